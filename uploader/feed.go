@@ -1,0 +1,45 @@
+package uploader
+
+import (
+	"time"
+
+	"github.com/logspool/logspool/events"
+)
+
+// Feed is an ordered source of events that the uploader pulls from: one container, or one of its
+// two outputs where they go to different streams. The uploader calls all methods of one feed from
+// one goroutine at a time. No method waits for anything but the local disk.
+type Feed interface {
+	// Next returns the next event that has not been handed out since the last Rewind, and false
+	// when there is none now. The event's Message and Ranges are valid until the next call of any
+	// method of the feed. now is used to let go of an unfinished event that has waited too long.
+	Next(now time.Time) (events.Event, bool)
+	// Unread takes back the event that the last Next returned, so that the next Next returns it
+	// again. It may be called once after each Next.
+	Unread()
+	// Due returns when an event that is still unfinished (the end of a long line has not come yet)
+	// will be handed out as it is; the zero time when there is none. The uploader calls Next again
+	// at that time even if nothing new was written.
+	Due() time.Time
+	// Ack says that the events made from these ranges are delivered, or will never be and have been
+	// accounted for. On return the fact survives a crash of the process. Ranges may come in any order.
+	Ack(ranges []events.Range) error
+	// Rewind makes Next hand out again, in order, everything that has been handed out and not
+	// acknowledged.
+	Rewind()
+	// Release gives read buffers back until the next Next. Positions stay as they are.
+	Release()
+}
+
+// Target says where the events of a feed go.
+type Target struct {
+	Region   string // such as "eu-central-1"; never empty
+	Endpoint string // base URL of the service; empty: the SDK's own
+	Group    string // valid log group name
+	Stream   string // valid log stream name
+
+	// What to do when the group or the stream is missing. They are not part of the target's identity:
+	// feeds with the same region, endpoint, group and stream share batches whatever they say here.
+	CreateGroup  bool
+	CreateStream bool
+}

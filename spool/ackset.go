@@ -1,0 +1,72 @@
+package spool
+
+import "slices"
+
+// ackSet is the set of positions that have been dealt with: all below prefix, and the ranges beyond,
+// which are in order, disjoint and never touch each other or the prefix.
+type ackSet struct {
+	prefix uint64
+	beyond []Range
+}
+
+// add puts r into the set and reports whether that changed it.
+func (a *ackSet) add(r Range) bool {
+	r.From = max(r.From, a.prefix)
+	if r.From >= r.To {
+		return false
+	}
+	// i: the first range that r touches or that stands behind it; j: the first behind it for sure.
+	i, _ := slices.BinarySearchFunc(a.beyond, r.From, func(x Range, from uint64) int {
+		if x.To < from {
+			return -1
+		}
+		return 1
+	})
+	j := i
+	for j < len(a.beyond) && a.beyond[j].From <= r.To {
+		j++
+	}
+	if j == i+1 && a.beyond[i].From <= r.From && r.To <= a.beyond[i].To {
+		return false
+	}
+	if j > i {
+		r.From = min(r.From, a.beyond[i].From)
+		r.To = max(r.To, a.beyond[j-1].To)
+	}
+	if r.From == a.prefix {
+		a.prefix = r.To
+		a.beyond = slices.Delete(a.beyond, 0, j)
+		return true
+	}
+	a.beyond = slices.Replace(a.beyond, i, j, r)
+	return true
+}
+
+// through returns the end of the run of acknowledged positions that begins at or before pos; pos itself when
+// pos is not acknowledged.
+func (a *ackSet) through(pos uint64) uint64 {
+	if pos < a.prefix {
+		return a.prefix
+	}
+	i, found := slices.BinarySearchFunc(a.beyond, pos, func(x Range, pos uint64) int {
+		switch {
+		case x.To <= pos:
+			return -1
+		case x.From > pos:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		return pos
+	}
+	return a.beyond[i].To
+}
+
+// end returns the position behind everything acknowledged.
+func (a *ackSet) end() uint64 {
+	if n := len(a.beyond); n > 0 {
+		return a.beyond[n-1].To
+	}
+	return a.prefix
+}

@@ -1,0 +1,163 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+)
+
+// The layout of segments and blocks; DESIGN.md draws it. All numbers are little-endian.
+const (
+	segmentMagic      = "LSPLSEG1"
+	segmentHeaderSize = 32
+
+	blockMagic = 0x314b4c42 // "BLK1"
+
+	// BlockHeaderSize is the number of bytes before a block's payload, which the caller of Append
+	// leaves free so that header and payload are written by one call without a copy.
+	BlockHeaderSize = 64
+
+	// MaxPayload is the most that one block holds, in bytes: what one look into a FIFO gives at most,
+	// and room to spare. It bounds what a reader allocates for one block.
+	MaxPayload = 1 << 20
+)
+
+// Kinds of blocks.
+const (
+	kindData = 0
+	kindGap  = 1
+)
+
+const gapPayloadSize = 40
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// blockHeader is a block's header in memory.
+type blockHeader struct {
+	length   int    // bytes of payload
+	position uint64 // of the payload's first byte
+	epoch    uint32 // which FIFO it came from
+	kind     uint8
+	info     BlockInfo
+}
+
+func (h *blockHeader) end() uint64     { return h.position + uint64(h.length) }
+func (h *blockHeader) diskSize() int64 { return BlockHeaderSize + int64(h.length) }
+
+// encode writes the header into block[:BlockHeaderSize]; block holds the payload behind it.
+func (h *blockHeader) encode(block []byte) {
+	le := binary.LittleEndian
+	le.PutUint32(block[0:], blockMagic)
+	le.PutUint32(block[8:], uint32(h.length))
+	le.PutUint32(block[12:], uint32(h.info.First))
+	le.PutUint32(block[16:], uint32(h.info.Frames))
+	le.PutUint32(block[20:], h.info.tail.remaining)
+	le.PutUint64(block[24:], h.position)
+	le.PutUint64(block[32:], uint64(h.info.MinTime))
+	le.PutUint64(block[40:], uint64(h.info.MaxTime))
+	le.PutUint32(block[48:], h.epoch)
+	block[52] = h.kind
+	block[53] = h.info.tail.prefixLen
+	copy(block[54:57], h.info.tail.prefix[:])
+	clear(block[57:BlockHeaderSize])
+	le.PutUint32(block[4:], crc32.Checksum(block[8:BlockHeaderSize+h.length], castagnoli))
+}
+
+var (
+	errNoBlock  = errors.New("no block header")
+	errShort    = errors.New("block cut short")
+	errChecksum = errors.New("checksum does not match")
+)
+
+// decodeHeader reads a header without looking at the checksum, which covers the payload too: what it
+// returns is bounded, but not yet to be trusted.
+func decodeHeader(p []byte) (h blockHeader, err error) {
+	if len(p) < BlockHeaderSize {
+		return h, errShort
+	}
+	le := binary.LittleEndian
+	if le.Uint32(p) != blockMagic {
+		return h, errNoBlock
+	}
+	length, first := le.Uint32(p[8:]), le.Uint32(p[12:])
+	prefixLen := p[53]
+	if length == 0 || length > MaxPayload || first > length || prefixLen >= frameHeaderSize {
+		return h, fmt.Errorf("%w: length %d, first frame at %d", errNoBlock, length, first)
+	}
+	h = blockHeader{
+		length:   int(length),
+		position: le.Uint64(p[24:]),
+		epoch:    le.Uint32(p[48:]),
+		kind:     p[52],
+		info: BlockInfo{
+			First:   int(first),
+			Frames:  int(le.Uint32(p[16:])),
+			MinTime: int64(le.Uint64(p[32:])),
+			MaxTime: int64(le.Uint64(p[40:])),
+			tail:    tail{remaining: le.Uint32(p[20:]), prefixLen: prefixLen},
+		},
+	}
+	copy(h.info.tail.prefix[:], p[54:57])
+	return h, nil
+}
+
+// verify checks the block at the start of p, whose header says how long it is.
+func (h *blockHeader) verify(p []byte) error {
+	if int64(len(p)) < h.diskSize() {
+		return errShort
+	}
+	if binary.LittleEndian.Uint32(p[4:]) != crc32.Checksum(p[8:h.diskSize()], castagnoli) {
+		return errChecksum
+	}
+	return nil
+}
+
+func encodeSegmentHeader(base uint64, created int64) []byte {
+	le := binary.LittleEndian
+	p := make([]byte, segmentHeaderSize)
+	copy(p, segmentMagic)
+	le.PutUint64(p[8:], base)
+	le.PutUint64(p[16:], uint64(created))
+	le.PutUint32(p[28:], crc32.Checksum(p[:28], castagnoli))
+	return p
+}
+
+func checkSegmentHeader(p []byte, base uint64) error {
+	le := binary.LittleEndian
+	switch {
+	case len(p) < segmentHeaderSize:
+		return errShort
+	case string(p[:8]) != segmentMagic:
+		return errNoBlock
+	case le.Uint32(p[28:]) != crc32.Checksum(p[:28], castagnoli):
+		return errChecksum
+	case le.Uint64(p[8:]) != base:
+		return fmt.Errorf("segment begins at position %d, its name says %d", le.Uint64(p[8:]), base)
+	}
+	return nil
+}
+
+func encodeGap(p []byte, g Gap) {
+	le := binary.LittleEndian
+	p[0] = byte(g.Reason)
+	clear(p[1:8])
+	le.PutUint64(p[8:], g.Frames)
+	le.PutUint64(p[16:], g.Bytes)
+	le.PutUint64(p[24:], uint64(g.MinTime))
+	le.PutUint64(p[32:], uint64(g.MaxTime))
+}
+
+func decodeGap(p []byte) (Gap, bool) {
+	if len(p) < gapPayloadSize {
+		return Gap{}, false
+	}
+	le := binary.LittleEndian
+	return Gap{
+		Reason:  Reason(p[0]),
+		Frames:  le.Uint64(p[8:]),
+		Bytes:   le.Uint64(p[16:]),
+		MinTime: int64(le.Uint64(p[24:])),
+		MaxTime: int64(le.Uint64(p[32:])),
+	}, true
+}

@@ -1,0 +1,500 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/logspool/logspool/internal/durable"
+)
+
+const (
+	filePerm = 0o600
+	dirPerm  = 0o700
+
+	segmentSuffix = ".seg"
+	cutSuffix     = ".cut"
+
+	// maxSegmentSize and minSegmentSize bound a segment, the unit in which room is given back. A
+	// quarter of a small spool would be too coarse a step to give way by; a thousandth, too many files.
+	maxSegmentSize = 4 << 20
+	minSegmentSize = 64 << 10
+)
+
+// ErrFull says that a block was not kept because the spool may not grow.
+var ErrFull = errors.New("spool is full")
+
+// Options say where a spool lives and how large it may become.
+type Options struct {
+	Dir string
+	FS  durable.FS // nil: durable.OS
+
+	// MaxSize bounds the bytes on disk; 0: no bound. Below 16 segments of 64 KiB the bound is rounded up.
+	MaxSize int64
+	// DropNewest makes a full spool refuse what is new; otherwise its oldest segments give way.
+	DropNewest bool
+	// Budget bounds several spools together; nil: no bound.
+	Budget *Budget
+}
+
+// Budget bounds the bytes on disk of several spools together. Its methods may be called from any goroutine.
+type Budget struct {
+	limit int64
+	used  atomic.Int64
+}
+
+// NewBudget makes a budget of limit bytes.
+func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
+
+// Used returns the bytes on disk of all spools under the budget.
+func (b *Budget) Used() int64 { return b.used.Load() }
+
+func (b *Budget) add(n int64) {
+	if b != nil {
+		b.used.Add(n)
+	}
+}
+
+func (b *Budget) fits(n int64) bool { return b == nil || b.used.Load()+n <= b.limit }
+
+// Repair says what opening a spool had to mend.
+type Repair struct {
+	CutBytes       int64  // bytes after the last good block, set aside in CutFile
+	CutFile        string // empty: none
+	CursorCutBytes int64  // bytes after the last good record of the cursor file, given up
+}
+
+// segment is a file of blocks. base never changes; size and end do as long as it is the last one.
+type segment struct {
+	base uint64 // position of its first byte
+	end  uint64 // position behind its last byte
+	size int64  // bytes on disk
+}
+
+// Spool is the durable log of one container. One goroutine at a time may call Append; all other methods
+// may be called from any goroutine. Methods block for the local disk only.
+type Spool struct {
+	dir         string
+	fs          durable.FS
+	maxSize     int64
+	segmentSize int64
+	dropNewest  bool
+	budget      *Budget
+
+	// mu guards what follows. It is held while a block is written, so that whoever sees a block's end
+	// can read it.
+	mu       sync.Mutex
+	segments []segment    // in order; the last one is appended to
+	active   durable.File // of the last segment; nil: begin a new one at the next Append
+	last     lastBlock
+	cursor   *cursor
+	missing  Gap // what has not been kept since the last block; becomes a block before the next
+	closed   bool
+	total    int64 // bytes on disk of all segments
+	readers  []*Reader
+
+	end atomic.Uint64
+}
+
+// lastBlock is the last block that Open found; nothing once another has been appended.
+type lastBlock struct {
+	header  blockHeader
+	payload []byte
+}
+
+// Open opens the spool in o.Dir, makes it when there is none, and mends what a crash has left: blocks
+// that were not written whole are cut off and set aside. It reads the last segment and the cursor.
+func Open(o Options) (*Spool, Repair, error) {
+	if o.FS == nil {
+		o.FS = durable.OS
+	}
+	s := &Spool{dir: o.Dir, fs: o.FS, maxSize: o.MaxSize, dropNewest: o.DropNewest, budget: o.Budget}
+	s.segmentSize = maxSegmentSize
+	if o.MaxSize > 0 {
+		s.segmentSize = min(max(o.MaxSize/16, minSegmentSize), maxSegmentSize)
+		s.maxSize = max(o.MaxSize, 16*minSegmentSize)
+	}
+	if err := s.fs.MkdirAll(s.dir, dirPerm); err != nil {
+		return nil, Repair{}, fmt.Errorf("couldn't make %q: %w", s.dir, err)
+	}
+	if err := durable.RemoveTemp(s.fs, s.dir); err != nil {
+		return nil, Repair{}, fmt.Errorf("couldn't tidy %q: %w", s.dir, err)
+	}
+	var r Repair
+	var err error
+	if s.cursor, r.CursorCutBytes, err = openCursor(s.fs, s.dir); err != nil {
+		return nil, r, err
+	}
+	if err := s.openSegments(&r); err != nil {
+		s.cursor.close()
+		return nil, r, err
+	}
+	return s, r, nil
+}
+
+func (s *Spool) segmentPath(base uint64) string {
+	return filepath.Join(s.dir, fmt.Sprintf("%016x%s", base, segmentSuffix))
+}
+
+func (s *Spool) openSegments(r *Repair) error {
+	entries, err := s.fs.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("couldn't list %q: %w", s.dir, err)
+	}
+	for _, e := range entries { // in order: names are positions in hexadecimal
+		base, ok := parseSegmentName(e.Name())
+		if !ok {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			return fmt.Errorf("couldn't look at %q: %w", e.Name(), err)
+		}
+		s.segments = append(s.segments, segment{base: base, end: base, size: info.Size()})
+		s.total += info.Size()
+	}
+	for i := range len(s.segments) - 1 {
+		s.segments[i].end = s.segments[i+1].base
+	}
+	if err := s.repairLast(r); err != nil {
+		return err
+	}
+	end := s.cursor.acked.end()
+	if n := len(s.segments); n > 0 {
+		end = max(end, s.segments[n-1].end)
+	}
+	for _, d := range s.cursor.dropped {
+		end = max(end, d.To)
+	}
+	// A cursor that knows of more than the segments hold outlived them in a power cut. Positions are
+	// never used twice: go on behind it, in a new segment.
+	s.end.Store(end)
+	s.budget.add(s.total)
+	s.reclaimLocked()
+	return nil
+}
+
+func parseSegmentName(name string) (base uint64, ok bool) {
+	hex, found := cutSuffixName(name, segmentSuffix)
+	if !found || len(hex) != 16 {
+		return 0, false
+	}
+	base, err := strconv.ParseUint(hex, 16, 64)
+	return base, err == nil
+}
+
+func cutSuffixName(name, suffix string) (string, bool) {
+	if filepath.Ext(name) != suffix {
+		return "", false
+	}
+	return name[:len(name)-len(suffix)], true
+}
+
+// Append writes one block: the payload is block[BlockHeaderSize:], described by info, of the FIFO that
+// epoch counts; block[:BlockHeaderSize] is overwritten with the header. block is the caller's again on return.
+//
+// When the block is not kept, because the spool is full (ErrFull) or the disk does not take it, that is
+// remembered, and a gap stands in its place in the stream as soon as something can be written again.
+// It blocks for as long as one write(2) into the page cache does.
+func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
+	length := len(block) - BlockHeaderSize
+	if length <= 0 || length > MaxPayload {
+		return fmt.Errorf("a block of %d bytes: 1 to %d are possible", length, MaxPayload)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fs.ErrClosed
+	}
+	err := s.appendLocked(block, epoch, info)
+	if err != nil {
+		reason := Unwritable
+		if errors.Is(err, ErrFull) {
+			reason = Full
+		}
+		if s.missing.Frames == 0 && s.missing.Bytes == 0 {
+			s.missing.Reason = reason
+		}
+		s.missing.add(Gap{Frames: uint64(info.Frames), Bytes: uint64(length), MinTime: info.MinTime, MaxTime: info.MaxTime})
+	}
+	return err
+}
+
+func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
+	need := int64(len(block))
+	if s.missing.Bytes > 0 {
+		need += BlockHeaderSize + gapPayloadSize
+	}
+	if err := s.makeRoomLocked(need); err != nil {
+		return err
+	}
+	if s.active != nil && s.segments[len(s.segments)-1].size >= s.segmentSize {
+		s.sealLocked()
+	}
+	if s.active == nil {
+		if err := s.beginSegmentLocked(); err != nil {
+			return err
+		}
+	}
+	if s.missing.Bytes > 0 {
+		gap := make([]byte, BlockHeaderSize+gapPayloadSize)
+		encodeGap(gap[BlockHeaderSize:], s.missing)
+		h := blockHeader{length: gapPayloadSize, position: s.end.Load(), epoch: epoch, kind: kindGap}
+		if err := s.writeBlockLocked(gap, h); err != nil {
+			return err
+		}
+		s.missing = Gap{}
+	}
+	h := blockHeader{length: len(block) - BlockHeaderSize, position: s.end.Load(), epoch: epoch, kind: kindData, info: info}
+	if err := s.writeBlockLocked(block, h); err != nil {
+		return err
+	}
+	s.last = lastBlock{}
+	return nil
+}
+
+func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
+	h.encode(block)
+	seg := &s.segments[len(s.segments)-1]
+	if _, err := s.active.WriteAt(block, seg.size); err != nil {
+		// What was written of it stays behind the segment's end: the next block goes into a new one,
+		// and a reader that finds the torn block finds the next segment's first position as well.
+		_ = s.active.Truncate(seg.size)
+		s.sealLocked()
+		return fmt.Errorf("couldn't write %q: %w", s.segmentPath(seg.base), err)
+	}
+	seg.size += h.diskSize()
+	seg.end = h.end()
+	s.total += h.diskSize()
+	s.budget.add(h.diskSize())
+	s.end.Store(seg.end)
+	return nil
+}
+
+// sealLocked ends the last segment; the next block begins a new one.
+func (s *Spool) sealLocked() {
+	if s.active != nil {
+		s.active.Close()
+		s.active = nil
+	}
+}
+
+func (s *Spool) beginSegmentLocked() error {
+	base := s.end.Load()
+	if n := len(s.segments); n > 0 && s.segments[n-1].base == base {
+		s.removeSegmentsLocked(n-1, n) // nothing came to be in it
+	}
+	path := s.segmentPath(base)
+	f, err := s.fs.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, filePerm)
+	if err != nil {
+		return fmt.Errorf("couldn't create %q: %w", path, err)
+	}
+	if _, err := f.WriteAt(encodeSegmentHeader(base, time.Now().UnixNano()), 0); err != nil {
+		f.Close()
+		return errors.Join(fmt.Errorf("couldn't write %q: %w", path, err), s.fs.Remove(path))
+	}
+	s.active = f
+	s.segments = append(s.segments, segment{base: base, end: base, size: segmentHeaderSize})
+	s.total += segmentHeaderSize
+	s.budget.add(segmentHeaderSize)
+	return nil
+}
+
+// makeRoomLocked sees to it that n more bytes fit, or returns ErrFull.
+func (s *Spool) makeRoomLocked(n int64) error {
+	n += segmentHeaderSize
+	for s.maxSize > 0 && s.total+n > s.maxSize || !s.budget.fits(n) {
+		if s.dropNewest || !s.dropOldestLocked() {
+			return ErrFull
+		}
+	}
+	return nil
+}
+
+// dropOldestLocked gives up the oldest segment that no reader stands in or has passed: what readers have
+// been given may be under way, and is gone or kept exactly as it turns out. It notes what of the segment
+// had not been dealt with, and returns false when there is no such segment.
+func (s *Spool) dropOldestLocked() bool {
+	i := 0
+	for _, r := range s.readers {
+		if r.entered {
+			at, found := s.findLocked(r.segment)
+			if found {
+				at++
+			}
+			i = max(i, at)
+		}
+	}
+	if i >= len(s.segments) {
+		return false
+	}
+	if i == len(s.segments)-1 {
+		s.sealLocked()
+	}
+	seg := s.segments[i]
+	d := dropped{Range: Range{max(seg.base, s.cursor.acked.prefix), seg.end}, Gap: Gap{Reason: Full}}
+	if d.From < d.To {
+		r := &Reader{s: s, locked: true, pos: d.From, limit: d.To, acked: s.cursor.acked, resumed: true}
+		for {
+			item, ok := r.Next()
+			if !ok {
+				break
+			}
+			if item.Gap != nil {
+				d.Gap.add(*item.Gap)
+				continue
+			}
+			t := frameTime(item.Frame)
+			d.Gap.add(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
+		}
+		r.Release()
+		// One note for one stretch, however long it becomes.
+		if n := len(s.cursor.dropped); n > 0 && s.cursor.dropped[n-1].To == d.From {
+			before := &s.cursor.dropped[n-1]
+			d.From = before.From
+			d.Gap.add(before.Gap)
+			s.cursor.dropped = s.cursor.dropped[:n-1]
+		}
+		// When the note cannot be written now, the cursor is written anew at the next change: room on the
+		// disk is what is wanted first.
+		_ = s.cursor.drop(d)
+	}
+	s.removeSegmentsLocked(i, i+1)
+	return true
+}
+
+// reclaimLocked removes the segments in which everything has been dealt with.
+func (s *Spool) reclaimLocked() {
+	n := 0
+	for n < len(s.segments) && s.segments[n].end <= s.cursor.acked.prefix && !(s.active != nil && n == len(s.segments)-1) {
+		n++
+	}
+	s.removeSegmentsLocked(0, n)
+}
+
+func (s *Spool) removeSegmentsLocked(from, to int) {
+	for _, seg := range s.segments[from:to] {
+		// A file that cannot be removed now is found and removed when the spool is next opened.
+		s.fs.Remove(s.segmentPath(seg.base))
+		s.total -= seg.size
+		s.budget.add(-seg.size)
+	}
+	s.segments = slices.Delete(s.segments, from, to)
+}
+
+// Ack says that the ranges have been dealt with, and removes the segments that are not needed any more.
+// On return it survives a crash of the process. ranges may come in any order and may have been
+// acknowledged before; they are sorted in place. An error means that a crash could make readers
+// give them once more; the next Ack mends that when it can.
+func (s *Spool) Ack(ranges []Range) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fs.ErrClosed
+	}
+	err := s.cursor.ack(ranges)
+	s.reclaimLocked()
+	return err
+}
+
+// End returns the position behind the last block.
+func (s *Spool) End() uint64 { return s.end.Load() }
+
+// Acked returns the first position that has not been dealt with; End when there is none.
+func (s *Spool) Acked() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cursor.acked.prefix
+}
+
+// Fragments returns how many separate ranges have been acknowledged out of order.
+func (s *Spool) Fragments() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.cursor.acked.beyond)
+}
+
+// Size returns the bytes on disk of all segments.
+func (s *Spool) Size() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
+
+// LastBlock returns the payload of the last block, its description and epoch, as found when the spool
+// was opened; false when there was none or something has been appended since. It does so once: the payload
+// is the caller's.
+func (s *Spool) LastBlock() (payload []byte, info BlockInfo, epoch uint32, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.last
+	s.last = lastBlock{}
+	return l.payload, l.header.info, l.header.epoch, l.payload != nil
+}
+
+// Sync makes everything that has been appended and acknowledged survive a power cut. It blocks for as
+// long as the disk takes. After a failed sync the file is given up: the next block begins a new one.
+func (s *Spool) Sync() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fs.ErrClosed
+	}
+	return s.syncLocked()
+}
+
+func (s *Spool) syncLocked() error {
+	var err error
+	if s.active != nil {
+		if err = s.active.Sync(); err != nil {
+			s.sealLocked()
+		}
+	}
+	return errors.Join(err, s.fs.SyncDir(s.dir), s.cursor.sync())
+}
+
+// Close syncs the spool and closes it. What has not been kept for want of room is forgotten.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	err := s.syncLocked()
+	s.sealLocked()
+	s.budget.add(-s.total)
+	return errors.Join(err, s.cursor.close())
+}
+
+// Remove closes the spool and removes its files and its directory.
+func (s *Spool) Remove() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.sealLocked()
+	s.cursor.close()
+	s.budget.add(-s.total)
+	s.total, s.segments = 0, nil
+	return removeDir(s.fs, s.dir)
+}
+
+func removeDir(fsys durable.FS, dir string) error {
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := fsys.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return fsys.Remove(dir)
+}

@@ -1,0 +1,341 @@
+package fifo
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/logspool/logspool/spool"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("LOGSPOOL_TEST_INTAKE"); dir != "" {
+		intakeProcess(dir)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// frame is a frame as dockerd would write it.
+func frame(t int64, line string) []byte {
+	p := []byte("\x0a\x06stdout\x10")
+	p = binary.AppendUvarint(p, uint64(t))
+	p = append(p, 0x1a)
+	p = binary.AppendUvarint(p, uint64(len(line)))
+	p = append(p, line...)
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
+}
+
+// memorySink keeps the stream, and checks what it is told about it.
+type memorySink struct {
+	mu     sync.Mutex
+	stream []byte
+	frames int
+	takes  int
+	slow   chan struct{} // closed: takes go on
+	ended  chan struct{}
+}
+
+func newMemorySink() *memorySink { return &memorySink{ended: make(chan struct{})} }
+
+func (s *memorySink) Take(block []byte, info spool.BlockInfo) {
+	if s.slow != nil {
+		<-s.slow
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.takes++
+	s.frames += info.Frames
+	s.stream = append(s.stream, block[spool.BlockHeaderSize:]...)
+}
+
+func (s *memorySink) End() { close(s.ended) }
+
+// makeFIFO makes a FIFO and opens it as dockerd does, for reading and writing.
+func makeFIFO(t testing.TB, dir string) (path string, w *os.File) {
+	path = filepath.Join(dir, "fifo")
+	if err := unix.Mkfifo(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path, openWriter(t, path)
+}
+
+func openWriter(t testing.TB, path string) *os.File {
+	// Blocking, off the runtime's poller, as a plain descriptor.
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fd), path)
+}
+
+func startIntake(t testing.TB) *Intake {
+	in, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- in.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return in
+}
+
+// TestEverythingOnceInOrder writes frames of all sizes through pipes of several sizes; what is taken is
+// what was written, to the byte, and ends when the writer goes.
+func TestEverythingOnceInOrder(t *testing.T) {
+	for _, pipeSize := range []int{4096, 8192, 65536, 262144} {
+		t.Run(fmt.Sprintf("pipe of %d", pipeSize), func(t *testing.T) {
+			in := startIntake(t)
+			path, w := makeFIFO(t, t.TempDir())
+			if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, pipeSize); err != nil {
+				t.Fatal(err)
+			}
+			sink := newMemorySink()
+			f, err := in.Open(path, sink, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []byte
+			const frames = 3000
+			for i := range frames {
+				p := frame(int64(1e18)+int64(i), strings.Repeat("x", i*i%17000))
+				want = append(want, p...)
+				if _, err := w.Write(p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := f.Drain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			sink.mu.Lock()
+			if !bytes.Equal(sink.stream, want) || sink.frames != frames {
+				t.Errorf("drained: %d bytes and %d frames, want %d and %d", len(sink.stream), sink.frames, len(want), frames)
+			}
+			sink.mu.Unlock()
+			w.Close()
+			<-sink.ended
+			if !bytes.Equal(sink.stream, want) {
+				t.Error("the stream changed at the end")
+			}
+		})
+	}
+}
+
+// TestManyFIFOs serves many FIFOs at once, each written to from a goroutine of its own.
+func TestManyFIFOs(t *testing.T) {
+	in := startIntake(t)
+	const fifos, frames = 40, 500
+	var wg sync.WaitGroup
+	for range fifos {
+		path, w := makeFIFO(t, t.TempDir())
+		sink := newMemorySink()
+		if _, err := in.Open(path, sink, nil); err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			var want []byte
+			for i := range frames {
+				p := frame(int64(i)+1, "a line of a container")
+				want = append(want, p...)
+				w.Write(p)
+			}
+			w.Close()
+			<-sink.ended
+			if !bytes.Equal(sink.stream, want) {
+				t.Errorf("got %d bytes, want %d", len(sink.stream), len(want))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestUnfinishedFrame: a frame whose end never comes is taken too, so that the FIFO is empty for dockerd.
+func TestUnfinishedFrame(t *testing.T) {
+	in := startIntake(t)
+	path, w := makeFIFO(t, t.TempDir())
+	sink := newMemorySink()
+	f, err := in.Open(path, sink, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := frame(1, "whole")
+	p = append(p, frame(2, "cut short")[:10]...)
+	w.Write(p)
+	if err := f.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	<-sink.ended
+	if !bytes.Equal(sink.stream, p) {
+		t.Errorf("got %q", sink.stream)
+	}
+}
+
+// TestAnyBytes: whatever is written, it is read, and comes out as it went in.
+func TestAnyBytes(t *testing.T) {
+	in := startIntake(t)
+	for _, p := range [][]byte{
+		{0}, {0xff}, bytes.Repeat([]byte{0}, 70000), bytes.Repeat([]byte{0xff}, 70000),
+		append(frame(1, "x"), bytes.Repeat([]byte{0, 0, 1}, 30000)...),
+		append([]byte{0, 0x0f, 0xff, 0xff}, bytes.Repeat([]byte{0x0a}, 1000)...),
+	} {
+		path, w := makeFIFO(t, t.TempDir())
+		sink := newMemorySink()
+		if _, err := in.Open(path, sink, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.Write(p)
+		w.Close()
+		<-sink.ended
+		if !bytes.Equal(sink.stream, p) {
+			t.Errorf("wrote %d bytes that begin % x, got %d", len(p), p[:1], len(sink.stream))
+		}
+	}
+}
+
+// TestOpenRefuses: what is not a FIFO is refused, and nothing hangs.
+func TestOpenRefuses(t *testing.T) {
+	in := startIntake(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	os.WriteFile(file, []byte("x"), 0o600)
+	path, w := makeFIFO(t, dir)
+	defer w.Close()
+	link := filepath.Join(dir, "link")
+	os.Symlink(path, link)
+	for _, p := range []string{file, dir, filepath.Join(dir, "missing"), link} {
+		if _, err := in.Open(p, newMemorySink(), nil); err == nil {
+			t.Errorf("%s was opened", filepath.Base(p))
+		}
+	}
+}
+
+// TestResume: after a crash the last block is dropped from the FIFO's head exactly if it stands there.
+func TestResume(t *testing.T) {
+	a, b, c := frame(1001, "a"), frame(1002, "b"), frame(1003, "c")
+	same := bytes.Repeat([]byte("same "), 2000)
+	long := frame(1004, string(same))
+	middle := long[2000:4000] // repeats itself every 5 bytes
+	describe := func(before, p []byte) *Last {
+		var tr spool.Tracker
+		if len(before) > 0 {
+			tr.Advance(tr.All(before))
+		}
+		return &Last{Payload: p, Info: tr.All(p)}
+	}
+	join := func(p ...[]byte) []byte { return bytes.Join(p, nil) }
+	for _, tc := range []struct {
+		name string
+		head []byte
+		last *Last
+		want []byte
+	}{
+		{"nothing was ever taken", join(a, b), nil, join(a, b)},
+		{"appended, not dropped", join(a, b, c), describe(nil, join(a, b)), c},
+		{"dropped", c, describe(nil, join(a, b)), c},
+		{"dropped, and nothing came after", nil, describe(nil, join(a, b)), nil},
+		{"not dropped, and nothing came after", join(a, b), describe(nil, join(a, b)), nil},
+		{"the same text with another time", join(frame(2001, "a"), b), describe(nil, a), join(frame(2001, "a"), b)},
+		{"from the middle, not dropped, a frame after it", join(middle, long[4000:], c), describe(long[:2000], middle), join(long[4000:], c)},
+		{"from the middle, dropped, a frame after it", join(long[4000:], c), describe(long[:2000], middle), join(long[4000:], c)},
+		{"from the middle, not dropped, idle", join(middle, long[4000:]), describe(long[:2000], middle), long[4000:]},
+		{"from the middle, dropped, idle", long[4000:], describe(long[:2000], middle), long[4000:]},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in := startIntake(t)
+			path, w := makeFIFO(t, t.TempDir())
+			w.Write(tc.head)
+			sink := newMemorySink()
+			if _, err := in.Open(path, sink, tc.last); err != nil {
+				t.Fatal(err)
+			}
+			w.Close()
+			<-sink.ended
+			if !bytes.Equal(sink.stream, tc.want) {
+				t.Errorf("took %d bytes, want %d", len(sink.stream), len(tc.want))
+			}
+		})
+	}
+}
+
+// TestStopLeavesTheRest: an intake that stops leaves what is in the FIFO to the next one.
+func TestStopLeavesTheRest(t *testing.T) {
+	path, w := makeFIFO(t, t.TempDir())
+	defer w.Close()
+	first := newMemorySink()
+	in, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- in.Run(ctx) }()
+	f, err := in.Open(path, first, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Write(frame(1, "first"))
+	if err := f.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	w.Write(frame(2, "second"))
+	if _, err := in.Open(path, first, nil); err == nil {
+		t.Error("a stopped intake took a FIFO")
+	}
+	second := newMemorySink()
+	in2 := startIntake(t)
+	f, err = in2.Open(path, second, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second.mu.Lock()
+	defer second.mu.Unlock()
+	if !bytes.Equal(first.stream, frame(1, "first")) || !bytes.Equal(second.stream, frame(2, "second")) {
+		t.Errorf("first %q, second %q", first.stream, second.stream)
+	}
+}
+
+// TestIdleIsArmed: once nothing is written any more, the intake waits in the kernel.
+func TestIdleIsArmed(t *testing.T) {
+	in := startIntake(t)
+	path, w := makeFIFO(t, t.TempDir())
+	defer w.Close()
+	f, err := in.Open(path, newMemorySink(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Write(frame(1, "x"))
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		busy := make(chan bool)
+		in.do(func() { busy <- f.busy })
+		if !<-busy {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("still busy")
+		}
+	}
+}

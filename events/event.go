@@ -39,12 +39,19 @@ type Event struct {
 	Time int64
 	// Source is the output of the container that the event came from.
 	Source Source
-	// Message is the event's text as the container wrote it, which may be invalid UTF-8. It is
-	// never empty. It belongs to whoever made the event and stays as it is only until the next
-	// call on that maker.
+	// Message is the event's text as the container wrote it, which may be invalid UTF-8. It belongs
+	// to whoever made the event and stays as it is only until the next call on that maker.
+	//
+	// It is empty for an empty line alone. The service takes no empty message (PutLogEvents: at
+	// least one byte), so the last stage's caller acknowledges such an event's Ranges itself and
+	// hands it to nobody.
 	Message []byte
 	// Ranges are the frames the event was made from, in ascending order: one range where they
 	// stand together in the stream, more where frames of the other source stand between them.
 	// They are valid as long as Message is.
+	//
+	// No two events share a frame. One whose bytes had to be divided belongs to the last event that
+	// holds some of them, so that acknowledging the earlier ones does not lose the rest; an event
+	// made from the middle of a very large frame therefore has no range at all.
 	Ranges []Range
 }

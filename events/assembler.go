@@ -1,0 +1,254 @@
+package events
+
+import (
+	"bytes"
+	"time"
+	"unicode/utf8"
+)
+
+// MaxBytes is the longest message that CloudWatch Logs takes: a batch is at most 1,048,576 bytes,
+// of which each event takes 26 beside its message (PutLogEvents).
+const MaxBytes = 1_048_550
+
+const (
+	defaultWait = 5 * time.Second
+
+	// pieceBytes is how much of a line dockerd's copier can hold; a piece that is not a line's end
+	// is exactly as long (defaultBufSize in moby, daemon/logger/copier.go).
+	pieceBytes = 16 * 1024
+
+	// maxRanges bounds what is kept for a line beside its text. dockerd's pieces make 65 ranges at
+	// most in a message of the largest size.
+	maxRanges = 1024
+)
+
+// Options are the settings of an Assembler. The zero value is the default.
+type Options struct {
+	// Wait is how long an unfinished line waits for its next piece; 5 s if zero.
+	Wait time.Duration
+	// MaxBytes is the length of the longest message, counted as the service does, after each byte
+	// of invalid UTF-8 has become U+FFFD; the constant MaxBytes if zero. Less than 4, the longest
+	// character, counts as 4.
+	MaxBytes int
+}
+
+// Assembler makes events from the frames of one container: a complete line becomes an event, the
+// pieces of a long line are joined, per source, and a line that is too long for one event becomes
+// several, divided between characters, in order.
+//
+// It keeps at most one unfinished line a source. A line ends
+//   - with the piece that says it is the last;
+//   - before a piece with another ID, or a complete line, of the same source;
+//   - when Flush finds that it has waited too long, and at Close.
+//
+// Pieces that come after their line has ended make events of their own. Pieces without an ID come
+// from a dockerd before 20.10 and are joined until one comes that cannot be followed by another: a
+// frame without the partial mark (until 18.03), or a piece shorter than dockerd's buffer (18.06 to
+// 19.03 mark the last piece like the others; moby#35831, moby#39038).
+//
+// All events of one line carry the time of its first piece. An event that was waited for comes out
+// after events with later times.
+//
+// The caller pushes a frame, and then takes events until there are none:
+//
+//	a.Push(frame, from, to, now)
+//	for e, ok := a.Next(); ok; e, ok = a.Next() { … }
+//
+// An Assembler is not safe for use by several goroutines at once. No method blocks.
+type Assembler struct {
+	max  int
+	wait time.Duration
+
+	lines [Stderr + 1]line // by source: the unfinished lines, and ended ones that are not out yet
+	whole line             // a complete line, straight from the pushed frame; ended, or not there
+
+	// The frame that was pushed and has not been looked at.
+	pushed bool
+	frame  Frame
+	at     Range
+	now    time.Time
+
+	last *line // the one that the last event was made from
+}
+
+// line is a line in the making. It is there if it is open or ended.
+type line struct {
+	text
+	open  bool // more pieces may come
+	ended bool // what is there goes out
+	src   Source
+	id    []byte
+	time  int64     // of the first piece
+	from  uint64    // where the first piece begins
+	since time.Time // when the last piece was pushed
+}
+
+// NewAssembler returns an Assembler without any frame.
+func NewAssembler(o Options) *Assembler {
+	a := &Assembler{max: o.MaxBytes, wait: o.Wait}
+	if a.max == 0 {
+		a.max = MaxBytes
+	}
+	a.max = max(a.max, utf8.UTFMax)
+	if a.wait == 0 {
+		a.wait = defaultWait
+	}
+	return a
+}
+
+// Push takes the frame that stands at [from, to) of the stream, at the time now. Frames are pushed
+// in the order of the stream. The frame's text must stay as it is until Next returns false, which
+// it must have done since the last Push.
+func (a *Assembler) Push(f Frame, from, to uint64, now time.Time) {
+	if a.pushed {
+		panic("events: Push before Next returned false")
+	}
+	a.settle()
+	if f.Source > Stderr {
+		f.Source = Unknown
+	}
+	a.pushed, a.frame, a.at, a.now = true, f, Range{from, to}, now
+}
+
+// Next returns the next event, and false when there is none before the next frame, Flush or Close.
+// The event is valid until the next call of any method.
+func (a *Assembler) Next() (Event, bool) {
+	a.settle()
+	for {
+		if l := a.ready(); l != nil {
+			a.last = l
+			return Event{Time: l.time, Source: l.src, Message: l.part(), Ranges: l.ranges}, true
+		}
+		if !a.pushed {
+			a.frame = Frame{} // Its text is the caller's again.
+			return Event{}, false
+		}
+		a.take()
+	}
+}
+
+// take puts the pushed frame where it belongs, or ends the line that must go out before it.
+func (a *Assembler) take() {
+	f, l := &a.frame, &a.lines[a.frame.Source]
+	if l.open && (!l.continuedBy(f) || l.frames() >= maxRanges) {
+		l.end()
+		return
+	}
+	a.pushed = false
+	if !l.open && !f.Partial {
+		a.whole.begin(f, a.at)
+		a.whole.alias(f.Line, a.at)
+		a.whole.end()
+		return
+	}
+	if !l.open {
+		l.begin(f, a.at)
+	}
+	l.append(f.Line, a.at)
+	l.since = a.now
+	if l.endedBy(f) {
+		l.end()
+	}
+}
+
+// ready returns a line that has an event to give, with the event's part filled in: one that has
+// ended, or has outgrown an event. Of several it is the one that began first, but a complete line,
+// which is the frame just pushed, goes before those that ended while it was handed out.
+func (a *Assembler) ready() *line {
+	if a.whole.ended {
+		a.whole.fill(a.max, true)
+		return &a.whole
+	}
+	var first *line
+	for i := range a.lines {
+		l := &a.lines[i]
+		if (l.ended || l.open && l.fill(a.max, false)) && (first == nil || l.from < first.from) {
+			first = l
+		}
+	}
+	if first != nil && first.ended {
+		first.fill(a.max, true)
+	}
+	return first
+}
+
+// settle drops what the last event was made from, which its taker needs no more.
+func (a *Assembler) settle() {
+	if l := a.last; l != nil && !l.next() && l.ended {
+		l.reset()
+	}
+	a.last = nil
+}
+
+// Flush lets go of the unfinished lines that have had no piece for the time Options.Wait. Next
+// returns their events. The caller flushes when there is no frame to push, lest a piece that is
+// already there come too late.
+func (a *Assembler) Flush(now time.Time) {
+	for i := range a.lines {
+		if l := &a.lines[i]; l.open && now.Sub(l.since) >= a.wait {
+			l.end()
+		}
+	}
+}
+
+// Due returns when Flush will next have something to do; the zero time if there is no unfinished
+// line.
+func (a *Assembler) Due() time.Time {
+	var due time.Time
+	for i := range a.lines {
+		if l := &a.lines[i]; l.open && (due.IsZero() || l.since.Add(a.wait).Before(due)) {
+			due = l.since.Add(a.wait)
+		}
+	}
+	return due
+}
+
+// Close ends all unfinished lines, because the log has ended. Next returns their events. If frames
+// come after all, the Assembler goes on as before.
+func (a *Assembler) Close() {
+	for i := range a.lines {
+		if l := &a.lines[i]; l.open {
+			l.end()
+		}
+	}
+}
+
+// Release gives up the event that Next returned last, and with it its buffer. Unfinished lines stay.
+func (a *Assembler) Release() { a.settle() }
+
+// Reset forgets every frame that was pushed, as after a rewind of the stream.
+func (a *Assembler) Reset() {
+	a.last, a.pushed, a.frame = nil, false, Frame{}
+	a.whole.reset()
+	for i := range a.lines {
+		a.lines[i].reset()
+	}
+}
+
+// begin makes l the line whose first frame is f.
+func (l *line) begin(f *Frame, at Range) {
+	l.open = true
+	l.src, l.time, l.from = f.Source, f.Time, at.From
+	l.id = append(l.id[:0], f.PartialID...)
+}
+
+// end says that no more pieces of l will be taken.
+func (l *line) end() { l.open, l.ended = false, true }
+
+func (l *line) reset() {
+	l.text.reset()
+	l.open, l.ended = false, false
+}
+
+// continuedBy returns whether f is the next piece of l.
+func (l *line) continuedBy(f *Frame) bool {
+	if !f.Partial {
+		return len(l.id) == 0 // Until Docker 18.03 the last piece is not marked.
+	}
+	return bytes.Equal(l.id, f.PartialID)
+}
+
+// endedBy returns whether no piece can follow f, which has become part of l.
+func (l *line) endedBy(f *Frame) bool {
+	return !f.Partial || f.Last || len(l.id) == 0 && len(f.Line) < pieceBytes
+}

@@ -1,0 +1,409 @@
+package events
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// script pushes frames that stand in a row in the stream, each of length 10.
+type script struct {
+	a   *Assembler
+	pos uint64
+	now time.Time
+	got []string
+}
+
+func newScript(o Options) *script {
+	return &script{a: NewAssembler(o), now: time.Unix(1000, 0)}
+}
+
+// push pushes a frame and takes what comes of it. Events are written as
+// "source time message [from-to from-to]", positions in frames.
+func (s *script) push(f Frame) {
+	s.a.Push(f, s.pos*10, s.pos*10+10, s.now)
+	s.pos++
+	s.take()
+}
+
+func (s *script) take() {
+	for e, ok := s.a.Next(); ok; e, ok = s.a.Next() {
+		var ranges []string
+		for _, r := range e.Ranges {
+			ranges = append(ranges, fmt.Sprintf("%d-%d", r.From/10, r.To/10))
+		}
+		s.got = append(s.got, fmt.Sprintf("%s %d %q %v", e.Source, e.Time, e.Message, ranges))
+	}
+}
+
+func (s *script) check(t *testing.T, want ...string) {
+	t.Helper()
+	if d := cmp.Diff(want, s.got); d != "" {
+		t.Errorf("events (-want +got):\n%s", d)
+	}
+	s.got = nil
+}
+
+func whole(src Source, time int64, text string) Frame {
+	return Frame{Source: src, Time: time, Line: []byte(text)}
+}
+
+func piece(src Source, time int64, text, id string, ordinal int32) Frame {
+	return Frame{Source: src, Time: time, Line: []byte(text), Partial: true, PartialID: []byte(id), Ordinal: ordinal}
+}
+
+func last(src Source, time int64, text, id string, ordinal int32) Frame {
+	f := piece(src, time, text, id, ordinal)
+	f.Last = true
+	return f
+}
+
+func TestAssembler(t *testing.T) {
+	full := strings.Repeat("x", pieceBytes)
+	for _, test := range []struct {
+		name   string
+		frames []Frame
+		want   []string // what comes of the frames
+		close  []string // what comes of Close
+	}{
+		{
+			name:   "complete lines",
+			frames: []Frame{whole(Stdout, 1, "one"), whole(Stderr, 2, "two\r"), whole(Unknown, 3, "\xff")},
+			want:   []string{`stdout 1 "one" [0-1]`, `stderr 2 "two\r" [1-2]`, `unknown 3 "\xff" [2-3]`},
+		}, {
+			name:   "an empty line is an event without a message",
+			frames: []Frame{whole(Stdout, 1, ""), whole(Stdout, 2, "a")},
+			want:   []string{`stdout 1 "" [0-1]`, `stdout 2 "a" [1-2]`},
+		}, {
+			name:   "pieces are joined",
+			frames: []Frame{piece(Stdout, 1, "ab", "i", 1), piece(Stdout, 1, "cd", "i", 2), last(Stdout, 1, "e", "i", 3), whole(Stdout, 2, "f")},
+			want:   []string{`stdout 1 "abcde" [0-3]`, `stdout 2 "f" [3-4]`},
+		}, {
+			name:   "the last piece may be empty",
+			frames: []Frame{piece(Stdout, 1, "ab", "i", 1), last(Stdout, 1, "", "i", 2)},
+			want:   []string{`stdout 1 "ab" [0-2]`},
+		}, {
+			name: "the sources do not mix",
+			frames: []Frame{piece(Stdout, 1, "ab", "i", 1), piece(Stderr, 2, "AB", "j", 1), whole(Unknown, 3, "?"),
+				last(Stdout, 1, "c", "i", 2), last(Stderr, 2, "C", "j", 2)},
+			want: []string{`unknown 3 "?" [2-3]`, `stdout 1 "abc" [0-1 3-4]`, `stderr 2 "ABC" [1-2 4-5]`},
+		}, {
+			name:   "a piece of another line ends the unfinished one",
+			frames: []Frame{piece(Stdout, 1, "ab", "i", 1), piece(Stdout, 2, "cd", "j", 1), last(Stdout, 2, "e", "j", 2)},
+			want:   []string{`stdout 1 "ab" [0-1]`, `stdout 2 "cde" [1-3]`},
+		}, {
+			name:   "a complete line ends the unfinished one",
+			frames: []Frame{piece(Stdout, 1, "ab", "i", 1), whole(Stdout, 2, "cd")},
+			want:   []string{`stdout 1 "ab" [0-1]`, `stdout 2 "cd" [1-2]`},
+		}, {
+			name:   "an empty line ends the unfinished one",
+			frames: []Frame{piece(Stdout, 1, "ab", "i", 1), whole(Stdout, 2, "")},
+			want:   []string{`stdout 1 "ab" [0-1]`, `stdout 2 "" [1-2]`},
+		}, {
+			name:   "output that ends without a newline",
+			frames: []Frame{piece(Stderr, 1, "ab", "i", 1), piece(Stdout, 2, "cd", "j", 1)},
+			close:  []string{`stderr 1 "ab" [0-1]`, `stdout 2 "cd" [1-2]`},
+		}, {
+			name:   "pieces that have lost their beginning",
+			frames: []Frame{piece(Stdout, 1, "cd", "i", 2), last(Stdout, 1, "e", "i", 3), last(Stdout, 2, "z", "j", 9)},
+			want:   []string{`stdout 1 "cde" [0-2]`, `stdout 2 "z" [2-3]`},
+		}, {
+			name: "Docker 17.03: pieces without metadata, the last not marked",
+			frames: []Frame{piece(Stdout, 1, full, "", 0), whole(Stderr, 2, "E"), piece(Stdout, 3, full, "", 0), whole(Stdout, 4, "b"),
+				whole(Stdout, 5, "c")},
+			want: []string{`stderr 2 "E" [1-2]`, fmt.Sprintf(`stdout 1 "%sb" [0-1 2-4]`, full+full), `stdout 5 "c" [4-5]`},
+		}, {
+			name: "Docker 18.09: pieces without metadata, the last marked too",
+			frames: []Frame{piece(Stdout, 1, full, "", 0), piece(Stdout, 1, "b", "", 0), whole(Stdout, 2, "c"),
+				piece(Stdout, 3, full, "", 0), piece(Stdout, 3, "", "", 0), whole(Stdout, 4, "d")},
+			want: []string{fmt.Sprintf(`stdout 1 "%sb" [0-2]`, full), `stdout 2 "c" [2-3]`,
+				fmt.Sprintf(`stdout 3 "%s" [3-5]`, full), `stdout 4 "d" [5-6]`},
+		}, {
+			name:   "pieces with metadata after pieces without",
+			frames: []Frame{piece(Stdout, 1, full, "", 0), piece(Stdout, 2, "b", "i", 1), piece(Stdout, 3, full, "", 0)},
+			want:   []string{fmt.Sprintf(`stdout 1 "%s" [0-1]`, full), `stdout 2 "b" [1-2]`},
+			close:  []string{fmt.Sprintf(`stdout 3 "%s" [2-3]`, full)},
+		}, {
+			name:   "nothing but empty pieces",
+			frames: []Frame{piece(Stdout, 1, "", "i", 1), last(Stdout, 1, "", "i", 2)},
+			want:   []string{`stdout 1 "" [0-2]`},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newScript(Options{})
+			for _, f := range test.frames {
+				s.push(f)
+			}
+			s.check(t, test.want...)
+			s.a.Close()
+			s.take()
+			s.check(t, test.close...)
+			if due := s.a.Due(); !due.IsZero() {
+				t.Errorf("Due after Close: %v", due)
+			}
+		})
+	}
+}
+
+func TestAssemblerSplits(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		max    int
+		frames []Frame
+		want   []string
+		close  []string
+	}{
+		{
+			name:   "a complete line; its range goes with the last part",
+			max:    4,
+			frames: []Frame{whole(Stdout, 1, "abcdefghi"), whole(Stdout, 2, "abcd")},
+			want:   []string{`stdout 1 "abcd" []`, `stdout 1 "efgh" []`, `stdout 1 "i" [0-1]`, `stdout 2 "abcd" [1-2]`},
+		}, {
+			name: "pieces; a divided one belongs to the last part that has some of it",
+			max:  5,
+			frames: []Frame{piece(Stdout, 1, "abc", "i", 1), piece(Stdout, 1, "def", "i", 2), piece(Stdout, 1, "ghij", "i", 3),
+				last(Stdout, 1, "", "i", 4)},
+			want: []string{`stdout 1 "abcde" [0-1]`, `stdout 1 "fghij" [1-4]`},
+		}, {
+			name:   "a piece that makes several events",
+			max:    4,
+			frames: []Frame{piece(Stdout, 1, "ab", "i", 1), piece(Stdout, 1, "cdefghijklmn", "i", 2), last(Stdout, 1, "op", "i", 3)},
+			want:   []string{`stdout 1 "abcd" [0-1]`, `stdout 1 "efgh" []`, `stdout 1 "ijkl" []`, `stdout 1 "mnop" [1-3]`},
+		}, {
+			name:   "characters are not divided",
+			max:    6,
+			frames: []Frame{whole(Stdout, 1, "abc日本語x")},
+			want:   []string{`stdout 1 "abc日" []`, `stdout 1 "本語" []`, `stdout 1 "x" [0-1]`},
+		}, {
+			name:   "nor those that dockerd divided",
+			max:    5,
+			frames: []Frame{piece(Stdout, 1, "abc\xe6", "i", 1), piece(Stdout, 1, "\x97", "i", 2), last(Stdout, 1, "\xa5z", "i", 3)},
+			want:   []string{`stdout 1 "abc" []`, `stdout 1 "日z" [0-3]`},
+		}, {
+			name:   "an invalid byte counts as three",
+			max:    6,
+			frames: []Frame{whole(Stdout, 1, "a\xff\xffb"), whole(Stdout, 2, "\xff\xff"), whole(Stdout, 3, "\uFFFD\uFFFD")},
+			want:   []string{`stdout 1 "a\xff" []`, `stdout 1 "\xffb" [0-1]`, `stdout 2 "\xff\xff" [1-2]`, `stdout 3 "��" [2-3]`},
+		}, {
+			name:   "the beginning of a character that never ends counts byte by byte",
+			max:    6,
+			frames: []Frame{piece(Stdout, 1, "ab\xf0\x9f\x98", "i", 1)},
+			close:  []string{`stdout 1 "ab\xf0" []`, `stdout 1 "\x9f\x98" [0-1]`},
+		}, {
+			name:   "a limit below the longest character",
+			max:    1,
+			frames: []Frame{whole(Stdout, 1, "😀a")},
+			want:   []string{`stdout 1 "😀" []`, `stdout 1 "a" [0-1]`},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newScript(Options{MaxBytes: test.max})
+			for _, f := range test.frames {
+				s.push(f)
+			}
+			s.check(t, test.want...)
+			s.a.Close()
+			s.take()
+			s.check(t, test.close...)
+		})
+	}
+}
+
+func TestAssemblerDefaultLimit(t *testing.T) {
+	text := bytes.Repeat([]byte("é"), 600_000) // 1,200,000 bytes.
+	a := NewAssembler(Options{})
+	var got [][]byte
+	for pos, n := 0, int32(1); pos < len(text); n++ {
+		upto := min(pos+pieceBytes-1, len(text))
+		f := piece(Stdout, 1, string(text[pos:upto]), "i", n)
+		f.Last = upto == len(text)
+		a.Push(f, uint64(pos), uint64(upto), time.Time{})
+		for e, ok := a.Next(); ok; e, ok = a.Next() {
+			got = append(got, bytes.Clone(e.Message))
+		}
+		pos = upto
+	}
+	if len(got) != 2 || len(got[0]) != MaxBytes || !bytes.Equal(bytes.Join(got, nil), text) {
+		t.Errorf("got %d events, the first of %d bytes", len(got), len(got[0]))
+	}
+}
+
+func TestAssemblerFlush(t *testing.T) {
+	s := newScript(Options{Wait: time.Minute})
+	start := s.now
+	if !s.a.Due().IsZero() {
+		t.Error("something is due at the start")
+	}
+	s.push(piece(Stdout, 1, "ab", "i", 1))
+	s.now = start.Add(10 * time.Second)
+	s.push(piece(Stderr, 2, "AB", "j", 1))
+	if got := s.a.Due(); !got.Equal(start.Add(time.Minute)) {
+		t.Errorf("Due is %v", got)
+	}
+	s.now = start.Add(20 * time.Second)
+	s.push(piece(Stdout, 1, "c", "i", 2)) // The wait is measured from the last piece.
+	if got := s.a.Due(); !got.Equal(start.Add(70 * time.Second)) {
+		t.Errorf("Due is %v", got)
+	}
+
+	s.a.Flush(start.Add(70*time.Second - 1))
+	s.take()
+	s.check(t)
+	s.a.Flush(start.Add(70 * time.Second))
+	s.take()
+	s.check(t, `stderr 2 "AB" [1-2]`)
+	if got := s.a.Due(); !got.Equal(start.Add(80 * time.Second)) {
+		t.Errorf("Due is %v", got)
+	}
+	s.a.Flush(start.Add(time.Hour))
+	s.take()
+	s.check(t, `stdout 1 "abc" [0-1 2-3]`)
+	if !s.a.Due().IsZero() {
+		t.Error("something is due at the end")
+	}
+
+	s.push(last(Stdout, 1, "d", "i", 3)) // What comes too late is an event of its own.
+	s.check(t, `stdout 1 "d" [3-4]`)
+}
+
+func TestAssemblerReset(t *testing.T) {
+	s := newScript(Options{MaxBytes: 4})
+	s.push(piece(Stdout, 1, "ab", "i", 1))
+	s.a.Push(piece(Stdout, 2, "0123456789", "j", 1), 10, 20, s.now)
+	s.a.Next()
+	s.a.Next()
+	s.a.Reset()
+	s.take()
+	s.check(t)
+	if !s.a.Due().IsZero() {
+		t.Error("something is due after Reset")
+	}
+	s.push(last(Stdout, 2, "x", "j", 2))
+	s.check(t, `stdout 2 "x" [1-2]`)
+}
+
+// TestAssemblerBoundsText holds that a line without end costs no more memory than one event.
+func TestAssemblerBoundsText(t *testing.T) {
+	a := NewAssembler(Options{})
+	f := piece(Stdout, 1, strings.Repeat("x", pieceBytes), "i", 1)
+	events := 0
+	for i := range uint64(1000) {
+		a.Push(f, i, i+1, time.Time{})
+		for _, ok := a.Next(); ok; _, ok = a.Next() {
+			events++
+		}
+		if l := &a.lines[Stdout]; len(l.data) > MaxBytes+pieceBytes || cap(l.data) > 3*MaxBytes/2 {
+			t.Fatalf("%d bytes are kept, in %d", len(l.data), cap(l.data))
+		}
+	}
+	if want := 1000 * pieceBytes / MaxBytes; events != want {
+		t.Errorf("%d events before the line's end, want %d", events, want)
+	}
+}
+
+// TestAssemblerBoundsRanges holds that frames which dockerd would not write cannot make a line cost
+// more than its text.
+func TestAssemblerBoundsRanges(t *testing.T) {
+	a := NewAssembler(Options{})
+	var ranges, longest int
+	for i := range uint64(5000) {
+		a.Push(piece(Stdout, 1, "x", "i", 1), i*10, i*10+1, time.Time{})
+		for e, ok := a.Next(); ok; e, ok = a.Next() {
+			ranges += len(e.Ranges)
+			longest = max(longest, len(e.Ranges))
+		}
+	}
+	a.Close()
+	for e, ok := a.Next(); ok; e, ok = a.Next() {
+		ranges += len(e.Ranges)
+	}
+	if ranges != 5000 || longest != maxRanges {
+		t.Errorf("%d ranges, at most %d at once", ranges, longest)
+	}
+}
+
+// TestAssemblerOrdinaryLine holds that a complete line is neither copied nor allocated for.
+func TestAssemblerOrdinaryLine(t *testing.T) {
+	a := NewAssembler(Options{})
+	f := whole(Stdout, 1, "an ordinary line")
+	var pos uint64
+	push := func() {
+		a.Push(f, pos, pos+1, time.Time{})
+		pos++
+		e, ok := a.Next()
+		if !ok || &e.Message[0] != &f.Line[0] || !slices.Equal(e.Ranges, []Range{{pos - 1, pos}}) {
+			t.Fatalf("got %v, %v", e, ok)
+		}
+		if _, ok := a.Next(); ok {
+			t.Fatal("two events of one line")
+		}
+	}
+	push()
+	if n := testing.AllocsPerRun(100, push); n != 0 {
+		t.Errorf("%v allocations a line", n)
+	}
+}
+
+// TestAssemblerGivesBuffersBack holds that an idle Assembler keeps neither the text of its last
+// line nor the memory for it.
+func TestAssemblerGivesBuffersBack(t *testing.T) {
+	a := NewAssembler(Options{})
+	a.Push(piece(Stdout, 1, strings.Repeat("x", MaxBytes-1), "i", 1), 0, 1, time.Time{})
+	if _, ok := a.Next(); ok {
+		t.Fatal("the line is out before its end")
+	}
+	a.Push(last(Stdout, 1, "y", "i", 2), 1, 2, time.Time{})
+	if e, ok := a.Next(); !ok || len(e.Message) != MaxBytes {
+		t.Fatalf("got %d bytes, %v", len(e.Message), ok)
+	}
+	if _, ok := a.Next(); ok {
+		t.Fatal("the line comes twice")
+	}
+	for i := range a.lines {
+		if l := &a.lines[i]; l.data != nil || l.buf != nil {
+			t.Errorf("line %d keeps %d bytes", i, cap(l.data))
+		}
+	}
+	if a.whole.data != nil || a.frame.Line != nil {
+		t.Error("the frame's text is kept")
+	}
+}
+
+func TestPushTooEarly(t *testing.T) {
+	a := NewAssembler(Options{})
+	a.Push(whole(Stdout, 1, "a"), 0, 1, time.Time{})
+	defer func() {
+		if recover() == nil {
+			t.Error("a frame that was not taken was lost in silence")
+		}
+	}()
+	a.Push(whole(Stdout, 1, "b"), 1, 2, time.Time{})
+}
+
+func BenchmarkAssembler(b *testing.B) {
+	b.Run("lines", func(b *testing.B) {
+		a := NewAssembler(Options{})
+		f := whole(Stdout, 1, strings.Repeat("x", 100))
+		b.SetBytes(100)
+		for i := uint64(0); b.Loop(); i++ {
+			a.Push(f, i, i+1, time.Time{})
+			for _, ok := a.Next(); ok; _, ok = a.Next() {
+			}
+		}
+	})
+	b.Run("pieces", func(b *testing.B) {
+		a := NewAssembler(Options{})
+		f := piece(Stdout, 1, strings.Repeat("x", pieceBytes), "i", 1)
+		b.SetBytes(pieceBytes)
+		for i := uint64(0); b.Loop(); i++ {
+			a.Push(f, i, i+1, time.Time{})
+			for _, ok := a.Next(); ok; _, ok = a.Next() {
+			}
+		}
+	})
+}

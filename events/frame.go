@@ -1,0 +1,157 @@
+package events
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/docker/docker/api/types/plugins/logdriver"
+)
+
+// Frame is one entry as dockerd wrote it: a complete line without its newline, or a piece of a line
+// that is longer than dockerd's buffer of 16 KiB (moby, daemon/logger/copier.go).
+type Frame struct {
+	Source Source
+	// Time is in nanoseconds since the Unix epoch. The pieces of one line have the same.
+	Time int64
+	// Line is the text; empty for an empty line, and for the last piece of a line whose length is a
+	// multiple of 16 KiB.
+	Line []byte
+	// Partial is set on every piece of a divided line, the last one included.
+	Partial bool
+	// PartialID is the same in all pieces of one line. It is empty in complete lines, and in the
+	// pieces that dockerd wrote before 20.10, which know neither Ordinal nor Last.
+	PartialID []byte
+	// Ordinal counts the pieces of a line, from 1.
+	Ordinal int32
+	// Last is set on the last piece. Output that ends without a newline has no last piece.
+	Last bool
+}
+
+// Decode decodes the payload of one frame, the protobuf message without the four bytes of its
+// length, into f. It accepts what logdriver.LogEntry.Unmarshal accepts and gives the same values.
+// f.Line and f.PartialID may be parts of payload: they are valid as long as it is.
+//
+// A payload in the order and form in which dockerd writes it costs no allocation. After an error f
+// is the zero Frame.
+func Decode(payload []byte, f *Frame) error {
+	if decodeUsual(payload, f) {
+		return nil
+	}
+	*f = Frame{}
+	var e logdriver.LogEntry
+	if err := e.Unmarshal(payload); err != nil {
+		return fmt.Errorf("couldn't decode a frame of %d bytes: %w", len(payload), err)
+	}
+	f.Source = sourceOf([]byte(e.Source))
+	f.Time, f.Line, f.Partial = e.TimeNano, e.Line, e.Partial
+	if m := e.PartialLogMetadata; m != nil {
+		f.PartialID, f.Ordinal, f.Last = []byte(m.Id), m.Ordinal, m.Last
+	}
+	return nil
+}
+
+// sourceOf gives the Source that dockerd calls name.
+func sourceOf(name []byte) Source {
+	switch string(name) {
+	case "stdout":
+		return Stdout
+	case "stderr":
+		return Stderr
+	default:
+		return Unknown
+	}
+}
+
+// The first bytes of the fields of LogEntry and PartialLogEntryMetadata: field number and wire type
+// (moby, api/types/plugins/logdriver/entry.proto).
+const (
+	tagSource   = 1<<3 | 2
+	tagTime     = 2<<3 | 0
+	tagLine     = 3<<3 | 2
+	tagPartial  = 4<<3 | 0
+	tagMetadata = 5<<3 | 2
+
+	tagLast    = 1<<3 | 0
+	tagID      = 2<<3 | 2
+	tagOrdinal = 3<<3 | 0
+)
+
+// decodeUsual decodes a payload that has each field at most once and in ascending order, as the
+// generated MarshalTo writes them. It returns false, and leaves anything in f, for all others,
+// valid or not: those are the official codec's business.
+func decodeUsual(payload []byte, f *Frame) bool {
+	*f = Frame{}
+	p := parser{rest: payload}
+	if p.tag(tagSource) {
+		f.Source = sourceOf(p.bytes())
+	}
+	if p.tag(tagTime) {
+		f.Time = int64(p.varint())
+	}
+	if p.tag(tagLine) {
+		f.Line = p.bytes()
+	}
+	if p.tag(tagPartial) {
+		f.Partial = p.bool()
+	}
+	if p.tag(tagMetadata) {
+		m := parser{rest: p.bytes()}
+		if m.tag(tagLast) {
+			f.Last = m.bool()
+		}
+		if m.tag(tagID) {
+			f.PartialID = m.bytes()
+		}
+		if m.tag(tagOrdinal) {
+			f.Ordinal = int32(m.varint()) // Cut to 32 bits, as the codec does.
+		}
+		if !m.done() {
+			return false
+		}
+	}
+	return p.done()
+}
+
+// parser takes fields off the front of a message. Once something is unusual it is bad for good.
+type parser struct {
+	rest []byte
+	bad  bool
+}
+
+func (p *parser) done() bool { return !p.bad && len(p.rest) == 0 }
+
+// tag takes one tag byte if it comes next.
+func (p *parser) tag(b byte) bool {
+	if p.bad || len(p.rest) == 0 || p.rest[0] != b {
+		return false
+	}
+	p.rest = p.rest[1:]
+	return true
+}
+
+func (p *parser) varint() uint64 {
+	v, n := binary.Uvarint(p.rest)
+	if n <= 0 {
+		p.bad = true
+		return 0
+	}
+	p.rest = p.rest[n:]
+	return v
+}
+
+func (p *parser) bool() bool {
+	v := p.varint()
+	p.bad = p.bad || v > 1
+	return v == 1
+}
+
+func (p *parser) bytes() []byte {
+	n := p.varint()
+	if p.bad || n > uint64(len(p.rest)) {
+		p.bad = true
+		return nil
+	}
+	b := p.rest[:n:n]
+	p.rest = p.rest[n:]
+	return b
+}

@@ -1,0 +1,334 @@
+package awsenv
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"golang.org/x/sys/unix"
+)
+
+// retrieve returns the credentials that a client made from e's Config would sign with.
+func retrieve(t *testing.T, e *Env) (aws.Credentials, error) {
+	t.Helper()
+	cfg, err := e.Config(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg.Credentials.Retrieve(t.Context())
+}
+
+func wantKey(t *testing.T, e *Env, key string) {
+	t.Helper()
+	creds, err := retrieve(t, e)
+	if err != nil || creds.AccessKeyID != key {
+		t.Fatalf("key %q from %q, %v; want %q", creds.AccessKeyID, creds.Source, err, key)
+	}
+}
+
+func TestCredentialsFromTheEnvironment(t *testing.T) {
+	forbidMetadata(t)
+	files(t, map[string]string{"credentials": keys("FILEKEY")})
+	t.Setenv("AWS_ACCESS_KEY_ID", "ENVKEY")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "s")
+	t.Setenv("AWS_SESSION_TOKEN", "session")
+	e := New(Options{Region: "eu-central-1"})
+	wantKey(t, e, "ENVKEY")
+	if creds, _ := retrieve(t, e); creds.SessionToken != "session" || creds.CanExpire {
+		t.Errorf("session token %q, can expire: %v", creds.SessionToken, creds.CanExpire)
+	}
+}
+
+func TestCredentialsFromTheInstancesRole(t *testing.T) {
+	m := startMetadata(t)
+	files(t, nil)
+	e := New(Options{})
+	for range 3 {
+		wantKey(t, e, "ROLEKEY")
+	}
+	if n := m.asked(rolesPath + "logs-writer"); n != 1 {
+		t.Errorf("asked for the role's keys %d times, want once", n)
+	}
+}
+
+// The role may come after the plugin, and a failure is not kept.
+func TestCredentialsComeLate(t *testing.T) {
+	m := startMetadata(t)
+	files(t, nil)
+	m.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+		w.WriteHeader(http.StatusNotFound)
+		return true
+	})
+	e := New(Options{Region: "eu-central-1"})
+	if _, err := retrieve(t, e); err == nil {
+		t.Fatal("found credentials")
+	}
+	m.setFault(nil)
+	wantKey(t, e, "ROLEKEY")
+}
+
+func TestCredentialsFromAContainerEndpoint(t *testing.T) {
+	forbidMetadata(t)
+	files(t, nil)
+	var asked atomic.Int32
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if got := r.Header.Get("Authorization"); got != "sesame" {
+			t.Errorf("Authorization: %q", got)
+		}
+		fmt.Fprintf(w, `{"AccessKeyId":"TASKKEY","SecretAccessKey":"s","Token":"t","Expiration":%q}`,
+			time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	}))
+	defer s.Close()
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", s.URL+"/creds")
+	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "sesame")
+	e := New(Options{Region: "eu-central-1"})
+	if _, err := e.Config(t.Context()); err != nil || asked.Load() != 0 {
+		t.Fatalf("Config: %v, and it asked the endpoint %d times, want 0", err, asked.Load())
+	}
+	for range 3 {
+		wantKey(t, e, "TASKKEY")
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times, want once", n)
+	}
+}
+
+// keys returns a shared credentials file.
+func keys(id string) string {
+	return "[default]\naws_access_key_id = " + id + "\naws_secret_access_key = s\n"
+}
+
+func TestCredentialsFromSharedFiles(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		env   map[string]string // DIR stands for the directory
+		want  string
+	}{
+		{"the usual place", map[string]string{"credentials": keys("FILEKEY")}, nil, "FILEKEY"},
+		{"a profile", map[string]string{"credentials": keys("FILEKEY") + "[logs]\naws_access_key_id = OTHERKEY\naws_secret_access_key = s\n"},
+			map[string]string{"AWS_PROFILE": "logs"}, "OTHERKEY"},
+		{"another place", map[string]string{"mine": keys("MYKEY")}, map[string]string{"AWS_SHARED_CREDENTIALS_FILE": "DIR/mine"}, "MYKEY"},
+		{"in the config file", map[string]string{"config": keys("CONFKEY")}, nil, "CONFKEY"},
+		{"another config file", map[string]string{"mine": keys("MYKEY")}, map[string]string{"AWS_CONFIG_FILE": "DIR/mine"}, "MYKEY"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			forbidMetadata(t)
+			dir := files(t, c.files)
+			for k, v := range c.env {
+				t.Setenv(k, strings.ReplaceAll(v, "DIR", dir))
+			}
+			wantKey(t, New(Options{Region: "eu-central-1"}), c.want)
+		})
+	}
+}
+
+// Keys in a file are rotated under a running plugin, which notices within a minute.
+func TestRotatedFileIsReadAgain(t *testing.T) {
+	forbidMetadata(t)
+	dir := files(t, map[string]string{"credentials": keys("OLDKEY")})
+	synctest.Test(t, func(t *testing.T) {
+		e := New(Options{Region: "eu-central-1", NoEC2: true})
+		wantKey(t, e, "OLDKEY")
+		write(t, dir+"/credentials", keys("NEWKEY"))
+		time.Sleep(fileKeysLife)
+		wantKey(t, e, "NEWKEY")
+		write(t, dir+"/credentials", "[default\n")
+		time.Sleep(fileKeysLife)
+		if creds, err := retrieve(t, e); err == nil {
+			t.Errorf("keys %q from a damaged file", creds.AccessKeyID)
+		}
+		write(t, dir+"/credentials", keys("MENDEDKEY"))
+		wantKey(t, e, "MENDEDKEY")
+	})
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file that only its owner may read is named, not taken for a missing one.
+func TestUnreadableFileIsNamed(t *testing.T) {
+	dir := files(t, map[string]string{"credentials": keys("FILEKEY")})
+	if err := os.Chmod(dir+"/credentials", 0); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error)
+	go func() {
+		// uid 0 reads every file, so give that up. This is for one thread alone, which never runs
+		// anything else, since it is not unlocked.
+		runtime.LockOSThread()
+		if os.Getuid() == 0 {
+			unix.SetfsuidRetUid(65534)
+		}
+		got <- explain(errors.New("no keys"))
+	}()
+	if err := <-got; !strings.Contains(err.Error(), "no keys") || !strings.Contains(err.Error(), dir+"/credentials") {
+		t.Errorf("error %v, want one that names the file", err)
+	}
+}
+
+// stsStandIn answers AssumeRoleWithWebIdentity and AssumeRole as STS does.
+func stsStandIn(t *testing.T) (url string, actions func() []string) {
+	var got []string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			t.Error(err)
+		}
+		action := r.Form.Get("Action")
+		scope := "unsigned"
+		if _, after, ok := strings.Cut(r.Header.Get("Authorization"), "Credential="); ok {
+			scope = strings.Split(after, "/")[2]
+		}
+		got = append(got, action+" "+r.Form.Get("RoleArn")+" "+scope)
+		fmt.Fprintf(w, `<%[1]sResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><%[1]sResult><Credentials>
+			<AccessKeyId>STSKEY</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>
+			<Expiration>%[2]s</Expiration></Credentials></%[1]sResult></%[1]sResponse>`,
+			action, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	}))
+	t.Cleanup(s.Close)
+	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
+	return s.URL, func() []string { return got }
+}
+
+func TestCredentialsFromAWebIdentity(t *testing.T) {
+	forbidMetadata(t)
+	dir := files(t, map[string]string{"token": "a-token"})
+	url, actions := stsStandIn(t)
+	t.Setenv("AWS_ENDPOINT_URL_STS", url)
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", dir+"/token")
+	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/logs")
+	wantKey(t, New(Options{Region: "eu-central-1"}), "STSKEY")
+	if got, want := actions(), []string{"AssumeRoleWithWebIdentity arn:aws:iam::123456789012:role/logs unsigned"}; !slices.Equal(got, want) {
+		t.Errorf("STS was asked %q, want %q", got, want)
+	}
+}
+
+// A role that a profile assumes needs a region for STS, and EC2 may be the only one who knows it.
+func TestRoleIsAssumedInTheInstancesRegion(t *testing.T) {
+	startMetadata(t)
+	files(t, map[string]string{
+		"credentials": "[base]\naws_access_key_id = FILEKEY\naws_secret_access_key = s\n",
+		"config":      "[default]\nrole_arn = arn:aws:iam::123456789012:role/logs\nsource_profile = base\n",
+	})
+	url, actions := stsStandIn(t)
+	t.Setenv("AWS_ENDPOINT_URL_STS", url)
+	t.Setenv("AWS_REGION", "auto")
+	wantKey(t, New(Options{}), "STSKEY")
+	if got, want := actions(), []string{"AssumeRole arn:aws:iam::123456789012:role/logs eu-central-1"}; !slices.Equal(got, want) {
+		t.Errorf("STS was asked %q, want %q", got, want)
+	}
+}
+
+// Config works while no one answers, and says what is wrong with a file until it is mended.
+func TestConfigAsksNobody(t *testing.T) {
+	forbidMetadata(t)
+	dir := files(t, map[string]string{"config": "[default]\ndefaults_mode = auto\nregion = eu-west-3\n"})
+	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://no-such-host.invalid/creds")
+	t.Setenv("AWS_PROFILE", "missing")
+	t.Setenv("AWS_DEFAULTS_MODE", "auto")
+	e := New(Options{})
+	if _, err := e.Config(t.Context()); err == nil || !strings.Contains(err.Error(), "missing") {
+		t.Errorf("Config: %v, want an error that names the profile", err)
+	}
+	write(t, dir+"/config", "[profile missing]\nregion = eu-west-1\ndefaults_mode = auto\n")
+	cfg, err := e.Config(t.Context())
+	if err != nil || cfg.Region != "eu-west-1" {
+		t.Errorf("Config: region %q, %v", cfg.Region, err)
+	}
+}
+
+func TestConfigRegion(t *testing.T) {
+	forbidMetadata(t)
+	files(t, nil)
+	for _, c := range []struct{ route, env, want string }{
+		{"", "auto", ""},
+		{"auto", "us-east-2", "us-east-2"},
+		{"ap-south-1", "us-east-2", "ap-south-1"},
+		{"ap-south-1", "", "ap-south-1"},
+	} {
+		t.Setenv("AWS_REGION", c.env)
+		cfg, err := New(Options{Region: c.route}).Config(t.Context())
+		if err != nil || cfg.Region != c.want {
+			t.Errorf("ROUTE %q, AWS_REGION %q: region %q, %v, want %q", c.route, c.env, cfg.Region, err, c.want)
+		}
+	}
+}
+
+// AWS_CA_BUNDLE is what the service's certificate is checked against, as the SDK has it.
+func TestConfigCABundle(t *testing.T) {
+	forbidMetadata(t)
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }))
+	defer s.Close()
+	dir := files(t, map[string]string{
+		"ca.pem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})),
+	})
+	t.Setenv("AWS_CA_BUNDLE", dir+"/ca.pem")
+	cfg, err := New(Options{}).Config(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Close = true
+	resp, err := cfg.HTTPClient.Do(req)
+	if err != nil {
+		t.Fatalf("the bundle is not used: %v", err)
+	}
+	resp.Body.Close()
+}
+
+// A hanging endpoint holds the search up for a bounded time, though the SDK gives it no deadline.
+func TestHangingEndpointIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &chain{env: New(Options{Region: "eu-central-1"})}
+		c.use(aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+			<-ctx.Done()
+			return aws.Credentials{}, ctx.Err()
+		}))
+		began := time.Now()
+		if _, err := aws.NewCredentialsCache(c).Retrieve(t.Context()); err == nil {
+			t.Error("found credentials")
+		}
+		if took := time.Since(began); took != retrieveTimeout {
+			t.Errorf("gave up after %v, want %v", took, retrieveTimeout)
+		}
+	})
+}
+
+func TestFiles(t *testing.T) {
+	dir := files(t, map[string]string{"credentials": ""})
+	if got, want := Files(), []string{dir + "/credentials", dir + "/config"}; !slices.Equal(got, want) {
+		t.Errorf("Files() = %q, want %q", got, want)
+	}
+	if err := os.MkdirAll(dir+"/sso/cache", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir+"/sso/cache/0123.json", "{}")
+	t.Setenv("AWS_CONFIG_FILE", "/elsewhere/config")
+	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/token")
+	want := []string{dir + "/credentials", "/elsewhere/config", "/token", filepath.Join(dir, "sso/cache/0123.json")}
+	if got := Files(); !slices.Equal(got, want) {
+		t.Errorf("Files() = %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,227 @@
+// Package awsenv finds out where the plugin runs in AWS's eyes: the region that "auto" stands for,
+// the EC2 instance's ID, and the credentials, by the AWS SDK's own rules and through IMDSv2.
+//
+// Every look-up is bounded, is made only when somebody asks, and runs on the caller's goroutine:
+// a plugin that is off EC2, or whose metadata service hangs, starts and attaches containers all the
+// same. The package must not know log groups, batches, containers or dockerd.
+//
+// The SDK reads the process's environment and offers no way to give it another one, so this package
+// reads os.Getenv too.
+package awsenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+)
+
+// Auto is the region that is no region but asks for one to be found.
+const Auto = "auto"
+
+// How long a failed look-up rests before the next caller tries again, from the first failure to the
+// tenth and later. A host's metadata service may come up after the plugin, and what waits for the
+// region must go out within half a minute of it; that there is no EC2 instance around seldom changes.
+const (
+	regionRestMin   = time.Second
+	regionRestMax   = 15 * time.Second
+	instanceRestMin = time.Second
+	instanceRestMax = 5 * time.Minute
+)
+
+// Options says what the plugin's settings say about AWS.
+type Options struct {
+	// Region is the region of ROUTE. Empty or "auto": it is looked up.
+	Region string
+	// NoEC2 is the setting NOEC2: the EC2 metadata service is never asked, neither for the region
+	// and the instance ID nor for the credentials of an instance's role.
+	NoEC2 bool
+	// Log gets a line when a look-up first fails and when it then succeeds, and the SDK's warnings.
+	// Nil: nothing is logged.
+	Log *slog.Logger
+}
+
+// Env is what AWS can be told apart by from inside this process. Its methods may be called by any
+// number of goroutines at once; it has none of its own.
+type Env struct {
+	log       *slog.Logger
+	route     string // region of ROUTE; empty: look it up
+	noEC2     bool
+	metadata  metadataService
+	region    *lookup
+	instance  *lookup
+	creds     aws.CredentialsProvider
+	config    atomic.Pointer[aws.Config] // set by the first Config that succeeds
+	regionBad atomic.Bool                // the failure has been logged, and no success since
+	idBad     atomic.Bool                // the same for the instance ID
+}
+
+// New returns an Env and asks nobody anything. It takes out of the process's environment every AWS_*
+// variable with an empty value and an AWS_REGION or AWS_DEFAULT_REGION of "auto", so it must be called
+// before anything else that uses the SDK.
+func New(o Options) *Env {
+	unsetMeaningless()
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	e := &Env{log: log, noEC2: o.NoEC2}
+	if !isAuto(o.Region) {
+		e.route = o.Region
+	}
+	e.metadata = newMetadataService()
+	e.region = newLookup(e.findRegion, regionRestMin, regionRestMax)
+	e.instance = newLookup(e.findInstanceID, instanceRestMin, instanceRestMax)
+	e.creds = aws.NewCredentialsCache(&chain{env: e})
+	return e
+}
+
+// unsetMeaningless makes variables that mean nothing look unset to the SDK. `docker plugin set
+// logspool AWS_ENDPOINT_URL=` leaves the variable there with an empty value, and some of the SDK's
+// service packages look only at whether it is there (service/cloudwatchlogs, endpoints.go,
+// resolveBaseEndpoint). "auto" is this plugin's word, which the SDK would take for a region's name.
+func unsetMeaningless() {
+	for _, kv := range os.Environ() {
+		name, value, _ := strings.Cut(kv, "=")
+		if !strings.HasPrefix(name, "AWS_") {
+			continue
+		}
+		region := name == "AWS_REGION" || name == "AWS_DEFAULT_REGION"
+		if value == "" || region && isAuto(value) {
+			os.Unsetenv(name) // fails on malformed names only
+		}
+	}
+}
+
+func isAuto(region string) bool { return region == "" || strings.EqualFold(region, Auto) }
+
+// Region returns the region that "auto" stands for: ROUTE's, else AWS_REGION, AWS_DEFAULT_REGION and
+// the shared configuration file's as the SDK reads them, else EC2's. It may wait for the metadata
+// service, for a second or so at most and never longer than ctx; once found, the region stays and is
+// returned at once. After a failure the error is returned at once until the next look-up is due, at
+// most 15 seconds later, so callers that need a region may just ask again.
+func (e *Env) Region(ctx context.Context) (string, error) {
+	if e.route != "" {
+		return e.route, nil
+	}
+	region, err := e.region.get(ctx)
+	if err != nil {
+		err = fmt.Errorf("no AWS region: set AWS_REGION, or name one in ROUTE (cloudwatch://REGION) or in the log option region: %w", err)
+		if ctx.Err() == nil && e.regionBad.CompareAndSwap(false, true) {
+			e.log.Error("what is logged is kept, and sent once there is a region", "err", err)
+		}
+		return "", err
+	}
+	if e.regionBad.CompareAndSwap(true, false) {
+		e.log.Info("AWS region found", "region", region)
+	}
+	return region, nil
+}
+
+// findRegion makes one try at the region. The shared configuration is read anew each time: its file
+// may have been mended since.
+func (e *Env) findRegion(ctx context.Context) (string, error) {
+	cfg, err := e.load(ctx, withoutCredentials)
+	if err != nil {
+		return "", err
+	}
+	if !isAuto(cfg.Region) {
+		if !isRegion(cfg.Region) {
+			return "", fmt.Errorf("%q is not a region's name", cfg.Region)
+		}
+		return cfg.Region, nil
+	}
+	if err := e.mayAskEC2(); err != nil {
+		return "", err
+	}
+	region, err := e.metadata.region(ctx, cfg)
+	if err != nil {
+		return "", fmt.Errorf("EC2's metadata service did not tell (set NOEC2 if this is not EC2): %w", err)
+	}
+	if !isRegion(region) {
+		return "", fmt.Errorf("EC2's metadata service (set NOEC2 if this is not EC2) answered %.40q, which is not a region's name", region)
+	}
+	return region, nil
+}
+
+// InstanceID returns the ID of the EC2 instance that the plugin runs on, and nothing when there is
+// none, none can be found, or NOEC2 is set. It may wait as Region does. A failed look-up is
+// repeated by a caller at least a second and at most five minutes later.
+func (e *Env) InstanceID(ctx context.Context) string {
+	if e.mayAskEC2() != nil {
+		return ""
+	}
+	id, err := e.instance.get(ctx)
+	if err != nil {
+		if ctx.Err() == nil && e.idBad.CompareAndSwap(false, true) {
+			e.log.Warn("no EC2 instance ID, .InstanceID renders as nothing: set NOEC2 if this is not EC2", "err", err)
+		}
+		return ""
+	}
+	if e.idBad.CompareAndSwap(true, false) {
+		e.log.Info("EC2 instance ID found", "instance", id)
+	}
+	return id
+}
+
+func (e *Env) findInstanceID(ctx context.Context) (string, error) {
+	cfg, err := e.load(ctx, withoutCredentials)
+	if err != nil {
+		return "", err
+	}
+	id, err := e.metadata.instanceID(ctx, cfg)
+	if err != nil {
+		return "", err
+	}
+	if !isInstanceID(id) {
+		return "", fmt.Errorf("the metadata service answered %.40q, which is not an instance ID", id)
+	}
+	return id, nil
+}
+
+var (
+	errNoEC2    = errors.New("NOEC2 is set, so EC2's metadata service is not asked")
+	errDisabled = errors.New("AWS_EC2_METADATA_DISABLED is set, so EC2's metadata service is not asked")
+)
+
+// mayAskEC2 returns why the metadata service must not be asked, or nil.
+func (e *Env) mayAskEC2() error {
+	switch {
+	case e.noEC2:
+		return errNoEC2
+	case strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true"):
+		return errDisabled
+	default:
+		return nil
+	}
+}
+
+// metadataState is what the SDK is told about the metadata service: off, or by its own rules.
+func (e *Env) metadataState() imds.ClientEnableState {
+	if e.noEC2 {
+		return imds.ClientDisabled
+	}
+	return imds.ClientDefaultEnableState
+}
+
+// isRegion reports whether s can be a region's name. It becomes a label of the service's host name.
+func isRegion(s string) bool {
+	return onlyHas(s, "abcdefghijklmnopqrstuvwxyz0123456789-") && !strings.HasPrefix(s, "-") && !strings.HasSuffix(s, "-")
+}
+
+// isInstanceID reports whether s can be an instance ID and not, say, the page of a captive portal.
+func isInstanceID(s string) bool {
+	return onlyHas(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
+}
+
+// onlyHas reports whether s is 1 to 63 characters, all of them out of set.
+func onlyHas(s, set string) bool {
+	return s != "" && len(s) <= 63 && strings.Trim(s, set) == ""
+}

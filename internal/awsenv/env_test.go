@@ -1,0 +1,337 @@
+package awsenv
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// logged returns a logger and what was written to it, a line each.
+func logged() (*slog.Logger, func() []string) {
+	var mu sync.Mutex
+	var b bytes.Buffer
+	w := writerFunc(func(p []byte) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return b.Write(p)
+	})
+	return slog.New(slog.NewTextHandler(w, nil)), func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		if b.Len() == 0 {
+			return nil
+		}
+		return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// restless makes failed look-ups due again at once, so that a test need not wait.
+func restless(e *Env) *Env {
+	for _, l := range []*lookup{e.region, e.instance} {
+		l.restMin, l.restMax = 0, 0
+	}
+	return e
+}
+
+func TestRegionOrder(t *testing.T) {
+	config := map[string]string{"config": "[default]\nregion = eu-west-3\n[profile other]\nregion = sa-east-1\n"}
+	for _, c := range []struct {
+		name  string
+		route string
+		env   map[string]string
+		files map[string]string
+		want  string
+		ec2   bool // the metadata service is asked
+	}{
+		{name: "route first", route: "ap-south-1", env: map[string]string{"AWS_REGION": "us-west-2"}, files: config, want: "ap-south-1"},
+		{name: "AWS_REGION", route: "auto", env: map[string]string{"AWS_REGION": "us-west-2", "AWS_DEFAULT_REGION": "us-west-1"}, files: config, want: "us-west-2"},
+		{name: "AWS_REGION=auto is no region", env: map[string]string{"AWS_REGION": "auto", "AWS_DEFAULT_REGION": "us-west-1"}, files: config, want: "us-west-1"},
+		{name: "both auto", env: map[string]string{"AWS_REGION": "AUTO", "AWS_DEFAULT_REGION": "auto"}, files: config, want: "eu-west-3"},
+		{name: "empty is unset", env: map[string]string{"AWS_REGION": "", "AWS_PROFILE": ""}, files: config, want: "eu-west-3"},
+		{name: "the profile's", env: map[string]string{"AWS_PROFILE": "other"}, files: config, want: "sa-east-1"},
+		{name: "EC2 last", route: "Auto", want: "eu-central-1", ec2: true},
+		{name: "EC2 where the file says auto", files: map[string]string{"config": "[default]\nregion = auto\n"}, want: "eu-central-1", ec2: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := startMetadata(t)
+			files(t, c.files)
+			for k, v := range c.env {
+				t.Setenv(k, v)
+			}
+			e := New(Options{Region: c.route})
+			for range 3 {
+				got, err := e.Region(t.Context())
+				if got != c.want || err != nil {
+					t.Fatalf("Region() = %q, %v, want %q", got, err, c.want)
+				}
+			}
+			if want := map[bool]int{true: 1}[c.ec2]; m.asked(identityPath) != want {
+				t.Errorf("the metadata service was asked for the region %d times, want %d", m.asked(identityPath), want)
+			}
+			if n := m.withoutToken(); n != 0 {
+				t.Errorf("%d requests of IMDSv1", n)
+			}
+		})
+	}
+}
+
+func TestInstanceID(t *testing.T) {
+	m := startMetadata(t)
+	log, lines := logged()
+	e := New(Options{Log: log, Region: "eu-central-1"})
+	for range 3 {
+		if got := e.InstanceID(t.Context()); got != "i-0123456789abcdef0" {
+			t.Fatalf("InstanceID() = %q", got)
+		}
+	}
+	if n := m.asked(instancePath); n != 1 {
+		t.Errorf("asked %d times, want once", n)
+	}
+	if len(lines()) != 0 {
+		t.Errorf("logged %q", lines())
+	}
+}
+
+func TestMetadataIsNotAskedWhenOff(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		o     Options
+		env   string
+		wants string
+	}{
+		{"NOEC2", Options{NoEC2: true}, "", "NOEC2 is set"},
+		{"AWS_EC2_METADATA_DISABLED", Options{}, "true", "AWS_EC2_METADATA_DISABLED is set"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			forbidMetadata(t)
+			files(t, nil)
+			t.Setenv("AWS_EC2_METADATA_DISABLED", c.env)
+			log, lines := logged()
+			c.o.Log = log
+			e := restless(New(c.o))
+			for range 3 {
+				if got, err := e.Region(t.Context()); err == nil || !strings.Contains(err.Error(), c.wants) {
+					t.Errorf("Region() = %q, %v; want an error that says %q", got, err, c.wants)
+				}
+				if id := e.InstanceID(t.Context()); id != "" {
+					t.Errorf("InstanceID() = %q, want nothing", id)
+				}
+			}
+			cfg, err := e.Config(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if creds, err := cfg.Credentials.Retrieve(t.Context()); err == nil {
+				t.Errorf("found credentials: %v", creds.Source)
+			}
+			if len(lines()) != 1 || !strings.Contains(lines()[0], "set AWS_REGION") {
+				t.Errorf("logged %q, want one line that says to set AWS_REGION", lines())
+			}
+		})
+	}
+}
+
+// A metadata service that is not there, or is not one, costs a second at most and one line, and is
+// asked again.
+func TestMetadataFails(t *testing.T) {
+	hang := func(w http.ResponseWriter, r *http.Request) bool {
+		<-r.Context().Done()
+		return true
+	}
+	status := func(code int) func(http.ResponseWriter, *http.Request) bool {
+		return func(w http.ResponseWriter, r *http.Request) bool {
+			w.WriteHeader(code)
+			return true
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		fault func(w http.ResponseWriter, r *http.Request) bool
+	}{
+		{"hangs", hang},
+		{"hangs after the token", func(w http.ResponseWriter, r *http.Request) bool {
+			return r.Method == http.MethodGet && hang(w, r)
+		}},
+		{"trickles", func(w http.ResponseWriter, r *http.Request) bool {
+			w.WriteHeader(http.StatusOK)
+			w.(http.Flusher).Flush()
+			return hang(w, r)
+		}},
+		{"403", status(403)},
+		{"404", status(404)},
+		{"500", status(500)},
+		{"redirects", func(w http.ResponseWriter, r *http.Request) bool {
+			http.Redirect(w, r, "/login", http.StatusFound)
+			return true
+		}},
+		{"a captive portal", func(w http.ResponseWriter, r *http.Request) bool {
+			w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "60")
+			fmt.Fprint(w, "<html>Welcome to our hotel</html>")
+			return true
+		}},
+		{"no region in it", func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodGet {
+				fmt.Fprint(w, `{}`)
+			}
+			return r.Method == http.MethodGet
+		}},
+		{"a region that is none", func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodGet {
+				fmt.Fprint(w, `{"region":"eu-central-1.evil.example/"}`)
+			}
+			return r.Method == http.MethodGet
+		}},
+		{"closes", func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := startMetadata(t)
+			files(t, nil)
+			m.setFault(c.fault)
+			log, lines := logged()
+			e := New(Options{Log: log})
+			e.region.restMin, e.instance.restMin = time.Hour, time.Hour
+			e.region.restMax, e.instance.restMax = time.Hour, time.Hour
+
+			// Bounded, though the caller's own patience is not.
+			before := time.Now()
+			if got, err := e.Region(t.Context()); err == nil {
+				t.Errorf("Region() = %q", got)
+			}
+			if got := e.InstanceID(t.Context()); got != "" {
+				t.Errorf("InstanceID() = %q", got)
+			}
+			if took := time.Since(before); took > 10*tryTimeout {
+				t.Errorf("two look-ups took %v, and a try may take %v", took, tryTimeout)
+			}
+
+			// One line each, however often it is asked for.
+			for range 5 {
+				e.Region(t.Context())
+				e.InstanceID(t.Context())
+			}
+			got := lines()
+			if len(got) != 2 {
+				t.Fatalf("logged %q, want two lines", got)
+			}
+			for _, word := range []string{"AWS_REGION", "ROUTE", "region", "NOEC2"} {
+				if !strings.Contains(got[0], word) {
+					t.Errorf("the line does not say %s: %s", word, got[0])
+				}
+			}
+			if !strings.Contains(got[1], "NOEC2") {
+				t.Errorf("the line does not say NOEC2: %s", got[1])
+			}
+			if n := m.withoutToken(); n != 0 {
+				t.Errorf("%d requests of IMDSv1", n)
+			}
+
+			// It comes late.
+			m.setFault(nil)
+			e.region.next, e.instance.next = time.Time{}, time.Time{}
+			if got, err := e.Region(t.Context()); got != "eu-central-1" || err != nil {
+				t.Errorf("Region() = %q, %v after the service came", got, err)
+			}
+			if got := e.InstanceID(t.Context()); got != "i-0123456789abcdef0" {
+				t.Errorf("InstanceID() = %q after the service came", got)
+			}
+			if got := lines(); len(got) != 4 {
+				t.Errorf("logged %q, want two more lines", got[2:])
+			}
+		})
+	}
+}
+
+func TestMetadataRefuses(t *testing.T) {
+	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", refusingURL())
+	files(t, nil)
+	e := New(Options{})
+	if got, err := e.Region(t.Context()); err == nil {
+		t.Errorf("Region() = %q", got)
+	}
+	if got := e.InstanceID(t.Context()); got != "" {
+		t.Errorf("InstanceID() = %q", got)
+	}
+}
+
+// The caller's own end of patience is no failure of the look-up: it is not logged and not remembered.
+func TestCallerGivesUp(t *testing.T) {
+	m := startMetadata(t)
+	files(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	m.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+		cancel()
+		<-r.Context().Done()
+		return true
+	})
+	log, lines := logged()
+	e := New(Options{Log: log})
+	if _, err := e.Region(ctx); err == nil {
+		t.Error("Region() succeeded")
+	}
+	m.setFault(nil)
+	if got, err := e.Region(t.Context()); got != "eu-central-1" || err != nil {
+		t.Errorf("Region() = %q, %v for the next caller", got, err)
+	}
+	if len(lines()) != 0 {
+		t.Errorf("logged %q", lines())
+	}
+}
+
+func TestConcurrentCallersShareALookUp(t *testing.T) {
+	m := startMetadata(t)
+	files(t, nil)
+	e := New(Options{})
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			if got, err := e.Region(t.Context()); got != "eu-central-1" || err != nil {
+				t.Errorf("Region() = %q, %v", got, err)
+			}
+			if got := e.InstanceID(t.Context()); got != "i-0123456789abcdef0" {
+				t.Errorf("InstanceID() = %q", got)
+			}
+		})
+	}
+	wg.Wait()
+	if a, b := m.asked(identityPath), m.asked(instancePath); a != 1 || b != 1 {
+		t.Errorf("asked %d and %d times, want once each", a, b)
+	}
+}
+
+func TestBadRegionIsNamed(t *testing.T) {
+	forbidMetadata(t)
+	t.Setenv("AWS_REGION", "Frankfurt am Main")
+	if got, err := New(Options{}).Region(t.Context()); err == nil || !strings.Contains(err.Error(), `"Frankfurt am Main"`) {
+		t.Errorf("Region() = %q, %v, want an error that names the value", got, err)
+	}
+}
+
+// An empty variable is no variable, to those parts of the SDK too that ask only whether it is there.
+func TestNewUnsetsEmptyVariables(t *testing.T) {
+	for _, name := range []string{"AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_MAX_ATTEMPTS"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("AWS_REGION", "auto")
+	t.Setenv("AWS_ACCESS_KEY_ID", "auto") // not a region
+	t.Setenv("NOEC2", "")                 // not the SDK's
+	New(Options{})
+	for _, kv := range os.Environ() {
+		if name, value, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "AWS_") && value == "" || name == "AWS_REGION" {
+			t.Errorf("%s is still there", name)
+		}
+	}
+	if _, ok := os.LookupEnv("NOEC2"); !ok || os.Getenv("AWS_ACCESS_KEY_ID") != "auto" {
+		t.Error("a variable that means something is gone")
+	}
+}

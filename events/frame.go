@@ -62,18 +62,21 @@ func sourceOf(name []byte) Source {
 	}
 }
 
-// The first bytes of the fields of LogEntry and PartialLogEntryMetadata: field number and wire type
-// (moby, api/types/plugins/logdriver/entry.proto).
+// The first bytes of the fields of LogEntry and PartialLogEntryMetadata: field number times 8, plus
+// the wire type (moby, api/types/plugins/logdriver/entry.proto).
 const (
-	tagSource   = 1<<3 | 2
-	tagTime     = 2<<3 | 0
-	tagLine     = 3<<3 | 2
-	tagPartial  = 4<<3 | 0
-	tagMetadata = 5<<3 | 2
+	varint = 0
+	length = 2
 
-	tagLast    = 1<<3 | 0
-	tagID      = 2<<3 | 2
-	tagOrdinal = 3<<3 | 0
+	tagSource   = 1*8 + length
+	tagTime     = 2*8 + varint
+	tagLine     = 3*8 + length
+	tagPartial  = 4*8 + varint
+	tagMetadata = 5*8 + length
+
+	tagLast    = 1*8 + varint
+	tagID      = 2*8 + length
+	tagOrdinal = 3*8 + varint
 )
 
 // decodeUsual decodes a payload that has each field at most once and in ascending order, as the

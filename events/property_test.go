@@ -51,10 +51,10 @@ func (m *model) end(src Source) {
 	l := m.open[src]
 	delete(m.open, src)
 	for {
-		n := 0
+		n, cost := 0, 0
 		for n < len(l.text) {
-			_, size := utf8.DecodeRune(l.text[n:])
-			if len(string([]rune(string(l.text[:n+size])))) > m.max { // []rune repairs byte by byte.
+			r, size := utf8.DecodeRune(l.text[n:])
+			if cost += len(string(r)); cost > m.max { // An invalid byte is U+FFFD.
 				break
 			}
 			n += size

@@ -1,0 +1,276 @@
+package naming
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"text/template"
+	"text/template/parse"
+)
+
+// What a template may cost. A name is 512 characters, so these leave room for anything that is
+// meant to be one, and executing a template takes some hundredths of a second and a few MiB at the very
+// worst.
+const (
+	// maxText is the longest template, in bytes. It bounds the parser too, and how deep it recurses.
+	maxText = 8 << 10
+	// maxResult is what one function may return, and what a template may render, in bytes.
+	maxResult = 64 << 10
+	// maxMade is what all functions together may return while one template is executed, in bytes.
+	maxMade = 1 << 20
+	// maxSteps is how many parts of a template may be evaluated within {{range}}. Outside, each is
+	// evaluated once, so maxText bounds them.
+	maxSteps = 20_000
+)
+
+// A limitError says which of the bounds a template came up against.
+type limitError struct{ what string }
+
+func (e *limitError) Error() string { return e.what }
+
+var (
+	errSteps  = &limitError{"takes too long: it evaluates more than " + strconv.Itoa(maxSteps) + " parts within {{range}}"}
+	errResult = &limitError{"makes too much text: a function may return " + strconv.Itoa(maxResult) + " bytes"}
+	errMade   = &limitError{"makes too much text: its functions may return " + strconv.Itoa(maxMade) + " bytes together"}
+	errOutput = &limitError{"renders too much text: at most " + strconv.Itoa(maxResult) + " bytes are allowed"}
+)
+
+// Execute renders the template for a container, without making the result a valid name. The error
+// is one line.
+func (t *Template) Execute(c *Container) (_ string, err error) {
+	defer func() {
+		if r := recover(); r != nil { // text/template lets runtime errors through
+			err = t.errorf("can't be executed: %v", r)
+		}
+	}()
+	e := &execution{largest: largest(c)}
+	// The counters belong to one execution, so the functions that count are bound anew each time.
+	// The tree is shared: executing only reads it.
+	tmpl, err := template.New(rootName).Option("missingkey=zero").
+		Funcs(e.functions()).
+		Funcs(template.FuncMap{stepFunc: e.step, rangeFunc: e.ranged}).
+		AddParseTree(rootName, t.tree)
+	if err != nil {
+		return "", t.executeError(err)
+	}
+	if err := tmpl.Execute(&e.out, t.dialect.data(c)); err != nil {
+		return "", t.executeError(err)
+	}
+	return e.out.String(), nil
+}
+
+// execution counts what executing a template once has cost so far.
+type execution struct {
+	out     output
+	steps   int
+	made    int
+	largest int // bytes of the largest value that a template can touch without making it
+}
+
+// output takes what the template renders.
+type output struct{ strings.Builder }
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.Len()+len(p) > maxResult {
+		return 0, errOutput
+	}
+	return o.Builder.Write(p)
+}
+
+// WriteString hides the Builder's, which has no bound.
+func (o *output) WriteString(s string) (int, error) { return o.Write([]byte(s)) }
+
+// largest returns the size of the largest value in a container's data: what one comparison, or
+// one sort of a map, may have to go through.
+func largest(c *Container) int {
+	n := len(c.Env)
+	for _, s := range []string{c.ID, c.Name, c.ImageID, c.ImageName, c.DaemonName, c.command(), c.Host, c.LoggerHost} {
+		n = max(n, len(s))
+	}
+	for _, s := range c.Env {
+		n = max(n, len(s))
+	}
+	n = max(n, len(c.Labels))
+	for _, s := range c.Labels {
+		n = max(n, len(s))
+	}
+	return n
+}
+
+// The functions that meter puts into a template. Templates cannot name them: they are not there
+// when a template is parsed.
+const (
+	stepFunc  = "_step"
+	rangeFunc = "_range"
+)
+
+// meter makes every {{range}} below n count what it does: the loop's body begins with a step that
+// costs as much as the body has parts, and what it ranges over costs its length, because a map is
+// sorted even if the loop is left at once.
+func meter(n parse.Node) (parts int) {
+	switch n := n.(type) {
+	case *parse.ListNode:
+		if n == nil {
+			return 0
+		}
+		for _, child := range n.Nodes {
+			parts += meter(child)
+		}
+		return parts
+	case *parse.ActionNode:
+		return meter(n.Pipe)
+	case *parse.IfNode:
+		return meterBranch(&n.BranchNode)
+	case *parse.WithNode:
+		return meterBranch(&n.BranchNode)
+	case *parse.RangeNode:
+		parts = meter(n.Pipe) + meter(n.ElseList)
+		body := meter(n.List)
+		n.List.Nodes = append([]parse.Node{call(n.Pos, n.Line, stepFunc, 1+body)}, n.List.Nodes...)
+		n.Pipe.Cmds = append(n.Pipe.Cmds, &parse.CommandNode{
+			NodeType: parse.NodeCommand,
+			Pos:      n.Pos,
+			Args:     []parse.Node{parse.NewIdentifier(rangeFunc).SetPos(n.Pos)},
+		})
+		return 1 + parts
+	case *parse.PipeNode:
+		if n == nil {
+			return 0
+		}
+		for _, cmd := range n.Cmds {
+			parts += meter(cmd)
+		}
+		return parts
+	case *parse.CommandNode:
+		for _, arg := range n.Args {
+			parts += meter(arg)
+		}
+		return parts
+	case *parse.ChainNode:
+		return len(n.Field) + meter(n.Node)
+	case *parse.FieldNode:
+		return len(n.Ident)
+	default:
+		return 1
+	}
+}
+
+func meterBranch(n *parse.BranchNode) int {
+	return 1 + meter(n.Pipe) + meter(n.List) + meter(n.ElseList)
+}
+
+// call returns the node of {{name n}}.
+func call(pos parse.Pos, line int, name string, n int) parse.Node {
+	number := strconv.Itoa(n)
+	return &parse.ActionNode{
+		NodeType: parse.NodeAction, Pos: pos, Line: line,
+		Pipe: &parse.PipeNode{
+			NodeType: parse.NodePipe, Pos: pos, Line: line,
+			Cmds: []*parse.CommandNode{{
+				NodeType: parse.NodeCommand, Pos: pos,
+				Args: []parse.Node{
+					parse.NewIdentifier(name).SetPos(pos),
+					&parse.NumberNode{NodeType: parse.NodeNumber, Pos: pos, IsInt: true, Int64: int64(n), Text: number},
+				},
+			}},
+		},
+	}
+}
+
+// step counts one turn of a loop. A part may have to go through a large value, in a comparison
+// say, so it costs more where there are such values.
+func (e *execution) step(parts int) (string, error) {
+	e.steps += parts * (1 + e.largest/maxResult)
+	if e.steps > maxSteps {
+		return "", errSteps
+	}
+	return "", nil
+}
+
+// ranged counts what is ranged over, and returns it.
+func (e *execution) ranged(v any) (any, error) {
+	n := 0
+	switch v := v.(type) {
+	case map[string]string:
+		n = len(v)
+	case []string:
+		n = len(v)
+	}
+	_, err := e.step(n)
+	return v, err
+}
+
+// charge counts n bytes that a function is about to make. It is called before they are made.
+func (e *execution) charge(n int) error {
+	if n > maxResult {
+		return errResult
+	}
+	if e.made += n; e.made > maxMade {
+		return errMade
+	}
+	return nil
+}
+
+// sizeOf returns how many bytes a value prints as, at least; escaping makes more of it.
+func sizeOf(v any) int {
+	switch v := v.(type) {
+	case string:
+		return len(v)
+	case []string:
+		n := 0
+		for _, s := range v {
+			n += len(s) + 1
+		}
+		return n
+	case map[string]string:
+		n := 0
+		for k, s := range v {
+			n += len(k) + len(s) + 2
+		}
+		return n
+	case *groupFields:
+		return sizeOf(v.Env) + sizeOf(v.Labels) + sizeOf([]string{v.Host, v.Name, v.ID, v.LoggerHost, v.InstanceID,
+			v.Region, v.ShortID, v.ImageName, v.ImageID, v.DaemonName, v.Command, v.Source})
+	case *tagFields:
+		return sizeOf(v.ContainerArgs) + sizeOf(v.ContainerEnv) + sizeOf(v.ContainerLabels) + 2*sizeOf([]string{
+			v.ContainerID, v.ContainerName, v.ContainerImageID, v.ContainerImageName, v.ContainerEntrypoint,
+			v.DaemonName, v.Command, v.Hostname})
+	default:
+		return 32 // a number, a boolean, nil
+	}
+}
+
+func sizeOfAll(args []any) int {
+	n := 0
+	for _, arg := range args {
+		n += 1 + sizeOf(arg)
+	}
+	return n
+}
+
+// formatBound returns the most that a format's widths, precisions and its own text can come to, and
+// how many verbs it has at most. It looks at what follows every % and not only at those that begin
+// a verb, and takes more characters for widths than package fmt does (fmt/print.go, doPrintf), so
+// no width escapes it.
+func formatBound(format string) (width, verbs int, err error) {
+	width = len(format)
+	for at, c := range []byte(format) {
+		if c != '%' {
+			continue
+		}
+		verbs++
+		spec := format[at+1:]
+		spec = spec[:len(spec)-len(strings.TrimLeft(spec, "#0123456789+- .[]*"))]
+		if strings.Contains(spec, "*") {
+			return 0, 0, errors.New("a width or precision of * is not allowed")
+		}
+		for number := range strings.FieldsFuncSeq(spec, func(r rune) bool { return r < '0' || '9' < r }) {
+			n, err := strconv.Atoi(number)
+			if err != nil || n > maxResult {
+				return 0, 0, errResult
+			}
+			width += n
+		}
+	}
+	return width, verbs, nil
+}

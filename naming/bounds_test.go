@@ -1,0 +1,164 @@
+package naming
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// doubling is a template that doubles a text n times.
+func doubling(function string, n int) string {
+	return `{{$x := "0123456789abcdef"}}` + strings.Repeat(`{{$x = `+function+`}}`, n) + `{{$x}}`
+}
+
+// hostile are templates that would take hours or gigabytes if nothing bounded them.
+var hostile = []string{
+	`{{pad "x" 1000000000 0}}`,
+	`{{pad "x" 0 1000000000}}`,
+	`{{pad "x" 9223372036854775807 9223372036854775807}}`,
+	`{{printf "%1000000000d" 1}}`,
+	`{{printf "%999999d" 1}}`,
+	`{{printf "%.999999d" 1}}`,
+	`{{printf "%-0999999.3f" 1.0}}`,
+	`{{printf "%[1]999999d" 1}}`,
+	`{{printf "%5 %999999d" 1}}`,   // the verb is a space, so that a % begins another
+	`{{printf "%[a]%%999999d" 1}}`, // a broken index, then a %
+	`{{printf "%99999999999999999999d"}}`,
+	doubling(`print $x $x`, 60),
+	doubling(`printf "%s%s" $x $x`, 60),
+	doubling(`printf "%[1]s%[1]s" $x`, 60),
+	doubling(`println $x $x`, 60),
+	doubling(`html $x $x "<"`, 60),
+	doubling(`js $x $x "<"`, 60),
+	doubling(`urlquery $x $x " "`, 60),
+	doubling(`replace "a" "aa" (replace "0" "00" (replace "1" "11" $x))`, 60),
+	doubling(`replace "" "0123456789abcdef" $x`, 20),
+	doubling(`join (split $x "") "xxxxxxxx"`, 20),
+	doubling(`json $x | json`, 60),
+	doubling(`pad $x 30000 30000`, 60),
+	`{{$x := pad "x" 0 60000}}` + strings.Repeat(`{{$y := upper $x}}`, 300),
+	`{{$x := pad "x" 0 60000}}` + strings.Repeat(`{{$y := replace "x" "y" $x}}`, 200),
+	`{{$x := pad "x" 0 60000}}{{printf "` + strings.Repeat(`%[1]s`, 1500) + `" $x}}`,
+	`{{$x := pad "x" 0 60000}}{{print ` + strings.Repeat(`$x `, 2500) + `}}`,
+	`{{printf "` + strings.Repeat(`%60000d`, 1000) + `" 1}}`,
+	`{{range 1000000000000}}{{end}}`,
+	`{{range 1000000000000}}x{{end}}`,
+	`{{range 1000000000000}}{{continue}}{{end}}`,
+	`{{range $i := 1000000000000}}{{if $i}}{{continue}}{{end}}{{end}}`,
+	`{{range 100000}}{{range 100000}}{{range 100000}}{{end}}{{end}}{{end}}`,
+	`{{range 1000000}}{{range 1}}{{break}}{{end}}{{end}}`,
+	`{{range 1000000}}{{with $}}{{range .Env}}{{break}}{{end}}{{end}}{{end}}`,
+	`{{range 9223372036854775807}}{{$x := split (pad "x" 30000 0) ""}}{{end}}`,
+	`{{range 99}}{{range 99}}` + strings.Repeat(`{{eq $.Labels.big1 $.Labels.big2}}`, 200) + `{{end}}{{end}}`,
+	strings.Repeat(`{{range 10}}`, 400) + strings.Repeat(`{{end}}`, 400),
+	strings.Repeat(`{{range $.Env}}`, 20) + strings.Repeat(`{{end}}`, 20),
+	`{{range 1000}}{{json $}}{{end}}`,
+	`{{range 1000}}{{$}}{{end}}`,
+}
+
+// bigContainer is one whose data are as large as dockerd lets them be, or larger.
+func bigContainer() *Container {
+	c := testContainer()
+	c.Labels = map[string]string{"big1": strings.Repeat("x", 2<<20), "big2": strings.Repeat("x", 2<<20)}
+	for i := range 10_000 {
+		c.Env = append(c.Env, fmt.Sprintf("VARIABLE%d=%d", i, i))
+	}
+	return c
+}
+
+func TestHostileTemplatesAreBounded(t *testing.T) {
+	for _, c := range []*Container{testContainer(), bigContainer()} {
+		for _, text := range hostile {
+			tmpl, err := Parse(text)
+			if err != nil {
+				t.Errorf("%.60s: %v", text, err)
+				continue
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			start := time.Now()
+			out, err := tmpl.Execute(c)
+			took := time.Since(start)
+			runtime.ReadMemStats(&after)
+
+			if err == nil {
+				t.Errorf("%.60s: no error, renders %.60q", text, out)
+				continue
+			}
+			if _, ok := errors.AsType[*limitError](err); !ok && !strings.Contains(err.Error(), "too") {
+				t.Errorf("%.60s: another error: %v", text, err)
+			}
+			checkLine(t, err.Error())
+			// Minutes and gigabytes are what this is about; how busy the machine is does not matter.
+			if made := (after.TotalAlloc - before.TotalAlloc) >> 20; made > 200 || took > 20*time.Second {
+				t.Errorf("%.60s: took %v and %d MiB", text, took, made)
+			}
+		}
+	}
+}
+
+// The bounds leave room for what is meant to be a name.
+func TestBoundsLeaveRoom(t *testing.T) {
+	c := testContainer()
+	c.Labels["long"] = strings.Repeat("x", 60_000)
+	c.Labels["longer"] = strings.Repeat("y", 200_000)
+	for _, text := range []string{
+		`{{.Labels.long}}`,
+		`{{truncate .Labels.longer 500}}`,
+		`{{slice .Labels.longer 0 500}}`,
+		`{{range $k, $v := .Env}}{{$k | lower | replace "_" "-"}}{{end}}`,
+		`{{pad .Name 500 500}}`,
+		`{{range 500}}{{if eq . 499}}{{.}}{{end}}{{end}}`,
+		`{{` + strings.Repeat("(", 3000) + ".Name" + strings.Repeat(")", 3000) + `}}`,
+		strings.Repeat(`{{if true}}`, 400) + "x" + strings.Repeat(`{{end}}`, 400),
+	} {
+		tmpl, err := Parse(text)
+		if err != nil {
+			t.Errorf("%.60s: %v", text, err)
+			continue
+		}
+		if out, err := tmpl.Execute(c); err != nil || out == "" {
+			t.Errorf("%.60s: got %.60q, %v", text, out, err)
+		}
+	}
+}
+
+func FuzzTemplate(f *testing.F) {
+	for _, text := range hostile {
+		f.Add(text, "X=y", "label")
+	}
+	f.Add(`{{.Lbl "com.x"}}-{{.Env.X | default "a" | printf "%5s"}}`, "X=y", "aws/\xff:*")
+	f.Add(`{{with $x := .}}{{$x.Source}}{{end}}`, "HOSTNAME=h", "\x00")
+	f.Add(`{{define "name"}}{{template "name"}}{{end}}`, "", "")
+	f.Fuzz(func(t *testing.T, text, env, label string) {
+		c := testContainer()
+		c.Env = append(c.Env, env)
+		c.Labels["com.x"] = label
+		for _, parse := range []func(string) (*Template, error){Parse, ParseTag} {
+			tmpl, err := parse(text)
+			if err != nil {
+				checkLine(t, err.Error())
+				continue
+			}
+			if out, err := tmpl.Execute(c); err != nil {
+				checkLine(t, err.Error())
+			} else if len(out) > maxResult {
+				t.Errorf("rendered %d bytes", len(out))
+			}
+			checkGroup(t, Group(tmpl, c))
+			checkStream(t, Stream(tmpl, c))
+
+			// What a template does not use, it does not depend on.
+			if out, err := tmpl.Execute(c); err == nil && !tmpl.Uses("Source") {
+				other := *c
+				other.Source = "other"
+				if out2, err := tmpl.Execute(&other); err != nil || out2 != out {
+					t.Errorf("%q does not use .Source, and renders %q with one and %q, %v with another", text, out, out2, err)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,198 @@
+package naming
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"text/template"
+	"unicode/utf8"
+)
+
+// builtins are text/template's functions that make nothing: they return what they are given, a
+// part of it, or a number. Those that make text are replaced by bounded ones in functions. "call"
+// is missing: no value here can be called. The parser looks at the names only.
+var builtins = map[string]any{
+	"and": true, "or": true, "not": true, "index": true, "slice": true, "len": true,
+	"eq": true, "ne": true, "lt": true, "le": true, "gt": true, "ge": true,
+}
+
+// bounded tells the parser which other functions there are; each execution binds its own.
+var bounded = map[string]any((*execution)(nil).functions())
+
+// Functions returns the names of the functions that templates can use, sorted.
+func Functions() []string {
+	return slices.Sorted(maps.Keys(allFunctions()))
+}
+
+func allFunctions() map[string]any {
+	all := maps.Clone(builtins)
+	maps.Copy(all, bounded)
+	return all
+}
+
+// functions are Docker's (moby, daemon/logger/templates), default and replace, and bounded ones in
+// place of text/template's own. Every one charges what it makes before making it.
+func (e *execution) functions() template.FuncMap {
+	return template.FuncMap{
+		"json": e.json, "split": e.split, "join": e.join, "title": e.title, "lower": e.lower,
+		"upper": e.upper, "pad": e.pad, "truncate": truncate,
+		"default": defaultTo, "replace": e.replace,
+		"print": e.print, "printf": e.printf, "println": e.println,
+		"html": e.html, "js": e.js, "urlquery": e.urlquery,
+	}
+}
+
+// growCase is how many bytes a byte becomes at most when its case is changed: three where it is not
+// UTF-8 (U+FFFD).
+const growCase = 3
+
+// json is Docker's: no HTML escapes.
+func (e *execution) json(v any) (string, error) {
+	if err := e.charge(sizeOf(v)); err != nil {
+		return "", err
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return "", err
+	}
+	return e.result(strings.TrimSpace(buf.String()))
+}
+
+// result charges for a text whose size was known only roughly before it was made: escaping makes up
+// to six bytes of one.
+func (e *execution) result(s string) (string, error) { return s, e.charge(len(s)) }
+
+func (e *execution) split(s, sep string) ([]string, error) {
+	const header = 16 // bytes of a string's header
+	parts := utf8.RuneCountInString(s)
+	if sep != "" {
+		parts = strings.Count(s, sep) + 1
+	}
+	if parts > maxResult/header {
+		return nil, errResult
+	}
+	if err := e.charge(parts * header); err != nil {
+		return nil, err
+	}
+	return strings.Split(s, sep), nil
+}
+
+func (e *execution) join(elems []string, sep string) (string, error) {
+	if err := e.charge(sizeOf(elems) + len(elems)*len(sep)); err != nil {
+		return "", err
+	}
+	return strings.Join(elems, sep), nil
+}
+
+func (e *execution) title(s string) (string, error) {
+	//lint:ignore SA1019 Docker's function is this one.
+	return e.mapped(s, strings.Title)
+}
+func (e *execution) lower(s string) (string, error) { return e.mapped(s, strings.ToLower) }
+func (e *execution) upper(s string) (string, error) { return e.mapped(s, strings.ToUpper) }
+
+func (e *execution) mapped(s string, f func(string) string) (string, error) {
+	if err := e.charge(growCase * len(s)); err != nil {
+		return "", err
+	}
+	return f(s), nil
+}
+
+// pad puts spaces before and behind a string that is not empty.
+func (e *execution) pad(s string, prefix, suffix int) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	if prefix < 0 || suffix < 0 {
+		return "", errors.New("a negative number of spaces")
+	}
+	if prefix > maxResult || suffix > maxResult {
+		return "", errResult
+	}
+	if err := e.charge(len(s) + prefix + suffix); err != nil {
+		return "", err
+	}
+	return strings.Repeat(" ", prefix) + s + strings.Repeat(" ", suffix), nil
+}
+
+// truncate returns the first n bytes of s, one character less where the last would be cut in two:
+// half a character is no text that a name could hold.
+func truncate(s string, n int) (string, error) {
+	if n < 0 {
+		return "", errors.New("a negative length")
+	}
+	return cutBytes(s, n), nil
+}
+
+// defaultTo returns the value where it is not empty (in the sense of {{if}}), else the default,
+// which comes first so that it can stand in a pipeline: {{.Env.STAGE | default "dev"}}.
+func defaultTo(def, value any) any {
+	if truth, ok := template.IsTrue(value); ok && truth {
+		return value
+	}
+	return def
+}
+
+// replace replaces every old in s by new. The string comes last, so that it can stand in a
+// pipeline: {{.ImageName | replace ":" "-"}}.
+func (e *execution) replace(old, new, s string) (string, error) {
+	n := strings.Count(s, old) // for an empty old: one more than there are characters
+	if n > maxResult || len(new) > maxResult {
+		return "", errResult
+	}
+	if err := e.charge(len(s) + n*max(0, len(new)-len(old))); err != nil {
+		return "", err
+	}
+	return strings.ReplaceAll(s, old, new), nil
+}
+
+func (e *execution) print(args ...any) (string, error) {
+	return e.printed(args, func() string { return fmt.Sprint(args...) })
+}
+
+func (e *execution) println(args ...any) (string, error) {
+	return e.printed(args, func() string { return fmt.Sprintln(args...) })
+}
+
+func (e *execution) printf(format string, args ...any) (string, error) {
+	width, verbs, err := formatBound(format)
+	if err != nil {
+		return "", err
+	}
+	most := 0
+	for _, arg := range args {
+		most = max(most, sizeOf(arg))
+	}
+	// A verb can print any argument, %[1]s, and what no verb prints comes behind as %!(EXTRA …).
+	// What it may come to is bounded roughly, what it came to is charged.
+	if width > maxMade || verbs > 0 && most > maxMade/verbs || sizeOfAll(args) > maxResult {
+		return "", errResult
+	}
+	return e.result(fmt.Sprintf(format, args...))
+}
+
+func (e *execution) html(args ...any) (string, error) {
+	return e.printed(args, func() string { return template.HTMLEscaper(args...) })
+}
+
+func (e *execution) js(args ...any) (string, error) {
+	return e.printed(args, func() string { return template.JSEscaper(args...) })
+}
+
+func (e *execution) urlquery(args ...any) (string, error) {
+	return e.printed(args, func() string { return template.URLQueryEscaper(args...) })
+}
+
+// printed charges for the arguments before f prints them, and for what escaping made of them.
+func (e *execution) printed(args []any, f func() string) (string, error) {
+	if sizeOfAll(args) > maxResult {
+		return "", errResult
+	}
+	return e.result(f())
+}

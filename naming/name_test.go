@@ -1,0 +1,155 @@
+package naming
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+)
+
+// The service's own rules, written down a second time: from the patterns of its model
+// (aws-sdk-go-v2/service/cloudwatchlogs, LogGroupName and LogStreamName).
+var (
+	groupPattern  = regexp.MustCompile(`^[\.\-_/#A-Za-z0-9]+$`)
+	streamPattern = regexp.MustCompile(`^[^:*]+$`)
+)
+
+func checkName(t rapid.TB, n Name, pattern *regexp.Regexp) {
+	t.Helper()
+	if !utf8.ValidString(n.Name) || !pattern.MatchString(n.Name) ||
+		utf8.RuneCountInString(n.Name) > 512 || len(utf16.Encode([]rune(n.Name))) > 512 {
+		t.Errorf("not a valid name: %q", n.Name)
+	}
+	if strings.ContainsAny(n.Changed, "\n\r") || n.Fallback != nil && strings.ContainsAny(n.Fallback.Error(), "\n\r") {
+		t.Errorf("not one line: %q, %v", n.Changed, n.Fallback)
+	}
+}
+
+func checkGroup(t rapid.TB, n Name) {
+	t.Helper()
+	checkName(t, n, groupPattern)
+	if strings.HasPrefix(n.Name, "aws/") {
+		t.Errorf("a reserved name: %q", n.Name)
+	}
+}
+
+func checkStream(t rapid.TB, n Name) {
+	t.Helper()
+	checkName(t, n, streamPattern)
+}
+
+func TestGroup(t *testing.T) {
+	for _, test := range []struct {
+		text, want, changed string // changed: what Changed ends in
+	}{
+		{"/app/web_1.x#y-Z", "/app/web_1.x#y-Z", ""},
+		{"a b:c", "a_b_c", `"a b:c" became "a_b_c": 2 characters outside [.-_/#A-Za-z0-9] became _`},
+		{"é\xff", "__", "2 characters outside [.-_/#A-Za-z0-9] became _"},
+		{" name \n", "name", ""}, // YAML's block scalars end in a newline
+		{"aws/lambda/x", "_aws/lambda/x", "_ was put before aws/, which AWS keeps for itself"},
+		{"AWS/x", "AWS/x", ""},
+		{"/aws/x", "/aws/x", ""},
+		{strings.Repeat("a", 512), strings.Repeat("a", 512), ""},
+		{strings.Repeat("a", 513), strings.Repeat("a", 512), "it was cut at 512 characters"},
+		{"aws/" + strings.Repeat("a", 600), "_aws/" + strings.Repeat("a", 507), "which AWS keeps for itself, it was cut at 512 characters"},
+	} {
+		n := Group(mustParse(test.text), testContainer())
+		if n.Name != test.want || !strings.HasSuffix(n.Changed, test.changed) || (n.Changed == "") != (test.changed == "") || n.Fallback != nil {
+			t.Errorf("%q: got %+v", test.text, n)
+		}
+		checkGroup(t, n)
+	}
+}
+
+func TestStream(t *testing.T) {
+	for _, test := range []struct {
+		text, want, changed string
+	}{
+		{"a b/é#[x]", "a b/é#[x]", ""},
+		{"a:b*c", "a_b_c", `"a:b*c" became "a_b_c": 2 characters that a stream's name cannot have (: * and control characters) became _`},
+		{"a\tb\x00\u0085\xffc", "a_b___c", "became _"},
+		{"aws/x", "aws/x", ""},
+		{strings.Repeat("é", 600), strings.Repeat("é", 512), "it was cut at 512 characters"},
+		{strings.Repeat("a", 511) + "😀", strings.Repeat("a", 511), "it was cut at 512 characters"}, // two UTF-16 units
+		{strings.Repeat("a", 510) + "😀", strings.Repeat("a", 510) + "😀", ""},
+	} {
+		n := Stream(mustParse(test.text), testContainer())
+		if n.Name != test.want || !strings.HasSuffix(n.Changed, test.changed) || (n.Changed == "") != (test.changed == "") || n.Fallback != nil {
+			t.Errorf("%q: got %+v", test.text, n)
+		}
+		checkStream(t, n)
+	}
+}
+
+func TestFallback(t *testing.T) {
+	for _, test := range []struct {
+		text          string
+		c             *Container
+		group, stream string
+		reason        string
+	}{
+		{`{{.Lbl "missing"}}`, testContainer(), "node1", "web", `the container has no label "missing"`},
+		{`{{.Env.MISSING}}`, testContainer(), "node1", "web", `template "{{.Env.MISSING}}": renders nothing`},
+		{" {{.Env.MISSING}}\n", testContainer(), "node1", "web", "renders nothing"},
+		{``, testContainer(), "node1", "web", "renders nothing"},
+		{`half{{pad "x" 1000000000 0}}`, testContainer(), "node1", "web", "makes too much text"},
+		{`{{.Env.MISSING}}`, &Container{ID: testID, LoggerHost: "a b", Name: "/a:b"}, "a_b", "a_b", "renders nothing"},
+		{`{{.Env.MISSING}}`, &Container{ID: testID, Name: "/"}, "unnamed", testID, "renders nothing"},
+		{`{{.Env.MISSING}}`, &Container{}, "unnamed", "unnamed", "renders nothing"},
+	} {
+		tmpl := mustParse(test.text)
+		group, stream := Group(tmpl, test.c), Stream(tmpl, test.c)
+		if group.Name != test.group || stream.Name != test.stream {
+			t.Errorf("%q: got %q, %q, want %q, %q", test.text, group.Name, stream.Name, test.group, test.stream)
+		}
+		for _, err := range []error{group.Fallback, stream.Fallback} {
+			if err == nil || !strings.Contains(err.Error(), test.reason) {
+				t.Errorf("%q: fallback because of %v, want %q", test.text, err, test.reason)
+			}
+		}
+		checkGroup(t, group)
+		checkStream(t, stream)
+	}
+
+	// No template at all is no fallback.
+	if n := Group(nil, testContainer()); n != (Name{Name: "node1"}) {
+		t.Errorf("got %+v", n)
+	}
+	if n := Stream(nil, testContainer()); n != (Name{Name: "web"}) {
+		t.Errorf("got %+v", n)
+	}
+	if n := Group(nil, &Container{}); n.Name != "unnamed" || n.Fallback == nil {
+		t.Errorf("got %+v", n)
+	}
+}
+
+// Whatever bytes come in, valid names come out, and a valid name comes out as it went in.
+func TestNamesAreValid(t *testing.T) {
+	group, stream := mustParse("{{.Env.G}}"), mustParse("{{.Env.S}}")
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(
+			rapid.String(),
+			rapid.StringN(400, 700, -1),
+			rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }),
+			rapid.StringMatching(`(aws/)?[ :*a-z/\x00-\x20é😀]{0,600}`),
+		)
+		c := &Container{
+			ID: text.Draw(t, "id"), Name: text.Draw(t, "name"), LoggerHost: text.Draw(t, "host"),
+			Env: []string{"G=" + text.Draw(t, "group"), "S=" + text.Draw(t, "stream")},
+		}
+		g, s := Group(group, c), Stream(stream, c)
+		checkGroup(t, g)
+		checkStream(t, s)
+
+		c.Env = []string{"G=" + g.Name, "S=" + s.Name}
+		if again := Group(group, c); again.Name != g.Name || again.Changed != "" || again.Fallback != nil {
+			t.Errorf("%q became %+v", g.Name, again)
+		}
+		if again := Stream(stream, c); again.Name != strings.TrimSpace(s.Name) || again.Changed != "" || again.Fallback != nil {
+			t.Errorf("%q became %+v", s.Name, again)
+		}
+	})
+}

@@ -1,0 +1,242 @@
+package naming
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/template/parse"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Template is a parsed template of a name. It is immutable, and safe for use by several goroutines
+// at once.
+type Template struct {
+	text    string
+	tree    *parse.Tree
+	dialect *dialect
+	used    map[string]bool // fields of the dialect
+	usedAll bool            // {{.}} or {{$}} somewhere
+}
+
+// Parse parses the template of a group or a stream. The error is one line that says what is wrong
+// and, where it helps, what is allowed.
+func Parse(text string) (*Template, error) { return parseTemplate(text, groupDialect) }
+
+// ParseTag parses a template written for Docker's log option tag, whose fields have other names
+// and meanings: there, .ID is 12 characters long.
+func ParseTag(text string) (*Template, error) { return parseTemplate(text, tagDialect) }
+
+// mustParse is for the templates in this package's own text.
+func mustParse(text string) *Template {
+	t, err := Parse(text)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+// String returns the template's text.
+func (t *Template) String() string { return t.text }
+
+// Uses reports whether the template may use a field, wherever in it, so that the caller need look
+// up only what a name says. A template that uses {{.}} or {{$}} as a whole uses every field.
+func (t *Template) Uses(field string) bool {
+	return t.used[field] || t.usedAll && slices.Contains(t.dialect.fields, field)
+}
+
+// rootName is the name under which text/template knows the text. It comes back in its errors.
+const rootName = "name"
+
+func parseTemplate(text string, d *dialect) (_ *Template, err error) {
+	t := &Template{text: text, dialect: d, used: map[string]bool{}}
+	defer func() {
+		if r := recover(); r != nil { // the parser is not ours
+			err = t.errorf("can't be parsed: %v", r)
+		}
+	}()
+	if len(text) > maxText {
+		return nil, t.errorf("is %d bytes long: at most %d are allowed", len(text), maxText)
+	}
+	trees := map[string]*parse.Tree{}
+	t.tree, err = parse.New(rootName).Parse(text, "", "", trees, bounded, builtins)
+	if err != nil {
+		return nil, t.parseError(err)
+	}
+	if len(trees) != 1 || trees[rootName] != t.tree { // a definition, maybe of the text's own name
+		return nil, t.errorf("{{define}} and {{block}} are not allowed")
+	}
+	if err := t.inspect(t.tree.Root, true); err != nil {
+		return nil, err
+	}
+	meter(t.tree.Root)
+	return t, nil
+}
+
+// inspect notes what the template uses below n, and refuses what cannot work. The dot is the
+// container itself where root says so, and an element of it inside {{with}} and {{range}}: it can
+// be the container there only if {{.}} or {{$}} was given to them, and that counts as everything.
+func (t *Template) inspect(n parse.Node, root bool) error {
+	switch n := n.(type) {
+	case *parse.ListNode:
+		if n == nil {
+			return nil
+		}
+		return inspectAll(t, n.Nodes, root)
+	case *parse.ActionNode:
+		return t.inspect(n.Pipe, root)
+	case *parse.IfNode:
+		return t.inspectBranch(&n.BranchNode, root, root)
+	case *parse.WithNode:
+		return t.inspectBranch(&n.BranchNode, root, false)
+	case *parse.RangeNode:
+		return t.inspectBranch(&n.BranchNode, root, false)
+	case *parse.TemplateNode:
+		return t.errorf("{{template}} and {{block}} are not allowed")
+	case *parse.PipeNode:
+		if n == nil {
+			return nil
+		}
+		return inspectAll(t, n.Cmds, root)
+	case *parse.CommandNode:
+		return inspectAll(t, n.Args, root)
+	case *parse.ChainNode:
+		return t.inspect(n.Node, root)
+	case *parse.DotNode:
+		t.usedAll = t.usedAll || root
+	case *parse.FieldNode:
+		if root {
+			return t.use(n.Ident)
+		}
+	case *parse.VariableNode:
+		switch {
+		case n.Ident[0] != "$":
+		case len(n.Ident) == 1:
+			t.usedAll = true
+		default:
+			return t.use(n.Ident[1:])
+		}
+	}
+	return nil
+}
+
+func inspectAll[N parse.Node](t *Template, nodes []N, root bool) error {
+	for _, n := range nodes {
+		if err := t.inspect(n, root); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Template) inspectBranch(n *parse.BranchNode, root, inside bool) error {
+	if err := t.inspect(n.Pipe, root); err != nil {
+		return err
+	}
+	if err := t.inspect(n.List, inside); err != nil {
+		return err
+	}
+	return t.inspect(n.ElseList, root)
+}
+
+// use notes a field, and what comes behind it: {{.Labels.a.b}}.
+func (t *Template) use(path []string) error {
+	field := path[0]
+	if !slices.Contains(t.dialect.fields, field) {
+		return t.errorf("there is no field .%s: the fields are %s", short64(field), t.dialect.list())
+	}
+	if field == "Labels" && len(path) > 2 {
+		label := strings.Join(path[1:], ".")
+		return t.errorf("a label whose name has dots in it is written {{.Lbl %s}}", quote(label))
+	}
+	t.used[field] = true
+	return nil
+}
+
+// parseError shortens an error of text/template/parse, "template: name:1: unclosed action", and
+// adds what is known where something unknown was named.
+func (t *Template) parseError(err error) error {
+	msg := strings.TrimPrefix(err.Error(), "template: "+rootName+":")
+	if _, rest, ok := strings.Cut(msg, ": "); ok { // the line's number
+		msg = rest
+	}
+	if strings.HasPrefix(msg, "function ") && strings.HasSuffix(msg, " not defined") {
+		msg += ": the functions are " + strings.Join(Functions(), " ")
+	}
+	return t.errorf("%s", msg)
+}
+
+// Error is what is wrong with a template, or why it could not be executed, in one line.
+type Error struct {
+	Template string // its text
+	Reason   string
+}
+
+func (e *Error) Error() string { return "template " + quote(e.Template) + ": " + e.Reason }
+
+func (t *Template) errorf(format string, args ...any) error {
+	return &Error{Template: t.text, Reason: oneLine(fmt.Sprintf(format, args...))}
+}
+
+// executeError shortens an error of text/template,
+// `template: name:1:2: executing "name" at <.Lbl "x">: error calling Lbl: …`.
+func (t *Template) executeError(err error) error {
+	if limit, ok := errors.AsType[*limitError](err); ok {
+		return t.errorf("%s", limit.Error())
+	}
+	msg := err.Error()
+	if _, rest, ok := strings.Cut(msg, "executing \""+rootName+"\" at "); ok {
+		msg = "at " + rest
+	}
+	return t.errorf("%s", msg)
+}
+
+// How much of a user's text an error repeats.
+const (
+	maxQuoted = 80
+	maxReason = 600
+)
+
+// quote quotes s for an error, shortened and in one line.
+func quote(s string) string {
+	if len(s) > maxQuoted {
+		return fmt.Sprintf("%q…", cutBytes(s, maxQuoted))
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+func short64(s string) string {
+	if len(s) > 64 {
+		return cutBytes(s, 64) + "…"
+	}
+	return s
+}
+
+// oneLine makes a message fit for one line of a log, whatever it repeats from a template.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) > maxReason {
+		s = cutBytes(s, maxReason) + "…"
+	}
+	return s
+}
+
+// cutBytes returns the longest beginning of s that has at most n bytes and does not end within a
+// character.
+func cutBytes(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for i := n; i >= 0 && i > n-utf8.UTFMax; i-- {
+		if utf8.RuneStart(s[i]) {
+			return s[:i]
+		}
+	}
+	return s[:n]
+}

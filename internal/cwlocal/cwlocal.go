@@ -1,0 +1,221 @@
+// Package cwlocal is a strict stand-in for Amazon CloudWatch Logs: it holds every rule that the
+// service holds, answers with the service's own error codes and messages, and fails on demand, so
+// that a client which gets along with it gets along with the service, on its bad days too.
+//
+// It speaks HTTP only. It must not know the uploader or use its code, so that it cannot share its
+// mistakes; it was written from the service's model and documentation alone. Where the service is
+// lenient and a client that leans on it would be wrong all the same, cwlocal refuses: unknown or
+// doubled members of a request, numbers with a fraction where a whole number is meant.
+//
+// Every request is checked whole before a fault or a quota is applied to it, so no fault hides a
+// broken rule: Refusals lists the requests that broke one. Everything is kept in memory.
+package cwlocal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// AccountID is the account that owns everything here: it stands in the ARNs.
+const AccountID = "123456789012"
+
+// KeepNone is the value of Options.Keep that keeps no event.
+const KeepNone = -1
+
+// Options say what a Server checks and keeps. The zero value checks everything but the value of
+// signatures, sets no quotas, and keeps all events.
+type Options struct {
+	// Keys are secret access keys by access key ID. When there are any, a request must be signed
+	// by one of them and its signature is computed over the bytes as they came. When there are
+	// none, any key will do and only the form of the signature is checked.
+	Keys map[string]string
+
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+
+	// Keep is how many events each stream keeps for reading: 0 is all of them, N the N that came
+	// last, KeepNone none. Counts, digests and sequences cover all events whatever Keep is.
+	Keep int
+
+	// Quotas holds each region to the service's default quotas (see DefaultRates). Rates, in
+	// requests a second by operation, does the same with other numbers.
+	Quotas bool
+	Rates  map[string]float64
+
+	// OnAccepted is called for every accepted batch, in order of arrival, with a lock of the
+	// Server held: it must be quick and must not call the Server. It may keep the events.
+	OnAccepted func(region, group, stream string, events []Event)
+
+	// OnRefused is called for every request that broke a rule, as Refusals would list it.
+	OnRefused func(Refusal)
+
+	// Sequence finds a writer's name and a running number in a message, so that StreamStats can
+	// say what is missing, doubled or out of order (see MarkedSequence). Nil checks nothing.
+	Sequence func(message string) (writer string, n uint64, ok bool)
+}
+
+// Server is the stand-in. It is an http.Handler for the service's API and, under /_cwlocal/, for
+// faults and introspection. All methods may be called at once.
+type Server struct {
+	opts     Options
+	now      func() time.Time
+	control  http.Handler
+	quotas   quotas
+	faults   faults
+	closing  chan struct{} // closed by Close: lets go of what hangs or waits
+	handlers sync.WaitGroup
+
+	mu       sync.Mutex
+	store    store
+	stats    Stats
+	refusals []Refusal
+	changed  chan struct{} // closed and replaced whenever a request has ended
+
+	listener net.Listener // nil unless Start made it
+	http     *http.Server
+	closed   sync.Once
+	served   chan error
+}
+
+// New makes a Server that listens nowhere; use it as a handler.
+func New(opts Options) *Server {
+	s := &Server{
+		opts:    opts,
+		now:     opts.Now,
+		closing: make(chan struct{}),
+		changed: make(chan struct{}),
+		store:   store{regions: map[string]map[string]*group{}},
+		stats:   Stats{Requests: map[string]map[string]int64{}},
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.quotas = newQuotas(opts)
+	s.control = s.controlHandler()
+	return s
+}
+
+// Start makes a Server that listens on a TCP address, such as 127.0.0.1:0. Close stops it.
+func Start(address string, opts Options) (*Server, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't listen: %w", err)
+	}
+	s := New(opts)
+	s.listener = l
+	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	s.served = make(chan error, 1)
+	go func() { s.served <- s.http.Serve(l) }()
+	return s, nil
+}
+
+// URL is the endpoint of a Server made by Start, without a slash at its end.
+func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+
+// Close lets go of requests that hang, stops listening, and waits for what is under way. It takes
+// two seconds at most, unless a callback blocks.
+func (s *Server) Close() error {
+	var err error
+	s.closed.Do(func() {
+		close(s.closing)
+		if s.http != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			// Shutdown waits for open requests; a client that keeps sending its body is cut off.
+			err = s.http.Shutdown(ctx)
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = s.http.Close()
+			}
+			<-s.served
+		}
+		s.handlers.Wait()
+	})
+	return err
+}
+
+// A call is one request on its way through.
+type call struct {
+	w  http.ResponseWriter
+	r  *http.Request
+	id string
+
+	wire, body int // bytes of the body as it came, and decompressed
+	gzip       bool
+	auth       authorization
+	op         string
+	operation  operation
+	in         input
+}
+
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.handlers.Add(1)
+	defer s.handlers.Done()
+	if strings.HasPrefix(r.URL.Path, "/_cwlocal/") {
+		s.control.ServeHTTP(w, r)
+		return
+	}
+	c := &call{w: w, r: r, id: newRequestID(), op: "unknown"}
+	s.enter()
+	refused, err := s.check(c)
+	switch {
+	case err != nil: // the client went away in mid-body
+		s.leave(c, "gone", nil)
+		panic(http.ErrAbortHandler)
+	case refused != nil:
+		s.leave(c, refused.code, refused)
+		c.write(errorAnswer(refused))
+	case !s.quotas.allow(c, s.now()):
+		s.leave(c, errThrottled.code, errThrottled)
+		c.write(errorAnswer(errThrottled))
+	default:
+		if f := s.faults.pick(c, s.now(), s.closing); f != nil {
+			s.serveFault(c, f)
+			return
+		}
+		ans, outcome, failed := s.run(c)
+		s.leave(c, outcome, failed)
+		c.write(ans)
+	}
+}
+
+// run carries out a checked request.
+func (s *Server) run(c *call) (ans answer, outcome string, failed *apiError) {
+	out, failed := c.operation.run(s, c)
+	if failed != nil {
+		return errorAnswer(failed), failed.code, failed
+	}
+	return resultAnswer(out), outcomeOK, nil
+}
+
+// check holds a request against the rules that need no state: the form of the call, the signature,
+// the encoding, the types. The error is not nil when the body could not be read to its end.
+func (s *Server) check(c *call) (*apiError, error) {
+	raw, refused, err := readWire(c.r)
+	c.wire = len(raw)
+	if refused != nil || err != nil {
+		return refused, err
+	}
+	if refused := c.checkTarget(); refused != nil {
+		return refused, nil
+	}
+	c.auth, refused = parseAuthorization(c.r, s.now())
+	if refused != nil {
+		return refused, nil
+	}
+	if refused := c.auth.verify(c.r, raw, s.opts.Keys); refused != nil {
+		return refused, nil
+	}
+	body, refused := decompress(c.r, raw)
+	if refused != nil {
+		return refused, nil
+	}
+	c.body, c.gzip = len(body), c.r.Header.Get("Content-Encoding") != ""
+	c.in, refused = decodeInput(body, c.operation.members)
+	return refused, nil
+}

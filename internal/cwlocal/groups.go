@@ -1,0 +1,188 @@
+package cwlocal
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+func (s *Server) createLogGroup(c *call) (any, *apiError) {
+	var v violations
+	name := c.in.strings["logGroupName"]
+	if err := newName(name); err != nil {
+		return nil, err
+	}
+	v.groupName(&c.in)
+	kmsKey := v.optional(&c.in, "kmsKeyId", maxKMSKey, nil)
+	class := v.oneOf(&c.in, "logGroupClass", groupClasses)
+	tags := v.tags(&c.in)
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(strings.ToLower(name), "aws/") {
+		return nil, invalid("Log groups starting with AWS/ are reserved for AWS.")
+	}
+	if err := systemTag(tags); err != nil {
+		return nil, err
+	}
+	if class == "" {
+		class = "STANDARD"
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	region := s.store.regions[c.auth.region]
+	if region == nil {
+		region = map[string]*group{}
+		s.store.regions[c.auth.region] = region
+	}
+	if region[name] != nil {
+		return nil, errGroupExists
+	}
+	g := &group{name: name, region: c.auth.region, class: class, kmsKey: kmsKey, created: millis(s.now()),
+		tags: map[string]string{}, streams: map[string]*stream{}}
+	maps.Copy(g.tags, tags)
+	region[name] = g
+	return nil, nil
+}
+
+// changeGroup is the common part of the calls that name a group and change it, or its place.
+func (s *Server) changeGroup(c *call, change func(g *group)) (any, *apiError) {
+	var v violations
+	name := v.groupName(&c.in)
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, err := s.store.group(c.auth.region, name)
+	if err != nil {
+		return nil, err
+	}
+	change(g)
+	return nil, nil
+}
+
+func (s *Server) deleteLogGroup(c *call) (any, *apiError) {
+	return s.changeGroup(c, func(g *group) { delete(s.store.regions[g.region], g.name) })
+}
+
+func (s *Server) putRetentionPolicy(c *call) (any, *apiError) {
+	days, ok := c.in.longs["retentionInDays"]
+	var v violations
+	switch {
+	case !ok:
+		v.add("null", "retentionInDays", "not be null")
+	case !slices.Contains(retentions, days):
+		allowed := make([]string, len(retentions))
+		for i, d := range retentions {
+			allowed[i] = strconv.FormatInt(d, 10)
+		}
+		v.add(quoted(strconv.FormatInt(days, 10)), "retentionInDays", "satisfy enum value set: [%s]", strings.Join(allowed, ", "))
+	}
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	return s.changeGroup(c, func(g *group) { g.retention = days })
+}
+
+func (s *Server) deleteRetentionPolicy(c *call) (any, *apiError) {
+	return s.changeGroup(c, func(g *group) { g.retention = 0 })
+}
+
+// taggedGroup finds the group of a tagging call. s.mu is held.
+func (s *Server) taggedGroup(c *call, arn string) (*group, *apiError) {
+	name, ok := groupOfARN(c.auth.region, arn)
+	if !ok {
+		return nil, invalid("The specified resource ARN is not that of a log group in this account and region: %s", arn)
+	}
+	return s.store.group(c.auth.region, name)
+}
+
+func (s *Server) tagResource(c *call) (any, *apiError) {
+	var v violations
+	arn := v.required(&c.in, "resourceArn", maxARN, arnForm)
+	tags := v.tags(&c.in)
+	if tags == nil {
+		v.add("null", "tags", "not be null")
+	}
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	if err := systemTag(tags); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, err := s.taggedGroup(c, arn)
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(g.tags)
+	maps.Copy(all, tags)
+	if len(all) > maxTags {
+		e := refuse("TooManyTagsException", "The resource already has the maximum number of tags allowed: %d", maxTags)
+		e.extra = map[string]string{"resourceName": arn}
+		return nil, e
+	}
+	g.tags = all
+	return nil, nil
+}
+
+func (s *Server) listTagsForResource(c *call) (any, *apiError) {
+	var v violations
+	arn := v.required(&c.in, "resourceArn", maxARN, arnForm)
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, err := s.taggedGroup(c, arn)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"tags": maps.Clone(g.tags)}, nil
+}
+
+func (s *Server) createLogStream(c *call) (any, *apiError) {
+	if err := newName(c.in.strings["logGroupName"], c.in.strings["logStreamName"]); err != nil {
+		return nil, err
+	}
+	return s.onStream(c, func(g *group, name string) *apiError {
+		if g.streams[name] != nil {
+			return errStreamExists
+		}
+		g.streams[name] = newStream(name, millis(s.now()))
+		return nil
+	})
+}
+
+func (s *Server) deleteLogStream(c *call) (any, *apiError) {
+	return s.onStream(c, func(g *group, name string) *apiError {
+		if g.streams[name] == nil {
+			return errNoStream
+		}
+		delete(g.streams, name)
+		return nil
+	})
+}
+
+// onStream is the common part of the calls that make or delete a stream.
+func (s *Server) onStream(c *call, change func(g *group, name string) *apiError) (any, *apiError) {
+	var v violations
+	groupName, name := v.groupName(&c.in), v.streamName(&c.in)
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, err := s.store.group(c.auth.region, groupName)
+	if err != nil {
+		return nil, err
+	}
+	if err := change(g, name); err != nil {
+		return nil, err
+	}
+	return nil, nil
+}

@@ -1,0 +1,181 @@
+package cwlocal
+
+// kind is the type of a member of a request.
+type kind int
+
+const (
+	aString kind = iota
+	aLong
+	aBoolean
+	aStringList
+	aStringMap
+	theEvents // PutLogEvents' own
+	ignored   // of the model, and of no effect here
+)
+
+// An operation is one call of the API: the members that it takes, by the service's model, and what
+// it does. run may lock the Server.
+type operation struct {
+	members map[string]kind
+	run     func(*Server, *call) (any, *apiError)
+}
+
+var operations = map[string]operation{
+	"PutLogEvents": {members{"logGroupName": aString, "logStreamName": aString, "logEvents": theEvents,
+		"sequenceToken": aString, "entity": ignored}, (*Server).putLogEvents},
+
+	"CreateLogGroup": {members{"logGroupName": aString, "kmsKeyId": aString, "tags": aStringMap,
+		"logGroupClass": aString, "deletionProtectionEnabled": aBoolean}, (*Server).createLogGroup},
+	"DeleteLogGroup":        {members{"logGroupName": aString}, (*Server).deleteLogGroup},
+	"PutRetentionPolicy":    {members{"logGroupName": aString, "retentionInDays": aLong}, (*Server).putRetentionPolicy},
+	"DeleteRetentionPolicy": {members{"logGroupName": aString}, (*Server).deleteRetentionPolicy},
+	"TagResource":           {members{"resourceArn": aString, "tags": aStringMap}, (*Server).tagResource},
+	"ListTagsForResource":   {members{"resourceArn": aString}, (*Server).listTagsForResource},
+	"DescribeLogGroups": {members{"accountIdentifiers": aStringList, "includeLinkedAccounts": aBoolean, "limit": aLong,
+		"logGroupClass": aString, "logGroupNamePattern": aString, "logGroupNamePrefix": aString, "nextToken": aString},
+		(*Server).describeLogGroups},
+
+	"CreateLogStream": {members{"logGroupName": aString, "logStreamName": aString}, (*Server).createLogStream},
+	"DeleteLogStream": {members{"logGroupName": aString, "logStreamName": aString}, (*Server).deleteLogStream},
+	"DescribeLogStreams": {members{"descending": aBoolean, "limit": aLong, "logGroupIdentifier": aString, "logGroupName": aString,
+		"logStreamNamePrefix": aString, "nextToken": aString, "orderBy": aString}, (*Server).describeLogStreams},
+
+	"GetLogEvents": {members{"endTime": aLong, "limit": aLong, "logGroupIdentifier": aString, "logGroupName": aString,
+		"logStreamName": aString, "nextToken": aString, "startFromHead": aBoolean, "startTime": aLong, "unmask": aBoolean},
+		(*Server).getLogEvents},
+	"FilterLogEvents": {members{"endTime": aLong, "filterPattern": aString, "interleaved": aBoolean, "limit": aLong,
+		"logGroupIdentifier": aString, "logGroupName": aString, "logStreamNamePrefix": aString, "logStreamNames": aStringList,
+		"nextToken": aString, "startFromHead": aBoolean, "startTime": aLong, "unmask": aBoolean}, (*Server).filterLogEvents},
+}
+
+type members = map[string]kind
+
+// input is a request's members. One that is missing, or null, is in none of the maps.
+type input struct {
+	strings  map[string]string
+	longs    map[string]int64
+	booleans map[string]bool
+	lists    map[string][]string
+	maps     map[string]map[string]string
+
+	events    []inputEvent
+	hasEvents bool
+	replaced  int // strings in which invalid UTF-8 was replaced
+}
+
+// inputEvent is an event before it is checked.
+type inputEvent struct {
+	timestamp           int64
+	message             string
+	hasTime, hasMessage bool
+	from, to            int // of the message in the reader's arena
+}
+
+// decodeInput reads a request's body by the types of its members.
+func decodeInput(body []byte, types members) (input, *apiError) {
+	in := input{strings: map[string]string{}, longs: map[string]int64{}, booleans: map[string]bool{},
+		lists: map[string][]string{}, maps: map[string]map[string]string{}}
+	r := &reader{b: body, arena: make([]byte, 0, len(body))}
+	seen := map[string]bool{}
+	err := r.object(func(name string) *apiError {
+		k, known := types[name]
+		switch {
+		case !known:
+			return serialization("Unknown member '%s'", name)
+		case seen[name]:
+			return serialization("Member '%s' is there twice", name)
+		}
+		seen[name] = true
+		if r.null() {
+			return nil
+		}
+		return in.member(r, name, k)
+	})
+	if err == nil {
+		err = r.end()
+	}
+	if err != nil {
+		return input{}, err
+	}
+	// One string holds all messages: one allocation, and it lives as long as they do.
+	all := string(r.arena)
+	for i := range in.events {
+		in.events[i].message = all[in.events[i].from:in.events[i].to]
+	}
+	in.replaced = r.replaced
+	return in, nil
+}
+
+func (in *input) member(r *reader, name string, k kind) (err *apiError) {
+	switch k {
+	case aString:
+		in.strings[name], err = r.text()
+	case aLong:
+		in.longs[name], err = r.long()
+	case aBoolean:
+		in.booleans[name], err = r.boolean()
+	case aStringList:
+		in.lists[name] = []string{}
+		err = r.list(func() *apiError {
+			v, err := r.text()
+			in.lists[name] = append(in.lists[name], v)
+			return err
+		})
+	case aStringMap:
+		m := map[string]string{}
+		in.maps[name] = m
+		err = r.object(func(key string) *apiError {
+			v, err := r.text()
+			if _, twice := m[key]; twice {
+				return serialization("Key '%s' is there twice", key)
+			}
+			m[key] = v
+			return err
+		})
+	case theEvents:
+		in.hasEvents = true
+		err = r.list(func() *apiError { return in.event(r) })
+	case ignored:
+		err = r.skip(32)
+	}
+	return err
+}
+
+func (in *input) event(r *reader) *apiError {
+	var e inputEvent
+	err := r.object(func(name string) (err *apiError) {
+		switch name {
+		case "timestamp":
+			if e.hasTime {
+				return serialization("Member 'timestamp' is there twice")
+			}
+			if e.hasTime = !r.null(); e.hasTime {
+				e.timestamp, err = r.long()
+			}
+		case "message":
+			if e.hasMessage {
+				return serialization("Member 'message' is there twice")
+			}
+			if e.hasMessage = !r.null(); e.hasMessage {
+				e.from, e.to, err = r.str()
+			}
+		default:
+			return serialization("Unknown member '%s' of an event", name)
+		}
+		return err
+	})
+	in.events = append(in.events, e)
+	return err
+}
+
+// text takes a string and leaves nothing in the arena.
+func (r *reader) text() (string, *apiError) {
+	mark := len(r.arena)
+	from, to, err := r.str()
+	if err != nil {
+		return "", err
+	}
+	s := string(r.arena[from:to])
+	r.arena = r.arena[:mark]
+	return s, nil
+}

@@ -1,0 +1,346 @@
+package cwlocal
+
+import (
+	"bytes"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// A reader walks over a JSON document once, without building a tree: a batch of a mebibyte must
+// cost a few milliseconds, or benchmarks would measure the stand-in. It is RFC 8259 to the letter
+// but for invalid UTF-8, which becomes U+FFFD as the service makes it. Errors are the service's
+// SerializationException.
+type reader struct {
+	b []byte
+	i int
+
+	arena    []byte // decoded strings, one after the other
+	replaced int    // strings in which invalid UTF-8 was replaced
+}
+
+var errNotJSON = serialization("Could not parse the request body as JSON")
+
+// peek is the next byte that is not white space, or 0 at the end.
+func (r *reader) peek() byte {
+	for ; r.i < len(r.b); r.i++ {
+		switch c := r.b[r.i]; c {
+		case ' ', '\t', '\n', '\r':
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+func (r *reader) expect(c byte) *apiError {
+	if r.peek() != c || r.i == len(r.b) {
+		return errNotJSON
+	}
+	r.i++
+	return nil
+}
+
+// null takes a null if it comes next. A null member is as good as none.
+func (r *reader) null() bool {
+	if r.peek() == 'n' && bytes.HasPrefix(r.b[r.i:], []byte("null")) {
+		r.i += len("null")
+		return true
+	}
+	return false
+}
+
+// mismatch says that the next value is not of the wanted type, in the service's words.
+func (r *reader) mismatch(want string) *apiError {
+	switch c := r.peek(); {
+	case c == '{':
+		return serialization("Start of structure or map found where not expected.")
+	case c == '[':
+		return serialization("Start of list found where not expected")
+	case c == '"':
+		return serialization("STRING_VALUE can not be converted to a %s", want)
+	case c == 't':
+		return serialization("TRUE_VALUE can not be converted to a %s", want)
+	case c == 'f':
+		return serialization("FALSE_VALUE can not be converted to a %s", want)
+	case c == '-' || c >= '0' && c <= '9':
+		return serialization("NUMBER_VALUE can not be converted to a %s", want)
+	}
+	return errNotJSON
+}
+
+// object calls member for each member, which must take its value.
+func (r *reader) object(member func(name string) *apiError) *apiError {
+	if r.peek() != '{' {
+		return r.mismatch("Map")
+	}
+	r.i++
+	if r.peek() == '}' {
+		r.i++
+		return nil
+	}
+	for {
+		if r.peek() != '"' {
+			return errNotJSON
+		}
+		mark := len(r.arena)
+		from, to, err := r.str()
+		if err != nil {
+			return err
+		}
+		name := string(r.arena[from:to])
+		r.arena = r.arena[:mark]
+		if err := r.expect(':'); err != nil {
+			return err
+		}
+		if err := member(name); err != nil {
+			return err
+		}
+		if done, err := r.more('}'); done || err != nil {
+			return err
+		}
+	}
+}
+
+// list calls element for each element, which must take it.
+func (r *reader) list(element func() *apiError) *apiError {
+	if r.peek() != '[' {
+		return r.mismatch("List")
+	}
+	r.i++
+	if r.peek() == ']' {
+		r.i++
+		return nil
+	}
+	for {
+		if err := element(); err != nil {
+			return err
+		}
+		if done, err := r.more(']'); done || err != nil {
+			return err
+		}
+	}
+}
+
+// more takes the comma or the end that must come after a member or an element.
+func (r *reader) more(end byte) (done bool, err *apiError) {
+	switch r.peek() {
+	case ',':
+		r.i++
+		return false, nil
+	case end:
+		r.i++
+		return true, nil
+	}
+	return false, errNotJSON
+}
+
+// plain are the bytes that stand for themselves inside a string.
+var plain = func() (t [256]bool) {
+	for c := 0x20; c < 0x80; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
+// str decodes a string to the arena's end and says where it lies there.
+func (r *reader) str() (from, to int, err *apiError) {
+	if r.peek() != '"' {
+		return 0, 0, r.mismatch("String")
+	}
+	r.i++
+	from = len(r.arena)
+	replaced := 0
+	for {
+		j := r.i
+		for j < len(r.b) && plain[r.b[j]] {
+			j++
+		}
+		r.arena = append(r.arena, r.b[r.i:j]...)
+		r.i = j
+		switch {
+		case j == len(r.b) || r.b[j] < 0x20:
+			return 0, 0, errNotJSON
+		case r.b[j] == '"':
+			r.i++
+			r.replaced += replaced
+			return from, len(r.arena), nil
+		case r.b[j] == '\\':
+			c, ok := r.escape()
+			if !ok {
+				return 0, 0, errNotJSON
+			}
+			if utf16.IsSurrogate(c) {
+				replaced = 1
+			}
+			r.arena = utf8.AppendRune(r.arena, c) // U+FFFD for a surrogate
+		default:
+			c, n := utf8.DecodeRune(r.b[j:])
+			if c == utf8.RuneError && n == 1 {
+				replaced = 1
+			}
+			r.arena = utf8.AppendRune(r.arena, c)
+			r.i += n
+		}
+	}
+}
+
+// escape decodes what stands after a backslash. Half a surrogate pair stays what it is.
+func (r *reader) escape() (rune, bool) {
+	if r.i+1 >= len(r.b) {
+		return 0, false
+	}
+	c := r.b[r.i+1]
+	r.i += 2
+	switch c {
+	case '"', '\\', '/':
+		return rune(c), true
+	case 'b':
+		return '\b', true
+	case 'f':
+		return '\f', true
+	case 'n':
+		return '\n', true
+	case 'r':
+		return '\r', true
+	case 't':
+		return '\t', true
+	case 'u':
+		first, ok := r.hex4()
+		if !ok || !utf16.IsSurrogate(first) {
+			return first, ok
+		}
+		if bytes.HasPrefix(r.b[r.i:], []byte(`\u`)) {
+			mark := r.i
+			r.i += 2
+			second, ok := r.hex4()
+			if !ok {
+				return 0, false
+			}
+			if c := utf16.DecodeRune(first, second); c != utf8.RuneError {
+				return c, true
+			}
+			r.i = mark // the second is a character of its own
+		}
+		return first, true
+	}
+	return 0, false
+}
+
+func (r *reader) hex4() (rune, bool) {
+	if r.i+4 > len(r.b) {
+		return 0, false
+	}
+	var v rune
+	for _, c := range r.b[r.i : r.i+4] {
+		switch {
+		case c >= '0' && c <= '9':
+			v = v<<4 | rune(c-'0')
+		case c|0x20 >= 'a' && c|0x20 <= 'f':
+			v = v<<4 | rune(c|0x20-'a'+10)
+		default:
+			return 0, false
+		}
+	}
+	r.i += 4
+	return v, true
+}
+
+// number takes the text of a number.
+func (r *reader) number(want string) (string, *apiError) {
+	if c := r.peek(); c != '-' && (c < '0' || c > '9') {
+		return "", r.mismatch(want)
+	}
+	from := r.i
+	if r.b[r.i] == '-' {
+		r.i++
+	}
+	digits := r.digits()
+	if digits == 0 || digits > 1 && r.b[r.i-digits] == '0' {
+		return "", errNotJSON
+	}
+	if r.i < len(r.b) && r.b[r.i] == '.' {
+		r.i++
+		if r.digits() == 0 {
+			return "", errNotJSON
+		}
+	}
+	if r.i < len(r.b) && r.b[r.i]|0x20 == 'e' {
+		r.i++
+		if r.i < len(r.b) && (r.b[r.i] == '+' || r.b[r.i] == '-') {
+			r.i++
+		}
+		if r.digits() == 0 {
+			return "", errNotJSON
+		}
+	}
+	return string(r.b[from:r.i]), nil
+}
+
+func (r *reader) digits() (n int) {
+	for r.i < len(r.b) && r.b[r.i] >= '0' && r.b[r.i] <= '9' {
+		r.i++
+		n++
+	}
+	return n
+}
+
+// long takes a whole number.
+func (r *reader) long() (int64, *apiError) {
+	text, err := r.number("Long")
+	if err != nil {
+		return 0, err
+	}
+	v, bad := strconv.ParseInt(text, 10, 64)
+	if bad != nil {
+		return 0, serialization("NUMBER_VALUE can not be converted to a Long")
+	}
+	return v, nil
+}
+
+func (r *reader) boolean() (bool, *apiError) {
+	r.peek()
+	for text, v := range map[string]bool{"true": true, "false": false} {
+		if bytes.HasPrefix(r.b[r.i:], []byte(text)) {
+			r.i += len(text)
+			return v, nil
+		}
+	}
+	return false, r.mismatch("Boolean")
+}
+
+// skip takes any value. depth bounds how deep it may nest.
+func (r *reader) skip(depth int) *apiError {
+	if depth == 0 {
+		return serialization("The request body is nested too deeply")
+	}
+	switch c := r.peek(); {
+	case c == '{':
+		return r.object(func(string) *apiError { return r.skip(depth - 1) })
+	case c == '[':
+		return r.list(func() *apiError { return r.skip(depth - 1) })
+	case c == '"':
+		mark := len(r.arena)
+		_, _, err := r.str()
+		r.arena = r.arena[:mark]
+		return err
+	case c == 't' || c == 'f':
+		_, err := r.boolean()
+		return err
+	case c == 'n':
+		if !r.null() {
+			return errNotJSON
+		}
+		return nil
+	}
+	_, err := r.number("value")
+	return err
+}
+
+// end holds that nothing but white space is left.
+func (r *reader) end() *apiError {
+	if r.peek(); r.i != len(r.b) {
+		return errNotJSON
+	}
+	return nil
+}

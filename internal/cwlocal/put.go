@@ -1,0 +1,155 @@
+package cwlocal
+
+import (
+	"math"
+	"sort"
+	"strconv"
+	"time"
+)
+
+// The limits of PutLogEvents.
+// https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
+const (
+	maxBatchEvents = 10000
+	maxBatchBytes  = 1 << 20 // of messages as UTF-8, and eventOverhead for each
+	maxEventBytes  = 1 << 20 // of a message and eventOverhead
+	eventOverhead  = 26
+	maxSpan        = 24 * time.Hour
+	maxAge         = 14 * 24 * time.Hour
+	maxAhead       = 2 * time.Hour
+)
+
+type putResult struct {
+	Next     string        `json:"nextSequenceToken"`
+	Rejected *rejectedInfo `json:"rejectedLogEventsInfo,omitempty"`
+}
+
+// rejectedInfo says which events of a batch were dropped: those before the ends and those from the
+// start on.
+type rejectedInfo struct {
+	TooNewStart *int `json:"tooNewLogEventStartIndex,omitempty"`
+	TooOldEnd   *int `json:"tooOldLogEventEndIndex,omitempty"`
+	ExpiredEnd  *int `json:"expiredLogEventEndIndex,omitempty"`
+}
+
+func (s *Server) putLogEvents(c *call) (any, *apiError) {
+	var v violations
+	groupName, streamName := v.groupName(&c.in), v.streamName(&c.in)
+	v.optional(&c.in, "sequenceToken", math.MaxInt, nil) // ignored, but not empty
+	v.events(&c.in)
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	if err := checkBatch(c.in.events); err != nil {
+		return nil, err
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, st, err := s.store.stream(c.auth.region, groupName, streamName)
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	tooOld, expired, tooNew := window(c.in.events, now, g.retention)
+	accepted := s.accept(c.in.events[max(tooOld, expired):tooNew], millis(now))
+	s.count(c, g, st, accepted)
+	s.stats.TooOld += int64(tooOld)
+	s.stats.Expired += int64(max(tooOld, expired) - tooOld)
+	s.stats.TooNew += int64(len(c.in.events) - tooNew)
+
+	s.store.batches++
+	out := putResult{Next: sequenceToken(s.store.batches)}
+	if len(accepted) < len(c.in.events) {
+		out.Rejected = &rejectedInfo{}
+		if tooOld > 0 {
+			out.Rejected.TooOldEnd = &tooOld
+		}
+		if expired > tooOld {
+			out.Rejected.ExpiredEnd = &expired
+		}
+		if tooNew < len(c.in.events) {
+			out.Rejected.TooNewStart = &tooNew
+		}
+	}
+	return out, nil
+}
+
+// events checks what the model says of a batch.
+func (v *violations) events(in *input) {
+	switch {
+	case !in.hasEvents:
+		v.add("null", "logEvents", "not be null")
+	case len(in.events) == 0:
+		v.add("'[]'", "logEvents", "have length greater than or equal to 1")
+	case len(in.events) > maxBatchEvents:
+		v.add("'[...]'", "logEvents", "have length less than or equal to %d", maxBatchEvents)
+	}
+	for i := range in.events {
+		e := &in.events[i]
+		if e.hasTime && e.timestamp >= 0 && len(e.message) > 0 {
+			continue
+		}
+		at := "logEvents." + strconv.Itoa(i+1) + ".member."
+		switch {
+		case !e.hasTime:
+			v.add("null", at+"timestamp", "not be null")
+		case e.timestamp < 0:
+			v.add(quoted(strconv.FormatInt(e.timestamp, 10)), at+"timestamp", "have value greater than or equal to 0")
+		}
+		switch {
+		case !e.hasMessage:
+			v.add("null", at+"message", "not be null")
+		case e.message == "":
+			v.add("''", at+"message", "have length greater than or equal to 1")
+		}
+	}
+}
+
+// checkBatch checks size, order and span.
+func checkBatch(events []inputEvent) *apiError {
+	size := 0
+	for i := range events {
+		n := len(events[i].message) + eventOverhead
+		if n > maxEventBytes {
+			return invalid("Log event too large: %d bytes exceeds limit of %d", n, maxEventBytes)
+		}
+		size += n
+	}
+	if size > maxBatchBytes {
+		return invalid("Upload too large: %d bytes exceeds limit of %d", size, maxBatchBytes)
+	}
+	for i := 1; i < len(events); i++ {
+		if events[i].timestamp < events[i-1].timestamp {
+			return invalid("Log events in a single PutLogEvents request must be in chronological order.")
+		}
+	}
+	if events[len(events)-1].timestamp-events[0].timestamp > maxSpan.Milliseconds() {
+		return invalid("The batch of log events in a single PutLogEvents request cannot span more than 24 hours.")
+	}
+	return nil
+}
+
+// window says which events are within the time that the service takes: those from the greater of
+// tooOld and expired up to tooNew. An event that is both too old and expired counts as too old.
+func window(events []inputEvent, now time.Time, retention int64) (tooOld, expired, tooNew int) {
+	from := func(oldest int64) int {
+		return sort.Search(len(events), func(i int) bool { return events[i].timestamp >= oldest })
+	}
+	tooOld = from(millis(now.Add(-maxAge)))
+	if retention > 0 {
+		expired = from(millis(now.AddDate(0, 0, -int(retention))))
+	}
+	tooNew = max(from(millis(now.Add(maxAhead))+1), tooOld, expired)
+	return tooOld, expired, tooNew
+}
+
+// accept gives events their place. s.mu is held.
+func (s *Server) accept(in []inputEvent, now int64) []Event {
+	events := make([]Event, len(in))
+	for i := range in {
+		s.store.seq++
+		events[i] = Event{Timestamp: in[i].timestamp, Ingested: now, Seq: s.store.seq, Message: in[i].message}
+	}
+	return events
+}

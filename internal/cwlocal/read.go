@@ -1,0 +1,286 @@
+package cwlocal
+
+import (
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// maxPageBytes bounds a page of events: messages, and eventOverhead for each.
+const maxPageBytes = 1 << 20
+
+// identifierForm is that of a group's name or ARN.
+var identifierForm = regexp.MustCompile(`^[\w#+=/:,.@-]*$`)
+
+// groupOf finds the group's name in a call that takes it as a name or as an identifier, which is a
+// name or an ARN.
+func (s *Server) groupOf(c *call, v *violations) string {
+	id, ok := c.in.strings["logGroupIdentifier"]
+	if !ok {
+		return v.groupName(&c.in)
+	}
+	v.optional(&c.in, "logGroupName", maxName, groupNameForm)
+	v.checked(id, "logGroupIdentifier", 2048, identifierForm)
+	if name, ok := groupOfARN(c.auth.region, id); ok {
+		return name
+	}
+	return id
+}
+
+func oneGroupName(in *input) *apiError {
+	_, name := in.strings["logGroupName"]
+	if _, id := in.strings["logGroupIdentifier"]; name && id {
+		return refuse("ValidationException", "LogGroup name and LogGroup ARN are mutually exclusive parameters.")
+	}
+	return nil
+}
+
+type outputEvent struct {
+	Ingested  int64  `json:"ingestionTime"`
+	Message   string `json:"message"`
+	Timestamp int64  `json:"timestamp"`
+}
+
+func (s *Server) getLogEvents(c *call) (any, *apiError) {
+	var v violations
+	groupName, streamName := s.groupOf(c, &v), v.streamName(&c.in)
+	start := v.between(&c.in, "startTime", 0, math.MaxInt64, 0)
+	end := v.between(&c.in, "endTime", 0, math.MaxInt64, math.MaxInt64)
+	limit := v.between(&c.in, "limit", 1, maxEventsPage, maxEventsPage)
+	token := v.optional(&c.in, "nextToken", math.MaxInt, nil)
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	if err := oneGroupName(&c.in); err != nil {
+		return nil, err
+	}
+	at, forward, err := parseEventsToken(token, c.in.booleans["startFromHead"])
+	if err != nil {
+		return nil, err
+	}
+	events, err := s.readStream(c.auth.region, groupName, streamName)
+	if err != nil {
+		return nil, err
+	}
+
+	// endTime is exclusive here, unlike in FilterLogEvents.
+	lo, hi := firstAt(events, position{start, 0}), firstAt(events, position{end, 0})
+	hi = max(lo, hi)
+	switch {
+	case token == "":
+	case forward: // behind the position
+		lo = min(max(lo, firstAt(events, position{at.timestamp, at.seq + 1})), hi)
+	default: // before the position
+		hi = max(min(hi, firstAt(events, at)), lo)
+	}
+	n := fitting(hi-lo, limit, func(i int) string {
+		if forward {
+			return events[lo+i].Message
+		}
+		return events[hi-1-i].Message
+	})
+	if forward {
+		hi = lo + n
+	} else {
+		lo = hi - n
+	}
+	out := struct {
+		Events   []outputEvent `json:"events"`
+		Backward string        `json:"nextBackwardToken"`
+		Forward  string        `json:"nextForwardToken"`
+	}{Events: make([]outputEvent, 0, n)}
+	for _, e := range events[lo:hi] {
+		out.Events = append(out.Events, outputEvent{e.Ingested, e.Message, e.Timestamp})
+	}
+	// At the end of the stream the token that came in goes out again: that is how a reader knows.
+	// A forward token points at the event before the next page, a backward one at the event behind it.
+	first, last := at, at
+	switch {
+	case n > 0:
+		first, last = events[lo].position(), events[hi-1].position()
+	case forward:
+		first.seq++
+	case at.seq > 0:
+		last.seq--
+	}
+	out.Backward, out.Forward = "b/"+first.String(), "f/"+last.String()
+	return out, nil
+}
+
+// parseEventsToken is where a page starts, and in which direction it goes.
+func parseEventsToken(token string, fromHead bool) (at position, forward bool, err *apiError) {
+	if token == "" {
+		return at, fromHead, nil
+	}
+	direction, text, _ := strings.Cut(token, "/")
+	at, ok := parsePosition(text)
+	if !ok || direction != "f" && direction != "b" {
+		return at, false, errBadToken
+	}
+	return at, direction == "f", nil
+}
+
+func (s *Server) readStream(region, groupName, streamName string) ([]Event, *apiError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, st, err := s.store.stream(region, groupName, streamName)
+	if err != nil {
+		return nil, err
+	}
+	return st.byTime(), nil
+}
+
+// fitting is how many of n messages fit a page, and at least one.
+func fitting(n int, limit int64, message func(int) string) int {
+	n = int(min(int64(n), limit))
+	size := 0
+	for i := range n {
+		size += len(message(i)) + eventOverhead
+		if size > maxPageBytes && i > 0 {
+			return i
+		}
+	}
+	return n
+}
+
+type filteredEvent struct {
+	ID        string `json:"eventId"`
+	Ingested  int64  `json:"ingestionTime"`
+	Stream    string `json:"logStreamName"`
+	Message   string `json:"message"`
+	Timestamp int64  `json:"timestamp"`
+}
+
+func (s *Server) filterLogEvents(c *call) (any, *apiError) {
+	var v violations
+	groupName := s.groupOf(c, &v)
+	prefix := v.optional(&c.in, "logStreamNamePrefix", maxName, streamNameForm)
+	names, named := c.in.lists["logStreamNames"]
+	v.streamNames(names, named)
+	start := v.between(&c.in, "startTime", 0, math.MaxInt64, 0)
+	end := v.between(&c.in, "endTime", 0, math.MaxInt64, math.MaxInt64)
+	limit := v.between(&c.in, "limit", 1, maxEventsPage, maxEventsPage)
+	token := v.optional(&c.in, "nextToken", math.MaxInt, nil)
+	text := c.in.strings["filterPattern"]
+	if text != "" {
+		v.checked(text, "filterPattern", maxPattern, nil)
+	}
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	if err := oneGroupName(&c.in); err != nil {
+		return nil, err
+	}
+	if named && prefix != "" {
+		return nil, invalid("LogStream names and LogStream name prefix are mutually exclusive parameters.")
+	}
+	match, err := parsePattern(text)
+	if err != nil {
+		return nil, err
+	}
+	from := position{start, 0}
+	if token != "" {
+		p, ok := parsePosition(token)
+		if !ok {
+			return nil, errBadToken
+		}
+		from = p
+	}
+	streams, err := s.readStreams(c.auth.region, groupName, func(name string) bool {
+		return strings.HasPrefix(name, prefix) && (!named || slices.Contains(names, name))
+	}, names)
+	if err != nil {
+		return nil, err
+	}
+
+	out := struct {
+		Events   []filteredEvent `json:"events"`
+		Next     string          `json:"nextToken,omitempty"`
+		Searched []string        `json:"searchedLogStreams"`
+	}{Events: []filteredEvent{}, Searched: []string{}}
+	size := 0
+	for e := range merged(streams, from, end) {
+		if !match(e.Message) {
+			continue
+		}
+		size += len(e.Message) + eventOverhead
+		if int64(len(out.Events)) == limit || size > maxPageBytes && len(out.Events) > 0 {
+			out.Next = e.position().String()
+			break
+		}
+		out.Events = append(out.Events, filteredEvent{e.position().String(), e.Ingested, e.stream, e.Message, e.Timestamp})
+	}
+	return out, nil
+}
+
+func (v *violations) streamNames(names []string, given bool) {
+	if given && len(names) == 0 {
+		v.add("'[]'", "logStreamNames", "have length greater than or equal to 1")
+	}
+	if len(names) > maxStreamNames {
+		v.add("'[...]'", "logStreamNames", "have length less than or equal to %d", maxStreamNames)
+	}
+	for _, name := range names {
+		v.checked(name, "logStreamNames", maxName, streamNameForm)
+	}
+}
+
+// readStreams are the events of the wanted streams by name. Those in must have to be there.
+func (s *Server) readStreams(region, groupName string, want func(string) bool, must []string) (map[string][]Event, *apiError) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, err := s.store.group(region, groupName)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range must {
+		if g.streams[name] == nil {
+			return nil, errNoStream
+		}
+	}
+	streams := map[string][]Event{}
+	for name, st := range g.streams {
+		if want(name) {
+			streams[name] = st.byTime()
+		}
+	}
+	return streams, nil
+}
+
+type streamEvent struct {
+	*Event
+	stream string
+}
+
+// merged goes through the events of many streams by time, from a position up to and with a time.
+func merged(streams map[string][]Event, from position, end int64) func(yield func(streamEvent) bool) {
+	return func(yield func(streamEvent) bool) {
+		type rest struct {
+			stream string
+			events []Event
+		}
+		var all []rest
+		for name, events := range streams {
+			if events = events[firstAt(events, from):]; len(events) > 0 {
+				all = append(all, rest{name, events})
+			}
+		}
+		for len(all) > 0 {
+			least := 0
+			for i := range all {
+				if all[i].events[0].position().compare(all[least].events[0].position()) < 0 {
+					least = i
+				}
+			}
+			r := &all[least]
+			e := streamEvent{&r.events[0], r.stream}
+			if e.Timestamp > end || !yield(e) {
+				return
+			}
+			if r.events = r.events[1:]; len(r.events) == 0 {
+				all = slices.Delete(all, least, least+1)
+			}
+		}
+	}
+}

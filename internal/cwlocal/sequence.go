@@ -1,0 +1,73 @@
+package cwlocal
+
+import (
+	"math/bits"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxSequence bounds the numbers that are checked, and so what a stray one can cost: 128 MiB.
+const maxSequence = 1 << 30
+
+// SequenceStats says how a writer's running numbers, which start at 0 or 1, arrived in one stream.
+type SequenceStats struct {
+	Writer    string `json:"writer"`
+	Highest   uint64 `json:"highest"`
+	Missing   uint64 `json:"missing"`   // numbers up to Highest that never came
+	Doubled   uint64 `json:"doubled"`   // events whose number had come before
+	Backwards uint64 `json:"backwards"` // events with a new number after one that is higher
+}
+
+// sequence is the state behind SequenceStats.
+type sequence struct {
+	stats SequenceStats
+	seen  []uint64 // a bit for each number
+}
+
+func (q *sequence) add(n uint64) {
+	word, bit := n/64, uint64(1)<<(n%64)
+	if word >= uint64(len(q.seen)) {
+		q.seen = slices.Grow(q.seen, int(word)+1-len(q.seen))[:word+1]
+	}
+	switch {
+	case q.seen[word]&bit != 0:
+		q.stats.Doubled++
+	case n < q.stats.Highest:
+		q.stats.Backwards++
+	}
+	q.seen[word] |= bit
+	q.stats.Highest = max(q.stats.Highest, n)
+}
+
+func (q *sequence) result() SequenceStats {
+	st := q.stats
+	have := uint64(0)
+	for _, w := range q.seen {
+		have += uint64(bits.OnesCount64(w))
+	}
+	total := st.Highest + 1
+	if len(q.seen) > 0 && q.seen[0]&1 == 0 {
+		total-- // it started at 1
+	}
+	st.Missing = total - have
+	return st
+}
+
+// MarkedSequence is an Options.Sequence for messages that hold seq=WRITER:N, such as seq=web-3:1200.
+func MarkedSequence(message string) (writer string, n uint64, ok bool) {
+	_, rest, ok := strings.Cut(message, "seq=")
+	if !ok {
+		return "", 0, false
+	}
+	writer, rest, ok = strings.Cut(rest, ":")
+	if !ok {
+		return "", 0, false
+	}
+	digits := 0
+	for digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9' {
+		digits++
+	}
+	n, err := strconv.ParseUint(rest[:digits], 10, 64)
+	return writer, n, err == nil && !strings.ContainsAny(writer, " \t\n")
+}

@@ -1,0 +1,203 @@
+package cwlocal
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The checks of AWS Signature Version 4, in the order in which the services make them, with their
+// messages. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+
+const (
+	sigAlgorithm  = "AWS4-HMAC-SHA256"
+	sigTerminator = "aws4_request"
+	sigService    = "logs"
+	sigTimeForm   = "20060102T150405Z"
+	sigTolerance  = 15 * time.Minute
+)
+
+var (
+	regionForm    = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
+	signatureForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// authorization is what the headers of a request say about who signed it, and for which region.
+type authorization struct {
+	keyID, region string
+	scope         string // date/region/logs/aws4_request
+	time          string // X-Amz-Date
+	signed        []string
+	signature     string
+}
+
+// parseAuthorization checks the form of the signature, not its value.
+func parseAuthorization(r *http.Request, now time.Time) (authorization, *apiError) {
+	var a authorization
+	header := r.Header.Get("Authorization")
+	if !strings.HasPrefix(header, "AWS4-") {
+		return a, refuse("MissingAuthenticationTokenException", "Missing Authentication Token")
+	}
+	algorithm, rest, _ := strings.Cut(header, " ")
+	fields := map[string]string{}
+	for part := range strings.SplitSeq(rest, ",") {
+		k, v, _ := strings.Cut(strings.TrimSpace(part), "=")
+		fields[k] = v
+	}
+	a.time = r.Header.Get("X-Amz-Date")
+	missing := ""
+	for _, k := range []string{"Credential", "Signature", "SignedHeaders"} {
+		if fields[k] == "" {
+			missing += "Authorization header requires '" + k + "' parameter. "
+		}
+	}
+	if a.time == "" {
+		missing += "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. "
+	}
+	if missing != "" {
+		return a, refuse("IncompleteSignatureException", "%sAuthorization=%s", missing, algorithm)
+	}
+
+	at, err := time.Parse(sigTimeForm, a.time)
+	if err != nil {
+		return a, refuse("IncompleteSignatureException", "Date must be in ISO-8601 'basic format'. Got '%s'. See http://en.wikipedia.org/wiki/ISO_8601", a.time)
+	}
+	now = now.UTC().Truncate(time.Second)
+	if oldest := now.Add(-sigTolerance); at.Before(oldest) {
+		return a, refuse("InvalidSignatureException", "Signature expired: %s is now earlier than %s (%s - 15 min.)", a.time, oldest.Format(sigTimeForm), now.Format(sigTimeForm))
+	}
+	if newest := now.Add(sigTolerance); at.After(newest) {
+		return a, refuse("InvalidSignatureException", "Signature not yet current: %s is still later than %s (%s + 15 min.)", a.time, newest.Format(sigTimeForm), now.Format(sigTimeForm))
+	}
+
+	a.signed = strings.Split(fields["SignedHeaders"], ";")
+	if !slices.Contains(a.signed, "host") {
+		return a, refuse("InvalidSignatureException", "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
+	}
+	if !slices.Contains(a.signed, "x-amz-date") {
+		return a, refuse("InvalidSignatureException", "'X-Amz-Date' must be a 'SignedHeader' in the AWS Authorization.")
+	}
+	if len(r.Header.Values("X-Amz-Security-Token")) > 0 && !slices.Contains(a.signed, "x-amz-security-token") {
+		return a, refuse("InvalidSignatureException", "'X-Amz-Security-Token' must be a 'SignedHeader' in the AWS Authorization.")
+	}
+	if algorithm != sigAlgorithm {
+		return a, refuse("IncompleteSignatureException", "Unsupported AWS 'algorithm': '%s' (only AWS4-HMAC-SHA256 for now). ", algorithm)
+	}
+
+	cred := strings.Split(fields["Credential"], "/")
+	if len(cred) != 5 {
+		return a, refuse("IncompleteSignatureException", "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'", fields["Credential"])
+	}
+	a.keyID, a.region = cred[0], cred[2]
+	a.scope = strings.Join(cred[1:], "/")
+	wrong := ""
+	if !regionForm.MatchString(a.region) {
+		wrong += "Credential should be scoped to a valid region, not '" + a.region + "'. "
+	}
+	if cred[3] != sigService {
+		wrong += "Credential should be scoped to correct service: 'logs'. "
+	}
+	if cred[4] != sigTerminator {
+		wrong += "Credential should be scoped with a valid terminator: 'aws4_request', not '" + cred[4] + "'. "
+	}
+	if cred[1] != a.time[:8] {
+		wrong += "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" + cred[1] + "' != '" + a.time[:8] + "', from '" + a.time + "'."
+	}
+	if wrong != "" {
+		return a, refuse("InvalidSignatureException", "%s", strings.TrimSuffix(wrong, " "))
+	}
+	a.signature = fields["Signature"]
+	if a.keyID == "" {
+		return a, errUnknownKey
+	}
+	if !signatureForm.MatchString(a.signature) {
+		return a, errWrongSignature
+	}
+	return a, nil
+}
+
+var (
+	errUnknownKey     = refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
+	errWrongSignature = refuse("InvalidSignatureException", "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
+)
+
+// verify computes the signature over the body as it was sent: compression comes before signing. A
+// payload hash that the client states must be true whether or not the key is known.
+func (a *authorization) verify(r *http.Request, raw []byte, keys map[string]string) *apiError {
+	stated := r.Header.Get("X-Amz-Content-Sha256")
+	if len(keys) == 0 && stated == "" {
+		return nil
+	}
+	sum := sha256.Sum256(raw)
+	payload := hex.EncodeToString(sum[:])
+	if stated != "" && stated != payload {
+		return errWrongSignature
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	secret, ok := keys[a.keyID]
+	if !ok {
+		return errUnknownKey
+	}
+	canonical := sha256.Sum256([]byte(a.canonicalRequest(r, payload)))
+	toSign := strings.Join([]string{sigAlgorithm, a.time, a.scope, hex.EncodeToString(canonical[:])}, "\n")
+	key := []byte("AWS4" + secret)
+	for part := range strings.SplitSeq(a.scope, "/") {
+		key = hmacSHA256(key, part)
+	}
+	if !hmac.Equal([]byte(hex.EncodeToString(hmacSHA256(key, toSign))), []byte(a.signature)) {
+		return errWrongSignature
+	}
+	return nil
+}
+
+func (a *authorization) canonicalRequest(r *http.Request, payload string) string {
+	var b strings.Builder
+	b.WriteString(r.Method + "\n" + r.URL.EscapedPath() + "\n")
+	// url.Values.Encode sorts by key, but writes a space as a plus.
+	b.WriteString(strings.ReplaceAll(queryOf(r.URL).Encode(), "+", "%20") + "\n")
+	for _, name := range a.signed {
+		b.WriteString(name + ":" + canonicalHeader(r, name) + "\n")
+	}
+	b.WriteString("\n" + strings.Join(a.signed, ";") + "\n" + payload)
+	return b.String()
+}
+
+func queryOf(u *url.URL) url.Values {
+	q := u.Query()
+	for _, values := range q {
+		slices.Sort(values)
+	}
+	return q
+}
+
+// canonicalHeader is a header's value with its spaces squeezed. net/http takes Host and
+// Content-Length out of the header or may have.
+func canonicalHeader(r *http.Request, name string) string {
+	switch name {
+	case "host":
+		return r.Host
+	case "content-length":
+		return strconv.FormatInt(r.ContentLength, 10)
+	}
+	values := r.Header.Values(name)
+	squeezed := make([]string, len(values))
+	for i, v := range values {
+		squeezed[i] = strings.Join(strings.Fields(v), " ")
+	}
+	return strings.Join(squeezed, ",")
+}
+
+func hmacSHA256(key []byte, message string) []byte {
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte(message))
+	return m.Sum(nil)
+}

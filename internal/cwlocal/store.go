@@ -1,0 +1,145 @@
+package cwlocal
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// An Event is one that was accepted.
+type Event struct {
+	Timestamp int64  `json:"timestamp"`     // milliseconds since 1970
+	Ingested  int64  `json:"ingestionTime"` // milliseconds since 1970
+	Seq       uint64 `json:"seq"`           // order of arrival, over all streams
+	Message   string `json:"message"`
+}
+
+// store is what the account holds: by region, then by group's name. Guarded by Server.mu.
+type store struct {
+	regions map[string]map[string]*group
+	seq     uint64 // of the newest event
+	batches uint64
+}
+
+type group struct {
+	name, region, class, kmsKey string
+	created                     int64
+	retention                   int64 // days; 0 is for good
+	tags                        map[string]string
+	streams                     map[string]*stream
+}
+
+type stream struct {
+	name         string
+	created      int64
+	lastIngested int64
+
+	kept   []Event // in order of arrival
+	sorted []Event // the same by time; nil when not made yet. kept itself when that is in order
+
+	stats  StreamStats // Group, Stream, Region and Digest are filled in when asked for
+	digest hash.Hash
+	seqs   map[string]*sequence
+}
+
+func (st *store) group(region, name string) (*group, *apiError) {
+	if g := st.regions[region][name]; g != nil {
+		return g, nil
+	}
+	return nil, errNoGroup
+}
+
+func (st *store) stream(region, groupName, name string) (*group, *stream, *apiError) {
+	g, err := st.group(region, groupName)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s := g.streams[name]; s != nil {
+		return g, s, nil
+	}
+	return nil, nil, errNoStream
+}
+
+func newStream(name string, now int64) *stream {
+	return &stream{name: name, created: now, digest: sha256.New(), seqs: map[string]*sequence{}}
+}
+
+// byTime returns the kept events by time, and in order of arrival where that is the same. The slice
+// may be read after the lock is gone: it is never written again.
+func (s *stream) byTime() []Event {
+	if s.sorted != nil {
+		return s.sorted
+	}
+	older := func(a, b Event) int { return cmp.Compare(a.Timestamp, b.Timestamp) }
+	s.sorted = s.kept[:len(s.kept):len(s.kept)]
+	if !slices.IsSortedFunc(s.kept, older) {
+		s.sorted = slices.Clone(s.kept)
+		slices.SortStableFunc(s.sorted, older)
+	}
+	return s.sorted
+}
+
+// keep adds events, and forgets the oldest where keep, Options.Keep, says so.
+func (s *stream) keep(events []Event, keep int) {
+	switch {
+	case keep < 0:
+		return
+	case keep > 0 && len(events) >= keep:
+		s.kept = slices.Clone(events[len(events)-keep:])
+	case keep > 0 && len(s.kept)+len(events) > 2*keep:
+		// A new array: readers may still hold the old one.
+		s.kept = append(slices.Clone(s.kept[len(s.kept)+len(events)-keep:]), events...)
+	default:
+		s.kept = append(s.kept, events...)
+	}
+	s.sorted = nil
+}
+
+// A position is a place among events that are ordered by time and then by arrival.
+type position struct {
+	timestamp int64
+	seq       uint64
+}
+
+func (e *Event) position() position { return position{e.Timestamp, e.Seq} }
+
+func (p position) compare(q position) int {
+	return cmp.Or(cmp.Compare(p.timestamp, q.timestamp), cmp.Compare(p.seq, q.seq))
+}
+
+// String is 56 digits, as the service's event IDs are.
+func (p position) String() string { return fmt.Sprintf("%020d%036d", p.timestamp, p.seq) }
+
+func parsePosition(s string) (p position, ok bool) {
+	if len(s) != 56 {
+		return p, false
+	}
+	t, err1 := strconv.ParseUint(s[:20], 10, 63)
+	n, err2 := strconv.ParseUint(s[20:], 10, 64)
+	return position{int64(t), n}, err1 == nil && err2 == nil
+}
+
+// firstAt is the index of the first event that is not before p.
+func firstAt(events []Event, p position) int {
+	return sort.Search(len(events), func(i int) bool { return events[i].position().compare(p) >= 0 })
+}
+
+func sequenceToken(n uint64) string { return fmt.Sprintf("4%055d", n) }
+
+func groupARN(region, group string) string {
+	return "arn:aws:logs:" + region + ":" + AccountID + ":log-group:" + group
+}
+
+// groupOfARN is the group's name in an ARN of the region, with or without the :* at its end.
+func groupOfARN(region, arn string) (string, bool) {
+	name, ok := strings.CutPrefix(arn, groupARN(region, ""))
+	return strings.TrimSuffix(name, ":*"), ok
+}
+
+func millis(t time.Time) int64 { return t.UnixMilli() }

@@ -1,0 +1,328 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/logspool/logspool/naming"
+)
+
+// compare takes settings and containers as what a caller sees of them, templates as their text.
+var compare = cmp.Options{
+	cmp.Transformer("text", func(t *naming.Template) string { return t.String() }),
+	cmpopts.IgnoreUnexported(Settings{}),
+	cmpopts.EquateEmpty(),
+}
+
+func template(text, from string) Template {
+	return Template{Template: mustParse(text), From: from}
+}
+
+func defaults() *Settings {
+	return &Settings{
+		Group:          template("{{.LoggerHost}}", "default"),
+		Stream:         template("{{.Name}}", "default"),
+		Delay:          4 * time.Second,
+		Gzip:           true,
+		ContainerEnv:   true,
+		SpoolMaxSize:   256 << 20,
+		SpoolTotalSize: 4 << 30,
+		SpoolFull:      DropOldest,
+		PluginSocket:   "/run/docker/plugins/logspool.sock",
+		StateDir:       "/run/docker/logging/.state",
+	}
+}
+
+// lines returns the single lines of an error, and checks that each is one short line and that the
+// error as a whole is one.
+func lines(t *testing.T, err error) []string {
+	t.Helper()
+	if err == nil {
+		return nil
+	}
+	errs, ok := errors.AsType[Errors](err)
+	if !ok || len(errs) == 0 {
+		t.Fatalf("not Errors: %#v", err)
+	}
+	var lines []string
+	for _, e := range errs {
+		lines = append(lines, e.Error())
+	}
+	checkLines(t, append(lines, err.Error()))
+	return lines
+}
+
+func checkLines(t *testing.T, lines []string) {
+	t.Helper()
+	for _, line := range lines {
+		if strings.ContainsAny(line, "\n\r\x00") || len(line) > 4000 {
+			t.Errorf("not one short line: %q", line)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	with := func(change func(*Settings)) *Settings {
+		s := defaults()
+		change(s)
+		return s
+	}
+	for _, test := range []struct {
+		env  []string
+		want *Settings
+	}{
+		{nil, defaults()},
+		{[]string{"PATH=/bin", "novalue", "=x", "DELAY=", "NOEC2=", "DEBUG= ", "ROUTE=", "LOGSPOUT_GROUP=", "AWS_REGION=auto"}, defaults()},
+		{[]string{"DELAY=8"}, with(func(s *Settings) { s.Delay = 8 * time.Second })},
+		{[]string{"DELAY=8s"}, with(func(s *Settings) { s.Delay = 8 * time.Second })},
+		{[]string{"DELAY= 500ms "}, with(func(s *Settings) { s.Delay = 500 * time.Millisecond })},
+		{[]string{"DELAY=0.5"}, with(func(s *Settings) { s.Delay = 500 * time.Millisecond })},
+		{[]string{"DELAY=1", "DELAY=2"}, with(func(s *Settings) { s.Delay = 2 * time.Second })},
+		{[]string{"NOEC2=false", "DEBUG=1"}, with(func(s *Settings) { s.NoEC2, s.Debug = true, true })},
+		{[]string{"LOGSPOUT_GROUP=/app/{{.Env.A=B}}"}, with(func(s *Settings) { // broken: "=" in an action
+			s.Group.From = "LOGSPOUT_GROUP"
+			s.Warnings = []string{`LOGSPOUT_GROUP: template "/app/{{.Env.A=B}}": bad character U+003D '='; the default name is used`}
+		})},
+		{[]string{"LOGSPOUT_GROUP=/app/x=y", "LOGSPOUT_STREAM={{.ID}}"}, with(func(s *Settings) {
+			s.Group, s.Stream = template("/app/x=y", "LOGSPOUT_GROUP"), template("{{.ID}}", "LOGSPOUT_STREAM")
+		})},
+		{[]string{"AWS_REGION=us-gov-west-1"}, with(func(s *Settings) { s.Region = "us-gov-west-1" })},
+		{[]string{"AWS_REGION=eu-west-1", "ROUTE=cloudwatch://auto"}, with(func(s *Settings) { s.Region = "eu-west-1" })},
+		{[]string{"AWS_REGION=eu-west-1", "ROUTE=cloudwatch://us-east-1"}, with(func(s *Settings) { s.Region = "us-east-1" })},
+		{[]string{"GZIP=off", "CONTAINER_ENV=Off", "SPOOL_FULL=drop-newest", "SPOOL_SYNC=1s"}, with(func(s *Settings) {
+			s.Gzip, s.ContainerEnv, s.SpoolFull, s.SpoolSync = false, false, DropNewest, time.Second
+		})},
+		{[]string{"GZIP=1", "SPOOL_SYNC=off"}, defaults()},
+		{[]string{"SPOOL_MAX_SIZE=1g", "SPOOL_TOTAL_SIZE=10GiB"}, with(func(s *Settings) {
+			s.SpoolMaxSize, s.SpoolTotalSize = 1<<30, 10<<30
+		})},
+		{[]string{"SPOOL_TOTAL_SIZE=100m"}, with(func(s *Settings) { // the default of one gives way to the other
+			s.SpoolMaxSize, s.SpoolTotalSize = 100<<20, 100<<20
+		})},
+		{[]string{"PLUGIN_SOCKET=/tmp//x.sock", "STATE_DIR=/tmp/a/../b"}, with(func(s *Settings) {
+			s.PluginSocket, s.StateDir = "/tmp/x.sock", "/tmp/b"
+		})},
+
+		// ROUTE comes before the variables of the same name.
+		{[]string{"DELAY=2", "ROUTE=cloudwatch://us-east-1?DELAY=8&NOEC2&DEBUG=1"}, with(func(s *Settings) {
+			s.Region, s.Delay, s.NoEC2, s.Debug = "us-east-1", 8*time.Second, true, true
+		})},
+		{[]string{"LOGSPOUT_GROUP=env", "ROUTE=cloudwatch://auto?LOGSPOUT_GROUP=route&LOGSPOUT_STREAM="}, with(func(s *Settings) {
+			s.Group = template("route", "ROUTE option LOGSPOUT_GROUP")
+		})},
+		{[]string{`ROUTE=cloudwatch://auto?LOGSPOUT_GROUP={{&DELAY=8`}, with(func(s *Settings) {
+			s.Group.From, s.Delay = "ROUTE option LOGSPOUT_GROUP", 8*time.Second
+			s.Warnings = []string{`ROUTE option LOGSPOUT_GROUP: template "{{": unclosed action; the default name is used`}
+		})},
+	} {
+		s, err := Load(test.env)
+		if err != nil {
+			t.Errorf("%q: %v", test.env, err)
+		}
+		if diff := cmp.Diff(test.want, s, compare); diff != "" {
+			t.Errorf("%q: want -, got +\n%s", test.env, diff)
+		}
+		checkLines(t, s.Warnings)
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	const duration = "use seconds (8) or a Go duration (500ms), greater than 0: from 1ms to 24h"
+	const size = "use bytes or Docker's units (256m, 4g), from 64k to 1024t"
+	for _, test := range []struct {
+		env  string
+		want string
+	}{
+		{"DELAY=abc", `DELAY: "abc" is not a duration: ` + duration},
+		{"DELAY=0", `DELAY: "0" is out of range: ` + duration},
+		{"DELAY=-1s", `DELAY: "-1s" is out of range: ` + duration},
+		{"DELAY=1us", `DELAY: "1us" is out of range: ` + duration},
+		{"DELAY=25h", `DELAY: "25h" is out of range: ` + duration},
+		{"DELAY=99999999999999999999", `DELAY: "99999999999999999999" is not a duration: ` + duration},
+		{"DELAY=4\nx", `DELAY: "4\nx" is not a duration: ` + duration},
+		{"DELAY=" + strings.Repeat("a", 1000), `DELAY: "` + strings.Repeat("a", 80) + `"… is not a duration: ` + duration},
+		{"AWS_REGION=us_east_1", `AWS_REGION: "us_east_1" is not a region: use one such as eu-west-1, or auto`},
+		{"AWS_REGION=us-east1", `AWS_REGION: "us-east1" is not a region: use one such as eu-west-1, or auto`},
+		{"GZIP=maybe", `GZIP: "maybe" is neither on nor off: use one of them`},
+		{"CONTAINER_ENV=2", `CONTAINER_ENV: "2" is neither on nor off: use one of them`},
+		{"SPOOL_MAX_SIZE=big", `SPOOL_MAX_SIZE: "big" is not a size: ` + size},
+		{"SPOOL_MAX_SIZE=0", `SPOOL_MAX_SIZE: "0" is out of range: ` + size},
+		{"SPOOL_MAX_SIZE=-1m", `SPOOL_MAX_SIZE: "-1m" is not a size: ` + size},
+		{"SPOOL_TOTAL_SIZE=1e300g", `SPOOL_TOTAL_SIZE: "1e300g" is out of range: ` + size},
+		{"SPOOL_TOTAL_SIZE=nan k", `SPOOL_TOTAL_SIZE: "nan k" is out of range: ` + size},
+		{"SPOOL_MAX_SIZE=8g", `SPOOL_MAX_SIZE: 8GiB is more than SPOOL_TOTAL_SIZE, 4GiB`},
+		{"SPOOL_FULL=block", `SPOOL_FULL: "block" is not a policy: use drop-oldest or drop-newest`},
+		{"SPOOL_SYNC=often", `SPOOL_SYNC: "often" is not a duration: ` + duration + `, or off`},
+		{"PLUGIN_SOCKET=x.sock", `PLUGIN_SOCKET: "x.sock" is not an absolute path: use one that begins with /`},
+		{"PLUGIN_SOCKET=/" + strings.Repeat("x", 107), `PLUGIN_SOCKET: "/` + strings.Repeat("x", 79) + `"… is too long for a socket: use a path of at most 107 bytes`},
+		{"STATE_DIR=state", `STATE_DIR: "state" is not an absolute path: use one that begins with /`},
+		{"STATE_DIR=/a\x00", `STATE_DIR: "/a\x00" is not an absolute path: use one that begins with /`},
+		{"ROUTE=us-east-1", `ROUTE: "us-east-1" is not a route: use cloudwatch://REGION or cloudwatch://auto`},
+		{"ROUTE=syslog://x", `ROUTE: "syslog://x" is not a route: use cloudwatch://REGION or cloudwatch://auto`},
+		{"ROUTE=cloudwatch://useast1", `ROUTE: "useast1" is not a region: use one such as eu-west-1, or auto`},
+		{"ROUTE=cloudwatch://auto/x", `ROUTE: "auto/x" is not a region: use one such as eu-west-1, or auto`},
+		{"ROUTE=cloudwatch://auto?FOO=1", `ROUTE: unknown option "FOO": the options are LOGSPOUT_GROUP LOGSPOUT_STREAM DELAY NOEC2 DEBUG`},
+		{"ROUTE=cloudwatch://auto?delay=1", `ROUTE: unknown option "delay" (did you mean "DELAY"?): the options are LOGSPOUT_GROUP LOGSPOUT_STREAM DELAY NOEC2 DEBUG`},
+		{"ROUTE=cloudwatch://auto?GZIP=off", `ROUTE: unknown option "GZIP": the options are LOGSPOUT_GROUP LOGSPOUT_STREAM DELAY NOEC2 DEBUG`},
+		{"ROUTE=cloudwatch://auto?DELAY=4&DELAY=8", `ROUTE: option DELAY is there twice: give it once`},
+		{"ROUTE=cloudwatch://auto?DELAY=x", `ROUTE option DELAY: "x" is not a duration: ` + duration},
+	} {
+		s, err := Load([]string{test.env})
+		got := lines(t, err)
+		if len(got) != 1 || got[0] != test.want {
+			t.Errorf("%.80q:\n got %q\nwant %q", test.env, got, test.want)
+			continue
+		}
+		if want := "logspool: " + test.want; err.Error() != want {
+			t.Errorf("%.80q: got %q, want %q", test.env, err, want)
+		}
+		// The default stands in for the bad value.
+		want := defaults()
+		if strings.Contains(test.env, "SPOOL_MAX_SIZE=8g") {
+			want.SpoolMaxSize = want.SpoolTotalSize
+		}
+		if diff := cmp.Diff(want, s, compare); diff != "" {
+			t.Errorf("%.80q: want -, got +\n%s", test.env, diff)
+		}
+	}
+}
+
+func TestLoadReportsAll(t *testing.T) {
+	s, err := Load([]string{"DELAY=x", "GZIP=x", "AWS_REGION=x", "SPOOL_FULL=x", "SPOOL_SYNC=x", "STATE_DIR=x", "DEBUG=1",
+		"ROUTE=cloudwatch://x?A&B&DELAY=8&LOGSPOUT_STREAM=s"})
+	if got := lines(t, err); len(got) != 9 {
+		t.Errorf("got %d lines: %q", len(got), got)
+	}
+	if !strings.HasSuffix(err.Error(), "; and 4 more") {
+		t.Errorf("got %q", err)
+	}
+	want := defaults() // and the good ones hold
+	want.Debug, want.Delay, want.Stream = true, 8*time.Second, template("s", "ROUTE option LOGSPOUT_STREAM")
+	if diff := cmp.Diff(want, s, compare); diff != "" {
+		t.Errorf("want -, got +\n%s", diff)
+	}
+}
+
+func TestRouteValues(t *testing.T) {
+	for _, test := range []struct{ text, want string }{
+		{`/app/x`, `/app/x`},
+		{`/app%2Fx`, `/app/x`},
+		{`a+b`, `a b`}, // as in every URL
+		{`a%2Bb`, `a+b`},
+		{`#a;b`, `#a;b`},
+		{`50%`, `50%`},
+		{`{{.Lbl "com.x"}}/{{.Name}}`, `{{.Lbl "com.x"}}/{{.Name}}`},
+		{`{{.Lbl%20"com.x"}}`, `{{.Lbl "com.x"}}`},
+		{`%7B%7B.Lbl+%22com.x%22%7D%7D`, `{{.Lbl "com.x"}}`},
+		{`%7B%7B.Lbl%20%22com.x%22%7D%7D%26`, `{{.Lbl "com.x"}}&`},
+		{`{{printf "%s-%s" .Name .ID}}`, `{{printf "%s-%s" .Name .ID}}`},
+		{`{{printf "%02d" 1}}`, `{{printf "%02d" 1}}`},
+		{`{{replace "&" "+" .Name}}`, `{{replace "&" "+" .Name}}`},
+		{`{{.Name}}=x`, `{{.Name}}=x`},
+		{`é`, `é`},
+	} {
+		s, err := Load([]string{"ROUTE=cloudwatch://auto/?NOEC2&LOGSPOUT_GROUP=" + test.text + "&DELAY=8"})
+		if err != nil || s.Group.String() != test.want || !s.NoEC2 || s.Delay != 8*time.Second {
+			t.Errorf("%s: got %q, %v, %v, %v", test.text, s.Group, s.NoEC2, s.Delay, err)
+		}
+	}
+	if s, err := Load([]string{"ROUTE= CloudWatch://eu-west-1 "}); err != nil || s.Region != "eu-west-1" {
+		t.Errorf("got %q, %v", s.Region, err)
+	}
+}
+
+// The tables describe themselves: a name once, a default that its own parser takes.
+func TestTables(t *testing.T) {
+	s := &Settings{}
+	seen := map[string]bool{"": true}
+	for i, row := range settings {
+		if seen[row.name] || row.doc == "" || row.set == nil && row.name != "ROUTE" {
+			t.Errorf("row %d: %+v", i, row)
+		}
+		seen[row.name] = true
+		if row.set != nil && row.def != "" {
+			if err := row.set(s, value{text: row.def}); err != nil {
+				t.Errorf("%s: its default is refused: %v", row.name, err)
+			}
+		}
+		if doc := SettingDocs()[i]; doc != (Doc{Name: row.name, Default: row.def, Doc: row.doc}) {
+			t.Errorf("%+v", doc)
+		}
+		if row.name == "ROUTE" {
+			if r, errs := parseRoute(row.def); r.region != "" || r.options != nil || errs != nil {
+				t.Errorf("the default route is not the zero route: %+v, %v", r, errs)
+			}
+		}
+	}
+	seen = map[string]bool{"": true}
+	for i, row := range options {
+		for _, name := range []string{row.name, row.alias} {
+			if seen[name] && name != "" || row.name == "" || row.doc == "" {
+				t.Errorf("row %d: %+v", i, row)
+			}
+			seen[name] = true
+		}
+		if doc := OptionDocs()[i]; doc != (Doc{Name: row.name, Alias: row.alias, Default: row.def, Doc: row.doc}) {
+			t.Errorf("%+v", doc)
+		}
+	}
+	seen[""] = false
+	want := "LOGSPOUT_GROUP LOGSPOUT_STREAM DELAY NOEC2 DEBUG"
+	if got := strings.Join(RouteOptions(), " "); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func FuzzEnvironment(f *testing.F) {
+	for _, row := range settings {
+		f.Add(row.name, row.def)
+		f.Add(row.name, "\xff\n\x00")
+	}
+	f.Add("SPOOL_MAX_SIZE", "nan b")
+	f.Add("DELAY", "1e9")
+	f.Add("STATE_DIR", "/\x00")
+	f.Fuzz(func(t *testing.T, name, text string) {
+		s, err := Load([]string{name + "=" + text})
+		checkLines(t, append(lines(t, err), s.Warnings...))
+		checkSettings(t, s)
+	})
+}
+
+func FuzzRoute(f *testing.F) {
+	f.Add(`cloudwatch://us-east-1?DELAY=8&NOEC2&DEBUG=1&LOGSPOUT_GROUP={{.Lbl "x"}}&LOGSPOUT_STREAM=%7B%7B.ID%7D%7D`)
+	f.Add("cloudwatch://?{{&}}&=&%zz=%zz&LOGSPOUT_GROUP={{}}{{")
+	f.Add("CLOUDWATCH://\x00?\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := Load([]string{"ROUTE=" + text})
+		checkLines(t, append(lines(t, err), s.Warnings...))
+		checkSettings(t, s)
+	})
+}
+
+// checkSettings checks what holds of settings whatever they were read from.
+func checkSettings(t *testing.T, s *Settings) {
+	t.Helper()
+	if s.Group.Template == nil || s.Stream.Template == nil || s.Group.From == "" || s.Stream.From == "" ||
+		s.Region != "" && !regionSyntax.MatchString(s.Region) ||
+		s.Delay < minDuration || s.Delay > maxDuration ||
+		s.SpoolSync != 0 && (s.SpoolSync < minDuration || s.SpoolSync > maxDuration) ||
+		s.SpoolMaxSize < minSize || s.SpoolTotalSize < s.SpoolMaxSize || s.SpoolTotalSize > maxSize ||
+		s.SpoolFull != DropOldest && s.SpoolFull != DropNewest ||
+		!strings.HasPrefix(s.PluginSocket, "/") || !strings.HasPrefix(s.StateDir, "/") {
+		t.Errorf("unusable: %+v", s)
+	}
+}
+
+func ExampleErrors() {
+	s, _ := Load(nil)
+	_, err := s.Container(map[string]string{"delay": "abc"}, nil)
+	fmt.Println(err)
+	// Output:
+	// logspool: log option "delay": "abc" is not a duration: use seconds (8) or a Go duration (500ms), greater than 0: from 1ms to 24h
+}

@@ -1,0 +1,80 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Container is what holds for one container.
+type Container struct {
+	Group, Stream Template
+	Region        string // empty: look it up (the SDK's configuration, then EC2)
+	Endpoint      string // empty: the SDK's choice
+	CreateGroup   bool
+	CreateStream  bool
+	Delay         time.Duration
+	SpoolMaxSize  int64
+	SpoolFull     FullPolicy
+	// Ignore says that the container asked not to be shipped. It is read all the same.
+	Ignore bool
+	// Warnings is what the plugin's log should say of this container, one line each: templates in
+	// its environment that are broken and have been replaced by the default name.
+	Warnings []string
+}
+
+// Container reads a container's log options and its environment, entries KEY=value. What counts is
+// its log options, then its own environment (unless ContainerEnv is off), then the settings.
+//
+// If there are bad options, the error is an Errors with one for each, and the result is usable all
+// the same, with the settings in place of the bad ones: a container that was attached before the
+// plugin was set up anew goes on.
+func (s *Settings) Container(opts map[string]string, env []string) (*Container, error) {
+	c := &Container{
+		Region:       s.Region,
+		CreateGroup:  true,
+		CreateStream: true,
+		Delay:        s.Delay,
+		SpoolMaxSize: s.SpoolMaxSize,
+		SpoolFull:    s.SpoolFull,
+	}
+	errs := c.apply(s, opts)
+	if s.ContainerEnv {
+		c.applyEnv(lookup(env))
+	}
+	if c.Group.Template == nil {
+		c.Group = s.Group
+	}
+	if c.Stream.Template == nil {
+		c.Stream = s.Stream
+		if s.Stream.From == fromDefault && strings.TrimSpace(opts["awslogs-group"]) != "" {
+			// awslogs's default, so that changing the driver's name changes nothing else.
+			c.Stream = Template{Template: fullID, From: "log option awslogs-group"}
+		}
+	}
+	return c, errs.orNil()
+}
+
+// applyEnv reads logspout's variables from the container's environment, where no option has named
+// the same thing already.
+func (c *Container) applyEnv(env map[string]string) {
+	// In any case of letters, as in logspout (gliderlabs/logspout, router/pump.go, ignoreContainer).
+	c.Ignore = strings.EqualFold(strings.TrimSpace(env["LOGSPOUT"]), "ignore")
+	for _, v := range []struct {
+		name  string
+		field *Template
+		def   Template
+	}{
+		{"LOGSPOUT_GROUP", &c.Group, Template{Template: defaultGroup}},
+		{"LOGSPOUT_STREAM", &c.Stream, Template{Template: defaultStream}},
+	} {
+		text := env[v.name]
+		if v.field.Template != nil || strings.TrimSpace(text) == "" {
+			continue
+		}
+		from := "the container's " + v.name
+		if err := setTemplate(v.field, value{text: text, from: from}, v.def.Template); err != nil {
+			c.Warnings = append(c.Warnings, fmt.Sprintf("%s: %v; the default name is used", from, err))
+		}
+	}
+}

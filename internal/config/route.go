@@ -1,0 +1,107 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// A route is a ROUTE taken apart.
+type route struct {
+	region  string // empty: auto
+	options []routeOption
+}
+
+type routeOption struct {
+	row  *setting
+	text string
+}
+
+const routeScheme = "cloudwatch://"
+
+// parseRoute reads logspout's route URL, cloudwatch://REGION-or-auto?KEY=value&KEY. It is not read
+// with net/url, because nobody encodes the templates that are in it, {{.Lbl "a"}}/{{.Name}}: an &
+// within {{ and }} is the template's, and # begins no fragment.
+//
+// It returns what it could read, and one error for each part that it could not.
+func parseRoute(text string) (r route, errs Errors) {
+	if text = strings.TrimSpace(text); text == "" {
+		return route{}, nil
+	}
+	if len(text) < len(routeScheme) || !strings.EqualFold(text[:len(routeScheme)], routeScheme) {
+		return route{}, Errors{fmt.Errorf("ROUTE: %s is not a route: use cloudwatch://REGION or cloudwatch://auto", shown(text))}
+	}
+	address, query, _ := strings.Cut(text[len(routeScheme):], "?")
+	if address = strings.TrimSuffix(address, "/"); address != "" {
+		region, err := parseRegion(address)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("ROUTE: %w", err))
+		}
+		r.region = region
+	}
+	for _, part := range splitQuery(query) {
+		key, text, _ := strings.Cut(part, "=")
+		key = decode(key)
+		switch row := routeRow(key); {
+		case key == "" && text == "":
+		case row == nil:
+			errs = append(errs, fmt.Errorf("ROUTE: unknown option %s%s: the options are %s",
+				shown(key), didYouMean(key, RouteOptions()), strings.Join(RouteOptions(), " ")))
+		case slices.ContainsFunc(r.options, func(o routeOption) bool { return o.row == row }):
+			errs = append(errs, fmt.Errorf("ROUTE: option %s is there twice: give it once", key))
+		default:
+			if text = decode(text); row.flag {
+				text = "1" // whatever it is set to
+			}
+			r.options = append(r.options, routeOption{row: row, text: text})
+		}
+	}
+	return r, errs
+}
+
+func routeRow(name string) *setting {
+	i := slices.IndexFunc(settings, func(row setting) bool { return row.route && row.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &settings[i]
+}
+
+// splitQuery splits a query at the &s that are not within {{ and }}.
+func splitQuery(query string) []string {
+	var parts []string
+	start := 0
+	for i := 0; i < len(query); i++ {
+		switch {
+		case query[i] == '&':
+			parts = append(parts, query[start:i])
+			start = i + 1
+		case strings.HasPrefix(query[i:], "{{"):
+			end := strings.Index(query[i:], "}}")
+			if end < 0 { // broken, and no reason to swallow the other options
+				return append(parts, strings.Split(query[start:], "&")...)
+			}
+			i += end + 1
+		}
+	}
+	return append(parts, query[start:])
+}
+
+// decode undoes the URL encoding of a value, if it is encoded. One that has characters in it that an
+// encoded value cannot have was written as it stands, maybe with a %20 here and there: then + is
+// itself, and so is a % that begins no escape or one of a control character, as in printf "%02d".
+func decode(text string) string {
+	if !strings.ContainsAny(text, " \"'`{}|<>\\^") {
+		if decoded, err := url.QueryUnescape(text); err == nil {
+			return decoded
+		}
+		return text
+	}
+	decoded, err := url.PathUnescape(text)
+	if err != nil || strings.ContainsFunc(decoded, unicode.IsControl) {
+		return text
+	}
+	return decoded
+}

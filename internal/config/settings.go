@@ -1,0 +1,154 @@
+package config
+
+import "github.com/logspool/logspool/naming"
+
+// A value is what somebody wrote, and where.
+type value struct{ text, from string }
+
+const fromDefault = "default"
+
+// A setting is a variable of the plugin's environment.
+type setting struct {
+	name  string
+	def   string // read by set; empty: not set
+	doc   string
+	route bool // an option of ROUTE as well
+	flag  bool // in ROUTE, its name alone sets it
+	// set reads the value. Its error says the value and what is allowed, and leaves the setting as
+	// it was; a broken template leaves the default name. Nil for ROUTE, which Load takes apart.
+	set func(*Settings, value) error
+}
+
+// settings are all variables that the plugin reads, in the order in which they are documented. The
+// SDK reads the other AWS_* variables and the proxies' ones itself.
+var settings = []setting{
+	{
+		name: "ROUTE", def: "cloudwatch://auto",
+		doc: "logspout's route URL: cloudwatch://REGION-or-auto?OPTIONS",
+	},
+	{
+		name: "LOGSPOUT_GROUP", def: naming.DefaultGroup(), route: true,
+		doc: "template of the log group",
+		set: func(s *Settings, v value) error { return setTemplate(&s.Group, v, defaultGroup) },
+	},
+	{
+		name: "LOGSPOUT_STREAM", def: naming.DefaultStream(), route: true,
+		doc: "template of the log stream",
+		set: func(s *Settings, v value) error { return setTemplate(&s.Stream, v, defaultStream) },
+	},
+	{
+		name: "DELAY", def: "4", route: true,
+		doc: "time between flushes: seconds (8) or a duration (500ms)",
+		set: func(s *Settings, v value) error { return set(&s.Delay, v, parseDuration) },
+	},
+	{
+		name: "NOEC2", route: true, flag: true,
+		doc: "any value that is not empty: never ask the EC2 metadata service",
+		set: func(s *Settings, _ value) error { s.NoEC2 = true; return nil },
+	},
+	{
+		name: "DEBUG", route: true, flag: true,
+		doc: "any value that is not empty: debug-level log, one line a submitted batch",
+		set: func(s *Settings, _ value) error { s.Debug = true; return nil },
+	},
+	{
+		name: "AWS_REGION",
+		doc:  "region where ROUTE says auto or nothing; auto is the same as not set",
+		set:  func(s *Settings, v value) error { return set(&s.awsRegion, v, parseRegion) },
+	},
+	{
+		name: "GZIP", def: "on",
+		doc: "on: gzip request bodies; off: send them plain",
+		set: func(s *Settings, v value) error { return set(&s.Gzip, v, parseSwitch) },
+	},
+	{
+		name: "SPOOL_MAX_SIZE", def: "256m",
+		doc: "undelivered bytes kept for one container",
+		set: func(s *Settings, v value) error { return set(&s.SpoolMaxSize, v, parseSize) },
+	},
+	{
+		name: "SPOOL_TOTAL_SIZE", def: "4g",
+		doc: "bytes of all spools together",
+		set: func(s *Settings, v value) error { return set(&s.SpoolTotalSize, v, parseSize) },
+	},
+	{
+		name: "SPOOL_FULL", def: string(DropOldest),
+		doc: "drop-oldest or drop-newest: what gives way when a spool is full",
+		set: func(s *Settings, v value) error { return set(&s.SpoolFull, v, parseFullPolicy) },
+	},
+	{
+		name: "SPOOL_SYNC", def: "off",
+		doc: "off: spools survive a crash of the plugin; an interval (1s): fsynced that often, they survive a power cut up to it",
+		set: func(s *Settings, v value) error { return set(&s.SpoolSync, v, parseSync) },
+	},
+	{
+		name: "CONTAINER_ENV", def: "on",
+		doc: "off: a container's own environment names neither group nor stream and cannot ask to be ignored",
+		set: func(s *Settings, v value) error { return set(&s.ContainerEnv, v, parseSwitch) },
+	},
+	{
+		name: "PLUGIN_SOCKET", def: "/run/docker/plugins/logspool.sock",
+		doc: "where the plugin listens",
+		set: func(s *Settings, v value) error { return set(&s.PluginSocket, v, parseSocket) },
+	},
+	{
+		name: "STATE_DIR", def: "/run/docker/logging/.state",
+		doc: "where spools and attachment records live",
+		set: func(s *Settings, v value) error { return set(&s.StateDir, v, parsePath) },
+	},
+}
+
+// SettingDocs describes the variables of the plugin's environment.
+func SettingDocs() []Doc {
+	docs := make([]Doc, len(settings))
+	for i, row := range settings {
+		docs[i] = Doc{Name: row.name, Default: row.def, Doc: row.doc}
+	}
+	return docs
+}
+
+// RouteOptions returns the names of the options that ROUTE takes.
+func RouteOptions() []string {
+	var names []string
+	for _, row := range settings {
+		if row.route {
+			names = append(names, row.name)
+		}
+	}
+	return names
+}
+
+// set parses a value into a field, and leaves the field as it is if that fails.
+func set[T any](field *T, v value, parse func(string) (T, error)) error {
+	parsed, err := parse(v.text)
+	if err == nil {
+		*field = parsed
+	}
+	return err
+}
+
+var (
+	defaultGroup  = mustParse(naming.DefaultGroup())
+	defaultStream = mustParse(naming.DefaultStream())
+	fullID        = mustParse("{{.ID}}")
+)
+
+func mustParse(text string) *naming.Template {
+	t, err := naming.Parse(text)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+// setTemplate parses a template. A broken one leaves the default name, not what was set before:
+// somebody meant another name than that.
+func setTemplate(field *Template, v value, def *naming.Template) error {
+	t, err := naming.Parse(v.text)
+	if err != nil {
+		*field = Template{Template: def, From: v.from}
+		return err
+	}
+	*field = Template{Template: t, From: v.from}
+	return nil
+}

@@ -1,0 +1,54 @@
+# What can be made. `make` alone lists it: the comment after ## is a target's line.
+
+PLUGIN_NAME ?= logspool
+PLUGIN_TAG  ?= latest
+ARCH        ?= $(shell go env GOARCH)
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+FUZZTIME    ?= 20s
+
+PLUGIN := $(PLUGIN_NAME):$(PLUGIN_TAG)
+BINARY := bin/linux-$(ARCH)/logspool
+GO     := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go
+
+.PHONY: help test e2e fuzz lint build rootfs plugin enable disable push clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'Settings: PLUGIN_NAME=$(PLUGIN_NAME) PLUGIN_TAG=$(PLUGIN_TAG) ARCH=$(ARCH) (amd64, arm64) FUZZTIME=$(FUZZTIME)'
+
+test: ## every test that needs no Docker engine; with LOGSPOOL_E2E=required the others too
+	@scripts/test
+
+e2e: ## the tests with a real Docker engine and the installed plugin (as root)
+	@scripts/e2e
+
+fuzz: ## each fuzz target for FUZZTIME
+	@scripts/fuzz $(FUZZTIME)
+
+lint: ## gofmt, go vet, staticcheck, govulncheck
+	@scripts/lint
+
+# Static, so that the root file system needs nothing else, and the same bytes from the same source.
+build: ## the plugin's binary for linux/ARCH, in bin/
+	@$(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) .
+	@echo 'built $(BINARY), version $(VERSION)'
+
+rootfs: build ## what `docker plugin create` takes, in plugin/
+	@scripts/rootfs $(BINARY)
+
+plugin: rootfs ## the plugin in the local Docker engine; an earlier one must be disabled, and is replaced
+	@scripts/plugin create $(PLUGIN)
+
+enable: ## enable the plugin
+	@scripts/plugin enable $(PLUGIN)
+
+disable: ## disable the plugin
+	@scripts/plugin disable $(PLUGIN)
+
+push: ## the plugin to a registry of your own: PLUGIN_NAME=registry.example.com/logspool
+	@scripts/plugin push $(PLUGIN)
+
+clean: ## remove bin/ and plugin/
+	@rm -rf bin plugin

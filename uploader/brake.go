@@ -1,0 +1,183 @@
+package uploader
+
+import (
+	"sync"
+	"time"
+)
+
+// brake lets requests through to one region and endpoint, first come first served. While all goes well
+// the number under way grows with each answer up to a limit; when the service fails or throttles, the
+// number is halved, down to one probe at a time, and all wait a jittered while. Every lane
+// asks it, so an outage costs one request at a time whatever the number of lanes, and its end is no stampede.
+type brake struct {
+	most int
+
+	mu       sync.Mutex
+	window   float64 // requests that may be under way
+	calm     float64 // above it the window grows slowly: there it was when trouble began
+	underWay int
+	queue    []*permit
+	failures int       // in a row
+	epoch    int       // grows with each failure; answers to requests from before it are no news
+	until    time.Time // nothing starts before
+	timer    *time.Timer
+	closing  bool
+}
+
+// permit is a place in the queue and then the right to make one request.
+type permit struct {
+	// ready is closed when the request may be made, or, with refused set, when it is not worth waiting for.
+	ready chan struct{}
+
+	// Guarded by the brake's lock until ready is closed.
+	brake   *brake
+	epoch   int
+	state   permitState
+	refused bool
+}
+
+type permitState int
+
+const (
+	waiting permitState = iota
+	granted
+	over
+)
+
+// firstWindow is how many requests may be under way before any was answered.
+const firstWindow = 4
+
+func newBrake(most int) *brake {
+	return &brake{most: most, window: float64(min(firstWindow, most)), calm: float64(most)}
+}
+
+// enqueue takes a place in the queue. The permit must be given back, by release or cancel.
+func (b *brake) enqueue() *permit {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := &permit{ready: make(chan struct{}), brake: b}
+	if b.closing && b.failures > 0 {
+		b.refuseLocked(p)
+		return p
+	}
+	b.queue = append(b.queue, p)
+	b.grantLocked()
+	return p
+}
+
+// cancel gives the permit back unused, or leaves the queue.
+func (p *permit) cancel() {
+	b := p.brake
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p.state == granted {
+		b.underWay--
+	}
+	p.state = over
+	b.grantLocked()
+}
+
+// release gives the permit back after the service answered, or did not.
+func (p *permit) release(v verdict) {
+	b := p.brake
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p.state == granted {
+		b.underWay--
+	}
+	p.state = over
+	switch {
+	case v == cancelled, p.epoch != b.epoch:
+		// No news: ours to stop, or begun before the failure that is known already.
+	case v.shared():
+		b.epoch++
+		b.failures++
+		b.calm = max(1, b.window/2)
+		b.window = b.calm
+		b.until = time.Now().Add(backoff(b.failures, maxBackoff))
+	default: // it answered, whatever it said
+		b.failures, b.until = 0, time.Time{}
+		if b.window < b.calm {
+			b.window++
+		} else {
+			b.window += 1 / b.window
+		}
+		b.window = min(b.window, float64(b.most))
+		if b.window >= float64(b.most) {
+			b.calm = b.window
+		}
+	}
+	b.sendAwayLocked()
+	b.grantLocked()
+}
+
+// close says that the end is near: what waits for a service that fails is sent away.
+func (b *brake) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closing = true
+	b.sendAwayLocked()
+}
+
+// sendAwayLocked refuses all who wait, if the end is near and the service fails.
+func (b *brake) sendAwayLocked() {
+	if !b.closing || b.failures == 0 {
+		return
+	}
+	for _, p := range b.queue {
+		if p.state == waiting {
+			b.refuseLocked(p)
+		}
+	}
+	b.queue = nil
+}
+
+// stop ends the timer.
+func (b *brake) stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+}
+
+func (b *brake) refuseLocked(p *permit) {
+	p.state, p.refused = over, true
+	close(p.ready)
+}
+
+// grantLocked lets as many go as may.
+func (b *brake) grantLocked() {
+	for len(b.queue) > 0 && b.queue[0].state == over {
+		b.queue = b.queue[1:]
+	}
+	if len(b.queue) == 0 {
+		b.queue = nil
+		return
+	}
+	if wait := time.Until(b.until); wait > 0 {
+		if b.timer == nil {
+			b.timer = time.AfterFunc(wait, b.grant)
+		} else {
+			b.timer.Reset(wait)
+		}
+		return
+	}
+	for len(b.queue) > 0 && b.underWay < int(b.window) {
+		p := b.queue[0]
+		b.queue[0] = nil
+		b.queue = b.queue[1:]
+		if p.state == over {
+			continue
+		}
+		p.state, p.epoch = granted, b.epoch
+		b.underWay++
+		close(p.ready)
+	}
+}
+
+func (b *brake) grant() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.grantLocked()
+}

@@ -1,0 +1,227 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+)
+
+// verdict is what an answer of the service means for what is done next. Every error is
+// judged once, by classify.
+type verdict int
+
+const (
+	accepted  verdict = iota
+	failing           // the service, or the way to it: try again, carefully, all lanes together
+	throttled         // too many requests: the same, and ask for less
+	noAccess          // credentials are missing, expired or wrong: all lanes together, and read them again
+	denied            // the credentials are good, this target is not allowed: this lane alone, slowly
+	missing           // the group or the stream does not exist: make it
+	refused           // an event of this batch will never be taken: find it
+	misnamed          // the target itself is not acceptable, or an answer nobody knows: this lane alone, slowly
+	ungzip            // the service does not understand the body's encoding: send plain bodies
+	cancelled         // we gave up ourselves, at the end
+)
+
+// shared reports whether the verdict is about the service as a whole rather than about one target.
+func (v verdict) shared() bool { return v == failing || v == throttled || v == noAccess }
+
+// errStopped stands for whatever a request came to after the uploader gave up.
+var errStopped = errors.New("the uploader has stopped")
+
+// credentialsError says that the request was never made because there is no configuration or
+// there are no credentials to make it with.
+type credentialsError struct{ err error }
+
+func (e *credentialsError) Error() string { return e.err.Error() }
+func (e *credentialsError) Unwrap() error { return e.err }
+
+// apiError is an error that the service gave a code (smithy.APIError).
+type apiError interface {
+	ErrorCode() string
+	ErrorMessage() string
+}
+
+// statusError is an error that came with an HTTP answer (smithy's transport/http.ResponseError).
+type statusError interface{ HTTPStatusCode() int }
+
+// The codes the service is known to answer with. Several are in no model: they come from the front
+// that checks signatures and counts requests ("Common Errors" in the API reference).
+var codes = map[string]verdict{
+	"DataAlreadyAcceptedException": accepted, // never returned now; the events are there
+
+	"ThrottlingException":                    throttled,
+	"Throttling":                             throttled,
+	"ThrottledException":                     throttled,
+	"RequestThrottled":                       throttled,
+	"RequestThrottledException":              throttled,
+	"TooManyRequestsException":               throttled,
+	"RequestLimitExceeded":                   throttled,
+	"SlowDown":                               throttled,
+	"ProvisionedThroughputExceededException": throttled,
+	"BandwidthLimitExceeded":                 throttled,
+
+	"ServiceUnavailableException": failing,
+	"ServiceUnavailable":          failing,
+	"InternalFailure":             failing,
+	"InternalServerException":     failing,
+	"InternalServerError":         failing,
+	"RequestTimeout":              failing,
+	"RequestTimeoutException":     failing,
+
+	"UnrecognizedClientException":          noAccess,
+	"InvalidClientTokenId":                 noAccess,
+	"ExpiredToken":                         noAccess,
+	"ExpiredTokenException":                noAccess,
+	"RequestExpired":                       noAccess,
+	"RequestTimeTooSkewed":                 noAccess,
+	"InvalidSignatureException":            noAccess,
+	"SignatureDoesNotMatch":                noAccess,
+	"IncompleteSignature":                  noAccess,
+	"IncompleteSignatureException":         noAccess,
+	"MissingAuthenticationToken":           noAccess,
+	"MissingAuthenticationTokenException":  noAccess,
+	"OptInRequired":                        noAccess,
+	"AuthFailure":                          noAccess,
+	"AccessDenied":                         denied,
+	"AccessDeniedException":                denied,
+	"NotAuthorized":                        denied,
+	"UnauthorizedOperation":                denied,
+	"KMSAccessDeniedException":             denied,
+	"ResourceNotFoundException":            missing,
+	"InvalidParameterException":            refused,
+	"LimitExceededException":               misnamed,
+	"OperationAbortedException":            misnamed,
+	"InvalidSequenceTokenException":        misnamed,
+	"InvalidOperationException":            misnamed,
+	"ValidationException":                  misnamed,
+	"UnknownOperationException":            misnamed,
+	"SerializationException":               ungzip,
+	"UnsupportedMediaType":                 ungzip,
+	"UnsupportedMediaTypeException":        ungzip,
+	"InvalidContentEncodingException":      ungzip,
+	"UnsupportedContentEncodingException":  ungzip,
+	"UnparseableRequestException":          ungzip,
+	"ResourceAlreadyExistsException":       accepted, // only creating says so, and that is what was wanted
+	"RequestEntityTooLarge":                refused,
+	"RequestEntityTooLargeException":       refused,
+	"PayloadTooLargeException":             refused,
+	"InvalidParameterCombination":          misnamed,
+	"InvalidParameterCombinationException": misnamed,
+}
+
+// classify judges the error of one call. gzip says whether the body was compressed: an answer to such a
+// request that nobody expects is blamed on that first.
+func classify(err error, gzip bool) verdict {
+	if err == nil {
+		return accepted
+	}
+	var ce *credentialsError
+	if errors.As(err, &ce) {
+		return noAccess
+	}
+	status := statusOf(err)
+	var ae apiError
+	if errors.As(err, &ae) {
+		v, known := codes[ae.ErrorCode()]
+		switch {
+		case !known:
+		case v == refused && aboutNames(ae.ErrorMessage()):
+			return misnamed
+		case v == ungzip && !gzip:
+			return misnamed
+		default:
+			return v
+		}
+	}
+	switch {
+	case errors.Is(err, errStopped):
+		return cancelled
+	case status == 0, status < 400, status >= 500, status == http.StatusRequestTimeout:
+		return failing // no answer at all, one that is none (a proxy's page), or the service's own trouble
+	case status == http.StatusTooManyRequests:
+		return throttled
+	case status == http.StatusRequestEntityTooLarge:
+		return refused
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return denied
+	case status == http.StatusProxyAuthRequired:
+		return failing
+	case gzip:
+		return ungzip
+	default:
+		return misnamed
+	}
+}
+
+// aboutNames reports whether an InvalidParameterException is about the target rather than about an event: its
+// message then names the member, as in "Value 'x' at 'logStreamName' failed to satisfy constraint", or
+// spells it out.
+func aboutNames(message string) bool {
+	m := strings.ToLower(strings.NewReplacer(" ", "", "_", "").Replace(message))
+	return strings.Contains(m, "loggroup") || strings.Contains(m, "logstream")
+}
+
+func statusOf(err error) int {
+	var se statusError
+	if errors.As(err, &se) {
+		return se.HTTPStatusCode()
+	}
+	return 0
+}
+
+// kind names an error for the log: the same kind is not logged again and again. It is the
+// service's code, the status, or what went wrong on the way.
+func kind(err error) string {
+	var (
+		ae apiError
+		ce *credentialsError
+	)
+	switch {
+	case errors.As(err, &ae):
+		return ae.ErrorCode()
+	case errors.As(err, &ce):
+		return "credentials"
+	case statusOf(err) != 0:
+		return fmt.Sprintf("HTTP status %d", statusOf(err))
+	case errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	default:
+		return "connection"
+	}
+}
+
+// secret finds what must not be logged. A signature that does not match is answered with the whole canonical
+// request, session token included.
+var secret = regexp.MustCompile(`(?is)(x-amz-security-token|authorization\s*[:=]|canonical string|string-to-sign|credential=|signature=|aws4-hmac-sha256).*`)
+
+// brief returns the error as one short line without anything secret: dockerd stops reading the plugin's
+// output at a line of 64 KiB.
+func brief(err error) string {
+	const most = 300
+	s := secret.ReplaceAllString(err.Error(), "…")
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}
+
+// remedy says what the operator can do about trouble of this kind; empty where it is not theirs to mend.
+func remedy(v verdict) string {
+	switch v {
+	case noAccess:
+		return "check the AWS credentials the plugin is given, and the host's clock; they are read again at each try"
+	case denied:
+		return "allow logs:PutLogEvents, and logs:CreateLogStream and logs:CreateLogGroup where they are missing, for this group"
+	case missing:
+		return "create the log group and stream, or allow the driver to (create-group, create-stream)"
+	case misnamed:
+		return "check the names of group and stream, the region and the endpoint"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,270 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// ConfigFunc loads the AWS configuration. Its Region is not used: each target has its own.
+type ConfigFunc func(ctx context.Context) (aws.Config, error)
+
+// connectTimeout bounds making a connection, and the TLS handshake again.
+const connectTimeout = 5 * time.Second
+
+// sdk makes clients of the AWS SDK. All share one HTTP transport.
+type sdk struct {
+	config  ConfigFunc
+	version string
+
+	mu     sync.Mutex
+	loaded *aws.Config
+	http   *http.Client
+}
+
+func newSDK(config ConfigFunc, version string) *sdk {
+	return &sdk{config: config, version: version}
+}
+
+// connect makes a client. The configuration is loaded once for all of them.
+func (s *sdk) connect(ctx context.Context, region, endpoint string) (client, error) {
+	s.mu.Lock()
+	loaded := s.loaded
+	s.mu.Unlock()
+	if loaded == nil {
+		cfg, err := s.config(ctx) // not under the lock: it may take its time
+		if err != nil {
+			return nil, err
+		}
+		loaded = &cfg
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loaded = loaded
+	if s.http == nil {
+		s.http = newHTTPClient(loaded.HTTPClient)
+	}
+	cfg := loaded.Copy()
+	cfg.Region = region
+	c := cloudwatchlogs.NewFromConfig(cfg, func(o *cloudwatchlogs.Options) {
+		o.HTTPClient = s.http
+		// The standard retryer would share a bucket of tokens that an outage drains; the lanes
+		// try again themselves.
+		o.Retryer = aws.NopRetryer{}
+		if endpoint != "" {
+			o.BaseEndpoint = aws.String(endpoint)
+		}
+		if o.Credentials != nil {
+			o.Credentials = credentials{o.Credentials}
+		}
+		o.APIOptions = append(o.APIOptions, awsmiddleware.AddUserAgentKeyValue("logspool", s.version))
+	})
+	return &cwl{api: c, http: s.http}, nil
+}
+
+// stale forgets the configuration: files may have other credentials now.
+func (s *sdk) stale(client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loaded = nil
+}
+
+func (s *sdk) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.http != nil {
+		s.http.CloseIdleConnections()
+	}
+}
+
+// newHTTPClient returns a client with the transport of the configuration's (its certificates and proxies) tuned for
+// many requests to few hosts. A client that is not the SDK's own keeps its transport.
+func newHTTPClient(configured aws.HTTPClient) *http.Client {
+	var tr http.RoundTripper
+	switch c := configured.(type) {
+	case nil:
+		tr = tune(awshttp.NewBuildableClient())
+	case *awshttp.BuildableClient:
+		tr = tune(c)
+	case *http.Client:
+		tr = c.Transport
+	default:
+		tr = doer{c}
+	}
+	return &http.Client{
+		Transport: tr,
+		// A redirect is no answer of the service.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+func tune(c *awshttp.BuildableClient) *http.Transport {
+	tr := c.WithDialerOptions(func(d *net.Dialer) { d.Timeout = connectTimeout }).GetTransport()
+	tr.TLSHandshakeTimeout = connectTimeout
+	tr.ResponseHeaderTimeout = headerTimeout
+	tr.MaxIdleConns = 4 * maxRequests
+	tr.MaxIdleConnsPerHost = maxRequests
+	// A request that hangs must not take others with it, so each has a connection of its own.
+	tr.ForceAttemptHTTP2 = false
+	tr.Protocols = new(http.Protocols)
+	tr.Protocols.SetHTTP1(true)
+	return tr
+}
+
+// doer makes a RoundTripper of a configured client of another kind.
+type doer struct{ aws.HTTPClient }
+
+func (d doer) RoundTrip(r *http.Request) (*http.Response, error) { return d.Do(r) }
+
+// credentials marks the errors of a provider, so that they are not taken for the service's.
+type credentials struct{ aws.CredentialsProvider }
+
+func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	v, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		err = &credentialsError{err}
+	}
+	return v, err
+}
+
+// ProviderSources passes on where the credentials come from, which the SDK puts into the user agent.
+func (c credentials) ProviderSources() []aws.CredentialSource {
+	if p, ok := c.CredentialsProvider.(aws.CredentialProviderSource); ok {
+		return p.ProviderSources()
+	}
+	return nil
+}
+
+// cwl is CloudWatch Logs in one region, by the AWS SDK.
+type cwl struct {
+	api  *cloudwatchlogs.Client
+	http *http.Client
+}
+
+func (c *cwl) PutLogEvents(ctx context.Context, r putRequest) (rejected, error) {
+	body := &requestBody{b: r.body}
+	// The transport may still be reading when the answer is there already.
+	defer body.close()
+	out, err := c.api.PutLogEvents(ctx, &cloudwatchlogs.PutLogEventsInput{
+		LogGroupName:  aws.String(r.group),
+		LogStreamName: aws.String(r.stream),
+		LogEvents:     []types.InputLogEvent{}, // required; they are in the body
+	}, func(o *cloudwatchlogs.Options) {
+		o.Protocol = readyBody{ClientProtocol: o.Protocol, body: body, gzip: r.gzip}
+	})
+	if err != nil {
+		return rejected{}, c.failed(err)
+	}
+	info := out.RejectedLogEventsInfo
+	if info == nil {
+		return rejected{}, nil
+	}
+	return rejected{
+		tooOldEnd:   int(aws.ToInt32(info.TooOldLogEventEndIndex)),
+		expiredEnd:  int(aws.ToInt32(info.ExpiredLogEventEndIndex)),
+		tooNewStart: int(aws.ToInt32(info.TooNewLogEventStartIndex)),
+		tooNew:      info.TooNewLogEventStartIndex != nil,
+	}, nil
+}
+
+func (c *cwl) CreateLogGroup(ctx context.Context, group string) error {
+	_, err := c.api.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String(group)})
+	return c.failed(err)
+}
+
+func (c *cwl) CreateLogStream(ctx context.Context, group, stream string) error {
+	_, err := c.api.CreateLogStream(ctx, &cloudwatchlogs.CreateLogStreamInput{
+		LogGroupName: aws.String(group), LogStreamName: aws.String(stream),
+	})
+	return c.failed(err)
+}
+
+// failed passes the error on. Where no answer came, idle connections are likely to be dead as well, and each would
+// hang the next try until its deadline: they are closed.
+func (c *cwl) failed(err error) error {
+	if err != nil && statusOf(err) == 0 {
+		c.http.CloseIdleConnections()
+	}
+	return err
+}
+
+// readyBody is the client's own protocol, except that the body of the request is ready. Headers, signature
+// and the answer stay the SDK's.
+type readyBody struct {
+	smithyhttp.ClientProtocol
+	body *requestBody
+	gzip bool
+}
+
+// SerializeRequest lets the protocol write an empty request for the headers' sake and puts the body in its place.
+func (p readyBody) SerializeRequest(ctx context.Context, op *smithy.OperationSchema, in smithy.Serializable, req *smithyhttp.Request) error {
+	if err := p.ClientProtocol.SerializeRequest(ctx, op, in, req); err != nil {
+		return err
+	}
+	if p.gzip {
+		req.Header.Set("Content-Encoding", "gzip")
+	}
+	with, err := req.SetStream(p.body)
+	if err != nil {
+		return err
+	}
+	*req = *with
+	return nil
+}
+
+// requestBody reads a body that is taken away at close: the buffer is used again.
+type requestBody struct {
+	mu sync.Mutex
+	b  []byte
+	at int64
+}
+
+var errBodyClosed = errors.New("the request has ended")
+
+func (r *requestBody) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.b == nil {
+		return 0, errBodyClosed
+	}
+	if r.at >= int64(len(r.b)) {
+		return 0, io.EOF
+	}
+	n := copy(p, r.b[r.at:])
+	r.at += int64(n)
+	return n, nil
+}
+
+func (r *requestBody) Seek(offset int64, whence int) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.at
+	case io.SeekEnd:
+		offset += int64(len(r.b))
+	}
+	if offset < 0 {
+		return r.at, errors.New("seek before the beginning of the body")
+	}
+	r.at = offset
+	return offset, nil
+}
+
+func (r *requestBody) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.b = nil
+}

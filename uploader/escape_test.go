@@ -1,0 +1,83 @@
+package uploader
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// repaired is the oracle: what Go makes of invalid UTF-8, one U+FFFD a byte.
+func repaired(b []byte) string { return string([]rune(string(b))) }
+
+func checkEscape(t *testing.T, msg []byte) {
+	t.Helper()
+	out, counted := appendEscaped([]byte(`x"`), msg)
+	if !strings.HasPrefix(string(out), `x"`) {
+		t.Fatalf("what was in the buffer is gone: %q", out)
+	}
+	var got string
+	if err := json.Unmarshal(append(append([]byte(nil), out[1:]...), '"'), &got); err != nil {
+		t.Fatalf("escape of %q is not JSON: %v: %s", msg, err, out)
+	}
+	want := repaired(msg)
+	if got != want {
+		t.Fatalf("escape of %q reads as %q, want %q", msg, got, want)
+	}
+	if counted != len(want) {
+		t.Fatalf("escape of %q counted %d bytes, want %d", msg, counted, len(want))
+	}
+	for _, limit := range []int{0, 1, 2, 3, len(want) - 1, len(want)} {
+		if limit < 0 {
+			continue
+		}
+		c := cut(msg, limit)
+		if n := len(repaired(c)); n > limit {
+			t.Fatalf("cut(%q, %d) counts %d", msg, limit, n)
+		}
+		if limit == len(want) && len(c) != len(msg) {
+			t.Fatalf("cut(%q, %d) is shorter than need be: %q", msg, limit, c)
+		}
+	}
+}
+
+func TestEscapeEveryByteAtEveryOffset(t *testing.T) {
+	for c := range 256 {
+		for at := range 20 {
+			msg := []byte(strings.Repeat("a", 20))
+			msg[at] = byte(c)
+			checkEscape(t, msg)
+		}
+	}
+	for _, s := range []string{
+		"", "plain", "ünï©ødé 日本語 🙂", "\u2028\u2029", "\xf0\x9f\x99", "a\xc3", "\xc3\x28", "\xed\xa0\x80",
+		"\xf4\x90\x80\x80", "\ufffd", "1234567\xe6\x97\xa5", "12345678\"", "\x7f",
+	} {
+		checkEscape(t, []byte(s))
+	}
+}
+
+func FuzzEscape(f *testing.F) {
+	f.Add([]byte("plain ASCII that is longer than a word"))
+	f.Add([]byte("quote \" slash \\ tab \t nul \x00 ü \xff 🙂"))
+	f.Fuzz(func(t *testing.T, msg []byte) { checkEscape(t, msg) })
+}
+
+var escapeKinds = []struct{ name, line string }{
+	{"ascii", `127.0.0.1 - - [22/Nov/2026:10:11:12 +0000] GET /api/v1/items/4711?page=2 HTTP/1.1 200 5316 curl/8.5.0`},
+	{"json", `{"level":"info","ts":"2026-11-22T10:11:12.345Z","msg":"request served","path":"/api/v1/items","status":200}`},
+	{"utf8", `Größenänderung für Überträge abgeschlossen – 日本語のログ 行です – naïve café déjà vu`},
+}
+
+func BenchmarkEncode(b *testing.B) {
+	for _, k := range escapeKinds {
+		b.Run(k.name, func(b *testing.B) {
+			msg := []byte(k.line)
+			buf := make([]byte, 0, 4096)
+			b.SetBytes(int64(len(msg)))
+			b.ReportAllocs()
+			for b.Loop() {
+				buf, _ = appendEscaped(buf[:0], msg)
+			}
+		})
+	}
+}

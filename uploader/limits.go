@@ -1,0 +1,58 @@
+package uploader
+
+import "time"
+
+// The rules of CloudWatch Logs that the uploader keeps to, one constant each, so that a change of
+// the service is a change of this file. Sources: the API reference of PutLogEvents and InputLogEvent,
+// and the page "CloudWatch Logs quotas".
+const (
+	// maxBatchBytes bounds one PutLogEvents call: the UTF-8 bytes of all messages and
+	// eventOverhead for each event (PutLogEvents: "The maximum batch size is 1,048,576 bytes").
+	maxBatchBytes = 1_048_576
+	eventOverhead = 26
+	// maxBatchEvents bounds the number of events of one call (PutLogEvents).
+	maxBatchEvents = 10_000
+	// maxBatchSpan is the time from the first to the last event of one call that is too much
+	// already (PutLogEvents: a batch "cannot span more than 24 hours").
+	maxBatchSpan = 24 * time.Hour
+	// maxMessageBytes is the longest message that fits a batch of its own. It was 256 KiB until
+	// April 2025.
+	maxMessageBytes = maxBatchBytes - eventOverhead
+
+	// Quotas for an account and region are 50 CreateLogStream and 10 CreateLogGroup calls a second,
+	// shared by every host of the account: one host takes half of the one and a fifth of the other.
+	createStreamsPerSecond = 25
+	createStreamsBurst     = 5
+	createGroupsPerSecond  = 2
+	createGroupsBurst      = 2
+)
+
+// What the uploader sets itself.
+const (
+	// maxBodyBytes ends a batch whose JSON has grown out of proportion (quotes and control
+	// characters take two to six bytes where the service counts one), so that memory stays bounded. Only a
+	// single event may be larger.
+	maxBodyBytes = 2 << 20
+	// maxUnderWay is how many batches of one stream may be under way at once.
+	maxUnderWay = 4
+	// maxRequests is how many requests to one region and endpoint may be under way at once.
+	maxRequests = 24
+	// retainedBudget bounds the bytes of all bodies under way; what the builders of batches hold (about 3 MiB
+	// each, see maxBuilders) comes on top. Together they stay under 24 MiB.
+	retainedBudget = 12 << 20
+	// retainedZipped and retainedPlain are what is set aside of it before a batch's size is known.
+	retainedZipped = 3 << 19
+	retainedPlain  = 5 << 19
+	// maxBuilders is how many batches may be built (read, escaped, compressed) at once.
+	maxBuilders = 4
+
+	// callTimeout bounds one call to the service, credentials and connection included, and
+	// headerTimeout the wait for an answer once the request is written.
+	callTimeout   = 20 * time.Second
+	headerTimeout = 10 * time.Second
+	// maxBackoff bounds the wait before a service that failed is tried again. A call that hangs until its
+	// deadline just before the service returns and the longest wait after it must stay under 30 s.
+	maxBackoff = 8 * time.Second
+	// maxSlowBackoff bounds the wait where the trouble is one target's alone and somebody must mend it.
+	maxSlowBackoff = 25 * time.Second
+)

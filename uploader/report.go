@@ -1,0 +1,59 @@
+package uploader
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// tried is what a failure to send means.
+const tried = "nothing is lost, it is tried again"
+
+// quiet is how long trouble of a kind that comes and goes is logged only once.
+const quiet = time.Minute
+
+// reporter logs what changes: the first failure, another kind of failure, and the recovery. It never logs each try.
+type reporter struct {
+	log  *slog.Logger
+	what string // what is being tried, as in "sending to CloudWatch Logs"
+	then string // what it means that it failed
+
+	mu     sync.Mutex
+	kind   string // of the failure logged last
+	logged time.Time
+	since  time.Time // first failure of the trouble that goes on; zero: none
+	tries  int
+	said   bool // the trouble that goes on was logged
+}
+
+func (r *reporter) failed(v verdict, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if r.since.IsZero() {
+		r.since, r.tries, r.said = now, 0, false
+	}
+	r.tries++
+	k := kind(err)
+	if k == r.kind && (r.said || now.Sub(r.logged) < quiet) {
+		return
+	}
+	r.kind, r.logged, r.said = k, now, true
+	attrs := []any{"err", brief(err)}
+	if hint := remedy(v); hint != "" {
+		attrs = append(attrs, "hint", hint)
+	}
+	r.log.Warn(r.what+" failed; "+r.then, attrs...)
+}
+
+func (r *reporter) succeeded() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.since.IsZero() {
+		return
+	}
+	if r.said {
+		r.log.Info(r.what+" works again", "tries", r.tries, "after", time.Since(r.since).Round(time.Millisecond))
+	}
+	r.since, r.said = time.Time{}, false
+}

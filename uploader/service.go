@@ -1,0 +1,155 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// client is what the uploader needs of CloudWatch Logs. All methods may be called at once, block until
+// the answer is there or ctx is done, and return the service's error as it is.
+type client interface {
+	// PutLogEvents sends a ready body. The body is not touched after the return.
+	PutLogEvents(ctx context.Context, r putRequest) (rejected, error)
+	CreateLogGroup(ctx context.Context, group string) error
+	CreateLogStream(ctx context.Context, group, stream string) error
+}
+
+// putRequest is one PutLogEvents call. Group and stream are in the body as well.
+type putRequest struct {
+	group, stream string
+	body          []byte
+	gzip          bool
+}
+
+// rejected says which events of an accepted batch the service dropped, as indices into the batch
+// (RejectedLogEventsInfo). The zero value means none.
+type rejected struct {
+	tooOldEnd   int // events before it are more than 14 days old
+	expiredEnd  int // events before it are older than the group's retention
+	tooNewStart int // with tooNew: events from it on are more than 2 hours in the future
+	tooNew      bool
+}
+
+// connector makes clients. connect may block on files and fail; it is called again at the next try. stale says
+// that the service did not accept the credentials of a client, so that they must be read anew.
+type connector interface {
+	connect(ctx context.Context, region, endpoint string) (client, error)
+	stale(client)
+	close()
+}
+
+// service is one region and endpoint: what all lanes that send there have in common.
+type service struct {
+	u        *Uploader
+	region   string
+	endpoint string
+	brake    *brake
+	creator  *creator
+	report   *reporter
+	plain    atomic.Bool // the service did not understand a gzip body
+
+	connecting chan struct{} // held while a client is made
+	mu         sync.Mutex
+	client     client
+}
+
+func newService(u *Uploader, region, endpoint string) *service {
+	log := u.log.With("region", region)
+	if endpoint != "" {
+		log = log.With("endpoint", endpoint)
+	}
+	s := &service{
+		u: u, region: region, endpoint: endpoint,
+		brake:      newBrake(maxRequests),
+		report:     &reporter{log: log, what: "sending to CloudWatch Logs", then: tried},
+		connecting: make(chan struct{}, 1),
+	}
+	s.creator = newCreator(s, log)
+	return s
+}
+
+// with calls f with a client, within callTimeout, and says what came of it.
+func (s *service) with(f func(context.Context, client) error) error {
+	ctx, cancel := context.WithTimeout(s.u.trying, callTimeout)
+	defer cancel()
+	c, err := s.connected(ctx)
+	if err == nil {
+		err = f(ctx, c)
+		var ce *credentialsError
+		if err != nil && !errors.As(err, &ce) && classify(err, false) == noAccess {
+			s.drop(c)
+		}
+	}
+	if err != nil && s.u.trying.Err() != nil {
+		return errStopped // whatever the error looks like
+	}
+	return err
+}
+
+// connected returns the client, making it if need be. Only one is made at a time.
+func (s *service) connected(ctx context.Context) (client, error) {
+	select {
+	case s.connecting <- struct{}{}:
+		defer func() { <-s.connecting }()
+	case <-ctx.Done():
+		return nil, &credentialsError{ctx.Err()}
+	}
+	s.mu.Lock()
+	c := s.client
+	s.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	c, err := s.u.connector.connect(ctx, s.region, s.endpoint)
+	if err != nil {
+		return nil, &credentialsError{err}
+	}
+	s.mu.Lock()
+	s.client = c
+	s.mu.Unlock()
+	return c, nil
+}
+
+// drop forgets a client whose credentials were not accepted.
+func (s *service) drop(c client) {
+	s.mu.Lock()
+	same := s.client == c
+	if same {
+		s.client = nil
+	}
+	s.mu.Unlock()
+	if same {
+		s.u.connector.stale(c)
+	}
+}
+
+// put sends the batch and says what came of it.
+func (s *service) put(t Target, b *batch) (verdict, error) {
+	start := time.Now()
+	err := s.with(func(ctx context.Context, c client) (err error) {
+		b.rejected, err = c.PutLogEvents(ctx, putRequest{
+			group: t.Group, stream: t.Stream, body: b.out, gzip: b.gzip,
+		})
+		return err
+	})
+	v := classify(err, b.gzip)
+	switch {
+	case v.shared():
+		s.report.failed(v, err)
+	case v != cancelled:
+		s.report.succeeded()
+	}
+	if v == ungzip && !s.plain.Swap(true) {
+		s.report.log.Warn("the service does not accept compressed requests: sending plain ones from now on", "err", brief(err))
+	}
+	if v == accepted {
+		s.u.log.LogAttrs(context.Background(), slog.LevelDebug, "submitted batch",
+			slog.String("group", t.Group), slog.String("stream", t.Stream), slog.Int("events", len(b.records)),
+			slog.Int64("bytes", b.message), slog.Int("body", b.body), slog.Int("sent", len(b.out)), slog.Duration("took", time.Since(start)))
+	}
+	return v, err
+}

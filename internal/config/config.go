@@ -70,7 +70,7 @@ const (
 
 // Load reads the settings from an environment, entries KEY=value as os.Environ returns them, the
 // last one of a name counting. An empty value is the same as none, because docker plugin set can set
-// a variable and not unset it. Variables that are not in Docs are not looked at.
+// a variable and not unset it. Variables that are not in SettingDocs are not looked at.
 //
 // If there are bad values, the error is an Errors with one for each, and the settings are usable all
 // the same, with the defaults in place of the bad ones: containers that are already attached go on.

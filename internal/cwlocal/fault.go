@@ -304,7 +304,6 @@ func (s *Server) serveFaultAfter(c *call, f *activeFault, outcome string) {
 	}
 	switch f.Kind {
 	case HangAfter:
-		s.touch() // the effect is there to be waited for while the request hangs
 		s.hang(c, f)
 		fallthrough
 	case ResetAfter:
@@ -327,6 +326,7 @@ func (s *Server) serveFaultAfter(c *call, f *activeFault, outcome string) {
 
 // hang blocks until the client goes, the fault is cleared, or the Server is closed.
 func (s *Server) hang(c *call, f *activeFault) {
+	s.touch() // that it hangs, and what it stored, is there to be waited for
 	select {
 	case <-c.r.Context().Done():
 	case <-f.cleared:

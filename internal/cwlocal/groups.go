@@ -153,7 +153,7 @@ func (s *Server) createLogStream(c *call) (any, *apiError) {
 		if g.streams[name] != nil {
 			return errStreamExists
 		}
-		g.streams[name] = newStream(name, millis(s.now()))
+		g.streams[name] = newStream(name, millis(s.now()), s.opts.Keep)
 		return nil
 	})
 }

@@ -131,7 +131,7 @@ func (s *Server) count(c *call, g *group, st *stream, events []Event) {
 		}
 	}
 	s.stats.Events += int64(len(events))
-	st.keep(events, s.opts.Keep)
+	st.keep(events)
 	if s.opts.OnAccepted != nil && len(events) > 0 {
 		s.opts.OnAccepted(g.region, g.name, st.name, events)
 	}
@@ -227,7 +227,7 @@ func (s *Server) Arrived(region, group, stream string) []Event {
 	if err != nil {
 		return nil
 	}
-	return st.kept[:len(st.kept):len(st.kept)]
+	return st.arrived()
 }
 
 // Sorted are a stream's kept events as the service shows them: by time, and in order of arrival where

@@ -40,8 +40,9 @@ type stream struct {
 	created      int64
 	lastIngested int64
 
-	kept   []Event // in order of arrival
-	sorted []Event // the same by time; nil when not made yet. kept itself when that is in order
+	keepMax int     // Options.Keep
+	kept    []Event // in order of arrival; see arrived
+	sorted  []Event // the same by time; nil when not made yet. kept itself when that is in order
 
 	stats  StreamStats // Group, Stream, Region and Digest are filled in when asked for
 	digest hash.Hash
@@ -66,39 +67,45 @@ func (st *store) stream(region, groupName, name string) (*group, *stream, *apiEr
 	return nil, nil, errNoStream
 }
 
-func newStream(name string, now int64) *stream {
-	return &stream{name: name, created: now, digest: sha256.New(), seqs: map[string]*sequence{}}
+func newStream(name string, now int64, keepMax int) *stream {
+	return &stream{name: name, created: now, keepMax: keepMax, digest: sha256.New(), seqs: map[string]*sequence{}}
+}
+
+// arrived returns the kept events in order of arrival. The slice may be read after the lock is gone:
+// what it shows is never written again.
+func (s *stream) arrived() []Event {
+	from := 0
+	if s.keepMax > 0 {
+		from = max(0, len(s.kept)-s.keepMax)
+	}
+	return s.kept[from:len(s.kept):len(s.kept)]
 }
 
 // byTime returns the kept events by time, and in order of arrival where that is the same. The slice
-// may be read after the lock is gone: it is never written again.
+// may be read after the lock is gone, as arrived's.
 func (s *stream) byTime() []Event {
 	if s.sorted != nil {
 		return s.sorted
 	}
 	older := func(a, b Event) int { return cmp.Compare(a.Timestamp, b.Timestamp) }
-	s.sorted = s.kept[:len(s.kept):len(s.kept)]
-	if !slices.IsSortedFunc(s.kept, older) {
-		s.sorted = slices.Clone(s.kept)
+	s.sorted = s.arrived()
+	if !slices.IsSortedFunc(s.sorted, older) {
+		s.sorted = slices.Clone(s.sorted)
 		slices.SortStableFunc(s.sorted, older)
 	}
 	return s.sorted
 }
 
-// keep adds events, and forgets the oldest where keep, Options.Keep, says so.
-func (s *stream) keep(events []Event, keep int) {
-	switch {
-	case keep < 0:
+// keep adds events. Where only some are kept, it forgets the others when there are twice as many.
+func (s *stream) keep(events []Event) {
+	if s.keepMax < 0 {
 		return
-	case keep > 0 && len(events) >= keep:
-		s.kept = slices.Clone(events[len(events)-keep:])
-	case keep > 0 && len(s.kept)+len(events) > 2*keep:
-		// A new array: readers may still hold the old one.
-		s.kept = append(slices.Clone(s.kept[len(s.kept)+len(events)-keep:]), events...)
-	default:
-		s.kept = append(s.kept, events...)
 	}
+	s.kept = append(s.kept, events...)
 	s.sorted = nil
+	if s.keepMax > 0 && len(s.kept) > 2*s.keepMax {
+		s.kept = slices.Clone(s.arrived()) // anew: readers may still hold the old ones
+	}
 }
 
 // A position is a place among events that are ordered by time and then by arrival.

@@ -1,0 +1,297 @@
+package cwlocal
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func tagsJSON(n int, key func(int) string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,%s:"v"`, quote(key(i)))
+	}
+	return "{" + strings.TrimPrefix(b.String(), ",") + "}"
+}
+
+func TestCreateLogGroupRules(t *testing.T) {
+	const one = "1 validation error detected: Value "
+	numbered := func(i int) string { return fmt.Sprint("k", i) }
+	lengthAt := func(value, member string, n int) string {
+		return fmt.Sprintf("%s'%s' at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", one, value, member, n)
+	}
+	x := func(n int) string { return strings.Repeat("x", n) }
+	for _, tc := range []struct{ name, body, message string }{
+		{"one character", `{"logGroupName":"a"}`, ""},
+		{"every character", `{"logGroupName":".-_/#AZaz09"}`, ""},
+		{"512 characters", `{"logGroupName":"` + x(512) + `"}`, ""},
+		{"513 characters", `{"logGroupName":"` + x(513) + `"}`, "Invalid LogGroup or LogStream, both must have length less than or equal to 512."},
+		{"empty", `{"logGroupName":""}`, one + "'' at 'logGroupName' failed to satisfy constraint: Member must have length greater than or equal to 1"},
+		{"missing", `{}`, one + "null at 'logGroupName' failed to satisfy constraint: Member must not be null"},
+		{"a space", `{"logGroupName":"a b"}`, one + `'a b' at 'logGroupName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+`},
+		{"an umlaut", `{"logGroupName":"ä"}`, one + `'ä' at 'logGroupName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+`},
+		{"aws/", `{"logGroupName":"aws/x"}`, "Log groups starting with AWS/ are reserved for AWS."},
+		{"/aws/", `{"logGroupName":"/aws/x"}`, ""},
+		{"aws without a slash", `{"logGroupName":"aws"}`, ""},
+
+		{"every class", `{"logGroupName":"a","logGroupClass":"INFREQUENT_ACCESS"}`, ""},
+		{"no class", `{"logGroupName":"a","logGroupClass":"CHEAP"}`, one + "'CHEAP' at 'logGroupClass' failed to satisfy constraint: Member must satisfy enum value set: [STANDARD, INFREQUENT_ACCESS, DELIVERY, ESSENTIALS]"},
+		{"key of 256", `{"logGroupName":"a","kmsKeyId":"` + x(256) + `"}`, ""},
+		{"key of 257", `{"logGroupName":"a","kmsKeyId":"` + x(257) + `"}`, lengthAt(x(257), "kmsKeyId", 256)},
+
+		{"50 tags", `{"logGroupName":"a","tags":` + tagsJSON(50, numbered) + `}`, ""},
+		{"51 tags", `{"logGroupName":"a","tags":` + tagsJSON(51, numbered) + `}`, one + "'{...}' at 'tags' failed to satisfy constraint: Member must have length less than or equal to 50"},
+		{"no tags", `{"logGroupName":"a","tags":{}}`, one + "'{}' at 'tags' failed to satisfy constraint: Member must have length greater than or equal to 1"},
+		{"tag key of 128", `{"logGroupName":"a","tags":{"` + x(128) + `":"v"}}`, ""},
+		{"tag key of 129", `{"logGroupName":"a","tags":{"` + x(129) + `":"v"}}`, lengthAt(x(129), "tags."+x(129)+".key", 128)},
+		{"tag value of 256", `{"logGroupName":"a","tags":{"k":"` + x(256) + `"}}`, ""},
+		{"tag value of 257", `{"logGroupName":"a","tags":{"k":"` + x(257) + `"}}`, lengthAt(x(257), "tags.k.member", 256)},
+		{"tag value empty", `{"logGroupName":"a","tags":{"k":""}}`, ""},
+		{"tag key with !", `{"logGroupName":"a","tags":{"k!":"v"}}`, one + `'k!' at 'tags.k!.key' failed to satisfy constraint: Member must satisfy regular expression pattern: [\p{L}\p{Z}\p{N}_.:/=+\-@]+`},
+		{"tag key of AWS", `{"logGroupName":"a","tags":{"aws:k":"v"}}`, "System tags cannot be added/updated by requester"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newClient(t, Options{})
+			if tc.message == "" {
+				c.ok("CreateLogGroup", tc.body)
+				return
+			}
+			c.refused("CreateLogGroup", tc.body, "InvalidParameterException", tc.message)
+			if len(c.s.Groups()) != 0 {
+				t.Error("the group was made all the same")
+			}
+		})
+	}
+}
+
+func TestCreateLogStreamRules(t *testing.T) {
+	const one = "1 validation error detected: Value "
+	for _, tc := range []struct{ name, stream, message string }{
+		{"one character", "a", ""},
+		{"odd characters", "a b/ä#?[]{}\\", ""},
+		{"512 characters", strings.Repeat("ä", 512), ""},
+		{"513 characters", strings.Repeat("x", 513), "Invalid LogGroup or LogStream, both must have length less than or equal to 512."},
+		{"empty", "", one + "'' at 'logStreamName' failed to satisfy constraint: Member must have length greater than or equal to 1"},
+		{"colon", "a:b", one + "'a:b' at 'logStreamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [^:*]*"},
+		{"asterisk", "*", one + "'*' at 'logStreamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [^:*]*"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newClient(t, Options{})
+			c.ok("CreateLogGroup", `{"logGroupName":"g"}`)
+			body := `{"logGroupName":"g","logStreamName":` + quote(tc.stream) + `}`
+			if tc.message == "" {
+				c.ok("CreateLogStream", body)
+			} else {
+				c.refused("CreateLogStream", body, "InvalidParameterException", tc.message)
+			}
+		})
+	}
+}
+
+func TestGroupsAndStreamsComeAndGo(t *testing.T) {
+	c := newStreamClient(t, Options{})
+	group, stream := `{"logGroupName":"g"}`, `{"logGroupName":"g","logStreamName":"s"}`
+	c.refused("CreateLogGroup", group, "ResourceAlreadyExistsException", "The specified log group already exists")
+	c.refused("CreateLogStream", stream, "ResourceAlreadyExistsException", "The specified log stream already exists")
+	c.ok("DeleteLogStream", stream)
+	c.refused("DeleteLogStream", stream, "ResourceNotFoundException", "The specified log stream does not exist.")
+	c.refused("PutLogEvents", batch(at(0, "x")), "ResourceNotFoundException", "The specified log stream does not exist.")
+	c.ok("DeleteLogGroup", group)
+	for op, body := range map[string]string{"DeleteLogGroup": group, "CreateLogStream": stream, "DeleteLogStream": stream,
+		"PutLogEvents": batch(at(0, "x")), "PutRetentionPolicy": `{"logGroupName":"g","retentionInDays":1}`, "DeleteRetentionPolicy": group,
+		"DescribeLogStreams": group, "GetLogEvents": stream, "FilterLogEvents": group,
+		"TagResource":         `{"resourceArn":"arn:aws:logs:` + testRegion + `:123456789012:log-group:g","tags":{"a":"b"}}`,
+		"ListTagsForResource": `{"resourceArn":"arn:aws:logs:` + testRegion + `:123456789012:log-group:g"}`} {
+		c.refused(op, body, "ResourceNotFoundException", "The specified log group does not exist.")
+	}
+	if r := c.s.Refusals(); len(r) != 0 {
+		t.Errorf("what is there or not breaks no rule: %v", r)
+	}
+}
+
+func TestRegionsAreApart(t *testing.T) {
+	c := newStreamClient(t, Options{})
+	other := *c
+	other.region = "us-west-2"
+	other.refused("PutLogEvents", batch(at(0, "x")), "ResourceNotFoundException", "The specified log group does not exist.")
+	other.ok("CreateLogGroup", `{"logGroupName":"g"}`)
+	other.ok("CreateLogStream", `{"logGroupName":"g","logStreamName":"s"}`)
+	other.ok("PutLogEvents", batch(at(0, "there")))
+	c.ok("PutLogEvents", batch(at(0, "here")))
+	if got := messages(c.s.Arrived("us-west-2", "g", "s")); !slices.Equal(got, []string{"there"}) {
+		t.Errorf("us-west-2 has %q", got)
+	}
+	if got := messages(c.s.Arrived(testRegion, "g", "s")); !slices.Equal(got, []string{"here"}) {
+		t.Errorf("%s has %q", testRegion, got)
+	}
+}
+
+func TestRetentionTakesTheServicesValuesOnly(t *testing.T) {
+	c := newStreamClient(t, Options{})
+	allowed := map[int]bool{}
+	for _, d := range []int{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653} {
+		allowed[d] = true
+	}
+	for d := -1; d <= 3700; d++ {
+		res := c.do("PutRetentionPolicy", fmt.Sprintf(`{"logGroupName":"g","retentionInDays":%d}`, d))
+		if (res.status == 200) != allowed[d] {
+			t.Errorf("%d days: got %d", d, res.status)
+		}
+		if res.status != 200 && res.code != "InvalidParameterException" {
+			t.Errorf("%d days: got %s", d, res.code)
+		}
+	}
+	if got := c.s.Groups()[0].RetentionDays; got != 3653 {
+		t.Errorf("retention is %d", got)
+	}
+	c.ok("DeleteRetentionPolicy", `{"logGroupName":"g"}`)
+	if got := c.s.Groups()[0].RetentionDays; got != 0 {
+		t.Errorf("retention is %d after it was deleted", got)
+	}
+	c.refused("PutRetentionPolicy", `{"logGroupName":"g"}`, "InvalidParameterException",
+		"1 validation error detected: Value null at 'retentionInDays' failed to satisfy constraint: Member must not be null")
+}
+
+func TestTags(t *testing.T) {
+	c := newClient(t, Options{})
+	arn := "arn:aws:logs:" + testRegion + ":123456789012:log-group:g"
+	c.ok("CreateLogGroup", `{"logGroupName":"g","tags":{"a":"1","b":"2"},"logGroupClass":"DELIVERY","kmsKeyId":"arn:aws:kms:x"}`)
+	c.ok("TagResource", `{"resourceArn":"`+arn+`","tags":{"b":"3","c":"4"}}`)
+	want := map[string]string{"a": "1", "b": "3", "c": "4"}
+	var out struct{ Tags map[string]string }
+	c.ok("ListTagsForResource", `{"resourceArn":"`+arn+`"}`).into(t, &out)
+	if diff := cmp.Diff(want, out.Tags); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]GroupInfo{{testRegion, "g", "DELIVERY", "arn:aws:kms:x", 0, want}}, c.s.Groups()); diff != "" {
+		t.Error(diff)
+	}
+	c.ok("TagResource", `{"resourceArn":"`+arn+`","tags":`+tagsJSON(47, func(i int) string { return fmt.Sprint("k", i) })+`}`)
+	c.ok("TagResource", `{"resourceArn":"`+arn+`","tags":{"a":"replaced"}}`)
+	c.refused("TagResource", `{"resourceArn":"`+arn+`","tags":{"one more":"x"}}`, "TooManyTagsException", "The resource already has the maximum number of tags allowed: 50")
+	c.refused("TagResource", `{"resourceArn":"`+arn+`","tags":{"aws:x":"x"}}`, "InvalidParameterException", "System tags cannot be added/updated by requester")
+	c.refused("TagResource", `{"resourceArn":"`+arn+`"}`, "InvalidParameterException", "1 validation error detected: Value null at 'tags' failed to satisfy constraint: Member must not be null")
+	other := "arn:aws:logs:us-east-1:123456789012:log-group:g"
+	c.refused("TagResource", `{"resourceArn":"`+other+`","tags":{"a":"b"}}`, "InvalidParameterException",
+		"The specified resource ARN is not that of a log group in this account and region: "+other)
+}
+
+func TestDescribeLogGroups(t *testing.T) {
+	c := newClient(t, Options{})
+	var want []string
+	for i := range 120 {
+		name := fmt.Sprintf("g%03d", i)
+		want = append(want, name)
+		c.ok("CreateLogGroup", `{"logGroupName":"`+name+`"}`)
+	}
+	c.ok("CreateLogGroup", `{"logGroupName":"Other","logGroupClass":"INFREQUENT_ACCESS"}`)
+	type answer struct {
+		LogGroups []struct{ LogGroupName, LogGroupArn, Arn, LogGroupClass string }
+		NextToken string
+	}
+	list := func(body string) (names []string, token string) {
+		t.Helper()
+		var a answer
+		c.ok("DescribeLogGroups", body).into(t, &a)
+		for _, g := range a.LogGroups {
+			names = append(names, g.LogGroupName)
+			if g.Arn != g.LogGroupArn+":*" || g.LogGroupArn != "arn:aws:logs:"+testRegion+":123456789012:log-group:"+g.LogGroupName {
+				t.Errorf("ARNs %q, %q", g.Arn, g.LogGroupArn)
+			}
+		}
+		return names, a.NextToken
+	}
+	var got, sizes = []string{}, []int{}
+	for token := ""; ; {
+		body := `{"logGroupNamePrefix":"g"}`
+		if token != "" {
+			body = `{"logGroupNamePrefix":"g","nextToken":"` + token + `"}`
+			c.ok("DeleteLogGroup", `{"logGroupName":"`+got[len(got)-1]+`"}`) // a page stands on no group
+		}
+		names, next := list(body)
+		got, sizes = append(got, names...), append(sizes, len(names))
+		if token = next; token == "" {
+			break
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" || !slices.Equal(sizes, []int{50, 50, 20}) {
+		t.Errorf("pages of %v:\n%s", sizes, diff)
+	}
+	if names, _ := list(`{"logGroupNamePattern":"THE"}`); !slices.Equal(names, []string{"Other"}) {
+		t.Errorf("pattern: %v", names)
+	}
+	if names, _ := list(`{"logGroupClass":"INFREQUENT_ACCESS"}`); !slices.Equal(names, []string{"Other"}) {
+		t.Errorf("class: %v", names)
+	}
+	if names, token := list(`{"limit":1}`); len(names) != 1 || token == "" {
+		t.Errorf("limit 1: %v, token %q", names, token)
+	}
+	const inv = "InvalidParameterException"
+	c.refused("DescribeLogGroups", `{"logGroupNamePattern":"a","logGroupNamePrefix":"b"}`, inv, "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
+	c.refused("DescribeLogGroups", `{"nextToken":"x"}`, inv, "The specified nextToken is invalid.")
+	c.refused("DescribeLogGroups", `{"limit":51}`, inv, "1 validation error detected: Value '51' at 'limit' failed to satisfy constraint: Member must have value less than or equal to 50")
+	c.refused("DescribeLogGroups", `{"limit":0}`, inv, "1 validation error detected: Value '0' at 'limit' failed to satisfy constraint: Member must have value greater than or equal to 1")
+}
+
+func TestDescribeLogStreams(t *testing.T) {
+	now := testNow
+	c := newClient(t, Options{Now: func() time.Time { return now }})
+	c.ok("CreateLogGroup", `{"logGroupName":"g"}`)
+	for _, name := range []string{"c", "a", "b", "never"} {
+		c.ok("CreateLogStream", `{"logGroupName":"g","logStreamName":"`+name+`"}`)
+	}
+	c.ok("PutLogEvents", batchTo("g", "a", at(-3*time.Second, "1"), at(-2*time.Second, "2")))
+	c.ok("PutLogEvents", batchTo("g", "b", at(-1*time.Second, "1")))
+	c.ok("PutLogEvents", batchTo("g", "c", at(-5*time.Second, "1")))
+	pages := func(members string) (names []string) {
+		t.Helper()
+		for token := ""; ; {
+			body := `{"limit":1,` + members + token + `}`
+			var a struct {
+				LogStreams []struct{ LogStreamName string }
+				NextToken  string
+			}
+			c.ok("DescribeLogStreams", body).into(t, &a)
+			for _, s := range a.LogStreams {
+				names = append(names, s.LogStreamName)
+			}
+			if a.NextToken == "" {
+				return names
+			}
+			token = `,"nextToken":"` + a.NextToken + `"`
+		}
+	}
+	for _, tc := range []struct{ members, want string }{
+		{`"logGroupName":"g"`, "[a b c never]"},
+		{`"logGroupIdentifier":"g"`, "[a b c never]"},
+		{`"logGroupIdentifier":"arn:aws:logs:` + testRegion + `:123456789012:log-group:g"`, "[a b c never]"},
+		{`"logGroupName":"g","descending":true`, "[never c b a]"},
+		{`"logGroupName":"g","orderBy":"LastEventTime"`, "[never c a b]"},
+		{`"logGroupName":"g","orderBy":"LastEventTime","descending":true`, "[b a c never]"},
+		{`"logGroupName":"g","logStreamNamePrefix":"n"`, "[never]"},
+	} {
+		if got := fmt.Sprint(pages(tc.members)); got != tc.want {
+			t.Errorf("%s: got %s, want %s", tc.members, got, tc.want)
+		}
+	}
+	var a struct{ LogStreams []map[string]any }
+	c.ok("DescribeLogStreams", `{"logGroupName":"g","limit":1}`).into(t, &a)
+	want := map[string]any{
+		"arn":           "arn:aws:logs:" + testRegion + ":123456789012:log-group:g:log-stream:a",
+		"logStreamName": "a", "storedBytes": 0.0, "creationTime": float64(testNow.UnixMilli()),
+		"firstEventTimestamp": float64(testNow.UnixMilli() - 3000), "lastEventTimestamp": float64(testNow.UnixMilli() - 2000),
+		"lastIngestionTime": float64(testNow.UnixMilli()), "uploadSequenceToken": sequenceToken(1),
+	}
+	if diff := cmp.Diff(want, a.LogStreams[0]); diff != "" {
+		t.Error(diff)
+	}
+	const inv = "InvalidParameterException"
+	c.refused("DescribeLogStreams", `{"logGroupName":"g","orderBy":"LastEventTime","logStreamNamePrefix":"a"}`, inv, "Cannot order by LastEventTime with a logStreamNamePrefix.")
+	c.refused("DescribeLogStreams", `{"logGroupName":"g","orderBy":"Size"}`, inv, "1 validation error detected: Value 'Size' at 'orderBy' failed to satisfy constraint: Member must satisfy enum value set: [LogStreamName, LastEventTime]")
+	c.refused("DescribeLogStreams", `{"logGroupName":"g","nextToken":"!"}`, inv, "The specified nextToken is invalid.")
+	c.refused("DescribeLogStreams", `{"logGroupName":"g","logGroupIdentifier":"g"}`, "ValidationException", "LogGroup name and LogGroup ARN are mutually exclusive parameters.")
+}

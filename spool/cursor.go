@@ -40,6 +40,8 @@ type dropped struct {
 type cursor struct {
 	fs   durable.FS
 	path string
+	// durable makes a rewritten file survive a power cut, at the price of waiting for the disk.
+	durable bool
 
 	file  durable.File // nil: to be rewritten whole at the next change
 	size  int64
@@ -50,8 +52,8 @@ type cursor struct {
 }
 
 // openCursor reads the cursor file, or begins one. cut is how many bytes of a torn tail were given up.
-func openCursor(fsys durable.FS, dir string) (c *cursor, cut int64, err error) {
-	c = &cursor{fs: fsys, path: filepath.Join(dir, cursorName)}
+func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, cut int64, err error) {
+	c = &cursor{fs: fsys, path: filepath.Join(dir, cursorName), durable: durable}
 	data, err := fsys.ReadFile(c.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -215,7 +217,7 @@ func (c *cursor) rewrite() error {
 		c.file.Close()
 		c.file = nil
 	}
-	if err := durable.WriteFile(c.fs, c.path, p, filePerm); err != nil {
+	if err := durable.WriteFile(c.fs, c.path, p, filePerm, c.durable); err != nil {
 		return err
 	}
 	f, err := c.fs.OpenFile(c.path, os.O_RDWR, filePerm)

@@ -179,6 +179,15 @@ func (r *Reader) fromBlock() (item Item, ok, more bool) {
 	return item, false, false
 }
 
+// GiveUp returns, as a gap, the beginning of a frame that the stream ends with, and false when it does not end
+// so. It is for when Next has returned false and the rest of the frame will never be written.
+func (r *Reader) GiveUp() (Item, bool) {
+	if len(r.carry) == 0 {
+		return Item{}, false
+	}
+	return r.dropCarry(r.pos+uint64(len(r.carry)), Unreadable), true
+}
+
 // Reject says that the frame which Next has just returned is not one: it returns a gap in its place,
 // and if there is a frame inside it, goes on with that.
 func (r *Reader) Reject() Item {

@@ -40,6 +40,9 @@ type Options struct {
 	MaxSize int64
 	// DropNewest makes a full spool refuse what is new; otherwise its oldest segments give way.
 	DropNewest bool
+	// Durable makes what Sync has synced survive a power cut: the cursor file is never replaced by one that
+	// the disk does not have yet. Without it a crash of the process is survived, a power cut may not be.
+	Durable bool
 	// Budget bounds several spools together; nil: no bound.
 	Budget *Budget
 }
@@ -129,7 +132,7 @@ func Open(o Options) (*Spool, Repair, error) {
 	}
 	var r Repair
 	var err error
-	if s.cursor, r.CursorCutBytes, err = openCursor(s.fs, s.dir); err != nil {
+	if s.cursor, r.CursorCutBytes, err = openCursor(s.fs, s.dir, o.Durable); err != nil {
 		return nil, r, err
 	}
 	if err := s.openSegments(&r); err != nil {

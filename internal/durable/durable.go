@@ -67,10 +67,11 @@ func (osFS) SyncDir(name string) error {
 // tempSuffix marks a file that WriteFile has not finished; RemoveTemp clears what a crash left.
 const tempSuffix = ".tmp"
 
-// WriteFile replaces the file name with data, so that after a crash, a power cut included, it holds
-// either what it held before or all of data: it writes a temporary file beside it (O_CREAT, O_TRUNC),
-// syncs it, renames it over name and syncs the directory.
-func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode) (err error) {
+// WriteFile replaces the file name with data, so that after a crash of the process it holds either what it
+// held before or all of data: it writes a temporary file beside it (O_CREAT, O_TRUNC) and renames it over
+// name. With sync it holds after a power cut too: the file is synced before the rename and the directory
+// after it, and WriteFile blocks for as long as the disk takes.
+func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode, sync bool) (err error) {
 	tmp := name + tempSuffix
 	f, err := fsys.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, perm)
 	if err != nil {
@@ -85,9 +86,11 @@ func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode) (err error) 
 		f.Close()
 		return fmt.Errorf("couldn't write %q: %w", tmp, err)
 	}
-	if err := f.Sync(); err != nil {
-		f.Close()
-		return fmt.Errorf("couldn't sync %q: %w", tmp, err)
+	if sync {
+		if err := f.Sync(); err != nil {
+			f.Close()
+			return fmt.Errorf("couldn't sync %q: %w", tmp, err)
+		}
 	}
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("couldn't close %q: %w", tmp, err)
@@ -95,8 +98,10 @@ func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode) (err error) 
 	if err := fsys.Rename(tmp, name); err != nil {
 		return fmt.Errorf("couldn't rename %q: %w", tmp, err)
 	}
-	if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
-		return fmt.Errorf("couldn't sync the directory of %q: %w", name, err)
+	if sync {
+		if err := fsys.SyncDir(filepath.Dir(name)); err != nil {
+			return fmt.Errorf("couldn't sync the directory of %q: %w", name, err)
+		}
 	}
 	return nil
 }

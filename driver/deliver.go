@@ -1,0 +1,226 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/naming"
+)
+
+// placeRetry is how long to wait before asking for the region again. The Place paces the look-ups themselves.
+const placeRetry = 2 * time.Second
+
+// deliver is the session's goroutine. From the first message on it ships what is spooled under the names
+// computed then; when no FIFO is attached any more it waits for the delivery, and ends the session, or
+// begins again when the container has been started once more.
+func (s *session) deliver(ctx context.Context) {
+	for {
+		if !s.waitFor(ctx, func() bool { return s.hasWork() || s.idle() }) {
+			return
+		}
+		if !s.hasWork() {
+			if s.retire() {
+				return
+			}
+			continue
+		}
+		if s.d.o.Invalid != nil {
+			<-ctx.Done() // spooled until the setting is mended, which takes a new start of the plugin
+			return
+		}
+		to, err := s.destinations(ctx)
+		if err != nil {
+			return
+		}
+		before := s.spool.Acked()
+		if !s.ship(ctx, to) {
+			return
+		}
+		if s.hasWork() && s.spool.Acked() == before && !pause(ctx, placeRetry) {
+			return // what is there cannot be read now
+		}
+	}
+}
+
+// pause waits for d; false when ctx is done before.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// waitFor returns true once ready does, which is asked whenever something has changed; false when ctx is done.
+func (s *session) waitFor(ctx context.Context, ready func() bool) bool {
+	for !ready() {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-s.changed:
+		}
+	}
+	return ctx.Err() == nil
+}
+
+func (s *session) hasWork() bool { return s.spool.Acked() < s.spool.End() }
+
+// idle reports whether no FIFO is attached.
+func (s *session) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.attached) == 0
+}
+
+// destination is where the events of some outputs go.
+type destination struct {
+	Destination
+	of outputs
+}
+
+// ship delivers what is spooled until the container has stopped and everything of it is delivered, or it has
+// been started again. It returns false when ctx is done before that.
+func (s *session) ship(ctx context.Context, to []destination) bool {
+	s.mu.Lock()
+	delay := s.conf.Delay
+	s.mu.Unlock()
+	var shipments []Shipment
+	var feeds []*Feed
+	for _, t := range to {
+		f := newFeed(s.spool, t.of, &s.ended)
+		feeds = append(feeds, f)
+		shipments = append(shipments, s.d.o.Shipper.Ship(t.Destination, f, delay))
+	}
+	s.shipping.Store(&shipments)
+	defer func() {
+		s.shipping.Store(nil)
+		for i, f := range feeds {
+			<-shipments[i].Detach()
+			f.close()
+		}
+	}()
+	if !s.waitFor(ctx, s.ended.Load) {
+		return false
+	}
+	for _, shipment := range shipments {
+		shipment.Finish()
+	}
+	for _, shipment := range shipments {
+		for delivered := false; !delivered && s.ended.Load(); {
+			select {
+			case <-ctx.Done():
+				return false
+			case <-s.changed:
+			case <-shipment.Done():
+				delivered = true
+			}
+		}
+	}
+	return true
+}
+
+// destinations computes where the container's events go. It waits until there is a region; the error is ctx's.
+func (s *session) destinations(ctx context.Context) ([]destination, error) {
+	s.mu.Lock()
+	info, conf, host := s.record.Info, s.conf, s.record.Host
+	s.mu.Unlock()
+	c := naming.Container{
+		ID:         info.ContainerID,
+		Name:       info.ContainerName,
+		ImageID:    info.ContainerImageID,
+		ImageName:  info.ContainerImageName,
+		DaemonName: info.DaemonName,
+		Entrypoint: info.ContainerEntrypoint,
+		Args:       info.ContainerArgs,
+		Env:        info.ContainerEnv,
+		Labels:     info.ContainerLabels,
+		Host:       host,
+		LoggerHost: s.d.o.LoggerHost,
+	}
+	var err error
+	if c.Region, err = s.region(ctx, conf); err != nil {
+		return nil, err
+	}
+	uses := func(field string) bool { return conf.Group.Uses(field) || conf.Stream.Uses(field) }
+	if uses("InstanceID") {
+		c.InstanceID = s.d.o.Place.InstanceID(ctx)
+	}
+	if uses("Host") && c.Host == "" && c.NeedsHost() {
+		c.Host = s.askHost(ctx)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	c.Source = "stdout"
+	stdout := s.destination(&c, conf)
+	if !uses("Source") {
+		return []destination{{stdout, bothOutputs}}, nil
+	}
+	c.Source = "stderr"
+	stderr := s.destination(&c, conf)
+	if stderr == stdout {
+		return []destination{{stdout, bothOutputs}}, nil
+	}
+	return []destination{{stdout, outputs{stdout: true}}, {stderr, outputs{stderr: true}}}, nil
+}
+
+func (s *session) region(ctx context.Context, conf *config.Container) (string, error) {
+	if conf.Region != "" {
+		return conf.Region, nil
+	}
+	for {
+		region, err := s.d.o.Place.Region(ctx)
+		if err == nil {
+			return region, nil
+		}
+		if !pause(ctx, placeRetry) {
+			return "", ctx.Err()
+		}
+	}
+}
+
+// askHost asks the engine for the container's host name and keeps the answer: the container may be gone
+// when it is needed again. Nothing means that the engine could not say, and Docker's default stands in.
+func (s *session) askHost(ctx context.Context) string {
+	if !s.d.engine.mounted() {
+		return ""
+	}
+	host, err := s.d.engine.hostname(ctx, s.id)
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			s.d.log.Warn("the engine did not tell a container's host name; the ID's first 12 characters stand in",
+				"container", s.id, "err", err)
+		}
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.record.Host = host
+	if err := s.record.write(s.d.fs, s.dir, false); err != nil {
+		s.d.log.Warn("a container's record cannot be written", "container", s.id, "err", err)
+	}
+	return host
+}
+
+// destination renders the names and logs what is not as the template says.
+func (s *session) destination(c *naming.Container, conf *config.Container) Destination {
+	group, stream := naming.Group(conf.Group.Template, c), naming.Stream(conf.Stream.Template, c)
+	for _, n := range []struct {
+		what, from string
+		naming.Name
+	}{{"log group", conf.Group.From, group}, {"log stream", conf.Stream.From, stream}} {
+		if n.Fallback != nil {
+			s.d.log.Warn("the default name stands in for a "+n.what, "container", s.id, "from", n.from, "name", n.Name.Name, "err", n.Fallback)
+		}
+		if n.Changed != "" {
+			s.d.log.Warn("the name of a "+n.what+" was made valid", "container", s.id, "from", n.from, "name", n.Name.Name, "change", n.Changed)
+		}
+	}
+	return Destination{
+		Region: c.Region, Endpoint: conf.Endpoint, Group: group.Name, Stream: stream.Name,
+		CreateGroup: conf.CreateGroup, CreateStream: conf.CreateStream,
+	}
+}

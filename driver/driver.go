@@ -1,0 +1,317 @@
+// Package driver is Docker's face of the plugin and the conductor of what is behind it: the log driver
+// endpoints that dockerd calls, and one session a container, which ties FIFO, spool, events and delivery
+// together and survives the plugin.
+//
+// The package must not know AWS, batches or retries: where events go it learns from the settings and from
+// a Place, and it hands them to a Shipper.
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/logspool/logspool/driver/fifo"
+	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/spool"
+)
+
+// Destination is where the events of a container, or of one of its outputs, go.
+type Destination struct {
+	Region, Endpoint, Group, Stream string
+	CreateGroup, CreateStream       bool
+}
+
+// Shipper takes events to where they belong. Its method may be called from any goroutine.
+type Shipper interface {
+	// Ship begins to pull events from f, and flushes at least every delay. It does not block.
+	Ship(to Destination, f *Feed, delay time.Duration) Shipment
+}
+
+// Shipment is the delivery of one feed. Its methods may be called from any goroutine and do not block.
+type Shipment interface {
+	// Notify says that so many frames of so many bytes have been added to the feed's spool.
+	Notify(frames, bytes int)
+	// Finish says that nothing more will come for now: what is there goes out at once.
+	Finish()
+	// Done is closed when, after Finish, all of the feed is delivered or accounted for.
+	Done() <-chan struct{}
+	// Detach ends the shipment without waiting for delivery. The returned channel is closed when the
+	// feed is not used any more.
+	Detach() <-chan struct{}
+}
+
+// Place knows where the plugin runs. Its methods may wait for a look-up, not longer than ctx.
+type Place interface {
+	// Region returns the region for containers that name none.
+	Region(ctx context.Context) (string, error)
+	// InstanceID returns the EC2 instance's ID, or nothing.
+	InstanceID(ctx context.Context) string
+}
+
+// Options configure a Driver.
+type Options struct {
+	Settings *config.Settings
+	// Invalid is why the settings cannot be used; nil when they can. Every StartLogging then fails with it,
+	// and containers that are attached already are spooled and not shipped.
+	Invalid error
+
+	Shipper    Shipper
+	Place      Place
+	LoggerHost string // the Docker host's name
+	FIFODir    string // the only directory for FIFOs; empty: any
+	// EngineSocket is where the engine answers, if it was mounted into the plugin.
+	EngineSocket string
+	Log          *slog.Logger
+}
+
+// Driver is the log driver. Make one with New, call Start, serve Handler, and end it with StopIntake, Sync
+// and Close, in this order.
+type Driver struct {
+	o      Options
+	log    *slog.Logger
+	fs     durable.FS
+	engine *engine
+	intake *fifo.Intake
+	budget *spool.Budget
+
+	ctx     context.Context // ends when the sessions are to end
+	end     context.CancelFunc
+	group   errgroup.Group // the sessions' goroutines, and the syncing one
+	taking  chan struct{}  // closed when the intake has stopped
+	stopped context.CancelFunc
+	ready   chan struct{} // closed when what was attached before is attached again
+
+	mu       sync.Mutex
+	sessions map[string]*session // by container ID
+	closed   bool
+}
+
+// New makes a driver. It touches nothing yet.
+func New(o Options) (*Driver, error) {
+	in, err := fifo.New()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Driver{
+		o: o, log: o.Log, fs: durable.OS,
+		engine:   newEngine(o.EngineSocket),
+		intake:   in,
+		budget:   spool.NewBudget(o.Settings.SpoolTotalSize),
+		ctx:      ctx,
+		end:      cancel,
+		taking:   make(chan struct{}),
+		ready:    make(chan struct{}),
+		sessions: map[string]*session{},
+	}, nil
+}
+
+// Start attaches what was attached when the plugin last ran and begins to take bytes out of FIFOs. It
+// blocks for the local disk. Trouble with one container is logged and does not keep the others.
+func (d *Driver) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.stopped = cancel
+	go func() {
+		defer close(d.taking)
+		if err := d.intake.Run(ctx); err != nil {
+			d.log.Error("FIFOs cannot be read any more", "err", err)
+		}
+	}()
+	d.reattach()
+	if every := d.o.Settings.SpoolSync; every > 0 {
+		d.group.Go(func() error { d.syncEvery(every); return nil })
+	}
+	close(d.ready)
+}
+
+func (d *Driver) containersDir() string { return filepath.Join(d.o.Settings.StateDir, "containers") }
+
+// reattach opens what the state directory holds.
+func (d *Driver) reattach() {
+	dir := d.containersDir()
+	if err := d.fs.MkdirAll(dir, dirPerm); err != nil {
+		d.log.Error("the state directory cannot be made", "dir", dir, "err", err)
+		return
+	}
+	entries, err := d.fs.ReadDir(dir)
+	if err != nil {
+		d.log.Error("the state directory cannot be read", "dir", dir, "err", err)
+		return
+	}
+	attached := 0
+	for _, e := range entries {
+		if !e.IsDir() || !validID(e.Name()) {
+			continue
+		}
+		s, err := openSession(d, e.Name(), nil)
+		if err != nil {
+			d.log.Error("what is spooled for a container cannot be opened", "container", e.Name(), "err", err)
+			continue
+		}
+		attached += s.reopenFIFOs()
+		d.mu.Lock()
+		d.sessions[s.id] = s
+		d.mu.Unlock()
+		s.start()
+	}
+	if len(entries) > 0 {
+		d.log.Info("reattached", "containers", len(entries), "fifos", attached)
+	}
+}
+
+// startLogging attaches the FIFO file of the container that info describes. It blocks for the local disk only.
+func (d *Driver) startLogging(file string, info *Info) error {
+	if err := d.checkFile(file); err != nil {
+		return err
+	}
+	err := d.attach(file, info)
+	if err != nil {
+		d.removeFIFO(file) // dockerd leaves it behind
+	}
+	return err
+}
+
+func (d *Driver) attach(file string, info *Info) error {
+	if d.o.Invalid != nil {
+		return d.o.Invalid
+	}
+	if !validID(info.ContainerID) {
+		return fmt.Errorf("logspool: StartLogging: %s is not a container's ID", shorten(info.ContainerID))
+	}
+	if _, err := d.o.Settings.Container(info.Config, info.ContainerEnv); err != nil {
+		return err
+	}
+	for {
+		s, err := d.session(info)
+		if err != nil {
+			return fmt.Errorf("logspool: container %s cannot be spooled: %w", shorten(info.ContainerID), err)
+		}
+		err = s.attach(file, info)
+		if !errors.Is(err, errRetired) {
+			return err
+		}
+		// It ended between the two calls; the next one is new.
+	}
+}
+
+// session returns the container's session, and makes one if there is none.
+func (d *Driver) session(info *Info) (*session, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, errors.New("the plugin is stopping")
+	}
+	if s := d.sessions[info.ContainerID]; s != nil {
+		return s, nil
+	}
+	s, err := openSession(d, info.ContainerID, info)
+	if err != nil {
+		return nil, err
+	}
+	d.sessions[s.id] = s
+	s.start()
+	return s, nil
+}
+
+// stopLogging takes what is left in the FIFO file and ends its attachment. An unknown one is no error.
+func (d *Driver) stopLogging(ctx context.Context, file string) error {
+	d.mu.Lock()
+	var found *session
+	for _, s := range d.sessions {
+		if s.has(file) {
+			found = s
+			break
+		}
+	}
+	d.mu.Unlock()
+	if found == nil {
+		return nil
+	}
+	return found.detach(ctx, file)
+}
+
+func (d *Driver) syncEvery(every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var bad trouble
+	for {
+		select {
+		case <-d.ctx.Done():
+			return
+		case <-tick.C:
+			bad.note(d.log, "spools cannot be synced", d.Sync())
+		}
+	}
+}
+
+// StopIntake refuses new containers and stops taking bytes out of FIFOs. What is in them stays there.
+func (d *Driver) StopIntake() {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	if d.stopped != nil {
+		d.stopped()
+		<-d.taking
+	}
+}
+
+// Sync puts everything that was spooled and acknowledged on the disk. It blocks for as long as that takes.
+func (d *Driver) Sync() error {
+	var g errgroup.Group
+	g.SetLimit(8)
+	for _, s := range d.all() {
+		g.Go(s.sync)
+	}
+	return g.Wait()
+}
+
+func (d *Driver) all() []*session {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := make([]*session, 0, len(d.sessions))
+	for _, s := range d.sessions {
+		all = append(all, s)
+	}
+	return all
+}
+
+// Close ends the sessions and closes the spools. The Shipper must not use its feeds any more.
+func (d *Driver) Close() error {
+	d.end()
+	err := d.group.Wait()
+	for _, s := range d.all() {
+		err = errors.Join(err, s.close())
+	}
+	return err
+}
+
+// trouble logs what changes: a first failure, another one, and the recovery.
+type trouble struct {
+	last  string
+	times int
+}
+
+func (t *trouble) note(log *slog.Logger, what string, err error, args ...any) {
+	switch {
+	case err == nil && t.last != "":
+		log.Info(what+": no more", append(args, "times", t.times)...)
+		*t = trouble{}
+	case err != nil:
+		t.times++
+		if err.Error() != t.last {
+			t.last = err.Error()
+			log.Error(what, append(args, "err", err)...)
+		}
+	}
+}
+
+func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

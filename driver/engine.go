@@ -1,0 +1,67 @@
+package driver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// engine asks the Docker engine, where the operator has mounted its socket into the plugin.
+type engine struct {
+	socket string
+	client *http.Client
+}
+
+// engineTime bounds one question. The engine may be busy starting the very container.
+const engineTime = 5 * time.Second
+
+func newEngine(socket string) *engine {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}
+	return &engine{socket: socket, client: &http.Client{
+		Timeout:   engineTime,
+		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
+	}}
+}
+
+// hostname returns the host name of a container. It must not be asked before the container has started:
+// dockerd holds the container's lock while it calls StartLogging. It blocks for engineTime at most.
+func (e *engine) hostname(ctx context.Context, id string) (string, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/containers/"+url.PathEscape(id)+"/json", nil)
+	if err != nil {
+		return "", err
+	}
+	answer, err := e.client.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("the engine answered %s", answer.Status)
+	}
+	var container struct{ Config struct{ Hostname string } }
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxRequest)).Decode(&container); err != nil {
+		return "", fmt.Errorf("the engine's answer cannot be read: %w", err)
+	}
+	return container.Config.Hostname, nil
+}
+
+// mounted reports whether the engine's socket is there. A plugin's mount needs a source that always is,
+// so by default it is /dev/null, where nobody listens.
+func (e *engine) mounted() bool {
+	if e.socket == "" {
+		return false
+	}
+	conn, err := net.DialTimeout("unix", e.socket, engineTime)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}

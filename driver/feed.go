@@ -1,0 +1,251 @@
+package driver
+
+import (
+	"bytes"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/spool"
+)
+
+// Feed is a container's events that have not been delivered, in order, read from its spool; or those of one of its
+// two outputs where they go to different streams. Its methods are for one goroutine at a time and wait for
+// nothing but the local disk.
+type Feed struct {
+	spool  *spool.Spool
+	reader *spool.Reader
+	joiner *events.Assembler
+	sink   outputs
+	ended  *atomic.Bool // nothing more will come for now: unfinished lines are not waited for
+
+	event   events.Event // that Next returned last
+	unread  bool         // it is to be returned again
+	frame   bool         // a frame was pushed that the joiner may still point into
+	kept    []events.Event
+	pending []spool.Range // of what needs no delivery, to be acknowledged
+	ranges  []spool.Range // reused by Ack
+	last    int64         // time of the last frame
+	retry   time.Time     // when to read again after trouble
+}
+
+// outputs is which of a container's outputs a feed has.
+type outputs struct {
+	stdout, stderr bool
+}
+
+var bothOutputs = outputs{stdout: true, stderr: true}
+
+// has reports whether events of the source belong to the feed. What names neither goes with stdout, and so
+// do gaps.
+func (o outputs) has(source events.Source) bool {
+	if source == events.Stderr {
+		return o.stderr
+	}
+	return o.stdout
+}
+
+const (
+	// maxPending is how many ranges that need no delivery are put off to be acknowledged together.
+	maxPending = 1024
+
+	// maxFragments bounds the ranges acknowledged out of order that a spool keeps: past it the feed that is
+	// ahead of the other output waits for it.
+	maxFragments = 1 << 16
+
+	// retryTime is how long a feed waits after trouble with the disk.
+	retryTime = time.Second
+)
+
+func newFeed(s *spool.Spool, sink outputs, ended *atomic.Bool) *Feed {
+	return &Feed{spool: s, reader: s.NewReader(), joiner: events.NewAssembler(events.Options{}), sink: sink, ended: ended}
+}
+
+// Next returns the next event that has not been handed out since the last Rewind, and false when there is
+// none now. The event is valid until the next call of any method.
+func (f *Feed) Next(now time.Time) (events.Event, bool) {
+	f.retry = time.Time{}
+	if f.unread {
+		f.unread = false
+		return f.event, true
+	}
+	for {
+		if len(f.kept) > 0 {
+			f.event, f.kept = f.kept[0], f.kept[1:]
+			return f.event, true
+		}
+		if e, ok := f.joined(); ok {
+			f.event = e
+			return e, true
+		}
+		if e, ok := f.read(now); ok {
+			f.event = e
+			return e, true
+		} else if !f.frame {
+			break
+		}
+	}
+	// There is nothing to read now. What waits for more may have waited long enough.
+	if f.ended.Load() {
+		f.joiner.Close()
+	} else {
+		f.joiner.Flush(now)
+	}
+	e, ok := f.joined()
+	f.event = e
+	if !ok {
+		f.settle()
+	}
+	return e, ok
+}
+
+// joined takes the next event that is more than an empty line out of the joiner. Empty lines cannot be
+// sent (PutLogEvents takes no empty message): they are done with as they are found.
+func (f *Feed) joined() (events.Event, bool) {
+	for {
+		e, ok := f.joiner.Next()
+		if !ok {
+			f.frame = false
+			return e, false
+		}
+		if len(e.Message) > 0 {
+			return e, true
+		}
+		f.pending = appendRanges(f.pending, e.Ranges)
+		if len(f.pending) >= maxPending {
+			f.settle()
+		}
+	}
+}
+
+// read pushes the next frame of this feed to the joiner, or returns the marker of a gap. When it does
+// neither there is nothing to read now.
+func (f *Feed) read(now time.Time) (events.Event, bool) {
+	if f.reader.Position() > f.spool.Acked()+1<<20 && f.spool.Fragments() > maxFragments {
+		f.retry = now.Add(retryTime)
+		return events.Event{}, false
+	}
+	for {
+		item, ok := f.reader.Next()
+		switch {
+		case !ok && f.reader.Err() != nil:
+			f.retry = now.Add(retryTime)
+			return events.Event{}, false
+		case !ok && f.ended.Load():
+			item, ok = f.reader.GiveUp()
+		}
+		if !ok {
+			return events.Event{}, false
+		}
+		var frame events.Frame
+		if item.Gap == nil && events.Decode(item.Frame, &frame) != nil {
+			item = f.reader.Reject()
+		}
+		if item.Gap != nil {
+			if f.sink.has(events.Unknown) {
+				return f.marker(item, now), true
+			}
+			continue
+		}
+		f.last = frame.Time
+		if f.sink.has(frame.Source) {
+			f.joiner.Push(frame, item.From, item.To, now)
+			f.frame = true
+			return events.Event{}, false
+		}
+	}
+}
+
+// marker is the event that stands in the place of what is missing.
+func (f *Feed) marker(item spool.Item, now time.Time) events.Event {
+	g := *item.Gap
+	at := g.MinTime
+	if at == 0 {
+		at = f.last
+	}
+	if at == 0 {
+		at = now.UnixNano()
+	}
+	return events.Event{
+		Time:    at,
+		Source:  events.Stdout,
+		Message: []byte(gapText(g)),
+		Ranges:  []events.Range{events.Range(item.Range)},
+	}
+}
+
+// settle acknowledges what needs no delivery. An error would only have it found again.
+func (f *Feed) settle() {
+	if len(f.pending) > 0 {
+		_ = f.spool.Ack(f.pending)
+		f.pending = f.pending[:0]
+	}
+}
+
+func appendRanges(to []spool.Range, ranges []events.Range) []spool.Range {
+	for _, r := range ranges {
+		to = append(to, spool.Range(r))
+	}
+	return to
+}
+
+// Unread makes the next Next return the same event again.
+func (f *Feed) Unread() { f.unread = true }
+
+// Due returns when Next should be called even if nothing has been written, and the zero time when it need not.
+func (f *Feed) Due() time.Time {
+	if !f.retry.IsZero() {
+		return f.retry
+	}
+	if f.ended.Load() {
+		return time.Time{}
+	}
+	return f.joiner.Due()
+}
+
+// Ack says that the events made from these ranges are delivered or accounted for.
+func (f *Feed) Ack(ranges []events.Range) error {
+	f.ranges = appendRanges(f.ranges[:0], ranges)
+	f.ranges = append(f.ranges, f.pending...)
+	f.pending = f.pending[:0]
+	return f.spool.Ack(f.ranges)
+}
+
+// Rewind makes Next hand out again all that has been handed out and not acknowledged.
+func (f *Feed) Rewind() {
+	f.settle()
+	f.event, f.unread, f.frame, f.kept = events.Event{}, false, false, nil
+	f.joiner.Reset()
+	f.reader.Rewind()
+}
+
+// Release gives buffers and files back until the next Next. What was handed out last and taken back, and what
+// the joiner still has of the last frame, is copied, for it stands in those buffers.
+func (f *Feed) Release() {
+	var kept []events.Event
+	if f.unread {
+		kept = append(kept, clone(f.event))
+		f.unread = false
+	}
+	kept = append(kept, f.kept...)
+	if f.frame {
+		for e, ok := f.joined(); ok; e, ok = f.joined() {
+			kept = append(kept, clone(e))
+		}
+	}
+	f.kept, f.event = kept, events.Event{}
+	f.joiner.Release()
+	f.reader.Release()
+}
+
+func clone(e events.Event) events.Event {
+	e.Message, e.Ranges = bytes.Clone(e.Message), slices.Clone(e.Ranges)
+	return e
+}
+
+// close ends the feed.
+func (f *Feed) close() {
+	f.settle()
+	f.reader.Close()
+}

@@ -1,0 +1,111 @@
+package driver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/docker/go-plugins-helpers/sdk"
+)
+
+const (
+	// manifest is what the plugin implements (moby, daemon/logger/plugin.go, extName).
+	manifest = `{"Implements": ["LogDriver"]}`
+
+	// maxRequest bounds a request, in bytes. Environment and labels are the large part: Linux keeps a
+	// process's environment under 6 MiB (execve(2), three quarters of _STK_LIM).
+	maxRequest = 16 << 20
+
+	// drainTime is how long StopLogging may take to empty a FIFO: dockerd and docker stop wait for it.
+	drainTime = 2 * time.Second
+)
+
+// Handler returns the plugin's HTTP handler, which may be served before Start has returned: requests wait.
+func (d *Driver) Handler() sdk.Handler {
+	h := sdk.NewHandler(manifest)
+	h.HandleFunc("/LogDriver.Capabilities", d.handle(func(context.Context, []byte) (any, error) {
+		var answer struct{ Cap struct{ ReadLogs bool } }
+		return answer, nil
+	}))
+	h.HandleFunc("/LogDriver.StartLogging", d.handle(func(_ context.Context, body []byte) (any, error) {
+		var request struct {
+			File string
+			Info Info
+		}
+		if err := decode(body, &request); err != nil {
+			return nil, err
+		}
+		if err := d.startLogging(request.File, &request.Info); err != nil {
+			d.log.Error("StartLogging failed", "container", shorten(request.Info.ContainerID), "err", err)
+			return errorAnswer{err.Error()}, nil
+		}
+		return errorAnswer{}, nil
+	}))
+	h.HandleFunc("/LogDriver.StopLogging", d.handle(func(ctx context.Context, body []byte) (any, error) {
+		var request struct{ File string }
+		if err := decode(body, &request); err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, drainTime)
+		defer cancel()
+		if err := d.stopLogging(ctx, request.File); err != nil {
+			return errorAnswer{err.Error()}, nil
+		}
+		return errorAnswer{}, nil
+	}))
+	return h
+}
+
+// errorAnswer is how the protocol says that a request failed: with status 200.
+type errorAnswer struct{ Err string }
+
+// badRequest is a request that is not the protocol's.
+type badRequest struct{ reason string }
+
+func (e badRequest) Error() string { return e.reason }
+
+// decode reads a request. An empty body is what dockerd sends when it tries again after a time-out.
+func decode(body []byte, into any) error {
+	if len(body) == 0 {
+		return badRequest{"logspool: the request has no body"}
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return badRequest{fmt.Sprintf("logspool: the request's body is not the protocol's JSON: %v", err)}
+	}
+	return nil
+}
+
+func (d *Driver) handle(fn func(context.Context, []byte) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		status, answer := d.answer(fn, w, r)
+		w.Header().Set("Content-Type", sdk.DefaultContentTypeV1_1)
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(answer)
+	}
+}
+
+func (d *Driver) answer(fn func(context.Context, []byte) (any, error), w http.ResponseWriter, r *http.Request) (int, any) {
+	if r.Method != http.MethodPost {
+		return http.StatusMethodNotAllowed, errorAnswer{"logspool: " + r.URL.Path + " wants POST"}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return http.StatusRequestEntityTooLarge, errorAnswer{fmt.Sprintf("logspool: the request is larger than %d bytes", maxRequest)}
+	} else if err != nil {
+		return http.StatusBadRequest, errorAnswer{fmt.Sprintf("logspool: the request cannot be read: %v", err)}
+	}
+	select {
+	case <-d.ready:
+	case <-r.Context().Done():
+		return http.StatusServiceUnavailable, errorAnswer{"logspool: the plugin is starting"}
+	}
+	answer, err := fn(r.Context(), body)
+	if err != nil {
+		return http.StatusBadRequest, errorAnswer{err.Error()}
+	}
+	return http.StatusOK, answer
+}

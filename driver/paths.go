@@ -1,0 +1,57 @@
+package driver
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+const (
+	dirPerm  = 0o700
+	filePerm = 0o600
+
+	// maxPath bounds what is kept and printed of a path from a request.
+	maxPath = 4096
+)
+
+// idPattern is what a container's ID may look like where it becomes the name of a directory: dockerd's
+// are 64 hexadecimal digits, and other clients get some room.
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+
+func validID(id string) bool { return idPattern.MatchString(id) }
+
+// checkFile says why file cannot be a FIFO that dockerd made for a container.
+func (d *Driver) checkFile(file string) error {
+	switch {
+	case file == "":
+		return fmt.Errorf("logspool: the request names no File")
+	case len(file) > maxPath, !filepath.IsAbs(file), filepath.Clean(file) != file, strings.ContainsRune(file, 0):
+		return fmt.Errorf("logspool: File %s is not an absolute path", shorten(file))
+	case d.o.FIFODir != "" && filepath.Dir(file) != d.o.FIFODir:
+		return fmt.Errorf("logspool: File %s is not in %s, where dockerd makes its FIFOs", shorten(file), d.o.FIFODir)
+	}
+	return nil
+}
+
+// removeFIFO removes a FIFO that nobody needs any more, and nothing that is not a FIFO.
+func (d *Driver) removeFIFO(file string) {
+	info, err := os.Lstat(file)
+	if err != nil || info.Mode().Type() != os.ModeNamedPipe {
+		return
+	}
+	if err := os.Remove(file); err != nil && !notExist(err) {
+		d.log.Warn("a FIFO that is not needed any more cannot be removed", "file", file, "err", err)
+	}
+}
+
+// shorten quotes what came from outside, in one line of bearable length.
+func shorten(s string) string {
+	const most = 128
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return strconv.Quote(s)
+}

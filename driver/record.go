@@ -1,0 +1,69 @@
+package driver
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"github.com/logspool/logspool/internal/durable"
+)
+
+// Info is what dockerd says of a container (moby, daemon/logger/loginfo.go). Maps and lists may be nil.
+type Info struct {
+	Config              map[string]string
+	ContainerID         string
+	ContainerName       string
+	ContainerEntrypoint string
+	ContainerArgs       []string
+	ContainerImageID    string
+	ContainerImageName  string
+	ContainerEnv        []string
+	ContainerLabels     map[string]string
+	DaemonName          string
+}
+
+// record is what is on disk of a container's attachments: enough to go on after a crash, and to know
+// under which names a stopped container's rest goes.
+type record struct {
+	Info  Info
+	FIFOs []fifoRecord // in the order in which they were attached
+	Epoch uint32       // the last one given out
+	// Host is the container's host name as the engine said it; the container may be gone when it is
+	// needed again.
+	Host string `json:",omitempty"`
+}
+
+// fifoRecord is a FIFO that may still be written to. Epoch tells its blocks in the spool from others'.
+type fifoRecord struct {
+	File  string
+	Epoch uint32
+}
+
+const recordName = "attachments.json"
+
+// maxRecord bounds what is read of a record, in bytes: more than a request may hold.
+const maxRecord = 2 * maxRequest
+
+func readRecord(fsys durable.FS, dir string) (record, error) {
+	path := filepath.Join(dir, recordName)
+	data, err := fsys.ReadFile(path)
+	if err != nil {
+		return record{}, err
+	}
+	var r record
+	if len(data) > maxRecord {
+		return r, fmt.Errorf("%q has %d bytes, which is more than %d", path, len(data), maxRecord)
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("couldn't read %q: %w", path, err)
+	}
+	return r, nil
+}
+
+func (r *record) write(fsys durable.FS, dir string, sync bool) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(fsys, filepath.Join(dir, recordName), data, filePerm, sync)
+}

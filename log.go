@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	// dockerd stops reading a plugin's output at a line of 64 KiB, and the plugin would block.
+	maxLogLine = 8 << 10
+
+	// logLines is how many lines wait at most while dockerd does not read; more are dropped and counted.
+	logLines = 1024
+
+	// logCloseTime is how long the last lines may take.
+	logCloseTime = 200 * time.Millisecond
+)
+
+// lineWriter writes log lines from a goroutine of its own, so that whoever logs never waits for dockerd.
+type lineWriter struct {
+	out, err io.Writer
+	lines    chan logLine
+	done     chan struct{}
+
+	mu      sync.Mutex
+	dropped int
+	closed  bool
+}
+
+type logLine struct {
+	to   io.Writer
+	text []byte
+}
+
+func newLineWriter(stdout, stderr io.Writer) *lineWriter {
+	w := &lineWriter{out: stdout, err: stderr, lines: make(chan logLine, logLines), done: make(chan struct{})}
+	go func() {
+		defer close(w.done)
+		for l := range w.lines {
+			_, _ = l.to.Write(l.text)
+		}
+	}()
+	return w
+}
+
+func (w *lineWriter) write(to io.Writer, p []byte) {
+	if len(p) > maxLogLine {
+		p = append(p[:maxLogLine:maxLogLine], "…\n"...)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	if w.dropped > 0 {
+		note := logLine{w.err, []byte("level=WARN msg=\"log lines were dropped, because they were not read\" lines=" + strconv.Itoa(w.dropped) + "\n")}
+		select {
+		case w.lines <- note:
+			w.dropped = 0
+		default:
+		}
+	}
+	select {
+	case w.lines <- logLine{to, bytes.Clone(p)}:
+	default:
+		w.dropped++
+	}
+}
+
+// Close writes what waits, for logCloseTime at most.
+func (w *lineWriter) Close() {
+	w.mu.Lock()
+	w.closed = true
+	close(w.lines)
+	w.mu.Unlock()
+	select {
+	case <-w.done:
+	case <-time.After(logCloseTime):
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
+
+// newLogger logs to stdout, and errors to stderr: dockerd shows the one as level=info and the other as
+// level=error. dockerd puts the time before each line.
+func newLogger(w *lineWriter, debug bool) *slog.Logger {
+	o := &slog.HandlerOptions{
+		Level: slog.LevelInfo,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey && len(groups) == 0 {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}
+	if debug {
+		o.Level = slog.LevelDebug
+	}
+	return slog.New(splitHandler{
+		out: slog.NewTextHandler(writerFunc(func(p []byte) { w.write(w.out, p) }), o),
+		err: slog.NewTextHandler(writerFunc(func(p []byte) { w.write(w.err, p) }), o),
+	})
+}
+
+// splitHandler sends errors one way and everything else the other.
+type splitHandler struct{ out, err slog.Handler }
+
+func (h splitHandler) Enabled(ctx context.Context, l slog.Level) bool { return h.out.Enabled(ctx, l) }
+
+func (h splitHandler) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelError {
+		return h.err.Handle(ctx, r)
+	}
+	return h.out.Handle(ctx, r)
+}
+
+func (h splitHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return splitHandler{h.out.WithAttrs(attrs), h.err.WithAttrs(attrs)}
+}
+
+func (h splitHandler) WithGroup(name string) slog.Handler {
+	return splitHandler{h.out.WithGroup(name), h.err.WithGroup(name)}
+}

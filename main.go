@@ -1,0 +1,26 @@
+// Command logspool is a Docker logging driver plugin for Amazon CloudWatch Logs.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	_ "time/tzdata" // the plugin's root file system has no time zones
+
+	_ "golang.org/x/crypto/x509roots/fallback" // nor CA certificates
+)
+
+// version is set by the linker.
+var version = "devel"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := run(ctx, os.Environ(), os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "logspool:", err)
+		os.Exit(1)
+	}
+}

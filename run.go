@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/logspool/logspool/driver"
+	"github.com/logspool/logspool/internal/awsenv"
+	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/privileges"
+	"github.com/logspool/logspool/uploader"
+)
+
+const (
+	// fifoDir is where dockerd makes the FIFOs, and the plugin's propagated mount, which outlives it
+	// (moby, daemon/logger/adapter.go and plugin/v2).
+	fifoDir = "/run/docker/logging"
+
+	// engineSocket is where config.json mounts the engine's socket.
+	engineSocket = "/run/docker.sock"
+
+	// dockerd kills a plugin 10 s after SIGTERM. Of the 5 s that stopping may take, this is for the last
+	// uploads; the rest is for the disk.
+	lastUploads = 3 * time.Second
+)
+
+// run is the plugin: it returns when ctx is done and everything has been stopped, or when it cannot listen.
+// Nothing else ends it: a plugin that exits at start is disabled for good. It drops privileges of the process
+// when it is the plugin's first process (PID 1), and nowhere else.
+func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error {
+	settings, invalid := config.Load(environ)
+	lines := newLineWriter(stdout, stderr)
+	defer lines.Close()
+	log := newLogger(lines, settings.Debug)
+	slog.SetDefault(log)
+
+	// Listen before anything that may take time: dockerd waits for the socket.
+	listener, err := listen(settings.PluginSocket)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	env := awsenv.New(awsenv.Options{Region: settings.Region, NoEC2: settings.NoEC2, Log: log})
+	if os.Getpid() == 1 {
+		dropPrivileges(log)
+	}
+	if invalid != nil {
+		for _, err := range unwrap(invalid) {
+			log.Error("bad setting: containers cannot be started with this driver until it is mended", "err", err)
+		}
+	}
+	for _, w := range settings.Warnings {
+		log.Warn(w)
+	}
+	up := uploader.New(uploader.Options{
+		Config:  env.Config,
+		Plain:   !settings.Gzip,
+		Version: version,
+		Log:     log,
+	})
+	host, err := os.Hostname()
+	if err != nil {
+		log.Warn("the host's name is not known", "err", err)
+	}
+	d, err := driver.New(driver.Options{
+		Settings:     settings,
+		Invalid:      invalid,
+		Shipper:      shipper{up},
+		Place:        env,
+		LoggerHost:   host,
+		FIFODir:      allowedFIFODir(settings.StateDir),
+		EngineSocket: engineSocket,
+		Log:          log,
+	})
+	if err != nil {
+		return err
+	}
+
+	served := make(chan error, 1)
+	go func() { served <- d.Handler().Serve(listener) }()
+	log.Info("logspool listens", "version", version, "socket", settings.PluginSocket)
+	d.Start()
+
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-served:
+		err = fmt.Errorf("couldn't serve %s: %w", settings.PluginSocket, err)
+	}
+	return errors.Join(err, shutDown(log, listener, d, up))
+}
+
+// shutDown stops the parts in the order in which bytes go through them, so that what one stage has taken the
+// next can still keep: no new containers, no more bytes out of FIFOs, what was spooled on the disk, a last try at
+// delivering it, and then the spools are closed. What is not delivered by then is delivered after the next start.
+func shutDown(log *slog.Logger, listener net.Listener, d *driver.Driver, up *uploader.Uploader) error {
+	begun := time.Now()
+	listener.Close()
+	d.StopIntake()
+	err := d.Sync()
+	ctx, cancel := context.WithTimeout(context.Background(), lastUploads)
+	defer cancel()
+	if upErr := up.Stop(ctx); upErr != nil {
+		log.Warn("stopped before everything was delivered; the rest follows after the next start", "err", upErr)
+	}
+	err = errors.Join(err, d.Close())
+	log.Info("logspool stopped", "after", time.Since(begun).Round(time.Millisecond))
+	return err
+}
+
+// listen listens on the socket at path, in the place of a dead one that an earlier process left behind.
+func listen(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("couldn't make the directory of the socket: %w", err)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
+		if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+			conn.Close()
+			return nil, fmt.Errorf("PLUGIN_SOCKET: %s is in use by another process", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("couldn't remove a dead socket: %w", err)
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("couldn't listen: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("couldn't restrict the socket: %w", err)
+	}
+	return l, nil
+}
+
+// allowedFIFODir is the only directory from which FIFOs are taken where the state directory says that this is
+// the plugin in Docker; elsewhere, such as in tests, they may be anywhere.
+func allowedFIFODir(stateDir string) string {
+	if strings.HasPrefix(stateDir, fifoDir+"/") {
+		return fifoDir
+	}
+	return ""
+}
+
+// dropPrivileges gives up what dockerd gives to every plugin, but for what it takes to read mounted AWS files
+// of another user.
+func dropPrivileges(log *slog.Logger) {
+	keep, err := privileges.ToRead(awsenv.Files()...)
+	if err != nil {
+		log.Warn("AWS files cannot be looked at", "err", err)
+	}
+	dropped, err := privileges.Drop(keep)
+	switch {
+	case err != nil:
+		log.Warn("capabilities could not be dropped", "err", err)
+	case keep != 0:
+		log.Info("capabilities dropped", "dropped", dropped, "kept for the AWS files", keep)
+	default:
+		log.Debug("capabilities dropped", "dropped", dropped)
+	}
+}
+
+func unwrap(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// shipper hands the driver's feeds to the uploader, which knows nothing of containers.
+type shipper struct{ up *uploader.Uploader }
+
+func (s shipper) Ship(to driver.Destination, f *driver.Feed, delay time.Duration) driver.Shipment {
+	return s.up.Attach(uploader.Target{
+		Region: to.Region, Endpoint: to.Endpoint, Group: to.Group, Stream: to.Stream,
+		CreateGroup: to.CreateGroup, CreateStream: to.CreateStream,
+	}, f, delay)
+}

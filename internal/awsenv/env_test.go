@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -261,6 +263,32 @@ func TestMetadataRefuses(t *testing.T) {
 	}
 	if got := e.InstanceID(t.Context()); got != "" {
 		t.Errorf("InstanceID() = %q", got)
+	}
+}
+
+// Off EC2 a look-up costs one request that fails, not the SDK's three with rests between, and whoever answers there
+// cannot send it somewhere else.
+func TestATryIsOneRequest(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("followed a redirect: %s %s", r.Method, r.URL)
+	}))
+	defer elsewhere.Close()
+	for _, status := range []int{http.StatusInternalServerError, http.StatusFound, http.StatusTemporaryRedirect} {
+		m := startMetadata(t)
+		files(t, nil)
+		var requests atomic.Int32
+		m.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+			requests.Add(1)
+			w.Header().Set("Location", elsewhere.URL)
+			w.WriteHeader(status)
+			return true
+		})
+		if got, err := New(Options{}).Region(t.Context()); err == nil {
+			t.Errorf("Region() = %q from status %d", got, status)
+		}
+		if n := requests.Load(); n != 1 {
+			t.Errorf("%d requests answered %d, want 1", n, status)
+		}
 	}
 }
 

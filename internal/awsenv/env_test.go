@@ -283,8 +283,8 @@ func TestATryIsOneRequest(t *testing.T) {
 			w.WriteHeader(status)
 			return true
 		})
-		if got, err := New(Options{}).Region(t.Context()); err == nil {
-			t.Errorf("Region() = %q from status %d", got, status)
+		if got, err := New(Options{}).Region(t.Context()); err == nil || !strings.Contains(err.Error(), fmt.Sprint(status)) {
+			t.Errorf("Region() = %q, %v; want an error that says %d", got, err, status)
 		}
 		if n := requests.Load(); n != 1 {
 			t.Errorf("%d requests answered %d, want 1", n, status)

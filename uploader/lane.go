@@ -237,7 +237,10 @@ func (l *lane) wants(now time.Time) (wanted bool, next time.Time) {
 			next = m.due
 		}
 	}
-	return !next.IsZero() && !now.Before(next), next
+	if !next.IsZero() && !now.Before(next) {
+		return true, time.Time{}
+	}
+	return false, next
 }
 
 // full reports whether there is a batch's worth, or more than fitted the last batch where nobody knows how much.

@@ -2,6 +2,7 @@ package uploader
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -360,15 +361,16 @@ func (f *fakeFeed) Ack(ranges []events.Range) error {
 	if len(ranges) == 0 {
 		return errors.New("Ack of nothing")
 	}
-	for _, e := range f.events {
-		r := e.Ranges[0]
-		for _, a := range ranges {
-			if a.From <= r.From && r.To <= a.To {
-				if f.acked[r.From] {
-					f.t.Errorf("event at %d acknowledged twice", r.From)
-				}
-				f.acked[r.From] = true
+	for _, a := range ranges {
+		i, _ := slices.BinarySearchFunc(f.events, a.From, func(e events.Event, at uint64) int {
+			return cmp.Compare(e.Ranges[0].From, at)
+		})
+		for ; i < len(f.events) && f.events[i].Ranges[0].To <= a.To; i++ {
+			at := f.events[i].Ranges[0].From
+			if f.acked[at] {
+				f.t.Errorf("event at %d acknowledged twice", at)
 			}
+			f.acked[at] = true
 		}
 	}
 	return nil
@@ -438,6 +440,8 @@ func checkShown(t *testing.T, shown []stored, feed *fakeFeed, doubles bool, exce
 		}
 	}
 }
+
+var discard = slog.New(slog.DiscardHandler)
 
 type testLog struct{ t *testing.T }
 

@@ -2,7 +2,6 @@ package uploader
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -79,9 +78,8 @@ func (s *service) with(f func(context.Context, client) error) error {
 	c, err := s.connected(ctx)
 	if err == nil {
 		err = f(ctx, c)
-		var ce *credentialsError
-		if err != nil && !errors.As(err, &ce) && classify(err, false) == noAccess {
-			s.drop(c)
+		if err != nil && classify(err, false) == noAccess {
+			s.drop(c) // also where a provider found nothing: files may be there the next time
 		}
 	}
 	if err != nil && s.u.trying.Err() != nil {

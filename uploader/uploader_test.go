@@ -324,7 +324,7 @@ func TestBacklogUnderFaults(t *testing.T) {
 					return nil
 				}
 				at := time.Now().Add(-time.Hour)
-				for i := range 120_000 {
+				for i := range 60_000 {
 					feed.add(at.Add(time.Duration(i)*50*time.Microsecond), line(i))
 				}
 				u := start(t, f, Options{})

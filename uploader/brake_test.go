@@ -1,0 +1,118 @@
+package uploader
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func isReady(p *permit) bool {
+	select {
+	case <-p.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+func TestBrakeHalvesAndOpens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBrake(24)
+		// All goes well: it opens, one more with each answer, up to the limit.
+		var running []*permit
+		for range 200 {
+			for p := b.enqueue(); ; p = b.enqueue() {
+				if !isReady(p) {
+					p.cancel()
+					break
+				}
+				running = append(running, p)
+			}
+			running[0].release(accepted)
+			running = running[1:]
+		}
+		if n := len(running); n != 23 {
+			t.Fatalf("%d under way", n)
+		}
+		// All that are under way fail together: that is one piece of news, and halves the number once.
+		for _, p := range running {
+			p.release(failing)
+		}
+		if b.failures != 1 || b.window < 11 || b.window > 12 {
+			t.Errorf("%d failures, window %v", b.failures, b.window)
+		}
+		// Nobody starts before the wait is over, then as many as may, in the order in which they came.
+		var queue []*permit
+		for range 100 {
+			queue = append(queue, b.enqueue())
+		}
+		if isReady(queue[0]) {
+			t.Error("no wait after a failure")
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for i, p := range queue {
+			if isReady(p) != (i < int(b.window)) {
+				t.Errorf("place %d: ready %v", i, isReady(p))
+			}
+		}
+		// It goes on: one probe at a time.
+		at := 0
+		for range 60 {
+			for at < len(queue) && !isReady(queue[at]) {
+				time.Sleep(100 * time.Millisecond)
+				synctest.Wait()
+			}
+			if at == len(queue) {
+				break
+			}
+			queue[at].release(throttled)
+			at++
+		}
+		if b.window != 1 {
+			t.Errorf("window %v", b.window)
+		}
+		// What is given up in the queue or under way takes no place.
+		for _, p := range queue[at:] {
+			p.cancel()
+		}
+		time.Sleep(maxBackoff)
+		synctest.Wait()
+		p, q := b.enqueue(), b.enqueue()
+		if !isReady(p) || isReady(q) {
+			t.Error("not one at a time")
+		}
+		p.release(denied) // it answered
+		if !isReady(q) || b.failures != 0 {
+			t.Error("an answer does not open the brake")
+		}
+		// At the end nobody waits for a service that fails.
+		q.release(failing)
+		w := b.enqueue()
+		b.close()
+		if !isReady(w) || !w.refused {
+			t.Error("not sent away")
+		}
+		if w = b.enqueue(); !w.refused {
+			t.Error("let in")
+		}
+		b.stop()
+	})
+}
+
+func TestBackoffBounds(t *testing.T) {
+	longest := time.Duration(0)
+	for n := 1; n < 1000; n++ {
+		d := backoff(n, maxBackoff)
+		if d < backoffFloor || d > maxBackoff || n == 1 && d > backoffBase {
+			t.Fatalf("backoff(%d) = %v", n, d)
+		}
+		longest = max(longest, d)
+	}
+	if longest < maxBackoff*9/10 {
+		t.Errorf("longest %v", longest)
+	}
+	if callTimeout+maxBackoff >= 30*time.Second {
+		t.Error("a call that hangs and the wait after it take 30 s")
+	}
+}

@@ -1,0 +1,300 @@
+package uploader
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/logspool/logspool/internal/cwlocal"
+)
+
+const (
+	testKey    = "AKIDEXAMPLE"
+	testSecret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+)
+
+// staticConfig is a configuration as main makes it, with keys that the stand-in checks signatures by.
+func staticConfig(context.Context) (aws.Config, error) {
+	return aws.Config{
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret, SessionToken: "TOKENTOKEN"}, nil
+		}),
+	}, nil
+}
+
+// standIn starts a strict CloudWatch Logs and an uploader that knows it by the real SDK.
+func standIn(t *testing.T, o Options) (*cwlocal.Server, *Uploader, Target) {
+	t.Helper()
+	s, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{testKey: testSecret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Config, o.Version = staticConfig, "1.2.3"
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(testLog{t}, nil))
+	}
+	u := New(o)
+	t.Cleanup(func() {
+		stop(t, u)
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		for _, r := range s.Refusals() {
+			t.Errorf("refused: %+v", r)
+		}
+	})
+	return s, u, Target{Region: "eu-central-1", Endpoint: s.URL(), Group: "g", Stream: "s", CreateGroup: true, CreateStream: true}
+}
+
+func arrived(s *cwlocal.Server, t Target) (shown []stored) {
+	for _, e := range s.Sorted(t.Region, t.Group, t.Stream) {
+		shown = append(shown, stored{e.Timestamp, e.Message})
+	}
+	return shown
+}
+
+// TestSDK sends a backlog of every kind of text through the real SDK, under each fault of the stand-in, and finds each event there.
+func TestSDK(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		for _, kind := range append([]cwlocal.FaultKind{""}, cwlocal.FaultKinds...) {
+			if kind == cwlocal.Slow || kind == cwlocal.Poison || strings.HasPrefix(string(kind), "hang") {
+				continue // their tests are below, or take real time
+			}
+			if plain && kind != "" && kind != cwlocal.HTMLBad && kind != cwlocal.ResetAfter {
+				continue // nothing to do with the encoding
+			}
+			t.Run(fmt.Sprintf("%s plain=%v", kind, plain), func(t *testing.T) {
+				t.Parallel()
+				s, u, target := standIn(t, Options{Plain: plain})
+				if kind != "" {
+					s.AddFault(cwlocal.Fault{Kind: kind, Operation: "PutLogEvents", Count: 2})
+				}
+				feed := newFeed(t)
+				at := time.Now().Add(-time.Minute)
+				for i := range 11_000 {
+					feed.add(at.Add(time.Duration(i)*time.Millisecond), line(i)+escapeKinds[i%3].line+"\x00\t\xff🙂")
+				}
+				m := u.Attach(target, feed, time.Millisecond)
+				m.Finish()
+				<-m.Done()
+				checkShown(t, arrived(s, target), feed, true, nil)
+			})
+		}
+	}
+}
+
+func TestSDKHang(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes the real time of a header time-out")
+	}
+	t.Parallel()
+	s, u, target := standIn(t, Options{})
+	s.AddFault(cwlocal.Fault{Kind: cwlocal.HangAfter, Operation: "CreateLogStream", Count: 1})
+	feed := newFeed(t)
+	feed.add(time.Now(), "x")
+	m := u.Attach(target, feed, 0)
+	begin := time.Now()
+	m.Finish()
+	<-m.Done()
+	if d := time.Since(begin); d < headerTimeout || d > headerTimeout+maxBackoff {
+		t.Errorf("took %v", d)
+	}
+	checkShown(t, arrived(s, target), feed, false, nil)
+}
+
+func TestSDKPoison(t *testing.T) {
+	s, u, target := standIn(t, Options{})
+	s.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: "poison"})
+	feed := newFeed(t)
+	for i := range 500 {
+		feed.add(time.Now(), line(i))
+		if i == 77 || i == 78 {
+			feed.add(time.Now(), fmt.Sprint("poison ", i))
+		}
+	}
+	m := u.Attach(target, feed, 0)
+	m.Finish()
+	<-m.Done()
+	checkShown(t, arrived(s, target), feed, false, func(m string) bool { return strings.HasPrefix(m, "poison") })
+	if n := u.Metrics().DroppedEvents[Refused]; n != 2 {
+		t.Errorf("%d refused", n)
+	}
+}
+
+// Events out of the service's window are dropped by it and counted by us.
+func TestSDKRejected(t *testing.T) {
+	s, u, target := standIn(t, Options{})
+	now := time.Now()
+	feed := newFeed(t)
+	for _, age := range []time.Duration{20 * 24 * time.Hour, 20*24*time.Hour - time.Minute} {
+		feed.add(now.Add(-age), "old")
+	}
+	feed.add(now, "good")
+	feed.add(now.Add(3*time.Hour), "future")
+	m := u.Attach(target, feed, 0)
+	m.Finish()
+	<-m.Done()
+	if shown := arrived(s, target); len(shown) != 1 || shown[0].message != "good" {
+		t.Errorf("%v", shown)
+	}
+	c := u.Metrics()
+	if c.DroppedEvents[TooOld] != 2 || c.DroppedEvents[TooNew] != 1 || c.Events != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// Credentials that are rotated are read again.
+func TestSDKCredentialsRotate(t *testing.T) {
+	s, u, target := standIn(t, Options{})
+	s.AddFault(cwlocal.Fault{Kind: cwlocal.ExpiredToken, AccessKey: "old"})
+	var loads atomic.Int32
+	u.connector.(*sdk).config = func(ctx context.Context) (aws.Config, error) {
+		cfg, err := staticConfig(ctx)
+		if loads.Add(1) == 1 {
+			cfg.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+				return aws.Credentials{}, fmt.Errorf("none yet")
+			})
+		}
+		return cfg, err
+	}
+	feed := newFeed(t)
+	feed.add(time.Now(), "x")
+	m := u.Attach(target, feed, 0)
+	m.Finish()
+	<-m.Done()
+	checkShown(t, arrived(s, target), feed, false, nil)
+}
+
+// The request on the wire: headers and body.
+func TestRequestOnTheWire(t *testing.T) {
+	var got http.Header
+	var body bytes.Buffer
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header
+		_, _ = body.ReadFrom(r.Body)
+		_, _ = w.Write([]byte(`{"rejectedLogEventsInfo":{"tooOldLogEventEndIndex":1,"tooNewLogEventStartIndex":0}}`))
+	}))
+	defer srv.Close()
+	s := newSDK(staticConfig, "1.2.3")
+	defer s.close()
+	c, err := s.connect(t.Context(), "eu-central-1", srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rej, err := c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("the body"), gzip: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rej != (rejected{tooOldEnd: 1, tooNew: true}) {
+		t.Errorf("%+v", rej)
+	}
+	if body.String() != "the body" {
+		t.Errorf("body %q", body.String())
+	}
+	for name, want := range map[string]string{
+		"Content-Encoding": "gzip", "Content-Type": "application/x-amz-json-1.1",
+		"X-Amz-Target": "Logs_20140328.PutLogEvents", "X-Amz-Security-Token": "TOKENTOKEN", "Content-Length": "8",
+	} {
+		if got.Get(name) != want {
+			t.Errorf("%s: %q, want %q", name, got.Get(name), want)
+		}
+	}
+	if ua := got.Get("User-Agent"); !strings.Contains(ua, "logspool/1.2.3") {
+		t.Errorf("User-Agent: %s", ua)
+	}
+	if auth := got.Get("Authorization"); !strings.Contains(auth, "content-encoding") || !strings.Contains(auth, "/eu-central-1/logs/aws4_request") {
+		t.Errorf("Authorization: %s", auth)
+	}
+}
+
+// What an error says when it is logged is one short line without the session token.
+func TestErrorsOnTheWire(t *testing.T) {
+	answer := ""
+	status := 400
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(answer))
+	}))
+	s := newSDK(staticConfig, "1")
+	defer s.close()
+	c, err := s.connect(t.Context(), "eu-central-1", srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []struct {
+		status int
+		answer string
+		want   verdict
+	}{
+		{400, `{"__type":"com.amazonaws.logs#ResourceNotFoundException","message":"The specified log group does not exist."}`, missing},
+		{400, `{"__type":"ThrottlingException","message":"Rate exceeded"}`, throttled},
+		{403, `{"__type":"InvalidSignatureException","message":"no.\n\nThe Canonical String was 'x-amz-security-token:TOKENTOKEN'"}`, noAccess},
+		{503, "<html>TOKENTOKEN</html>", failing},
+		{400, "<html>", ungzip},
+		{200, "<html>", failing},
+		{307, "", failing},
+		{404, "", ungzip},
+	} {
+		status, answer = k.status, k.answer
+		_, err := c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}"), gzip: true})
+		if got := classify(err, true); got != k.want {
+			t.Errorf("%d %s: %d, want %d: %v", k.status, k.answer, got, k.want, err)
+		}
+		if b := brief(err); strings.Contains(b, "TOKEN") || strings.Contains(b, "\n") || len(b) > 310 {
+			t.Errorf("logged: %s", b)
+		}
+	}
+	srv.Close()
+	if _, err = c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}")}); classify(err, true) != failing {
+		t.Errorf("connection refused: %v", err)
+	}
+}
+
+// The transport keeps what the configuration says and gets our limits.
+func TestTransport(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
+	tr, ok := newHTTPClient(nil).Transport.(*http.Transport)
+	if !ok {
+		t.Fatal("not a transport")
+	}
+	if tr.Proxy == nil || tr.ResponseHeaderTimeout != headerTimeout || tr.MaxIdleConnsPerHost != maxRequests || tr.Protocols.HTTP2() {
+		t.Errorf("%+v", tr)
+	}
+	if _, err := tr.Proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: "logs.eu-central-1.amazonaws.com"}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// With Debug there is one line a batch; names and numbers, no text of events.
+func TestDebugLine(t *testing.T) {
+	var log bytes.Buffer
+	_, u, target := standIn(t, Options{Log: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	feed := newFeed(t)
+	feed.add(time.Now(), "secret text")
+	m := u.Attach(target, feed, 0)
+	m.Finish()
+	<-m.Done()
+	stop(t, u)
+	var found bool
+	for l := range bytes.Lines(log.Bytes()) {
+		var e map[string]any
+		if err := json.Unmarshal(l, &e); err != nil {
+			t.Fatal(err)
+		}
+		found = found || e["msg"] == "submitted batch" && e["group"] == "g" && e["stream"] == "s" && e["events"] == 1.0
+	}
+	if !found || strings.Contains(log.String(), "secret text") || strings.Contains(log.String(), "TOKEN") {
+		t.Error(log.String())
+	}
+}

@@ -77,7 +77,8 @@ func decodeInput(body []byte, types members) (input, *apiError) {
 		lists: map[string][]string{}, maps: map[string]map[string]string{}}
 	r := &reader{b: body, arena: make([]byte, 0, len(body))}
 	seen := map[string]bool{}
-	err := r.object(func(name string) *apiError {
+	err := r.object(func(member []byte) *apiError {
+		name := string(member)
 		k, known := types[name]
 		switch {
 		case !known:
@@ -124,7 +125,8 @@ func (in *input) member(r *reader, name string, k kind) (err *apiError) {
 	case aStringMap:
 		m := map[string]string{}
 		in.maps[name] = m
-		err = r.object(func(key string) *apiError {
+		err = r.object(func(name []byte) *apiError {
+			key := string(name)
 			v, err := r.text()
 			if _, twice := m[key]; twice {
 				return serialization("Key '%s' is there twice", key)
@@ -134,6 +136,7 @@ func (in *input) member(r *reader, name string, k kind) (err *apiError) {
 		})
 	case theEvents:
 		in.hasEvents = true
+		in.events = make([]inputEvent, 0, min(maxBatchEvents, len(r.b)/64+1)) // an event is seldom shorter
 		err = r.list(func() *apiError { return in.event(r) })
 	case ignored:
 		err = r.skip(32)
@@ -143,8 +146,8 @@ func (in *input) member(r *reader, name string, k kind) (err *apiError) {
 
 func (in *input) event(r *reader) *apiError {
 	var e inputEvent
-	err := r.object(func(name string) (err *apiError) {
-		switch name {
+	err := r.object(func(name []byte) (err *apiError) {
+		switch string(name) {
 		case "timestamp":
 			if e.hasTime {
 				return serialization("Member 'timestamp' is there twice")

@@ -2,7 +2,7 @@ package cwlocal
 
 import (
 	"bytes"
-	"strconv"
+	"math"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -69,8 +69,8 @@ func (r *reader) mismatch(want string) *apiError {
 	return errNotJSON
 }
 
-// object calls member for each member, which must take its value.
-func (r *reader) object(member func(name string) *apiError) *apiError {
+// object calls member for each member, which must take its value. The name is good until it does.
+func (r *reader) object(member func(name []byte) *apiError) *apiError {
 	if r.peek() != '{' {
 		return r.mismatch("Map")
 	}
@@ -88,7 +88,7 @@ func (r *reader) object(member func(name string) *apiError) *apiError {
 		if err != nil {
 			return err
 		}
-		name := string(r.arena[from:to])
+		name := r.arena[from:to]
 		r.arena = r.arena[:mark]
 		if err := r.expect(':'); err != nil {
 			return err
@@ -246,10 +246,10 @@ func (r *reader) hex4() (rune, bool) {
 	return v, true
 }
 
-// number takes the text of a number.
-func (r *reader) number(want string) (string, *apiError) {
+// number takes a number and returns its text.
+func (r *reader) number(want string) ([]byte, *apiError) {
 	if c := r.peek(); c != '-' && (c < '0' || c > '9') {
-		return "", r.mismatch(want)
+		return nil, r.mismatch(want)
 	}
 	from := r.i
 	if r.b[r.i] == '-' {
@@ -257,12 +257,12 @@ func (r *reader) number(want string) (string, *apiError) {
 	}
 	digits := r.digits()
 	if digits == 0 || digits > 1 && r.b[r.i-digits] == '0' {
-		return "", errNotJSON
+		return nil, errNotJSON
 	}
 	if r.i < len(r.b) && r.b[r.i] == '.' {
 		r.i++
 		if r.digits() == 0 {
-			return "", errNotJSON
+			return nil, errNotJSON
 		}
 	}
 	if r.i < len(r.b) && r.b[r.i]|0x20 == 'e' {
@@ -271,10 +271,10 @@ func (r *reader) number(want string) (string, *apiError) {
 			r.i++
 		}
 		if r.digits() == 0 {
-			return "", errNotJSON
+			return nil, errNotJSON
 		}
 	}
-	return string(r.b[from:r.i]), nil
+	return r.b[from:r.i], nil
 }
 
 func (r *reader) digits() (n int) {
@@ -285,17 +285,24 @@ func (r *reader) digits() (n int) {
 	return n
 }
 
-// long takes a whole number.
+// long takes a whole number. The least of 64 bits is not one that anyone sends, and is refused.
 func (r *reader) long() (int64, *apiError) {
 	text, err := r.number("Long")
 	if err != nil {
 		return 0, err
 	}
-	v, bad := strconv.ParseInt(text, 10, 64)
-	if bad != nil {
-		return 0, serialization("NUMBER_VALUE can not be converted to a Long")
+	digits := bytes.TrimPrefix(text, []byte("-"))
+	var v uint64
+	for _, c := range digits {
+		if c < '0' || c > '9' || v > (math.MaxInt64-uint64(c-'0'))/10 {
+			return 0, serialization("NUMBER_VALUE can not be converted to a Long")
+		}
+		v = v*10 + uint64(c-'0')
 	}
-	return v, nil
+	if len(digits) < len(text) {
+		return -int64(v), nil
+	}
+	return int64(v), nil
 }
 
 func (r *reader) boolean() (bool, *apiError) {
@@ -316,7 +323,7 @@ func (r *reader) skip(depth int) *apiError {
 	}
 	switch c := r.peek(); {
 	case c == '{':
-		return r.object(func(string) *apiError { return r.skip(depth - 1) })
+		return r.object(func([]byte) *apiError { return r.skip(depth - 1) })
 	case c == '[':
 		return r.list(func() *apiError { return r.skip(depth - 1) })
 	case c == '"':

@@ -80,6 +80,7 @@ func openSession(d *Driver, id string, info *Info) (*session, error) {
 		DropNewest: s.conf.SpoolFull == config.DropNewest,
 		Durable:    d.o.Settings.SpoolSync > 0,
 		Budget:     d.budget,
+		OnGap:      func(bytes int) { s.notify(1, bytes) },
 	})
 	if err != nil {
 		return nil, err
@@ -230,9 +231,14 @@ func (a *attachment) Take(block []byte, info spool.BlockInfo) {
 	}
 	err := s.spool.Append(block, a.epoch, info)
 	a.bad.note(s.d.log, "a container's output cannot be spooled, and is counted as lost", err, "container", s.id)
+	s.notify(info.Frames, len(block)-spool.BlockHeaderSize)
+}
+
+// notify says that something has been added to the spool.
+func (s *session) notify(frames, bytes int) {
 	if shipping := s.shipping.Load(); shipping != nil {
 		for _, shipment := range *shipping {
-			shipment.Notify(info.Frames, len(block)-spool.BlockHeaderSize)
+			shipment.Notify(frames, bytes)
 		}
 		return
 	}
@@ -245,8 +251,11 @@ func (a *attachment) End() {
 	s.mu.Lock()
 	delete(s.attached, a.file)
 	s.updateEndedLocked()
+	stopped := a.stopped
 	s.mu.Unlock()
-	s.d.removeFIFO(a.file)
+	if !stopped { // otherwise dockerd is about to
+		s.d.removeFIFO(a.file)
+	}
 	s.wake()
 }
 

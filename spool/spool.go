@@ -45,6 +45,9 @@ type Options struct {
 	Durable bool
 	// Budget bounds several spools together; nil: no bound.
 	Budget *Budget
+	// OnGap, if set, is called when a gap has been added to the stream by Ack, which made room for it, rather
+	// than by Append. It must not call the spool.
+	OnGap func(bytes int)
 }
 
 // Budget bounds the bytes on disk of several spools together. Its methods may be called from any goroutine.
@@ -90,18 +93,20 @@ type Spool struct {
 	segmentSize int64
 	dropNewest  bool
 	budget      *Budget
+	onGap       func(bytes int)
 
 	// mu guards what follows. It is held while a block is written, so that whoever sees a block's end
 	// can read it.
-	mu       sync.Mutex
-	segments []segment    // in order; the last one is appended to
-	active   durable.File // of the last segment; nil: begin a new one at the next Append
-	last     lastBlock
-	cursor   *cursor
-	missing  Gap // what has not been kept since the last block; becomes a block before the next
-	closed   bool
-	total    int64 // bytes on disk of all segments
-	readers  []*Reader
+	mu           sync.Mutex
+	segments     []segment    // in order; the last one is appended to
+	active       durable.File // of the last segment; nil: begin a new one at the next Append
+	last         lastBlock
+	cursor       *cursor
+	missing      Gap // what has not been kept since the last block; becomes a block when there is room
+	missingEpoch uint32
+	closed       bool
+	total        int64 // bytes on disk of all segments
+	readers      []*Reader
 
 	end atomic.Uint64
 }
@@ -118,7 +123,7 @@ func Open(o Options) (*Spool, Repair, error) {
 	if o.FS == nil {
 		o.FS = durable.OS
 	}
-	s := &Spool{dir: o.Dir, fs: o.FS, maxSize: o.MaxSize, dropNewest: o.DropNewest, budget: o.Budget}
+	s := &Spool{dir: o.Dir, fs: o.FS, maxSize: o.MaxSize, dropNewest: o.DropNewest, budget: o.Budget, onGap: o.OnGap}
 	s.segmentSize = maxSegmentSize
 	if o.MaxSize > 0 {
 		s.segmentSize = min(max(o.MaxSize/16, minSegmentSize), maxSegmentSize)
@@ -226,6 +231,7 @@ func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 			s.missing.Reason = reason
 		}
 		s.missing.add(Gap{Frames: uint64(info.Frames), Bytes: uint64(length), MinTime: info.MinTime, MaxTime: info.MaxTime})
+		s.missingEpoch = epoch
 	}
 	return err
 }
@@ -233,27 +239,15 @@ func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
 	need := int64(len(block))
 	if s.missing.Bytes > 0 {
-		need += BlockHeaderSize + gapPayloadSize
+		need += gapBlockSize
 	}
 	if err := s.makeRoomLocked(need); err != nil {
 		return err
 	}
-	if s.active != nil && s.segments[len(s.segments)-1].size >= s.segmentSize {
-		s.sealLocked()
-	}
-	if s.active == nil {
-		if err := s.beginSegmentLocked(); err != nil {
-			return err
-		}
-	}
 	if s.missing.Bytes > 0 {
-		gap := make([]byte, BlockHeaderSize+gapPayloadSize)
-		encodeGap(gap[BlockHeaderSize:], s.missing)
-		h := blockHeader{length: gapPayloadSize, position: s.end.Load(), epoch: epoch, kind: kindGap}
-		if err := s.writeBlockLocked(gap, h); err != nil {
+		if err := s.appendMissingLocked(); err != nil {
 			return err
 		}
-		s.missing = Gap{}
 	}
 	h := blockHeader{length: len(block) - BlockHeaderSize, position: s.end.Load(), epoch: epoch, kind: kindData, info: info}
 	if err := s.writeBlockLocked(block, h); err != nil {
@@ -263,7 +257,30 @@ func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
 	return nil
 }
 
+const gapBlockSize = BlockHeaderSize + gapPayloadSize
+
+// appendMissingLocked writes what has not been kept as a gap.
+func (s *Spool) appendMissingLocked() error {
+	block := make([]byte, gapBlockSize)
+	encodeGap(block[BlockHeaderSize:], s.missing)
+	h := blockHeader{length: gapPayloadSize, position: s.end.Load(), epoch: s.missingEpoch, kind: kindGap}
+	if err := s.writeBlockLocked(block, h); err != nil {
+		return err
+	}
+	s.missing = Gap{}
+	return nil
+}
+
+// writeBlockLocked writes a block to the last segment, or to a new one when that is full.
 func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
+	if s.active != nil && s.segments[len(s.segments)-1].size >= s.segmentSize {
+		s.sealLocked()
+	}
+	if s.active == nil {
+		if err := s.beginSegmentLocked(); err != nil {
+			return err
+		}
+	}
 	h.encode(block)
 	seg := &s.segments[len(s.segments)-1]
 	if _, err := s.active.WriteAt(block, seg.size); err != nil {
@@ -312,13 +329,18 @@ func (s *Spool) beginSegmentLocked() error {
 
 // makeRoomLocked sees to it that n more bytes fit, or returns ErrFull.
 func (s *Spool) makeRoomLocked(n int64) error {
-	n += segmentHeaderSize
-	for s.maxSize > 0 && s.total+n > s.maxSize || !s.budget.fits(n) {
+	for !s.fitsLocked(n) {
 		if s.dropNewest || !s.dropOldestLocked() {
 			return ErrFull
 		}
 	}
 	return nil
+}
+
+// fitsLocked reports whether n more bytes, and the header of a segment that they may begin, fit.
+func (s *Spool) fitsLocked(n int64) bool {
+	n += segmentHeaderSize
+	return (s.maxSize == 0 || s.total+n <= s.maxSize) && s.budget.fits(n)
 }
 
 // dropOldestLocked gives up the oldest segment that no reader stands in or has passed: what readers have
@@ -404,6 +426,9 @@ func (s *Spool) Ack(ranges []Range) error {
 	}
 	err := s.cursor.ack(ranges)
 	s.reclaimLocked()
+	if s.missing.Bytes > 0 && s.fitsLocked(gapBlockSize) && s.appendMissingLocked() == nil && s.onGap != nil {
+		s.onGap(gapPayloadSize)
+	}
 	return err
 }
 
@@ -463,7 +488,7 @@ func (s *Spool) syncLocked() error {
 	return errors.Join(err, s.fs.SyncDir(s.dir), s.cursor.sync())
 }
 
-// Close syncs the spool and closes it. What has not been kept for want of room is forgotten.
+// Close syncs the spool and closes it. What has not been kept for want of room is noted, room or not.
 func (s *Spool) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -471,7 +496,11 @@ func (s *Spool) Close() error {
 		return nil
 	}
 	s.closed = true
-	err := s.syncLocked()
+	var err error
+	if s.missing.Bytes > 0 {
+		err = s.appendMissingLocked()
+	}
+	err = errors.Join(err, s.syncLocked())
 	s.sealLocked()
 	s.budget.add(-s.total)
 	return errors.Join(err, s.cursor.close())

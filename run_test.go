@@ -1,0 +1,640 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal"
+	"github.com/logspool/logspool/internal/dockertest"
+)
+
+// The tests here run the plugin as a process of its own, this test's binary started again, with dockerd's part
+// played by dockertest and the service's by cwlocal.
+
+const testRegion = "eu-central-1"
+
+func TestMain(m *testing.M) {
+	if os.Getenv("LOGSPOOL_TEST_RUN") != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// rig is a host: a dockerd, a plugin, and a service.
+type rig struct {
+	t       *testing.T
+	dir     string
+	env     []string
+	service *cwlocal.Server
+	docker  *dockertest.Daemon
+	process *exec.Cmd
+	output  *logBuffer
+}
+
+// logBuffer keeps what the plugin logs, and lets a test wait for a line.
+type logBuffer struct {
+	mu      sync.Mutex
+	text    strings.Builder
+	changed chan struct{}
+}
+
+func (b *logBuffer) add(line string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text.WriteString(line + "\n")
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func (b *logBuffer) waitFor(t *testing.T, text string) {
+	t.Helper()
+	for {
+		b.mu.Lock()
+		found, changed := strings.Contains(b.text.String(), text), b.changed
+		b.mu.Unlock()
+		if found {
+			return
+		}
+		select {
+		case <-changed:
+		case <-time.After(time.Minute):
+			t.Fatalf("never logged: %s", text)
+		}
+	}
+}
+
+// newRig makes a host whose plugin has the settings env, KEY=value, beside what it needs to reach the service.
+func newRig(t *testing.T, env ...string) *rig {
+	service, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{"AKIDEXAMPLE": "secret"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { service.Close() })
+	dir := t.TempDir()
+	docker, err := dockertest.NewDaemon(dockertest.Options{Socket: filepath.Join(dir, "s"), Dir: filepath.Join(dir, "fifos")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(docker.Kill)
+	r := &rig{t: t, dir: dir, service: service, docker: docker}
+	r.env = append([]string{
+		"LOGSPOOL_TEST_RUN=1",
+		"PLUGIN_SOCKET=" + filepath.Join(dir, "s"), "STATE_DIR=" + filepath.Join(dir, "state"),
+		"AWS_REGION=" + testRegion, "AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret",
+		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + service.URL(), "NOEC2=1", "DELAY=100ms", "HOME=" + dir,
+		"PATH=" + os.Getenv("PATH"),
+	}, env...)
+	return r
+}
+
+// start starts the plugin and returns when it listens.
+func (r *rig) start() {
+	r.t.Helper()
+	r.process = exec.Command(os.Args[0])
+	r.process.Env = r.env
+	pr, pw, err := os.Pipe()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.process.Stdout, r.process.Stderr = pw, pw
+	if err := r.process.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	pw.Close()
+	r.output = &logBuffer{changed: make(chan struct{})}
+	out := r.output
+	go func() {
+		defer pr.Close()
+		for lines := bufio.NewScanner(pr); lines.Scan(); {
+			out.add(lines.Text())
+		}
+	}()
+	process := r.process
+	r.t.Cleanup(func() {
+		process.Process.Kill()
+		process.Wait()
+		if r.t.Failed() {
+			r.t.Logf("the plugin's log:\n%.6000s", out)
+		}
+	})
+	r.output.waitFor(r.t, "logspool listens")
+}
+
+// kill ends the plugin as nothing can prevent.
+func (r *rig) kill() {
+	r.process.Process.Kill()
+	r.process.Wait()
+}
+
+// stop ends the plugin as dockerd does, and checks that it ends well.
+func (r *rig) stop() {
+	r.t.Helper()
+	r.process.Process.Signal(syscall.SIGTERM)
+	if err := r.process.Wait(); err != nil {
+		r.t.Errorf("the plugin ended with %v", err)
+	}
+}
+
+// patience bounds what a test waits for, so that it fails with its own words. It decides nothing that goes well.
+func patience(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), time.Minute)
+}
+
+func info(name string) dockertest.Info {
+	return dockertest.Info{ContainerID: dockertest.NewID(), ContainerName: "/" + name, ContainerImageName: "image:1"}
+}
+
+func (r *rig) run(i dockertest.Info) *dockertest.Container {
+	r.t.Helper()
+	c, err := r.docker.Start(r.t.Context(), i)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+func (r *rig) stopContainer(c *dockertest.Container) {
+	r.t.Helper()
+	if err := c.Stop(r.t.Context()); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// wait waits until the stream has n events, and returns their messages in order.
+func (r *rig) wait(group, stream string, n int) []string {
+	r.t.Helper()
+	ctx, cancel := patience(r.t)
+	defer cancel()
+	if err := r.service.WaitEvents(ctx, testRegion, group, stream, int64(n)); err != nil {
+		r.t.Fatalf("%s %s: %d events are there, want %d: %v", group, stream, len(r.messages(group, stream)), n, err)
+	}
+	return r.messages(group, stream)
+}
+
+func (r *rig) messages(group, stream string) (messages []string) {
+	for _, e := range r.service.Sorted(testRegion, group, stream) {
+		messages = append(messages, e.Message)
+	}
+	return messages
+}
+
+// refusedNothing checks that the strict service found nothing wrong with any request.
+func (r *rig) refusedNothing() {
+	r.t.Helper()
+	for _, refusal := range r.service.Refusals() {
+		r.t.Errorf("the service refused a request: %+v", refusal)
+	}
+}
+
+// write writes lines of the sequence to the container.
+func write(t *testing.T, c *dockertest.Container, s *dockertest.Sequence, lines, size int) {
+	for range lines {
+		if err := c.Write(s.Source, s.Next(size)+"\n"); err != nil {
+			t.Error(err)
+			return
+		}
+	}
+}
+
+// TestFirstLight: what a container writes to both outputs arrives under the default names, and a stopped
+// container leaves nothing behind.
+func TestFirstLight(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	c := r.run(info("web"))
+	c.Write("stdout", "one\n")
+	c.Write("stderr", "two\n\nthree \"quoted\" \xff\r\n")
+	c.Write("stdout", strings.Repeat("x", 40000)+"\n"+"no newline at the end")
+	r.stopContainer(c)
+	host, _ := os.Hostname()
+	got := r.wait(host, "web", 5)
+	want := []string{"one", "two", "three \"quoted\" \ufffd\r", strings.Repeat("x", 40000), "no newline at the end"}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got %.200q, want %.200q", got, want)
+	}
+	r.refusedNothing()
+	containers := filepath.Join(r.dir, "state", "containers")
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		if left, _ := os.ReadDir(containers); len(left) == 0 {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("%v is left behind", left)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	r.stop()
+}
+
+// TestNames: log options, the container's environment and labels name group and stream, and {{.Source}}
+// splits the outputs.
+func TestNames(t *testing.T) {
+	r := newRig(t, "LOGSPOUT_GROUP=plugin-group")
+	r.start()
+	for _, tc := range []struct {
+		name                  string
+		info                  dockertest.Info
+		group, stdout, stderr string
+	}{
+		{"defaults", dockertest.Info{}, "plugin-group", "defaults", "defaults"},
+		{"options", dockertest.Info{
+			Config:          map[string]string{"awslogs-group": "g/{{.ImageName}}", "stream": `{{.Lbl "a.b"}}-{{.Source}}`},
+			ContainerLabels: map[string]string{"a.b": "label:x"}, ContainerEnv: []string{"LOGSPOUT_GROUP=loses"},
+		}, "g/image_1", "label_x-stdout", "label_x-stderr"},
+		{"environment", dockertest.Info{ContainerEnv: []string{"LOGSPOUT_STREAM={{.Host}}.{{.Env.A}}", "HOSTNAME=h", "A=a"}}, "plugin-group", "h.a", "h.a"},
+		{"fallback", dockertest.Info{ContainerEnv: []string{`LOGSPOUT_STREAM={{.Lbl "missing"}}`}}, "plugin-group", "fallback", "fallback"},
+	} {
+		i := tc.info
+		i.ContainerID, i.ContainerName, i.ContainerImageName = dockertest.NewID(), "/"+tc.name, "image:1"
+		c := r.run(i)
+		c.Write("stdout", "to stdout\n")
+		c.Write("stderr", "to stderr\n")
+		r.stopContainer(c)
+		if tc.stdout == tc.stderr {
+			if got := r.wait(tc.group, tc.stdout, 2); got[0] != "to stdout" || got[1] != "to stderr" {
+				t.Errorf("%s: got %q", tc.name, got)
+			}
+			continue
+		}
+		if got := r.wait(tc.group, tc.stdout, 1); got[0] != "to stdout" {
+			t.Errorf("%s: got %q", tc.name, got)
+		}
+		if got := r.wait(tc.group, tc.stderr, 1); got[0] != "to stderr" {
+			t.Errorf("%s: got %q", tc.name, got)
+		}
+	}
+	ignored := info("ignored")
+	ignored.ContainerEnv = []string{"LOGSPOUT=ignore"}
+	c := r.run(ignored)
+	c.Write("stdout", strings.Repeat("not shipped\n", 20000)) // more than a pipe holds: it is read
+	r.stopContainer(c)
+	last := r.run(info("last"))
+	last.Write("stdout", "last\n")
+	r.stopContainer(last)
+	r.wait("plugin-group", "last", 1)
+	if got := r.messages("plugin-group", "ignored"); len(got) > 0 {
+		t.Errorf("%d lines of an ignored container were shipped", len(got))
+	}
+	r.refusedNothing()
+	r.stop()
+}
+
+// TestFiveAtOnce: 100,000 lines from each of five containers at once arrive once each, in order.
+func TestFiveAtOnce(t *testing.T) {
+	lines := 100_000
+	if raceEnabled {
+		lines = 20_000 // the stand-in and the writers are ten times slower with it
+	}
+	r := newRig(t, "LOGSPOUT_GROUP=load")
+	r.start()
+	var wg sync.WaitGroup
+	sequences := make([]dockertest.Sequence, 5)
+	for i := range sequences {
+		s := &sequences[i]
+		s.Container, s.Source = fmt.Sprintf("c%d", i), "stdout"
+		c := r.run(info(s.Container))
+		wg.Go(func() {
+			write(t, c, s, lines, 60+i*20)
+			r.stopContainer(c)
+		})
+	}
+	wg.Wait()
+	for _, s := range sequences {
+		var check dockertest.Checker
+		check.Written(s)
+		for _, m := range r.wait("load", s.Container, lines) {
+			check.Arrived(m)
+		}
+		if err := check.Result().Err(); err != nil {
+			t.Errorf("%s: %v", s.Container, err)
+		}
+	}
+	r.refusedNothing()
+	r.stop()
+}
+
+// TestKillUnderLoad kills the plugin again and again while containers write: nothing is lost, and nothing but
+// what was under way to the service when it died comes twice.
+func TestKillUnderLoad(t *testing.T) {
+	kills := 8
+	r := newRig(t, "LOGSPOUT_GROUP=kill")
+	r.start()
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	sequences := make([]dockertest.Sequence, 5)
+	for i := range sequences {
+		s := &sequences[i]
+		s.Container, s.Source = fmt.Sprintf("c%d", i), "stdout"
+		c := r.run(info(s.Container))
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					r.stopContainer(c)
+					return
+				default:
+					write(t, c, s, 100, 120)
+					time.Sleep(20 * time.Millisecond) // the load, not a wait: 5,000 lines a second
+				}
+			}
+		})
+	}
+	for i := range kills {
+		// Wait for an event, so that each process has done something before it dies.
+		if err := r.service.WaitEvents(t.Context(), testRegion, "kill", "c0", int64(100*(i+1))); err != nil {
+			t.Fatal(err)
+		}
+		r.kill()
+		r.start()
+	}
+	close(stop)
+	wg.Wait()
+	for _, s := range sequences {
+		var check dockertest.Checker
+		check.Written(s)
+		r.wait("kill", s.Container, s.N)
+		delivered := func() bool {
+			seen := map[string]bool{}
+			for _, m := range r.messages("kill", s.Container) {
+				seen[m] = true
+			}
+			return len(seen) == s.N
+		}
+		if err := r.service.Wait(t.Context(), delivered); err != nil {
+			t.Errorf("%s: %v", s.Container, err)
+		}
+		for _, e := range r.service.Sorted(testRegion, "kill", s.Container) {
+			check.Arrived(e.Message)
+		}
+		result := check.Result()
+		if result.Missing+result.Damaged+result.Unknown > 0 {
+			t.Errorf("%s: %v", s.Container, result.Err())
+		}
+		// Each kill can double the batches of a stream under way, of 10,000 events at most; here they are
+		// those of 100 ms or so.
+		if result.Doubled > kills*10_000 {
+			t.Errorf("%s: %d of %d lines doubled by %d kills", s.Container, result.Doubled, s.N, kills)
+		}
+		t.Logf("%s: %d lines, %d doubled", s.Container, s.N, result.Doubled)
+	}
+	r.refusedNothing()
+}
+
+// TestServiceDown: with the service refusing everything or hanging, containers start, write as much as they
+// like and stop; what they wrote is delivered when the service is back, also by another process.
+func TestServiceDown(t *testing.T) {
+	for _, kind := range []cwlocal.FaultKind{cwlocal.Unavailable, cwlocal.Hang, cwlocal.ResetBefore, cwlocal.Throttle, cwlocal.ExpiredToken} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, "LOGSPOUT_GROUP=down")
+			r.service.AddFault(cwlocal.Fault{Kind: kind})
+			r.start()
+			s := dockertest.Sequence{Container: "web", Source: "stderr"}
+			c := r.run(info("web"))
+			write(t, c, &s, 5000, 200) // far more than a pipe holds
+			r.stopContainer(c)
+			r.stop()
+			r.start()
+			c = r.run(info("other"))
+			other := dockertest.Sequence{Container: "other", Source: "stdout"}
+			write(t, c, &other, 10, 0)
+			r.stopContainer(c)
+			r.service.ClearFault(0)
+			for _, s := range []dockertest.Sequence{s, other} {
+				var check dockertest.Checker
+				check.Written(s)
+				for _, m := range r.wait("down", s.Container, s.N) {
+					check.Arrived(m)
+				}
+				if err := check.Result().Err(); err != nil {
+					t.Error(err)
+				}
+			}
+			r.refusedNothing()
+			r.stop()
+		})
+	}
+}
+
+// TestNothingHoldsUpTheStart: with a metadata service that never answers and no region known, the plugin listens,
+// containers start, write and stop, and the plugin ends when it is told to. All of it happens while the look-up
+// hangs, which is let go at the end.
+func TestNothingHoldsUpTheStart(t *testing.T) {
+	release := make(chan struct{})
+	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-release
+	}))
+	defer metadata.Close()
+	defer close(release)
+	r := newRig(t, "AWS_REGION=auto", "NOEC2=", "AWS_EC2_METADATA_SERVICE_ENDPOINT="+metadata.URL, "ROUTE=cloudwatch://auto")
+	r.start()
+	c := r.run(info("web"))
+	c.Write("stdout", strings.Repeat("kept until there is a region\n", 10000))
+	r.stopContainer(c)
+	r.stop()
+}
+
+// TestBadSettings: a bad setting does not end the plugin: it listens, refuses containers with one line that says
+// what is wrong, leaves no FIFO behind, and goes on reading the containers that are attached.
+func TestBadSettings(t *testing.T) {
+	r := newRig(t, "LOGSPOUT_GROUP=g")
+	r.start()
+	r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
+	s := dockertest.Sequence{Container: "attached", Source: "stdout"}
+	attached := r.run(info("attached"))
+	write(t, attached, &s, 10, 0)
+	r.stop()
+	good := r.env
+	r.env = append(r.env, "DELAY=soon", "GZIP=perhaps")
+	r.start()
+	write(t, attached, &s, 5000, 200)
+	_, err := r.docker.Start(t.Context(), info("refused"))
+	if err == nil || !strings.Contains(err.Error(), "DELAY") || !strings.Contains(err.Error(), "soon") ||
+		!strings.Contains(err.Error(), "GZIP") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("StartLogging: %v", err)
+	}
+	fifos, _ := os.ReadDir(filepath.Join(r.dir, "fifos"))
+	if len(fifos) != 1 {
+		t.Errorf("%d FIFOs, want that of the attached container", len(fifos))
+	}
+	r.stop()
+	r.env = good
+	r.service.ClearFault(0)
+	r.start()
+	r.stopContainer(attached)
+	var check dockertest.Checker
+	check.Written(s)
+	for _, m := range r.wait("g", "attached", s.N) {
+		check.Arrived(m)
+	}
+	if err := check.Result().Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOddRequests: whatever comes to the socket is answered, and does not disturb what is under way.
+func TestOddRequests(t *testing.T) {
+	r := newRig(t, "LOGSPOUT_GROUP=g")
+	r.start()
+	ctx := t.Context()
+	c := r.run(info("web"))
+	c.Write("stdout", "before\n")
+	for _, tc := range []struct {
+		method, body string
+		status       int
+		want         string
+	}{
+		{"LogDriver.StartLogging", "", 400, "no body"},
+		{"LogDriver.StopLogging", "", 400, "no body"},
+		{"LogDriver.StartLogging", "{", 400, "JSON"},
+		{"LogDriver.StartLogging", "null", 200, "File"},
+		{"LogDriver.StartLogging", `{"File":"relative","Info":{}}`, 200, "absolute"},
+		{"LogDriver.StartLogging", `{"File":"/a/../b","Info":{}}`, 200, "absolute"},
+		{"LogDriver.StartLogging", `{"File":"/f","Info":{"ContainerID":"../../x"}}`, 200, "ID"},
+		{"LogDriver.StartLogging", `{"File":"/f","Info":{"ContainerID":""}}`, 200, "ID"},
+		{"LogDriver.StartLogging", `{"File":"/f","Info":{"ContainerID":"x","Config":{"strem":"y"}}}`, 200, `\"stream\"`},
+		{"LogDriver.StartLogging", `{"File":"/etc/passwd","Info":{"ContainerID":"x"}}`, 200, "FIFO"},
+		{"LogDriver.StartLogging", `{"File":"/nowhere/f","Info":{"ContainerID":"x"}}`, 200, "no such file"},
+		{"LogDriver.StartLogging", `[1,2]`, 400, "JSON"},
+		{"LogDriver.StopLogging", `{"File":"/unknown"}`, 200, `"Err":""`},
+		{"LogDriver.StopLogging", `{}`, 200, `"Err":""`},
+		{"LogDriver.Capabilities", `nonsense`, 200, `"ReadLogs":false`},
+		{"Plugin.Activate", ``, 200, "LogDriver"},
+	} {
+		status, answer, err := r.docker.Post(ctx, tc.method, []byte(tc.body))
+		if err != nil || status != tc.status || !bytes.Contains(answer, []byte(tc.want)) {
+			t.Errorf("%s %.80q: status %d, %.300q, %v; want %d and %q", tc.method, tc.body, status, answer, err, tc.status, tc.want)
+		}
+	}
+	// The same StartLogging twice, and StopLogging twice.
+	if err := r.docker.StartLogging(ctx, c.File, c.Info); err != nil {
+		t.Error(err)
+	}
+	c.Write("stdout", "after\n")
+	r.stopContainer(c)
+	if err := r.docker.StopLogging(ctx, c.File); err != nil {
+		t.Error(err)
+	}
+	if got := r.wait("g", "web", 2); got[0] != "before" || got[1] != "after" || len(got) != 2 {
+		t.Errorf("got %q", got)
+	}
+	r.stop()
+}
+
+// TestDockerdDies: dockerd is killed and started again, containers going on (live-restore): the same container comes
+// under a new FIFO without a StopLogging of the old one.
+func TestDockerdDies(t *testing.T) {
+	r := newRig(t, "LOGSPOUT_GROUP=g")
+	r.start()
+	s := dockertest.Sequence{Container: "web", Source: "stdout"}
+	c := r.run(info("web"))
+	for range 5 {
+		write(t, c, &s, 50, 100)
+		// What is in a FIFO that dockerd and the plugin both had open stays readable by the plugin.
+		c.Kill()
+		var err error
+		if c, err = c.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, c, &s, 50, 100)
+	r.stopContainer(c)
+	var check dockertest.Checker
+	check.Written(s)
+	for _, m := range r.wait("g", "web", s.N) {
+		check.Arrived(m)
+	}
+	if err := check.Result().Err(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(filepath.Join(r.dir, "fifos")); len(left) > 0 {
+		t.Errorf("stale FIFOs: %v", left)
+	}
+	r.stop()
+}
+
+// TestGarbageInTheFIFO: bytes that are no frames cost themselves and are told of; the lines around them arrive.
+func TestGarbageInTheFIFO(t *testing.T) {
+	r := newRig(t, "LOGSPOUT_GROUP=g")
+	r.start()
+	c := r.run(info("web"))
+	c.Write("stdout", "before\n")
+	c.WriteRaw(bytes.Repeat([]byte{0xff, 0x00, 0xfe}, 40000))
+	c.Write("stdout", "after\n")
+	c.WriteRaw([]byte{0, 0, 0, 9, 0x0a}) // the beginning of a frame that never goes on
+	r.stopContainer(c)
+	got := strings.Join(r.wait("g", "web", 3), "\n")
+	for _, want := range []string{"before\n", "\nafter", "[logspool] missing here: ", "unreadable"} {
+		if !strings.Contains("\n"+got, want) {
+			t.Errorf("%q is missing in %.500q", want, got)
+		}
+	}
+	r.stop()
+}
+
+// TestFullSpool: a spool that is full gives way, the container never waits for the service, and the gap is
+// told in its place with the right number of lines.
+func TestFullSpool(t *testing.T) {
+	for _, policy := range []string{"drop-oldest", "drop-newest"} {
+		t.Run(policy, func(t *testing.T) {
+			r := newRig(t, "LOGSPOUT_GROUP=g", "SPOOL_MAX_SIZE=1m", "SPOOL_FULL="+policy)
+			r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
+			r.start()
+			s := dockertest.Sequence{Container: "web", Source: "stdout"}
+			c := r.run(info("web"))
+			write(t, c, &s, 20000, 200)
+			r.service.ClearFault(0)
+			r.stopContainer(c)
+			arrived, missing := 0, 0
+			accounted := func() bool {
+				arrived, missing = 0, 0
+				for _, m := range r.messages("g", "web") {
+					n := 0
+					if _, err := fmt.Sscanf(m, "[logspool] missing here: %d lines", &n); err == nil {
+						missing += n
+					} else {
+						arrived++
+					}
+				}
+				return arrived+missing >= s.N
+			}
+			ctx, cancel := patience(t)
+			defer cancel()
+			if err := r.service.Wait(ctx, accounted); err != nil || arrived+missing != s.N || missing == 0 {
+				t.Errorf("%d arrived + %d told as missing, %d were written: %v", arrived, missing, s.N, err)
+			}
+			t.Logf("%d arrived, %d told as missing", arrived, missing)
+			r.stop()
+		})
+	}
+}
+
+// TestSecondPlugin: a socket that somebody listens on is not taken away.
+func TestSecondPlugin(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	err := run(context.Background(), append(r.env, "STATE_DIR="+t.TempDir()), io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("run: %v", err)
+	}
+	r.stop()
+}

@@ -2,6 +2,7 @@ package uploader
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -32,29 +33,31 @@ func appendEscaped(dst, msg []byte) (out []byte, counted int) {
 	i := 0
 	for i < len(msg) {
 		// Eight plain ASCII bytes at a time: none above 0x7f, below 0x20, a quote or a backslash.
-		// A byte b is below n exactly if b-n borrows; a byte equals c if (b^c) is below 1.
+		// A byte b is below n if b-n borrows; a byte equals c if (b^c) is below 1. A borrow spoils only the
+		// bytes above it, so the lowest hit is a true one.
 		for len(msg)-i >= 8 {
 			w := binary.LittleEndian.Uint64(msg[i:])
 			quote := w ^ ones*'"'
 			slash := w ^ ones*'\\'
-			if (w|(w-ones*0x20)|(quote-ones)|(slash-ones))&highs != 0 {
+			if hit := (w | (w - ones*0x20) | (quote - ones) | (slash - ones)) & highs; hit != 0 {
+				i += bits.TrailingZeros64(hit) / 8
 				break
 			}
 			i += 8
 		}
-		// Byte by byte to the end of the word that is not plain, or of the message.
-		end := min(i+8, len(msg))
-		for i < end {
-			c := msg[i]
-			if c < utf8.RuneSelf {
-				if special[c] {
-					dst = append(dst, msg[start:i]...)
-					dst = appendEscape(dst, c)
-					start = i + 1
-				}
-				i++
-				continue
+		if i == len(msg) {
+			break
+		}
+		if c := msg[i]; c < utf8.RuneSelf {
+			if special[c] {
+				dst = append(dst, msg[start:i]...)
+				dst = appendEscape(dst, c)
+				start = i + 1
 			}
+			i++
+			continue
+		}
+		for i < len(msg) && msg[i] >= utf8.RuneSelf {
 			r, size := utf8.DecodeRune(msg[i:])
 			if r == utf8.RuneError && size == 1 {
 				dst = append(dst, msg[start:i]...)

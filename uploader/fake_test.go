@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,7 +23,13 @@ import (
 	"github.com/logspool/logspool/events"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Enough for every run of the tests; for a long search give -rapid.checks.
+	if err := flag.Set("rapid.checks", "25"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // fakeErr is an error as the SDK gives them: a code, or a status, or neither.
 type fakeErr struct {
@@ -276,7 +283,6 @@ type fakeFeed struct {
 	mu       sync.Mutex
 	events   []events.Event
 	next     int
-	handed   map[uint64]int // events handed out since they were rewound, by the beginning of their ranges
 	acked    map[uint64]bool
 	at       uint64
 	unreadOK bool
@@ -443,6 +449,7 @@ func checkShown(t *testing.T, shown []stored, feed *fakeFeed, doubles bool, exce
 
 var discard = slog.New(slog.DiscardHandler)
 
+// testLog passes the log on to the test's.
 type testLog struct{ t *testing.T }
 
 func (l testLog) Write(p []byte) (int, error) {

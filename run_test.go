@@ -638,3 +638,31 @@ func TestSecondPlugin(t *testing.T) {
 	}
 	r.stop()
 }
+
+// TestTimes tells how long what dockerd waits for takes while the service hangs: `go test -v -run TestTimes .` It
+// decides nothing by them; that none of it waits for the service is TestServiceDown's and
+// TestNothingHoldsUpTheStart's to show.
+func TestTimes(t *testing.T) {
+	r := newRig(t, "LOGSPOUT_GROUP=g")
+	r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Hang})
+	begun := time.Now()
+	r.start()
+	t.Logf("from the start of the process until it listens: %v", time.Since(begun).Round(time.Millisecond))
+	var starts, stops, waits time.Duration
+	for i := range 100 {
+		begun := time.Now()
+		c := r.run(info(fmt.Sprintf("c%d", i)))
+		starts = max(starts, time.Since(begun))
+		s := dockertest.Sequence{Container: "c", Source: "stdout"}
+		write(t, c, &s, 100, 100)
+		begun = time.Now()
+		r.stopContainer(c)
+		stops = max(stops, time.Since(begun))
+		waits = max(waits, c.LongestWrite())
+	}
+	t.Logf("slowest of 100 with the service hanging: StartLogging %v, StopLogging %v, a container's write %v",
+		starts.Round(time.Microsecond), stops.Round(time.Microsecond), waits.Round(time.Microsecond))
+	begun = time.Now()
+	r.stop()
+	t.Logf("from SIGTERM to the end, with 100 containers' lines undelivered: %v", time.Since(begun).Round(time.Millisecond))
+}

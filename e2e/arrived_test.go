@@ -1,0 +1,149 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/logspool/logspool/internal/cwlocal"
+	"github.com/logspool/logspool/internal/dockertest"
+)
+
+// stream is where lines are expected.
+type stream struct {
+	server                *cwlocal.Server
+	region, group, stream string
+}
+
+// to is a stream in the stand-in that all tests share.
+func to(group, name string) stream { return stream{stand, region, group, name} }
+
+func (s stream) String() string { return fmt.Sprintf("%s %s %s", s.region, s.group, s.stream) }
+
+// settled are the streams that have had all they should ever get.
+var settled struct {
+	mu     sync.Mutex
+	events map[stream]int64
+}
+
+func settle(s stream, events int) {
+	settled.mu.Lock()
+	defer settled.mu.Unlock()
+	if settled.events == nil {
+		settled.events = map[stream]int64{}
+	}
+	settled.events[s] = int64(events)
+}
+
+// audit says what is wrong once all tests have run: a stream that got more after its test had looked,
+// and requests that broke a rule of the service.
+func audit() (problems []string) {
+	settled.mu.Lock()
+	defer settled.mu.Unlock()
+	servers := map[*cwlocal.Server]bool{stand: true}
+	for s, want := range settled.events {
+		servers[s.server] = true
+		if stats, _ := s.server.Stream(s.region, s.group, s.stream); stats.Events != want {
+			problems = append(problems, fmt.Sprintf("%v: %d events at the end, %d when its test looked", s, stats.Events, want))
+		}
+	}
+	for server := range servers {
+		for _, r := range server.Refusals() {
+			problems = append(problems, fmt.Sprintf("a request broke a rule: %+v", r))
+		}
+	}
+	return problems
+}
+
+// printed says that a container has printed n lines to an output.
+func printed(name, source string, n int) dockertest.Sequence {
+	return dockertest.Sequence{Container: name, Source: source, N: n}
+}
+
+// waitFor waits until a stream has taken n events.
+func (s stream) waitFor(t *testing.T, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := s.server.WaitEvents(ctx, s.region, s.group, s.stream, int64(n)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wait waits until done says so; it is asked whenever a request has ended.
+func wait(t *testing.T, server *cwlocal.Server, what string, done func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := server.Wait(ctx, done); err != nil {
+		t.Fatalf("waited for %s: %v", what, err)
+	}
+}
+
+// has fails the test unless the stream gets every line of the sequences once, in order, and nothing else.
+func (s stream) has(t *testing.T, sequences ...dockertest.Sequence) {
+	t.Helper()
+	total := 0
+	for _, q := range sequences {
+		total += q.N
+	}
+	s.waitFor(t, total)
+	if err := s.check(sequences...).Err(); err != nil {
+		t.Errorf("%v: %v", s, err)
+	}
+	settle(s, total)
+}
+
+// check compares what the stream shows now with what was printed.
+func (s stream) check(sequences ...dockertest.Sequence) dockertest.Result {
+	var c dockertest.Checker
+	for _, q := range sequences {
+		c.Written(q)
+	}
+	for _, e := range s.server.Sorted(s.region, s.group, s.stream) {
+		c.Arrived(e.Message)
+	}
+	return c.Result()
+}
+
+// hasMessages fails the test unless the stream gets these messages and nothing else.
+func (s stream) hasMessages(t *testing.T, want ...string) {
+	t.Helper()
+	s.waitFor(t, len(want))
+	got := s.messages()
+	if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
+		t.Errorf("%v has %q, want %q", s, got, want)
+	}
+	settle(s, len(want))
+}
+
+func (s stream) messages() []string {
+	var messages []string
+	for _, e := range s.server.Sorted(s.region, s.group, s.stream) {
+		messages = append(messages, e.Message)
+	}
+	return messages
+}
+
+// empty fails the test if anything has arrived.
+func (s stream) empty(t *testing.T) {
+	t.Helper()
+	if got := s.messages(); len(got) > 0 {
+		t.Errorf("%v has %q, want nothing", s, got)
+	}
+	settle(s, 0)
+}
+
+// hostName is the Docker host's, the default group.
+func hostName(t *testing.T) string {
+	t.Helper()
+	name, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}

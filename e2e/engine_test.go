@@ -1,0 +1,236 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// patience bounds everything that is waited for. It only ends what has failed already.
+const patience = 90 * time.Second
+
+// engine is a Docker engine, as the docker command speaks to it.
+type engine struct {
+	host string // DOCKER_HOST; empty: the one that answers
+}
+
+// failure is a docker command that failed.
+type failure struct {
+	args   []string
+	code   int
+	stderr string
+}
+
+func (f *failure) Error() string {
+	return fmt.Sprintf("docker %s: exit %d: %s", strings.Join(f.args, " "), f.code, strings.TrimSpace(f.stderr))
+}
+
+// run runs a docker command and returns what it printed to stdout; the error is a *failure.
+func (e *engine) run(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return e.command(ctx, args...)
+}
+
+func (e *engine) command(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "docker", args...)
+	cmd.Env = cmd.Environ()
+	if e.host != "" {
+		cmd.Env = append(cmd.Env, "DOCKER_HOST="+e.host)
+	}
+	// Content trust would look for a notary beside the tests' registry.
+	cmd.Env = append(cmd.Env, "DOCKER_CONTENT_TRUST=0")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return "", &failure{args, -1, "no end of it: " + ctx.Err().Error()}
+	}
+	if err != nil {
+		code := -1
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			code = exit.ExitCode()
+		} else {
+			stderr.WriteString(err.Error())
+		}
+		return stdout.String(), &failure{args, code, stderr.String()}
+	}
+	return stdout.String(), nil
+}
+
+// must is run where a failure fails the test. It returns stdout without the space around it.
+func (e *engine) must(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := e.run(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(out)
+}
+
+// container is a container of the tests' image.
+type container struct {
+	engine *engine
+	name   string // in Docker, and unless told otherwise the stream's
+	id     string
+}
+
+// numbered makes names that no other container of any run has.
+var numbered int
+
+// newName returns a name for a container.
+func newName(t *testing.T) string {
+	numbered++
+	name, _, _ := strings.Cut(strings.TrimPrefix(t.Name(), "Test"), "/")
+	return fmt.Sprintf("%s-%s-%s-%d", ours, runID, strings.ToLower(name), numbered)
+}
+
+// spec says what container to run. The zero value is one that prints nothing with the plugin under test.
+type spec struct {
+	engine *engine  // nil: the one that answers
+	name   string   // empty: a new one
+	plain  bool     // with the engine's default log driver
+	docker []string // options of docker run
+	opts   []string // log options
+	args   []string // of the program
+}
+
+func (s *spec) dockerArgs(t *testing.T) []string {
+	if s.engine == nil {
+		s.engine = local
+	}
+	if s.name == "" {
+		s.name = newName(t)
+	}
+	args := []string{"run", "-d", "--name", s.name, "--network", "none", "--label", label}
+	if !s.plain {
+		args = append(args, "--log-driver", tested.name)
+	}
+	for _, o := range s.opts {
+		args = append(args, "--log-opt", o)
+	}
+	args = append(args, s.docker...)
+	args = append(args, image, "-name", s.name)
+	return append(args, s.args...)
+}
+
+// start starts a container, which is removed at the end of the test.
+func start(t *testing.T, s spec) *container {
+	t.Helper()
+	args := s.dockerArgs(t)
+	c := &container{engine: s.engine, name: s.name}
+	t.Cleanup(func() {
+		if _, err := c.engine.run("rm", "-fv", c.name); err != nil {
+			t.Error(err)
+		}
+	})
+	c.id = s.engine.must(t, args...)
+	return c
+}
+
+// refused runs a container that must not start, and returns what the user is told.
+func refused(t *testing.T, s spec) string {
+	t.Helper()
+	args := s.dockerArgs(t)
+	t.Cleanup(func() { _, _ = s.engine.run("rm", "-fv", s.name) })
+	_, err := s.engine.run(args...)
+	f, ok := errors.AsType[*failure](err)
+	if !ok || f.code != 125 {
+		t.Fatalf("docker %s: %v; want exit 125", strings.Join(args, " "), err)
+	}
+	return f.stderr
+}
+
+// wait waits until the container has ended, and returns its exit status.
+func (c *container) wait(t *testing.T) int {
+	t.Helper()
+	code, err := strconv.Atoi(c.engine.must(t, "wait", c.name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code
+}
+
+// finish waits until the container has ended well.
+func (c *container) finish(t *testing.T) {
+	t.Helper()
+	if code := c.wait(t); code != 0 {
+		t.Fatalf("%s ended with exit %d", c.name, code)
+	}
+}
+
+// remote tells a container's program what to print.
+type remote struct {
+	t    *testing.T
+	l    *net.UnixListener
+	conn net.Conn
+}
+
+// newRemote makes the socket for a container, and the options of docker run and of the program that go with it.
+func newRemote(t *testing.T) (r *remote, docker, args []string) {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "control")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = &remote{t: t, l: l}
+	t.Cleanup(func() {
+		l.Close()
+		if r.conn != nil {
+			r.conn.Close()
+		}
+	})
+	return r, []string{"-v", dir + ":/control"}, []string{"-control", "/control/control"}
+}
+
+// connect waits for the program, which may have been started again.
+func (r *remote) connect() {
+	r.t.Helper()
+	_ = r.l.SetDeadline(time.Now().Add(patience))
+	conn, err := r.l.Accept()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.conn = conn
+}
+
+// tell sends a command and returns how many lines the program has printed once it is carried out.
+func (r *remote) tell(format string, args ...any) int {
+	r.t.Helper()
+	if _, err := fmt.Fprintf(r.conn, format+"\n", args...); err != nil {
+		r.t.Fatal(err)
+	}
+	return r.printed()
+}
+
+// printed waits for the program's next answer.
+func (r *remote) printed() int {
+	r.t.Helper()
+	_ = r.conn.SetReadDeadline(time.Now().Add(patience))
+	var n int
+	if _, err := fmt.Fscanln(r.conn, &n); err != nil {
+		r.t.Fatal(err)
+	}
+	return n
+}
+
+// end tells the program to end and returns how many lines it has printed.
+func (r *remote) end() int {
+	r.t.Helper()
+	if err := r.conn.(*net.UnixConn).CloseWrite(); err != nil {
+		r.t.Fatal(err)
+	}
+	return r.printed()
+}

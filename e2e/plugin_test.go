@@ -1,0 +1,264 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/logspool/logspool/internal/cwlocal"
+)
+
+const (
+	imageName = ours + "-program"
+	region    = "us-east-1" // where containers' logs go that name no region
+	accessKey = "AKIDLOGSPOOLE2E"
+	secretKey = "e2e/secret+key"
+)
+
+// What all tests share, made by setUp.
+var (
+	runDir string
+	runID  string
+	local  = &engine{} // the engine that answers
+	tested *plugin     // on it
+	image  string
+	stand  *cwlocal.Server
+)
+
+// plugin is an installed plugin.
+type plugin struct {
+	engine *engine
+	name   string
+}
+
+func setUp(dir string) error {
+	runDir = dir
+	runID = strings.TrimPrefix(filepath.Base(dir), ours+"-")
+	image = imageName + ":" + runID
+	var err error
+	stand, err = cwlocal.Start("127.0.0.1:0", standOptions())
+	if err != nil {
+		return err
+	}
+	tested = &plugin{local, ours + ":" + runID}
+	if err := makeTarget("plugin", "PLUGIN_NAME="+ours, "PLUGIN_TAG="+runID); err != nil {
+		return err
+	}
+	if err := tested.set(settings(stand.URL())...); err != nil {
+		return err
+	}
+	if err := tested.enable(); err != nil {
+		return err
+	}
+	archive := filepath.Join(dir, "image.tar")
+	if err := makeImage(archive); err != nil {
+		return err
+	}
+	return importImage(local, archive)
+}
+
+func standOptions() cwlocal.Options {
+	return cwlocal.Options{Keys: map[string]string{accessKey: secretKey}}
+}
+
+// settings is what the plugin under test is told.
+func settings(endpoint string) []string {
+	return []string{
+		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + endpoint,
+		"AWS_ACCESS_KEY_ID=" + accessKey,
+		"AWS_SECRET_ACCESS_KEY=" + secretKey,
+		"AWS_REGION=" + region,
+		"NOEC2=1",
+		"DELAY=200ms",
+	}
+}
+
+// makeTarget makes a target of the project's Makefile.
+func makeTarget(args ...string) error {
+	cmd := exec.Command("make", append([]string{"-s", "-C", ".."}, args...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("make %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// makeImage makes the archive of an image with the tests' program and nothing else.
+func makeImage(archive string) error {
+	binary := filepath.Join(runDir, "program")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "./testdata/program")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("couldn't build the containers' program: %w\n%s", err, out)
+	}
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(archive)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w := tar.NewWriter(f)
+	if err := w.WriteHeader(&tar.Header{Name: "program", Mode: 0o755, Size: int64(len(program))}); err != nil {
+		return err
+	}
+	if _, err := w.Write(program); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+func importImage(e *engine, archive string) error {
+	_, err := e.run("import", "--change", `ENTRYPOINT ["/program"]`, archive, image)
+	return err
+}
+
+func (p *plugin) set(settings ...string) error {
+	_, err := p.engine.run(append([]string{"plugin", "set", p.name}, settings...)...)
+	return err
+}
+
+func (p *plugin) enable() error {
+	_, err := p.engine.run("plugin", "enable", "--timeout", "0", p.name)
+	return err
+}
+
+// disable disables the plugin under running containers.
+func (p *plugin) disable() error {
+	_, err := p.engine.run("plugin", "disable", "-f", p.name)
+	return err
+}
+
+// reset sets the plugin up anew while it is disabled.
+func (p *plugin) reset(settings ...string) error {
+	if err := p.disable(); err != nil {
+		return err
+	}
+	if err := p.set(settings...); err != nil {
+		return err
+	}
+	return p.enable()
+}
+
+// with sets the plugin up anew for one test; undo are the settings as they were.
+func (p *plugin) with(t *testing.T, settings, undo []string) {
+	t.Helper()
+	if err := p.reset(settings...); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.reset(undo...); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// dir is the plugin's directory of FIFOs and state, as the host sees it.
+func (p *plugin) dir(t *testing.T) string {
+	root := p.engine.must(t, "info", "--format", "{{.DockerRootDir}}")
+	return filepath.Join(root, "plugins", p.id(t), "propagated-mount")
+}
+
+func (p *plugin) id(t *testing.T) string {
+	return p.engine.must(t, "plugin", "inspect", "--format", "{{.Id}}", p.name)
+}
+
+// fifos lists the FIFOs that are there.
+func (p *plugin) fifos(t *testing.T) []string {
+	t.Helper()
+	entries, err := os.ReadDir(p.dir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Type() == os.ModeNamedPipe {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// pid is the plugin's process: the child of the shim that has the plugin's ID in its arguments.
+func (p *plugin) pid(t *testing.T) int {
+	t.Helper()
+	id := p.id(t)
+	all := processes()
+	for shim, proc := range all {
+		if !strings.Contains(proc.args[0], "containerd-shim") || !slices.Contains(proc.args, id) {
+			continue
+		}
+		for pid, child := range all {
+			if child.parent == shim {
+				return pid
+			}
+		}
+	}
+	t.Fatalf("the process of plugin %s is not to be found", id)
+	return 0
+}
+
+// program is the hash of what the plugin's process executes.
+func (p *plugin) program(t *testing.T) string {
+	t.Helper()
+	f, err := os.Open(fmt.Sprintf("/proc/%d/exe", p.pid(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+type process struct {
+	parent int
+	args   []string // one at least
+}
+
+// processes are those that run now, by their number.
+func processes() map[int]process {
+	all := map[int]process{}
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		stat, statErr := os.ReadFile(filepath.Join(dir, "stat"))
+		if err != nil || statErr != nil {
+			continue // it has ended
+		}
+		// The command's name, in parentheses, may hold anything (proc_pid_stat(5)).
+		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+		if len(fields) < 2 || len(args) == 0 {
+			continue
+		}
+		parent, _ := strconv.Atoi(fields[1])
+		all[pid] = process{parent, strings.Split(strings.TrimSuffix(string(args), "\x00"), "\x00")}
+	}
+	return all
+}
+
+// portOf is the TCP port of a URL.
+func portOf(t *testing.T, rawURL string) string {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Port()
+}

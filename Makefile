@@ -10,13 +10,18 @@ PLUGIN := $(PLUGIN_NAME):$(PLUGIN_TAG)
 BINARY := bin/linux-$(ARCH)/logspool
 GO     := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go
 
-.PHONY: help test e2e fuzz lint build rootfs plugin enable disable push clean
+.PHONY: help demo test e2e fuzz lint build rootfs plugin enable disable push clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'Settings: PLUGIN_NAME=$(PLUGIN_NAME) PLUGIN_TAG=$(PLUGIN_TAG) ARCH=$(ARCH) (amd64, arm64) FUZZTIME=$(FUZZTIME)'
+
+# The demo's program is the process of its containers as well, so it is static, too.
+demo: rootfs ## the plugin at work, with a real Docker engine where one answers; leaves nothing behind
+	@$(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/demo ./cmd/demo
+	@bin/linux-$(ARCH)/demo -binary $(BINARY) -plugin plugin
 
 test: ## every test that needs no Docker engine; with LOGSPOOL_E2E=required the others too
 	@scripts/test

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// buildPlugin builds the plugin's binary.
+func buildPlugin(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "logspool")
+	cmd := exec.Command("go", "build", "-o", binary, "../..")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return binary
+}
+
+// The whole demonstration where there is no engine, and what a demonstration says that something is wrong with.
+func TestWithoutEngine(t *testing.T) {
+	t.Parallel()
+	binary := buildPlugin(t)
+	calm := slices.DeleteFunc(slices.Clone(scenes), func(s scene) bool { return s.outage > 0 })
+	tests := []struct {
+		name   string
+		scenes []scene
+		// spoil changes what the containers print, not what is expected of them.
+		spoil func(*scene)
+		want  string // in the error; empty: none
+	}{
+		{"all well", scenes, func(*scene) {}, ""},
+		{"another line", calm, func(s *scene) {
+			if s.name == "demo-worker" {
+				s.lines = printed("job 1 done", "job 3 done")
+			}
+		}, "group HOST, stream staging-demo-worker: of 2 lines 1 are missing; 0 came again, 1 are none that were printed"},
+		{"a line twice at the end", calm, func(s *scene) {
+			if s.name == "shop-api-1" {
+				s.lines = append(slices.Clone(s.lines), s.lines[2])
+			}
+		}, "group shop, stream api/shop-api-1: of 3 lines 0 are missing; 1 came again, 0 are none that were printed"},
+		{"a line that never comes", scenes[:1], func(s *scene) { s.lines = s.lines[:2] }, "of 3 lines arrived, and no more in 1s"},
+		{"a long line cut short", calm, func(s *scene) {
+			if s.name == "demo-long" {
+				s.lines = printed("before", numbered(longLine)[:longLine-1], "after")
+			}
+		}, "group demo/long, stream demo-long: of 3 lines 1 are missing"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			patience := patience
+			if strings.Contains(test.want, "and no more in") {
+				patience = time.Second // however long it were, too little would come
+			}
+			played := newPlayedHost(binary)
+			var out bytes.Buffer
+			err := demonstration{spoiledHost{played, test.spoil}, test.scenes, patience, &out}.run(context.Background())
+			if test.want == "" {
+				if err != nil {
+					t.Fatalf("%v\n%s", err, &out)
+				}
+			} else if want := strings.ReplaceAll(test.want, "HOST", played.hostname); err == nil || !strings.Contains(err.Error(), want) {
+				t.Fatalf("error %v, want one with %q", err, want)
+			}
+			if said := strings.Contains(out.String(), "lines arrived, each of them once"); said != (err == nil) {
+				t.Errorf("the demonstration says that all went well: %v; its error: %v", said, err)
+			}
+			if _, err := os.Stat(played.dir); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s is left behind (%v)", played.dir, err)
+			}
+			select {
+			case <-played.exited:
+			default:
+				t.Error("the plugin is left behind")
+			}
+		})
+	}
+}
+
+// spoiledHost is a host whose containers print something else.
+type spoiledHost struct {
+	host
+	spoil func(*scene)
+}
+
+func (h spoiledHost) start(ctx context.Context, s scene) error {
+	h.spoil(&s)
+	return h.host.start(ctx, s)
+}
+
+// What is interrupted leaves nothing behind either, and is no success.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	played := newPlayedHost(buildPlugin(t))
+	why := errors.New("Ctrl-C")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	h := spoiledHost{played, func(s *scene) {
+		if s.name == scenes[1].name {
+			cancel(why)
+		}
+	}}
+	var out bytes.Buffer
+	if err := (demonstration{h, scenes, patience, &out}).run(ctx); !errors.Is(err, why) {
+		t.Fatalf("error %v, want %v", err, why)
+	}
+	if _, err := os.Stat(played.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is left behind (%v)", played.dir, err)
+	}
+	<-played.exited
+}
+
+func TestCompare(t *testing.T) {
+	a, b := address{"g", "a"}, address{"g", "b"}
+	want := contents{a: {"1", "2", "2", "3"}}
+	tests := []struct {
+		name string
+		have contents
+		want string // empty: no difference
+	}{
+		{"the same", contents{a: {"1", "2", "2", "3"}}, ""},
+		{"nothing", contents{}, "of 4 lines 4 are missing; 0 came again, 0 are none"},
+		{"one missing", contents{a: {"1", "2", "2"}}, "of 4 lines 1 are missing; 0 came again, 0 are none"},
+		{"one of two equal lines missing", contents{a: {"1", "2", "3"}}, "of 4 lines 1 are missing; 0 came again, 0 are none"},
+		{"one doubled", contents{a: {"1", "2", "2", "3", "3"}}, "of 4 lines 0 are missing; 1 came again, 0 are none"},
+		{"one more", contents{a: {"1", "2", "2", "3", "4"}}, "of 4 lines 0 are missing; 0 came again, 1 are none"},
+		{"one cut short", contents{a: {"1", "2", "2", ""}}, "of 4 lines 1 are missing; 0 came again, 1 are none"},
+		{"another order", contents{a: {"2", "1", "2", "3"}}, "not in order"},
+		{"elsewhere", contents{b: {"1", "2", "2", "3"}}, "stream b: nothing should be there"},
+		{"an empty stream too many", contents{a: {"1", "2", "2", "3"}, b: nil}, "stream b: nothing should be there"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			err := compare(want, test.have)
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+// What the demo shows to be typed is what it does.
+func TestCommand(t *testing.T) {
+	for _, s := range scenes {
+		cmd := exec.Command("sh", "-c", `docker() { printf '%s\n' "$@"; }; `+strings.TrimPrefix(s.command(), "$ "))
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v", s.command(), err)
+		}
+		if got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"); !slices.Equal(got, s.args()) {
+			t.Errorf("the command\n%s\nmeans %q, and what is run is %q", s.command(), got, s.args())
+		}
+	}
+}

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/logspool/logspool/internal/dockertest"
+)
+
+// dockerHost is this machine's Docker engine. Its containers and its image bear a label of this run, and by
+// that they are removed: nothing else can be meant.
+type dockerHost struct {
+	dir      string // for docker plugin create
+	hostname string
+	label    string
+	plugin   bool     // it was made
+	started  []string // names of containers
+}
+
+func newDockerHost(dir string) *dockerHost {
+	return &dockerHost{dir: dir, label: "logspool.demo=" + dockertest.NewID()[:12]}
+}
+
+// commandTime bounds one docker command.
+const commandTime = time.Minute
+
+// docker runs the docker command and returns what it printed. A command that makes something is given a context
+// that Ctrl-C does not end: half done, nobody knew what there is to remove.
+func docker(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
+	what := "docker " + strings.Join(args[:min(2, len(args))], " ")
+	ctx, cancel := context.WithTimeoutCause(ctx, commandTime, fmt.Errorf("%s: no answer in %v", what, commandTime))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "docker", args...)
+	cmd.Stdin = stdin
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal sends Ctrl-C to the whole group
+	var out, problem bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problem
+	err := cmd.Run()
+	switch {
+	case err == nil:
+		return strings.TrimSpace(out.String()), nil
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	}
+	if said := strings.TrimSpace(problem.String()); said != "" {
+		err = errors.New(said[strings.LastIndexByte(said, '\n')+1:])
+	}
+	return "", fmt.Errorf("%s: %w", what, err)
+}
+
+// engineVersion returns the version of this machine's engine, and an error where there is none.
+func engineVersion(ctx context.Context) (string, error) {
+	if _, err := exec.LookPath("docker"); err != nil {
+		return "", errors.New("there is no docker command")
+	}
+	// The plugin must reach the stand-in, which listens on this machine's loopback address.
+	endpoint := os.Getenv("DOCKER_HOST")
+	if endpoint != "" && !strings.HasPrefix(endpoint, "unix://") {
+		return "", errors.New("DOCKER_HOST names one on another machine")
+	}
+	return docker(ctx, nil, "version", "--format", "{{.Server.Version}}")
+}
+
+func (h *dockerHost) install(ctx context.Context, settings []string) (err error) {
+	if h.hostname, err = docker(ctx, nil, "info", "--format", "{{.Name}}"); err != nil {
+		return err
+	}
+	if err := h.namesAreFree(ctx); err != nil {
+		return err
+	}
+	dir, err := h.ownPlugin()
+	defer os.RemoveAll(dir)
+	if err != nil {
+		return err
+	}
+	whole := context.WithoutCancel(ctx)
+	if _, err := docker(whole, nil, "plugin", "create", pluginName, dir); err != nil {
+		return err
+	}
+	h.plugin = true
+	if _, err := docker(whole, nil, append([]string{"plugin", "set", pluginName}, settings...)...); err != nil {
+		return err
+	}
+	if _, err := docker(whole, nil, "plugin", "enable", "--timeout", "0", pluginName); err != nil {
+		return err
+	}
+	image, err := imageTar()
+	if err != nil {
+		return err
+	}
+	_, err = docker(whole, image, "import", "--change", "LABEL "+h.label, "--change", `ENTRYPOINT ["/demo"]`, "-", imageName)
+	return err
+}
+
+// namesAreFree makes sure that nothing of somebody else's is in the way.
+func (h *dockerHost) namesAreFree(ctx context.Context) error {
+	inTheWay := func(what, name, remove string) error {
+		return fmt.Errorf("there is %s %s already, and it is not this demo's; if a demo was killed and left it: %s %s", what, name, remove, name)
+	}
+	if _, err := docker(ctx, nil, "plugin", "inspect", pluginName); err == nil {
+		return inTheWay("a plugin", pluginName, "docker plugin rm -f")
+	}
+	if _, err := docker(ctx, nil, "image", "inspect", imageName); err == nil {
+		return inTheWay("an image", imageName, "docker image rm")
+	}
+	for _, s := range scenes {
+		if _, err := docker(ctx, nil, "container", "inspect", s.name); err == nil {
+			return inTheWay("a container", s.name, "docker rm -f")
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// ownPlugin copies the plugin's directory and puts the label into it: dockerd makes no second plugin of a root
+// file system that it has already, such as that of the plugin under its usual name.
+func (h *dockerHost) ownPlugin() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "logspool-demo-"); err != nil {
+		return "", err
+	}
+	if err := os.CopyFS(dir, os.DirFS(h.dir)); err != nil {
+		return dir, fmt.Errorf("couldn't copy the plugin's directory: %w", err)
+	}
+	return dir, os.WriteFile(filepath.Join(dir, "rootfs", "demo"), []byte(h.label+"\n"), 0o644)
+}
+
+// imageTar is a root file system with nothing but this program in it.
+func imageTar() (io.Reader, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	err = w.WriteHeader(&tar.Header{Name: "demo", Mode: 0o755, Size: int64(len(program)), Typeflag: tar.TypeReg})
+	if err == nil {
+		_, err = w.Write(program)
+	}
+	return &b, errors.Join(err, w.Close())
+}
+
+func (h *dockerHost) name() string { return h.hostname }
+
+func (h *dockerHost) start(ctx context.Context, s scene) error {
+	_, err := docker(context.WithoutCancel(ctx), nil, s.args()...)
+	if err == nil {
+		h.started = append(h.started, s.name)
+	}
+	return err
+}
+
+func (h *dockerHost) finish(ctx context.Context) error {
+	for _, name := range h.started {
+		status, err := docker(ctx, nil, "wait", name)
+		if err != nil {
+			return err
+		}
+		if status != "0" {
+			return fmt.Errorf("the container %s ended with status %s", name, status)
+		}
+	}
+	whole := context.WithoutCancel(ctx)
+	if err := h.removeContainers(whole); err != nil {
+		return err
+	}
+	_, err := docker(whole, nil, "plugin", "disable", pluginName)
+	return err
+}
+
+func (h *dockerHost) removeContainers(ctx context.Context) error {
+	return removeListed(ctx, []string{"ps", "-aq", "--filter", "label=" + h.label}, "rm", "-f")
+}
+
+// removeListed gives what a command lists to another one, which removes it.
+func removeListed(ctx context.Context, list []string, remove ...string) error {
+	ids, err := docker(ctx, nil, list...)
+	if err != nil || ids == "" {
+		return err
+	}
+	_, err = docker(ctx, nil, append(remove, strings.Fields(ids)...)...)
+	return err
+}
+
+func (h *dockerHost) remove() error {
+	ctx := context.Background()
+	errs := []error{
+		h.removeContainers(ctx),
+		removeListed(ctx, []string{"images", "-q", "--filter", "label=" + h.label}, "rmi"),
+	}
+	if h.plugin {
+		_, err := docker(ctx, nil, "plugin", "rm", "-f", pluginName)
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("not everything is removed (see docker ps -a, docker images and docker plugin ls): %w", err)
+	}
+	return nil
+}
+
+func (h *dockerHost) help() string {
+	return "the plugin's log is in the Docker daemon's (journalctl -u docker), on the lines with plugin="
+}

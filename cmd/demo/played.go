@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/logspool/logspool/internal/dockertest"
+)
+
+// playedHost runs the plugin's binary as a process of this machine's and plays dockerd's part towards it.
+type playedHost struct {
+	binary, dir, hostname string
+
+	plugin     *exec.Cmd
+	exited     chan struct{} // closed when the plugin's process has ended, with exitErr
+	exitErr    error
+	log        logBuffer
+	daemon     *dockertest.Daemon
+	containers errgroup.Group
+}
+
+// stopTime is how long the plugin may take to stop. dockerd kills it after as long.
+const stopTime = 10 * time.Second
+
+func newPlayedHost(binary string) *playedHost { return &playedHost{binary: binary} }
+
+func (h *playedHost) install(_ context.Context, settings []string) (err error) {
+	if h.hostname, err = os.Hostname(); err != nil {
+		return err
+	}
+	if h.dir, err = os.MkdirTemp("", "logspool-demo-"); err != nil {
+		return err
+	}
+	socket := filepath.Join(h.dir, "plugin.sock")
+	h.daemon, err = dockertest.NewDaemon(dockertest.Options{
+		Socket: socket, Dir: filepath.Join(h.dir, "fifos"), Backoff: 200 * time.Millisecond,
+	})
+	if err != nil {
+		return err
+	}
+	plugin := exec.Command(h.binary)
+	plugin.Env = append([]string{"PLUGIN_SOCKET=" + socket, "STATE_DIR=" + filepath.Join(h.dir, "state"), "HOME=" + h.dir}, settings...)
+	plugin.Stdout, plugin.Stderr = &h.log, &h.log
+	plugin.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to answer
+	if err := plugin.Start(); err != nil {
+		return fmt.Errorf("couldn't start the plugin: %w", err)
+	}
+	h.plugin, h.exited = plugin, make(chan struct{})
+	go func() {
+		h.exitErr = plugin.Wait()
+		close(h.exited)
+	}()
+	return nil
+}
+
+func (h *playedHost) name() string { return h.hostname }
+
+func (h *playedHost) start(ctx context.Context, s scene) error {
+	c, err := h.daemon.Start(ctx, dockertest.Info{
+		Config:              s.options,
+		ContainerID:         dockertest.NewID(),
+		ContainerName:       "/" + s.name,
+		ContainerEntrypoint: "/demo",
+		ContainerArgs:       []string{"say", s.name},
+		ContainerImageName:  imageName,
+		ContainerCreated:    time.Now(),
+		ContainerEnv:        s.env,
+		ContainerLabels:     s.labels,
+		DaemonName:          "docker",
+	})
+	if err != nil {
+		return fmt.Errorf("container %s: %w", s.name, err)
+	}
+	h.containers.Go(func() error {
+		if err := s.play(c.Write); err != nil {
+			return fmt.Errorf("container %s: %w", s.name, err)
+		}
+		return c.Stop(ctx)
+	})
+	return nil
+}
+
+func (h *playedHost) finish(ctx context.Context) error {
+	if err := h.containers.Wait(); err != nil {
+		return err
+	}
+	if err := h.plugin.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-h.exited:
+	case <-time.After(stopTime):
+		return fmt.Errorf("the plugin did not stop in %v", stopTime)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if h.exitErr != nil {
+		return fmt.Errorf("the plugin ended badly: %w", h.exitErr)
+	}
+	return nil
+}
+
+func (h *playedHost) remove() error {
+	if h.daemon != nil {
+		h.daemon.Kill() // whatever writes to a FIFO fails
+	}
+	err := error(nil)
+	if h.plugin != nil {
+		if killErr := h.plugin.Process.Kill(); !errors.Is(killErr, os.ErrProcessDone) {
+			err = killErr
+		}
+		<-h.exited
+	}
+	_ = h.containers.Wait() // finish has told of its error
+	if h.dir != "" {
+		err = errors.Join(err, os.RemoveAll(h.dir))
+	}
+	return err
+}
+
+func (h *playedHost) help() string {
+	return "the plugin's log:\n" + h.log.String()
+}
+
+// logBuffer keeps what the plugin logs.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.TrimSpace(l.b.String())
+}

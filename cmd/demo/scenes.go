@@ -1,0 +1,221 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// pluginName and imageName are what the demo's plugin and image are called.
+	pluginName = "logspool-demo"
+	imageName  = "logspool-demo"
+
+	// pause is the time between two lines of a container. It also keeps the order of lines that come out
+	// of two pipes.
+	pause = 100 * time.Millisecond
+)
+
+// scene is one container: how it is run, what it prints, and where that is expected.
+type scene struct {
+	title   string
+	name    string // the container's
+	labels  map[string]string
+	env     []string
+	options map[string]string
+	outage  time.Duration // how long the service is down from the container's start on
+
+	lines []line
+	// group and stream are the names expected, by source; HOST stands for the host's name.
+	group  string
+	stream map[string]string
+}
+
+// line is one line that a container prints.
+type line struct{ source, text string }
+
+const (
+	stdout = "stdout"
+	stderr = "stderr"
+)
+
+func printed(texts ...string) []line {
+	lines := make([]line, len(texts))
+	for i, text := range texts {
+		lines[i] = line{stdout, text}
+	}
+	return lines
+}
+
+var scenes = []scene{
+	{
+		title:  "Nothing said: the group is the host's name, the stream is the container's",
+		name:   "demo-web",
+		lines:  printed("GET / 200", "GET /cart 200", "POST /order 201"),
+		group:  "HOST",
+		stream: map[string]string{stdout: "demo-web"},
+	},
+	{
+		title:  "Named by labels, here those that Docker Compose sets",
+		name:   "shop-api-1",
+		labels: map[string]string{"com.docker.compose.project": "shop", "com.docker.compose.service": "api"},
+		options: map[string]string{
+			"group":  `{{.Lbl "com.docker.compose.project"}}`,
+			"stream": `{{.Lbl "com.docker.compose.service"}}/{{.Name}}`,
+		},
+		lines:  printed("listening on :8080", `{"level":"info","msg":"order taken","id":7}`, "naïve café ☕ 日本語"),
+		group:  "shop",
+		stream: map[string]string{stdout: "api/shop-api-1"},
+	},
+	{
+		title:  "Named by the container's own environment, as with logspout",
+		name:   "demo-worker",
+		env:    []string{"STAGE=staging", "LOGSPOUT_STREAM={{.Env.STAGE}}-{{.Name}}"},
+		lines:  printed("job 1 done", "job 2 done"),
+		group:  "HOST",
+		stream: map[string]string{stdout: "staging-demo-worker"},
+	},
+	{
+		title:   "The two outputs in two streams",
+		name:    "demo-split",
+		options: map[string]string{"group": "demo/split", "stream": "{{.Name}}/{{.Source}}"},
+		lines: []line{
+			{stdout, "starting"}, {stderr, "warning: no configuration file, using defaults"},
+			{stdout, "ready"}, {stderr, "error: connection refused"},
+		},
+		group:  "demo/split",
+		stream: map[string]string{stdout: "demo-split/stdout", stderr: "demo-split/stderr"},
+	},
+	{
+		title:   fmt.Sprintf("A line of %d bytes, which dockerd hands over in %d pieces, is one event", longLine, longPieces),
+		name:    "demo-long",
+		options: map[string]string{"awslogs-group": "demo/long", "awslogs-stream": "{{.Name}}"},
+		lines:   printed("before", numbered(longLine), "after"),
+		group:   "demo/long",
+		stream:  map[string]string{stdout: "demo-long"},
+	},
+	{
+		title:   "The service is down: the container does not notice, and nothing is lost",
+		name:    "demo-outage",
+		options: map[string]string{"group": "demo/outage"},
+		outage:  3 * time.Second,
+		lines:   printed("written during the outage, 1 of 3", "written during the outage, 2 of 3", "written during the outage, 3 of 3"),
+		group:   "demo/outage",
+		stream:  map[string]string{stdout: "demo-outage"},
+	},
+}
+
+const (
+	longLine   = 100_000
+	longPieces = (longLine + 16<<10 - 1) / (16 << 10) // moby, daemon/logger/copier.go, defaultBufSize
+)
+
+// numbered returns a text of size bytes in which each word says where it stands.
+func numbered(size int) string {
+	var b strings.Builder
+	for b.Len() < size {
+		fmt.Fprintf(&b, "%07d ", b.Len())
+	}
+	return b.String()[:size]
+}
+
+// play is the container's process: it prints the lines, with pauses.
+func (s scene) play(print func(source, text string) error) error {
+	for i, l := range s.lines {
+		if i > 0 {
+			time.Sleep(pause)
+		}
+		if err := print(l.source, l.text+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// say plays a scene in a container and returns the exit status.
+func say(name string) int {
+	i := slices.IndexFunc(scenes, func(s scene) bool { return s.name == name })
+	if i < 0 {
+		return 2
+	}
+	err := scenes[i].play(func(source, text string) error {
+		to := os.Stdout
+		if source == stderr {
+			to = os.Stderr
+		}
+		_, err := to.WriteString(text)
+		return err
+	})
+	if err != nil {
+		return 1
+	}
+	return 0
+}
+
+// args are what docker is given.
+func (s scene) args() []string {
+	args := []string{"run", "-d", "--network", "none", "--name", s.name}
+	for _, k := range slices.Sorted(maps.Keys(s.labels)) {
+		args = append(args, "--label", k+"="+s.labels[k])
+	}
+	for _, kv := range s.env {
+		args = append(args, "-e", kv)
+	}
+	args = append(args, "--log-driver", pluginName)
+	for _, k := range slices.Sorted(maps.Keys(s.options)) {
+		args = append(args, "--log-opt", k+"="+s.options[k])
+	}
+	return append(args, imageName, "say", s.name)
+}
+
+// command is what to type, a line for each group of options.
+func (s scene) command() string {
+	var b strings.Builder
+	b.WriteString("$ docker")
+	for _, arg := range s.args() {
+		switch arg {
+		case "--label", "-e", "--log-driver", "--log-opt", imageName:
+			if !strings.HasSuffix(b.String(), "--log-driver") { // whose value is the image's name, too
+				b.WriteString(" \\\n       ")
+			}
+		}
+		b.WriteString(" " + quote(arg))
+	}
+	return b.String()
+}
+
+// quote quotes for a shell.
+func quote(arg string) string {
+	if strings.ContainsAny(arg, " \"'{}$\\") {
+		return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+	}
+	return arg
+}
+
+// delivery is what one stream is expected to hold.
+type delivery struct {
+	address
+	lines []string
+}
+
+// expected returns what each stream of the scene should hold on a host of this name, stdout's first.
+func (s scene) expected(host string) []delivery {
+	var all []delivery
+	for _, source := range []string{stdout, stderr} {
+		stream, ok := s.stream[source]
+		if !ok {
+			continue
+		}
+		d := delivery{address: address{strings.ReplaceAll(s.group, "HOST", host), stream}}
+		for _, l := range s.lines {
+			if l.source == source {
+				d.lines = append(d.lines, l.text)
+			}
+		}
+		all = append(all, d)
+	}
+	return all
+}

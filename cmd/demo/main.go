@@ -25,9 +25,9 @@ import (
 const (
 	// longest is how long all of it may take, the build aside.
 	longest = 2 * time.Minute
-	// patience is how long a stream may stand still: the outage has to be over by then, and the plugin's wait
-	// before its next try.
-	patience = 30 * time.Second
+	// patience is how long a stream may stand still: the outage, and 30 s until the plugin tries again, have to
+	// be over by then.
+	patience = 45 * time.Second
 )
 
 func main() {

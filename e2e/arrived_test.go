@@ -47,8 +47,8 @@ func audit() (problems []string) {
 	servers := map[*cwlocal.Server]bool{stand: true}
 	for s, want := range settled.events {
 		servers[s.server] = true
-		if stats, _ := s.server.Stream(s.region, s.group, s.stream); stats.Events != want {
-			problems = append(problems, fmt.Sprintf("%v: %d events at the end, %d when its test looked", s, stats.Events, want))
+		if now := s.events(); now != want {
+			problems = append(problems, fmt.Sprintf("%v: %d events at the end, %d when its test looked", s, now, want))
 		}
 	}
 	for server := range servers {
@@ -57,6 +57,57 @@ func audit() (problems []string) {
 		}
 	}
 	return problems
+}
+
+// batches are how many events each accepted request had, in order of arrival.
+var batches batchSizes
+
+type batchSizes struct {
+	mu    sync.Mutex
+	sizes map[[3]string][]int // by region, group and stream
+}
+
+func (b *batchSizes) accepted(region, group, stream string, events []cwlocal.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.sizes == nil {
+		b.sizes = map[[3]string][]int{}
+	}
+	key := [3]string{region, group, stream}
+	b.sizes[key] = append(b.sizes[key], len(events))
+}
+
+func (b *batchSizes) of(s stream) []int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sizes[[3]string{s.region, s.group, s.stream}]
+}
+
+// repeated is how many of the stream's batches came again, and fails the test if one came again in part: the
+// plugin has had the answer to a request or it has not.
+func (s stream) repeated(t *testing.T) (n int) {
+	t.Helper()
+	events := s.server.Arrived(s.region, s.group, s.stream)
+	last := make(map[string]int, len(events))
+	for i, e := range events {
+		last[e.Message] = i
+	}
+	i := 0
+	for _, size := range batches.of(s) {
+		again := 0
+		for end := i + size; i < end; i++ {
+			if last[events[i].Message] > i {
+				again++
+			}
+		}
+		if again > 0 {
+			n++
+		}
+		if again != 0 && again != size {
+			t.Errorf("%v: of a batch of %d lines %d came again", s, size, again)
+		}
+	}
+	return n
 }
 
 // printed says that a container has printed n lines to an output.
@@ -72,6 +123,12 @@ func (s stream) waitFor(t *testing.T, n int) {
 	if err := s.server.WaitEvents(ctx, s.region, s.group, s.stream, int64(n)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// events is how many the stream has taken.
+func (s stream) events() int64 {
+	stats, _ := s.server.Stream(s.region, s.group, s.stream)
+	return stats.Events
 }
 
 // wait waits until done says so; it is asked whenever a request has ended.

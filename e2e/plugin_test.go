@@ -56,6 +56,10 @@ func setUp(dir string) error {
 	if err := makeTarget("plugin", "PLUGIN_NAME="+ours, "PLUGIN_TAG="+runID); err != nil {
 		return err
 	}
+	// The tests' own copy: somebody may make another while they run.
+	if err := copyTree("../plugin", filepath.Join(dir, "plugin")); err != nil {
+		return err
+	}
 	if err := tested.set(settings(stand.URL())...); err != nil {
 		return err
 	}
@@ -70,7 +74,7 @@ func setUp(dir string) error {
 }
 
 func standOptions() cwlocal.Options {
-	return cwlocal.Options{Keys: map[string]string{accessKey: secretKey}}
+	return cwlocal.Options{Keys: map[string]string{accessKey: secretKey}, OnAccepted: batches.accepted}
 }
 
 // settings is what the plugin under test is told.
@@ -90,6 +94,14 @@ func makeTarget(args ...string) error {
 	cmd := exec.Command("make", append([]string{"-s", "-C", ".."}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("make %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+// copyTree copies a directory with all modes and times.
+func copyTree(from, to string) error {
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		return fmt.Errorf("couldn't copy %s: %w: %s", from, err, out)
 	}
 	return nil
 }

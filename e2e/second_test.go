@@ -198,7 +198,7 @@ func TestDefaultDriver(t *testing.T) {
 	// daemon.json.
 	s.start(t, conf)
 	p := &plugin{&s.engine, tested.name}
-	s.must(t, "plugin", "create", p.name, filepath.Join("..", "plugin"))
+	s.must(t, "plugin", "create", p.name, filepath.Join(runDir, "plugin"))
 	if err := p.set(settings("http://127.0.0.1:" + s.port)...); err != nil {
 		t.Fatal(err)
 	}

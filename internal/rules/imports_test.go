@@ -78,6 +78,7 @@ var house = map[string]rule{
 	"internal/config":     {ours: []string{"naming"}, never: []string{aws}, direct: impure, pure: true},
 	"internal/cwlocal":    {ours: []string{}, never: []string{aws, docker}},
 	"internal/dockertest": {ours: []string{}, never: []string{aws}},
+	"internal/docstest":   {tests: true},
 	"internal/durable":    {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges": {ours: []string{}, never: []string{aws, docker}},
 	"internal/rules":      {tests: true},

@@ -1,0 +1,181 @@
+// Package docstest holds the documents to the code: tables, examples, commands, messages and links. It is
+// tests alone. `go test ./internal/docstest -update` writes the tables of settings and log options anew.
+package docstest
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const root = "../.."
+
+// documents are all that a reader may be sent to.
+func documents(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "spool/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range found {
+			rel, err := filepath.Rel(root, f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, rel)
+		}
+	}
+	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/operating.md"} {
+		if !slices.Contains(all, name) {
+			t.Fatalf("there is no %s", name)
+		}
+	}
+	return all
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// block is a fenced block of a document.
+type block struct{ language, text string }
+
+var fence = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$")
+
+func blocks(text string) []block {
+	var all []block
+	for _, m := range fence.FindAllStringSubmatch(text, -1) {
+		all = append(all, block{m[1], m[2]})
+	}
+	return all
+}
+
+// prose is a document without its fenced blocks.
+func prose(text string) string { return fence.ReplaceAllString(text, "") }
+
+var (
+	link       = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading    = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	notInSlug  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	codeMarkup = regexp.MustCompile("`([^`\n]+)`")
+)
+
+// anchors are the fragments that a document can be linked with, as GitHub makes them of headings.
+func anchors(text string) map[string]bool {
+	all := map[string]bool{}
+	for _, m := range heading.FindAllStringSubmatch(prose(text), -1) {
+		all[strings.ReplaceAll(notInSlug.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")] = true
+	}
+	return all
+}
+
+func TestLinks(t *testing.T) {
+	for _, name := range documents(t) {
+		for _, m := range link.FindAllStringSubmatch(prose(read(t, name)), -1) {
+			to, fragment, _ := strings.Cut(m[1], "#")
+			if strings.Contains(to, "://") {
+				continue
+			}
+			target := name
+			if to != "" {
+				target = filepath.Join(filepath.Dir(name), to)
+			}
+			if _, err := os.Stat(filepath.Join(root, target)); err != nil {
+				t.Errorf("%s links to %s, which is not there", name, m[1])
+				continue
+			}
+			if fragment != "" && !anchors(read(t, target))[fragment] {
+				t.Errorf("%s links to %s, and %s has no such heading", name, m[1], target)
+			}
+		}
+	}
+}
+
+func TestJSON(t *testing.T) {
+	n := 0
+	for _, name := range documents(t) {
+		for _, b := range blocks(read(t, name)) {
+			if b.language != "json" {
+				continue
+			}
+			n++
+			if !json.Valid([]byte(b.text)) {
+				t.Errorf("%s: not JSON:\n%s", name, b.text)
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("no JSON was found: this test holds nothing")
+	}
+}
+
+func TestPolicyAllowsWhatIsCalled(t *testing.T) {
+	var policy struct{ Statement []struct{ Action []string } }
+	for _, b := range blocks(read(t, "README.md")) {
+		if strings.Contains(b.text, `"Statement"`) {
+			if err := json.Unmarshal([]byte(b.text), &policy); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(policy.Statement) != 1 {
+		t.Fatalf("the policy has %d statements", len(policy.Statement))
+	}
+	calls := regexp.MustCompile(`c\.api\.([A-Z]\w+)\(`)
+	var want []string
+	for _, m := range calls.FindAllStringSubmatch(read(t, "uploader/cwl.go"), -1) {
+		want = append(want, "logs:"+m[1])
+	}
+	slices.Sort(want)
+	if want = slices.Compact(want); !slices.Equal(policy.Statement[0].Action, want) {
+		t.Errorf("the policy allows %q, and uploader/cwl.go calls %q", policy.Statement[0].Action, want)
+	}
+}
+
+var (
+	makeCommand = regexp.MustCompile(`\bmake((?: +[a-z0-9]+\b)+)`)
+	makeTarget  = regexp.MustCompile(`(?m)^([a-z0-9]+):`)
+)
+
+func TestMakeTargets(t *testing.T) {
+	targets := map[string]bool{}
+	for _, m := range makeTarget.FindAllStringSubmatch(read(t, "Makefile"), -1) {
+		targets[m[1]] = true
+	}
+	mentioned := map[string]bool{}
+	for _, name := range documents(t) {
+		text := read(t, name)
+		code := prose(text)
+		var parts []string
+		for _, m := range codeMarkup.FindAllStringSubmatch(code, -1) {
+			parts = append(parts, m[1])
+		}
+		for _, b := range blocks(text) {
+			parts = append(parts, b.text)
+		}
+		for _, m := range makeCommand.FindAllStringSubmatch(strings.Join(parts, "\n"), -1) {
+			for _, target := range strings.Fields(m[1]) {
+				mentioned[target] = true
+				if !targets[target] {
+					t.Errorf("%s says make %s, and the Makefile has no such target", name, target)
+				}
+			}
+		}
+	}
+	for _, target := range []string{"demo", "test", "plugin", "enable", "push"} {
+		if !mentioned[target] {
+			t.Errorf("no document says what make %s does", target)
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package docstest
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// pluginFiles are the parsed source files of the plugin, without tests, and without what is not in it.
+func pluginFiles(t *testing.T) []*ast.File {
+	t.Helper()
+	var files []*ast.File
+	fset := token.NewFileSet()
+	notInIt := []string{"bin", "cmd", "plugin", "e2e", "bench", "docs", "testdata", ".git",
+		"internal/cwlocal", "internal/dockertest", "internal/docstest", "internal/rules"}
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && slices.Contains(notInIt, rel):
+			return filepath.SkipDir
+		case d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		f, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+		files = append(files, f)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// literals are all strings in the plugin's source, and of formats that begin with a value what follows it.
+func literals(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, f := range pluginFiles(t) {
+		ast.Inspect(f, func(n ast.Node) bool {
+			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
+				if s, err := strconv.Unquote(l.Value); err == nil && s != "" {
+					all = append(all, s)
+					if _, after, ok := strings.Cut(s, "%v"); ok && after != "" {
+						all = append(all, after)
+					}
+					// A line that is written without slog.
+					if _, after, ok := strings.Cut(s, `msg="`); ok {
+						message, _, _ := strings.Cut(after, `"`)
+						all = append(all, message)
+					}
+				}
+			}
+			return true
+		})
+	}
+	return all
+}
+
+// made reports whether a message is one of the literals, or several of them in a row.
+func made(message string, literals []string) bool {
+	reached := make([]bool, len(message)+1)
+	reached[0] = true
+	for i := range message {
+		if !reached[i] {
+			continue
+		}
+		for _, l := range literals {
+			// Short ones would make anything.
+			if len(l) > 5 && strings.HasPrefix(message[i:], l) {
+				reached[i+len(l)] = true
+			}
+		}
+	}
+	return reached[len(message)]
+}
+
+// messages are the log lines that docs/operating.md explains: what its tables have as code in their first cells.
+func messages(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for line := range strings.Lines(read(t, "docs/operating.md")) {
+		cells := strings.Split(line, " | ")
+		if len(cells) != 3 {
+			continue
+		}
+		for _, m := range codeMarkup.FindAllStringSubmatch(cells[0], -1) {
+			all = append(all, m[1])
+		}
+	}
+	if len(all) < 20 {
+		t.Fatalf("docs/operating.md explains %d messages: where are the others?", len(all))
+	}
+	return all
+}
+
+func TestExplainedMessagesExist(t *testing.T) {
+	in := literals(t)
+	for _, m := range messages(t) {
+		if !made(m, in) {
+			t.Errorf("docs/operating.md explains %q, which the plugin does not log", m)
+		}
+	}
+}
+
+// Every message with a text of its own is explained, those that only a developer looks at aside.
+func TestMessagesAreExplained(t *testing.T) {
+	explained := strings.Join(messages(t), "\n")
+	n := 0
+	for _, f := range pluginFiles(t) {
+		ast.Inspect(f, func(node ast.Node) bool {
+			call, ok := node.(*ast.CallExpr)
+			if !ok || len(call.Args) == 0 {
+				return true
+			}
+			selector, ok := call.Fun.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			at := 0
+			switch selector.Sel.Name {
+			case "Info", "Warn", "Error":
+			case "note", "Log":
+				at = 1 // a logger, or a context, comes first
+				if selector.Sel.Name == "Log" {
+					at = 2
+				}
+			default:
+				return true
+			}
+			if at >= len(call.Args) {
+				return true
+			}
+			// The text begins or ends in a literal; what is only in variables is somebody else's text.
+			ast.Inspect(call.Args[at], func(node ast.Node) bool {
+				l, ok := node.(*ast.BasicLit)
+				if !ok || l.Kind != token.STRING {
+					return true
+				}
+				s, err := strconv.Unquote(l.Value)
+				if err != nil || len(s) <= 5 || strings.Contains(s, "%") {
+					return true
+				}
+				n++
+				if !strings.Contains(explained, s) {
+					t.Errorf("the plugin logs %q, which docs/operating.md does not explain", s)
+				}
+				return true
+			})
+			return true
+		})
+	}
+	if n < 20 {
+		t.Errorf("%d messages were found in the source: where are the others?", n)
+	}
+}
+
+// What the README tells to look for is logged.
+func TestMessagesToLookFor(t *testing.T) {
+	_, after, _ := strings.Cut(read(t, "README.md"), "## Troubleshooting")
+	all, n := strings.Join(messages(t), "\n"), 0
+	for line := range strings.Lines(after) {
+		if _, hint, ok := strings.Cut(line, "look for "); ok {
+			for _, m := range codeMarkup.FindAllStringSubmatch(hint, -1) {
+				n++
+				if !strings.Contains(all, m[1]) {
+					t.Errorf("the README says to look for %q, which docs/operating.md does not explain", m[1])
+				}
+			}
+		}
+	}
+	if n < 4 {
+		t.Errorf("the README names %d messages", n)
+	}
+}

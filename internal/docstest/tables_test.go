@@ -1,0 +1,309 @@
+package docstest
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/naming"
+	"github.com/logspool/logspool/spool"
+)
+
+var update = flag.Bool("update", false, "write the tables of settings and log options anew")
+
+// table returns what stands between the marks of a table.
+func table(t *testing.T, document, name string) (begin, end int) {
+	t.Helper()
+	text, mark := read(t, document), "<!-- table: "+name+" -->\n"
+	begin = strings.Index(text, mark)
+	if begin < 0 {
+		t.Fatalf("%s has no table %s", document, name)
+	}
+	begin += len(mark)
+	length := strings.Index(text[begin:], "<!-- end -->")
+	if length < 0 {
+		t.Fatalf("%s: the table %s does not end", document, name)
+	}
+	return begin, begin + length
+}
+
+// rows are the cells of a table, without its head.
+func rows(t *testing.T, document, name string) [][]string {
+	t.Helper()
+	begin, end := table(t, document, name)
+	lines := strings.Split(strings.TrimSpace(read(t, document)[begin:end]), "\n")
+	if len(lines) < 3 {
+		t.Fatalf("%s: the table %s is empty", document, name)
+	}
+	var all [][]string
+	for _, line := range lines[2:] {
+		line = strings.ReplaceAll(strings.Trim(line, "|"), `\|`, "\x00")
+		var cells []string
+		for cell := range strings.SplitSeq(line, "|") {
+			cells = append(cells, strings.Trim(strings.ReplaceAll(strings.TrimSpace(cell), "\x00", "|"), "`"))
+		}
+		all = append(all, cells)
+	}
+	return all
+}
+
+// generated holds a table of the README to the text that the code makes, or writes it.
+func generated(t *testing.T, name, want string) {
+	t.Helper()
+	begin, end := table(t, "README.md", name)
+	text := read(t, "README.md")
+	if text[begin:end] == want {
+		return
+	}
+	if *update {
+		if err := os.WriteFile(filepath.Join(root, "README.md"), []byte(text[:begin]+want+text[end:]), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Errorf("the README's table of %s is not what the code says (go test ./internal/docstest -update writes it):\n%s", name, want)
+}
+
+func code(text string) string {
+	if text == "" {
+		return "–"
+	}
+	return "`" + strings.ReplaceAll(text, "|", `\|`) + "`"
+}
+
+// sentence is a description from the code as it stands in a cell.
+func sentence(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
+
+func TestSettingsTable(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| setting | default | meaning |\n|---|---|---|\n")
+	for _, d := range config.SettingDocs() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", d.Name, code(d.Default), sentence(d.Doc))
+	}
+	generated(t, "settings", b.String())
+}
+
+func TestOptionsTable(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| option | also spelled | default | meaning |\n|---|---|---|---|\n")
+	for _, d := range config.OptionDocs() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", d.Name, code(d.Alias), code(d.Default), sentence(d.Doc))
+	}
+	generated(t, "options", b.String())
+}
+
+func TestFieldsTable(t *testing.T) {
+	var got []string
+	for _, r := range rows(t, "README.md", "fields") {
+		got = append(got, strings.TrimPrefix(r[0], "."))
+	}
+	want := naming.Fields()
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("the README has the fields %q, and templates have %q", got, want)
+	}
+}
+
+func TestFunctions(t *testing.T) {
+	_, after, found := strings.Cut(read(t, "README.md"), "\nFunctions: ")
+	if !found {
+		t.Fatal("the README does not tell of functions")
+	}
+	paragraph, _, _ := strings.Cut(after, " `tag` has")
+	var named []string
+	for _, m := range codeMarkup.FindAllStringSubmatch(paragraph, -1) {
+		named = append(named, m[1])
+	}
+	// The functions of text/template, which the README does not list.
+	own := []string{"and", "or", "not", "index", "slice", "len", "eq", "ne", "lt", "le", "gt", "ge", "print", "printf", "println", "html", "js", "urlquery"}
+	known := naming.Functions()
+	if !slices.Contains(named, "call") || slices.Contains(known, "call") {
+		t.Error("call is said to be missing, or is there")
+	}
+	named = append(slices.DeleteFunc(named, func(f string) bool { return f == "call" }), own...)
+	slices.Sort(named)
+	if !slices.Equal(named, known) {
+		t.Errorf("the README has the functions %q, and templates have %q", named, known)
+	}
+}
+
+// The container that the examples of the README are about.
+func TestTemplateExamples(t *testing.T) {
+	c := &naming.Container{
+		ID:         "8c1f0b5e2a7d" + strings.Repeat("0", 52),
+		Name:       "/shop-api-1",
+		ImageName:  "shop/api:1.4",
+		Env:        []string{"STAGE=prod"},
+		Labels:     map[string]string{"com.docker.compose.project": "shop", "com.docker.compose.service": "api"},
+		LoggerHost: "myhost",
+		Region:     "eu-central-1",
+		Source:     "stdout",
+	}
+	for _, r := range rows(t, "README.md", "examples") {
+		template, err := naming.Parse(r[0])
+		if err != nil {
+			t.Errorf("%s: %v", r[0], err)
+			continue
+		}
+		for _, name := range []naming.Name{naming.Group(template, c), naming.Stream(template, c)} {
+			if name.Name != r[1] || name.Fallback != nil {
+				t.Errorf("%s is %q (%v), and the README says %q", r[0], name.Name, name.Fallback, r[1])
+			}
+		}
+	}
+}
+
+func TestGapReasons(t *testing.T) {
+	marker := read(t, "driver/marker.go")
+	var got []string
+	for _, r := range rows(t, "docs/operating.md", "reasons") {
+		got = append(got, r[0])
+		if !strings.Contains(marker, `"`+r[1]+`"`) {
+			t.Errorf("docs/operating.md has the reason %q, and driver/marker.go has not", r[1])
+		}
+	}
+	var want []string
+	for r := spool.Reason(1); r.String() != "unknown"; r++ {
+		want = append(want, r.String())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("docs/operating.md has the reasons %q, and package spool has %q", got, want)
+	}
+	example := regexp.MustCompile(`(?m)^    (\[logspool\] .*)$`).FindStringSubmatch(read(t, "docs/operating.md"))
+	pattern := regexp.MustCompile(`^\[logspool\] missing here: \d+ lines, \d+ bytes, from \S+Z to \S+Z; reason: \w+ \([a-z ]+\)$`)
+	if example == nil || !pattern.MatchString(example[1]) {
+		t.Errorf("docs/operating.md shows the marker as %q", example)
+	}
+	for _, part := range []string{`"%d bytes"`, `"%d lines, %s"`, `", from %s to %s"`, `"[logspool] missing here: %s%s; reason: %s (%s)"`} {
+		if !strings.Contains(marker, part) {
+			t.Errorf("driver/marker.go has no %s: the example in docs/operating.md is another", part)
+		}
+	}
+}
+
+// settable are the variables and mounts that docker plugin set takes.
+func settable(t *testing.T) map[string]bool {
+	t.Helper()
+	var c struct {
+		Env    []struct{ Name string }
+		Mounts []struct{ Name string }
+	}
+	if err := json.Unmarshal([]byte(read(t, "config.json")), &c); err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]bool{}
+	for _, e := range c.Env {
+		all[e.Name] = true
+	}
+	for _, m := range c.Mounts {
+		all[m.Name+".source"] = true
+	}
+	return all
+}
+
+var (
+	assignment = regexp.MustCompile(`([A-Za-z_.0-9]+)=('[^']*'|[^\s'` + "`" + `…)]*)`)
+	setCommand = regexp.MustCompile(`docker plugin (?:set|install) [^\n` + "`" + `#]*`)
+	logOption  = regexp.MustCompile(`--log-opt (?:'([^']+)'|(\S+=)'([^']*)'|(\S+))`)
+)
+
+// What the documents tell to type is accepted.
+func TestSettingsInCommands(t *testing.T) {
+	known, n := settable(t), 0
+	for _, name := range documents(t) {
+		for _, command := range setCommand.FindAllString(read(t, name), -1) {
+			for _, m := range assignment.FindAllStringSubmatch(command, -1) {
+				n++
+				if m[1] == "NAME" || m[1] == "KEY" {
+					continue
+				}
+				if !known[m[1]] {
+					t.Errorf("%s: %s: there is no setting %s", name, command, m[1])
+				}
+				value := strings.Trim(m[2], "'")
+				if strings.Contains(command, m[1]+"="+m[2]+"…") || strings.Contains(value, "…") {
+					continue // a value that is left out
+				}
+				if _, err := config.Load([]string{m[1] + "=" + value}); err != nil {
+					t.Errorf("%s: %s: %v", name, command, err)
+				}
+			}
+		}
+	}
+	if n < 10 {
+		t.Errorf("%d settings were found in commands: this test holds nothing", n)
+	}
+}
+
+func TestOptionsInCommands(t *testing.T) {
+	settings, err := config.Load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, name := range documents(t) {
+		text := read(t, name)
+		for _, m := range logOption.FindAllStringSubmatch(text, -1) {
+			key, value, ok := strings.Cut(m[1]+m[2]+m[3]+m[4], "=")
+			if !ok {
+				continue // the option itself is the topic
+			}
+			n++
+			if _, err := settings.Container(map[string]string{key: value}, nil); err != nil {
+				t.Errorf("%s: %s: %v", name, m[0], err)
+			}
+		}
+	}
+	if n < 4 {
+		t.Errorf("%d log options were found in commands: this test holds nothing", n)
+	}
+}
+
+// variables are names in capitals that the documents may use and that are no settings of the plugin.
+var variables = map[string]string{
+	"LOGSPOUT":           "a container's own environment",
+	"HOSTNAME":           "a container's own environment",
+	"STAGE":              "a container's own environment, in an example",
+	"TEAM":               "a container's own environment, in an example",
+	"PLUGIN_NAME":        "make",
+	"PLUGIN_TAG":         "make",
+	"ARCH":               "make",
+	"FUZZTIME":           "make",
+	"LOGSPOOL_E2E":       "scripts/test",
+	"LOGSPOOL_VULN":      "scripts/lint",
+	"GOVULNDB":           "scripts/lint",
+	"CGO_ENABLED":        "Go",
+	"REGION":             "a placeholder",
+	"NAME":               "a placeholder",
+	"GROUP":              "a placeholder",
+	"ID":                 "a shell variable",
+	"CAP_DAC_OVERRIDE":   "a capability",
+	"DOCKER_HOST":        "the docker command",
+	"STOP":               "a placeholder",
+	"AWS_EC2_METADATA_*": "several settings",
+}
+
+var capitals = regexp.MustCompile(`^[A-Z][A-Z0-9_*]+$`)
+
+func TestVariables(t *testing.T) {
+	known := settable(t)
+	for _, d := range config.SettingDocs() {
+		known[d.Name] = true
+	}
+	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/operating.md"} {
+		for _, m := range codeMarkup.FindAllStringSubmatch(prose(read(t, name)), -1) {
+			word, _, _ := strings.Cut(m[1], "=")
+			if capitals.MatchString(word) && !known[word] && variables[word] == "" {
+				t.Errorf("%s speaks of %s, which is no setting", name, word)
+			}
+		}
+	}
+}

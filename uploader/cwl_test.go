@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -300,5 +302,74 @@ func TestDebugLine(t *testing.T) {
 	}
 	if !found || strings.Contains(log.String(), "secret text") || strings.Contains(log.String(), "TOKEN") {
 		t.Error(log.String())
+	}
+}
+
+// After an outage the connections that were idle are dead. One that hangs takes the others with it, so that the
+// next try has a new one.
+func TestDeadConnectionsAreDropped(t *testing.T) {
+	var dead sync.Map // remote addresses of connections that do not answer any more
+	var both sync.WaitGroup
+	both.Add(2)
+	release := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, is := dead.Load(r.RemoteAddr); is {
+			<-release
+			return
+		}
+		if r.Header.Get("Content-Encoding") == "gzip" { // the first two: at once, to have two connections
+			both.Done()
+			both.Wait()
+			dead.Store(r.RemoteAddr, true)
+		}
+		_, _ = w.Write([]byte("{}"))
+	}))
+	defer srv.Close()
+	defer close(release)
+	s := newSDK(staticConfig, "1")
+	defer s.close()
+	c, err := s.connect(t.Context(), "eu-central-1", srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(gzip bool, d time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		_, err := c.PutLogEvents(ctx, putRequest{group: "g", stream: "s", body: []byte("{}"), gzip: gzip})
+		return err
+	}
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			if err := put(true, time.Minute); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := put(false, 50*time.Millisecond); classify(err, false) != failing {
+		t.Errorf("a dead connection: %v", err)
+	}
+	if err := put(false, 5*time.Second); err != nil {
+		t.Errorf("the next try: %v", err)
+	}
+}
+
+// The buffer is used again after the call, while the transport may still be reading.
+func TestRequestBodyIsTakenAway(t *testing.T) {
+	r := &requestBody{b: []byte("body")}
+	p := make([]byte, 2)
+	if n, err := r.Read(p); n != 2 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if at, err := r.Seek(-1, io.SeekEnd); at != 3 || err != nil {
+		t.Errorf("%d, %v", at, err)
+	}
+	if _, err := r.Seek(-5, io.SeekCurrent); err == nil {
+		t.Error("before the beginning")
+	}
+	r.close()
+	if n, err := r.Read(p); n != 0 || err != errBodyClosed {
+		t.Errorf("%d, %v", n, err)
 	}
 }

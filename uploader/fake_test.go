@@ -291,6 +291,7 @@ type fakeFeed struct {
 	due      time.Time
 	hold     int // events at the end that are unfinished until due
 	left     bool
+	onEmpty  func() // called with the lock held when Next has nothing
 }
 
 func newFeed(t *testing.T) *fakeFeed { return &fakeFeed{t: t, acked: map[uint64]bool{}} }
@@ -299,6 +300,11 @@ func newFeed(t *testing.T) *fakeFeed { return &fakeFeed{t: t, acked: map[uint64]
 func (f *fakeFeed) add(at time.Time, message string) (frames, size int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.append(at, message)
+}
+
+// append is add with the lock held.
+func (f *fakeFeed) append(at time.Time, message string) (frames, size int) {
 	size = len(message) + 24
 	f.events = append(f.events, events.Event{
 		Time: at.UnixNano(), Message: []byte(message), Ranges: []events.Range{{From: f.at, To: f.at + uint64(size)}},
@@ -334,6 +340,9 @@ func (f *fakeFeed) Next(now time.Time) (events.Event, bool) {
 		end -= f.hold
 	}
 	if f.next >= end {
+		if f.onEmpty != nil {
+			f.onEmpty()
+		}
 		return events.Event{}, false
 	}
 	ev := f.events[f.next]

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +18,7 @@ import (
 func buildPlugin(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "logspool")
-	cmd := exec.Command("go", "build", "-o", binary, "../..")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../..")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -73,6 +74,7 @@ func TestWithoutEngine(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%v\n%s", err, &out)
 				}
+				checkTranscript(t, played.hostname, out.String())
 			} else if want := strings.ReplaceAll(test.want, "HOST", played.hostname); err == nil || !strings.Contains(err.Error(), want) {
 				t.Fatalf("error %v, want one with %q", err, want)
 			}
@@ -89,6 +91,61 @@ func TestWithoutEngine(t *testing.T) {
 			}
 		})
 	}
+}
+
+// checkTranscript holds the README's transcript to what was printed: each of its lines, in order, with something
+// left out only where it says […].
+func checkTranscript(t *testing.T, hostname, printed string) {
+	t.Helper()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, transcript, found := strings.Cut(string(readme), "$ make demo\n")
+	transcript, _, ends := strings.Cut(transcript, "\n```")
+	_, transcript, engine := strings.Cut(transcript, "\nservice ") // what is before it is about the engine
+	if !found || !ends || !engine {
+		t.Fatal("the README has no transcript of make demo")
+	}
+	got := fixed(printed)
+	for _, shown := range strings.Split(fixed(strings.ReplaceAll(transcript, "myhost", hostname)), "\n[…]\n") {
+		shown = strings.TrimSpace(shown)
+		at := strings.Index(got, shown)
+		if at < 0 {
+			t.Errorf("the README's transcript has\n%s\n\nand the demo printed\n%s", shown, got)
+			return
+		}
+		got = got[at+len(shown):]
+	}
+	if strings.TrimSpace(got) != "" {
+		t.Errorf("the README's transcript ends before the demo does, which went on with\n%s", got)
+	}
+}
+
+// fixed leaves out what differs from run to run: times, the port, the order and width of a table with the
+// host's name in it.
+func fixed(text string) string {
+	for _, r := range []struct{ pattern, by string }{
+		{`\d\d:\d\d:\d\d\.\d{3}`, "TIME"},
+		{`127\.0\.0\.1:\d+`, "ADDRESS"},
+		{`for \S+ from now on`, "for a while from now on"},
+		{`arrived \S+ s after`, "arrived some time after"},
+		{` +`, " "},
+	} {
+		text = regexp.MustCompile(r.pattern).ReplaceAllString(text, r.by)
+	}
+	lines := strings.Split(text, "\n")
+	for begin := 0; begin < len(lines); begin++ {
+		if !strings.HasPrefix(lines[begin], " group stream events") {
+			continue
+		}
+		end := begin + 1
+		for end < len(lines) && lines[end] != "" {
+			end++
+		}
+		slices.Sort(lines[begin:end])
+	}
+	return strings.Join(lines, "\n")
 }
 
 // spoiledHost is a host whose containers print something else.

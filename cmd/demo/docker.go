@@ -102,21 +102,27 @@ func (h *dockerHost) install(ctx context.Context, settings []string) (err error)
 	return err
 }
 
-// namesAreFree makes sure that nothing of somebody else's is in the way.
+// namesAreFree makes sure that nothing of somebody else's is in the way. It may be what a demo left that was
+// killed, but nobody knows.
 func (h *dockerHost) namesAreFree(ctx context.Context) error {
-	inTheWay := func(what, name, remove string) error {
-		return fmt.Errorf("there is %s %s already, and it is not this demo's; if a demo was killed and left it: %s %s", what, name, remove, name)
+	taken := func(kind, name string) bool {
+		_, err := docker(ctx, nil, kind, "inspect", name)
+		return err == nil
 	}
-	if _, err := docker(ctx, nil, "plugin", "inspect", pluginName); err == nil {
-		return inTheWay("a plugin", pluginName, "docker plugin rm -f")
-	}
-	if _, err := docker(ctx, nil, "image", "inspect", imageName); err == nil {
-		return inTheWay("an image", imageName, "docker image rm")
-	}
+	var there, remove []string
 	for _, s := range scenes {
-		if _, err := docker(ctx, nil, "container", "inspect", s.name); err == nil {
-			return inTheWay("a container", s.name, "docker rm -f")
+		if taken("container", s.name) {
+			there, remove = append(there, "the container "+s.name), append(remove, "docker rm -f "+s.name)
 		}
+	}
+	if taken("image", imageName) {
+		there, remove = append(there, "the image "+imageName), append(remove, "docker rmi "+imageName)
+	}
+	if taken("plugin", pluginName) {
+		there, remove = append(there, "the plugin "+pluginName), append(remove, "docker plugin rm -f "+pluginName)
+	}
+	if there != nil {
+		return fmt.Errorf("there is already %s; if a demo that was killed left that: %s", strings.Join(there, ", "), strings.Join(remove, "; "))
 	}
 	return context.Cause(ctx)
 }
@@ -211,5 +217,8 @@ func (h *dockerHost) remove() error {
 }
 
 func (h *dockerHost) help() string {
-	return "the plugin's log is in the Docker daemon's (journalctl -u docker), on the lines with plugin="
+	if !h.plugin {
+		return ""
+	}
+	return "\nthe plugin's log is in the Docker daemon's (journalctl -u docker), on the lines with plugin="
 }

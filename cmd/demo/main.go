@@ -81,7 +81,7 @@ type host interface {
 	finish(ctx context.Context) error
 	// remove removes all that install and start made.
 	remove() error
-	// help says where the plugin's own log is.
+	// help says where the plugin's own log is, in lines after the first; nothing where there is no plugin.
 	help() string
 }
 
@@ -106,17 +106,18 @@ func (d demonstration) run(ctx context.Context) (err error) {
 	defer service.Close()
 	fmt.Fprintf(out, "service  a strict stand-in for CloudWatch Logs (cmd/cwlocal) at %s\n", service.URL())
 
+	begun := false
 	defer func() {
 		switch {
 		case err == nil:
 		case ctx.Err() != nil: // whatever it made of the step under way
 			err = context.Cause(ctx)
 		default:
-			err = fmt.Errorf("%w\n%s", err, h.help())
+			err = fmt.Errorf("%w%s", err, h.help())
 		}
 		if removeErr := h.remove(); removeErr != nil {
 			err = errors.Join(err, removeErr)
-		} else {
+		} else if begun {
 			fmt.Fprintln(out, "\nEverything that the demo made is removed.")
 		}
 	}()
@@ -126,6 +127,7 @@ func (d demonstration) run(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
+	begun = true
 	api := newReader(service.URL())
 	want := contents{}
 	for i, s := range d.scenes {
@@ -134,7 +136,7 @@ func (d demonstration) run(ctx context.Context) (err error) {
 			service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable, AccessKey: pluginKey, For: s.outage})
 			fmt.Fprintf(out, "\n   for %v from now on the service answers the plugin with 503\n", s.outage)
 		}
-		begun := time.Now()
+		since := time.Now()
 		if err := h.start(ctx, s); err != nil {
 			return err
 		}
@@ -145,7 +147,7 @@ func (d demonstration) run(ctx context.Context) (err error) {
 			}
 		}
 		if s.outage > 0 {
-			fmt.Fprintf(out, "\n   they arrived %.1f s after the container's start\n", time.Since(begun).Seconds())
+			fmt.Fprintf(out, "\n   they arrived %.1f s after the container's start\n", time.Since(since).Seconds())
 		}
 	}
 	if err := h.finish(ctx); err != nil {

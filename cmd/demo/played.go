@@ -130,7 +130,10 @@ func (h *playedHost) remove() error {
 }
 
 func (h *playedHost) help() string {
-	return "the plugin's log:\n" + h.log.String()
+	if h.plugin == nil {
+		return ""
+	}
+	return "\nthe plugin's log:\n" + h.log.String()
 }
 
 // logBuffer keeps what the plugin logs.

@@ -292,11 +292,14 @@ func (r *Reader) closeFile() {
 	r.raw = nil
 }
 
-// leaveFor goes on to the segment that begins at next.
+// leaveFor goes on to the segment that begins at next. What is missing before it gave way, or the segment at
+// hand does not hold all that was written to it: a power cut can do that.
 func (r *Reader) leaveFor(at, next uint64) (item Item, ok, more bool) {
 	if at < next {
 		r.leave()
-		return r.enter(at)
+		r.lock()
+		defer r.unlock()
+		return r.passMissingLocked(next)
 	}
 	r.closeFile()
 	r.lock()

@@ -1,0 +1,306 @@
+package spool
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/logspool/logspool/internal/durable/durabletest"
+)
+
+// world is a spool on a disk that fails or loses what was not synced, and the oracle beside it: what was appended,
+// what was refused, and what has been acknowledged.
+type world struct {
+	t    *testing.T
+	disk *durabletest.Disk
+	o    Options
+	s    *Spool
+	r    *Reader
+
+	tracker Tracker
+	n       int64           // frames written so far; a frame's time is its number
+	kept    map[int64]bool  // frames that Append took
+	refused map[int64]bool  // frames that it did not
+	acked   map[int64]bool  // frames whose Ack was tried
+	synced  map[int64]bool  // frames that a Sync covered
+	handed  map[Range]int64 // handed out and not acknowledged
+}
+
+func newWorld(t *testing.T, disk *durabletest.Disk, o Options) *world {
+	o.Dir, o.FS = "/state/spool", disk
+	return &world{t: t, disk: disk, o: o, kept: map[int64]bool{}, refused: map[int64]bool{},
+		acked: map[int64]bool{}, synced: map[int64]bool{}, handed: map[Range]int64{}}
+}
+
+func (w *world) open() error {
+	s, _, err := Open(w.o)
+	if err != nil {
+		return err
+	}
+	w.s, w.r = s, s.NewReader()
+	w.tracker = Tracker{}
+	return nil
+}
+
+// append writes a block of frames, as the intake does, and notes whether it was kept.
+func (w *world) append(frames, size int) {
+	var p []byte
+	first := w.n + 1
+	for range frames {
+		w.n++
+		p = append(p, testFrame("stdout", w.n, []byte(strings.Repeat("x", size)))...)
+	}
+	info := w.tracker.All(p)
+	err := w.s.Append(append(make([]byte, BlockHeaderSize), p...), 1, info)
+	for n := first; n <= w.n; n++ {
+		if err == nil {
+			w.kept[n] = true
+		} else {
+			w.refused[n] = true
+		}
+	}
+}
+
+// take reads up to most frames, and checks that each is one that was kept, or a gap.
+func (w *world) take(most int) {
+	for range most {
+		item, ok := w.r.Next()
+		if !ok {
+			return
+		}
+		if item.Gap != nil {
+			w.handed[item.Range] = 0
+			continue
+		}
+		n := frameTime(item.Frame)
+		if !w.kept[n] {
+			w.t.Fatalf("frame %d was read, and was not kept", n)
+		}
+		w.handed[item.Range] = n
+	}
+}
+
+func (w *world) ack() {
+	var ranges []Range
+	for r, n := range w.handed {
+		ranges = append(ranges, r)
+		w.acked[n] = true
+	}
+	clear(w.handed)
+	_ = w.s.Ack(ranges)
+}
+
+func (w *world) sync() {
+	if w.s.Sync() == nil {
+		for n := range w.kept {
+			w.synced[n] = true
+		}
+	}
+}
+
+// script is the workload that is swept: it comes by every kind of call that a spool makes.
+func (w *world) script() {
+	if w.open() != nil {
+		return
+	}
+	for i := range 14 {
+		w.append(30, 200)
+		if i%3 == 1 {
+			w.take(40)
+		}
+		if i%4 == 3 {
+			w.ack()
+		}
+		if i == 5 {
+			w.sync()
+		}
+	}
+	w.take(1 << 20)
+	w.ack()
+	w.append(5, 20000) // begins a new segment, and has one removed
+	w.take(1 << 20)
+	w.ack()
+	w.append(3, 100)
+	w.sync()
+	w.append(2, 100)
+	_ = w.s.Close()
+}
+
+// check opens what is left on the disk and reads all of it: every frame that had to survive and was not
+// acknowledged is there, in order, and nothing that was never kept.
+func (w *world) check(what string, disk *durabletest.Disk, must, acked map[int64]bool) {
+	w.t.Helper()
+	o := w.o
+	o.FS = disk
+	s, _, err := Open(o)
+	if err != nil {
+		w.t.Fatalf("%s: Open: %v", what, err)
+	}
+	defer s.Close()
+	r := s.NewReader()
+	defer r.Close()
+	found := map[int64]bool{}
+	last := int64(0)
+	for items := 0; ; items++ {
+		if items > 100_000 {
+			w.t.Fatalf("%s: there is no end to what is read: at %d of %d", what, r.Position(), s.End())
+		}
+		item, ok := r.Next()
+		if !ok {
+			break
+		}
+		if item.Gap != nil {
+			continue
+		}
+		n := frameTime(item.Frame)
+		switch {
+		case n < 1 || n > w.n || !bytes.Contains(item.Frame, []byte("xx")):
+			w.t.Fatalf("%s: read something that was never written: %.60q", what, item.Frame)
+		case n <= last:
+			w.t.Fatalf("%s: frame %d behind %d", what, n, last)
+		}
+		last = n
+		found[n] = true
+	}
+	for n := range must {
+		if !acked[n] && !found[n] {
+			w.t.Fatalf("%s: frame %d is lost", what, n)
+		}
+	}
+	// And it goes on: what is appended now is read.
+	p := testFrame("stdout", w.n+1, []byte("xx"))
+	var tr Tracker
+	if err := s.Append(append(make([]byte, BlockHeaderSize), p...), 9, tr.All(p)); err != nil {
+		w.t.Fatalf("%s: Append: %v", what, err)
+	}
+	for {
+		item, ok := r.Next()
+		if !ok {
+			w.t.Fatalf("%s: what was appended after it is not read", what)
+		}
+		if item.Gap == nil && frameTime(item.Frame) == w.n+1 {
+			return
+		}
+	}
+}
+
+var sweepOptions = Options{MaxSize: 1 << 20, Durable: true} // segments of 64 KiB
+
+// TestCrashAtEveryCall ends the process, and cuts the power, before and after each call that changes the disk. A
+// frame that was kept survives the one, a frame that was synced the other.
+func TestCrashAtEveryCall(t *testing.T) {
+	w := newWorld(t, durabletest.NewDisk(), sweepOptions)
+	w.script()
+	calls := w.disk.Calls()
+	if calls < 40 {
+		t.Fatalf("only %d calls: the script comes by too little", calls)
+	}
+	for call := 1; call <= calls; call++ {
+		for _, after := range []bool{false, true} {
+			w := newWorld(t, durabletest.NewDisk(), sweepOptions)
+			var killed, cut *durabletest.Disk
+			var kept, synced, acked map[int64]bool
+			crashed := errors.New("the process is dead")
+			w.disk.FailWhen(func(n int, _, _ string) durabletest.Failure {
+				switch {
+				case n < call:
+					return durabletest.Failure{}
+				case n == call && kept == nil:
+					kept, synced, acked = clone(w.kept), clone(w.synced), clone(w.acked)
+					return durabletest.Failure{Err: crashed, After: after}
+				}
+				return durabletest.Failure{Err: crashed}
+			})
+			w.script()
+			// Nothing was done after the failing call, so the disk stands as it stood then.
+			killed, cut = w.disk.Killed(), w.disk.PowerCut()
+			w.check(fmt.Sprintf("killed at call %d, after=%v", call, after), killed, kept, acked)
+			w.check(fmt.Sprintf("power cut at call %d, after=%v", call, after), cut, synced, acked)
+		}
+	}
+	t.Logf("%d calls", calls)
+}
+
+// TestErrorAtEveryCall fails each call once, with and without its effect, and goes on: what was kept is read,
+// what was not is in a gap, and nothing else is missing.
+func TestErrorAtEveryCall(t *testing.T) {
+	w := newWorld(t, durabletest.NewDisk(), sweepOptions)
+	w.script()
+	calls := w.disk.Calls()
+	for call := 1; call <= calls; call++ {
+		for _, after := range []bool{false, true} {
+			w := newWorld(t, durabletest.NewDisk(), sweepOptions)
+			var op string
+			w.disk.FailWhen(func(n int, o, name string) durabletest.Failure {
+				if n != call {
+					return durabletest.Failure{}
+				}
+				op = o + " " + name
+				return durabletest.Failure{Err: durabletest.ErrInjected, After: after}
+			})
+			w.script()
+			if w.s == nil {
+				// Opening failed. The next try must not.
+				if err := w.open(); err != nil {
+					t.Fatalf("call %d, %s, after=%v: Open failed twice: %v", call, op, after, err)
+				}
+				continue
+			}
+			w.check(fmt.Sprintf("call %d, %s, after=%v", call, op, after), w.disk, w.kept, w.acked)
+		}
+	}
+}
+
+// TestFullDisk: on a disk without room nothing is kept and nothing ends; when there is room again it goes on,
+// and what was not kept is told.
+func TestFullDisk(t *testing.T) {
+	w := newWorld(t, durabletest.NewDisk(), Options{MaxSize: 16 << 20})
+	if err := w.open(); err != nil {
+		t.Fatal(err)
+	}
+	w.append(10, 100)
+	w.disk.Limit(50_000)
+	for range 200 {
+		w.append(10, 100)
+	}
+	if len(w.refused) == 0 {
+		t.Fatal("the disk was never full")
+	}
+	w.disk.Limit(0)
+	w.append(10, 100)
+	read, told := 0, uint64(0)
+	for {
+		item, ok := w.r.Next()
+		if !ok {
+			break
+		}
+		if item.Gap != nil {
+			if item.Gap.Reason != Unwritable {
+				t.Errorf("a gap for %v", item.Gap.Reason)
+			}
+			told += item.Gap.Frames
+			continue
+		}
+		if !w.kept[frameTime(item.Frame)] {
+			t.Fatalf("frame %d was read, and was not kept", frameTime(item.Frame))
+		}
+		read++
+	}
+	if read != len(w.kept) || told != uint64(len(w.refused)) {
+		t.Errorf("%d of %d kept frames read, %d of %d refused ones told", read, len(w.kept), told, len(w.refused))
+	}
+	if err := w.s.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+func clone(m map[int64]bool) map[int64]bool {
+	out := make(map[int64]bool, len(m))
+	for k := range m {
+		out[k] = true
+	}
+	return out
+}

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// Enough for every run of the tests; for a long search give -rapid.checks.
-	if err := flag.Set("rapid.checks", "25"); err != nil {
+	if err := flag.Set("rapid.checks", "15"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

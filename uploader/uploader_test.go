@@ -332,7 +332,7 @@ func TestBacklogUnderFaults(t *testing.T) {
 					return nil
 				}
 				at := time.Now().Add(-time.Hour)
-				for i := range 60_000 {
+				for i := range 45_000 {
 					feed.add(at.Add(time.Duration(i)*50*time.Microsecond), line(i))
 				}
 				u := start(t, f, Options{})
@@ -629,7 +629,7 @@ func TestNotifyDoesNotAllocate(t *testing.T) {
 // More events of one millisecond than a batch takes, answers in any order, failures among them: the order in which they
 // were written is the order in which they arrive.
 func TestOrderWithinOneMillisecond(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		synctest.Test(t, func(t *testing.T) {
 			f, feed := newFake(t), newFeed(t)
 			f.has("g", "s")
@@ -642,8 +642,8 @@ func TestOrderWithinOneMillisecond(t *testing.T) {
 				return nil
 			}
 			at := time.Now()
-			for i := range 40_000 {
-				feed.add(at.Add(time.Duration(i/25_000)*time.Millisecond), line(i))
+			for i := range 30_000 {
+				feed.add(at.Add(time.Duration(i/22_000)*time.Millisecond), line(i))
 			}
 			u := start(t, f, Options{Log: discard, Plain: true})
 			m := u.Attach(target, feed, 0)
@@ -694,14 +694,14 @@ func TestNotifyIsNeverLost(t *testing.T) {
 	})
 }
 
-// A thousand streams with a megabyte each cost next to no memory while the service is down.
+// A thousand streams with 200 KB each cost next to no memory while the service is down.
 func TestOutageCostsNoMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.latency = 100 * time.Millisecond
 		f.faults = func(string, string, string) *fault { return &fault{err: errors.New("refused")} }
 		u := start(t, f, Options{Log: discard})
-		text := []byte(strings.Repeat("x", 10_000))
+		text := []byte(strings.Repeat("x", 2_000))
 		heap := func() int64 {
 			var m runtime.MemStats
 			runtime.GC()

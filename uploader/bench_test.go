@@ -1,0 +1,57 @@
+package uploader
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/logspool/logspool/events"
+)
+
+// endless is a feed of n events of one line.
+type endless struct {
+	line []byte
+	at   int64
+	n, i int
+	r    [1]events.Range
+}
+
+func (e *endless) Next(time.Time) (events.Event, bool) {
+	if e.i == e.n {
+		return events.Event{}, false
+	}
+	e.i++
+	e.r[0] = events.Range{From: uint64(e.i), To: uint64(e.i + 1)}
+	return events.Event{Time: e.at + int64(e.i)*20_000, Message: e.line, Ranges: e.r[:]}, true
+}
+func (e *endless) Unread()                  { e.i-- }
+func (e *endless) Due() time.Time           { return time.Time{} }
+func (e *endless) Ack([]events.Range) error { return nil }
+func (e *endless) Rewind()                  { panic("nothing fails here") }
+func (e *endless) Release()                 {}
+
+// BenchmarkUpload sends one stream through the real SDK to a server in this process that reads and discards: MB/s of messages.
+func BenchmarkUpload(b *testing.B) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = w.Write([]byte("{}"))
+	}))
+	defer srv.Close()
+	for name, plain := range map[string]bool{"gzip": false, "plain": true} {
+		b.Run(name, func(b *testing.B) {
+			u := New(Options{Config: staticConfig, Plain: plain, Log: discard})
+			line := []byte(escapeKinds[0].line)
+			b.SetBytes(int64(len(line)))
+			b.ReportAllocs()
+			m := u.Attach(Target{Region: "r", Endpoint: srv.URL, Group: "g", Stream: "s"},
+				&endless{line: line, at: time.Now().UnixNano(), n: b.N}, 0)
+			m.Finish()
+			<-m.Done()
+			if err := u.Stop(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}

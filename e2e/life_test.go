@@ -188,10 +188,16 @@ func TestKilledPluginDoublesWhatWasUnderWay(t *testing.T) {
 	}
 }
 
-// kill kills the plugin's process and waits until it is gone; dockerd starts it again.
+// kill kills the plugin's process, which dockerd starts again.
 func kill(t *testing.T, p *plugin) {
 	t.Helper()
-	fd, err := unix.PidfdOpen(p.pid(t), 0)
+	killProcess(t, p.pid(t))
+}
+
+// killProcess kills a process and waits until it is gone.
+func killProcess(t *testing.T, pid int) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +212,7 @@ func kill(t *testing.T, p *plugin) {
 			continue
 		}
 		if n == 0 {
-			t.Fatalf("the killed plugin is not gone: %v", err)
+			t.Fatalf("the killed process %d is not gone: %v", pid, err)
 		}
 		return
 	}

@@ -628,6 +628,39 @@ func TestFullSpool(t *testing.T) {
 	}
 }
 
+// TestRefusedEvents: events that the service drops for their time, or refuses for good, are told of in their stream,
+// and all others arrive; also when the service refuses the marker as well, which must come to an end.
+func TestRefusedEvents(t *testing.T) {
+	r := newRig(t, "LOGSPOUT_GROUP=g")
+	r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: "poison"})
+	r.start()
+	c := r.run(info("web"))
+	c.WriteAt(time.Now().Add(-15*24*time.Hour), "stdout", "too old\ntoo old as well\n")
+	c.Write("stdout", "one\ntwo, poison\nthree\n")
+	c.WriteAt(time.Now().Add(3*time.Hour), "stdout", "too new\n")
+	r.stopContainer(c)
+	got := strings.Join(r.wait("g", "web", 5), "\n")
+	for _, want := range []string{
+		"one", "three", "missing here: 2 lines, 22 bytes, from ", "reason: too_old (", "missing here: 1 lines, 11 bytes, from ",
+		"reason: refused (", "missing here: 1 lines, 7 bytes, from ", "reason: too_new (",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in %q", want, got)
+		}
+	}
+	if strings.Contains(got, "poison") || strings.Count(got, "\n") != 4 {
+		t.Errorf("got %q", got)
+	}
+	r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: "logspool"})
+	c = r.run(info("other"))
+	c.Write("stdout", "poison\nlast\n")
+	r.stopContainer(c)
+	if got := r.wait("g", "other", 1); len(got) != 1 || got[0] != "last" {
+		t.Errorf("got %q", got)
+	}
+	r.stop()
+}
+
 // TestSecondPlugin: a socket that somebody listens on is not taken away.
 func TestSecondPlugin(t *testing.T) {
 	r := newRig(t)

@@ -27,6 +27,8 @@ type Feed struct {
 	pending []spool.Range // of what needs no delivery, to be acknowledged
 	ranges  []spool.Range // reused by Ack
 	last    int64         // time of the last frame
+	losses  []spool.Gap   // told by Lost since the last Ack
+	markers []spool.Range // of markers handed out that tell of a loss behind the spool
 	retry   time.Time     // when to read again after trouble
 }
 
@@ -164,6 +166,13 @@ func (f *Feed) marker(item spool.Item, now time.Time) events.Event {
 	if at == 0 {
 		at = f.last
 	}
+	switch g.Reason {
+	case tooOld, expired, tooNew:
+		at = 0 // the service would not take the marker either
+	}
+	if g.Reason >= spool.FirstForeign {
+		f.markers = append(f.markers, item.Range)
+	}
 	if at == 0 {
 		at = now.UnixNano()
 	}
@@ -173,6 +182,29 @@ func (f *Feed) marker(item spool.Item, now time.Time) events.Event {
 		Message: []byte(gapText(g)),
 		Ranges:  []events.Range{events.Range(item.Range)},
 	}
+}
+
+// Lost takes note that events were lost behind the spool. At the next Ack it becomes a gap in the stream, on disk
+// before what it tells of is acknowledged.
+func (f *Feed) Lost(why string, events int, bytes int64, from, to time.Time) {
+	f.losses = append(f.losses, spool.Gap{
+		Reason: lossReasons[why], Frames: uint64(events), Bytes: uint64(bytes), MinTime: from.UnixNano(), MaxTime: to.UnixNano(),
+	})
+}
+
+// account puts what Lost told into the stream, before the ranges are acknowledged. A marker that is itself lost makes
+// no further one: a service that refuses everything would never see the end of it.
+func (f *Feed) account(ranges []spool.Range) {
+	isMarker := func(r spool.Range) bool { return slices.Contains(f.markers, r) }
+	if len(ranges) == 0 || !isMarker(ranges[0]) || len(ranges) > 1 {
+		for _, g := range f.losses {
+			f.spool.Note(g)
+		}
+	}
+	f.losses = f.losses[:0]
+	f.markers = slices.DeleteFunc(f.markers, func(m spool.Range) bool {
+		return slices.ContainsFunc(ranges, func(r spool.Range) bool { return r.From <= m.From && m.To <= r.To })
+	})
 }
 
 // settle acknowledges what needs no delivery. An error would only have it found again.
@@ -207,6 +239,9 @@ func (f *Feed) Due() time.Time {
 // Ack says that the events made from these ranges are delivered or accounted for.
 func (f *Feed) Ack(ranges []events.Range) error {
 	f.ranges = appendRanges(f.ranges[:0], ranges)
+	if len(f.losses) > 0 || len(f.markers) > 0 {
+		f.account(f.ranges)
+	}
 	f.ranges = append(f.ranges, f.pending...)
 	f.pending = f.pending[:0]
 	return f.spool.Ack(f.ranges)
@@ -216,6 +251,7 @@ func (f *Feed) Ack(ranges []events.Range) error {
 func (f *Feed) Rewind() {
 	f.settle()
 	f.event, f.unread, f.frame, f.kept = events.Event{}, false, false, nil
+	f.losses, f.markers = nil, nil
 	f.joiner.Reset()
 	f.reader.Rewind()
 }

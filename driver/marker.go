@@ -17,14 +17,42 @@ func gapText(g spool.Gap) string {
 	if g.MinTime != 0 {
 		when = fmt.Sprintf(", from %s to %s", gapTime(g.MinTime), gapTime(g.MaxTime))
 	}
-	return fmt.Sprintf("[logspool] missing here: %s%s; reason: %s (%s)", what, when, g.Reason, gapReasons[g.Reason])
+	return fmt.Sprintf("[logspool] missing here: %s%s; reason: %s (%s)", what, when, reasonWord(g.Reason), gapReasons[g.Reason])
 }
 
 func gapTime(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// The reasons of what is lost behind the spool, by the word that Lost is told.
+const (
+	tooOld spool.Reason = spool.FirstForeign + iota
+	expired
+	tooNew
+	refused
+	tooLarge
+)
+
+var lossReasons = map[string]spool.Reason{
+	"too_old": tooOld, "expired": expired, "too_new": tooNew, "refused": refused, "too_large": tooLarge,
+}
+
+// reasonWord is the word for a reason, in markers and metrics.
+func reasonWord(r spool.Reason) string {
+	for word, reason := range lossReasons {
+		if reason == r {
+			return word
+		}
+	}
+	return r.String()
+}
 
 var gapReasons = map[spool.Reason]string{
 	spool.Full:       "the spool was full",
 	spool.Unwritable: "the spool could not be written",
 	spool.Damaged:    "the spool was damaged on disk",
 	spool.Unreadable: "what was written to the FIFO could not be read",
+	tooOld:           "the service takes nothing older than 14 days",
+	expired:          "older than the log group's retention",
+	tooNew:           "the service takes nothing from more than 2 hours ahead",
+	refused:          "the service refused it",
+	tooLarge:         "larger than the service takes",
 }

@@ -16,12 +16,15 @@ type Range struct{ From, To uint64 }
 // Reason says why something of the stream cannot be had.
 type Reason uint8
 
-// The reasons of a Gap. Their numbers are on disk.
+// The reasons of a Gap. Their numbers are on disk. Those from FirstForeign on belong to whoever calls Note, and
+// the spool does not know what they mean.
 const (
 	Full       Reason = 1 // the spool was full and gave way
 	Unwritable Reason = 2 // the disk did not take it
 	Damaged    Reason = 3 // what is on the disk is not what was written
 	Unreadable Reason = 4 // what was written is not a frame
+
+	FirstForeign Reason = 16
 )
 
 func (r Reason) String() string {

@@ -104,6 +104,8 @@ type Spool struct {
 	cursor       *cursor
 	missing      Gap // what has not been kept since the last block; becomes a block when there is room
 	missingEpoch uint32
+	notes        []Gap // of Note, that have not become blocks
+	midFrame     bool  // the last block ends within a frame
 	closed       bool
 	total        int64 // bytes on disk of all segments
 	readers      []*Reader
@@ -254,21 +256,60 @@ func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
 		return err
 	}
 	s.last = lastBlock{}
+	s.midFrame = !info.tail.boundary()
+	s.appendNotesLocked()
 	return nil
+}
+
+// maxNotes bounds the notes that wait; those beyond it are joined to the last one.
+const maxNotes = 64
+
+// Note puts a gap of the caller's into the stream, behind what is there: something that was read and is lost on
+// the way out. It becomes a block at once, or when the frame under way has come whole and there is room.
+func (s *Spool) Note(g Gap) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	if n := len(s.notes); n >= maxNotes {
+		s.notes[n-1].add(g)
+	} else {
+		s.notes = append(s.notes, g)
+	}
+	if n := s.appendNotesLocked(); n > 0 && s.onGap != nil {
+		s.onGap(n * gapPayloadSize)
+	}
+}
+
+// appendNotesLocked writes the notes that wait, and returns how many it wrote.
+func (s *Spool) appendNotesLocked() (n int) {
+	for len(s.notes) > 0 && !s.midFrame && s.missing.Bytes == 0 && s.fitsLocked(gapBlockSize) {
+		if s.appendGapLocked(s.notes[0], 0) != nil {
+			break
+		}
+		s.notes = s.notes[1:]
+		n++
+	}
+	return n
 }
 
 const gapBlockSize = BlockHeaderSize + gapPayloadSize
 
 // appendMissingLocked writes what has not been kept as a gap.
 func (s *Spool) appendMissingLocked() error {
-	block := make([]byte, gapBlockSize)
-	encodeGap(block[BlockHeaderSize:], s.missing)
-	h := blockHeader{length: gapPayloadSize, position: s.end.Load(), epoch: s.missingEpoch, kind: kindGap}
-	if err := s.writeBlockLocked(block, h); err != nil {
+	if err := s.appendGapLocked(s.missing, s.missingEpoch); err != nil {
 		return err
 	}
 	s.missing = Gap{}
 	return nil
+}
+
+func (s *Spool) appendGapLocked(g Gap, epoch uint32) error {
+	block := make([]byte, gapBlockSize)
+	encodeGap(block[BlockHeaderSize:], g)
+	h := blockHeader{length: gapPayloadSize, position: s.end.Load(), epoch: epoch, kind: kindGap}
+	return s.writeBlockLocked(block, h)
 }
 
 // writeBlockLocked writes a block to the last segment, or to a new one when that is full.
@@ -426,8 +467,12 @@ func (s *Spool) Ack(ranges []Range) error {
 	}
 	err := s.cursor.ack(ranges)
 	s.reclaimLocked()
-	if s.missing.Bytes > 0 && s.fitsLocked(gapBlockSize) && s.appendMissingLocked() == nil && s.onGap != nil {
-		s.onGap(gapPayloadSize)
+	added := 0
+	if s.missing.Bytes > 0 && s.fitsLocked(gapBlockSize) && s.appendMissingLocked() == nil {
+		added++
+	}
+	if added += s.appendNotesLocked(); added > 0 && s.onGap != nil {
+		s.onGap(added * gapPayloadSize)
 	}
 	return err
 }
@@ -500,6 +545,7 @@ func (s *Spool) Close() error {
 	if s.missing.Bytes > 0 {
 		err = s.appendMissingLocked()
 	}
+	s.appendNotesLocked()
 	err = errors.Join(err, s.syncLocked())
 	s.sealLocked()
 	s.budget.add(-s.total)

@@ -141,12 +141,12 @@ func (l *lane) delivered(b *batch) {
 	if b.rejected.tooNew {
 		future = max(expired, at(b.rejected.tooNewStart))
 	}
-	l.lose(TooOld, b.records[:old])
-	l.lose(Expired, b.records[old:expired])
-	l.lose(TooNew, b.records[future:])
+	l.lose(b, TooOld, b.records[:old])
+	l.lose(b, Expired, b.records[old:expired])
+	l.lose(b, TooNew, b.records[future:])
 	if b.lost > 0 {
 		t := time.Unix(0, b.records[0].time)
-		l.u.drop(Dropped{Target: l.target, Reason: TooLarge, Events: 1, Bytes: int64(b.lost), From: t, To: t})
+		l.drop(b, Dropped{Target: l.target, Reason: TooLarge, Events: 1, Bytes: int64(b.lost), From: t, To: t})
 	}
 	for _, r := range b.records[expired:future] {
 		c.bytes.Add(int64(r.bytes))
@@ -162,7 +162,7 @@ func (l *lane) delivered(b *batch) {
 }
 
 // lose accounts for events that the service did not take.
-func (l *lane) lose(why Reason, lost []record) {
+func (l *lane) lose(b *batch, why Reason, lost []record) {
 	if len(lost) == 0 {
 		return
 	}
@@ -173,13 +173,26 @@ func (l *lane) lose(why Reason, lost []record) {
 	for _, r := range lost {
 		d.Bytes += int64(r.bytes)
 	}
+	l.drop(b, d)
+}
+
+// drop counts events of a batch that will not be delivered, and tells of them. Of several feeds that share the
+// stream, one is told: it stands for the stream.
+func (l *lane) drop(b *batch, d Dropped) {
 	l.u.drop(d)
+	for _, part := range b.parts {
+		if len(part.ranges) > 0 {
+			part.member.feed.Lost(d.Reason.String(), d.Events, d.Bytes, d.From, d.To)
+			return
+		}
+	}
 }
 
 // giveUp accounts for the one event of a batch that the service will never take.
 func (l *lane) giveUp(a answer) {
-	l.report.failed(a.verdict, a.err)
-	l.lose(Refused, a.batch.records)
+	l.u.log.Warn("the service refuses an event for good; it is given up and told of in its stream",
+		"region", l.target.Region, "group", l.target.Group, "stream", l.target.Stream, "err", brief(a.err))
+	l.lose(a.batch, Refused, a.batch.records)
 	l.ack(a.batch)
 	l.sizer.accepted(1)
 	if l.givenUp++; l.givenUp > patience {

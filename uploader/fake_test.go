@@ -291,7 +291,8 @@ type fakeFeed struct {
 	due      time.Time
 	hold     int // events at the end that are unfinished until due
 	left     bool
-	onEmpty  func() // called with the lock held when Next has nothing
+	lost     []string // what Lost was told
+	onEmpty  func()   // called with the lock held when Next has nothing
 }
 
 func newFeed(t *testing.T) *fakeFeed { return &fakeFeed{t: t, acked: map[uint64]bool{}} }
@@ -398,6 +399,11 @@ func (f *fakeFeed) Rewind() {
 }
 
 func (f *fakeFeed) Release() { defer f.use()() }
+
+func (f *fakeFeed) Lost(why string, events int, _ int64, _, _ time.Time) {
+	defer f.use()()
+	f.lost = append(f.lost, fmt.Sprintf("%s %d", why, events))
+}
 
 func (f *fakeFeed) ackedAll() bool {
 	f.mu.Lock()

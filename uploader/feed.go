@@ -21,6 +21,10 @@ type Feed interface {
 	// will be handed out as it is; the zero time when there is none. The uploader calls Next again
 	// at that time even if nothing new was written.
 	Due() time.Time
+	// Lost says that of the events that the next Ack is about so many, of so many bytes, from the one time to
+	// the other, are not in the service and never will be, and why, in one word. The feed accounts for
+	// them at that Ack.
+	Lost(why string, events int, bytes int64, from, to time.Time)
 	// Ack says that the events made from these ranges are delivered, or will never be and have been
 	// accounted for. On return the fact survives a crash of the process. Ranges may come in any order.
 	Ack(ranges []events.Range) error

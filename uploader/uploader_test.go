@@ -376,6 +376,9 @@ func TestGuiltyEvents(t *testing.T) {
 		if len(lost) != bad {
 			t.Errorf("%d reports: %v", len(lost), lost)
 		}
+		if want := slices.Repeat([]string{"refused 1"}, bad); !slices.Equal(feed.lost, want) {
+			t.Errorf("the feed was told %v, want %v", feed.lost, want)
+		}
 		if got := u.Metrics().DroppedEvents[Refused]; got != int64(bad) {
 			t.Errorf("counted %d", got)
 		}
@@ -406,6 +409,9 @@ func TestRejectedEventsAreAccounted(t *testing.T) {
 		}
 		if !slices.Equal(lost, want) {
 			t.Errorf("got %v\nwant %v", lost, want)
+		}
+		if want := []string{"too_old 2", "expired 3", "too_new 1"}; !slices.Equal(feed.lost, want) {
+			t.Errorf("the feed was told %v, want %v", feed.lost, want)
 		}
 		if got := u.Metrics().Events; got != 4 {
 			t.Errorf("%d delivered", got)

@@ -14,6 +14,7 @@ import (
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/naming"
 	"github.com/logspool/logspool/spool"
+	"github.com/logspool/logspool/uploader"
 )
 
 var update = flag.Bool("update", false, "write the tables of settings and log options anew")
@@ -161,6 +162,9 @@ func TestTemplateExamples(t *testing.T) {
 	}
 }
 
+// reasons is how many of package uploader's there are.
+const reasons = int(uploader.TooLarge) + 1
+
 func TestGapReasons(t *testing.T) {
 	marker := read(t, "driver/marker.go")
 	var got []string
@@ -174,11 +178,14 @@ func TestGapReasons(t *testing.T) {
 	for r := spool.Reason(1); r.String() != "unknown"; r++ {
 		want = append(want, r.String())
 	}
+	for r := range uploader.Reason(reasons) {
+		want = append(want, r.String())
+	}
 	if !slices.Equal(got, want) {
-		t.Errorf("docs/operating.md has the reasons %q, and package spool has %q", got, want)
+		t.Errorf("docs/operating.md has the reasons %q, and spool and uploader have %q", got, want)
 	}
 	example := regexp.MustCompile(`(?m)^    (\[logspool\] .*)$`).FindStringSubmatch(read(t, "docs/operating.md"))
-	pattern := regexp.MustCompile(`^\[logspool\] missing here: \d+ lines, \d+ bytes, from \S+Z to \S+Z; reason: \w+ \([a-z ]+\)$`)
+	pattern := regexp.MustCompile(`^\[logspool\] missing here: \d+ lines, \d+ bytes, from \S+Z to \S+Z; reason: \w+ \([a-z0-9' ]+\)$`)
 	if example == nil || !pattern.MatchString(example[1]) {
 		t.Errorf("docs/operating.md shows the marker as %q", example)
 	}

@@ -36,8 +36,10 @@ type Reader struct {
 	pos   uint64 // where the next item begins, or the frame under way
 	acked ackSet // as it was when the reader was last rewound
 
-	// Where pos is on disk. entered says that a segment is; it and segment are guarded by s.mu too,
-	// because a full spool looks at them.
+	// Guarded by s.mu: what lies below it may have been handed out, and does not give way.
+	held uint64
+
+	// Where pos is on disk. entered says that segment is.
 	entered  bool
 	segment  uint64 // base
 	off      int64  // of the next block
@@ -49,11 +51,12 @@ type Reader struct {
 	block    []byte // what is left of its payload, within raw; begins at pos
 	carry    []byte // the beginning of a frame whose end is in the next block; begins at pos
 	epoch    uint32
-	resumed  bool   // pos may be inside the next block
+	lost     bool   // what stands before pos is lost: a frame may have begun there
 	err      error  // why the last read failed, and
 	troubles int    // how many have in a row
 	lastFrom uint64 // where the last frame began
-	last     []byte // the block from there on; nil after a frame that was carried
+	last     []byte // the block from there on, or the frame alone if it was
+	carried  bool   // put together from several blocks
 }
 
 // NewReader returns a reader at the first position that has not been acknowledged. Close it after use.
@@ -80,13 +83,8 @@ func (r *Reader) Rewind() {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	r.acked = ackSet{r.s.cursor.acked.prefix, slices.Clone(r.s.cursor.acked.beyond)}
-	r.pos = r.acked.prefix
-	r.leaveLocked()
-}
-
-func (r *Reader) leaveLocked() {
-	r.entered, r.resumed = false, true
-	r.block, r.carry, r.last = nil, r.carry[:0], nil
+	r.pos, r.held, r.lost = r.acked.prefix, 0, false
+	r.leave()
 }
 
 // Position returns where the next item begins.
@@ -95,19 +93,13 @@ func (r *Reader) Position() uint64 { return r.pos }
 // Release gives the read buffer and the open file back until the next Next.
 func (r *Reader) Release() {
 	if len(r.block) > 0 {
-		r.off, r.resumed = r.blockAt, true
+		r.off = r.blockAt
 	}
 	if len(r.carry) > 0 {
-		r.lock()
-		r.leaveLocked()
-		r.unlock()
-		r.carry = nil
+		r.leave()
 	}
-	r.block, r.raw, r.last = nil, nil, nil
-	if r.file != nil {
-		r.file.Close()
-		r.file = nil
-	}
+	r.block, r.carry, r.last = nil, nil, nil
+	r.closeFile()
 	if r.buffer != nil {
 		if len(*r.buffer) == readChunk {
 			readBuffers.Put(r.buffer)
@@ -131,6 +123,7 @@ func (r *Reader) unlock() {
 // Next returns the next item, and false when there is none now: the end is reached, or the rest of a
 // frame has not been written yet. The frame is valid until the next call of any method.
 func (r *Reader) Next() (Item, bool) {
+	r.err = nil
 	for {
 		item, ok, more := r.fromBlock()
 		if !ok && !more {
@@ -169,7 +162,7 @@ func (r *Reader) fromBlock() (item Item, ok, more bool) {
 		}
 		if whole := frameHeaderSize + n; whole <= len(p) {
 			item = Item{Range: Range{r.pos, r.pos + uint64(whole)}, Frame: p[frameHeaderSize:whole]}
-			r.lastFrom, r.last = r.pos, p
+			r.lastFrom, r.last, r.carried = r.pos, p, false
 			r.pos, r.block = item.To, p[whole:]
 			return item, true, true
 		}
@@ -180,24 +173,33 @@ func (r *Reader) fromBlock() (item Item, ok, more bool) {
 }
 
 // GiveUp returns, as a gap, the beginning of a frame that the stream ends with, and false when it does not end
-// so. It is for when Next has returned false and the rest of the frame will never be written.
+// so. It is for when Next has returned false and the rest of the frame will never be written. If there is a frame
+// inside what is given up, the next Next goes on with that.
 func (r *Reader) GiveUp() (Item, bool) {
 	if len(r.carry) == 0 {
 		return Item{}, false
 	}
-	return r.dropCarry(r.pos+uint64(len(r.carry)), Unreadable), true
+	i := findFrame(r.carry[1:])
+	if i < 0 {
+		return r.dropCarry(r.pos+uint64(len(r.carry)), Unreadable), true
+	}
+	item := r.dropCarry(r.pos+1+uint64(i), Unreadable)
+	r.lost = false
+	r.leave()
+	return item, true
 }
 
 // Reject says that the frame which Next has just returned is not one: it returns a gap in its place,
 // and if there is a frame inside it, goes on with that.
 func (r *Reader) Reject() Item {
 	to := r.pos
-	if r.last != nil {
-		if i := findFrame(r.last[1:min(len(r.last), int(r.pos-r.lastFrom))]); i >= 0 {
-			to = r.lastFrom + 1 + uint64(i)
+	if i := findFrame(r.last[1:min(len(r.last), int(r.pos-r.lastFrom))]); i >= 0 {
+		to = r.lastFrom + 1 + uint64(i)
+		if r.carried {
+			r.leave() // and come back to it
+		} else {
 			r.block = r.last[1+i:]
 		}
-		r.last = nil
 	}
 	r.pos = r.lastFrom
 	return r.gap(to, Unreadable, 1)
@@ -213,75 +215,94 @@ func (r *Reader) load() (item Item, ok, more bool) {
 	if !r.entered {
 		return r.enter(at)
 	}
-	size, end, next, found := r.where()
+	p := r.where()
 	switch {
-	case !found:
+	case !p.found:
 		// It gave way, or everything in it has been acknowledged.
 		r.leave()
 		return item, false, true
-	case r.off >= size && next == nil:
+	case r.off >= p.size && at < p.next:
+		return r.passMissing(p.next)
+	case r.off >= p.size && p.last:
 		return item, false, false
-	case r.off >= size:
-		return r.leaveFor(at, *next)
+	case r.off >= p.size:
+		return r.goOn(p.next)
 	}
-	h, err := r.readBlock(size, false)
+	h, err := r.readBlock(p)
 	if r.troubled(err) {
 		return item, false, false
 	}
 	if err != nil {
-		if _, _, _, found := r.where(); !found {
+		if !r.where().found {
 			return item, false, true // given back meanwhile
 		}
-		return r.passDamage(size, end)
+		return r.passDamage(p)
 	}
 	return r.take(h)
 }
 
-// maxTrouble is how often a read may fail for a reason that may pass (too many open files, an I/O error)
-// before it counts as damage.
+// maxTrouble is how often a read may fail for a reason that may pass before it counts as damage. A file that
+// cannot be opened, because there are too many open files or for want of permission, says nothing about what is in
+// it: that is waited for without end.
 const maxTrouble = 10
 
 // troubled reports whether err is a trouble of reading, rather than of what was read, that may pass.
 func (r *Reader) troubled(err error) bool {
 	switch {
 	case err == nil:
-		r.err, r.troubles = nil, 0
+		r.troubles = 0
 		return false
 	case errors.Is(err, errNoBlock), errors.Is(err, errShort), errors.Is(err, errChecksum), errors.Is(err, fs.ErrNotExist):
 		return false
 	}
-	r.closeFile()
+	if r.file != nil {
+		r.closeFile()
+		if r.troubles++; r.troubles >= maxTrouble {
+			r.troubles = 0
+			return false
+		}
+	}
 	r.err = err
-	r.troubles++
-	return r.troubles < maxTrouble
+	return true
 }
 
 // Err returns why Next could not read on, although there may be more; nil when it could. Try again later.
 func (r *Reader) Err() error { return r.err }
 
-// where looks at the segment that the reader is in; next is the base of the following one.
-func (r *Reader) where() (size int64, end uint64, next *uint64, found bool) {
+// place is what is known of the segment that a reader is in.
+type place struct {
+	found bool
+	size  int64  // bytes on disk
+	end   uint64 // position behind what it holds, or should hold
+	last  bool   // no other follows
+	next  uint64 // where the following one begins; of the last one, where the stream ends
+}
+
+// where looks at the segment that the reader is in.
+func (r *Reader) where() (p place) {
 	r.lock()
 	defer r.unlock()
 	i, found := r.s.findLocked(r.segment)
 	if !found {
-		return 0, 0, nil, false
+		return p
 	}
-	if i+1 < len(r.s.segments) {
-		next = &r.s.segments[i+1].base
+	seg := r.s.segments[i]
+	p = place{found: true, size: seg.size, end: seg.end, last: i+1 == len(r.s.segments), next: r.s.end.Load()}
+	if !p.last {
+		p.next = r.s.segments[i+1].base
 	}
-	return r.s.segments[i].size, r.s.segments[i].end, next, true
+	return p
 }
 
 func (s *Spool) findLocked(base uint64) (int, bool) {
 	return slices.BinarySearchFunc(s.segments, base, func(g segment, base uint64) int { return cmp.Compare(g.base, base) })
 }
 
+// leave forgets where pos is on disk, and what was read from there.
 func (r *Reader) leave() {
 	r.closeFile()
-	r.lock()
-	r.entered, r.resumed = false, true
-	r.unlock()
+	r.entered = false
+	r.block, r.carry, r.last = nil, r.carry[:0], nil
 }
 
 func (r *Reader) closeFile() {
@@ -292,23 +313,16 @@ func (r *Reader) closeFile() {
 	r.raw = nil
 }
 
-// leaveFor goes on to the segment that begins at next. What is missing before it gave way, or the segment at
-// hand does not hold all that was written to it: a power cut can do that.
-func (r *Reader) leaveFor(at, next uint64) (item Item, ok, more bool) {
-	if at < next {
-		r.leave()
-		r.lock()
-		defer r.unlock()
-		return r.passMissingLocked(next)
-	}
+// goOn goes on to the segment that begins at next.
+func (r *Reader) goOn(next uint64) (item Item, ok, more bool) {
 	r.closeFile()
 	r.lock()
 	defer r.unlock()
 	if _, found := r.s.findLocked(next); !found {
-		r.entered, r.resumed = false, true
+		r.entered = false // it gave way
 		return item, false, true
 	}
-	r.segment, r.off = next, segmentHeaderSize
+	r.segment, r.off, r.held = next, segmentHeaderSize, max(r.held, next+1)
 	return item, false, true
 }
 
@@ -333,52 +347,67 @@ func (r *Reader) enter(at uint64) (item Item, ok, more bool) {
 			return r.passMissingLocked(to)
 		}
 	}
-	r.entered, r.segment, r.off, r.resumed = true, segments[i].base, segmentHeaderSize, true
+	r.entered, r.segment, r.off = true, segments[i].base, segmentHeaderSize
+	r.held = max(r.held, r.segment+1)
 	return item, false, true
+}
+
+// passMissing passes over what the segment at hand should hold up to to, and does not: a power cut can do that.
+func (r *Reader) passMissing(to uint64) (item Item, ok, more bool) {
+	r.closeFile()
+	r.lock()
+	defer r.unlock()
+	r.entered = false
+	return r.passMissingLocked(to)
 }
 
 // passMissingLocked passes over the stream up to to, which is on disk no more, or up to where another
 // reason begins. It asks the cursor as it is now: what has been dealt with since is not missing.
 func (r *Reader) passMissingLocked(to uint64) (item Item, ok, more bool) {
-	from := r.pos
-	r.carry = r.carry[:0]
-	if end := r.s.cursor.acked.through(from); end > from {
-		r.pos = min(to, end)
-		return item, false, true
-	}
+	from := r.pos + uint64(len(r.carry))
+	gap := Gap{Reason: Damaged}
 	for _, d := range r.s.cursor.dropped {
 		switch {
 		case d.To <= from:
 		case d.From <= from:
-			item = r.gap(min(to, d.To), d.Reason, 0)
-			g := d.Gap
-			item.Gap = &g
-			return item, true, true
+			to, gap = min(to, d.To), d.Gap
 		default:
 			to = min(to, d.From)
 		}
 	}
-	return r.gap(to, Damaged, 0), true, true
+	if len(r.carry) > 0 {
+		return r.dropCarry(from, gap.Reason), true, true
+	}
+	if end := r.s.cursor.acked.through(from); end > from {
+		r.pos = min(to, end)
+		return item, false, true
+	}
+	item = r.gap(to, gap.Reason, 0)
+	if gap.Reason != Damaged {
+		item.Gap = &gap
+	}
+	r.held, r.lost = max(r.held, to), true
+	return item, true, true
 }
 
-// readBlock reads and checks the block at r.off. One that lies behind the reader is checked only if all says so.
-func (r *Reader) readBlock(size int64, all bool) (h blockHeader, err error) {
-	if err := r.fill(BlockHeaderSize, size); err != nil {
+// readBlock reads and checks the block at r.off.
+func (r *Reader) readBlock(p place) (h blockHeader, err error) {
+	if err := r.fill(BlockHeaderSize, p.size); err != nil {
 		return h, err
 	}
 	if h, err = decodeHeader(r.raw[r.off-r.rawAt:]); err != nil {
 		return h, err
 	}
-	if r.off+h.diskSize() > size {
-		return h, errShort
-	}
-	if h.end() <= r.pos && !all {
-		return h, nil
-	}
-	if err := r.fill(h.diskSize(), size); err != nil {
+	if err := r.fill(h.diskSize(), p.size); err != nil {
 		return h, err
 	}
-	return h, h.verify(r.raw[r.off-r.rawAt:])
+	if err := h.verify(r.raw[r.off-r.rawAt:]); err != nil {
+		return h, err
+	}
+	if h.position < r.segment || h.position > p.end || h.end() > p.end {
+		return h, fmt.Errorf("%w: position %d in the segment from %d to %d", errNoBlock, h.position, r.segment, p.end)
+	}
+	return h, nil
 }
 
 // fill makes raw hold n bytes from r.off on; size is where the segment ends.
@@ -420,73 +449,65 @@ func (r *Reader) fill(n, size int64) error {
 // take makes the block with header h, at r.off, the one at hand.
 func (r *Reader) take(h blockHeader) (item Item, ok, more bool) {
 	at := r.pos + uint64(len(r.carry))
-	if h.end() <= at {
+	switch {
+	case h.end() <= at:
 		r.off += h.diskSize()
 		return item, false, true
-	}
-	if h.position > at {
+	case h.position > at:
 		// Blocks are missing in between: they were damaged, and passed over.
 		return r.dropCarry(h.position, Damaged), true, true
-	}
-	start := r.off - r.rawAt + BlockHeaderSize
-	payload := r.raw[start : start+int64(h.length)]
-	if len(r.carry) > 0 && h.epoch != r.epoch {
-		// Another FIFO: the rest of that frame will never come.
+	case len(r.carry) > 0 && (h.epoch != r.epoch || h.kind == kindGap):
+		// Another FIFO, or what was not kept: the rest of that frame will never come.
 		return r.dropCarry(at, Unreadable), true, true
 	}
+	start := r.off - r.rawAt + BlockHeaderSize
+	payload := r.raw[start : start+int64(h.length)][at-h.position:]
 	r.blockAt, r.epoch = r.off, h.epoch
-	skip := int(at - h.position)
+	r.off += h.diskSize()
 	switch {
 	case h.kind == kindGap:
-		if len(r.carry) > 0 {
-			return r.dropCarry(at, Unreadable), true, true
-		}
 		g, _ := decodeGap(payload)
 		item = r.gap(h.end(), g.Reason, g.Frames)
-		item.Gap = &g
-		r.off += h.diskSize()
-		r.resumed = false
+		item.Gap, r.lost = &g, true
 		return item, true, true
 	case len(r.carry) > 0:
-		return r.takeCarried(h, payload)
-	case skip == 0 && !r.resumed && h.info.First > 0:
+		return r.takeCarried(payload)
+	case r.lost && at == h.position && h.info.First > 0:
 		// The end of a frame whose beginning is lost.
-		r.block = payload[h.info.First:]
-		r.off += h.diskSize()
+		r.lost, r.block = false, payload[h.info.First:]
 		return r.gap(h.position+uint64(h.info.First), Unreadable, 0), true, true
 	}
-	r.resumed = false
-	r.block = payload[skip:]
-	r.off += h.diskSize()
+	r.lost, r.block = false, payload
 	return item, false, true
 }
 
-// takeCarried goes on with the frame in carry, which the block at hand should end or continue.
-func (r *Reader) takeCarried(h blockHeader, payload []byte) (item Item, ok, more bool) {
-	r.off += h.diskSize()
-	first := min(h.info.First, len(payload))
-	r.carry = append(r.carry, payload[:first]...)
-	whole := -1
-	if len(r.carry) >= frameHeaderSize {
-		if n, plausible := frameLength(r.carry); plausible {
-			whole = frameHeaderSize + n
-		} else {
-			whole = 0
+// takeCarried goes on with the frame in carry, whose rest is payload or begins it.
+func (r *Reader) takeCarried(payload []byte) (item Item, ok, more bool) {
+	had := len(r.carry)
+	want := frameHeaderSize + 1 // with the first byte of protobuf, which tells garbage
+	for {
+		n := max(0, min(want-len(r.carry), len(payload)-(len(r.carry)-had)))
+		r.carry = append(r.carry, payload[len(r.carry)-had:][:n]...)
+		if len(r.carry) < want {
+			return item, false, true // more of it is still to come
 		}
+		n, plausible := frameLength(r.carry)
+		if !plausible {
+			r.carry, r.block = r.carry[:had], payload
+			item = r.dropCarry(r.pos+uint64(had), Unreadable)
+			r.lost = false
+			return item, true, true
+		}
+		if want == frameHeaderSize+n {
+			break
+		}
+		want = frameHeaderSize + n
 	}
-	switch {
-	case whole == len(r.carry):
-		item = Item{Range: Range{r.pos, r.pos + uint64(whole)}, Frame: r.carry[frameHeaderSize:]}
-		r.lastFrom, r.last = r.pos, nil
-		r.pos, r.block = item.To, payload[first:]
-		r.carry = r.carry[:0]
-		return item, true, true
-	case first == len(payload) && (whole < 0 || whole > len(r.carry)):
-		return item, false, true // more of it is still to come
-	}
-	// What the header says of the next frame's start does not go with the length of this one.
-	r.block = payload[first:]
-	return r.dropCarry(h.position+uint64(first), Unreadable), true, true
+	item = Item{Range: Range{r.pos, r.pos + uint64(want)}, Frame: r.carry[frameHeaderSize:]}
+	r.lastFrom, r.last, r.carried = r.pos, r.carry, true
+	r.pos, r.block = item.To, payload[want-had:]
+	r.carry = r.carry[:0]
+	return item, true, true
 }
 
 // dropCarry gives up the frame under way and everything else up to to.
@@ -495,15 +516,25 @@ func (r *Reader) dropCarry(to uint64, reason Reason) Item {
 	if len(r.carry) > 0 {
 		frames = 1
 	}
-	r.carry = r.carry[:0]
+	r.carry, r.lost = r.carry[:0], true
 	return r.gap(to, reason, frames)
 }
 
-// passDamage puts the reader before the next good block of the segment, which ends at size on disk and at
-// end in the stream; take then passes over what is missing. Where there is none, the rest of the segment
-// is given up.
-func (r *Reader) passDamage(size int64, end uint64) (item Item, ok, more bool) {
-	for r.off++; r.off+BlockHeaderSize <= size && r.fill(BlockHeaderSize, size) == nil; {
+// passDamage puts the reader before the next good block of the segment; take then passes over what is missing.
+// Where there is none, the rest of the segment is given up.
+func (r *Reader) passDamage(p place) (item Item, ok, more bool) {
+	for r.off++; r.off+BlockHeaderSize <= p.size; {
+		if err := r.fill(BlockHeaderSize, p.size); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			if r.file == nil {
+				r.err = err
+				return item, false, false
+			}
+			r.off = (r.off/diskPage + 1) * diskPage
+			continue
+		}
 		rest := r.raw[r.off-r.rawAt:]
 		i := nextBlock(rest)
 		if i < 0 {
@@ -511,14 +542,17 @@ func (r *Reader) passDamage(size int64, end uint64) (item Item, ok, more bool) {
 			continue
 		}
 		r.off += int64(i)
-		if _, err := r.readBlock(size, true); err == nil {
+		if _, err := r.readBlock(p); err == nil {
 			return item, false, true
 		}
 		r.off++
 	}
-	r.off = size
-	if end <= r.pos {
+	r.off = p.size
+	if end := r.pos + uint64(len(r.carry)); p.end <= end {
 		return item, false, true
 	}
-	return r.dropCarry(end, Damaged), true, true
+	return r.dropCarry(p.end, Damaged), true, true
 }
+
+// diskPage is how much of a file cannot be read where a sector of the disk cannot: the kernel reads by pages.
+const diskPage = 4096

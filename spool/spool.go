@@ -388,16 +388,11 @@ func (s *Spool) fitsLocked(n int64) bool {
 // been given may be under way, and is gone or kept exactly as it turns out. It notes what of the segment
 // had not been dealt with, and returns false when there is no such segment.
 func (s *Spool) dropOldestLocked() bool {
-	i := 0
+	held := uint64(0)
 	for _, r := range s.readers {
-		if r.entered {
-			at, found := s.findLocked(r.segment)
-			if found {
-				at++
-			}
-			i = max(i, at)
-		}
+		held = max(held, r.held)
 	}
+	i, _ := s.findLocked(held)
 	if i >= len(s.segments) {
 		return false
 	}
@@ -407,11 +402,13 @@ func (s *Spool) dropOldestLocked() bool {
 	seg := s.segments[i]
 	d := dropped{Range: Range{max(seg.base, s.cursor.acked.prefix), seg.end}, Gap: Gap{Reason: Full}}
 	if d.From < d.To {
-		r := &Reader{s: s, locked: true, pos: d.From, limit: d.To, acked: s.cursor.acked, resumed: true}
+		r := &Reader{s: s, locked: true, pos: d.From, limit: d.To, acked: s.cursor.acked, lost: d.From == seg.base}
 		for {
 			item, ok := r.Next()
 			if !ok {
-				break
+				if item, ok = r.GiveUp(); !ok {
+					break
+				}
 			}
 			if item.Gap != nil {
 				d.Gap.add(*item.Gap)
@@ -420,9 +417,10 @@ func (s *Spool) dropOldestLocked() bool {
 			t := frameTime(item.Frame)
 			d.Gap.add(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
 		}
+		d.Gap.add(Gap{Bytes: d.To - min(r.pos, d.To)}) // what could not be read
 		r.Release()
-		// One note for one stretch, however long it becomes.
-		if n := len(s.cursor.dropped); n > 0 && s.cursor.dropped[n-1].To == d.From {
+		// One note for one stretch, however long it becomes, until a reader has told of it.
+		if n := len(s.cursor.dropped); n > 0 && s.cursor.dropped[n-1].To == d.From && s.cursor.dropped[n-1].From >= held {
 			before := &s.cursor.dropped[n-1]
 			d.From = before.From
 			d.Gap.add(before.Gap)

@@ -1,0 +1,385 @@
+package spool
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/durable/durabletest"
+)
+
+// smallSpool is a spool on a disk in memory, of 1 MiB in segments of 64 KiB.
+func smallSpool(t testing.TB, disk durable.FS) (*Spool, *appender) {
+	s := mustOpen(t, Options{Dir: "/spool", FS: disk, MaxSize: 1 << 20})
+	t.Cleanup(func() { s.Close() })
+	return s, &appender{t: t, s: s}
+}
+
+// numbered makes frames from to to, whose times are their numbers.
+func numbered(from, to, size int) (p []byte) {
+	for i := from; i <= to; i++ {
+		p = append(p, testFrame("stdout", int64(i), bytes.Repeat([]byte("n"), size))...)
+	}
+	return p
+}
+
+// read reads everything and says it in a line: frames by their numbers, gaps by reason and frames.
+func read(r *Reader) string {
+	var b strings.Builder
+	from, last := int64(0), int64(0)
+	end := func() {
+		if from > 0 {
+			fmt.Fprintf(&b, "%d-%d ", from, last)
+		}
+		from = 0
+	}
+	for _, item := range frames(r) {
+		if g := item.Gap; g != nil {
+			end()
+			fmt.Fprintf(&b, "%v:%d ", g.Reason, g.Frames)
+			continue
+		}
+		n := frameTime(item.Frame)
+		if from > 0 && n == last+1 {
+			last = n
+			continue
+		}
+		end()
+		from, last = n, n
+	}
+	end()
+	return strings.TrimSpace(b.String())
+}
+
+// TestReleaseKeepsWhatWasHandedOut: a reader that is released while the end of a frame has not come yet still stands
+// where it stands: a full spool does not give up, and count as lost, what the reader has given already.
+func TestReleaseKeepsWhatWasHandedOut(t *testing.T) {
+	s, a := smallSpool(t, durabletest.NewDisk())
+	r := s.NewReader()
+	defer r.Close()
+	a.append(t, numbered(1, 10, 100))
+	next := numbered(11, 11, 200)
+	a.append(t, next[:50])
+	if got := read(r); got != "1-10" {
+		t.Fatalf("read %s", got)
+	}
+	r.Release()
+	a.append(t, next[50:])
+	total := 11
+	for range 200 { // twice what fits
+		a.append(t, numbered(total+1, total+100, 100))
+		total += 100
+	}
+	seen, lost := 10, 0
+	for _, item := range frames(r) {
+		if item.Gap != nil {
+			lost += int(item.Gap.Frames)
+		} else {
+			seen++
+		}
+	}
+	if seen+lost != total {
+		t.Errorf("%d read + %d lost, %d were written", seen, lost, total)
+	}
+}
+
+// TestGapIsToldOnce: what gives way behind a gap that a reader has told of already is another gap, not a longer one.
+func TestGapIsToldOnce(t *testing.T) {
+	s, a := smallSpool(t, durabletest.NewDisk())
+	r := s.NewReader()
+	defer r.Close()
+	total, seen, lost := 0, 0, 0
+	write := func(blocks int) {
+		for range blocks {
+			a.append(t, numbered(total+1, total+100, 100))
+			total += 100
+		}
+	}
+	take := func(most int) {
+		for range most {
+			item, ok := r.Next()
+			if !ok {
+				return
+			}
+			if item.Gap != nil {
+				lost += int(item.Gap.Frames)
+			} else {
+				seen++
+			}
+		}
+	}
+	write(200)
+	take(1) // the gap
+	if lost == 0 {
+		t.Fatal("nothing gave way: the test tests nothing")
+	}
+	write(200)
+	take(1 << 20)
+	if seen+lost != total {
+		t.Errorf("%d read + %d lost, %d were written", seen, lost, total)
+	}
+}
+
+// TestCutFrameIsCountedOnce: a frame that lies in two segments, of which the first gives way, is one lost frame.
+func TestCutFrameIsCountedOnce(t *testing.T) {
+	s, a := smallSpool(t, durabletest.NewDisk())
+	total := 0
+	for range 40 {
+		p := numbered(total+1, total+1, 60_000) // a segment and more
+		total++
+		a.append(t, p[:40_000])
+		a.append(t, p[40_000:])
+	}
+	r := s.NewReader()
+	defer r.Close()
+	seen, lost := 0, 0
+	for _, item := range frames(r) {
+		if item.Gap != nil {
+			lost += int(item.Gap.Frames)
+		} else {
+			seen++
+		}
+	}
+	if seen+lost != total || lost == 0 {
+		t.Errorf("%d read + %d lost, %d were written", seen, lost, total)
+	}
+}
+
+// TestMissingEnd: what the cursor knows of and no segment holds, because a power cut took it, is told of at the
+// end of the last segment, and there is an end to it.
+func TestMissingEnd(t *testing.T) {
+	disk := durabletest.NewDisk()
+	s := mustOpen(t, Options{Dir: "/spool", FS: disk})
+	a := &appender{s: s}
+	a.append(t, numbered(1, 10, 100))
+	kept := s.End()
+	a.append(t, numbered(11, 30, 100))
+	if err := s.Ack([]Range{{s.End() - 10, s.End()}}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	f, err := disk.OpenFile("/spool/0000000000000000.seg", 2, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Truncate(int64(segmentHeaderSize + BlockHeaderSize + kept))
+	f.Close()
+
+	s = mustOpen(t, Options{Dir: "/spool", FS: disk})
+	defer s.Close()
+	r := s.NewReader()
+	defer r.Close()
+	if got := read(r); got != "1-10 spool_damaged:0" {
+		t.Errorf("read %s", got)
+	}
+	if r.Position() != s.End() {
+		t.Errorf("the reader stands at %d, the end is %d", r.Position(), s.End())
+	}
+}
+
+// TestNoteAtTheEnd: when the last segments gave way and the process died before it began a new one, the gap is told
+// with its frames and its reason.
+func TestNoteAtTheEnd(t *testing.T) {
+	disk := durabletest.NewDisk()
+	s, a := smallSpool(t, disk)
+	r := s.NewReader()
+	total := 0
+	for range 5 {
+		a.append(t, numbered(total+1, total+200, 300))
+		total += 200
+	}
+	for range 201 { // stand in the second segment
+		r.Next()
+	}
+	// As makeRoomLocked does it for an Append that never comes to write.
+	s.mu.Lock()
+	for s.dropOldestLocked() {
+	}
+	s.mu.Unlock()
+	killed := disk.Killed()
+	r.Close()
+
+	s = mustOpen(t, Options{Dir: "/spool", FS: killed, MaxSize: 1 << 20})
+	defer s.Close()
+	a.s = s
+	a.append(t, numbered(total+1, total+1, 100))
+	r = s.NewReader()
+	defer r.Close()
+	if got, want := read(r), "1-400 spool_full:600 1001-1001"; got != want {
+		t.Errorf("read %s, want %s", got, want)
+	}
+}
+
+// faultyReads is a disk whose files cannot be opened or read while a test says so.
+type faultyReads struct {
+	durable.FS
+	mu   sync.Mutex
+	open error // of the next opens
+	bad  int64 // where a page begins that cannot be read, in any file; 0: none
+}
+
+func (d *faultyReads) set(open error, bad int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open, d.bad = open, bad
+}
+
+func (d *faultyReads) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: d.open}
+	}
+	f, err := d.FS.OpenFile(name, flag, perm)
+	return faultyFile{f, d}, err
+}
+
+type faultyFile struct {
+	durable.File
+	d *faultyReads
+}
+
+func (f faultyFile) ReadAt(p []byte, off int64) (int, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if bad := f.d.bad; bad > 0 && off < bad+diskPage && bad < off+int64(len(p)) {
+		n, err := f.File.ReadAt(p[:max(0, bad-off)], off) // up to the page that cannot be read
+		return n, cmp.Or(err, error(syscall.EIO))
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// TestNoDescriptors: that a segment cannot be opened says nothing about what is in it. However long it lasts, nothing
+// is given up, and afterwards everything is read.
+func TestNoDescriptors(t *testing.T) {
+	disk := &faultyReads{FS: durabletest.NewDisk()}
+	s, a := smallSpool(t, disk)
+	a.append(t, numbered(1, 10, 100))
+	r := s.NewReader()
+	defer r.Close()
+	disk.set(syscall.EMFILE, 0)
+	for range 100 {
+		if got := read(r); got != "" || !errors.Is(r.Err(), syscall.EMFILE) {
+			t.Fatalf("read %q, Err %v", got, r.Err())
+		}
+	}
+	disk.set(nil, 0)
+	if got := read(r); got != "1-10" || r.Err() != nil {
+		t.Errorf("read %q, Err %v", got, r.Err())
+	}
+}
+
+// TestUnreadableSector: a place on the disk that cannot be read for good costs the blocks that it is in; the reader
+// says for how long it tries again, and then no more.
+func TestUnreadableSector(t *testing.T) {
+	disk := &faultyReads{FS: durabletest.NewDisk()}
+	s, a := smallSpool(t, disk)
+	for i := range 12 {
+		a.append(t, numbered(i*10+1, i*10+10, 400)) // blocks of 4 KiB and some
+	}
+	r := s.NewReader()
+	defer r.Close()
+	disk.set(nil, 4*diskPage)
+	var got string
+	for range 3 * maxTrouble {
+		got += read(r) + " "
+		if r.Err() == nil {
+			break
+		}
+	}
+	if r.Err() != nil {
+		t.Errorf("still in trouble at the end: %v", r.Err())
+	}
+	got = strings.Join(strings.Fields(got), " ")
+	if got != "1-30 spool_damaged:0 51-120" {
+		t.Errorf("read %s", got)
+	}
+}
+
+// TestFramesInsideGarbage: garbage that looks like the length of a long frame swallows the frames behind it only
+// until it turns out to be none: then they are found.
+func TestFramesInsideGarbage(t *testing.T) {
+	garbage := binary.BigEndian.AppendUint32(nil, 50_000)
+	garbage = append(garbage, 0x0a, 0xff, 0xff)
+	for _, tc := range []struct {
+		name   string
+		frames int
+		want   string
+	}{
+		{"the length is reached", 1000, "1-1 unreadable:1 2-1000"},
+		{"the stream ends before", 100, "1-1 unreadable:1 2-100"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s, a := smallSpool(t, durabletest.NewDisk())
+			a.append(t, append(numbered(1, 1, 100), garbage...))
+			for i := 2; i <= tc.frames; i += 10 {
+				a.append(t, numbered(i, min(i+9, tc.frames), 100))
+			}
+			r := s.NewReader()
+			defer r.Close()
+			var b strings.Builder
+			var last int64
+			for {
+				item, ok := r.Next()
+				if !ok {
+					if item, ok = r.GiveUp(); !ok {
+						break
+					}
+				}
+				if item.Gap == nil && frameTime(item.Frame) == 0 {
+					item = r.Reject()
+				}
+				if item.Gap != nil {
+					fmt.Fprintf(&b, "%v:%d@%d ", item.Gap.Reason, item.Gap.Frames, last)
+					continue
+				}
+				if n := frameTime(item.Frame); n != last+1 {
+					t.Fatalf("frame %d behind %d", n, last)
+				} else {
+					last = n
+				}
+			}
+			if got := strings.TrimSpace(b.String()); last != int64(tc.frames) || got != "unreadable:1@1" {
+				t.Errorf("read up to %d, and %s", last, got)
+			}
+		})
+	}
+}
+
+// TestDamagedNeighbour: damage in the header of a block that was acknowledged costs nothing of those behind it.
+func TestDamagedNeighbour(t *testing.T) {
+	for at := range BlockHeaderSize {
+		disk := durabletest.NewDisk()
+		s, a := smallSpool(t, disk)
+		a.append(t, numbered(1, 10, 100))
+		first := s.End()
+		for i := 1; i < 10; i++ {
+			a.append(t, numbered(i*10+1, i*10+10, 100))
+		}
+		if err := s.Ack([]Range{{0, first}}); err != nil {
+			t.Fatal(err)
+		}
+		f, err := disk.OpenFile("/spool/0000000000000000.seg", 2, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b [1]byte
+		f.ReadAt(b[:], int64(segmentHeaderSize+at))
+		b[0] ^= 0x10
+		f.WriteAt(b[:], int64(segmentHeaderSize+at))
+		f.Close()
+		r := s.NewReader()
+		if got := read(r); got != "11-100" {
+			t.Errorf("byte %d: read %s", at, got)
+		}
+		r.Close()
+	}
+}

@@ -10,7 +10,7 @@ PLUGIN := $(PLUGIN_NAME):$(PLUGIN_TAG)
 BINARY := bin/linux-$(ARCH)/logspool
 GO     := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go
 
-.PHONY: help demo test e2e fuzz lint build rootfs plugin enable disable push clean
+.PHONY: help demo test e2e fault fuzz lint build rootfs plugin enable disable push clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,6 +28,11 @@ test: ## every test that needs no Docker engine; with LOGSPOOL_E2E=required the 
 
 e2e: ## the tests with a real Docker engine and the installed plugin (as root)
 	@scripts/e2e
+
+# It is the process of its containers as well, so it is static, too.
+fault: rootfs ## the fault matrix: what becomes of every line on bad days; WRITE=1: into docs/reliability.md
+	@$(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/fault ./cmd/fault
+	@bin/linux-$(ARCH)/fault -binary $(BINARY) -plugin plugin $(if $(WRITE),-write docs/reliability.md) $(FAULT)
 
 fuzz: ## each fuzz target for FUZZTIME
 	@scripts/fuzz $(FUZZTIME)

@@ -85,6 +85,7 @@ var house = map[string]rule{
 	"internal/rules":               {tests: true},
 	"cmd/cwlocal":                  {ours: []string{"internal/cwlocal"}, never: []string{aws, docker}},
 	"cmd/demo":                     {ours: []string{"internal/cwlocal", "internal/dockertest"}, client: true},
+	"cmd/fault":                    {ours: []string{"internal/cwlocal", "internal/dockertest"}, client: true},
 	"e2e":                          {ours: []string{"internal/cwlocal", "internal/dockertest"}, client: true, tests: true},
 }
 

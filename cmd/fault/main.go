@@ -1,0 +1,137 @@
+// Command fault runs the fault matrix: each row breaks something while containers write numbered lines, and
+// counts what became of every line. `make fault` prints it; docs/reliability.md shows what it printed and says
+// what each row does.
+//
+// The plugin is the real binary. dockerd's part is played by dockertest, the service's by cwlocal with every
+// rule of the service checked; the last rows have a real Docker engine of their own. The command must not know the
+// plugin's packages: it sees what a user sees, its settings and what arrives.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// settings are the command's flags.
+type settings struct {
+	binary, plugin string
+	short, long    bool
+	only           *regexp.Regexp
+	seed           uint64
+	parallel       int
+	document       string
+	verbose        bool
+}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == printCommand {
+		if err := printLines(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	failed, err := run(ctx, os.Args[1:], os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fault:", err)
+		os.Exit(2)
+	}
+	if failed {
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) (failed bool, err error) {
+	var s settings
+	var only string
+	flags := flag.NewFlagSet("fault", flag.ExitOnError)
+	flags.StringVar(&s.binary, "binary", "", "the plugin's `binary`")
+	flags.StringVar(&s.plugin, "plugin", "", "`directory` for docker plugin create; none: no real engine")
+	flags.BoolVar(&s.short, "short", false, "a few rows, each shorter, under 45 s")
+	flags.BoolVar(&s.long, "long", false, "the backlog of ten minutes in real time")
+	flags.StringVar(&only, "run", "", "only the rows whose name matches this `regexp`")
+	flags.Uint64Var(&s.seed, "seed", 1, "of what is done at random")
+	flags.IntVar(&s.parallel, "parallel", 5, "rows at once, of those that bear company")
+	flags.StringVar(&s.document, "write", "", "also write the table into this `document`")
+	flags.BoolVar(&s.verbose, "v", false, "show the plugin's log of rows that fail")
+	if err := flags.Parse(args); err != nil {
+		return false, err
+	}
+	if s.only, err = regexp.Compile(only); err != nil {
+		return false, err
+	}
+	if s.document != "" && (s.short || only != "") {
+		return false, errors.New("the document wants the whole matrix: no -short, no -run")
+	}
+	l, err := newLab(s)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+
+	begun := time.Now()
+	results := l.runAll(ctx, rows(), func(r *result) {
+		fmt.Fprintln(out, r.line())
+		if s.verbose && r.failed() {
+			fmt.Fprintln(out, r.log)
+		}
+	})
+	if ctx.Err() != nil {
+		return true, errors.New("interrupted")
+	}
+	text := table(results)
+	fmt.Fprintf(out, "\n%s\n%s", text, summary(results, time.Since(begun)))
+	if s.document != "" {
+		if err := rewrite(s.document, text, time.Now()); err != nil {
+			return false, err
+		}
+	}
+	return slices.ContainsFunc(results, (*result).failed), nil
+}
+
+// runAll runs the rows: first those that bear company, several at once, then the others one by one. It returns the
+// results in the rows' order; each is told as it comes.
+func (l *lab) runAll(ctx context.Context, all []row, tell func(*result)) []*result {
+	results := make([]*result, len(all))
+	var mu sync.Mutex
+	do := func(i int) {
+		r := l.runRow(ctx, all[i])
+		mu.Lock()
+		defer mu.Unlock()
+		results[i] = r
+		tell(r)
+	}
+	places := make(chan struct{}, max(l.parallel, 1))
+	var wg sync.WaitGroup
+	var alone []int
+	for i, r := range all {
+		switch {
+		case !l.only.MatchString(r.name), l.short && !r.short:
+		case r.alone:
+			alone = append(alone, i)
+		default:
+			places <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-places }()
+				do(i)
+			})
+		}
+	}
+	wg.Wait()
+	for _, i := range alone {
+		do(i)
+	}
+	return slices.DeleteFunc(results, func(r *result) bool { return r == nil })
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal"
+)
+
+const (
+	perContainer = 1000 // lines a second
+	containers   = 5
+	lineBytes    = 120
+)
+
+// rows is the whole matrix.
+func rows() []row {
+	var all []row
+	all = append(all, serviceRows()...)
+	all = append(all, killRows()...)
+	return all
+}
+
+// stretch is how long the containers of most rows write.
+func (t *trial) stretch() time.Duration {
+	if t.short {
+		return 3 * time.Second
+	}
+	return 10 * time.Second
+}
+
+// under runs the load for the row's stretch and does something meanwhile.
+func (t *trial) under(ctx context.Context, size int, during func(ctx context.Context, stretch time.Duration) error) error {
+	if err := t.containers(ctx, containers, size); err != nil {
+		return err
+	}
+	begun := time.Now()
+	t.beginLoad(ctx, perContainer)
+	stretch := t.stretch()
+	if err := during(ctx, stretch); err != nil {
+		return err
+	}
+	sleep(ctx, stretch-time.Since(begun))
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return t.end(ctx)
+}
+
+// visit is a container that comes, writes and goes while something is wrong: its StartLogging and StopLogging
+// are what the table shows.
+func (t *trial) visit(ctx context.Context) error {
+	s := newSource(t.account, fmt.Sprintf("visit%d", len(t.visitors)), lineBytes)
+	if err := t.run(ctx, s, nil); err != nil {
+		return err
+	}
+	t.visitors = append(t.visitors, s)
+	for range 100 {
+		if err := s.write(ctx); err != nil {
+			return err
+		}
+	}
+	return t.finish(ctx, s)
+}
+
+// halfWay makes the service fail for the middle half of the stretch.
+func halfWay(faults ...cwlocal.Fault) func(context.Context, *trial) error {
+	return func(ctx context.Context, t *trial) error {
+		return t.under(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
+			sleep(ctx, stretch/4)
+			for _, f := range faults {
+				t.service.AddFault(f)
+			}
+			sleep(ctx, stretch/4)
+			if err := t.visit(ctx); err != nil {
+				return err
+			}
+			sleep(ctx, stretch/4)
+			t.service.ClearFault(0)
+			return nil
+		})
+	}
+}
+
+func serviceRows() []row {
+	fault := func(name string, w want, faults ...cwlocal.Fault) row {
+		return row{name: name, want: w, do: halfWay(faults...)}
+	}
+	once, twice := want{}, want{doubled: true}
+	kind := func(k cwlocal.FaultKind) cwlocal.Fault { return cwlocal.Fault{Kind: k} }
+	all := []row{
+		fault("nothing fails", once),
+		fault("503 for half of the run", once, kind(cwlocal.Unavailable)),
+		fault("500 for half of the run", once, kind(cwlocal.InternalError)),
+		fault("connections reset before the effect", once, kind(cwlocal.ResetBefore)),
+		fault("connections reset after the effect", twice, kind(cwlocal.ResetAfter)),
+		fault("requests hang", once, kind(cwlocal.Hang)),
+		fault("throttling of 90 % of requests", once, cwlocal.Fault{Kind: cwlocal.Throttle, Probability: 0.9}),
+		fault("credentials expired", once, kind(cwlocal.ExpiredToken)),
+		fault("access denied", once, kind(cwlocal.Denied)),
+		fault("200 with a web page", once, kind(cwlocal.HTMLOK)),
+		fault("400 with a web page", once, kind(cwlocal.HTMLBad)),
+		fault("answers cut in half, after the effect", twice, kind(cwlocal.Truncated)),
+		fault("answers take 2 s", once, cwlocal.Fault{Kind: cwlocal.Slow, Delay: 2 * time.Second}),
+		{name: "all of these at random", want: twice, do: func(ctx context.Context, t *trial) error {
+			return halfWay(mixture(t.seed)...)(ctx, t)
+		}},
+		{name: "the service down from before the first container until after the last", want: once,
+			do: func(ctx context.Context, t *trial) error {
+				t.service.AddFault(kind(cwlocal.ResetBefore))
+				return t.under(ctx, lineBytes, func(ctx context.Context, _ time.Duration) error { return nil })
+			}},
+	}
+	for i := range all {
+		switch all[i].name {
+		case "nothing fails", "503 for half of the run", "all of these at random":
+			all[i].short = true
+		}
+	}
+	return all
+}
+
+// mixture is every way to fail, for some requests each.
+func mixture(seed uint64) []cwlocal.Fault {
+	var all []cwlocal.Fault
+	for i, k := range []cwlocal.FaultKind{
+		cwlocal.Unavailable, cwlocal.InternalError, cwlocal.ResetBefore, cwlocal.ResetAfter, cwlocal.Throttle, cwlocal.ExpiredToken,
+		cwlocal.Denied, cwlocal.HTMLOK, cwlocal.HTMLBad, cwlocal.Truncated, cwlocal.DataAccepted, cwlocal.Slow,
+	} {
+		f := cwlocal.Fault{Kind: k, Probability: 0.07, Seed: seed + uint64(i)}
+		if k == cwlocal.Slow {
+			f.Delay = 300 * time.Millisecond
+		}
+		all = append(all, f)
+	}
+	return all
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+var heads = []string{"row", "written", "delivered", "doubled", "marked", "lost silently",
+	"start", "stop", "write", "MiB", "must hold", "result"}
+
+// cells are a result's cells, as heads names them.
+func (r *result) cells() []string {
+	if r.notRun != "" {
+		return []string{r.row.name, "", "", "", "", "", "", "", "", "", r.row.want.String(), "not run: " + r.notRun}
+	}
+	b := r.balance
+	memory := "–"
+	if r.rss > 0 {
+		memory = fmt.Sprint((r.rss + 1023) >> 10)
+	}
+	verdict := "pass"
+	switch {
+	case r.row.compared():
+		verdict = r.comparison()
+	case r.failed():
+		verdict = "**FAIL**"
+	}
+	if r.note != "" {
+		verdict += "; " + r.note
+	}
+	must := r.row.want.String()
+	if r.row.compared() {
+		must = "–"
+	}
+	return []string{r.row.name, thousands(b.written), thousands(b.delivered), thousands(b.doubled), thousands(b.marked),
+		thousands(b.lost), short(r.slowStart), short(r.slowStop), short(r.longest), memory, must, verdict}
+}
+
+// comparison says of Docker's own driver what it did.
+func (r *result) comparison() string {
+	if r.balance.written == 0 {
+		return "no container starts"
+	}
+	if r.balance.lost > 0 {
+		return fmt.Sprintf("loses %.0f %%", 100*float64(r.balance.lost)/float64(r.balance.written))
+	}
+	return "loses none"
+}
+
+// line is a result as it is told when it comes.
+func (r *result) line() string {
+	c := r.cells()
+	line := fmt.Sprintf("%5.1f s  %-58s %s", r.took.Seconds(), r.row.name, c[len(c)-1])
+	for _, p := range r.problems {
+		line += "\n         " + p
+	}
+	return line
+}
+
+// table is a Markdown table of the results: the played hosts' and, if any, the real engines'.
+func table(results []*result) string {
+	var played, real [][]string
+	for _, r := range results {
+		if r.row.engine != nil {
+			real = append(real, r.cells())
+		} else {
+			played = append(played, r.cells())
+		}
+	}
+	text := markdown(played)
+	if real != nil {
+		text += "\nIn a real Docker engine, the same containers with Docker's own driver and with logspool:\n\n" + markdown(real)
+	}
+	return text
+}
+
+func markdown(rows [][]string) string {
+	var b strings.Builder
+	line := func(cells []string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
+	line(heads)
+	align := make([]string, len(heads))
+	for i := range align {
+		align[i] = "--:"
+	}
+	align[0], align[len(align)-2], align[len(align)-1] = "---", "---", "---"
+	fmt.Fprintf(&b, "|%s|\n", strings.Join(align, "|"))
+	for _, r := range rows {
+		line(r)
+	}
+	return b.String()
+}
+
+func summary(results []*result, took time.Duration) string {
+	passed, failed, notRun, compared := 0, 0, 0, 0
+	for _, r := range results {
+		switch {
+		case r.notRun != "":
+			notRun++
+		case r.row.compared():
+			compared++
+		case r.failed():
+			failed++
+		default:
+			passed++
+		}
+	}
+	return fmt.Sprintf("%d rows passed, %d failed, %d not run; %d of Docker's own driver, for comparison; in %v\n",
+		passed, failed, notRun, compared, took.Round(time.Second))
+}
+
+func thousands(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func short(d time.Duration) string {
+	switch {
+	case d == 0:
+		return "–"
+	case d < time.Millisecond:
+		return "<1 ms"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
+// The table in the document stands between these lines.
+const (
+	tableBegin = "<!-- table: written by make fault WRITE=1 -->"
+	tableEnd   = "<!-- end of table -->"
+)
+
+// rewrite puts the table into the document.
+func rewrite(path, text string, now time.Time) error {
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(old), tableBegin+"\n")
+	_, after, ok2 := strings.Cut(rest, tableEnd+"\n")
+	if !ok || !ok2 {
+		return fmt.Errorf("%s has no place for the table: the lines %q and %q", path, tableBegin, tableEnd)
+	}
+	text = fmt.Sprintf("%s%s\n\n%s\nMeasured on %s.\n\n%s\n%s", before, tableBegin, text, now.UTC().Format(time.DateOnly), tableEnd, after)
+	return os.WriteFile(path, []byte(text), 0o644)
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// thread is an operating-system thread that lives as long as the command, for what belongs to a thread and not
+// to the process: the network namespace it is in, and the death of its children with it (Pdeathsig is sent when
+// the thread that started the child ends, prctl(2)).
+type thread struct {
+	work chan func()
+}
+
+// newThread begins a thread. With apart, it is in a network namespace of its own, with a loopback interface.
+func newThread(apart bool) (*thread, error) {
+	t := &thread{work: make(chan func())}
+	ready := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if apart {
+			if err := ownNetwork(); err != nil {
+				ready <- err
+				return
+			}
+		}
+		ready <- nil
+		for f := range t.work {
+			f()
+		}
+	}()
+	return t, <-ready
+}
+
+// do runs f on the thread and waits for it.
+func (t *thread) do(f func()) {
+	done := make(chan struct{})
+	t.work <- func() {
+		defer close(done)
+		f()
+	}
+	<-done
+}
+
+func (t *thread) end() { close(t.work) }
+
+func ownNetwork() error {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP)
+	return os.NewSyscallError("ioctl", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo))
+}

@@ -84,8 +84,11 @@ func (b *logBuffer) waitFor(t *testing.T, text string) {
 }
 
 // newRig makes a host whose plugin has the settings env, KEY=value, beside what it needs to reach the service.
-func newRig(t *testing.T, env ...string) *rig {
-	service, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{"AKIDEXAMPLE": "secret"}})
+func newRig(t *testing.T, env ...string) *rig { return newRigAt(t, time.Now, env...) }
+
+// newRigAt makes a host with a service that has its own idea of the time.
+func newRigAt(t *testing.T, now func() time.Time, env ...string) *rig {
+	service, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{"AKIDEXAMPLE": "secret"}, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -659,6 +662,19 @@ func TestRefusedEvents(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	r.stop()
+}
+
+// TestClockSkew: a host whose clock is off by more than a signature may be old learns the service's time from its answers.
+func TestClockSkew(t *testing.T) {
+	for _, off := range []time.Duration{20 * time.Minute, -20 * time.Minute} {
+		r := newRigAt(t, func() time.Time { return time.Now().Add(off) }, "LOGSPOUT_GROUP=g")
+		r.start()
+		c := r.run(info("web"))
+		c.Write("stdout", "one\n")
+		r.stopContainer(c)
+		r.wait("g", "web", 1)
+		r.stop()
+	}
 }
 
 // TestSecondPlugin: a socket that somebody listens on is not taken away.

@@ -2,6 +2,7 @@ package uploader
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,7 @@ type service struct {
 	connecting chan struct{} // held while a client is made
 	mu         sync.Mutex
 	client     client
+	doubted    client // was refused access at its last request
 }
 
 func newService(u *Uploader, region, endpoint string) *service {
@@ -78,14 +80,34 @@ func (s *service) with(f func(context.Context, client) error) error {
 	c, err := s.connected(ctx)
 	if err == nil {
 		err = f(ctx, c)
-		if err != nil && classify(err, false) == noAccess {
-			s.drop(c) // also where a provider found nothing: files may be there the next time
-		}
+		s.judge(c, err)
 	}
 	if err != nil && s.u.trying.Err() != nil {
 		return errStopped // whatever the error looks like
 	}
 	return err
+}
+
+// judge forgets a client that has no access, so that the next one reads files anew. One whose request the service
+// refused gets a second try first: the SDK learns from the answer how far the host's clock is off, and remembers that in the
+// client.
+func (s *service) judge(c client, err error) {
+	if classify(err, false) != noAccess {
+		s.doubt(nil)
+		return
+	}
+	if ce := (*credentialsError)(nil); !errors.As(err, &ce) && s.doubt(c) != c {
+		return
+	}
+	s.drop(c) // also where a provider found nothing: files may be there the next time
+}
+
+// doubt notes which client was refused last, and returns which one was before.
+func (s *service) doubt(c client) (before client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, s.doubted = s.doubted, c
+	return before
 }
 
 // connected returns the client, making it if need be. Only one is made at a time.

@@ -160,6 +160,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.control.ServeHTTP(w, r)
 		return
 	}
+	// By the clock that times are checked by: clients whose own is off learn it from here.
+	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
 	c := &call{w: w, r: r, id: newRequestID(), op: "unknown"}
 	s.enter()
 	refused, err := s.check(c)

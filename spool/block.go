@@ -21,6 +21,9 @@ const (
 	// MaxPayload is the most that one block holds, in bytes: what one look into a FIFO gives at most,
 	// and room to spare. It bounds what a reader allocates for one block.
 	MaxPayload = 1 << 20
+
+	// maxPosition bounds positions, so that sums of them never overflow. No stream comes near it.
+	maxPosition = 1 << 62
 )
 
 // Kinds of blocks.
@@ -82,12 +85,13 @@ func decodeHeader(p []byte) (h blockHeader, err error) {
 	}
 	length, first := le.Uint32(p[8:]), le.Uint32(p[12:])
 	prefixLen := p[53]
-	if length == 0 || length > MaxPayload || first > length || prefixLen >= frameHeaderSize {
-		return h, fmt.Errorf("%w: length %d, first frame at %d", errNoBlock, length, first)
+	position := le.Uint64(p[24:])
+	if length == 0 || length > MaxPayload || first > length || prefixLen >= frameHeaderSize || position > maxPosition {
+		return h, fmt.Errorf("%w: position %d, length %d, first frame at %d", errNoBlock, position, length, first)
 	}
 	h = blockHeader{
 		length:   int(length),
-		position: le.Uint64(p[24:]),
+		position: position,
 		epoch:    le.Uint32(p[48:]),
 		kind:     p[52],
 		info: BlockInfo{

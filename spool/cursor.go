@@ -51,13 +51,15 @@ type cursor struct {
 	dropped []dropped // not yet acknowledged, in order
 }
 
-// openCursor reads the cursor file, or begins one. cut is how many bytes of a torn tail were given up.
+// openCursor reads the cursor file, or begins one. cut is how many bytes of a torn tail were given up. Where it
+// cannot be written now, on a full disk, it is written at the next change: FIFOs have to be read all the same.
 func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, cut int64, err error) {
 	c = &cursor{fs: fsys, path: filepath.Join(dir, cursorName), durable: durable}
 	data, err := fsys.ReadFile(c.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return c, 0, c.rewrite()
+		_ = c.rewrite()
+		return c, 0, nil
 	case err != nil:
 		return nil, 0, fmt.Errorf("couldn't read %q: %w", c.path, err)
 	}
@@ -66,7 +68,8 @@ func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, cut int64
 		cut = int64(len(data)) - good
 	}
 	// What a crash cut off, and whatever stood behind it, goes.
-	return c, cut, c.rewrite()
+	_ = c.rewrite()
+	return c, cut, nil
 }
 
 func (c *cursor) replay(data []byte) (good int64) {
@@ -105,13 +108,18 @@ func (c *cursor) apply(kind byte, body []byte) {
 		for len(body) > 0 {
 			from := at + next()
 			at = from + next()
-			c.acked.add(Range{from, at})
+			if at <= maxPosition {
+				c.acked.add(Range{from, at})
+			}
 		}
 	case recordDropped:
 		d := dropped{Range: Range{next(), 0}}
 		d.To = d.From + next()
 		d.Reason, d.Frames, d.Bytes = Reason(next()), next(), next()
 		d.MinTime, d.MaxTime = int64(next()), int64(next())
+		if d.From >= d.To || d.To > maxPosition {
+			return
+		}
 		// A note that begins where an earlier one does takes its place: the stretch has become longer.
 		c.dropped = slices.DeleteFunc(c.dropped, func(o dropped) bool { return o.From >= d.From })
 		c.dropped = append(c.dropped, d)
@@ -226,18 +234,6 @@ func (c *cursor) rewrite() error {
 	}
 	c.file, c.size = f, int64(len(p))
 	c.limit = max(cursorCompactSize, 4*c.size)
-	return nil
-}
-
-func (c *cursor) sync() error {
-	if c.file == nil {
-		return c.rewrite()
-	}
-	if err := c.file.Sync(); err != nil {
-		c.file.Close()
-		c.file = nil
-		return fmt.Errorf("couldn't sync %q: %w", c.path, err)
-	}
 	return nil
 }
 

@@ -468,7 +468,7 @@ func (r *Reader) take(h blockHeader) (item Item, ok, more bool) {
 	case h.kind == kindGap:
 		g, _ := decodeGap(payload)
 		item = r.gap(h.end(), g.Reason, g.Frames)
-		item.Gap, r.lost = &g, true
+		item.Gap, r.lost = &g, g.Reason < FirstForeign // which stand between frames
 		return item, true, true
 	case len(r.carry) > 0:
 		return r.takeCarried(payload)

@@ -20,7 +20,7 @@ import (
 func smallSpool(t testing.TB, disk durable.FS) (*Spool, *appender) {
 	s := mustOpen(t, Options{Dir: "/spool", FS: disk, MaxSize: 1 << 20})
 	t.Cleanup(func() { s.Close() })
-	return s, &appender{t: t, s: s}
+	return s, &appender{s: s}
 }
 
 // numbered makes frames from to to, whose times are their numbers.

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 )
 
+// maxSegmentFile is more than a segment ever has: a segment, the block that made it full, and notes behind that.
+const maxSegmentFile = maxSegmentSize + 3*MaxPayload
+
 // repairLast finds the end of the last segment, cuts off what stands behind its last good block, and
 // remembers that block. Earlier segments are not looked at: damage there costs the block that has it,
 // when it is read.
@@ -15,75 +18,65 @@ import (
 // The last segment may stand so:
 //   - it ends with a good block: a clean stop, or a crash between two writes;
 //   - it ends within a block: a crash of the machine, or a write that failed;
-//   - its header is not whole: a crash while it was begun, with nothing in it.
-func (s *Spool) repairLast(r *Repair) error {
+//   - its header is not whole: a crash while it was begun, with nothing in it;
+//   - it cannot be read or written now: it stays as it is, and the stream goes on behind all that it can hold.
+func (s *Spool) repairLast(r *Repair) {
 	n := len(s.segments)
 	if n == 0 {
-		return nil
+		return
 	}
 	seg := &s.segments[n-1]
+	seg.end = seg.base + uint64(max(0, seg.size-segmentHeaderSize))
 	path := s.segmentPath(seg.base)
 	f, err := s.fs.OpenFile(path, os.O_RDWR, filePerm)
 	if err != nil {
-		return fmt.Errorf("couldn't open %q: %w", path, err)
+		return
 	}
-	data := make([]byte, seg.size) // a segment and a block at most
-	if _, err := f.ReadAt(data, 0); err != nil {
+	data := make([]byte, min(seg.size, maxSegmentFile))
+	if _, err := f.ReadAt(data, 0); err != nil && len(data) > 0 {
 		f.Close()
-		return fmt.Errorf("couldn't read %q: %w", path, err)
+		return
 	}
-	if checkSegmentHeader(data, seg.base) != nil {
+	found := goodBlocks(data, seg.base)
+	if found.blocks == 0 && checkSegmentHeader(data, seg.base) != nil {
 		// Blocks carry their positions themselves, so only a header that nothing follows is given up.
-		if blocks, _, _ := goodBlocks(data, seg.base); blocks == 0 {
-			f.Close()
-			if err := s.setAside(r, seg.base, data); err != nil {
-				return err
-			}
-			if err := s.fs.Remove(path); err != nil {
-				return fmt.Errorf("couldn't remove %q: %w", path, err)
-			}
-			s.total -= seg.size
-			s.segments = s.segments[:n-1]
-			return nil
-		}
+		f.Close()
+		s.setAside(r, seg.base, data, seg.size)
+		s.removeSegmentsLocked(n-1, n)
+		return
 	}
-	_, good, last := goodBlocks(data, seg.base)
-	if last.length > 0 {
-		seg.end = last.end()
-		if last.kind == kindData {
-			s.last = lastBlock{header: last, payload: bytes.Clone(data[good-last.length : good])}
-		}
-	}
-	if cut := data[good:]; len(cut) > 0 {
-		if err := s.setAside(r, seg.end, cut); err != nil {
+	seg.end, s.last, s.midFrame = found.end, found.last, found.midFrame
+	if cut := seg.size - int64(found.size); cut > 0 {
+		s.setAside(r, seg.end, data[found.size:], cut)
+		if f.Truncate(int64(found.size)) != nil {
 			f.Close()
-			return err
+			return
 		}
-		if err := f.Truncate(int64(good)); err != nil {
-			f.Close()
-			return fmt.Errorf("couldn't cut %q: %w", path, err)
-		}
-		s.total -= int64(len(cut))
-		seg.size = int64(good)
-	}
-	if seg.end < s.cursor.acked.end() {
-		return f.Close() // outlived by the cursor: a new segment follows
+		s.total -= cut
+		seg.size = int64(found.size)
 	}
 	s.active = f
-	return nil
 }
 
-// goodBlocks walks over the blocks in data, a whole segment, and over damaged ones in between. It
-// returns how many are good, where the last one ends, and its header.
-func goodBlocks(data []byte, base uint64) (blocks, good int, last blockHeader) {
-	good = min(segmentHeaderSize, len(data))
-	position := base
-	for off := good; off < len(data); {
+// foundBlocks is what goodBlocks found in a segment.
+type foundBlocks struct {
+	blocks   int
+	size     int       // where the last good one ends in the file
+	end      uint64    // and in the stream
+	last     lastBlock // the last one of data, if nothing but notes follows it
+	midFrame bool      // the last one ends within a frame
+}
+
+// goodBlocks walks over the blocks in data, a whole segment, and over damaged ones in between.
+func goodBlocks(data []byte, base uint64) foundBlocks {
+	f := foundBlocks{size: min(segmentHeaderSize, len(data)), end: base}
+	for off := f.size; off < len(data); {
 		h, err := decodeHeader(data[off:])
 		if err == nil {
 			err = h.verify(data[off:])
 		}
-		if err != nil || h.position < position {
+		// What is skipped held as many positions at most as it has bytes.
+		if err != nil || h.position < f.end || h.position-f.end > uint64(off-f.size) {
 			next := nextBlock(data[off+1:])
 			if next < 0 {
 				break
@@ -91,11 +84,20 @@ func goodBlocks(data []byte, base uint64) (blocks, good int, last blockHeader) {
 			off += 1 + next
 			continue
 		}
-		blocks++
 		off += int(h.diskSize())
-		good, position, last = off, h.end(), h
+		payload := data[off-h.length : off]
+		f.blocks, f.size, f.end = f.blocks+1, off, h.end()
+		if g, ok := decodeGap(payload); h.kind == kindGap {
+			if !ok || g.Reason < FirstForeign {
+				f.last = lastBlock{}
+			}
+			f.midFrame = false
+			continue
+		}
+		f.last, f.midFrame = lastBlock{header: h, payload: payload}, !h.info.tail.boundary()
 	}
-	return blocks, good, last
+	f.last.payload = bytes.Clone(f.last.payload)
+	return f
 }
 
 var blockMagicBytes = binary.LittleEndian.AppendUint32(nil, blockMagic)
@@ -106,15 +108,16 @@ func nextBlock(p []byte) int { return bytes.Index(p, blockMagicBytes) }
 // maxCutFiles bounds what damage can leave behind: the oldest are kept, they are nearest to the cause.
 const maxCutFiles = 8
 
-// setAside keeps bytes that were cut off in a file of their own, for whoever wants to know what happened.
-func (s *Spool) setAside(r *Repair, at uint64, cut []byte) error {
-	if len(cut) == 0 {
-		return nil
+// setAside counts size bytes that are cut off, and keeps them, or the first of them, in a file of their own for
+// whoever wants to know what happened. That is not worth failing for: a full disk must not keep the spool from opening.
+func (s *Spool) setAside(r *Repair, at uint64, cut []byte, size int64) {
+	if size == 0 {
+		return
 	}
-	r.CutBytes += int64(len(cut))
+	r.CutBytes += size
 	entries, err := s.fs.ReadDir(s.dir)
 	if err != nil {
-		return fmt.Errorf("couldn't list %q: %w", s.dir, err)
+		return
 	}
 	files := 0
 	for _, e := range entries {
@@ -123,18 +126,17 @@ func (s *Spool) setAside(r *Repair, at uint64, cut []byte) error {
 		}
 	}
 	if files >= maxCutFiles {
-		return nil
+		return
 	}
 	path := filepath.Join(s.dir, fmt.Sprintf("%016x%s", at, cutSuffix))
 	f, err := s.fs.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, filePerm)
 	if err != nil {
-		return fmt.Errorf("couldn't create %q: %w", path, err)
+		return
 	}
 	defer f.Close()
 	if _, err := f.WriteAt(cut, 0); err != nil {
-		// Not worth failing for: a full disk must not keep the spool from opening.
-		return s.fs.Remove(path)
+		_ = s.fs.Remove(path)
+		return
 	}
 	r.CutFile = path
-	return nil
 }

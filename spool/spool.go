@@ -79,9 +79,10 @@ type Repair struct {
 
 // segment is a file of blocks. base never changes; size and end do as long as it is the last one.
 type segment struct {
-	base uint64 // position of its first byte
-	end  uint64 // position behind its last byte
-	size int64  // bytes on disk
+	base  uint64 // position of its first byte
+	end   uint64 // position behind its last byte
+	size  int64  // bytes on disk
+	dirty bool   // written to since it was last synced
 }
 
 // Spool is the durable log of one container. One goroutine at a time may call Append; all other methods
@@ -111,6 +112,8 @@ type Spool struct {
 	readers      []*Reader
 
 	end atomic.Uint64
+
+	syncing sync.Mutex // held by Sync, before mu
 }
 
 // lastBlock is the last block that Open found; nothing once another has been appended.
@@ -134,9 +137,7 @@ func Open(o Options) (*Spool, Repair, error) {
 	if err := s.fs.MkdirAll(s.dir, dirPerm); err != nil {
 		return nil, Repair{}, fmt.Errorf("couldn't make %q: %w", s.dir, err)
 	}
-	if err := durable.RemoveTemp(s.fs, s.dir); err != nil {
-		return nil, Repair{}, fmt.Errorf("couldn't tidy %q: %w", s.dir, err)
-	}
+	_ = durable.RemoveTemp(s.fs, s.dir) // the next WriteFile begins it anew
 	var r Repair
 	var err error
 	if s.cursor, r.CursorCutBytes, err = openCursor(s.fs, s.dir, o.Durable); err != nil {
@@ -160,7 +161,7 @@ func (s *Spool) openSegments(r *Repair) error {
 	}
 	for _, e := range entries { // in order: names are positions in hexadecimal
 		base, ok := parseSegmentName(e.Name())
-		if !ok {
+		if !ok || !e.Type().IsRegular() {
 			continue
 		}
 		info, err := e.Info()
@@ -173,9 +174,8 @@ func (s *Spool) openSegments(r *Repair) error {
 	for i := range len(s.segments) - 1 {
 		s.segments[i].end = s.segments[i+1].base
 	}
-	if err := s.repairLast(r); err != nil {
-		return err
-	}
+	s.budget.add(s.total)
+	s.repairLast(r)
 	end := s.cursor.acked.end()
 	if n := len(s.segments); n > 0 {
 		end = max(end, s.segments[n-1].end)
@@ -186,7 +186,9 @@ func (s *Spool) openSegments(r *Repair) error {
 	// A cursor that knows of more than the segments hold outlived them in a power cut. Positions are
 	// never used twice: go on behind it, in a new segment.
 	s.end.Store(end)
-	s.budget.add(s.total)
+	if s.active != nil && s.segments[len(s.segments)-1].end < end {
+		s.sealLocked()
+	}
 	s.reclaimLocked()
 	return nil
 }
@@ -197,7 +199,7 @@ func parseSegmentName(name string) (base uint64, ok bool) {
 		return 0, false
 	}
 	base, err := strconv.ParseUint(hex, 16, 64)
-	return base, err == nil
+	return base, err == nil && base <= maxPosition
 }
 
 func cutSuffixName(name, suffix string) (string, bool) {
@@ -312,10 +314,17 @@ func (s *Spool) appendGapLocked(g Gap, epoch uint32) error {
 	return s.writeBlockLocked(block, h)
 }
 
-// writeBlockLocked writes a block to the last segment, or to a new one when that is full.
+// writeBlockLocked writes a block to the last segment, or to a new one when that is full. A gap stays where the block
+// before it is, which may still stand at the head of its FIFO: Open looks for it in the last segment.
 func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
-	if s.active != nil && s.segments[len(s.segments)-1].size >= s.segmentSize {
-		s.sealLocked()
+	if s.active != nil {
+		full := s.segmentSize
+		if h.kind == kindGap {
+			full += MaxPayload
+		}
+		if s.segments[len(s.segments)-1].size >= full {
+			s.sealLocked()
+		}
 	}
 	if s.active == nil {
 		if err := s.beginSegmentLocked(); err != nil {
@@ -332,7 +341,7 @@ func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
 		return fmt.Errorf("couldn't write %q: %w", s.segmentPath(seg.base), err)
 	}
 	seg.size += h.diskSize()
-	seg.end = h.end()
+	seg.end, seg.dirty = h.end(), true
 	s.total += h.diskSize()
 	s.budget.add(h.diskSize())
 	s.end.Store(seg.end)
@@ -464,7 +473,10 @@ func (s *Spool) Ack(ranges []Range) error {
 		return fs.ErrClosed
 	}
 	err := s.cursor.ack(ranges)
-	s.reclaimLocked()
+	before := s.total
+	if s.reclaimLocked(); err != nil && s.total < before {
+		err = s.cursor.rewrite() // there may be room now
+	}
 	added := 0
 	if s.missing.Bytes > 0 && s.fitsLocked(gapBlockSize) && s.appendMissingLocked() == nil {
 		added++
@@ -510,32 +522,102 @@ func (s *Spool) LastBlock() (payload []byte, info BlockInfo, epoch uint32, ok bo
 	return l.payload, l.header.info, l.header.epoch, l.payload != nil
 }
 
-// Sync makes everything that has been appended and acknowledged survive a power cut. It blocks for as
-// long as the disk takes. After a failed sync the file is given up: the next block begins a new one.
-func (s *Spool) Sync() error {
+// Pending reports whether there is something that has not been dealt with. When that is so of nothing else, what was
+// not kept, and the notes that wait, are put into the stream, room or not: nothing is left to make room for them.
+// While the disk does not take them, they are pending.
+func (s *Spool) Pending() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return fs.ErrClosed
+		return false
 	}
-	return s.syncLocked()
+	if s.cursor.acked.prefix < s.end.Load() || s.missing.Bytes == 0 && len(s.notes) == 0 {
+		return s.cursor.acked.prefix < s.end.Load()
+	}
+	if s.missing.Bytes > 0 && s.appendMissingLocked() != nil {
+		return true
+	}
+	s.midFrame = false // the frame was given up
+	for len(s.notes) > 0 && s.appendGapLocked(s.notes[0], 0) == nil {
+		s.notes = s.notes[1:]
+	}
+	return true
 }
 
-func (s *Spool) syncLocked() error {
+// Sync makes everything that has been appended and acknowledged before survive a power cut. It blocks for as long
+// as the disk takes, and Append does not wait for it. A file whose sync failed is given up: the next block begins a
+// new one.
+func (s *Spool) Sync() error {
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return fs.ErrClosed
+	}
+	return s.sync()
+}
+
+func (s *Spool) sync() error {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
 	var err error
-	if s.active != nil {
-		if err = s.active.Sync(); err != nil {
-			s.sealLocked()
+	s.mu.Lock()
+	var dirty []uint64
+	for i := range s.segments {
+		if seg := &s.segments[i]; seg.dirty {
+			dirty = append(dirty, seg.base)
+			seg.dirty = false
 		}
 	}
-	return errors.Join(err, s.fs.SyncDir(s.dir), s.cursor.sync())
+	if s.cursor.file == nil {
+		err = s.cursor.rewrite()
+	}
+	s.mu.Unlock()
+
+	for _, base := range dirty {
+		syncErr := s.syncFile(s.segmentPath(base))
+		if syncErr == nil {
+			continue
+		}
+		err = errors.Join(err, syncErr)
+		s.mu.Lock()
+		if n := len(s.segments); n > 0 && s.segments[n-1].base == base {
+			s.sealLocked()
+		}
+		s.mu.Unlock()
+	}
+	err = errors.Join(err, s.fs.SyncDir(s.dir))
+	if syncErr := s.syncFile(s.cursor.path); syncErr != nil {
+		err = errors.Join(err, syncErr)
+		s.mu.Lock()
+		s.cursor.close() // to be written anew
+		s.mu.Unlock()
+	}
+	return err
+}
+
+// syncFile syncs a file; one that is gone needs it no more. A descriptor of its own does it as well as the one that
+// was written to (fsync(2) is about the file), and nobody closes it meanwhile.
+func (s *Spool) syncFile(path string) error {
+	f, err := s.fs.OpenFile(path, os.O_RDWR, filePerm)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = f.Sync()
+		f.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("couldn't sync %q: %w", path, err)
+	}
+	return nil
 }
 
 // Close syncs the spool and closes it. What has not been kept for want of room is noted, room or not.
 func (s *Spool) Close() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
 		return nil
 	}
 	s.closed = true
@@ -544,7 +626,10 @@ func (s *Spool) Close() error {
 		err = s.appendMissingLocked()
 	}
 	s.appendNotesLocked()
-	err = errors.Join(err, s.syncLocked())
+	s.mu.Unlock()
+	err = errors.Join(err, s.sync())
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.sealLocked()
 	s.budget.add(-s.total)
 	return errors.Join(err, s.cursor.close())

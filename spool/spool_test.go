@@ -28,7 +28,6 @@ func testFrame(source string, t int64, line []byte) []byte {
 
 // appender appends a stream in blocks, the way driver/fifo does.
 type appender struct {
-	t       testing.TB
 	s       *Spool
 	tracker Tracker
 	epoch   uint32

@@ -165,6 +165,13 @@ func (a *account) open() (lines int, bytesTold bool) {
 	return lines, bytesTold
 }
 
+// firstAndLastBatch says when the first and the last batch were taken. There must have been one.
+func (a *account) firstAndLastBatch() (first, last time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.batches[0].at, a.batches[len(a.batches)-1].at
+}
+
 // balance is what became of all lines.
 type balance struct {
 	written, delivered, doubled int
@@ -194,7 +201,8 @@ func (a *account) balance() balance {
 	return b
 }
 
-// settle adds a stream's lines to the balance.
+// settle adds a stream's lines to the balance. A marker's place is its millisecond, which is what the service
+// orders by: it may stand behind other lines of the same one.
 func (s *stream) settle(name string, b *balance) {
 	slices.SortFunc(s.markers, func(x, y marker) int { return x.at.compare(y.at) })
 	b.written += s.written
@@ -202,40 +210,52 @@ func (s *stream) settle(name string, b *balance) {
 	if len(s.markers) > 0 {
 		b.lastMarker = s.markers[len(s.markers)-1].text
 	}
-	before, run, markers := place{}, 0, s.markers
-	// account holds a stretch of missing lines, which may be empty, against the markers before the next line.
-	account := func(n int, next place) {
-		lines, bytes := 0, false
-		for len(markers) > 0 && markers[0].at.compare(next) < 0 {
-			lines += markers[0].lines
+	var (
+		before  place
+		missing int // lines before the one that is looked at
+		markers = s.markers
+		told    int    // lines that markers so far tell of, beyond those that were missing
+		bytes   bool   // one of them could only tell bytes
+		upTo    uint32 // the last marker's time
+	)
+	// hold holds the missing lines before number n against the markers up to its time.
+	hold := func(n int, ms uint32) {
+		for len(markers) > 0 && markers[0].at.ms <= ms {
+			told += markers[0].lines
 			bytes = bytes || markers[0].lines == 0
+			upTo = markers[0].at.ms
 			markers = markers[1:]
 		}
-		marked := min(run, lines)
+		marked := min(missing, told)
+		told -= marked
 		if bytes {
-			marked = run
+			marked = missing
 		}
 		b.marked += marked
-		b.overtold += max(0, lines-run)
-		if run > marked {
-			b.lost += run - marked
-			b.examples = append(b.examples, fmt.Sprintf("%s: of the %d lines before number %d that are missing markers tell %d", name, run, n, marked))
+		if missing > marked {
+			b.lost += missing - marked
+			b.examples = append(b.examples, fmt.Sprintf("%s: of the %d lines before number %d that are missing markers tell %d", name, missing, n, marked))
 		}
-		run = 0
+		missing = 0
+		if ms > upTo {
+			b.overtold += told
+			told, bytes = 0, false
+		}
 	}
 	for n := range s.written {
 		if n >= len(s.places) || s.places[n].seq == 0 {
-			run++
+			missing++
 			continue
 		}
+		at := s.places[n]
 		b.delivered++
-		if s.places[n].compare(before) < 0 {
+		if at.compare(before) < 0 {
 			b.disordered++
 		}
-		account(n, s.places[n])
-		before = s.places[n]
+		hold(n, at.ms)
+		before = at
 	}
-	account(s.written, place{ms: 1<<32 - 1})
+	hold(s.written, 1<<32-1)
 }
 
 // doubledElsewhere counts the lines that came twice although the service had taken them neither shortly before nor

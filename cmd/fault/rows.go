@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 
 	"github.com/logspool/logspool/internal/cwlocal"
 )
@@ -18,7 +20,10 @@ const (
 func rows() []row {
 	var all []row
 	all = append(all, serviceRows()...)
+	all = append(all, targetRows()...)
 	all = append(all, killRows()...)
+	all = append(all, diskRows()...)
+	all = append(all, manyRows()...)
 	return all
 }
 
@@ -48,15 +53,16 @@ func (t *trial) under(ctx context.Context, size int, during func(ctx context.Con
 	return t.end(ctx)
 }
 
-// visit is a container that comes, writes and goes while something is wrong: its StartLogging and StopLogging
-// are what the table shows.
-func (t *trial) visit(ctx context.Context) error {
-	s := newSource(t.account, fmt.Sprintf("visit%d", len(t.visitors)), lineBytes)
+// visit is a container that comes, writes some lines and goes.
+func (t *trial) visit(ctx context.Context, name string, lines int) error {
+	s := newSource(t.account, name, lineBytes)
 	if err := t.run(ctx, s, nil); err != nil {
 		return err
 	}
+	t.mu.Lock()
 	t.visitors = append(t.visitors, s)
-	for range 100 {
+	t.mu.Unlock()
+	for range lines {
 		if err := s.write(ctx); err != nil {
 			return err
 		}
@@ -73,7 +79,8 @@ func halfWay(faults ...cwlocal.Fault) func(context.Context, *trial) error {
 				t.service.AddFault(f)
 			}
 			sleep(ctx, stretch/4)
-			if err := t.visit(ctx); err != nil {
+			// One that comes and goes while something is wrong.
+			if err := t.visit(ctx, "visitor", 100); err != nil {
 				return err
 			}
 			sleep(ctx, stretch/4)
@@ -119,6 +126,37 @@ func serviceRows() []row {
 		}
 	}
 	return all
+}
+
+// targetRows have a target or an event that the service does not take.
+func targetRows() []row {
+	return []row{
+		{name: "the log group deleted in mid-run", do: func(ctx context.Context, t *trial) error {
+			return t.under(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
+				sleep(ctx, stretch/2)
+				_, err := user(t.service.URL(), nil).DeleteLogGroup(ctx, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: aws.String(group)})
+				return err
+			})
+		}},
+		{name: "each log stream deleted in mid-run", do: func(ctx context.Context, t *trial) error {
+			return t.under(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
+				sleep(ctx, stretch/2)
+				for _, s := range t.sources {
+					_, err := user(t.service.URL(), nil).DeleteLogStream(ctx, &cloudwatchlogs.DeleteLogStreamInput{
+						LogGroupName: aws.String(group), LogStreamName: aws.String(s.sequence.Container)})
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}},
+		{name: "one event of each container that the service refuses", short: true, want: want{marked: containers}, do: func(ctx context.Context, t *trial) error {
+			t.service.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: " n=000500 "})
+			// It stays when the others are cleared: it is no passing fault.
+			return t.under(ctx, lineBytes, nothing)
+		}},
+	}
 }
 
 // mixture is every way to fail, for some requests each.

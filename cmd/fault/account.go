@@ -89,6 +89,15 @@ func (a *account) unwritten(q dockertest.Sequence) {
 	a.missing--
 }
 
+// wrote says in the end how many lines a container has written, of those that it might have.
+func (a *account) wrote(name string, lines int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.stream(name)
+	a.missing -= s.written - lines
+	s.written = lines
+}
+
 // accepted is told of every batch, as the service takes it. Each container has a stream of its own name.
 func (a *account) accepted(name string, events []cwlocal.Event) {
 	a.mu.Lock()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +22,16 @@ type lab struct {
 	dir  string
 	lock *os.File
 	born *thread // starts the plugin's processes
+
+	engineOnce sync.Once
+	ownEngine  *engine // nil: none was started
+	engineErr  error
+}
+
+// engine is the lab's Docker engine, which the first row that needs one starts.
+func (l *lab) engine(ctx context.Context) (*engine, error) {
+	l.engineOnce.Do(func() { l.ownEngine, l.engineErr = newEngine(ctx, l) })
+	return l.ownEngine, l.engineErr
 }
 
 const (
@@ -50,6 +62,9 @@ func newLab(s settings) (*lab, error) {
 }
 
 func (l *lab) close() error {
+	if l.ownEngine != nil {
+		l.ownEngine.stop()
+	}
 	l.born.end()
 	err := removeDir(l.dir)
 	return errors.Join(err, l.lock.Close())

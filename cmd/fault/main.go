@@ -20,6 +20,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // settings are the command's flags.
@@ -101,37 +103,34 @@ func run(ctx context.Context, args []string, out io.Writer) (failed bool, err er
 	return slices.ContainsFunc(results, (*result).failed), nil
 }
 
-// runAll runs the rows: first those that bear company, several at once, then the others one by one. It returns the
-// results in the rows' order; each is told as it comes.
+// enginesAtOnce is how many rows share the real engine at a time: each has five containers and their processes.
+const enginesAtOnce = 3
+
+// runAll runs the rows: first those that bear company, several at once, then those with a real engine, then the others
+// one by one. It returns the results in the rows' order; each is told as it comes.
 func (l *lab) runAll(ctx context.Context, all []row, tell func(*result)) []*result {
 	results := make([]*result, len(all))
 	var mu sync.Mutex
-	do := func(i int) {
-		r := l.runRow(ctx, all[i])
-		mu.Lock()
-		defer mu.Unlock()
-		results[i] = r
-		tell(r)
-	}
-	places := make(chan struct{}, max(l.parallel, 1))
-	var wg sync.WaitGroup
-	var alone []int
-	for i, r := range all {
-		switch {
-		case !l.only.MatchString(r.name), l.short && !r.short:
-		case r.alone:
-			alone = append(alone, i)
-		default:
-			places <- struct{}{}
-			wg.Go(func() {
-				defer func() { <-places }()
-				do(i)
+	do := func(which func(row) bool, atOnce int) {
+		var g errgroup.Group
+		g.SetLimit(atOnce)
+		for i, r := range all {
+			if !l.only.MatchString(r.name) || l.short && !r.short || !which(r) {
+				continue
+			}
+			g.Go(func() error {
+				res := l.runRow(ctx, r)
+				mu.Lock()
+				defer mu.Unlock()
+				results[i] = res
+				tell(res)
+				return nil
 			})
 		}
+		_ = g.Wait()
 	}
-	wg.Wait()
-	for _, i := range alone {
-		do(i)
-	}
+	do(func(r row) bool { return !r.alone && r.engine == nil }, max(l.parallel, 1))
+	do(func(r row) bool { return r.engine != nil }, enginesAtOnce)
+	do(func(r row) bool { return r.alone }, 1)
 	return slices.DeleteFunc(results, func(r *result) bool { return r == nil })
 }

@@ -137,7 +137,7 @@ func (t *trial) start() error {
 	listens := make(chan struct{})
 	go func() {
 		defer close(p.ended)
-		t.log.follow(r, listens)
+		t.log.follow(r, "logspool listens", listens)
 		p.err = p.cmd.Wait()
 	}()
 	t.plugin = p
@@ -196,18 +196,19 @@ func (t *trial) restart(gently bool, pause time.Duration) error {
 	return t.start()
 }
 
-// measureMemory takes the peak of the plugin's resident memory (proc_pid_status(5), VmHWM).
-func (t *trial) measureMemory() {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", t.plugin.cmd.Process.Pid))
+// measureMemory takes the peak of the plugin's memory so far.
+func (t *trial) measureMemory() { t.rss = max(t.rss, peakMemory(t.plugin.cmd.Process.Pid)) }
+
+// peakMemory is the peak of a process's resident memory in KiB (proc_pid_status(5), VmHWM); 0 if it has ended.
+func peakMemory(pid int) (kib int) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return
+		return 0
 	}
 	if _, rest, ok := strings.Cut(string(status), "VmHWM:"); ok {
-		var kib int
-		if _, err := fmt.Sscan(rest, &kib); err == nil {
-			t.rss = max(t.rss, kib)
-		}
+		_, _ = fmt.Sscan(rest, &kib)
 	}
+	return kib
 }
 
 // run starts a container's log and tells how long that took.
@@ -338,13 +339,13 @@ type tail struct {
 
 const tailLines = 60
 
-// follow reads a process's log to its end and closes listens when it says that it listens.
-func (l *tail) follow(r io.ReadCloser, listens chan<- struct{}) {
+// follow reads a process's log to its end and closes listens when it has said that it listens.
+func (l *tail) follow(r io.ReadCloser, saying string, listens chan<- struct{}) {
 	defer r.Close()
 	in := bufio.NewScanner(r)
 	in.Buffer(nil, 1<<20)
 	for in.Scan() {
-		if listens != nil && strings.Contains(in.Text(), "logspool listens") {
+		if listens != nil && strings.Contains(in.Text(), saying) {
 			close(listens)
 			listens = nil
 		}
@@ -359,6 +360,12 @@ func (l *tail) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Join(l.lines, "\n")
+}
+
+func (l *tail) last() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines[max(0, len(l.lines)-1):], "")
 }
 
 // sleep waits, unless ctx is done before.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/docker/docker/api/types/plugins/logdriver"
+	"github.com/gogo/protobuf/proto"
 )
 
 // Frame is one entry as dockerd wrote it: a complete line without its newline, or a piece of a line
@@ -28,7 +29,7 @@ type Frame struct {
 }
 
 // Decode decodes the payload of one frame, the protobuf message without the four bytes of its
-// length, into f. It accepts what logdriver.LogEntry.Unmarshal accepts and gives the same values.
+// length, into f. It accepts what proto.Unmarshal of a logdriver.LogEntry accepts and gives the same values.
 // f.Line and f.PartialID may be parts of payload: they are valid as long as it is.
 //
 // A payload in the order and form in which dockerd writes it costs no allocation. After an error f
@@ -39,7 +40,7 @@ func Decode(payload []byte, f *Frame) error {
 	}
 	*f = Frame{}
 	var e logdriver.LogEntry
-	if err := e.Unmarshal(payload); err != nil {
+	if err := proto.Unmarshal(payload, &e); err != nil {
 		return fmt.Errorf("couldn't decode a frame of %d bytes: %w", len(payload), err)
 	}
 	f.Source = sourceOf([]byte(e.Source))

@@ -39,7 +39,6 @@ require (
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 	google.golang.org/protobuf v1.34.2 // indirect
-	gotest.tools/v3 v3.5.2 // indirect
 )
 
 replace github.com/logspool/logspool => ../../..

@@ -189,8 +189,6 @@ type balance struct {
 	overtold                    int // lines that markers tell of beyond what is missing at their place
 	disordered                  int
 	wrong                       int // messages that are not as they were written
-	markers                     int
-	lastMarker                  string
 	examples                    []string
 }
 
@@ -215,10 +213,6 @@ func (a *account) balance() balance {
 func (s *stream) settle(name string, b *balance) {
 	slices.SortFunc(s.markers, func(x, y marker) int { return x.at.compare(y.at) })
 	b.written += s.written
-	b.markers += len(s.markers)
-	if len(s.markers) > 0 {
-		b.lastMarker = s.markers[len(s.markers)-1].text
-	}
 	var (
 		before  place
 		missing int // lines before the one that is looked at

@@ -29,7 +29,19 @@ func diskRows() []row {
 	return []row{
 		full("drop-oldest", true),
 		full("drop-newest", false),
-		{name: "the disk full in an outage, and room again", root: true, want: want{marked: some}, do: func(ctx context.Context, t *trial) error {
+		{name: "the spool full, drop-newest, and two new starts", want: want{killed: true, marked: some},
+			env: []string{"SPOOL_MAX_SIZE=1m", "SPOOL_FULL=drop-newest"}, do: func(ctx context.Context, t *trial) error {
+				t.service.AddFault(outage)
+				return t.under(ctx, 800, func(ctx context.Context, stretch time.Duration) error {
+					sleep(ctx, stretch/2)
+					if err := t.restart(true, 0); err != nil {
+						return err
+					}
+					sleep(ctx, stretch/4)
+					return t.restart(false, 0)
+				})
+			}},
+		{name: "the disk full in an outage, and room again", short: true, root: true, want: want{marked: some}, do: func(ctx context.Context, t *trial) error {
 			if err := t.ownDisk("size=4m"); err != nil {
 				return err
 			}
@@ -53,7 +65,7 @@ func diskRows() []row {
 				return t.remount(0, "size=64m")
 			})
 		}},
-		{name: "every write to a file fails for half of the run", want: want{marked: some}, do: func(ctx context.Context, t *trial) error {
+		{name: "every write to a file fails for half of the run", short: true, want: want{marked: some}, do: func(ctx context.Context, t *trial) error {
 			return t.under(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
 				sleep(ctx, stretch/4)
 				if err := t.limitFiles(0); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/logspool/logspool/internal/cwlocal"
@@ -12,13 +13,20 @@ func killRows() []row {
 	// Small batches, and a service that takes its time, so that something is under way at most kills.
 	busy := []string{"DELAY=30ms"}
 	return []row{
-		{name: "100 kills of the plugin at random", alone: true, env: busy, want: want{killed: true}, do: kills(100)},
-		{name: "10 kills of the plugin at random", short: true, alone: true, env: busy, want: want{killed: true}, do: kills(10)},
+		{name: "kills of the plugin at random", short: true, alone: true, env: busy, want: want{killed: true}, do: func(ctx context.Context, t *trial) error {
+			n := 100
+			if t.short {
+				n = 10
+			}
+			t.note = fmt.Sprintf("%d kills", n)
+			t.service.AddFault(unhurried)
+			return t.restarts(ctx, n, false)
+		}},
 		{name: "SIGTERM and a new start, 10 times", short: true, alone: true, env: busy, do: func(ctx context.Context, t *trial) error {
 			t.service.AddFault(unhurried)
 			return t.restarts(ctx, 10, true)
 		}},
-		{name: "kills of the plugin in an outage", want: want{killed: true}, do: func(ctx context.Context, t *trial) error {
+		{name: "kills of the plugin in an outage", short: true, want: want{killed: true}, do: func(ctx context.Context, t *trial) error {
 			t.service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
 			return t.restarts(ctx, 5, false)
 		}},
@@ -38,13 +46,6 @@ func killRows() []row {
 
 // unhurried is a service that takes its time, as the real one does.
 var unhurried = cwlocal.Fault{Kind: cwlocal.Slow, Delay: 20 * time.Millisecond}
-
-func kills(n int) func(context.Context, *trial) error {
-	return func(ctx context.Context, t *trial) error {
-		t.service.AddFault(unhurried)
-		return t.restarts(ctx, n, false)
-	}
-}
 
 // restarts ends the plugin n times under load, after a random time each, and starts it after another.
 func (t *trial) restarts(ctx context.Context, n int, gently bool) error {

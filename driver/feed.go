@@ -142,7 +142,9 @@ func (f *Feed) read(now time.Time) (events.Event, bool) {
 		}
 		var frame events.Frame
 		if item.Gap == nil && events.Decode(item.Frame, &frame) != nil {
-			item = f.reader.Reject()
+			if item, ok = f.reader.Reject(); !ok {
+				continue
+			}
 		}
 		if item.Gap != nil {
 			if f.sink.has(events.Unknown) {

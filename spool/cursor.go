@@ -48,7 +48,7 @@ type cursor struct {
 	limit int64 // size at which it is worth rewriting
 
 	acked   ackSet
-	dropped []dropped // not yet acknowledged, in order
+	dropped []dropped // not yet acknowledged
 }
 
 // openCursor reads the cursor file, or begins one. cut is how many bytes of a torn tail were given up. Where it
@@ -120,9 +120,7 @@ func (c *cursor) apply(kind byte, body []byte) {
 		if d.From >= d.To || d.To > maxPosition {
 			return
 		}
-		// A note that begins where an earlier one does takes its place: the stretch has become longer.
-		c.dropped = slices.DeleteFunc(c.dropped, func(o dropped) bool { return o.From >= d.From })
-		c.dropped = append(c.dropped, d)
+		c.note(d)
 	}
 	c.forgetDropped()
 }
@@ -188,8 +186,14 @@ func (c *cursor) ack(ranges []Range) error {
 
 // drop notes that d was given up.
 func (c *cursor) drop(d dropped) error {
-	c.dropped = append(c.dropped, d)
+	c.note(d)
 	return c.write(appendDropped(nil, d))
+}
+
+// note puts d among what was given up, in the place of what is part of it: that has become longer.
+func (c *cursor) note(d dropped) {
+	c.dropped = slices.DeleteFunc(c.dropped, func(o dropped) bool { return d.From <= o.From && o.To <= d.To })
+	c.dropped = append(c.dropped, d)
 }
 
 // forgetDropped forgets what was given up and has been reported since.

@@ -179,9 +179,10 @@ func (r *Reader) GiveUp() (Item, bool) {
 	if len(r.carry) == 0 {
 		return Item{}, false
 	}
+	end := r.pos + uint64(len(r.carry))
 	i := findFrame(r.carry[1:])
-	if i < 0 {
-		return r.dropCarry(r.pos+uint64(len(r.carry)), Unreadable), true
+	if acked := r.acked.through(r.pos) >= end; acked || i < 0 {
+		return r.dropCarry(end, Unreadable), !acked
 	}
 	item := r.dropCarry(r.pos+1+uint64(i), Unreadable)
 	r.lost = false
@@ -190,8 +191,8 @@ func (r *Reader) GiveUp() (Item, bool) {
 }
 
 // Reject says that the frame which Next has just returned is not one: it returns a gap in its place,
-// and if there is a frame inside it, goes on with that.
-func (r *Reader) Reject() Item {
+// and if there is a frame inside it, goes on with that. It returns false for a gap that has been acknowledged.
+func (r *Reader) Reject() (Item, bool) {
 	to := r.pos
 	if i := findFrame(r.last[1:min(len(r.last), int(r.pos-r.lastFrom))]); i >= 0 {
 		to = r.lastFrom + 1 + uint64(i)
@@ -202,7 +203,8 @@ func (r *Reader) Reject() Item {
 		}
 	}
 	r.pos = r.lastFrom
-	return r.gap(to, Unreadable, 1)
+	item := r.gap(to, Unreadable, 1)
+	return item, r.acked.through(item.From) < item.To
 }
 
 // load makes the next block the one at hand. When that is not possible in one go, it returns an item for
@@ -379,7 +381,7 @@ func (r *Reader) passMissingLocked(to uint64) (item Item, ok, more bool) {
 		return r.dropCarry(from, gap.Reason), true, true
 	}
 	if end := r.s.cursor.acked.through(from); end > from {
-		r.pos = min(to, end)
+		r.pos = end // where an item ends, which to need not be
 		return item, false, true
 	}
 	item = r.gap(to, gap.Reason, 0)

@@ -335,7 +335,7 @@ func TestFramesInsideGarbage(t *testing.T) {
 					}
 				}
 				if item.Gap == nil && frameTime(item.Frame) == 0 {
-					item = r.Reject()
+					item, _ = r.Reject()
 				}
 				if item.Gap != nil {
 					fmt.Fprintf(&b, "%v:%d@%d ", item.Gap.Reason, item.Gap.Frames, last)

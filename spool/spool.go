@@ -429,11 +429,12 @@ func (s *Spool) dropOldestLocked() bool {
 		d.Gap.add(Gap{Bytes: d.To - min(r.pos, d.To)}) // what could not be read
 		r.Release()
 		// One note for one stretch, however long it becomes, until a reader has told of it.
-		if n := len(s.cursor.dropped); n > 0 && s.cursor.dropped[n-1].To == d.From && s.cursor.dropped[n-1].From >= held {
-			before := &s.cursor.dropped[n-1]
-			d.From = before.From
-			d.Gap.add(before.Gap)
-			s.cursor.dropped = s.cursor.dropped[:n-1]
+		for _, before := range s.cursor.dropped {
+			if before.To == d.From && before.From >= held {
+				d.From = before.From
+				d.Gap.add(before.Gap)
+				break
+			}
 		}
 		// When the note cannot be written now, the cursor is written anew at the next change: room on the
 		// disk is what is wanted first.

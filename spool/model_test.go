@@ -1,0 +1,327 @@
+package spool
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/logspool/logspool/internal/durable/durabletest"
+	"pgregory.net/rapid"
+)
+
+// model is a spool and the oracle beside it, with two readers that share the frames as the two outputs of a container
+// do: a frame belongs to the reader of its time's parity, a gap to the first.
+type model struct {
+	disk *durabletest.Disk
+	o    Options
+	s    *Spool
+	a    appender
+
+	readers [2]modelReader
+	rand    *rand.Rand
+
+	exact   bool   // no garbage and no crash: every frame is counted once
+	frames  int    // written so far; a frame's time is its number
+	rest    []byte // of a frame whose beginning has been appended
+	chunks  []chunk
+	acked   ackSet
+	numbers map[int64]bool // frames acknowledged
+	lost    int            // frames told of as lost, and acknowledged
+	last    *chunk         // appended by the last step
+	before  Tracker        // it
+}
+
+// chunk is what one Append kept.
+type chunk struct {
+	from uint64
+	data []byte
+}
+
+type modelReader struct {
+	*Reader
+	handed []Item // and not acknowledged
+	at     uint64 // where the next item may begin
+}
+
+func (m *model) open(t fataler) {
+	m.s = mustOpen(t, m.o)
+	m.a.s = m.s
+	for i := range m.readers {
+		m.readers[i] = modelReader{Reader: m.s.NewReader()}
+	}
+}
+
+// block makes the next block: frames, perhaps garbage between them, perhaps cut anywhere.
+func (m *model) block(t *rapid.T) []byte {
+	p := m.rest
+	m.rest = nil
+	size := rapid.SampledFrom([]int{0, 10, 300, 3000, 17000}).Draw(t, "size")
+	for range rapid.IntRange(1, 40).Draw(t, "frames") {
+		if !m.exact && rapid.IntRange(0, 9).Draw(t, "kind") == 0 {
+			g := rapid.SliceOfN(rapid.Byte(), 1, 60).Draw(t, "garbage")
+			p = append(p, g...)
+		}
+		m.frames++
+		p = append(p, testFrame("stdout", int64(m.frames), bytes.Repeat([]byte{'x'}, size))...)
+	}
+	cut := len(p)
+	if rapid.IntRange(0, 3).Draw(t, "whole") == 0 {
+		cut = rapid.IntRange(1, len(p)).Draw(t, "cut")
+	}
+	m.rest = bytes.Clone(p[cut:])
+	return p[:cut]
+}
+
+func (m *model) append(t *rapid.T, p []byte) {
+	for len(p) > 0 {
+		n := min(len(p), 256<<10)
+		m.put(t, p[:n])
+		p = p[n:]
+	}
+}
+
+func (m *model) put(t *rapid.T, p []byte) {
+	m.before = m.a.tracker
+	info := m.a.tracker.All(p)
+	m.a.tracker.Advance(info)
+	err := m.s.Append(append(make([]byte, BlockHeaderSize), p...), m.a.epoch, info)
+	if err != nil && !errors.Is(err, ErrFull) {
+		t.Fatalf("Append: %v", err)
+	}
+	m.last = nil
+	if err == nil {
+		m.chunks = append(m.chunks, chunk{m.s.End() - uint64(len(p)), bytes.Clone(p)})
+		m.last = &m.chunks[len(m.chunks)-1]
+	}
+	if m.s.Size() > 1<<20+64*gapBlockSize { // Close notes what was not kept, room or not
+		t.Fatalf("%d bytes on disk", m.s.Size())
+	}
+}
+
+// at returns what was appended at r; false when that is not all there.
+func (m *model) at(r Range) ([]byte, bool) {
+	var p []byte
+	i, _ := slices.BinarySearchFunc(m.chunks, r.From+1, func(c chunk, pos uint64) int {
+		if c.from < pos {
+			return -1
+		}
+		return 1
+	})
+	for i--; i >= 0 && i < len(m.chunks) && m.chunks[i].from < r.To; i++ {
+		c := m.chunks[i]
+		from := r.From + uint64(len(p))
+		if from < c.from || from >= c.from+uint64(len(c.data)) {
+			return nil, false
+		}
+		p = append(p, c.data[from-c.from:min(uint64(len(c.data)), r.To-c.from)]...)
+	}
+	return p, uint64(len(p)) == r.To-r.From
+}
+
+// take reads up to most items and checks each.
+func (m *model) take(t *rapid.T, r *modelReader, most int, giveUp bool) {
+	for range most {
+		item, ok := r.Next()
+		if !ok && giveUp {
+			item, ok = r.GiveUp()
+		}
+		if !ok {
+			return
+		}
+		if item.From < r.at || item.From >= item.To || item.To > m.s.End() {
+			t.Fatalf("item at %v, behind %d; the end is %d", item.Range, r.at, m.s.End())
+		}
+		if item.Gap == nil {
+			want, ok := m.at(item.Range)
+			if !ok || !bytes.Equal(want[frameHeaderSize:], item.Frame) {
+				t.Fatalf("what is read at %v was not appended there", item.Range)
+			}
+			if !bytes.HasPrefix(item.Frame, []byte("\x0a\x06stdout\x10")) {
+				if item, ok = r.Reject(); !ok {
+					continue
+				}
+			}
+		}
+		r.at = item.To
+		if r.Reader != m.readers[m.owner(item)].Reader {
+			continue
+		}
+		if m.acked.through(item.From) >= item.To {
+			t.Fatalf("%v was acknowledged, and is read", item.Range)
+		}
+		item.Frame = bytes.Clone(item.Frame)
+		r.handed = append(r.handed, item)
+	}
+}
+
+func (m *model) owner(item Item) int {
+	if item.Gap != nil {
+		return 0
+	}
+	return int(frameTime(item.Frame) & 1)
+}
+
+// ack acknowledges those of what the reader handed out that which says.
+func (m *model) ack(t *rapid.T, r *modelReader, which func() bool) {
+	var ranges []Range
+	r.handed = slices.DeleteFunc(r.handed, func(item Item) bool {
+		if !which() {
+			return false
+		}
+		ranges = append(ranges, item.Range)
+		m.acked.add(item.Range)
+		if item.Gap != nil {
+			m.lost += int(item.Gap.Frames)
+		} else {
+			n := frameTime(item.Frame)
+			if m.numbers[n] {
+				t.Fatalf("frame %d is delivered twice", n)
+			}
+			m.numbers[n] = true
+		}
+		return true
+	})
+	m.rand.Shuffle(len(ranges), func(i, j int) { ranges[i], ranges[j] = ranges[j], ranges[i] })
+	if err := m.s.Ack(ranges); err != nil {
+		t.Fatalf("Ack: %v", err)
+	}
+}
+
+func (r *modelReader) rewind() {
+	r.Rewind()
+	r.handed, r.at = nil, 0
+}
+
+// crash leaves the files as a killed process does, with the last block torn if torn says so, and opens them.
+func (m *model) crash(t *rapid.T, torn bool) {
+	disk := m.disk.Killed()
+	if torn && m.last != nil {
+		seg := m.s.segments[len(m.s.segments)-1]
+		cut := rapid.IntRange(1, len(m.last.data)+BlockHeaderSize).Draw(t, "torn")
+		f, err := disk.OpenFile(m.s.segmentPath(seg.base), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Truncate(seg.size - int64(cut))
+		f.Close()
+	}
+	again := m.last != nil && torn
+	m.disk, m.o.FS = disk, disk
+	m.open(t)
+	// As the intake does it: the last block of the FIFO says where its frames start.
+	payload, info, epoch, ok := m.s.LastBlock()
+	if again {
+		p := m.last.data
+		m.chunks = m.chunks[:len(m.chunks)-1]
+		m.a.tracker = m.before
+		m.put(t, p)
+	} else if m.last != nil && (!ok || epoch != m.a.epoch || !bytes.Equal(payload, m.last.data) || info.Tracker() != m.a.tracker) {
+		t.Fatalf("the last block is not what was appended last")
+	}
+	m.exact = false // what was to be told of at the next Append died with the process
+}
+
+// finish reads and acknowledges everything, and checks that all of the stream is accounted for.
+func (m *model) finish(t *rapid.T) {
+	if len(m.rest) > 0 {
+		m.append(t, m.rest)
+		m.rest = nil
+	}
+	for rounds := 0; m.s.Pending(); rounds++ {
+		if rounds > 100 {
+			t.Fatalf("there is no end: acknowledged up to %d of %d", m.s.Acked(), m.s.End())
+		}
+		for i := range m.readers {
+			r := &m.readers[i]
+			r.rewind()
+			m.take(t, r, 1<<20, true)
+			m.ack(t, r, func() bool { return true })
+		}
+	}
+	if m.exact && len(m.numbers)+m.lost != m.frames {
+		t.Fatalf("%d delivered + %d told of as lost, %d were written", len(m.numbers), m.lost, m.frames)
+	}
+	if len(m.s.segments) > 1 || m.s.Fragments() > 0 || len(m.s.cursor.dropped) > 0 {
+		t.Fatalf("left behind: %d segments, %d fragments, %d notes", len(m.s.segments), m.s.Fragments(), len(m.s.cursor.dropped))
+	}
+	entries, err := m.disk.ReadDir(m.o.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if n := e.Name(); strings.HasSuffix(n, segmentSuffix) && filepath.Join(m.o.Dir, n) != m.s.segmentPath(m.s.segments[0].base) {
+			t.Fatalf("left behind: %s", n)
+		}
+	}
+}
+
+// TestModel does to a spool whatever can be done to it, in any order: nothing is read that was not appended
+// where it is read, nothing that was acknowledged, and nothing is missing that is not told of.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		disk := durabletest.NewDisk()
+		m := &model{
+			disk:    disk,
+			o:       Options{Dir: "/spool", FS: disk, MaxSize: 1 << 20, DropNewest: rapid.Bool().Draw(t, "newest")},
+			exact:   rapid.Bool().Draw(t, "exact"),
+			numbers: map[int64]bool{},
+			rand:    rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0)),
+		}
+		exact := m.exact
+		m.open(t)
+		reader := func(t *rapid.T) *modelReader { return &m.readers[rapid.IntRange(0, 1).Draw(t, "reader")] }
+		append1 := func(t *rapid.T) { m.append(t, m.block(t)) }
+		forget := func(f func(*rapid.T)) func(*rapid.T) {
+			return func(t *rapid.T) { m.last = nil; f(t) }
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"append":  append1,
+			"append2": append1,
+			"append3": append1,
+			"take": func(t *rapid.T) {
+				m.take(t, reader(t), rapid.IntRange(1, 200).Draw(t, "most"), false)
+			},
+			"take all": func(t *rapid.T) { m.take(t, reader(t), 1<<20, false) },
+			"ack": forget(func(t *rapid.T) {
+				half := rapid.Bool().Draw(t, "half")
+				m.ack(t, reader(t), func() bool { return !half || m.rand.IntN(2) == 0 })
+			}),
+			"rewind":  func(t *rapid.T) { reader(t).rewind() },
+			"release": func(t *rapid.T) { reader(t).Release() },
+			"sync": func(t *rapid.T) {
+				if err := m.s.Sync(); err != nil {
+					t.Fatal(err)
+				}
+			},
+			"reopen": forget(func(t *rapid.T) {
+				for i := range m.readers {
+					m.readers[i].Close()
+				}
+				if err := m.s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				m.open(t)
+			}),
+			"crash": func(t *rapid.T) {
+				if exact {
+					t.Skip()
+				}
+				m.crash(t, rapid.Bool().Draw(t, "torn"))
+			},
+			"another FIFO": func(t *rapid.T) {
+				if len(m.rest) > 0 {
+					t.Skip()
+				}
+				m.a.epoch++
+				m.a.tracker = Tracker{}
+				m.last = nil
+			},
+		})
+		m.finish(t)
+	})
+}

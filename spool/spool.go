@@ -105,8 +105,9 @@ type Spool struct {
 	cursor       *cursor
 	missing      Gap // what has not been kept since the last block; becomes a block when there is room
 	missingEpoch uint32
-	notes        []Gap // of Note, that have not become blocks
-	midFrame     bool  // the last block ends within a frame
+	missingFile  *missingFile // has missing on disk
+	notes        []Gap        // of Note, that have not become blocks
+	midFrame     bool         // the last block ends within a frame
 	closed       bool
 	total        int64 // bytes on disk of all segments
 	readers      []*Reader
@@ -146,6 +147,12 @@ func Open(o Options) (*Spool, Repair, error) {
 	if err := s.openSegments(&r); err != nil {
 		s.cursor.close()
 		return nil, r, err
+	}
+	var missing Gap
+	var position uint64
+	s.missingFile, missing, s.missingEpoch, position = openMissing(s.fs, s.dir)
+	if position == s.end.Load() { // otherwise the gap is a block already
+		s.missing = missing
 	}
 	return s, r, nil
 }
@@ -236,6 +243,7 @@ func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 		}
 		s.missing.add(Gap{Frames: uint64(info.Frames), Bytes: uint64(length), MinTime: info.MinTime, MaxTime: info.MaxTime})
 		s.missingEpoch = epoch
+		s.missingFile.store(s.missing, epoch, s.end.Load())
 	}
 	return err
 }
@@ -573,6 +581,8 @@ func (s *Spool) sync() error {
 	if s.cursor.file == nil {
 		err = s.cursor.rewrite()
 	}
+	missing := s.missingFile.dirty
+	s.missingFile.dirty = false
 	s.mu.Unlock()
 
 	for _, base := range dirty {
@@ -586,6 +596,9 @@ func (s *Spool) sync() error {
 			s.sealLocked()
 		}
 		s.mu.Unlock()
+	}
+	if missing {
+		err = errors.Join(err, s.syncFile(s.missingFile.path))
 	}
 	err = errors.Join(err, s.fs.SyncDir(s.dir))
 	if syncErr := s.syncFile(s.cursor.path); syncErr != nil {
@@ -632,6 +645,7 @@ func (s *Spool) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sealLocked()
+	s.missingFile.close()
 	s.budget.add(-s.total)
 	return errors.Join(err, s.cursor.close())
 }
@@ -645,6 +659,10 @@ func (s *Spool) Remove() error {
 	s.cursor.close()
 	s.budget.add(-s.total)
 	s.total, s.segments = 0, nil
+	// First, for without segments and cursor what it says would seem to be untold.
+	if err := s.missingFile.remove(); err != nil {
+		return err
+	}
 	return removeDir(s.fs, s.dir)
 }
 

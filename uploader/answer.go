@@ -78,6 +78,7 @@ func (l *lane) launch() {
 	l.u.wg.Go(func() {
 		v, err := l.s.put(t, b)
 		l.u.counters.underWay.Add(-1)
+		l.u.unreserve(b) // here: the lane may itself be waiting for memory, and could not take the answer
 		b.permit.release(v)
 		l.answers <- answer{b, v, err}
 	})

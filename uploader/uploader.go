@@ -217,10 +217,16 @@ func (u *Uploader) built(b *batch) {
 	}
 }
 
+// unreserve gives back the batch's share of the retained budget, if it has one still.
+func (u *Uploader) unreserve(b *batch) {
+	u.retained.Release(b.weight)
+	b.weight = 0
+}
+
 // free takes the batch back when nobody knows it any more.
 func (u *Uploader) free(b *batch) {
-	u.retained.Release(b.weight)
-	b.weight, b.permit = 0, nil
+	u.unreserve(b)
+	b.permit = nil
 	if cap(b.out) > maxBodyBytes*2 {
 		b.out = nil // a single event made it so large
 	}

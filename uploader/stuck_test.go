@@ -1,0 +1,50 @@
+package uploader
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestMemoryIsNotWaitedForInACircle sends more backlogs than there is memory for, of bodies that are not compressed,
+// to a service that is slow: the memory that one lane waits for is another's, and that one waits as well.
+func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.latency = 5 * time.Second
+		u := start(t, f, Options{Plain: true})
+		random := rand.NewChaCha8([32]byte{1})
+		text := make([]byte, 8<<10)
+		at := time.Now()
+		var members []*Subscription
+		var feeds []*fakeFeed
+		const lanes = 4
+		for i := range lanes {
+			to := target
+			to.Stream = fmt.Sprint("s", i)
+			f.has(to.Group, to.Stream)
+			feed := newFeed(t)
+			for j := range 512 {
+				_, _ = random.Read(text)
+				for k := range text {
+					text[k] = 32 + text[k]%95
+				}
+				feed.add(at.Add(time.Duration(j)*time.Millisecond), string(text))
+			}
+			feeds = append(feeds, feed)
+			members = append(members, u.Attach(to, feed, time.Second))
+		}
+		for _, m := range members {
+			m.Finish()
+		}
+		for i, m := range members {
+			<-m.Done()
+			if !feeds[i].ackedAll() {
+				t.Error("not all is acknowledged")
+			}
+		}
+		stop(t, u)
+	})
+}

@@ -157,7 +157,9 @@ func (l *lane) delivered(b *batch) {
 	c.bodyBytes.Add(int64(b.body))
 	c.sentBytes.Add(int64(len(b.out)))
 	l.ack(b)
-	l.sizer.accepted(n)
+	if l.trouble.verdict != refused { // else these events are not the next ones, among which one is to blame
+		l.sizer.accepted(n)
+	}
 	l.failures, l.givenUp, l.retryAt = 0, 0, time.Time{}
 	l.report.succeeded()
 }

@@ -20,7 +20,7 @@ func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
 		at := time.Now()
 		var members []*Subscription
 		var feeds []*fakeFeed
-		const lanes = 4
+		const lanes = 8
 		for i := range lanes {
 			to := target
 			to.Stream = fmt.Sprint("s", i)

@@ -145,7 +145,7 @@ func (l *lane) delivered(b *batch) {
 	l.lose(b, TooOld, b.records[:old])
 	l.lose(b, Expired, b.records[old:expired])
 	l.lose(b, TooNew, b.records[future:])
-	if b.lost > 0 {
+	if b.lost > 0 && expired < future { // else all of it is lost already
 		t := time.Unix(0, b.records[0].time)
 		l.drop(b, Dropped{Target: l.target, Reason: TooLarge, Events: 1, Bytes: int64(b.lost), From: t, To: t})
 	}

@@ -129,7 +129,7 @@ func classify(err error, gzip bool) verdict {
 		v, known := codes[ae.ErrorCode()]
 		switch {
 		case !known:
-		case v == refused && aboutNames(ae.ErrorMessage()):
+		case v == refused && aboutTarget(ae.ErrorMessage()):
 			return misnamed
 		case v == ungzip && !gzip:
 			return misnamed
@@ -157,12 +157,12 @@ func classify(err error, gzip bool) verdict {
 	}
 }
 
-// aboutNames reports whether an InvalidParameterException is about the target rather than about an event: its
+// aboutTarget reports whether an InvalidParameterException is about the target rather than about an event: its
 // message then names the member, as in "Value 'x' at 'logStreamName' failed to satisfy constraint", or
-// spells it out.
-func aboutNames(message string) bool {
+// spells it out, or it is about the group's key.
+func aboutTarget(message string) bool {
 	m := strings.ToLower(strings.NewReplacer(" ", "", "_", "").Replace(message))
-	return strings.Contains(m, "loggroup") || strings.Contains(m, "logstream")
+	return strings.Contains(m, "loggroup") || strings.Contains(m, "logstream") || strings.Contains(m, "kmskey")
 }
 
 func statusOf(err error) int {
@@ -198,11 +198,14 @@ func kind(err error) string {
 // request, session token included.
 var secret = regexp.MustCompile(`(?is)(x-amz-security-token|authorization\s*[:=]|canonical string|string-to-sign|credential=|signature=|aws4-hmac-sha256).*`)
 
+// userInfo finds a user and password in a URL: net/http repeats a proxy's that it cannot read.
+var userInfo = regexp.MustCompile(`://[^\s"]*@`)
+
 // brief returns the error as one short line without anything secret: dockerd stops reading the plugin's
 // output at a line of 64 KiB.
 func brief(err error) string {
 	const most = 300
-	s := secret.ReplaceAllString(err.Error(), "…")
+	s := userInfo.ReplaceAllString(secret.ReplaceAllString(err.Error(), "…"), "://…@")
 	s = strings.Join(strings.Fields(s), " ")
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
@@ -220,7 +223,7 @@ func remedy(v verdict) string {
 	case missing:
 		return "create the log group and stream, or allow the driver to (create-group, create-stream)"
 	case misnamed:
-		return "check the names of group and stream, the region and the endpoint"
+		return "check the names of group and stream, the group's KMS key, the region and the endpoint"
 	default:
 		return ""
 	}

@@ -74,10 +74,17 @@ func (s *sdk) connect(ctx context.Context, region, endpoint string) (client, err
 	return &cwl{api: c, http: s.http}, nil
 }
 
-// stale forgets the configuration: files may have other credentials now.
+// stale forgets the configuration: files may have other credentials now. Who loads it may keep one provider for all
+// times, and that its keys: those that the service refuses are not good until the end they came with.
 func (s *sdk) stale(client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.loaded == nil {
+		return
+	}
+	if kept, ok := s.loaded.Credentials.(interface{ Invalidate() }); ok {
+		kept.Invalidate()
+	}
 	s.loaded = nil
 }
 

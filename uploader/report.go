@@ -2,6 +2,7 @@ package uploader
 
 import (
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 )
@@ -12,6 +13,9 @@ const tried = "nothing is lost, it is tried again"
 // quiet is how long trouble of a kind that comes and goes is logged only once.
 const quiet = time.Minute
 
+// maxKinds is how many kinds of trouble are told apart within quiet; more are not logged.
+const maxKinds = 16
+
 // reporter logs what changes: the first failure, another kind of failure, and the recovery. It never logs each try.
 type reporter struct {
 	log  *slog.Logger
@@ -19,9 +23,9 @@ type reporter struct {
 	then string // what it means that it failed
 
 	mu     sync.Mutex
-	kind   string // of the failure logged last
-	logged time.Time
-	since  time.Time // first failure of the trouble that goes on; zero: none
+	kind   string               // of the failure logged last
+	logged map[string]time.Time // when each kind was logged last
+	since  time.Time            // first failure of the trouble that goes on; zero: none
 	tries  int
 	said   bool // the trouble that goes on was logged
 }
@@ -35,15 +39,28 @@ func (r *reporter) failed(v verdict, err error) {
 	}
 	r.tries++
 	k := kind(err)
-	if k == r.kind && (r.said || now.Sub(r.logged) < quiet) {
+	if k == r.kind && r.said || !r.news(k, now) {
 		return
 	}
-	r.kind, r.logged, r.said = k, now, true
+	r.kind, r.said = k, true
 	attrs := []any{"err", brief(err)}
 	if hint := remedy(v); hint != "" {
 		attrs = append(attrs, "hint", hint)
 	}
 	r.log.Warn(r.what+" failed; "+r.then, attrs...)
+}
+
+// news notes that a kind is logged now, unless it was not long ago: several kinds may come in turn.
+func (r *reporter) news(k string, now time.Time) bool {
+	maps.DeleteFunc(r.logged, func(_ string, at time.Time) bool { return now.Sub(at) >= quiet })
+	if _, known := r.logged[k]; known || len(r.logged) >= maxKinds {
+		return false
+	}
+	if r.logged == nil {
+		r.logged = make(map[string]time.Time)
+	}
+	r.logged[k] = now
+	return true
 }
 
 func (r *reporter) succeeded() {

@@ -17,8 +17,9 @@ import (
 const (
 	// retrieveTimeout bounds one search for credentials. The SDK takes the caller's deadline away
 	// (aws.CredentialsCache, suppressedContext) and lets all callers wait for one search, so an
-	// endpoint that hangs would stop every upload for good.
-	retrieveTimeout = 30 * time.Second
+	// endpoint that hangs would stop every upload for good. With the uploader's longest wait after it
+	// it stays under the half minute within which things go on once they are mended.
+	retrieveTimeout = 15 * time.Second
 	// fileKeysLife is how long keys from a file are used before the file is read again: the SDK
 	// reads it once and takes its keys to be good for ever, but people rotate them.
 	fileKeysLife = time.Minute

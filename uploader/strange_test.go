@@ -1,0 +1,163 @@
+package uploader
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+)
+
+// TestStrangeAnswers has the same meaning said in other ways than the stand-in's.
+func TestStrangeAnswers(t *testing.T) {
+	type reply struct {
+		status int
+		header string // X-Amzn-Errortype
+		body   string
+	}
+	var now reply
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/prefix/" && r.URL.Path != "/prefix" {
+			t.Errorf("path %q", r.URL.Path)
+		}
+		if now.header != "" {
+			w.Header().Set("X-Amzn-Errortype", now.header)
+		}
+		w.WriteHeader(now.status)
+		if f, ok := w.(http.Flusher); ok {
+			f.Flush() // chunked
+		}
+		_, _ = w.Write([]byte(now.body))
+	}))
+	defer srv.Close()
+	s := newSDK(staticConfig, "1")
+	defer s.close()
+	c, err := s.connect(t.Context(), "us-gov-west-1", srv.URL+"/prefix")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []struct {
+		reply
+		want verdict
+	}{
+		{reply{200, "", `{}`}, accepted},
+		{reply{200, "", `{"nextSequenceToken":null}`}, accepted},
+		{reply{200, "", `{"rejectedLogEventsInfo":{"somethingNew":{"a":[1]},"tooOldLogEventEndIndex":null},"x":1}`}, accepted},
+		{reply{200, "", ""}, accepted},
+		{reply{400, "ResourceNotFoundException", "{}"}, missing},
+		{reply{400, "ResourceNotFoundException:http://internal.amazon.com/coral/com.amazonaws.logs/", `{"message":"x"}`}, missing},
+		{reply{400, "com.amazonaws.logs#ResourceNotFoundException", ""}, missing},
+		{reply{400, "", `{"code":"ResourceNotFoundException","Message":"x"}`}, missing},
+		{reply{400, "", `{"__type":"com.amazon.coral.service#UnrecognizedClientException","Message":"x"}`}, noAccess},
+		{reply{400, "", `{"__type":"com.amazonaws.logs#SomethingNew"}`}, ungzip},
+		{reply{400, "", ""}, ungzip},
+		{reply{400, "", `[]`}, ungzip},
+		{reply{400, "", `{"__type":7}`}, ungzip},
+		{reply{400, "", `{"__type":"InvalidParameterException","message":"Log event too large: 262145 bytes exceeds limit of 262144"}`}, refused},
+		{reply{400, "", `{"__type":"InvalidParameterException","message":"The KMS key is disabled"}`}, misnamed},
+		{reply{413, "", "<html>413 Request Entity Too Large"}, refused},
+		{reply{429, "", ""}, throttled},
+		{reply{403, "", ""}, denied},
+		{reply{401, "", ""}, denied},
+		{reply{407, "", ""}, failing},
+		{reply{500, "", ""}, failing},
+		{reply{301, "", ""}, failing},
+		{reply{308, "", ""}, failing},
+	} {
+		now = k.reply
+		_, err := c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}"), gzip: true})
+		if got := classify(err, true); got != k.want {
+			t.Errorf("%+v: %d, want %d: %v", k.reply, got, k.want, err)
+		}
+	}
+}
+
+// Keys that the service does not take any more are not kept because they have no end known to the SDK.
+func TestRefusedKeysAreAskedForAgain(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Authorization"), "=old/") {
+			w.WriteHeader(400)
+			_, _ = w.Write([]byte(`{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}`))
+			return
+		}
+		_, _ = w.Write([]byte("{}"))
+	}))
+	defer srv.Close()
+	var asked atomic.Int32
+	cache := aws.NewCredentialsCache(aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		c := aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret, CanExpire: true, Expires: time.Now().Add(time.Hour)}
+		if asked.Add(1) == 1 {
+			c.AccessKeyID = "old"
+		}
+		return c, nil
+	}))
+	u := New(Options{
+		Config: func(context.Context) (aws.Config, error) { return aws.Config{Credentials: cache}, nil },
+		Log:    discard,
+	})
+	defer stop(t, u)
+	target := target
+	target.Endpoint = srv.URL
+	feed := newFeed(t)
+	feed.add(time.Now(), "x")
+	m := u.Attach(target, feed, 0)
+	m.Finish()
+	select {
+	case <-m.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the keys are never asked for again")
+	}
+	if n := asked.Load(); n > 3 {
+		t.Errorf("asked for %d times", n)
+	}
+}
+
+// Trouble of several kinds in turn is no reason to log each try.
+func TestTroubleOfSeveralKindsIsLoggedOnce(t *testing.T) {
+	var lines atomic.Int32
+	r := &reporter{log: slog.New(slog.NewTextHandler(lineCounter{&lines}, nil)), what: "sending", then: tried}
+	for i := range 1000 {
+		r.failed(failing, fmt.Errorf("wrapped: %w", apiErr([]string{"A", "B", "C"}[i%3])))
+		if i%5 == 0 {
+			r.succeeded()
+		}
+	}
+	if n := lines.Load(); n > 10 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+type lineCounter struct{ n *atomic.Int32 }
+
+func (c lineCounter) Write(p []byte) (int, error) { c.n.Add(1); return len(p), nil }
+
+// What a proxy's URL has in it is not logged.
+func TestBriefHidesUserInfo(t *testing.T) {
+	err := fmt.Errorf("invalid proxy address %q: parse", "http://user:pa/ss%zz@127.0.0.1:1")
+	if b := brief(err); strings.Contains(b, "pa/ss") || !strings.Contains(b, "127.0.0.1:1") {
+		t.Error(b)
+	}
+}
+
+// A message that is cut and then too old is lost once.
+func TestCutAndTooOldIsToldOnce(t *testing.T) {
+	f := newFake(t)
+	f.has("g", "s")
+	f.rejects = rejected{tooOldEnd: 1}
+	u := start(t, f, Options{})
+	feed := newFeed(t)
+	feed.add(time.Now(), strings.Repeat("x", maxMessageBytes+7))
+	m := u.Attach(target, feed, 0)
+	m.Finish()
+	<-m.Done()
+	stop(t, u)
+	if got := fmt.Sprint(feed.lost); got != "[too_old 1]" {
+		t.Errorf("told %s", got)
+	}
+}

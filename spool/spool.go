@@ -77,6 +77,7 @@ type Spool struct {
 	notes        []Gap        // of Note, that have not become blocks
 	midFrame     bool         // the last block ends within a frame
 	closed       bool
+	removed      bool  // by Remove, maybe while Sync is at it
 	total        int64 // bytes on disk of all segments
 	readers      []*Reader
 
@@ -248,6 +249,10 @@ func (s *Spool) sync() error {
 	defer s.syncing.Unlock()
 	var err error
 	s.mu.Lock()
+	if s.removed {
+		s.mu.Unlock()
+		return nil
+	}
 	var dirty []uint64
 	for i := range s.segments {
 		if seg := &s.segments[i]; seg.dirty {
@@ -283,6 +288,11 @@ func (s *Spool) sync() error {
 		s.mu.Lock()
 		s.cursor.close() // to be written anew
 		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.removed {
+		return nil // there is nothing any more that could be synced
 	}
 	return err
 }
@@ -331,7 +341,7 @@ func (s *Spool) Close() error {
 func (s *Spool) Remove() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
+	s.closed, s.removed = true, true
 	s.sealLocked()
 	s.cursor.close()
 	s.budget.add(-s.total)

@@ -30,6 +30,7 @@ type want struct {
 	killed  bool // lines may come twice that were under way when the plugin was killed
 	marked  int  // lines that may be marked as missing; or asMany or some
 	noise   bool // markers may take what never was a line for one: it looked like one
+	flood   bool // the containers write as fast as they can, and so wait for the disk
 	memory  int  // MiB; 0: not bounded
 }
 
@@ -168,7 +169,7 @@ func (r *result) judge(a *account, kills []time.Time) {
 		what      string
 		took, max time.Duration
 	}{{"StartLogging", r.slowStart, longestStart}, {"StopLogging", r.slowStop, longestStop}, {"a write", r.longest, longestWrite}} {
-		if d.took > d.max && r.row.engine == nil {
+		if d.took > d.max && r.row.engine == nil && !(w.flood && d.what == "a write") {
 			bad("%s took %v", d.what, d.took)
 		}
 	}

@@ -51,6 +51,10 @@ func engineRows() (all []row) {
 	return all
 }
 
+// engineStretch is how long the containers write. awslogs sends every five seconds unless a batch is full: half of
+// it must be longer than that, or it is luck whether awslogs notices a fault.
+const engineStretch = 14 * time.Second
+
 // engineTrial is one run of such a row.
 type engineTrial struct {
 	*engine
@@ -77,7 +81,7 @@ func (l *lab) runEngineRow(ctx context.Context, res *result) {
 		res.notRun = "no engine could be started: " + err.Error()
 		return
 	}
-	t := &engineTrial{engine: e, row: *res.row.engine, res: res, account: newAccount(), stretch: 10 * time.Second,
+	t := &engineTrial{engine: e, row: *res.row.engine, res: res, account: newAccount(), stretch: engineStretch,
 		name: fmt.Sprintf("r%d-", rowNumber.Add(1))}
 	t.reports = filepath.Join(l.dir, t.name)
 	if err := os.Mkdir(t.reports, 0o755); err != nil {

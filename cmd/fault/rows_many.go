@@ -24,7 +24,7 @@ func manyRows() []row {
 			}
 			return t.end(ctx)
 		}},
-		{name: "an outage with a backlog", alone: true, want: want{memory: 96}, env: []string{"SPOOL_MAX_SIZE=1g"}, do: backlog},
+		{name: "an outage with a backlog", alone: true, want: want{memory: 96, flood: true}, env: []string{"SPOOL_MAX_SIZE=1g"}, do: backlog},
 	}
 }
 

@@ -160,7 +160,7 @@ func (l *lane) delivered(b *batch) {
 	if l.trouble.verdict != refused { // else these events are not the next ones, among which one is to blame
 		l.sizer.accepted(n)
 	}
-	l.failures, l.givenUp, l.retryAt = 0, 0, time.Time{}
+	l.failures, l.made, l.givenUp, l.retryAt = 0, 0, 0, time.Time{}
 	l.report.succeeded()
 }
 
@@ -310,13 +310,14 @@ func (l *lane) created(a answer) {
 	case a.verdict == accepted:
 		l.u.counters.created.Add(1)
 		l.retryAt = now
-		if l.failures > 1 { // it was made just before, and is still not there
-			l.retryAt = now.Add(backoff(l.failures, maxBackoff))
+		if l.made++; l.made > 1 { // it was made just before, and is still not there
+			l.retryAt = now.Add(backoff(l.made, maxBackoff))
 		}
 	case a.verdict.shared():
 		l.report.failed(a.verdict, a.err)
 		l.retryAt = now.Add(backoff(l.failures, maxBackoff))
 	default:
+		l.made = 0
 		l.report.failed(a.verdict, a.err)
 		l.retryAt = now.Add(backoff(l.failures, maxSlowBackoff))
 	}

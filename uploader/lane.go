@@ -39,6 +39,7 @@ type lane struct {
 	creating bool
 	trouble  answer // the first failure among those under way; verdict accepted: none
 	failures int    // in a row
+	made     int    // times in a row that the stream was made, and nothing accepted since
 	givenUp  int    // events refused for good since one was accepted
 	retryAt  time.Time
 	stopping bool

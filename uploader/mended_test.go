@@ -1,0 +1,59 @@
+package uploader
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestMendedByHand has somebody mend, after minutes, what the driver may not or cannot: delivery goes on after the
+// longest wait and no other one, which is within 30 s.
+func TestMendedByHand(t *testing.T) {
+	const outage = 10 * time.Minute
+	for _, k := range []struct {
+		name string
+		to   Target
+		bad  error // of all puts until it is mended; nil: the group is missing
+	}{
+		{"group is made", Target{Region: "r", Group: "g", Stream: "s", CreateStream: true}, nil},
+		{"group and stream are made", Target{Region: "r", Group: "g", Stream: "s"}, nil},
+		{"leave is given", Target{Region: "r", Group: "g", Stream: "s"}, apiErr("AccessDeniedException")},
+		{"keys are good again", Target{Region: "r", Group: "g", Stream: "s"}, apiErr("UnrecognizedClientException")},
+		{"no answer that anyone knows", Target{Region: "r", Group: "g", Stream: "s"}, apiErr("Nobody")},
+	} {
+		t.Run(k.name, func(t *testing.T) {
+			worst := time.Duration(0)
+			for range 200 {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFake(t)
+					begin := time.Now()
+					f.faults = func(op, _, _ string) *fault {
+						if k.bad != nil && op == "put" && time.Since(begin) < outage {
+							return &fault{err: k.bad}
+						}
+						return nil
+					}
+					u := start(t, f, Options{Log: discard})
+					feed := newFeed(t)
+					feed.add(time.Now(), "x")
+					m := u.Attach(k.to, feed, time.Second)
+					m.Finish()
+					time.Sleep(outage)
+					if k.to.CreateStream {
+						f.has("g", "")
+					} else {
+						f.has("g", "s")
+					}
+					<-m.Done()
+					worst = max(worst, time.Since(begin)-outage)
+					stop(t, u)
+				})
+			}
+			if worst > maxSlowBackoff+time.Second {
+				t.Errorf("delivered %v after it was mended", worst)
+			}
+			t.Log(fmt.Sprint("at worst ", worst))
+		})
+	}
+}

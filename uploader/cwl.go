@@ -59,7 +59,7 @@ func (s *sdk) connect(ctx context.Context, region, endpoint string) (client, err
 	cfg := loaded.Copy()
 	cfg.Region = region
 	c := cloudwatchlogs.NewFromConfig(cfg, func(o *cloudwatchlogs.Options) {
-		o.HTTPClient = s.http
+		o.HTTPClient = briefly{s.http}
 		// The standard retryer would share a bucket of tokens that an outage drains; the lanes
 		// try again themselves.
 		o.Retryer = aws.NopRetryer{}
@@ -128,6 +128,25 @@ func tune(c *awshttp.BuildableClient) *http.Transport {
 	tr.Protocols = new(http.Protocols)
 	tr.Protocols.SetHTTP1(true)
 	return tr
+}
+
+// maxAnswer is how much of an answer is read. The service's are below 1 KiB, and the SDK reads all there is.
+const maxAnswer = 256 << 10
+
+// briefly is a client of whose answers no more than maxAnswer is read.
+type briefly struct{ *http.Client }
+
+func (c briefly) Do(r *http.Request) (*http.Response, error) {
+	resp, err := c.Client.Do(r)
+	if err == nil {
+		resp.Body = beginning{io.LimitReader(resp.Body, maxAnswer), resp.Body}
+	}
+	return resp, err
+}
+
+type beginning struct {
+	io.Reader
+	io.Closer
 }
 
 // doer makes a RoundTripper of a configured client of another kind.

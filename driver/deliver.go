@@ -38,8 +38,9 @@ func (s *session) deliver(ctx context.Context) {
 		if !s.ship(ctx, to) {
 			return
 		}
-		if s.hasWork() && s.spool.Acked() == before && !pause(ctx, placeRetry) {
-			return // what is there cannot be read now
+		// When all is delivered that can be read, and there is more, it cannot be read now.
+		if s.ended.Load() && s.hasWork() && s.spool.Acked() == before && !pause(ctx, placeRetry) {
+			return
 		}
 	}
 }
@@ -66,7 +67,7 @@ func (s *session) waitFor(ctx context.Context, ready func() bool) bool {
 	return ctx.Err() == nil
 }
 
-func (s *session) hasWork() bool { return s.spool.Acked() < s.spool.End() }
+func (s *session) hasWork() bool { return s.spool.Pending() }
 
 // idle reports whether no FIFO is attached.
 func (s *session) idle() bool {
@@ -185,7 +186,7 @@ func (s *session) region(ctx context.Context, conf *config.Container) (string, e
 // askHost asks the engine for the container's host name and keeps the answer: the container may be gone
 // when it is needed again. Nothing means that the engine could not say, and Docker's default stands in.
 func (s *session) askHost(ctx context.Context) string {
-	if !s.d.engine.mounted() {
+	if !s.d.engine.mounted(ctx) {
 		return ""
 	}
 	host, err := s.d.engine.hostname(ctx, s.id)

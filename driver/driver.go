@@ -154,7 +154,8 @@ func (d *Driver) reattach() {
 		}
 		s, err := openSession(d, e.Name(), nil)
 		if err != nil {
-			d.log.Error("what is spooled for a container cannot be opened", "container", e.Name(), "err", err)
+			d.log.Error("what is spooled for a container cannot be opened; what it writes is lost", "container", e.Name(), "err", err)
+			d.discard(e.Name())
 			continue
 		}
 		attached += s.reopenFIFOs()

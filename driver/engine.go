@@ -54,11 +54,13 @@ func (e *engine) hostname(ctx context.Context, id string) (string, error) {
 
 // mounted reports whether the engine's socket is there. A plugin's mount needs a source that always is,
 // so by default it is /dev/null, where nobody listens.
-func (e *engine) mounted() bool {
+func (e *engine) mounted(ctx context.Context) bool {
 	if e.socket == "" {
 		return false
 	}
-	conn, err := net.DialTimeout("unix", e.socket, engineTime)
+	ctx, cancel := context.WithTimeout(ctx, engineTime)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", e.socket)
 	if err != nil {
 		return false
 	}

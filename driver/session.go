@@ -62,15 +62,14 @@ func openSession(d *Driver, id string, info *Info) (*session, error) {
 		attached: map[string]*attachment{},
 	}
 	var err error
-	if s.record, err = readRecord(d.fs, s.dir); err != nil && (info == nil || !notExist(err)) {
-		if info == nil {
-			return nil, err
-		}
+	// Without a record what is spooled goes where the settings say for a container of which only the ID is known.
+	if s.record, err = readRecord(d.fs, s.dir); err != nil && !notExist(err) {
 		d.log.Error("a container's record is damaged and begun anew", "container", id, "err", err)
 	}
 	if info != nil {
 		s.record.Info = *info
 	}
+	s.record.Info.ContainerID = id
 	s.configure()
 	var repair spool.Repair
 	s.spool, repair, err = spool.Open(spool.Options{
@@ -139,13 +138,11 @@ func (s *session) attach(file string, info *Info) error {
 	if err == nil {
 		err = s.openFIFOLocked(file, s.record.Epoch, nil)
 	}
+	s.wake()
 	if err != nil {
 		s.record, s.conf = before, conf
-		s.wake()
 		return fmt.Errorf("logspool: container %s cannot be attached: %w", s.id, err)
 	}
-	s.ended.Store(false)
-	s.wake()
 	return nil
 }
 
@@ -155,7 +152,9 @@ func (s *session) liveFIFOsLocked() []fifoRecord {
 
 func (s *session) openFIFOLocked(file string, epoch uint32, last *fifo.Last) (err error) {
 	a := &attachment{s: s, file: file, epoch: epoch, ignore: s.conf.Ignore}
+	s.ended.Store(false) // before anything comes, lest an unfinished line is taken for the last
 	if a.fifo, err = s.d.intake.Open(file, a, last); err != nil {
+		s.updateEndedLocked()
 		return err
 	}
 	s.attached[file] = a
@@ -182,7 +181,6 @@ func (s *session) reopenFIFOs() (n int) {
 		}
 		if err == nil {
 			n++
-			s.ended.Store(false)
 		}
 	}
 	return n
@@ -279,7 +277,7 @@ func (s *session) retire() bool {
 	defer s.d.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.attached) > 0 || s.spool.Acked() < s.spool.End() {
+	if len(s.attached) > 0 || s.spool.Pending() {
 		return false
 	}
 	s.retired = true

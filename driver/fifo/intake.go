@@ -50,12 +50,14 @@ const (
 	// A FIFO found nearly full grows from the 64 KiB that Linux gives it to grownSize, and back when it
 	// is idle. Pipes of root without CAP_SYS_RESOURCE share a soft limit (pipe(7), pipe-user-pages-soft,
 	// 64 MiB), past which every new pipe on the host shrinks: the budget keeps well below.
-	grownSize   = 256 << 10
-	growBudget  = 8 << 20
-	maxTake     = grownSize
-	maxReady    = 64
-	privateSize = grownSize
+	grownSize  = 256 << 10
+	growBudget = 8 << 20
+	maxTake    = grownSize
+	maxReady   = 64
 )
+
+// privateSize is how large the pipe should be that FIFOs are teed into. A test makes it as small as it may turn out.
+var privateSize = grownSize
 
 // Intake serves the FIFOs of all containers from one goroutine, Run.
 type Intake struct {
@@ -281,6 +283,15 @@ func (in *Intake) shutdown() {
 	in.stopped = true
 	in.mu.Unlock()
 	in.runCommands()
+	for _, f := range in.fifos {
+		// What is in a FIFO that somebody drains will not be there when the next process looks: dockerd
+		// removes it once it has an answer. Nothing is written to it any more, so a few looks are enough.
+		for range 100 {
+			if len(f.drainers) > 0 && !f.ended {
+				in.look(f)
+			}
+		}
+	}
 	for fd, f := range in.fifos {
 		in.settle(f)
 		unix.Close(fd)

@@ -274,6 +274,78 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestResumeWithASmallPipe: a block is found at the FIFO's head also where the kernel grants no pipe in which all
+// of it can be looked at.
+func TestResumeWithASmallPipe(t *testing.T) {
+	defer func(size int) { privateSize = size }(privateSize)
+	in := startIntake(t)
+	privateSize = 4096
+	var block []byte
+	for i := range 500 {
+		block = append(block, frame(int64(1e18)+int64(i), "the same line again and again")...)
+	}
+	after := frame(2e18, "after")
+	info := new(spool.Tracker).All(block)
+	for _, tc := range []struct {
+		name       string
+		head, want []byte
+	}{
+		{"not dropped", append(bytes.Clone(block), after...), after},
+		{"dropped", after, after},
+		{"dropped, and as much is there again", bytes.Repeat(after, 800), bytes.Repeat(after, 800)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path, w := makeFIFO(t, t.TempDir())
+			w.Write(tc.head)
+			sink := newMemorySink()
+			if _, err := in.Open(path, sink, &Last{block, info}); err != nil {
+				t.Fatal(err)
+			}
+			w.Close()
+			<-sink.ended
+			if !bytes.Equal(sink.stream, tc.want) {
+				t.Errorf("took %d bytes, want %d", len(sink.stream), len(tc.want))
+			}
+		})
+	}
+}
+
+// TestDrainWhileStopping: what is in a FIFO that is being drained when the intake stops is taken: whoever drains it
+// removes it afterwards.
+func TestDrainWhileStopping(t *testing.T) {
+	for range 20 {
+		in, err := New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, w := makeFIFO(t, t.TempDir())
+		sink := newMemorySink()
+		f, err := in.Open(path, sink, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := bytes.Repeat(frame(1, "line"), 1000)
+		p = append(p, frame(2, "cut short")[:12]...)
+		w.Write(p)
+		drained := make(chan error, 1)
+		go func() { drained <- f.Drain(t.Context()) }()
+		for queued := 0; queued < 2; { // both commands, before Run has begun
+			in.mu.Lock()
+			queued = len(in.commands)
+			in.mu.Unlock()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := in.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-drained; err != nil || !bytes.Equal(sink.stream, p) {
+			t.Errorf("took %d of %d bytes, %v", len(sink.stream), len(p), err)
+		}
+		w.Close()
+	}
+}
+
 // TestStopLeavesTheRest: an intake that stops leaves what is in the FIFO to the next one.
 func TestStopLeavesTheRest(t *testing.T) {
 	path, w := makeFIFO(t, t.TempDir())

@@ -1,0 +1,341 @@
+package driver
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/config"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeShipper delivers what it is given to itself, while it is not down.
+type fakeShipper struct {
+	mu        sync.Mutex
+	changed   chan struct{} // closed and made anew at each change
+	down      bool
+	delivered map[string][]string // by group/stream
+	shipments int
+	wg        sync.WaitGroup
+}
+
+func newFakeShipper() *fakeShipper {
+	return &fakeShipper{changed: make(chan struct{}), delivered: map[string][]string{}}
+}
+
+func (s *fakeShipper) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *fakeShipper) setDown(down bool) { s.change(func() { s.down = down }) }
+
+// wait waits until the stream has n messages, and returns them.
+func (s *fakeShipper) wait(t *testing.T, stream string, n int) []string {
+	t.Helper()
+	for patience := time.After(time.Minute); ; {
+		s.mu.Lock()
+		got, changed := append([]string(nil), s.delivered[stream]...), s.changed
+		s.mu.Unlock()
+		if len(got) >= n {
+			return got
+		}
+		select {
+		case <-changed:
+		case <-patience:
+			t.Fatalf("%s has %d messages, want %d: %.500q", stream, len(got), n, got)
+		}
+	}
+}
+
+func (s *fakeShipper) Ship(to Destination, f *Feed, _ time.Duration) Shipment {
+	m := &fakeShipment{s: s, f: f, stream: to.Group + "/" + to.Stream,
+		changed: make(chan struct{}, 1), done: make(chan struct{}), left: make(chan struct{})}
+	s.change(func() { s.shipments++ })
+	s.wg.Go(m.run)
+	return m
+}
+
+type fakeShipment struct {
+	s          *fakeShipper
+	f          *Feed
+	stream     string
+	changed    chan struct{}
+	done, left chan struct{}
+
+	mu                 sync.Mutex
+	finished, detached bool
+}
+
+func (m *fakeShipment) set(f func()) {
+	m.mu.Lock()
+	f()
+	m.mu.Unlock()
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (m *fakeShipment) Notify(int, int)       { m.set(func() {}) }
+func (m *fakeShipment) Finish()               { m.set(func() { m.finished = true }) }
+func (m *fakeShipment) Done() <-chan struct{} { return m.done }
+func (m *fakeShipment) Detach() <-chan struct{} {
+	m.set(func() { m.detached = true })
+	return m.left
+}
+
+func (m *fakeShipment) run() {
+	defer close(m.left)
+	for done := false; ; {
+		m.mu.Lock()
+		finished, detached := m.finished, m.detached
+		m.mu.Unlock()
+		m.s.mu.Lock()
+		down, changed := m.s.down, m.s.changed
+		m.s.mu.Unlock()
+		if detached {
+			return
+		}
+		var due <-chan time.Time
+		if !down {
+			m.pull()
+			if at := m.f.Due(); !at.IsZero() {
+				due = time.After(time.Until(at))
+			} else if finished && !done {
+				close(m.done)
+				done = true
+			}
+			changed = nil
+		}
+		select {
+		case <-m.changed:
+		case <-changed:
+		case <-due:
+		}
+	}
+}
+
+func (m *fakeShipment) pull() {
+	for {
+		e, ok := m.f.Next(time.Now())
+		if !ok {
+			m.f.Release()
+			return
+		}
+		message, ranges := string(e.Message), append([]events.Range(nil), e.Ranges...)
+		if err := m.f.Ack(ranges); err != nil {
+			message += " " + err.Error()
+		}
+		m.s.change(func() { m.s.delivered[m.stream] = append(m.s.delivered[m.stream], message) })
+	}
+}
+
+type fakePlace struct{}
+
+func (fakePlace) Region(context.Context) (string, error) { return "r", nil }
+func (fakePlace) InstanceID(context.Context) string      { return "i-1" }
+
+// host is a driver with its state and FIFOs in a directory of the test's.
+type host struct {
+	t       *testing.T
+	dir     string
+	env     []string
+	shipper *fakeShipper
+	log     *strings.Builder
+	logMu   sync.Mutex
+	*Driver
+}
+
+func newHost(t *testing.T, env ...string) *host {
+	h := &host{t: t, dir: t.TempDir(), env: env, shipper: newFakeShipper(), log: &strings.Builder{}}
+	t.Cleanup(func() {
+		if h.Driver != nil {
+			h.stop()
+		}
+		if t.Failed() {
+			h.logMu.Lock()
+			defer h.logMu.Unlock()
+			t.Log(h.log.String())
+		}
+	})
+	return h
+}
+
+func (h *host) Write(p []byte) (int, error) {
+	h.logMu.Lock()
+	defer h.logMu.Unlock()
+	return h.log.Write(p)
+}
+
+// start starts a driver on what is there.
+func (h *host) start() {
+	h.t.Helper()
+	settings, err := config.Load(append([]string{"STATE_DIR=" + filepath.Join(h.dir, "state"), "LOGSPOUT_GROUP=g"}, h.env...))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.Driver, err = New(Options{
+		Settings: settings, Shipper: h.shipper, Place: fakePlace{}, LoggerHost: "host",
+		Log: slog.New(slog.NewTextHandler(h, nil)),
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.Start()
+}
+
+// stop stops it as run does.
+func (h *host) stop() {
+	h.t.Helper()
+	h.StopIntake()
+	if err := h.Sync(); err != nil {
+		h.t.Errorf("Sync: %v", err)
+	}
+	if err := h.Close(); err != nil {
+		h.t.Errorf("Close: %v", err)
+	}
+	h.shipper.wg.Wait()
+	h.Driver = nil
+}
+
+// containers returns what is on disk of containers.
+func (h *host) containers() []os.DirEntry {
+	entries, err := os.ReadDir(filepath.Join(h.dir, "state", "containers"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return entries
+}
+
+// gone waits until nothing is on disk of any container.
+func (h *host) gone() {
+	h.t.Helper()
+	for patience := time.Now().Add(time.Minute); len(h.containers()) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(patience) {
+			h.t.Fatalf("left behind: %v", h.containers())
+		}
+	}
+}
+
+// fakeFIFO is a FIFO as dockerd holds it.
+type fakeFIFO struct {
+	t    *testing.T
+	path string
+	fd   int
+	n    int64
+}
+
+func (h *host) fifo(name string) *fakeFIFO {
+	h.t.Helper()
+	path := filepath.Join(h.dir, name)
+	if err := unix.Mkfifo(path, 0o700); err != nil {
+		h.t.Fatal(err)
+	}
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	f := &fakeFIFO{t: h.t, path: path, fd: fd}
+	h.t.Cleanup(f.close)
+	return f
+}
+
+func (f *fakeFIFO) close() {
+	if f.fd >= 0 {
+		unix.Close(f.fd)
+		f.fd = -1
+	}
+}
+
+func fakeFrame(source string, at int64, line string, partial []byte) []byte {
+	p := append([]byte{0x0a, byte(len(source))}, source...)
+	p = binary.AppendUvarint(append(p, 0x10), uint64(at))
+	if line != "" {
+		p = append(binary.AppendUvarint(append(p, 0x1a), uint64(len(line))), line...)
+	}
+	p = append(p, partial...)
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
+}
+
+// write writes lines, each a frame, as the copier of dockerd does: it waits while the pipe is full.
+func (f *fakeFIFO) write(source string, lines ...string) {
+	f.t.Helper()
+	for _, line := range lines {
+		f.n++
+		f.raw(fakeFrame(source, 1e18+f.n, line, nil))
+	}
+}
+
+func (f *fakeFIFO) raw(p []byte) {
+	f.t.Helper()
+	for patience := time.Now().Add(time.Minute); len(p) > 0; {
+		n, err := unix.Write(f.fd, p)
+		if err == nil {
+			p = p[n:]
+			continue
+		}
+		if err != unix.EAGAIN || time.Now().After(patience) {
+			f.t.Fatalf("write: %v", err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// left returns how many bytes nobody has taken.
+func (f *fakeFIFO) left() int {
+	n, err := unix.IoctlGetInt(f.fd, unix.TIOCINQ)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return n
+}
+
+// empty waits until everything has been taken.
+func (f *fakeFIFO) empty() {
+	f.t.Helper()
+	for patience := time.Now().Add(time.Minute); f.left() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(patience) {
+			f.t.Fatalf("%d bytes are not read", f.left())
+		}
+	}
+}
+
+func (h *host) run(id string, f *fakeFIFO, config map[string]string) {
+	h.t.Helper()
+	if err := h.startLogging(f.path, &Info{ContainerID: id, ContainerName: "/" + id, Config: config}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// end stops the container as dockerd does: StopLogging, close, remove.
+func (h *host) end(f *fakeFIFO) {
+	h.t.Helper()
+	if err := h.stopLogging(h.t.Context(), f.path); err != nil {
+		h.t.Error(err)
+	}
+	f.close()
+	os.Remove(f.path)
+}
+
+func lines(from, to int) (out []string) {
+	for i := from; i <= to; i++ {
+		out = append(out, fmt.Sprintf("line %d", i))
+	}
+	return out
+}

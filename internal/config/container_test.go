@@ -60,6 +60,9 @@ func TestContainer(t *testing.T) {
 		{"two spellings, one value", nil, opts{"group": "g", "awslogs-group": "g", "stream": "s", "awslogs-stream": "s"}, nil, func(c *Container) {
 			c.Group, c.Stream = template("g", "log option group"), template("s", "log option stream")
 		}},
+		{"two spellings, one of them blank", nil, opts{"region": " ", "awslogs-region": "eu-west-1"}, nil, func(c *Container) { c.Region = "eu-west-1" }},
+		{"two spellings, and white space", nil, opts{"region": "eu-west-1 ", "awslogs-region": "eu-west-1"}, nil, func(c *Container) { c.Region = "eu-west-1" }},
+		{"auto in capitals", []string{"ROUTE=cloudwatch://AUTO"}, opts{"region": "Auto"}, nil, same},
 
 		// Whoever changes only the driver's name keeps awslogs's stream.
 		{"awslogs-group alone", nil, opts{"awslogs-group": "g"}, nil, func(c *Container) {

@@ -133,9 +133,9 @@ func (c *Container) apply(s *Settings, opts map[string]string) (errs Errors) {
 		name, text := row.name, opts[row.name]
 		if row.alias != "" {
 			switch other := opts[row.alias]; {
-			case text == "":
+			case strings.TrimSpace(text) == "":
 				name, text = row.alias, other
-			case other != "" && other != text:
+			case strings.TrimSpace(other) != "" && strings.TrimSpace(other) != strings.TrimSpace(text):
 				errs = append(errs, fmt.Errorf("log options %q and %q are two spellings of one option, and differ (%s and %s): give one of them",
 					row.name, row.alias, shown(text), shown(other)))
 				continue

@@ -121,7 +121,7 @@ var regionSyntax = regexp.MustCompile(`^[a-z]{2,8}(-[a-z]{2,16}){1,3}-[0-9]{1,2}
 // parseRegion reads a region, or auto, which is the empty string.
 func parseRegion(text string) (string, error) {
 	region := strings.TrimSpace(text)
-	if region == "auto" {
+	if strings.EqualFold(region, "auto") {
 		return "", nil
 	}
 	if !regionSyntax.MatchString(region) {

@@ -88,8 +88,9 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 			break
 		}
 	}
-	// There is nothing to read now. What waits for more may have waited long enough.
-	if f.ended.Load() {
+	// There is nothing to read now. What waits for more may have waited long enough; where it cannot be read,
+	// though it may be there, the end has not come yet.
+	if f.ended.Load() && f.retry.IsZero() {
 		f.joiner.Close()
 	} else {
 		f.joiner.Flush(now)

@@ -1,0 +1,331 @@
+package driver
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/spool"
+	"pgregory.net/rapid"
+)
+
+// feedRig is a spool in memory that a test appends to, and what its feeds are told of its end.
+type feedRig struct {
+	t       fataler
+	disk    *closedDisk
+	spool   *spool.Spool
+	tracker spool.Tracker
+	ended   atomic.Bool
+	n       int64
+}
+
+type fataler interface {
+	Fatalf(string, ...any)
+	Helper()
+}
+
+// closedDisk is a disk whose files cannot be opened while it is closed.
+type closedDisk struct {
+	durable.FS
+	closed bool
+}
+
+func (d *closedDisk) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	if d.closed {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
+	}
+	return d.FS.OpenFile(name, flag, perm)
+}
+
+func newFeedRig(t fataler) *feedRig {
+	disk := &closedDisk{FS: durabletest.NewDisk()}
+	s, _, err := spool.Open(spool.Options{Dir: "/spool", FS: disk})
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	return &feedRig{t: t, disk: disk, spool: s}
+}
+
+func (r *feedRig) append(p []byte) {
+	info := r.tracker.All(p)
+	r.tracker.Advance(info)
+	if err := r.spool.Append(append(make([]byte, spool.BlockHeaderSize), p...), 1, info); err != nil {
+		r.t.Fatalf("Append: %v", err)
+	}
+}
+
+func (r *feedRig) line(source, line string) []byte {
+	r.n++
+	return fakeFrame(source, r.n, line, nil)
+}
+
+// pieces are the frames of a line as dockerd divides it.
+func (r *feedRig) pieces(source string, line string) (frames [][]byte) {
+	r.n++
+	for i, piece := range slices.Collect(slices.Chunk([]byte(line), 16<<10)) {
+		last := byte(0)
+		if (i+1)*16<<10 >= len(line) {
+			last = 1
+		}
+		id := fmt.Sprintf("id%d", r.n)
+		meta := append([]byte{0x08, last, 0x12, byte(len(id))}, id...)
+		meta = append(meta, 0x18, byte(i+1))
+		frames = append(frames, fakeFrame(source, r.n, string(piece), append([]byte{0x20, 1, 0x2a, byte(len(meta))}, meta...)))
+	}
+	return frames
+}
+
+var someTime = time.Unix(1e9, 0)
+
+// handed is an event that a feed handed out.
+type handed struct {
+	message string
+	ranges  []events.Range
+}
+
+func take(f *Feed, most int) (out []handed) {
+	for len(out) < most {
+		e, ok := f.Next(someTime)
+		if !ok {
+			break
+		}
+		out = append(out, handed{string(e.Message), slices.Clone(e.Ranges)})
+	}
+	return out
+}
+
+func messages(all []handed) (out []string) {
+	for _, h := range all {
+		out = append(out, h.message)
+	}
+	return out
+}
+
+// TestFeedModel: whatever is taken back, released, rewound and acknowledged in between, a feed hands out what is not
+// acknowledged, once, in order, and in the end nothing is left.
+func TestFeedModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := newFeedRig(t)
+		defer r.spool.Close()
+		both := rapid.Bool().Draw(t, "one stream")
+		want := map[string][]string{}
+		stream := func(source string) string {
+			if both {
+				return ""
+			}
+			return source
+		}
+		feeds := map[string]*Feed{}
+		if both {
+			feeds[""] = newFeed(r.spool, bothOutputs, &r.ended)
+		} else {
+			feeds["stdout"] = newFeed(r.spool, outputs{stdout: true}, &r.ended)
+			feeds["stderr"] = newFeed(r.spool, outputs{stderr: true}, &r.ended)
+		}
+		got := map[string][]handed{} // handed out since the last rewind and not acknowledged
+		done := map[string][]string{}
+		names := slices.Sorted(func(yield func(string) bool) {
+			for name := range feeds {
+				if !yield(name) {
+					return
+				}
+			}
+		})
+		var rest []byte // of what was appended only in part
+		write := func(p []byte) {
+			p = append(rest, p...)
+			cut := rapid.IntRange(0, len(p)).Draw(t, "cut")
+			if cut > 0 {
+				r.append(p[:cut])
+			}
+			rest = bytes.Clone(p[cut:])
+		}
+		pick := func() string { return rapid.SampledFrom(names).Draw(t, "feed") }
+		ackSome := func(name string, n int) {
+			var ranges []events.Range
+			for _, h := range got[name][:n] {
+				ranges = append(ranges, h.ranges...)
+				done[name] = append(done[name], h.message)
+			}
+			rand.Shuffle(len(ranges), func(i, j int) { ranges[i], ranges[j] = ranges[j], ranges[i] })
+			got[name] = got[name][n:]
+			if err := feeds[name].Ack(ranges); err != nil {
+				t.Fatalf("Ack: %v", err)
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"lines": func(t *rapid.T) {
+				var p []byte
+				for range rapid.IntRange(1, 10).Draw(t, "n") {
+					source := rapid.SampledFrom([]string{"stdout", "stderr"}).Draw(t, "source")
+					line := rapid.SampledFrom([]string{"", "a line", "another"}).Draw(t, "line")
+					if line != "" {
+						line = fmt.Sprint(line, r.n)
+						want[stream(source)] = append(want[stream(source)], line)
+					}
+					p = append(p, r.line(source, line)...)
+				}
+				write(p)
+			},
+			"long line among others": func(t *rapid.T) {
+				source := rapid.SampledFrom([]string{"stdout", "stderr"}).Draw(t, "source")
+				other := map[string]string{"stdout": "stderr", "stderr": "stdout"}[source]
+				long := strings.Repeat(fmt.Sprintf("%07d ", r.n), rapid.IntRange(2049, 9000).Draw(t, "size"))
+				var p []byte
+				for i, piece := range r.pieces(source, long) {
+					p = append(p, piece...)
+					if i == 0 { // while the first is not whole
+						line := fmt.Sprint("between", r.n)
+						p = append(p, r.line(other, line)...)
+						want[stream(other)] = append(want[stream(other)], line)
+					}
+				}
+				want[stream(source)] = append(want[stream(source)], long)
+				write(p)
+			},
+			"take": func(t *rapid.T) {
+				name := pick()
+				got[name] = append(got[name], take(feeds[name], rapid.IntRange(1, 10).Draw(t, "n"))...)
+			},
+			"take back": func(t *rapid.T) {
+				name := pick()
+				if _, ok := feeds[name].Next(someTime); ok {
+					feeds[name].Unread()
+				}
+				if rapid.Bool().Draw(t, "release") {
+					feeds[name].Release()
+				}
+			},
+			"release": func(t *rapid.T) { feeds[pick()].Release() },
+			"rewind": func(t *rapid.T) {
+				name := pick()
+				feeds[name].Rewind()
+				got[name] = nil
+			},
+			"ack": func(t *rapid.T) {
+				name := pick()
+				ackSome(name, rapid.IntRange(0, len(got[name])).Draw(t, "n"))
+			},
+			"": func(t *rapid.T) {
+				for name, all := range got {
+					have := append(slices.Clone(done[name]), messages(all)...)
+					if len(have) > len(want[name]) || !slices.Equal(have, want[name][:len(have)]) {
+						t.Fatalf("%q: handed out %.60q, want %.60q", name, have, want[name])
+					}
+				}
+			},
+		})
+		if len(rest) > 0 {
+			r.append(rest)
+		}
+		r.ended.Store(true)
+		for _, name := range names {
+			got[name] = append(got[name], take(feeds[name], 1<<20)...)
+			ackSome(name, len(got[name]))
+			if !slices.Equal(done[name], want[name]) {
+				t.Fatalf("%q: delivered %.60q, want %.60q", name, done[name], want[name])
+			}
+			if due := feeds[name].Due(); !due.IsZero() {
+				t.Fatalf("%q: due at %v with nothing left", name, due)
+			}
+			feeds[name].close()
+		}
+		if r.spool.Pending() {
+			t.Fatalf("acknowledged up to %d of %d", r.spool.Acked(), r.spool.End())
+		}
+	})
+}
+
+// TestFeedTrouble: while the disk does not let itself be read, a feed says when to ask again, and does not take the
+// beginning of a line for all of it.
+func TestFeedTrouble(t *testing.T) {
+	r := newFeedRig(t)
+	defer r.spool.Close()
+	f := newFeed(r.spool, bothOutputs, &r.ended)
+	defer f.close()
+	long := strings.Repeat("x", 20_000)
+	pieces := r.pieces("stdout", long)
+	r.append(pieces[0])
+	if got := take(f, 1); len(got) > 0 {
+		t.Fatalf("got %.30q", got[0].message)
+	}
+	f.Release()
+	r.append(pieces[1])
+	r.ended.Store(true)
+	r.disk.closed = true
+	if got := take(f, 1); len(got) > 0 || !f.Due().After(someTime) {
+		t.Fatalf("got %d events, due %v", len(got), f.Due())
+	}
+	r.disk.closed = false
+	if got := take(f, 10); len(got) != 1 || got[0].message != long {
+		t.Errorf("got %d events", len(got))
+	}
+	if !f.Due().IsZero() {
+		t.Errorf("due at %v", f.Due())
+	}
+}
+
+// TestFeedEnd: what is unfinished when the container has stopped is handed out, the beginning of a frame is told of,
+// and it stays so after a rewind.
+func TestFeedEnd(t *testing.T) {
+	r := newFeedRig(t)
+	defer r.spool.Close()
+	f := newFeed(r.spool, bothOutputs, &r.ended)
+	defer f.close()
+	r.append(slices.Concat(r.line("stdout", "whole"), r.pieces("stderr", strings.Repeat("y", 20_000))[0], r.line("stdout", "cut")[:9]))
+	if got := messages(take(f, 10)); !slices.Equal(got, []string{"whole"}) {
+		t.Fatalf("got %.50q", got)
+	}
+	if f.Due().IsZero() {
+		t.Error("nothing is due")
+	}
+	r.ended.Store(true)
+	for range 3 {
+		f.Rewind()
+		f.Release()
+		got := take(f, 10)
+		if len(got) != 3 || got[0].message != "whole" || !strings.HasPrefix(got[1].message+got[2].message, "[logspool] missing here: 1 lines, 9 bytes") {
+			t.Fatalf("got %.150q", messages(got))
+		}
+	}
+	var all []events.Range
+	f.Rewind()
+	for _, h := range take(f, 10) {
+		all = append(all, h.ranges...)
+	}
+	if err := f.Ack(all); err != nil || r.spool.Pending() {
+		t.Errorf("acknowledged up to %d of %d, %v", r.spool.Acked(), r.spool.End(), err)
+	}
+}
+
+// TestFeedLosses: what is lost behind the spool is told of in the stream, and a marker that is lost is not.
+func TestFeedLosses(t *testing.T) {
+	r := newFeedRig(t)
+	defer r.spool.Close()
+	f := newFeed(r.spool, bothOutputs, &r.ended)
+	defer f.close()
+	r.append(r.line("stdout", "refused"))
+	for range 2 {
+		got := take(f, 10)
+		if len(got) != 1 {
+			t.Fatalf("got %.150q", messages(got))
+		}
+		f.Lost("refused", 1, 7, someTime, someTime)
+		if err := f.Ack(got[0].ranges); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := take(f, 10); len(got) != 0 || r.spool.Pending() {
+		t.Errorf("got %.150q", messages(got))
+	}
+}

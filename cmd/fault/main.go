@@ -93,6 +93,9 @@ func run(ctx context.Context, args []string, out io.Writer) (failed bool, err er
 	if ctx.Err() != nil {
 		return true, errors.New("interrupted")
 	}
+	if len(results) == 0 {
+		return true, fmt.Errorf("no row's name matches %q", only)
+	}
 	text := table(results)
 	fmt.Fprintf(out, "\n%s\n%s", text, summary(results, time.Since(begun)))
 	if s.document != "" {

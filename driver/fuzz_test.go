@@ -1,0 +1,86 @@
+package driver
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/logspool/logspool/internal/config"
+)
+
+// FuzzRequest sends any body to each endpoint: it is answered in the protocol's form, nothing comes to be outside
+// the state directory, and the driver goes on.
+func FuzzRequest(f *testing.F) {
+	dir := f.TempDir()
+	settings, err := config.Load([]string{"STATE_DIR=" + filepath.Join(dir, "state"), "PLUGIN_SOCKET=" + filepath.Join(dir, "s")})
+	if err != nil {
+		f.Fatal(err)
+	}
+	d, err := New(Options{
+		Settings: settings, Shipper: newFakeShipper(), Place: fakePlace{}, FIFODir: filepath.Join(dir, "fifos"),
+		Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	d.Start()
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- d.Handler().Serve(l) }()
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, "s"))
+	}}
+	f.Cleanup(func() {
+		transport.CloseIdleConnections()
+		l.Close()
+		<-served
+		d.StopIntake()
+		d.Close()
+	})
+	paths := []string{"/LogDriver.StartLogging", "/LogDriver.StopLogging", "/LogDriver.Capabilities", "/Plugin.Activate"}
+	for i, body := range []string{
+		``, `{`, `null`, `[]`, `{"File":"` + dir + `/fifos/x","Info":{"ContainerID":"x","Config":{"group":"{{.Name}}"}}}`,
+		`{"File":"/run/docker/logging/../x","Info":{"ContainerID":"../../etc","ContainerEnv":["LOGSPOUT=ignore"]}}`,
+		`{"File":1,"Info":{"Config":{"delay":null},"ContainerLabels":null}}`, "{\"File\":\"\\u0000\"}",
+	} {
+		f.Add(uint8(i), []byte(body))
+	}
+	f.Fuzz(func(t *testing.T, path uint8, body []byte) {
+		r, err := http.NewRequest(http.MethodPost, "http://plugin"+paths[int(path)%len(paths)], bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := (&http.Client{Transport: transport, Timeout: 20 * time.Second}).Do(r)
+		if err != nil {
+			t.Fatalf("no answer: %v", err)
+		}
+		defer answer.Body.Close()
+		p, err := io.ReadAll(answer.Body)
+		if err != nil || !json.Valid(p) || bytes.Count(p, []byte("\n")) != 1 {
+			t.Errorf("answered %q, %v", p, err)
+		}
+		if answer.StatusCode != http.StatusOK && answer.StatusCode != http.StatusBadRequest {
+			t.Errorf("status %d", answer.StatusCode)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.Name() != "state" && e.Name() != "s" {
+				t.Errorf("%s came to be", e.Name())
+			}
+		}
+	})
+}

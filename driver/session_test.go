@@ -240,12 +240,20 @@ func TestOddOrder(t *testing.T) {
 	if err := h.stopLogging(t.Context(), "/unknown"); err != nil {
 		t.Error(err)
 	}
+	dead := h.fifo("dead") // its dockerd dies
+	h.run("dead", dead, nil)
+	dead.write("stdout", "last words")
+	dead.close()
+	h.shipper.wait(t, "g/dead", 1)
 	quiet := h.fifo("quiet")
 	h.run("quiet", quiet, nil)
 	h.end(quiet)
 	h.gone()
-	if len(h.shipper.delivered) != 1 {
+	if len(h.shipper.delivered) != 2 {
 		t.Errorf("delivered %v", h.shipper.delivered)
+	}
+	if _, err := os.Lstat(dead.path); !notExist(err) {
+		t.Errorf("a FIFO that nobody will use again: %v", err)
 	}
 }
 

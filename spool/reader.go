@@ -131,10 +131,18 @@ func (r *Reader) Next() (Item, bool) {
 				return Item{}, false
 			}
 		}
-		if ok && r.acked.through(item.From) < item.To {
+		if ok && r.acked.through(item.From) < item.To && (item.Gap == nil || !r.dealtWith(item.Range)) {
 			return item, true
 		}
 	}
+}
+
+// dealtWith reports whether all of g has been acknowledged by now. A gap may be so although it was not when the
+// reader was rewound: another reader had the frame of which this one finds the beginning or the end alone.
+func (r *Reader) dealtWith(g Range) bool {
+	r.lock()
+	defer r.unlock()
+	return r.s.cursor.acked.through(g.From) >= g.To
 }
 
 // gap passes over the stream up to to.
@@ -181,8 +189,8 @@ func (r *Reader) GiveUp() (Item, bool) {
 	}
 	end := r.pos + uint64(len(r.carry))
 	i := findFrame(r.carry[1:])
-	if acked := r.acked.through(r.pos) >= end; acked || i < 0 {
-		return r.dropCarry(end, Unreadable), !acked
+	if done := r.dealtWith(Range{r.pos, end}); done || i < 0 {
+		return r.dropCarry(end, Unreadable), !done
 	}
 	item := r.dropCarry(r.pos+1+uint64(i), Unreadable)
 	r.lost = false
@@ -204,7 +212,7 @@ func (r *Reader) Reject() (Item, bool) {
 	}
 	r.pos = r.lastFrom
 	item := r.gap(to, Unreadable, 1)
-	return item, r.acked.through(item.From) < item.To
+	return item, !r.dealtWith(item.Range)
 }
 
 // load makes the next block the one at hand. When that is not possible in one go, it returns an item for
@@ -377,12 +385,12 @@ func (r *Reader) passMissingLocked(to uint64) (item Item, ok, more bool) {
 			to = min(to, d.From)
 		}
 	}
+	if end := r.s.cursor.acked.through(r.pos); end > r.pos {
+		r.pos, r.carry = end, r.carry[:0] // where an item ends, which to need not be
+		return item, false, true
+	}
 	if len(r.carry) > 0 {
 		return r.dropCarry(from, gap.Reason), true, true
-	}
-	if end := r.s.cursor.acked.through(from); end > from {
-		r.pos = end // where an item ends, which to need not be
-		return item, false, true
 	}
 	item = r.gap(to, gap.Reason, 0)
 	if gap.Reason != Damaged {
@@ -475,8 +483,9 @@ func (r *Reader) take(h blockHeader) (item Item, ok, more bool) {
 	case len(r.carry) > 0:
 		return r.takeCarried(payload)
 	case r.lost && at == h.position && h.info.First > 0:
-		// The end of a frame whose beginning is lost.
-		r.lost, r.block = false, payload[h.info.First:]
+		// The end of a frame whose beginning is lost, or more of its middle.
+		r.block = payload[h.info.First:]
+		r.lost = len(r.block) == 0
 		return r.gap(h.position+uint64(h.info.First), Unreadable, 0), true, true
 	}
 	r.lost, r.block = false, payload

@@ -91,6 +91,50 @@ func TestReleaseKeepsWhatWasHandedOut(t *testing.T) {
 	}
 }
 
+// TestReleaseWithinABlock: a reader goes on where it stood, wherever in a block that was, and has held on to nothing.
+func TestReleaseWithinABlock(t *testing.T) {
+	s, a := smallSpool(t, durabletest.NewDisk())
+	r := s.NewReader()
+	defer r.Close()
+	for i := range 3 {
+		a.append(t, numbered(i*10+1, i*10+10, 100))
+	}
+	for n := int64(1); n <= 30; n++ {
+		item, ok := r.Next()
+		if !ok || item.Gap != nil || frameTime(item.Frame) != n {
+			t.Fatalf("read %+v, %v, want frame %d", item, ok, n)
+		}
+		r.Release()
+		if r.buffer != nil || r.file != nil || r.block != nil {
+			t.Fatal("something is held on to")
+		}
+	}
+}
+
+// TestLostBeginning: behind a block that is damaged, the end of a frame that began in it is passed over, whatever it
+// looks like: it does not pass for a frame.
+func TestLostBeginning(t *testing.T) {
+	disk := durabletest.NewDisk()
+	s, a := smallSpool(t, disk)
+	// The line's end is a whole frame, as another container's output may be when it is printed.
+	inner := numbered(99, 99, 50)
+	p := testFrame("stdout", 1, append(bytes.Repeat([]byte("x"), 100), inner...))
+	cut := len(p) - len(inner)
+	a.append(t, p[:cut])
+	a.append(t, append(p[cut:], numbered(2, 3, 100)...))
+	f, err := disk.OpenFile("/spool/0000000000000000.seg", 2, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteAt([]byte{0xff}, segmentHeaderSize+BlockHeaderSize+10)
+	f.Close()
+	r := s.NewReader()
+	defer r.Close()
+	if got := read(r); got != "spool_damaged:0 unreadable:0 2-3" {
+		t.Errorf("read %s", got)
+	}
+}
+
 // TestGapIsToldOnce: what gives way behind a gap that a reader has told of already is another gap, not a longer one.
 func TestGapIsToldOnce(t *testing.T) {
 	s, a := smallSpool(t, durabletest.NewDisk())
@@ -215,6 +259,50 @@ func TestNoteAtTheEnd(t *testing.T) {
 	defer r.Close()
 	if got, want := read(r), "1-400 spool_full:600 1001-1001"; got != want {
 		t.Errorf("read %s, want %s", got, want)
+	}
+}
+
+// TestGapBetweenSegments: what gave way between two segments stays told apart from the one before it, also when that
+// one gives way after a restart.
+func TestGapBetweenSegments(t *testing.T) {
+	disk := durabletest.NewDisk()
+	s, a := smallSpool(t, disk)
+	r := s.NewReader()
+	total := 0
+	write := func(blocks int) {
+		for range blocks {
+			a.append(t, numbered(total+1, total+200, 300)) // a segment
+			total += 200
+		}
+	}
+	write(10)
+	for range 50 { // stand in the first
+		r.Next()
+	}
+	write(10)
+	if len(s.cursor.dropped) == 0 {
+		t.Fatal("nothing gave way: the test tests nothing")
+	}
+	r.Close()
+	s, _, err := Open(Options{Dir: "/spool", FS: disk.Killed(), MaxSize: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	a.s = s
+	write(10)
+	r = s.NewReader()
+	defer r.Close()
+	seen, lost := 0, 0
+	for _, item := range frames(r) {
+		if item.Gap != nil {
+			lost += int(item.Gap.Frames)
+		} else {
+			seen++
+		}
+	}
+	if seen+lost != total {
+		t.Errorf("%d read + %d lost, %d were written", seen, lost, total)
 	}
 }
 

@@ -257,7 +257,7 @@ func TestForgedBlock(t *testing.T) {
 	a.append(t, numbered(1, 10, 100))
 	end := s.End()
 	forged := make([]byte, BlockHeaderSize+100)
-	h := blockHeader{length: 100, position: 1 << 63}
+	h := blockHeader{length: 100, position: 1 << 40}
 	h.encode(forged)
 	a.append(t, testFrame("stdout", 11, append(forged, numbered(12, 13, 100)...)))
 	disk = disk.Killed()

@@ -42,7 +42,14 @@ func (s *Spool) openSegments(r *Repair) error {
 		s.total += info.Size()
 	}
 	for i := range len(s.segments) - 1 {
-		s.segments[i].end = s.segments[i+1].base
+		// It ends where the next one begins, or where what stood between them gave way.
+		seg := &s.segments[i]
+		seg.end = s.segments[i+1].base
+		for _, d := range s.cursor.dropped {
+			if seg.base < d.From {
+				seg.end = min(seg.end, d.From)
+			}
+		}
 	}
 	s.budget.add(s.total)
 	s.repairLast(r)

@@ -49,7 +49,7 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	}
 	defer listener.Close()
 
-	env := awsenv.New(awsenv.Options{NoEC2: settings.NoEC2, Log: log}) // the settings know ROUTE's region
+	env := awsenv.New(awsenv.Options{Region: settings.Region, NoEC2: settings.NoEC2, Log: log})
 	if os.Getpid() == 1 {
 		dropPrivileges(log)
 	}

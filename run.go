@@ -62,7 +62,9 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 		log.Warn(w)
 	}
 	up := uploader.New(uploader.Options{
-		Config:  env.Config,
+		Config: func(ctx context.Context, a uploader.Access) (uploader.Config, error) {
+			return env.Config(ctx)
+		},
 		Plain:   !settings.Gzip,
 		Version: version,
 		Log:     log,

@@ -22,7 +22,7 @@ func TestEndlessAnswer(t *testing.T) {
 			}
 		}))
 		s := newSDK(staticConfig, "1")
-		c, err := s.connect(t.Context(), "eu-central-1", srv.URL)
+		c, err := s.connect(t.Context(), Access{Region: "eu-central-1", Endpoint: srv.URL})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -59,7 +59,13 @@ func (c *creator) create(t Target) (verdict, error) {
 	ctx := c.s.u.trying
 	g := c.group(t.Group)
 	stream := func(ctx context.Context, cl client) error { return cl.CreateLogStream(ctx, t.Group, t.Stream) }
-	group := func(ctx context.Context, cl client) error { return cl.CreateLogGroup(ctx, t.Group) }
+	group := func(ctx context.Context, cl client) error {
+		n := NewGroup{}
+		if t.NewGroup != nil {
+			n = *t.NewGroup
+		}
+		return cl.CreateLogGroup(ctx, t.Group, n)
+	}
 	for {
 		first, err := c.enter(ctx, g)
 		if err != nil {

@@ -18,8 +18,12 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// ConfigFunc loads the AWS configuration. Its Region is not used: each target has its own.
-type ConfigFunc func(ctx context.Context) (aws.Config, error)
+// ConfigFunc loads the AWS configuration of one access, with its credentials. The uploader sets region and endpoint
+// itself.
+type ConfigFunc func(ctx context.Context, a Access) (Config, error)
+
+// Config is the SDK's, by a name for those who pass it on and need not know the SDK.
+type Config = aws.Config
 
 // connectTimeout bounds making a connection, and the TLS handshake again.
 const connectTimeout = 5 * time.Second
@@ -29,63 +33,50 @@ type sdk struct {
 	config  ConfigFunc
 	version string
 
-	mu     sync.Mutex
-	loaded *aws.Config
-	http   *http.Client
+	mu   sync.Mutex
+	http *http.Client
 }
 
 func newSDK(config ConfigFunc, version string) *sdk {
 	return &sdk{config: config, version: version}
 }
 
-// connect makes a client. The configuration is loaded once for all of them.
-func (s *sdk) connect(ctx context.Context, region, endpoint string) (client, error) {
-	s.mu.Lock()
-	loaded := s.loaded
-	s.mu.Unlock()
-	if loaded == nil {
-		cfg, err := s.config(ctx) // not under the lock: it may take its time
-		if err != nil {
-			return nil, err
-		}
-		loaded = &cfg
+// connect makes a client.
+func (s *sdk) connect(ctx context.Context, a Access) (client, error) {
+	cfg, err := s.config(ctx, a) // not under the lock: it may take its time
+	if err != nil {
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.loaded = loaded
-	if s.http == nil {
-		s.http = newHTTPClient(loaded.HTTPClient)
+	if s.http == nil { // one environment has one set of proxies and certificates
+		s.http = newHTTPClient(cfg.HTTPClient)
 	}
-	cfg := loaded.Copy()
-	cfg.Region = region
+	provider := cfg.Credentials
+	cfg = cfg.Copy()
+	cfg.Region = a.Region
 	c := cloudwatchlogs.NewFromConfig(cfg, func(o *cloudwatchlogs.Options) {
 		o.HTTPClient = briefly{s.http}
 		// The standard retryer would share a bucket of tokens that an outage drains; the lanes
 		// try again themselves.
 		o.Retryer = aws.NopRetryer{}
-		if endpoint != "" {
-			o.BaseEndpoint = aws.String(endpoint)
+		if a.Endpoint != "" {
+			o.BaseEndpoint = aws.String(a.Endpoint)
 		}
 		if o.Credentials != nil {
 			o.Credentials = credentials{o.Credentials}
 		}
 		o.APIOptions = append(o.APIOptions, awsmiddleware.AddUserAgentKeyValue("logspool", s.version))
 	})
-	return &cwl{api: c, http: s.http}, nil
+	return &cwl{api: c, http: s.http, provider: provider}, nil
 }
 
-// stale forgets the configuration: files may have other credentials now. Who loads it may keep one provider for all
-// times, and that its keys: those that the service refuses are not good until the end they came with.
-func (s *sdk) stale(client) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.loaded == nil {
-		return
-	}
-	if kept, ok := s.loaded.Credentials.(interface{ Invalidate() }); ok {
+// stale has the keys of a client forgotten: files may have others now. Who loads the configuration may keep one
+// provider for all times, and that its keys: those that the service refuses are not good until the end they came with.
+func (s *sdk) stale(c client) {
+	if kept, ok := c.(*cwl).provider.(interface{ Invalidate() }); ok {
 		kept.Invalidate()
 	}
-	s.loaded = nil
 }
 
 func (s *sdk) close() {
@@ -173,10 +164,11 @@ func (c credentials) ProviderSources() []aws.CredentialSource {
 	return nil
 }
 
-// cwl is CloudWatch Logs in one region, by the AWS SDK.
+// cwl is CloudWatch Logs for one access, by the AWS SDK.
 type cwl struct {
-	api  *cloudwatchlogs.Client
-	http *http.Client
+	api      *cloudwatchlogs.Client
+	http     *http.Client
+	provider aws.CredentialsProvider // as it was configured
 }
 
 func (c *cwl) PutLogEvents(ctx context.Context, r putRequest) (rejected, error) {
@@ -188,7 +180,7 @@ func (c *cwl) PutLogEvents(ctx context.Context, r putRequest) (rejected, error) 
 		LogStreamName: aws.String(r.stream),
 		LogEvents:     []types.InputLogEvent{}, // required; they are in the body
 	}, func(o *cloudwatchlogs.Options) {
-		o.Protocol = readyBody{ClientProtocol: o.Protocol, body: body, gzip: r.gzip}
+		o.Protocol = readyBody{ClientProtocol: o.Protocol, body: body, gzip: r.gzip, emf: r.emf}
 	})
 	if err != nil {
 		return rejected{}, c.failed(err)
@@ -205,8 +197,21 @@ func (c *cwl) PutLogEvents(ctx context.Context, r putRequest) (rejected, error) 
 	}, nil
 }
 
-func (c *cwl) CreateLogGroup(ctx context.Context, group string) error {
-	_, err := c.api.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String(group)})
+func (c *cwl) CreateLogGroup(ctx context.Context, group string, n NewGroup) error {
+	in := &cloudwatchlogs.CreateLogGroupInput{
+		LogGroupName: aws.String(group), LogGroupClass: types.LogGroupClass(n.Class), Tags: n.Tags,
+	}
+	if n.KMSKeyID != "" {
+		in.KmsKeyId = aws.String(n.KMSKeyID)
+	}
+	_, err := c.api.CreateLogGroup(ctx, in)
+	return c.failed(err)
+}
+
+func (c *cwl) PutRetentionPolicy(ctx context.Context, group string, days int32) error {
+	_, err := c.api.PutRetentionPolicy(ctx, &cloudwatchlogs.PutRetentionPolicyInput{
+		LogGroupName: aws.String(group), RetentionInDays: aws.Int32(days),
+	})
 	return c.failed(err)
 }
 
@@ -232,6 +237,7 @@ type readyBody struct {
 	smithyhttp.ClientProtocol
 	body *requestBody
 	gzip bool
+	emf  bool
 }
 
 // SerializeRequest lets the protocol write an empty request for the headers' sake and puts the body in its place.
@@ -241,6 +247,9 @@ func (p readyBody) SerializeRequest(ctx context.Context, op *smithy.OperationSch
 	}
 	if p.gzip {
 		req.Header.Set("Content-Encoding", "gzip")
+	}
+	if p.emf {
+		req.Header.Set("X-Amzn-Logs-Format", "json/emf")
 	}
 	with, err := req.SetStream(p.body)
 	if err != nil {

@@ -27,7 +27,7 @@ const (
 )
 
 // staticConfig is a configuration as main makes it, with keys that the stand-in checks signatures by.
-func staticConfig(context.Context) (aws.Config, error) {
+func staticConfig(context.Context, Access) (aws.Config, error) {
 	return aws.Config{
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret, SessionToken: "TOKENTOKEN"}, nil
@@ -165,8 +165,8 @@ func TestSDKCredentialsRotate(t *testing.T) {
 	s, u, target := standIn(t, Options{})
 	s.AddFault(cwlocal.Fault{Kind: cwlocal.ExpiredToken, AccessKey: "old"})
 	var loads atomic.Int32
-	u.connector.(*sdk).config = func(ctx context.Context) (aws.Config, error) {
-		cfg, err := staticConfig(ctx)
+	u.connector.(*sdk).config = func(ctx context.Context, a Access) (aws.Config, error) {
+		cfg, err := staticConfig(ctx, a)
 		if loads.Add(1) == 1 {
 			cfg.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 				return aws.Credentials{}, fmt.Errorf("none yet")
@@ -194,7 +194,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	defer srv.Close()
 	s := newSDK(staticConfig, "1.2.3")
 	defer s.close()
-	c, err := s.connect(t.Context(), "eu-central-1", srv.URL)
+	c, err := s.connect(t.Context(), Access{Region: "eu-central-1", Endpoint: srv.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestErrorsOnTheWire(t *testing.T) {
 	}))
 	s := newSDK(staticConfig, "1")
 	defer s.close()
-	c, err := s.connect(t.Context(), "eu-central-1", srv.URL)
+	c, err := s.connect(t.Context(), Access{Region: "eu-central-1", Endpoint: srv.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +328,7 @@ func TestDeadConnectionsAreDropped(t *testing.T) {
 	defer close(release)
 	s := newSDK(staticConfig, "1")
 	defer s.close()
-	c, err := s.connect(t.Context(), "eu-central-1", srv.URL)
+	c, err := s.connect(t.Context(), Access{Region: "eu-central-1", Endpoint: srv.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

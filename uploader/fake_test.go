@@ -90,7 +90,7 @@ func newFake(t *testing.T) *fake {
 	}
 }
 
-func (f *fake) connect(ctx context.Context, region, endpoint string) (client, error) {
+func (f *fake) connect(ctx context.Context, a Access) (client, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.connects++
@@ -141,7 +141,7 @@ func (f *fake) end(ctx context.Context, ft *fault, err error) error {
 	}
 }
 
-func (f *fake) CreateLogGroup(ctx context.Context, group string) error {
+func (f *fake) CreateLogGroup(ctx context.Context, group string, n NewGroup) error {
 	ft, err := f.begin(ctx, "group", group, "")
 	if err == nil {
 		f.mu.Lock()
@@ -151,6 +151,11 @@ func (f *fake) CreateLogGroup(ctx context.Context, group string) error {
 		f.groups[group] = true
 		f.mu.Unlock()
 	}
+	return f.end(ctx, ft, err)
+}
+
+func (f *fake) PutRetentionPolicy(ctx context.Context, group string, days int32) error {
+	ft, err := f.begin(ctx, "retention", group, "")
 	return f.end(ctx, ft, err)
 }
 

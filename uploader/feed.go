@@ -39,11 +39,30 @@ type Feed interface {
 type Target struct {
 	Region   string // such as "eu-central-1"; never empty
 	Endpoint string // base URL of the service; empty: the SDK's own
-	Group    string // valid log group name
-	Stream   string // valid log stream name
+
+	// Whose credentials the requests are signed with, as in Access.
+	RoleARN             string
+	ExternalID          string
+	CredentialsEndpoint string
+
+	Group  string // valid log group name
+	Stream string // valid log stream name
+	// EMF says that the events are in CloudWatch's embedded metric format: the service makes metrics of what
+	// comes in requests that say so.
+	EMF bool
 
 	// What to do when the group or the stream is missing. They are not part of the target's identity:
-	// feeds with the same region, endpoint, group and stream share batches whatever they say here.
+	// feeds that agree on all of the above share batches whatever they say here. It is enough that one of them
+	// allows to create; a group gets what the first of those asks for that asks for anything.
 	CreateGroup  bool
 	CreateStream bool
+	NewGroup     *NewGroup // nil: nothing. It must not be changed any more.
+}
+
+// NewGroup is what a group gets when the uploader creates it. A group that is there already is left as it is.
+type NewGroup struct {
+	RetentionDays int32             // one of the numbers that PutRetentionPolicy takes; 0: events are kept for good
+	Tags          map[string]string // at most 50
+	Class         string            // such as "INFREQUENT_ACCESS", fixed at creation; empty: the service's default
+	KMSKeyID      string            // ARN of a key in the same region; empty: the service's own encryption
 }

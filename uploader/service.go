@@ -14,7 +14,9 @@ import (
 type client interface {
 	// PutLogEvents sends a ready body. The body is not touched after the return.
 	PutLogEvents(ctx context.Context, r putRequest) (rejected, error)
-	CreateLogGroup(ctx context.Context, group string) error
+	// CreateLogGroup makes the group with what has to be said at creation; n's retention is not of that.
+	CreateLogGroup(ctx context.Context, group string, n NewGroup) error
+	PutRetentionPolicy(ctx context.Context, group string, days int32) error
 	CreateLogStream(ctx context.Context, group, stream string) error
 }
 
@@ -23,6 +25,7 @@ type putRequest struct {
 	group, stream string
 	body          []byte
 	gzip          bool
+	emf           bool
 }
 
 // rejected says which events of an accepted batch the service dropped, as indices into the batch
@@ -37,20 +40,25 @@ type rejected struct {
 // connector makes clients. connect may block on files and fail; it is called again at the next try. stale says
 // that the service did not accept the credentials of a client, so that they must be read anew.
 type connector interface {
-	connect(ctx context.Context, region, endpoint string) (client, error)
+	connect(ctx context.Context, a Access) (client, error)
 	stale(client)
 	close()
 }
 
-// service is one region and endpoint: what all lanes that send there have in common.
+// service is one access: what all lanes that send by it have in common.
+//
+// Each has a brake of its own. Throttling is for an account and region, and two roles may well belong to one account;
+// but which account a role's trouble is about cannot be known from here, nor whether it is the role's alone: one
+// that may not be assumed, or an account that is throttled, must not hold up what other containers send with other
+// credentials. So two roles of one account find the rate that it takes as two hosts do, each by itself. The
+// rates of creating, which nobody has to find, are kept for all of a region and endpoint together (quotas.go).
 type service struct {
-	u        *Uploader
-	region   string
-	endpoint string
-	brake    *brake
-	creator  *creator
-	report   *reporter
-	plain    atomic.Bool // the service did not understand a gzip body
+	u       *Uploader
+	access  Access
+	brake   *brake
+	creator *creator
+	report  *reporter
+	plain   atomic.Bool // the service did not understand a gzip body
 
 	connecting chan struct{} // held while a client is made
 	mu         sync.Mutex
@@ -58,13 +66,17 @@ type service struct {
 	doubted    client // was refused access at its last request
 }
 
-func newService(u *Uploader, region, endpoint string) *service {
-	log := u.log.With("region", region)
-	if endpoint != "" {
-		log = log.With("endpoint", endpoint)
+func newService(u *Uploader, a Access) *service {
+	log := u.log.With("region", a.Region)
+	for _, x := range []struct{ name, value string }{
+		{"endpoint", a.Endpoint}, {"role", a.RoleARN}, {"credentials", a.CredentialsEndpoint},
+	} {
+		if x.value != "" {
+			log = log.With(x.name, x.value)
+		}
 	}
 	s := &service{
-		u: u, region: region, endpoint: endpoint,
+		u: u, access: a,
 		brake:      newBrake(maxRequests),
 		report:     &reporter{log: log, what: "sending to CloudWatch Logs", then: tried},
 		connecting: make(chan struct{}, 1),
@@ -124,7 +136,7 @@ func (s *service) connected(ctx context.Context) (client, error) {
 	if c != nil {
 		return c, nil
 	}
-	c, err := s.u.connector.connect(ctx, s.region, s.endpoint)
+	c, err := s.u.connector.connect(ctx, s.access)
 	if err != nil {
 		return nil, &credentialsError{err}
 	}
@@ -152,7 +164,7 @@ func (s *service) put(t Target, b *batch) (verdict, error) {
 	start := time.Now()
 	err := s.with(func(ctx context.Context, c client) (err error) {
 		b.rejected, err = c.PutLogEvents(ctx, putRequest{
-			group: t.Group, stream: t.Stream, body: b.out, gzip: b.gzip,
+			group: t.Group, stream: t.Stream, body: b.out, gzip: b.gzip, emf: t.EMF,
 		})
 		return err
 	})

@@ -38,7 +38,7 @@ func TestStrangeAnswers(t *testing.T) {
 	defer srv.Close()
 	s := newSDK(staticConfig, "1")
 	defer s.close()
-	c, err := s.connect(t.Context(), "us-gov-west-1", srv.URL+"/prefix")
+	c, err := s.connect(t.Context(), Access{Region: "us-gov-west-1", Endpoint: srv.URL + "/prefix"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestRefusedKeysAreAskedForAgain(t *testing.T) {
 		return c, nil
 	}))
 	u := New(Options{
-		Config: func(context.Context) (aws.Config, error) { return aws.Config{Credentials: cache}, nil },
+		Config: func(context.Context, Access) (aws.Config, error) { return aws.Config{Credentials: cache}, nil },
 		Log:    discard,
 	})
 	defer stop(t, u)

@@ -7,7 +7,8 @@
 // memory, however long it is and however many containers there are.
 //
 // Each stream has a lane (lane.go), a goroutine of its own that alone calls the feeds of that stream. The lanes of
-// one region and endpoint share a client, a brake and the making of groups and streams (service.go).
+// one access, that is region, endpoint and credentials, share a client, a brake and the making of groups and streams
+// (service.go).
 //
 // The package must not know FIFOs, containers, log options or the spool; the AWS SDK is known to
 // cwl.go alone.
@@ -25,8 +26,8 @@ import (
 
 // Options configure an Uploader.
 type Options struct {
-	// Config returns the AWS configuration, credentials included. It is called when the first request is
-	// to be made, again after it failed, and again when the service does not accept the credentials. It
+	// Config returns the AWS configuration for an access, credentials included. It is called when the first
+	// request is to be made, again after it failed, and again when the service does not accept the credentials. It
 	// may block, and must return when ctx is done.
 	Config ConfigFunc
 	// Plain sends request bodies uncompressed.
@@ -65,15 +66,15 @@ type Uploader struct {
 
 	mu       sync.Mutex
 	stopped  bool
-	services map[serviceKey]*service
+	services map[Access]*service
 	lanes    map[laneKey]*lane
 }
 
-type serviceKey struct{ region, endpoint string }
-
+// laneKey tells lanes apart. What is EMF and what is not cannot be in one request.
 type laneKey struct {
-	serviceKey
+	Access
 	group, stream string
+	emf           bool
 }
 
 // New makes an uploader. It starts nothing and asks for nothing until a feed is attached.
@@ -83,7 +84,7 @@ func New(o Options) *Uploader {
 		builders: make(chan struct{}, min(maxBuilders, runtime.GOMAXPROCS(0))),
 		retained: semaphore.NewWeighted(retainedBudget),
 		stopping: make(chan struct{}),
-		services: make(map[serviceKey]*service),
+		services: make(map[Access]*service),
 		lanes:    make(map[laneKey]*lane),
 	}
 	if u.log == nil {
@@ -108,13 +109,13 @@ func New(o Options) *Uploader {
 func (u *Uploader) Attach(t Target, f Feed, delay time.Duration) *Subscription {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	key := laneKey{serviceKey{t.Region, t.Endpoint}, t.Group, t.Stream}
+	key := laneKey{t.access(), t.Group, t.Stream, t.EMF}
 	l := u.lanes[key]
 	if l == nil {
-		s := u.services[key.serviceKey]
+		s := u.services[key.Access]
 		if s == nil {
-			s = newService(u, t.Region, t.Endpoint)
-			u.services[key.serviceKey] = s
+			s = newService(u, key.Access)
+			u.services[key.Access] = s
 		}
 		l = newLane(u, s, key, t)
 		if !u.stopped {

@@ -40,6 +40,15 @@ type Settings struct {
 	SpoolFull      FullPolicy    // what gives way when a spool is full
 	SpoolSync      time.Duration // time between fsyncs; 0: none
 
+	// HistorySize is how many delivered bytes of one container are kept for docker logs, never more
+	// than SpoolTotalSize; 0: none.
+	HistorySize int64
+	// HistoryAge is how long the history of a container that has stopped is kept.
+	HistoryAge time.Duration
+
+	// NewGroup is what groups get that the driver makes, where no log option says otherwise.
+	NewGroup NewGroup
+
 	PluginSocket string // absolute path of the socket to listen on
 	StateDir     string // absolute path of the directory for spools and attachment records
 
@@ -103,6 +112,12 @@ func Load(environ []string) (*Settings, error) {
 			errs = append(errs, fmt.Errorf("SPOOL_MAX_SIZE: %w", s.overTotal(s.SpoolMaxSize)))
 		}
 		s.SpoolMaxSize = s.SpoolTotalSize
+	}
+	if s.HistorySize > s.SpoolTotalSize {
+		if strings.TrimSpace(env["HISTORY_SIZE"]) != "" {
+			errs = append(errs, fmt.Errorf("HISTORY_SIZE: %w", s.overTotal(s.HistorySize)))
+		}
+		s.HistorySize = s.SpoolTotalSize
 	}
 	return s, errs.orNil()
 }

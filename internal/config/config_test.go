@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,18 @@ import (
 
 // compare takes settings and containers as what a caller sees of them, templates as their text.
 var compare = cmp.Options{
-	cmp.Transformer("text", func(t *naming.Template) string { return t.String() }),
+	cmp.Transformer("text", func(t *naming.Template) string {
+		if t == nil {
+			return "none"
+		}
+		return t.String()
+	}),
+	cmp.Transformer("regexp", func(r *regexp.Regexp) string {
+		if r == nil {
+			return "none"
+		}
+		return r.String()
+	}),
 	cmpopts.IgnoreUnexported(Settings{}),
 	cmpopts.EquateEmpty(),
 }
@@ -34,6 +46,8 @@ func defaults() *Settings {
 		SpoolMaxSize:   256 << 20,
 		SpoolTotalSize: 4 << 30,
 		SpoolFull:      DropOldest,
+		HistorySize:    20 << 20,
+		HistoryAge:     7 * 24 * time.Hour,
 		PluginSocket:   "/run/docker/plugins/logspool.sock",
 		StateDir:       "/run/docker/logging/.state",
 	}

@@ -2,24 +2,56 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
+
+	"github.com/logspool/logspool/naming"
 )
 
 // Container is what holds for one container.
 type Container struct {
 	Group, Stream Template
-	Region        string // empty: look it up (the SDK's configuration, then EC2)
-	Endpoint      string // empty: the SDK's choice
-	CreateGroup   bool
-	CreateStream  bool
-	Delay         time.Duration
-	SpoolMaxSize  int64
-	SpoolFull     FullPolicy
+	// Region is where its logs go; empty: look it up (the SDK's configuration, then EC2).
+	Region string
+	// RegionAuto says that the log option region is auto: look Region up, where it is empty, without
+	// regard to the region in ROUTE.
+	RegionAuto   bool
+	Endpoint     string // empty: the SDK's choice
+	CreateGroup  bool
+	CreateStream bool
+	NewGroup     NewGroup // what the group gets if the driver makes it
+	Delay        time.Duration
+
+	// Pattern matches the first line of an event (log options multiline-pattern and
+	// datetime-format). Nil: each line is an event.
+	Pattern *regexp.Regexp
+	Format  Format
+	// Include and Exclude choose the events to ship: those that Include matches (nil: all) and
+	// Exclude does not (nil: none).
+	Include, Exclude *regexp.Regexp
+	StripANSI        bool // without terminal codes
+
+	// Tag is the log option tag, whatever names the stream; nil: none.
+	Tag *naming.Template
+	// Labels, LabelsRegex, Env and EnvRegex choose what Attrs returns. Names are as they were
+	// given, nil regexps match nothing.
+	Labels, Env           []string
+	LabelsRegex, EnvRegex *regexp.Regexp
+
+	// Whose credentials sign. All empty: the plugin's own.
+	RoleARN, ExternalID string // the role to assume, with an ID or without
+	CredentialsEndpoint string // path on the endpoint for containers' credentials, http://169.254.170.2
+
+	SpoolMaxSize int64
+	SpoolFull    FullPolicy
+	HistorySize  int64 // delivered bytes kept for docker logs; 0: none
+
 	// Ignore says that the container asked not to be shipped. It is read all the same.
 	Ignore bool
 	// Warnings is what the plugin's log should say of this container, one line each: templates in
-	// its environment that are broken and have been replaced by the default name.
+	// its environment that are broken and have been replaced by the default name, and sequences of
+	// datetime-format that are not known.
 	Warnings []string
 }
 
@@ -37,6 +69,9 @@ func (s *Settings) Container(opts map[string]string, env []string) (*Container, 
 		Delay:        s.Delay,
 		SpoolMaxSize: s.SpoolMaxSize,
 		SpoolFull:    s.SpoolFull,
+		HistorySize:  s.HistorySize,
+		NewGroup:     s.NewGroup,
+		Format:       FormatText,
 	}
 	errs := c.apply(s, opts)
 	if s.ContainerEnv {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/logspool/logspool/naming"
 )
 
 func mustLoad(t testing.TB, env ...string) *Settings {
@@ -15,6 +17,14 @@ func mustLoad(t testing.TB, env ...string) *Settings {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func mustTag(text string) *naming.Template {
+	t, err := naming.ParseTag(text)
+	if err != nil {
+		panic(err)
+	}
+	return t
 }
 
 type opts = map[string]string
@@ -29,6 +39,8 @@ func TestContainer(t *testing.T) {
 			Delay:        4 * time.Second,
 			SpoolMaxSize: 256 << 20,
 			SpoolFull:    DropOldest,
+			HistorySize:  20 << 20,
+			Format:       FormatText,
 		}
 		change(c)
 		return c
@@ -45,24 +57,26 @@ func TestContainer(t *testing.T) {
 		{"empty is not given", nil, opts{"group": "", "awslogs-region": " ", "delay": "", "endpoint": ""},
 			[]string{"LOGSPOUT_GROUP=", "LOGSPOUT="}, same},
 		{"dockerd's own", nil, opts{"mode": "non-blocking", "max-buffer-size": "4m", "cache-disabled": "true", "cache-max-size": "1m",
-			"cache-max-file": "2", "cache-compress": "false", "compress": "true", "max-size": "10m", "max-file": "3"}, nil, same},
+			"cache-max-file": "2", "cache-compress": "false", "compress": "true"}, nil, same},
 		{"all options", nil, opts{"group": "g", "stream": "s", "region": "eu-west-1", "endpoint": "http://127.0.0.1:4566/", "create-group": "false",
 			"create-stream": "0", "delay": "500ms", "spool-max-size": "1m", "spool-full": "drop-newest"}, nil, func(c *Container) {
 			*c = Container{Group: template("g", "log option group"), Stream: template("s", "log option stream"), Region: "eu-west-1",
-				Endpoint: "http://127.0.0.1:4566", Delay: 500 * time.Millisecond, SpoolMaxSize: 1 << 20, SpoolFull: DropNewest}
+				Endpoint: "http://127.0.0.1:4566", Delay: 500 * time.Millisecond, SpoolMaxSize: 1 << 20, SpoolFull: DropNewest,
+				HistorySize: 20 << 20, Format: FormatText}
 		}},
 		{"as awslogs spells them", nil, opts{"awslogs-group": "g", "awslogs-stream": "s", "awslogs-region": "eu-west-1",
 			"awslogs-endpoint": "https://logs.example:8443/base", "awslogs-create-group": "false", "awslogs-create-stream": "f",
 			"awslogs-force-flush-interval-seconds": "8"}, nil, func(c *Container) {
 			*c = Container{Group: template("g", "log option awslogs-group"), Stream: template("s", "log option awslogs-stream"), Region: "eu-west-1",
-				Endpoint: "https://logs.example:8443/base", Delay: 8 * time.Second, SpoolMaxSize: 256 << 20, SpoolFull: DropOldest}
+				Endpoint: "https://logs.example:8443/base", Delay: 8 * time.Second, SpoolMaxSize: 256 << 20, SpoolFull: DropOldest,
+				HistorySize: 20 << 20, Format: FormatText}
 		}},
 		{"two spellings, one value", nil, opts{"group": "g", "awslogs-group": "g", "stream": "s", "awslogs-stream": "s"}, nil, func(c *Container) {
 			c.Group, c.Stream = template("g", "log option group"), template("s", "log option stream")
 		}},
 		{"two spellings, one of them blank", nil, opts{"region": " ", "awslogs-region": "eu-west-1"}, nil, func(c *Container) { c.Region = "eu-west-1" }},
 		{"two spellings, and white space", nil, opts{"region": "eu-west-1 ", "awslogs-region": "eu-west-1"}, nil, func(c *Container) { c.Region = "eu-west-1" }},
-		{"auto in capitals", []string{"ROUTE=cloudwatch://AUTO"}, opts{"region": "Auto"}, nil, same},
+		{"auto in capitals", []string{"ROUTE=cloudwatch://AUTO"}, opts{"region": "Auto"}, nil, func(c *Container) { c.RegionAuto = true }},
 
 		// Whoever changes only the driver's name keeps awslogs's stream.
 		{"awslogs-group alone", nil, opts{"awslogs-group": "g"}, nil, func(c *Container) {
@@ -72,6 +86,7 @@ func TestContainer(t *testing.T) {
 		{"awslogs-group and a tag", nil, opts{"awslogs-group": "g", "tag": "{{.ID}}"}, nil, func(c *Container) {
 			c.Group, c.Stream.From = template("g", "log option awslogs-group"), "log option tag"
 			c.Stream = template("{{.ShortID}}", "log option tag") // the text is compared below
+			c.Tag = mustTag("{{.ID}}")
 		}},
 		{"awslogs-group and the container", nil, opts{"awslogs-group": "g"}, []string{"LOGSPOUT_STREAM=own"}, func(c *Container) {
 			c.Group, c.Stream = template("g", "log option awslogs-group"), template("own", "the container's LOGSPOUT_STREAM")
@@ -83,7 +98,7 @@ func TestContainer(t *testing.T) {
 			c.Group, c.Stream = template("g", "log option awslogs-group"), template("route", "ROUTE option LOGSPOUT_STREAM")
 		}},
 		{"stream before tag", nil, opts{"stream": "s", "tag": "t"}, []string{"LOGSPOUT_STREAM=own"}, func(c *Container) {
-			c.Stream = template("s", "log option stream")
+			c.Stream, c.Tag = template("s", "log option stream"), mustTag("t")
 		}},
 
 		// Precedence, from the lowest to the highest.
@@ -104,9 +119,9 @@ func TestContainer(t *testing.T) {
 		{"region of ROUTE", []string{"AWS_REGION=eu-west-1", "ROUTE=cloudwatch://eu-west-2"}, nil, nil, func(c *Container) { c.Region = "eu-west-2" }},
 		{"region of the option", []string{"AWS_REGION=eu-west-1", "ROUTE=cloudwatch://eu-west-2"}, opts{"region": "eu-west-3"}, nil,
 			func(c *Container) { c.Region = "eu-west-3" }},
-		{"auto overrides ROUTE", []string{"ROUTE=cloudwatch://eu-west-2"}, opts{"region": "auto"}, nil, same},
+		{"auto overrides ROUTE", []string{"ROUTE=cloudwatch://eu-west-2"}, opts{"region": "auto"}, nil, func(c *Container) { c.RegionAuto = true }},
 		{"auto is AWS_REGION first", []string{"AWS_REGION=eu-west-1", "ROUTE=cloudwatch://eu-west-2"}, opts{"awslogs-region": "auto"}, nil,
-			func(c *Container) { c.Region = "eu-west-1" }},
+			func(c *Container) { c.Region, c.RegionAuto = "eu-west-1", true }},
 
 		{"ignored", nil, nil, []string{"LOGSPOUT=IGNORE"}, func(c *Container) { c.Ignore = true }},
 		{"not ignored", nil, nil, []string{"LOGSPOUT=ignored"}, same},
@@ -137,7 +152,10 @@ func TestContainer(t *testing.T) {
 
 func TestContainerErrors(t *testing.T) {
 	const endpoint = " is not the URL of an endpoint: use http:// or https:// and a host, without user, query or fragment"
-	const known = ": the options are group stream tag region endpoint create-group create-stream delay spool-max-size spool-full"
+	const known = ": the options are group stream tag region endpoint create-group create-stream delay " +
+		"multiline-pattern datetime-format format labels labels-regex env env-regex include-pattern exclude-pattern strip-ansi " +
+		"retention-days group-tags group-class kms-key-id role-arn external-id credentials-endpoint spool-max-size spool-full " +
+		"history-size max-buffered-events max-size max-file"
 	for _, test := range []struct {
 		opts opts
 		want string
@@ -179,8 +197,8 @@ func TestContainerErrors(t *testing.T) {
 		{opts{"Create_Group": "x"}, `unknown log option "Create_Group" (did you mean "create-group"?)`},
 		{opts{"rgeion": "x"}, `unknown log option "rgeion" (did you mean "region"?)`},
 		{opts{"tags": "x"}, `unknown log option "tags" (did you mean "tag"?)`},
-		{opts{"labels": "x"}, `unknown log option "labels"` + known},
-		{opts{"awslogs-format": "x"}, `unknown log option "awslogs-format"` + known},
+		{opts{"syslog-address": "x"}, `unknown log option "syslog-address"` + known},
+		{opts{"label": "x"}, `unknown log option "label" (did you mean "labels"?)`},
 		{opts{"a\nb": "x"}, `unknown log option "a\nb"` + known},
 	} {
 		c, err := mustLoad(t).Container(test.opts, nil)

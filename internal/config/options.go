@@ -2,8 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/logspool/logspool/naming"
@@ -15,6 +13,8 @@ type option struct {
 	alias string // awslogs's spelling of the same option
 	def   string // for the documentation; empty: none, or the setting of the same meaning
 	doc   string
+	// secret says that a value may be one that opens something, and is not repeated.
+	secret bool
 	// set reads the value. Its error says the value and what is allowed. Nil: the option is
 	// dockerd's own, which passes it on all the same.
 	set func(*Container, *Settings, value) error
@@ -37,13 +37,15 @@ var options = []option{
 	},
 	{
 		name: "tag",
-		doc:  "Docker's tag template; names the stream where stream is not given",
+		doc:  "Docker's tag template; names the stream where stream is not given, and stands in the events of format json",
 		set: func(c *Container, _ *Settings, v value) error {
-			t, err := naming.ParseTag(v.text)
-			if err == nil && c.Stream.Template == nil {
-				c.Stream = Template{Template: t, From: v.from}
+			if err := set(&c.Tag, v, naming.ParseTag); err != nil {
+				return err
 			}
-			return err
+			if c.Stream.Template == nil {
+				c.Stream = Template{Template: c.Tag, From: v.from}
+			}
+			return nil
 		},
 	},
 	{
@@ -54,7 +56,8 @@ var options = []option{
 			if err != nil {
 				return err
 			}
-			if c.Region = region; region == "" {
+			c.Region, c.RegionAuto = region, region == ""
+			if c.RegionAuto {
 				c.Region = s.awsRegion
 			}
 			return nil
@@ -62,7 +65,7 @@ var options = []option{
 	},
 	{
 		name: "endpoint", alias: "awslogs-endpoint",
-		doc: "base URL of the service",
+		doc: "base URL of the service", secret: true,
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.Endpoint, v, parseEndpoint) },
 	},
 	{
@@ -79,6 +82,111 @@ var options = []option{
 		name: "delay", alias: "awslogs-force-flush-interval-seconds",
 		doc: "time between flushes: seconds (8) or a duration (500ms)",
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.Delay, v, parseDuration) },
+	},
+	{
+		name: "multiline-pattern", alias: "awslogs-multiline-pattern",
+		doc: "Go regexp of an event's first line; the lines up to the next one that it matches are one event",
+		set: func(c *Container, _ *Settings, v value) error { return set(&c.Pattern, v, parsePattern) },
+	},
+	{
+		name: "datetime-format", alias: "awslogs-datetime-format",
+		doc: "strftime format that marks an event's first line; not with multiline-pattern",
+		set: func(c *Container, _ *Settings, v value) error {
+			pattern, unknown, err := parseDatetime(v.text)
+			if err != nil {
+				return err
+			}
+			c.Pattern = pattern
+			if unknown != nil {
+				c.Warnings = append(c.Warnings, fmt.Sprintf("%s: %s: not known, and left out as awslogs does; the known ones are %s",
+					v.from, shown(strings.Join(unknown, " ")), strings.Join(datetimeSequences(), " ")))
+			}
+			return nil
+		},
+	},
+	{
+		name: "format", alias: "awslogs-format", def: string(FormatText),
+		doc: "text; json: an object an event; json/emf: sent as embedded metrics, not with the multi-line options (awslogs-format takes json/emf only)",
+		set: func(c *Container, _ *Settings, v value) error {
+			if v.alias {
+				return set(&c.Format, v, parseAwslogsFormat)
+			}
+			return set(&c.Format, v, parseFormat)
+		},
+	},
+	{
+		name: "labels",
+		doc:  "labels that become attrs in the events of format json: NAME,NAME",
+		set:  func(c *Container, _ *Settings, v value) error { c.Labels = strings.Split(v.text, ","); return nil },
+	},
+	{
+		name: "labels-regex",
+		doc:  "as labels, all whose names the Go regexp matches",
+		set:  func(c *Container, _ *Settings, v value) error { return set(&c.LabelsRegex, v, parsePattern) },
+	},
+	{
+		name: "env",
+		doc:  "variables of the container's environment that become attrs in the events of format json: NAME,NAME",
+		set:  func(c *Container, _ *Settings, v value) error { c.Env = strings.Split(v.text, ","); return nil },
+	},
+	{
+		name: "env-regex",
+		doc:  "as env, all whose names the Go regexp matches",
+		set:  func(c *Container, _ *Settings, v value) error { return set(&c.EnvRegex, v, parsePattern) },
+	},
+	{
+		name: "include-pattern",
+		doc:  "Go regexp: events that it does not match are not shipped",
+		set:  func(c *Container, _ *Settings, v value) error { return set(&c.Include, v, parsePattern) },
+	},
+	{
+		name: "exclude-pattern",
+		doc:  "Go regexp: events that it matches are not shipped",
+		set:  func(c *Container, _ *Settings, v value) error { return set(&c.Exclude, v, parsePattern) },
+	},
+	{
+		name: "strip-ansi", def: "false",
+		doc: "true: ship events without a terminal's colour and cursor codes",
+		set: func(c *Container, _ *Settings, v value) error { return set(&c.StripANSI, v, parseBool) },
+	},
+	{
+		name: "retention-days",
+		doc:  "how many days events are kept in the group, if the driver makes it: 1, 3, 5, 7, 14, 30, 60, 90, … as the API allows",
+		set: func(c *Container, _ *Settings, v value) error {
+			return set(&c.NewGroup.RetentionDays, v, parseRetention)
+		},
+	},
+	{
+		name: "group-tags",
+		doc:  "tags of the group, if the driver makes it: KEY=VALUE,KEY=VALUE",
+		set:  func(c *Container, _ *Settings, v value) error { return set(&c.NewGroup.Tags, v, parseTags) },
+	},
+	{
+		name: "group-class",
+		doc:  "log class of the group, if the driver makes it: STANDARD, INFREQUENT_ACCESS, DELIVERY or ESSENTIALS",
+		set:  func(c *Container, _ *Settings, v value) error { return set(&c.NewGroup.Class, v, parseClass) },
+	},
+	{
+		name: "kms-key-id",
+		doc:  "ARN of the KMS key that encrypts the group, if the driver makes it",
+		set:  func(c *Container, _ *Settings, v value) error { return set(&c.NewGroup.KMSKeyID, v, parseKMSKey) },
+	},
+	{
+		name: "role-arn",
+		doc:  "role to assume for this container's logs",
+		set:  func(c *Container, _ *Settings, v value) error { return set(&c.RoleARN, v, parseRole) },
+	},
+	{
+		name: "external-id",
+		doc:  "external ID that the role asks for; only with role-arn",
+		set:  func(c *Container, _ *Settings, v value) error { return set(&c.ExternalID, v, parseExternalID) },
+	},
+	{
+		name: "credentials-endpoint", alias: "awslogs-credentials-endpoint",
+		doc: "path on the endpoint for containers' credentials, 169.254.170.2", secret: true,
+		set: func(c *Container, _ *Settings, v value) error {
+			return set(&c.CredentialsEndpoint, v, parseCredentialsEndpoint)
+		},
 	},
 	{
 		name: "spool-max-size",
@@ -99,6 +207,35 @@ var options = []option{
 		doc:  "drop-oldest or drop-newest: what gives way when the spool is full",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.SpoolFull, v, parseFullPolicy) },
 	},
+	{
+		name: "history-size",
+		doc:  "delivered bytes kept for docker logs, for this container; 0: none",
+		set: func(c *Container, s *Settings, v value) error {
+			size, err := parseHistorySize(v.text)
+			if err == nil && size > s.SpoolTotalSize {
+				err = s.overTotal(size)
+			}
+			if err == nil {
+				c.HistorySize = size
+			}
+			return err
+		},
+	},
+	{
+		name: "max-buffered-events", alias: "awslogs-max-buffered-events",
+		doc: "a positive number; checked, and without effect: what waits is in the spool",
+		set: func(_ *Container, _ *Settings, v value) error { _, err := parsePositive(v.text); return err },
+	},
+	{
+		name: "max-size",
+		doc:  "size of a file, as json-file has it: max-size × max-file is the history's size, where history-size is not given",
+		set:  func(_ *Container, _ *Settings, v value) error { _, err := parseFileSize(v.text); return err },
+	},
+	{
+		name: "max-file", def: "1",
+		doc: "number of files, as json-file has it: only with max-size, for the history's size",
+		set: func(_ *Container, _ *Settings, v value) error { _, err := parsePositive(v.text); return err },
+	},
 	dockerdsOwn("mode"),
 	dockerdsOwn("max-buffer-size"),
 	dockerdsOwn("cache-disabled"),
@@ -106,8 +243,6 @@ var options = []option{
 	dockerdsOwn("cache-max-file"),
 	dockerdsOwn("cache-compress"),
 	dockerdsOwn("compress"),
-	dockerdsOwn("max-size"),
-	dockerdsOwn("max-file"),
 }
 
 // dockerdsOwn is an option that dockerd reads itself (moby, daemon/logger/factory.go and
@@ -123,52 +258,4 @@ func OptionDocs() []Doc {
 		docs[i] = Doc{Name: row.name, Alias: row.alias, Default: row.def, Doc: row.doc}
 	}
 	return docs
-}
-
-// apply reads a container's log options. An empty value is the same as none, as in awslogs.
-func (c *Container) apply(s *Settings, opts map[string]string) (errs Errors) {
-	known := map[string]bool{}
-	for _, row := range options {
-		known[row.name], known[row.alias] = true, true
-		name, text := row.name, opts[row.name]
-		if row.alias != "" {
-			switch other := opts[row.alias]; {
-			case strings.TrimSpace(text) == "":
-				name, text = row.alias, other
-			case strings.TrimSpace(other) != "" && strings.TrimSpace(other) != strings.TrimSpace(text):
-				errs = append(errs, fmt.Errorf("log options %q and %q are two spellings of one option, and differ (%s and %s): give one of them",
-					row.name, row.alias, shown(text), shown(other)))
-				continue
-			}
-		}
-		if strings.TrimSpace(text) == "" || row.set == nil {
-			continue
-		}
-		if err := row.set(c, s, value{text: text, from: "log option " + name}); err != nil {
-			errs = append(errs, fmt.Errorf("log option %q: %w", name, err))
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(opts)) {
-		if !known[name] || name == "" {
-			errs = append(errs, unknownOption(name))
-		}
-	}
-	return errs
-}
-
-func unknownOption(name string) error {
-	var all, ours []string
-	for _, row := range options {
-		all = append(all, row.name)
-		if row.set != nil {
-			ours = append(ours, row.name)
-		}
-		if row.alias != "" {
-			all = append(all, row.alias)
-		}
-	}
-	if hint := didYouMean(name, all); hint != "" {
-		return fmt.Errorf("unknown log option %s%s", shown(name), hint)
-	}
-	return fmt.Errorf("unknown log option %s: the options are %s", shown(name), strings.Join(ours, " "))
 }

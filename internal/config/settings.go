@@ -3,7 +3,10 @@ package config
 import "github.com/logspool/logspool/naming"
 
 // A value is what somebody wrote, and where.
-type value struct{ text, from string }
+type value struct {
+	text, from string
+	alias      bool // in a log option's other spelling, awslogs's
+}
 
 const fromDefault = "default"
 
@@ -82,9 +85,39 @@ var settings = []setting{
 		set: func(s *Settings, v value) error { return set(&s.SpoolSync, v, parseSync) },
 	},
 	{
+		name: "HISTORY_SIZE", def: "20m",
+		doc: "delivered bytes kept for docker logs, for one container; 0: none, and dockerd's own cache serves docker logs",
+		set: func(s *Settings, v value) error { return set(&s.HistorySize, v, parseHistorySize) },
+	},
+	{
+		name: "HISTORY_AGE", def: "168h",
+		doc: "how long a stopped container's history is kept",
+		set: func(s *Settings, v value) error { return set(&s.HistoryAge, v, parseAge) },
+	},
+	{
 		name: "CONTAINER_ENV", def: "on",
 		doc: "off: a container's own environment names neither group nor stream and cannot ask to be ignored",
 		set: func(s *Settings, v value) error { return set(&s.ContainerEnv, v, parseSwitch) },
+	},
+	{
+		name: "RETENTION_DAYS",
+		doc:  "how many days events are kept in groups that the driver makes: 1, 3, 5, 7, 14, 30, 60, 90, … as the API allows",
+		set:  func(s *Settings, v value) error { return set(&s.NewGroup.RetentionDays, v, parseRetention) },
+	},
+	{
+		name: "GROUP_TAGS",
+		doc:  "tags of groups that the driver makes: KEY=VALUE,KEY=VALUE",
+		set:  func(s *Settings, v value) error { return set(&s.NewGroup.Tags, v, parseTags) },
+	},
+	{
+		name: "GROUP_CLASS",
+		doc:  "log class of groups that the driver makes: STANDARD, INFREQUENT_ACCESS, DELIVERY or ESSENTIALS",
+		set:  func(s *Settings, v value) error { return set(&s.NewGroup.Class, v, parseClass) },
+	},
+	{
+		name: "KMS_KEY_ID",
+		doc:  "ARN of the KMS key that encrypts groups that the driver makes",
+		set:  func(s *Settings, v value) error { return set(&s.NewGroup.KMSKeyID, v, parseKMSKey) },
 	},
 	{
 		name: "PLUGIN_SOCKET", def: "/run/docker/plugins/logspool.sock",

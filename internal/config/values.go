@@ -35,11 +35,7 @@ const durationsAllowed = "use seconds (8) or a Go duration (500ms), greater than
 
 // parseDuration reads seconds, or a duration as Go spells it.
 func parseDuration(text string) (time.Duration, error) {
-	trimmed := strings.TrimSpace(text)
-	if strings.Trim(trimmed, "+-.0123456789") == "" {
-		trimmed += "s"
-	}
-	d, err := time.ParseDuration(trimmed)
+	d, err := readDuration(text)
 	if err != nil {
 		return 0, fmt.Errorf("%s is not a duration: %s", shown(text), durationsAllowed)
 	}
@@ -47,6 +43,14 @@ func parseDuration(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%s is out of range: %s", shown(text), durationsAllowed)
 	}
 	return d, nil
+}
+
+func readDuration(text string) (time.Duration, error) {
+	trimmed := strings.TrimSpace(text)
+	if strings.Trim(trimmed, "+-.0123456789") == "" {
+		trimmed += "s"
+	}
+	return time.ParseDuration(trimmed)
 }
 
 // parseSync reads an interval, or off, which is 0.

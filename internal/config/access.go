@@ -1,0 +1,44 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+// roleSyntax is that of a role's ARN in all partitions (IAM user guide, IAM identifiers): the path, of
+// printable ASCII, and the name of at most 64 characters.
+var roleSyntax = regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::[0-9]{12}:role/(?:[!-~]+/)?[\w+=,.@-]{1,64}$`)
+
+func parseRole(text string) (string, error) {
+	const longest = 2048 // STS API reference, AssumeRole
+	arn := strings.TrimSpace(text)
+	if len(arn) > longest || !roleSyntax.MatchString(arn) {
+		return "", fmt.Errorf("%s is not the ARN of a role: use one such as arn:aws:iam::123456789012:role/NAME", shown(text))
+	}
+	return arn, nil
+}
+
+// externalIDSyntax is AssumeRole's; the length is checked apart, for regexps count to 1000 only.
+var externalIDSyntax = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
+
+func parseExternalID(text string) (string, error) {
+	const shortest, longest = 2, 1224
+	id := strings.TrimSpace(text)
+	if len(id) < shortest || len(id) > longest || !externalIDSyntax.MatchString(id) {
+		return "", fmt.Errorf("%s is not an external ID: use %d to %d letters, digits and _ + = , . @ : / -", shown(text), shortest, longest)
+	}
+	return id, nil
+}
+
+// parseCredentialsEndpoint reads what awslogs puts behind http://169.254.170.2. Whoever knows the path can
+// have the credentials, so a refused one is not repeated.
+func parseCredentialsEndpoint(text string) (string, error) {
+	path := strings.TrimSpace(text)
+	u, err := url.Parse("http://169.254.170.2" + path)
+	if err != nil || !strings.HasPrefix(path, "/") || strings.Contains(path, "#") || strings.ContainsAny(path, " \\") || u.Host != "169.254.170.2" {
+		return "", fmt.Errorf("the value (not shown here) is not a path on the endpoint for containers' credentials: use one that begins with /, such as /v2/credentials/ID")
+	}
+	return path, nil
+}

@@ -1,0 +1,106 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// NewGroup is what a log group gets when the driver makes it, and no group that is there already. It
+// is shared: nobody may change Tags.
+type NewGroup struct {
+	RetentionDays int32             // 0: the events are kept for good
+	Tags          map[string]string // empty: none
+	Class         string            // empty: the service's choice, STANDARD
+	KMSKeyID      string            // empty: the service's own key
+}
+
+// The service's rules for groups (CloudWatch Logs API reference, PutRetentionPolicy, CreateLogGroup
+// and TagResource).
+
+var retentions = []int32{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
+
+func parseRetention(text string) (int32, error) {
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 32)
+	if err != nil || !slices.Contains(retentions, int32(n)) {
+		return 0, fmt.Errorf("%s is not a retention in days: use one of %s", shown(text), strings.Trim(fmt.Sprint(retentions), "[]"))
+	}
+	return int32(n), nil
+}
+
+var classes = []string{"STANDARD", "INFREQUENT_ACCESS", "DELIVERY", "ESSENTIALS"}
+
+// Classes returns the classes of groups.
+func Classes() []string { return slices.Clone(classes) }
+
+// parseClass reads a class in any case of letters, with - for _ if somebody likes.
+func parseClass(text string) (string, error) {
+	class := strings.ReplaceAll(strings.ToUpper(strings.TrimSpace(text)), "-", "_")
+	if !slices.Contains(classes, class) {
+		return "", fmt.Errorf("%s is not a class of log groups: use one of %s", shown(text), strings.Join(classes, " "))
+	}
+	return class, nil
+}
+
+func parseKMSKey(text string) (string, error) {
+	const longest = 256
+	key := strings.TrimSpace(text)
+	if utf8.RuneCountInString(key) > longest || strings.ContainsFunc(key, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		return "", fmt.Errorf("%s is not a KMS key: use its ARN, at most %d characters without white space", shown(text), longest)
+	}
+	return key, nil
+}
+
+const (
+	maxTags     = 50
+	maxTagKey   = 128
+	maxTagValue = 256
+)
+
+// parseTags reads KEY=VALUE,KEY=VALUE. White space around keys and values is not theirs.
+func parseTags(text string) (map[string]string, error) {
+	tags := map[string]string{}
+	for part := range strings.SplitSeq(text, ",") {
+		key, val, ok := strings.Cut(part, "=")
+		key, val = strings.TrimSpace(key), strings.TrimSpace(val)
+		if !ok || key == "" {
+			return nil, fmt.Errorf("%s has the part %s: use KEY=VALUE,KEY=VALUE", shown(text), shown(part))
+		}
+		if err := checkTag(key, val); err != nil {
+			return nil, err
+		}
+		if _, twice := tags[key]; twice {
+			return nil, fmt.Errorf("%s has the key %s twice: give it once", shown(text), shown(key))
+		}
+		tags[key] = val
+	}
+	if len(tags) > maxTags {
+		return nil, fmt.Errorf("%s has %d tags: use at most %d", shown(text), len(tags), maxTags)
+	}
+	return tags, nil
+}
+
+func checkTag(key, val string) error {
+	const allowed = "use letters, digits, spaces and _ . : / = + - @"
+	switch {
+	case utf8.RuneCountInString(key) > maxTagKey:
+		return fmt.Errorf("the key %s has %d characters: use at most %d", shown(key), utf8.RuneCountInString(key), maxTagKey)
+	case utf8.RuneCountInString(val) > maxTagValue:
+		return fmt.Errorf("the value of the key %s has %d characters: use at most %d", shown(key), utf8.RuneCountInString(val), maxTagValue)
+	case len(key) >= 4 && strings.EqualFold(key[:4], "aws:"):
+		return fmt.Errorf("the key %s begins with aws:, which AWS keeps for itself: use another", shown(key))
+	case strings.ContainsFunc(key, notInTag):
+		return fmt.Errorf("the key %s has a character that no tag can have: %s", shown(key), allowed)
+	case strings.ContainsFunc(val, notInTag):
+		return fmt.Errorf("the value %s of the key %s has a character that no tag can have: %s", shown(val), shown(key), allowed)
+	}
+	return nil
+}
+
+// notInTag is the API's pattern of tags: [\p{L}\p{Z}\p{N}_.:/=+\-@].
+func notInTag(r rune) bool {
+	return !unicode.In(r, unicode.L, unicode.Z, unicode.N) && !strings.ContainsRune("_.:/=+-@", r) || r == utf8.RuneError
+}

@@ -194,7 +194,7 @@ func (d *Driver) attach(file string, info *Info) error {
 	for {
 		s, err := d.session(info)
 		if err != nil {
-			return fmt.Errorf("logspool: container %s cannot be spooled: %w", shorten(info.ContainerID), err)
+			return fmt.Errorf("logspool: container %s cannot be spooled: %w", info.ContainerID, err)
 		}
 		err = s.attach(file, info)
 		if !errors.Is(err, errRetired) {
@@ -293,26 +293,6 @@ func (d *Driver) Close() error {
 		err = errors.Join(err, s.close())
 	}
 	return err
-}
-
-// trouble logs what changes: a first failure, another one, and the recovery.
-type trouble struct {
-	last  string
-	times int
-}
-
-func (t *trouble) note(log *slog.Logger, what string, err error, args ...any) {
-	switch {
-	case err == nil && t.last != "":
-		log.Info(what+": no more", append(args, "times", t.times)...)
-		*t = trouble{}
-	case err != nil:
-		t.times++
-		if err.Error() != t.last {
-			t.last = err.Error()
-			log.Error(what, append(args, "err", err)...)
-		}
-	}
 }
 
 func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -169,9 +169,7 @@ func newHost(t *testing.T, env ...string) *host {
 			h.stop()
 		}
 		if t.Failed() {
-			h.logMu.Lock()
-			defer h.logMu.Unlock()
-			t.Log(h.log.String())
+			t.Log(h.logged())
 		}
 	})
 	return h
@@ -181,6 +179,12 @@ func (h *host) Write(p []byte) (int, error) {
 	h.logMu.Lock()
 	defer h.logMu.Unlock()
 	return h.log.Write(p)
+}
+
+func (h *host) logged() string {
+	h.logMu.Lock()
+	defer h.logMu.Unlock()
+	return h.log.String()
 }
 
 // start starts a driver on what is there.

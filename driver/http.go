@@ -40,7 +40,7 @@ func (d *Driver) Handler() sdk.Handler {
 			return nil, err
 		}
 		if err := d.startLogging(request.File, &request.Info); err != nil {
-			d.log.Error("StartLogging failed", "container", shorten(request.Info.ContainerID), "err", err)
+			d.log.Error("StartLogging failed", "container", bounded(request.Info.ContainerID), "err", err)
 			return errorAnswer{err.Error()}, nil
 		}
 		return errorAnswer{}, nil

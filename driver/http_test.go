@@ -98,6 +98,11 @@ func TestRequests(t *testing.T) {
 	if _, _, err := post(t.Context(), "POST", "/LogDriver.StartLogging", failingBody{strings.NewReader(`{"File":"`)}); err == nil {
 		t.Error("a body that breaks off was sent")
 	}
+	for _, id := range []string{"x", "a/../../b", strings.Repeat("a", 128) + "…"} {
+		if want := `msg="StartLogging failed" container=` + id + " err="; !strings.Contains(h.logged(), want) {
+			t.Errorf("not logged: %s", want)
+		}
+	}
 	file.close()
 	h.gone()
 }

@@ -48,10 +48,13 @@ func (d *Driver) removeFIFO(file string) {
 }
 
 // shorten quotes what came from outside, in one line of bearable length.
-func shorten(s string) string {
+func shorten(s string) string { return strconv.Quote(bounded(s)) }
+
+// bounded is shorten for a value in a log line, which the logger quotes where it must be.
+func bounded(s string) string {
 	const most = 128
 	if len(s) > most {
 		s = s[:most] + "…"
 	}
-	return strconv.Quote(s)
+	return s
 }

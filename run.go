@@ -63,7 +63,7 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	}
 	up := uploader.New(uploader.Options{
 		Config: func(ctx context.Context, a uploader.Access) (uploader.Config, error) {
-			return env.Config(ctx)
+			return env.Config(ctx, awsenv.Access(a))
 		},
 		Plain:   !settings.Gzip,
 		Version: version,

@@ -13,28 +13,69 @@ import (
 	"github.com/aws/smithy-go/logging"
 )
 
-// Config returns what a service's client is made from: the SDK's whole configuration, with
-// credentials that are looked for when the first request is signed. It asks nobody over the
-// network, reads the shared files and the CA bundle, and fails when one of them is malformed or
-// AWS_PROFILE names a profile that is not there; a later call then reads them again. Its Region is empty
-// where it is not known without asking EC2, so a client must be given its own.
-func (e *Env) Config(ctx context.Context) (aws.Config, error) {
-	if cfg := e.config.Load(); cfg != nil {
-		return cfg.Copy(), nil
+// Access says where a client's requests go and whose credentials sign them. It is comparable: one
+// client will do for each distinct value.
+type Access struct {
+	// Region is where the service is asked, and STS for the role's keys. Empty: Env.Region.
+	Region string
+	// Endpoint is the service's base URL, if not the region's own. Credentials do not depend on it.
+	Endpoint string
+	// RoleARN is the role that is assumed; empty: none. ExternalID is shown to it; empty: none.
+	RoleARN, ExternalID string
+	// CredentialsEndpoint is a path on the container credentials endpoint whose keys are used, or
+	// assume the role; empty: those of the SDK's default chain.
+	CredentialsEndpoint string
+}
+
+// Config returns what a service's client is made from: the SDK's whole configuration, with a's
+// credentials, which are looked for when the first request is signed. It asks nobody over the
+// network, reads the shared files and the CA bundle, and fails when one of them is malformed,
+// AWS_PROFILE names a profile that is not there, or a asks for what cannot be; a later call then reads
+// them again. Its Region is a's; where that is empty it is the one that is known without asking EC2,
+// if any, so a client must be given its own.
+//
+// The credentials are cached, shared by all who ask with the same source of keys, and fetched anew in
+// good time before they expire. Their Invalidate method makes the next request fetch them anew at once.
+// One search for them takes 15 seconds at most, and holds up nobody who uses other ones.
+func (e *Env) Config(ctx context.Context, a Access) (aws.Config, error) {
+	plain, err := e.plainConfig(ctx)
+	if err != nil {
+		return aws.Config{}, err
 	}
-	cfg, err := e.load(ctx, config.WithCredentialsProvider(e.creds))
+	creds, err := e.credentials(plain, a)
+	if err != nil {
+		return aws.Config{}, err
+	}
+	cfg := plain.Copy()
+	cfg.Credentials = creds
+	if a.Region != "" {
+		cfg.Region = a.Region
+	}
+	return cfg, nil
+}
+
+// plainConfig returns the SDK's configuration with the credentials of the default chain. It is read
+// once.
+func (e *Env) plainConfig(ctx context.Context) (aws.Config, error) {
+	if cfg := e.config.Load(); cfg != nil {
+		return *cfg, nil
+	}
+	cfg, err := e.load(ctx, e.routesRegion(), config.WithCredentialsProvider(e.creds))
 	if err != nil {
 		return aws.Config{}, err
 	}
 	e.config.CompareAndSwap(nil, &cfg)
-	return cfg.Copy(), nil
+	return cfg, nil
 }
 
 // withoutCredentials keeps the SDK from working out the credentials while it loads: looking at
 // AWS_CONTAINER_CREDENTIALS_FULL_URI it would look up a host's name.
 var withoutCredentials = config.WithCredentialsProvider(aws.AnonymousCredentials{})
 
-// load reads the SDK's configuration. ROUTE's region takes the place of the one found there.
+// routesRegion makes ROUTE's region take the place of the one that the SDK finds.
+func (e *Env) routesRegion() func(*config.LoadOptions) error { return config.WithRegion(e.route) }
+
+// load reads the SDK's configuration.
 func (e *Env) load(ctx context.Context, opts ...func(*config.LoadOptions) error) (aws.Config, error) {
 	all := []func(*config.LoadOptions) error{
 		config.WithLogger(sdkLogger(e.log)),
@@ -42,9 +83,6 @@ func (e *Env) load(ctx context.Context, opts ...func(*config.LoadOptions) error)
 		// The mode is about retries and time-outs, which the uploader has its own of. "auto", from
 		// AWS_DEFAULTS_MODE or a profile, would ask the metadata service here.
 		config.WithDefaultsMode(aws.DefaultsModeStandard),
-	}
-	if e.route != "" {
-		all = append(all, config.WithRegion(e.route))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, append(all, opts...)...)
 	if err != nil {

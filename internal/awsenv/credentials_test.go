@@ -25,7 +25,7 @@ import (
 // retrieve returns the credentials that a client made from e's Config would sign with.
 func retrieve(t *testing.T, e *Env) (aws.Credentials, error) {
 	t.Helper()
-	cfg, err := e.Config(t.Context())
+	cfg, err := e.Config(t.Context(), Access{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestCredentialsFromAContainerEndpoint(t *testing.T) {
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", s.URL+"/creds")
 	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "sesame")
 	e := New(Options{Region: "eu-central-1"})
-	if _, err := e.Config(t.Context()); err != nil || asked.Load() != 0 {
+	if _, err := e.Config(t.Context(), Access{}); err != nil || asked.Load() != 0 {
 		t.Fatalf("Config: %v, and it asked the endpoint %d times, want 0", err, asked.Load())
 	}
 	for range 3 {
@@ -246,11 +246,11 @@ func TestConfigAsksNobody(t *testing.T) {
 	t.Setenv("AWS_PROFILE", "missing")
 	t.Setenv("AWS_DEFAULTS_MODE", "auto")
 	e := New(Options{})
-	if _, err := e.Config(t.Context()); err == nil || !strings.Contains(err.Error(), "missing") {
+	if _, err := e.Config(t.Context(), Access{}); err == nil || !strings.Contains(err.Error(), "missing") {
 		t.Errorf("Config: %v, want an error that names the profile", err)
 	}
 	write(t, dir+"/config", "[profile missing]\nregion = eu-west-1\ndefaults_mode = auto\n")
-	cfg, err := e.Config(t.Context())
+	cfg, err := e.Config(t.Context(), Access{})
 	if err != nil || cfg.Region != "eu-west-1" {
 		t.Errorf("Config: region %q, %v", cfg.Region, err)
 	}
@@ -266,7 +266,7 @@ func TestConfigRegion(t *testing.T) {
 		{"ap-south-1", "", "ap-south-1"},
 	} {
 		t.Setenv("AWS_REGION", c.env)
-		cfg, err := New(Options{Region: c.route}).Config(t.Context())
+		cfg, err := New(Options{Region: c.route}).Config(t.Context(), Access{})
 		if err != nil || cfg.Region != c.want {
 			t.Errorf("ROUTE %q, AWS_REGION %q: region %q, %v, want %q", c.route, c.env, cfg.Region, err, c.want)
 		}
@@ -282,7 +282,7 @@ func TestConfigCABundle(t *testing.T) {
 		"ca.pem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})),
 	})
 	t.Setenv("AWS_CA_BUNDLE", dir+"/ca.pem")
-	cfg, err := New(Options{}).Config(t.Context())
+	cfg, err := New(Options{}).Config(t.Context(), Access{})
 	if err != nil {
 		t.Fatal(err)
 	}

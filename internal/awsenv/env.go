@@ -57,7 +57,8 @@ type Env struct {
 	metadata  metadataService
 	region    *lookup
 	instance  *lookup
-	creds     aws.CredentialsProvider
+	creds     aws.CredentialsProvider    // of the default chain
+	providers providers                  // of everything else
 	config    atomic.Pointer[aws.Config] // set by the first Config that succeeds
 	regionBad atomic.Bool                // the failure has been logged, and no success since
 	idBad     atomic.Bool                // the same for the instance ID
@@ -102,18 +103,27 @@ func unsetMeaningless() {
 
 func isAuto(region string) bool { return region == "" || strings.EqualFold(region, Auto) }
 
-// Region returns the region that "auto" stands for: ROUTE's, else AWS_REGION, AWS_DEFAULT_REGION and
-// the shared configuration file's as the SDK reads them, else EC2's. It may wait for the metadata
-// service, for a second or so at most and never longer than ctx; once found, the region stays and is
-// returned at once. After a failure the error is returned at once until the next look-up is due, at
-// most 15 seconds later, so callers that need a region may just ask again.
+// Region returns the region of those who name none: ROUTE's, else AutoRegion.
 func (e *Env) Region(ctx context.Context) (string, error) {
 	if e.route != "" {
 		return e.route, nil
 	}
+	return e.lookUpRegion(ctx, "set AWS_REGION, or name one in ROUTE (cloudwatch://REGION) or in the log option region")
+}
+
+// AutoRegion returns the region that "auto" stands for, whatever ROUTE says: AWS_REGION,
+// AWS_DEFAULT_REGION and the shared configuration file's as the SDK reads them, else EC2's. It may wait
+// for the metadata service, for a second or so at most and never longer than ctx; once found, the region
+// stays and is returned at once. After a failure the error is returned at once until the next look-up is
+// due, at most 15 seconds later, so callers that need a region may just ask again.
+func (e *Env) AutoRegion(ctx context.Context) (string, error) {
+	return e.lookUpRegion(ctx, "set AWS_REGION, or name one in the log option region")
+}
+
+func (e *Env) lookUpRegion(ctx context.Context, advice string) (string, error) {
 	region, err := e.region.get(ctx)
 	if err != nil {
-		err = fmt.Errorf("no AWS region: set AWS_REGION, or name one in ROUTE (cloudwatch://REGION) or in the log option region: %w", err)
+		err = fmt.Errorf("no AWS region: %s: %w", advice, err)
 		if ctx.Err() == nil && e.regionBad.CompareAndSwap(false, true) {
 			e.log.Error("what is logged is kept, and sent once there is a region", "err", err)
 		}

@@ -41,7 +41,7 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 // restless makes failed look-ups due again at once, so that a test need not wait.
 func restless(e *Env) *Env {
 	for _, l := range []*lookup{e.region, e.instance} {
-		l.restMin, l.restMax = 0, 0
+		l.rest.min, l.rest.max = 0, 0
 	}
 	return e
 }
@@ -130,7 +130,7 @@ func TestMetadataIsNotAskedWhenOff(t *testing.T) {
 					t.Errorf("InstanceID() = %q, want nothing", id)
 				}
 			}
-			cfg, err := e.Config(t.Context())
+			cfg, err := e.Config(t.Context(), Access{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -202,8 +202,8 @@ func TestMetadataFails(t *testing.T) {
 			m.setFault(c.fault)
 			log, lines := logged()
 			e := New(Options{Log: log})
-			e.region.restMin, e.instance.restMin = time.Hour, time.Hour
-			e.region.restMax, e.instance.restMax = time.Hour, time.Hour
+			e.region.rest.min, e.instance.rest.min = time.Hour, time.Hour
+			e.region.rest.max, e.instance.rest.max = time.Hour, time.Hour
 
 			// Bounded, though the caller's own patience is not.
 			before := time.Now()
@@ -240,7 +240,8 @@ func TestMetadataFails(t *testing.T) {
 
 			// It comes late.
 			m.setFault(nil)
-			e.region.next, e.instance.next = time.Time{}, time.Time{}
+			e.region.rest.end()
+			e.instance.rest.end()
 			if got, err := e.Region(t.Context()); got != "eu-central-1" || err != nil {
 				t.Errorf("Region() = %q, %v after the service came", got, err)
 			}

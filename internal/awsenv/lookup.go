@@ -15,19 +15,17 @@ const tryTimeout = time.Second
 // fetched again some time after a failure. It has no goroutine: one caller at a time does the
 // fetching, and the others wait for what it finds.
 type lookup struct {
-	fetch            func(context.Context) (string, error)
-	restMin, restMax time.Duration
+	fetch func(context.Context) (string, error)
 
 	known atomic.Pointer[string] // set once
 
 	turn chan struct{} // holds one token while somebody fetches; the fields below belong to the holder
 	err  error         // of the last try
-	rest time.Duration // how long the last failure's rest was, before jitter
-	next time.Time     // when the next try is due
+	rest rest
 }
 
 func newLookup(fetch func(context.Context) (string, error), restMin, restMax time.Duration) *lookup {
-	return &lookup{fetch: fetch, restMin: restMin, restMax: restMax, turn: make(chan struct{}, 1)}
+	return &lookup{fetch: fetch, rest: rest{min: restMin, max: restMax}, turn: make(chan struct{}, 1)}
 }
 
 // get returns the value. It waits for one try at most, its own or another caller's, and no longer
@@ -46,7 +44,7 @@ func (l *lookup) get(ctx context.Context) (string, error) {
 	if v := l.known.Load(); v != nil {
 		return *v, nil
 	}
-	if l.err != nil && time.Now().Before(l.next) {
+	if !l.rest.due() {
 		return "", l.err
 	}
 
@@ -61,8 +59,23 @@ func (l *lookup) get(ctx context.Context) (string, error) {
 		return "", ctx.Err()
 	}
 	l.err = err
-	l.rest = min(max(2*l.rest, l.restMin), l.restMax)
-	// Half of it is jitter, so that a rack of hosts that boots together does not ask together.
-	l.next = time.Now().Add(l.rest/2 + rand.N(l.rest/2+1))
+	l.rest.begin()
 	return "", err
 }
+
+// A rest is how long to leave somebody alone who failed: longer after each failure in a row.
+type rest struct {
+	min, max time.Duration
+	length   time.Duration // of the last one, at most
+	until    time.Time
+}
+
+func (r *rest) due() bool { return !time.Now().Before(r.until) }
+
+func (r *rest) begin() {
+	r.length = min(max(2*r.length, r.min), r.max)
+	// Half of it is jitter, so that a rack of hosts that boots together does not ask together.
+	r.until = time.Now().Add(r.length/2 + rand.N(r.length/2+1))
+}
+
+func (r *rest) end() { r.length, r.until = 0, time.Time{} }

@@ -189,7 +189,8 @@ type shipper struct{ up *uploader.Uploader }
 
 func (s shipper) Ship(to driver.Destination, f *driver.Feed, delay time.Duration) driver.Shipment {
 	return s.up.Attach(uploader.Target{
-		Region: to.Region, Endpoint: to.Endpoint, Group: to.Group, Stream: to.Stream,
-		CreateGroup: to.CreateGroup, CreateStream: to.CreateStream,
+		Region: to.Region, Endpoint: to.Endpoint, Group: to.Group, Stream: to.Stream, EMF: to.EMF,
+		RoleARN: to.RoleARN, ExternalID: to.ExternalID, CredentialsEndpoint: to.CredentialsEndpoint,
+		CreateGroup: to.CreateGroup, CreateStream: to.CreateStream, NewGroup: (*uploader.NewGroup)(to.NewGroup),
 	}, f, delay)
 }

@@ -84,6 +84,8 @@ func (c *Container) together(s *Settings, given givenOptions) (errs Errors) {
 	}
 	if id := given["external-id"]; id.name != "" && given["role-arn"].name == "" {
 		errs = append(errs, fmt.Errorf("log option %q: %s is for a role, and there is none: give role-arn as well", id.name, shown(id.text)))
+	}
+	if c.RoleARN == "" {
 		c.ExternalID = ""
 	}
 	if _, own := given["history-size"]; !own && given.good("max-size") {

@@ -119,6 +119,16 @@ func TestLoad(t *testing.T) {
 		{[]string{"SPOOL_TOTAL_SIZE=100m"}, with(func(s *Settings) { // the default of one gives way to the other
 			s.SpoolMaxSize, s.SpoolTotalSize = 100<<20, 100<<20
 		})},
+		{[]string{"SPOOL_TOTAL_SIZE=10m"}, with(func(s *Settings) {
+			s.SpoolMaxSize, s.SpoolTotalSize, s.HistorySize = 10<<20, 10<<20, 10<<20
+		})},
+		{[]string{"HISTORY_SIZE=0", "HISTORY_AGE=3600"}, with(func(s *Settings) { s.HistorySize, s.HistoryAge = 0, time.Hour })},
+		{[]string{"HISTORY_SIZE= 64k", "HISTORY_AGE= 1m "}, with(func(s *Settings) { s.HistorySize, s.HistoryAge = 64<<10, time.Minute })},
+		{[]string{"RETENTION_DAYS= 30", "GROUP_TAGS=team = shop,stage=", "GROUP_CLASS=infrequent-access", "KMS_KEY_ID= arn:aws:kms:eu-west-1:123456789012:key/1 "},
+			with(func(s *Settings) {
+				s.NewGroup = NewGroup{RetentionDays: 30, Tags: map[string]string{"team": "shop", "stage": ""}, Class: "INFREQUENT_ACCESS",
+					KMSKeyID: "arn:aws:kms:eu-west-1:123456789012:key/1"}
+			})},
 		{[]string{"PLUGIN_SOCKET=/tmp//x.sock", "STATE_DIR=/tmp/a/../b"}, with(func(s *Settings) {
 			s.PluginSocket, s.StateDir = "/tmp/x.sock", "/tmp/b"
 		})},
@@ -173,6 +183,17 @@ func TestLoadErrors(t *testing.T) {
 		{"SPOOL_MAX_SIZE=8g", `SPOOL_MAX_SIZE: 8GiB is more than SPOOL_TOTAL_SIZE, 4GiB`},
 		{"SPOOL_FULL=block", `SPOOL_FULL: "block" is not a policy: use drop-oldest or drop-newest`},
 		{"SPOOL_SYNC=often", `SPOOL_SYNC: "often" is not a duration: ` + duration + `, or off`},
+		{"HISTORY_SIZE=none", `HISTORY_SIZE: "none" is not a size: ` + size + `, or 0`},
+		{"HISTORY_SIZE=1k", `HISTORY_SIZE: "1k" is out of range: ` + size + `, or 0`},
+		{"HISTORY_SIZE=-0.1", `HISTORY_SIZE: "-0.1" is not a size: ` + size + `, or 0`},
+		{"HISTORY_SIZE=8g", `HISTORY_SIZE: 8GiB is more than SPOOL_TOTAL_SIZE, 4GiB`},
+		{"HISTORY_AGE=a week", `HISTORY_AGE: "a week" is not a duration: use a Go duration (168h) or seconds, from 1m to 87672h`},
+		{"HISTORY_AGE=59s", `HISTORY_AGE: "59s" is out of range: use a Go duration (168h) or seconds, from 1m to 87672h`},
+		{"HISTORY_AGE=87673h", `HISTORY_AGE: "87673h" is out of range: use a Go duration (168h) or seconds, from 1m to 87672h`},
+		{"RETENTION_DAYS=10", `RETENTION_DAYS: "10" is not a retention in days: use one of ` + retentionDays},
+		{"GROUP_TAGS=team", `GROUP_TAGS: "team" has the part "team": use KEY=VALUE,KEY=VALUE`},
+		{"GROUP_CLASS=cheap", `GROUP_CLASS: "cheap" is not a class of log groups: use one of STANDARD INFREQUENT_ACCESS DELIVERY ESSENTIALS`},
+		{"KMS_KEY_ID=a key", `KMS_KEY_ID: "a key" is not a KMS key: use its ARN, at most 256 characters without white space`},
 		{"PLUGIN_SOCKET=x.sock", `PLUGIN_SOCKET: "x.sock" is not an absolute path: use one that begins with /`},
 		{"PLUGIN_SOCKET=/" + strings.Repeat("x", 107), `PLUGIN_SOCKET: "/` + strings.Repeat("x", 79) + `"… is too long for a socket: use a path of at most 107 bytes`},
 		{"STATE_DIR=state", `STATE_DIR: "state" is not an absolute path: use one that begins with /`},
@@ -200,6 +221,9 @@ func TestLoadErrors(t *testing.T) {
 		want := defaults()
 		if strings.Contains(test.env, "SPOOL_MAX_SIZE=8g") {
 			want.SpoolMaxSize = want.SpoolTotalSize
+		}
+		if strings.Contains(test.env, "HISTORY_SIZE=8g") {
+			want.HistorySize = want.SpoolTotalSize
 		}
 		if diff := cmp.Diff(want, s, compare); diff != "" {
 			t.Errorf("%.80q: want -, got +\n%s", test.env, diff)
@@ -294,6 +318,9 @@ func TestTables(t *testing.T) {
 }
 
 func FuzzEnvironment(f *testing.F) {
+	f.Add("GROUP_TAGS", "a=b,\xff=c,aws:x=y,a=\n")
+	f.Add("HISTORY_AGE", "9e9h")
+	f.Add("RETENTION_DAYS", "4294967297")
 	for _, row := range settings {
 		f.Add(row.name, row.def)
 		f.Add(row.name, "\xff\n\x00")
@@ -328,9 +355,11 @@ func checkSettings(t *testing.T, s *Settings) {
 		s.SpoolSync != 0 && (s.SpoolSync < minDuration || s.SpoolSync > maxDuration) ||
 		s.SpoolMaxSize < minSize || s.SpoolTotalSize < s.SpoolMaxSize || s.SpoolTotalSize > maxSize ||
 		s.SpoolFull != DropOldest && s.SpoolFull != DropNewest ||
+		s.HistorySize != 0 && s.HistorySize < minSize || s.HistorySize > s.SpoolTotalSize || s.HistoryAge < minAge || s.HistoryAge > maxAge ||
 		!strings.HasPrefix(s.PluginSocket, "/") || !strings.HasPrefix(s.StateDir, "/") {
 		t.Errorf("unusable: %+v", s)
 	}
+	checkNewGroup(t, s.NewGroup)
 }
 
 func ExampleErrors() {

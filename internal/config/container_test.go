@@ -1,9 +1,13 @@
 package config
 
 import (
+	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -78,6 +82,64 @@ func TestContainer(t *testing.T) {
 		{"two spellings, and white space", nil, opts{"region": "eu-west-1 ", "awslogs-region": "eu-west-1"}, nil, func(c *Container) { c.Region = "eu-west-1" }},
 		{"auto in capitals", []string{"ROUTE=cloudwatch://AUTO"}, opts{"region": "Auto"}, nil, func(c *Container) { c.RegionAuto = true }},
 
+		{"multi-line", nil, opts{"multiline-pattern": `^\[ `}, nil, func(c *Container) { c.Pattern = regexp.MustCompile(`^\[ `) }},
+		{"a date, as awslogs", nil, opts{"awslogs-datetime-format": `\[%b %d, %Y`}, nil, func(c *Container) {
+			c.Pattern = regexp.MustCompile(`\[(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) (?:0[1-9]|[1,2][0-9]|3[0,1]), \d{4}`)
+		}},
+		{"a date with more than awslogs knows", nil, opts{"datetime-format": "%Y%T%%%T 5%"}, nil, func(c *Container) {
+			c.Pattern = regexp.MustCompile(`\d{4} 5%`)
+			c.Warnings = []string{`log option datetime-format: "%T %%": not known, and left out as awslogs does; the known ones are ` +
+				`%A %B %H %I %L %M %S %Y %Z %a %b %d %f %j %m %p %w %y %z`}
+		}},
+		{"a date of nothing that awslogs knows", nil, opts{"awslogs-datetime-format": "%T"}, nil, func(c *Container) {
+			c.Warnings = []string{`log option awslogs-datetime-format: "%T": not known, and left out as awslogs does; the known ones are ` +
+				`%A %B %H %I %L %M %S %Y %Z %a %b %d %f %j %m %p %w %y %z`}
+		}},
+		{"JSON", nil, opts{"format": " JSON ", "tag": "{{.Name}}", "stream": "s", "labels": "a,b", "labels-regex": "^com", "env": "A", "env-regex": "^X"}, nil,
+			func(c *Container) {
+				c.Format, c.Tag, c.Stream = FormatJSON, mustTag("{{.Name}}"), template("s", "log option stream")
+				c.Labels, c.Env = []string{"a", "b"}, []string{"A"}
+				c.LabelsRegex, c.EnvRegex = regexp.MustCompile("^com"), regexp.MustCompile("^X")
+			}},
+		{"JSON of several lines", nil, opts{"format": "json", "multiline-pattern": "^x"}, nil, func(c *Container) {
+			c.Format, c.Pattern = FormatJSON, regexp.MustCompile("^x")
+		}},
+		{"metrics, as awslogs", nil, opts{"awslogs-format": "json/emf"}, nil, func(c *Container) { c.Format = FormatEMF }},
+		{"metrics, spelled twice", nil, opts{"awslogs-format": "json/emf", "format": "json/emf"}, nil, func(c *Container) { c.Format = FormatEMF }},
+		{"text", nil, opts{"format": "text"}, nil, same},
+		{"filters", nil, opts{"include-pattern": "ERROR ", "exclude-pattern": "(?i)health", "strip-ansi": "1"}, nil, func(c *Container) {
+			c.Include, c.Exclude, c.StripANSI = regexp.MustCompile("ERROR "), regexp.MustCompile("(?i)health"), true
+		}},
+
+		{"a new group", []string{"RETENTION_DAYS=7", "GROUP_TAGS=a=b", "GROUP_CLASS=STANDARD", "KMS_KEY_ID=k"}, nil, nil, func(c *Container) {
+			c.NewGroup = NewGroup{7, map[string]string{"a": "b"}, "STANDARD", "k"}
+		}},
+		{"another new group", []string{"RETENTION_DAYS=7", "GROUP_TAGS=a=b", "GROUP_CLASS=STANDARD", "KMS_KEY_ID=k"},
+			opts{"retention-days": "3653", "group-tags": "c=d", "group-class": "essentials", "kms-key-id": "l"}, nil, func(c *Container) {
+				c.NewGroup = NewGroup{3653, map[string]string{"c": "d"}, "ESSENTIALS", "l"}
+			}},
+
+		{"a role", nil, opts{"role-arn": " arn:aws-us-gov:iam::123456789012:role/ops/team+x/logs "}, nil, func(c *Container) {
+			c.RoleARN = "arn:aws-us-gov:iam::123456789012:role/ops/team+x/logs"
+		}},
+		{"a role and its ID", nil, opts{"role-arn": "arn:aws:iam::123456789012:role/logs", "external-id": "a+=,.@:/-_9"}, nil, func(c *Container) {
+			c.RoleARN, c.ExternalID = "arn:aws:iam::123456789012:role/logs", "a+=,.@:/-_9"
+		}},
+		{"a task's credentials", nil, opts{"awslogs-credentials-endpoint": "/v2/credentials/1?a=b"}, nil, func(c *Container) {
+			c.CredentialsEndpoint = "/v2/credentials/1?a=b"
+		}},
+
+		{"history", nil, opts{"history-size": "1m"}, nil, func(c *Container) { c.HistorySize = 1 << 20 }},
+		{"no history", nil, opts{"history-size": "0b", "max-size": "10m"}, nil, func(c *Container) { c.HistorySize = 0 }},
+		{"history of the plugin", []string{"HISTORY_SIZE=3m"}, nil, nil, func(c *Container) { c.HistorySize = 3 << 20 }},
+		{"a file", nil, opts{"max-size": "10m"}, nil, func(c *Container) { c.HistorySize = 10_000_000 }},
+		{"files", nil, opts{"max-size": "10m", "max-file": "3"}, nil, func(c *Container) { c.HistorySize = 30_000_000 }},
+		{"files of no size", nil, opts{"max-file": "3"}, nil, same},
+		{"a small file", nil, opts{"max-size": "1k"}, nil, func(c *Container) { c.HistorySize = 64 << 10 }},
+		{"many files", nil, opts{"max-size": "9e18", "max-file": "9223372036854775807"}, nil, func(c *Container) { c.HistorySize = 4 << 30 }},
+		{"files without end", nil, opts{"max-size": "-1", "max-file": "2"}, nil, func(c *Container) { c.HistorySize = 4 << 30 }},
+		{"awslogs's buffer", nil, opts{"awslogs-max-buffered-events": "4096", "max-buffered-events": "4096"}, nil, same},
+
 		// Whoever changes only the driver's name keeps awslogs's stream.
 		{"awslogs-group alone", nil, opts{"awslogs-group": "g"}, nil, func(c *Container) {
 			c.Group, c.Stream = template("g", "log option awslogs-group"), template("{{.ID}}", "log option awslogs-group")
@@ -150,6 +212,22 @@ func TestContainer(t *testing.T) {
 	}
 }
 
+const (
+	retentionDays = "1 3 5 7 14 30 60 90 120 150 180 365 400 545 731 1096 1827 2192 2557 2922 3288 3653"
+	goSyntax      = ", use the syntax of Go (https://golang.org/s/re2syntax)"
+	notARole      = " is not the ARN of a role: use one such as arn:aws:iam::123456789012:role/NAME"
+	notAPath      = ": the value (not shown here) is not a path on the endpoint for containers' credentials: " +
+		"use one that begins with /, such as /v2/credentials/ID"
+)
+
+func manyTags(n int) string {
+	tags := make([]string, n)
+	for i := range tags {
+		tags[i] = fmt.Sprintf("k%d=v", i)
+	}
+	return strings.Join(tags, ",")
+}
+
 func TestContainerErrors(t *testing.T) {
 	const endpoint = " is not the URL of an endpoint: use http:// or https:// and a host, without user, query or fragment"
 	const known = ": the options are group stream tag region endpoint create-group create-stream delay " +
@@ -178,6 +256,79 @@ func TestContainerErrors(t *testing.T) {
 		{opts{"group": "a", "awslogs-group": "b"},
 			`log options "group" and "awslogs-group" are two spellings of one option, and differ ("a" and "b"): give one of them`},
 
+		{opts{"multiline-pattern": "*"}, `log option "multiline-pattern": "*" is not a regexp: missing argument to repetition operator in "*"` + goSyntax},
+		{opts{"multiline-pattern": "(?<=a)b"}, `log option "multiline-pattern": "(?<=a)b" is not a regexp: invalid named capture in "(?<=a)b"` + goSyntax},
+		{opts{"multiline-pattern": "(a{1000}){9}(a{1000}){9}"}, `log option "multiline-pattern": "(a{1000}){9}(a{1000}){9}" is not a regexp: ` +
+			`invalid repeat count in "{9}"` + goSyntax},
+		{opts{"multiline-pattern": strings.Repeat("a{1000}", 11)}, `log option "multiline-pattern": "` + strings.Repeat("a{1000}", 11) +
+			`" is not a regexp: it comes to 11002 instructions, use at most 10000: fewer or smaller repetitions`},
+		{opts{"multiline-pattern": strings.Repeat("a", 8193)}, `log option "multiline-pattern": "` + strings.Repeat("a", 80) +
+			`"… is not a regexp: it has 8193 bytes, use at most 8192`},
+		{opts{"awslogs-multiline-pattern": "a\xff"}, `log option "awslogs-multiline-pattern": "a\xff" is not a regexp: invalid UTF-8 in "\xff"` + goSyntax},
+		{opts{"datetime-format": "[%Y"}, `log option "datetime-format": "[%Y" makes no regexp: missing closing ] in "[\\d{4}"` + goSyntax},
+		{opts{"datetime-format": "%Y", "awslogs-multiline-pattern": "x"},
+			`log options "awslogs-multiline-pattern" and "datetime-format" exclude each other ("x" and "%Y"): give one of them`},
+		{opts{"format": "xml"}, `log option "format": "xml" is not a format: use text, json or json/emf`},
+		{opts{"awslogs-format": "json"}, `log option "awslogs-format": "json" is not a format of awslogs: use json/emf, or the option format`},
+		{opts{"awslogs-format": "xml"}, `log option "awslogs-format": "xml" is not a format of awslogs: use json/emf, or the option format`},
+		{opts{"format": "json/emf", "multiline-pattern": "x"},
+			`log options "format" and "multiline-pattern" exclude each other ("json/emf" and "x"): give one of them, or another format`},
+		{opts{"awslogs-format": "json/emf", "datetime-format": "%Y"},
+			`log options "awslogs-format" and "datetime-format" exclude each other ("json/emf" and "%Y"): give one of them, or another format`},
+		{opts{"labels-regex": "["}, `log option "labels-regex": "[" is not a regexp: missing closing ] in "["` + goSyntax},
+		{opts{"env-regex": ")"}, `log option "env-regex": ")" is not a regexp: unexpected ) in ")"` + goSyntax},
+		{opts{"include-pattern": "("}, `log option "include-pattern": "(" is not a regexp: missing closing ) in "("` + goSyntax},
+		{opts{"exclude-pattern": "a**"}, `log option "exclude-pattern": "a**" is not a regexp: invalid nested repetition operator in "**"` + goSyntax},
+		{opts{"strip-ansi": "yes"}, `log option "strip-ansi": "yes" is not a boolean: use true or false`},
+		{opts{"retention-days": "10"}, `log option "retention-days": "10" is not a retention in days: use one of ` + retentionDays},
+		{opts{"retention-days": "0"}, `log option "retention-days": "0" is not a retention in days: use one of ` + retentionDays},
+		{opts{"retention-days": "4294967297"}, `log option "retention-days": "4294967297" is not a retention in days: use one of ` + retentionDays},
+		{opts{"retention-days": "7d"}, `log option "retention-days": "7d" is not a retention in days: use one of ` + retentionDays},
+		{opts{"group-tags": "a=b,c"}, `log option "group-tags": "a=b,c" has the part "c": use KEY=VALUE,KEY=VALUE`},
+		{opts{"group-tags": "a=b,"}, `log option "group-tags": "a=b," has the part "": use KEY=VALUE,KEY=VALUE`},
+		{opts{"group-tags": "=b"}, `log option "group-tags": "=b" has the part "=b": use KEY=VALUE,KEY=VALUE`},
+		{opts{"group-tags": "a=b, a=c"}, `log option "group-tags": "a=b, a=c" has the key "a" twice: give it once`},
+		{opts{"group-tags": "AWS:a=b"}, `log option "group-tags": the key "AWS:a" begins with aws:, which AWS keeps for itself: use another`},
+		{opts{"group-tags": "a*=b"}, `log option "group-tags": the key "a*" has a character that no tag can have: use letters, digits, spaces and _ . : / = + - @`},
+		{opts{"group-tags": "a=\xff"}, `log option "group-tags": the value "\xff" of the key "a" has a character that no tag can have: ` +
+			`use letters, digits, spaces and _ . : / = + - @`},
+		{opts{"group-tags": strings.Repeat("é", 129) + "=b"}, `log option "group-tags": the key "` + strings.Repeat("é", 40) +
+			`"… has 129 characters: use at most 128`},
+		{opts{"group-tags": "a=" + strings.Repeat("b", 257)}, `log option "group-tags": the value of the key "a" has 257 characters: use at most 256`},
+		{opts{"group-tags": manyTags(51)}, `log option "group-tags": "` + manyTags(51)[:80] + `"… has 51 tags: use at most 50`},
+		{opts{"group-class": "GLACIER"}, `log option "group-class": "GLACIER" is not a class of log groups: use one of STANDARD INFREQUENT_ACCESS DELIVERY ESSENTIALS`},
+		{opts{"kms-key-id": strings.Repeat("k", 257)}, `log option "kms-key-id": "` + strings.Repeat("k", 80) +
+			`"… is not a KMS key: use its ARN, at most 256 characters without white space`},
+		{opts{"role-arn": "logs"}, `log option "role-arn": "logs"` + notARole},
+		{opts{"role-arn": "arn:aws:iam::1234:role/x"}, `log option "role-arn": "arn:aws:iam::1234:role/x"` + notARole},
+		{opts{"role-arn": "arn:aws:iam::123456789012:user/x"}, `log option "role-arn": "arn:aws:iam::123456789012:user/x"` + notARole},
+		{opts{"role-arn": "arn:aws:iam::123456789012:role/"}, `log option "role-arn": "arn:aws:iam::123456789012:role/"` + notARole},
+		{opts{"role-arn": "arn:aws:iam::123456789012:role/a b"}, `log option "role-arn": "arn:aws:iam::123456789012:role/a b"` + notARole},
+		{opts{"role-arn": "logs", "external-id": "abc"}, `log option "role-arn": "logs"` + notARole},
+		{opts{"external-id": "abc"}, `log option "external-id": "abc" is for a role, and there is none: give role-arn as well`},
+		{opts{"role-arn": "arn:aws:iam::123456789012:role/x", "external-id": "a"}, `log option "external-id": "a" is not an external ID: ` +
+			`use 2 to 1224 letters, digits and _ + = , . @ : / -`},
+		{opts{"role-arn": "arn:aws:iam::123456789012:role/x", "external-id": "a b"}, `log option "external-id": "a b" is not an external ID: ` +
+			`use 2 to 1224 letters, digits and _ + = , . @ : / -`},
+		{opts{"credentials-endpoint": "http://169.254.170.2/x"}, `log option "credentials-endpoint"` + notAPath},
+		{opts{"awslogs-credentials-endpoint": "@example.com/x"}, `log option "awslogs-credentials-endpoint"` + notAPath},
+		{opts{"credentials-endpoint": "/x y"}, `log option "credentials-endpoint"` + notAPath},
+		{opts{"credentials-endpoint": "/x\n"}, ""}, // white space around a value is not its own
+		{opts{"credentials-endpoint": "/x\x00y"}, `log option "credentials-endpoint"` + notAPath},
+		{opts{"credentials-endpoint": "/a", "awslogs-credentials-endpoint": "/b"},
+			`log options "credentials-endpoint" and "awslogs-credentials-endpoint" are two spellings of one option, and differ: give one of them`},
+		{opts{"endpoint": "http://u:p@x", "awslogs-endpoint": "http://u:q@x"},
+			`log options "endpoint" and "awslogs-endpoint" are two spellings of one option, and differ: give one of them`},
+		{opts{"history-size": "-1"}, `log option "history-size": "-1" is not a size: use bytes or Docker's units (256m, 4g), from 64k to 1024t, or 0`},
+		{opts{"history-size": "8g"}, `log option "history-size": 8GiB is more than SPOOL_TOTAL_SIZE, 4GiB`},
+		{opts{"max-buffered-events": "0"}, `log option "max-buffered-events": "0" is not a positive number: use 1 or more, without a unit`},
+		{opts{"awslogs-max-buffered-events": "4k"}, `log option "awslogs-max-buffered-events": "4k" is not a positive number: use 1 or more, without a unit`},
+		{opts{"max-size": "0"}, `log option "max-size": "0" is not the size of a file: use a positive number of bytes, with k, m or g (10m), or -1`},
+		{opts{"max-size": "-2"}, `log option "max-size": "-2" is not the size of a file: use a positive number of bytes, with k, m or g (10m), or -1`},
+		{opts{"max-size": "9e99"}, `log option "max-size": "9e99" is not the size of a file: use a positive number of bytes, with k, m or g (10m), or -1`},
+		{opts{"max-size": "big", "max-file": "2"}, `log option "max-size": "big" is not the size of a file: use a positive number of bytes, with k, m or g (10m), or -1`},
+		{opts{"max-size": "1m", "max-file": "0"}, `log option "max-file": "0" is not a positive number: use 1 or more, without a unit`},
+
 		{opts{"endpoint": "logs.example"}, `log option "endpoint": "logs.example"` + endpoint},
 		{opts{"endpoint": "ftp://x"}, `log option "endpoint": "ftp://x"` + endpoint},
 		{opts{"endpoint": "http://:80"}, `log option "endpoint": "http://:80"` + endpoint},
@@ -202,7 +353,7 @@ func TestContainerErrors(t *testing.T) {
 		{opts{"a\nb": "x"}, `unknown log option "a\nb"` + known},
 	} {
 		c, err := mustLoad(t).Container(test.opts, nil)
-		if got := lines(t, err); len(got) != 1 || got[0] != test.want {
+		if got := lines(t, err); test.want == "" && got != nil || test.want != "" && (len(got) != 1 || got[0] != test.want) {
 			t.Errorf("%v:\n got %q\nwant %q", test.opts, got, test.want)
 		}
 		checkContainer(t, c)
@@ -241,8 +392,60 @@ func checkContainer(t *testing.T, c *Container) {
 	t.Helper()
 	if c.Group.Template == nil || c.Stream.Template == nil || c.Group.From == "" || c.Stream.From == "" ||
 		c.Region != "" && !regionSyntax.MatchString(c.Region) || c.Delay < minDuration || c.Delay > maxDuration ||
-		c.SpoolMaxSize < minSize || c.SpoolFull == "" || strings.ContainsAny(c.Endpoint, "@?# ") {
+		c.SpoolMaxSize < minSize || c.SpoolFull == "" || strings.ContainsAny(c.Endpoint, "@?# ") ||
+		c.HistorySize != 0 && c.HistorySize < minSize || c.HistorySize > 4<<30 ||
+		c.Format != FormatText && c.Format != FormatJSON && (c.Format != FormatEMF || c.Pattern != nil) ||
+		c.RoleARN != "" && !roleSyntax.MatchString(c.RoleARN) || c.ExternalID != "" && c.RoleARN == "" ||
+		c.CredentialsEndpoint != "" && c.CredentialsEndpoint[0] != '/' || c.RegionAuto && c.Region != "" {
 		t.Errorf("unusable: %+v", c)
+	}
+	checkNewGroup(t, c.NewGroup)
+}
+
+func checkNewGroup(t *testing.T, g NewGroup) {
+	t.Helper()
+	if g.RetentionDays != 0 && !slices.Contains(retentions, g.RetentionDays) || g.Class != "" && !slices.Contains(classes, g.Class) ||
+		len(g.KMSKeyID) > 256*utf8.UTFMax || strings.ContainsAny(g.KMSKeyID, " \n\x00") || len(g.Tags) > maxTags {
+		t.Errorf("unusable: %+v", g)
+	}
+	for k, v := range g.Tags {
+		if k == "" || !utf8.ValidString(k+v) || strings.HasPrefix(strings.ToLower(k), "aws:") || strings.ContainsAny(k+v, ",*\n\x00") {
+			t.Errorf("unusable: %q=%q", k, v)
+		}
+	}
+}
+
+// As moby's ExtraAttributes has it (daemon/logger/loginfo.go).
+func TestAttrs(t *testing.T) {
+	labels := map[string]string{"a": "1", "com.x": "2", "com.y": "", "both": "label"}
+	env := []string{"A=1", "XA=a=b", "XB=", "NOVALUE", "A=2", "both=env", "=x"}
+	for _, test := range []struct {
+		opts opts
+		want map[string]string
+	}{
+		{nil, nil},
+		{opts{"labels": "a"}, opts{"a": "1"}},
+		{opts{"labels": "a,com.y,none"}, opts{"a": "1", "com.y": ""}},
+		{opts{"labels": "com.x, a"}, opts{"com.x": "2"}}, // Docker trims nothing
+		{opts{"labels-regex": `^com\.`}, opts{"com.x": "2", "com.y": ""}},
+		{opts{"labels": "a", "labels-regex": `x$`}, opts{"a": "1", "com.x": "2"}},
+		{opts{"env": "A,NOVALUE,a"}, opts{"A": "2"}},
+		{opts{"env-regex": "^X"}, opts{"XA": "a=b", "XB": ""}},
+		{opts{"env": "A", "env-regex": "A$"}, opts{"A": "2", "XA": "a=b"}},
+		{opts{"labels": "both", "env": "both"}, opts{"both": "env"}},
+		{opts{"labels": "A", "env": "a", "labels-regex": "^A$", "env-regex": "^a$"}, nil},
+	} {
+		c, err := mustLoad(t, "CONTAINER_ENV=off").Container(test.opts, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(test.want, c.Attrs(labels, env), compare); diff != "" {
+			t.Errorf("%v: want -, got +\n%s", test.opts, diff)
+		}
+	}
+	c, _ := mustLoad(t).Container(opts{"labels": "a", "env": "A"}, nil)
+	if got := c.Attrs(nil, nil); got == nil || len(got) != 0 {
+		t.Errorf("got %v", got)
 	}
 }
 
@@ -252,11 +455,18 @@ func FuzzLogOptions(f *testing.F) {
 	}
 	f.Add("endpoint", "http://[::1]:80/%zz", "awslogs-region", "auto", "LOGSPOUT_GROUP={{")
 	f.Add("endpoint", "http://%40", "tag", "{{.ID}}", "LOGSPOUT_STREAM={{.}}")
+	f.Add("multiline-pattern", "(((a{10}){10}){10})*", "datetime-format", "%Y[%", "=")
+	f.Add("format", "json/emf", "awslogs-datetime-format", "%Y", "=")
+	f.Add("max-size", "9e18", "max-file", "9223372036854775807", "=")
+	f.Add("group-tags", "a=b,\xff=\n,aws:x=y", "external-id", "aa", "=")
+	f.Add("role-arn", "arn:aws:iam::123456789012:role/x", "external-id", "aa", "=")
+	f.Add("credentials-endpoint", "/%zz", "history-size", "0", "=")
 	f.Add("\xff", "\x00\n", "spool-max-size", "1e9", "=")
 	s := mustLoad(f, "ROUTE=cloudwatch://eu-west-1")
 	f.Fuzz(func(t *testing.T, name1, text1, name2, text2, env string) {
 		c, err := s.Container(opts{name1: text1, name2: text2}, []string{env})
 		checkLines(t, append(lines(t, err), c.Warnings...))
 		checkContainer(t, c)
+		c.Attrs(map[string]string{text1: text2}, []string{env})
 	})
 }

@@ -33,9 +33,6 @@ func parseRetention(text string) (int32, error) {
 
 var classes = []string{"STANDARD", "INFREQUENT_ACCESS", "DELIVERY", "ESSENTIALS"}
 
-// Classes returns the classes of groups.
-func Classes() []string { return slices.Clone(classes) }
-
 // parseClass reads a class in any case of letters, with - for _ if somebody likes.
 func parseClass(text string) (string, error) {
 	class := strings.ReplaceAll(strings.ToUpper(strings.TrimSpace(text)), "-", "_")

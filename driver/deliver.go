@@ -172,8 +172,12 @@ func (s *session) region(ctx context.Context, conf *config.Container) (string, e
 	if conf.Region != "" {
 		return conf.Region, nil
 	}
+	lookUp := s.d.o.Place.Region
+	if conf.RegionAuto {
+		lookUp = s.d.o.Place.AutoRegion
+	}
 	for {
-		region, err := s.d.o.Place.Region(ctx)
+		region, err := lookUp(ctx)
 		if err == nil {
 			return region, nil
 		}
@@ -222,6 +226,8 @@ func (s *session) destination(c *naming.Container, conf *config.Container) Desti
 	}
 	return Destination{
 		Region: c.Region, Endpoint: conf.Endpoint, Group: group.Name, Stream: stream.Name,
-		CreateGroup: conf.CreateGroup, CreateStream: conf.CreateStream,
+		CreateGroup: conf.CreateGroup, CreateStream: conf.CreateStream, NewGroup: &conf.NewGroup,
+		RoleARN: conf.RoleARN, ExternalID: conf.ExternalID, CredentialsEndpoint: conf.CredentialsEndpoint,
+		EMF: conf.Format == config.FormatEMF,
 	}
 }

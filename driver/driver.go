@@ -24,10 +24,15 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// Destination is where the events of a container, or of one of its outputs, go.
+// Destination is where the events of a container, or of one of its outputs, go, and by whose leave. It is comparable.
 type Destination struct {
 	Region, Endpoint, Group, Stream string
 	CreateGroup, CreateStream       bool
+	NewGroup                        *config.NewGroup // what the group gets if it has to be made; never nil
+
+	RoleARN, ExternalID, CredentialsEndpoint string // all empty: the plugin's own credentials
+
+	EMF bool // the events are in CloudWatch's embedded metric format
 }
 
 // Shipper takes events to where they belong. Its method may be called from any goroutine.
@@ -53,6 +58,8 @@ type Shipment interface {
 type Place interface {
 	// Region returns the region for containers that name none.
 	Region(ctx context.Context) (string, error)
+	// AutoRegion returns the region for containers that ask for it to be looked up, whatever the settings say.
+	AutoRegion(ctx context.Context) (string, error)
 	// InstanceID returns the EC2 instance's ID, or nothing.
 	InstanceID(ctx context.Context) string
 }

@@ -27,7 +27,7 @@ type fakeShipper struct {
 	changed   chan struct{} // closed and made anew at each change
 	down      bool
 	delivered map[string][]string // by group/stream
-	shipments int
+	shipped   []Destination
 	wg        sync.WaitGroup
 }
 
@@ -66,7 +66,7 @@ func (s *fakeShipper) wait(t *testing.T, stream string, n int) []string {
 func (s *fakeShipper) Ship(to Destination, f *Feed, _ time.Duration) Shipment {
 	m := &fakeShipment{s: s, f: f, stream: to.Group + "/" + to.Stream,
 		changed: make(chan struct{}, 1), done: make(chan struct{}), left: make(chan struct{})}
-	s.change(func() { s.shipments++ })
+	s.change(func() { s.shipped = append(s.shipped, to) })
 	s.wg.Go(m.run)
 	return m
 }
@@ -148,8 +148,9 @@ func (m *fakeShipment) pull() {
 
 type fakePlace struct{}
 
-func (fakePlace) Region(context.Context) (string, error) { return "r", nil }
-func (fakePlace) InstanceID(context.Context) string      { return "i-1" }
+func (fakePlace) Region(context.Context) (string, error)     { return "r", nil }
+func (fakePlace) AutoRegion(context.Context) (string, error) { return "auto-1", nil }
+func (fakePlace) InstanceID(context.Context) string          { return "i-1" }
 
 // host is a driver with its state and FIFOs in a directory of the test's.
 type host struct {

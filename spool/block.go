@@ -10,7 +10,7 @@ import (
 // The layout of segments and blocks; DESIGN.md draws it. All numbers are little-endian.
 const (
 	segmentMagic      = "LSPLSEG1"
-	segmentHeaderSize = 32
+	segmentHeaderSize = 40
 
 	blockMagic = 0x314b4c42 // "BLK1"
 
@@ -42,6 +42,7 @@ type blockHeader struct {
 	position uint64 // of the payload's first byte
 	epoch    uint32 // which FIFO it came from
 	kind     uint8
+	before   int64 // bytes on disk of the block before it, maybe in another segment; 0: not known
 	info     BlockInfo
 }
 
@@ -63,7 +64,8 @@ func (h *blockHeader) encode(block []byte) {
 	block[52] = h.kind
 	block[53] = h.info.tail.prefixLen
 	copy(block[54:57], h.info.tail.prefix[:])
-	clear(block[57:BlockHeaderSize])
+	clear(block[57:60])
+	le.PutUint32(block[60:], uint32(h.before))
 	le.PutUint32(block[4:], crc32.Checksum(block[8:BlockHeaderSize+h.length], castagnoli))
 }
 
@@ -94,6 +96,7 @@ func decodeHeader(p []byte) (h blockHeader, err error) {
 		position: position,
 		epoch:    le.Uint32(p[48:]),
 		kind:     p[52],
+		before:   int64(le.Uint32(p[60:])),
 		info: BlockInfo{
 			First:   int(first),
 			Frames:  int(le.Uint32(p[16:])),
@@ -117,29 +120,38 @@ func (h *blockHeader) verify(p []byte) error {
 	return nil
 }
 
-func encodeSegmentHeader(base uint64, created int64) []byte {
+// segmentHeader is a segment's header in memory.
+type segmentHeader struct {
+	base    uint64 // position of its first byte
+	begun   int64  // nanoseconds since the Unix epoch
+	maxTime int64  // no frame that begins before it is later, in the same unit
+}
+
+func (h segmentHeader) encode() []byte {
 	le := binary.LittleEndian
 	p := make([]byte, segmentHeaderSize)
 	copy(p, segmentMagic)
-	le.PutUint64(p[8:], base)
-	le.PutUint64(p[16:], uint64(created))
-	le.PutUint32(p[28:], crc32.Checksum(p[:28], castagnoli))
+	le.PutUint64(p[8:], h.base)
+	le.PutUint64(p[16:], uint64(h.begun))
+	le.PutUint64(p[24:], uint64(h.maxTime))
+	le.PutUint32(p[36:], crc32.Checksum(p[:36], castagnoli))
 	return p
 }
 
-func checkSegmentHeader(p []byte, base uint64) error {
+// decodeSegmentHeader reads the header of the segment that begins at base.
+func decodeSegmentHeader(p []byte, base uint64) (h segmentHeader, err error) {
 	le := binary.LittleEndian
 	switch {
 	case len(p) < segmentHeaderSize:
-		return errShort
+		return h, errShort
 	case string(p[:8]) != segmentMagic:
-		return errNoBlock
-	case le.Uint32(p[28:]) != crc32.Checksum(p[:28], castagnoli):
-		return errChecksum
+		return h, errNoBlock
+	case le.Uint32(p[36:]) != crc32.Checksum(p[:36], castagnoli):
+		return h, errChecksum
 	case le.Uint64(p[8:]) != base:
-		return fmt.Errorf("segment begins at position %d, its name says %d", le.Uint64(p[8:]), base)
+		return h, fmt.Errorf("segment begins at position %d, its name says %d", le.Uint64(p[8:]), base)
 	}
-	return nil
+	return segmentHeader{base, int64(le.Uint64(p[16:])), int64(le.Uint64(p[24:]))}, nil
 }
 
 func encodeGap(p []byte, g Gap) {

@@ -3,14 +3,8 @@ package spool
 import (
 	"cmp"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"slices"
-	"sync"
-
-	"github.com/logspool/logspool/internal/durable"
 )
 
 // Item is what a Reader gives: a frame, or the news that a piece of the stream cannot be had.
@@ -20,18 +14,14 @@ type Item struct {
 	Gap   *Gap   // nil for a frame
 }
 
-// readChunk is how much a reader reads at a time, in bytes: several blocks of a busy container.
-const readChunk = 256 << 10
-
-var readBuffers = sync.Pool{New: func() any { b := make([]byte, readChunk); return &b }}
-
 // Reader gives the frames of a spool that have not been acknowledged, in the order of the stream.
 // It is where damage is found and the way back in. A reader belongs to one goroutine. What it has not
 // passed may give way when the spool is full; the segment it stands in, and those before, may not.
 type Reader struct {
-	s      *Spool
-	locked bool // the caller holds s.mu
-	limit  uint64
+	window
+	locked bool   // the caller holds s.mu
+	all    bool   // what has been acknowledged is read too, and nothing held: see History
+	limit  uint64 // read no block from there on; 0: no limit
 
 	pos   uint64 // where the next item begins, or the frame under way
 	acked ackSet // as it was when the reader was last rewound
@@ -41,14 +31,9 @@ type Reader struct {
 
 	// Where pos is on disk. entered says that segment is.
 	entered  bool
-	segment  uint64 // base
 	off      int64  // of the next block
-	file     durable.File
-	buffer   *[]byte
-	raw      []byte // bytes of the file from rawAt on, within *buffer
-	rawAt    int64
 	blockAt  int64  // where the current block begins in the file
-	block    []byte // what is left of its payload, within raw; begins at pos
+	rest     []byte // what is left of its payload, within raw; begins at pos
 	carry    []byte // the beginning of a frame whose end is in the next block; begins at pos
 	epoch    uint32
 	lost     bool   // what stands before pos is lost: a frame may have begun there
@@ -61,7 +46,7 @@ type Reader struct {
 
 // NewReader returns a reader at the first position that has not been acknowledged. Close it after use.
 func (s *Spool) NewReader() *Reader {
-	r := &Reader{s: s}
+	r := &Reader{window: window{s: s}}
 	s.mu.Lock()
 	s.readers = append(s.readers, r)
 	s.mu.Unlock()
@@ -92,20 +77,15 @@ func (r *Reader) Position() uint64 { return r.pos }
 
 // Release gives the read buffer and the open file back until the next Next.
 func (r *Reader) Release() {
-	if len(r.block) > 0 {
+	if len(r.rest) > 0 {
 		r.off = r.blockAt
 	}
 	if len(r.carry) > 0 {
 		r.leave()
 	}
-	r.block, r.carry, r.last = nil, nil, nil
+	r.rest, r.carry, r.last = nil, nil, nil
 	r.closeFile()
-	if r.buffer != nil {
-		if len(*r.buffer) == readChunk {
-			readBuffers.Put(r.buffer)
-		}
-		r.buffer = nil
-	}
+	r.giveBuffer()
 }
 
 func (r *Reader) lock() {
@@ -131,6 +111,9 @@ func (r *Reader) Next() (Item, bool) {
 				return Item{}, false
 			}
 		}
+		if ok && r.all {
+			return item, true
+		}
 		if ok && r.acked.through(item.From) < item.To && (item.Gap == nil || !r.dealtWith(item.Range)) {
 			return item, true
 		}
@@ -140,6 +123,9 @@ func (r *Reader) Next() (Item, bool) {
 // dealtWith reports whether all of g has been acknowledged by now. A gap may be so although it was not when the
 // reader was rewound: another reader had the frame of which this one finds the beginning or the end alone.
 func (r *Reader) dealtWith(g Range) bool {
+	if r.all {
+		return false
+	}
 	r.lock()
 	defer r.unlock()
 	return r.s.cursor.acked.through(g.From) >= g.To
@@ -154,7 +140,7 @@ func (r *Reader) gap(to uint64, reason Reason, frames uint64) Item {
 
 // fromBlock takes the next item out of the block at hand. more says that there is something to go on with.
 func (r *Reader) fromBlock() (item Item, ok, more bool) {
-	p := r.block
+	p := r.rest
 	if len(p) == 0 {
 		return item, false, false
 	}
@@ -165,18 +151,18 @@ func (r *Reader) fromBlock() (item Item, ok, more bool) {
 			if i := findFrame(p[1:]); i >= 0 {
 				skip = 1 + i
 			}
-			r.block = p[skip:]
+			r.rest = p[skip:]
 			return r.gap(r.pos+uint64(skip), Unreadable, 0), true, true
 		}
 		if whole := frameHeaderSize + n; whole <= len(p) {
 			item = Item{Range: Range{r.pos, r.pos + uint64(whole)}, Frame: p[frameHeaderSize:whole]}
 			r.lastFrom, r.last, r.carried = r.pos, p, false
-			r.pos, r.block = item.To, p[whole:]
+			r.pos, r.rest = item.To, p[whole:]
 			return item, true, true
 		}
 	}
 	r.carry = append(r.carry[:0], p...)
-	r.block = nil
+	r.rest = nil
 	return item, false, false
 }
 
@@ -207,7 +193,7 @@ func (r *Reader) Reject() (Item, bool) {
 		if r.carried {
 			r.leave() // and come back to it
 		} else {
-			r.block = r.last[1+i:]
+			r.rest = r.last[1+i:]
 		}
 	}
 	r.pos = r.lastFrom
@@ -238,7 +224,7 @@ func (r *Reader) load() (item Item, ok, more bool) {
 	case r.off >= p.size:
 		return r.goOn(p.next)
 	}
-	h, err := r.readBlock(p)
+	h, err := r.block(r.off, p)
 	if r.troubled(err) {
 		return item, false, false
 	}
@@ -312,15 +298,7 @@ func (s *Spool) findLocked(base uint64) (int, bool) {
 func (r *Reader) leave() {
 	r.closeFile()
 	r.entered = false
-	r.block, r.carry, r.last = nil, r.carry[:0], nil
-}
-
-func (r *Reader) closeFile() {
-	if r.file != nil {
-		r.file.Close()
-		r.file = nil
-	}
-	r.raw = nil
+	r.rest, r.carry, r.last = nil, r.carry[:0], nil
 }
 
 // goOn goes on to the segment that begins at next.
@@ -332,7 +310,8 @@ func (r *Reader) goOn(next uint64) (item Item, ok, more bool) {
 		r.entered = false // it gave way
 		return item, false, true
 	}
-	r.segment, r.off, r.held = next, segmentHeaderSize, max(r.held, next+1)
+	r.turnTo(next)
+	r.off, r.held = segmentHeaderSize, max(r.held, next+1)
 	return item, false, true
 }
 
@@ -357,7 +336,8 @@ func (r *Reader) enter(at uint64) (item Item, ok, more bool) {
 			return r.passMissingLocked(to)
 		}
 	}
-	r.entered, r.segment, r.off = true, segments[i].base, segmentHeaderSize
+	r.turnTo(segments[i].base)
+	r.entered, r.off = true, segmentHeaderSize
 	r.held = max(r.held, r.segment+1)
 	return item, false, true
 }
@@ -376,6 +356,13 @@ func (r *Reader) passMissing(to uint64) (item Item, ok, more bool) {
 func (r *Reader) passMissingLocked(to uint64) (item Item, ok, more bool) {
 	from := r.pos + uint64(len(r.carry))
 	gap := Gap{Reason: Damaged}
+	if r.all {
+		if len(r.carry) > 0 {
+			return r.dropCarry(to, Damaged), true, true
+		}
+		r.lost = true
+		return r.gap(to, Damaged, 0), true, true
+	}
 	for _, d := range r.s.cursor.dropped {
 		switch {
 		case d.To <= from:
@@ -400,62 +387,6 @@ func (r *Reader) passMissingLocked(to uint64) (item Item, ok, more bool) {
 	return item, true, true
 }
 
-// readBlock reads and checks the block at r.off.
-func (r *Reader) readBlock(p place) (h blockHeader, err error) {
-	if err := r.fill(BlockHeaderSize, p.size); err != nil {
-		return h, err
-	}
-	if h, err = decodeHeader(r.raw[r.off-r.rawAt:]); err != nil {
-		return h, err
-	}
-	if err := r.fill(h.diskSize(), p.size); err != nil {
-		return h, err
-	}
-	if err := h.verify(r.raw[r.off-r.rawAt:]); err != nil {
-		return h, err
-	}
-	if h.position < r.segment || h.position > p.end || h.end() > p.end {
-		return h, fmt.Errorf("%w: position %d in the segment from %d to %d", errNoBlock, h.position, r.segment, p.end)
-	}
-	return h, nil
-}
-
-// fill makes raw hold n bytes from r.off on; size is where the segment ends.
-func (r *Reader) fill(n, size int64) error {
-	if r.file != nil && r.off >= r.rawAt && r.off+n <= r.rawAt+int64(len(r.raw)) {
-		return nil
-	}
-	if r.off+n > size {
-		return errShort
-	}
-	if r.file == nil {
-		path := r.s.segmentPath(r.segment)
-		f, err := r.s.fs.OpenFile(path, os.O_RDONLY, 0)
-		if err != nil {
-			return fmt.Errorf("couldn't open %q: %w", path, err)
-		}
-		r.file = f
-	}
-	if r.buffer == nil {
-		r.buffer = readBuffers.Get().(*[]byte)
-	}
-	if n > int64(len(*r.buffer)) {
-		readBuffers.Put(r.buffer)
-		b := make([]byte, BlockHeaderSize+MaxPayload)
-		r.buffer = &b
-	}
-	raw := (*r.buffer)[:min(int64(len(*r.buffer)), size-r.off)]
-	got, err := r.file.ReadAt(raw, r.off)
-	r.raw, r.rawAt = raw[:got], r.off
-	if int64(got) < n {
-		if err == nil || errors.Is(err, io.EOF) {
-			err = errShort
-		}
-		return err
-	}
-	return nil
-}
-
 // take makes the block with header h, at r.off, the one at hand.
 func (r *Reader) take(h blockHeader) (item Item, ok, more bool) {
 	at := r.pos + uint64(len(r.carry))
@@ -470,8 +401,7 @@ func (r *Reader) take(h blockHeader) (item Item, ok, more bool) {
 		// Another FIFO, or what was not kept: the rest of that frame will never come.
 		return r.dropCarry(at, Unreadable), true, true
 	}
-	start := r.off - r.rawAt + BlockHeaderSize
-	payload := r.raw[start : start+int64(h.length)][at-h.position:]
+	payload := r.at(r.off)[BlockHeaderSize:h.diskSize()][at-h.position:]
 	r.blockAt, r.epoch = r.off, h.epoch
 	r.off += h.diskSize()
 	switch {
@@ -484,11 +414,11 @@ func (r *Reader) take(h blockHeader) (item Item, ok, more bool) {
 		return r.takeCarried(payload)
 	case r.lost && at == h.position && h.info.First > 0:
 		// The end of a frame whose beginning is lost, or more of its middle.
-		r.block = payload[h.info.First:]
-		r.lost = len(r.block) == 0
+		r.rest = payload[h.info.First:]
+		r.lost = len(r.rest) == 0
 		return r.gap(h.position+uint64(h.info.First), Unreadable, 0), true, true
 	}
-	r.lost, r.block = false, payload
+	r.lost, r.rest = false, payload
 	return item, false, true
 }
 
@@ -504,7 +434,7 @@ func (r *Reader) takeCarried(payload []byte) (item Item, ok, more bool) {
 		}
 		n, plausible := frameLength(r.carry)
 		if !plausible {
-			r.carry, r.block = r.carry[:had], payload
+			r.carry, r.rest = r.carry[:had], payload
 			item = r.dropCarry(r.pos+uint64(had), Unreadable)
 			r.lost = false
 			return item, true, true
@@ -516,7 +446,7 @@ func (r *Reader) takeCarried(payload []byte) (item Item, ok, more bool) {
 	}
 	item = Item{Range: Range{r.pos, r.pos + uint64(want)}, Frame: r.carry[frameHeaderSize:]}
 	r.lastFrom, r.last, r.carried = r.pos, r.carry, true
-	r.pos, r.block = item.To, payload[want-had:]
+	r.pos, r.rest = item.To, payload[want-had:]
 	r.carry = r.carry[:0]
 	return item, true, true
 }
@@ -535,7 +465,7 @@ func (r *Reader) dropCarry(to uint64, reason Reason) Item {
 // Where there is none, the rest of the segment is given up.
 func (r *Reader) passDamage(p place) (item Item, ok, more bool) {
 	for r.off++; r.off+BlockHeaderSize <= p.size; {
-		if err := r.fill(BlockHeaderSize, p.size); err != nil {
+		if err := r.fill(r.off, BlockHeaderSize, p.size); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
 				break
 			}
@@ -546,14 +476,14 @@ func (r *Reader) passDamage(p place) (item Item, ok, more bool) {
 			r.off = (r.off/diskPage + 1) * diskPage
 			continue
 		}
-		rest := r.raw[r.off-r.rawAt:]
+		rest := r.at(r.off)
 		i := nextBlock(rest)
 		if i < 0 {
 			r.off += int64(len(rest) - len(blockMagicBytes) + 1)
 			continue
 		}
 		r.off += int64(i)
-		if _, err := r.readBlock(p); err == nil {
+		if _, err := r.block(r.off, p); err == nil {
 			return item, false, true
 		}
 		r.off++

@@ -105,7 +105,7 @@ func TestReleaseWithinABlock(t *testing.T) {
 			t.Fatalf("read %+v, %v, want frame %d", item, ok, n)
 		}
 		r.Release()
-		if r.buffer != nil || r.file != nil || r.block != nil {
+		if r.buffer != nil || r.file != nil || r.rest != nil {
 			t.Fatal("something is held on to")
 		}
 	}

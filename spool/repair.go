@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // maxSegmentFile is more than a segment ever has: a segment, the block that made it full, and notes behind that.
@@ -26,7 +27,7 @@ func (s *Spool) repairLast(r *Repair) {
 		return
 	}
 	seg := &s.segments[n-1]
-	seg.end = seg.base + uint64(max(0, seg.size-segmentHeaderSize))
+	s.maxTime = time.Now().UnixNano() // until more is known
 	path := s.segmentPath(seg.base)
 	f, err := s.fs.OpenFile(path, os.O_RDWR, filePerm)
 	if err != nil {
@@ -38,14 +39,18 @@ func (s *Spool) repairLast(r *Repair) {
 		return
 	}
 	found := goodBlocks(data, seg.base)
-	if found.blocks == 0 && checkSegmentHeader(data, seg.base) != nil {
+	h, err := decodeSegmentHeader(data, seg.base)
+	if found.blocks == 0 && err != nil {
 		// Blocks carry their positions themselves, so only a header that nothing follows is given up.
 		f.Close()
 		s.setAside(r, seg.base, data, seg.size)
 		s.removeSegmentsLocked(n-1, n)
 		return
 	}
-	seg.end, s.last, s.midFrame = found.end, found.last, found.midFrame
+	seg.end, s.last, s.midFrame, s.lastSize = found.end, found.last, found.midFrame, found.lastSize
+	if err == nil && !found.cutFrames {
+		s.maxTime = max(h.maxTime, found.maxTime)
+	}
 	if cut := seg.size - int64(found.size); cut > 0 {
 		s.setAside(r, seg.end, data[found.size:], cut)
 		if f.Truncate(int64(found.size)) != nil {
@@ -65,6 +70,10 @@ type foundBlocks struct {
 	end      uint64    // and in the stream
 	last     lastBlock // the last one of data, if nothing but notes follows it
 	midFrame bool      // the last one ends within a frame
+	lastSize int64     // bytes on disk of the last one, gap or not
+	maxTime  int64     // the greatest time in their headers,
+	// which does not say all where a block ends within a frame.
+	cutFrames bool
 }
 
 // goodBlocks walks over the blocks in data, a whole segment, and over damaged ones in between.
@@ -86,7 +95,8 @@ func goodBlocks(data []byte, base uint64) foundBlocks {
 		}
 		off += int(h.diskSize())
 		payload := data[off-h.length : off]
-		f.blocks, f.size, f.end = f.blocks+1, off, h.end()
+		f.blocks, f.size, f.end, f.lastSize = f.blocks+1, off, h.end(), h.diskSize()
+		f.maxTime, f.cutFrames = max(f.maxTime, h.info.MaxTime), f.cutFrames || !h.info.tail.boundary()
 		if g, ok := decodeGap(payload); h.kind == kindGap {
 			if !ok || g.Reason < FirstForeign {
 				f.last = lastBlock{}

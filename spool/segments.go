@@ -24,7 +24,9 @@ func (s *Spool) segmentPath(base uint64) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%016x%s", base, segmentSuffix))
 }
 
-func (s *Spool) openSegments(r *Repair) error {
+// listSegments finds the segments on disk. Each ends where the next one begins, and the last one no further away than
+// its bytes reach.
+func (s *Spool) listSegments() error {
 	entries, err := s.fs.ReadDir(s.dir)
 	if err != nil {
 		return fmt.Errorf("couldn't list %q: %w", s.dir, err)
@@ -35,16 +37,32 @@ func (s *Spool) openSegments(r *Repair) error {
 			continue
 		}
 		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed since by whoever has the spool open
+		}
 		if err != nil {
 			return fmt.Errorf("couldn't look at %q: %w", e.Name(), err)
 		}
-		s.segments = append(s.segments, segment{base: base, end: base, size: info.Size()})
+		s.segments = append(s.segments, segment{base: base, size: info.Size()})
 		s.total += info.Size()
 	}
-	for i := range len(s.segments) - 1 {
+	for i := range s.segments {
+		seg := &s.segments[i]
+		seg.end = seg.base + uint64(max(0, seg.size-segmentHeaderSize))
+		if i+1 < len(s.segments) {
+			seg.end = s.segments[i+1].base
+		}
+	}
+	return nil
+}
+
+func (s *Spool) openSegments(r *Repair) error {
+	if err := s.listSegments(); err != nil {
+		return err
+	}
+	for i := range max(0, len(s.segments)-1) {
 		// It ends where the next one begins, or where what stood between them gave way.
 		seg := &s.segments[i]
-		seg.end = s.segments[i+1].base
 		for _, d := range s.cursor.dropped {
 			if seg.base < d.From {
 				seg.end = min(seg.end, d.From)
@@ -65,6 +83,7 @@ func (s *Spool) openSegments(r *Repair) error {
 	s.end.Store(end)
 	if s.active != nil && s.segments[len(s.segments)-1].end < end {
 		s.sealLocked()
+		s.lastSize = 0
 	}
 	s.reclaimLocked()
 	return nil
@@ -97,6 +116,12 @@ func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 	if length <= 0 || length > MaxPayload {
 		return fmt.Errorf("a block of %d bytes: 1 to %d are possible", length, MaxPayload)
 	}
+	err := s.append(block, epoch, info)
+	s.appended.tell()
+	return err
+}
+
+func (s *Spool) append(block []byte, epoch uint32, info BlockInfo) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -111,7 +136,9 @@ func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 		if s.missing.Frames == 0 && s.missing.Bytes == 0 {
 			s.missing.Reason = reason
 		}
-		s.missing.add(Gap{Frames: uint64(info.Frames), Bytes: uint64(length), MinTime: info.MinTime, MaxTime: info.MaxTime})
+		s.missing.add(Gap{
+			Frames: uint64(info.Frames), Bytes: uint64(len(block) - BlockHeaderSize), MinTime: info.MinTime, MaxTime: info.MaxTime,
+		})
 		s.missingEpoch = epoch
 		s.missingFile.store(s.missing, epoch, s.end.Load())
 	}
@@ -122,7 +149,7 @@ func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 // before it is, which may still stand at the head of its FIFO: Open looks for it in the last segment.
 func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
 	if s.active != nil {
-		full := s.segmentSize
+		full := s.fullLocked()
 		if h.kind == kindGap {
 			full += MaxPayload
 		}
@@ -135,6 +162,7 @@ func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
 			return err
 		}
 	}
+	h.before = s.lastSize
 	h.encode(block)
 	seg := &s.segments[len(s.segments)-1]
 	if _, err := s.active.WriteAt(block, seg.size); err != nil {
@@ -146,10 +174,21 @@ func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
 	}
 	seg.size += h.diskSize()
 	seg.end, seg.dirty = h.end(), true
+	s.lastSize = h.diskSize()
+	s.seenLocked(h.info)
 	s.total += h.diskSize()
 	s.budget.add(h.diskSize())
 	s.end.Store(seg.end)
 	return nil
+}
+
+// seenLocked takes note of the times of a block that is appended.
+func (s *Spool) seenLocked(info BlockInfo) {
+	s.maxTime = max(s.maxTime, info.MaxTime)
+	if !info.tail.boundary() {
+		// The time of its last frame may be in the next block. dockerd took it before it wrote the frame.
+		s.maxTime = max(s.maxTime, time.Now().UnixNano())
+	}
 }
 
 // sealLocked ends the last segment; the next block begins a new one.
@@ -170,7 +209,7 @@ func (s *Spool) beginSegmentLocked() error {
 	if err != nil {
 		return fmt.Errorf("couldn't create %q: %w", path, err)
 	}
-	if _, err := f.WriteAt(encodeSegmentHeader(base, time.Now().UnixNano()), 0); err != nil {
+	if _, err := f.WriteAt(segmentHeader{base, time.Now().UnixNano(), s.maxTime}.encode(), 0); err != nil {
 		f.Close()
 		return errors.Join(fmt.Errorf("couldn't write %q: %w", path, err), s.fs.Remove(path))
 	}

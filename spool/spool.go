@@ -22,6 +22,9 @@ const (
 	// quarter of a small spool would be too coarse a step to give way by; a thousandth, too many files.
 	maxSegmentSize = 4 << 20
 	minSegmentSize = 64 << 10
+
+	// minHistorySegment bounds a segment where a small history asks for smaller ones.
+	minHistorySegment = 16 << 10
 )
 
 // ErrFull says that a block was not kept because the spool may not grow.
@@ -32,8 +35,12 @@ type Options struct {
 	Dir string
 	FS  durable.FS // nil: durable.OS
 
-	// MaxSize bounds the bytes on disk; 0: no bound. Below 16 segments of 64 KiB the bound is rounded up.
+	// MaxSize bounds the bytes on disk of what is not delivered; 0: no bound. A segment counts whole until all that
+	// is in it is delivered, and the last one always. Below 16 segments of 64 KiB the bound is rounded up.
 	MaxSize int64
+	// History bounds the bytes on disk of what is kept although it is delivered; 0: it is removed as soon as it is.
+	// Whole segments are kept, the newest, and the last one in any case.
+	History int64
 	// DropNewest makes a full spool refuse what is new; otherwise its oldest segments give way.
 	DropNewest bool
 	// Durable makes what Sync has synced survive a power cut: the cursor file is never replaced by one that
@@ -59,6 +66,7 @@ type Spool struct {
 	dir         string
 	fs          durable.FS
 	maxSize     int64
+	history     int64
 	segmentSize int64
 	dropNewest  bool
 	budget      *Budget
@@ -78,10 +86,15 @@ type Spool struct {
 	midFrame     bool         // the last block ends within a frame
 	closed       bool
 	removed      bool  // by Remove, maybe while Sync is at it
-	total        int64 // bytes on disk of all segments
+	total        int64 // bytes on disk of all segments,
+	delivered    int64 // and of the first ones, in which everything has been dealt with,
+	deliveredN   int   // and how many these are
+	lastSize     int64 // bytes on disk of the last block; 0: not known
+	maxTime      int64 // no frame of the stream so far is later; nanoseconds since the Unix epoch
 	readers      []*Reader
 
-	end atomic.Uint64
+	end      atomic.Uint64
+	appended signal // told by each Append, and by Close
 
 	syncing sync.Mutex // held by Sync, before mu
 }
@@ -98,10 +111,9 @@ func Open(o Options) (*Spool, Repair, error) {
 	if o.FS == nil {
 		o.FS = durable.OS
 	}
-	s := &Spool{dir: o.Dir, fs: o.FS, maxSize: o.MaxSize, dropNewest: o.DropNewest, budget: o.Budget, onGap: o.OnGap}
-	s.segmentSize = maxSegmentSize
+	s := &Spool{dir: o.Dir, fs: o.FS, maxSize: o.MaxSize, dropNewest: o.DropNewest, budget: o.Budget, onGap: o.OnGap,
+		history: o.History, segmentSize: segmentSize(o.MaxSize, o.History)}
 	if o.MaxSize > 0 {
-		s.segmentSize = min(max(o.MaxSize/16, minSegmentSize), maxSegmentSize)
 		s.maxSize = max(o.MaxSize, 16*minSegmentSize)
 	}
 	if err := s.fs.MkdirAll(s.dir, dirPerm); err != nil {
@@ -191,11 +203,18 @@ func (s *Spool) Fragments() int {
 	return len(s.cursor.acked.beyond)
 }
 
-// Size returns the bytes on disk of all segments.
+// Size returns the bytes on disk of all segments, delivered or not.
 func (s *Spool) Size() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.total
+}
+
+// HistorySize returns the bytes on disk of the segments that are kept although everything in them is delivered.
+func (s *Spool) HistorySize() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.delivered
 }
 
 // LastBlock returns the payload of the last block, its description and epoch, as found when the spool
@@ -316,6 +335,7 @@ func (s *Spool) syncFile(path string) error {
 
 // Close syncs the spool and closes it. What has not been kept for want of room is noted, room or not.
 func (s *Spool) Close() error {
+	defer s.appended.tell()
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -339,13 +359,14 @@ func (s *Spool) Close() error {
 
 // Remove closes the spool and removes its files and its directory.
 func (s *Spool) Remove() error {
+	defer s.appended.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed, s.removed = true, true
 	s.sealLocked()
 	s.cursor.close()
 	s.budget.add(-s.total)
-	s.total, s.segments = 0, nil
+	s.total, s.segments, s.delivered, s.deliveredN = 0, nil, 0, 0
 	// First, for without segments and cursor what it says would seem to be untold.
 	if err := s.missingFile.remove(); err != nil {
 		return err

@@ -1,0 +1,439 @@
+package spool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/durable/durabletest"
+	"pgregory.net/rapid"
+)
+
+// countingFS counts the bytes that are read.
+type countingFS struct {
+	durable.FS
+	read atomic.Int64
+}
+
+func (c *countingFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	f, err := c.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return countingFile{f, c}, nil
+}
+
+func (c *countingFS) ReadFile(name string) ([]byte, error) {
+	p, err := c.FS.ReadFile(name)
+	c.read.Add(int64(len(p)))
+	return p, err
+}
+
+type countingFile struct {
+	durable.File
+	c *countingFS
+}
+
+func (f countingFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	f.c.read.Add(int64(n))
+	return n, err
+}
+
+// histories opens the history of a spool both ways: that of the open one, and that of its directory.
+func histories(t fataler, s *Spool, o HistoryOptions) []*History {
+	live, err := s.NewHistory(o)
+	if err != nil {
+		t.Fatalf("NewHistory: %v", err)
+	}
+	resting, err := OpenHistory(s.fs, s.dir, o)
+	if err != nil {
+		t.Fatalf("OpenHistory: %v", err)
+	}
+	return []*History{live, resting}
+}
+
+// all returns the times of the frames that there are now.
+func (h *History) all(t fataler) (times []int64) {
+	for {
+		f, ok, err := h.Next()
+		if err != nil {
+			t.Fatalf("Next: %v", err)
+		}
+		if !ok {
+			return times
+		}
+		times = append(times, frameTime(f))
+		if len(times) > 10_000_000 {
+			t.Fatalf("there is no end")
+		}
+	}
+}
+
+// spans says numbers in a line.
+func spans(n []int64) string {
+	var b strings.Builder
+	for i := 0; i < len(n); {
+		j := i
+		for j+1 < len(n) && n[j+1] == n[j]+1 {
+			j++
+		}
+		fmt.Fprintf(&b, "%d-%d ", n[i], n[j])
+		i = j + 1
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// TestHistoryIsKept: what is delivered stays as far as its bound reaches, the newest of it, whatever the bound of what
+// is not delivered; and a smaller bound applies from the next opening on.
+func TestHistoryIsKept(t *testing.T) {
+	for _, history := range []int64{0, 64 << 10, 300 << 10, 20 << 20} {
+		t.Run(fmt.Sprint(history), func(t *testing.T) {
+			disk := durabletest.NewDisk()
+			o := Options{Dir: "/s", FS: disk, MaxSize: 256 << 20, History: history}
+			s := mustOpen(t, o)
+			a := &appender{s: s}
+			n := 0
+			for range 2000 {
+				a.append(t, numbered(n+1, n+10, 300))
+				n += 10
+				if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+					t.Fatal(err)
+				}
+				active := s.segments[len(s.segments)-1].size
+				if s.HistorySize() > history || s.Size() != s.HistorySize()+active {
+					t.Fatalf("%d bytes of history, %d of %d in all", s.HistorySize(), active, s.Size())
+				}
+			}
+			written := int64(n) * 320
+			if got := s.HistorySize(); got < min(history, written)*3/4-int64(maxSegmentSize)*history/(20<<20) {
+				t.Errorf("%d bytes of history are kept of %d", got, history)
+			}
+			h, err := s.NewHistory(HistoryOptions{Tail: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := h.all(t)
+			if len(got) == 0 || got[len(got)-1] != int64(n) || int64(len(got)) != int64(n)-got[0]+1 {
+				t.Errorf("read %s of %d", spans(got), n)
+			}
+			h.Close()
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			o.History /= 3
+			s = mustOpen(t, o)
+			if s.HistorySize() > o.History {
+				t.Errorf("%d bytes of history, %d are allowed since", s.HistorySize(), o.History)
+			}
+			s.Close()
+		})
+	}
+}
+
+// TestTail: the last frames and no others, wherever blocks and segments end, delivered or not, with gaps between them
+// and the beginning of a frame at the end; and afterwards what comes then.
+func TestTail(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		disk := durabletest.NewDisk()
+		s := mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 256 << 10})
+		defer func() { s.Close() }()
+		a := &appender{s: s}
+		var stream []byte
+		var ends []int // of the frames in the stream
+		n, written, appended := int64(0), 0, 0
+		for range rapid.IntRange(0, 60).Draw(t, "blocks") {
+			for range rapid.IntRange(1, 8).Draw(t, "frames") {
+				n++
+				f := testFrame("stdout", n, make([]byte, rapid.SampledFrom([]int{0, 100, 5000, 17000}).Draw(t, "size")))
+				stream, written = append(stream, f...), written+len(f)
+				ends = append(ends, written)
+			}
+			cut := len(stream)
+			switch rapid.IntRange(0, 6).Draw(t, "then") {
+			case 0:
+				cut = rapid.IntRange(1, len(stream)).Draw(t, "cut")
+			case 1:
+				s.Note(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1})
+			case 2:
+				if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+					t.Fatal(err)
+				}
+			case 3:
+				s.Close()
+				s = mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 256 << 10})
+				a.s = s
+			}
+			for p := stream[:cut]; len(p) > 0; p = p[min(len(p), 100<<10):] {
+				a.append(t, p[:min(len(p), 100<<10)])
+			}
+			stream, appended = bytes.Clone(stream[cut:]), appended+cut
+		}
+		everything := HistoryOptions{Tail: -1}
+		all := histories(t, s, everything)[0].all(t)
+		last := int64(0)
+		for last < n && ends[last] <= appended {
+			last++
+		}
+		if len(all) > 0 && all[len(all)-1] != last {
+			t.Fatalf("read %s up to %d", spans(all), last)
+		}
+		for _, tail := range []int{0, 1, 2, 3, 10, rapid.IntRange(0, 500).Draw(t, "tail"), 1 << 40} {
+			for i, h := range histories(t, s, HistoryOptions{Tail: tail}) {
+				want := all[max(0, len(all)-tail):]
+				if got := h.all(t); spans(got) != spans(want) {
+					t.Fatalf("%d: the last %d of %s are %s", i, tail, spans(all), spans(got))
+				}
+				h.Close()
+			}
+		}
+		// And what comes then is given, once the frame under way has come whole.
+		h, err := s.NewHistory(HistoryOptions{Tail: 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Close()
+		h.all(t)
+		if len(stream) > 0 {
+			a.append(t, stream)
+		}
+		a.append(t, numbered(int(n)+1, int(n)+3, 10))
+		if err := h.Wait(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if got := h.all(t); len(got) < 3 || got[len(got)-1] != n+3 || len(all) > 0 && got[0] != last+1 {
+			t.Fatalf("read %s, behind %d up to %d", spans(got), last, n+3)
+		}
+	})
+}
+
+// TestTailReadsLittle: the end of a long history is found within a few hundred kilobytes, whatever the size of
+// its blocks, open or at rest; and so is a time.
+func TestTailReadsLittle(t *testing.T) {
+	for _, tc := range []struct {
+		name              string
+		frames, size, all int // in a block; bytes of a line; bytes of history
+	}{
+		{"one short frame in a block", 1, 100, 32 << 20},
+		{"long blocks", 2000, 100, 128 << 20},
+		{"one long frame in a block", 1, 16 << 10, 128 << 20},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			disk := &countingFS{FS: durable.OS}
+			o := Options{Dir: t.TempDir(), FS: disk, MaxSize: 256 << 20, History: 2 << 30}
+			s := mustOpen(t, o)
+			a := &appender{s: s}
+			n := 0
+			block := make([]byte, BlockHeaderSize, BlockHeaderSize+tc.frames*(tc.size+40))
+			line := bytes.Repeat([]byte("n"), tc.size)
+			for size := 0; size < tc.all; size += len(block) {
+				block = block[:BlockHeaderSize]
+				for range tc.frames {
+					n++
+					block = append(block, testFrame("stdout", int64(n), line)...)
+				}
+				if err := s.Append(block, 0, a.tracker.All(block[BlockHeaderSize:])); err != nil {
+					t.Fatal(err)
+				}
+				if n%1024 == 0 {
+					if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			check := func(what string, open func(o HistoryOptions) (*History, error)) {
+				for _, o := range []HistoryOptions{{Tail: 10}, {Tail: -1, Since: int64(n - 9)}} {
+					disk.read.Store(0)
+					h, err := open(o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got := h.all(t)
+					h.Close()
+					read := disk.read.Load()
+					t.Logf("%s: %+v reads %d KiB of %d MiB", what, o, read>>10, s.Size()>>20)
+					if o.Tail > 0 && (read > 1<<20 || len(got) != 10) || read > 1<<20+2*maxSegmentSize || got[len(got)-1] != int64(n) {
+						t.Errorf("%s: %d bytes read for %s of %d", what, read, spans(got), n)
+					}
+				}
+			}
+			check("open", s.NewHistory)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			check("at rest", func(ho HistoryOptions) (*History, error) { return OpenHistory(disk, o.Dir, ho) })
+		})
+	}
+}
+
+// TestSince: no frame of that time or later is passed over, and of the earlier ones most are.
+func TestSince(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		disk := durabletest.NewDisk()
+		s := mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 256 << 10})
+		defer s.Close()
+		a := &appender{s: s}
+		n, cuts := int64(0), rapid.Bool().Draw(t, "cuts")
+		for range rapid.IntRange(1, 60).Draw(t, "blocks") {
+			var p []byte
+			for range rapid.IntRange(1, 8).Draw(t, "frames") {
+				n++
+				p = append(p, testFrame("stdout", n, make([]byte, rapid.SampledFrom([]int{0, 100, 5000}).Draw(t, "size")))...)
+			}
+			if cuts && rapid.IntRange(0, 3).Draw(t, "cut here") == 0 {
+				cut := rapid.IntRange(1, len(p)-1).Draw(t, "cut")
+				a.append(t, p[:cut])
+				p = p[cut:]
+			}
+			a.append(t, p)
+		}
+		since := rapid.Int64Range(1, n+2).Draw(t, "since")
+		tail := rapid.SampledFrom([]int{-1, 0, 5, 50, 1 << 30}).Draw(t, "tail")
+		for i, h := range histories(t, s, HistoryOptions{Tail: tail, Since: since}) {
+			got := h.all(t)
+			h.Close()
+			first := max(1, since)
+			if tail >= 0 {
+				first = max(first, n-int64(tail)+1)
+			}
+			if want := n - first + 1; int64(len(got)) < want || len(got) > 0 && (got[len(got)-1] != n || got[0] != n-int64(len(got))+1) {
+				t.Fatalf("%d: since %d, the last %d of %d: %s", i, since, tail, n, spans(got))
+			}
+			if tail >= 0 && len(got) > tail {
+				t.Fatalf("%d: since %d, the last %d of %d: %s", i, since, tail, n, spans(got))
+			}
+			if !cuts && len(got) > 0 && got[0] < since-8 {
+				t.Fatalf("%d: since %d of %d: %s", i, since, n, spans(got))
+			}
+		}
+	})
+}
+
+// TestHistoryOverDamage: damage costs the block that it is in, in the history as in the delivery, wherever the history
+// begins; and what was counted as read before it stays counted.
+func TestHistoryOverDamage(t *testing.T) {
+	for _, tail := range []int{-1, 5, 15, 25, 95, 1000} {
+		for at := range BlockHeaderSize + 20 {
+			disk := durabletest.NewDisk()
+			s, a := smallSpool(t, disk)
+			var off int64
+			for i := range 10 {
+				if i == 8 {
+					off = s.segments[0].size
+				}
+				a.append(t, numbered(i*10+1, i*10+10, 100))
+			}
+			f, err := disk.OpenFile("/spool/0000000000000000.seg", os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b [1]byte
+			f.ReadAt(b[:], off+int64(at))
+			b[0] ^= 0x14
+			f.WriteAt(b[:], off+int64(at))
+			f.Close()
+			var left []int64
+			for n := int64(1); n <= 100; n++ {
+				if n <= 80 || n > 90 {
+					left = append(left, n)
+				}
+			}
+			want := left
+			if tail >= 0 {
+				want = left[max(0, len(left)-tail):]
+			}
+			for i, h := range histories(t, s, HistoryOptions{Tail: tail}) {
+				if got := h.all(t); spans(got) != spans(want) {
+					t.Errorf("%d: byte %d, the last %d: %s", i, at, tail, spans(got))
+				}
+				h.Close()
+			}
+		}
+	}
+}
+
+// TestHistoryReclaimed: a History whose segment is removed under it goes on at the first one that is left.
+func TestHistoryReclaimed(t *testing.T) {
+	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), MaxSize: 1 << 20, History: 128 << 10})
+	defer s.Close()
+	a := &appender{s: s}
+	write := func(from, to int) {
+		for ; from <= to; from += 10 {
+			a.append(t, numbered(from, from+9, 300))
+			if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(1, 300)
+	h, err := s.NewHistory(HistoryOptions{Tail: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	for n := int64(1); n <= 25; n++ {
+		if f, ok, err := h.Next(); !ok || err != nil || frameTime(f) != n {
+			t.Fatalf("read %v, %v, want frame %d", ok, err, n)
+		}
+	}
+	write(301, 3000)
+	got := h.all(t)
+	first, err := s.NewHistory(HistoryOptions{Tail: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if want := first.all(t); !strings.HasSuffix(spans(got), spans(want)) || len(got) < len(want) || len(got) > 2900 {
+		t.Errorf("read %s, left are %s", spans(got), spans(want))
+	}
+}
+
+// TestWait: a History waits until something comes, its context is done, or nothing can come any more.
+func TestWait(t *testing.T) {
+	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), History: 1 << 20})
+	a := &appender{s: s}
+	a.append(t, numbered(1, 10, 100))
+	h, err := s.NewHistory(HistoryOptions{Tail: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := h.Wait(t.Context()); err != nil { // nothing has been asked for yet
+		t.Fatal(err)
+	}
+	if got := spans(h.all(t)); got != "8-10" {
+		t.Fatalf("read %s", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := h.Wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Wait: %v", err)
+	}
+	woken := make(chan error)
+	wait := func() { woken <- h.Wait(t.Context()) }
+	for n := 11; n < 100; n += 10 {
+		go wait()
+		a.append(t, numbered(n, n+9, 100))
+		if err := <-woken; err != nil {
+			t.Fatal(err)
+		}
+		if got := spans(h.all(t)); got != fmt.Sprintf("%d-%d", n, n+9) {
+			t.Fatalf("read %s at %d", got, n)
+		}
+	}
+	go wait()
+	s.Close()
+	if err := <-woken; !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("Wait: %v", err)
+	}
+	if _, err := s.NewHistory(HistoryOptions{}); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("NewHistory: %v", err)
+	}
+}

@@ -1,0 +1,134 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/logspool/logspool/internal/durable"
+)
+
+const (
+	// readChunk is how much a reader reads at a time, in bytes: several blocks of a busy container.
+	readChunk = 256 << 10
+
+	// headerChunk is how much is read at a time where headers alone are looked at: a hundred short blocks, and
+	// little of a long one.
+	headerChunk = 16 << 10
+)
+
+var readBuffers = sync.Pool{New: func() any { b := make([]byte, readChunk); return &b }}
+
+// window is the piece of a segment's file that is in memory.
+type window struct {
+	s       *Spool
+	segment uint64 // base
+	headers bool   // only headers are wanted,
+	back    bool   // from the end to the beginning
+	file    durable.File
+	buffer  *[]byte
+	raw     []byte // bytes of the file from rawAt on, within *buffer
+	rawAt   int64
+}
+
+// turnTo goes on to the segment that begins at base.
+func (w *window) turnTo(base uint64) {
+	w.closeFile()
+	w.segment = base
+}
+
+func (w *window) closeFile() {
+	if w.file != nil {
+		w.file.Close()
+		w.file = nil
+	}
+	w.raw = nil
+}
+
+func (w *window) giveBuffer() {
+	if w.buffer != nil {
+		if len(*w.buffer) == readChunk {
+			readBuffers.Put(w.buffer)
+		}
+		w.buffer, w.raw = nil, nil
+	}
+}
+
+// fill makes raw hold n bytes from off on; size is where the segment ends.
+func (w *window) fill(off, n, size int64) error {
+	if w.file != nil && off >= w.rawAt && off+n <= w.rawAt+int64(len(w.raw)) {
+		return nil
+	}
+	if off < 0 || off+n > size {
+		return errShort
+	}
+	if w.file == nil {
+		path := w.s.segmentPath(w.segment)
+		f, err := w.s.fs.OpenFile(path, os.O_RDONLY, 0)
+		if err != nil {
+			return fmt.Errorf("couldn't open %q: %w", path, err)
+		}
+		w.file = f
+	}
+	from := off
+	switch {
+	case w.headers:
+		if w.buffer == nil {
+			b := make([]byte, headerChunk)
+			w.buffer = &b
+		}
+		if w.back {
+			from = max(0, off+n-headerChunk)
+		}
+	case w.buffer == nil:
+		w.buffer = readBuffers.Get().(*[]byte)
+		fallthrough
+	default:
+		if n > int64(len(*w.buffer)) {
+			readBuffers.Put(w.buffer)
+			b := make([]byte, BlockHeaderSize+MaxPayload)
+			w.buffer = &b
+		}
+	}
+	raw := (*w.buffer)[:min(int64(len(*w.buffer)), size-from)]
+	got, err := w.file.ReadAt(raw, from)
+	w.raw, w.rawAt = raw[:got], from
+	if int64(got) < off+n-from {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = errShort
+		}
+		return err
+	}
+	return nil
+}
+
+// at returns what is in memory from off on.
+func (w *window) at(off int64) []byte { return w.raw[off-w.rawAt:] }
+
+// header reads the header of the block at off; p says what the segment holds. What it returns is bounded, and not yet
+// to be trusted: see decodeHeader.
+func (w *window) header(off int64, p place) (h blockHeader, err error) {
+	if err := w.fill(off, BlockHeaderSize, p.size); err != nil {
+		return h, err
+	}
+	if h, err = decodeHeader(w.at(off)); err != nil {
+		return h, err
+	}
+	if h.position < w.segment || h.end() > p.end {
+		return h, fmt.Errorf("%w: position %d in the segment from %d to %d", errNoBlock, h.position, w.segment, p.end)
+	}
+	return h, nil
+}
+
+// block reads and checks the block at off.
+func (w *window) block(off int64, p place) (h blockHeader, err error) {
+	if h, err = w.header(off, p); err != nil {
+		return h, err
+	}
+	if err := w.fill(off, h.diskSize(), p.size); err != nil {
+		return h, err
+	}
+	return h, h.verify(w.at(off))
+}

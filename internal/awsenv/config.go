@@ -54,13 +54,12 @@ func (e *Env) Config(ctx context.Context, a Access) (aws.Config, error) {
 	return cfg, nil
 }
 
-// plainConfig returns the SDK's configuration with the credentials of the default chain. It is read
-// once.
+// plainConfig returns the SDK's configuration without credentials. It is read once.
 func (e *Env) plainConfig(ctx context.Context) (aws.Config, error) {
 	if cfg := e.config.Load(); cfg != nil {
 		return *cfg, nil
 	}
-	cfg, err := e.load(ctx, e.routesRegion(), config.WithCredentialsProvider(e.creds))
+	cfg, err := e.load(ctx, e.routesRegion(), withoutCredentials)
 	if err != nil {
 		return aws.Config{}, err
 	}
@@ -86,7 +85,7 @@ func (e *Env) load(ctx context.Context, opts ...func(*config.LoadOptions) error)
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, append(all, opts...)...)
 	if err != nil {
-		return aws.Config{}, fmt.Errorf("couldn't read the AWS configuration: %w", err)
+		return aws.Config{}, oneLine(fmt.Errorf("couldn't read the AWS configuration: %w", err))
 	}
 	return cfg, nil
 }

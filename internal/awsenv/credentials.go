@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 )
 
 const (
@@ -24,6 +26,23 @@ const (
 	// reads it once and takes its keys to be good for ever, but people rotate them.
 	fileKeysLife = time.Minute
 )
+
+// chainCache keeps the default chain's keys until they expire.
+type chainCache struct {
+	*aws.CredentialsCache
+	chain *chain
+}
+
+func newChainCache(e *Env) chainCache {
+	c := &chain{env: e}
+	return chainCache{aws.NewCredentialsCache(c), c}
+}
+
+// Invalidate makes the next Retrieve work the chain out again: the SDK keeps keys in it too.
+func (c chainCache) Invalidate() {
+	c.chain.use(nil)
+	c.CredentialsCache.Invalidate()
+}
 
 // chain is the SDK's default credentials chain, worked out when credentials are first needed and
 // worked out again when it fails. The cache around it calls Retrieve once at a time.
@@ -40,12 +59,12 @@ func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	defer cancel()
 	p, err := c.provider(ctx)
 	if err != nil {
-		return aws.Credentials{}, explain(err)
+		return aws.Credentials{}, oneLine(explain(err))
 	}
 	creds, err := p.Retrieve(ctx)
 	if err != nil {
 		c.use(nil)
-		return aws.Credentials{}, explain(err)
+		return aws.Credentials{}, oneLine(explain(err))
 	}
 	if !creds.CanExpire && creds.Source != config.CredentialsSourceName {
 		c.use(nil)
@@ -77,6 +96,11 @@ func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 	opts = append(opts, config.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) {
 		o.Client = c.env.metadata.client(plain)
 	}))
+	if overHTTP() {
+		opts = append(opts, config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) {
+			o.HTTPClient = c.env.containers
+		}))
+	}
 	cfg, err := c.env.load(ctx, opts...)
 	if err != nil {
 		return nil, err
@@ -91,9 +115,13 @@ func (c *chain) use(p aws.CredentialsProvider) {
 	c.mu.Unlock()
 }
 
-// explain adds to a failure the files that are there and may not be read. The SDK takes them for
-// missing (config, internal/ini, OpenFile), looks elsewhere, and complains of what it did not find there.
+// explain adds to a failure what the SDK does not know of: that there is no shell in the plugin for a
+// credential_process, and the files that are there and may not be read. It takes these for missing
+// (config, internal/ini, OpenFile), looks elsewhere, and complains of what it did not find there.
 func explain(err error) error {
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("%w (a credential_process is run by sh, and the plugin holds no programs: use a role, or a file of keys)", err)
+	}
 	for _, name := range Files() {
 		f, openErr := os.Open(name)
 		if errors.Is(openErr, fs.ErrPermission) {

@@ -25,7 +25,12 @@ import (
 // retrieve returns the credentials that a client made from e's Config would sign with.
 func retrieve(t *testing.T, e *Env) (aws.Credentials, error) {
 	t.Helper()
-	cfg, err := e.Config(t.Context(), Access{})
+	return retrieveFor(t, e, Access{})
+}
+
+func retrieveFor(t *testing.T, e *Env, a Access) (aws.Credentials, error) {
+	t.Helper()
+	cfg, err := e.Config(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +39,12 @@ func retrieve(t *testing.T, e *Env) (aws.Credentials, error) {
 
 func wantKey(t *testing.T, e *Env, key string) {
 	t.Helper()
-	creds, err := retrieve(t, e)
+	wantKeyFor(t, e, Access{}, key)
+}
+
+func wantKeyFor(t *testing.T, e *Env, a Access, key string) {
+	t.Helper()
+	creds, err := retrieveFor(t, e, a)
 	if err != nil || creds.AccessKeyID != key {
 		t.Fatalf("key %q from %q, %v; want %q", creds.AccessKeyID, creds.Source, err, key)
 	}
@@ -186,38 +196,14 @@ func TestUnreadableFileIsNamed(t *testing.T) {
 	}
 }
 
-// stsStandIn answers AssumeRoleWithWebIdentity and AssumeRole as STS does.
-func stsStandIn(t *testing.T) (url string, actions func() []string) {
-	var got []string
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := r.ParseForm(); err != nil {
-			t.Error(err)
-		}
-		action := r.Form.Get("Action")
-		scope := "unsigned"
-		if _, after, ok := strings.Cut(r.Header.Get("Authorization"), "Credential="); ok {
-			scope = strings.Split(after, "/")[2]
-		}
-		got = append(got, action+" "+r.Form.Get("RoleArn")+" "+scope)
-		fmt.Fprintf(w, `<%[1]sResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><%[1]sResult><Credentials>
-			<AccessKeyId>STSKEY</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>
-			<Expiration>%[2]s</Expiration></Credentials></%[1]sResult></%[1]sResponse>`,
-			action, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
-	}))
-	t.Cleanup(s.Close)
-	t.Cleanup(http.DefaultTransport.(*http.Transport).CloseIdleConnections)
-	return s.URL, func() []string { return got }
-}
-
 func TestCredentialsFromAWebIdentity(t *testing.T) {
 	forbidMetadata(t)
 	dir := files(t, map[string]string{"token": "a-token"})
-	url, actions := stsStandIn(t)
-	t.Setenv("AWS_ENDPOINT_URL_STS", url)
+	sts := startSTS(t)
 	t.Setenv("AWS_WEB_IDENTITY_TOKEN_FILE", dir+"/token")
 	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/logs")
-	wantKey(t, New(Options{Region: "eu-central-1"}), "STSKEY")
-	if got, want := actions(), []string{"AssumeRoleWithWebIdentity arn:aws:iam::123456789012:role/logs unsigned"}; !slices.Equal(got, want) {
+	wantKey(t, New(Options{Region: "eu-central-1"}), "STS-logs-1")
+	if got, want := sts.summary(), []string{"AssumeRoleWithWebIdentity logs a-token"}; !slices.Equal(got, want) {
 		t.Errorf("STS was asked %q, want %q", got, want)
 	}
 }
@@ -229,11 +215,10 @@ func TestRoleIsAssumedInTheInstancesRegion(t *testing.T) {
 		"credentials": "[base]\naws_access_key_id = FILEKEY\naws_secret_access_key = s\n",
 		"config":      "[default]\nrole_arn = arn:aws:iam::123456789012:role/logs\nsource_profile = base\n",
 	})
-	url, actions := stsStandIn(t)
-	t.Setenv("AWS_ENDPOINT_URL_STS", url)
+	sts := startSTS(t)
 	t.Setenv("AWS_REGION", "auto")
-	wantKey(t, New(Options{}), "STSKEY")
-	if got, want := actions(), []string{"AssumeRole arn:aws:iam::123456789012:role/logs eu-central-1"}; !slices.Equal(got, want) {
+	wantKey(t, New(Options{}), "STS-logs-1")
+	if got, want := sts.summary(), []string{"AssumeRole logs eu-central-1 FILEKEY"}; !slices.Equal(got, want) {
 		t.Errorf("STS was asked %q, want %q", got, want)
 	}
 }

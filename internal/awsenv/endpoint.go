@@ -1,8 +1,11 @@
 package awsenv
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -55,9 +58,9 @@ func mayGoPlain(host string) bool {
 // endpointKeys gets keys from a URL of the container credentials endpoint.
 type endpointKeys struct{ *endpointcreds.Provider }
 
-func newEndpointKeys(url string) endpointKeys {
+func (c containerClient) keys(url string) endpointKeys {
 	return endpointKeys{endpointcreds.New(url, func(o *endpointcreds.Options) {
-		o.HTTPClient = endpointHTTP
+		o.HTTPClient = c
 		o.Retryer = tries()
 		// The same as the SDK sends (config, resolve_credentials.go, resolveHTTPCredProvider).
 		o.AuthorizationToken = os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")
@@ -87,30 +90,57 @@ func (k endpointKeys) Retrieve(ctx context.Context) (aws.Credentials, error) {
 func tries() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = 3
-		o.MaxBackoff = 2 * time.Second
+		o.MaxBackoff = 500 * time.Millisecond
 	})
 }
 
-// endpointHTTP is for hosts on the link, or on this host. No proxy, and no redirects, as for the metadata service:
-// the keys must not go elsewhere.
-var endpointHTTP = pathless{&http.Client{
-	Transport: &http.Transport{
-		Proxy:                 nil,
-		DialContext:           (&net.Dialer{Timeout: tryTimeout}).DialContext,
-		TLSHandshakeTimeout:   tryTimeout,
-		ResponseHeaderTimeout: 5 * time.Second,
-		DisableKeepAlives:     true,
-	},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-}}
+// A containerClient asks the container credentials endpoint, a host on the link, or this one. It must be made by
+// newContainerClient.
+type containerClient struct{ *http.Client }
 
-// pathless takes the URL out of errors: whoever knows the path of a task's keys on its host can fetch them.
-type pathless struct{ *http.Client }
+// newContainerClient returns a client without proxy and redirects, as for the metadata service: the keys must not go
+// elsewhere.
+func newContainerClient() containerClient {
+	return containerClient{&http.Client{
+		Transport: &http.Transport{
+			Proxy:                 nil,
+			DialContext:           (&net.Dialer{Timeout: tryTimeout}).DialContext,
+			TLSHandshakeTimeout:   tryTimeout,
+			ResponseHeaderTimeout: 5 * time.Second,
+			DisableKeepAlives:     true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
 
-func (c pathless) Do(r *http.Request) (*http.Response, error) {
+// maxKeys is how much of an answer is read, in bytes.
+const maxKeys = 64 << 10
+
+// Do reads the answer, and says what it was where it can be neither keys nor the agent's own error. It takes the URL
+// out of errors: whoever knows the path of a task's keys can fetch them.
+func (c containerClient) Do(r *http.Request) (*http.Response, error) {
 	resp, err := c.Client.Do(r)
 	if e, ok := err.(*url.Error); ok {
-		err = fmt.Errorf("%s: %w", r.URL.Host, e.Err)
+		return nil, fmt.Errorf("%s: %w", r.URL.Host, e.Err)
 	}
-	return resp, err
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxKeys))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.URL.Host, err)
+	}
+	if resp.StatusCode >= 300 && !json.Valid(body) {
+		return nil, fmt.Errorf("%s answered %s", r.URL.Host, resp.Status)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
+
+// overHTTP reports whether the SDK's chain will ask the container credentials endpoint without TLS. (It looks
+// at the path first.)
+func overHTTP() bool {
+	return os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") != "" ||
+		strings.HasPrefix(os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI"), "http:")
 }

@@ -51,17 +51,18 @@ type Options struct {
 // Env is what AWS can be told apart by from inside this process. Its methods may be called by any
 // number of goroutines at once; it has none of its own.
 type Env struct {
-	log       *slog.Logger
-	route     string // region of ROUTE; empty: look it up
-	noEC2     bool
-	metadata  metadataService
-	region    *lookup
-	instance  *lookup
-	creds     aws.CredentialsProvider    // of the default chain
-	providers providers                  // of everything else
-	config    atomic.Pointer[aws.Config] // set by the first Config that succeeds
-	regionBad atomic.Bool                // the failure has been logged, and no success since
-	idBad     atomic.Bool                // the same for the instance ID
+	log        *slog.Logger
+	route      string // region of ROUTE; empty: look it up
+	noEC2      bool
+	metadata   metadataService
+	containers containerClient
+	region     *lookup
+	instance   *lookup
+	creds      aws.CredentialsProvider    // of the default chain
+	providers  providers                  // of everything else
+	config     atomic.Pointer[aws.Config] // set by the first Config that succeeds
+	regionBad  atomic.Bool                // the failure has been logged, and no success since
+	idBad      atomic.Bool                // the same for the instance ID
 }
 
 // New returns an Env and asks nobody anything. It takes out of the process's environment every AWS_*
@@ -78,9 +79,10 @@ func New(o Options) *Env {
 		e.route = o.Region
 	}
 	e.metadata = newMetadataService()
+	e.containers = newContainerClient()
 	e.region = newLookup(e.findRegion, regionRestMin, regionRestMax)
 	e.instance = newLookup(e.findInstanceID, instanceRestMin, instanceRestMax)
-	e.creds = aws.NewCredentialsCache(&chain{env: e})
+	e.creds = newChainCache(e)
 	return e
 }
 

@@ -364,3 +364,35 @@ func TestNewUnsetsEmptyVariables(t *testing.T) {
 		t.Error("a variable that means something is gone")
 	}
 }
+
+// ROUTE's region is for those who name none; who says auto wants the host's own.
+func TestAutoRegion(t *testing.T) {
+	startMetadata(t)
+	files(t, map[string]string{"config": "[profile other]\nregion = sa-east-1\n"})
+	for _, c := range []struct{ env, profile, want string }{
+		{"us-west-2", "", "us-west-2"},
+		{"", "other", "sa-east-1"},
+		{"", "", "eu-central-1"},
+		{"auto", "", "eu-central-1"},
+	} {
+		t.Setenv("AWS_REGION", c.env)
+		t.Setenv("AWS_PROFILE", c.profile)
+		e := New(Options{Region: "ap-south-1"})
+		if got, err := e.AutoRegion(t.Context()); got != c.want || err != nil {
+			t.Errorf("%q, %q: AutoRegion() = %q, %v, want %q", c.env, c.profile, got, err, c.want)
+		}
+		if got, err := e.Region(t.Context()); got != "ap-south-1" || err != nil {
+			t.Errorf("%q, %q: Region() = %q, %v", c.env, c.profile, got, err)
+		}
+	}
+	log, lines := logged()
+	e := New(Options{Region: "ap-south-1", NoEC2: true, Log: log})
+	for range 2 {
+		if got, err := e.AutoRegion(t.Context()); err == nil || strings.Contains(err.Error(), "ROUTE") || !strings.Contains(err.Error(), "set AWS_REGION, or name one in the log option region: ") {
+			t.Errorf("without one: %q, %v", got, err)
+		}
+	}
+	if got := lines(); len(got) != 1 {
+		t.Errorf("logged %q, want one line", got)
+	}
+}

@@ -38,20 +38,21 @@ func newMetadataService() metadataService {
 	}}
 }
 
-// client returns a client for the endpoint that the configuration names. Each has its own token.
+// client returns a client for the endpoint that the configuration names. Each has its own token. It speaks IMDSv2
+// alone: the SDK's would ask without a token where a token is refused, and get keys for whoever can make it ask.
 func (m metadataService) client(cfg aws.Config, opts ...func(*imds.Options)) *imds.Client {
-	opts = append([]func(*imds.Options){func(o *imds.Options) { o.HTTPClient = m.http }}, opts...)
+	opts = append([]func(*imds.Options){func(o *imds.Options) {
+		o.HTTPClient = m.http
+		o.EnableFallback = aws.FalseTernary
+	}}, opts...)
 	return imds.NewFromConfig(cfg, opts...)
 }
 
-// v2Once makes a client speak IMDSv2 alone, and try once: the caller has its own way to try again.
-func v2Once(o *imds.Options) {
-	o.EnableFallback = aws.FalseTernary
-	o.Retryer = aws.NopRetryer{}
-}
+// once makes a client try once: the caller has its own way to try again.
+func once(o *imds.Options) { o.Retryer = aws.NopRetryer{} }
 
 func (m metadataService) region(ctx context.Context, cfg aws.Config) (string, error) {
-	out, err := m.client(cfg, v2Once).GetRegion(ctx, nil)
+	out, err := m.client(cfg, once).GetRegion(ctx, nil)
 	if err != nil {
 		return "", err
 	}
@@ -59,7 +60,7 @@ func (m metadataService) region(ctx context.Context, cfg aws.Config) (string, er
 }
 
 func (m metadataService) instanceID(ctx context.Context, cfg aws.Config) (string, error) {
-	out, err := m.client(cfg, v2Once).GetMetadata(ctx, &imds.GetMetadataInput{Path: "instance-id"})
+	out, err := m.client(cfg, once).GetMetadata(ctx, &imds.GetMetadataInput{Path: "instance-id"})
 	if err != nil {
 		return "", err
 	}

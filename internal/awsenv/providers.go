@@ -47,7 +47,7 @@ func (e *Env) credentials(plain aws.Config, a Access) (aws.CredentialsProvider, 
 			return nil, err
 		}
 		base = e.providers.get(source{path: a.CredentialsEndpoint}, func() aws.CredentialsProvider {
-			return newCache(newEndpointKeys(url))
+			return newCache(e.containers.keys(url))
 		})
 	}
 	if a.RoleARN == "" {

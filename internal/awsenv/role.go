@@ -55,9 +55,10 @@ func (r *role) assume(ctx context.Context) (aws.Credentials, error) {
 	cfg := r.plain.Copy()
 	cfg.Region = region
 	cfg.Credentials = r.base
+	host, _ := os.Hostname() // the name of the session is for people
 	client := sts.NewFromConfig(cfg, func(o *sts.Options) { o.Retryer = tries() })
 	creds, err := stscreds.NewAssumeRoleProvider(client, r.access.RoleARN, func(o *stscreds.AssumeRoleOptions) {
-		o.RoleSessionName = sessionName()
+		o.RoleSessionName = sessionName(host)
 		o.Duration = roleKeysLife
 		if r.access.ExternalID != "" {
 			o.ExternalID = aws.String(r.access.ExternalID)
@@ -81,11 +82,7 @@ func keysAreBad(err error) bool {
 }
 
 // sessionName says in CloudTrail who uses the role: logspool on this host. STS allows 2 to 64 of these characters.
-func sessionName() string {
-	host, err := os.Hostname()
-	if err != nil {
-		return "logspool"
-	}
+func sessionName(host string) string {
 	name := "logspool-" + strings.Map(func(r rune) rune {
 		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+=,.@-", r) {
 			return r

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/logspool/logspool/naming"
@@ -98,8 +97,8 @@ var options = []option{
 			}
 			c.Pattern = pattern
 			if unknown != nil {
-				c.Warnings = append(c.Warnings, fmt.Sprintf("%s: %s: not known, and left out as awslogs does; the known ones are %s",
-					v.from, shown(strings.Join(unknown, " ")), strings.Join(datetimeSequences(), " ")))
+				c.Warnings = append(c.Warnings, v.from+": "+shown(strings.Join(unknown, " "))+
+					": not known, and left out as awslogs does; the known ones are "+strings.Join(datetimeSequences(), " "))
 			}
 			return nil
 		},

@@ -55,21 +55,21 @@ func rows(t *testing.T, document, name string) [][]string {
 	return all
 }
 
-// generated holds a table of the README to the text that the code makes, or writes it.
-func generated(t *testing.T, name, want string) {
+// generated holds a table of a document to the text that the code makes, or writes it.
+func generated(t *testing.T, document, name, want string) {
 	t.Helper()
-	begin, end := table(t, "README.md", name)
-	text := read(t, "README.md")
+	begin, end := table(t, document, name)
+	text := read(t, document)
 	if text[begin:end] == want {
 		return
 	}
 	if *update {
-		if err := os.WriteFile(filepath.Join(root, "README.md"), []byte(text[:begin]+want+text[end:]), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(root, document), []byte(text[:begin]+want+text[end:]), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	t.Errorf("the README's table of %s is not what the code says (go test ./internal/docstest -update writes it):\n%s", name, want)
+	t.Errorf("the table of %s in %s is not what the code says (go test ./internal/docstest -update writes it):\n%s", name, document, want)
 }
 
 func code(text string) string {
@@ -88,7 +88,7 @@ func TestSettingsTable(t *testing.T) {
 	for _, d := range config.SettingDocs() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", d.Name, code(d.Default), sentence(d.Doc))
 	}
-	generated(t, "settings", b.String())
+	generated(t, "README.md", "settings", b.String())
 }
 
 func TestOptionsTable(t *testing.T) {
@@ -97,7 +97,7 @@ func TestOptionsTable(t *testing.T) {
 	for _, d := range config.OptionDocs() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", d.Name, code(d.Alias), code(d.Default), sentence(d.Doc))
 	}
-	generated(t, "options", b.String())
+	generated(t, "README.md", "options", b.String())
 }
 
 func TestFieldsTable(t *testing.T) {

@@ -1,0 +1,175 @@
+package docstest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/logspool/logspool/internal/config"
+)
+
+// badOptions has at least one bad value of each log option.
+var badOptions = []struct{ name, value string }{
+	{"group", "{{.Nmae}}"},
+	{"stream", "{{.Name"},
+	{"tag", "{{.LoggerHost}}"},
+	{"region", "eu-west1"},
+	{"endpoint", "logs.example.com"},
+	{"create-group", "yes"},
+	{"create-stream", "no"},
+	{"delay", "soon"},
+	{"delay", "0"},
+	{"multiline-pattern", "(?<!x)y"},
+	{"datetime-format", "[%Y"},
+	{"format", "xml"},
+	{"awslogs-format", "json"},
+	{"labels-regex", "com.("},
+	{"env-regex", "*_ID"},
+	{"include-pattern", "[ERROR"},
+	{"exclude-pattern", "a{2,1}"},
+	{"strip-ansi", "yes"},
+	{"retention-days", "10"},
+	{"group-tags", "team"},
+	{"group-tags", "aws:team=shop"},
+	{"group-tags", "team=shop,team=ops"},
+	{"group-tags", "team=shop&co"},
+	{"group-class", "cheap"},
+	{"kms-key-id", "my key"},
+	{"role-arn", "arn:aws:iam::1234:role/logs"},
+	{"external-id", "shop"},
+	{"credentials-endpoint", "169.254.170.2/v2"},
+	{"spool-max-size", "big"},
+	{"spool-max-size", "1k"},
+	{"spool-max-size", "8g"},
+	{"spool-full", "block"},
+	{"history-size", "-1"},
+	{"history-size", "8g"},
+	{"max-buffered-events", "0"},
+	{"max-size", "0"},
+	{"max-file", "two"},
+	{"grup", "shop"},
+	{"syslog-address", "udp://127.0.0.1"},
+}
+
+// unchecked are the options of which no value is bad.
+func unchecked(d config.Doc) bool {
+	return slices.Contains([]string{"labels", "env"}, d.Name) || strings.HasPrefix(d.Doc, "dockerd's own")
+}
+
+// bad are the log options that exclude each other, or need each other.
+var badTogether = []map[string]string{
+	{"group": "shop", "awslogs-group": "web"},
+	{"credentials-endpoint": "/v2/a", "awslogs-credentials-endpoint": "/v2/b"},
+	{"multiline-pattern": "^{", "datetime-format": "%Y"},
+	{"format": "json/emf", "multiline-pattern": "^{"},
+	{"awslogs-format": "json/emf", "awslogs-datetime-format": "%Y"},
+	{"role-arn": "arn:aws:iam::123456789012:role/logs", "external-id": "s"},
+}
+
+// badSettings has at least one bad value of each setting; NOEC2 and DEBUG take any.
+var badSettings = []string{
+	"ROUTE=syslog://logs", "ROUTE=cloudwatch://eu-west1", "ROUTE=cloudwatch://auto?GZIP=off", "ROUTE=cloudwatch://auto?DELAY=soon",
+	"ROUTE=cloudwatch://auto?DELAY=4&DELAY=8",
+	"LOGSPOUT_GROUP={{.Name", "LOGSPOUT_STREAM={{.Nmae}}", "DELAY=soon", "AWS_REGION=eu_west_1", "GZIP=yes", "SPOOL_MAX_SIZE=8g",
+	"SPOOL_TOTAL_SIZE=big", "SPOOL_FULL=block", "SPOOL_SYNC=often", "HISTORY_SIZE=1k", "HISTORY_AGE=7d", "CONTAINER_ENV=2", "RETENTION_DAYS=10",
+	"GROUP_TAGS=team", "GROUP_CLASS=cheap", "KMS_KEY_ID=my key", "PLUGIN_SOCKET=x.sock", "STATE_DIR=state",
+}
+
+// refused is what is said of options, without the driver's name before it.
+func refused(t *testing.T, opts map[string]string) string {
+	t.Helper()
+	settings, err := config.Load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = settings.Container(opts, nil)
+	if err == nil {
+		t.Errorf("%v is not refused", opts)
+		return ""
+	}
+	return strings.TrimPrefix(err.Error(), "logspool: ")
+}
+
+func TestBadOptions(t *testing.T) {
+	shown := map[string]bool{}
+	var b strings.Builder
+	b.WriteString("| option | bad value | what is said |\n|---|---|---|\n")
+	for _, o := range badOptions {
+		shown[o.name] = true
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", o.name, code(o.value), code(refused(t, map[string]string{o.name: o.value})))
+	}
+	generated(t, "docs/options.md", "options", b.String())
+
+	settings, err := config.Load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range config.OptionDocs() {
+		if unchecked(d) {
+			if _, err := settings.Container(map[string]string{d.Name: "(\x00"}, nil); err != nil {
+				t.Errorf("%s: a value is bad after all: %v", d.Name, err)
+			}
+			if shown[d.Name] || !strings.Contains(read(t, "docs/options.md"), "`"+d.Name+"`") {
+				t.Errorf("docs/options.md does not say that any value of %s is good", d.Name)
+			}
+			continue
+		}
+		if !shown[d.Name] {
+			t.Errorf("badOptions has no bad value of %s", d.Name)
+		}
+	}
+	// In awslogs's spelling the same is said of the same values.
+	for _, o := range badOptions {
+		i := slices.IndexFunc(config.OptionDocs(), func(d config.Doc) bool { return d.Name == o.name && d.Alias != "" })
+		if i < 0 || o.name == "format" { // awslogs-format is another option
+			continue
+		}
+		alias := config.OptionDocs()[i].Alias
+		want := strings.Replace(refused(t, map[string]string{o.name: o.value}), `"`+o.name+`"`, `"`+alias+`"`, 1)
+		if got := refused(t, map[string]string{alias: o.value}); got != want {
+			t.Errorf("%s=%s: %s, want %s", alias, o.value, got, want)
+		}
+	}
+}
+
+func TestBadOptionsTogether(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| options | what is said |\n|---|---|\n")
+	for _, opts := range badTogether {
+		var all []string
+		for name, text := range opts {
+			all = append(all, code(name+"="+text))
+		}
+		slices.Sort(all)
+		fmt.Fprintf(&b, "| %s | %s |\n", strings.Join(all, " "), code(refused(t, opts)))
+	}
+	generated(t, "docs/options.md", "together", b.String())
+}
+
+func TestBadSettings(t *testing.T) {
+	shown := map[string]bool{"NOEC2": true, "DEBUG": true}
+	var b strings.Builder
+	b.WriteString("| setting | what is said |\n|---|---|\n")
+	for _, entry := range badSettings {
+		name, _, _ := strings.Cut(entry, "=")
+		shown[name] = true
+		s, err := config.Load([]string{entry})
+		said := ""
+		switch {
+		case err != nil:
+			said = strings.TrimPrefix(err.Error(), "logspool: ")
+		case len(s.Warnings) == 1: // a broken template, which is only told of
+			said = s.Warnings[0]
+		default:
+			t.Errorf("%s is not refused", entry)
+		}
+		fmt.Fprintf(&b, "| %s | %s |\n", code(entry), code(said))
+	}
+	generated(t, "docs/options.md", "settings", b.String())
+	for _, d := range config.SettingDocs() {
+		if !shown[d.Name] {
+			t.Errorf("badSettings has no bad value of %s", d.Name)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,6 +143,23 @@ func (w *world) check(what string, disk *durabletest.Disk, must, acked map[int64
 	defer s.Close()
 	r := s.NewReader()
 	defer r.Close()
+	for i, h := range histories(w.t, s, HistoryOptions{Tail: -1}) {
+		all := h.all(w.t)
+		h.Close()
+		if !slices.IsSorted(all) || len(all) > 0 && (all[0] < 1 || all[len(all)-1] > w.n) {
+			w.t.Fatalf("%s: history %d: %s", what, i, spans(all))
+		}
+		for n := range must {
+			if _, found := slices.BinarySearch(all, n); !acked[n] && !found {
+				w.t.Fatalf("%s: frame %d is not in history %d", what, n, i)
+			}
+		}
+		last := histories(w.t, s, HistoryOptions{Tail: 10})[i]
+		if got, want := last.all(w.t), all[max(0, len(all)-10):]; !slices.Equal(got, want) {
+			w.t.Fatalf("%s: the last of history %d: %s of %s", what, i, spans(got), spans(all))
+		}
+		last.Close()
+	}
 	found := map[int64]bool{}
 	last := int64(0)
 	for items := 0; ; items++ {
@@ -187,12 +205,23 @@ func (w *world) check(what string, disk *durabletest.Disk, must, acked map[int64
 	}
 }
 
-var sweepOptions = Options{MaxSize: 1 << 20, Durable: true} // segments of 64 KiB
+var sweeps = []Options{
+	{MaxSize: 1 << 20, Durable: true},                     // segments of 64 KiB
+	{MaxSize: 1 << 20, Durable: true, History: 100 << 10}, // and of 16 KiB
+}
+
+func sweep(t *testing.T, f func(*testing.T, Options)) {
+	for _, o := range sweeps {
+		t.Run(fmt.Sprintf("history=%d", o.History), func(t *testing.T) { f(t, o) })
+	}
+}
 
 // TestCrashAtEveryCall ends the process, and cuts the power, before and after each call that changes the disk. A
 // frame that was kept survives the one, a frame that was synced the other.
-func TestCrashAtEveryCall(t *testing.T) {
-	w := newWorld(t, durabletest.NewDisk(), sweepOptions)
+func TestCrashAtEveryCall(t *testing.T) { sweep(t, crashAtEveryCall) }
+
+func crashAtEveryCall(t *testing.T, o Options) {
+	w := newWorld(t, durabletest.NewDisk(), o)
 	w.script()
 	calls := w.disk.Calls()
 	if calls < 40 {
@@ -200,7 +229,7 @@ func TestCrashAtEveryCall(t *testing.T) {
 	}
 	for call := 1; call <= calls; call++ {
 		for _, after := range []bool{false, true} {
-			w := newWorld(t, durabletest.NewDisk(), sweepOptions)
+			w := newWorld(t, durabletest.NewDisk(), o)
 			var killed, cut *durabletest.Disk
 			var kept, synced, acked map[int64]bool
 			crashed := errors.New("the process is dead")
@@ -226,19 +255,21 @@ func TestCrashAtEveryCall(t *testing.T) {
 
 // TestErrorAtEveryCall fails each call once, with and without its effect, and goes on: what was kept is read,
 // what was not is in a gap, and nothing else is missing.
-func TestErrorAtEveryCall(t *testing.T) {
-	w := newWorld(t, durabletest.NewDisk(), sweepOptions)
+func TestErrorAtEveryCall(t *testing.T) { sweep(t, errorAtEveryCall) }
+
+func errorAtEveryCall(t *testing.T, o Options) {
+	w := newWorld(t, durabletest.NewDisk(), o)
 	w.script()
 	calls := w.disk.Calls()
 	for call := 1; call <= calls; call++ {
 		for _, after := range []bool{false, true} {
-			w := newWorld(t, durabletest.NewDisk(), sweepOptions)
+			w := newWorld(t, durabletest.NewDisk(), o)
 			var op string
-			w.disk.FailWhen(func(n int, o, name string) durabletest.Failure {
+			w.disk.FailWhen(func(n int, what, name string) durabletest.Failure {
 				if n != call {
 					return durabletest.Failure{}
 				}
-				op = o + " " + name
+				op = what + " " + name
 				return durabletest.Failure{Err: durabletest.ErrInjected, After: after}
 			})
 			w.script()

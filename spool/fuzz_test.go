@@ -14,7 +14,7 @@ import (
 // gave way, acknowledged ranges here and there; and what was appended, by position.
 func damagedSpool(t fataler) (*durabletest.Disk, map[uint64][]byte) {
 	disk := durabletest.NewDisk()
-	s := mustOpen(t, Options{Dir: "/spool", FS: disk, MaxSize: 1 << 20})
+	s := mustOpen(t, Options{Dir: "/spool", FS: disk, MaxSize: 1 << 20, History: 200 << 10})
 	a := &appender{s: s}
 	appended := map[uint64][]byte{}
 	write := func(from, to, size int) {
@@ -99,10 +99,32 @@ func FuzzOpen(f *testing.F) {
 			}
 			file.Close()
 		}
+		appended := maps.Clone(appended)
 		for range 2 {
 			readDamaged(t, disk, appended)
 		}
 	})
+}
+
+// readHistory reads a history of damaged files: there is an end to it, and what it gives was appended.
+func readHistory(t *testing.T, h *History, appended map[uint64][]byte) {
+	defer h.Close()
+	for frames, at := 0, uint64(0); ; frames++ {
+		frame, ok, err := h.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			return
+		}
+		if want := appended[h.r.lastFrom]; !bytes.Equal(frame, want) {
+			t.Fatalf("what the history has at %d was not appended there: %.40q", h.r.lastFrom, frame)
+		}
+		if frames > 0 && h.r.lastFrom <= at || frames > 100_000 {
+			t.Fatalf("frame %d at %d behind %d", frames, h.r.lastFrom, at)
+		}
+		at = h.r.lastFrom
+	}
 }
 
 func readDamaged(t *testing.T, disk *durabletest.Disk, appended map[uint64][]byte) {
@@ -111,9 +133,13 @@ func readDamaged(t *testing.T, disk *durabletest.Disk, appended map[uint64][]byt
 		t.Fatal(err)
 	}
 	defer s.Close()
+	for _, o := range []HistoryOptions{{Tail: -1}, {Tail: 0}, {Tail: 7}, {Tail: 700}, {Tail: -1, Since: 1500}} {
+		for _, h := range histories(t, s, o) {
+			readHistory(t, h, appended)
+		}
+	}
 	r := s.NewReader()
 	defer r.Close()
-	appended = maps.Clone(appended)
 	items, at := 0, uint64(0)
 	var last Item
 	next := func() bool {

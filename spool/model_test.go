@@ -103,8 +103,8 @@ func (m *model) put(t *rapid.T, p []byte) {
 		m.chunks = append(m.chunks, chunk{m.s.End() - uint64(len(p)), bytes.Clone(p)})
 		m.last = &m.chunks[len(m.chunks)-1]
 	}
-	if m.s.Size() > 1<<20+64*gapBlockSize { // Close notes what was not kept, room or not
-		t.Fatalf("%d bytes on disk", m.s.Size())
+	if m.s.Size()-m.s.HistorySize() > 1<<20+64*gapBlockSize { // Close notes what was not kept, room or not
+		t.Fatalf("%d bytes on disk, %d of them delivered", m.s.Size(), m.s.HistorySize())
 	}
 }
 
@@ -197,6 +197,63 @@ func (m *model) ack(t *rapid.T, r *modelReader, which func() bool) {
 	}
 }
 
+// history reads the history, of the open spool or of its directory, and checks that it has all that the delivery would
+// give, nothing that was not appended, and no more than the newest of what was asked for.
+func (m *model) history(t *rapid.T, tail int) {
+	pending := map[uint64]bool{}
+	r := m.s.NewReader()
+	for _, item := range frames(r) {
+		if item.Gap == nil {
+			pending[item.From] = true
+		}
+	}
+	r.Close()
+	all := histories(t, m.s, HistoryOptions{Tail: -1})
+	some := histories(t, m.s, HistoryOptions{Tail: tail})
+	for i := range all {
+		want := m.positions(t, all[i])
+		if m.exact {
+			for _, pos := range want {
+				delete(pending, pos)
+			}
+			if len(pending) > 0 {
+				t.Fatalf("%d: %d frames that wait to be delivered are not in the history", i, len(pending))
+			}
+			if got := m.positions(t, some[i]); !slices.Equal(got, want[max(0, len(want)-tail):]) {
+				t.Fatalf("%d: the last %d frames of %v: %v", i, tail, want, got)
+			}
+		} else {
+			m.positions(t, some[i])
+		}
+	}
+}
+
+// positions reads and closes h, checks each frame, and returns where they begin.
+func (m *model) positions(t *rapid.T, h *History) (positions []uint64) {
+	defer h.Close()
+	for {
+		frame, ok, err := h.Next()
+		if err != nil {
+			t.Fatalf("history: %v", err)
+		}
+		if !ok {
+			return positions
+		}
+		at := Range{h.r.lastFrom, h.r.lastFrom + uint64(frameHeaderSize+len(frame))}
+		if want, ok := m.at(at); !ok || !bytes.Equal(want[frameHeaderSize:], frame) {
+			t.Fatalf("what the history has at %v was not appended there", at)
+		}
+		if n := len(positions); n > 0 && at.From <= positions[n-1] {
+			t.Fatalf("history: a frame at %d behind one at %d", at.From, positions[n-1])
+		}
+		if !bytes.HasPrefix(frame, []byte("\x0a\x06stdout\x10")) {
+			h.Reject()
+			continue
+		}
+		positions = append(positions, at.From)
+	}
+}
+
 func (r *modelReader) rewind() {
 	r.Rewind()
 	r.handed, r.at = nil, 0
@@ -251,7 +308,10 @@ func (m *model) finish(t *rapid.T) {
 	if m.exact && len(m.numbers)+m.lost != m.frames {
 		t.Fatalf("%d delivered + %d told of as lost, %d were written", len(m.numbers), m.lost, m.frames)
 	}
-	if len(m.s.segments) > 1 || m.s.Fragments() > 0 || len(m.s.cursor.dropped) > 0 {
+	if m.s.HistorySize() > m.o.History || m.s.deliveredN != len(m.s.segments[:max(0, len(m.s.segments)-1)]) && m.s.active != nil {
+		t.Fatalf("%d bytes of history of %d, %d segments of %d", m.s.HistorySize(), m.o.History, m.s.deliveredN, len(m.s.segments))
+	}
+	if len(m.s.segments)-m.s.deliveredN > 1 || m.s.Fragments() > 0 || len(m.s.cursor.dropped) > 0 {
 		t.Fatalf("left behind: %d segments, %d fragments, %d notes", len(m.s.segments), m.s.Fragments(), len(m.s.cursor.dropped))
 	}
 	entries, err := m.disk.ReadDir(m.o.Dir)
@@ -259,11 +319,16 @@ func (m *model) finish(t *rapid.T) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if n := e.Name(); strings.HasSuffix(n, segmentSuffix) && filepath.Join(m.o.Dir, n) != m.s.segmentPath(m.s.segments[0].base) {
+		n := e.Name()
+		if strings.HasSuffix(n, segmentSuffix) && !slices.ContainsFunc(m.s.segments, func(g segment) bool {
+			return filepath.Join(m.o.Dir, n) == m.s.segmentPath(g.base)
+		}) {
 			t.Fatalf("left behind: %s", n)
 		}
 	}
 }
+
+var historyBounds = rapid.SampledFrom([]int64{0, 40 << 10, 256 << 10, 1 << 30})
 
 // TestModel does to a spool whatever can be done to it, in any order: nothing is read that was not appended
 // where it is read, nothing that was acknowledged, and nothing is missing that is not told of.
@@ -272,7 +337,7 @@ func TestModel(t *testing.T) {
 		disk := durabletest.NewDisk()
 		m := &model{
 			disk:    disk,
-			o:       Options{Dir: "/spool", FS: disk, MaxSize: 1 << 20, DropNewest: rapid.Bool().Draw(t, "newest")},
+			o:       Options{Dir: "/spool", FS: disk, MaxSize: 1 << 20, DropNewest: rapid.Bool().Draw(t, "newest"), History: historyBounds.Draw(t, "history")},
 			exact:   rapid.Bool().Draw(t, "exact"),
 			numbers: map[int64]bool{},
 			rand:    rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0)),
@@ -296,6 +361,7 @@ func TestModel(t *testing.T) {
 				half := rapid.Bool().Draw(t, "half")
 				m.ack(t, reader(t), func() bool { return !half || m.rand.IntN(2) == 0 })
 			}),
+			"history": func(t *rapid.T) { m.history(t, rapid.IntRange(0, 100).Draw(t, "tail")) },
 			"rewind":  func(t *rapid.T) { reader(t).rewind() },
 			"release": func(t *rapid.T) { reader(t).Release() },
 			"sync": func(t *rapid.T) {
@@ -309,6 +375,9 @@ func TestModel(t *testing.T) {
 				}
 				if err := m.s.Close(); err != nil {
 					t.Fatal(err)
+				}
+				if rapid.IntRange(0, 3).Draw(t, "other history") == 0 {
+					m.o.History = historyBounds.Draw(t, "history")
 				}
 				m.open(t)
 			}),

@@ -62,11 +62,11 @@ func run(ctx context.Context, args []string, out io.Writer) (failed bool, err er
 	flags.StringVar(&s.binary, "binary", "", "the plugin's `binary`")
 	flags.StringVar(&s.plugin, "plugin", "", "`directory` for docker plugin create; none: no real engine")
 	flags.BoolVar(&s.short, "short", false, "a few rows, each shorter, under 45 s")
-	flags.BoolVar(&s.long, "long", false, "the backlog of ten minutes in real time")
+	flags.BoolVar(&s.long, "long", false, "the row that takes ten minutes, too")
 	flags.StringVar(&only, "run", "", "only the rows whose name matches this `regexp`")
 	flags.Uint64Var(&s.seed, "seed", 1, "of what is done at random")
 	flags.IntVar(&s.parallel, "parallel", 5, "rows at once, of those that bear company")
-	flags.StringVar(&s.document, "write", "", "also write the table into this `document`")
+	flags.StringVar(&s.document, "write", "", "also write the table into this `document`; with the row of -long")
 	flags.BoolVar(&s.verbose, "v", false, "show the plugin's log of rows that fail")
 	if err := flags.Parse(args); err != nil {
 		return false, err
@@ -77,6 +77,7 @@ func run(ctx context.Context, args []string, out io.Writer) (failed bool, err er
 	if s.document != "" && (s.short || only != "") {
 		return false, errors.New("the document wants the whole matrix: no -short, no -run")
 	}
+	s.long = s.long || s.document != ""
 	l, err := newLab(s)
 	if err != nil {
 		return false, err

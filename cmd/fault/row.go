@@ -15,6 +15,7 @@ type row struct {
 	short bool     // it is part of the short matrix
 	alone bool     // it bears no other row beside it
 	root  bool     // it needs root
+	long  bool     // it takes minutes, and is run only if asked for
 	env   []string // settings of the plugin beside the usual ones
 	want  want
 	do    func(ctx context.Context, t *trial) error
@@ -95,8 +96,13 @@ func (l *lab) runRow(ctx context.Context, r row) *result {
 	res := &result{row: r}
 	begun := time.Now()
 	defer func() { res.took = time.Since(begun) }()
-	if r.root && !isRoot() {
+	switch {
+	case r.root && !isRoot():
 		res.notRun = "needs root"
+	case r.long && !l.long:
+		res.notRun = "takes minutes: -long"
+	}
+	if res.notRun != "" {
 		return res
 	}
 	if r.engine != nil {

@@ -24,37 +24,48 @@ func manyRows() []row {
 			}
 			return t.end(ctx)
 		}},
-		{name: "an outage with a backlog", alone: true, want: want{memory: 96, flood: true}, env: []string{"SPOOL_MAX_SIZE=1g"}, do: backlog},
+		{name: "an outage with a backlog", alone: true, want: want{memory: 96, flood: true}, env: []string{"SPOOL_MAX_SIZE=1g"},
+			do: func(ctx context.Context, t *trial) error { return backlog(ctx, t, backlogAtOnce) }},
+		{name: "an outage of ten minutes at 5 MB/s", alone: true, long: true, want: want{memory: 96}, env: []string{"SPOOL_MAX_SIZE=1g"},
+			do: func(ctx context.Context, t *trial) error { return backlog(ctx, t, backlogInRealTime) }},
 	}
 }
 
 const backlogLine = 200 // bytes
 
-// backlog writes what 5 MB/s come to in a minute, or in ten, while the service is away. It tells the rate of the delivery
-// afterwards beside what the stand-in takes from a trivial client.
-func backlog(ctx context.Context, t *trial) error {
-	const perSecond = 5_000_000 / backlogLine / containers
+// backlogRate is the rate of a container whose part of 5 MB/s that is.
+const backlogRate = 5_000_000 / backlogLine / containers // lines a second
+
+// backlogAtOnce lets the containers write as fast as they can what 5 MB/s come to in a minute.
+func backlogAtOnce(ctx context.Context, t *trial) {
+	for _, s := range t.sources {
+		t.load.Go(func() error {
+			for range 60 * backlogRate {
+				if err := s.write(ctx); err != nil || ctx.Err() != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	_ = t.load.Wait() // endLoad tells
+}
+
+// backlogInRealTime lets the containers write 5 MB/s for ten minutes.
+func backlogInRealTime(ctx context.Context, t *trial) {
+	t.beginLoad(ctx, backlogRate)
+	sleep(ctx, 10*time.Minute)
+}
+
+// backlog lets the containers write while the service is away. It tells the rate of the delivery afterwards beside what
+// the stand-in takes from a trivial client.
+func backlog(ctx context.Context, t *trial, write func(context.Context, *trial)) error {
 	t.service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
 	if err := t.containers(ctx, containers, backlogLine); err != nil {
 		return err
 	}
 	begun := time.Now()
-	if t.long {
-		t.beginLoad(ctx, perSecond)
-		sleep(ctx, 10*time.Minute)
-	} else {
-		for _, s := range t.sources {
-			t.load.Go(func() error {
-				for range 60 * perSecond {
-					if err := s.write(ctx); err != nil || ctx.Err() != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		}
-		_ = t.load.Wait()
-	}
+	write(ctx, t)
 	if err := t.endLoad(ctx); err != nil {
 		return err
 	}

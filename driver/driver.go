@@ -90,12 +90,17 @@ type Driver struct {
 	intake *fifo.Intake
 	budget *spool.Budget
 
-	ctx     context.Context // ends when the sessions are to end
-	end     context.CancelFunc
-	group   errgroup.Group // the sessions' goroutines, and the syncing one
-	taking  chan struct{}  // closed when the intake has stopped
-	stopped context.CancelFunc
-	ready   chan struct{} // closed when what was attached before is attached again
+	stopped *stopped // what is kept of containers that have stopped
+
+	ctx        context.Context // ends when the sessions are to end
+	end        context.CancelFunc
+	group      errgroup.Group // the sessions' goroutines, the syncing one and that of stopped
+	taking     chan struct{}  // closed when the intake has stopped
+	stopTaking context.CancelFunc
+	reading    context.Context // ends when the answers to docker logs are to end
+	stopReads  context.CancelFunc
+	readers    sync.WaitGroup // those that give them; begun with mu held
+	ready      chan struct{}  // closed when what was attached before is attached again
 
 	mu       sync.Mutex
 	sessions map[string]*session // by container ID
@@ -109,24 +114,29 @@ func New(o Options) (*Driver, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Driver{
+	reading, stopReads := context.WithCancel(context.Background())
+	d := &Driver{
 		o: o, log: o.Log, fs: durable.OS,
-		engine:   newEngine(o.EngineSocket),
-		intake:   in,
-		budget:   spool.NewBudget(o.Settings.SpoolTotalSize),
-		ctx:      ctx,
-		end:      cancel,
-		taking:   make(chan struct{}),
-		ready:    make(chan struct{}),
-		sessions: map[string]*session{},
-	}, nil
+		engine:    newEngine(o.EngineSocket),
+		intake:    in,
+		budget:    spool.NewBudget(o.Settings.SpoolTotalSize),
+		ctx:       ctx,
+		end:       cancel,
+		taking:    make(chan struct{}),
+		reading:   reading,
+		stopReads: stopReads,
+		ready:     make(chan struct{}),
+		sessions:  map[string]*session{},
+	}
+	d.stopped = newStopped(o.Settings.StateDir, d.containersDir(), d.fs, o.Settings.HistoryAge, d.log)
+	return d, nil
 }
 
 // Start attaches what was attached when the plugin last ran and begins to take bytes out of FIFOs. It
 // blocks for the local disk. Trouble with one container is logged and does not keep the others.
 func (d *Driver) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	d.stopped = cancel
+	d.stopTaking = cancel
 	go func() {
 		defer close(d.taking)
 		if err := d.intake.Run(ctx); err != nil {
@@ -137,6 +147,7 @@ func (d *Driver) Start() {
 	if every := d.o.Settings.SpoolSync; every > 0 {
 		d.group.Go(func() error { d.syncEvery(every); return nil })
 	}
+	d.group.Go(func() error { d.stopped.run(d.ctx); return nil })
 	close(d.ready)
 }
 
@@ -207,7 +218,8 @@ func (d *Driver) attach(file string, info *Info) error {
 		if !errors.Is(err, errRetired) {
 			return err
 		}
-		// It ended between the two calls; the next one is new.
+		// It ended between the two calls; the next one is new, once this one has let go.
+		<-s.gone
 	}
 }
 
@@ -221,6 +233,7 @@ func (d *Driver) session(info *Info) (*session, error) {
 	if s := d.sessions[info.ContainerID]; s != nil {
 		return s, nil
 	}
+	d.stopped.take(info.ContainerID)
 	s, err := openSession(d, info.ContainerID, info)
 	if err != nil {
 		return nil, err
@@ -261,13 +274,15 @@ func (d *Driver) syncEvery(every time.Duration) {
 	}
 }
 
-// StopIntake refuses new containers and stops taking bytes out of FIFOs. What is in them stays there.
+// StopIntake refuses new containers, stops taking bytes out of FIFOs and breaks off the answers to docker logs. What is
+// in the FIFOs stays there.
 func (d *Driver) StopIntake() {
 	d.mu.Lock()
 	d.closed = true
 	d.mu.Unlock()
-	if d.stopped != nil {
-		d.stopped()
+	d.stopReads()
+	if d.stopTaking != nil {
+		d.stopTaking()
 		<-d.taking
 	}
 }
@@ -296,6 +311,7 @@ func (d *Driver) all() []*session {
 func (d *Driver) Close() error {
 	d.end()
 	err := d.group.Wait()
+	d.readers.Wait()
 	for _, s := range d.all() {
 		err = errors.Join(err, s.close())
 	}

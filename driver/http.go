@@ -29,6 +29,7 @@ func (d *Driver) Handler() sdk.Handler {
 	h := sdk.NewHandler(manifest)
 	h.HandleFunc("/LogDriver.Capabilities", d.handle(func(context.Context, []byte) (any, error) {
 		var answer struct{ Cap struct{ ReadLogs bool } }
+		answer.Cap.ReadLogs = d.o.Settings.HistorySize > 0 // otherwise dockerd keeps a cache of its own
 		return answer, nil
 	}))
 	h.HandleFunc("/LogDriver.StartLogging", d.handle(func(_ context.Context, body []byte) (any, error) {
@@ -57,6 +58,7 @@ func (d *Driver) Handler() sdk.Handler {
 		}
 		return errorAnswer{}, nil
 	}))
+	h.HandleFunc("/LogDriver.ReadLogs", d.serveReadLogs)
 	return h
 }
 
@@ -81,31 +83,41 @@ func decode(body []byte, into any) error {
 
 func (d *Driver) handle(fn func(context.Context, []byte) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		status, answer := d.answer(fn, w, r)
-		w.Header().Set("Content-Type", sdk.DefaultContentTypeV1_1)
-		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(answer)
+		body, status, err := d.body(w, r)
+		var answer any
+		if err == nil {
+			if answer, err = fn(r.Context(), body); err != nil {
+				status = http.StatusBadRequest
+			}
+		}
+		if err != nil {
+			answer = errorAnswer{err.Error()}
+		}
+		writeAnswer(w, status, answer)
 	}
 }
 
-func (d *Driver) answer(fn func(context.Context, []byte) (any, error), w http.ResponseWriter, r *http.Request) (int, any) {
+func writeAnswer(w http.ResponseWriter, status int, answer any) {
+	w.Header().Set("Content-Type", sdk.DefaultContentTypeV1_1)
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// body reads a request and waits until the driver is ready for it. An error comes with the status that tells of it.
+func (d *Driver) body(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
 	if r.Method != http.MethodPost {
-		return http.StatusMethodNotAllowed, errorAnswer{"logspool: " + r.URL.Path + " wants POST"}
+		return nil, http.StatusMethodNotAllowed, errors.New("logspool: " + r.URL.Path + " wants POST")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return http.StatusRequestEntityTooLarge, errorAnswer{fmt.Sprintf("logspool: the request is larger than %d bytes", maxRequest)}
+		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("logspool: the request is larger than %d bytes", maxRequest)
 	} else if err != nil {
-		return http.StatusBadRequest, errorAnswer{fmt.Sprintf("logspool: the request cannot be read: %v", err)}
+		return nil, http.StatusBadRequest, fmt.Errorf("logspool: the request cannot be read: %v", err)
 	}
 	select {
 	case <-d.ready:
 	case <-r.Context().Done():
-		return http.StatusServiceUnavailable, errorAnswer{"logspool: the plugin is starting"}
+		return nil, http.StatusServiceUnavailable, errors.New("logspool: the plugin is starting")
 	}
-	answer, err := fn(r.Context(), body)
-	if err != nil {
-		return http.StatusBadRequest, errorAnswer{err.Error()}
-	}
-	return http.StatusOK, answer
+	return body, http.StatusOK, nil
 }

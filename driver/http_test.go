@@ -71,7 +71,7 @@ func TestRequests(t *testing.T) {
 		want               string
 	}{
 		{"activate", "POST", "/Plugin.Activate", nil, 200, "LogDriver"},
-		{"capabilities", "POST", "/LogDriver.Capabilities", nil, 200, `{"Cap":{"ReadLogs":false}}`},
+		{"capabilities", "POST", "/LogDriver.Capabilities", nil, 200, `{"Cap":{"ReadLogs":true}}`},
 		{"get", "GET", "/LogDriver.StartLogging", nil, 405, "POST"},
 		{"no body", "POST", "/LogDriver.StartLogging", nil, 400, "no body"},
 		{"no JSON", "POST", "/LogDriver.StartLogging", strings.NewReader("x"), 400, "JSON"},

@@ -13,6 +13,8 @@ const (
 	dirPerm  = 0o700
 	filePerm = 0o600
 
+	spoolName = "spool" // beside the record
+
 	// maxPath bounds what is kept and printed of a path from a request.
 	maxPath = 4096
 )

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/logspool/logspool/internal/durable"
 )
@@ -31,6 +32,15 @@ type record struct {
 	// Host is the container's host name as the engine said it; the container may be gone when it is
 	// needed again.
 	Host string `json:",omitempty"`
+	// Stopped says since when nothing more has come of the container; nil: it has not stopped yet.
+	Stopped *stoppedRecord `json:",omitempty"`
+}
+
+// stoppedRecord is when a container was first found stopped with this much logged. docker logs of a stopped
+// container, which attaches it for a moment, adds nothing, and makes it no younger.
+type stoppedRecord struct {
+	At  time.Time
+	End uint64 // of its stream
 }
 
 // fifoRecord is a FIFO that may still be written to. Epoch tells its blocks in the spool from others'.

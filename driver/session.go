@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/logspool/logspool/driver/fifo"
 	"github.com/logspool/logspool/internal/config"
@@ -25,7 +26,8 @@ type session struct {
 	id  string
 	dir string
 
-	spool *spool.Spool
+	spool   *spool.Spool
+	history int64 // bytes of what is delivered that are kept; 0: none
 
 	// changed tells the session's goroutine (deliver.go) to look again.
 	changed chan struct{}
@@ -40,6 +42,11 @@ type session struct {
 	conf     *config.Container      // what the record's log options and environment say
 	attached map[string]*attachment // by File
 	retired  bool
+	readers  int             // of docker logs
+	running  context.Context // ends when nothing more will come for now; the follows of docker logs end then
+	stopping context.CancelFunc
+
+	gone chan struct{} // closed when a session that is retired has let go of its files
 }
 
 // attachment is one FIFO of a session. It is the intake's sink.
@@ -48,7 +55,7 @@ type attachment struct {
 	file    string
 	epoch   uint32
 	fifo    *fifo.FIFO
-	ignore  bool    // the container asked not to be shipped: what it writes is read and dropped
+	drop    bool    // the container asked not to be shipped, and nothing is kept for docker logs
 	stopped bool    // StopLogging came; guarded by s.mu
 	bad     trouble // the intake's
 }
@@ -60,7 +67,10 @@ func openSession(d *Driver, id string, info *Info) (*session, error) {
 		d: d, id: id, dir: filepath.Join(d.containersDir(), id),
 		changed:  make(chan struct{}, 1),
 		attached: map[string]*attachment{},
+		gone:     make(chan struct{}),
 	}
+	s.running, s.stopping = context.WithCancel(context.Background())
+	s.stopping()
 	var err error
 	// Without a record what is spooled goes where the settings say for a container of which only the ID is known.
 	if s.record, err = readRecord(d.fs, s.dir); err != nil && !notExist(err) {
@@ -71,11 +81,15 @@ func openSession(d *Driver, id string, info *Info) (*session, error) {
 	}
 	s.record.Info.ContainerID = id
 	s.configure()
+	if d.o.Settings.HistorySize > 0 { // otherwise dockerd never asks
+		s.history = s.conf.HistorySize
+	}
 	var repair spool.Repair
 	s.spool, repair, err = spool.Open(spool.Options{
-		Dir:        filepath.Join(s.dir, "spool"),
+		Dir:        filepath.Join(s.dir, spoolName),
 		FS:         d.fs,
 		MaxSize:    s.conf.SpoolMaxSize,
+		History:    s.history,
 		DropNewest: s.conf.SpoolFull == config.DropNewest,
 		Durable:    d.o.Settings.SpoolSync > 0,
 		Budget:     d.budget,
@@ -104,7 +118,11 @@ func (s *session) configure() {
 
 // start begins the session's goroutine.
 func (s *session) start() {
-	s.d.group.Go(func() error { s.deliver(s.d.ctx); return nil })
+	work := s.deliver
+	if s.conf.Ignore {
+		work = s.ignore
+	}
+	s.d.group.Go(func() error { work(s.d.ctx); return nil })
 	s.wake()
 }
 
@@ -151,8 +169,11 @@ func (s *session) liveFIFOsLocked() []fifoRecord {
 }
 
 func (s *session) openFIFOLocked(file string, epoch uint32, last *fifo.Last) (err error) {
-	a := &attachment{s: s, file: file, epoch: epoch, ignore: s.conf.Ignore}
+	a := &attachment{s: s, file: file, epoch: epoch, drop: s.conf.Ignore && s.history == 0}
 	s.ended.Store(false) // before anything comes, lest an unfinished line is taken for the last
+	if s.running.Err() != nil {
+		s.running, s.stopping = context.WithCancel(context.Background())
+	}
 	if a.fifo, err = s.d.intake.Open(file, a, last); err != nil {
 		s.updateEndedLocked()
 		return err
@@ -219,12 +240,38 @@ func (s *session) updateEndedLocked() {
 		}
 	}
 	s.ended.Store(true)
+	s.stopping()
+}
+
+// logging returns what ends when the container's logging does.
+func (s *session) logging() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running
+}
+
+// beginReading keeps the session from ending until endReading; false: it has ended.
+func (s *session) beginReading() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.retired {
+		return false
+	}
+	s.readers++
+	return true
+}
+
+func (s *session) endReading() {
+	s.mu.Lock()
+	s.readers--
+	s.mu.Unlock()
+	s.wake()
 }
 
 // Take puts a piece of the stream into the spool. It is called by the intake.
 func (a *attachment) Take(block []byte, info spool.BlockInfo) {
 	s := a.s
-	if a.ignore {
+	if a.drop {
 		return
 	}
 	err := s.spool.Append(block, a.epoch, info)
@@ -271,17 +318,65 @@ func (s *session) close() error {
 	return nil
 }
 
-// retire ends the session and removes its files, if no FIFO is attached and nothing is left to deliver.
+// retire ends the session if no FIFO is attached and nothing is left to deliver. What is kept for docker logs is put
+// away, or removed if there is nothing. It waits for those who read it.
 func (s *session) retire() bool {
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.attached) > 0 || s.spool.Pending() {
+	if !s.beginRetiring() {
 		return false
 	}
-	s.retired = true
-	delete(s.d.sessions, s.id)
+	defer func() {
+		s.d.mu.Lock()
+		defer s.d.mu.Unlock()
+		delete(s.d.sessions, s.id)
+		close(s.gone)
+	}()
+	if s.history > 0 && s.spool.Size() > 0 {
+		s.rest()
+	} else {
+		s.remove()
+	}
+	return true
+}
+
+func (s *session) beginRetiring() bool {
+	ready := func() (over, retire bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.attached) > 0 || s.spool.Pending() {
+			return true, false
+		}
+		s.retired = s.readers == 0
+		return s.retired, s.retired
+	}
+	for {
+		if over, retire := ready(); over {
+			return retire
+		}
+		select {
+		case <-s.changed:
+		case <-s.d.ctx.Done():
+			return false
+		}
+	}
+}
+
+// rest puts the files away.
+func (s *session) rest() {
+	end := s.spool.End()
+	err := s.spool.Close()
+	if r := s.record.Stopped; r == nil || r.End != end {
+		s.record.Stopped = &stoppedRecord{At: time.Now(), End: end}
+	}
+	s.record.FIFOs = nil
+	err = errors.Join(err, s.record.write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0))
+	err = errors.Join(err, s.d.stopped.put(s.id, stoppedHistory{since: s.record.Stopped.At}))
+	if err != nil {
+		s.d.log.Warn("a delivered container's files cannot be put away", "container", s.id, "err", err)
+	}
+}
+
+// remove removes the files.
+func (s *session) remove() {
 	err := s.spool.Remove()
 	if err == nil {
 		err = s.d.fs.Remove(filepath.Join(s.dir, recordName))
@@ -292,5 +387,4 @@ func (s *session) retire() bool {
 	if err != nil && !notExist(err) {
 		s.d.log.Warn("a delivered container's files cannot be removed", "container", s.id, "err", err)
 	}
-	return true
 }

@@ -1,0 +1,34 @@
+package driver
+
+import (
+	"context"
+
+	"github.com/logspool/logspool/spool"
+)
+
+// ignoredStep is after how many bytes it is noted that a container that asked not to be shipped needs no delivery.
+const ignoredStep = 1 << 20
+
+// ignore is the session's goroutine in the place of deliver: what the container writes is kept for docker logs, and
+// counts as delivered.
+func (s *session) ignore(ctx context.Context) {
+	due := func() bool {
+		n := s.spool.End() - s.spool.Acked()
+		return n >= ignoredStep || s.ended.Load() && s.hasWork()
+	}
+	for {
+		if !s.waitFor(ctx, func() bool { return due() || s.idle() }) {
+			return
+		}
+		if !due() {
+			if s.retire() {
+				return
+			}
+			continue
+		}
+		acked := s.spool.Acked()
+		if err := s.spool.Ack([]spool.Range{{From: acked, To: s.spool.End()}}); err != nil && !pause(ctx, placeRetry) {
+			return
+		}
+	}
+}

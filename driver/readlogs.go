@@ -1,0 +1,223 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"net/http"
+	"time"
+
+	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/spool"
+)
+
+// readConfig is what docker logs asks for (moby, daemon/logger/logger.go, ReadConfig). Zero times are no bounds; a
+// Tail below 0 is everything. Its unit is the entry, so the piece of a long line, as with json-file.
+type readConfig struct {
+	Since, Until time.Time
+	Tail         int
+	Follow       bool
+}
+
+// answerSize is how much of an answer is collected before it is sent, in bytes.
+const answerSize = 64 << 10
+
+// serveReadLogs answers /LogDriver.ReadLogs: a stream of entries. An error is told by the status, for dockerd takes
+// whatever comes with 200 for entries; one that comes later breaks the connection off, which docker logs shows.
+func (d *Driver) serveReadLogs(w http.ResponseWriter, r *http.Request) {
+	body, status, err := d.body(w, r)
+	var request struct {
+		Info   Info
+		Config readConfig
+	}
+	if err == nil {
+		if err = decode(body, &request); err != nil {
+			status = http.StatusBadRequest
+		}
+	}
+	var l *logReader
+	if err == nil {
+		if l, err = d.openLog(&request.Info, request.Config); err != nil {
+			status = http.StatusInternalServerError
+			d.log.Error("docker logs cannot be answered", "container", shorten(request.Info.ContainerID), "err", err)
+		}
+	}
+	if err != nil {
+		writeAnswer(w, status, errorAnswer{err.Error()})
+		return
+	}
+	defer l.close()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if err := l.stream(r.Context(), w); err != nil {
+		if r.Context().Err() == nil && d.reading.Err() == nil {
+			d.log.Error("docker logs breaks off", "container", l.id, "err", err)
+		}
+		panic(http.ErrAbortHandler) // nobody takes what came for the whole
+	}
+}
+
+// logReader reads the log of one container for one docker logs.
+type logReader struct {
+	d       *Driver
+	id      string
+	config  readConfig
+	history *spool.History  // nil: there is none
+	running context.Context // ends when the container's logging does; nil: nothing is to be followed
+	end     func()          // of the reading
+}
+
+// openLog opens the log of the container that info describes. A container of which nothing is known has an empty
+// one, as with json-file.
+func (d *Driver) openLog(info *Info, config readConfig) (*logReader, error) {
+	if !validID(info.ContainerID) {
+		return nil, fmt.Errorf("logspool: ReadLogs: %s is not a container's ID", shorten(info.ContainerID))
+	}
+	conf, _ := d.o.Settings.Container(info.Config, info.ContainerEnv)
+	switch {
+	case d.o.Settings.HistorySize == 0:
+		return nil, errors.New("logspool: HISTORY_SIZE is 0: nothing is kept for docker logs")
+	case conf.HistorySize == 0:
+		return nil, errors.New("logspool: history-size is 0 for this container: nothing is kept for docker logs")
+	}
+	l := &logReader{d: d, id: info.ContainerID, config: config}
+	options := spool.HistoryOptions{Tail: config.Tail, Since: bound(config.Since)}
+	for {
+		s, gone, err := d.beginReading(l.id)
+		if err != nil {
+			return nil, err
+		}
+		if gone != nil {
+			<-gone // it is about to be a stopped one
+			continue
+		}
+		l.end = d.readers.Done
+		if s != nil {
+			l.end = func() { s.endReading(); d.readers.Done() }
+			l.running = s.logging()
+			l.history, err = s.spool.NewHistory(options)
+		} else {
+			l.history, err = spool.OpenHistory(d.fs, d.stopped.spoolDir(l.id), options)
+		}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return l, nil // it has never logged, or it was long ago
+		case err != nil:
+			l.end()
+			return nil, fmt.Errorf("logspool: what is kept of container %s cannot be read: %w", l.id, err)
+		}
+		return l, nil
+	}
+}
+
+// beginReading returns the container's session, which does not end before endReading, or nothing when there is none. If
+// it is just ending, gone is closed when it has. The reading counts until Done is called of d.readers.
+func (d *Driver) beginReading(id string) (s *session, gone <-chan struct{}, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, nil, errors.New("logspool: the plugin is stopping")
+	}
+	if s = d.sessions[id]; s != nil && !s.beginReading() {
+		return nil, s.gone, nil
+	}
+	d.readers.Add(1)
+	return s, nil, nil
+}
+
+// bound is t in nanoseconds since the Unix epoch, within what that can say.
+func bound(t time.Time) int64 {
+	switch {
+	case t.Before(time.Unix(0, 0)):
+		return 0
+	case t.After(time.Unix(0, math.MaxInt64)):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
+}
+
+func (l *logReader) close() {
+	if l.history != nil {
+		l.history.Close()
+	}
+	l.end()
+}
+
+// stream writes what is asked for. It returns when that is done, also when a follow ends because the container's
+// logging has, and fails when the client is gone, the plugin stops, or the disk does.
+func (l *logReader) stream(ctx context.Context, w http.ResponseWriter) error {
+	control := http.NewResponseController(w)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// A client that does not read would hold up the stop of the plugin.
+	defer context.AfterFunc(l.d.reading, func() { cancel(); _ = control.SetWriteDeadline(time.Now()) })()
+	waiting := ctx
+	if l.running != nil {
+		var stop context.CancelFunc
+		waiting, stop = context.WithCancel(ctx)
+		defer stop()
+		defer context.AfterFunc(l.running, stop)()
+	}
+	for {
+		// Asked before reading: what comes before the end is read.
+		follow := l.config.Follow && l.history != nil && l.running != nil && l.running.Err() == nil
+		more, err := l.copy(ctx, w)
+		if err == nil {
+			err = control.Flush()
+		}
+		if err != nil || !more || !follow {
+			return err
+		}
+		_ = l.history.Wait(waiting)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// copy writes what there is now. more is false when nothing after that is asked for.
+func (l *logReader) copy(ctx context.Context, w http.ResponseWriter) (more bool, err error) {
+	if l.history == nil {
+		return false, nil
+	}
+	p := make([]byte, 0, answerSize)
+	for {
+		p, more, err = l.fill(p[:0])
+		if len(p) > 0 {
+			if _, err := w.Write(p); err != nil {
+				return false, err
+			}
+		}
+		if err != nil || !more || len(p) == 0 {
+			return more, err
+		}
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+	}
+}
+
+// fill appends entries until there are answerSize bytes of them, or no more now.
+func (l *logReader) fill(p []byte) (_ []byte, more bool, err error) {
+	for len(p) < answerSize {
+		frame, ok, err := l.history.Next()
+		if err != nil || !ok {
+			return p, true, err
+		}
+		var f events.Frame
+		if events.Decode(frame, &f) != nil {
+			l.history.Reject()
+			continue
+		}
+		at := time.Unix(0, f.Time)
+		if !l.config.Since.IsZero() && at.Before(l.config.Since) {
+			continue
+		}
+		if !l.config.Until.IsZero() && at.After(l.config.Until) {
+			return p, false, nil
+		}
+		p = appendEntry(p, &f)
+	}
+	return p, true, nil
+}

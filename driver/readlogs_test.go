@@ -1,0 +1,475 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/plugins/logdriver"
+
+	"github.com/logspool/logspool/internal/dockertest"
+)
+
+// docker serves the driver and returns a dockerd that uses it.
+func (h *host) docker() *dockertest.Daemon {
+	h.t.Helper()
+	socket := filepath.Join(h.t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- h.Handler().Serve(l) }()
+	d, err := dockertest.NewDaemon(dockertest.Options{Socket: socket, Dir: filepath.Join(h.dir, "fifos"), Backoff: time.Millisecond})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { d.Kill(); l.Close(); <-served })
+	return d
+}
+
+// all asks for everything there is.
+var all = dockertest.ReadConfig{Tail: -1}
+
+// entry is one of an answer to docker logs.
+type entry struct {
+	at     int64
+	source string
+	text   string
+}
+
+// logReader reads an answer as dockerd does.
+type answerReader struct {
+	t    *testing.T
+	body io.ReadCloser
+	dec  logdriver.LogEntryDecoder
+}
+
+func readLogs(t *testing.T, d *dockertest.Daemon, id string, config dockertest.ReadConfig) *answerReader {
+	t.Helper()
+	body, err := d.ReadLogs(t.Context(), dockertest.Info{ContainerID: id}, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { body.Close() })
+	return &answerReader{t, body, logdriver.NewLogEntryDecoder(body)}
+}
+
+// next returns the next entry; the error is io.EOF at a good end.
+func (r *answerReader) next() (entry, error) {
+	var e logdriver.LogEntry
+	err := r.dec.Decode(&e)
+	return entry{e.TimeNano, e.Source, string(e.Line)}, err
+}
+
+// rest returns the entries until the end, which must be a good one.
+func (r *answerReader) rest() (got []entry) {
+	r.t.Helper()
+	for {
+		e, err := r.next()
+		if err == io.EOF {
+			return got
+		}
+		if err != nil {
+			r.t.Fatalf("after %d entries: %v", len(got), err)
+		}
+		got = append(got, e)
+	}
+}
+
+func texts(entries []entry) (out []string) {
+	for _, e := range entries {
+		out = append(out, e.text)
+	}
+	return out
+}
+
+// jsonFile is what json-file answers from these entries (moby, daemon/logger/loggerutils, LogFile.ReadLogs): first the
+// tail is counted, then what is too early passed over, and at the first that is too late it ends.
+func jsonFile(entries []entry, c dockertest.ReadConfig) (want []entry) {
+	if c.Tail >= 0 {
+		entries = entries[max(0, len(entries)-c.Tail):]
+	}
+	for _, e := range entries {
+		at := time.Unix(0, e.at)
+		if !c.Since.IsZero() && at.Before(c.Since) {
+			continue
+		}
+		if !c.Until.IsZero() && at.After(c.Until) {
+			break
+		}
+		want = append(want, e)
+	}
+	return want
+}
+
+// TestReadLogs: what docker logs asks for is answered as json-file would, while the container runs, when it has
+// stopped, when the plugin was started again, and when the container was.
+func TestReadLogs(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	long := strings.Repeat("0123456789abcdef", 3*1024) // of three pieces, and a last one without text
+	var want []entry
+	at := time.Unix(1_700_000_000, 0)
+	write := func(c *dockertest.Container, source, output string, pieces ...string) {
+		t.Helper()
+		at = at.Add(time.Millisecond)
+		if err := c.WriteAt(at, source, output); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range pieces {
+			want = append(want, entry{at.UnixNano(), source, p})
+		}
+	}
+	run := func() *dockertest.Container {
+		t.Helper()
+		c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web", ContainerName: "/web"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 500 {
+			line := fmt.Sprintf("line %d\n", i)
+			write(c, []string{"stdout", "stderr"}[i%3%2], line, line)
+		}
+		write(c, "stdout", "\n", "\n")
+		write(c, "stdout", long+"\n", long[:16<<10], long[:16<<10], long[:16<<10], "\n")
+		write(c, "stderr", "bin\xffary\x00\r\n", "bin\ufffdary\x00\r\n")
+		return c
+	}
+	ask := func(state string) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); len(readLogs(t, d, "web", all).rest()) < len(want); {
+			if time.Now().After(deadline) { // the intake has not been there yet
+				t.Fatalf("%s: not all is there", state)
+			}
+		}
+		times := []time.Time{{}, time.Unix(0, want[0].at), time.Unix(0, want[len(want)/2].at), time.Unix(0, want[len(want)-1].at),
+			time.Unix(0, want[len(want)/2].at+1), time.Unix(0, 0), time.Unix(1<<37, 0), time.Unix(-1<<35, 0)}
+		for _, tail := range []int{-1, -7, 0, 1, 2, 10, len(want) - 1, len(want), len(want) + 1, 1 << 62} {
+			for _, since := range times {
+				for _, until := range times {
+					c := dockertest.ReadConfig{Tail: tail, Since: since, Until: until}
+					if got := readLogs(t, d, "web", c).rest(); !slices.Equal(got, jsonFile(want, c)) {
+						t.Fatalf("%s: %+v: got %d entries, want %d: %.200v", state, c, len(got), len(jsonFile(want, c)), got)
+					}
+				}
+			}
+		}
+	}
+	c := run()
+	ask("running")
+	at = at.Add(time.Millisecond)
+	begun := time.Now()
+	if err := c.Write("stdout", "no newline"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := readLogs(t, d, "web", dockertest.ReadConfig{Tail: 1}).rest()
+	if len(got) != 1 || got[0].text != "no newline" || got[0].at < begun.UnixNano() {
+		t.Fatalf("the end is %v", got)
+	}
+	want, at = append(want, got...), time.Unix(0, got[0].at)
+	ask("stopped")
+	h.gone()
+	ask("put away")
+	h.stop()
+	h.start()
+	d = h.docker()
+	ask("another plugin")
+	c = run()
+	ask("started again")
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ask("stopped again")
+}
+
+// TestFollow: a follow gets each line when it is there, and ends when the container's logging does, with all of that
+// and nothing of the next run.
+func TestFollow(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	follow := dockertest.ReadConfig{Tail: -1, Follow: true}
+	r := readLogs(t, d, "web", follow) // returns although there is nothing yet
+	for i := range 10 {
+		line := fmt.Sprintf("line %d\n", i)
+		if err := c.Write("stdout", line); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := r.next(); err != nil || e.text != line {
+			t.Fatalf("%v, %v", e, err)
+		}
+	}
+	late := readLogs(t, d, "web", dockertest.ReadConfig{Since: time.Now().Add(time.Hour), Tail: -1, Follow: true})
+	end := readLogs(t, d, "web", dockertest.ReadConfig{Until: time.Unix(0, 1), Follow: true})
+	if err := c.WriteAt(time.Unix(0, 1), "stdout", "in time\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Write("stdout", "last\nwords"); err != nil {
+		t.Fatal(err)
+	}
+	if got := texts(end.rest()); !slices.Equal(got, []string{"in time\n"}) {
+		t.Errorf("until a moment: %q", got)
+	}
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c, err = d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := texts(r.rest()); !slices.Equal(got, []string{"in time\n", "last\n", "words"}) {
+		t.Errorf("the end: %q", got)
+	}
+	if got := late.rest(); len(got) != 0 {
+		t.Errorf("since the future: %v", got)
+	}
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.gone()
+	// Nothing is attached: dockerd asks so when the container has just stopped.
+	if got := readLogs(t, d, "web", follow).rest(); len(got) != 13 {
+		t.Errorf("of a stopped container %d entries", len(got))
+	}
+}
+
+// TestFollowerLeaves: what a follow holds is given back when its client goes, and the session ends.
+func TestFollowerLeaves(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	for range 20 {
+		if _, err := d.ReadLogs(ctx, dockertest.Info{ContainerID: "web"}, dockertest.ReadConfig{Tail: -1, Follow: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave()
+	h.readers.Wait()
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.gone()
+}
+
+// TestStopBreaksOff: the plugin's stop ends every answer, also of a client that does not read, and none of these looks
+// like the whole.
+func TestStopBreaksOff(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5000 {
+		if err := c.Write("stdout", strings.Repeat("x", 1000)+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	idle := readLogs(t, d, "web", dockertest.ReadConfig{Tail: 1, Follow: true})
+	if _, err := idle.next(); err != nil {
+		t.Fatal(err)
+	}
+	stuck := readLogs(t, d, "web", all)
+	if _, err := stuck.next(); err != nil {
+		t.Fatal(err)
+	}
+	h.stop()
+	for _, r := range []*answerReader{idle, stuck} {
+		var err error
+		for err == nil {
+			_, err = r.next()
+		}
+		if err == io.EOF {
+			t.Error("an answer that was cut ends well")
+		}
+	}
+}
+
+// TestReaderKeepsSession: what is being read is not put away or removed.
+func TestReaderKeepsSession(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := strings.Repeat("x", 1000) + "\n"
+	for range 5000 {
+		if err := c.Write("stdout", line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := readLogs(t, d, "web", all)
+	if _, err := r.next(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.shipper.wait(t, "g/web", 5000)
+	if got := len(r.rest()); got != 4999 {
+		t.Errorf("%d entries follow the first, want 4999", got)
+	}
+	h.gone()
+}
+
+// TestReadRefused: what cannot be answered is told as an error, before any entry.
+func TestReadRefused(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		env    string
+		info   dockertest.Info
+		status int
+		want   string
+	}{
+		{"no container", "", dockertest.Info{}, 500, "not a container's ID"},
+		{"a path", "", dockertest.Info{ContainerID: "../../etc"}, 500, "not a container's ID"},
+		{"no history", "", dockertest.Info{ContainerID: "x", Config: map[string]string{"history-size": "0"}}, 500, "history-size is 0 for this container"},
+		{"none at all", "HISTORY_SIZE=0", dockertest.Info{ContainerID: "x"}, 500, "HISTORY_SIZE is 0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := newHost(t, tc.env)
+			h.start()
+			d := h.docker()
+			_, err := d.ReadLogs(t.Context(), tc.info, all)
+			refused, ok := errors.AsType[*dockertest.Error](err)
+			if !ok || refused.Status != tc.status || !strings.Contains(refused.Msg, tc.want) {
+				t.Errorf("got %v, want status %d and %q", err, tc.status, tc.want)
+			}
+			capability, err := d.Capabilities(t.Context())
+			if err != nil || capability.ReadLogs != (tc.env == "") {
+				t.Errorf("capabilities %+v, %v", capability, err)
+			}
+		})
+	}
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	if got := readLogs(t, d, "unknown", all).rest(); len(got) != 0 {
+		t.Errorf("of an unknown container: %v", got)
+	}
+	for body, want := range map[string]int{
+		``: 400, `{`: 400, `{"Config":{"Tail":1e99}}`: 400, `{"Config":{"Since":"yesterday"}}`: 400, `{"Info":{"ContainerID":"x"}}`: 200,
+		`{"Info":{"ContainerID":"x"},"Config":null}`: 200, `{"Info":null}`: 500,
+	} {
+		status, answer, err := d.Post(t.Context(), "LogDriver.ReadLogs", []byte(body))
+		if err != nil || status != want || (status == 200) != (len(answer) == 0) {
+			t.Errorf("%s: status %d, %q, %v; want %d", body, status, answer, err, want)
+		}
+	}
+}
+
+// TestReadDamaged: what is left of a damaged history is given, and neither a hang nor a crash.
+func TestReadDamaged(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for i := range 30_000 {
+		line := fmt.Sprintf("line %d %s\n", i, strings.Repeat("x", 100))
+		want = append(want, line)
+		if err := c.Write("stdout", line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.shipper.wait(t, "g/web", len(want))
+	h.gone()
+	segments, _ := filepath.Glob(filepath.Join(h.dir, "state", "stopped", "web", "spool", "*.seg"))
+	if len(segments) < 2 {
+		t.Fatalf("segments: %q", segments)
+	}
+	f, err := os.OpenFile(segments[0], os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("damaged"), 100_000); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	got := texts(readLogs(t, d, "web", all).rest())
+	if len(got) == len(want) || len(got) < len(want)/2 || got[len(got)-1] != want[len(want)-1] {
+		t.Errorf("%d of %d lines are left, the last is %.20q", len(got), len(want), got[len(got)-1])
+	}
+	for _, path := range segments {
+		if err := os.WriteFile(path, []byte("nothing of the kind"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, config := range []dockertest.ReadConfig{all, {Tail: 10}, {Tail: -1, Follow: true}} {
+		if got := readLogs(t, d, "web", config).rest(); len(got) != 0 {
+			t.Errorf("of nothing: %.100v", got)
+		}
+	}
+}
+
+// TestIgnored: of a container that asks to be ignored nothing is shipped, and docker logs has all of it, also after a
+// crash.
+func TestIgnored(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	info := dockertest.Info{ContainerID: "web", ContainerEnv: []string{"LOGSPOUT=ignore"}}
+	c, err := d.Start(t.Context(), info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := readLogs(t, d, "web", dockertest.ReadConfig{Tail: -1, Follow: true})
+	line := strings.Repeat("x", 1000) + "\n"
+	for range 3000 {
+		if err := c.Write("stdout", line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3000 {
+		if _, err := r.next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.stop()
+	h.start()
+	d = h.docker()
+	if err := d.StopLogging(t.Context(), c.File); err != nil {
+		t.Fatal(err)
+	}
+	c.Kill()
+	h.gone()
+	if got := len(readLogs(t, d, "web", all).rest()); got != 3000 {
+		t.Errorf("%d entries, want 3000", got)
+	}
+	h.shipper.mu.Lock()
+	defer h.shipper.mu.Unlock()
+	if len(h.shipper.delivered) != 0 {
+		t.Errorf("shipped: %.200v", h.shipper.delivered)
+	}
+}

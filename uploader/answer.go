@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"slices"
 	"time"
 )
 
@@ -49,6 +50,8 @@ func (l *lane) build(now time.Time) *batch {
 	}
 	bl := l.u.pool.Get().(*builder)
 	bl.begin(l.target, l.sizer.now, b)
+	l.built++
+	b.seq = l.built
 	l.pull(bl, now)
 	switch {
 	case len(b.records) == 0:
@@ -128,6 +131,7 @@ func (l *lane) undo(b *batch) {
 	for _, part := range b.parts {
 		part.member.underWay--
 		part.member.rewind = true
+		l.owing(part.member, b) // their lines come again
 	}
 	l.u.free(b)
 }
@@ -158,36 +162,17 @@ func (l *lane) delivered(b *batch) {
 	c.sentBytes.Add(int64(len(b.out)))
 	l.ack(b)
 	if l.trouble.verdict != refused { // else these events are not the next ones, among which one is to blame
-		l.sizer.accepted(n)
+		l.through(b)
 	}
 	l.failures, l.made, l.givenUp, l.retryAt = 0, 0, 0, time.Time{}
 	l.report.succeeded()
 }
 
-// lose accounts for events that the service did not take.
-func (l *lane) lose(b *batch, why Reason, lost []record) {
-	if len(lost) == 0 {
-		return
-	}
-	d := Dropped{
-		Target: l.target, Reason: why, Events: len(lost),
-		From: time.Unix(0, lost[0].time), To: time.Unix(0, lost[len(lost)-1].time),
-	}
-	for _, r := range lost {
-		d.Bytes += int64(r.bytes)
-	}
-	l.drop(b, d)
-}
-
-// drop counts events of a batch that will not be delivered, and tells of them. Of several feeds that share the
-// stream, one is told: it stands for the stream.
-func (l *lane) drop(b *batch, d Dropped) {
-	l.u.drop(d)
-	for _, part := range b.parts {
-		if len(part.ranges) > 0 {
-			part.member.feed.Lost(d.Reason.String(), d.Events, d.Bytes, d.From, d.To)
-			return
-		}
+// through tells the sizer that a batch's events will not come again. Those of a batch that acknowledges nothing will,
+// if the feed is rewound once more, so they are none of those among which one is to blame.
+func (l *lane) through(b *batch) {
+	if l.sizer.suspect == 0 || slices.ContainsFunc(b.parts, func(p part) bool { return len(p.ranges) > 0 }) {
+		l.sizer.accepted(len(b.records))
 	}
 }
 
@@ -197,7 +182,7 @@ func (l *lane) giveUp(a answer) {
 		"region", l.target.Region, "group", l.target.Group, "stream", l.target.Stream, "err", brief(a.err))
 	l.lose(a.batch, Refused, a.batch.records)
 	l.ack(a.batch)
-	l.sizer.accepted(1)
+	l.through(a.batch)
 	if l.givenUp++; l.givenUp > patience {
 		l.retryAt = time.Now().Add(backoff(l.givenUp-patience, maxSlowBackoff))
 	}
@@ -208,6 +193,9 @@ func (l *lane) ack(b *batch) {
 	for _, part := range b.parts {
 		if len(part.ranges) == 0 {
 			continue
+		}
+		for _, o := range l.owing(part.member, b) {
+			l.tell(part.member, o.Dropped)
 		}
 		if err := part.member.feed.Ack(part.ranges); err != nil {
 			l.acks.failed(failing, err)
@@ -240,6 +228,7 @@ func (l *lane) settle(now time.Time) {
 			m.feed.Rewind()
 			m.feed.Release()
 			m.rewind, m.drained, m.unknown, m.seen = false, false, true, false
+			m.owed = nil
 		}
 	}
 	l.due = now
@@ -283,13 +272,17 @@ func (l *lane) retry(a answer, now time.Time) {
 	l.retryAt = now.Add(backoff(l.failures, most))
 }
 
-// creatable returns the target with the members' leave to create: one who allows it is enough.
+// creatable returns the target with the members' leave to create: one who allows it is enough. Of those who
+// allow a group, the first who wants something of it has it.
 func (l *lane) creatable() (t Target, ok bool) {
 	t = l.target
-	t.CreateGroup, t.CreateStream = false, false
+	t.CreateGroup, t.CreateStream, t.NewGroup = false, false, nil
 	for _, m := range l.members {
 		t.CreateGroup = t.CreateGroup || m.createGroup
 		t.CreateStream = t.CreateStream || m.createStream
+		if t.NewGroup == nil && m.createGroup && m.newGroup.asks() {
+			t.NewGroup = m.newGroup
+		}
 	}
 	return t, t.CreateStream
 }

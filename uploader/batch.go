@@ -16,6 +16,8 @@ type batch struct {
 	out  []byte // the request's body
 	gzip bool   // out is compressed
 
+	seq uint64 // of the lane's batches it is the so-manieth
+
 	records []record // one an event, in the body's order
 	parts   []part   // whose events they are
 	message int64    // bytes the service counts: messages and eventOverhead each
@@ -212,6 +214,11 @@ func (b *batch) part(m *Subscription) int {
 		b.parts = append(b.parts, part{member: m})
 	}
 	return n
+}
+
+// acknowledges reports whether the batch has ranges of the member's.
+func (b *batch) acknowledges(m *Subscription) bool {
+	return slices.ContainsFunc(b.parts, func(p part) bool { return p.member == m && len(p.ranges) > 0 })
 }
 
 // overlaps reports whether the two batches have a millisecond in common, or might have: then their order

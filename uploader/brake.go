@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// brake lets requests through to one region and endpoint, first come first served. While all goes well
+// brake lets requests of one access through, first come first served. While all goes well
 // the number under way grows with each answer up to a limit; when the service fails or throttles, the
 // number is halved, down to one probe at a time, and all wait a jittered while. Every lane
 // asks it, so an outage costs one request at a time whatever the number of lanes, and its end is no stampede.

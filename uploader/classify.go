@@ -214,9 +214,18 @@ func brief(err error) string {
 }
 
 // remedy says what the operator can do about trouble of this kind; empty where it is not theirs to mend.
-func remedy(v verdict) string {
+func remedy(v verdict, err error, a Access) string {
+	var ke *keyError
+	if errors.As(err, &ke) {
+		return "check that the key is an enabled one in the group's region and that its policy lets logs.REGION.amazonaws.com use it, and that " +
+			"logs:CreateLogGroup is allowed for this group; or create the group"
+	}
 	switch v {
 	case noAccess:
+		if a.RoleARN != "" {
+			return "check the role and the external ID, that the role's trust policy lets the plugin's credentials assume it, and the host's clock; " +
+				"the credentials are read again at each try"
+		}
 		return "check the AWS credentials the plugin is given, and the host's clock; they are read again at each try"
 	case denied:
 		return "allow logs:PutLogEvents, and logs:CreateLogStream and logs:CreateLogGroup where they are missing, for this group"

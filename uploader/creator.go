@@ -18,34 +18,26 @@ import (
 // Calls are spread below the quotas, which all hosts of the account share, and a brake of their own
 // holds them when they are throttled all the same.
 type creator struct {
-	s       *service
-	log     *slog.Logger
-	brake   *brake
-	streams *rate.Limiter
-	groups  *rate.Limiter
+	s         *service
+	log       *slog.Logger
+	brake     *brake
+	quotas    *quotas
+	retention *reporter
 
 	mu    sync.Mutex
 	known map[string]*group
 }
 
-// group is what is known of one log group.
-type group struct {
-	// first is held by the lane that finds out whether the group exists, so that a host full of
-	// containers asks once.
-	first  chan struct{}
-	exists bool // guarded by creator.mu
-}
-
 // maxCreating is how many creating calls may be under way at once.
 const maxCreating = 4
 
-func newCreator(s *service, log *slog.Logger) *creator {
+func newCreator(s *service, log *slog.Logger, q *quotas) *creator {
 	return &creator{
 		s: s, log: log,
-		brake:   newBrake(maxCreating),
-		streams: rate.NewLimiter(createStreamsPerSecond, createStreamsBurst),
-		groups:  rate.NewLimiter(createGroupsPerSecond, createGroupsBurst),
-		known:   make(map[string]*group),
+		brake:     newBrake(maxCreating),
+		quotas:    q,
+		retention: &reporter{log: log, what: "setting a log group's retention", then: "it is tried again, and logging goes on"},
+		known:     make(map[string]*group),
 	}
 }
 
@@ -59,23 +51,25 @@ func (c *creator) create(t Target) (verdict, error) {
 	ctx := c.s.u.trying
 	g := c.group(t.Group)
 	stream := func(ctx context.Context, cl client) error { return cl.CreateLogStream(ctx, t.Group, t.Stream) }
-	group := func(ctx context.Context, cl client) error {
-		n := NewGroup{}
-		if t.NewGroup != nil {
-			n = *t.NewGroup
-		}
-		return cl.CreateLogGroup(ctx, t.Group, n)
-	}
+	before := c.failure(g)
 	for {
 		first, err := c.enter(ctx, g)
 		if err != nil {
 			return cancelled, err
 		}
-		v, err := c.call(ctx, c.streams, stream)
+		if f := c.failure(g); first && f.serves(before, t) {
+			<-g.first
+			return f.verdict, f.err // another has just asked for the same
+		}
+		v, err := c.call(ctx, c.quotas.streams, stream)
+		if v == accepted && first && g.mayBeOurs() {
+			c.made(t.Group, g.days)
+		}
 		if v == missing && first && t.CreateGroup {
-			if v, err = c.call(ctx, c.groups, group); v == accepted {
-				c.log.Info("log group is there now", "group", t.Group)
-				v, err = c.call(ctx, c.streams, stream)
+			if v, err = c.makeGroup(ctx, g, t); v == accepted {
+				v, err = c.call(ctx, c.quotas.streams, stream)
+			} else if v != cancelled && !v.shared() {
+				c.fail(g, t, v, err)
 			}
 		}
 		if v == accepted || v == missing {
@@ -133,6 +127,19 @@ func (c *creator) setExists(g *group, exists bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g.exists = exists
+}
+
+func (c *creator) failure(g *group) groupFailure {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return g.failed
+}
+
+// fail notes for those who wait that the group could not be made.
+func (c *creator) fail(g *group, t Target, v verdict, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g.failed = groupFailure{g.failed.round + 1, t.NewGroup, v, err}
 }
 
 // call makes one creating call when its turn has come.

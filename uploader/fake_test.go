@@ -2,7 +2,6 @@ package uploader
 
 import (
 	"bytes"
-	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -12,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"sort"
 	"strconv"
 	"sync"
 	"testing"
@@ -67,6 +67,10 @@ type fake struct {
 
 	mu       sync.Mutex
 	groups   map[string]bool
+	asked    map[string]NewGroup // of the groups that were made by a call
+	set      map[string]int32    // their retention
+	emf      map[string][]bool   // by group and stream, of each accepted batch
+	accesses []Access            // of all connects
 	streams  map[string][]stored // by group and stream
 	calls    map[string]int
 	faults   func(op, group, stream string) *fault // under the lock
@@ -75,6 +79,7 @@ type fake struct {
 	latency  time.Duration
 	connErr  error
 	connects int
+	options  func(NewGroup) error // of a group that is to be made
 	busy     int
 	busiest  int
 	batches  []int // events of each accepted batch
@@ -84,9 +89,10 @@ type fake struct {
 
 func newFake(t *testing.T) *fake {
 	return &fake{
-		t: t, groups: map[string]bool{}, streams: map[string][]stored{}, calls: map[string]int{},
-		faults: func(string, string, string) *fault { return nil },
-		refuse: func(string) bool { return false },
+		t: t, groups: map[string]bool{}, asked: map[string]NewGroup{}, set: map[string]int32{}, emf: map[string][]bool{}, streams: map[string][]stored{}, calls: map[string]int{},
+		faults:  func(string, string, string) *fault { return nil },
+		refuse:  func(string) bool { return false },
+		options: func(NewGroup) error { return nil },
 	}
 }
 
@@ -94,6 +100,7 @@ func (f *fake) connect(ctx context.Context, a Access) (client, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.connects++
+	f.accesses = append(f.accesses, a)
 	return f, f.connErr
 }
 func (f *fake) stale(client) {}
@@ -147,8 +154,9 @@ func (f *fake) CreateLogGroup(ctx context.Context, group string, n NewGroup) err
 		f.mu.Lock()
 		if f.groups[group] {
 			err = apiErr("ResourceAlreadyExistsException")
+		} else if err = f.options(n); err == nil {
+			f.groups[group], f.asked[group] = true, n
 		}
-		f.groups[group] = true
 		f.mu.Unlock()
 	}
 	return f.end(ctx, ft, err)
@@ -156,6 +164,15 @@ func (f *fake) CreateLogGroup(ctx context.Context, group string, n NewGroup) err
 
 func (f *fake) PutRetentionPolicy(ctx context.Context, group string, days int32) error {
 	ft, err := f.begin(ctx, "retention", group, "")
+	if err == nil {
+		f.mu.Lock()
+		if !f.groups[group] {
+			err = apiErr("ResourceNotFoundException")
+		} else {
+			f.set[group] = days
+		}
+		f.mu.Unlock()
+	}
 	return f.end(ctx, ft, err)
 }
 
@@ -251,6 +268,7 @@ func (f *fake) put(r putRequest) (rejected, error) {
 	for _, e := range in.LogEvents {
 		f.streams[key] = append(f.streams[key], stored{e.Timestamp, e.Message})
 	}
+	f.emf[key] = append(f.emf[key], r.emf)
 	f.batches = append(f.batches, n)
 	f.first = append(f.first, time.Now())
 	return f.rejects, nil
@@ -285,19 +303,21 @@ func (f *fake) count(op string) int {
 type fakeFeed struct {
 	t *testing.T
 
-	mu       sync.Mutex
-	events   []events.Event
-	next     int
-	acked    map[uint64]bool
-	at       uint64
-	unreadOK bool
-	lent     []byte
-	calls    int
-	due      time.Time
-	hold     int // events at the end that are unfinished until due
-	left     bool
-	lost     []string // what Lost was told
-	onEmpty  func()   // called with the lock held when Next has nothing
+	mu        sync.Mutex
+	events    []events.Event
+	next      int
+	acked     map[uint64]bool
+	at        uint64
+	unreadOK  bool
+	lent      []byte
+	calls     int
+	due       time.Time
+	hold      int // events at the end that are unfinished until due
+	left      bool
+	lost      []string // what Lost was told
+	pending   []string // of it, since the last Ack or Rewind
+	accounted []string // of it, at which Ack
+	onEmpty   func()   // called with the lock held when Next has nothing
 }
 
 func newFeed(t *testing.T) *fakeFeed { return &fakeFeed{t: t, acked: map[uint64]bool{}} }
@@ -307,6 +327,30 @@ func (f *fakeFeed) add(at time.Time, message string) (frames, size int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.append(at, message)
+}
+
+// addLong appends the parts of one long line: the last has the ranges of all.
+func (f *fakeFeed) addLong(at time.Time, parts ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := len(f.events)
+	size := 0
+	for _, p := range parts {
+		_, s := f.append(at, p)
+		size += s
+	}
+	for i := range parts {
+		f.events[n+i].Ranges = nil
+	}
+	f.events[len(f.events)-1].Ranges = []events.Range{{From: f.at - uint64(size), To: f.at}}
+}
+
+// line returns the ranges of the line that event i is of.
+func (f *fakeFeed) line(i int) events.Range {
+	for len(f.events[i].Ranges) == 0 {
+		i++
+	}
+	return f.events[i].Ranges[0]
 }
 
 // append is add with the lock held.
@@ -338,7 +382,7 @@ func (f *fakeFeed) use() func() {
 func (f *fakeFeed) Next(now time.Time) (events.Event, bool) {
 	defer f.use()()
 	f.unreadOK = false
-	for f.next < len(f.events) && f.acked[f.events[f.next].Ranges[0].From] {
+	for f.next < len(f.events) && f.acked[f.line(f.next).From] {
 		f.next++
 	}
 	end := len(f.events)
@@ -383,37 +427,47 @@ func (f *fakeFeed) Ack(ranges []events.Range) error {
 		return errors.New("Ack of nothing")
 	}
 	for _, a := range ranges {
-		i, _ := slices.BinarySearchFunc(f.events, a.From, func(e events.Event, at uint64) int {
-			return cmp.Compare(e.Ranges[0].From, at)
-		})
-		for ; i < len(f.events) && f.events[i].Ranges[0].To <= a.To; i++ {
-			at := f.events[i].Ranges[0].From
+		i := sort.Search(len(f.events), func(i int) bool { return f.line(i).From >= a.From })
+		for ; i < len(f.events) && f.line(i).To <= a.To; i++ {
+			if len(f.events[i].Ranges) == 0 {
+				continue
+			}
+			at := f.line(i).From
 			if f.acked[at] {
 				f.t.Errorf("event at %d acknowledged twice", at)
 			}
 			f.acked[at] = true
 		}
 	}
+	for _, l := range f.pending {
+		f.accounted = append(f.accounted, fmt.Sprintf("%s by %v", l, ranges))
+	}
+	f.pending = nil
 	return nil
 }
 
 func (f *fakeFeed) Rewind() {
 	defer f.use()()
 	f.unreadOK = false
-	f.next = 0
+	f.next, f.pending = 0, nil
 }
 
 func (f *fakeFeed) Release() { defer f.use()() }
 
 func (f *fakeFeed) Lost(why string, events int, _ int64, _, _ time.Time) {
 	defer f.use()()
-	f.lost = append(f.lost, fmt.Sprintf("%s %d", why, events))
+	l := fmt.Sprintf("%s %d", why, events)
+	f.lost, f.pending = append(f.lost, l), append(f.pending, l)
 }
 
 func (f *fakeFeed) ackedAll() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.acked) == len(f.events)
+	n := 0
+	for _, e := range f.events {
+		n += len(e.Ranges)
+	}
+	return len(f.acked) == n
 }
 
 // checkShown is the oracle: every event of the feed is in the stream, in an order in which no event that was written

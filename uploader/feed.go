@@ -59,6 +59,11 @@ type Target struct {
 	NewGroup     *NewGroup // nil: nothing. It must not be changed any more.
 }
 
+// asks reports whether n is more than nothing.
+func (n *NewGroup) asks() bool {
+	return n != nil && (n.RetentionDays > 0 || len(n.Tags) > 0 || n.Class != "" || n.KMSKeyID != "")
+}
+
 // NewGroup is what a group gets when the uploader creates it. A group that is there already is left as it is.
 type NewGroup struct {
 	RetentionDays int32             // one of the numbers that PutRetentionPolicy takes; 0: events are kept for good

@@ -36,6 +36,7 @@ type lane struct {
 	ticket   *permit   // a place in the brake's queue
 	held     *batch    // built, and not to be sent before those under way are answered
 	underWay []*batch
+	built    uint64 // batches so far
 	creating bool
 	trouble  answer // the first failure among those under way; verdict accepted: none
 	failures int    // in a row
@@ -55,7 +56,7 @@ func newLane(u *Uploader, s *service, key laneKey, t Target) *lane {
 		wake:    make(chan struct{}, 1),
 		answers: make(chan answer, maxUnderWay+1),
 		sizer:   sizer{now: fullSize},
-		report:  &reporter{log: log, what: "sending to the stream", then: tried},
+		report:  &reporter{log: log, access: key.Access, what: "sending to the stream", then: tried},
 		acks:    &reporter{log: log, what: "recording what is delivered", then: "it may be sent again after a restart"},
 	}
 }

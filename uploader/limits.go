@@ -19,12 +19,14 @@ const (
 	// April 2025.
 	maxMessageBytes = maxBatchBytes - eventOverhead
 
-	// Quotas for an account and region are 50 CreateLogStream and 10 CreateLogGroup calls a second,
-	// shared by every host of the account: one host takes half of the one and a fifth of the other.
+	// Quotas for an account and region are 50 CreateLogStream, 10 CreateLogGroup and 5 PutRetentionPolicy calls a
+	// second, shared by every host of the account: one host takes half of the first and a fifth of the others.
 	createStreamsPerSecond = 25
 	createStreamsBurst     = 5
 	createGroupsPerSecond  = 2
 	createGroupsBurst      = 2
+	putRetentionsPerSecond = 1
+	putRetentionsBurst     = 1
 )
 
 // What the uploader sets itself.
@@ -35,7 +37,7 @@ const (
 	maxBodyBytes = 2 << 20
 	// maxUnderWay is how many batches of one stream may be under way at once.
 	maxUnderWay = 4
-	// maxRequests is how many requests to one region and endpoint may be under way at once.
+	// maxRequests is how many requests by one access may be under way at once.
 	maxRequests = 24
 	// retainedBudget bounds the bytes of all bodies under way; what the builders of batches hold (about 3 MiB
 	// each, see maxBuilders) comes on top. Together they stay under 24 MiB.
@@ -45,6 +47,10 @@ const (
 	retainedPlain  = 5 << 19
 	// maxBuilders is how many batches may be built (read, escaped, compressed) at once.
 	maxBuilders = 4
+
+	// mostServices is how many accesses are remembered that nobody uses now: what is known of their groups, and
+	// their clients. Forgetting costs a request a group and a look at the credentials.
+	mostServices = 64
 
 	// callTimeout bounds one call to the service, credentials and connection included, and
 	// headerTimeout the wait for an answer once the request is written.

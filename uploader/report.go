@@ -18,9 +18,10 @@ const maxKinds = 16
 
 // reporter logs what changes: the first failure, another kind of failure, and the recovery. It never logs each try.
 type reporter struct {
-	log  *slog.Logger
-	what string // what is being tried, as in "sending to CloudWatch Logs"
-	then string // what it means that it failed
+	log    *slog.Logger
+	access Access
+	what   string // what is being tried, as in "sending to CloudWatch Logs"
+	then   string // what it means that it failed
 
 	mu     sync.Mutex
 	kind   string               // of the failure logged last
@@ -44,7 +45,7 @@ func (r *reporter) failed(v verdict, err error) {
 	}
 	r.kind, r.said = k, true
 	attrs := []any{"err", brief(err)}
-	if hint := remedy(v); hint != "" {
+	if hint := remedy(v, err, r.access); hint != "" {
 		attrs = append(attrs, "hint", hint)
 	}
 	r.log.Warn(r.what+" failed; "+r.then, attrs...)

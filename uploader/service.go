@@ -58,6 +58,7 @@ type service struct {
 	brake   *brake
 	creator *creator
 	report  *reporter
+	lanes   int         // guarded by the uploader's lock
 	plain   atomic.Bool // the service did not understand a gzip body
 
 	connecting chan struct{} // held while a client is made
@@ -66,23 +67,37 @@ type service struct {
 	doubted    client // was refused access at its last request
 }
 
-func newService(u *Uploader, a Access) *service {
+func newService(u *Uploader, a Access, q *quotas) *service {
 	log := u.log.With("region", a.Region)
 	for _, x := range []struct{ name, value string }{
-		{"endpoint", a.Endpoint}, {"role", a.RoleARN}, {"credentials", a.CredentialsEndpoint},
+		{"endpoint", a.Endpoint}, {"role", a.RoleARN},
 	} {
 		if x.value != "" {
 			log = log.With(x.name, x.value)
 		}
 	}
+	if a.CredentialsEndpoint != "" { // whoever knows the path can have the credentials
+		log = log.With("credentials", "credentials-endpoint")
+	}
 	s := &service{
 		u: u, access: a,
 		brake:      newBrake(maxRequests),
-		report:     &reporter{log: log, what: "sending to CloudWatch Logs", then: tried},
+		report:     &reporter{log: log, access: a, what: "sending to CloudWatch Logs", then: tried},
 		connecting: make(chan struct{}, 1),
 	}
-	s.creator = newCreator(s, log)
+	s.creator = newCreator(s, log, q)
 	return s
+}
+
+// close says that the end is near, and stop that it is there.
+func (s *service) close() {
+	s.brake.close()
+	s.creator.brake.close()
+}
+
+func (s *service) stop() {
+	s.brake.stop()
+	s.creator.brake.stop()
 }
 
 // with calls f with a client, within callTimeout, and says what came of it.

@@ -23,6 +23,7 @@ type Subscription struct {
 
 	// The lane's own.
 	createGroup, createStream bool
+	newGroup                  *NewGroup
 	drained                   bool      // Next has said that there is nothing
 	unknown                   bool      // there may be more than Notify has told of: at the beginning, and after a Rewind
 	due                       time.Time // the feed's Due when it was drained
@@ -30,13 +31,14 @@ type Subscription struct {
 	rewind                    bool      // a batch with events of this feed has failed
 	passed                    int       // batches in a row that had no room for its next event
 	seen                      bool      // finished was set before it was drained
+	owed                      []owed    // losses that it has not been told of
 }
 
 func newSubscription(l *lane, t Target, f Feed, delay time.Duration) *Subscription {
 	return &Subscription{
 		lane: l, feed: f, delay: max(delay, 0),
 		done: make(chan struct{}), left: make(chan struct{}),
-		createGroup: t.CreateGroup, createStream: t.CreateStream,
+		createGroup: t.CreateGroup, createStream: t.CreateStream, newGroup: t.NewGroup,
 		unknown: true,
 	}
 }

@@ -114,12 +114,13 @@ func (u *Uploader) Attach(t Target, f Feed, delay time.Duration) *Subscription {
 	if l == nil {
 		s := u.services[key.Access]
 		if s == nil {
-			s = newService(u, key.Access)
+			s = newService(u, key.Access, u.quotas(key.Access))
 			u.services[key.Access] = s
 		}
 		l = newLane(u, s, key, t)
 		if !u.stopped {
 			u.lanes[key] = l
+			s.lanes++
 			u.counters.lanes.Add(1)
 			u.wg.Go(l.run)
 		}
@@ -133,6 +134,16 @@ func (u *Uploader) Attach(t Target, f Feed, delay time.Duration) *Subscription {
 	return m
 }
 
+// quotas returns those of the access's region and endpoint. The lock is held.
+func (u *Uploader) quotas(a Access) *quotas {
+	for b, s := range u.services {
+		if a.Region == b.Region && a.Endpoint == b.Endpoint {
+			return s.creator.quotas
+		}
+	}
+	return newQuotas()
+}
+
 // retire forgets the lane if nobody has joined it in the meantime.
 func (u *Uploader) retire(l *lane) bool {
 	u.mu.Lock()
@@ -142,6 +153,11 @@ func (u *Uploader) retire(l *lane) bool {
 	}
 	delete(u.lanes, l.key)
 	u.counters.lanes.Add(-1)
+	// Containers with accesses of their own may come and go for years.
+	if l.s.lanes--; l.s.lanes == 0 && len(u.services) > mostServices {
+		delete(u.services, l.s.access)
+		l.s.stop()
+	}
 	return true
 }
 
@@ -155,8 +171,7 @@ func (u *Uploader) Stop(ctx context.Context) error {
 		u.stopped = true
 		close(u.stopping)
 		for _, s := range u.services {
-			s.brake.close()
-			s.creator.brake.close()
+			s.close()
 		}
 	}
 	u.mu.Unlock()
@@ -178,8 +193,7 @@ func (u *Uploader) Stop(ctx context.Context) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, s := range u.services {
-		s.brake.stop()
-		s.creator.brake.stop()
+		s.stop()
 	}
 	u.connector.close()
 	return err

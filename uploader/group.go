@@ -1,0 +1,193 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// group is what is known of one log group.
+type group struct {
+	// first is held by the lane that finds out whether the group exists, so that a host full of
+	// containers asks once.
+	first chan struct{}
+
+	// Guarded by creator.mu.
+	exists bool
+	failed groupFailure
+
+	// Guarded by first.
+	unanswered time.Time // when a call to make it came to no answer; zero: its answer is known
+	days       int32     // of retention, that it was to have
+}
+
+// unansweredFor is how long a group that turns up after a call that came to no answer is taken for the one that this
+// call made. After an outage of hours somebody else may have made it.
+const unansweredFor = time.Minute
+
+// mayBeOurs reports whether a group that was missing, and is not missing now, is there because of a call whose answer
+// never came. It is asked once.
+func (g *group) mayBeOurs() bool {
+	at := g.unanswered
+	g.unanswered = time.Time{}
+	return !at.IsZero() && time.Since(at) < unansweredFor
+}
+
+// groupFailure is the last time that a group could not be made for a reason of its own.
+type groupFailure struct {
+	round   int // 1, 2, …; 0: never
+	asked   *NewGroup
+	verdict verdict
+	err     error
+}
+
+// serves reports whether a lane that began to wait when the last failure was before may take f for the answer to its
+// own question.
+func (f groupFailure) serves(before groupFailure, t Target) bool {
+	return f.round != before.round && t.CreateGroup && reflect.DeepEqual(f.asked, t.NewGroup)
+}
+
+// makeGroup makes the target's group as it should be, or with less where the service does not take all of it: logs in a
+// group without its tags, or in one that costs more, are better than no logs. The key is another matter: who asks
+// for one wants nothing to be stored without it, and what is stored cannot be encrypted anew, so
+// without the key the group is not made. What is logged waits in the feeds until the key can be used or
+// somebody has made the group.
+//
+// The retention is set behind the back of the lane, which need not wait for it.
+func (c *creator) makeGroup(ctx context.Context, g *group, t Target) (verdict, error) {
+	var want NewGroup
+	if t.NewGroup != nil {
+		want = *t.NewGroup
+	}
+	v, ours, err := c.tryGroup(ctx, g, t.Group, want)
+	why := err
+	for _, less := range want.lesser(t.Group, v, err) {
+		v, ours, err = c.tryGroup(ctx, g, t.Group, less)
+		if v == accepted && ours {
+			c.log.Warn("a log group was made without all that it should have; logging goes on", "group", t.Group,
+				"without", want.without(less), "err", brief(why), "hint", want.remedy(less))
+		}
+		if !aboutOptions(v, err) {
+			break
+		}
+	}
+	switch {
+	case v == accepted && ours:
+		c.made(t.Group, want.RetentionDays)
+	case v == accepted:
+		c.log.Info("log group is there now", "group", t.Group, "made_by", "somebody else")
+	case want.KMSKeyID != "" && aboutOptions(v, err):
+		err = &keyError{err}
+	}
+	return v, err
+}
+
+// made is called when a group is there that was made by us.
+func (c *creator) made(group string, days int32) {
+	c.log.Info("log group is there now", "group", group)
+	if days > 0 {
+		c.s.u.wg.Go(func() { c.retain(group, days) })
+	}
+}
+
+// tryGroup makes one call to make a group that is missing, and says whether the group is ours: made by this call, or by
+// one just before whose answer never came.
+func (c *creator) tryGroup(ctx context.Context, g *group, name string, n NewGroup) (v verdict, ours bool, err error) {
+	v, err = c.call(ctx, c.quotas.groups, func(ctx context.Context, cl client) error {
+		return cl.CreateLogGroup(ctx, name, n)
+	})
+	switch {
+	case v == accepted:
+		ours = g.mayBeOurs() || err == nil
+	case v == failing && !unreachable(err):
+		g.unanswered, g.days = time.Now(), n.RetentionDays
+	}
+	return v, ours, err
+}
+
+// unreachable reports whether the request cannot have arrived.
+func unreachable(err error) bool {
+	var oe *net.OpError
+	return errors.As(err, &oe) && oe.Op == "dial"
+}
+
+// aboutOptions reports whether the call might do better if it asked for less.
+func aboutOptions(v verdict, err error) bool {
+	switch kind(err) {
+	case "OperationAbortedException", "LimitExceededException": // another call is under way, or there are too many groups
+		return false
+	}
+	return v == denied || v == refused || v == misnamed
+}
+
+// What an error says that is about an option of CreateLogGroup.
+var (
+	aboutTags  = regexp.MustCompile(`(?i)tagresource|taglog|\btag`)
+	aboutClass = regexp.MustCompile(`(?i)class`)
+	aboutKey   = regexp.MustCompile(`(?i)kms`)
+)
+
+// lesser returns what to ask for, one after the other, when the service did not take n. It is nothing where that
+// cannot help.
+func (n NewGroup) lesser(name string, v verdict, err error) []NewGroup {
+	if !aboutOptions(v, err) {
+		return nil
+	}
+	// The name of a group may say anything, and is repeated in most of these errors.
+	says := strings.ReplaceAll(err.Error(), name, "")
+	tags, class := aboutTags.MatchString(says), aboutClass.MatchString(says)
+	if !tags && !class && n.KMSKeyID != "" && aboutKey.MatchString(says) {
+		return nil
+	}
+	untagged, unclassed, bare := n, n, n
+	untagged.Tags, unclassed.Class = nil, ""
+	bare.Tags, bare.Class = nil, ""
+	switch {
+	case len(n.Tags) == 0 && n.Class == "":
+		return nil
+	case len(n.Tags) == 0 || n.Class == "":
+		return []NewGroup{bare}
+	// Where it does not say: tags take a permission of their own, and a class is not known everywhere.
+	case tags && !class || tags == class && v == denied:
+		return []NewGroup{untagged, bare}
+	default:
+		return []NewGroup{unclassed, bare}
+	}
+}
+
+// without names what less lacks.
+func (n NewGroup) without(less NewGroup) string {
+	var all []string
+	if len(n.Tags) > 0 && len(less.Tags) == 0 {
+		all = append(all, "tags")
+	}
+	if n.Class != less.Class {
+		all = append(all, "class "+n.Class)
+	}
+	return strings.Join(all, ", ")
+}
+
+// remedy says how to come to what less lacks.
+func (n NewGroup) remedy(less NewGroup) string {
+	var all []string
+	if len(n.Tags) > 0 && len(less.Tags) == 0 {
+		all = append(all, "allow logs:TagResource, and tag this group by hand")
+	}
+	if n.Class != less.Class {
+		all = append(all, "a class is fixed at creation: to have it, use one that the region knows, delete the group and let it be made again")
+	}
+	return strings.Join(all, "; ")
+}
+
+// keyError says that a group was not made, for it should have a key.
+type keyError struct{ err error }
+
+func (e *keyError) Error() string {
+	return fmt.Sprintf("the group is not made without its KMS key: %v", e.err)
+}
+func (e *keyError) Unwrap() error { return e.err }

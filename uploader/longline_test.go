@@ -1,0 +1,173 @@
+package uploader
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func isGuilty(m string) bool { return strings.HasPrefix(m, "guilty") }
+
+// TestLostMiddleOfLine has the service refuse, or drop, parts of a long line that have no ranges of their own. Each loss is
+// told once, with the acknowledgement of that line.
+func TestLostMiddleOfLine(t *testing.T) {
+	for _, k := range []struct {
+		name  string
+		lines [][]string
+		lost  []int // lines, one entry a loss
+	}{
+		{"middle", [][]string{{"a"}, {"b1", "guilty", "b3"}, {"c"}}, []int{1}},
+		{"beginning", [][]string{{"guilty", "b2"}, {"c"}}, []int{0}},
+		{"all", [][]string{{"a"}, {"guilty 1", "guilty 2", "guilty 3"}, {"c"}}, []int{1, 1, 1}},
+		{"two lines", [][]string{{"a1", "guilty 1", "a3"}, {"b1", "guilty 2", "b3"}}, []int{0, 1}},
+		{"guilty line behind", [][]string{{"a1", "a2", "a3"}, {"guilty"}}, []int{1}},
+		{"guilty line behind a guilty middle", [][]string{{"a1", "guilty 1", "a3"}, {"guilty 2"}}, []int{0, 1}},
+		{"guilty end", [][]string{{"a1", "a2", "guilty"}, {"b"}}, []int{0}},
+	} {
+		for _, size := range []int{3, 400_000, 1_000_000} { // all in one batch; two parts; each part in one of its own
+			t.Run(fmt.Sprint(k.name, " ", size), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFake(t)
+					f.has("g", "s")
+					f.refuse = isGuilty
+					f.faults = func(string, string, string) *fault {
+						if f.calls["put"] == 300 {
+							t.Error("it goes round in circles")
+							f.refuse = func(string) bool { return false }
+						}
+						return nil
+					}
+					u := start(t, f, Options{Log: discard})
+					feed := newFeed(t)
+					var want []string
+					at := time.Now().Add(-time.Minute)
+					for i, parts := range k.lines {
+						var filled []string
+						for _, p := range parts {
+							if len(parts) > 1 {
+								p += strings.Repeat(".", size)
+							}
+							filled = append(filled, p)
+						}
+						feed.addLong(at.Add(time.Duration(i)*time.Second), filled...)
+						for range slices.DeleteFunc(slices.Clone(k.lost), func(l int) bool { return l != i }) {
+							want = append(want, fmt.Sprintf("refused 1 by [%v]", feed.line(len(feed.events)-1)))
+						}
+					}
+					m := u.Attach(target, feed, time.Second)
+					m.Finish()
+					<-m.Done()
+					slices.Sort(feed.accounted) // lines that are under way together are answered in any order
+					slices.Sort(want)
+					if !slices.Equal(feed.accounted, want) {
+						t.Errorf("told %v, want %v", feed.accounted, want)
+					}
+					if n := u.Metrics().DroppedEvents[Refused]; n != int64(len(want)) {
+						t.Errorf("%d counted, want %d", n, len(want))
+					}
+					stop(t, u)
+					checkShown(t, f.shown("g", "s"), feed, true, isGuilty)
+				})
+			})
+		}
+	}
+}
+
+// byHand makes a lane that does nothing by itself, with one feed. hand puts the next n events under way, and old
+// answers that the first of them was too old.
+func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, l *lane, m *Subscription, hand func(n int) *batch, old func(*batch)) {
+	u = New(Options{Log: discard, connector: newFake(t)})
+	t.Cleanup(func() { stop(t, u) })
+	l = newLane(u, newService(u, Access{Region: "r"}, newQuotas()), laneKey{}, target)
+	m = newSubscription(l, target, feed, 0)
+	l.members = []*Subscription{m}
+	hand = func(n int) *batch {
+		l.built++
+		b := &batch{seq: l.built, parts: []part{{member: m}}, permit: &permit{brake: l.s.brake}}
+		for range n {
+			e, ok := feed.Next(time.Now())
+			if !ok {
+				t.Fatal("no event")
+			}
+			b.records = append(b.records, record{time: e.Time, bytes: uint32(len(e.Message))})
+			b.parts[0].take(e.Ranges)
+		}
+		m.underWay++
+		l.underWay = append(l.underWay, b)
+		return b
+	}
+	old = func(b *batch) {
+		b.rejected.tooOldEnd = 1
+		l.answered(answer{b, accepted, nil})
+	}
+	return u, l, m, hand, old
+}
+
+// A line whose end was never built comes again with what is lost of it.
+func TestLossOfUnfinishedLineComesAgain(t *testing.T) {
+	feed := newFeed(t)
+	feed.add(time.Now(), "x")
+	feed.addLong(time.Now(), "a1", "a2", "a3")
+	u, l, m, hand, old := byHand(t, feed)
+	x := hand(1)
+	old(hand(2))
+	l.answered(answer{x, failing, nil})
+	l.settle(time.Now())
+	l.answered(answer{hand(1), accepted, nil})
+	old(hand(2))
+	l.answered(answer{hand(1), accepted, nil})
+	if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], fmt.Sprintf("too_old 1 by [%v", feed.line(1))) || len(m.owed) > 0 {
+		t.Errorf("told %v, owed %v", feed.accounted, m.owed)
+	}
+	if n := u.Metrics().DroppedEvents[TooOld]; n != 1 {
+		t.Errorf("%d counted", n)
+	}
+}
+
+// TestLossIsOwedUntilTheLineIsAcknowledged has the batch with the end of a line answered after the one behind it, in each way
+// that it can be. The loss is told with the line's end, and not told of what comes again.
+func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
+	for _, k := range []struct {
+		end, behind verdict // of the first try
+	}{
+		{accepted, accepted}, {failing, accepted}, {accepted, failing}, {failing, failing},
+	} {
+		for _, endFirst := range []bool{true, false} {
+			t.Run(fmt.Sprint(k, endFirst), func(t *testing.T) {
+				feed := newFeed(t)
+				feed.addLong(time.Now(), "a1", "a2", "a3")
+				feed.add(time.Now(), "b")
+				u, l, m, hand, old := byHand(t, feed)
+				old(hand(2))
+				if len(feed.lost) > 0 {
+					t.Error("told before its time")
+				}
+				end, behind := hand(1), hand(1)
+				answers := []answer{{end, k.end, nil}, {behind, k.behind, nil}}
+				if !endFirst {
+					slices.Reverse(answers)
+				}
+				for _, a := range answers {
+					l.answered(a)
+				}
+				l.settle(time.Now())
+				if k.end != accepted { // all comes again
+					if len(feed.accounted) > 0 || len(m.owed) > 0 {
+						t.Errorf("told %v, owed %v", feed.accounted, m.owed)
+					}
+					old(hand(2))
+					l.answered(answer{hand(1), accepted, nil})
+				}
+				if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], "too_old 1 by [{0 ") || len(m.owed) > 0 {
+					t.Errorf("told %v, owed %v", feed.accounted, m.owed)
+				}
+				if n := u.Metrics().DroppedEvents[TooOld]; n != 1 {
+					t.Errorf("%d counted", n)
+				}
+			})
+		}
+	}
+}

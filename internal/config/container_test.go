@@ -137,6 +137,7 @@ func TestContainer(t *testing.T) {
 		{"files of no size", nil, opts{"max-file": "3"}, nil, same},
 		{"a small file", nil, opts{"max-size": "1k"}, nil, func(c *Container) { c.HistorySize = 64 << 10 }},
 		{"many files", nil, opts{"max-size": "9e18", "max-file": "9223372036854775807"}, nil, func(c *Container) { c.HistorySize = 4 << 30 }},
+		{"many large files", nil, opts{"max-size": "3g", "max-file": "9223372036854775807"}, nil, func(c *Container) { c.HistorySize = 4 << 30 }},
 		{"files without end", nil, opts{"max-size": "-1", "max-file": "2"}, nil, func(c *Container) { c.HistorySize = 4 << 30 }},
 		{"awslogs's buffer", nil, opts{"awslogs-max-buffered-events": "4096", "max-buffered-events": "4096"}, nil, same},
 
@@ -310,10 +311,16 @@ func TestContainerErrors(t *testing.T) {
 			`use 2 to 1224 letters, digits and _ + = , . @ : / -`},
 		{opts{"role-arn": "arn:aws:iam::123456789012:role/x", "external-id": "a b"}, `log option "external-id": "a b" is not an external ID: ` +
 			`use 2 to 1224 letters, digits and _ + = , . @ : / -`},
+		{opts{"role-arn": "arn:aws:iam::123456789012:role/x", "external-id": strings.Repeat("a", 1225)}, `log option "external-id": "` +
+			strings.Repeat("a", 80) + `"… is not an external ID: use 2 to 1224 letters, digits and _ + = , . @ : / -`},
+		{opts{"role-arn": "arn:aws:iam::123456789012:role/" + strings.Repeat("x", 2048) + "/x"}, `log option "role-arn": "arn:aws:iam::123456789012:role/` +
+			strings.Repeat("x", 49) + `"…` + notARole},
 		{opts{"credentials-endpoint": "http://169.254.170.2/x"}, `log option "credentials-endpoint"` + notAPath},
 		{opts{"awslogs-credentials-endpoint": "@example.com/x"}, `log option "awslogs-credentials-endpoint"` + notAPath},
 		{opts{"credentials-endpoint": "/x y"}, `log option "credentials-endpoint"` + notAPath},
 		{opts{"credentials-endpoint": "/x\n"}, ""}, // white space around a value is not its own
+		{opts{"credentials-endpoint": "?x"}, `log option "credentials-endpoint"` + notAPath},
+		{opts{"credentials-endpoint": "/x#y"}, `log option "credentials-endpoint"` + notAPath},
 		{opts{"credentials-endpoint": "/x\x00y"}, `log option "credentials-endpoint"` + notAPath},
 		{opts{"credentials-endpoint": "/a", "awslogs-credentials-endpoint": "/b"},
 			`log options "credentials-endpoint" and "awslogs-credentials-endpoint" are two spellings of one option, and differ: give one of them`},

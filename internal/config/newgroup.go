@@ -97,7 +97,7 @@ func checkTag(key, val string) error {
 	return nil
 }
 
-// notInTag is the API's pattern of tags: [\p{L}\p{Z}\p{N}_.:/=+\-@].
+// notInTag is the API's pattern of tags: [\p{L}\p{Z}\p{N}_.:/=+\-@]. What is not UTF-8 comes as U+FFFD, a symbol.
 func notInTag(r rune) bool {
-	return !unicode.In(r, unicode.L, unicode.Z, unicode.N) && !strings.ContainsRune("_.:/=+-@", r) || r == utf8.RuneError
+	return !unicode.In(r, unicode.L, unicode.Z, unicode.N) && !strings.ContainsRune("_.:/=+-@", r)
 }

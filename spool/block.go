@@ -34,6 +34,12 @@ const (
 
 const gapPayloadSize = 40
 
+// Where what a gap tells of is missing.
+const (
+	gapHere      = 0 // where it stands: of the FIFO, what came after the block before it is gone
+	gapElsewhere = 1 // it may come between a block and its drop from the FIFO
+)
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // blockHeader is a block's header in memory.

@@ -24,7 +24,7 @@ func (s *Spool) Note(g Gap) {
 // appendNotesLocked writes the notes that wait, and returns how many it wrote.
 func (s *Spool) appendNotesLocked() (n int) {
 	for len(s.notes) > 0 && !s.midFrame && s.missing.Bytes == 0 && s.fitsLocked(gapBlockSize) {
-		if s.appendGapLocked(s.notes[0], 0) != nil {
+		if s.appendNoteLocked(s.notes[0]) != nil {
 			break
 		}
 		s.notes = s.notes[1:]
@@ -37,16 +37,20 @@ const gapBlockSize = BlockHeaderSize + gapPayloadSize
 
 // appendMissingLocked writes what has not been kept as a gap.
 func (s *Spool) appendMissingLocked() error {
-	if err := s.appendGapLocked(s.missing, s.missingEpoch); err != nil {
+	if err := s.appendGapLocked(s.missing, s.missingEpoch, gapHere); err != nil {
 		return err
 	}
 	s.missing = Gap{}
 	return nil
 }
 
-func (s *Spool) appendGapLocked(g Gap, epoch uint32) error {
+// appendNoteLocked writes a gap that tells of something lost elsewhere.
+func (s *Spool) appendNoteLocked(g Gap) error { return s.appendGapLocked(g, 0, gapElsewhere) }
+
+func (s *Spool) appendGapLocked(g Gap, epoch uint32, where byte) error {
 	block := make([]byte, gapBlockSize)
 	encodeGap(block[BlockHeaderSize:], g)
+	block[BlockHeaderSize+1] = where
 	h := blockHeader{length: gapPayloadSize, position: s.end.Load(), epoch: epoch, kind: kindGap}
 	return s.writeBlockLocked(block, h)
 }

@@ -26,8 +26,9 @@ type Reader struct {
 	pos   uint64 // where the next item begins, or the frame under way
 	acked ackSet // as it was when the reader was last rewound
 
-	// Guarded by s.mu: what lies below it may have been handed out, and does not give way.
-	held uint64
+	// Guarded by s.mu: what lies below it may have been handed out, and does not give way unless it is another's.
+	held  uint64
+	owned func(frame []byte) bool // nil: all
 
 	// Where pos is on disk. entered says that segment is.
 	entered  bool
@@ -52,6 +53,15 @@ func (s *Spool) NewReader() *Reader {
 	s.mu.Unlock()
 	r.Rewind()
 	return r
+}
+
+// Own says which of the frames that the reader gives are its user's, where others read the same spool: mine is asked
+// with the protobuf of a frame, or nil for a gap. What no reader has that has passed it can give way. It is called with
+// the spool locked, must not call the spool, and says the same of the same frame each time.
+func (r *Reader) Own(mine func(frame []byte) bool) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.owned = mine
 }
 
 // Close ends the reader.
@@ -377,6 +387,9 @@ func (r *Reader) passMissingLocked(to uint64) (item Item, ok, more bool) {
 		return item, false, true
 	}
 	if len(r.carry) > 0 {
+		if r.s.cursor.acked.through(from) > from {
+			gap.Reason = Full // the rest of the frame gave way: see dropPassedLocked
+		}
 		return r.dropCarry(from, gap.Reason), true, true
 	}
 	item = r.gap(to, gap.Reason, 0)

@@ -57,7 +57,7 @@ func (s *Spool) repairLast(r *Repair) {
 			f.Close()
 			return
 		}
-		s.total -= cut
+		s.growLocked(-cut)
 		seg.size = int64(found.size)
 	}
 	s.active = f
@@ -97,8 +97,8 @@ func goodBlocks(data []byte, base uint64) foundBlocks {
 		payload := data[off-h.length : off]
 		f.blocks, f.size, f.end, f.lastSize = f.blocks+1, off, h.end(), h.diskSize()
 		f.maxTime, f.cutFrames = max(f.maxTime, h.info.MaxTime), f.cutFrames || !h.info.tail.boundary()
-		if g, ok := decodeGap(payload); h.kind == kindGap {
-			if !ok || g.Reason < FirstForeign {
+		if h.kind == kindGap {
+			if len(payload) != gapPayloadSize || payload[1] == gapHere {
 				f.last = lastBlock{}
 			}
 			f.midFrame = false

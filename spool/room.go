@@ -2,36 +2,12 @@ package spool
 
 import (
 	"slices"
-	"sync/atomic"
 )
 
-// Budget bounds the bytes on disk of several spools together. Its methods may be called from any goroutine.
-type Budget struct {
-	limit int64
-	used  atomic.Int64
-}
-
-// NewBudget makes a budget of limit bytes.
-func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
-
-// Used returns the bytes on disk of all spools under the budget.
-func (b *Budget) Used() int64 { return b.used.Load() }
-
-func (b *Budget) add(n int64) {
-	if b != nil {
-		b.used.Add(n)
-	}
-}
-
-func (b *Budget) fits(n int64) bool { return b == nil || b.used.Load()+n <= b.limit }
-
-// makeRoomLocked sees to it that n more bytes fit, or returns ErrFull.
+// makeRoomLocked sees to it that n more bytes fit in the spool's own bound, or returns ErrFull. The room in the budget has
+// been taken before: see Budget.
 func (s *Spool) makeRoomLocked(n int64) error {
-	for !s.fitsLocked(n) {
-		if s.deliveredN > 0 && !s.budget.fits(n+segmentHeaderSize) {
-			s.removeSegmentsLocked(0, 1)
-			continue
-		}
+	for !s.hasRoomLocked(n) {
 		if s.dropNewest || !s.dropOldestLocked() {
 			return ErrFull
 		}
@@ -39,16 +15,112 @@ func (s *Spool) makeRoomLocked(n int64) error {
 	return nil
 }
 
-// fitsLocked reports whether n more bytes, and the header of a segment that they may begin, fit.
-func (s *Spool) fitsLocked(n int64) bool {
-	n += segmentHeaderSize
-	return (s.maxSize == 0 || s.total-s.delivered+n <= s.maxSize) && s.budget.fits(n)
+func (s *Spool) hasRoomLocked(n int64) bool {
+	return s.maxSize == 0 || s.total-s.delivered+n+segmentHeaderSize <= s.maxSize
 }
 
-// dropOldestLocked gives up the oldest segment that no reader stands in or has passed: what readers have
-// been given may be under way, and is gone or kept exactly as it turns out. It notes what of the segment
-// had not been dealt with, and returns false when there is no such segment.
-func (s *Spool) dropOldestLocked() bool {
+// fitsLocked reports whether n more bytes, and the header of a segment that they may begin, fit.
+func (s *Spool) fitsLocked(n int64) bool {
+	return s.hasRoomLocked(n) && s.budget.fits(n+segmentHeaderSize)
+}
+
+// growLocked counts n more bytes, or fewer where it is negative: in the budget what had not been taken there before.
+func (s *Spool) growLocked(n int64) {
+	s.total += n
+	covered := max(0, min(n, s.reserved))
+	s.reserved -= covered
+	s.budget.add(n - covered)
+}
+
+// dropOldestLocked gives up the oldest segment of which nothing is under way: what readers have been given is lost or
+// kept exactly as it turns out. It notes what of the segment had not been dealt with, and returns false when there is no
+// such segment.
+func (s *Spool) dropOldestLocked() bool { return s.dropPassedLocked() || s.dropAheadLocked() }
+
+// dropPassedLocked gives up the oldest segment that some readers have passed and others have not come to, as where one of
+// two outputs is stuck, and of which the former have nothing under way. They do not come to the place any more: the gap
+// is told behind what there is, and what it tells of counts as dealt with.
+//
+// If we crash behind the gap, both the gap and the frames are there; behind the record in the cursor, the gap and a segment
+// of which all is dealt with.
+func (s *Spool) dropPassedLocked() bool {
+	if len(s.readers) < 2 || s.midFrame && s.missing.Bytes == 0 {
+		return false // a gap must not come between the parts of a frame
+	}
+	for i := s.deliveredN; i < len(s.segments)-1; i++ {
+		base := s.segments[i].base
+		var passed []*Reader
+		for _, r := range s.readers {
+			if r.held > s.segments[i+1].base {
+				passed = append(passed, r)
+			} else if r.held > base { // it stands in it
+				passed = nil
+				break
+			}
+		}
+		if len(passed) == 0 || len(passed) == len(s.readers) {
+			continue
+		}
+		g, lost, ok := s.unownedLocked(s.segments[i], passed)
+		if !ok {
+			continue
+		}
+		if s.missing.Bytes > 0 { // it is to be told at the place where it is missing
+			if s.appendMissingLocked() != nil {
+				return false
+			}
+			s.midFrame = false
+		}
+		if g.Bytes > 0 && s.appendNoteLocked(g) != nil {
+			return false
+		}
+		// When the record cannot be written now, the cursor is written anew at the next change.
+		_ = s.cursor.ack(lost)
+		s.removeSegmentsLocked(i, i+1)
+		return true
+	}
+	return false
+}
+
+// unownedLocked returns what of a segment has not been dealt with, and false when something of it is a passed reader's.
+func (s *Spool) unownedLocked(seg segment, passed []*Reader) (g Gap, lost []Range, ok bool) {
+	g.Reason = Full
+	r := &Reader{window: window{s: s}, locked: true, pos: s.cursor.acked.through(seg.base), acked: s.cursor.acked}
+	defer r.Release()
+	if r.pos == seg.base {
+		// A frame that begins before the segment would be counted in part.
+		r.turnTo(seg.base)
+		h, err := r.block(segmentHeaderSize, place{size: seg.size, end: seg.end})
+		if err != nil || h.position != seg.base || h.info.First > 0 {
+			return g, nil, false
+		}
+	}
+	for r.pos < seg.end {
+		item, more := r.Next()
+		if !more {
+			return g, nil, false
+		}
+		if item.From >= seg.end {
+			break
+		}
+		for _, p := range passed {
+			if p.owned == nil || p.owned(item.Frame) {
+				return g, nil, false
+			}
+		}
+		lost = append(lost, item.Range)
+		if item.Gap != nil {
+			g.add(*item.Gap)
+			continue
+		}
+		t := frameTime(item.Frame)
+		g.add(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
+	}
+	return g, lost, true
+}
+
+// dropAheadLocked gives up the oldest segment that no reader stands in or has passed. The readers come to the place.
+func (s *Spool) dropAheadLocked() bool {
 	held := uint64(0)
 	for _, r := range s.readers {
 		held = max(held, r.held)
@@ -115,8 +187,7 @@ func (s *Spool) removeSegmentsLocked(from, to int) {
 	for i, seg := range s.segments[from:to] {
 		// A file that cannot be removed now is found and removed when the spool is next opened.
 		s.fs.Remove(s.segmentPath(seg.base))
-		s.total -= seg.size
-		s.budget.add(-seg.size)
+		s.growLocked(-seg.size)
 		if from+i < s.deliveredN {
 			s.delivered -= seg.size
 		}

@@ -24,12 +24,11 @@ func (s *Spool) segmentPath(base uint64) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%016x%s", base, segmentSuffix))
 }
 
-// listSegments finds the segments on disk. Each ends where the next one begins, and the last one no further away than
-// its bytes reach.
-func (s *Spool) listSegments() error {
-	entries, err := s.fs.ReadDir(s.dir)
+// eachSegment calls f for each segment in dir, in order.
+func eachSegment(fsys durable.FS, dir string, f func(base uint64, size int64, written time.Time)) error {
+	entries, err := fsys.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("couldn't list %q: %w", s.dir, err)
+		return fmt.Errorf("couldn't list %q: %w", dir, err)
 	}
 	for _, e := range entries { // in order: names are positions in hexadecimal
 		base, ok := parseSegmentName(e.Name())
@@ -43,8 +42,20 @@ func (s *Spool) listSegments() error {
 		if err != nil {
 			return fmt.Errorf("couldn't look at %q: %w", e.Name(), err)
 		}
-		s.segments = append(s.segments, segment{base: base, size: info.Size()})
-		s.total += info.Size()
+		f(base, info.Size(), info.ModTime())
+	}
+	return nil
+}
+
+// listSegments finds the segments on disk. Each ends where the next one begins, and the last one no further away than
+// its bytes reach.
+func (s *Spool) listSegments() error {
+	err := eachSegment(s.fs, s.dir, func(base uint64, size int64, _ time.Time) {
+		s.segments = append(s.segments, segment{base: base, size: size})
+		s.total += size
+	})
+	if err != nil {
+		return err
 	}
 	for i := range s.segments {
 		seg := &s.segments[i]
@@ -116,18 +127,31 @@ func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 	if length <= 0 || length > MaxPayload {
 		return fmt.Errorf("a block of %d bytes: 1 to %d are possible", length, MaxPayload)
 	}
-	err := s.append(block, epoch, info)
+	// Before the lock is taken, for others may have to give way. What was not kept may have to be told of first.
+	need := int64(len(block)) + gapBlockSize + 2*segmentHeaderSize
+	inBudget := s.budget.take(s, need)
+	err := s.append(block, epoch, info, need, inBudget)
 	s.appended.tell()
 	return err
 }
 
-func (s *Spool) append(block []byte, epoch uint32, info BlockInfo) error {
+func (s *Spool) append(block []byte, epoch uint32, info BlockInfo, need int64, inBudget bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if inBudget {
+		s.reserved = need
+		defer func() {
+			s.budget.add(-s.reserved)
+			s.reserved = 0
+		}()
+	}
 	if s.closed {
 		return fs.ErrClosed
 	}
-	err := s.appendLocked(block, epoch, info)
+	err := ErrFull
+	if inBudget {
+		err = s.appendLocked(block, epoch, info)
+	}
 	if err != nil {
 		reason := Unwritable
 		if errors.Is(err, ErrFull) {
@@ -176,8 +200,7 @@ func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
 	seg.end, seg.dirty = h.end(), true
 	s.lastSize = h.diskSize()
 	s.seenLocked(h.info)
-	s.total += h.diskSize()
-	s.budget.add(h.diskSize())
+	s.growLocked(h.diskSize())
 	s.end.Store(seg.end)
 	return nil
 }
@@ -215,8 +238,7 @@ func (s *Spool) beginSegmentLocked() error {
 	}
 	s.active = f
 	s.segments = append(s.segments, segment{base: base, end: base, size: segmentHeaderSize})
-	s.total += segmentHeaderSize
-	s.budget.add(segmentHeaderSize)
+	s.growLocked(segmentHeaderSize)
 	return nil
 }
 

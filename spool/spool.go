@@ -46,10 +46,10 @@ type Options struct {
 	// Durable makes what Sync has synced survive a power cut: the cursor file is never replaced by one that
 	// the disk does not have yet. Without it a crash of the process is survived, a power cut may not be.
 	Durable bool
-	// Budget bounds several spools together; nil: no bound.
+	// Budget bounds several spools together, delivered history included; nil: no bound.
 	Budget *Budget
-	// OnGap, if set, is called when a gap has been added to the stream by Ack, which made room for it, rather
-	// than by Append. It must not call the spool.
+	// OnGap, if set, is called when a gap has been added to the stream by other than Append: by Ack, which made room
+	// for it, or because the spool gave way to another one. It must not call the spool.
 	OnGap func(bytes int)
 }
 
@@ -85,10 +85,12 @@ type Spool struct {
 	notes        []Gap        // of Note, that have not become blocks
 	midFrame     bool         // the last block ends within a frame
 	closed       bool
+	left         bool  // the budget counts it no more
 	removed      bool  // by Remove, maybe while Sync is at it
 	total        int64 // bytes on disk of all segments,
 	delivered    int64 // and of the first ones, in which everything has been dealt with,
 	deliveredN   int   // and how many these are
+	reserved     int64 // bytes that an Append has taken in the budget and not written yet
 	lastSize     int64 // bytes on disk of the last block; 0: not known
 	maxTime      int64 // no frame of the stream so far is later; nanoseconds since the Unix epoch
 	readers      []*Reader
@@ -135,6 +137,7 @@ func Open(o Options) (*Spool, Repair, error) {
 	if position == s.end.Load() { // otherwise the gap is a block already
 		s.missing = missing
 	}
+	s.budget.join(s)
 	return s, r, nil
 }
 
@@ -244,7 +247,7 @@ func (s *Spool) Pending() bool {
 		return true
 	}
 	s.midFrame = false // the frame was given up
-	for len(s.notes) > 0 && s.appendGapLocked(s.notes[0], 0) == nil {
+	for len(s.notes) > 0 && s.appendNoteLocked(s.notes[0]) == nil {
 		s.notes = s.notes[1:]
 	}
 	return true
@@ -335,6 +338,7 @@ func (s *Spool) syncFile(path string) error {
 
 // Close syncs the spool and closes it. What has not been kept for want of room is noted, room or not.
 func (s *Spool) Close() error {
+	defer s.budget.leave(s)
 	defer s.appended.tell()
 	s.mu.Lock()
 	if s.closed {
@@ -353,19 +357,20 @@ func (s *Spool) Close() error {
 	defer s.mu.Unlock()
 	s.sealLocked()
 	s.missingFile.close()
-	s.budget.add(-s.total)
+	s.leaveBudgetLocked()
 	return errors.Join(err, s.cursor.close())
 }
 
 // Remove closes the spool and removes its files and its directory.
 func (s *Spool) Remove() error {
+	defer s.budget.leave(s)
 	defer s.appended.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed, s.removed = true, true
 	s.sealLocked()
 	s.cursor.close()
-	s.budget.add(-s.total)
+	s.leaveBudgetLocked()
 	s.total, s.segments, s.delivered, s.deliveredN = 0, nil, 0, 0
 	// First, for without segments and cursor what it says would seem to be untold.
 	if err := s.missingFile.remove(); err != nil {

@@ -76,7 +76,10 @@ type answer struct {
 	body        []byte
 }
 
-func errorAnswer(e *apiError) answer {
+func (c *call) errorAnswer(e *apiError) answer {
+	if c.sts {
+		return stsErrorAnswer(e, c.id)
+	}
 	if e.page {
 		return answer{e.status, "text/xml", []byte("<" + e.code + "/>\n")}
 	}

@@ -19,6 +19,7 @@ func (s *Server) controlHandler() http.Handler {
 	mux.HandleFunc("GET /_cwlocal/refusals", func(w http.ResponseWriter, r *http.Request) {
 		reply(w, 200, append([]Refusal{}, s.Refusals()...))
 	})
+	mux.HandleFunc("GET /_cwlocal/sessions", func(w http.ResponseWriter, r *http.Request) { reply(w, 200, s.Sessions()) })
 	mux.HandleFunc("GET /_cwlocal/events", s.controlEvents)
 	mux.HandleFunc("GET /_cwlocal/wait", s.controlWait)
 	mux.HandleFunc("GET /_cwlocal/faults", func(w http.ResponseWriter, r *http.Request) { reply(w, 200, s.ListFaults()) })

@@ -2,6 +2,9 @@
 // service holds, answers with the service's own error codes and messages, and fails on demand, so
 // that a client which gets along with it gets along with the service, on its bad days too.
 //
+// On the same port it answers STS's AssumeRole, so that a client which assumes a role can be told from
+// one that doesn't: Stats and StreamStats say whose keys a request was signed with.
+//
 // It speaks HTTP only. It must not know the uploader or use its code, so that it cannot share its
 // mistakes; it was written from the service's model and documentation alone. Where the service is
 // lenient and a client that leans on it would be wrong all the same, cwlocal refuses: unknown or
@@ -35,6 +38,10 @@ type Options struct {
 	// by one of them and its signature is computed over the bytes as they came. When there are
 	// none, any key will do and only the form of the signature is checked.
 	Keys map[string]string
+
+	// Roles are those that AssumeRole gives keys for, by their ARN. Nil: every role, and whatever external
+	// ID. Keys that it gave out are always checked, signature and session token, and expire.
+	Roles map[string]Role
 
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
@@ -73,6 +80,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	store    store
+	sessions map[string]*session // by access key ID
 	stats    Stats
 	refusals []Refusal
 	changed  chan struct{} // closed and replaced whenever a request has ended
@@ -86,12 +94,13 @@ type Server struct {
 // New makes a Server that listens nowhere; use it as a handler.
 func New(opts Options) *Server {
 	s := &Server{
-		opts:    opts,
-		now:     opts.Now,
-		closing: make(chan struct{}),
-		changed: make(chan struct{}),
-		store:   store{regions: map[string]map[string]*group{}},
-		stats:   Stats{Requests: map[string]map[string]int64{}},
+		opts:     opts,
+		now:      opts.Now,
+		closing:  make(chan struct{}),
+		changed:  make(chan struct{}),
+		sessions: map[string]*session{},
+		store:    store{regions: map[string]map[string]*group{}},
+		stats:    Stats{Requests: map[string]map[string]int64{}, By: map[string]map[string]int64{}},
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -148,6 +157,7 @@ type call struct {
 	wire, body int // bytes of the body as it came, and decompressed
 	gzip       bool
 	auth       authorization
+	sts        bool // it is for STS, whose protocol is another
 	op         string
 	operation  operation
 	in         input
@@ -171,10 +181,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	case refused != nil:
 		s.leave(c, refused.code, refused)
-		c.write(errorAnswer(refused))
+		c.write(c.errorAnswer(refused))
 	case !s.quotas.allow(c, s.now()):
 		s.leave(c, errThrottled.code, errThrottled)
-		c.write(errorAnswer(errThrottled))
+		c.write(c.errorAnswer(errThrottled))
 	default:
 		if f := s.faults.pick(c, s.now(), s.closing); f != nil {
 			s.serveFault(c, f)
@@ -190,7 +200,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) run(c *call) (ans answer, outcome string, failed *apiError) {
 	out, failed := c.operation.run(s, c)
 	if failed != nil {
-		return errorAnswer(failed), failed.code, failed
+		return c.errorAnswer(failed), failed.code, failed
+	}
+	if c.sts {
+		return out.(answer), outcomeOK, nil
 	}
 	return resultAnswer(out), outcomeOK, nil
 }
@@ -203,15 +216,22 @@ func (s *Server) check(c *call) (*apiError, error) {
 	if refused != nil || err != nil {
 		return refused, err
 	}
-	if refused := c.checkTarget(); refused != nil {
+	service := sigService
+	if c.sts = isSTS(c.r); c.sts {
+		service = stsService
+	} else if refused := c.checkTarget(); refused != nil {
 		return refused, nil
 	}
-	c.auth, refused = parseAuthorization(c.r, s.now())
+	c.auth, refused = parseAuthorization(c.r, service, s.now())
 	if refused != nil {
 		return refused, nil
 	}
-	if refused := c.auth.verify(c.r, raw, s.opts.Keys); refused != nil {
+	if refused := s.verify(&c.auth, c.r, raw); refused != nil {
 		return refused, nil
+	}
+	if c.sts {
+		c.body = len(raw)
+		return c.decodeSTS(raw), nil
 	}
 	body, refused := decompress(c.r, raw)
 	if refused != nil {

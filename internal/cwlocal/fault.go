@@ -116,7 +116,7 @@ func (f *Fault) check() error {
 	case f.Kind == Poison && f.Text == "":
 		return fmt.Errorf("poison needs a text")
 	}
-	if _, ok := operations[f.Operation]; f.Operation != "" && !ok {
+	if _, ok := operations[f.Operation]; f.Operation != "" && f.Operation != assumeRole && !ok {
 		return fmt.Errorf("operation %q is not known here", f.Operation)
 	}
 	return nil
@@ -254,7 +254,7 @@ func (s *Server) serveFault(c *call, f *activeFault) {
 	outcome := "fault:" + string(f.Kind)
 	fail := func(status int, code, message string) {
 		s.leave(c, outcome, nil)
-		c.write(errorAnswer(&apiError{status: status, code: code, message: message}))
+		c.write(c.errorAnswer(&apiError{status: status, code: code, message: message}))
 	}
 	switch f.Kind {
 	case Throttle:
@@ -315,7 +315,7 @@ func (s *Server) serveFaultAfter(c *call, f *activeFault, outcome string) {
 		c.write(ans)
 	case DataAccepted:
 		if failed == nil {
-			ans = errorAnswer(&apiError{status: 400, code: "DataAlreadyAcceptedException",
+			ans = c.errorAnswer(&apiError{status: 400, code: "DataAlreadyAcceptedException",
 				message: "The given batch of log events has already been accepted.",
 				extra:   map[string]string{"expectedSequenceToken": sequenceToken(0)}})
 		}

@@ -2,6 +2,7 @@ package cwlocal
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,9 @@ func (s *Server) createLogGroup(c *call) (any, *apiError) {
 	if err := systemTag(tags); err != nil {
 		return nil, err
 	}
+	if kmsKey != "" && !usableKey(kmsKey, c.auth.region) {
+		return nil, invalid("The specified KMS key does not exist or is not allowed to be used with LogGroup '%s'", groupARN(c.auth.region, name))
+	}
 	if class == "" {
 		class = "STANDARD"
 	}
@@ -46,6 +50,15 @@ func (s *Server) createLogGroup(c *call) (any, *apiError) {
 	region[name] = g
 	return nil, nil
 }
+
+// usableKey reports whether a KMS key can be one of the account's in the region. Which keys there are
+// is not known here; the service takes ARNs alone, and no aliases.
+func usableKey(arn, region string) bool {
+	m := keyARNForm.FindStringSubmatch(arn)
+	return m != nil && m[1] == region
+}
+
+var keyARNForm = regexp.MustCompile(`^arn:aws[a-z-]*:kms:([a-z0-9-]+):[0-9]{12}:key/[0-9A-Za-z-]+$`)
 
 // changeGroup is the common part of the calls that name a group and change it, or its place.
 func (s *Server) changeGroup(c *call, change func(g *group)) (any, *apiError) {
@@ -127,6 +140,34 @@ func (s *Server) tagResource(c *call) (any, *apiError) {
 		return nil, e
 	}
 	g.tags = all
+	return nil, nil
+}
+
+func (s *Server) untagResource(c *call) (any, *apiError) {
+	var v violations
+	arn := v.required(&c.in, "resourceArn", maxARN, arnForm)
+	keys, ok := c.in.lists["tagKeys"]
+	switch {
+	case !ok:
+		v.add("null", "tagKeys", "not be null")
+	case len(keys) > maxTags:
+		v.add("'[...]'", "tagKeys", "have length less than or equal to %d", maxTags)
+	}
+	for i, key := range keys {
+		v.checked(key, "tagKeys."+strconv.Itoa(i+1)+".member", maxTagKey, tagKeyForm)
+	}
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, err := s.taggedGroup(c, arn)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		delete(g.tags, key)
+	}
 	return nil, nil
 }
 

@@ -24,6 +24,7 @@ func TestCreateLogGroupRules(t *testing.T) {
 	lengthAt := func(value, member string, n int) string {
 		return fmt.Sprintf("%s'%s' at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", one, value, member, n)
 	}
+	const noKey = "The specified KMS key does not exist or is not allowed to be used with LogGroup 'arn:aws:logs:eu-central-1:123456789012:log-group:a'"
 	x := func(n int) string { return strings.Repeat("x", n) }
 	for _, tc := range []struct{ name, body, message string }{
 		{"one character", `{"logGroupName":"a"}`, ""},
@@ -40,7 +41,12 @@ func TestCreateLogGroupRules(t *testing.T) {
 
 		{"every class", `{"logGroupName":"a","logGroupClass":"INFREQUENT_ACCESS"}`, ""},
 		{"no class", `{"logGroupName":"a","logGroupClass":"CHEAP"}`, one + "'CHEAP' at 'logGroupClass' failed to satisfy constraint: Member must satisfy enum value set: [STANDARD, INFREQUENT_ACCESS, DELIVERY, ESSENTIALS]"},
-		{"key of 256", `{"logGroupName":"a","kmsKeyId":"` + x(256) + `"}`, ""},
+		{"key", `{"logGroupName":"a","kmsKeyId":"arn:aws:kms:eu-central-1:123456789012:key/mrk-1"}`, ""},
+		{"key of another partition", `{"logGroupName":"a","kmsKeyId":"arn:aws-cn:kms:eu-central-1:123456789012:key/1"}`, ""},
+		{"key of 256", `{"logGroupName":"a","kmsKeyId":"arn:aws:kms:eu-central-1:123456789012:key/` + x(211) + `"}`, ""},
+		{"key of another region", `{"logGroupName":"a","kmsKeyId":"arn:aws:kms:us-east-1:123456789012:key/1"}`, noKey},
+		{"key by its ID", `{"logGroupName":"a","kmsKeyId":"1234abcd"}`, noKey},
+		{"key by an alias", `{"logGroupName":"a","kmsKeyId":"arn:aws:kms:eu-central-1:123456789012:alias/logs"}`, noKey},
 		{"key of 257", `{"logGroupName":"a","kmsKeyId":"` + x(257) + `"}`, lengthAt(x(257), "kmsKeyId", 256)},
 
 		{"50 tags", `{"logGroupName":"a","tags":` + tagsJSON(50, numbered) + `}`, ""},
@@ -159,7 +165,8 @@ func TestRetentionTakesTheServicesValuesOnly(t *testing.T) {
 func TestTags(t *testing.T) {
 	c := newClient(t, Options{})
 	arn := "arn:aws:logs:" + testRegion + ":123456789012:log-group:g"
-	c.ok("CreateLogGroup", `{"logGroupName":"g","tags":{"a":"1","b":"2"},"logGroupClass":"DELIVERY","kmsKeyId":"arn:aws:kms:x"}`)
+	key := "arn:aws:kms:" + testRegion + ":123456789012:key/1"
+	c.ok("CreateLogGroup", `{"logGroupName":"g","tags":{"a":"1","b":"2"},"logGroupClass":"DELIVERY","kmsKeyId":"`+key+`"}`)
 	c.ok("TagResource", `{"resourceArn":"`+arn+`","tags":{"b":"3","c":"4"}}`)
 	want := map[string]string{"a": "1", "b": "3", "c": "4"}
 	var out struct{ Tags map[string]string }
@@ -167,7 +174,7 @@ func TestTags(t *testing.T) {
 	if diff := cmp.Diff(want, out.Tags); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]GroupInfo{{testRegion, "g", "DELIVERY", "arn:aws:kms:x", 0, want}}, c.s.Groups()); diff != "" {
+	if diff := cmp.Diff([]GroupInfo{{testRegion, "g", "DELIVERY", key, 0, want}}, c.s.Groups()); diff != "" {
 		t.Error(diff)
 	}
 	c.ok("TagResource", `{"resourceArn":"`+arn+`","tags":`+tagsJSON(47, func(i int) string { return fmt.Sprint("k", i) })+`}`)
@@ -175,6 +182,23 @@ func TestTags(t *testing.T) {
 	c.refused("TagResource", `{"resourceArn":"`+arn+`","tags":{"one more":"x"}}`, "TooManyTagsException", "The resource already has the maximum number of tags allowed: 50")
 	c.refused("TagResource", `{"resourceArn":"`+arn+`","tags":{"aws:x":"x"}}`, "InvalidParameterException", "System tags cannot be added/updated by requester")
 	c.refused("TagResource", `{"resourceArn":"`+arn+`"}`, "InvalidParameterException", "1 validation error detected: Value null at 'tags' failed to satisfy constraint: Member must not be null")
+	c.ok("UntagResource", `{"resourceArn":"`+arn+`","tagKeys":["b","c","never there"]}`)
+	if tags := c.s.Groups()[0].Tags; len(tags) != 48 || tags["a"] != "replaced" || tags["b"] != "" {
+		t.Errorf("tags after some were taken away: %v", tags)
+	}
+	c.refused("UntagResource", `{"resourceArn":"`+arn+`"}`, "InvalidParameterException", "1 validation error detected: Value null at 'tagKeys' failed to satisfy constraint: Member must not be null")
+	c.refused("UntagResource", `{"resourceArn":"`+arn+`","tagKeys":[""]}`, "InvalidParameterException", "1 validation error detected: Value '' at 'tagKeys.1.member' failed to satisfy constraint: Member must have length greater than or equal to 1")
+	var described struct {
+		LogGroups []struct {
+			LogGroupClass, KMSKeyID string
+			RetentionInDays         int
+		}
+	}
+	c.ok("PutRetentionPolicy", `{"logGroupName":"g","retentionInDays":30}`)
+	c.ok("DescribeLogGroups", `{}`).into(t, &described)
+	if got := fmt.Sprint(described.LogGroups); got != "[{DELIVERY "+key+" 30}]" {
+		t.Errorf("described as %s", got)
+	}
 	other := "arn:aws:logs:us-east-1:123456789012:log-group:g"
 	c.refused("TagResource", `{"resourceArn":"`+other+`","tags":{"a":"b"}}`, "InvalidParameterException",
 		"The specified resource ARN is not that of a log group in this account and region: "+other)

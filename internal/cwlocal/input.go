@@ -30,6 +30,7 @@ var operations = map[string]operation{
 	"PutRetentionPolicy":    {members{"logGroupName": aString, "retentionInDays": aLong}, (*Server).putRetentionPolicy},
 	"DeleteRetentionPolicy": {members{"logGroupName": aString}, (*Server).deleteRetentionPolicy},
 	"TagResource":           {members{"resourceArn": aString, "tags": aStringMap}, (*Server).tagResource},
+	"UntagResource":         {members{"resourceArn": aString, "tagKeys": aStringList}, (*Server).untagResource},
 	"ListTagsForResource":   {members{"resourceArn": aString}, (*Server).listTagsForResource},
 	"DescribeLogGroups": {members{"accountIdentifiers": aStringList, "includeLinkedAccounts": aBoolean, "limit": aLong,
 		"logGroupClass": aString, "logGroupNamePattern": aString, "logGroupNamePrefix": aString, "nextToken": aString},

@@ -32,14 +32,15 @@ var (
 // authorization is what the headers of a request say about who signed it, and for which region.
 type authorization struct {
 	keyID, region string
-	scope         string // date/region/logs/aws4_request
+	principal     string // the role's ARN if STS gave the key out, and keyID if not
+	scope         string // date/region/SERVICE/aws4_request
 	time          string // X-Amz-Date
 	signed        []string
 	signature     string
 }
 
 // parseAuthorization checks the form of the signature, not its value.
-func parseAuthorization(r *http.Request, now time.Time) (authorization, *apiError) {
+func parseAuthorization(r *http.Request, service string, now time.Time) (authorization, *apiError) {
 	var a authorization
 	header := r.Header.Get("Authorization")
 	if !strings.HasPrefix(header, "AWS4-") {
@@ -101,8 +102,8 @@ func parseAuthorization(r *http.Request, now time.Time) (authorization, *apiErro
 	if !regionForm.MatchString(a.region) {
 		wrong += "Credential should be scoped to a valid region, not '" + a.region + "'. "
 	}
-	if cred[3] != sigService {
-		wrong += "Credential should be scoped to correct service: 'logs'. "
+	if cred[3] != service {
+		wrong += "Credential should be scoped to correct service: '" + service + "'. "
 	}
 	if cred[4] != sigTerminator {
 		wrong += "Credential should be scoped with a valid terminator: 'aws4_request', not '" + cred[4] + "'. "
@@ -128,25 +129,30 @@ var (
 	errWrongSignature = refuse("InvalidSignatureException", "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
 )
 
-// verify computes the signature over the body as it was sent: compression comes before signing. A
-// payload hash that the client states must be true whether or not the key is known.
-func (a *authorization) verify(r *http.Request, raw []byte, keys map[string]string) *apiError {
+// verify finds out who signed the request, and computes the signature over the body as it was sent:
+// compression comes before signing. A payload hash that the client states must be true whether or not
+// the key is known.
+func (s *Server) verify(a *authorization, r *http.Request, raw []byte) *apiError {
+	secret, check, refused := s.secretOf(a, r.Header.Get("X-Amz-Security-Token"))
 	stated := r.Header.Get("X-Amz-Content-Sha256")
-	if len(keys) == 0 && stated == "" {
+	if refused == nil && !check && stated == "" {
 		return nil
 	}
 	sum := sha256.Sum256(raw)
 	payload := hex.EncodeToString(sum[:])
-	if stated != "" && stated != payload {
-		return errWrongSignature
+	switch {
+	case stated != "" && stated != payload:
+		refused = errWrongSignature
+	case refused == nil && check:
+		refused = a.verify(r, payload, secret)
 	}
-	if len(keys) == 0 {
-		return nil
+	if refused != nil {
+		a.principal = ""
 	}
-	secret, ok := keys[a.keyID]
-	if !ok {
-		return errUnknownKey
-	}
+	return refused
+}
+
+func (a *authorization) verify(r *http.Request, payload, secret string) *apiError {
 	canonical := sha256.Sum256([]byte(a.canonicalRequest(r, payload)))
 	toSign := strings.Join([]string{sigAlgorithm, a.time, a.scope, hex.EncodeToString(canonical[:])}, "\n")
 	key := []byte("AWS4" + secret)

@@ -19,7 +19,11 @@ const maxRefusals = 1000
 // Stats are counts since the start.
 type Stats struct {
 	// Requests by operation and outcome; the operation is "unknown" until it could be read.
-	Requests      map[string]map[string]int64 `json:"requests"`
+	Requests map[string]map[string]int64 `json:"requests"`
+	// By is who made them, by operation: the ARN of the role whose keys they were signed with, or the
+	// ID of the access key. Those whose signature was refused are not among them.
+	By            map[string]map[string]int64 `json:"by"`
+	Tokens        int64                       `json:"tokens"`     // requests with a session token
 	Concurrent    int                         `json:"concurrent"` // under way now
 	MaxConcurrent int                         `json:"maxConcurrent"`
 	Refused       int64                       `json:"refused"` // requests that broke a rule
@@ -38,18 +42,19 @@ type Stats struct {
 
 // StreamStats are a stream's counts since it was made.
 type StreamStats struct {
-	Region         string          `json:"region"`
-	Group          string          `json:"group"`
-	Stream         string          `json:"stream"`
-	Batches        int64           `json:"batches"`
-	EMFBatches     int64           `json:"emfBatches"` // with the header x-amzn-logs-format: json/emf
-	Events         int64           `json:"events"`
-	Bytes          int64           `json:"bytes"` // of messages
-	FirstTimestamp int64           `json:"firstTimestamp"`
-	LastTimestamp  int64           `json:"lastTimestamp"`
-	Backwards      int64           `json:"backwards"` // events that came after one with a later time
-	Digest         string          `json:"digest"`    // SHA-256 of the messages in order of arrival, each with a newline
-	Sequences      []SequenceStats `json:"sequences,omitempty"`
+	Region         string           `json:"region"`
+	Group          string           `json:"group"`
+	Stream         string           `json:"stream"`
+	Batches        int64            `json:"batches"`
+	EMFBatches     int64            `json:"emfBatches"` // with the header x-amzn-logs-format: json/emf
+	By             map[string]int64 `json:"by"`         // batches by who sent them, as in Stats
+	Events         int64            `json:"events"`
+	Bytes          int64            `json:"bytes"` // of messages
+	FirstTimestamp int64            `json:"firstTimestamp"`
+	LastTimestamp  int64            `json:"lastTimestamp"`
+	Backwards      int64            `json:"backwards"` // events that came after one with a later time
+	Digest         string           `json:"digest"`    // SHA-256 of the messages in order of arrival, each with a newline
+	Sequences      []SequenceStats  `json:"sequences,omitempty"`
 }
 
 // A Refusal is a request that broke a rule: it was refused, and not by a fault or a quota, nor
@@ -85,6 +90,12 @@ func (s *Server) leave(c *call, outcome string, failed *apiError) {
 		s.stats.Requests[c.op] = byOutcome
 	}
 	byOutcome[outcome]++
+	if c.auth.principal != "" {
+		s.stats.countBy(c.auth.principal, c.op)
+	}
+	if c.r.Header.Get("X-Amz-Security-Token") != "" {
+		s.stats.Tokens++
+	}
 	s.stats.WireBytes += int64(c.wire)
 	s.stats.BodyBytes += int64(c.body)
 	if c.gzip {
@@ -108,6 +119,23 @@ func (s *Server) leave(c *call, outcome string, failed *apiError) {
 	}
 }
 
+// maxPrincipals bounds those that are told apart. The others are counted together, by no name.
+const maxPrincipals = 1000
+
+func (st *Stats) countBy(principal, op string) {
+	byOp := st.By[principal]
+	if byOp == nil {
+		if len(st.By) >= maxPrincipals {
+			principal = ""
+		}
+		if byOp = st.By[principal]; byOp == nil {
+			byOp = map[string]int64{}
+			st.By[principal] = byOp
+		}
+	}
+	byOp[op]++
+}
+
 // count adds an accepted batch to the books. s.mu is held.
 func (s *Server) count(c *call, g *group, st *stream, events []Event) {
 	s.stats.Batches++
@@ -115,6 +143,10 @@ func (s *Server) count(c *call, g *group, st *stream, events []Event) {
 	if strings.EqualFold(c.r.Header.Get("x-amzn-logs-format"), "json/emf") {
 		st.stats.EMFBatches++
 	}
+	if st.stats.By == nil {
+		st.stats.By = map[string]int64{}
+	}
+	st.stats.By[c.auth.principal]++
 	newline := []byte("\n")
 	var line []byte
 	for i := range events {
@@ -169,6 +201,10 @@ func (s *Server) Stats() Stats {
 	for op, byOutcome := range s.stats.Requests {
 		out.Requests[op] = maps.Clone(byOutcome)
 	}
+	out.By = map[string]map[string]int64{}
+	for who, byOp := range s.stats.By {
+		out.By[who] = maps.Clone(byOp)
+	}
 	return out
 }
 
@@ -212,6 +248,7 @@ func (s *Server) Stream(region, group, name string) (StreamStats, bool) {
 func (st *stream) result(region, group string) StreamStats {
 	out := st.stats
 	out.Region, out.Group, out.Stream = region, group, st.name
+	out.By = maps.Clone(out.By)
 	out.Digest = hex.EncodeToString(st.digest.Sum(nil))
 	for _, writer := range slices.Sorted(maps.Keys(st.seqs)) {
 		out.Sequences = append(out.Sequences, st.seqs[writer].result())

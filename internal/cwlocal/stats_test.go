@@ -38,7 +38,7 @@ func TestStatsCountWhatCame(t *testing.T) {
 		t.Error(diff)
 	}
 	other := len(`{"logGroupName":"g"}`) + len(`{"logGroupName":"g","logStreamName":"s"}`) + len(batchTo("g", "none", at(0, "x")))
-	want := Stats{MaxConcurrent: 1, Refused: 2, GzipRequests: 1, WireBytes: int64(other + len(packed) + len("{") + len("{}")),
+	want := Stats{By: map[string]map[string]int64{testKey: {"CreateLogGroup": 1, "CreateLogStream": 1, "PutLogEvents": 3}}, MaxConcurrent: 1, Refused: 2, GzipRequests: 1, WireBytes: int64(other + len(packed) + len("{") + len("{}")),
 		BodyBytes: int64(other + len(body) + len("{")), Batches: 1, Events: 2, EventBytes: 3}
 	if diff := cmp.Diff(want, st, cmpopts.IgnoreFields(Stats{}, "Requests")); diff != "" {
 		t.Error(diff)
@@ -74,7 +74,7 @@ func TestDigestIsOfTheMessagesInOrderOfArrival(t *testing.T) {
 		c.ok("PutLogEvents", batch(at(-time.Second, "early")))
 		sum := sha256.Sum256([]byte("late\nlater\nearly\n"))
 		st, ok := c.s.Stream(testRegion, "g", "s")
-		want := StreamStats{Region: testRegion, Group: "g", Stream: "s", Batches: 2, Events: 3, Bytes: 14, Backwards: 1,
+		want := StreamStats{Region: testRegion, Group: "g", Stream: "s", Batches: 2, By: map[string]int64{testKey: 2}, Events: 3, Bytes: 14, Backwards: 1,
 			FirstTimestamp: testNow.UnixMilli() - 1000, LastTimestamp: testNow.UnixMilli() + 1000, Digest: hex.EncodeToString(sum[:])}
 		if diff := cmp.Diff(want, st); diff != "" || !ok {
 			t.Errorf("keep %d: %s", keep, diff)

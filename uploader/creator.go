@@ -51,15 +51,10 @@ func (c *creator) create(t Target) (verdict, error) {
 	ctx := c.s.u.trying
 	g := c.group(t.Group)
 	stream := func(ctx context.Context, cl client) error { return cl.CreateLogStream(ctx, t.Group, t.Stream) }
-	before := c.failure(g)
 	for {
 		first, err := c.enter(ctx, g)
 		if err != nil {
 			return cancelled, err
-		}
-		if f := c.failure(g); first && f.serves(before, t) {
-			<-g.first
-			return f.verdict, f.err // another has just asked for the same
 		}
 		v, err := c.call(ctx, c.quotas.streams, stream)
 		if v == accepted && first && g.mayBeOurs() {
@@ -68,8 +63,6 @@ func (c *creator) create(t Target) (verdict, error) {
 		if v == missing && first && t.CreateGroup {
 			if v, err = c.makeGroup(ctx, g, t); v == accepted {
 				v, err = c.call(ctx, c.quotas.streams, stream)
-			} else if v != cancelled && !v.shared() {
-				c.fail(g, t, v, err)
 			}
 		}
 		if v == accepted || v == missing {
@@ -127,19 +120,6 @@ func (c *creator) setExists(g *group, exists bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g.exists = exists
-}
-
-func (c *creator) failure(g *group) groupFailure {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return g.failed
-}
-
-// fail notes for those who wait that the group could not be made.
-func (c *creator) fail(g *group, t Target, v verdict, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	g.failed = groupFailure{g.failed.round + 1, t.NewGroup, v, err}
 }
 
 // call makes one creating call when its turn has come.

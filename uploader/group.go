@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"reflect"
 	"regexp"
 	"strings"
 	"time"
@@ -17,9 +16,7 @@ type group struct {
 	// containers asks once.
 	first chan struct{}
 
-	// Guarded by creator.mu.
-	exists bool
-	failed groupFailure
+	exists bool // guarded by creator.mu
 
 	// Guarded by first.
 	unanswered time.Time // when a call to make it came to no answer; zero: its answer is known
@@ -36,20 +33,6 @@ func (g *group) mayBeOurs() bool {
 	at := g.unanswered
 	g.unanswered = time.Time{}
 	return !at.IsZero() && time.Since(at) < unansweredFor
-}
-
-// groupFailure is the last time that a group could not be made for a reason of its own.
-type groupFailure struct {
-	round   int // 1, 2, …; 0: never
-	asked   *NewGroup
-	verdict verdict
-	err     error
-}
-
-// serves reports whether a lane that began to wait when the last failure was before may take f for the answer to its
-// own question.
-func (f groupFailure) serves(before groupFailure, t Target) bool {
-	return f.round != before.round && t.CreateGroup && reflect.DeepEqual(f.asked, t.NewGroup)
 }
 
 // makeGroup makes the target's group as it should be, or with less where the service does not take all of it: logs in a

@@ -44,8 +44,8 @@ func (s *Spool) dropOldestLocked() bool { return s.dropPassedLocked() || s.dropA
 // If we crash behind the gap, both the gap and the frames are there; behind the record in the cursor, the gap and a segment
 // of which all is dealt with.
 func (s *Spool) dropPassedLocked() bool {
-	if len(s.readers) < 2 || s.midFrame && s.missing.Bytes == 0 {
-		return false // a gap must not come between the parts of a frame
+	if len(s.readers) < 2 {
+		return false
 	}
 	for i := s.deliveredN; i < len(s.segments)-1; i++ {
 		base := s.segments[i].base
@@ -61,7 +61,7 @@ func (s *Spool) dropPassedLocked() bool {
 		if len(passed) == 0 || len(passed) == len(s.readers) {
 			continue
 		}
-		g, lost, ok := s.unownedLocked(s.segments[i], passed)
+		g, lost, ok := s.unownedLocked(i, passed)
 		if !ok {
 			continue
 		}
@@ -69,8 +69,8 @@ func (s *Spool) dropPassedLocked() bool {
 			if s.appendMissingLocked() != nil {
 				return false
 			}
-			s.midFrame = false
 		}
+		s.midFrame = false // a frame under way is the price: nothing comes between its parts
 		if g.Bytes > 0 && s.appendNoteLocked(g) != nil {
 			return false
 		}
@@ -82,17 +82,22 @@ func (s *Spool) dropPassedLocked() bool {
 	return false
 }
 
-// unownedLocked returns what of a segment has not been dealt with, and false when something of it is a passed reader's.
-func (s *Spool) unownedLocked(seg segment, passed []*Reader) (g Gap, lost []Range, ok bool) {
+// unownedLocked returns what of a segment has not been dealt with, cut frames with all of them, and false when something
+// of it is a passed reader's.
+func (s *Spool) unownedLocked(i int, passed []*Reader) (g Gap, lost []Range, ok bool) {
+	seg := s.segments[i]
 	g.Reason = Full
 	r := &Reader{window: window{s: s}, locked: true, pos: s.cursor.acked.through(seg.base), acked: s.cursor.acked}
 	defer r.Release()
 	if r.pos == seg.base {
-		// A frame that begins before the segment would be counted in part.
 		r.turnTo(seg.base)
 		h, err := r.block(segmentHeaderSize, place{size: seg.size, end: seg.end})
-		if err != nil || h.position != seg.base || h.info.First > 0 {
+		if err != nil || h.position != seg.base || h.info.First > 0 && i == 0 {
 			return g, nil, false
+		}
+		if h.info.First > 0 { // a frame that begins in the segment before, which stays
+			r.pos = s.cursor.acked.through(s.segments[i-1].base)
+			r.lost = r.pos == s.segments[i-1].base
 		}
 	}
 	for r.pos < seg.end {
@@ -102,6 +107,9 @@ func (s *Spool) unownedLocked(seg segment, passed []*Reader) (g Gap, lost []Rang
 		}
 		if item.From >= seg.end {
 			break
+		}
+		if item.To <= seg.base {
+			continue
 		}
 		for _, p := range passed {
 			if p.owned == nil || p.owned(item.Frame) {

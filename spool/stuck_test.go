@@ -1,0 +1,110 @@
+package spool
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/logspool/logspool/internal/durable/durabletest"
+)
+
+// TestOneReaderStuck: where one output of a container is stuck, a full spool takes what is new, at the cost of the stuck
+// one alone. What that has handed out stays its own; each frame is delivered once or told of as lost once.
+func TestOneReaderStuck(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		stuck int64 // its frames' parity; gaps belong to 0
+		cut   int   // bytes of each block that come with the next one
+	}{
+		{"the one without gaps", 1, 0}, {"the one that tells of gaps", 0, 0},
+		{"the one without gaps, frames cut", 1, 70}, {"the one that tells of gaps, frames cut", 0, 70},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			disk := durabletest.NewDisk()
+			s := mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20})
+			defer s.Close()
+			a := &appender{s: s}
+			seen, lost := map[int64]bool{}, 0
+			var readers [2]*Reader
+			for i := range readers {
+				r := s.NewReader()
+				defer r.Close()
+				r.Own(func(frame []byte) bool {
+					return frame == nil && i == 0 || frame != nil && frameTime(frame)&1 == int64(i)
+				})
+				readers[i] = r
+			}
+			var under []Range // way, of the stuck one
+			take := func(i int64, most int, under *[]Range) {
+				var done []Range
+				for range most {
+					item, ok := readers[i].Next()
+					if !ok {
+						break
+					}
+					if item.Gap == nil && frameTime(item.Frame)&1 != i || item.Gap != nil && i != 0 {
+						continue
+					}
+					if item.Gap != nil {
+						lost += int(item.Gap.Frames)
+					} else if n := frameTime(item.Frame); seen[n] {
+						t.Fatalf("frame %d is delivered twice", n)
+					} else {
+						seen[n] = true
+					}
+					done = append(done, item.Range)
+				}
+				if under != nil {
+					*under = append(*under, done...)
+				} else if err := s.Ack(done); err != nil {
+					t.Fatal(err)
+				}
+			}
+			total, refused := 0, 0
+			var rest []byte
+			for i := range 400 {
+				p := append(rest, numbered(total+1, total+50, 100)...)
+				total += 50
+				cut := len(p)
+				if i < 399 {
+					cut -= tc.cut
+				}
+				rest = bytes.Clone(p[cut:])
+				info := a.tracker.All(p[:cut])
+				a.tracker.Advance(info)
+				if s.Append(append(make([]byte, BlockHeaderSize), p[:cut]...), 0, info) != nil {
+					refused++
+				}
+				if i == 20 {
+					take(tc.stuck, 900, &under)
+				}
+				take(1-tc.stuck, 1<<20, nil)
+			}
+			missed := 0
+			for n := int64(1); n <= int64(total); n++ {
+				if n&1 != tc.stuck && !seen[n] {
+					missed++
+				}
+			}
+			// Where the gap comes between the parts of a frame, that is the price of a segment.
+			if refused > 0 || missed > 0 && tc.cut == 0 || missed > 400*50*120/minSegmentSize {
+				t.Errorf("%d blocks were refused, %d frames of the one that is not stuck are missing", refused, missed)
+			}
+			if err := s.Ack(under); err != nil { // it gets on
+				t.Fatal(err)
+			}
+			for s.Pending() {
+				at := s.Acked()
+				take(0, 1<<20, nil)
+				take(1, 1<<20, nil)
+				if s.Acked() == at {
+					for _, r := range readers {
+						r.Rewind()
+					}
+				}
+			}
+			if len(seen)+lost != total || lost == 0 {
+				t.Errorf("%d delivered + %d told of as lost, %d were written", len(seen), lost, total)
+			}
+		})
+	}
+}

@@ -128,7 +128,7 @@ func New(o Options) (*Driver, error) {
 		ready:     make(chan struct{}),
 		sessions:  map[string]*session{},
 	}
-	d.stopped = newStopped(o.Settings.StateDir, d.containersDir(), d.fs, o.Settings.HistoryAge, d.log)
+	d.stopped = newStopped(o.Settings.StateDir, d.containersDir(), d.fs, o.Settings.HistoryAge, d.budget, d.log)
 	return d, nil
 }
 

@@ -369,7 +369,7 @@ func (s *session) rest() {
 	}
 	s.record.FIFOs = nil
 	err = errors.Join(err, s.record.write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0))
-	err = errors.Join(err, s.d.stopped.put(s.id, stoppedHistory{since: s.record.Stopped.At}))
+	err = errors.Join(err, s.d.stopped.put(s.id, s.record.Stopped.At, s.spool.Size()))
 	if err != nil {
 		s.d.log.Warn("a delivered container's files cannot be put away", "container", s.id, "err", err)
 	}

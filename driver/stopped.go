@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,17 +8,17 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/spool"
 )
 
 // stopped are the histories of containers that have stopped and are delivered, each in a directory of its own,
 // apart from those of the containers that run or wait: at the start nothing of them is opened, however many there
-// are. They go when they are too old.
+// are. They go when they are too old, and when their room is needed.
 //
 //	STATE_DIR/containers/ID  runs, or has something to be delivered: a session
 //	STATE_DIR/stopped/ID     the same files, at rest
@@ -29,62 +28,75 @@ type stopped struct {
 	dir, live string // where they are, and where sessions are
 	fs        durable.FS
 	age       time.Duration
+	budget    *spool.Budget
 	log       *slog.Logger
 
 	added chan struct{} // wakes run
 
-	// mu guards what follows, and is held while a directory is renamed.
+	// mu guards what follows, and is held while a directory is renamed. The intake may wait for it: see giveWay.
 	mu        sync.Mutex
-	histories map[string]stoppedHistory
+	histories map[string]*stoppedHistory
 }
 
 // stoppedHistory is what is known of one.
 type stoppedHistory struct {
 	since time.Time // when it came to rest
+	room  *spool.Resting
 }
 
 // goneMark begins the name of a directory that is being removed. No container's ID begins so.
 const goneMark = ".gone-"
 
-func newStopped(stateDir, live string, fsys durable.FS, age time.Duration, log *slog.Logger) *stopped {
+func newStopped(stateDir, live string, fsys durable.FS, age time.Duration, budget *spool.Budget, log *slog.Logger) *stopped {
 	return &stopped{
-		dir: filepath.Join(stateDir, "stopped"), live: live, fs: fsys, age: age, log: log,
-		added: make(chan struct{}, 1), histories: map[string]stoppedHistory{},
+		dir: filepath.Join(stateDir, "stopped"), live: live, fs: fsys, age: age, budget: budget, log: log,
+		added: make(chan struct{}, 1), histories: map[string]*stoppedHistory{},
 	}
 }
 
 func (x *stopped) spoolDir(id string) string { return filepath.Join(x.dir, id, spoolName) }
 
-// put takes over the directory of a session that has ended. It blocks for the local disk.
-func (x *stopped) put(id string, h stoppedHistory) error {
+// put takes over the directory of a session that came to rest at since, with so many bytes in its spool. It blocks for
+// the local disk.
+func (x *stopped) put(id string, since time.Time, bytes int64) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if err := x.fs.MkdirAll(x.dir, dirPerm); err != nil {
 		return err
 	}
-	to := filepath.Join(x.dir, id)
-	if err := x.fs.Rename(filepath.Join(x.live, id), to); err != nil {
-		// Only what could not be taken back is there already; the newer one has what it had, or goes on behind it.
-		if err := x.discardLocked(id); err != nil {
-			return err
+	live, to := filepath.Join(x.live, id), filepath.Join(x.dir, id)
+	if err := x.fs.Rename(live, to); err != nil {
+		// What could not be taken back may be there still. The newer one goes on behind it.
+		gone, err := x.hideLocked(id)
+		if err == nil {
+			err = errors.Join(removeTree(x.fs, gone), x.fs.Rename(live, to))
 		}
-		if err := x.fs.Rename(filepath.Join(x.live, id), to); err != nil {
+		if err != nil {
 			return err
 		}
 	}
+	x.addLocked(id, since, bytes)
+	return nil
+}
+
+func (x *stopped) addLocked(id string, since time.Time, bytes int64) {
+	h := &stoppedHistory{since: since}
+	h.room = x.budget.Rest(bytes, since, func() error { return x.giveWay(id, h) })
 	x.histories[id] = h
 	select {
 	case x.added <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 // take gives the directory back to a session, if there is one. It blocks for the local disk.
 func (x *stopped) take(id string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	delete(x.histories, id)
+	if h := x.histories[id]; h != nil {
+		h.room.Release()
+		delete(x.histories, id)
+	}
 	err := x.fs.Rename(filepath.Join(x.dir, id), filepath.Join(x.live, id))
 	if err != nil && !notExist(err) {
 		x.log.Error("what docker logs had of a container is not to be had any more", "container", id, "err", err)
@@ -104,7 +116,7 @@ func (x *stopped) load(ctx context.Context) {
 		name := e.Name()
 		switch {
 		case strings.HasPrefix(name, goneMark):
-			x.note(removeTree(x.fs, filepath.Join(x.dir, name)), name)
+			_ = removeTree(x.fs, filepath.Join(x.dir, name)) // what is left is so once more at the next start
 		case e.IsDir() && validID(name):
 			x.loadOne(name)
 		}
@@ -114,22 +126,22 @@ func (x *stopped) load(ctx context.Context) {
 func (x *stopped) loadOne(id string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if _, known := x.histories[id]; known {
+	if x.histories[id] != nil {
 		return
 	}
-	r, err := readRecord(x.fs, filepath.Join(x.dir, id))
-	switch {
-	case notExist(err):
-		if _, err := x.fs.ReadDir(filepath.Join(x.dir, id)); notExist(err) {
-			return // taken back meanwhile
-		}
-		fallthrough
-	case err != nil, r.Stopped == nil:
-		// Nothing says how old it is. It is from now on.
-		x.histories[id] = stoppedHistory{since: time.Now()}
-	default:
-		x.histories[id] = stoppedHistory{since: r.Stopped.At}
+	dir := filepath.Join(x.dir, id)
+	if _, err := x.fs.ReadDir(dir); notExist(err) {
+		return // taken back meanwhile
 	}
+	since := time.Now() // where nothing says how old it is
+	if r, err := readRecord(x.fs, dir); err == nil && r.Stopped != nil {
+		since = r.Stopped.At
+	}
+	found, err := spool.Inspect(x.fs, filepath.Join(dir, spoolName))
+	if err != nil && !notExist(err) {
+		x.log.Error("what is kept of stopped containers for docker logs cannot be read", "dir", dir, "err", err)
+	}
+	x.addLocked(id, since, found.Bytes)
 }
 
 // run removes what is too old. It returns when ctx is done.
@@ -167,35 +179,49 @@ func (x *stopped) next() time.Time {
 
 func (x *stopped) expire() {
 	now := time.Now()
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for _, id := range slices.SortedFunc(maps.Keys(x.histories), func(a, b string) int {
-		return cmp.Or(x.histories[a].since.Compare(x.histories[b].since), strings.Compare(a, b))
-	}) {
-		if now.Sub(x.histories[id].since) < x.age {
-			return
+	for id, h := range x.old(now) {
+		h.room.Release()
+		if err := x.giveWay(id, h); err != nil && !errors.Is(err, errTaken) && !notExist(err) {
+			x.log.Warn("what was kept of a stopped container for docker logs cannot be removed", "container", id, "err", err)
 		}
-		x.note(x.discardLocked(id), id)
 	}
 }
 
-// discardLocked removes one.
-func (x *stopped) discardLocked(id string) error {
-	gone := filepath.Join(x.dir, goneMark+id)
-	if err := removeTree(x.fs, gone); err != nil {
-		return err
+// old are the histories that are too old.
+func (x *stopped) old(now time.Time) map[string]*stoppedHistory {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	old := maps.Clone(x.histories)
+	maps.DeleteFunc(old, func(_ string, h *stoppedHistory) bool { return now.Sub(h.since) < x.age })
+	return old
+}
+
+// errTaken says that a history is at rest no more.
+var errTaken = errors.New("the container was started again")
+
+// giveWay removes one. It is also called from within an Append, by the intake, when its room is needed.
+func (x *stopped) giveWay(id string, h *stoppedHistory) error {
+	x.mu.Lock()
+	if x.histories[id] != h {
+		x.mu.Unlock()
+		return errTaken
 	}
-	delete(x.histories, id)
-	if err := x.fs.Rename(filepath.Join(x.dir, id), gone); err != nil {
+	gone, err := x.hideLocked(id)
+	x.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	return removeTree(x.fs, gone)
 }
 
-func (x *stopped) note(err error, id string) {
-	if err != nil && !notExist(err) {
-		x.log.Warn("what was kept of a stopped container for docker logs cannot be removed", "container", id, "err", err)
+// hideLocked puts one under another name, to be removed, which a crash leaves to the next start.
+func (x *stopped) hideLocked(id string) (gone string, err error) {
+	delete(x.histories, id)
+	gone = filepath.Join(x.dir, goneMark+id)
+	if err := removeTree(x.fs, gone); err != nil {
+		return "", err
 	}
+	return gone, x.fs.Rename(filepath.Join(x.dir, id), gone)
 }
 
 // removeTree removes a directory and what is in it. One that is not there is no error.

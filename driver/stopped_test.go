@@ -1,0 +1,219 @@
+package driver
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/spool"
+)
+
+// stoppedDirs are the histories at rest that are on disk.
+func stoppedDirs(t *testing.T, state string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(state, "stopped"))
+	if err != nil && !notExist(err) {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// TestHistoryAge: a history goes at its age, neither before nor long after, also one that an earlier run left behind,
+// and what was being removed when that ended.
+func TestHistoryAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		live := filepath.Join(dir, "containers")
+		x := newStopped(dir, live, durable.OS, 10*time.Hour, spool.NewBudget(1<<30), slog.New(slog.DiscardHandler))
+		begin := func(id string, stoppedAt time.Time) {
+			must(t, os.MkdirAll(filepath.Join(live, id, spoolName), dirPerm))
+			r := record{Stopped: &stoppedRecord{At: stoppedAt}}
+			must(t, r.write(durable.OS, filepath.Join(live, id), false))
+		}
+		put := func(id string) {
+			begin(id, time.Now())
+			must(t, x.put(id, time.Now(), 100))
+		}
+		left := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			if got := stoppedDirs(t, dir); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("after %v there are %q, want %q", time.Now(), got, want)
+			}
+		}
+		begin("before", time.Now().Add(-9*time.Hour))
+		must(t, os.MkdirAll(filepath.Join(dir, "stopped", "unknown"), dirPerm))
+		must(t, os.MkdirAll(filepath.Join(dir, "stopped", goneMark+"x", spoolName), dirPerm))
+		must(t, os.Rename(filepath.Join(live, "before"), filepath.Join(dir, "stopped", "before")))
+		done := make(chan struct{})
+		go func() { defer close(done); x.run(t.Context()) }()
+		put("a")
+		time.Sleep(time.Hour - time.Nanosecond)
+		put("b")
+		left("a", "b", "before", "unknown")
+		time.Sleep(time.Nanosecond)
+		left("a", "b", "unknown")
+		time.Sleep(9 * time.Hour)
+		left("b")
+		x.take("b")
+		time.Sleep(2 * time.Hour)
+		left()
+		if _, err := os.Stat(filepath.Join(live, "b")); err != nil {
+			t.Errorf("a history that was taken back: %v", err)
+		}
+		put("b") // again
+		left("b")
+		time.Sleep(10 * time.Hour)
+		left()
+		if used := x.budget.Used(); used != 0 {
+			t.Errorf("%d bytes are counted of nothing", used)
+		}
+	})
+}
+
+// TestHistoryGivesWay: when the room of all spools is full, histories at rest give way, and the container that writes
+// loses nothing.
+func TestHistoryGivesWay(t *testing.T) {
+	h := newHost(t, "SPOOL_TOTAL_SIZE=2m", "SPOOL_MAX_SIZE=1m", "HISTORY_SIZE=1m")
+	h.start()
+	d := h.docker()
+	line := strings.Repeat("x", 1000) + "\n"
+	for i := range 6 {
+		c, err := d.Start(t.Context(), dockertest.Info{ContainerID: fmt.Sprint("c", i), ContainerName: fmt.Sprint("/c", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 500 {
+			if err := c.Write("stdout", line); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := h.shipper.wait(t, fmt.Sprint("g/c", i), 500); len(got) != 500 {
+			t.Errorf("container %d: %d lines", i, len(got))
+		}
+		h.gone()
+	}
+	state := filepath.Join(h.dir, "state")
+	got := stoppedDirs(t, state)
+	if len(got) == 0 || len(got) == 6 || got[0] == "c0" || got[len(got)-1] != "c5" {
+		t.Errorf("left are %q", got)
+	}
+	used := h.budget.Used()
+	h.stop()
+	h.start()
+	for deadline := time.Now().Add(time.Minute); h.budget.Used() != used; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after a restart %d bytes are counted, before it were %d", h.budget.Used(), used)
+		}
+	}
+	if got := stoppedDirs(t, state); len(got) == 0 {
+		t.Error("the restart removed them")
+	}
+}
+
+// TestAskingRenewsNothing: docker logs of a container that has stopped attaches it for a moment, and makes its history
+// no younger. Another run does.
+func TestAskingRenewsNothing(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
+	run := func(text string) *stoppedRecord {
+		t.Helper()
+		c, err := d.Start(t.Context(), info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text != "" {
+			if err := c.Write("stdout", text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := strings.Count(text, "\n")
+		for deadline := time.Now().Add(time.Minute); len(readLogs(t, d, "web", all).rest()) < want; {
+			if time.Now().After(deadline) {
+				t.Fatal("nothing to read")
+			}
+		}
+		if err := c.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h.gone()
+		r, err := readRecord(h.fs, filepath.Join(h.dir, "state", "stopped", "web"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Stopped
+	}
+	first := run("one\n")
+	second := run("")
+	h.stop()
+	h.start()
+	d = h.docker()
+	third := run("")
+	if !first.At.Equal(second.At) || !first.At.Equal(third.At) {
+		t.Errorf("since %v, then %v and %v", first.At, second.At, third.At)
+	}
+	if fourth := run("two\n"); !fourth.At.After(first.At) {
+		t.Errorf("another run: since %v as before", fourth.At)
+	}
+	if got := h.shipper.wait(t, "g/web", 2); len(got) != 2 {
+		t.Errorf("shipped: %q", got)
+	}
+}
+
+// TestManyStopped: of containers at rest nothing is opened at the start.
+func TestManyStopped(t *testing.T) {
+	h := newHost(t)
+	state := filepath.Join(h.dir, "state")
+	for i := range 3000 {
+		dir := filepath.Join(state, "stopped", fmt.Sprint("c", i))
+		must(t, os.MkdirAll(dir, dirPerm))
+		must(t, os.WriteFile(filepath.Join(dir, spoolName), []byte("cannot be opened"), 0o600))
+		r := record{Stopped: &stoppedRecord{At: time.Now()}}
+		must(t, r.write(durable.OS, dir, false))
+	}
+	h.start()
+	if n := len(h.all()); n != 0 {
+		t.Errorf("%d sessions", n)
+	}
+	h.stop()
+	if log := h.log.String(); strings.Contains(log, "cannot be opened") || strings.Contains(log, "reattached") {
+		t.Errorf("%.500s", log)
+	}
+	if got := stoppedDirs(t, state); len(got) != 3000 {
+		t.Errorf("%d are left", len(got))
+	}
+}
+
+// TestKeptNothing: of a container that wrote nothing, or has no history, nothing stays.
+func TestKeptNothing(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	for id, config := range map[string]map[string]string{"quiet": nil, "none": {"history-size": "0"}} {
+		f := h.fifo(id)
+		h.run(id, f, config)
+		if id == "none" {
+			f.write("stdout", lines(1, 10)...)
+		}
+		h.end(f)
+	}
+	h.shipper.wait(t, "g/none", 10)
+	h.gone()
+	if got := stoppedDirs(t, filepath.Join(h.dir, "state")); len(got) > 0 {
+		t.Errorf("left are %q", got)
+	}
+}

@@ -27,11 +27,16 @@ Start it, and point a client at it:
     aws --endpoint-url http://127.0.0.1:4586 logs create-log-group --log-group-name demo
     aws --endpoint-url http://127.0.0.1:4586 logs tail demo --follow
 
+It is STS too, as far as AssumeRole goes (stats and streams say whose keys were used):
+
+    aws --endpoint-url http://127.0.0.1:4586 sts assume-role --role-arn arn:aws:iam::123456789012:role/logs --role-session-name me
+
 What it saw:
 
     curl http://127.0.0.1:4586/_cwlocal/stats       counts of requests, bytes and events
     curl http://127.0.0.1:4586/_cwlocal/streams     counts by stream, digests, sequences
     curl http://127.0.0.1:4586/_cwlocal/refusals    requests that broke a rule of the service
+    curl http://127.0.0.1:4586/_cwlocal/sessions    keys that were given out for roles
     curl 'http://127.0.0.1:4586/_cwlocal/events?region=us-east-1&group=demo&stream=a&order=arrival'
     curl 'http://127.0.0.1:4586/_cwlocal/wait?region=us-east-1&group=demo&stream=a&events=10&timeout=30s'
 
@@ -76,6 +81,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return errors.New("it must be ID:SECRET")
 		}
 		opts.Keys[id] = secret
+		return nil
+	})
+	flags.Func("role", "role that AssumeRole gives keys for, as `ARN[=EXTERNAL-ID]`; may be given again. Without, every role will do", func(v string) error {
+		arn, external, _ := strings.Cut(v, "=")
+		if !strings.HasPrefix(arn, "arn:") {
+			return errors.New("it must be ARN or ARN=EXTERNAL-ID")
+		}
+		if opts.Roles == nil {
+			opts.Roles = map[string]cwlocal.Role{}
+		}
+		opts.Roles[arn] = cwlocal.Role{ExternalID: external}
 		return nil
 	})
 	flags.BoolVar(&opts.Quotas, "quotas", false, "hold each region to the service's request quotas")

@@ -111,6 +111,7 @@ func TestBadArguments(t *testing.T) {
 		{"-h", 0, "kinds: throttle, 500, 503,"},
 		{"-keys ID", 2, `invalid value "ID" for flag -keys: it must be ID:SECRET`},
 		{"-keys :SECRET", 2, "it must be ID:SECRET"},
+		{"-role logs", 2, `invalid value "logs" for flag -role: it must be ARN or ARN=EXTERNAL-ID`},
 		{"-keep many", 2, `invalid value "many" for flag -keep`},
 		{"start", 2, `cwlocal: "start" is not a flag; see cwlocal -h`},
 		{"-listen 127.0.0.1:none", 1, "cwlocal: couldn't listen: "},

@@ -15,6 +15,9 @@ import (
 //   - then what is not delivered, of the largest spool that drops its oldest and is not smaller than the one
 //     that appends: who writes much loses lines, not who happens to write.
 //
+// A spool that drops its newest does not give way. It is refused where it would, and a sixteenth before the limit unless
+// it has less than its share of that: who writes little does not find the budget full of what will not go.
+//
 // Its methods may be called from any goroutine.
 //
 // Locks: Append asks for room before it takes its spool's lock, and whoever holds a spool's lock touches the atomic
@@ -108,12 +111,22 @@ func (b *Budget) fits(n int64) bool { return b == nil || b.used.Load()+n <= b.li
 
 // take takes n bytes for s, which is not locked, and makes others give way for it. False: there is no room.
 func (b *Budget) take(s *Spool, n int64) bool {
-	if b == nil || b.tryTake(n) {
+	if b == nil {
+		return true
+	}
+	limit := b.limit
+	if s.dropNewest {
+		limit -= limit / 16
+	}
+	if b.tryTake(n, limit) {
 		return true
 	}
 	b.reclaiming.Lock()
 	defer b.reclaiming.Unlock()
-	for !b.tryTake(n) {
+	if limit < b.limit && b.withinShare(s, n) {
+		limit = b.limit
+	}
+	for !b.tryTake(n, limit) {
 		if !b.reclaim(s) {
 			return false
 		}
@@ -121,10 +134,17 @@ func (b *Budget) take(s *Spool, n int64) bool {
 	return true
 }
 
-func (b *Budget) tryTake(n int64) bool {
+func (b *Budget) withinShare(s *Spool, n int64) bool {
+	_, pending := s.sizes()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return pending+n <= b.limit/16/int64(max(1, len(b.open)))
+}
+
+func (b *Budget) tryTake(n, limit int64) bool {
 	for {
 		used := b.used.Load()
-		if used+n > b.limit {
+		if used+n > limit {
 			return false
 		}
 		if b.used.CompareAndSwap(used, used+n) {
@@ -133,7 +153,7 @@ func (b *Budget) tryTake(n int64) bool {
 	}
 }
 
-// reclaim makes one give way, and reports whether one did.
+// reclaim makes one give way to s, and reports whether one did.
 func (b *Budget) reclaim(s *Spool) bool {
 	for {
 		r := b.oldestResting()

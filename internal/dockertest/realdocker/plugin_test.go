@@ -18,9 +18,9 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// TestPlugin drives the whole plugin with dockerd's own adapter and copier: what goes in as output of a
-// container comes out of the service as its lines.
-func TestPlugin(t *testing.T) {
+// startPlugin builds the plugin, starts it with a service of its own, and returns dockerd's code to drive it.
+func startPlugin(t *testing.T) (*Driver, *cwlocal.Server) {
+	t.Helper()
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "logspool")
 	build := exec.Command("go", "build", "-o", binary, ".")
@@ -32,7 +32,7 @@ func TestPlugin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer service.Close()
+	t.Cleanup(func() { service.Close() })
 	var log bytes.Buffer
 	plugin := exec.Command(binary)
 	plugin.Env = []string{
@@ -44,12 +44,12 @@ func TestPlugin(t *testing.T) {
 	if err := plugin.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		plugin.Process.Signal(syscall.SIGTERM)
 		if err := plugin.Wait(); err != nil || t.Failed() {
 			t.Errorf("the plugin ended: %v\n%s", err, log.String())
 		}
-	}()
+	})
 	listening := false
 	for begun := time.Now(); !listening && time.Since(begun) < time.Minute; time.Sleep(time.Millisecond) {
 		conn, err := net.Dial("unix", filepath.Join(dir, "plugin"))
@@ -68,11 +68,18 @@ func TestPlugin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer proxy.Close()
+	t.Cleanup(proxy.Close)
 	d, err := NewDriver(filepath.Join(dir, "s"), fifos)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return d, service
+}
+
+// TestPlugin drives the whole plugin with dockerd's own adapter and copier: what goes in as output of a
+// container comes out of the service as its lines.
+func TestPlugin(t *testing.T) {
+	d, service := startPlugin(t)
 	var output strings.Builder
 	var want []string
 	for i := range 5000 {
@@ -106,5 +113,116 @@ func TestPlugin(t *testing.T) {
 	}
 	if refused := service.Refusals(); len(refused) > 0 {
 		t.Errorf("refused: %+v", refused)
+	}
+}
+
+// read takes what a watcher gives until it ends.
+func read(t *testing.T, w *logger.LogWatcher) (text string) {
+	t.Helper()
+	defer w.ConsumerGone()
+	late := time.After(time.Minute)
+	for {
+		select {
+		case m, ok := <-w.Msg:
+			if !ok {
+				select {
+				case err := <-w.Err:
+					t.Fatal(err)
+				default:
+				}
+				return text
+			}
+			text += m.Source + " " + string(m.Line)
+		case err := <-w.Err:
+			t.Fatal(err)
+		case <-late:
+			t.Fatalf("no end, after %.300q", text)
+		}
+	}
+}
+
+// TestReadLogs reads back through dockerd's adapter what went in through its copier.
+func TestReadLogs(t *testing.T) {
+	d, _ := startPlugin(t)
+	info := logger.Info{ContainerID: strings.Repeat("cd", 32), ContainerName: "/web"}
+	out, in := io.Pipe()
+	c, err := d.Start(info, map[string]io.Reader{"stdout": out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	follow, err := c.Read(t.Context(), logger.ReadConfig{Tail: -1, Follow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("0123456789", 4000)
+	begun := time.Now()
+	fmt.Fprintf(in, "one\n\n%s\nmiddle\n", long)
+	want := "stdout one\nstdout \nstdout " + long[:16<<10] + "stdout " + long[16<<10:32<<10] + "stdout " + long[32<<10:] + "\nstdout middle\n"
+	for got := ""; got != want; {
+		select {
+		case m := <-follow.Msg:
+			got += m.Source + " " + string(m.Line)
+			if !strings.HasPrefix(want, got) {
+				t.Fatalf("got %.100q", got)
+			}
+			if m.Timestamp.Before(begun) || m.Timestamp.After(time.Now()) {
+				t.Errorf("time %v", m.Timestamp)
+			}
+		case err := <-follow.Err:
+			t.Fatal(err)
+		}
+	}
+	fmt.Fprint(in, "the end")
+	in.Close()
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, follow); got != "stdout the end" {
+		t.Errorf("the follow ended with %q", got)
+	}
+	// As for a container that does not run, which is attached for the reading.
+	c, err = d.Start(info, map[string]io.Reader{"stdout": strings.NewReader("")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		config logger.ReadConfig
+		want   string
+	}{
+		{logger.ReadConfig{Tail: -1}, want + "stdout the end"},
+		{logger.ReadConfig{Tail: 2}, "stdout middle\nstdout the end"},
+		{logger.ReadConfig{Tail: 0}, ""},
+		{logger.ReadConfig{Tail: -1, Since: time.Now().Add(time.Hour)}, ""},
+		{logger.ReadConfig{Tail: -1, Until: begun}, ""},
+	} {
+		w, err := c.Read(t.Context(), test.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, w); got != test.want {
+			t.Errorf("%+v: got %.200q", test.config, got)
+		}
+	}
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	c, err = d.Start(logger.Info{ContainerID: strings.Repeat("ef", 32), Config: map[string]string{"history-size": "0"}},
+		map[string]io.Reader{"stdout": strings.NewReader("")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := c.Read(t.Context(), logger.ReadConfig{Tail: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err = <-w.Err:
+	case <-time.After(time.Minute):
+	}
+	if err == nil || !strings.Contains(err.Error(), "history-size is 0") {
+		t.Errorf("without a history: %v", err)
+	}
+	if err := c.Stop(); err != nil {
+		t.Fatal(err)
 	}
 }

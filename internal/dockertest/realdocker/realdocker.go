@@ -8,6 +8,7 @@
 package realdocker
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -60,6 +61,16 @@ func (d *Driver) Start(info logger.Info, outputs map[string]io.Reader) (*Contain
 	c := &Container{log: log, copier: logger.NewCopier(outputs, log)}
 	c.copier.Run()
 	return c, nil
+}
+
+// Read reads the container's log as docker logs does, through dockerd's adapter. It must be told
+// ConsumerGone when no more is wanted. The error is that the plugin has said that it cannot read.
+func (c *Container) Read(ctx context.Context, config logger.ReadConfig) (*logger.LogWatcher, error) {
+	reader, ok := c.log.(logger.LogReader)
+	if !ok {
+		return nil, logger.ErrReadLogsNotSupported{}
+	}
+	return reader.ReadLogs(ctx, config), nil
 }
 
 // Wait waits until all that the outputs gave is in the FIFO. The outputs must end, and the FIFO must

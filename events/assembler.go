@@ -3,38 +3,22 @@ package events
 import (
 	"bytes"
 	"time"
-	"unicode/utf8"
 )
 
-// MaxBytes is the longest message that CloudWatch Logs takes: a batch is at most 1,048,576 bytes,
-// of which each event takes 26 beside its message (PutLogEvents).
-const MaxBytes = 1_048_550
-
 const (
-	defaultWait = 5 * time.Second
-
 	// pieceBytes is how much of a line dockerd's copier can hold; a piece that is not a line's end
 	// is exactly as long (defaultBufSize in moby, daemon/logger/copier.go).
 	pieceBytes = 16 * 1024
 
-	// maxRanges bounds what is kept for a line beside its text. dockerd's pieces make 65 ranges at
-	// most in a message of the largest size.
+	// maxRanges bounds what is kept for a line or an event beside its text. dockerd's pieces make 65
+	// ranges at most in a message of the largest size.
 	maxRanges = 1024
 )
 
-// Options are the settings of an Assembler. The zero value is the default.
-type Options struct {
-	// Wait is how long an unfinished line waits for its next piece; 5 s if zero.
-	Wait time.Duration
-	// MaxBytes is the length of the longest message, counted as the service does, after each byte
-	// of invalid UTF-8 has become U+FFFD; the constant MaxBytes if zero. Less than 4, the longest
-	// character, counts as 4.
-	MaxBytes int
-}
-
 // Assembler makes events from the frames of one container: a complete line becomes an event, the
 // pieces of a long line are joined, per source, and a line that is too long for one event becomes
-// several, divided between characters, in order.
+// several, divided between characters, in order, and marked as what they are. It is a Pipeline
+// without Options.Pattern.
 //
 // It keeps at most one unfinished line a source. A line ends
 //   - with the piece that says it is the last;
@@ -56,8 +40,9 @@ type Options struct {
 //
 // An Assembler is not safe for use by several goroutines at once. No method blocks.
 type Assembler struct {
-	max  int
-	wait time.Duration
+	wait  time.Duration
+	strip bool
+	out   output
 
 	lines [Stderr + 1]line // by source: the unfinished lines, and ended ones that are not out yet
 	whole line             // a complete line, straight from the pushed frame; ended, or not there
@@ -71,29 +56,33 @@ type Assembler struct {
 	last *line // the one that the last event was made from
 }
 
-// line is a line in the making. It is there if it is open or ended.
+// line is a line in the making, or an event of several lines. It is there if it is open or ended.
 type line struct {
 	text
 	open  bool // more pieces may come
 	ended bool // what is there goes out
+	full  bool // there is more than fits into the part that goes out next
+	parts int  // how many parts have gone out
+	unfit bool // the filters do not want it
+
 	src   Source
 	id    []byte
 	time  int64     // of the first piece
 	from  uint64    // where the first piece begins
 	since time.Time // when the last piece was pushed
+	made  *[]byte   // the buffer of the message handed out, where it is not in the text
+
+	// Of an event of several lines:
+	owes   bool      // the last line's newline is not in the text yet
+	torn   bool      // a part goes out although there is room for more
+	born   time.Time // when the first line was pushed
+	latest int64     // time of the last line
 }
 
-// NewAssembler returns an Assembler without any frame.
+// NewAssembler returns an Assembler without any frame. It heeds all options but Pattern.
 func NewAssembler(o Options) *Assembler {
-	a := &Assembler{max: o.MaxBytes, wait: o.Wait}
-	if a.max == 0 {
-		a.max = MaxBytes
-	}
-	a.max = max(a.max, utf8.UTFMax)
-	if a.wait == 0 {
-		a.wait = defaultWait
-	}
-	return a
+	o = o.withDefaults()
+	return &Assembler{wait: o.Wait, strip: o.StripANSI, out: newOutput(o)}
 }
 
 // Push takes the frame that stands at [from, to) of the stream, at the time now. Frames are pushed
@@ -113,15 +102,25 @@ func (a *Assembler) Push(f Frame, from, to uint64, now time.Time) {
 // Next returns the next event, and false when there is none before the next frame, Flush or Close.
 // The event is valid until the next call of any method.
 func (a *Assembler) Next() (Event, bool) {
+	l := a.next()
+	if l == nil {
+		return Event{}, false
+	}
+	return a.out.take(l), true
+}
+
+// next returns the line that the next event is made from, which is valid until the next call; nil if
+// there is none.
+func (a *Assembler) next() *line {
 	a.settle()
 	for {
 		if l := a.ready(); l != nil {
 			a.last = l
-			return Event{Time: l.time, Source: l.src, Message: l.part(), Ranges: l.ranges}, true
+			return l
 		}
 		if !a.pushed {
 			a.frame = Frame{} // Its text is the caller's again.
-			return Event{}, false
+			return nil
 		}
 		a.take()
 	}
@@ -131,23 +130,29 @@ func (a *Assembler) Next() (Event, bool) {
 func (a *Assembler) take() {
 	f, l := &a.frame, &a.lines[a.frame.Source]
 	if l.open && (!l.continuedBy(f) || l.frames() >= maxRanges) {
-		l.end()
+		l.finish()
 		return
 	}
 	a.pushed = false
 	if !l.open && !f.Partial {
 		a.whole.begin(f, a.at)
-		a.whole.alias(f.Line, a.at)
-		a.whole.end()
+		if a.whole.since = a.now; a.strip && hasANSI(f.Line) {
+			a.whole.add(f.Line, true)
+			a.whole.mark(a.at, 0)
+		} else {
+			a.whole.alias(f.Line, a.at)
+		}
+		a.whole.finish()
 		return
 	}
 	if !l.open {
 		l.begin(f, a.at)
 	}
-	l.append(f.Line, a.at)
+	l.add(f.Line, a.strip)
+	l.mark(a.at, a.out.grain())
 	l.since = a.now
 	if l.endedBy(f) {
-		l.end()
+		l.finish()
 	}
 }
 
@@ -156,28 +161,28 @@ func (a *Assembler) take() {
 // which is the frame just pushed, goes before those that ended while it was handed out.
 func (a *Assembler) ready() *line {
 	if a.whole.ended {
-		a.whole.fill(a.max, true)
+		a.out.fill(&a.whole, true)
 		return &a.whole
 	}
 	var first *line
 	for i := range a.lines {
 		l := &a.lines[i]
-		if (l.ended || l.open && l.fill(a.max, false)) && (first == nil || l.from < first.from) {
+		if (l.ended || l.open && a.out.fill(l, false)) && (first == nil || l.from < first.from) {
 			first = l
 		}
 	}
 	if first != nil && first.ended {
-		first.fill(a.max, true)
+		a.out.fill(first, true)
 	}
 	return first
 }
 
 // settle drops what the last event was made from, which its taker needs no more.
 func (a *Assembler) settle() {
-	if l := a.last; l != nil && !l.next() && l.ended {
-		l.reset()
+	if a.last != nil {
+		a.last.settle()
+		a.last = nil
 	}
-	a.last = nil
 }
 
 // Flush lets go of the unfinished lines that have had no piece for the time Options.Wait. Next
@@ -186,7 +191,7 @@ func (a *Assembler) settle() {
 func (a *Assembler) Flush(now time.Time) {
 	for i := range a.lines {
 		if l := &a.lines[i]; l.open && now.Sub(l.since) >= a.wait {
-			l.end()
+			l.finish()
 		}
 	}
 }
@@ -208,7 +213,7 @@ func (a *Assembler) Due() time.Time {
 func (a *Assembler) Close() {
 	for i := range a.lines {
 		if l := &a.lines[i]; l.open {
-			l.end()
+			l.finish()
 		}
 	}
 }
@@ -227,17 +232,26 @@ func (a *Assembler) Reset() {
 
 // begin makes l the line whose first frame is f.
 func (l *line) begin(f *Frame, at Range) {
-	l.open = true
+	l.open, l.full, l.parts, l.unfit = true, false, 0, false
 	l.src, l.time, l.from = f.Source, f.Time, at.From
 	l.id = append(l.id[:0], f.PartialID...)
 }
 
-// end says that no more pieces of l will be taken.
-func (l *line) end() { l.open, l.ended = false, true }
+// finish says that no more pieces of l will be taken.
+func (l *line) finish() { l.open, l.ended = false, true }
+
+// settle goes past the part that was handed out last.
+func (l *line) settle() {
+	l.unmake()
+	if !l.next() && l.ended {
+		l.reset()
+	}
+}
 
 func (l *line) reset() {
+	l.unmake()
 	l.text.reset()
-	l.open, l.ended = false, false
+	l.open, l.ended, l.owes = false, false, false
 }
 
 // continuedBy returns whether f is the next piece of l.

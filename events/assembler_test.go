@@ -2,25 +2,26 @@ package events
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 // script pushes frames that stand in a row in the stream, each of length 10.
 type script struct {
-	a   *Assembler
+	a   *Pipeline
 	pos uint64
 	now time.Time
 	got []string
 }
 
 func newScript(o Options) *script {
-	return &script{a: NewAssembler(o), now: time.Unix(1000, 0)}
+	return &script{a: NewPipeline(o), now: time.Unix(1000, 0)}
 }
 
 // push pushes a frame and takes what comes of it. Events are written as
@@ -43,7 +44,7 @@ func (s *script) take() {
 
 func (s *script) check(t *testing.T, want ...string) {
 	t.Helper()
-	if d := cmp.Diff(want, s.got); d != "" {
+	if d := gocmp.Diff(want, s.got); d != "" {
 		t.Errorf("events (-want +got):\n%s", d)
 	}
 	s.got = nil
@@ -150,59 +151,79 @@ func TestAssembler(t *testing.T) {
 	}
 }
 
+// xs is n bytes of text.
+func xs(n int) string { return strings.Repeat("x", n) }
+
 func TestAssemblerSplits(t *testing.T) {
+	const ( // What stands in a part, and how much text there is beside it in 128 bytes.
+		to2, in2 = ` [logspool: continued in part 2]`, `[logspool: part 2] `
+		to3, in3 = ` [logspool: continued in part 3]`, `[logspool: part 3] `
+		first    = 128 - len(to2)
+		middle   = 128 - len(in2) - len(to3)
+		final    = 128 - len(in2)
+	)
 	for _, test := range []struct {
 		name   string
-		max    int
+		max    int // 128 if zero
 		frames []Frame
 		want   []string
 		close  []string
 	}{
 		{
+			name:   "a line that fits is not touched",
+			frames: []Frame{whole(Stdout, 1, xs(128))},
+			want:   []string{`stdout 1 "` + xs(128) + `" [0-1]`},
+		}, {
 			name:   "a complete line; its range goes with the last part",
-			max:    4,
-			frames: []Frame{whole(Stdout, 1, "abcdefghi"), whole(Stdout, 2, "abcd")},
-			want:   []string{`stdout 1 "abcd" []`, `stdout 1 "efgh" []`, `stdout 1 "i" [0-1]`, `stdout 2 "abcd" [1-2]`},
+			frames: []Frame{whole(Stdout, 1, xs(129)), whole(Stdout, 2, "abcd")},
+			want:   []string{`stdout 1 "` + xs(first) + to2 + `" []`, `stdout 1 "` + in2 + xs(129-first) + `" [0-1]`, `stdout 2 "abcd" [1-2]`},
 		}, {
 			name: "pieces; a divided one belongs to the last part that has some of it",
-			max:  5,
-			frames: []Frame{piece(Stdout, 1, "abc", "i", 1), piece(Stdout, 1, "def", "i", 2), piece(Stdout, 1, "ghij", "i", 3),
+			frames: []Frame{piece(Stdout, 1, xs(first-1), "i", 1), piece(Stdout, 1, "abc", "i", 2), piece(Stdout, 1, xs(50), "i", 3),
 				last(Stdout, 1, "", "i", 4)},
-			want: []string{`stdout 1 "abcde" [0-1]`, `stdout 1 "fghij" [1-4]`},
+			want: []string{`stdout 1 "` + xs(first-1) + `a` + to2 + `" [0-1]`, `stdout 1 "` + in2 + `bc` + xs(50) + `" [1-4]`},
 		}, {
-			name:   "a piece that makes several events",
-			max:    4,
-			frames: []Frame{piece(Stdout, 1, "ab", "i", 1), piece(Stdout, 1, "cdefghijklmn", "i", 2), last(Stdout, 1, "op", "i", 3)},
-			want:   []string{`stdout 1 "abcd" [0-1]`, `stdout 1 "efgh" []`, `stdout 1 "ijkl" []`, `stdout 1 "mnop" [1-3]`},
+			name:   "a part that the line turns out to end in has room for more",
+			frames: []Frame{whole(Stdout, 1, xs(first+middle+1)), whole(Stdout, 2, xs(first+final)), whole(Stdout, 3, xs(first+final+1))},
+			want: []string{
+				`stdout 1 "` + xs(first) + to2 + `" []`, `stdout 1 "` + in2 + xs(middle+1) + `" [0-1]`,
+				`stdout 2 "` + xs(first) + to2 + `" []`, `stdout 2 "` + in2 + xs(final) + `" [1-2]`,
+				`stdout 3 "` + xs(first) + to2 + `" []`, `stdout 3 "` + in2 + xs(middle) + to3 + `" []`, `stdout 3 "` + in3 + xs(final+1-middle) + `" [2-3]`,
+			},
+		}, {
+			name:   "pieces go out before the line has ended",
+			frames: []Frame{piece(Stdout, 1, xs(100), "i", 1), piece(Stdout, 1, xs(50), "i", 2), piece(Stdout, 1, "abc", "i", 3)},
+			want:   []string{`stdout 1 "` + xs(first) + to2 + `" []`},
+			close:  []string{`stdout 1 "` + in2 + xs(150-first) + `abc" [0-3]`},
 		}, {
 			name:   "characters are not divided",
-			max:    6,
-			frames: []Frame{whole(Stdout, 1, "abc日本語x")},
-			want:   []string{`stdout 1 "abc日" []`, `stdout 1 "本語" []`, `stdout 1 "x" [0-1]`},
+			frames: []Frame{whole(Stdout, 1, xs(first-2)+"日"+xs(40))},
+			want:   []string{`stdout 1 "` + xs(first-2) + to2 + `" []`, `stdout 1 "` + in2 + `日` + xs(40) + `" [0-1]`},
 		}, {
-			name:   "nor those that dockerd divided",
-			max:    5,
-			frames: []Frame{piece(Stdout, 1, "abc\xe6", "i", 1), piece(Stdout, 1, "\x97", "i", 2), last(Stdout, 1, "\xa5z", "i", 3)},
-			want:   []string{`stdout 1 "abc" []`, `stdout 1 "日z" [0-3]`},
+			name: "nor those that dockerd divided",
+			frames: []Frame{piece(Stdout, 1, xs(first-1)+"\xe6", "i", 1), piece(Stdout, 1, "\x97", "i", 2),
+				last(Stdout, 1, "\xa5"+xs(40), "i", 3)},
+			want: []string{`stdout 1 "` + xs(first-1) + to2 + `" []`, `stdout 1 "` + in2 + `日` + xs(40) + `" [0-3]`},
 		}, {
 			name:   "an invalid byte counts as three",
-			max:    6,
-			frames: []Frame{whole(Stdout, 1, "a\xff\xffb"), whole(Stdout, 2, "\xff\xff"), whole(Stdout, 3, "\uFFFD\uFFFD")},
-			want:   []string{`stdout 1 "a\xff" []`, `stdout 1 "\xffb" [0-1]`, `stdout 2 "\xff\xff" [1-2]`, `stdout 3 "��" [2-3]`},
+			frames: []Frame{whole(Stdout, 1, xs(125)+"\xff"), whole(Stdout, 2, xs(126)+"\xff"), whole(Stdout, 3, xs(126)+"\uFFFD")},
+			want: []string{`stdout 1 "` + xs(125) + `\xff" [0-1]`,
+				`stdout 2 "` + xs(first) + to2 + `" []`, `stdout 2 "` + in2 + xs(126-first) + `\xff" [1-2]`,
+				`stdout 3 "` + xs(first) + to2 + `" []`, `stdout 3 "` + in2 + xs(126-first) + `�" [2-3]`},
 		}, {
 			name:   "the beginning of a character that never ends counts byte by byte",
-			max:    6,
-			frames: []Frame{piece(Stdout, 1, "ab\xf0\x9f\x98", "i", 1)},
-			close:  []string{`stdout 1 "ab\xf0" []`, `stdout 1 "\x9f\x98" [0-1]`},
+			frames: []Frame{piece(Stdout, 1, xs(120)+"\xf0\x9f\x98", "i", 1)},
+			close:  []string{`stdout 1 "` + xs(first) + to2 + `" []`, `stdout 1 "` + in2 + xs(120-first) + `\xf0\x9f\x98" [0-1]`},
 		}, {
-			name:   "a limit below the longest character",
+			name:   "a limit that has no room for the marks",
 			max:    1,
-			frames: []Frame{whole(Stdout, 1, "😀a")},
-			want:   []string{`stdout 1 "😀" []`, `stdout 1 "a" [0-1]`},
+			frames: []Frame{whole(Stdout, 1, xs(128)), whole(Stdout, 2, xs(129))},
+			want: []string{`stdout 1 "` + xs(128) + `" [0-1]`,
+				`stdout 2 "` + xs(first) + to2 + `" []`, `stdout 2 "` + in2 + xs(129-first) + `" [1-2]`},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newScript(Options{MaxBytes: test.max})
+			s := newScript(Options{MaxBytes: cmp.Or(test.max, 128)})
 			for _, f := range test.frames {
 				s.push(f)
 			}
@@ -228,8 +249,13 @@ func TestAssemblerDefaultLimit(t *testing.T) {
 		}
 		pos = upto
 	}
-	if len(got) != 2 || len(got[0]) != MaxBytes || !bytes.Equal(bytes.Join(got, nil), text) {
-		t.Errorf("got %d events, the first of %d bytes", len(got), len(got[0]))
+	if len(got) != 2 || len(got[0]) != MaxBytes {
+		t.Fatalf("got %d events, the first of %d bytes", len(got), len(got[0]))
+	}
+	got[0] = bytes.TrimSuffix(got[0], []byte(" [logspool: continued in part 2]"))
+	got[1] = bytes.TrimPrefix(got[1], []byte("[logspool: part 2] "))
+	if !bytes.Equal(bytes.Join(got, nil), text) {
+		t.Error("the text has changed")
 	}
 }
 
@@ -272,9 +298,9 @@ func TestAssemblerFlush(t *testing.T) {
 }
 
 func TestAssemblerReset(t *testing.T) {
-	s := newScript(Options{MaxBytes: 4})
+	s := newScript(Options{MaxBytes: 128})
 	s.push(piece(Stdout, 1, "ab", "i", 1))
-	s.a.Push(piece(Stdout, 2, "0123456789", "j", 1), 10, 20, s.now)
+	s.a.Push(piece(Stdout, 2, xs(1000), "j", 1), 10, 20, s.now)
 	s.a.Next()
 	s.a.Next()
 	s.a.Reset()
@@ -301,7 +327,7 @@ func TestAssemblerBoundsText(t *testing.T) {
 			t.Fatalf("%d bytes are kept, in %d", len(l.data), cap(l.data))
 		}
 	}
-	if want := 1000 * pieceBytes / MaxBytes; events != want {
+	if want := 1000 * pieceBytes / (MaxBytes - 60); events != want { // Each has two marks of some 30 bytes.
 		t.Errorf("%d events before the line's end, want %d", events, want)
 	}
 }

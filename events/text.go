@@ -9,18 +9,19 @@ import (
 // idle container keeps for itself is nothing, however long its lines were.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// text is one line's text on its way out, with the frames that it came from. It is handed out in
-// parts, each within a limit: out tells where the next part begins, end how far it goes so far.
-// What follows end does not fit any more, or may be the beginning of a character whose rest has not
-// come yet.
+// text is one line's or one event's text on its way out, with the frames that it came from. It is
+// handed out in parts, each within a limit: out tells where the next part begins, end how far it
+// goes so far. What follows end does not fit any more, or may be the beginning of a character or a
+// control sequence whose rest has not come yet.
 type text struct {
 	data   []byte
 	buf    *[]byte // the buffer that data is in; nil where data is somebody else's
+	sure   int     // data[sure:] may be the beginning of a control sequence, to be stripped
 	out    int     // data[:out] has been handed out
 	end    int     // data[out:end] is within the limit
 	cost   int     // of data[out:end]
-	ranges []Range // of the frames that end in data[:end] and have not been handed out, merged
-	held   []mark  // of the frames that end after data[:end]
+	ranges []Range // of the frames that end in data[out:end], merged, once collect was called
+	held   []mark  // of the other frames that are not in ranges handed out
 }
 
 // mark says that a frame's text ends at data[:end].
@@ -31,12 +32,13 @@ type mark struct {
 
 // alias makes t the text of one frame, without copying it.
 func (t *text) alias(line []byte, at Range) {
-	t.data = line
+	t.data, t.sure = line, len(line)
 	t.held = append(t.held, mark{len(line), at})
 }
 
-// append copies one more frame's text into a buffer of t's own.
-func (t *text) append(line []byte, at Range) {
+// add copies more text into a buffer of t's own. With strip, control sequences are left out as soon
+// as they are complete.
+func (t *text) add(more []byte, strip bool) {
 	if t.buf == nil {
 		t.buf = buffers.Get().(*[]byte)
 		t.data = (*t.buf)[:0]
@@ -44,55 +46,109 @@ func (t *text) append(line []byte, at Range) {
 	if t.out > 0 {
 		t.data = t.data[:copy(t.data, t.data[t.out:])]
 		t.end -= t.out
+		t.sure -= t.out
 		for i := range t.held {
 			t.held[i].end -= t.out
 		}
 		t.out = 0
 	}
-	t.data = append(t.data, line...)
+	t.data = append(t.data, more...)
+	if !strip {
+		t.sure = len(t.data)
+		return
+	}
+	before := t.sure
+	kept, sure := stripANSI(t.data[before:])
+	t.data, t.sure = t.data[:before+kept], before+sure
+	// The frames that end in what was not sure end with this one: later than they might, which is
+	// always safe.
+	for i := len(t.held) - 1; i >= 0 && t.held[i].end > before; i-- {
+		t.held[i].end = len(t.data)
+	}
+}
+
+// mark says that a frame's text ends where the data now ends. Frames that stand together in the
+// stream share a mark as long as it has no more than grain bytes, so that an event of many short lines
+// costs little more than its text.
+func (t *text) mark(at Range, grain int) {
+	if n := len(t.held); n > 0 && t.held[n-1].To == at.From {
+		begin := t.out
+		if n > 1 {
+			begin = t.held[n-2].end
+		}
+		if len(t.data)-begin <= grain {
+			t.held[n-1] = mark{len(t.data), Range{t.held[n-1].From, at.To}}
+			return
+		}
+	}
 	t.held = append(t.held, mark{len(t.data), at})
 }
 
-// fill moves end forward as far as the limit allows: limit bytes as the service counts them, where
-// each byte that is not part of valid UTF-8 counts as the three bytes of U+FFFD. Part ends are
-// character boundaries. whole says that no more text will come, so that what begins like a
-// character at the end of the data is not one. It returns whether there is text beyond the limit.
+// fill moves end forward as far as the limit allows. whole says that no more text will come, so that
+// what begins like a character or a control sequence at the end of the data is not one. It returns
+// whether there is text beyond the limit.
 func (t *text) fill(limit int, whole bool) (full bool) {
-	const repaired = len("\uFFFD") // What a byte costs at most.
-	if rest := len(t.data) - t.end; whole && t.cost+rest*repaired <= limit {
-		t.end = len(t.data)
+	upto := t.sure
+	if whole {
+		upto = len(t.data)
 	}
-	for t.end < len(t.data) {
-		plain := t.end
-		for upto := min(len(t.data), t.end+limit-t.cost); plain < upto && t.data[plain] < utf8.RuneSelf; {
+	n, cost, full := fit(t.data[t.end:upto], limit-t.cost, whole)
+	t.end += n
+	t.cost += cost
+	return full
+}
+
+// repaired is what a byte of text that is not part of valid UTF-8 costs: the service makes U+FFFD of
+// it. No byte costs more.
+const repaired = len("\uFFFD")
+
+// fit returns how many bytes of b, up to a character's end, are within the limit as the service
+// counts them, and what they cost; and whether there are more that are not. What may be the
+// beginning of a character at b's end is left, unless whole says that it is none. What is whole and
+// certain to fit is not counted: its cost is 0.
+func fit(b []byte, limit int, whole bool) (n, cost int, full bool) {
+	if whole && len(b)*repaired <= limit {
+		return len(b), 0, false
+	}
+	for n < len(b) {
+		plain := n
+		for upto := min(len(b), n+limit-cost); plain < upto && b[plain] < utf8.RuneSelf; {
 			plain++
 		}
-		t.cost += plain - t.end
-		t.end = plain
-		rest := t.data[t.end:]
+		cost += plain - n
+		n = plain
+		rest := b[n:]
 		if len(rest) == 0 || !whole && !utf8.FullRune(rest) {
 			break
 		}
 		r, size := utf8.DecodeRune(rest)
-		cost := size
+		c := size
 		if r == utf8.RuneError {
-			cost = repaired // Also where it is U+FFFD itself.
+			c = repaired // Also where it is U+FFFD itself.
 		}
-		if t.cost+cost > limit {
-			full = true
-			break
+		if cost+c > limit {
+			return n, cost, true
 		}
-		t.end += size
-		t.cost += cost
+		n += size
+		cost += c
 	}
+	return n, cost, false
+}
 
+// fits returns whether all of b is within the limit.
+func fits(b []byte, limit int) bool {
+	_, _, full := fit(b, limit, true)
+	return !full
+}
+
+// collect moves the frames that end in what goes out now into ranges.
+func (t *text) collect() {
 	n := 0
 	for n < len(t.held) && t.held[n].end <= t.end {
 		t.ranges = addRange(t.ranges, t.held[n].Range)
 		n++
 	}
 	t.held = t.held[:copy(t.held, t.held[n:])]
-	return full
 }
 
 // part returns what fill has found to fit.

@@ -1,0 +1,202 @@
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"unicode/utf8"
+)
+
+// JSON is what an event's object says beside its text (log) and its source. ContainerID,
+// ContainerName and ImageName are always in it, Tag where it is not empty, and Attrs where there are
+// any.
+//
+// No field is cut. If they take more than a quarter of Options.MaxBytes together, the longest are left
+// out until they do not.
+type JSON struct {
+	ContainerID, ContainerName, ImageName string
+	Tag                                   string
+	Attrs                                 map[string]string
+}
+
+const (
+	jsonHead      = `{"log":`
+	jsonPart      = `,"part":`
+	jsonContinued = `,"continued":true`
+)
+
+// object makes JSON objects of one container's events.
+type object struct {
+	max   int
+	tails [Stderr + 1][]byte // what follows log, part and continued, by source
+}
+
+func newObject(j *JSON, limit int) *object {
+	fields := [][]byte{
+		appendMember(nil, "container_id", j.ContainerID),
+		appendMember(nil, "container_name", j.ContainerName),
+		appendMember(nil, "image_name", j.ImageName),
+	}
+	if j.Tag != "" {
+		fields = append(fields, appendMember(nil, "tag", j.Tag))
+	}
+	if len(j.Attrs) > 0 {
+		var attrs []byte
+		for _, key := range slices.Sorted(maps.Keys(j.Attrs)) {
+			attrs = appendMember(attrs, key, j.Attrs[key])
+		}
+		attrs[0] = '{' // It was the comma before the first one.
+		fields = append(fields, slices.Concat([]byte(`,"attrs":`), attrs, []byte("}")))
+	}
+	o := &object{max: limit}
+	for src := range o.tails {
+		source := appendMember(nil, "source", Source(src).String())
+		for {
+			o.tails[src] = slices.Concat(source, slices.Concat(fields...), []byte("}"))
+			if len(o.tails[src]) <= limit/4 || len(fields) == 0 {
+				break
+			}
+			longest := 0
+			for i := range fields {
+				if len(fields[i]) > len(fields[longest]) {
+					longest = i
+				}
+			}
+			fields = slices.Delete(fields, longest, longest+1)
+		}
+	}
+	return o
+}
+
+// object returns the message of l's next part, and moves end back if it must be divided earlier.
+func (o *output) object(l *line) []byte {
+	text, tail := l.part(), o.json.tails[l.src]
+	whole := l.ended && !l.full
+	if whole && l.parts == 0 {
+		if len(bytes.Trim(text, "\n")) == 0 {
+			return nil // As for an empty line of text.
+		}
+		if v, ok := nested(text); ok && fits(v, o.max-len(jsonHead)-len(tail)) {
+			buf := append(l.make(), jsonHead...)
+			buf = append(buf, v...)
+			*l.made = append(buf, tail...)
+			return *l.made
+		}
+	}
+	part := 0
+	room := o.max - len(jsonHead) - len(`""`) - len(tail)
+	if l.parts > 0 {
+		part = l.parts + 1
+		room -= len(jsonPart) + digits(part)
+	}
+	n := escapedFit(text, room)
+	if n < len(text) || !whole {
+		whole = false
+		if part == 0 {
+			part = 1
+			room -= len(jsonPart) + digits(part)
+		}
+		n = o.divide(text, escapedFit(text, room-len(jsonContinued)))
+		l.end = l.out + n
+	}
+	buf := append(l.make(), jsonHead...)
+	buf = append(buf, '"')
+	buf = appendEscaped(buf, text[:n])
+	buf = append(buf, '"')
+	if part > 0 {
+		buf = append(buf, jsonPart...)
+		buf = strconv.AppendInt(buf, int64(part), 10)
+	}
+	if !whole {
+		buf = append(buf, jsonContinued...)
+	}
+	*l.made = append(buf, tail...)
+	return *l.made
+}
+
+// nested returns the JSON object that text is, without white space around it. Its bytes stay as they
+// are: no digit of a number and no second key of the same name is lost.
+func nested(text []byte) ([]byte, bool) {
+	v := bytes.Trim(text, " \t\r\n")
+	if len(v) < 2 || v[0] != '{' || v[len(v)-1] != '}' {
+		return nil, false
+	}
+	return v, json.Valid(v)
+}
+
+// appendMember appends a comma, the key and the value.
+func appendMember(buf []byte, key, value string) []byte {
+	buf = append(buf, `,"`...)
+	buf = appendEscaped(buf, []byte(key))
+	buf = append(buf, `":"`...)
+	buf = appendEscaped(buf, []byte(value))
+	return append(buf, '"')
+}
+
+// escapes are the characters that cannot stand in a JSON string (RFC 8259, 7), and what stands for
+// them.
+var escapes = func() (all [utf8.RuneSelf]string) {
+	const hex = "0123456789abcdef"
+	for c := range 0x20 {
+		all[c] = `\u00` + string(hex[c>>4]) + string(hex[c&15])
+	}
+	all['\b'], all['\f'], all['\n'], all['\r'], all['\t'] = `\b`, `\f`, `\n`, `\r`, `\t`
+	all['"'], all['\\'] = `\"`, `\\`
+	return all
+}()
+
+// longestEscape is what a byte costs at most.
+const longestEscape = len(`\u0000`)
+
+// escapedFit returns how many bytes of text, up to a character's end, take at most limit bytes once
+// appendEscaped has escaped them.
+func escapedFit(text []byte, limit int) (n int) {
+	if len(text)*longestEscape <= limit {
+		return len(text)
+	}
+	for cost := 0; n < len(text); {
+		c, size := 1, 1
+		if b := text[n]; b >= utf8.RuneSelf {
+			var r rune
+			r, size = utf8.DecodeRune(text[n:])
+			if c = size; r == utf8.RuneError {
+				c = repaired
+			}
+		} else if e := escapes[b]; e != "" {
+			c = len(e)
+		}
+		if cost+c > limit {
+			break
+		}
+		cost += c
+		n += size
+	}
+	return n
+}
+
+// appendEscaped appends text as it stands in a JSON string. Each byte that is not part of valid UTF-8
+// becomes U+FFFD, as the service would make it.
+func appendEscaped(buf, text []byte) []byte {
+	done := 0 // text[:done] is in buf
+	for i := 0; i < len(text); {
+		if b := text[i]; b < utf8.RuneSelf {
+			if e := escapes[b]; e != "" {
+				buf = append(buf, text[done:i]...)
+				buf = append(buf, e...)
+				done = i + 1
+			}
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 {
+			buf = append(buf, text[done:i]...)
+			buf = append(buf, "\uFFFD"...)
+			done = i + 1
+		}
+		i += size
+	}
+	return append(buf, text[done:]...)
+}

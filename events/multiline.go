@@ -1,0 +1,198 @@
+package events
+
+import (
+	"regexp"
+	"time"
+)
+
+// patience is how many times Options.Wait an event of several lines goes on at most, if there is
+// always one more.
+const patience = 12
+
+// multiline joins an Assembler's lines to events, per source. It keeps at most one unfinished event
+// a source.
+type multiline struct {
+	lines   *Assembler
+	out     output
+	pattern *regexp.Regexp
+	wait    time.Duration
+
+	events [Stderr + 1]line // by source: the unfinished events, or ended ones that are not out yet
+	line   *line            // a part of one of the Assembler's that has not been joined yet
+	last   *line            // the event that the last one handed out was made from
+
+	// What Flush and Close have asked for, to be done once all lines before are joined.
+	flush, close bool
+	now          time.Time
+}
+
+func newMultiline(o Options) *multiline {
+	o = o.withDefaults()
+	m := &multiline{lines: NewAssembler(o), out: newOutput(o), pattern: o.Pattern, wait: o.Wait}
+	m.lines.out = output{max: m.out.max, raw: true}
+	m.out.lines = true
+	return m
+}
+
+func (m *multiline) push(f Frame, from, to uint64, now time.Time) {
+	if m.line != nil || m.flush || m.close {
+		panic("events: Push before Next returned false")
+	}
+	m.settle()
+	m.lines.Push(f, from, to, now)
+}
+
+func (m *multiline) next() (Event, bool) {
+	m.settle()
+	for {
+		if ev := m.ready(); ev != nil {
+			m.last = ev
+			return m.out.take(ev), true
+		}
+		if m.line == nil {
+			if m.line = m.lines.next(); m.line != nil {
+				m.lines.out.take(m.line)
+			}
+		}
+		switch {
+		case m.line != nil:
+			if m.join(m.line) {
+				m.line = nil
+			}
+		case !m.ripe():
+			return Event{}, false
+		}
+	}
+}
+
+// join makes part of a line part of its source's event, and returns false if that event must go out
+// first, or some of it.
+func (m *multiline) join(l *line) bool {
+	ev := &m.events[l.src]
+	if ev.open && l.parts == 1 && m.begins(l, ev) {
+		ev.finish()
+		return false
+	}
+	if ev.owes {
+		ev.add([]byte{'\n'}, false)
+		ev.owes = false
+	}
+	if ev.open && ev.out < len(ev.data) && ev.frames()+len(l.ranges) > maxRanges {
+		ev.torn = true
+		return false
+	}
+	if !ev.open {
+		ev.begin(&Frame{Source: l.src, Time: l.time}, Range{From: l.from})
+		ev.born = l.since
+	}
+	ev.add(l.part(), false)
+	for _, r := range l.ranges {
+		ev.mark(r, m.out.grain())
+	}
+	ev.owes = l.ended && l.end == len(l.data)
+	ev.since, ev.latest = l.since, l.time
+	return true
+}
+
+// begins returns whether l begins another event. Besides those that match, it is one for which the
+// event would not have waited, so that what is read late, after a backlog, becomes the same
+// events.
+func (m *multiline) begins(l, ev *line) bool {
+	return time.Duration(l.time-ev.latest) >= m.wait || time.Duration(l.time-ev.time) >= patience*m.wait ||
+		m.pattern.Match(l.part())
+}
+
+// ready returns an event that has ended or has outgrown one message, the one that began first, with
+// its part filled in.
+func (m *multiline) ready() *line {
+	var first *line
+	for i := range m.events {
+		ev := &m.events[i]
+		if !ev.open && !ev.ended {
+			continue
+		}
+		full := m.out.fill(ev, ev.ended)
+		ev.full = full || ev.torn
+		if (ev.ended || ev.full) && (first == nil || ev.from < first.from) {
+			first = ev
+		}
+	}
+	return first
+}
+
+// ripe does what Flush or Close has asked for, and returns whether an event has ended by it.
+func (m *multiline) ripe() bool {
+	any := false
+	for i := range m.events {
+		ev := &m.events[i]
+		if ev.open && (m.close || m.flush && !m.lines.lines[i].open && !m.now.Before(m.due(ev))) {
+			ev.finish()
+			any = true
+		}
+	}
+	m.flush, m.close = false, false
+	return any
+}
+
+// due returns when ev will have waited long enough.
+func (m *multiline) due(ev *line) time.Time {
+	due := ev.since.Add(m.wait)
+	if last := ev.born.Add(patience * m.wait); last.Before(due) {
+		return last
+	}
+	return due
+}
+
+// earliest returns when flushing will have something to do. An event does not end before its source's
+// unfinished line, which may belong to it.
+func (m *multiline) earliest() time.Time {
+	earliest := m.lines.Due()
+	for i := range m.events {
+		ev := &m.events[i]
+		if !ev.open || m.lines.lines[i].open {
+			continue
+		}
+		if due := m.due(ev); earliest.IsZero() || due.Before(earliest) {
+			earliest = due
+		}
+	}
+	return earliest
+}
+
+func (m *multiline) settle() {
+	if m.last != nil {
+		m.last.torn = false
+		m.last.settle()
+		m.last = nil
+	}
+}
+
+func (m *multiline) release() {
+	m.settle()
+	if m.line == nil {
+		m.lines.Release()
+	}
+}
+
+func (m *multiline) reset() {
+	m.lines.Reset()
+	m.line, m.last, m.flush, m.close = nil, nil, false, false
+	for i := range m.events {
+		m.events[i].reset()
+	}
+}
+
+// newline adds the last line's newline to an event that has ended, if there is room for it: an event
+// is not divided for its sake.
+func (l *line) newline(room int) {
+	if !l.owes || !l.ended {
+		return
+	}
+	l.owes = false
+	if l.full || fits(l.part(), room-1) {
+		l.add([]byte{'\n'}, false)
+		if !l.full {
+			l.end = len(l.data)
+		}
+	}
+}

@@ -39,7 +39,7 @@ func containerEndpoint(path string) (string, error) {
 	// A path that does not begin with a slash could make the host another one: 169.254.170.2@example.com.
 	u, err := url.Parse(base + path)
 	if !strings.HasPrefix(path, "/") || err != nil {
-		return "", fmt.Errorf("credentials-endpoint is %q; it must be a path on %s, such as /v2/credentials/ID", path, base)
+		return "", fmt.Errorf("log option credentials-endpoint (its value is not shown) is not a path on %s: use one that begins with /, such as /v2/credentials/ID", base)
 	}
 	return u.String(), nil
 }

@@ -135,19 +135,20 @@ func TestCredentialsEndpointOfAnotherHost(t *testing.T) {
 
 func TestBadCredentialsEndpoint(t *testing.T) {
 	withKeys(t)
+	const notAPath = "log option credentials-endpoint (its value is not shown) is not a path on http://169.254.170.2: use one that begins with /"
 	for _, c := range []struct{ full, path, want string }{
-		{"", "v2/credentials/1", `credentials-endpoint is "v2/credentials/1"; it must be a path on http://169.254.170.2, such as /v2/credentials/ID`},
-		{"", "@thief.example/keys", `credentials-endpoint is "@thief.example/keys"; it must be a path`},
-		{"", "http://thief.example/keys", `credentials-endpoint is "http://thief.example/keys"; it must be a path`},
-		{"", "/a\nb", `credentials-endpoint is "/a\nb"; it must be a path`},
-		{"", "/%zz", `credentials-endpoint is "/%zz"; it must be a path`},
+		{"", "v2/7e1f", notAPath},
+		{"", "@thief.example/7e1f", notAPath},
+		{"", "http://thief.example/7e1f", notAPath},
+		{"", "/a\n7e1f", notAPath},
+		{"", "/%zz7e1f", notAPath},
 		{"http://keys.example/", "/a", `names the host "keys.example" over http; only loopback, ECS's and EKS's`},
 		{"http://192.0.2.1:80/", "/a", `names the host "192.0.2.1" over http`},
 		{"keys", "/a", "AWS_CONTAINER_CREDENTIALS_FULL_URI is no URL of a host"},
 		{"ftp://127.0.0.1/", "/a", "AWS_CONTAINER_CREDENTIALS_FULL_URI is no URL of a host"},
 	} {
 		t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", c.full)
-		if _, err := New(Options{}).Config(t.Context(), Access{CredentialsEndpoint: c.path}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := New(Options{}).Config(t.Context(), Access{CredentialsEndpoint: c.path}); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "7e1f") {
 			t.Errorf("%q on %q: %v; want %q", c.path, c.full, err, c.want)
 		}
 	}

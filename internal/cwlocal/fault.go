@@ -264,8 +264,12 @@ func (s *Server) serveFault(c *call, f *activeFault) {
 	case Unavailable:
 		fail(503, "ServiceUnavailableException", "The service cannot complete the request.")
 	case Denied:
-		fail(400, "AccessDeniedException", fmt.Sprintf("User: arn:aws:iam::%s:user/%s is not authorized to perform: logs:%s on resource: %s because no identity-based policy allows the logs:%s action",
-			AccountID, c.auth.keyID, c.op, groupARN(c.auth.region, c.in.strings["logGroupName"])+":log-stream:"+c.in.strings["logStreamName"], c.op))
+		action, resource := "logs:"+c.op, groupARN(c.auth.region, c.in.strings["logGroupName"])+":log-stream:"+c.in.strings["logStreamName"]
+		if c.sts {
+			action, resource = "sts:"+c.op, c.in.strings["RoleArn"]
+		}
+		fail(400, "AccessDeniedException", fmt.Sprintf("User: arn:aws:iam::%s:user/%s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action",
+			AccountID, c.auth.keyID, action, resource, action))
 	case ExpiredToken:
 		fail(400, "ExpiredTokenException", "The security token included in the request is expired")
 	case UnrecognizedClient:

@@ -211,7 +211,7 @@ func TestFaultsAreOfSTSToo(t *testing.T) {
 	}{
 		{Throttle, 400, "<Type>Sender</Type><Code>Throttling</Code>"},
 		{Unavailable, 503, "<Type>Receiver</Type><Code>ServiceUnavailableException</Code>"},
-		{Denied, 403, "<Code>AccessDenied</Code>"},
+		{Denied, 403, "<Code>AccessDenied</Code><Message>User: arn:aws:iam::123456789012:user/AKIDEXAMPLE is not authorized to perform: sts:AssumeRole on resource: " + testRole},
 		{ExpiredToken, 403, "<Code>ExpiredToken</Code>"},
 	} {
 		id := c.s.AddFault(Fault{Kind: tc.kind, Operation: "AssumeRole"})

@@ -3,17 +3,17 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/logspool/logspool/internal/hosttest"
 )
 
 // patience bounds everything that is waited for. It only ends what has failed already.
@@ -24,58 +24,19 @@ type engine struct {
 	host string // DOCKER_HOST; empty: the one that answers
 }
 
-// failure is a docker command that failed.
-type failure struct {
-	args   []string
-	code   int
-	stderr string
-}
-
-func (f *failure) Error() string {
-	return fmt.Sprintf("docker %s: exit %d: %s", strings.Join(f.args, " "), f.code, strings.TrimSpace(f.stderr))
-}
-
-// run runs a docker command and returns what it printed to stdout; the error is a *failure.
+// run runs a docker command and returns what it printed to stdout, without the space around it.
 func (e *engine) run(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	return e.command(ctx, args...)
+	return hosttest.Docker(context.Background(), e.host, nil, args...)
 }
 
-func (e *engine) command(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "docker", args...)
-	cmd.Env = cmd.Environ()
-	if e.host != "" {
-		cmd.Env = append(cmd.Env, "DOCKER_HOST="+e.host)
-	}
-	// Content trust would look for a notary beside the tests' registry.
-	cmd.Env = append(cmd.Env, "DOCKER_CONTENT_TRUST=0")
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		return "", &failure{args, -1, "no end of it: " + ctx.Err().Error()}
-	}
-	if err != nil {
-		code := -1
-		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-			code = exit.ExitCode()
-		} else {
-			stderr.WriteString(err.Error())
-		}
-		return stdout.String(), &failure{args, code, stderr.String()}
-	}
-	return stdout.String(), nil
-}
-
-// must is run where a failure fails the test. It returns stdout without the space around it.
+// must is run where a failure fails the test.
 func (e *engine) must(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := e.run(args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(out)
+	return out
 }
 
 // container is a container of the tests' image.
@@ -144,11 +105,11 @@ func refused(t *testing.T, s spec) string {
 	args := s.dockerArgs(t)
 	t.Cleanup(func() { _, _ = s.engine.run("rm", "-fv", s.name) })
 	_, err := s.engine.run(args...)
-	f, ok := errors.AsType[*failure](err)
-	if !ok || f.code != 125 {
+	f, ok := errors.AsType[*hosttest.DockerError](err)
+	if !ok || f.Code != 125 {
 		t.Fatalf("docker %s: %v; want exit 125", strings.Join(args, " "), err)
 	}
-	return f.stderr
+	return f.Said
 }
 
 // wait waits until the container has ended, and returns its exit status.
@@ -167,6 +128,16 @@ func (c *container) finish(t *testing.T) {
 	if code := c.wait(t); code != 0 {
 		t.Fatalf("%s ended with exit %d", c.name, code)
 	}
+}
+
+// pid is the container's process.
+func (c *container) pid(t *testing.T) int {
+	t.Helper()
+	pid, err := strconv.Atoi(c.engine.must(t, "inspect", "--format", "{{.State.Pid}}", c.name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
 }
 
 // remote tells a container's program what to print.

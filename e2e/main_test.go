@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/logspool/logspool/internal/hosttest"
 )
 
 const (
@@ -155,7 +157,7 @@ func cleanUp(local *engine) error {
 		}
 	}
 	for _, dir := range dirs {
-		if err := removeRunDir(dir); err != nil {
+		if err := hosttest.RemoveDir(dir); err != nil {
 			failed = append(failed, err.Error())
 		}
 	}

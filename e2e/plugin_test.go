@@ -3,21 +3,20 @@
 package e2e
 
 import (
-	"archive/tar"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/logspool/logspool/internal/cwlocal"
+	"github.com/logspool/logspool/internal/hosttest"
 )
 
 const (
@@ -114,7 +113,7 @@ func makeImage(archive string) error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("couldn't build the containers' program: %w\n%s", err, out)
 	}
-	program, err := os.ReadFile(binary)
+	image, err := hosttest.ImageTar(binary, "program")
 	if err != nil {
 		return err
 	}
@@ -122,15 +121,8 @@ func makeImage(archive string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	w := tar.NewWriter(f)
-	if err := w.WriteHeader(&tar.Header{Name: "program", Mode: 0o755, Size: int64(len(program))}); err != nil {
-		return err
-	}
-	if _, err := w.Write(program); err != nil {
-		return err
-	}
-	return w.Close()
+	_, err = io.Copy(f, image)
+	return errors.Join(err, f.Close())
 }
 
 func importImage(e *engine, archive string) error {
@@ -204,23 +196,15 @@ func (p *plugin) fifos(t *testing.T) []string {
 	return names
 }
 
-// pid is the plugin's process: the child of the shim that has the plugin's ID in its arguments.
+// pid is the plugin's process.
 func (p *plugin) pid(t *testing.T) int {
 	t.Helper()
 	id := p.id(t)
-	all := processes()
-	for shim, proc := range all {
-		if !strings.Contains(proc.args[0], "containerd-shim") || !slices.Contains(proc.args, id) {
-			continue
-		}
-		for pid, child := range all {
-			if child.parent == shim {
-				return pid
-			}
-		}
+	pid, ok := hosttest.PluginProcess(id)
+	if !ok {
+		t.Fatalf("the process of plugin %s is not to be found", id)
 	}
-	t.Fatalf("the process of plugin %s is not to be found", id)
-	return 0
+	return pid
 }
 
 // program is the hash of what the plugin's process executes.
@@ -236,33 +220,6 @@ func (p *plugin) program(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return hex.EncodeToString(h.Sum(nil))
-}
-
-type process struct {
-	parent int
-	args   []string // one at least
-}
-
-// processes are those that run now, by their number.
-func processes() map[int]process {
-	all := map[int]process{}
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range dirs {
-		pid, _ := strconv.Atoi(filepath.Base(dir))
-		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-		stat, statErr := os.ReadFile(filepath.Join(dir, "stat"))
-		if err != nil || statErr != nil {
-			continue // it has ended
-		}
-		// The command's name, in parentheses, may hold anything (proc_pid_stat(5)).
-		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		if len(fields) < 2 || len(args) == 0 {
-			continue
-		}
-		parent, _ := strconv.Atoi(fields[1])
-		all[pid] = process{parent, strings.Split(strings.TrimSuffix(string(args), "\x00"), "\x00")}
-	}
-	return all
 }
 
 // portOf is the TCP port of a URL.

@@ -5,7 +5,6 @@ package e2e
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,21 +12,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/hosttest"
 )
-
-// secondDir is what the name of a second engine's directory begins with.
-const secondDir = "second-"
 
 // secondEngine is a Docker engine of the tests' own. It has a network namespace to itself, with nothing but a
 // loopback interface: an engine without a bridge of its own deletes the other one's (moby,
@@ -37,7 +30,7 @@ type secondEngine struct {
 	dir    string
 	stand  *cwlocal.Server
 	port   string // of the stand-in, in the namespace
-	netns  *os.File
+	apart  *hosttest.Thread
 	daemon *exec.Cmd
 	ended  chan error
 }
@@ -50,17 +43,21 @@ func newSecondEngine(t *testing.T) *secondEngine {
 			t.Skipf("no second engine: %v", err)
 		}
 	}
-	dir, err := os.MkdirTemp(runDir, secondDir)
+	dir, err := os.MkdirTemp(runDir, "second-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &secondEngine{dir: dir, stand: cwlocal.New(standOptions())}
 	s.host = "unix://" + filepath.Join(dir, "docker.sock")
-	netns, listener, err := newNamespace()
+	if s.apart, err = hosttest.NewThread(true); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.apart.End)
+	var listener net.Listener
+	s.apart.Do(func() { listener, err = net.Listen("tcp", "127.0.0.1:0") })
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.netns = netns
 	_, s.port, _ = net.SplitHostPort(listener.Addr().String())
 	server := &http.Server{Handler: s.stand}
 	served := make(chan error, 1)
@@ -68,45 +65,10 @@ func newSecondEngine(t *testing.T) *secondEngine {
 	t.Cleanup(func() {
 		server.Close()
 		<-served
-		netns.Close()
 	})
 	s.startContainerd(t)
 	t.Cleanup(func() { s.end(t) })
 	return s
-}
-
-// newNamespace makes a network namespace with a loopback interface and listens there.
-func newNamespace() (netns *os.File, l net.Listener, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return
-		}
-		if netns, err = os.Open("/proc/thread-self/ns/net"); err != nil {
-			return
-		}
-		if err = upLoopback(); err == nil {
-			l, err = net.Listen("tcp", "127.0.0.1:0")
-		}
-	}()
-	<-done
-	return netns, l, err
-}
-
-func upLoopback() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	lo.SetUint16(unix.IFF_UP)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
 }
 
 // start starts the engine with a daemon.json, and waits until it answers.
@@ -145,17 +107,9 @@ func (s *secondEngine) start(t *testing.T, conf map[string]any) {
 }
 
 // launch starts a command in the namespace.
-func (s *secondEngine) launch(cmd *exec.Cmd) error {
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good, and the child is born in this thread's namespace
-		if err := unix.Setns(int(s.netns.Fd()), unix.CLONE_NEWNET); err != nil {
-			started <- err
-			return
-		}
-		started <- cmd.Start()
-	}()
-	return <-started
+func (s *secondEngine) launch(cmd *exec.Cmd) (err error) {
+	s.apart.Do(func() { err = cmd.Start() })
+	return err
 }
 
 // startContainerd starts a containerd for the engine: dockerd would take the machine's, if there is one, and so
@@ -320,47 +274,4 @@ func TestEngineKilledInMidRun(t *testing.T) {
 		t.Errorf("one line is doubled, the second run's, and two at most are torn; but %v", result.Err())
 	}
 	t.Logf("of %d lines, dockerd lost %d", n, result.Missing)
-}
-
-// removeRunDir removes a run's directory, what still runs of its second engine, and what is mounted there.
-func removeRunDir(dir string) error {
-	for _, pid := range engineProcesses(dir) {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return err
-	}
-	var points []string
-	for line := range strings.Lines(string(mounts)) {
-		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], dir+"/") {
-			points = append(points, fields[1])
-		}
-	}
-	slices.Sort(points)
-	for _, point := range slices.Backward(points) {
-		err = errors.Join(err, unix.Unmount(point, unix.MNT_DETACH))
-	}
-	return errors.Join(err, os.RemoveAll(dir))
-}
-
-// engineProcesses are the processes that have a run's directory in their arguments, and their descendants: the
-// second engine, its containerd, the shims and what they run.
-func engineProcesses(dir string) []int {
-	all := processes()
-	mine := map[int]bool{}
-	for found := true; found; {
-		found = false
-		for pid, p := range all {
-			if mine[pid] || !mine[p.parent] && !slices.ContainsFunc(p.args, func(a string) bool { return strings.Contains(a, filepath.Join(dir, secondDir)) }) {
-				continue
-			}
-			mine[pid], found = true, true
-		}
-	}
-	var pids []int
-	for pid := range mine {
-		pids = append(pids, pid)
-	}
-	return pids
 }

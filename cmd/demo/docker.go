@@ -1,8 +1,6 @@
 package main
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,10 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/hosttest"
 )
 
 // dockerHost is this machine's Docker engine. Its containers and its image bear a label of this run, and by
@@ -31,31 +28,10 @@ func newDockerHost(dir string) *dockerHost {
 	return &dockerHost{dir: dir, label: "logspool.demo=" + dockertest.NewID()[:12]}
 }
 
-// commandTime bounds one docker command.
-const commandTime = time.Minute
-
 // docker runs the docker command and returns what it printed. A command that makes something is given a context
 // that Ctrl-C does not end: half done, nobody knew what there is to remove.
 func docker(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
-	what := "docker " + strings.Join(args[:min(2, len(args))], " ")
-	ctx, cancel := context.WithTimeoutCause(ctx, commandTime, fmt.Errorf("%s: no answer in %v", what, commandTime))
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "docker", args...)
-	cmd.Stdin = stdin
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal sends Ctrl-C to the whole group
-	var out, problem bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &problem
-	err := cmd.Run()
-	switch {
-	case err == nil:
-		return strings.TrimSpace(out.String()), nil
-	case ctx.Err() != nil:
-		return "", context.Cause(ctx)
-	}
-	if said := strings.TrimSpace(problem.String()); said != "" {
-		err = errors.New(said[strings.LastIndexByte(said, '\n')+1:])
-	}
-	return "", fmt.Errorf("%s: %w", what, err)
+	return hosttest.Docker(ctx, "", stdin, args...)
 }
 
 // engineVersion returns the version of this machine's engine, and an error where there is none.
@@ -94,7 +70,11 @@ func (h *dockerHost) install(ctx context.Context, settings []string) (err error)
 	if _, err := docker(whole, nil, "plugin", "enable", "--timeout", "0", pluginName); err != nil {
 		return err
 	}
-	image, err := imageTar()
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	image, err := hosttest.ImageTar(self, "demo")
 	if err != nil {
 		return err
 	}
@@ -137,25 +117,6 @@ func (h *dockerHost) ownPlugin() (dir string, err error) {
 		return dir, fmt.Errorf("couldn't copy the plugin's directory: %w", err)
 	}
 	return dir, os.WriteFile(filepath.Join(dir, "rootfs", "demo"), []byte(h.label+"\n"), 0o644)
-}
-
-// imageTar is a root file system with nothing but this program in it.
-func imageTar() (io.Reader, error) {
-	path, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	program, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	err = w.WriteHeader(&tar.Header{Name: "demo", Mode: 0o755, Size: int64(len(program)), Typeflag: tar.TypeReg})
-	if err == nil {
-		_, err = w.Write(program)
-	}
-	return &b, errors.Join(err, w.Close())
 }
 
 func (h *dockerHost) name() string { return h.hostname }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,11 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/logspool/logspool/internal/cwlocal"
+	"github.com/logspool/logspool/internal/hosttest"
 )
 
 const (
@@ -29,7 +27,7 @@ const (
 type engine struct {
 	dir    string
 	host   string // DOCKER_HOST
-	apart  *thread
+	apart  *hosttest.Thread
 	daemon *exec.Cmd
 	log    tail
 	ended  chan struct{}
@@ -61,7 +59,7 @@ func newEngine(ctx context.Context, l *lab) (*engine, error) {
 		return nil, err
 	}
 	var err error
-	if e.apart, err = newThread(true); err != nil {
+	if e.apart, err = hosttest.NewThread(true); err != nil {
 		return nil, err
 	}
 	if err := e.start(); err != nil {
@@ -93,7 +91,7 @@ func (e *engine) start() error {
 		return err
 	}
 	e.daemon.Stdout, e.daemon.Stderr = w, w
-	e.apart.do(func() { err = e.daemon.Start() })
+	e.apart.Do(func() { err = e.daemon.Start() })
 	w.Close()
 	if err != nil {
 		r.Close()
@@ -127,11 +125,15 @@ func (e *engine) stop() {
 			<-e.ended
 		}
 	}
-	e.apart.end()
+	e.apart.End()
 }
 
 func (e *engine) install(ctx context.Context, dir string) error {
-	image, err := imageTar()
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	image, err := hosttest.ImageTar(self, "fault")
 	if err != nil {
 		return err
 	}
@@ -153,45 +155,14 @@ func (e *engine) install(ctx context.Context, dir string) error {
 	return nil
 }
 
-// imageTar is a root file system with nothing but this program in it.
-func imageTar() (io.Reader, error) {
-	path, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	program, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	err = w.WriteHeader(&tar.Header{Name: "fault", Mode: 0o755, Size: int64(len(program)), Typeflag: tar.TypeReg})
-	if err == nil {
-		_, err = w.Write(program)
-	}
-	return &b, errors.Join(err, w.Close())
-}
-
 // docker runs a docker command and returns what it printed.
 func (e *engine) docker(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "docker", args...)
-	cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.host, "DOCKER_CONTENT_TRUST=0")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Stdin = stdin
-	var out, problem bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &problem
-	if err := cmd.Run(); err != nil {
-		said := strings.TrimSpace(problem.String())
-		return "", fmt.Errorf("docker %s: %w: %s", strings.Join(args[:min(2, len(args))], " "), err, said)
-	}
-	return strings.TrimSpace(out.String()), nil
+	return hosttest.Docker(ctx, e.host, stdin, args...)
 }
 
 // service makes a stand-in that the engine's containers' logs can reach.
 func (e *engine) service(a *account) (s *cwlocal.Server, err error) {
-	e.apart.do(func() { s, err = cwlocal.Start("127.0.0.1:0", serviceOptions(a)) })
+	e.apart.Do(func() { s, err = cwlocal.Start("127.0.0.1:0", serviceOptions(a)) })
 	return s, err
 }
 
@@ -202,12 +173,8 @@ func (e *engine) memory(ctx context.Context) int {
 	if err != nil || json.Unmarshal([]byte(out), &found) != nil || len(found) != 1 {
 		return 0
 	}
-	all := processes()
-	for pid, p := range all {
-		// The plugin is the child of the shim that has its ID in its arguments.
-		if shim := all[p.parent]; shim.args != nil && strings.Contains(strings.Join(shim.args, " "), found[0].ID) {
-			return peakMemory(pid)
-		}
+	if pid, ok := hosttest.PluginProcess(found[0].ID); ok {
+		return peakMemory(pid)
 	}
 	return 0
 }

@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"github.com/logspool/logspool/internal/hosttest"
 )
 
 // lab is where the rows run. Everything that they leave anywhere is below its directory, so that a later run
@@ -21,7 +18,7 @@ type lab struct {
 	settings
 	dir  string
 	lock *os.File
-	born *thread // starts the plugin's processes
+	born *hosttest.Thread // starts the plugin's processes
 
 	engineOnce sync.Once
 	ownEngine  *engine // nil: none was started
@@ -54,7 +51,7 @@ func newLab(s settings) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	born, err := newThread(false)
+	born, err := hosttest.NewThread(false)
 	if err != nil {
 		return nil, err
 	}
@@ -65,8 +62,8 @@ func (l *lab) close() error {
 	if l.ownEngine != nil {
 		l.ownEngine.stop()
 	}
-	l.born.end()
-	err := removeDir(l.dir)
+	l.born.End()
+	err := hosttest.RemoveDir(l.dir)
 	return errors.Join(err, l.lock.Close())
 }
 
@@ -91,77 +88,8 @@ func removeDead() error {
 		if lockErr != nil {
 			continue // it runs
 		}
-		err = errors.Join(err, removeDir(dir))
+		err = errors.Join(err, hosttest.RemoveDir(dir))
 		lock.Close()
 	}
 	return err
-}
-
-// removeDir removes a run's directory, the processes that still belong to it, and what is mounted there.
-func removeDir(dir string) error {
-	for _, pid := range processesOf(dir) {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return err
-	}
-	var points []string
-	for line := range strings.Lines(string(mounts)) {
-		if fields := strings.Fields(line); len(fields) > 1 && strings.HasPrefix(fields[1], dir+"/") {
-			points = append(points, fields[1])
-		}
-	}
-	slices.Sort(points)
-	for _, point := range slices.Backward(points) {
-		err = errors.Join(err, os.NewSyscallError("umount "+point, unix.Unmount(point, unix.MNT_DETACH)))
-	}
-	return errors.Join(err, os.RemoveAll(dir))
-}
-
-// processesOf are the processes that have a path below the directory in their arguments, and their descendants: a
-// Docker engine, its containerd, the shims and what they run.
-func processesOf(dir string) (pids []int) {
-	all := processes()
-	mine := map[int]bool{os.Getpid(): false}
-	for found := true; found; {
-		found = false
-		for pid, p := range all {
-			if _, known := mine[pid]; known {
-				continue
-			}
-			if mine[p.parent] || slices.ContainsFunc(p.args, func(a string) bool { return strings.Contains(a, dir+"/") }) {
-				mine[pid], found = true, true
-				pids = append(pids, pid)
-			}
-		}
-	}
-	return pids
-}
-
-type process struct {
-	parent int
-	args   []string // one at least
-}
-
-// processes are those that run now, by their number.
-func processes() map[int]process {
-	all := map[int]process{}
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, dir := range dirs {
-		pid, _ := strconv.Atoi(filepath.Base(dir))
-		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-		stat, statErr := os.ReadFile(filepath.Join(dir, "stat"))
-		if err != nil || statErr != nil || len(args) == 0 {
-			continue // it has ended, or is the kernel's
-		}
-		// The command's name, in parentheses, may hold anything (proc_pid_stat(5)).
-		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-		if len(fields) < 2 {
-			continue
-		}
-		parent, _ := strconv.Atoi(fields[1])
-		all[pid] = process{parent, strings.Split(strings.TrimSuffix(string(args), "\x00"), "\x00")}
-	}
-	return all
 }

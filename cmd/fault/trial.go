@@ -128,7 +128,7 @@ func (t *trial) start() error {
 		return err
 	}
 	p.cmd.Stdout, p.cmd.Stderr = w, w
-	t.born.do(func() { err = p.cmd.Start() })
+	t.born.Do(func() { err = p.cmd.Start() })
 	w.Close()
 	if err != nil {
 		r.Close()
@@ -296,13 +296,17 @@ func waitFor(f func() error, otherwise string) error {
 	}
 }
 
-// delivered waits until every line has arrived or is told of. Lines that markers could only tell in bytes
-// cannot be counted before the end: then nothing may be left on the disk.
+// delivered waits until every line has arrived or is told of, as long as more do. Lines that markers could only
+// tell in bytes cannot be counted before the end: then nothing may be left on the disk.
 func (t *trial) delivered(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	last, stuck := -1, time.NewTimer(patience)
+	defer stuck.Stop()
 	for {
 		lines, inBytes := t.account.open()
+		if lines != last {
+			last = lines
+			stuck.Reset(patience)
+		}
 		if lines <= 0 && !inBytes {
 			return nil
 		}
@@ -313,7 +317,9 @@ func (t *trial) delivered(ctx context.Context) error {
 		case <-t.plugin.ended:
 			return fmt.Errorf("the plugin ended by itself: %w", t.plugin.err)
 		case <-ctx.Done():
-			return fmt.Errorf("%d lines have not come after %v", lines, patience)
+			return ctx.Err()
+		case <-stuck.C:
+			return fmt.Errorf("%d lines have not come, and none in %v", lines, patience)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

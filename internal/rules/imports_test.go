@@ -81,12 +81,13 @@ var house = map[string]rule{
 	"internal/docstest":            {tests: true},
 	"internal/durable":             {ours: []string{}, never: []string{aws, docker}},
 	"internal/durable/durabletest": {ours: []string{"internal/durable"}, never: []string{aws, docker}},
+	"internal/hosttest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},
 	"internal/rules":               {tests: true},
 	"cmd/cwlocal":                  {ours: []string{"internal/cwlocal"}, never: []string{aws, docker}},
-	"cmd/demo":                     {ours: []string{"internal/cwlocal", "internal/dockertest"}, client: true},
-	"cmd/fault":                    {ours: []string{"internal/cwlocal", "internal/dockertest"}, client: true},
-	"e2e":                          {ours: []string{"internal/cwlocal", "internal/dockertest"}, client: true, tests: true},
+	"cmd/demo":                     {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true},
+	"cmd/fault":                    {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true},
+	"e2e":                          {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true, tests: true},
 }
 
 // pkg is what `go list -json` says of a package.

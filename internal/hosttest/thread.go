@@ -1,4 +1,4 @@
-package main
+package hosttest
 
 import (
 	"os"
@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// thread is an operating-system thread that lives as long as the command, for what belongs to a thread and not
+// Thread is an operating-system thread that lives until End, for what belongs to a thread and not
 // to the process: the network namespace it is in, and the death of its children with it (Pdeathsig is sent when
 // the thread that started the child ends, prctl(2)).
-type thread struct {
+type Thread struct {
 	work chan func()
 }
 
-// newThread begins a thread. With apart, it is in a network namespace of its own, with a loopback interface.
-func newThread(apart bool) (*thread, error) {
-	t := &thread{work: make(chan func())}
+// NewThread begins a thread. With apart, it is in a network namespace of its own, with a loopback interface.
+func NewThread(apart bool) (*Thread, error) {
+	t := &Thread{work: make(chan func())}
 	ready := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends with the goroutine
@@ -34,8 +34,8 @@ func newThread(apart bool) (*thread, error) {
 	return t, <-ready
 }
 
-// do runs f on the thread and waits for it.
-func (t *thread) do(f func()) {
+// Do runs f on the thread and waits for it.
+func (t *Thread) Do(f func()) {
 	done := make(chan struct{})
 	t.work <- func() {
 		defer close(done)
@@ -44,7 +44,8 @@ func (t *thread) do(f func()) {
 	<-done
 }
 
-func (t *thread) end() { close(t.work) }
+// End ends the thread. Nothing may be done on it any more.
+func (t *Thread) End() { close(t.work) }
 
 func ownNetwork() error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {

@@ -1,0 +1,180 @@
+package hosttest
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeDocker puts a shell script in the place of the docker command.
+func fakeDocker(t *testing.T, script string) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+func TestDocker(t *testing.T) {
+	fakeDocker(t, `echo "$DOCKER_HOST|$DOCKER_CONTENT_TRUST|$*|$(cat)"; echo ignored >&2`)
+	t.Setenv("DOCKER_HOST", "the user's")
+	for host, want := range map[string]string{"": "the user's|0|run x|in", "unix:///s": "unix:///s|0|run x|in"} {
+		if got, err := Docker(t.Context(), host, strings.NewReader("in"), "run", "x"); got != want || err != nil {
+			t.Errorf("%q, %v; want %q", got, err, want)
+		}
+	}
+}
+
+func TestDockerFails(t *testing.T) {
+	check := func(ctx context.Context, want DockerError, text string, args ...string) {
+		t.Helper()
+		_, err := Docker(ctx, "", nil, args...)
+		got, ok := errors.AsType[*DockerError](err)
+		if !ok || *got != want || err.Error() != text {
+			t.Errorf("%+v; want %+v, %s", err, want, text)
+		}
+	}
+	fakeDocker(t, `printf 'no\nSee --help\n' >&2; exit 125`)
+	check(t.Context(), DockerError{"docker plugin set", 125, "no\nSee --help"}, "docker plugin set: exit 125: no; See --help", "plugin", "set", "SECRET=x")
+	fakeDocker(t, `exec sleep 1000`)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("the reason"))
+	check(ctx, DockerError{"docker ps", -1, "the reason"}, "docker ps: exit -1: the reason", "ps")
+	t.Setenv("PATH", t.TempDir())
+	if _, err := Docker(t.Context(), "", nil, "ps"); err == nil || !strings.Contains(err.Error(), "not found") {
+		t.Errorf("without the command: %v", err)
+	}
+}
+
+func TestImageTar(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p")
+	if err := os.WriteFile(path, []byte("the program"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	image, err := ImageTar(path, "name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := tar.NewReader(image)
+	h, err := r.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := io.ReadAll(r)
+	if h.Name != "name" || h.Mode != 0o755 || string(program) != "the program" || err != nil {
+		t.Errorf("%+v, %q, %v", h, program, err)
+	}
+	if h, err := r.Next(); err != io.EOF {
+		t.Errorf("and %+v, %v", h, err)
+	}
+	if _, err := ImageTar(path+"x", "name"); err == nil {
+		t.Error("an image of nothing")
+	}
+}
+
+// A process that was started with the directory, one of its own, and a mount go with the directory; the caller's process
+// and its other children stay.
+func TestRemoveDir(t *testing.T) {
+	dir := t.TempDir()
+	in := filepath.Join(dir, "in")
+	if err := os.Mkdir(in, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if os.Getuid() == 0 {
+		if err := unix.Mount("x", in, "tmpfs", 0, ""); err != nil {
+			t.Logf("nothing is mounted: %v", err)
+		}
+	}
+	other := exec.Command("cat")
+	to, err := other.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	other.Stdout = &said
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	mine := exec.Command("sh", "-c", `sleep 1000 & echo ready; wait`, in)
+	out, err := mine.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := mine.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, len("ready\n"))); err != nil {
+		t.Fatal(err)
+	}
+	if p := Processes()[mine.Process.Pid]; p.Parent != os.Getpid() || !slices.Equal(p.Args, mine.Args) {
+		t.Errorf("the process is %+v", p)
+	}
+	if err := RemoveDir(dir); err != nil {
+		t.Error(err)
+	}
+	if rest, err := io.ReadAll(out); len(rest) > 0 || err != nil { // which both of them had open
+		t.Errorf("%q, %v", rest, err)
+	}
+	if err := mine.Wait(); err == nil {
+		t.Error("the process ended well")
+	}
+	_, err = io.WriteString(to, "alive")
+	if err := errors.Join(err, to.Close(), other.Wait()); err != nil || said.String() != "alive" {
+		t.Errorf("the other process said %q, %v", said.String(), err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the directory is there: %v", err)
+	}
+	if pids := processesOf(filepath.Dir(os.Args[0])); slices.Contains(pids, os.Getpid()) {
+		t.Errorf("%q would end itself", os.Args)
+	}
+	if pid, ok := PluginProcess("none"); ok {
+		t.Errorf("a plugin that there is not has the process %d", pid)
+	}
+}
+
+// What listens on a thread apart is not to be reached from elsewhere.
+func TestThreadApart(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	apart, err := NewThread(true)
+	if err != nil {
+		t.Skipf("no network of its own: %v", err)
+	}
+	defer apart.End()
+	var l net.Listener
+	apart.Do(func() { l, err = net.Listen("tcp", "127.0.0.1:0") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	dial := func() error {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err == nil {
+			c.Close()
+		}
+		return err
+	}
+	if err := dial(); err == nil {
+		t.Error("reached from outside")
+	}
+	apart.Do(func() { err = dial() })
+	if err != nil {
+		t.Errorf("not reached on the thread: %v", err)
+	}
+}

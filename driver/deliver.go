@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/naming"
 )
@@ -76,10 +77,11 @@ func (s *session) idle() bool {
 	return len(s.attached) == 0
 }
 
-// destination is where the events of some outputs go.
+// destination is where the events of some outputs go, and what they look like there.
 type destination struct {
 	Destination
-	of outputs
+	of    outputs
+	shape events.Options
 }
 
 // ship delivers what is spooled until the container has stopped and everything of it is delivered, or it has
@@ -91,7 +93,7 @@ func (s *session) ship(ctx context.Context, to []destination) bool {
 	var shipments []Shipment
 	var feeds []*Feed
 	for _, t := range to {
-		f := newFeed(s.spool, t.of, &s.ended)
+		f := newFeed(s.spool, t.of, &s.ended, t.shape)
 		feeds = append(feeds, f)
 		shipments = append(shipments, s.d.o.Shipper.Ship(t.Destination, f, delay))
 	}
@@ -155,17 +157,18 @@ func (s *session) destinations(ctx context.Context) ([]destination, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	shape := s.shape(&c, conf)
 	c.Source = "stdout"
 	stdout := s.destination(&c, conf)
 	if !uses("Source") {
-		return []destination{{stdout, bothOutputs}}, nil
+		return []destination{{stdout, bothOutputs, shape}}, nil
 	}
 	c.Source = "stderr"
 	stderr := s.destination(&c, conf)
 	if stderr == stdout {
-		return []destination{{stdout, bothOutputs}}, nil
+		return []destination{{stdout, bothOutputs, shape}}, nil
 	}
-	return []destination{{stdout, outputs{stdout: true}}, {stderr, outputs{stderr: true}}}, nil
+	return []destination{{stdout, outputs{stdout: true}, shape}, {stderr, outputs{stderr: true}, shape}}, nil
 }
 
 func (s *session) region(ctx context.Context, conf *config.Container) (string, error) {

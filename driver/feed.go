@@ -16,7 +16,7 @@ import (
 type Feed struct {
 	spool  *spool.Spool
 	reader *spool.Reader
-	joiner *events.Assembler
+	joiner *events.Pipeline
 	sink   outputs
 	ended  *atomic.Bool // nothing more will come for now: unfinished lines are not waited for
 
@@ -60,8 +60,8 @@ const (
 	retryTime = time.Second
 )
 
-func newFeed(s *spool.Spool, sink outputs, ended *atomic.Bool) *Feed {
-	return &Feed{spool: s, reader: s.NewReader(), joiner: events.NewAssembler(events.Options{}), sink: sink, ended: ended}
+func newFeed(s *spool.Spool, sink outputs, ended *atomic.Bool, o events.Options) *Feed {
+	return &Feed{spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o), sink: sink, ended: ended}
 }
 
 // Next returns the next event that has not been handed out since the last Rewind, and false when there is

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -127,10 +128,10 @@ func TestFeedModel(t *testing.T) {
 		}
 		feeds := map[string]*Feed{}
 		if both {
-			feeds[""] = newFeed(r.spool, bothOutputs, &r.ended)
+			feeds[""] = newFeed(r.spool, bothOutputs, &r.ended, events.Options{})
 		} else {
-			feeds["stdout"] = newFeed(r.spool, outputs{stdout: true}, &r.ended)
-			feeds["stderr"] = newFeed(r.spool, outputs{stderr: true}, &r.ended)
+			feeds["stdout"] = newFeed(r.spool, outputs{stdout: true}, &r.ended, events.Options{})
+			feeds["stderr"] = newFeed(r.spool, outputs{stderr: true}, &r.ended, events.Options{})
 		}
 		got := map[string][]handed{} // handed out since the last rewind and not acknowledged
 		done := map[string][]string{}
@@ -251,7 +252,7 @@ func TestFeedModel(t *testing.T) {
 func TestFeedTrouble(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
-	f := newFeed(r.spool, bothOutputs, &r.ended)
+	f := newFeed(r.spool, bothOutputs, &r.ended, events.Options{})
 	defer f.close()
 	long := strings.Repeat("x", 20_000)
 	pieces := r.pieces("stdout", long)
@@ -280,7 +281,7 @@ func TestFeedTrouble(t *testing.T) {
 func TestFeedEnd(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
-	f := newFeed(r.spool, bothOutputs, &r.ended)
+	f := newFeed(r.spool, bothOutputs, &r.ended, events.Options{})
 	defer f.close()
 	r.append(slices.Concat(r.line("stdout", "whole"), r.pieces("stderr", strings.Repeat("y", 20_000))[0], r.line("stdout", "cut")[:9]))
 	if got := messages(take(f, 10)); !slices.Equal(got, []string{"whole"}) {
@@ -312,7 +313,7 @@ func TestFeedEnd(t *testing.T) {
 func TestFeedLosses(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
-	f := newFeed(r.spool, bothOutputs, &r.ended)
+	f := newFeed(r.spool, bothOutputs, &r.ended, events.Options{})
 	defer f.close()
 	r.append(r.line("stdout", "refused"))
 	for range 2 {
@@ -328,4 +329,55 @@ func TestFeedLosses(t *testing.T) {
 	if got := take(f, 10); len(got) != 0 || r.spool.Pending() {
 		t.Errorf("got %.150q", messages(got))
 	}
+}
+
+// TestFeedShape: events of several lines come out whole and once, whatever is taken back, released and rewound, and
+// what the filters leave out is acknowledged.
+func TestFeedShape(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := newFeedRig(t)
+		defer r.spool.Close()
+		f := newFeed(r.spool, bothOutputs, &r.ended, events.Options{
+			Pattern: regexp.MustCompile(`^event`), Exclude: regexp.MustCompile(`^event \d+ debug`),
+		})
+		var want []string
+		for i := range rapid.IntRange(0, 20).Draw(t, "events") {
+			kind := rapid.SampledFrom([]string{"", " debug"}).Draw(t, "kind")
+			text := fmt.Sprintf("event %d%s\n", i, kind)
+			r.append(r.line("stdout", strings.TrimSuffix(text, "\n")))
+			for range rapid.IntRange(0, 3).Draw(t, "more lines") {
+				r.append(r.line("stdout", "  more"))
+				text += "  more\n"
+			}
+			if kind == "" {
+				want = append(want, text)
+			}
+			switch rapid.IntRange(0, 3).Draw(t, "step") {
+			case 0:
+				take(f, 3)
+				f.Rewind()
+			case 1:
+				if _, ok := f.Next(someTime); ok {
+					f.Unread()
+				}
+				f.Release()
+				f.Rewind()
+			}
+		}
+		r.ended.Store(true)
+		var got []string
+		for _, h := range take(f, 1<<20) {
+			got = append(got, h.message)
+			if err := f.Ack(h.ranges); err != nil {
+				t.Fatalf("Ack: %v", err)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("handed out %q, want %q", got, want)
+		}
+		f.close()
+		if r.spool.Pending() {
+			t.Fatalf("acknowledged up to %d of %d", r.spool.Acked(), r.spool.End())
+		}
+	})
 }

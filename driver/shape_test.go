@@ -1,0 +1,48 @@
+package driver
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestShape: what a container's options say of its events is what is handed to the shipper.
+func TestShape(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	f := h.fifo("fifo")
+	info := &Info{
+		ContainerID: "0123456789abcdef", ContainerName: "/web", ContainerImageName: "shop:1",
+		ContainerLabels: map[string]string{"team": "shop", "other": "x"},
+		ContainerEnv:    []string{"STAGE=prod", "SECRET=x"},
+		Config: map[string]string{
+			"format": "json", "tag": "{{.Name}}/{{.ID}}", "stream": "s", "labels": "team", "env-regex": "^STAGE",
+			"strip-ansi": "true", "exclude-pattern": "^DEBUG", "multiline-pattern": "^\\S",
+		},
+	}
+	if err := h.startLogging(f.path, info); err != nil {
+		t.Fatal(err)
+	}
+	f.write("stdout", "\x1b[31mpanic: no\x1b[0m", "  at main", "DEBUG not this", "  nor this")
+	f.write("stderr", "bye")
+	h.end(f)
+	var got []map[string]any
+	for _, message := range h.shipper.wait(t, "g/s", 2) {
+		var object map[string]any
+		if err := json.Unmarshal([]byte(message), &object); err != nil {
+			t.Fatalf("%q: %v", message, err)
+		}
+		got = append(got, object)
+	}
+	event := func(source, log string) map[string]any {
+		return map[string]any{
+			"log": log, "source": source, "container_id": "0123456789abcdef", "container_name": "web", "image_name": "shop:1",
+			"tag": "web/0123456789ab", "attrs": map[string]any{"team": "shop", "STAGE": "prod"},
+		}
+	}
+	want := []map[string]any{event("stdout", "panic: no\n  at main"), event("stderr", "bye")}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

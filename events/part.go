@@ -96,7 +96,7 @@ func (o *output) text(l *line) []byte {
 		buf = appendMark(buf, PartMark, l.parts+1)
 	}
 	if l.full {
-		n, _, _ := fit(l.part(), o.room(l)-markLen(ContinuedMark, l.parts+2), true)
+		n := l.shorter(o.room(l) - markLen(ContinuedMark, l.parts+2))
 		l.end = l.out + o.divide(l.part(), n)
 	}
 	buf = append(buf, l.part()...)

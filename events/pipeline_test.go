@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 func TestFilters(t *testing.T) {
@@ -163,4 +165,21 @@ func TestMarks(t *testing.T) {
 			t.Errorf("got %q of %d bytes, want %q", got, markLen(test.mark, test.part), test.want)
 		}
 	}
+}
+
+// TestShorter holds that a part made shorter from its end is what it would be from its beginning.
+func TestShorter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var l text
+		l.add(rapid.OneOf(rapid.SliceOf(rapid.Byte()), rapid.SliceOf(rapid.SampledFrom([]byte("a\xe6\x97\xa5\xf0\x9f\x98\x80\xff"))),
+			rapid.SliceOf(rapid.SampledFrom([]byte("\x97\xa5")))).Draw(t, "text"), false)
+		limit := rapid.IntRange(0, 100).Draw(t, "limit")
+		if !l.fill(limit, false) {
+			return
+		}
+		less := limit - rapid.IntRange(0, limit).Draw(t, "less")
+		if want, got := plainFit(l.part(), less), l.shorter(less); got != want {
+			t.Fatalf("%q, %d within %d, is %d bytes within %d, want %d", l.part(), l.cost, limit, got, less, want)
+		}
+	})
 }

@@ -141,6 +141,30 @@ func fits(b []byte, limit int) bool {
 	return !full
 }
 
+// shorter returns how many bytes of the part that fill has found and counted are within a limit that is
+// somewhat lower. It looks at the end alone.
+func (t *text) shorter(limit int) int {
+	part := t.part()
+	from := len(part) - (t.cost - limit) // No byte costs less than 1.
+	if from >= len(part) {
+		return len(part)
+	}
+	// Where a character begins is known by its first byte; four bytes without one are not part of any.
+	from = max(from, 0)
+	for i := from; i >= 0 && i > from-utf8.UTFMax; i-- {
+		if utf8.RuneStart(part[i]) {
+			from = i
+			break
+		}
+	}
+	tail := 0
+	for _, r := range string(part[from:]) {
+		tail += utf8.RuneLen(r)
+	}
+	n, _, _ := fit(part[from:], limit-(t.cost-tail), true)
+	return from + n
+}
+
 // collect moves the frames that end in what goes out now into ranges.
 func (t *text) collect() {
 	n := 0

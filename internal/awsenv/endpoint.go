@@ -94,23 +94,17 @@ func tries() aws.Retryer {
 	})
 }
 
-// A containerClient asks the container credentials endpoint, a host on the link, or this one. It must be made by
-// newContainerClient.
+// A containerClient asks the container credentials endpoint. It must be made by newContainerClient.
 type containerClient struct{ *http.Client }
 
-// newContainerClient returns a client without proxy and redirects, as for the metadata service: the keys must not go
-// elsewhere.
+// The agent has to ask for the keys itself now and then, so it may take longer than the metadata service.
+const (
+	containerDialTimeout   = time.Second
+	containerHeaderTimeout = 5 * time.Second
+)
+
 func newContainerClient() containerClient {
-	return containerClient{&http.Client{
-		Transport: &http.Transport{
-			Proxy:                 nil,
-			DialContext:           (&net.Dialer{Timeout: tryTimeout}).DialContext,
-			TLSHandshakeTimeout:   tryTimeout,
-			ResponseHeaderTimeout: 5 * time.Second,
-			DisableKeepAlives:     true,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return containerClient{newLocalClient(containerDialTimeout, containerHeaderTimeout)}
 }
 
 // maxKeys is how much of an answer is read, in bytes.

@@ -24,18 +24,24 @@ const (
 type metadataService struct{ http *http.Client }
 
 func newMetadataService() metadataService {
-	return metadataService{&http.Client{
+	return metadataService{newLocalClient(metadataDialTimeout, metadataHeaderTimeout)}
+}
+
+// newLocalClient returns a client for a host on the link, or this one, that knows keys.
+func newLocalClient(dial, header time.Duration) *http.Client {
+	return &http.Client{
 		Transport: &http.Transport{
 			// No proxy, whatever HTTP_PROXY says: what is behind a proxy is another machine's
 			// metadata and another machine's credentials.
 			Proxy:                 nil,
-			DialContext:           (&net.Dialer{Timeout: metadataDialTimeout}).DialContext,
-			ResponseHeaderTimeout: metadataHeaderTimeout,
+			DialContext:           (&net.Dialer{Timeout: dial}).DialContext,
+			TLSHandshakeTimeout:   dial,
+			ResponseHeaderTimeout: header,
 			// It is asked a few times a day, so there is no connection to keep.
 			DisableKeepAlives: true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}
 }
 
 // client returns a client for the endpoint that the configuration names. Each has its own token. It speaks IMDSv2

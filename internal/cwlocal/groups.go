@@ -104,13 +104,22 @@ func (s *Server) deleteRetentionPolicy(c *call) (any, *apiError) {
 	return s.changeGroup(c, func(g *group) { g.retention = 0 })
 }
 
-// taggedGroup finds the group of a tagging call. s.mu is held.
-func (s *Server) taggedGroup(c *call, arn string) (*group, *apiError) {
+// onTags is the common part of the tagging calls, once their members are checked.
+func (s *Server) onTags(c *call, v violations, arn string, do func(g *group) (any, *apiError)) (any, *apiError) {
+	if err := v.err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	name, ok := groupOfARN(c.auth.region, arn)
 	if !ok {
 		return nil, invalid("The specified resource ARN is not that of a log group in this account and region: %s", arn)
 	}
-	return s.store.group(c.auth.region, name)
+	g, err := s.store.group(c.auth.region, name)
+	if err != nil {
+		return nil, err
+	}
+	return do(g)
 }
 
 func (s *Server) tagResource(c *call) (any, *apiError) {
@@ -120,27 +129,20 @@ func (s *Server) tagResource(c *call) (any, *apiError) {
 	if tags == nil {
 		v.add("null", "tags", "not be null")
 	}
-	if err := v.err(); err != nil {
-		return nil, err
-	}
-	if err := systemTag(tags); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, err := s.taggedGroup(c, arn)
-	if err != nil {
-		return nil, err
-	}
-	all := maps.Clone(g.tags)
-	maps.Copy(all, tags)
-	if len(all) > maxTags {
-		e := refuse("TooManyTagsException", "The resource already has the maximum number of tags allowed: %d", maxTags)
-		e.extra = map[string]string{"resourceName": arn}
-		return nil, e
-	}
-	g.tags = all
-	return nil, nil
+	return s.onTags(c, v, arn, func(g *group) (any, *apiError) {
+		if err := systemTag(tags); err != nil {
+			return nil, err
+		}
+		all := maps.Clone(g.tags)
+		maps.Copy(all, tags)
+		if len(all) > maxTags {
+			e := refuse("TooManyTagsException", "The resource already has the maximum number of tags allowed: %d", maxTags)
+			e.extra = map[string]string{"resourceName": arn}
+			return nil, e
+		}
+		g.tags = all
+		return nil, nil
+	})
 }
 
 func (s *Server) untagResource(c *call) (any, *apiError) {
@@ -156,34 +158,20 @@ func (s *Server) untagResource(c *call) (any, *apiError) {
 	for i, key := range keys {
 		v.checked(key, "tagKeys."+strconv.Itoa(i+1)+".member", maxTagKey, tagKeyForm)
 	}
-	if err := v.err(); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, err := s.taggedGroup(c, arn)
-	if err != nil {
-		return nil, err
-	}
-	for _, key := range keys {
-		delete(g.tags, key)
-	}
-	return nil, nil
+	return s.onTags(c, v, arn, func(g *group) (any, *apiError) {
+		for _, key := range keys {
+			delete(g.tags, key)
+		}
+		return nil, nil
+	})
 }
 
 func (s *Server) listTagsForResource(c *call) (any, *apiError) {
 	var v violations
 	arn := v.required(&c.in, "resourceArn", maxARN, arnForm)
-	if err := v.err(); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, err := s.taggedGroup(c, arn)
-	if err != nil {
-		return nil, err
-	}
-	return map[string]any{"tags": maps.Clone(g.tags)}, nil
+	return s.onTags(c, v, arn, func(g *group) (any, *apiError) {
+		return map[string]any{"tags": maps.Clone(g.tags)}, nil
+	})
 }
 
 func (s *Server) createLogStream(c *call) (any, *apiError) {

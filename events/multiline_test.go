@@ -164,9 +164,9 @@ func TestMultilineSplits(t *testing.T) {
 				event("[logspool: part 4] "+xs(200-2*77)+"\na\n", "stdout 0", "[1-3]")},
 		}, {
 			name:  "a line that is divided belongs to one event",
-			lines: []string{"BEGIN" + xs(124) + "BEGIN", "a", "BEGIN"},
+			lines: []string{"BEGIN" + xs(123) + "BEGIN", "a", "BEGIN"},
 			want: []string{event("BEGIN"+xs(first-5)+to2, "stdout 0", "[]"),
-				event(in2+xs(124+5-first)+"BEGIN\na\n", "stdout 0", "[0-2]"), event("BEGIN\n", "stdout 2", "[2-3]")},
+				event(in2+xs(123+5-first)+"BEGIN\na\n", "stdout 0", "[0-2]"), event("BEGIN\n", "stdout 2", "[2-3]")},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -275,6 +275,17 @@ func TestMultilineBoundsRanges(t *testing.T) {
 		t.Errorf("%d ranges in %d events, at most %d at once: %.100q…", ranges, events, longest, all.String())
 	}
 
+	o := jsonOptions()
+	o.Pattern = beginning
+	s := newScript(o)
+	for i := range uint64(maxRanges + 1) {
+		s.a.Push(whole(Stdout, 1, "x"), i*10, i*10+1, time.Time{})
+		for e, ok := s.a.Next(); ok; e, ok = s.a.Next() {
+			s.got = append(s.got, string(e.Message))
+		}
+	}
+	s.check(t, `{"log":"`+strings.Repeat(`x\n`, maxRanges)+`","part":1,"continued":true`+rest)
+
 	// Lines that stand together cost next to nothing.
 	for i := range uint64(100_000) {
 		p.Push(whole(Stdout, 1, "x"), i, i+1, time.Time{})
@@ -297,6 +308,9 @@ func TestMultilineBoundsText(t *testing.T) {
 			if len(e.Ranges) != 1 || len(e.Message) > MaxBytes {
 				t.Fatalf("%d bytes, ranges %v", len(e.Message), e.Ranges)
 			}
+		}
+		if p.multi.events[Stdout].made != nil {
+			t.Fatal("the last part's buffer is kept")
 		}
 		if n := cap(p.multi.events[Stdout].data); n > 3*MaxBytes {
 			t.Fatalf("%d bytes are kept", n)
@@ -325,6 +339,16 @@ func TestMultilineReset(t *testing.T) {
 	s.a.Close()
 	s.take()
 	s.check(t, `stdout 3 "x\n" [2-3]`)
+
+	// While a line waits for the event before it to go out.
+	s.push(whole(Stdout, 4, "BEGIN"))
+	s.a.Push(whole(Stdout, 5, "BEGIN again"), 40, 50, s.now)
+	s.a.Next()
+	s.a.Reset()
+	s.push(whole(Stdout, 6, "after"))
+	s.a.Close()
+	s.take()
+	s.check(t, `stdout 6 "after\n" [4-5]`)
 }
 
 // TestMultilineGivesBuffersBack holds that nothing is kept of an event that is out, and that Release

@@ -198,7 +198,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rej, err := c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("the body"), gzip: true})
+	rej, err := c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("the body"), gzip: true, emf: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,6 +211,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	for name, want := range map[string]string{
 		"Content-Encoding": "gzip", "Content-Type": "application/x-amz-json-1.1",
 		"X-Amz-Target": "Logs_20140328.PutLogEvents", "X-Amz-Security-Token": "TOKENTOKEN", "Content-Length": "8",
+		"X-Amzn-Logs-Format": "json/emf",
 	} {
 		if got.Get(name) != want {
 			t.Errorf("%s: %q, want %q", name, got.Get(name), want)
@@ -219,7 +220,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	if ua := got.Get("User-Agent"); !strings.Contains(ua, "logspool/1.2.3") {
 		t.Errorf("User-Agent: %s", ua)
 	}
-	if auth := got.Get("Authorization"); !strings.Contains(auth, "content-encoding") || !strings.Contains(auth, "/eu-central-1/logs/aws4_request") {
+	if auth := got.Get("Authorization"); !strings.Contains(auth, "content-encoding") || !strings.Contains(auth, "x-amzn-logs-format") || !strings.Contains(auth, "/eu-central-1/logs/aws4_request") {
 		t.Errorf("Authorization: %s", auth)
 	}
 }

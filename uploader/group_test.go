@@ -47,7 +47,8 @@ func told(code, message string) error {
 }
 
 var wanted = NewGroup{
-	RetentionDays: 30, Tags: map[string]string{"team": "a"}, Class: "INFREQUENT_ACCESS", KMSKeyID: "arn:aws:kms:r:1:key/k",
+	RetentionDays: 30, Tags: map[string]string{"team": "a"}, Class: "INFREQUENT_ACCESS",
+	KMSKeyID: "arn:aws:kms:eu-central-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef",
 }
 
 // but returns wanted without what f takes away.

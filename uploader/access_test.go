@@ -1,0 +1,310 @@
+package uploader
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/logspool/logspool/internal/cwlocal"
+)
+
+// Lanes of one access share its client, and others have their own.
+func TestOneClientForEachAccess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		u := start(t, f, Options{Log: discard})
+		var members []*Subscription
+		for i := range 64 {
+			to := target
+			bit := func(n int, s string) string { return strings.Repeat(s, i>>n&1) }
+			to.Region, to.Endpoint, to.RoleARN = "r"+bit(0, "2"), bit(1, "http://e"), bit(2, "role")
+			to.ExternalID, to.CredentialsEndpoint, to.Stream = bit(3, "id"), bit(4, "/path"), "s"+bit(5, "2")
+			feed := newFeed(t)
+			feed.add(time.Now(), "x")
+			members = append(members, u.Attach(to, feed, time.Second))
+		}
+		for _, m := range members {
+			m.Finish()
+			<-m.Done()
+		}
+		stop(t, u)
+		if n := len(f.accesses); n != 32 {
+			t.Errorf("%d clients for 32 accesses", n)
+		}
+		seen := map[Access]bool{}
+		for _, a := range f.accesses {
+			seen[a] = true
+		}
+		if len(seen) != 32 {
+			t.Errorf("%d accesses of 32", len(seen))
+		}
+	})
+}
+
+// perAccess is a service whose answer depends on the access.
+type perAccess struct {
+	*fake
+	answer func(Access) error // at connect
+	put    func(Access) error
+}
+
+func (p *perAccess) connect(ctx context.Context, a Access) (client, error) {
+	if err := p.answer(a); err != nil {
+		return nil, err
+	}
+	return accessClient{p, a}, nil
+}
+
+type accessClient struct {
+	*perAccess
+	a Access
+}
+
+func (c accessClient) PutLogEvents(ctx context.Context, r putRequest) (rejected, error) {
+	if err := c.put(c.a); err != nil {
+		return rejected{}, err
+	}
+	return c.fake.PutLogEvents(ctx, r)
+}
+
+// A role that cannot be assumed, or whose account is throttled, holds up what goes by its own access alone.
+func TestTroubleOfOneRole(t *testing.T) {
+	for name, bad := range map[string]error{
+		"cannot be assumed": &credentialsError{fmt.Errorf("couldn't assume the role: AccessDenied")},
+		"expired":           apiErr("ExpiredTokenException"),
+		"throttled":         apiErr("ThrottlingException"),
+		"failing":           apiErr("ServiceUnavailableException"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				of := func(a Access) error {
+					if a.RoleARN == "bad" {
+						return bad
+					}
+					return nil
+				}
+				none := func(Access) error { return nil }
+				p := &perAccess{newFake(t), none, of}
+				if strings.Contains(name, "assumed") {
+					p.answer, p.put = of, none
+				}
+				p.has("g", "bad")
+				p.has("g", "good")
+				l := &logged{}
+				u := New(Options{Log: l.log(), connector: p})
+				attach := func(role string) *Subscription {
+					to := target
+					to.RoleARN, to.ExternalID, to.Stream = role, "EXTERNAL", role
+					to.CredentialsEndpoint = "/secret/path"
+					feed := newFeed(t)
+					feed.add(time.Now(), "x")
+					m := u.Attach(to, feed, time.Second)
+					m.Finish()
+					return m
+				}
+				attach("bad")
+				time.Sleep(10 * time.Minute)
+				begin := time.Now()
+				<-attach("good").Done()
+				if d := time.Since(begin); d > time.Second {
+					t.Errorf("the good role took %v", d)
+				}
+				warned := l.with("WARN")
+				if len(warned) != 1 || len(l.with("WARN", `"role":"bad"`)) != 1 {
+					t.Errorf("logged %q", l.lines)
+				}
+				if about := strings.Contains(warned[0], "trust policy"); about != (classify(bad, false) == noAccess) {
+					t.Errorf("logged %q", warned)
+				}
+				if len(l.with("EXTERNAL")) > 0 || len(l.with("secret")) > 0 {
+					t.Errorf("logged %q", l.lines)
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				cancel()
+				_ = u.Stop(ctx)
+			})
+		})
+	}
+}
+
+// What is EMF and what is not goes to one stream by two lanes, each with its own requests.
+func TestEMF(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		u := start(t, f, Options{Log: discard})
+		var members []*Subscription
+		for i := range 4 {
+			to := target
+			to.EMF = i%2 == 1
+			feed := newFeed(t)
+			feed.add(time.Now(), fmt.Sprint(to.EMF))
+			members = append(members, u.Attach(to, feed, time.Second))
+		}
+		if n := u.Metrics().Lanes; n != 2 {
+			t.Errorf("%d lanes", n)
+		}
+		for _, m := range members {
+			m.Finish()
+		}
+		for _, m := range members {
+			<-m.Done()
+		}
+		stop(t, u)
+		at := 0
+		shown := f.streams["g|s"]
+		for i, emf := range f.emf["g|s"] {
+			for range f.batches[i] {
+				if shown[at].message != fmt.Sprint(emf) {
+					t.Errorf("batch %d: %q in a request with EMF %v", i, shown[at].message, emf)
+				}
+				at++
+			}
+		}
+		if at != 4 || len(f.batches) != 2 {
+			t.Errorf("%d events in %d batches", at, len(f.batches))
+		}
+	})
+}
+
+// Containers with accesses of their own come and go by the thousand: what is known of their accesses does not grow.
+func TestAccessesAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := start(t, newFake(t), Options{Log: discard})
+		kept := u.Attach(Target{Region: "kept", Group: "g", Stream: "s"}, newFeed(t), 0)
+		for i := range 1000 {
+			to := target
+			to.ExternalID = fmt.Sprint(i)
+			feed := newFeed(t)
+			feed.add(time.Now(), "x")
+			m := u.Attach(to, feed, 0)
+			m.Finish()
+			<-m.Done()
+			synctest.Wait()
+		}
+		u.mu.Lock()
+		n, still := len(u.services), u.services[Access{Region: "kept"}] != nil
+		u.mu.Unlock()
+		if n > mostServices || !still {
+			t.Errorf("%d are remembered, one that is in use: %v", n, still)
+		}
+		<-kept.Detach()
+		stop(t, u)
+	})
+}
+
+// invalidated is a provider that counts how often its keys were given up.
+type invalidated struct {
+	key string
+	mu  sync.Mutex
+	n   int
+}
+
+func (c *invalidated) Retrieve(context.Context) (aws.Credentials, error) {
+	return aws.Credentials{AccessKeyID: c.key, SecretAccessKey: testSecret}, nil
+}
+
+func (c *invalidated) Invalidate() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+}
+
+// Each access signs with its own keys, and only those that are refused are given up.
+func TestKeysOfEachAccess(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Authorization"), "Credential=bad/") {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"__type":"ExpiredTokenException"}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{}`))
+	}))
+	defer srv.Close()
+	providers := map[string]*invalidated{"good": {key: "good"}, "bad": {key: "bad"}}
+	var mu sync.Mutex
+	asked := map[Access]int{}
+	u := New(Options{Log: slog.New(slog.DiscardHandler), Config: func(_ context.Context, a Access) (Config, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if asked[a]++; asked[a] == 2 {
+			providers[a.RoleARN].key = "good"
+		}
+		return Config{Credentials: providers[a.RoleARN]}, nil
+	}})
+	access := func(role string) Target {
+		return Target{Region: "r", Endpoint: srv.URL, RoleARN: role, ExternalID: "e", CredentialsEndpoint: "/c", Group: "g", Stream: "s"}
+	}
+	for _, role := range []string{"bad", "good", "good"} {
+		feed := newFeed(t)
+		feed.add(time.Now(), "x")
+		m := u.Attach(access(role), feed, 0)
+		m.Finish()
+		<-m.Done()
+	}
+	stop(t, u)
+	if providers["good"].n != 0 || providers["bad"].n == 0 {
+		t.Errorf("given up: %d good ones, %d bad ones", providers["good"].n, providers["bad"].n)
+	}
+	if want := (map[Access]int{access("good").access(): 1, access("bad").access(): 2}); !maps.Equal(asked, want) {
+		t.Errorf("configurations asked for: %v", asked)
+	}
+}
+
+// What a new group is to be goes over the wire, and EMF too; and what the service says of it is understood.
+func TestSDKNewGroup(t *testing.T) {
+	s, u, target := standIn(t, Options{})
+	s.AddFault(cwlocal.Fault{Kind: cwlocal.Throttle, Operation: "PutRetentionPolicy", Count: 1})
+	s.AddFault(cwlocal.Fault{Kind: cwlocal.Denied, Operation: "PutRetentionPolicy", Group: "denied"})
+	for _, name := range []string{"g", "denied"} {
+		to := target
+		to.NewGroup, to.EMF, to.Group = &wanted, true, name
+		feed := newFeed(t)
+		feed.add(time.Now(), "x")
+		m := u.Attach(to, feed, 0)
+		m.Finish()
+		<-m.Done()
+		u.wg.Wait() // for the retention
+		if st, ok := s.Stream(to.Region, name, "s"); !ok || st.EMFBatches != 1 || st.Batches != 1 {
+			t.Errorf("%+v", st)
+		}
+	}
+	groups := s.Groups()
+	if len(groups) != 2 {
+		t.Fatalf("%+v", groups)
+	}
+	for i, g := range groups {
+		days := []int{0, 30}[i] // of denied, and g
+		if g.Class != wanted.Class || g.KMSKey != wanted.KMSKeyID || g.RetentionDays != days || !maps.Equal(g.Tags, wanted.Tags) {
+			t.Errorf("%+v", g)
+		}
+	}
+}
+
+// A key that cannot be used is understood as such from the real SDK's error.
+func TestSDKBadKey(t *testing.T) {
+	s, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{testKey: testSecret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	sdk := newSDK(staticConfig, "1")
+	defer sdk.close()
+	c, err := sdk.connect(t.Context(), Access{Region: "us-east-1", Endpoint: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.CreateLogGroup(t.Context(), "tag-class", wanted) // its key is in another region
+	if v := classify(err, false); !aboutOptions(v, err) || len(wanted.lesser("tag-class", v, err)) > 0 {
+		t.Errorf("%d: %v", v, err)
+	}
+}

@@ -3,6 +3,8 @@
 package events
 
 import (
+	"regexp"
+	"slices"
 	"testing"
 	"time"
 )
@@ -26,6 +28,37 @@ func TestPipelineAllocations(t *testing.T) {
 			push()
 			if n := testing.AllocsPerRun(1000, push); n != 0 {
 				t.Errorf("%v allocations for %d lines", n, len(frames))
+			}
+		})
+	}
+}
+
+// TestPipelineOrdinaryLine holds that a complete line is neither copied nor allocated for when nothing is
+// asked for, and also not when what is asked for does not concern it.
+func TestPipelineOrdinaryLine(t *testing.T) {
+	for name, o := range map[string]Options{
+		"nothing": {},
+		"filters": {Include: regexp.MustCompile("line"), Exclude: regexp.MustCompile("none")},
+		"strip":   {StripANSI: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := NewPipeline(o)
+			f := whole(Stdout, 1, "an ordinary line")
+			var pos uint64
+			push := func() {
+				p.Push(f, pos, pos+1, time.Time{})
+				pos++
+				e, ok := p.Next()
+				if !ok || &e.Message[0] != &f.Line[0] || !slices.Equal(e.Ranges, []Range{{pos - 1, pos}}) {
+					t.Fatalf("got %v, %v", e, ok)
+				}
+				if _, ok := p.Next(); ok {
+					t.Fatal("two events of one line")
+				}
+			}
+			push()
+			if n := testing.AllocsPerRun(100, push); n != 0 {
+				t.Errorf("%v allocations a line", n)
 			}
 		})
 	}

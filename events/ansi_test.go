@@ -34,7 +34,7 @@ func TestStripANSI(t *testing.T) {
 		{"what is left over is not looked at again", "\x1b\x1b[m[31m", "\x1b[31m"},
 		{"JSON's escapes are text", `{"a":"\u001b[31m"}`, `{"a":"\u001b[31m"}`},
 		{"longest", "\x1b]" + strings.Repeat("x", maxSequence-3) + "\x07a", "a"},
-		{"too long", "\x1b]" + strings.Repeat("x", maxSequence-2) + "\x07a", "\x1b]" + strings.Repeat("x", maxSequence-2) + "\x07a"},
+		{"too long", "\x1b]" + strings.Repeat("x", maxSequence-2) + "\x07a\x1b[0m", "\x1b]" + strings.Repeat("x", maxSequence-2) + "\x07a"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			in := []byte(test.in)

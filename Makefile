@@ -10,7 +10,7 @@ PLUGIN := $(PLUGIN_NAME):$(PLUGIN_TAG)
 BINARY := bin/linux-$(ARCH)/logspool
 GO     := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go
 
-.PHONY: help demo test e2e fault fuzz lint build rootfs plugin enable disable push clean
+.PHONY: help demo test e2e fault benchlogs fuzz lint build rootfs plugin enable disable push clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +33,9 @@ e2e: ## the tests with a real Docker engine and the installed plugin (as root)
 fault: rootfs ## the fault matrix: what becomes of every line on bad days; WRITE=1: into docs/reliability.md
 	@$(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/fault ./cmd/fault
 	@bin/linux-$(ARCH)/fault -binary $(BINARY) -plugin plugin $(if $(WRITE),-write docs/reliability.md) $(FAULT)
+
+benchlogs: ## what docker logs costs, with a real Docker engine (as root); WRITE=1: into docs/docker-logs.md
+	@go test -tags e2e -count 1 -timeout 30m ./e2e -run TestMeasureDockerLogs -args -measure $(if $(WRITE),-write)
 
 fuzz: ## each fuzz target for FUZZTIME
 	@scripts/fuzz $(FUZZTIME)

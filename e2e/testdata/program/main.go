@@ -118,6 +118,7 @@ func (p *printer) text(s string) {
 //	print N      prints N lines
 //	flood RATE   begins to print RATE lines a second, or as many as it can if that is 0
 //	stop         stops that
+//	file TO PATH prints the file at path as it is, to the output TO
 //
 // At the end of the commands, and at SIGTERM, it stops and says so a last time.
 func (p *printer) obey(path string, term <-chan os.Signal) error {
@@ -161,6 +162,10 @@ func (p *printer) obey(path string, term <-chan os.Signal) error {
 				}
 			case "stop":
 				flood = nil
+			case "file":
+				if err := printFile(arg); err != nil {
+					return err
+				}
 			default:
 				return fmt.Errorf("unknown command %q", command)
 			}
@@ -169,6 +174,21 @@ func (p *printer) obey(path string, term <-chan os.Signal) error {
 			}
 		}
 	}
+}
+
+// printFile prints a file to an output, past the buffers.
+func printFile(arg string) error {
+	to, path, _ := strings.Cut(arg, " ")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	file := os.Stdout
+	if to == "stderr" {
+		file = os.Stderr
+	}
+	_, err = file.Write(data)
+	return err
 }
 
 func (p *printer) answer(w io.Writer) error {

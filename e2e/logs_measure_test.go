@@ -1,0 +1,346 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal"
+	"github.com/logspool/logspool/internal/dockertest"
+)
+
+var measure = flag.Bool("measure", false, "measure docker logs and print the figures")
+
+const measuredLines = 1_000_000
+
+// TestMeasureDockerLogs measures what docker logs costs. It holds nothing: the figures are read by people, and written
+// into the document with -write.
+func TestMeasureDockerLogs(t *testing.T) {
+	if !*measure {
+		t.Skip("measures for minutes: make benchlogs")
+	}
+	// A service of its own, which forgets what it has taken.
+	service, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{accessKey: secretKey}, Keep: cwlocal.KeepNone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { service.Close() })
+	m := &meter{t: t, service: service}
+	parts := []struct {
+		name string
+		run  func() []string
+	}{
+		{"cache", m.withAndWithout},
+		{"followers", m.followers},
+		{"tail", m.tail},
+	}
+	for _, part := range parts {
+		rows := part.run()
+		table := strings.Join(rows, "\n") + "\n"
+		fmt.Printf("%s\n", table)
+		if *write {
+			if err := writeFigures(part.name, table); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// writeFigures puts a table between its two marks in the document.
+func writeFigures(name, table string) error {
+	data, err := os.ReadFile(logsDocument)
+	if err != nil {
+		return err
+	}
+	begin, end := "<!-- make benchlogs WRITE=1 writes: "+name+" -->\n", "<!-- end of "+name+" -->"
+	before, rest, ok := strings.Cut(string(data), begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		return errNoTable
+	}
+	return os.WriteFile(logsDocument, []byte(before+begin+"\n"+table+"\n"+end+after), 0o644)
+}
+
+type meter struct {
+	t       *testing.T
+	service *cwlocal.Server
+}
+
+// flood is a container that is told to print, with its stream in the meter's service.
+func (m *meter) flood(size int, docker ...string) (*container, *remote, stream) {
+	r, control, args := newRemote(m.t)
+	name := newName(m.t)
+	c := start(m.t, spec{
+		name: name, docker: append(control, docker...), args: append(args, "-size", strconv.Itoa(size)),
+		opts: []string{"endpoint=" + m.service.URL(), "group=measured"},
+	})
+	r.connect()
+	return c, r, stream{m.service, region, "measured", name}
+}
+
+// cpu is what a process has used of the processors.
+func cpu(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 everywhere
+}
+
+// enginePID is the process of the engine that answers.
+func enginePID(t *testing.T) int {
+	t.Helper()
+	data, err := os.ReadFile("/var/run/docker.pid")
+	if err != nil {
+		t.Skipf("the engine's process is not to be found: %v", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+// sample is one measurement.
+type sample struct {
+	lines               float64 // a second
+	engine, plugin, sum time.Duration
+}
+
+// measureOne measures measuredLines lines of 100 bytes, from the first until the last is delivered; the rate is that of
+// the container.
+func (m *meter) measureOne() sample {
+	m.t.Helper()
+	c, r, s := m.flood(99) // and a newline
+	engine, plugin := enginePID(m.t), tested.pid(m.t)
+	engineBefore, pluginBefore := cpu(m.t, engine), cpu(m.t, plugin)
+	begun := time.Now()
+	r.tell("print %d", measuredLines)
+	took := time.Since(begun)
+	s.waitFor(m.t, measuredLines)
+	got := sample{
+		lines:  measuredLines / took.Seconds(),
+		engine: cpu(m.t, engine) - engineBefore,
+		plugin: cpu(m.t, plugin) - pluginBefore,
+	}
+	got.sum = got.engine + got.plugin
+	r.end()
+	c.finish(m.t)
+	return got
+}
+
+func median(samples []sample, of func(sample) float64) float64 {
+	values := make([]float64, 0, len(samples))
+	for _, s := range samples {
+		values = append(values, of(s))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+// withAndWithout compares reading from the spool with the engine's cache, in turns.
+func (m *meter) withAndWithout() []string {
+	const rounds = 5
+	var spool, cache []sample
+	set := func(size string) {
+		if err := tested.reset("HISTORY_SIZE=" + size); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	defer set("")
+	for range rounds {
+		set("20m")
+		spool = append(spool, m.measureOne())
+		set("0")
+		cache = append(cache, m.measureOne())
+	}
+	rows := []string{
+		fmt.Sprintf("| 1,000,000 lines of 100 bytes, median of %d | lines/s | dockerd CPU s | plugin CPU s | together |", rounds), "|---|---|---|---|---|",
+	}
+	rate := func(s sample) float64 { return s.lines }
+	sum := func(s sample) float64 { return s.sum.Seconds() }
+	for _, row := range []struct {
+		name    string
+		samples []sample
+	}{{"`HISTORY_SIZE=20m`", spool}, {"`HISTORY_SIZE=0`, the engine's cache", cache}} {
+		rows = append(rows, fmt.Sprintf("| %s | %.0fk | %.2f | %.2f | %.2f |", row.name, median(row.samples, rate)/1000,
+			median(row.samples, func(s sample) float64 { return s.engine.Seconds() }),
+			median(row.samples, func(s sample) float64 { return s.plugin.Seconds() }), median(row.samples, sum)))
+	}
+	return append(rows, fmt.Sprintf("| ratio | **%.2f** | | | **%.2f** |",
+		median(spool, rate)/median(cache, rate), median(spool, sum)/median(cache, sum)))
+}
+
+// followers compares a container that floods alone with one that is followed by twenty, in turns.
+func (m *meter) followers() []string {
+	const rounds, many = 3, 20
+	var alone, followed []sample
+	var got []int
+	for range rounds {
+		alone = append(alone, m.measureFollowed(0, nil))
+		followed = append(followed, m.measureFollowed(many, &got))
+	}
+	rate := func(s sample) float64 { return s.lines }
+	slices.Sort(got)
+	return []string{
+		fmt.Sprintf("| %d lines of 100 bytes, median of %d | lines/s |", measuredLines, rounds), "|---|---|",
+		fmt.Sprintf("| alone | %.0fk |", median(alone, rate)/1000),
+		fmt.Sprintf("| with %d `docker logs -f` | %.0fk |", many, median(followed, rate)/1000),
+		fmt.Sprintf("| ratio | **%.2f** |", median(followed, rate)/median(alone, rate)),
+		"", fmt.Sprintf("Every line was delivered. A follower got %d of the %d lines, in the median, before they left the history.", got[len(got)/2], measuredLines),
+	}
+}
+
+func (m *meter) measureFollowed(n int, got *[]int) sample {
+	m.t.Helper()
+	c, r, s := m.flood(99)
+	type counted struct {
+		cmd   *exec.Cmd
+		lines chan int
+	}
+	var all []counted
+	for range n {
+		cmd := exec.Command("docker", "logs", "-f", c.name)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			m.t.Fatal(err)
+		}
+		lines := make(chan int, 1)
+		go func() {
+			count, p := 0, make([]byte, 256<<10)
+			for {
+				n, err := out.Read(p)
+				count += strings.Count(string(p[:n]), "\n")
+				if err != nil {
+					lines <- count
+					return
+				}
+			}
+		}()
+		all = append(all, counted{cmd, lines})
+	}
+	begun := time.Now()
+	r.tell("print %d", measuredLines)
+	took := time.Since(begun)
+	s.waitFor(m.t, measuredLines)
+	r.end()
+	c.finish(m.t)
+	for _, f := range all {
+		*got = append(*got, <-f.lines)
+		_ = f.cmd.Wait()
+	}
+	if n := s.events(); n != measuredLines {
+		m.t.Errorf("%d lines were delivered of %d", n, measuredLines)
+	}
+	return sample{lines: measuredLines / took.Seconds()}
+}
+
+// tail measures docker logs --tail 10 of a history of 1 GB.
+func (m *meter) tail() []string {
+	const lines, size = 1_000_000, 1000
+	if err := tested.reset("HISTORY_SIZE=1200m"); err != nil {
+		m.t.Fatal(err)
+	}
+	defer func() {
+		if err := tested.reset("HISTORY_SIZE="); err != nil {
+			m.t.Error(err)
+		}
+	}()
+	// It is not about delivery.
+	c, r, _ := m.flood(size-1, "-e", "LOGSPOUT=ignore")
+	r.tell("print %d", lines)
+	pid := tested.pid(m.t)
+	docker, err := dockertest.NewDaemon(dockertest.Options{
+		Socket: filepath.Join("/run/docker/plugins", tested.id(m.t), "logspool.sock"), Dir: m.t.TempDir(),
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	read := func() int {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		var n int
+		for line := range strings.Lines(string(data)) {
+			if text, ok := strings.CutPrefix(line, "rchar: "); ok {
+				n, _ = strconv.Atoi(strings.TrimSpace(text))
+			}
+		}
+		return n
+	}
+	history := dirSize(m.t, filepath.Join(tested.dir(m.t), ".state", "containers", c.id, "spool"))
+	ask := func(config dockertest.ReadConfig) (took time.Duration, bytes, answer int) {
+		before, begun := read(), time.Now()
+		body, err := docker.ReadLogs(context.Background(), dockertest.Info{ContainerID: c.id}, config)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, body)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		took = time.Since(begun)
+		body.Close()
+		return took, read() - before, int(n)
+	}
+	rows := []string{fmt.Sprintf("| asked of a history of %d MB | time | bytes read | bytes answered |", history/1_000_000), "|---|---|---|---|"}
+	for _, q := range []struct {
+		name   string
+		config dockertest.ReadConfig
+	}{
+		{"`--tail 10`", dockertest.ReadConfig{Tail: 10}},
+		{"`--tail 1000`", dockertest.ReadConfig{Tail: 1000}},
+		{"`--since` a second ago, of nothing", dockertest.ReadConfig{Tail: -1, Since: time.Now()}},
+		{"`--until` before all", dockertest.ReadConfig{Tail: -1, Until: time.Unix(1, 0)}},
+		{"everything", dockertest.ReadConfig{Tail: -1}},
+	} {
+		var best time.Duration
+		var bytes, answered int
+		for i := range 5 {
+			took, n, answer := ask(q.config)
+			if i == 0 || took < best {
+				best, bytes, answered = took, n, answer
+			}
+			if q.config.Tail < 0 && q.config.Since.IsZero() && q.config.Until.IsZero() {
+				break
+			}
+		}
+		rows = append(rows, fmt.Sprintf("| %s | %.1f ms | %.1f kB | %.1f kB |", q.name, float64(best.Microseconds())/1000, float64(bytes)/1000, float64(answered)/1000))
+	}
+	r.end()
+	c.finish(m.t)
+	return rows
+}
+
+func dirSize(t *testing.T, dir string) (size int64) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			size += info.Size()
+		}
+	}
+	return size
+}

@@ -1,0 +1,75 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+const (
+	logsDocument = "../docs/docker-logs.md"
+	tableBegin   = "<!-- written by TestDockerLogsIsJSONFiles -write -->"
+	tableEnd     = "<!-- end of TestDockerLogsIsJSONFiles -->"
+)
+
+var write = flag.Bool("write", false, "write the tables of docs/docker-logs.md")
+
+// table is the document's table of what was asked of what.
+func table(pairs []*pair, r *results) string {
+	var b strings.Builder
+	b.WriteString("| `docker logs` |")
+	for _, p := range pairs {
+		b.WriteString(" " + p.name + " |")
+	}
+	b.WriteString("\n|" + strings.Repeat("---|", len(pairs)+1) + "\n")
+	row := func(name string) {
+		fmt.Fprintf(&b, "| `%s` |", name)
+		for _, p := range pairs {
+			problem, asked := r.problems[[2]string{name, p.name}]
+			switch {
+			case !asked:
+				b.WriteString(" |")
+			case problem == "":
+				b.WriteString(" same |")
+			default:
+				b.WriteString(" **differs** |")
+			}
+		}
+		b.WriteString("\n")
+	}
+	for _, q := range queries() {
+		row(q.name)
+	}
+	row("-f")
+	row("-f --tail 0")
+	return b.String()
+}
+
+// checkTable compares the document's table with what the test has just seen, or writes it.
+func checkTable(t *testing.T, pairs []*pair, r *results) {
+	t.Helper()
+	data, err := os.ReadFile(logsDocument)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(data), tableBegin+"\n")
+	old, after, ok2 := strings.Cut(rest, tableEnd)
+	if !ok || !ok2 {
+		t.Fatal(errNoTable)
+	}
+	now := "\n" + table(pairs, r) + "\n"
+	if old == now {
+		return
+	}
+	if !*write {
+		t.Errorf("the table in %s is not what was seen; write it with -write:\n%s", logsDocument, now)
+		return
+	}
+	if err := os.WriteFile(logsDocument, []byte(before+tableBegin+"\n"+now+tableEnd+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,439 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// pair is two containers that print the same, one with json-file, which is what docker logs is held to, and one
+// with the plugin.
+type pair struct {
+	printing
+	model, ours *logged
+}
+
+func (p *pair) both() []*logged { return []*logged{p.model, p.ours} }
+
+// logged is a container whose log is read.
+type logged struct {
+	*container
+	t      *testing.T
+	remote *remote
+	dir    string // as /control in the container
+	files  int
+	follow *follower
+	at     []time.Time // of its entries, as last looked up
+}
+
+// startPair starts two containers that print nothing yet, and follows both.
+func startPair(t *testing.T, p printing) *pair {
+	t.Helper()
+	one := func(plain bool, docker ...string) *logged {
+		r, control, args := newRemote(t)
+		dir, _, _ := strings.Cut(control[1], ":")
+		docker = append(append(docker, p.docker...), control...)
+		c := start(t, spec{plain: plain, docker: docker, opts: p.opts, args: args})
+		r.connect()
+		l := &logged{container: c, t: t, remote: r, dir: dir}
+		l.follow = l.startFollow("--tail", "all")
+		return l
+	}
+	return &pair{p, one(true, "--log-driver", "json-file"), one(false)}
+}
+
+// print prints chunks, each when the one before has been read back.
+func (l *logged) print(chunks []chunk) {
+	l.t.Helper()
+	for _, c := range chunks {
+		l.files++
+		name := fmt.Sprint(l.files)
+		if err := os.WriteFile(filepath.Join(l.dir, name), []byte(c.text), 0o600); err != nil {
+			l.t.Fatal(err)
+		}
+		l.remote.tell("file %s /control/%s", c.to, name)
+		if len(chunks) > 1 {
+			l.follow.waitFor(l.t, strings.TrimSpace(c.text))
+		}
+	}
+	if len(chunks) > 0 {
+		l.follow.waitFor(l.t, endMark)
+	}
+}
+
+const leadLine = "-- now --"
+
+// lead prints lines until the follower has one: a follow that skips what there is may begin at any of them.
+func (l *logged) lead() {
+	l.t.Helper()
+	if err := os.WriteFile(filepath.Join(l.dir, "lead"), []byte(leadLine+"\n"), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	for begun := time.Now(); !strings.Contains(l.follow.answer().stdout, leadLine); {
+		if time.Since(begun) > patience {
+			l.t.Fatalf("the follower of %s gets nothing", l.name)
+		}
+		l.remote.tell("file stdout /control/lead")
+		l.follow.more(100 * time.Millisecond)
+	}
+}
+
+// afterLead is what was printed after the lead lines, withoutLead all else but them.
+func (a logsAnswer) afterLead() logsAnswer {
+	a.stdout = a.stdout[max(0, strings.LastIndex(a.stdout, leadLine)):]
+	return a
+}
+
+func (a logsAnswer) withoutLead() logsAnswer {
+	a.stdout = strings.NewReplacer(leadLine+"\r\n", "", leadLine+"\n", "").Replace(a.stdout)
+	return a
+}
+
+// logsAnswer is what docker logs answered.
+type logsAnswer struct {
+	stdout, stderr string
+	err            string
+}
+
+// logs asks docker logs.
+func (c *container) logs(args ...string) logsAnswer {
+	cmd := exec.Command("docker", append(append([]string{"logs"}, args...), c.name)...)
+	cmd.Env = cmd.Environ()
+	if c.engine.host != "" {
+		cmd.Env = append(cmd.Env, "DOCKER_HOST="+c.engine.host)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	a := logsAnswer{}
+	if err := cmd.Run(); err != nil {
+		a.err = err.Error()
+	}
+	a.stdout, a.stderr = stdout.String(), stderr.String()
+	return a
+}
+
+// A time stands before each entry, and so within a long line.
+var entryTime = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(Z|[+-]\d\d:\d\d) `)
+
+// withoutTimes puts a word in the place of each time.
+func (a logsAnswer) withoutTimes() logsAnswer {
+	a.stdout = entryTime.ReplaceAllLiteralString(a.stdout, "TIME ")
+	a.stderr = entryTime.ReplaceAllLiteralString(a.stderr, "TIME ")
+	return a
+}
+
+// times are those of a container's entries, in order. Of two entries with the same time one is left out.
+func (l *logged) times() (times []time.Time) {
+	l.t.Helper()
+	a := l.logs("-t")
+	for _, found := range entryTime.FindAllString(a.stdout+a.stderr, -1) {
+		at, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(found))
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		times = append(times, at)
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	return slices.CompactFunc(times, time.Time.Equal)
+}
+
+// differs says where two answers differ; empty: nowhere.
+func differs(want, got logsAnswer) string {
+	for _, part := range []struct{ name, want, got string }{
+		{"exit", want.err, got.err}, {"stdout", want.stdout, got.stdout}, {"stderr", want.stderr, got.stderr},
+	} {
+		if part.want == part.got {
+			continue
+		}
+		i := 0
+		for i < min(len(part.want), len(part.got)) && part.want[i] == part.got[i] {
+			i++
+		}
+		from := max(0, i-20)
+		return fmt.Sprintf("%s: json-file gives %d bytes, the plugin %d; from byte %d on %.80q and %.80q",
+			part.name, len(part.want), len(part.got), i, part.want[from:], part.got[from:])
+	}
+	return ""
+}
+
+// ask asks both containers the same, and says how the answers differ.
+func (p *pair) ask(q query) string {
+	want, got := p.model.logs(q.args(p.model.at)...), p.ours.logs(q.args(p.ours.at)...)
+	if q.times {
+		want, got = want.withoutTimes(), got.withoutTimes()
+	}
+	return differs(want, got)
+}
+
+// follower is a docker logs -f under way.
+type follower struct {
+	name  string
+	cmd   *exec.Cmd
+	ended chan struct{}
+
+	mu             sync.Mutex
+	news           chan struct{} // closed and made anew when something has come
+	stdout, stderr bytes.Buffer
+	err            error
+}
+
+func (l *logged) startFollow(args ...string) *follower {
+	l.t.Helper()
+	return startFollower(l.t, l.container, append([]string{"logs", "-f"}, args...)...)
+}
+
+// startFollower runs a docker command that goes on until what it follows has ended.
+func startFollower(t *testing.T, c *container, args ...string) *follower {
+	t.Helper()
+	f := &follower{name: c.name, news: make(chan struct{}), ended: make(chan struct{})}
+	f.cmd = exec.Command("docker", append(args, c.name)...)
+	f.cmd.Env = f.cmd.Environ()
+	if c.engine.host != "" {
+		f.cmd.Env = append(f.cmd.Env, "DOCKER_HOST="+c.engine.host)
+	}
+	f.cmd.Stdout = followerOutput{f, &f.stdout}
+	f.cmd.Stderr = followerOutput{f, &f.stderr}
+	if err := f.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(f.ended)
+		f.err = f.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = f.cmd.Process.Kill()
+		<-f.ended
+	})
+	return f
+}
+
+type followerOutput struct {
+	f *follower
+	b *bytes.Buffer
+}
+
+func (o followerOutput) Write(p []byte) (int, error) {
+	o.f.mu.Lock()
+	defer o.f.mu.Unlock()
+	close(o.f.news)
+	o.f.news = make(chan struct{})
+	return o.b.Write(p)
+}
+
+// waitFor waits until the text has come.
+func (f *follower) waitFor(t *testing.T, text string) {
+	t.Helper()
+	for late := time.After(patience); ; {
+		f.mu.Lock()
+		// A terminal's program writes \n, and \r\n comes.
+		found := strings.Contains(strings.ReplaceAll(f.stdout.String(), "\r\n", "\n"), text) || strings.Contains(f.stderr.String(), text)
+		news := f.news
+		f.mu.Unlock()
+		if found {
+			return
+		}
+		select {
+		case <-news:
+		case <-f.ended:
+			t.Fatalf("the follower of %s ended without %.60q: %v", f.name, text, f.answer())
+		case <-late:
+			t.Fatalf("the follower of %s did not get %.60q: %.300v", f.name, text, f.answer())
+		}
+	}
+}
+
+// more waits until something has come, or for a while.
+func (f *follower) more(while time.Duration) {
+	f.mu.Lock()
+	news := f.news
+	f.mu.Unlock()
+	select {
+	case <-news:
+	case <-f.ended:
+	case <-time.After(while):
+	}
+}
+
+// wait waits until it has ended by itself.
+func (f *follower) wait(t *testing.T) logsAnswer {
+	t.Helper()
+	select {
+	case <-f.ended:
+	case <-time.After(patience):
+		t.Fatalf("the follower of %s does not end", f.name)
+	}
+	return f.answer()
+}
+
+func (f *follower) answer() logsAnswer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := logsAnswer{stdout: f.stdout.String(), stderr: f.stderr.String()}
+	select {
+	case <-f.ended:
+		if f.err != nil {
+			a.err = f.err.Error()
+		}
+	default:
+	}
+	return a
+}
+
+// kill ends the follower as its user would.
+func (f *follower) kill() {
+	_ = f.cmd.Process.Kill()
+	<-f.ended
+}
+
+// results are what came of each query of each printing, over all states of the containers.
+type results struct {
+	mu       sync.Mutex
+	problems map[[2]string]string // by query and printing; empty: the same
+}
+
+func (r *results) note(q, p, problem string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := [2]string{q, p}
+	if r.problems == nil {
+		r.problems = map[[2]string]string{}
+	}
+	if old := r.problems[key]; old == "" {
+		r.problems[key] = problem
+	}
+}
+
+// askAll asks both containers of each pair everything.
+func askAll(t *testing.T, pairs []*pair, all []query, r *results) {
+	t.Helper()
+	var group sync.WaitGroup
+	slots := make(chan struct{}, 4)
+	for _, p := range pairs {
+		for _, l := range p.both() {
+			l.at = l.times()
+		}
+		for _, q := range all {
+			group.Go(func() {
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				problem := p.ask(q)
+				r.note(q.name, p.name, problem)
+				if problem != "" {
+					t.Errorf("%s, docker logs %s: %s", p.name, q.name, problem)
+				}
+			})
+		}
+	}
+	group.Wait()
+}
+
+// TestDockerLogsIsJSONFiles: docker logs answers for a container with the plugin byte for byte what it answers with
+// json-file, whatever is asked, while the containers run, when they have stopped, when they were started again, and
+// after the plugin was disabled and killed.
+func TestDockerLogsIsJSONFiles(t *testing.T) {
+	var pairs []*pair
+	for _, p := range printings() {
+		pairs = append(pairs, startPair(t, p))
+	}
+	for _, p := range pairs {
+		for _, l := range p.both() {
+			l.print(p.chunks)
+		}
+	}
+	var r results
+	few := slices.DeleteFunc(queries(), func(q query) bool {
+		return !slices.Contains([]string{"(none)", "-t", "--tail 10", "--since MIDDLE", "--until MIDDLE --tail 3"}, q.name)
+	})
+	t.Run("running", func(t *testing.T) { askAll(t, pairs, queries(), &r) })
+	t.Run("disabled and enabled", func(t *testing.T) {
+		if err := tested.disable(); err != nil {
+			t.Fatal(err)
+		}
+		if err := tested.enable(); err != nil {
+			t.Fatal(err)
+		}
+		askAll(t, pairs, few, &r)
+		for _, p := range pairs {
+			p.ours.follow.kill() // the plugin has cut it
+			p.ours.follow = p.ours.startFollow("--tail", "all")
+		}
+	})
+	t.Run("follow", func(t *testing.T) {
+		for _, p := range pairs {
+			for _, l := range p.both() {
+				l.remote.end()
+				l.finish(t)
+			}
+			// An engine's own follow of json-file may end before the last piece (seen with 20.10): its whole log is the
+			// measure.
+			p.model.follow.wait(t)
+			d := differs(p.model.logs(), p.ours.follow.wait(t))
+			r.note("-f", p.name, d)
+			if d != "" {
+				t.Errorf("%s, docker logs -f: %s", p.name, d)
+			}
+		}
+	})
+	t.Run("stopped", func(t *testing.T) { askAll(t, pairs, queries(), &r) })
+	t.Run("killed", func(t *testing.T) {
+		kill(t, tested)
+		waitForPlugin(t, pairs[0].ours)
+		askAll(t, pairs, few, &r)
+	})
+	t.Run("started again", func(t *testing.T) {
+		for _, p := range pairs {
+			for _, l := range p.both() {
+				local.must(t, "start", l.name)
+				l.remote.connect()
+				l.follow = l.startFollow("--tail", "0")
+				l.lead()
+				l.print([]chunk{{"stdout", "the second run\n" + endMark + "\n"}})
+			}
+		}
+		for _, p := range pairs {
+			for _, l := range p.both() {
+				l.remote.end()
+				l.finish(t)
+			}
+			d := differs(p.model.follow.wait(t).afterLead(), p.ours.follow.wait(t).afterLead())
+			r.note("-f --tail 0", p.name, d)
+			if d != "" {
+				t.Errorf("%s, docker logs -f --tail 0: %s", p.name, d)
+			}
+		}
+		// The two have different numbers of lead lines.
+		for _, p := range pairs {
+			d := differs(p.model.logs().withoutLead(), p.ours.logs().withoutLead())
+			r.note("(none)", p.name, d)
+			if d != "" {
+				t.Errorf("%s, docker logs after two runs: %s", p.name, d)
+			}
+		}
+	})
+	checkTable(t, pairs, &r)
+}
+
+// waitForPlugin waits until the plugin answers again after it was killed.
+func waitForPlugin(t *testing.T, l *logged) {
+	t.Helper()
+	for begun := time.Now(); l.logs("--tail", "0").err != ""; {
+		if time.Since(begun) > patience {
+			t.Fatal("the plugin does not come back")
+		}
+	}
+}
+
+var errNoTable = errors.New("the document has no place for the table")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/logspool/logspool/internal/durable"
@@ -392,6 +393,57 @@ func TestHistoryReclaimed(t *testing.T) {
 	defer first.Close()
 	if want := first.all(t); !strings.HasSuffix(spans(got), spans(want)) || len(got) < len(want) || len(got) > 2900 {
 		t.Errorf("read %s, left are %s", spans(got), spans(want))
+	}
+}
+
+// fullDisk says of a disk without room what the kernel says.
+type fullDisk struct{ *durabletest.Disk }
+
+func (d fullDisk) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	f, err := d.Disk.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return fullDiskFile{f}, nil
+}
+
+type fullDiskFile struct{ durable.File }
+
+func (f fullDiskFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.File.WriteAt(p, off)
+	if err != nil {
+		err = syscall.ENOSPC
+	}
+	return n, err
+}
+
+// TestHistoryOnAFullDisk: where the disk has no room, what is delivered makes it before a line is lost.
+func TestHistoryOnAFullDisk(t *testing.T) {
+	disk := durabletest.NewDisk()
+	s := mustOpen(t, Options{Dir: "/s", FS: fullDisk{disk}, MaxSize: 16 << 20, History: 1 << 20})
+	defer s.Close()
+	a := &appender{s: s}
+	n := 0
+	write := func(most int64) {
+		for s.HistorySize() < most {
+			a.append(t, numbered(n+1, n+50, 100))
+			n += 50
+			if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(800 << 10)
+	from := n
+	disk.Limit(s.Size() + 50_000)
+	for s.HistorySize() > 0 {
+		a.append(t, numbered(n+1, n+50, 100)) // fails on an error
+		n += 50
+	}
+	r := s.NewReader()
+	defer r.Close()
+	if got, want := read(r), fmt.Sprintf("%d-%d", from+1, n); got != want || n-from < 800<<10/150 {
+		t.Errorf("read %s, want %s", got, want)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/logspool/logspool/internal/durable"
@@ -151,6 +152,10 @@ func (s *Spool) append(block []byte, epoch uint32, info BlockInfo, need int64, i
 	err := ErrFull
 	if inBudget {
 		err = s.appendLocked(block, epoch, info)
+		for diskFull(err) && s.deliveredN > 0 {
+			s.removeSegmentsLocked(0, 1) // what is delivered is the first to go there, too
+			err = s.appendLocked(block, epoch, info)
+		}
 	}
 	if err != nil {
 		reason := Unwritable
@@ -167,6 +172,10 @@ func (s *Spool) append(block []byte, epoch uint32, info BlockInfo, need int64, i
 		s.missingFile.store(s.missing, epoch, s.end.Load())
 	}
 	return err
+}
+
+func diskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // writeBlockLocked writes a block to the last segment, or to a new one when that is full. A gap stays where the block

@@ -1,0 +1,94 @@
+package spool
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+// BenchmarkFollowed appends as much as dockerd gives at most, 38 KB each millisecond in lines of 100 bytes, while
+// so many follow: append-ns is what Append takes, which is what the intake waits for; behind is how many frames of those
+// that were written a follower has not been given at the end.
+func BenchmarkFollowed(b *testing.B) {
+	for _, followers := range []int{0, 1, 20} {
+		b.Run(fmt.Sprint(followers), func(b *testing.B) {
+			s := mustOpen(b, Options{Dir: b.TempDir(), MaxSize: 256 << 20, History: 20 << 20})
+			defer s.Close()
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			given := 0
+			for range followers {
+				h, err := s.NewHistory(HistoryOptions{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				wg.Go(func() {
+					defer h.Close()
+					n := 0
+					defer func() { mu.Lock(); given += n; mu.Unlock() }()
+					for {
+						_, ok, err := h.Next()
+						switch {
+						case err != nil:
+							b.Error(err)
+							return
+						case ok:
+							n++
+						case h.Wait(b.Context()) != nil:
+							return
+						}
+					}
+				})
+			}
+			p := numbered(1, 320, 100)
+			block := append(make([]byte, BlockHeaderSize), p...)
+			var tr Tracker
+			info := tr.All(p)
+			var spent time.Duration
+			b.SetBytes(int64(len(p)))
+			next := time.Now()
+			for range b.N {
+				next = next.Add(time.Millisecond)
+				time.Sleep(time.Until(next))
+				begun := time.Now()
+				if err := s.Append(block, 0, info); err != nil {
+					b.Fatal(err)
+				}
+				spent += time.Since(begun)
+				if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N), "append-ns")
+			s.Close()
+			wg.Wait()
+			if followers > 0 {
+				b.ReportMetric(float64(b.N*320)-float64(given)/float64(followers), "behind")
+			}
+		})
+	}
+}
+
+// BenchmarkHistory reads a history of lines of 100 bytes from its beginning to its end.
+func BenchmarkHistory(b *testing.B) {
+	s := mustOpen(b, Options{Dir: b.TempDir(), History: 1 << 30})
+	defer s.Close()
+	a := &appender{s: s}
+	p := numbered(1, 320, 100)
+	for range 2000 {
+		a.append(b, p)
+	}
+	b.SetBytes(s.Size())
+	b.ReportAllocs()
+	for b.Loop() {
+		h, err := s.NewHistory(HistoryOptions{Tail: -1})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if got := len(h.all(b)); got != 2000*320 {
+			b.Fatal(got)
+		}
+		h.Close()
+	}
+}

@@ -59,15 +59,15 @@ type Target struct {
 	NewGroup     *NewGroup // nil: nothing. It must not be changed any more.
 }
 
-// asks reports whether n is more than nothing.
-func (n *NewGroup) asks() bool {
-	return n != nil && (n.RetentionDays > 0 || len(n.Tags) > 0 || n.Class != "" || n.KMSKeyID != "")
-}
-
 // NewGroup is what a group gets when the uploader creates it. A group that is there already is left as it is.
 type NewGroup struct {
 	RetentionDays int32             // one of the numbers that PutRetentionPolicy takes; 0: events are kept for good
 	Tags          map[string]string // at most 50
 	Class         string            // such as "INFREQUENT_ACCESS", fixed at creation; empty: the service's default
 	KMSKeyID      string            // ARN of a key in the same region; empty: the service's own encryption
+}
+
+// asks reports whether n is more than nothing.
+func (n *NewGroup) asks() bool {
+	return n != nil && (n.RetentionDays > 0 || len(n.Tags) > 0 || n.Class != "" || n.KMSKeyID != "")
 }

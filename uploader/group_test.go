@@ -137,6 +137,7 @@ func TestNewGroup(t *testing.T) {
 					}
 				}
 				time.Sleep(time.Minute)
+				stop(t, u)
 				made, ok := f.asked[k.group]
 				made.RetentionDays = 0
 				expect := *k.made
@@ -163,7 +164,6 @@ func TestNewGroup(t *testing.T) {
 				if len(l.with(append(k.warned, "WARN")...)) == 0 != (k.warned == nil) {
 					t.Errorf("logged %q, want %q", l.lines, k.warned)
 				}
-				stop(t, u)
 			})
 		})
 	}
@@ -171,6 +171,22 @@ func TestNewGroup(t *testing.T) {
 
 func equal(a, b NewGroup) bool {
 	return a.RetentionDays == b.RetentionDays && a.Class == b.Class && a.KMSKeyID == b.KMSKeyID && maps.Equal(a.Tags, b.Tags)
+}
+
+// ship attaches a feed of one event that is all there will be.
+func ship(t *testing.T, u *Uploader, to Target) *Subscription {
+	feed := newFeed(t)
+	feed.add(time.Now(), "x")
+	m := u.Attach(to, feed, 0)
+	m.Finish()
+	return m
+}
+
+// wishing is the target with a wish for a new group.
+func wishing(n *NewGroup) Target {
+	to := target
+	to.NewGroup = n
+	return to
 }
 
 // A group that is there, or that somebody makes at the same time, is left as it is.
@@ -214,18 +230,12 @@ func TestForeignGroupIsLeftAlone(t *testing.T) {
 				f := newFake(t)
 				prepare(f)
 				u := start(t, f, Options{Log: discard})
-				feed := newFeed(t)
-				feed.add(time.Now(), "x")
-				to := target
-				to.NewGroup = &wanted
-				m := u.Attach(to, feed, 0)
-				m.Finish()
-				<-m.Done()
+				<-ship(t, u, wishing(&wanted)).Done()
 				time.Sleep(time.Minute)
+				stop(t, u)
 				if n := f.count("retention"); n > 0 {
 					t.Errorf("retention set %d times", n)
 				}
-				stop(t, u)
 			})
 		})
 	}
@@ -248,18 +258,12 @@ func TestUnansweredGroupIsOurs(t *testing.T) {
 					return nil
 				}
 				u := start(t, f, Options{Log: discard})
-				feed := newFeed(t)
-				feed.add(time.Now(), "x")
-				to := target
-				to.NewGroup = &wanted
-				m := u.Attach(to, feed, 0)
-				m.Finish()
-				<-m.Done()
+				<-ship(t, u, wishing(&wanted)).Done()
 				time.Sleep(time.Minute)
+				stop(t, u)
 				if f.set["g"] != 30 || f.count("retention") != 1 {
 					t.Errorf("retention %d, set %d times", f.set["g"], f.count("retention"))
 				}
-				stop(t, u)
 			})
 		})
 	}
@@ -286,16 +290,13 @@ func TestNoGroupWithoutItsKey(t *testing.T) {
 					return err
 				}
 				u := start(t, f, Options{Log: l.log()})
-				feed := newFeed(t)
-				feed.add(time.Now(), "x")
-				to := target
-				to.NewGroup = &wanted
-				m := u.Attach(to, feed, time.Second)
-				m.Finish()
+				m := ship(t, u, wishing(&wanted))
 				time.Sleep(time.Hour)
+				f.mu.Lock()
 				if f.groups["g"] {
 					t.Error("it was made")
 				}
+				f.mu.Unlock()
 				if name != "not stated" && f.count("group") > f.count("stream") {
 					t.Errorf("asked %d times in %d tries", f.count("group"), f.count("stream"))
 				}
@@ -311,10 +312,10 @@ func TestNoGroupWithoutItsKey(t *testing.T) {
 				if d := time.Since(mended); d > maxSlowBackoff+3*time.Second { // three calls, at two a second
 					t.Errorf("delivered %v after it was mended", d)
 				}
+				stop(t, u)
 				if !equal(f.asked["g"], wanted) {
 					t.Errorf("made %+v", f.asked["g"])
 				}
-				stop(t, u)
 			})
 		})
 	}
@@ -332,13 +333,9 @@ func TestDeniedGroupHoldsUpNobody(t *testing.T) {
 		}
 		u := start(t, f, Options{Log: discard})
 		attach := func(group, stream string) *Subscription {
-			feed := newFeed(t)
-			feed.add(time.Now(), "x")
-			to := target
-			to.Group, to.Stream, to.NewGroup = group, stream, &NewGroup{RetentionDays: 1}
-			m := u.Attach(to, feed, time.Second)
-			m.Finish()
-			return m
+			to := wishing(&NewGroup{RetentionDays: 1})
+			to.Group, to.Stream = group, stream
+			return ship(t, u, to)
 		}
 		for i := range 100 {
 			attach("denied", fmt.Sprint(i))
@@ -393,18 +390,15 @@ func TestRetention(t *testing.T) {
 				u := start(t, f, Options{Log: l.log()})
 				begin := time.Now()
 				for i := range 2 {
-					feed := newFeed(t)
-					feed.add(time.Now(), "x")
-					to := target
-					to.Stream, to.NewGroup = fmt.Sprint(i), &wanted
-					m := u.Attach(to, feed, 0)
-					m.Finish()
-					<-m.Done()
+					to := wishing(&wanted)
+					to.Stream = fmt.Sprint(i)
+					<-ship(t, u, to).Done()
 				}
 				if d := time.Since(begin); d > 2*time.Second {
 					t.Errorf("delivered after %v", d)
 				}
 				time.Sleep(time.Hour)
+				stop(t, u)
 				if f.count("retention") != k.calls {
 					t.Errorf("%d calls, want %d", f.count("retention"), k.calls)
 				}
@@ -417,7 +411,6 @@ func TestRetention(t *testing.T) {
 				if k.hint != "" && len(l.with(warnRetention, k.hint, `"group":"g"`, `"days":30`)) != 1 {
 					t.Errorf("logged %q", l.lines)
 				}
-				stop(t, u)
 			})
 		})
 	}
@@ -434,13 +427,7 @@ func TestStopBeforeRetentionIsSet(t *testing.T) {
 			return nil
 		}
 		u := start(t, f, Options{Log: l.log()})
-		feed := newFeed(t)
-		feed.add(time.Now(), "x")
-		to := target
-		to.NewGroup = &wanted
-		m := u.Attach(to, feed, 0)
-		m.Finish()
-		<-m.Done()
+		<-ship(t, u, wishing(&wanted)).Done()
 		time.Sleep(time.Minute)
 		begin := time.Now()
 		stop(t, u)
@@ -481,13 +468,13 @@ func TestFirstWishWins(t *testing.T) {
 			<-m.Done()
 		}
 		time.Sleep(time.Second)
+		stop(t, u)
 		if f.set["g"] != 30 {
 			t.Errorf("retention %d", f.set["g"])
 		}
 		if len(f.batches) != 1 {
 			t.Errorf("%d batches", len(f.batches))
 		}
-		stop(t, u)
 	})
 }
 
@@ -519,6 +506,7 @@ func TestNewGroupsAreSpread(t *testing.T) {
 			<-m.Done()
 		}
 		time.Sleep(2 * time.Minute)
+		stop(t, u)
 		for what, times := range map[string][]time.Time{"groups": groups, "retentions": retentions} {
 			if len(times) != 60 {
 				t.Errorf("%d %s", len(times), what)
@@ -531,6 +519,5 @@ func TestNewGroupsAreSpread(t *testing.T) {
 				}
 			}
 		}
-		stop(t, u)
 	})
 }

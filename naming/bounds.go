@@ -2,6 +2,7 @@ package naming
 
 import (
 	"errors"
+	"reflect"
 	"strconv"
 	"strings"
 	"text/template"
@@ -248,12 +249,37 @@ func sizeOfAll(args []any) int {
 	return n
 }
 
-// formatBound returns the most that a format's widths, precisions and its own text can come to, and
+// printedParts returns how many parts of a value package fmt pads one by one (fmt/print.go, printValue).
+func printedParts(arg any) int {
+	v := reflect.ValueOf(arg)
+	if v.Kind() == reflect.Pointer { // the data as a whole; deeper, fmt prints a pointer as a number
+		v = v.Elem()
+	}
+	return partsOf(v)
+}
+
+func partsOf(v reflect.Value) int {
+	switch v.Kind() {
+	case reflect.Slice:
+		return v.Len()
+	case reflect.Map:
+		return 2 * v.Len()
+	case reflect.Struct:
+		n := 0
+		for _, field := range v.Fields() {
+			n += partsOf(field)
+		}
+		return n
+	default:
+		return 1
+	}
+}
+
+// formatBound returns the most that a format's widths and precisions can come to for one part, and
 // how many verbs it has at most. It looks at what follows every % and not only at those that begin
 // a verb, and takes more characters for widths than package fmt does (fmt/print.go, doPrintf), so
 // no width escapes it.
 func formatBound(format string) (width, verbs int, err error) {
-	width = len(format)
 	for at, c := range []byte(format) {
 		if c != '%' {
 			continue

@@ -27,6 +27,7 @@ var hostile = []string{
 	`{{printf "%5 %999999d" 1}}`,   // the verb is a space, so that a % begins another
 	`{{printf "%[a]%%999999d" 1}}`, // a broken index, then a %
 	`{{printf "%99999999999999999999d"}}`,
+	`{{printf "%60000s" (split (pad "x" 2000 0) "")}}`, // pads every element
 	doubling(`print $x $x`, 60),
 	doubling(`printf "%s%s" $x $x`, 60),
 	doubling(`printf "%[1]s%[1]s" $x`, 60),
@@ -142,6 +143,20 @@ func TestBoundsLeaveRoom(t *testing.T) {
 		}
 		if out, err := tmpl.Execute(c); err != nil || out == "" {
 			t.Errorf("%.60s: got %.60q, %v", text, out, err)
+		}
+	}
+}
+
+// What fmt pads is counted as fmt does it.
+func TestPrintedParts(t *testing.T) {
+	const width = 1000
+	for _, v := range []any{
+		"text", 7, true, nil, []string{"a", "b", "c"}, map[string]string{"a": "b", "c": "d"}, []byte("abc"),
+		newGroupFields(testContainer()), newTagFields(testContainer()),
+	} {
+		// Each part is padded, and what stands between parts is not; nil is not padded at all.
+		if parts, padded := printedParts(v), len(fmt.Sprintf("%1000d", v))/width; parts != padded && v != nil {
+			t.Errorf("%T has %d parts, and %d are padded", v, parts, padded)
 		}
 	}
 }

@@ -159,13 +159,13 @@ func (e *execution) printf(format string, args ...any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	most := 0
+	most, parts := 0, 1
 	for _, arg := range args {
-		most = max(most, sizeOf(arg))
+		most, parts = max(most, sizeOf(arg)), max(parts, printedParts(arg))
 	}
 	// A verb can print any argument, %[1]s, and what no verb prints comes behind as %!(EXTRA …).
 	// What it may come to is bounded roughly, what it came to is charged.
-	if width > maxMade || verbs > 0 && most > maxMade/verbs || sizeOfAll(args) > maxResult {
+	if len(format) > maxMade || width > maxMade/parts || verbs > 0 && most > maxMade/verbs || sizeOfAll(args) > maxResult {
 		return "", errResult
 	}
 	return e.result(fmt.Sprintf(format, args...))

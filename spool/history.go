@@ -90,6 +90,9 @@ func (h *History) Next() (frame []byte, ok bool, err error) {
 	}
 }
 
+// Position returns where the stream goes on behind what Next has returned.
+func (h *History) Position() uint64 { return h.r.Position() }
+
 // Reject says that the frame which Next has just returned is not one. The next Next goes on with the frames inside
 // it, if there are any.
 func (h *History) Reject() { h.r.Reject() }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -315,6 +316,99 @@ func TestSince(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSinceBeforeEarlierTimes: what is late and stands before what is early is found, also where a frame's time is in
+// another segment than its beginning, and across openings.
+func TestSinceBeforeEarlierTimes(t *testing.T) {
+	for _, cut := range []bool{false, true} {
+		for _, reopen := range []bool{false, true} {
+			t.Run(fmt.Sprintf("cut=%v, reopened=%v", cut, reopen), func(t *testing.T) {
+				disk := durabletest.NewDisk()
+				o := Options{Dir: "/s", FS: disk, MaxSize: 1 << 20} // segments of 64 KiB
+				a := &appender{s: mustOpen(t, o)}
+				defer func() { a.s.Close() }()
+				full := numbered(1, 10, 7000)
+				late := testFrame("stdout", 1000, []byte("late"))
+				at := len(late)
+				if cut {
+					at = 8 // before the time
+				}
+				a.append(t, append(bytes.Clone(full), late[:at]...))
+				again := func() {
+					if reopen {
+						a.s.Close()
+						a.s = mustOpen(t, o)
+					}
+				}
+				again()
+				for range 3 {
+					a.append(t, append(late[at:], full...))
+					at = len(late)
+					again()
+				}
+				for _, h := range histories(t, a.s, HistoryOptions{Tail: -1, Since: 500}) {
+					if !slices.Contains(h.all(t), 1000) {
+						t.Error("the late frame is passed over")
+					}
+					h.Close()
+				}
+			})
+		}
+	}
+}
+
+// TestSinceOverDamage: damage to a header costs a search by time no block but that one.
+func TestSinceOverDamage(t *testing.T) {
+	for at := range BlockHeaderSize {
+		for _, flip := range []byte{1, 0x14, 0x80} {
+			disk := durabletest.NewDisk()
+			s, a := smallSpool(t, disk)
+			var off int64
+			for i := range 10 {
+				if i == 3 {
+					off = s.segments[0].size
+				}
+				a.append(t, numbered(i*10+1, i*10+10, 100))
+			}
+			f, err := disk.OpenFile("/spool/0000000000000000.seg", os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b [1]byte
+			f.ReadAt(b[:], off+int64(at))
+			b[0] ^= flip
+			f.WriteAt(b[:], off+int64(at))
+			f.Close()
+			for _, h := range histories(t, s, HistoryOptions{Tail: -1, Since: 45}) {
+				got := h.all(t)
+				if i := slices.Index(got, 45); i < 0 || spans(got[i:]) != "45-100" {
+					t.Errorf("byte %d: %s", at, spans(got))
+				}
+				h.Close()
+			}
+		}
+	}
+}
+
+// TestHistoryStaysWhenFull: a spool that gives way for want of room of its own leaves its history, which would make none.
+func TestHistoryStaysWhenFull(t *testing.T) {
+	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), MaxSize: 1 << 20, History: 512 << 10})
+	defer s.Close()
+	a := &appender{s: s}
+	for range 100 {
+		a.append(t, numbered(1, 50, 100))
+		if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := s.HistorySize()
+	for range 400 {
+		a.append(t, numbered(1, 50, 100))
+	}
+	if s.HistorySize() < before || before < 256<<10 {
+		t.Errorf("%d bytes of history are left of %d", s.HistorySize(), before)
+	}
 }
 
 // TestHistoryOverDamage: damage costs the block that it is in, in the history as in the delivery, wherever the history

@@ -108,3 +108,43 @@ func TestOneReaderStuck(t *testing.T) {
 		})
 	}
 }
+
+// TestMissingBeforeWhatGivesWay: what was not kept is told although the process dies just when a segment has given way
+// behind one of two readers, whose gap would otherwise stand where that is to be told.
+func TestMissingBeforeWhatGivesWay(t *testing.T) {
+	disk := durabletest.NewDisk()
+	o := Options{Dir: "/s", FS: disk, MaxSize: 1 << 20}
+	s := mustOpen(t, o)
+	a := &appender{s: s}
+	ahead, behind := s.NewReader(), s.NewReader()
+	defer ahead.Close()
+	defer behind.Close()
+	ahead.Own(func(frame []byte) bool { return frame == nil })
+	for i := range 5 {
+		a.append(t, numbered(i*200+1, i*200+200, 400)) // a segment
+		if i == 0 {
+			behind.Next()
+		}
+	}
+	frames(ahead)
+	disk.Limit(1)
+	p := numbered(1001, 1007, 100)
+	if s.Append(append(make([]byte, BlockHeaderSize), p...), 0, a.tracker.All(p)) == nil {
+		t.Fatal("there was room on the disk")
+	}
+	disk.Limit(0)
+	s.mu.Lock()
+	gaveWay := s.dropPassedLocked() // as for an Append that never comes to write
+	s.mu.Unlock()
+	if !gaveWay {
+		t.Fatal("nothing gave way")
+	}
+	o.FS = disk.Killed()
+	s = mustOpen(t, o)
+	defer s.Close()
+	r := s.NewReader()
+	defer r.Close()
+	if got, want := read(r), "1-200 401-1000 spool_unwritable:7 spool_full:200"; got != want {
+		t.Errorf("read %s, want %s", got, want)
+	}
+}

@@ -15,7 +15,6 @@ type finder struct {
 	window
 	segments []segment // as they were; the last one's end is that of the stream
 	before   int64     // size of the block before the spot at hand; 0: not known
-	counter  *Reader
 }
 
 // spot is where a block begins, or the last one ends.

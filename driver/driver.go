@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/logspool/logspool/driver/fifo"
 	"github.com/logspool/logspool/internal/config"
@@ -100,6 +101,7 @@ type Driver struct {
 	reading    context.Context // ends when the answers to docker logs are to end
 	stopReads  context.CancelFunc
 	readers    sync.WaitGroup // those that give them; begun with mu held
+	outrun     *rate.Limiter  // what followers get that cannot keep up
 	ready      chan struct{}  // closed when what was attached before is attached again
 
 	mu       sync.Mutex
@@ -125,6 +127,7 @@ func New(o Options) (*Driver, error) {
 		taking:    make(chan struct{}),
 		reading:   reading,
 		stopReads: stopReads,
+		outrun:    newOutrun(),
 		ready:     make(chan struct{}),
 		sessions:  map[string]*session{},
 	}

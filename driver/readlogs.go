@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/logspool/logspool/events"
@@ -63,9 +64,10 @@ type logReader struct {
 	d       *Driver
 	id      string
 	config  readConfig
-	history *spool.History  // nil: there is none
-	running context.Context // ends when the container's logging does; nil: nothing is to be followed
-	end     func()          // of the reading
+	history *spool.History // nil: there is none
+	follow  *run           // as long as this; nil: not at all
+	pace    pace
+	end     func() // of the reading
 }
 
 // openLog opens the log of the container that info describes. A container of which nothing is known has an empty
@@ -95,7 +97,9 @@ func (d *Driver) openLog(info *Info, config readConfig) (*logReader, error) {
 		l.end = d.readers.Done
 		if s != nil {
 			l.end = func() { s.endReading(); d.readers.Done() }
-			l.running = s.logging()
+			if run := s.logging(); config.Follow && run.Err() == nil {
+				l.follow, l.pace = run, newPace(s.spool.End, d.outrun)
+			}
 			l.history, err = s.spool.NewHistory(options)
 		} else {
 			l.history, err = spool.OpenHistory(d.fs, d.stopped.spoolDir(l.id), options)
@@ -153,15 +157,15 @@ func (l *logReader) stream(ctx context.Context, w http.ResponseWriter) error {
 	// A client that does not read would hold up the stop of the plugin.
 	defer context.AfterFunc(l.d.reading, func() { cancel(); _ = control.SetWriteDeadline(time.Now()) })()
 	waiting := ctx
-	if l.running != nil {
+	if l.follow != nil {
 		var stop context.CancelFunc
 		waiting, stop = context.WithCancel(ctx)
 		defer stop()
-		defer context.AfterFunc(l.running, stop)()
+		defer context.AfterFunc(l.follow, stop)()
 	}
 	for {
 		// Asked before reading: what comes before the end is read.
-		follow := l.config.Follow && l.history != nil && l.running != nil && l.running.Err() == nil
+		follow := l.follow != nil && l.follow.Err() == nil
 		more, err := l.copy(ctx, w)
 		if err == nil {
 			err = control.Flush()
@@ -176,12 +180,20 @@ func (l *logReader) stream(ctx context.Context, w http.ResponseWriter) error {
 	}
 }
 
+var answerBuffers = sync.Pool{New: func() any { b := make([]byte, 0, answerSize+spool.MaxFrame/16); return &b }}
+
 // copy writes what there is now. more is false when nothing after that is asked for.
 func (l *logReader) copy(ctx context.Context, w http.ResponseWriter) (more bool, err error) {
 	if l.history == nil {
 		return false, nil
 	}
-	p := make([]byte, 0, answerSize)
+	buffer := answerBuffers.Get().(*[]byte)
+	p := (*buffer)[:0]
+	defer func() {
+		if cap(p) == cap(*buffer) { // otherwise it has grown for a foreign writer's frames
+			answerBuffers.Put(buffer)
+		}
+	}()
 	for {
 		p, more, err = l.fill(p[:0])
 		if len(p) > 0 {
@@ -189,8 +201,14 @@ func (l *logReader) copy(ctx context.Context, w http.ResponseWriter) (more bool,
 				return false, err
 			}
 		}
-		if err != nil || !more || len(p) == 0 {
+		if err != nil || !more || len(p) < answerSize {
+			if l.follow != nil {
+				l.pace.caughtUp()
+			}
 			return more, err
+		}
+		if l.follow != nil {
+			l.pace.wait(ctx, len(p))
 		}
 		if err := ctx.Err(); err != nil {
 			return false, err
@@ -204,6 +222,9 @@ func (l *logReader) fill(p []byte) (_ []byte, more bool, err error) {
 		frame, ok, err := l.history.Next()
 		if err != nil || !ok {
 			return p, true, err
+		}
+		if l.follow != nil && l.follow.Err() != nil && l.history.Position() > l.follow.end {
+			return p, false, nil // that is the next run's
 		}
 		var f events.Frame
 		if events.Decode(frame, &f) != nil {

@@ -10,12 +10,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/docker/docker/api/types/plugins/logdriver"
 
 	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/durable"
 )
 
 // docker serves the driver and returns a dockerd that uses it.
@@ -250,6 +253,45 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// TestFollowEndsWithItsRun: a follow whose client is slow gets all of the run, and nothing of the next one, although that
+// is there before the end of the first is read.
+func TestFollowEndsWithItsRun(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	info := dockertest.Info{ContainerID: "web"}
+	c, err := d.Start(t.Context(), info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := readLogs(t, d, "web", dockertest.ReadConfig{Tail: -1, Follow: true})
+	const n = 5000 // more than the connection takes
+	for range n {
+		if err := c.Write("stdout", strings.Repeat("x", 1000)+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = d.Start(t.Context(), info); err != nil {
+		t.Fatal(err)
+	}
+	next := readLogs(t, d, "web", dockertest.ReadConfig{Follow: true})
+	if err := c.Write("stdout", "the next run\n"); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := next.next(); err != nil || e.text != "the next run\n" {
+		t.Fatalf("%v, %v", e, err)
+	}
+	if got := r.rest(); len(got) != n || got[n-1].text == "the next run\n" {
+		t.Errorf("got %d entries, want %d; the last is %.20q", len(got), n, got[len(got)-1].text)
+	}
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestFollowerLeaves: what a follow holds is given back when its client goes, and the session ends.
 func TestFollowerLeaves(t *testing.T) {
 	h := newHost(t)
@@ -331,6 +373,13 @@ func TestReaderKeepsSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.shipper.wait(t, "g/web", 5000)
+	// All is delivered and nothing is attached, which is when a session ends.
+	for range 200 {
+		if len(h.containers()) == 0 {
+			t.Fatal("it was put away")
+		}
+		time.Sleep(time.Millisecond)
+	}
 	if got := len(r.rest()); got != 4999 {
 		t.Errorf("%d entries follow the first, want 4999", got)
 	}
@@ -431,6 +480,56 @@ func TestReadDamaged(t *testing.T) {
 			t.Errorf("of nothing: %.100v", got)
 		}
 	}
+}
+
+// TestReadBreaksOff: an answer that cannot be read on does not look like the whole.
+func TestReadBreaksOff(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	disk := &failingDisk{FS: h.fs}
+	h.fs = disk
+	d := h.docker()
+	c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10_000 {
+		if err := c.Write("stdout", strings.Repeat("x", 1000)+"\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := readLogs(t, d, "web", all)
+	if _, err := r.next(); err != nil {
+		t.Fatal(err)
+	}
+	disk.fails.Store(true)
+	for err == nil {
+		_, err = r.next()
+	}
+	if err == io.EOF {
+		t.Error("an answer that broke off ends well")
+	}
+	_, err = d.ReadLogs(t.Context(), dockertest.Info{ContainerID: "web"}, dockertest.ReadConfig{Tail: 5})
+	if refused, ok := errors.AsType[*dockertest.Error](err); !ok || refused.Status != 500 || !strings.Contains(refused.Msg, "too many open files") {
+		t.Errorf("of a history that cannot be opened: %v", err)
+	}
+	disk.fails.Store(false)
+	if err := c.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// failingDisk is a disk whose files cannot be opened for reading while it fails.
+type failingDisk struct {
+	durable.FS
+	fails atomic.Bool
+}
+
+func (d *failingDisk) OpenFile(name string, flag int, perm os.FileMode) (durable.File, error) {
+	if d.fails.Load() && flag == os.O_RDONLY {
+		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
+	}
+	return d.FS.OpenFile(name, flag, perm)
 }
 
 // TestIgnored: of a container that asks to be ignored nothing is shipped, and docker logs has all of it, also after a

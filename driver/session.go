@@ -42,9 +42,8 @@ type session struct {
 	conf     *config.Container      // what the record's log options and environment say
 	attached map[string]*attachment // by File
 	retired  bool
-	readers  int             // of docker logs
-	running  context.Context // ends when nothing more will come for now; the follows of docker logs end then
-	stopping context.CancelFunc
+	readers  int // of docker logs
+	running  *run
 
 	gone chan struct{} // closed when a session that is retired has let go of its files
 }
@@ -69,8 +68,8 @@ func openSession(d *Driver, id string, info *Info) (*session, error) {
 		attached: map[string]*attachment{},
 		gone:     make(chan struct{}),
 	}
-	s.running, s.stopping = context.WithCancel(context.Background())
-	s.stopping()
+	s.running = newRun()
+	s.running.stop(0)
 	var err error
 	// Without a record what is spooled goes where the settings say for a container of which only the ID is known.
 	if s.record, err = readRecord(d.fs, s.dir); err != nil && !notExist(err) {
@@ -172,7 +171,7 @@ func (s *session) openFIFOLocked(file string, epoch uint32, last *fifo.Last) (er
 	a := &attachment{s: s, file: file, epoch: epoch, drop: s.conf.Ignore && s.history == 0}
 	s.ended.Store(false) // before anything comes, lest an unfinished line is taken for the last
 	if s.running.Err() != nil {
-		s.running, s.stopping = context.WithCancel(context.Background())
+		s.running = newRun()
 	}
 	if a.fifo, err = s.d.intake.Open(file, a, last); err != nil {
 		s.updateEndedLocked()
@@ -240,11 +239,33 @@ func (s *session) updateEndedLocked() {
 		}
 	}
 	s.ended.Store(true)
-	s.stopping()
+	s.running.stop(s.spool.End())
 }
 
-// logging returns what ends when the container's logging does.
-func (s *session) logging() context.Context {
+// run is the time from a container's start to its end. As a context it is done when nothing more will come: that is
+// when what follows it ends.
+type run struct {
+	context.Context
+	cancel context.CancelFunc
+	end    uint64 // of the stream, once it is done
+}
+
+func newRun() *run {
+	r := &run{}
+	r.Context, r.cancel = context.WithCancel(context.Background())
+	return r
+}
+
+// stop ends the run, once.
+func (r *run) stop(end uint64) {
+	if r.Err() == nil {
+		r.end = end
+		r.cancel()
+	}
+}
+
+// logging returns the container's run, the last one if it does not run.
+func (s *session) logging() *run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.running

@@ -209,11 +209,14 @@ func (m *meter) followers() []string {
 func (m *meter) measureFollowed(n int, got *[]int) sample {
 	m.t.Helper()
 	c, r, s := m.flood(99)
+	r.tell("print 1")
+	s.waitFor(m.t, 1)
 	type counted struct {
 		cmd   *exec.Cmd
 		lines chan int
 	}
 	var all []counted
+	first := make(chan bool, n)
 	for range n {
 		cmd := exec.Command("docker", "logs", "-f", c.name)
 		out, err := cmd.StdoutPipe()
@@ -228,6 +231,9 @@ func (m *meter) measureFollowed(n int, got *[]int) sample {
 			count, p := 0, make([]byte, 256<<10)
 			for {
 				n, err := out.Read(p)
+				if count == 0 && n > 0 {
+					first <- true
+				}
 				count += strings.Count(string(p[:n]), "\n")
 				if err != nil {
 					lines <- count
@@ -237,17 +243,20 @@ func (m *meter) measureFollowed(n int, got *[]int) sample {
 		}()
 		all = append(all, counted{cmd, lines})
 	}
+	for range n {
+		<-first
+	}
 	begun := time.Now()
 	r.tell("print %d", measuredLines)
 	took := time.Since(begun)
-	s.waitFor(m.t, measuredLines)
+	s.waitFor(m.t, measuredLines+1)
 	r.end()
 	c.finish(m.t)
 	for _, f := range all {
 		*got = append(*got, <-f.lines)
 		_ = f.cmd.Wait()
 	}
-	if n := s.events(); n != measuredLines {
+	if n := s.events(); n != measuredLines+1 {
 		m.t.Errorf("%d lines were delivered of %d", n, measuredLines)
 	}
 	return sample{lines: measuredLines / took.Seconds()}

@@ -39,6 +39,16 @@ func (h *host) docker() *dockertest.Daemon {
 	return d
 }
 
+// begin begins a container's log.
+func begin(t *testing.T, d *dockertest.Daemon, info dockertest.Info) *dockertest.Container {
+	t.Helper()
+	c, err := d.Start(t.Context(), info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // all asks for everything there is.
 var all = dockertest.ReadConfig{Tail: -1}
 
@@ -49,7 +59,7 @@ type entry struct {
 	text   string
 }
 
-// logReader reads an answer as dockerd does.
+// answerReader reads an answer as dockerd does.
 type answerReader struct {
 	t    *testing.T
 	body io.ReadCloser
@@ -126,19 +136,14 @@ func TestReadLogs(t *testing.T) {
 	write := func(c *dockertest.Container, source, output string, pieces ...string) {
 		t.Helper()
 		at = at.Add(time.Millisecond)
-		if err := c.WriteAt(at, source, output); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.WriteAt(at, source, output))
 		for _, p := range pieces {
 			want = append(want, entry{at.UnixNano(), source, p})
 		}
 	}
 	run := func() *dockertest.Container {
 		t.Helper()
-		c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web", ContainerName: "/web"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := begin(t, d, dockertest.Info{ContainerID: "web", ContainerName: "/web"})
 		for i := range 500 {
 			line := fmt.Sprintf("line %d\n", i)
 			write(c, []string{"stdout", "stderr"}[i%3%2], line, line)
@@ -172,12 +177,8 @@ func TestReadLogs(t *testing.T) {
 	ask("running")
 	at = at.Add(time.Millisecond)
 	begun := time.Now()
-	if err := c.Write("stdout", "no newline"); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Write("stdout", "no newline"))
+	must(t, c.Stop(t.Context()))
 	got := readLogs(t, d, "web", dockertest.ReadConfig{Tail: 1}).rest()
 	if len(got) != 1 || got[0].text != "no newline" || got[0].at < begun.UnixNano() {
 		t.Fatalf("the end is %v", got)
@@ -192,9 +193,7 @@ func TestReadLogs(t *testing.T) {
 	ask("another plugin")
 	c = run()
 	ask("started again")
-	if err := c.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Stop(t.Context()))
 	ask("stopped again")
 }
 
@@ -204,48 +203,32 @@ func TestFollow(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
-	c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := begin(t, d, dockertest.Info{ContainerID: "web"})
 	follow := dockertest.ReadConfig{Tail: -1, Follow: true}
 	r := readLogs(t, d, "web", follow) // returns although there is nothing yet
 	for i := range 10 {
 		line := fmt.Sprintf("line %d\n", i)
-		if err := c.Write("stdout", line); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Write("stdout", line))
 		if e, err := r.next(); err != nil || e.text != line {
 			t.Fatalf("%v, %v", e, err)
 		}
 	}
 	late := readLogs(t, d, "web", dockertest.ReadConfig{Since: time.Now().Add(time.Hour), Tail: -1, Follow: true})
 	end := readLogs(t, d, "web", dockertest.ReadConfig{Until: time.Unix(0, 1), Follow: true})
-	if err := c.WriteAt(time.Unix(0, 1), "stdout", "in time\n"); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Write("stdout", "last\nwords"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.WriteAt(time.Unix(0, 1), "stdout", "in time\n"))
+	must(t, c.Write("stdout", "last\nwords"))
 	if got := texts(end.rest()); !slices.Equal(got, []string{"in time\n"}) {
 		t.Errorf("until a moment: %q", got)
 	}
-	if err := c.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	c, err = d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Stop(t.Context()))
+	c = begin(t, d, dockertest.Info{ContainerID: "web"})
 	if got := texts(r.rest()); !slices.Equal(got, []string{"in time\n", "last\n", "words"}) {
 		t.Errorf("the end: %q", got)
 	}
 	if got := late.rest(); len(got) != 0 {
 		t.Errorf("since the future: %v", got)
 	}
-	if err := c.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Stop(t.Context()))
 	h.gone()
 	// Nothing is attached: dockerd asks so when the container has just stopped.
 	if got := readLogs(t, d, "web", follow).rest(); len(got) != 13 {
@@ -260,36 +243,23 @@ func TestFollowEndsWithItsRun(t *testing.T) {
 	h.start()
 	d := h.docker()
 	info := dockertest.Info{ContainerID: "web"}
-	c, err := d.Start(t.Context(), info)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := begin(t, d, info)
 	r := readLogs(t, d, "web", dockertest.ReadConfig{Tail: -1, Follow: true})
 	const n = 5000 // more than the connection takes
 	for range n {
-		if err := c.Write("stdout", strings.Repeat("x", 1000)+"\n"); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Write("stdout", strings.Repeat("x", 1000)+"\n"))
 	}
-	if err := c.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if c, err = d.Start(t.Context(), info); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Stop(t.Context()))
+	c = begin(t, d, info)
 	next := readLogs(t, d, "web", dockertest.ReadConfig{Follow: true})
-	if err := c.Write("stdout", "the next run\n"); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Write("stdout", "the next run\n"))
 	if e, err := next.next(); err != nil || e.text != "the next run\n" {
 		t.Fatalf("%v, %v", e, err)
 	}
 	if got := r.rest(); len(got) != n || got[n-1].text == "the next run\n" {
 		t.Errorf("got %d entries, want %d; the last is %.20q", len(got), n, got[len(got)-1].text)
 	}
-	if err := c.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Stop(t.Context()))
 }
 
 // TestFollowerLeaves: what a follow holds is given back when its client goes, and the session ends.
@@ -297,10 +267,7 @@ func TestFollowerLeaves(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
-	c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := begin(t, d, dockertest.Info{ContainerID: "web"})
 	ctx, leave := context.WithCancel(t.Context())
 	for range 20 {
 		if _, err := d.ReadLogs(ctx, dockertest.Info{ContainerID: "web"}, dockertest.ReadConfig{Tail: -1, Follow: true}); err != nil {
@@ -309,9 +276,7 @@ func TestFollowerLeaves(t *testing.T) {
 	}
 	leave()
 	h.readers.Wait()
-	if err := c.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Stop(t.Context()))
 	h.gone()
 }
 
@@ -321,14 +286,9 @@ func TestStopBreaksOff(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
-	c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := begin(t, d, dockertest.Info{ContainerID: "web"})
 	for range 5000 {
-		if err := c.Write("stdout", strings.Repeat("x", 1000)+"\n"); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Write("stdout", strings.Repeat("x", 1000)+"\n"))
 	}
 	idle := readLogs(t, d, "web", dockertest.ReadConfig{Tail: 1, Follow: true})
 	if _, err := idle.next(); err != nil {
@@ -355,23 +315,16 @@ func TestReaderKeepsSession(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
-	c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := begin(t, d, dockertest.Info{ContainerID: "web"})
 	line := strings.Repeat("x", 1000) + "\n"
 	for range 5000 {
-		if err := c.Write("stdout", line); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Write("stdout", line))
 	}
 	r := readLogs(t, d, "web", all)
 	if _, err := r.next(); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Stop(t.Context()))
 	h.shipper.wait(t, "g/web", 5000)
 	// All is delivered and nothing is attached, which is when a session ends.
 	for range 200 {
@@ -437,21 +390,14 @@ func TestReadDamaged(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
-	c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := begin(t, d, dockertest.Info{ContainerID: "web"})
 	var want []string
 	for i := range 30_000 {
 		line := fmt.Sprintf("line %d %s\n", i, strings.Repeat("x", 100))
 		want = append(want, line)
-		if err := c.Write("stdout", line); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Write("stdout", line))
 	}
-	if err := c.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Stop(t.Context()))
 	h.shipper.wait(t, "g/web", len(want))
 	h.gone()
 	segments, _ := filepath.Glob(filepath.Join(h.dir, "state", "stopped", "web", "spool", "*.seg"))
@@ -489,20 +435,16 @@ func TestReadBreaksOff(t *testing.T) {
 	disk := &failingDisk{FS: h.fs}
 	h.fs = disk
 	d := h.docker()
-	c, err := d.Start(t.Context(), dockertest.Info{ContainerID: "web"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := begin(t, d, dockertest.Info{ContainerID: "web"})
 	for range 10_000 {
-		if err := c.Write("stdout", strings.Repeat("x", 1000)+"\n"); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Write("stdout", strings.Repeat("x", 1000)+"\n"))
 	}
 	r := readLogs(t, d, "web", all)
 	if _, err := r.next(); err != nil {
 		t.Fatal(err)
 	}
 	disk.fails.Store(true)
+	var err error
 	for err == nil {
 		_, err = r.next()
 	}
@@ -514,9 +456,7 @@ func TestReadBreaksOff(t *testing.T) {
 		t.Errorf("of a history that cannot be opened: %v", err)
 	}
 	disk.fails.Store(false)
-	if err := c.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Stop(t.Context()))
 }
 
 // failingDisk is a disk whose files cannot be opened for reading while it fails.
@@ -539,16 +479,11 @@ func TestIgnored(t *testing.T) {
 	h.start()
 	d := h.docker()
 	info := dockertest.Info{ContainerID: "web", ContainerEnv: []string{"LOGSPOUT=ignore"}}
-	c, err := d.Start(t.Context(), info)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := begin(t, d, info)
 	r := readLogs(t, d, "web", dockertest.ReadConfig{Tail: -1, Follow: true})
 	line := strings.Repeat("x", 1000) + "\n"
 	for range 3000 {
-		if err := c.Write("stdout", line); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Write("stdout", line))
 	}
 	for range 3000 {
 		if _, err := r.next(); err != nil {

@@ -89,18 +89,11 @@ func TestHistoryGivesWay(t *testing.T) {
 	d := h.docker()
 	line := strings.Repeat("x", 1000) + "\n"
 	for i := range 6 {
-		c, err := d.Start(t.Context(), dockertest.Info{ContainerID: fmt.Sprint("c", i), ContainerName: fmt.Sprint("/c", i)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := begin(t, d, dockertest.Info{ContainerID: fmt.Sprint("c", i), ContainerName: fmt.Sprint("/c", i)})
 		for range 500 {
-			if err := c.Write("stdout", line); err != nil {
-				t.Fatal(err)
-			}
+			must(t, c.Write("stdout", line))
 		}
-		if err := c.Stop(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Stop(t.Context()))
 		if got := h.shipper.wait(t, fmt.Sprint("g/c", i), 500); len(got) != 500 {
 			t.Errorf("container %d: %d lines", i, len(got))
 		}
@@ -133,14 +126,9 @@ func TestAskingRenewsNothing(t *testing.T) {
 	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
 	run := func(text string) *stoppedRecord {
 		t.Helper()
-		c, err := d.Start(t.Context(), info)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := begin(t, d, info)
 		if text != "" {
-			if err := c.Write("stdout", text); err != nil {
-				t.Fatal(err)
-			}
+			must(t, c.Write("stdout", text))
 		}
 		want := strings.Count(text, "\n")
 		for deadline := time.Now().Add(time.Minute); len(readLogs(t, d, "web", all).rest()) < want; {
@@ -148,9 +136,7 @@ func TestAskingRenewsNothing(t *testing.T) {
 				t.Fatal("nothing to read")
 			}
 		}
-		if err := c.Stop(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Stop(t.Context()))
 		h.gone()
 		r, err := readRecord(h.fs, filepath.Join(h.dir, "state", "stopped", "web"))
 		if err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// Info is what dockerd says of a container (moby, daemon/logger/loginfo.go). Maps and lists may be nil.
+// Info is what dockerd says of a container (moby, daemon/logger/loginfo.go). Maps and lists may be nil, and so may
+// the time be zero: records of earlier versions do not have it.
 type Info struct {
 	Config              map[string]string
 	ContainerID         string
@@ -18,8 +19,10 @@ type Info struct {
 	ContainerArgs       []string
 	ContainerImageID    string
 	ContainerImageName  string
+	ContainerCreated    time.Time
 	ContainerEnv        []string
 	ContainerLabels     map[string]string
+	LogPath             string
 	DaemonName          string
 }
 

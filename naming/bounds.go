@@ -85,15 +85,17 @@ func (o *output) WriteString(s string) (int, error) { return o.Write([]byte(s)) 
 // one sort of a map, may have to go through.
 func largest(c *Container) int {
 	n := len(c.Env)
-	for _, s := range []string{c.ID, c.Name, c.ImageID, c.ImageName, c.DaemonName, c.command(), c.Host, c.LoggerHost} {
+	for _, s := range []string{c.ID, c.Name, c.ImageID, c.ImageName, c.DaemonName, c.command(), c.Host, c.LoggerHost, c.LogPath} {
 		n = max(n, len(s))
 	}
 	for _, s := range c.Env {
 		n = max(n, len(s))
 	}
-	n = max(n, len(c.Labels))
-	for _, s := range c.Labels {
-		n = max(n, len(s))
+	for _, m := range []map[string]string{c.Labels, c.Config, c.Attrs} {
+		n = max(n, len(m))
+		for k, s := range m {
+			n = max(n, len(k), len(s))
+		}
 	}
 	return n
 }
@@ -233,11 +235,11 @@ func sizeOf(v any) int {
 		return sizeOf(v.Env) + sizeOf(v.Labels) + sizeOf([]string{v.Host, v.Name, v.ID, v.LoggerHost, v.InstanceID,
 			v.Region, v.ShortID, v.ImageName, v.ImageID, v.DaemonName, v.Command, v.Source})
 	case *tagFields:
-		return sizeOf(v.ContainerArgs) + sizeOf(v.ContainerEnv) + sizeOf(v.ContainerLabels) + 2*sizeOf([]string{
+		return sizeOf(v.ContainerArgs) + sizeOf(v.ContainerEnv) + sizeOf(v.ContainerLabels) + sizeOf(v.Config) + sizeOf(v.extra) + 2*sizeOf([]string{
 			v.ContainerID, v.ContainerName, v.ContainerImageID, v.ContainerImageName, v.ContainerEntrypoint,
-			v.DaemonName, v.Command, v.Hostname})
+			v.DaemonName, v.Command, v.Hostname, v.LogPath})
 	default:
-		return 32 // a number, a boolean, nil
+		return 32 // a number, a boolean, a time, nil
 	}
 }
 

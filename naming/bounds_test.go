@@ -75,6 +75,23 @@ var hostileToBig = []string{
 	`{{json .}}`,
 }
 
+// hostileTags are templates of Docker's dialect that do.
+var hostileTags = []string{
+	`{{.ContainerCreated.Format (pad "x" 0 60000)}}`,
+	`{{.ContainerCreated.Format .ContainerLabels.big1}}`,
+	`{{range 20000}}{{$x := $.ContainerCreated.Format "` + strings.Repeat("2006 ", 100) + `"}}{{end}}`,
+	`{{$t := .ContainerCreated}}{{range 20000}}{{$t = $t.AddDate 1000000000 0 0}}{{end}}`,
+	`{{range .ContainerCreated.UnixNano}}{{end}}`,
+	`{{printf "%60000d" .ContainerCreated.MarshalJSON}}`, // pads each byte
+	`{{range 1000}}{{if eq $.Config.big1 $.Config.big2}}{{end}}{{end}}`,
+	`{{$x := .ExtraAttributes nil}}{{range 1000}}{{if eq $x.big1 $x.big2}}{{end}}{{end}}`,
+	`{{range 1000}}{{if eq $.LogPath $.LogPath}}{{end}}{{end}}`,
+	`{{range $k, $v := .ExtraAttributes nil}}{{range 1000}}{{if eq $k $k}}{{end}}{{end}}{{end}}`,
+	`{{json .Config}}`,
+	`{{json (.ExtraAttributes nil)}}`,
+	`{{json .}}`,
+}
+
 // bigContainer is one whose data are as large as dockerd lets them be, or larger.
 func bigContainer() *Container {
 	c := testContainer()
@@ -86,38 +103,52 @@ func bigContainer() *Container {
 }
 
 func TestHostileTemplatesAreBounded(t *testing.T) {
-	for _, c := range []*Container{testContainer(), bigContainer()} {
-		texts := hostile
-		if len(c.Env) > 100 {
-			texts = append(hostileToBig, hostile...)
+	for _, text := range hostile {
+		checkBounded(t, Parse, text, testContainer())
+	}
+	for _, text := range append(hostileToBig, hostile...) {
+		checkBounded(t, Parse, text, bigContainer())
+	}
+	for _, text := range hostileTags {
+		c := bigContainer()
+		// One at a time, so that each is seen to count.
+		if strings.Contains(text, "Config") {
+			c.Config, c.Labels = c.Labels, nil
+		} else if strings.Contains(text, "ExtraAttributes") {
+			c.Attrs, c.Labels = map[string]string{"big1": c.Labels["big1"], "big2": c.Labels["big2"], strings.Repeat("k", 2<<20): ""}, nil
+		} else if strings.Contains(text, "LogPath") {
+			c.LogPath, c.Labels = c.Labels["big1"], nil
 		}
-		for _, text := range texts {
-			tmpl, err := Parse(text)
-			if err != nil {
-				t.Errorf("%.60s: %v", text, err)
-				continue
-			}
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			start := time.Now()
-			out, err := tmpl.Execute(c)
-			took := time.Since(start)
-			runtime.ReadMemStats(&after)
+		checkBounded(t, ParseTag, text, c)
+	}
+}
 
-			if err == nil {
-				t.Errorf("%.60s: no error, renders %.60q", text, out)
-				continue
-			}
-			if _, ok := errors.AsType[*limitError](err); !ok && !strings.Contains(err.Error(), "too") {
-				t.Errorf("%.60s: another error: %v", text, err)
-			}
-			checkLine(t, err.Error())
-			// The time is far from what these take, and from the hours they would: how busy the machine
-			// is does not matter.
-			if made := (after.TotalAlloc - before.TotalAlloc) >> 20; made > 32 || took > 20*time.Second {
-				t.Errorf("%.60s: took %v and %d MiB", text, took, made)
-			}
-		}
+func checkBounded(t *testing.T, parse func(string) (*Template, error), text string, c *Container) {
+	t.Helper()
+	tmpl, err := parse(text)
+	if err != nil {
+		t.Errorf("%.60s: %v", text, err)
+		return
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	out, err := tmpl.Execute(c)
+	took := time.Since(start)
+	runtime.ReadMemStats(&after)
+
+	if err == nil {
+		t.Errorf("%.60s: no error, renders %.60q", text, out)
+		return
+	}
+	if _, ok := errors.AsType[*limitError](err); !ok && !strings.Contains(err.Error(), "too") {
+		t.Errorf("%.60s: another error: %v", text, err)
+	}
+	checkLine(t, err.Error())
+	// The time is far from what these take, and from the hours they would: how busy the machine
+	// is does not matter.
+	if made := (after.TotalAlloc - before.TotalAlloc) >> 20; made > 32 || took > 20*time.Second {
+		t.Errorf("%.60s: took %v and %d MiB", text, took, made)
 	}
 }
 
@@ -147,11 +178,24 @@ func TestBoundsLeaveRoom(t *testing.T) {
 	}
 }
 
+// What a container's data come to counts before it is printed.
+func TestSizeOfTagFields(t *testing.T) {
+	big := strings.Repeat("x", 1<<20)
+	for i, c := range []*Container{
+		{ID: big}, {Name: big}, {LogPath: big}, {Args: []string{big}}, {Env: []string{big}},
+		{Labels: map[string]string{big: ""}}, {Config: map[string]string{"": big}}, {Attrs: map[string]string{"": big}},
+	} {
+		if n := sizeOf(newTagFields(c)); n < len(big) {
+			t.Errorf("%d: %d bytes", i, n)
+		}
+	}
+}
+
 // What fmt pads is counted as fmt does it.
 func TestPrintedParts(t *testing.T) {
 	const width = 1000
 	for _, v := range []any{
-		"text", 7, true, nil, []string{"a", "b", "c"}, map[string]string{"a": "b", "c": "d"}, []byte("abc"),
+		"text", 7, true, nil, created(testContainer().Created.UTC()), []string{"a", "b", "c"}, map[string]string{"a": "b", "c": "d"}, []byte("abc"),
 		newGroupFields(testContainer()), newTagFields(testContainer()),
 	} {
 		// Each part is padded, and what stands between parts is not; nil is not padded at all.
@@ -167,11 +211,18 @@ func FuzzTemplate(f *testing.F) {
 	}
 	f.Add(`{{.Lbl "com.x"}}-{{.Env.X | default "a" | printf "%5s"}}`, "X=y", "aws/\xff:*")
 	f.Add(`{{with $x := .}}{{$x.Source}}{{end}}`, "HOSTNAME=h", "\x00")
+	for _, text := range hostileTags {
+		f.Add(text, "X=y", "label")
+	}
+	f.Add(`{{.ContainerCreated.Format "2006-01-02"}}{{(.ContainerCreated.AddDate 9999999 0 0).Format .Config.tag}}`, "X=y", "2006")
+	f.Add(`{{range $k, $v := .ExtraAttributes nil}}{{$k}}{{$v}}{{end}}{{.LogPath}}{{.}}`, "X=y", "label")
 	f.Add(`{{define "name"}}{{template "name"}}{{end}}`, "", "")
 	f.Fuzz(func(t *testing.T, text, env, label string) {
 		c := testContainer()
 		c.Env = append(c.Env, env)
 		c.Labels["com.x"] = label
+		c.Config["tag"] = label
+		c.Attrs["com.x"] = label
 		for _, parse := range []func(string) (*Template, error){Parse, ParseTag} {
 			tmpl, err := parse(text)
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Container is what the templates can say of a container and of the Docker host it runs on. The
@@ -26,6 +27,13 @@ type Container struct {
 	Args       []string
 	Env        []string // KEY=value
 	Labels     map[string]string
+
+	Config  map[string]string // the log options, as they were given
+	Created time.Time
+	LogPath string // dockerd's own file; empty unless the driver is one of those that come with one
+	// Attrs are the labels and variables that the log options labels, labels-regex, env and env-regex
+	// choose (moby's Info.ExtraAttributes). Nil is the same as none.
+	Attrs map[string]string
 
 	// Host is the container's host name as the engine says it. It is needed only where NeedsHost
 	// says so; empty, the first 12 characters of the ID stand in, which is Docker's default.
@@ -120,9 +128,7 @@ func newGroupFields(c *Container) any {
 	}
 }
 
-// tagFields is what {{.}} is in Docker's tag template: the fields and methods of moby's
-// logger.Info that give a string, a list or a map of strings. Info.ExtraAttributes is not among
-// them: it gives what the options labels and env choose.
+// tagFields is what {{.}} is in Docker's tag template: the fields and methods of moby's logger.Info.
 type tagFields struct {
 	ID          string // 12 characters
 	FullID      string
@@ -142,9 +148,22 @@ type tagFields struct {
 	ContainerImageName  string
 	ContainerEnv        []string
 	ContainerLabels     map[string]string
+	ContainerCreated    created
+	Config              map[string]string
+	LogPath             string
+
+	extra map[string]string
 }
 
+// ExtraAttributes returns what the log options choose of the labels and the environment. In Docker its
+// argument renames them; a template can only say {{.ExtraAttributes nil}}.
+func (f *tagFields) ExtraAttributes(func(string) string) map[string]string { return f.extra }
+
 func newTagFields(c *Container) any {
+	extra := c.Attrs
+	if extra == nil { // {{json}} shows the difference
+		extra = map[string]string{}
+	}
 	return &tagFields{
 		ID:                  short(c.ID),
 		FullID:              c.ID,
@@ -163,6 +182,10 @@ func newTagFields(c *Container) any {
 		ContainerImageName:  c.ImageName,
 		ContainerEnv:        c.Env,
 		ContainerLabels:     c.Labels,
+		ContainerCreated:    created(c.Created.UTC()),
+		Config:              c.Config,
+		LogPath:             c.LogPath,
+		extra:               extra,
 	}
 }
 
@@ -180,17 +203,24 @@ var (
 // Fields returns the fields and methods of the templates of groups and streams.
 func Fields() []string { return slices.Clone(groupDialect.fields) }
 
-// TagFields returns the fields of Docker's tag template.
+// TagFields returns the fields and methods of Docker's tag template.
 func TagFields() []string { return slices.Clone(tagDialect.fields) }
 
 func fieldsOf(data any) []string {
 	var names []string
 	t := reflect.TypeOf(data)
-	for i := range t.Elem().NumField() {
-		names = append(names, t.Elem().Field(i).Name)
+	for field := range t.Elem().Fields() {
+		if field.IsExported() {
+			names = append(names, field.Name)
+		}
 	}
-	for i := range t.NumMethod() {
-		names = append(names, t.Method(i).Name)
+	return append(names, methodsOf(t)...)
+}
+
+func methodsOf(t reflect.Type) []string {
+	var names []string
+	for method := range t.Methods() {
+		names = append(names, method.Name)
 	}
 	return names
 }

@@ -150,6 +150,9 @@ func (t *Template) use(path []string) error {
 		label := strings.Join(path[1:], ".")
 		return t.errorf("a label whose name has dots in it is written {{.Lbl %s}}", quote(label))
 	}
+	if field == "ContainerCreated" && len(path) > 1 && !slices.Contains(createdMethods, path[1]) {
+		return t.errorf("there is no .ContainerCreated.%s: there are .%s", short64(path[1]), strings.Join(createdMethods, " ."))
+	}
 	t.used[field] = true
 	return nil
 }

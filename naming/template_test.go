@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"text/template"
+	"time"
 
 	"github.com/docker/docker/daemon/logger/templates"
 	"github.com/google/go-cmp/cmp"
@@ -24,6 +25,10 @@ func testContainer() *Container {
 		Args:       []string{"-c", "echo hi"},
 		Env:        []string{"STAGE=prod", "EQ=a=b", "EMPTY=", "NOVALUE", "STAGE2=x"},
 		Labels:     map[string]string{"app": "shop", "com.docker.compose.service": "web"},
+		Config:     map[string]string{"awslogs-group": "g", "labels": "app,none"},
+		Created:    time.Date(2026, 1, 2, 3, 4, 5, 67890, time.FixedZone("", 3600)), // 02:04:05 in UTC
+		LogPath:    "/var/log/x",
+		Attrs:      map[string]string{"app": "shop"},
 		LoggerHost: "node1",
 		InstanceID: "i-0abc",
 		Region:     "eu-west-1",
@@ -111,6 +116,12 @@ func TestParseTag(t *testing.T) {
 		{"{{.Command}}", "/bin/sh -c echo hi"},
 		{"{{range .ContainerEnv}}{{.}};{{end}}", "STAGE=prod;EQ=a=b;EMPTY=;NOVALUE;STAGE2=x;"},
 		{"{{.ContainerLabels.app}}{{.ContainerLabels.none}}", "shop"},
+		{`{{index .Config "awslogs-group"}}|{{.Config.labels}}|{{.Config.none}}`, "g|app,none|"},
+		{"{{.LogPath}}", "/var/log/x"},
+		{`{{.ContainerCreated.Format "2006-01-02"}}`, "2026-01-02"},
+		{`{{with .ContainerCreated}}{{.Year}}{{.Month}}{{end}}`, "2026January"},
+		{"{{.ExtraAttributes nil}} {{json (.ExtraAttributes nil)}}", `map[app:shop] {"app":"shop"}`},
+		{`{{(.ExtraAttributes nil).app}}{{(.ExtraAttributes nil).none}}{{range $k, $v := .ExtraAttributes nil}} {{$k}}={{$v}}{{end}}`, "shop app=shop"},
 	} {
 		tmpl, err := ParseTag(test.text)
 		if err != nil {
@@ -124,9 +135,45 @@ func TestParseTag(t *testing.T) {
 	if _, err := ParseTag("{{.LoggerHost}}"); err == nil || !strings.Contains(err.Error(), ".FullID") {
 		t.Errorf("got %v", err)
 	}
+	// Nothing chosen is an empty map in Docker.
+	none, err := ParseTag(`{{json (.ExtraAttributes nil)}}{{.ContainerCreated.IsZero}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := none.Execute(&Container{}); got != "{}true" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
 	// A short ID is cut nowhere: Docker's own code would panic.
 	if got, err := mustParse("{{.ShortID}}").Execute(&Container{ID: "abc"}); got != "abc" || err != nil {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestTagErrors(t *testing.T) {
+	layout := func(n int) string { return `{{.ContainerCreated.Format "` + strings.Repeat("x", n) + `"}}` }
+	for _, test := range []struct{ text, want string }{
+		{"{{.ContainerCreated.Local}}", `template "{{.ContainerCreated.Local}}": there is no .ContainerCreated.Local: there are .Add .AddDate .Day .Format .Hour`},
+		{`{{(.ContainerCreated.UTC.In nil).Year}}`, "can't evaluate field In in type naming.created"},
+		{`{{with .ContainerCreated}}{{.Local}}{{end}}`, "can't evaluate field Local in type naming.created"},
+		{`{{$.ContainerCreated.AppendFormat nil "x"}}`, "there is no .ContainerCreated.AppendFormat"},
+		{"{{.ContainerCreated.Format}}", "wrong number of args for Format: want 1 got 0"},
+		{layout(512), ""},
+		{layout(513), "the layout of a time may have 512 bytes"},
+		{"{{.ExtraAttributes}}", "wrong number of args for ExtraAttributes: want 1 got 0"},
+		{`{{.ExtraAttributes "upper"}}`, "for arg of type func(string) string"},
+	} {
+		tmpl, err := ParseTag(test.text)
+		if err == nil {
+			_, err = tmpl.Execute(testContainer())
+		}
+		if test.want == "" && err == nil {
+			continue
+		}
+		if err == nil || test.want == "" || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%.60s: got %v, want %q", test.text, err, test.want)
+			continue
+		}
+		checkLine(t, err.Error())
 	}
 }
 

@@ -244,7 +244,7 @@ func TestContainerErrors(t *testing.T) {
 			`.LoggerHost .InstanceID .Region .ShortID .ImageName .ImageID .DaemonName .Command .Source .Lbl`},
 		{opts{"tag": "{{.LoggerHost}}"}, `log option "tag": template "{{.LoggerHost}}": there is no field .LoggerHost: the fields are .ID .FullID .Name .ImageID ` +
 			`.ImageFullID .ImageName .DaemonName .Command .Hostname .ContainerID .ContainerName .ContainerEntrypoint .ContainerArgs .ContainerImageID ` +
-			`.ContainerImageName .ContainerEnv .ContainerLabels`},
+			`.ContainerImageName .ContainerEnv .ContainerLabels .ContainerCreated .Config .LogPath .ExtraAttributes`},
 		{opts{"tag": "{{", "stream": "s"}, `log option "tag": template "{{": unclosed action`},
 		{opts{"region": "x"}, `log option "region": "x" is not a region: use one such as eu-west-1, or auto`},
 		{opts{"awslogs-region": "x"}, `log option "awslogs-region": "x" is not a region: use one such as eu-west-1, or auto`},

@@ -1,0 +1,92 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// migrating is the page that says how the plugin differs from awslogs.
+const migrating = "../docs/migrating-from-awslogs.md"
+
+// elsewhere are the rows that TestParity does not show, and what does.
+var elsewhere = map[string]string{
+	"a request fails":                       "make fault",
+	"an event that the service refuses":     "the uploader's tests",
+	"dockerd or the host crashes":           "make fault, TestEngineKilledInMidRun",
+	"a group's KMS key that cannot be used": "the uploader's tests",
+	"`docker logs`":                         "TestDockerLogsIsJSONFiles",
+	"credentials":                           "each case: the two drivers' events are told apart by their keys",
+}
+
+// A row is one of the page's, by its first cell, and what stands in it.
+type row struct{ name, says string }
+
+// migratingPage is what the page says, and what of it was shown.
+type migratingPage struct {
+	rows map[string]string // of all tables, by the first cell
+	todo map[string]bool   // rows that say what differs, and options of awslogs and dockerd
+}
+
+func readMigrating(t *testing.T) *migratingPage {
+	t.Helper()
+	text, err := os.ReadFile(migrating)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &migratingPage{rows: map[string]string{}, todo: map[string]bool{}}
+	table := ""
+	for line := range strings.Lines(string(text)) {
+		switch {
+		case strings.HasPrefix(line, "<!-- table: "):
+			table = strings.Fields(line)[2]
+		case strings.HasPrefix(line, "## "):
+			table = strings.TrimSpace(line[3:])
+		}
+		cells := strings.Split(line, "|")
+		if len(cells) < 3 || cells[0] != "" {
+			continue
+		}
+		name := strings.TrimSpace(cells[1])
+		if name == "" || strings.HasPrefix(name, "--") || name == "option" || name == "awslogs" {
+			continue
+		}
+		p.rows[name] = line
+		p.todo[name] = table == "awslogs" || table == "dockerd" || table == "What else differs"
+	}
+	return p
+}
+
+// shown notes what a case shows, and fails the test unless the page says it.
+func (p *migratingPage) shown(t *testing.T, opts []string, rows []row) {
+	t.Helper()
+	for _, o := range opts {
+		name, _, _ := strings.Cut(o, "=")
+		p.todo["`"+name+"`"] = false
+	}
+	for _, r := range rows {
+		if text, ok := p.rows[r.name]; !ok || !strings.Contains(text, r.says) {
+			t.Errorf("%s: the row %q is %q, and does not say %q", migrating, r.name, text, r.says)
+		}
+		p.todo[r.name] = false
+	}
+}
+
+// allShown fails the test if there is a row that no case shows.
+func (p *migratingPage) allShown(t *testing.T) {
+	t.Helper()
+	for row, todo := range p.todo {
+		if by, ok := elsewhere[row]; todo && !ok {
+			t.Errorf("%s: no case shows the row %q", migrating, row)
+		} else if !todo && ok {
+			t.Errorf("%s: the row %q is shown here, and by %s", migrating, row, by)
+		}
+	}
+	for row := range elsewhere {
+		if p.rows[row] == "" {
+			t.Errorf("%s has no row %q", migrating, row)
+		}
+	}
+}

@@ -101,7 +101,7 @@ type Driver struct {
 	reading    context.Context // ends when the answers to docker logs are to end
 	stopReads  context.CancelFunc
 	readers    sync.WaitGroup // those that give them; begun with mu held
-	outrun     *rate.Limiter  // what followers get that cannot keep up
+	slowRate   *rate.Limiter  // what those get that cannot keep up
 	ready      chan struct{}  // closed when what was attached before is attached again
 
 	mu       sync.Mutex
@@ -127,7 +127,7 @@ func New(o Options) (*Driver, error) {
 		taking:    make(chan struct{}),
 		reading:   reading,
 		stopReads: stopReads,
-		outrun:    newOutrun(),
+		slowRate:  newSlowRate(),
 		ready:     make(chan struct{}),
 		sessions:  map[string]*session{},
 	}

@@ -19,7 +19,7 @@ func TestPace(t *testing.T) {
 		{"no flood", 900 << 10, 500 << 10, 900 << 10, 0.99, 1},
 		{"outrun", 30 << 20, 10 << 20, 30 << 20, 0.05, 0.1},
 		{"outrun, and then nothing", 30 << 20, 10 << 20, 0, 0.74, 0.8},
-		{"outrun, and then less", 30 << 20, 10 << 20, 3 << 20, 0.5, 0.55},
+		{"outrun, and then less", 30 << 20, 10 << 20, 3 << 20, 0.6, 0.65},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -28,7 +28,7 @@ func TestPace(t *testing.T) {
 					passed := time.Since(begun).Seconds()
 					return uint64(float64(test.written)*min(passed, 5) + float64(test.later)*max(passed-5, 0))
 				}
-				p := newPace(end, newOutrun())
+				p := newPace(newOutrun(end, newSlowRate()))
 				got := 0
 				for time.Since(begun) < 20*time.Second {
 					time.Sleep(time.Duration(float64(answerSize) / float64(test.read) * float64(time.Second)))
@@ -48,11 +48,11 @@ func TestPaceIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
 		end := func() uint64 { return uint64(30 << 20 * time.Since(begun).Seconds()) }
-		limiter, got := newOutrun(), make(chan int)
+		o, got := newOutrun(end, newSlowRate()), make(chan int)
 		for range 20 {
 			go func() {
 				n := 0
-				for p := newPace(end, limiter); time.Since(begun) < 20*time.Second; n += answerSize {
+				for p := newPace(o); time.Since(begun) < 20*time.Second; n += answerSize {
 					time.Sleep(100 * time.Millisecond)
 					p.wait(t.Context(), answerSize)
 				}
@@ -63,7 +63,7 @@ func TestPaceIsShared(t *testing.T) {
 		for range 20 {
 			total += <-got
 		}
-		if most := 20*outrunRate + 20*4*answerSize; total > most {
+		if most := 20*slowRate + 20*8*answerSize; total > most {
 			t.Errorf("together %d bytes in 20 s, want %d at most", total, most)
 		}
 	})

@@ -98,7 +98,7 @@ func (d *Driver) openLog(info *Info, config readConfig) (*logReader, error) {
 		if s != nil {
 			l.end = func() { s.endReading(); d.readers.Done() }
 			if run := s.logging(); config.Follow && run.Err() == nil {
-				l.follow, l.pace = run, newPace(s.spool.End, d.outrun)
+				l.follow, l.pace = run, newPace(s.outrun)
 			}
 			l.history, err = s.spool.NewHistory(options)
 		} else {

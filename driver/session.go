@@ -27,7 +27,8 @@ type session struct {
 	dir string
 
 	spool   *spool.Spool
-	history int64 // bytes of what is delivered that are kept; 0: none
+	history int64   // bytes of what is delivered that are kept; 0: none
+	outrun  *outrun // slows down who follows it
 
 	// changed tells the session's goroutine (deliver.go) to look again.
 	changed chan struct{}
@@ -102,6 +103,7 @@ func openSession(d *Driver, id string, info *Info) (*session, error) {
 			"cursor_cut_bytes", repair.CursorCutBytes)
 	}
 	s.ended.Store(true)
+	s.outrun = newOutrun(s.spool.End, d.slowRate)
 	return s, nil
 }
 

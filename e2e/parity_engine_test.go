@@ -73,7 +73,7 @@ func newParityEngine(t *testing.T) *parityEngine {
 	p.plugin = p.install(t)
 	if err := p.plugin.reset(
 		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=http://127.0.0.1:1", // the log option says the real one
-		"AWS_ACCESS_KEY_ID="+p.ours.key, "AWS_SECRET_ACCESS_KEY="+p.ours.secret, "DELAY=500ms"); err != nil {
+		"AWS_ACCESS_KEY_ID="+p.ours.key, "AWS_SECRET_ACCESS_KEY="+p.ours.secret, "DELAY=1h"); err != nil {
 		t.Fatal(err)
 	}
 	return p

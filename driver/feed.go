@@ -48,6 +48,16 @@ func (o outputs) has(source events.Source) bool {
 	return o.stdout
 }
 
+// owns reports whether a frame of the spool, or a gap where it is nil, is the feed's. A frame that cannot be decoded
+// becomes a gap.
+func (o outputs) owns(frame []byte) bool {
+	var f events.Frame
+	if frame == nil || events.Decode(frame, &f) != nil {
+		return o.has(events.Unknown)
+	}
+	return o.has(f.Source)
+}
+
 const (
 	// maxPending is how many ranges that need no delivery are put off to be acknowledged together.
 	maxPending = 1024
@@ -61,7 +71,11 @@ const (
 )
 
 func newFeed(s *spool.Spool, sink outputs, ended *atomic.Bool, o events.Options) *Feed {
-	return &Feed{spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o), sink: sink, ended: ended}
+	f := &Feed{spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o), sink: sink, ended: ended}
+	if sink != bothOutputs {
+		f.reader.Own(sink.owns)
+	}
+	return f
 }
 
 // Next returns the next event that has not been handed out since the last Rewind, and false when there is

@@ -48,9 +48,11 @@ func (d *closedDisk) OpenFile(name string, flag int, perm fs.FileMode) (durable.
 	return d.FS.OpenFile(name, flag, perm)
 }
 
-func newFeedRig(t fataler) *feedRig {
+func newFeedRig(t fataler) *feedRig { return newBoundedFeedRig(t, 0) }
+
+func newBoundedFeedRig(t fataler, maxSize int64) *feedRig {
 	disk := &closedDisk{FS: durabletest.NewDisk()}
-	s, _, err := spool.Open(spool.Options{Dir: "/spool", FS: disk})
+	s, _, err := spool.Open(spool.Options{Dir: "/spool", FS: disk, MaxSize: maxSize})
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
@@ -380,4 +382,47 @@ func TestFeedShape(t *testing.T) {
 			t.Fatalf("acknowledged up to %d of %d", r.spool.Acked(), r.spool.End())
 		}
 	})
+}
+
+// TestFeedStuck: while one output cannot be delivered, the other's lines are taken and delivered however many come, and
+// what the first has handed out is kept.
+func TestFeedStuck(t *testing.T) {
+	r := newBoundedFeedRig(t, 1<<20)
+	defer r.spool.Close()
+	stdout := newFeed(r.spool, outputs{stdout: true}, &r.ended, events.Options{})
+	stderr := newFeed(r.spool, outputs{stderr: true}, &r.ended, events.Options{})
+	r.append(r.line("stderr", "cannot be delivered"))
+	stuck := take(stderr, 1)
+	line := strings.Repeat("x", 10_000)
+	delivered, told := 0, 0
+	for i := range 500 {
+		r.append(r.line("stdout", line))
+		if i >= 250 {
+			r.append(r.line("stderr", "has to give way"))
+		}
+		for _, h := range take(stdout, 10) {
+			if strings.HasPrefix(h.message, "[logspool] missing here:") {
+				told++
+			} else if h.message == line {
+				delivered++
+			} else {
+				t.Fatalf("handed out %.60q", h.message)
+			}
+			if err := stdout.Ack(h.ranges); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i < 250 {
+			take(stderr, 1) // it looks, and finds nothing of its own
+		}
+	}
+	if delivered != 500 || told == 0 {
+		t.Fatalf("%d of 500 lines delivered, %d gaps told", delivered, told)
+	}
+	stderr.Rewind()
+	if again := take(stderr, 1); !slices.Equal(messages(again), messages(stuck)) {
+		t.Fatalf("handed out %q once more, want %q", messages(again), messages(stuck))
+	}
+	stdout.close()
+	stderr.close()
 }

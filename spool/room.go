@@ -8,7 +8,7 @@ import (
 // been taken before: see Budget.
 func (s *Spool) makeRoomLocked(n int64) error {
 	for !s.hasRoomLocked(n) {
-		if s.dropNewest || !s.dropOldestLocked() {
+		if !s.removeDealtWithLocked() && (s.dropNewest || !s.dropOldestLocked()) {
 			return ErrFull
 		}
 	}
@@ -35,7 +35,23 @@ func (s *Spool) growLocked(n int64) {
 // dropOldestLocked gives up the oldest segment of which nothing is under way: what readers have been given is lost or
 // kept exactly as it turns out. It notes what of the segment had not been dealt with, and returns false when there is no
 // such segment.
-func (s *Spool) dropOldestLocked() bool { return s.dropPassedLocked() || s.dropAheadLocked() }
+func (s *Spool) dropOldestLocked() bool {
+	return s.removeDealtWithLocked() || s.dropPassedLocked() || s.dropAheadLocked()
+}
+
+// removeDealtWithLocked removes the oldest segment in which everything has been dealt with and that is kept only because
+// something before it has not, as where one of two outputs is stuck. It costs nothing but history.
+func (s *Spool) removeDealtWithLocked() bool {
+	for i := s.deliveredN; i < len(s.segments)-1; i++ {
+		seg := s.segments[i]
+		standsIn := func(r *Reader) bool { return seg.base < r.held && r.held <= s.segments[i+1].base }
+		if s.cursor.acked.through(seg.base) >= seg.end && !slices.ContainsFunc(s.readers, standsIn) {
+			s.removeSegmentsLocked(i, i+1)
+			return true
+		}
+	}
+	return false
+}
 
 // dropPassedLocked gives up the oldest segment that some readers have passed and others have not come to, as where one of
 // two outputs is stuck, and of which the former have nothing under way. They do not come to the place any more: the gap

@@ -140,6 +140,10 @@ func (s *session) destinations(ctx context.Context) ([]destination, error) {
 		Args:       info.ContainerArgs,
 		Env:        info.ContainerEnv,
 		Labels:     info.ContainerLabels,
+		Config:     info.Config,
+		Created:    info.ContainerCreated,
+		LogPath:    info.LogPath,
+		Attrs:      conf.Attrs(info.ContainerLabels, info.ContainerEnv),
 		Host:       host,
 		LoggerHost: s.d.o.LoggerHost,
 	}

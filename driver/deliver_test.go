@@ -2,6 +2,7 @@ package driver
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -49,4 +50,28 @@ func TestDestination(t *testing.T) {
 			t.Errorf("container %s (-want +got):\n%s", c.id, diff)
 		}
 	}
+}
+
+// TestTagFields: the names can say all that dockerd tells of a container, also after the plugin was started anew.
+func TestTagFields(t *testing.T) {
+	h := newHost(t)
+	h.shipper.setDown(true)
+	h.start()
+	f := h.fifo("fifo")
+	if err := h.startLogging(f.path, &Info{
+		ContainerID: "web", ContainerCreated: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), LogPath: "/log",
+		ContainerLabels: map[string]string{"team": "shop"}, ContainerEnv: []string{"STAGE=prod"},
+		Config: map[string]string{
+			"labels": "team", "env": "STAGE", "awslogs-group": "g",
+			"tag": `{{.ContainerCreated.Format "2006-01-02"}}{{.LogPath}}/{{.Config.env}}/{{with .ExtraAttributes nil}}{{.team}}-{{.STAGE}}{{end}}`,
+		},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f.write("stdout", "a line")
+	h.stop()
+	h.shipper.setDown(false)
+	h.start()
+	h.shipper.wait(t, "g/2026-01-02/log/STAGE/shop-prod", 1)
+	h.end(f)
 }

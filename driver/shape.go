@@ -23,7 +23,7 @@ func (s *session) shape(c *naming.Container, conf *config.Container) events.Opti
 		ContainerID:   c.ID,
 		ContainerName: strings.TrimPrefix(c.Name, "/"),
 		ImageName:     c.ImageName,
-		Attrs:         conf.Attrs(c.Labels, c.Env),
+		Attrs:         c.Attrs,
 	}
 	if conf.Tag == nil {
 		return o

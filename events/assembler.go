@@ -251,7 +251,7 @@ func (l *line) settle() {
 func (l *line) reset() {
 	l.unmake()
 	l.text.reset()
-	l.open, l.ended, l.owes = false, false, false
+	l.open, l.ended, l.owes, l.torn = false, false, false, false
 }
 
 // continuedBy returns whether f is the next piece of l.

@@ -1,9 +1,6 @@
 package events
 
-import (
-	"regexp"
-	"time"
-)
+import "time"
 
 // patience is how many times Options.Wait an event of several lines goes on at most, if there is
 // always one more.
@@ -14,7 +11,7 @@ const patience = 12
 type multiline struct {
 	lines   *Assembler
 	out     output
-	pattern *regexp.Regexp
+	pattern matcher
 	wait    time.Duration
 
 	events [Stderr + 1]line // by source: the unfinished events, or ended ones that are not out yet
@@ -28,7 +25,7 @@ type multiline struct {
 
 func newMultiline(o Options) *multiline {
 	o = o.withDefaults()
-	m := &multiline{lines: NewAssembler(o), out: newOutput(o), pattern: o.Pattern, wait: o.Wait}
+	m := &multiline{lines: NewAssembler(o), out: newOutput(o), pattern: newMatcher(o.Pattern), wait: o.Wait}
 	m.lines.out = output{max: m.out.max, raw: true}
 	m.out.lines = true
 	return m
@@ -39,6 +36,11 @@ func (m *multiline) push(f Frame, from, to uint64, now time.Time) {
 		panic("events: Push before Next returned false")
 	}
 	m.settle()
+	for i := range m.events {
+		if ev := &m.events[i]; ev.open && !m.lines.lines[i].open && m.outlived(ev, f.Time) {
+			ev.finish()
+		}
+	}
 	m.lines.Push(f, from, to, now)
 }
 
@@ -98,8 +100,13 @@ func (m *multiline) join(l *line) bool {
 // event would not have waited, so that what is read late, after a backlog, becomes the same
 // events.
 func (m *multiline) begins(l, ev *line) bool {
-	return time.Duration(l.time-ev.latest) >= m.wait || time.Duration(l.time-ev.time) >= patience*m.wait ||
-		m.pattern.Match(l.part())
+	return m.outlived(ev, l.time) || m.pattern.match(l.part())
+}
+
+// outlived returns whether ev would not have waited until this time, which is a frame's of either source: where the other
+// one has a long backlog, nobody flushes.
+func (m *multiline) outlived(ev *line, at int64) bool {
+	return time.Duration(at-ev.latest) >= m.wait || time.Duration(at-ev.time) >= patience*m.wait
 }
 
 // ready returns an event that has ended or has outgrown one message, the one that began first, with

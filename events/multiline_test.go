@@ -113,6 +113,12 @@ func TestMultiline(t *testing.T) {
 			want:  []string{event(strings.Repeat("a\n", 15), "stdout 0", "[0-15]")},
 			close: []string{`stdout 60000000000 "a\na\n" [15-17]`},
 		}, {
+			name: "nothing more of its source, and a backlog of the other",
+			frames: []Frame{whole(Stdout, 1, "BEGIN"), whole(Stdout, 2, "a"), whole(Stderr, 5e9, "BEGIN"), piece(Stderr, 5e9+2, "BEGIN", "i", 1),
+				whole(Stderr, 70e9, "BEGIN")},
+			want:  []string{`stdout 1 "BEGIN\na\n" [0-2]`, `stderr 5000000000 "BEGIN\n" [2-3]`, `stderr 5000000002 "BEGIN\n" [3-4]`},
+			close: []string{`stderr 70000000000 "BEGIN\n" [4-5]`},
+		}, {
 			name:   "the clock goes back",
 			frames: []Frame{whole(Stdout, 9e18, "BEGIN"), whole(Stdout, 1, "a")},
 			close:  []string{`stdout 9000000000000000000 "BEGIN\na\n" [0-2]`},
@@ -349,6 +355,20 @@ func TestMultilineReset(t *testing.T) {
 	s.a.Close()
 	s.take()
 	s.check(t, `stdout 6 "after\n" [4-5]`)
+
+	// After a part that went out although there was room for more.
+	s = newScript(Options{Pattern: beginning})
+	for i := range uint64(maxRanges + 1) {
+		s.a.Push(whole(Stdout, 7, "x"), 100+i*10, 100+i*10+1, s.now)
+		if _, ok := s.a.Next(); ok != (i == maxRanges) {
+			t.Fatalf("after %d frames: %v", i+1, ok)
+		}
+	}
+	s.a.Reset()
+	s.push(whole(Stdout, 8, "whole"))
+	s.a.Close()
+	s.take()
+	s.check(t, `stdout 8 "whole\n" [0-1]`)
 }
 
 // TestMultilineGivesBuffersBack holds that nothing is kept of an event that is out, and that Release

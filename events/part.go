@@ -2,7 +2,6 @@ package events
 
 import (
 	"bytes"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -23,12 +22,12 @@ type output struct {
 	raw              bool // it is for another stage, which does all that
 	plain            bool // a line that fits is sent as it is
 	lines            bool // there may be several lines in an event
-	include, exclude *regexp.Regexp
+	include, exclude matcher
 	json             *object
 }
 
 func newOutput(o Options) output {
-	out := output{max: o.MaxBytes, include: o.Include, exclude: o.Exclude}
+	out := output{max: o.MaxBytes, include: newMatcher(o.Include), exclude: newMatcher(o.Exclude)}
 	if o.JSON != nil {
 		out.json = newObject(o.JSON, o.MaxBytes)
 	}
@@ -82,7 +81,7 @@ func (o *output) take(l *line) Event {
 }
 
 func (o *output) wants(text []byte) bool {
-	return (o.include == nil || o.include.Match(text)) && (o.exclude == nil || !o.exclude.Match(text))
+	return (o.include.re == nil || o.include.match(text)) && (o.exclude.re == nil || !o.exclude.match(text))
 }
 
 // text returns the message of l's next part, and moves end back if it must be divided earlier to make

@@ -35,7 +35,8 @@ type Options struct {
 	StripANSI bool
 	// Include and Exclude are matched with the whole event, without its last newline: only
 	// events that match Include, and none that match Exclude, have a message. Of an event that is too
-	// long for one message the first MaxBytes bytes decide.
+	// long for one message the first MaxBytes bytes decide. A regexp of more than 64 instructions, Pattern
+	// too, looks at the beginning of a long event only: at its first 64 MiB divided by their number.
 	Include, Exclude *regexp.Regexp
 	// JSON makes each message a JSON object that says this beside the text.
 	JSON *JSON

@@ -151,3 +151,30 @@ func TestShorter(t *testing.T) {
 		}
 	})
 }
+
+// TestMatchIsBounded holds that a regexp that was made to take minutes for one long event takes none: it looks
+// at the beginning, and at all of the event where it is a usual one.
+func TestMatchIsBounded(t *testing.T) {
+	hard := regexp.MustCompile(strings.Repeat(`(?:a?){900}`, 4) + `[yz]`)
+	line := strings.Repeat("a", 1<<20-100)
+	for _, test := range []struct {
+		include *regexp.Regexp
+		text    string
+		want    bool
+	}{
+		{hard, line[:4096] + "z", true},
+		{hard, line + "z", false},
+		{regexp.MustCompile(`a[yz]$`), line + "z", true},
+	} {
+		p := NewPipeline(Options{Include: test.include, Pattern: hard})
+		p.Push(whole(Stdout, 1, test.text), 0, 1, time.Time{})
+		p.Next()
+		p.Close()
+		if e, ok := p.Next(); !ok || len(e.Message) > 0 != test.want {
+			t.Errorf("%d bytes: %d are shipped, %v", len(test.text), len(e.Message), ok)
+		}
+	}
+	if n := instructions(hard); n < 7000 || n > 8000 {
+		t.Errorf("%d instructions", n)
+	}
+}

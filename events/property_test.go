@@ -49,6 +49,11 @@ func newModel(o Options) *model {
 
 func (m *model) push(f Frame, at Range, now time.Time) {
 	m.pushed = append(m.pushed, at)
+	for src, ev := range m.joined {
+		if m.open[src] == nil && m.outlived(ev, f.Time) {
+			m.endEvent(src)
+		}
+	}
 	l := m.open[f.Source]
 	if l != nil && !(f.Partial && l.id == string(f.PartialID) || !f.Partial && l.id == "") {
 		m.endLine(f.Source)
@@ -83,7 +88,7 @@ func (m *model) endLine(src Source) {
 	ev := m.joined[src]
 	if ev != nil {
 		head := l.text[:plainFit(l.text, m.o.MaxBytes)]
-		if m.o.Pattern.Match(head) || time.Duration(l.time-ev.latest) >= m.o.Wait || time.Duration(l.time-ev.time) >= 12*m.o.Wait {
+		if m.o.Pattern.Match(head) || m.outlived(ev, l.time) {
 			m.endEvent(src)
 			ev = nil
 		}
@@ -94,6 +99,10 @@ func (m *model) endLine(src Source) {
 	}
 	ev.lines = append(ev.lines, l.text)
 	ev.latest, ev.since = l.time, l.since
+}
+
+func (m *model) outlived(ev *modelEvent, at int64) bool {
+	return time.Duration(at-ev.latest) >= m.o.Wait || time.Duration(at-ev.time) >= 12*m.o.Wait
 }
 
 func (m *model) endEvent(src Source) {

@@ -18,7 +18,7 @@ func (c *Container) apply(s *Settings, opts map[string]string) (errs Errors) {
 			switch other := opts[row.alias]; {
 			case strings.TrimSpace(text) == "":
 				name, text = row.alias, other
-			case strings.TrimSpace(other) != "" && strings.TrimSpace(other) != strings.TrimSpace(text):
+			case strings.TrimSpace(other) != "" && row.trim(other) != row.trim(text):
 				errs = append(errs, row.differ(text, other))
 				continue
 			}
@@ -39,6 +39,14 @@ func (c *Container) apply(s *Settings, opts map[string]string) (errs Errors) {
 		}
 	}
 	return errs
+}
+
+// trim takes off the white space that is not the value's.
+func (row *option) trim(text string) string {
+	if row.regexp {
+		return text
+	}
+	return strings.TrimSpace(text)
 }
 
 func (row *option) differ(text, other string) error {

@@ -256,6 +256,8 @@ func TestContainerErrors(t *testing.T) {
 		{opts{"spool-full": "block"}, `log option "spool-full": "block" is not a policy: use drop-oldest or drop-newest`},
 		{opts{"group": "a", "awslogs-group": "b"},
 			`log options "group" and "awslogs-group" are two spellings of one option, and differ ("a" and "b"): give one of them`},
+		{opts{"multiline-pattern": "^ ", "awslogs-multiline-pattern": "^"},
+			`log options "multiline-pattern" and "awslogs-multiline-pattern" are two spellings of one option, and differ ("^ " and "^"): give one of them`},
 
 		{opts{"multiline-pattern": "*"}, `log option "multiline-pattern": "*" is not a regexp: missing argument to repetition operator in "*"` + goSyntax},
 		{opts{"multiline-pattern": "(?<=a)b"}, `log option "multiline-pattern": "(?<=a)b" is not a regexp: invalid named capture in "(?<=a)b"` + goSyntax},

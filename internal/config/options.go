@@ -14,6 +14,8 @@ type option struct {
 	doc   string
 	// secret says that a value may be one that opens something, and is not repeated.
 	secret bool
+	// regexp says that white space around a value is a part of it.
+	regexp bool
 	// set reads the value. Its error says the value and what is allowed. Nil: the option is
 	// dockerd's own, which passes it on all the same.
 	set func(*Container, *Settings, value) error
@@ -83,12 +85,12 @@ var options = []option{
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.Delay, v, parseDuration) },
 	},
 	{
-		name: "multiline-pattern", alias: "awslogs-multiline-pattern",
+		name: "multiline-pattern", alias: "awslogs-multiline-pattern", regexp: true,
 		doc: "Go regexp of an event's first line; the lines up to the next one that it matches are one event",
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.Pattern, v, parsePattern) },
 	},
 	{
-		name: "datetime-format", alias: "awslogs-datetime-format",
+		name: "datetime-format", alias: "awslogs-datetime-format", regexp: true,
 		doc: "strftime format that marks an event's first line; not with multiline-pattern",
 		set: func(c *Container, _ *Settings, v value) error {
 			pattern, unknown, err := parseDatetime(v.text)

@@ -59,8 +59,8 @@ func (o Options) withDefaults() Options {
 //
 // It keeps at most one unfinished line and one unfinished event a source. With Pattern, an event ends
 //   - before a line of its source that matches;
-//   - before a line of its source with a time that is Wait after the last one's, or 12 times Wait
-//     after the first one's: it was written when the event had gone out, or should have;
+//   - before a frame, of any source, with a time that is Wait after its last line's, or 12 times Wait
+//     after its first one's: that was written when the event had gone out, or should have;
 //   - when Flush finds that it has waited too long, and at Close.
 //
 // Lines that come after their event has ended, or before the first that matches, make an event of

@@ -36,7 +36,7 @@ type parity struct {
 	emf    bool
 
 	differs *difference // nil: awslogs does the same
-	shows   []row
+	shows   []row       // of the page; where it differs, the ones that say so
 }
 
 // A difference is what awslogs does otherwise.
@@ -104,8 +104,8 @@ type parityRun struct {
 	*container
 	dir    string // as /control in it
 	remote *remote
-	vain   *atomic.Int32
-	follow *follower // where there is more than one thing to print
+	vain   *atomic.Int32 // the engine's
+	follow *follower     // where there is more than one thing to print
 }
 
 // compare runs a case with both drivers at once.

@@ -27,6 +27,8 @@ type Feed struct {
 	pending []spool.Range // of what needs no delivery, to be acknowledged
 	ranges  []spool.Range // reused by Ack
 	last    int64         // time of the last frame
+	look    uint64        // position at which to look again whether it is too far ahead
+	search  time.Duration // how long Next may look for an event
 	losses  []spool.Gap   // told by Lost since the last Ack
 	markers []spool.Range // of markers handed out that tell of a loss behind the spool
 	retry   time.Time     // when to read again after trouble
@@ -66,12 +68,21 @@ const (
 	// ahead of the other output waits for it.
 	maxFragments = 1 << 16
 
+	// maxSearch is how long Next looks for an event among what the container's filters keep back: whoever calls it has
+	// things in hand that others wait for.
+	maxSearch = time.Second
+	// searchFrames is after how many frames it looks at the clock.
+	searchFrames = 16
+
+	// readAhead is after how many bytes that is looked at: asking the spool takes its lock.
+	readAhead = 64 << 10
+
 	// retryTime is how long a feed waits after trouble with the disk.
 	retryTime = time.Second
 )
 
 func newFeed(s *spool.Spool, sink outputs, ended *atomic.Bool, o events.Options) *Feed {
-	f := &Feed{spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o), sink: sink, ended: ended}
+	f := &Feed{spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o), sink: sink, ended: ended, search: maxSearch}
 	if sink != bothOutputs {
 		f.reader.Own(sink.owns)
 	}
@@ -79,14 +90,15 @@ func newFeed(s *spool.Spool, sink outputs, ended *atomic.Bool, o events.Options)
 }
 
 // Next returns the next event that has not been handed out since the last Rewind, and false when there is
-// none now. The event is valid until the next call of any method.
+// none now, or has not been found yet: then Due is now. The event is valid until the next call of any method.
 func (f *Feed) Next(now time.Time) (events.Event, bool) {
 	f.retry = time.Time{}
 	if f.unread {
 		f.unread = false
 		return f.event, true
 	}
-	for {
+	var begun time.Time
+	for frames := 0; ; frames++ {
 		if len(f.kept) > 0 {
 			f.event, f.kept = f.kept[0], f.kept[1:]
 			return f.event, true
@@ -94,6 +106,14 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 		if e, ok := f.joined(); ok {
 			f.event = e
 			return e, true
+		}
+		switch {
+		case frames == 1:
+			begun = time.Now()
+		case frames > 0 && frames%searchFrames == 0 && time.Since(begun) >= f.search:
+			f.retry = now
+			f.settle()
+			return events.Event{}, false
 		}
 		if e, ok := f.read(now); ok {
 			f.event = e
@@ -139,9 +159,12 @@ func (f *Feed) joined() (events.Event, bool) {
 // read pushes the next frame of this feed to the joiner, or returns the marker of a gap. When it does
 // neither there is nothing to read now.
 func (f *Feed) read(now time.Time) (events.Event, bool) {
-	if f.reader.Position() > f.spool.Acked()+1<<20 && f.spool.Fragments() > maxFragments {
-		f.retry = now.Add(retryTime)
-		return events.Event{}, false
+	if at := f.reader.Position(); at >= f.look {
+		if at > f.spool.Acked()+1<<20 && f.spool.Fragments() > maxFragments {
+			f.retry = now.Add(retryTime)
+			return events.Event{}, false
+		}
+		f.look = at + readAhead
 	}
 	for {
 		item, ok := f.reader.Next()
@@ -268,7 +291,7 @@ func (f *Feed) Ack(ranges []events.Range) error {
 func (f *Feed) Rewind() {
 	f.settle()
 	f.event, f.unread, f.frame, f.kept = events.Event{}, false, false, nil
-	f.losses, f.markers = nil, nil
+	f.losses, f.markers, f.look = nil, nil, 0
 	f.joiner.Reset()
 	f.reader.Rewind()
 }

@@ -426,3 +426,32 @@ func TestFeedStuck(t *testing.T) {
 	stdout.close()
 	stderr.close()
 }
+
+// TestFeedSearchIsBounded holds that a feed with a long backlog that its filters keep back does not look through all of
+// it at once, asks to be called again, and has acknowledged what it passed.
+func TestFeedSearchIsBounded(t *testing.T) {
+	r := newFeedRig(t)
+	defer r.spool.Close()
+	for i := range 100 {
+		r.append(r.line("stdout", fmt.Sprintf("debug %d", i)))
+	}
+	r.append(r.line("stdout", "event"))
+	f := newFeed(r.spool, bothOutputs, &r.ended, events.Options{Exclude: regexp.MustCompile(`^debug`)})
+	defer f.close()
+	f.search = 0
+	for calls := 1; ; calls++ {
+		e, ok := f.Next(someTime)
+		if ok {
+			if string(e.Message) != "event" || calls != 1+100/searchFrames {
+				t.Errorf("%q at call %d", e.Message, calls)
+			}
+			return
+		}
+		if due := f.Due(); !due.Equal(someTime) {
+			t.Fatalf("at call %d due at %v", calls, due)
+		}
+		if r.spool.Acked() == 0 {
+			t.Error("nothing is acknowledged")
+		}
+	}
+}

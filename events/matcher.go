@@ -6,7 +6,7 @@ import (
 )
 
 // maxWork bounds what one match costs, in instructions of the regexp times bytes of the text: package regexp
-// takes time in proportion to that, some 20 ns a step where a regexp is made for it. All lanes of the
+// takes time in proportion to that, tens of nanoseconds a step where a regexp is made for it. All lanes of the
 // uploader wait for one that takes minutes.
 const maxWork = 64 << 20
 

@@ -48,6 +48,10 @@ const (
 	// maxBuilders is how many batches may be built (read, escaped, compressed) at once.
 	maxBuilders = 4
 
+	// maxPull is how long the events of one batch may take to come: a feed may have much to do for each, and others wait
+	// for the builder.
+	maxPull = 2 * time.Second
+
 	// mostServices is how many accesses are remembered that nobody uses now: what is known of their groups, and
 	// their clients. Forgetting costs a request a group and a look at the credentials.
 	mostServices = 64

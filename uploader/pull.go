@@ -57,10 +57,11 @@ func (h *heads) pop() {
 }
 
 // pull fills the builder's batch from the members' feeds, merging them by time. The batch ends when it is full or the
-// feeds are drained. A member that was passed over too often, because the others have a long backlog of earlier
+// feeds are drained, or when it has taken too long. A member that was passed over too often, because the others have a long backlog of earlier
 // events, has the batch to itself.
 func (l *lane) pull(bl *builder, now time.Time) {
 	frames, bytes := l.frames.Load(), l.bytes.Load()
+	begun := time.Now() // not now: there may have been a wait for the builder
 	alone := l.starved()
 	h := l.heads[:0]
 	for _, m := range l.members {
@@ -75,7 +76,11 @@ func (l *lane) pull(bl *builder, now time.Time) {
 	for len(h) > 0 {
 		first := &h[0]
 		m := first.member
-		switch bl.add(first.part, first.event) {
+		fits := noRoom
+		if len(bl.b.records) == 0 || time.Since(begun) < maxPull {
+			fits = bl.add(first.part, first.event)
+		}
+		switch fits {
 		case taken, skipped:
 			m.passed = 0
 			framesOut++

@@ -1,0 +1,54 @@
+package uploader
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/logspool/logspool/events"
+)
+
+// slowFeed has much to do for each event.
+type slowFeed struct {
+	*fakeFeed
+	each time.Duration
+}
+
+func (f slowFeed) Next(now time.Time) (events.Event, bool) {
+	time.Sleep(f.each)
+	return f.fakeFeed.Next(now)
+}
+
+// TestSlowFeedHoldsNoBuilder holds that a batch whose events take long to come is sent with those that have.
+func TestSlowFeedHoldsNoBuilder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, feed := newFake(t), newFeed(t)
+		f.has("g", "s")
+		for i := range 20 {
+			feed.add(time.Now().Add(time.Duration(i)*time.Millisecond), line(i))
+		}
+		feed.add(time.Now().Add(time.Second), "last")
+		u := start(t, f, Options{})
+		m := u.Attach(target, slowFeed{feed, maxPull / 7}, time.Second)
+		m.Finish()
+		<-m.Done()
+		stop(t, u)
+		if n := f.count("put"); n != 3 {
+			t.Errorf("%d requests", n)
+		}
+		checkShown(t, f.shown("g", "s"), feed, false, nil)
+
+		// One that takes longer than that for each has one event a batch.
+		feed = newFeed(t)
+		feed.add(time.Now(), "slow 1")
+		feed.add(time.Now(), "slow 2")
+		u = start(t, f, Options{})
+		m = u.Attach(target, slowFeed{feed, 2 * maxPull}, time.Second)
+		m.Finish()
+		<-m.Done()
+		stop(t, u)
+		if n := f.count("put"); n != 5 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}

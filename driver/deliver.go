@@ -146,6 +146,8 @@ func (s *session) destinations(ctx context.Context) ([]destination, error) {
 		Attrs:      conf.Attrs(info.ContainerLabels, info.ContainerEnv),
 		Host:       host,
 		LoggerHost: s.d.o.LoggerHost,
+
+		EnvIsForeign: !s.d.o.Settings.ContainerEnv,
 	}
 	var err error
 	if c.Region, err = s.region(ctx, conf); err != nil {

@@ -35,6 +35,10 @@ type Container struct {
 	// choose (moby's Info.ExtraAttributes). Nil is the same as none.
 	Attrs map[string]string
 
+	// EnvIsForeign says that the container's environment does not decide names: its variable HOSTNAME
+	// does not stand for Host. What a template asks of .Env it is told.
+	EnvIsForeign bool
+
 	// Host is the container's host name as the engine says it. It is needed only where NeedsHost
 	// says so; empty, the first 12 characters of the ID stand in, which is Docker's default.
 	Host string
@@ -50,7 +54,14 @@ type Container struct {
 
 // NeedsHost reports whether the engine must be asked for the container's host name: Docker does
 // not tell it to log drivers, and most containers do not have it in their environment.
-func (c *Container) NeedsHost() bool { return c.environment()["HOSTNAME"] == "" }
+func (c *Container) NeedsHost() bool { return c.hostVariable() == "" }
+
+func (c *Container) hostVariable() string {
+	if c.EnvIsForeign {
+		return ""
+	}
+	return c.environment()["HOSTNAME"]
+}
 
 func (c *Container) environment() map[string]string {
 	env := make(map[string]string, len(c.Env))
@@ -103,7 +114,7 @@ func (f *groupFields) Lbl(name string) (string, error) {
 
 func newGroupFields(c *Container) any {
 	env := c.environment()
-	host := env["HOSTNAME"]
+	host := c.hostVariable()
 	if host == "" {
 		host = c.Host
 	}

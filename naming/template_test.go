@@ -88,16 +88,19 @@ func TestExecute(t *testing.T) {
 func TestHost(t *testing.T) {
 	tmpl := mustParse("{{.Host}}")
 	for _, test := range []struct {
-		env    []string
-		engine string
-		want   string
-		needs  bool
+		env     []string
+		foreign bool
+		engine  string
+		want    string
+		needs   bool
 	}{
-		{[]string{"HOSTNAME=own"}, "engine", "own", false},
-		{[]string{"HOSTNAME="}, "engine", "engine", true},
-		{nil, "", testID[:12], true},
+		{[]string{"HOSTNAME=own"}, false, "engine", "own", false},
+		{[]string{"HOSTNAME=own"}, true, "engine", "engine", true},
+		{[]string{"HOSTNAME=own"}, true, "", testID[:12], true},
+		{[]string{"HOSTNAME="}, false, "engine", "engine", true},
+		{nil, false, "", testID[:12], true},
 	} {
-		c := &Container{ID: testID, Env: test.env, Host: test.engine}
+		c := &Container{ID: testID, Env: test.env, EnvIsForeign: test.foreign, Host: test.engine}
 		if got, err := tmpl.Execute(c); got != test.want || err != nil {
 			t.Errorf("%v: got %q, %v, want %q", test, got, err, test.want)
 		}

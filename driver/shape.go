@@ -2,6 +2,7 @@ package driver
 
 import (
 	"strings"
+	"time"
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/config"
@@ -11,6 +12,7 @@ import (
 // shape is what the container's options make of its lines.
 func (s *session) shape(c *naming.Container, conf *config.Container) events.Options {
 	o := events.Options{
+		Wait:      eventWait(conf),
 		Pattern:   conf.Pattern,
 		StripANSI: conf.StripANSI,
 		Include:   conf.Include,
@@ -34,4 +36,14 @@ func (s *session) shape(c *naming.Container, conf *config.Container) events.Opti
 	}
 	o.JSON.Tag = tag
 	return o
+}
+
+// eventWait is how long an event of several lines waits for its next line; 0: as long as is usual. Where the flush
+// interval is longer, as long as that: so it is with awslogs (moby, daemon/logger/awslogs, collectBatch), and events that
+// are written slowly stay whole.
+func eventWait(conf *config.Container) time.Duration {
+	if conf.Pattern != nil && conf.Delay > events.DefaultWait {
+		return conf.Delay
+	}
+	return 0
 }

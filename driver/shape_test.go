@@ -3,8 +3,11 @@ package driver
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/logspool/logspool/internal/config"
 )
 
 // TestShape: what a container's options say of its events is what is handed to the shipper.
@@ -44,5 +47,46 @@ func TestShape(t *testing.T) {
 	want := []map[string]any{event("stdout", "panic: no\n  at main"), event("stderr", "bye")}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestForeignEnv: with CONTAINER_ENV=off a container's environment does not decide its host's name.
+func TestForeignEnv(t *testing.T) {
+	for env, want := range map[string]string{"CONTAINER_ENV=on": "g/claimed", "CONTAINER_ENV=off": "g/0123456789ab"} {
+		h := newHost(t, env, "LOGSPOUT_STREAM={{.Host}}")
+		h.start()
+		f := h.fifo("fifo")
+		if err := h.startLogging(f.path, &Info{ContainerID: "0123456789abcdef", ContainerEnv: []string{"HOSTNAME=claimed"}}); err != nil {
+			t.Fatal(err)
+		}
+		f.write("stdout", "a line")
+		h.shipper.wait(t, want, 1)
+		h.end(f)
+		h.stop()
+	}
+}
+
+// TestEventWait: events of several lines wait as long as the flush interval, where that is longer than usual.
+func TestEventWait(t *testing.T) {
+	for _, c := range []struct {
+		opts map[string]string
+		want time.Duration
+	}{
+		{nil, 0},
+		{map[string]string{"delay": "30"}, 0},
+		{map[string]string{"delay": "30", "multiline-pattern": "x"}, 30 * time.Second},
+		{map[string]string{"awslogs-force-flush-interval-seconds": "1", "multiline-pattern": "x"}, 0},
+	} {
+		settings, err := config.Load(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conf, err := settings.Container(c.opts, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := eventWait(conf); got != c.want {
+			t.Errorf("%v: %v, want %v", c.opts, got, c.want)
+		}
 	}
 }

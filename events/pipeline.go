@@ -10,7 +10,8 @@ import (
 const MaxBytes = 1_048_550
 
 const (
-	defaultWait = 5 * time.Second
+	// DefaultWait is Options.Wait where that is zero.
+	DefaultWait = 5 * time.Second
 
 	// minBytes is the shortest limit of a message: there is room for the marks, or for a JSON object
 	// about a part, and a character.
@@ -48,7 +49,7 @@ func (o Options) withDefaults() Options {
 	}
 	o.MaxBytes = max(o.MaxBytes, minBytes)
 	if o.Wait == 0 {
-		o.Wait = defaultWait
+		o.Wait = DefaultWait
 	}
 	return o
 }

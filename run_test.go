@@ -520,7 +520,11 @@ func TestOddRequests(t *testing.T) {
 		{"LogDriver.StartLogging", `[1,2]`, 400, "JSON"},
 		{"LogDriver.StopLogging", `{"File":"/unknown"}`, 200, `"Err":""`},
 		{"LogDriver.StopLogging", `{}`, 200, `"Err":""`},
-		{"LogDriver.Capabilities", `nonsense`, 200, `"ReadLogs":false`},
+		{"LogDriver.Capabilities", `nonsense`, 200, `"ReadLogs":true`},
+		{"LogDriver.ReadLogs", "", 400, "no body"},
+		{"LogDriver.ReadLogs", `[1,2]`, 400, "JSON"},
+		{"LogDriver.ReadLogs", `{"Info":{"ContainerID":"../../x"},"Config":{"Tail":-1}}`, 500, `"Err":`},
+		{"LogDriver.ReadLogs", `{"Info":{"ContainerID":"unknown"},"Config":{"Tail":-7}}`, 200, ""},
 		{"Plugin.Activate", ``, 200, "LogDriver"},
 	} {
 		status, answer, err := r.docker.Post(ctx, tc.method, []byte(tc.body))

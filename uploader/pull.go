@@ -57,8 +57,8 @@ func (h *heads) pop() {
 }
 
 // pull fills the builder's batch from the members' feeds, merging them by time. The batch ends when it is full or the
-// feeds are drained, or when it has taken too long. A member that was passed over too often, because the others have a long backlog of earlier
-// events, has the batch to itself.
+// feeds are drained, or when it has taken too long. A member that was passed over too often, because the others have a
+// long backlog of earlier events, has the batch to itself.
 func (l *lane) pull(bl *builder, now time.Time) {
 	frames, bytes := l.frames.Load(), l.bytes.Load()
 	begun := time.Now() // not now: there may have been a wait for the builder

@@ -25,7 +25,8 @@
 //
 // and a space; without these marks, the parts joined are the event. Of a JSON object each part is an
 // object of its own, with all the fields, a part of the text as a string, "part": N, and "continued": true in
-// all but the last. What fits is never marked. The newline at the end of an event of several lines is left
+// all but the last. What fits is not marked, but for an event of more than 1,024 lines between which the other
+// output's stand, which is divided there. The newline at the end of an event of several lines is left
 // out where it alone would not fit.
 //
 // The package is pure: it must not know files, clocks, goroutines or AWS. The caller passes the

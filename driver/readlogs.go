@@ -223,8 +223,8 @@ func (l *logReader) fill(p []byte) (_ []byte, more bool, err error) {
 		if err != nil || !ok {
 			return p, true, err
 		}
-		if l.follow != nil && l.follow.Err() != nil && l.history.Position() > l.follow.end {
-			return p, false, nil // that is the next run's
+		if l.history.Position() > l.limit() {
+			return p, false, nil
 		}
 		var f events.Frame
 		if events.Decode(frame, &f) != nil {
@@ -241,4 +241,16 @@ func (l *logReader) fill(p []byte) (_ []byte, more bool, err error) {
 		p = appendEntry(p, &f)
 	}
 	return p, true, nil
+}
+
+// limit is where in the stream the answer ends: of a follow with the container's run, otherwise with what there was when
+// it was asked for, as with json-file, or it would not end while a container writes faster than it is read.
+func (l *logReader) limit() uint64 {
+	switch {
+	case l.follow == nil:
+		return l.history.End()
+	case l.follow.Err() != nil:
+		return l.follow.end
+	}
+	return math.MaxUint64
 }

@@ -262,6 +262,42 @@ func TestFollowEndsWithItsRun(t *testing.T) {
 	must(t, c.Stop(t.Context()))
 }
 
+// TestReadEnds: an answer that does not follow ends with what there was when it was asked for, also while the container
+// writes faster than it is read.
+func TestReadEnds(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	c := begin(t, d, dockertest.Info{ContainerID: "web"})
+	last := func(line string) {
+		t.Helper()
+		must(t, c.Write("stdout", line))
+		r := readLogs(t, d, "web", dockertest.ReadConfig{Tail: -1, Follow: true})
+		for {
+			if e, err := r.next(); err != nil {
+				t.Fatal(err)
+			} else if e.text == line {
+				r.body.Close()
+				return
+			}
+		}
+	}
+	const n = 5000 // more than the connection takes
+	for range n {
+		must(t, c.Write("stdout", strings.Repeat("x", 1000)+"\n"))
+	}
+	last("the last when asked\n")
+	r := readLogs(t, d, "web", dockertest.ReadConfig{Tail: n})
+	if _, err := r.next(); err != nil {
+		t.Fatal(err)
+	}
+	last("one more\n")
+	if got := r.rest(); len(got) != n-1 || got[n-2].text != "the last when asked\n" {
+		t.Errorf("%d entries follow the first, want %d; the last is %.20q", len(got), n-1, got[len(got)-1].text)
+	}
+	must(t, c.Stop(t.Context()))
+}
+
 // TestFollowerLeaves: what a follow holds is given back when its client goes, and the session ends.
 func TestFollowerLeaves(t *testing.T) {
 	h := newHost(t)

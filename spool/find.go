@@ -14,6 +14,7 @@ import (
 type finder struct {
 	window
 	segments []segment // as they were; the last one's end is that of the stream
+	made     uint64    // the stream's end then, also where there is no segment
 	before   int64     // size of the block before the spot at hand; 0: not known
 }
 
@@ -28,12 +29,12 @@ func (a spot) before(b spot) bool { return a.i < b.i || a.i == b.i && a.off < b.
 
 // newFinder is called with s.mu held, or by whoever has the spool alone.
 func newFinder(s *Spool) *finder {
-	return &finder{window: window{s: s, headers: true}, segments: slices.Clone(s.segments), before: s.lastSize}
+	return &finder{window: window{s: s, headers: true}, segments: slices.Clone(s.segments), made: s.end.Load(), before: s.lastSize}
 }
 
 // history returns a History that begins where o says.
 func (f *finder) history(o HistoryOptions) (*History, error) {
-	h := &History{r: f.reader()}
+	h := &History{r: f.reader(), made: f.made}
 	if len(f.segments) == 0 {
 		return h, nil
 	}

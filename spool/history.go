@@ -26,7 +26,8 @@ type HistoryOptions struct {
 // A History belongs to one goroutine. Its methods wait for nothing but the local disk, Wait apart. It holds one open
 // file and a buffer of 256 KiB (1 MiB and some where blocks are longer) that is given back while it waits.
 type History struct {
-	r *Reader
+	r    *Reader
+	made uint64 // where the stream ended when it was
 
 	// skip is how many frames are not given of those that begin before until.
 	skip  int
@@ -89,6 +90,9 @@ func (h *History) Next() (frame []byte, ok bool, err error) {
 		}
 	}
 }
+
+// End returns where the stream ended when the History was made: what HistoryOptions.Tail counts ends there.
+func (h *History) End() uint64 { return h.made }
 
 // Position returns where the stream goes on behind what Next has returned.
 func (h *History) Position() uint64 { return h.r.Position() }

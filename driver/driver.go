@@ -237,11 +237,16 @@ func (d *Driver) session(info *Info) (*session, error) {
 		return s, nil
 	}
 	d.stopped.take(info.ContainerID)
-	s, err := openSession(d, info.ContainerID, info)
+	return d.openLocked(info.ContainerID, info)
+}
+
+// openLocked begins a session.
+func (d *Driver) openLocked(id string, info *Info) (*session, error) {
+	s, err := openSession(d, id, info)
 	if err != nil {
 		return nil, err
 	}
-	d.sessions[s.id] = s
+	d.sessions[id] = s
 	s.start()
 	return s, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"net/http"
 	"sync"
@@ -94,20 +93,15 @@ func (d *Driver) openLog(info *Info, config readConfig) (*logReader, error) {
 			<-gone // it is about to be a stopped one
 			continue
 		}
-		l.end = d.readers.Done
-		if s != nil {
-			l.end = func() { s.endReading(); d.readers.Done() }
-			if run := s.logging(); config.Follow && run.Err() == nil {
-				l.follow, l.pace = run, newPace(s.outrun)
-			}
-			l.history, err = s.spool.NewHistory(options)
-		} else {
-			l.history, err = spool.OpenHistory(d.fs, d.stopped.spoolDir(l.id), options)
-		}
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		if s == nil {
+			l.end = func() {}
 			return l, nil // it has never logged, or it was long ago
-		case err != nil:
+		}
+		l.end = func() { s.endReading(); d.readers.Done() }
+		if run := s.logging(); config.Follow && run.Err() == nil {
+			l.follow, l.pace = run, newPace(s.outrun)
+		}
+		if l.history, err = s.spool.NewHistory(options); err != nil {
 			l.end()
 			return nil, fmt.Errorf("logspool: what is kept of container %s cannot be read: %w", l.id, err)
 		}
@@ -115,15 +109,25 @@ func (d *Driver) openLog(info *Info, config readConfig) (*logReader, error) {
 	}
 }
 
-// beginReading returns the container's session, which does not end before endReading, or nothing when there is none. If
-// it is just ending, gone is closed when it has. The reading counts until Done is called of d.readers.
+// beginReading returns the container's session, which does not end before endReading, or nothing when nothing is kept of
+// the container. What is at rest becomes a session, for while it is read it must not be moved or removed. If a session
+// is just ending, gone is closed when it has. The reading counts until Done is called of d.readers.
 func (d *Driver) beginReading(id string) (s *session, gone <-chan struct{}, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
 		return nil, nil, errors.New("logspool: the plugin is stopping")
 	}
-	if s = d.sessions[id]; s != nil && !s.beginReading() {
+	s = d.sessions[id]
+	if s == nil {
+		if !d.stopped.take(id) {
+			return nil, nil, nil
+		}
+		if s, err = d.openLocked(id, nil); err != nil {
+			return nil, nil, fmt.Errorf("logspool: what is kept of container %s cannot be opened: %w", id, err)
+		}
+	}
+	if !s.beginReading() {
 		return nil, s.gone, nil
 	}
 	d.readers.Add(1)

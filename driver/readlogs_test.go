@@ -105,6 +105,21 @@ func texts(entries []entry) (out []string) {
 	return out
 }
 
+// writeLast writes a line to the container called web, and waits until it can be read.
+func writeLast(t *testing.T, d *dockertest.Daemon, c *dockertest.Container, line string) {
+	t.Helper()
+	must(t, c.Write("stdout", line))
+	r := readLogs(t, d, "web", dockertest.ReadConfig{Tail: -1, Follow: true})
+	defer r.body.Close()
+	for {
+		if e, err := r.next(); err != nil {
+			t.Fatal(err)
+		} else if e.text == line {
+			return
+		}
+	}
+}
+
 // jsonFile is what json-file answers from these entries (moby, daemon/logger/loggerutils, LogFile.ReadLogs): first the
 // tail is counted, then what is too early passed over, and at the first that is too late it ends.
 func jsonFile(entries []entry, c dockertest.ReadConfig) (want []entry) {
@@ -162,7 +177,11 @@ func TestReadLogs(t *testing.T) {
 		}
 		times := []time.Time{{}, time.Unix(0, want[0].at), time.Unix(0, want[len(want)/2].at), time.Unix(0, want[len(want)-1].at),
 			time.Unix(0, want[len(want)/2].at+1), time.Unix(0, 0), time.Unix(1<<37, 0), time.Unix(-1<<35, 0)}
-		for _, tail := range []int{-1, -7, 0, 1, 2, 10, len(want) - 1, len(want), len(want) + 1, 1 << 62} {
+		tails := []int{-1, -7, 0, 1, 2, 10, len(want) - 1, len(want), len(want) + 1, 1 << 62}
+		if state != "running" && state != "started again" { // each question opens it and puts it away
+			tails, times = []int{-1, 0, 10}, times[:5]
+		}
+		for _, tail := range tails {
 			for _, since := range times {
 				for _, until := range times {
 					c := dockertest.ReadConfig{Tail: tail, Since: since, Until: until}
@@ -269,29 +288,16 @@ func TestReadEnds(t *testing.T) {
 	h.start()
 	d := h.docker()
 	c := begin(t, d, dockertest.Info{ContainerID: "web"})
-	last := func(line string) {
-		t.Helper()
-		must(t, c.Write("stdout", line))
-		r := readLogs(t, d, "web", dockertest.ReadConfig{Tail: -1, Follow: true})
-		for {
-			if e, err := r.next(); err != nil {
-				t.Fatal(err)
-			} else if e.text == line {
-				r.body.Close()
-				return
-			}
-		}
-	}
 	const n = 5000 // more than the connection takes
 	for range n {
 		must(t, c.Write("stdout", strings.Repeat("x", 1000)+"\n"))
 	}
-	last("the last when asked\n")
+	writeLast(t, d, c, "the last when asked\n")
 	r := readLogs(t, d, "web", dockertest.ReadConfig{Tail: n})
 	if _, err := r.next(); err != nil {
 		t.Fatal(err)
 	}
-	last("one more\n")
+	writeLast(t, d, c, "one more\n")
 	if got := r.rest(); len(got) != n-1 || got[n-2].text != "the last when asked\n" {
 		t.Errorf("%d entries follow the first, want %d; the last is %.20q", len(got), n-1, got[len(got)-1].text)
 	}
@@ -353,9 +359,10 @@ func TestReaderKeepsSession(t *testing.T) {
 	d := h.docker()
 	c := begin(t, d, dockertest.Info{ContainerID: "web"})
 	line := strings.Repeat("x", 1000) + "\n"
-	for range 5000 {
+	for range 4999 {
 		must(t, c.Write("stdout", line))
 	}
+	writeLast(t, d, c, "the last\n")
 	r := readLogs(t, d, "web", all)
 	if _, err := r.next(); err != nil {
 		t.Fatal(err)
@@ -373,6 +380,47 @@ func TestReaderKeepsSession(t *testing.T) {
 		t.Errorf("%d entries follow the first, want 4999", got)
 	}
 	h.gone()
+}
+
+// TestReadWhileTakenAway: what is at rest is given whole, although the container is started again or its age comes
+// while it is read.
+func TestReadWhileTakenAway(t *testing.T) {
+	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
+	for name, during := range map[string]func(*host, *dockertest.Daemon) (end func()){
+		"started again": func(h *host, d *dockertest.Daemon) func() {
+			c := begin(h.t, d, info)
+			return func() { must(h.t, c.Stop(h.t.Context())) }
+		},
+		"too old": func(h *host, _ *dockertest.Daemon) func() {
+			h.Driver.stopped.age = 0
+			h.Driver.stopped.expire()
+			return func() {}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			h.start()
+			d := h.docker()
+			c := begin(t, d, info)
+			const n = 12_000 // of several segments, and more than the connection takes
+			for range n {
+				must(t, c.Write("stdout", strings.Repeat("x", 1000)+"\n"))
+			}
+			must(t, c.Stop(t.Context()))
+			h.shipper.wait(t, "g/web", n)
+			h.gone()
+			r := readLogs(t, d, "web", all)
+			if _, err := r.next(); err != nil {
+				t.Fatal(err)
+			}
+			end := during(h, d)
+			if got := len(r.rest()); got != n-1 {
+				t.Errorf("%d entries follow the first, want %d", got, n-1)
+			}
+			end()
+			h.gone()
+		})
+	}
 }
 
 // TestReadRefused: what cannot be answered is told as an error, before any entry.
@@ -452,6 +500,7 @@ func TestReadDamaged(t *testing.T) {
 	if len(got) == len(want) || len(got) < len(want)/2 || got[len(got)-1] != want[len(want)-1] {
 		t.Errorf("%d of %d lines are left, the last is %.20q", len(got), len(want), got[len(got)-1])
 	}
+	h.gone()
 	for _, path := range segments {
 		if err := os.WriteFile(path, []byte("nothing of the kind"), 0o600); err != nil {
 			t.Fatal(err)

@@ -54,8 +54,6 @@ func newStopped(stateDir, live string, fsys durable.FS, age time.Duration, budge
 	}
 }
 
-func (x *stopped) spoolDir(id string) string { return filepath.Join(x.dir, id, spoolName) }
-
 // put takes over the directory of a session that came to rest at since, with so many bytes in its spool. It blocks for
 // the local disk.
 func (x *stopped) put(id string, since time.Time, bytes int64) error {
@@ -89,8 +87,8 @@ func (x *stopped) addLocked(id string, since time.Time, bytes int64) {
 	}
 }
 
-// take gives the directory back to a session, if there is one. It blocks for the local disk.
-func (x *stopped) take(id string) {
+// take gives the directory back to a session; false: there is none. It blocks for the local disk.
+func (x *stopped) take(id string) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if h := x.histories[id]; h != nil {
@@ -101,6 +99,7 @@ func (x *stopped) take(id string) {
 	if err != nil && !notExist(err) {
 		x.log.Error("what docker logs had of a container is not to be had any more", "container", id, "err", err)
 	}
+	return err == nil
 }
 
 // load finds what an earlier run has left.

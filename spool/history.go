@@ -4,8 +4,6 @@ import (
 	"context"
 	"io/fs"
 	"time"
-
-	"github.com/logspool/logspool/internal/durable"
 )
 
 // HistoryOptions say where in the stream a History begins: at the later of the two places. The zero value begins at
@@ -52,22 +50,6 @@ func (s *Spool) NewHistory(o HistoryOptions) (*History, error) {
 	f := newFinder(s)
 	s.mu.Unlock()
 	return f.history(o)
-}
-
-// OpenHistory returns a History of the spool in dir, which need not be open: nothing is written, mended or locked.
-// fsys may be nil: durable.OS. What a spool that is open appends meanwhile is not given. Wait returns fs.ErrClosed.
-func OpenHistory(fsys durable.FS, dir string, o HistoryOptions) (*History, error) {
-	if fsys == nil {
-		fsys = durable.OS
-	}
-	s := &Spool{dir: dir, fs: fsys, closed: true}
-	if err := s.listSegments(); err != nil {
-		return nil, err
-	}
-	if n := len(s.segments); n > 0 {
-		s.end.Store(s.segments[n-1].end)
-	}
-	return newFinder(s).history(o)
 }
 
 // Next returns the protobuf of the next frame, which is valid until the next call of any method. ok is false when

@@ -557,6 +557,29 @@ func (d *failingDisk) OpenFile(name string, flag int, perm os.FileMode) (durable
 	return d.FS.OpenFile(name, flag, perm)
 }
 
+// TestIgnoredIsNotBounded: how much may wait to be delivered does not bound the log of a container that is not shipped;
+// its history's size does.
+func TestIgnoredIsNotBounded(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	const n = 50_000
+	for id, size := range map[string]string{"all": "20m", "few": "64k"} {
+		config := map[string]string{"spool-max-size": "64k", "spool-full": "drop-newest", "history-size": size}
+		c := begin(t, d, dockertest.Info{ContainerID: id, ContainerEnv: []string{"LOGSPOUT=ignore"}, Config: config})
+		for range n {
+			must(t, c.Write("stdout", "a short line\n"))
+		}
+		must(t, c.Stop(t.Context()))
+		h.gone()
+		got, used := len(readLogs(t, d, id, all).rest()), h.budget.Used()
+		if id == "all" && got != n || id == "few" && (got == 0 || got > n/10) {
+			t.Errorf("%s: %d entries of %d", id, got, n)
+		}
+		t.Logf("%s: %d entries, %d bytes in all", id, got, used)
+	}
+}
+
 // TestIgnored: of a container that asks to be ignored nothing is shipped, and docker logs has all of it, also after a
 // crash.
 func TestIgnored(t *testing.T) {

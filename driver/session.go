@@ -84,11 +84,15 @@ func openSession(d *Driver, id string, info *Info) (*session, error) {
 	if d.o.Settings.HistorySize > 0 { // otherwise dockerd never asks
 		s.history = s.conf.HistorySize
 	}
+	maxSize := s.conf.SpoolMaxSize
+	if s.conf.Ignore {
+		maxSize = 0 // that is for what waits to be delivered
+	}
 	var repair spool.Repair
 	s.spool, repair, err = spool.Open(spool.Options{
 		Dir:        filepath.Join(s.dir, spoolName),
 		FS:         d.fs,
-		MaxSize:    s.conf.SpoolMaxSize,
+		MaxSize:    maxSize,
 		History:    s.history,
 		DropNewest: s.conf.SpoolFull == config.DropNewest,
 		Durable:    d.o.Settings.SpoolSync > 0,

@@ -144,6 +144,15 @@ func TestServiceLogs(t *testing.T) {
 		t.Errorf("docker service logs -f: json-file gives %.200q, the plugin %.200q", whole[model], whole[ours])
 	}
 	lines := strings.SplitAfter(whole[ours], "\n")
+	// Without -f the manager asks nothing of a task that it does not yet know to run, and answers nothing with success
+	// (swarmkit, manager/logbroker/subscription.go, match). The task itself is ahead of that.
+	for _, service := range []string{model, ours} {
+		for begun := time.Now(); !strings.HasPrefix(s.must(t, "service", "ps", "--format", "{{.CurrentState}}", service), "Running"); {
+			if time.Since(begun) > patience {
+				t.Fatalf("%s does not run, by its manager", service)
+			}
+		}
+	}
 	for _, test := range []struct {
 		args []string
 		want string

@@ -39,11 +39,22 @@ type record struct {
 	Stopped *stoppedRecord `json:",omitempty"`
 }
 
-// stoppedRecord is when a container was first found stopped with this much logged. docker logs of a stopped
-// container, which attaches it for a moment, adds nothing, and makes it no younger.
+// stoppedRecord is when a container was first found stopped with this much logged.
 type stoppedRecord struct {
 	At  time.Time
 	End uint64 // of its stream
+}
+
+// silentRun is for how long a session lasts at least that logged nothing and yet was a run of the container. docker logs
+// of a stopped container attaches it for a moment, too, which makes its history no younger.
+const silentRun = time.Minute
+
+// stop takes note that the container is found stopped now, when so much is logged, by a session that was opened then.
+func (r *record) stop(opened time.Time, end uint64) {
+	if r.Stopped == nil || r.Stopped.End != end || time.Since(opened) >= silentRun {
+		r.Stopped = &stoppedRecord{At: time.Now(), End: end}
+	}
+	r.FIFOs = nil
 }
 
 // fifoRecord is a FIFO that may still be written to. Epoch tells its blocks in the spool from others'.

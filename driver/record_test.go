@@ -4,12 +4,40 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/logspool/logspool/internal/durable"
 )
+
+// TestStopped: a history's age counts from the end of the last run, also of one that logged nothing, and not from when it
+// was last asked for.
+func TestStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r record
+		for _, tc := range []struct {
+			name  string
+			lasts time.Duration
+			end   uint64
+			later bool
+		}{
+			{"the first run", time.Second, 10, true},
+			{"asked for", time.Second, 10, false},
+			{"a short run", time.Second, 20, true},
+			{"a silent run", 8 * 24 * time.Hour, 20, true},
+			{"asked for again", time.Second, 20, false},
+		} {
+			before, opened := r.Stopped, time.Now()
+			time.Sleep(tc.lasts)
+			r.stop(opened, tc.end)
+			if later := r.Stopped.At.Equal(time.Now()); later != tc.later || !later && r.Stopped != before {
+				t.Errorf("%s: stopped at %v, now is %v", tc.name, r.Stopped.At, time.Now())
+			}
+		}
+	})
+}
 
 // TestRecord: what is known of a container is read as it was written.
 func TestRecord(t *testing.T) {

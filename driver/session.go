@@ -22,9 +22,10 @@ var errRetired = errors.New("the session has ended")
 // session is one container: its FIFOs, its spool, and the delivery of what is in it. It begins with the
 // first StartLogging, outlives the plugin on disk, and ends when no FIFO is left and everything is delivered.
 type session struct {
-	d   *Driver
-	id  string
-	dir string
+	d      *Driver
+	id     string
+	dir    string
+	opened time.Time
 
 	spool   *spool.Spool
 	history int64   // bytes of what is delivered that are kept; 0: none
@@ -64,7 +65,7 @@ type attachment struct {
 // the record says.
 func openSession(d *Driver, id string, info *Info) (*session, error) {
 	s := &session{
-		d: d, id: id, dir: filepath.Join(d.containersDir(), id),
+		d: d, id: id, dir: filepath.Join(d.containersDir(), id), opened: time.Now(),
 		changed:  make(chan struct{}, 1),
 		attached: map[string]*attachment{},
 		gone:     make(chan struct{}),
@@ -391,10 +392,7 @@ func (s *session) beginRetiring() bool {
 func (s *session) rest() {
 	end := s.spool.End()
 	err := s.spool.Close()
-	if r := s.record.Stopped; r == nil || r.End != end {
-		s.record.Stopped = &stoppedRecord{At: time.Now(), End: end}
-	}
-	s.record.FIFOs = nil
+	s.record.stop(s.opened, end)
 	err = errors.Join(err, s.record.write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0))
 	err = errors.Join(err, s.d.stopped.put(s.id, s.record.Stopped.At, s.spool.Size()))
 	if err != nil {

@@ -65,6 +65,7 @@ func (x *stopped) put(id string, since time.Time, bytes int64) error {
 	live, to := filepath.Join(x.live, id), filepath.Join(x.dir, id)
 	if err := x.fs.Rename(live, to); err != nil {
 		// What could not be taken back may be there still. The newer one goes on behind it.
+		x.forgetLocked(id)
 		gone, err := x.hideLocked(id)
 		if err == nil {
 			err = errors.Join(removeTree(x.fs, gone), x.fs.Rename(live, to))
@@ -91,15 +92,20 @@ func (x *stopped) addLocked(id string, since time.Time, bytes int64) {
 func (x *stopped) take(id string) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if h := x.histories[id]; h != nil {
-		h.room.Release()
-		delete(x.histories, id)
-	}
+	x.forgetLocked(id)
 	err := x.fs.Rename(filepath.Join(x.dir, id), filepath.Join(x.live, id))
 	if err != nil && !notExist(err) {
 		x.log.Error("what docker logs had of a container is not to be had any more", "container", id, "err", err)
 	}
 	return err == nil
+}
+
+// forgetLocked ends the counting of one, if it is known.
+func (x *stopped) forgetLocked(id string) {
+	if h := x.histories[id]; h != nil {
+		h.room.Release()
+		delete(x.histories, id)
+	}
 }
 
 // load finds what an earlier run has left.

@@ -72,6 +72,7 @@ func TestHistoryAge(t *testing.T) {
 			t.Errorf("a history that was taken back: %v", err)
 		}
 		put("b") // again
+		put("b") // without having been taken back, which failed
 		left("b")
 		time.Sleep(10 * time.Hour)
 		left()

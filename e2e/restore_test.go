@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -51,6 +53,7 @@ func TestLiveRestore(t *testing.T) {
 			r.tell("flood 0")
 			flood.waitFor(t, 20_000)
 			sendSignal(t, plugin, unix.SIGSTOP)
+			waitStopped(t, plugin)
 			waitFilled(t, fifo)
 			// What is not delivered yet keeps the container's old FIFO in the plugin's mind when the new one comes.
 			outage := s.stand.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
@@ -144,6 +147,25 @@ func (s *secondEngine) openFIFO(t *testing.T, p *plugin) int {
 	}
 	t.Cleanup(func() { unix.Close(fd) })
 	return fd
+}
+
+// waitStopped waits until each thread of a process has stopped: one that is in a system call first finishes that.
+func waitStopped(t *testing.T, pid int) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // there is no event for that
+		stats, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task/*/stat"))
+		if err != nil || len(stats) == 0 || time.Now().After(deadline) {
+			t.Fatalf("process %d has not stopped: %v", pid, err)
+		}
+		running := slices.ContainsFunc(stats, func(path string) bool {
+			stat, err := os.ReadFile(path)
+			_, state, _ := strings.Cut(string(stat), ") ") // proc(5): behind the name, in parentheses
+			return err == nil && !strings.HasPrefix(state, "T")
+		})
+		if !running {
+			return
+		}
+	}
 }
 
 // waitFilled waits until a FIFO that nobody reads is half full.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -108,12 +109,14 @@ func (x *stopped) forgetLocked(id string) {
 	}
 }
 
-// load finds what an earlier run has left.
+// load finds what an earlier run has left. What there is no room for, as when SPOOL_TOTAL_SIZE has become smaller, is
+// removed here and not when the intake asks for room: the newest are counted first.
 func (x *stopped) load(ctx context.Context) {
 	entries, err := x.fs.ReadDir(x.dir)
 	if err != nil && !notExist(err) {
 		x.log.Error("what is kept of stopped containers for docker logs cannot be read", "dir", x.dir, "err", err)
 	}
+	var all []found
 	for _, e := range entries {
 		if ctx.Err() != nil {
 			return
@@ -123,30 +126,62 @@ func (x *stopped) load(ctx context.Context) {
 		case strings.HasPrefix(name, goneMark):
 			_ = removeTree(x.fs, filepath.Join(x.dir, name)) // what is left is so once more at the next start
 		case e.IsDir() && validID(name):
-			x.loadOne(name)
+			all = append(all, x.find(name))
+		}
+	}
+	slices.SortStableFunc(all, func(a, b found) int { return b.since.Compare(a.since) })
+	for _, f := range all {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := x.loadOne(f); err != nil && !notExist(err) {
+			x.logKept(f.id, err)
 		}
 	}
 }
 
-func (x *stopped) loadOne(id string) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.histories[id] != nil {
-		return
-	}
+// found is a history that an earlier run has left.
+type found struct {
+	id    string
+	since time.Time
+	bytes int64
+}
+
+func (x *stopped) find(id string) found {
 	dir := filepath.Join(x.dir, id)
-	if _, err := x.fs.ReadDir(dir); notExist(err) {
-		return // taken back meanwhile
-	}
-	since := time.Now() // where nothing says how old it is
+	f := found{id: id, since: time.Now()} // where nothing says how old it is
 	if r, err := readRecord(x.fs, dir); err == nil && r.Stopped != nil {
-		since = r.Stopped.At
+		f.since = r.Stopped.At
 	}
-	found, err := spool.Inspect(x.fs, filepath.Join(dir, spoolName))
+	info, err := spool.Inspect(x.fs, filepath.Join(dir, spoolName))
 	if err != nil && !notExist(err) {
 		x.log.Error("what is kept of stopped containers for docker logs cannot be read", "dir", dir, "err", err)
 	}
-	x.addLocked(id, since, found.Bytes)
+	f.bytes = info.Bytes
+	return f
+}
+
+func (x *stopped) loadOne(f found) error {
+	x.mu.Lock()
+	if x.histories[f.id] != nil {
+		x.mu.Unlock()
+		return nil
+	}
+	if _, err := x.fs.ReadDir(filepath.Join(x.dir, f.id)); notExist(err) {
+		x.mu.Unlock()
+		return nil // taken back meanwhile
+	}
+	if x.budget.Fits(f.bytes) {
+		x.addLocked(f.id, f.since, f.bytes)
+		x.mu.Unlock()
+		return nil
+	}
+	return x.removeAndUnlock(f.id)
+}
+
+// logKept says that a history is kept although it should go.
+func (x *stopped) logKept(id string, err error) {
+	x.log.Warn("what was kept of a stopped container for docker logs cannot be removed", "container", id, "err", err)
 }
 
 // run removes what is too old. It returns when ctx is done.
@@ -187,7 +222,7 @@ func (x *stopped) expire() {
 	for id, h := range x.old(now) {
 		h.room.Release()
 		if err := x.giveWay(id, h); err != nil && !errors.Is(err, errTaken) && !notExist(err) {
-			x.log.Warn("what was kept of a stopped container for docker logs cannot be removed", "container", id, "err", err)
+			x.logKept(id, err)
 		}
 	}
 }
@@ -211,6 +246,11 @@ func (x *stopped) giveWay(id string, h *stoppedHistory) error {
 		x.mu.Unlock()
 		return errTaken
 	}
+	return x.removeAndUnlock(id)
+}
+
+// removeAndUnlock removes one, most of it without the lock.
+func (x *stopped) removeAndUnlock(id string) error {
 	gone, err := x.hideLocked(id)
 	x.mu.Unlock()
 	if err != nil {

@@ -82,6 +82,25 @@ func TestHistoryAge(t *testing.T) {
 	})
 }
 
+// TestLoadFitsTheRoom: what an earlier run has left goes as far as there is no room for it, the oldest first, before
+// anybody asks for room.
+func TestLoadFitsTheRoom(t *testing.T) {
+	dir := t.TempDir()
+	budget := spool.NewBudget(350)
+	x := newStopped(dir, filepath.Join(dir, "containers"), durable.OS, time.Hour, budget, slog.New(slog.DiscardHandler))
+	for id, age := range map[string]time.Duration{"a": 5, "b": 1, "c": 4, "d": 2, "e": 3} {
+		at := filepath.Join(x.dir, id)
+		must(t, os.MkdirAll(filepath.Join(at, spoolName), dirPerm))
+		must(t, os.WriteFile(filepath.Join(at, spoolName, "0000000000000000.seg"), make([]byte, 100), 0o600))
+		r := record{Stopped: &stoppedRecord{At: time.Now().Add(-age * time.Minute)}}
+		must(t, r.write(durable.OS, at, false))
+	}
+	x.load(t.Context())
+	if got := stoppedDirs(t, dir); fmt.Sprint(got) != "[b d e]" || budget.Used() != 300 {
+		t.Errorf("left are %q, %d bytes are counted", got, budget.Used())
+	}
+}
+
 // TestHistoryGivesWay: when the room of all spools is full, histories at rest give way, and the container that writes
 // loses nothing.
 func TestHistoryGivesWay(t *testing.T) {

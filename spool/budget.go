@@ -107,7 +107,8 @@ func (b *Budget) add(n int64) {
 	}
 }
 
-func (b *Budget) fits(n int64) bool { return b == nil || b.used.Load()+n <= b.limit }
+// Fits reports whether there is room for n more bytes, without anything giving way. b may be nil.
+func (b *Budget) Fits(n int64) bool { return b == nil || b.used.Load()+n <= b.limit }
 
 // take takes n bytes for s, which is not locked, and makes others give way for it. False: there is no room.
 func (b *Budget) take(s *Spool, n int64) bool {

@@ -21,7 +21,7 @@ func (s *Spool) hasRoomLocked(n int64) bool {
 
 // fitsLocked reports whether n more bytes, and the header of a segment that they may begin, fit.
 func (s *Spool) fitsLocked(n int64) bool {
-	return s.hasRoomLocked(n) && s.budget.fits(n+segmentHeaderSize)
+	return s.hasRoomLocked(n) && s.budget.Fits(n+segmentHeaderSize)
 }
 
 // growLocked counts n more bytes, or fewer where it is negative: in the budget what had not been taken there before.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,5 +222,90 @@ func TestKeptNothing(t *testing.T) {
 	h.gone()
 	if got := stoppedDirs(t, filepath.Join(h.dir, "state")); len(got) > 0 {
 		t.Errorf("left are %q", got)
+	}
+}
+
+// sweptDisk keeps a copy of the state directory as it was before each change of what files there are.
+type sweptDisk struct {
+	durable.FS
+	mu       sync.Mutex
+	from, to string // to: empty while nothing is to be kept
+	copies   int
+}
+
+func (d *sweptDisk) before() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.to != "" && os.CopyFS(filepath.Join(d.to, fmt.Sprint(d.copies)), os.DirFS(d.from)) == nil {
+		d.copies++
+	}
+}
+
+func (d *sweptDisk) Rename(from, to string) error {
+	d.before()
+	return d.FS.Rename(from, to)
+}
+
+func (d *sweptDisk) Remove(name string) error {
+	d.before()
+	return d.FS.Remove(name)
+}
+
+func (d *sweptDisk) MkdirAll(name string, perm os.FileMode) error {
+	d.before()
+	return d.FS.MkdirAll(name, perm)
+}
+
+func (d *sweptDisk) OpenFile(name string, flag int, perm os.FileMode) (durable.File, error) {
+	if flag != os.O_RDONLY {
+		d.before()
+	}
+	return d.FS.OpenFile(name, flag, perm)
+}
+
+// TestMovesSurviveACrash: wherever the plugin is killed while a history is put away, taken back or read, all of it is there
+// afterwards, in one place.
+func TestMovesSurviveACrash(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	disk := &sweptDisk{FS: h.fs, from: filepath.Join(h.dir, "state")}
+	h.fs, h.Driver.stopped.fs = disk, disk
+	d := h.docker()
+	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
+	c := begin(t, d, info)
+	const n = 20
+	for i := range n {
+		must(t, c.Write("stdout", fmt.Sprintf("line %d\n", i)))
+	}
+	h.shipper.wait(t, "g/web", n)
+	disk.mu.Lock()
+	disk.to = t.TempDir()
+	disk.mu.Unlock()
+	must(t, c.Stop(t.Context()))
+	h.gone()
+	c = begin(t, d, info) // as docker logs does
+	must(t, c.Stop(t.Context()))
+	h.gone()
+	readLogs(t, d, "web", all).rest()
+	h.gone()
+	h.stop()
+	disk.mu.Lock()
+	defer disk.mu.Unlock()
+	if disk.copies < 10 {
+		t.Fatalf("%d moments", disk.copies)
+	}
+	for i := range disk.copies {
+		after := newHost(t)
+		must(t, os.CopyFS(filepath.Join(after.dir, "state"), os.DirFS(filepath.Join(disk.to, fmt.Sprint(i)))))
+		after.start()
+		d := after.docker()
+		if got := readLogs(t, d, "web", all).rest(); len(got) != n {
+			t.Errorf("moment %d: %d entries, want %d", i, len(got), n)
+		}
+		after.gone()
+		if got := stoppedDirs(t, filepath.Join(after.dir, "state")); fmt.Sprint(got) != "[web]" {
+			t.Errorf("moment %d: at rest are %q", i, got)
+		}
+		after.stop()
 	}
 }

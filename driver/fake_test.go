@@ -17,6 +17,7 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/durable"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -160,6 +161,7 @@ type host struct {
 	shipper *fakeShipper
 	log     *strings.Builder
 	logMu   sync.Mutex
+	disk    durable.FS // nil: the real one
 	*Driver
 }
 
@@ -201,6 +203,9 @@ func (h *host) start() {
 	})
 	if err != nil {
 		h.t.Fatal(err)
+	}
+	if h.disk != nil {
+		h.Driver.fs, h.Driver.stopped.fs = h.disk, h.disk
 	}
 	h.Start()
 }

@@ -392,7 +392,9 @@ func TestReadWhileTakenAway(t *testing.T) {
 			return func() { must(h.t, c.Stop(h.t.Context())) }
 		},
 		"too old": func(h *host, _ *dockertest.Daemon) func() {
+			h.Driver.stopped.mu.Lock()
 			h.Driver.stopped.age = 0
+			h.Driver.stopped.mu.Unlock()
 			h.Driver.stopped.expire()
 			return func() {}
 		},

@@ -267,9 +267,9 @@ func (d *sweptDisk) OpenFile(name string, flag int, perm os.FileMode) (durable.F
 // afterwards, in one place.
 func TestMovesSurviveACrash(t *testing.T) {
 	h := newHost(t)
+	disk := &sweptDisk{FS: durable.OS, from: filepath.Join(h.dir, "state")}
+	h.disk = disk
 	h.start()
-	disk := &sweptDisk{FS: h.fs, from: filepath.Join(h.dir, "state")}
-	h.fs, h.Driver.stopped.fs = disk, disk
 	d := h.docker()
 	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
 	c := begin(t, d, info)

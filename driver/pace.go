@@ -29,10 +29,11 @@ const (
 
 func newSlowRate() *rate.Limiter { return rate.NewLimiter(slowRate, answerSize) }
 
-// outrun slows the followers of a container down, while it writes more than one of them can read. Such a follower loses
-// entries in any case, for a history is bounded and the container waits for nobody; but dockerd works hard for each entry
-// that it is given, and twenty followers at full speed take nine tenths of its throughput from the container on two
-// processors. Its methods may be called from any goroutine.
+// outrun slows the followers of a container down, while it writes more than one of them can read. If that goes on,
+// such a follower loses entries at any speed, for a history is bounded and the container waits for nobody; but dockerd
+// works hard for each entry that it is given, and twenty followers at full speed take nine tenths of its throughput from
+// the container on two processors. The price is that one that is slowed down loses more of a burst that is a little larger
+// than the history. Its methods may be called from any goroutine.
 type outrun struct {
 	end     func() uint64 // of the stream
 	limiter *rate.Limiter // what all followers that are slowed down share, of all containers

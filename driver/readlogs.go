@@ -242,7 +242,7 @@ func (l *logReader) fill(p []byte) (_ []byte, more bool, err error) {
 		if !l.config.Until.IsZero() && at.After(l.config.Until) {
 			return p, false, nil
 		}
-		p = appendEntry(p, &f)
+		p = events.AppendEntry(p, &f)
 	}
 	return p, true, nil
 }

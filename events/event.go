@@ -29,6 +29,8 @@
 // output's stand, which is divided there. The newline at the end of an event of several lines is left
 // out where it alone would not fit.
 //
+// AppendEntry goes the other way, for docker logs: from a frame to the entry that dockerd reads back.
+//
 // The package is pure: it must not know files, clocks, goroutines or AWS. The caller passes the
 // time and owns every goroutine.
 package events

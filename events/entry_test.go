@@ -1,4 +1,4 @@
-package driver
+package events
 
 import (
 	"encoding/binary"
@@ -9,8 +9,6 @@ import (
 	"github.com/gogo/protobuf/proto"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
-
-	"github.com/logspool/logspool/events"
 )
 
 // TestEntry: an entry says what its frame does, with the text that json-file would have written and read back.
@@ -31,11 +29,11 @@ func TestEntry(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var f events.Frame
-		if err := events.Decode(payload, &f); err != nil {
+		var f Frame
+		if err := Decode(payload, &f); err != nil {
 			t.Fatal(err)
 		}
-		got := appendEntry([]byte("before"), &f)[len("before"):]
+		got := AppendEntry([]byte("before"), &f)[len("before"):]
 		if n := binary.BigEndian.Uint32(got); int(n) != len(got)-4 {
 			t.Fatalf("length %d of %d bytes", n, len(got)-4)
 		}

@@ -35,7 +35,7 @@ fault: rootfs ## the fault matrix: what becomes of every line on bad days; WRITE
 	@bin/linux-$(ARCH)/fault -binary $(BINARY) -plugin plugin $(if $(WRITE),-write docs/reliability.md) $(FAULT)
 
 benchlogs: ## what docker logs costs, with a real Docker engine (as root); WRITE=1: into docs/docker-logs.md
-	@go test -tags e2e -count 1 -timeout 30m ./e2e -run TestMeasureDockerLogs -args -measure all $(if $(WRITE),-write)
+	@go test -v -tags e2e -count 1 -timeout 60m ./e2e -run TestMeasureDockerLogs -args -measure all $(if $(WRITE),-write)
 
 fuzz: ## each fuzz target for FUZZTIME
 	@scripts/fuzz $(FUZZTIME)

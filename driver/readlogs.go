@@ -21,8 +21,11 @@ type readConfig struct {
 	Follow       bool
 }
 
-// answerSize is how much of an answer is collected before it is sent, in bytes.
-const answerSize = 64 << 10
+// answerSize is how much of an answer is collected before it is sent, in bytes, and answerEntries in entries.
+const (
+	answerSize    = 64 << 10
+	answerEntries = 1024
+)
 
 // serveReadLogs answers /LogDriver.ReadLogs: a stream of entries. An error is told by the status, for dockerd takes
 // whatever comes with 200 for entries; one that comes later breaks the connection off, which docker logs shows.
@@ -65,8 +68,8 @@ type logReader struct {
 	config  readConfig
 	history *spool.History // nil: there is none
 	follow  *run           // as long as this; nil: not at all
-	pace    pace
-	end     func() // of the reading
+	pace    *pace          // of a follower
+	end     func()         // of the reading
 }
 
 // openLog opens the log of the container that info describes. A container of which nothing is known has an empty
@@ -146,6 +149,9 @@ func bound(t time.Time) int64 {
 }
 
 func (l *logReader) close() {
+	if l.pace != nil {
+		l.pace.close()
+	}
 	if l.history != nil {
 		l.history.Close()
 	}
@@ -170,7 +176,7 @@ func (l *logReader) stream(ctx context.Context, w http.ResponseWriter) error {
 	for {
 		// Asked before reading: what comes before the end is read.
 		follow := l.follow != nil && l.follow.Err() == nil
-		more, err := l.copy(ctx, w)
+		more, err := l.copy(ctx, waiting, w, control)
 		if err == nil {
 			err = control.Flush()
 		}
@@ -186,8 +192,9 @@ func (l *logReader) stream(ctx context.Context, w http.ResponseWriter) error {
 
 var answerBuffers = sync.Pool{New: func() any { b := make([]byte, 0, answerSize+spool.MaxFrame/16); return &b }}
 
-// copy writes what there is now. more is false when nothing after that is asked for.
-func (l *logReader) copy(ctx context.Context, w http.ResponseWriter) (more bool, err error) {
+// copy writes what there is now, and slows a follower down while running is not done. more is false when nothing after that
+// is asked for.
+func (l *logReader) copy(ctx, running context.Context, w http.ResponseWriter, control *http.ResponseController) (more bool, err error) {
 	if l.history == nil {
 		return false, nil
 	}
@@ -199,36 +206,44 @@ func (l *logReader) copy(ctx context.Context, w http.ResponseWriter) (more bool,
 		}
 	}()
 	for {
-		p, more, err = l.fill(p[:0])
+		most := answerEntries
+		if l.pace != nil {
+			most = l.pace.turn(running)
+		}
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		var n int
+		p, n, more, err = l.fill(p[:0], most)
 		if len(p) > 0 {
 			if _, err := w.Write(p); err != nil {
 				return false, err
 			}
 		}
-		if err != nil || !more || len(p) < answerSize {
-			if l.follow != nil {
-				l.pace.caughtUp()
-			}
+		all := err != nil || !more || len(p) < answerSize && n < most
+		if l.pace != nil {
+			l.pace.gave(n, len(p), all)
+		}
+		if all {
 			return more, err
 		}
-		if l.follow != nil {
-			l.pace.wait(ctx, len(p))
-		}
-		if err := ctx.Err(); err != nil {
-			return false, err
+		if l.pace != nil && l.pace.slowed { // it is seen before the wait
+			if err := control.Flush(); err != nil {
+				return false, err
+			}
 		}
 	}
 }
 
-// fill appends entries until there are answerSize bytes of them, or no more now.
-func (l *logReader) fill(p []byte) (_ []byte, more bool, err error) {
-	for len(p) < answerSize {
+// fill appends entries until there are answerSize bytes or most of them, or no more now, and says how many it has appended.
+func (l *logReader) fill(p []byte, most int) (_ []byte, n int, more bool, err error) {
+	for len(p) < answerSize && n < most {
 		frame, ok, err := l.history.Next()
 		if err != nil || !ok {
-			return p, true, err
+			return p, n, true, err
 		}
 		if l.history.Position() > l.limit() {
-			return p, false, nil
+			return p, n, false, nil
 		}
 		var f events.Frame
 		if events.Decode(frame, &f) != nil {
@@ -240,11 +255,12 @@ func (l *logReader) fill(p []byte) (_ []byte, more bool, err error) {
 			continue
 		}
 		if !l.config.Until.IsZero() && at.After(l.config.Until) {
-			return p, false, nil
+			return p, n, false, nil
 		}
 		p = events.AppendEntry(p, &f)
+		n++
 	}
-	return p, true, nil
+	return p, n, true, nil
 }
 
 // limit is where in the stream the answer ends: of a follow with the container's run, otherwise with what there was when

@@ -211,7 +211,9 @@ func (s *Server) run(c *call) (ans answer, outcome string, failed *apiError) {
 // check holds a request against the rules that need no state: the form of the call, the signature,
 // the encoding, the types. The error is not nil when the body could not be read to its end.
 func (s *Server) check(c *call) (*apiError, error) {
-	raw, refused, err := readWire(c.r)
+	t := scratches.Get().(*scratch)
+	defer scratches.Put(t)
+	raw, refused, err := t.readWire(c.r)
 	c.wire = len(raw)
 	if refused != nil || err != nil {
 		return refused, err
@@ -233,11 +235,11 @@ func (s *Server) check(c *call) (*apiError, error) {
 		c.body = len(raw)
 		return c.decodeSTS(raw), nil
 	}
-	body, refused := decompress(c.r, raw)
+	body, refused := t.decompress(c.r, raw)
 	if refused != nil {
 		return refused, nil
 	}
 	c.body, c.gzip = len(body), c.r.Header.Get("Content-Encoding") != ""
-	c.in, refused = decodeInput(body, c.operation.members)
+	c.in, refused = decodeInput(body, c.operation.members, &t.arena)
 	return refused, nil
 }

@@ -1,5 +1,7 @@
 package cwlocal
 
+import "slices"
+
 // kind is the type of a member of a request.
 type kind int
 
@@ -72,11 +74,13 @@ type inputEvent struct {
 	from, to            int // of the message in the reader's arena
 }
 
-// decodeInput reads a request's body by the types of its members.
-func decodeInput(body []byte, types members) (input, *apiError) {
+// decodeInput reads a request's body by the types of its members. Of body and arena, which is written over, it keeps
+// nothing.
+func decodeInput(body []byte, types members, arena *[]byte) (input, *apiError) {
 	in := input{strings: map[string]string{}, longs: map[string]int64{}, booleans: map[string]bool{},
 		lists: map[string][]string{}, maps: map[string]map[string]string{}}
-	r := &reader{b: body, arena: make([]byte, 0, len(body))}
+	r := &reader{b: body, arena: slices.Grow((*arena)[:0], len(body))}
+	defer func() { *arena = r.arena }()
 	seen := map[string]bool{}
 	err := r.object(func(member []byte) *apiError {
 		name := string(member)

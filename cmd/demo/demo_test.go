@@ -34,6 +34,7 @@ func TestWithoutEngine(t *testing.T) {
 	for i := range quick {
 		quick[i].outage = min(quick[i].outage, time.Second)
 	}
+	outages := slices.DeleteFunc(slices.Clone(quick), func(s scene) bool { return s.outage == 0 })
 	calm := slices.DeleteFunc(slices.Clone(scenes), func(s scene) bool { return s.outage > 0 })
 	tests := []struct {
 		name   string
@@ -54,6 +55,7 @@ func TestWithoutEngine(t *testing.T) {
 			}
 		}, "group shop, stream api/shop-api-1: of 3 lines 0 are missing; 1 came again, 0 are none that were printed"},
 		{"a line that never comes", scenes[:1], func(s *scene) { s.lines = s.lines[:2] }, "of 3 lines arrived, and no more in 1s"},
+		{"docker logs has less", outages, func(s *scene) { s.lines = s.lines[1:] }, "docker logs demo-outage: of 3 lines 1 are missing"},
 		{"a long line cut short", calm, func(s *scene) {
 			if s.name == "demo-long" {
 				s.lines = printed("before", numbered(longLine)[:longLine-1], "after")

@@ -129,6 +129,10 @@ func (h *dockerHost) start(ctx context.Context, s scene) error {
 	return err
 }
 
+func (h *dockerHost) logs(ctx context.Context, s scene) (string, error) {
+	return docker(ctx, nil, "logs", "-f", s.name)
+}
+
 func (h *dockerHost) finish(ctx context.Context) error {
 	for _, name := range h.started {
 		status, err := docker(ctx, nil, "wait", name)

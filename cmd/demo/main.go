@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -77,6 +78,8 @@ type host interface {
 	name() string
 	// start starts a container and does not wait for its end.
 	start(ctx context.Context, s scene) error
+	// logs returns what docker logs -f of a container prints until the container ends.
+	logs(ctx context.Context, s scene) (string, error)
 	// finish waits for the containers' ends and stops the plugin: nothing is sent after it.
 	finish(ctx context.Context) error
 	// remove removes all that install and start made.
@@ -140,6 +143,11 @@ func (d demonstration) run(ctx context.Context) (err error) {
 		if err := h.start(ctx, s); err != nil {
 			return err
 		}
+		if s.outage > 0 {
+			if err := d.showLogs(ctx, s); err != nil {
+				return err
+			}
+		}
 		for _, to := range s.expected(h.name()) {
 			want[to.address] = to.lines
 			if err := follow(ctx, api, to, d.patience, out); err != nil {
@@ -166,6 +174,27 @@ func (d demonstration) run(ctx context.Context) (err error) {
 	}
 	fmt.Fprintf(out, "\nAll %d lines arrived, each of them once and in order, and no request broke a rule of the service.\n", want.count())
 	fmt.Fprint(out, againstAWS)
+	return nil
+}
+
+// showLogs shows docker logs, which needs no service.
+func (d demonstration) showLogs(ctx context.Context, s scene) error {
+	fmt.Fprintf(d.out, "\n   $ docker logs -f %s\n", s.name)
+	printed, err := d.host.logs(ctx, s)
+	if err != nil {
+		return err
+	}
+	got := strings.Split(strings.TrimSuffix(printed, "\n"), "\n")
+	for _, l := range got {
+		fmt.Fprintf(d.out, "   %s\n", l)
+	}
+	var want []string
+	for _, l := range s.lines {
+		want = append(want, l.text)
+	}
+	if diff := difference(want, got); diff != "" {
+		return fmt.Errorf("docker logs %s: %s", s.name, diff)
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/docker/docker/api/types/plugins/logdriver"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/logspool/logspool/internal/dockertest"
@@ -28,12 +30,15 @@ type playedHost struct {
 	log        logBuffer
 	daemon     *dockertest.Daemon
 	containers errgroup.Group
+	infos      map[string]dockertest.Info // of the containers, by name
 }
 
 // stopTime is how long the plugin may take to stop. dockerd kills it after as long.
 const stopTime = 10 * time.Second
 
-func newPlayedHost(binary string) *playedHost { return &playedHost{binary: binary} }
+func newPlayedHost(binary string) *playedHost {
+	return &playedHost{binary: binary, infos: map[string]dockertest.Info{}}
+}
 
 func (h *playedHost) install(_ context.Context, settings []string) (err error) {
 	if h.hostname, err = os.Hostname(); err != nil {
@@ -82,6 +87,7 @@ func (h *playedHost) start(ctx context.Context, s scene) error {
 	if err != nil {
 		return fmt.Errorf("container %s: %w", s.name, err)
 	}
+	h.infos[s.name] = c.Info
 	h.containers.Go(func() error {
 		if err := s.play(c.Write); err != nil {
 			return fmt.Errorf("container %s: %w", s.name, err)
@@ -89,6 +95,24 @@ func (h *playedHost) start(ctx context.Context, s scene) error {
 		return c.Stop(ctx)
 	})
 	return nil
+}
+
+func (h *playedHost) logs(ctx context.Context, s scene) (string, error) {
+	body, err := h.daemon.ReadLogs(ctx, h.infos[s.name], dockertest.ReadConfig{Tail: -1, Follow: true})
+	if err != nil {
+		return "", err
+	}
+	defer body.Close()
+	var text strings.Builder
+	for entries := logdriver.NewLogEntryDecoder(body); ; {
+		var e logdriver.LogEntry
+		if err := entries.Decode(&e); errors.Is(err, io.EOF) {
+			return text.String(), nil
+		} else if err != nil {
+			return "", err
+		}
+		text.Write(e.Line)
+	}
 }
 
 func (h *playedHost) finish(ctx context.Context) error {

@@ -98,7 +98,7 @@ var scenes = []scene{
 		stream:  map[string]string{stdout: "demo-long"},
 	},
 	{
-		title:   "The service is down: the container does not notice, and nothing is lost",
+		title:   "The service is down: the container does not notice, docker logs works, and nothing is lost",
 		name:    "demo-outage",
 		options: map[string]string{"group": "demo/outage"},
 		outage:  3 * time.Second,

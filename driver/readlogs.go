@@ -21,10 +21,13 @@ type readConfig struct {
 	Follow       bool
 }
 
-// answerSize is how much of an answer is collected before it is sent, in bytes, and answerEntries in entries.
 const (
+	// answerSize is how much of an answer is collected before it is sent, in bytes, and answerEntries in entries.
 	answerSize    = 64 << 10
 	answerEntries = 1024
+
+	// lengthSize is how many bytes stand before a frame in the stream.
+	lengthSize = 4
 )
 
 // serveReadLogs answers /LogDriver.ReadLogs: a stream of entries. An error is told by the status, for dockerd takes
@@ -200,11 +203,7 @@ func (l *logReader) copy(ctx, running context.Context, w http.ResponseWriter, co
 	}
 	buffer := answerBuffers.Get().(*[]byte)
 	p := (*buffer)[:0]
-	defer func() {
-		if cap(p) == cap(*buffer) { // otherwise it has grown for a foreign writer's frames
-			answerBuffers.Put(buffer)
-		}
-	}()
+	defer answerBuffers.Put(buffer) // as it was, where p has grown for a foreign writer's frames
 	for {
 		most := answerEntries
 		if l.pace != nil {
@@ -213,18 +212,17 @@ func (l *logReader) copy(ctx, running context.Context, w http.ResponseWriter, co
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		var n int
-		p, n, more, err = l.fill(p[:0], most)
+		var g given
+		p, g, more, err = l.fill(ctx, p[:0], most)
 		if len(p) > 0 {
 			if _, err := w.Write(p); err != nil {
 				return false, err
 			}
 		}
-		all := err != nil || !more || len(p) < answerSize && n < most
 		if l.pace != nil {
-			l.pace.gave(n, len(p), all)
+			l.pace.gave(g)
 		}
-		if all {
+		if err != nil || g.all {
 			return more, err
 		}
 		if l.pace != nil && l.pace.slowed { // it is seen before the wait
@@ -235,16 +233,19 @@ func (l *logReader) copy(ctx, running context.Context, w http.ResponseWriter, co
 	}
 }
 
-// fill appends entries until there are answerSize bytes or most of them, or no more now, and says how many it has appended.
-func (l *logReader) fill(p []byte, most int) (_ []byte, n int, more bool, err error) {
-	for len(p) < answerSize && n < most {
+// fill appends entries until there are answerSize bytes or most of them, or no more now.
+func (l *logReader) fill(ctx context.Context, p []byte, most int) (_ []byte, g given, more bool, err error) {
+	for passed := 0; len(p) < answerSize && g.entries < most; {
 		frame, ok, err := l.history.Next()
 		if err != nil || !ok {
-			return p, n, true, err
+			g.all = err == nil
+			return p, g, true, err
 		}
 		if l.history.Position() > l.limit() {
-			return p, n, false, nil
+			g.all = true
+			return p, g, false, nil
 		}
+		g.read += lengthSize + len(frame)
 		var f events.Frame
 		if events.Decode(frame, &f) != nil {
 			l.history.Reject()
@@ -252,15 +253,20 @@ func (l *logReader) fill(p []byte, most int) (_ []byte, n int, more bool, err er
 		}
 		at := time.Unix(0, f.Time)
 		if !l.config.Since.IsZero() && at.Before(l.config.Since) {
+			if passed++; passed%answerEntries == 0 && ctx.Err() != nil {
+				return p, g, false, ctx.Err()
+			}
 			continue
 		}
 		if !l.config.Until.IsZero() && at.After(l.config.Until) {
-			return p, n, false, nil
+			g.all = true
+			return p, g, false, nil
 		}
 		p = events.AppendEntry(p, &f)
-		n++
+		g.entries++
+		g.bytes = len(p)
 	}
-	return p, n, true, nil
+	return p, g, true, nil
 }
 
 // limit is where in the stream the answer ends: of a follow with the container's run, otherwise with what there was when

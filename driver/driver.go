@@ -236,14 +236,21 @@ func (d *Driver) session(info *Info) (*session, error) {
 	if s := d.sessions[info.ContainerID]; s != nil {
 		return s, nil
 	}
-	d.stopped.take(info.ContainerID)
-	return d.openLocked(info.ContainerID, info)
+	return d.beginLocked(info.ContainerID, info)
 }
 
-// openLocked begins a session.
-func (d *Driver) openLocked(id string, info *Info) (*session, error) {
+// beginLocked begins a container's session, with what is kept of it. info is what a StartLogging says of it; nil: there is
+// none, and no session where nothing is kept.
+func (d *Driver) beginLocked(id string, info *Info) (*session, error) {
+	kept, err := d.stopped.take(id)
+	if err != nil || !kept && info == nil {
+		return nil, err
+	}
 	s, err := openSession(d, id, info)
 	if err != nil {
+		if kept {
+			d.stopped.back(id)
+		}
 		return nil, err
 	}
 	d.sessions[id] = s

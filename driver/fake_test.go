@@ -233,13 +233,22 @@ func (h *host) containers() []os.DirEntry {
 	return entries
 }
 
-// gone waits until nothing is on disk of any container.
+// ended waits until all sessions have ended.
+func (h *host) ended() {
+	h.t.Helper()
+	for patience := time.Now().Add(time.Minute); len(h.all()) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(patience) {
+			h.t.Fatalf("%d sessions have not ended", len(h.all()))
+		}
+	}
+}
+
+// gone waits until all sessions have ended, and holds that what they had is put away or removed.
 func (h *host) gone() {
 	h.t.Helper()
-	for patience := time.Now().Add(time.Minute); len(h.containers()) > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(patience) {
-			h.t.Fatalf("left behind: %v", h.containers())
-		}
+	h.ended()
+	if left := h.containers(); len(left) > 0 {
+		h.t.Fatalf("left behind: %v", left)
 	}
 }
 

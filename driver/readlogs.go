@@ -43,25 +43,48 @@ func (d *Driver) serveReadLogs(w http.ResponseWriter, r *http.Request) {
 			status = http.StatusBadRequest
 		}
 	}
-	var l *logReader
-	if err == nil {
-		if l, err = d.openLog(&request.Info, request.Config); err != nil {
-			status = http.StatusInternalServerError
-			d.log.Error("docker logs cannot be answered", "container", shorten(request.Info.ContainerID), "err", err)
-		}
-	}
 	if err != nil {
 		writeAnswer(w, status, errorAnswer{err.Error()})
 		return
 	}
-	defer l.close()
-	w.Header().Set("Content-Type", "application/octet-stream")
-	if err := l.stream(r.Context(), w); err != nil {
-		if r.Context().Err() == nil && d.reading.Err() == nil {
-			d.log.Error("docker logs breaks off", "container", l.id, "err", err)
-		}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(d.reading, cancel)()
+	begun, err := d.readLogs(ctx, w, &request.Info, request.Config)
+	if err == nil {
+		return
+	}
+	container := shorten(request.Info.ContainerID)
+	switch {
+	case d.reading.Err() != nil:
+		err = errStopping
+	case ctx.Err() != nil: // the client is gone
+	case begun:
+		d.log.Error("docker logs breaks off", "container", container, "err", err)
+	default:
+		d.log.Error("docker logs cannot be answered", "container", container, "err", err)
+	}
+	if begun {
 		panic(http.ErrAbortHandler) // nobody takes what came for the whole
 	}
+	w.Header().Del("Content-Type")
+	writeAnswer(w, http.StatusInternalServerError, errorAnswer{err.Error()})
+}
+
+// errStopping says that nothing more is begun.
+var errStopping = errors.New("logspool: the plugin is stopping")
+
+// readLogs writes the answer to w. begun says that something has been written, after which there is no other answer.
+func (d *Driver) readLogs(ctx context.Context, w http.ResponseWriter, info *Info, config readConfig) (begun bool, err error) {
+	l, err := d.openLog(ctx, info, config)
+	if err != nil {
+		return false, err
+	}
+	defer l.close()
+	l.w, l.control = w, http.NewResponseController(w)
+	w.Header().Set("Content-Type", "application/octet-stream")
+	err = l.stream(ctx)
+	return l.begun, err
 }
 
 // logReader reads the log of one container for one docker logs.
@@ -73,11 +96,15 @@ type logReader struct {
 	follow  *run           // as long as this; nil: not at all
 	pace    *pace          // of a follower
 	end     func()         // of the reading
+
+	w       http.ResponseWriter
+	control *http.ResponseController
+	begun   bool // something has been written
 }
 
 // openLog opens the log of the container that info describes. A container of which nothing is known has an empty
-// one, as with json-file.
-func (d *Driver) openLog(info *Info, config readConfig) (*logReader, error) {
+// one, as with json-file. It blocks for the local disk, and no longer than until ctx is done.
+func (d *Driver) openLog(ctx context.Context, info *Info, config readConfig) (*logReader, error) {
 	if !validID(info.ContainerID) {
 		return nil, fmt.Errorf("logspool: ReadLogs: %s is not a container's ID", shorten(info.ContainerID))
 	}
@@ -96,8 +123,12 @@ func (d *Driver) openLog(info *Info, config readConfig) (*logReader, error) {
 			return nil, err
 		}
 		if gone != nil {
-			<-gone // it is about to be a stopped one
-			continue
+			select {
+			case <-gone: // it is a stopped one now
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
 		}
 		if s == nil {
 			l.end = func() {}
@@ -107,9 +138,9 @@ func (d *Driver) openLog(info *Info, config readConfig) (*logReader, error) {
 		if run := s.logging(); config.Follow && run.Err() == nil {
 			l.follow, l.pace = run, newPace(s.outrun)
 		}
-		if l.history, err = s.spool.NewHistory(options); err != nil {
-			l.end()
-			return nil, fmt.Errorf("logspool: what is kept of container %s cannot be read: %w", l.id, err)
+		if l.history, err = s.spool.NewHistory(ctx, options); err != nil {
+			l.close()
+			return nil, l.unreadable(err)
 		}
 		return l, nil
 	}
@@ -122,15 +153,15 @@ func (d *Driver) beginReading(id string) (s *session, gone <-chan struct{}, err 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return nil, nil, errors.New("logspool: the plugin is stopping")
+		return nil, nil, errStopping
 	}
 	s = d.sessions[id]
 	if s == nil {
-		if !d.stopped.take(id) {
-			return nil, nil, nil
-		}
-		if s, err = d.openLocked(id, nil); err != nil {
+		if s, err = d.beginLocked(id, nil); err != nil {
 			return nil, nil, fmt.Errorf("logspool: what is kept of container %s cannot be opened: %w", id, err)
+		}
+		if s == nil {
+			return nil, nil, nil
 		}
 	}
 	if !s.beginReading() {
@@ -151,6 +182,10 @@ func bound(t time.Time) int64 {
 	return t.UnixNano()
 }
 
+func (l *logReader) unreadable(err error) error {
+	return fmt.Errorf("logspool: what is kept of container %s cannot be read: %w", l.id, err)
+}
+
 func (l *logReader) close() {
 	if l.pace != nil {
 		l.pace.close()
@@ -163,12 +198,9 @@ func (l *logReader) close() {
 
 // stream writes what is asked for. It returns when that is done, also when a follow ends because the container's
 // logging has, and fails when the client is gone, the plugin stops, or the disk does.
-func (l *logReader) stream(ctx context.Context, w http.ResponseWriter) error {
-	control := http.NewResponseController(w)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+func (l *logReader) stream(ctx context.Context) error {
 	// A client that does not read would hold up the stop of the plugin.
-	defer context.AfterFunc(l.d.reading, func() { cancel(); _ = control.SetWriteDeadline(time.Now()) })()
+	defer context.AfterFunc(l.d.reading, func() { _ = l.control.SetWriteDeadline(time.Now()) })()
 	waiting := ctx
 	if l.follow != nil {
 		var stop context.CancelFunc
@@ -179,9 +211,9 @@ func (l *logReader) stream(ctx context.Context, w http.ResponseWriter) error {
 	for {
 		// Asked before reading: what comes before the end is read.
 		follow := l.follow != nil && l.follow.Err() == nil
-		more, err := l.copy(ctx, waiting, w, control)
+		more, err := l.copy(ctx, waiting)
 		if err == nil {
-			err = control.Flush()
+			err = l.flush()
 		}
 		if err != nil || !more || !follow {
 			return err
@@ -193,11 +225,16 @@ func (l *logReader) stream(ctx context.Context, w http.ResponseWriter) error {
 	}
 }
 
+func (l *logReader) flush() error {
+	l.begun = true
+	return l.control.Flush()
+}
+
 var answerBuffers = sync.Pool{New: func() any { b := make([]byte, 0, answerSize+spool.MaxFrame/16); return &b }}
 
 // copy writes what there is now, and slows a follower down while running is not done. more is false when nothing after that
 // is asked for.
-func (l *logReader) copy(ctx, running context.Context, w http.ResponseWriter, control *http.ResponseController) (more bool, err error) {
+func (l *logReader) copy(ctx, running context.Context) (more bool, err error) {
 	if l.history == nil {
 		return false, nil
 	}
@@ -215,7 +252,9 @@ func (l *logReader) copy(ctx, running context.Context, w http.ResponseWriter, co
 		var g given
 		p, g, more, err = l.fill(ctx, p[:0], most)
 		if len(p) > 0 {
-			if _, err := w.Write(p); err != nil {
+			l.history.Pause() // for the client may take its time
+			l.begun = true
+			if _, err := l.w.Write(p); err != nil {
 				return false, err
 			}
 		}
@@ -226,7 +265,7 @@ func (l *logReader) copy(ctx, running context.Context, w http.ResponseWriter, co
 			return more, err
 		}
 		if l.pace != nil && l.pace.slowed { // it is seen before the wait
-			if err := control.Flush(); err != nil {
+			if err := l.flush(); err != nil {
 				return false, err
 			}
 		}
@@ -237,9 +276,12 @@ func (l *logReader) copy(ctx, running context.Context, w http.ResponseWriter, co
 func (l *logReader) fill(ctx context.Context, p []byte, most int) (_ []byte, g given, more bool, err error) {
 	for passed := 0; len(p) < answerSize && g.entries < most; {
 		frame, ok, err := l.history.Next()
-		if err != nil || !ok {
-			g.all = err == nil
-			return p, g, true, err
+		if err != nil {
+			return p, g, false, l.unreadable(err)
+		}
+		if !ok {
+			g.all = true
+			return p, g, true, nil
 		}
 		if l.history.Position() > l.limit() {
 			g.all = true

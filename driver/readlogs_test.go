@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/plugins/logdriver"
+	"golang.org/x/time/rate"
 
 	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/durable"
@@ -304,6 +305,52 @@ func TestReadEnds(t *testing.T) {
 	must(t, c.Stop(t.Context()))
 }
 
+// TestFollowerIsSlowedDown: in a flood a follower gets its share and no more, and the rest when the container has stopped.
+// Who does not follow gets all there is.
+func TestFollowerIsSlowedDown(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	c := begin(t, d, dockertest.Info{ContainerID: "web"})
+	o, written := h.all()[0].outrun, atomic.Uint64{}
+	o.end = func() uint64 { return written.Add(1 << 30) } // a flood, in which nobody keeps up
+	o.easy = rate.NewLimiter(0, 0)
+	o.after.add(time.Now(), 0, time.Hour)
+	o.limiter = rate.NewLimiter(1e-9, slowEntries)
+	const n = 5000
+	for range n - 1 {
+		must(t, c.Write("stdout", "a line\n"))
+	}
+	must(t, c.Write("stdout", "the last\n"))
+	for len(readLogs(t, d, "web", all).rest()) < n { // until all of it is there
+		time.Sleep(time.Millisecond)
+	}
+	r := readLogs(t, d, "web", dockertest.ReadConfig{Tail: -1, Follow: true})
+	var got atomic.Int64
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := r.next(); err != nil {
+				ended <- err
+				return
+			}
+			got.Add(1)
+		}
+	}()
+	for deadline := time.Now().Add(time.Minute); o.limiter.Tokens() >= 0; time.Sleep(time.Millisecond) { // until it waits
+		if time.Now().After(deadline) {
+			t.Fatal("it does not wait")
+		}
+	}
+	if most := int64(answerEntries + 2*slowEntries); got.Load() > most {
+		t.Errorf("it got %d entries, want %d at most", got.Load(), most)
+	}
+	must(t, c.Stop(t.Context()))
+	if err := <-ended; err != io.EOF || got.Load() != n {
+		t.Errorf("it got %d entries of %d, and %v", got.Load(), n, err)
+	}
+}
+
 // TestFollowerLeaves: what a follow holds is given back when its client goes, and the session ends.
 func TestFollowerLeaves(t *testing.T) {
 	h := newHost(t)
@@ -329,17 +376,14 @@ func TestStopBreaksOff(t *testing.T) {
 	h.start()
 	d := h.docker()
 	c := begin(t, d, dockertest.Info{ContainerID: "web"})
-	for range 5000 {
-		must(t, c.Write("stdout", strings.Repeat("x", 1000)+"\n"))
-	}
+	// More than the connection takes, in one entry: when an answer has begun, it is stuck.
+	must(t, c.WriteEntry(&logdriver.LogEntry{Source: "stdout", TimeNano: 1, Line: make([]byte, 1<<20)}))
+	writeLast(t, d, c, "the last\n")
 	idle := readLogs(t, d, "web", dockertest.ReadConfig{Tail: 1, Follow: true})
 	if _, err := idle.next(); err != nil {
 		t.Fatal(err)
 	}
 	stuck := readLogs(t, d, "web", all)
-	if _, err := stuck.next(); err != nil {
-		t.Fatal(err)
-	}
 	h.stop()
 	for _, r := range []*answerReader{idle, stuck} {
 		var err error
@@ -538,11 +582,29 @@ func TestReadBreaksOff(t *testing.T) {
 	if err == io.EOF {
 		t.Error("an answer that broke off ends well")
 	}
-	_, err = d.ReadLogs(t.Context(), dockertest.Info{ContainerID: "web"}, dockertest.ReadConfig{Tail: 5})
-	if refused, ok := errors.AsType[*dockertest.Error](err); !ok || refused.Status != 500 || !strings.Contains(refused.Msg, "too many open files") {
-		t.Errorf("of a history that cannot be opened: %v", err)
+	for _, config := range []dockertest.ReadConfig{{Tail: 5}, all, {Tail: -1, Follow: true}, {Tail: -1, Since: time.Unix(1, 0)}} {
+		_, err = d.ReadLogs(t.Context(), dockertest.Info{ContainerID: "web"}, config)
+		if refused, ok := errors.AsType[*dockertest.Error](err); !ok || refused.Status != 500 || !strings.Contains(refused.Msg, "too many open files") {
+			t.Errorf("of a history that cannot be opened, %+v: %v", config, err)
+		}
 	}
 	disk.fails.Store(false)
+	must(t, c.Stop(t.Context()))
+}
+
+// TestReadOverNoEntry: what has the form of an entry and is none costs no other, also none that begins within it.
+func TestReadOverNoEntry(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	c := begin(t, d, dockertest.Info{ContainerID: "web"})
+	must(t, c.Write("stdout", "one\n"))
+	must(t, c.WriteRaw([]byte{0, 0, 0, 100, 0x0a, 0x7f, 1, 1}))
+	must(t, c.Write("stdout", "two\nthree\nfour\nfive\nsix\n"))
+	writeLast(t, d, c, "seven\n")
+	if got := strings.Join(texts(readLogs(t, d, "web", all).rest()), ""); got != "one\ntwo\nthree\nfour\nfive\nsix\nseven\n" {
+		t.Errorf("read %q", got)
+	}
 	must(t, c.Stop(t.Context()))
 }
 

@@ -39,19 +39,21 @@ type record struct {
 	Stopped *stoppedRecord `json:",omitempty"`
 }
 
-// stoppedRecord is when a container was first found stopped with this much logged.
+// stoppedRecord is when a container was first found stopped with this much logged, all of it dealt with.
 type stoppedRecord struct {
 	At  time.Time
 	End uint64 // of its stream
 }
 
-// silentRun is for how long a session lasts at least that logged nothing and yet was a run of the container. docker logs
-// of a stopped container attaches it for a moment, too, which makes its history no younger.
+// silentRun is for how long a session lasts at least that logged nothing, was not read, and so was a run of the container:
+// docker logs of a stopped container attaches it, too, for as long as somebody reads, which makes its history no younger.
 const silentRun = time.Minute
 
-// stop takes note that the container is found stopped now, when so much is logged, by a session that was opened then.
-func (r *record) stop(opened time.Time, end uint64) {
-	if r.Stopped == nil || r.Stopped.End != end || time.Since(opened) >= silentRun {
+// stop takes note that the container is found stopped now, when so much is logged, by a session that was opened then. read
+// says that somebody read it.
+func (r *record) stop(opened time.Time, read bool, end uint64) {
+	silent := !read && time.Since(opened) >= silentRun
+	if r.Stopped == nil || r.Stopped.End != end || silent {
 		r.Stopped = &stoppedRecord{At: time.Now(), End: end}
 	}
 	r.FIFOs = nil

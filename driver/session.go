@@ -44,7 +44,8 @@ type session struct {
 	conf     *config.Container      // what the record's log options and environment say
 	attached map[string]*attachment // by File
 	retired  bool
-	readers  int // of docker logs
+	readers  int  // of docker logs, now
+	read     bool // there were some
 	running  *run
 
 	gone chan struct{} // closed when a session that is retired has let go of its files
@@ -106,6 +107,10 @@ func openSession(d *Driver, id string, info *Info) (*session, error) {
 	if repair.CutBytes > 0 || repair.CursorCutBytes > 0 {
 		d.log.Warn("a spool was repaired", "container", id, "cut_bytes", repair.CutBytes, "kept_in", repair.CutFile,
 			"cursor_cut_bytes", repair.CursorCutBytes)
+	}
+	if stopped := s.record.Stopped; stopped != nil && s.spool.Acked() < stopped.End {
+		// The cursor was lost. Nobody wants again what was delivered before the container stopped.
+		_ = s.spool.Ack([]spool.Range{{From: 0, To: stopped.End}})
 	}
 	s.ended.Store(true)
 	s.outrun = newOutrun(s.spool.End, d.slowRate)
@@ -285,7 +290,7 @@ func (s *session) beginReading() bool {
 	if s.retired {
 		return false
 	}
-	s.readers++
+	s.readers, s.read = s.readers+1, true
 	return true
 }
 
@@ -392,7 +397,7 @@ func (s *session) beginRetiring() bool {
 func (s *session) rest() {
 	end := s.spool.End()
 	err := s.spool.Close()
-	s.record.stop(s.opened, end)
+	s.record.stop(s.opened, s.read, end)
 	err = errors.Join(err, s.record.write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0))
 	err = errors.Join(err, s.d.stopped.put(s.id, s.record.Stopped.At, s.spool.Size()))
 	if err != nil {

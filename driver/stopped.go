@@ -89,16 +89,34 @@ func (x *stopped) addLocked(id string, since time.Time, bytes int64) {
 	}
 }
 
-// take gives the directory back to a session; false: there is none. It blocks for the local disk.
-func (x *stopped) take(id string) bool {
+// take gives the directory back to a session, and reports whether there is something of the container, which is also so
+// where it could not be put away. It blocks for the local disk. After an error all is as it was.
+func (x *stopped) take(id string) (kept bool, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.forgetLocked(id)
-	err := x.fs.Rename(filepath.Join(x.dir, id), filepath.Join(x.live, id))
-	if err != nil && !notExist(err) {
-		x.log.Error("what docker logs had of a container is not to be had any more", "container", id, "err", err)
+	live := filepath.Join(x.live, id)
+	err = x.fs.Rename(filepath.Join(x.dir, id), live)
+	if err == nil {
+		x.forgetLocked(id)
+		return true, nil
 	}
-	return err == nil
+	if _, liveErr := x.fs.ReadDir(live); liveErr == nil {
+		return true, nil
+	}
+	if notExist(err) {
+		return false, nil
+	}
+	return false, err
+}
+
+// back undoes take, for a session that could not be opened.
+func (x *stopped) back(id string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.fs.Rename(filepath.Join(x.live, id), filepath.Join(x.dir, id)) == nil {
+		f := x.find(id)
+		x.addLocked(id, f.since, f.bytes)
+	}
 }
 
 // forgetLocked ends the counting of one, if it is known.
@@ -112,6 +130,7 @@ func (x *stopped) forgetLocked(id string) {
 // load finds what an earlier run has left. What there is no room for, as when SPOOL_TOTAL_SIZE has become smaller, is
 // removed here and not when the intake asks for room: the newest are counted first.
 func (x *stopped) load(ctx context.Context) {
+	_ = x.fs.MkdirAll(x.dir, dirPerm) // while there is room for it; put tries again
 	entries, err := x.fs.ReadDir(x.dir)
 	if err != nil && !notExist(err) {
 		x.log.Error("what is kept of stopped containers for docker logs cannot be read", "dir", x.dir, "err", err)
@@ -149,15 +168,17 @@ type found struct {
 
 func (x *stopped) find(id string) found {
 	dir := filepath.Join(x.dir, id)
-	f := found{id: id, since: time.Now()} // where nothing says how old it is
-	if r, err := readRecord(x.fs, dir); err == nil && r.Stopped != nil {
-		f.since = r.Stopped.At
-	}
 	info, err := spool.Inspect(x.fs, filepath.Join(dir, spoolName))
 	if err != nil && !notExist(err) {
 		x.log.Error("what is kept of stopped containers for docker logs cannot be read", "dir", dir, "err", err)
 	}
-	f.bytes = info.Bytes
+	f := found{id: id, since: info.Written, bytes: info.Bytes}
+	if r, err := readRecord(x.fs, dir); err == nil && r.Stopped != nil {
+		f.since = r.Stopped.At
+	}
+	if f.since.IsZero() {
+		f.since = time.Now() // nothing says how old it is
+	}
 	return f
 }
 

@@ -1,12 +1,14 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,7 +68,9 @@ func TestHistoryAge(t *testing.T) {
 		left("a", "b", "unknown")
 		time.Sleep(9 * time.Hour)
 		left("b")
-		x.take("b")
+		if kept, err := x.take("b"); !kept || err != nil {
+			t.Errorf("b is not taken back: %v, %v", kept, err)
+		}
 		time.Sleep(2 * time.Hour)
 		left()
 		if _, err := os.Stat(filepath.Join(live, "b")); err != nil {
@@ -223,6 +227,165 @@ func TestKeptNothing(t *testing.T) {
 	if got := stoppedDirs(t, filepath.Join(h.dir, "state")); len(got) > 0 {
 		t.Errorf("left are %q", got)
 	}
+}
+
+// sickDisk fails in what fails says, for as long as it says so.
+type sickDisk struct {
+	durable.FS
+	mu    sync.Mutex
+	fails func(op, name string) error // nil: nothing does
+}
+
+func (d *sickDisk) is(fails func(op, name string) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fails = fails
+}
+
+func (d *sickDisk) try(op, name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fails == nil {
+		return nil
+	}
+	return d.fails(op, name)
+}
+
+func (d *sickDisk) Rename(from, to string) error {
+	if err := d.try("rename", to); err != nil {
+		return err
+	}
+	return d.FS.Rename(from, to)
+}
+
+func (d *sickDisk) ReadFile(name string) ([]byte, error) {
+	if err := d.try("read", name); err != nil {
+		return nil, err
+	}
+	return d.FS.ReadFile(name)
+}
+
+// TestSickDisk: what a disk does not do once costs no history, whoever asks for it then is told, and it is as before when
+// the disk is well again.
+func TestSickDisk(t *testing.T) {
+	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
+	const n = 100
+	for _, test := range []struct {
+		name  string
+		fails func(op, name string) error
+	}{
+		{"it cannot be moved", func(op, name string) error {
+			if op == "rename" && strings.HasSuffix(name, "containers/web") {
+				return syscall.EIO
+			}
+			return nil
+		}},
+		{"it cannot be opened", func(op, name string) error {
+			if op == "read" && strings.HasSuffix(name, "cursor") {
+				return syscall.EMFILE
+			}
+			return nil
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHost(t)
+			disk := &sickDisk{FS: durable.OS}
+			h.disk = disk
+			h.start()
+			d := h.docker()
+			c := begin(t, d, info)
+			for i := range n {
+				must(t, c.Write("stdout", fmt.Sprintf("line %d\n", i)))
+			}
+			h.shipper.wait(t, "g/web", n)
+			must(t, c.Stop(t.Context()))
+			h.gone()
+			used := h.budget.Used()
+			disk.is(test.fails)
+			_, err := d.ReadLogs(t.Context(), info, all)
+			if refused, ok := errors.AsType[*dockertest.Error](err); !ok || refused.Status != 500 {
+				t.Errorf("ReadLogs: %v", err)
+			}
+			if _, err := d.Start(t.Context(), info); err == nil {
+				t.Error("the container's log begins anew")
+			}
+			if got := h.budget.Used(); got != used || h.Driver.stopped.histories["web"] == nil {
+				t.Errorf("%d bytes are counted, want %d", got, used)
+			}
+			disk.is(nil)
+			if got := len(readLogs(t, d, "web", all).rest()); got != n {
+				t.Errorf("%d entries when the disk is well, want %d", got, n)
+			}
+			h.gone()
+			if got := h.budget.Used(); got != used {
+				t.Errorf("%d bytes are counted afterwards, want %d", got, used)
+			}
+			c = begin(t, d, info)
+			must(t, c.Write("stdout", "another\n"))
+			h.shipper.wait(t, "g/web", n+1)
+			must(t, c.Stop(t.Context()))
+			h.gone()
+			if got := len(readLogs(t, d, "web", all).rest()); got != n+1 {
+				t.Errorf("%d entries after another run, want %d", got, n+1)
+			}
+		})
+	}
+}
+
+// TestPutAwayLater: what cannot be put away is there all the same, and is put away when somebody has asked for it.
+func TestPutAwayLater(t *testing.T) {
+	h := newHost(t)
+	disk := &sickDisk{FS: durable.OS}
+	h.disk = disk
+	h.start()
+	d := h.docker()
+	c := begin(t, d, dockertest.Info{ContainerID: "web", ContainerName: "/web"})
+	must(t, c.Write("stdout", "a line\n"))
+	h.shipper.wait(t, "g/web", 1)
+	disk.is(func(op, name string) error {
+		if op == "rename" && strings.Contains(name, "/stopped/") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	must(t, c.Stop(t.Context()))
+	h.ended()
+	disk.is(nil)
+	if len(h.containers()) != 1 {
+		t.Fatal("it was put away")
+	}
+	if got := texts(readLogs(t, d, "web", all).rest()); len(got) != 1 {
+		t.Errorf("read %q", got)
+	}
+	h.gone()
+	if got := stoppedDirs(t, filepath.Join(h.dir, "state")); fmt.Sprint(got) != "[web]" {
+		t.Errorf("at rest are %q", got)
+	}
+}
+
+// TestDeliveredStaysDelivered: what was delivered before a container stopped is not delivered again where the file that
+// says so is lost.
+func TestDeliveredStaysDelivered(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	d := h.docker()
+	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
+	c := begin(t, d, info)
+	must(t, c.Write("stdout", "one\ntwo\n"))
+	h.shipper.wait(t, "g/web", 2)
+	must(t, c.Stop(t.Context()))
+	h.gone()
+	must(t, os.Remove(filepath.Join(h.dir, "state", "stopped", "web", spoolName, "cursor")))
+	if got := len(readLogs(t, d, "web", all).rest()); got != 2 {
+		t.Errorf("%d entries, want 2", got)
+	}
+	h.gone()
+	c = begin(t, d, info)
+	must(t, c.Write("stdout", "three\n"))
+	if got := h.shipper.wait(t, "g/web", 3); fmt.Sprint(got) != "[one two three]" {
+		t.Errorf("shipped: %q", got)
+	}
+	must(t, c.Stop(t.Context()))
 }
 
 // sweptDisk keeps a copy of the state directory as it was before each change of what files there are.

@@ -19,7 +19,7 @@ func BenchmarkFollowed(b *testing.B) {
 			var mu sync.Mutex
 			given := 0
 			for range followers {
-				h, err := s.NewHistory(HistoryOptions{})
+				h, err := s.NewHistory(b.Context(), HistoryOptions{})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -82,7 +82,7 @@ func BenchmarkHistory(b *testing.B) {
 	b.SetBytes(s.Size())
 	b.ReportAllocs()
 	for b.Loop() {
-		h, err := s.NewHistory(HistoryOptions{Tail: -1})
+		h, err := s.NewHistory(b.Context(), HistoryOptions{Tail: -1})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 	"sort"
@@ -13,6 +14,7 @@ import (
 // has the last word.
 type finder struct {
 	window
+	ctx      context.Context
 	segments []segment // as they were; the last one's end is that of the stream
 	made     uint64    // the stream's end then, also where there is no segment
 	before   int64     // size of the block before the spot at hand; 0: not known
@@ -27,32 +29,62 @@ type spot struct {
 
 func (a spot) before(b spot) bool { return a.i < b.i || a.i == b.i && a.off < b.off }
 
-// newFinder is called with s.mu held, or by whoever has the spool alone.
-func newFinder(s *Spool) *finder {
-	return &finder{window: window{s: s, headers: true}, segments: slices.Clone(s.segments), made: s.end.Load(), before: s.lastSize}
+func newFinder(ctx context.Context, s *Spool) *finder {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &finder{
+		window: window{s: s, headers: true}, ctx: ctx, segments: slices.Clone(s.segments), made: s.end.Load(), before: s.lastSize,
+	}
 }
 
-// history returns a History that begins where o says.
-func (f *finder) history(o HistoryOptions) (*History, error) {
-	h := &History{r: f.reader(), made: f.made}
+// history returns a History that begins where o says. gone says that what was to be passed over in its first segment has
+// been removed meanwhile, so that what came after it may have been passed over.
+func (f *finder) history(o HistoryOptions) (h *History, gone bool, err error) {
+	h = &History{r: f.reader(), made: f.made}
 	if len(f.segments) == 0 {
-		return h, nil
+		return h, false, nil
 	}
+	defer f.closeFile()
 	begin := spot{0, segmentHeaderSize, f.segments[0].base}
 	if o.Since > 0 {
 		begin = f.since(o.Since)
 	}
 	f.back = true
+	skip, until := 0, uint64(0)
 	if o.Tail >= 0 {
-		var err error
-		if begin, err = f.tail(o.Tail, begin, h); err != nil {
-			f.closeFile()
-			return nil, err
+		if begin, skip, until, err = f.tail(o.Tail, begin); err != nil {
+			return nil, false, err
 		}
 	}
-	f.closeFile()
 	f.put(h.r, begin)
-	return h, nil
+	if skip == 0 {
+		return h, false, nil
+	}
+	if err := f.skip(h.r, skip, until); err != nil {
+		h.Close()
+		return nil, false, err
+	}
+	f.s.mu.Lock()
+	_, there := f.s.findLocked(f.segments[begin.i].base)
+	f.s.mu.Unlock()
+	return h, !there, nil
+}
+
+// skip passes over so many frames of those that begin before until.
+func (f *finder) skip(r *Reader, frames int, until uint64) error {
+	for n := 0; n < frames && r.Position() < until; {
+		item, ok := r.Next()
+		if !ok {
+			return r.err
+		}
+		if item.Gap != nil {
+			continue
+		}
+		if n++; n%checkFrames == 0 && f.ctx.Err() != nil {
+			return f.ctx.Err()
+		}
+	}
+	return nil
 }
 
 func (f *finder) reader() *Reader { return &Reader{window: window{s: f.s}, all: true, lost: true} }
@@ -112,17 +144,20 @@ func (f *finder) since(t int64) spot {
 	return at
 }
 
-// tail returns a spot from which on there are n whole frames and as many as h is to skip; or begin, where there are
-// not more.
-func (f *finder) tail(n int, begin spot, h *History) (spot, error) {
-	at := f.end()
+// tail returns a spot from which on there are n whole frames and skip more, which begin before until; or begin, where
+// there are not more.
+func (f *finder) tail(n int, begin spot) (at spot, skip int, until uint64, err error) {
+	at = f.end()
 	end := at
 	counted, want := 0, n // whole frames from at on, and how many headers are to account for
 	for first := true; first || counted < n; {
 		from := at
 		for sum := 0; first || sum < want; {
 			if !begin.before(at) {
-				return begin, nil
+				return begin, 0, 0, nil
+			}
+			if err := f.ctx.Err(); err != nil {
+				return at, 0, 0, err
 			}
 			b, err := f.stepBack(&at)
 			if err != nil {
@@ -133,7 +168,7 @@ func (f *finder) tail(n int, begin spot, h *History) (spot, error) {
 			}
 			first = false
 			if want == 0 {
-				return end, nil
+				return end, 0, 0, nil
 			}
 			sum += b.info.Frames
 		}
@@ -143,14 +178,17 @@ func (f *finder) tail(n int, begin spot, h *History) (spot, error) {
 		}
 		c, err := f.count(at, from, end)
 		if err != nil {
-			return at, err
+			return at, 0, 0, err
 		}
 		counted += c
 		want = n - counted
-		h.skip, h.until = counted-n, from.pos
+		skip, until = counted-n, from.pos
 	}
-	return at, nil
+	return at, skip, until, nil
 }
+
+// checkFrames is after how many frames it is looked at whether anybody still wants to know.
+const checkFrames = 1024
 
 var errNoWay = errors.New("the block before this one cannot be told")
 
@@ -181,7 +219,7 @@ func (f *finder) blockBefore(at spot, p place, size int64) (blockHeader, bool) {
 		return blockHeader{}, false
 	}
 	h, err := f.header(at.off-size, p)
-	return h, err == nil && h.diskSize() == size && h.end() <= at.pos
+	return h, err == nil && h.diskSize() == size && h.end() == at.pos
 }
 
 // lastSize looks for the last block of the segment at hand, which must end where that does; 0: there is none.
@@ -224,8 +262,11 @@ func (f *finder) count(from, to, end spot) (n int, err error) {
 		if !ok || item.From >= to.pos {
 			return n, r.err
 		}
-		if item.Gap == nil {
-			n++
+		if item.Gap != nil {
+			continue
+		}
+		if n++; n%checkFrames == 0 && f.ctx.Err() != nil {
+			return n, f.ctx.Err()
 		}
 	}
 }

@@ -22,14 +22,10 @@ type HistoryOptions struct {
 // removed under it, in which case it goes on at the first one that is left.
 //
 // A History belongs to one goroutine. Its methods wait for nothing but the local disk, Wait apart. It holds one open
-// file and a buffer of 256 KiB (1 MiB and some where blocks are longer) that is given back while it waits.
+// file, until Pause, and a buffer of 256 KiB (1 MiB and some where blocks are longer) that is given back while it waits.
 type History struct {
 	r    *Reader
 	made uint64 // where the stream ended when it was
-
-	// skip is how many frames are not given of those that begin before until.
-	skip  int
-	until uint64
 
 	seen uint64    // where the stream ended when there was nothing more
 	woke time.Time // when Wait last returned
@@ -39,18 +35,24 @@ type History struct {
 // container which writes without end would otherwise cost its intake twenty wake-ups for each block.
 const followPause = 10 * time.Millisecond
 
-// NewHistory returns a History of the spool. Close it after use. An error is trouble with reading that may pass, or
-// fs.ErrClosed; damage is none.
-func (s *Spool) NewHistory(o HistoryOptions) (*History, error) {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil, fs.ErrClosed
+// NewHistory returns a History of the spool. Close it after use. It blocks for the local disk, longer where Tail is
+// large, and no longer than until ctx is done. An error is ctx's, trouble with reading that may pass, or fs.ErrClosed;
+// damage is none.
+func (s *Spool) NewHistory(ctx context.Context, o HistoryOptions) (*History, error) {
+	for try := 1; ; try++ {
+		if s.isClosed() {
+			return nil, fs.ErrClosed
+		}
+		h, gone, err := newFinder(ctx, s).history(o)
+		if err != nil || !gone || try == maxTries {
+			return h, err
+		}
+		h.Close() // and once more, with what is left
 	}
-	f := newFinder(s)
-	s.mu.Unlock()
-	return f.history(o)
 }
+
+// maxTries bounds how often NewHistory begins anew. A segment lasts much longer than it takes to look for its frames.
+const maxTries = 10
 
 // Next returns the protobuf of the next frame, which is valid until the next call of any method. ok is false when
 // there is none now: Wait says when there may be. An error is trouble with reading that may pass: try again later.
@@ -64,14 +66,15 @@ func (h *History) Next() (frame []byte, ok bool, err error) {
 		case !ok:
 			h.seen = end
 			return nil, false, nil
-		case item.Gap != nil:
-		case h.skip > 0 && item.From < h.until:
-			h.skip--
-		default:
+		case item.Gap == nil:
 			return item.Frame, true, nil
 		}
 	}
 }
+
+// Pause is for when it may be long until the next Next: it closes the file, which would stay on disk although its segment
+// is removed, and be counted nowhere.
+func (h *History) Pause() { h.r.letGo() }
 
 // End returns where the stream ended when the History was made: what HistoryOptions.Tail counts ends there.
 func (h *History) End() uint64 { return h.made }

@@ -49,7 +49,8 @@ func (f countingFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// openHistory returns a History of what is in dir, by nothing but the names and sizes of its segments.
+// openHistory returns a History of what is in dir, by nothing but the names and sizes of its segments: without what a
+// Spool remembers of its last block.
 func openHistory(disk durable.FS, dir string, o HistoryOptions) (*History, error) {
 	s := &Spool{dir: dir, fs: disk, closed: true}
 	if err := s.listSegments(); err != nil {
@@ -58,20 +59,21 @@ func openHistory(disk durable.FS, dir string, o HistoryOptions) (*History, error
 	if n := len(s.segments); n > 0 {
 		s.end.Store(s.segments[n-1].end)
 	}
-	return newFinder(s).history(o)
+	h, _, err := newFinder(context.Background(), s).history(o)
+	return h, err
 }
 
-// histories opens the history of a spool both ways: that of the open one, and that of its directory.
+// histories opens the history of a spool, and that of what is on disk of it.
 func histories(t fataler, s *Spool, o HistoryOptions) []*History {
-	live, err := s.NewHistory(o)
+	own, err := s.NewHistory(context.Background(), o)
 	if err != nil {
 		t.Fatalf("NewHistory: %v", err)
 	}
-	resting, err := openHistory(s.fs, s.dir, o)
+	found, err := openHistory(s.fs, s.dir, o)
 	if err != nil {
 		t.Fatalf("openHistory: %v", err)
 	}
-	return []*History{live, resting}
+	return []*History{own, found}
 }
 
 // all returns the times of the frames that there are now.
@@ -130,7 +132,7 @@ func TestHistoryIsKept(t *testing.T) {
 			if got := s.HistorySize(); got < min(history, written)*3/4-int64(maxSegmentSize)*history/(20<<20) {
 				t.Errorf("%d bytes of history are kept of %d", got, history)
 			}
-			h, err := s.NewHistory(HistoryOptions{Tail: -1})
+			h, err := s.NewHistory(context.Background(), HistoryOptions{Tail: -1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -209,7 +211,7 @@ func TestTail(t *testing.T) {
 			}
 		}
 		// And what comes then is given, once the frame under way has come whole.
-		h, err := s.NewHistory(HistoryOptions{Tail: 0})
+		h, err := s.NewHistory(context.Background(), HistoryOptions{Tail: 0})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,14 +231,14 @@ func TestTail(t *testing.T) {
 }
 
 // TestTailReadsLittle: the end of a long history is found within a few hundred kilobytes, whatever the size of
-// its blocks, open or at rest; and so is a time.
+// its blocks, also when it has been opened again; and so is a time.
 func TestTailReadsLittle(t *testing.T) {
 	for _, tc := range []struct {
 		name              string
 		frames, size, all int // in a block; bytes of a line; bytes of history
 	}{
 		{"one short frame in a block", 1, 100, 32 << 20},
-		{"long blocks", 2000, 100, 128 << 20},
+		{"long blocks", 2000, 100, 1 << 30},
 		{"one long frame in a block", 1, 16 << 10, 128 << 20},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -262,10 +264,10 @@ func TestTailReadsLittle(t *testing.T) {
 					}
 				}
 			}
-			check := func(what string, open func(o HistoryOptions) (*History, error)) {
+			check := func(what string) {
 				for _, o := range []HistoryOptions{{Tail: 10}, {Tail: -1, Since: int64(n - 9)}} {
 					disk.read.Store(0)
-					h, err := open(o)
+					h, err := s.NewHistory(t.Context(), o)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -278,11 +280,13 @@ func TestTailReadsLittle(t *testing.T) {
 					}
 				}
 			}
-			check("open", s.NewHistory)
+			check("open")
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			check("at rest", func(ho HistoryOptions) (*History, error) { return openHistory(disk, o.Dir, ho) })
+			s = mustOpen(t, o)
+			defer s.Close()
+			check("opened again")
 		})
 	}
 }
@@ -426,43 +430,51 @@ func TestHistoryStaysWhenFull(t *testing.T) {
 // TestHistoryOverDamage: damage costs the block that it is in, in the history as in the delivery, wherever the history
 // begins; and what was counted as read before it stays counted.
 func TestHistoryOverDamage(t *testing.T) {
-	for _, tail := range []int{-1, 5, 15, 25, 95, 1000} {
-		for at := range BlockHeaderSize + 20 {
-			disk := durabletest.NewDisk()
-			s, a := smallSpool(t, disk)
-			var off int64
-			for i := range 10 {
-				if i == 8 {
-					off = s.segments[0].size
-				}
-				a.append(t, numbered(i*10+1, i*10+10, 100))
+	for _, block := range []int{4, 8, 9} {
+		disk := durabletest.NewDisk()
+		s, a := smallSpool(t, disk)
+		var off int64
+		for i := range 10 {
+			if i == block {
+				off = s.segments[0].size
 			}
-			f, err := disk.OpenFile("/spool/0000000000000000.seg", os.O_RDWR, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var b [1]byte
-			f.ReadAt(b[:], off+int64(at))
-			b[0] ^= 0x14
-			f.WriteAt(b[:], off+int64(at))
-			f.Close()
-			var left []int64
-			for n := int64(1); n <= 100; n++ {
-				if n <= 80 || n > 90 {
-					left = append(left, n)
-				}
-			}
-			want := left
-			if tail >= 0 {
-				want = left[max(0, len(left)-tail):]
-			}
-			for i, h := range histories(t, s, HistoryOptions{Tail: tail}) {
-				if got := h.all(t); spans(got) != spans(want) {
-					t.Errorf("%d: byte %d, the last %d: %s", i, at, tail, spans(got))
-				}
-				h.Close()
+			a.append(t, numbered(i*10+1, i*10+10, 100))
+		}
+		var left []int64
+		for n := int64(1); n <= 100; n++ {
+			if n <= int64(block)*10 || n > int64(block)*10+10 {
+				left = append(left, n)
 			}
 		}
+		f, err := disk.OpenFile("/spool/0000000000000000.seg", os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flip := func(at int, bits byte) {
+			var b [1]byte
+			f.ReadAt(b[:], off+int64(at))
+			b[0] ^= bits
+			f.WriteAt(b[:], off+int64(at))
+		}
+		for at := range BlockHeaderSize + 20 {
+			for _, bits := range []byte{1, 0x14, 0x80} {
+				flip(at, bits)
+				for _, tail := range []int{-1, 1, 5, 15, 25, 95, 1000} {
+					want := left
+					if tail >= 0 {
+						want = left[max(0, len(left)-tail):]
+					}
+					for i, h := range histories(t, s, HistoryOptions{Tail: tail}) {
+						if got := h.all(t); spans(got) != spans(want) {
+							t.Errorf("%d: byte %d of block %d, the last %d: %s", i, at, block, tail, spans(got))
+						}
+						h.Close()
+					}
+				}
+				flip(at, bits)
+			}
+		}
+		f.Close()
 	}
 }
 
@@ -480,7 +492,7 @@ func TestHistoryReclaimed(t *testing.T) {
 		}
 	}
 	write(1, 300)
-	h, err := s.NewHistory(HistoryOptions{Tail: -1})
+	h, err := s.NewHistory(context.Background(), HistoryOptions{Tail: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -492,7 +504,7 @@ func TestHistoryReclaimed(t *testing.T) {
 	}
 	write(301, 3000)
 	got := h.all(t)
-	first, err := s.NewHistory(HistoryOptions{Tail: -1})
+	first, err := s.NewHistory(context.Background(), HistoryOptions{Tail: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -500,6 +512,101 @@ func TestHistoryReclaimed(t *testing.T) {
 	if want := first.all(t); !strings.HasSuffix(spans(got), spans(want)) || len(got) < len(want) || len(got) > 2900 {
 		t.Errorf("read %s, left are %s", spans(got), spans(want))
 	}
+}
+
+// TestTailReclaimed: a segment that is removed while the last frames are looked for, or before they are read, costs none
+// that is still there, and has none given that was not asked for.
+func TestTailReclaimed(t *testing.T) {
+	for opened := range 5 {
+		t.Run(fmt.Sprint(opened), func(t *testing.T) {
+			disk := &hookedFS{FS: durabletest.NewDisk()}
+			s := mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 1 << 20}) // segments of 64 KiB
+			defer s.Close()
+			a := &appender{s: s}
+			for n := 1; n <= 1000; n += 100 {
+				a.append(t, numbered(n, n+99, 300))
+			}
+			if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+				t.Fatal(err)
+			}
+			last := func() int64 { return int64(s.segments[0].end / uint64(len(numbered(100, 100, 300)))) } // frame of the first segment
+			tail := 1000 - int(last()) + 50                                                                 // so that some of that are passed over, and fifty are wanted
+			first := s.segmentPath(s.segments[0].base)
+			removed := false
+			disk.onOpen = func(name string) {
+				if name == first {
+					if opened--; opened < 0 && !removed {
+						removed = true
+						s.dropHistory()
+					}
+				}
+			}
+			h, err := s.NewHistory(t.Context(), HistoryOptions{Tail: tail})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer h.Close()
+			disk.onOpen = nil
+			if !removed {
+				s.dropHistory()
+			}
+			got := h.all(t)
+			if n := len(got); n < 1000-int(got[0])+1 || n > tail || got[n-1] != 1000 || removed && n < tail-50 {
+				t.Errorf("of the last %d there are %s", tail, spans(got))
+			}
+		})
+	}
+}
+
+// hookedFS calls onOpen before a file is opened.
+type hookedFS struct {
+	durable.FS
+	onOpen func(name string)
+}
+
+func (h *hookedFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	if h.onOpen != nil && flag == os.O_RDONLY {
+		h.onOpen(name)
+	}
+	return h.FS.OpenFile(name, flag, perm)
+}
+
+// TestTailForNobody: who wants to know no more does not hold up what waits for the end of reading.
+func TestTailForNobody(t *testing.T) {
+	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), MaxSize: 16 << 20})
+	defer s.Close()
+	a := &appender{s: s}
+	for n := 1; n <= 100_000; n += 1000 {
+		a.append(t, numbered(n, n+999, 10))
+	}
+	a.append(t, numbered(100_001, 120_000, 10))
+	for _, test := range []struct {
+		o     HistoryOptions
+		asked int // how often whoever asks is still there
+	}{
+		{HistoryOptions{Tail: 50_000}, 3},               // while it looks for the place
+		{HistoryOptions{Tail: 50_000, Since: 1000}, 3},  //
+		{HistoryOptions{Tail: 10}, 3},                   // while it counts
+		{HistoryOptions{Tail: 10}, 1 + 20_000/1024 + 3}, // and while it passes over what is not wanted
+	} {
+		ctx := &countedContext{Context: t.Context(), left: test.asked}
+		if _, err := s.NewHistory(ctx, test.o); !errors.Is(err, context.Canceled) {
+			t.Errorf("%+v: %v", test, err)
+		}
+	}
+}
+
+// countedContext is canceled when it has been asked so often.
+type countedContext struct {
+	context.Context
+	left int
+}
+
+func (c *countedContext) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
 }
 
 // fullDisk says of a disk without room what the kernel says.
@@ -558,7 +665,7 @@ func TestWait(t *testing.T) {
 	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), History: 1 << 20})
 	a := &appender{s: s}
 	a.append(t, numbered(1, 10, 100))
-	h, err := s.NewHistory(HistoryOptions{Tail: 3})
+	h, err := s.NewHistory(context.Background(), HistoryOptions{Tail: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -591,7 +698,7 @@ func TestWait(t *testing.T) {
 	if err := <-woken; !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("Wait: %v", err)
 	}
-	if _, err := s.NewHistory(HistoryOptions{}); !errors.Is(err, fs.ErrClosed) {
+	if _, err := s.NewHistory(context.Background(), HistoryOptions{}); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("NewHistory: %v", err)
 	}
 }

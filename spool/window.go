@@ -29,7 +29,7 @@ type window struct {
 	back    bool   // from the end to the beginning
 	file    durable.File
 	buffer  *[]byte
-	raw     []byte // bytes of the file from rawAt on, within *buffer
+	raw     []byte // bytes of the segment from rawAt on, within *buffer
 	rawAt   int64
 }
 
@@ -40,11 +40,16 @@ func (w *window) turnTo(base uint64) {
 }
 
 func (w *window) closeFile() {
+	w.letGo()
+	w.raw = nil
+}
+
+// letGo closes the file. What is in memory stays.
+func (w *window) letGo() {
 	if w.file != nil {
 		w.file.Close()
 		w.file = nil
 	}
-	w.raw = nil
 }
 
 func (w *window) giveBuffer() {
@@ -58,7 +63,7 @@ func (w *window) giveBuffer() {
 
 // fill makes raw hold n bytes from off on; size is where the segment ends.
 func (w *window) fill(off, n, size int64) error {
-	if w.file != nil && off >= w.rawAt && off+n <= w.rawAt+int64(len(w.raw)) {
+	if w.raw != nil && off >= w.rawAt && off+n <= w.rawAt+int64(len(w.raw)) {
 		return nil
 	}
 	if off < 0 || off+n > size {

@@ -69,7 +69,8 @@ type Place interface {
 type Options struct {
 	Settings *config.Settings
 	// Invalid is why the settings cannot be used; nil when they can. Every StartLogging then fails with it,
-	// and containers that are attached already are spooled and not shipped.
+	// and containers that are attached already are spooled and not shipped. Nothing that is there is deleted to keep
+	// within a bound.
 	Invalid error
 
 	Shipper    Shipper
@@ -146,6 +147,9 @@ func (d *Driver) Start() {
 			d.log.Error("FIFOs cannot be read any more", "err", err)
 		}
 	}()
+	if d.o.Invalid != nil {
+		d.budget.Raise(d.onDisk())
+	}
 	d.reattach()
 	if every := d.o.Settings.SpoolSync; every > 0 {
 		d.group.Go(func() error { d.syncEvery(every); return nil })
@@ -155,6 +159,18 @@ func (d *Driver) Start() {
 }
 
 func (d *Driver) containersDir() string { return filepath.Join(d.o.Settings.StateDir, "containers") }
+
+// onDisk returns the bytes of all spools, of containers that run and that have stopped.
+func (d *Driver) onDisk() (sum int64) {
+	for _, dir := range []string{d.containersDir(), d.stopped.dir} {
+		entries, _ := d.fs.ReadDir(dir) // who opens them will say what is wrong
+		for _, e := range entries {
+			info, _ := spool.Inspect(d.fs, filepath.Join(dir, e.Name(), spoolName))
+			sum += info.Bytes
+		}
+	}
+	return sum
+}
 
 // reattach opens what the state directory holds.
 func (d *Driver) reattach() {

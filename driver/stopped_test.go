@@ -210,6 +210,73 @@ func TestManyStopped(t *testing.T) {
 	}
 }
 
+// TestBadSettingsDeleteNothing: a bound that cannot be read removes nothing of what is there, be it more than the default
+// of that setting.
+func TestBadSettingsDeleteNothing(t *testing.T) {
+	h := newHost(t, "SPOOL_MAX_SIZE=3g", "SPOOL_TOTAL_SIZE=6g", "HISTORY_SIZE=100m", "HISTORY_AGE=1000h")
+	h.start()
+	waits, ignored := h.fifo("waits"), h.fifo("ignored")
+	h.run("waits", waits, map[string]string{"delay": "1h"})
+	must(t, h.startLogging(ignored.path, &Info{ContainerID: "ignored", ContainerEnv: []string{"LOGSPOUT=ignore"}}))
+	h.stop()
+
+	fill := func(id string, bytes int64) (end uint64) {
+		s, _, err := spool.Open(spool.Options{Dir: filepath.Join(h.dir, "state", "containers", id, spoolName), History: 1 << 30})
+		must(t, err)
+		var tracker spool.Tracker
+		frame := fakeFrame("stdout", 1e18, strings.Repeat("x", 60<<10), nil)
+		block := make([]byte, spool.BlockHeaderSize+len(frame))
+		for s.Size() <= bytes {
+			info := tracker.All(frame)
+			tracker.Advance(info)
+			copy(block[spool.BlockHeaderSize:], frame)
+			must(t, s.Append(block, 1, info))
+		}
+		end = s.End()
+		if id == "ignored" {
+			must(t, s.Ack([]spool.Range{{From: 0, To: end}}))
+		}
+		must(t, s.Close())
+		return end
+	}
+	end := map[string]uint64{"waits": fill("waits", 260<<20), "ignored": fill("ignored", 21<<20)} // the defaults are 256m and 20m
+	old := filepath.Join(h.dir, "state", "stopped", "old")
+	must(t, os.MkdirAll(filepath.Join(old, spoolName), dirPerm))
+	segment := filepath.Join(old, spoolName, "0000000000000000.seg")
+	must(t, os.WriteFile(segment, nil, 0o600))
+	must(t, os.Truncate(segment, 5<<30))                                       // 4g
+	r := record{Stopped: &stoppedRecord{At: time.Now().Add(-900 * time.Hour)}} // 168h
+	must(t, r.write(durable.OS, old, false))
+
+	h.env, h.bad = []string{"SPOOL_MAX_SIZE=3gg", "SPOOL_TOTAL_SIZE=6gg", "HISTORY_SIZE=100mm", "HISTORY_AGE=1000hh"}, true
+	h.start()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		h.Driver.stopped.mu.Lock()
+		known := h.Driver.stopped.histories["old"] != nil
+		h.Driver.stopped.mu.Unlock()
+		if known {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("what was kept of a stopped container is not: %v", stoppedDirs(t, filepath.Join(h.dir, "state")))
+		}
+	}
+	waits.write("stdout", "another")
+	for range 2 * ignoredStep >> 10 {
+		ignored.write("stdout", strings.Repeat("x", 1<<10))
+	}
+	for _, s := range h.all() {
+		for deadline := time.Now().Add(time.Minute); s.spool.End() == end[s.id] || s.id == "ignored" && s.spool.Acked() <= end[s.id]; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: nothing more comes", s.id)
+			}
+		}
+		if size := s.spool.Size(); s.id == "waits" && (size <= 260<<20 || s.spool.Acked() != 0) || s.id == "ignored" && size <= 21<<20 {
+			t.Errorf("%s: %d bytes are left, delivered to %d", s.id, size, s.spool.Acked())
+		}
+	}
+}
+
 // TestKeptNothing: of a container that wrote nothing, or has no history, nothing stays.
 func TestKeptNothing(t *testing.T) {
 	h := newHost(t)

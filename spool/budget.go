@@ -46,6 +46,9 @@ type Resting struct {
 // NewBudget makes a budget of limit bytes.
 func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 
+// Raise makes the limit no less than limit bytes. It must be called before anything is under the budget.
+func (b *Budget) Raise(limit int64) { b.limit = max(b.limit, limit) }
+
 // Used returns the bytes on disk of all spools under the budget.
 func (b *Budget) Used() int64 { return b.used.Load() }
 

@@ -97,7 +97,7 @@ func (c *Container) together(s *Settings, given givenOptions) (errs Errors) {
 		c.ExternalID = ""
 	}
 	if _, own := given["history-size"]; !own && given.good("max-size") {
-		c.HistorySize = filesSize(given["max-size"].text, given["max-file"].text, s.SpoolTotalSize)
+		c.HistorySize = filesSize(given["max-size"].text, given["max-file"].text, s.largest())
 	}
 	return errs
 }

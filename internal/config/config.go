@@ -35,13 +35,15 @@ type Settings struct {
 	// ContainerEnv lets a container's environment name its group and stream, and ask to be ignored.
 	ContainerEnv bool
 
-	SpoolMaxSize   int64         // undelivered bytes kept for one container
-	SpoolTotalSize int64         // bytes of all spools together, never less than SpoolMaxSize
+	// SpoolMaxSize is how many undelivered bytes of one container are kept, never more than SpoolTotalSize unless one of the
+	// two has a bad value.
+	SpoolMaxSize   int64
+	SpoolTotalSize int64         // bytes of all spools together
 	SpoolFull      FullPolicy    // what gives way when a spool is full
 	SpoolSync      time.Duration // time between fsyncs; 0: none
 
 	// HistorySize is how many delivered bytes of one container are kept for docker logs, never more
-	// than SpoolTotalSize; 0: none.
+	// than SpoolTotalSize unless one of the two has a bad value; 0: none.
 	HistorySize int64
 	// HistoryAge is how long the history of a container that has stopped is kept.
 	HistoryAge time.Duration
@@ -57,6 +59,7 @@ type Settings struct {
 	Warnings []string
 
 	awsRegion string // AWS_REGION's, which is what auto means first
+	anyTotal  bool   // SPOOL_TOTAL_SIZE has a bad value: nothing is too large for it
 }
 
 // A Template is the template of a group or a stream. It is never nil: a broken one is replaced by the
@@ -82,7 +85,8 @@ const (
 // a variable and not unset it. Variables that are not in SettingDocs are not looked at.
 //
 // If there are bad values, the error is an Errors with one for each, and the settings are usable all
-// the same, with the defaults in place of the bad ones: containers that are already attached go on.
+// the same, with the defaults in place of the bad ones: containers that are already attached go on. A default that could
+// delete what was meant to be kept is none: such a bound is lifted.
 func Load(environ []string) (*Settings, error) {
 	s := &Settings{}
 	for _, row := range settings {
@@ -107,17 +111,19 @@ func Load(environ []string) (*Settings, error) {
 	if s.Region = route.region; s.Region == "" {
 		s.Region = s.awsRegion
 	}
-	if s.SpoolMaxSize > s.SpoolTotalSize {
-		if strings.TrimSpace(env["SPOOL_MAX_SIZE"]) != "" {
-			errs = append(errs, fmt.Errorf("SPOOL_MAX_SIZE: %w", s.overTotal(s.SpoolMaxSize)))
+	for _, c := range []struct {
+		name string
+		size *int64
+	}{{"SPOOL_MAX_SIZE", &s.SpoolMaxSize}, {"HISTORY_SIZE", &s.HistorySize}} {
+		err := s.checkTotal(*c.size)
+		switch {
+		case err == nil || *c.size == unlimited: // which is said already
+		case strings.TrimSpace(env[c.name]) != "":
+			errs = append(errs, fmt.Errorf("%s: %w", c.name, err))
+			*c.size = unlimited
+		default:
+			*c.size = s.SpoolTotalSize
 		}
-		s.SpoolMaxSize = s.SpoolTotalSize
-	}
-	if s.HistorySize > s.SpoolTotalSize {
-		if strings.TrimSpace(env["HISTORY_SIZE"]) != "" {
-			errs = append(errs, fmt.Errorf("HISTORY_SIZE: %w", s.overTotal(s.HistorySize)))
-		}
-		s.HistorySize = s.SpoolTotalSize
 	}
 	return s, errs.orNil()
 }
@@ -135,10 +141,25 @@ func (s *Settings) apply(row setting, from, text string) Errors {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("%s: %v; the default name is used", from, err))
 		return nil
 	}
+	if row.without != nil {
+		row.without(s)
+	}
 	return Errors{fmt.Errorf("%s: %w", from, err)}
 }
 
-func (s *Settings) overTotal(size int64) error {
+// largest is how large one spool or history may be.
+func (s *Settings) largest() int64 {
+	if s.anyTotal {
+		return unlimited
+	}
+	return s.SpoolTotalSize
+}
+
+// checkTotal says that a size is more than all spools together may have.
+func (s *Settings) checkTotal(size int64) error {
+	if size <= s.largest() {
+		return nil
+	}
 	return fmt.Errorf("%s is more than SPOOL_TOTAL_SIZE, %s", units.BytesSize(float64(size)), units.BytesSize(float64(s.SpoolTotalSize)))
 }
 

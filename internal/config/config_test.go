@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"strings"
 	"testing"
@@ -217,13 +218,15 @@ func TestLoadErrors(t *testing.T) {
 		if want := "logspool: " + test.want; err.Error() != want {
 			t.Errorf("%.80q: got %q, want %q", test.env, err, want)
 		}
-		// The default stands in for the bad value.
+		// The default stands in for the bad value, or nothing, where the default could delete something.
 		want := defaults()
-		if strings.Contains(test.env, "SPOOL_MAX_SIZE=8g") {
-			want.SpoolMaxSize = want.SpoolTotalSize
-		}
-		if strings.Contains(test.env, "HISTORY_SIZE=8g") {
-			want.HistorySize = want.SpoolTotalSize
+		switch name, _, _ := strings.Cut(test.env, "="); name {
+		case "SPOOL_MAX_SIZE":
+			want.SpoolMaxSize = math.MaxInt64
+		case "HISTORY_SIZE":
+			want.HistorySize = math.MaxInt64
+		case "HISTORY_AGE":
+			want.HistoryAge = math.MaxInt64
 		}
 		if diff := cmp.Diff(want, s, compare); diff != "" {
 			t.Errorf("%.80q: want -, got +\n%s", test.env, diff)
@@ -244,6 +247,28 @@ func TestLoadReportsAll(t *testing.T) {
 	want.Debug, want.Delay, want.Stream = true, 8*time.Second, template("s", "ROUTE option LOGSPOUT_STREAM")
 	if diff := cmp.Diff(want, s, compare); diff != "" {
 		t.Errorf("want -, got +\n%s", diff)
+	}
+}
+
+// A size that would be good is not measured by a SPOOL_TOTAL_SIZE that is not known.
+func TestLoadUnknownTotal(t *testing.T) {
+	s, err := Load([]string{"SPOOL_TOTAL_SIZE=80gg", "SPOOL_MAX_SIZE=10g", "HISTORY_SIZE=9g"})
+	if got := lines(t, err); len(got) != 1 || !strings.HasPrefix(got[0], "SPOOL_TOTAL_SIZE: ") {
+		t.Errorf("got %q", got)
+	}
+	if s.SpoolMaxSize != 10<<30 || s.HistorySize != 9<<30 || s.SpoolTotalSize != defaults().SpoolTotalSize {
+		t.Errorf("got %d, %d and %d", s.SpoolMaxSize, s.HistorySize, s.SpoolTotalSize)
+	}
+	for opts, want := range map[string]*Container{
+		"spool-max-size=20g":  {SpoolMaxSize: 20 << 30, HistorySize: 9 << 30},
+		"history-size=19g":    {SpoolMaxSize: 10 << 30, HistorySize: 19 << 30},
+		"max-size=8000000000": {SpoolMaxSize: 10 << 30, HistorySize: 8e9},
+	} {
+		name, value, _ := strings.Cut(opts, "=")
+		c, err := s.Container(map[string]string{name: value}, nil)
+		if err != nil || c.SpoolMaxSize != want.SpoolMaxSize || c.HistorySize != want.HistorySize {
+			t.Errorf("%s: got %d, %d, %v", opts, c.SpoolMaxSize, c.HistorySize, err)
+		}
 	}
 }
 
@@ -331,7 +356,7 @@ func FuzzEnvironment(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, text string) {
 		s, err := Load([]string{name + "=" + text})
 		checkLines(t, append(lines(t, err), s.Warnings...))
-		checkSettings(t, s)
+		checkSettings(t, s, err)
 	})
 }
 
@@ -342,20 +367,21 @@ func FuzzRoute(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := Load([]string{"ROUTE=" + text})
 		checkLines(t, append(lines(t, err), s.Warnings...))
-		checkSettings(t, s)
+		checkSettings(t, s, err)
 	})
 }
 
 // checkSettings checks what holds of settings whatever they were read from.
-func checkSettings(t *testing.T, s *Settings) {
+func checkSettings(t *testing.T, s *Settings, err error) {
 	t.Helper()
+	within := func(n, least, most int64) bool { return n >= least && n <= most || err != nil && n == math.MaxInt64 }
 	if s.Group.Template == nil || s.Stream.Template == nil || s.Group.From == "" || s.Stream.From == "" ||
 		s.Region != "" && !regionSyntax.MatchString(s.Region) ||
 		s.Delay < minDuration || s.Delay > maxDuration ||
 		s.SpoolSync != 0 && (s.SpoolSync < minDuration || s.SpoolSync > maxDuration) ||
-		s.SpoolMaxSize < minSize || s.SpoolTotalSize < s.SpoolMaxSize || s.SpoolTotalSize > maxSize ||
+		s.SpoolTotalSize < minSize || s.SpoolTotalSize > maxSize || !within(s.SpoolMaxSize, minSize, s.largest()) ||
 		s.SpoolFull != DropOldest && s.SpoolFull != DropNewest ||
-		s.HistorySize != 0 && s.HistorySize < minSize || s.HistorySize > s.SpoolTotalSize || s.HistoryAge < minAge || s.HistoryAge > maxAge ||
+		s.HistorySize != 0 && !within(s.HistorySize, minSize, s.largest()) || !within(int64(s.HistoryAge), int64(minAge), int64(maxAge)) ||
 		!strings.HasPrefix(s.PluginSocket, "/") || !strings.HasPrefix(s.StateDir, "/") {
 		t.Errorf("unusable: %+v", s)
 	}

@@ -194,8 +194,8 @@ var options = []option{
 		doc:  "undelivered bytes kept for this container",
 		set: func(c *Container, s *Settings, v value) error {
 			size, err := parseSize(v.text)
-			if err == nil && size > s.SpoolTotalSize {
-				err = s.overTotal(size)
+			if err == nil {
+				err = s.checkTotal(size)
 			}
 			if err == nil {
 				c.SpoolMaxSize = size
@@ -213,8 +213,8 @@ var options = []option{
 		doc:  "delivered bytes kept for docker logs, for this container; 0: none",
 		set: func(c *Container, s *Settings, v value) error {
 			size, err := parseHistorySize(v.text)
-			if err == nil && size > s.SpoolTotalSize {
-				err = s.overTotal(size)
+			if err == nil {
+				err = s.checkTotal(size)
 			}
 			if err == nil {
 				c.HistorySize = size

@@ -20,6 +20,8 @@ type setting struct {
 	// set reads the value. Its error says the value and what is allowed, and leaves the setting as
 	// it was; a broken template leaves the default name. Nil for ROUTE, which Load takes apart.
 	set func(*Settings, value) error
+	// without, where the default could delete what was meant to be kept, takes the bound away that a bad value was to set.
+	without func(*Settings)
 }
 
 // settings are all variables that the plugin reads, in the order in which they are documented. The
@@ -66,13 +68,15 @@ var settings = []setting{
 	},
 	{
 		name: "SPOOL_MAX_SIZE", def: "256m",
-		doc: "undelivered bytes kept for one container",
-		set: func(s *Settings, v value) error { return set(&s.SpoolMaxSize, v, parseSize) },
+		doc:     "undelivered bytes kept for one container",
+		set:     func(s *Settings, v value) error { return set(&s.SpoolMaxSize, v, parseSize) },
+		without: func(s *Settings) { s.SpoolMaxSize = unlimited },
 	},
 	{
 		name: "SPOOL_TOTAL_SIZE", def: "4g",
-		doc: "bytes of all spools together",
-		set: func(s *Settings, v value) error { return set(&s.SpoolTotalSize, v, parseSize) },
+		doc:     "bytes of all spools together, histories included",
+		set:     func(s *Settings, v value) error { return set(&s.SpoolTotalSize, v, parseSize) },
+		without: func(s *Settings) { s.anyTotal = true },
 	},
 	{
 		name: "SPOOL_FULL", def: string(DropOldest),
@@ -86,13 +90,15 @@ var settings = []setting{
 	},
 	{
 		name: "HISTORY_SIZE", def: "20m",
-		doc: "delivered bytes kept for docker logs, for one container; 0: none, and dockerd's own cache serves docker logs",
-		set: func(s *Settings, v value) error { return set(&s.HistorySize, v, parseHistorySize) },
+		doc:     "delivered bytes kept for docker logs, for one container; 0: none, and dockerd's own cache serves docker logs",
+		set:     func(s *Settings, v value) error { return set(&s.HistorySize, v, parseHistorySize) },
+		without: func(s *Settings) { s.HistorySize = unlimited },
 	},
 	{
 		name: "HISTORY_AGE", def: "168h",
-		doc: "how long a stopped container's history is kept",
-		set: func(s *Settings, v value) error { return set(&s.HistoryAge, v, parseAge) },
+		doc:     "how long a stopped container's history is kept",
+		set:     func(s *Settings, v value) error { return set(&s.HistoryAge, v, parseAge) },
+		without: func(s *Settings) { s.HistoryAge = unlimited },
 	},
 	{
 		name: "CONTAINER_ENV", def: "on",

@@ -645,7 +645,7 @@ func TestIgnoredIsNotBounded(t *testing.T) {
 }
 
 // TestIgnored: of a container that asks to be ignored nothing is shipped, and docker logs has all of it, also after a
-// crash.
+// restart.
 func TestIgnored(t *testing.T) {
 	h := newHost(t)
 	h.start()

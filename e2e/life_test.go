@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,6 +100,11 @@ func TestUpgradeInMidRun(t *testing.T) {
 	r.tell("print 300")
 	if tested.program(t) == before {
 		t.Errorf("the upgraded plugin runs the same program as before")
+	}
+	f := startFollower(t, told, "logs", "-f")
+	f.waitFor(t, "n=000899")
+	if n := strings.Count(f.answer().stdout, "\n"); n != 900 {
+		t.Errorf("docker logs shows %d lines from before the upgrade on, of 900", n)
 	}
 	s.tell("stop")
 	n := s.end()

@@ -14,6 +14,7 @@ type printing struct {
 	name   string // as the document says it
 	docker []string
 	opts   []string // log options, of both
+	attrs  string   // what --details shows of a container with json-file; nothing tells dockerd of it from a plugin
 	chunks []chunk
 }
 
@@ -86,6 +87,8 @@ func printings() []printing {
 		{name: "binary", chunks: marked(binary())},
 		{name: "terminal", docker: []string{"-t"}, chunks: marked("one\ntwo\r\n\x1b[31mred\x1b[0m\nprogress 1\rprogress 2\n")},
 		{name: "nothing"},
+		{name: "labels and variables", docker: []string{"--label", "color=red", "-e", "SIZE=3"}, opts: []string{"labels=color", "env=SIZE"},
+			attrs: "SIZE=3,color=red", chunks: marked("one\ntwo\n")},
 	}
 }
 
@@ -94,8 +97,8 @@ type query struct {
 	name string // as the document says it
 	// args are the options, for a container whose entries have these times.
 	args func(times []time.Time) []string
-	// times: the answer has a time before each entry.
-	times bool
+	// times: the answer has a time before each entry; details: and its attributes.
+	times, details bool
 }
 
 func fixed(args ...string) func([]time.Time) []string {
@@ -115,8 +118,8 @@ func queries() []query {
 	return []query{
 		{name: "(none)", args: fixed()},
 		{name: "-t", args: fixed("-t"), times: true},
-		{name: "--details", args: fixed("--details")},
-		{name: "--details -t --tail 5", args: fixed("--details", "-t", "--tail", "5"), times: true},
+		{name: "--details", args: fixed("--details"), details: true},
+		{name: "--details -t --tail 5", args: fixed("--details", "-t", "--tail", "5"), times: true, details: true},
 		{name: "--tail 0", args: fixed("--tail", "0")},
 		{name: "--tail 1", args: fixed("--tail", "1")},
 		{name: "--tail 10", args: fixed("--tail", "10")},

@@ -80,15 +80,17 @@ func TestDockerLogsWithoutHistory(t *testing.T) {
 		t.Error("docker logs never said why there is nothing")
 	}
 	tested.with(t, []string{"HISTORY_SIZE=0"}, []string{"HISTORY_SIZE="})
-	c = start(t, spec{args: []string{"-lines", "10"}})
-	c.finish(t)
-	if a := c.logs(); strings.Count(a.stdout, "\n") != 10 {
-		t.Errorf("the engine's cache gave %+v", a)
+	for _, opts := range [][]string{nil, {"history-size=1m"}} {
+		c = start(t, spec{opts: opts, args: []string{"-lines", "10"}})
+		c.finish(t)
+		if a := c.logs(); strings.Count(a.stdout, "\n") != 10 {
+			t.Errorf("%s: the engine's cache gave %+v", opts, a)
+		}
 	}
 }
 
 // TestFollowLastsLong: dockerd cuts every answer of a plugin that was enabled with a time-out, 30 s unless told
-// otherwise. `make enable`, by which the plugin of this test is enabled, and the README say 0.
+// otherwise. `make enable`, by which the plugin of this test is enabled, and the documents say 0.
 func TestFollowLastsLong(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 35 s")
@@ -100,13 +102,19 @@ func TestFollowLastsLong(t *testing.T) {
 	if err := makeTarget("enable", "PLUGIN_NAME="+name, "PLUGIN_TAG="+tag); err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(pages) == 0 {
+		t.Fatal(pages, err)
 	}
-	for line := range strings.Lines(string(readme)) {
-		if strings.Contains(line, "docker plugin enable ") && !strings.Contains(line, "--timeout 0") {
-			t.Errorf("the README enables the plugin with a time-out: %s", line)
+	for _, page := range append(pages, "../README.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, "docker plugin enable ") && !strings.Contains(line, "--timeout 0") {
+				t.Errorf("%s enables the plugin with a time-out: %s", page, line)
+			}
 		}
 	}
 	p := startPair(t, printing{name: "long"})

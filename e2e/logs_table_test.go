@@ -26,13 +26,15 @@ func table(pairs []*pair, r *results) string {
 		b.WriteString(" " + p.name + " |")
 	}
 	b.WriteString("\n|" + strings.Repeat("---|", len(pairs)+1) + "\n")
-	row := func(name string) {
+	row := func(name string, details bool) {
 		fmt.Fprintf(&b, "| `%s` |", name)
 		for _, p := range pairs {
 			problem, asked := r.problems[[2]string{name, p.name}]
 			switch {
 			case !asked:
 				b.WriteString(" |")
+			case problem == "" && details && p.attrs != "":
+				b.WriteString(" without them |")
 			case problem == "":
 				b.WriteString(" same |")
 			default:
@@ -42,10 +44,10 @@ func table(pairs []*pair, r *results) string {
 		b.WriteString("\n")
 	}
 	for _, q := range queries() {
-		row(q.name)
+		row(q.name, q.details)
 	}
-	row("-f")
-	row("-f --tail 0")
+	row("-f", false)
+	row("-f --tail 0", false)
 	return b.String()
 }
 

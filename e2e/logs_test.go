@@ -175,6 +175,12 @@ func (p *pair) ask(q query) string {
 	if q.times {
 		want, got = want.withoutTimes(), got.withoutTimes()
 	}
+	if q.details && p.attrs != "" {
+		whole := want.stdout
+		if want.stdout = strings.ReplaceAll(whole, p.attrs, ""); want.stdout == whole {
+			return "json-file shows no attributes"
+		}
+	}
 	return differs(want, got)
 }
 
@@ -252,6 +258,19 @@ func (f *follower) waitFor(t *testing.T, text string) {
 		case <-late:
 			t.Fatalf("the follower of %s did not get %.60q: %.300v", f.name, text, f.answer())
 		}
+	}
+}
+
+// becomes waits until the follower has got what an answer says, and says where it differs if it never has.
+func (f *follower) becomes(want logsAnswer) string {
+	for late := time.Now().Add(patience); ; {
+		got := f.answer()
+		d := differs(want, got)
+		// What is too much, or other, does not become right.
+		if d == "" || time.Now().After(late) || len(got.stdout) > len(want.stdout) || len(got.stderr) > len(want.stderr) {
+			return d
+		}
+		f.more(time.Second)
 	}
 }
 
@@ -358,6 +377,15 @@ func TestDockerLogsIsJSONFiles(t *testing.T) {
 		return !slices.Contains([]string{"(none)", "-t", "--tail 10", "--since MIDDLE", "--until MIDDLE --tail 3"}, q.name)
 	})
 	t.Run("running", func(t *testing.T) { askAll(t, pairs, queries(), &r) })
+	t.Run("followed from the beginning", func(t *testing.T) {
+		for _, p := range pairs {
+			d := p.ours.follow.becomes(p.model.logs())
+			r.note("-f", p.name, d)
+			if d != "" {
+				t.Errorf("%s, docker logs -f of a container that runs: %s", p.name, d)
+			}
+		}
+	})
 	t.Run("disabled and enabled", func(t *testing.T) {
 		if err := tested.disable(); err != nil {
 			t.Fatal(err)
@@ -365,6 +393,11 @@ func TestDockerLogsIsJSONFiles(t *testing.T) {
 		if err := tested.enable(); err != nil {
 			t.Fatal(err)
 		}
+		askAll(t, pairs, few, &r)
+	})
+	t.Run("killed while they run", func(t *testing.T) {
+		kill(t, tested)
+		waitForPlugin(t, pairs[0].ours)
 		askAll(t, pairs, few, &r)
 		for _, p := range pairs {
 			p.ours.follow.kill() // the plugin has cut it
@@ -388,7 +421,7 @@ func TestDockerLogsIsJSONFiles(t *testing.T) {
 		}
 	})
 	t.Run("stopped", func(t *testing.T) { askAll(t, pairs, queries(), &r) })
-	t.Run("killed", func(t *testing.T) {
+	t.Run("killed after they stopped", func(t *testing.T) {
 		kill(t, tested)
 		waitForPlugin(t, pairs[0].ours)
 		askAll(t, pairs, few, &r)
@@ -400,7 +433,7 @@ func TestDockerLogsIsJSONFiles(t *testing.T) {
 				l.remote.connect()
 				l.follow = l.startFollow("--tail", "0")
 				l.lead()
-				l.print([]chunk{{"stdout", "the second run\n" + endMark + "\n"}})
+				l.print(p.chunks)
 			}
 		}
 		for _, p := range pairs {
@@ -408,7 +441,9 @@ func TestDockerLogsIsJSONFiles(t *testing.T) {
 				l.remote.end()
 				l.finish(t)
 			}
-			d := differs(p.model.follow.wait(t).afterLead(), p.ours.follow.wait(t).afterLead())
+			want := p.model.follow.wait(t)
+			want.stdout = p.model.logs().stdout // see above
+			d := differs(want.afterLead(), p.ours.follow.wait(t).afterLead())
 			r.note("-f --tail 0", p.name, d)
 			if d != "" {
 				t.Errorf("%s, docker logs -f --tail 0: %s", p.name, d)

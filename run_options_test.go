@@ -26,6 +26,7 @@ func TestOptions(t *testing.T) {
 	write("plain", map[string]string{"group": "settings"}, "a line")
 	write("emf", map[string]string{"group": "options", "format": "json/emf", "retention-days": "30", "group-tags": "team=shop",
 		"group-class": "infrequent_access"}, `{"_aws":{}}`)
+	r.wait("options", "emf", 1) // by whose options the group is made
 	write("text", map[string]string{"group": "options"}, "plain text")
 	write("trace", map[string]string{"group": "settings", "multiline-pattern": `^\S`, "exclude-pattern": "DEBUG", "strip-ansi": "true"},
 		"\x1b[31mpanic\x1b[0m: no", "\tat a", "\tat b", "DEBUG x", "\tof DEBUG", "", "end")
@@ -33,7 +34,6 @@ func TestOptions(t *testing.T) {
 		"text", `{"level":"info"}`)
 
 	r.wait("settings", "plain", 1)
-	r.wait("options", "emf", 1)
 	r.wait("options", "text", 1)
 	if diff := cmp.Diff([]string{"panic: no\n\tat a\n\tat b\n", "end\n"}, r.wait("settings", "trace", 2)); diff != "" {
 		t.Errorf("events of several lines (-want +got):\n%s", diff)

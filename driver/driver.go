@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -107,8 +108,13 @@ type Driver struct {
 
 	mu       sync.Mutex
 	sessions map[string]*session // by container ID
+	unopened map[string]bool     // what is on disk could not be opened at the start: whether its FIFOs wait for the record
 	closed   bool
 }
+
+// errUnopened says that a container's spool waits for a new start: its FIFOs are in the record, and the session that
+// docker logs would begin knows nothing of them.
+var errUnopened = errors.New("it could not be opened when the plugin started")
 
 // New makes a driver. It touches nothing yet.
 func New(o Options) (*Driver, error) {
@@ -131,6 +137,7 @@ func New(o Options) (*Driver, error) {
 		slowRate:  newSlowRate(),
 		ready:     make(chan struct{}),
 		sessions:  map[string]*session{},
+		unopened:  map[string]bool{},
 	}
 	d.stopped = newStopped(o.Settings.StateDir, d.containersDir(), d.fs, o.Settings.HistoryAge, d.budget, d.log)
 	return d, nil
@@ -147,8 +154,8 @@ func (d *Driver) Start() {
 			d.log.Error("FIFOs cannot be read any more", "err", err)
 		}
 	}()
-	if d.o.Invalid != nil {
-		d.budget.Raise(d.onDisk())
+	if total := d.o.Settings.SpoolTotalSize; d.o.Settings.Unknown.SpoolTotalSize {
+		d.budget.Raise(d.onDisk() + total)
 	}
 	d.reattach()
 	if every := d.o.Settings.SpoolSync; every > 0 {
@@ -185,24 +192,66 @@ func (d *Driver) reattach() {
 		return
 	}
 	attached := 0
+	var unread []string
 	for _, e := range entries {
-		if !e.IsDir() || !validID(e.Name()) {
+		id := e.Name()
+		if !e.IsDir() || !validID(id) {
 			continue
 		}
-		s, err := openSession(d, e.Name(), nil)
-		if err != nil {
-			d.log.Error("what is spooled for a container cannot be opened; what it writes is lost", "container", e.Name(), "err", err)
-			d.discard(e.Name())
-			continue
+		fifos, err := d.reattachOne(id)
+		switch attached += fifos; {
+		case err == nil:
+		case errors.Is(err, errUnread):
+			d.log.Error("what dockerd said of a container cannot be read; its FIFOs wait until it can", "container", id, "err", err)
+			unread = append(unread, id)
+		default:
+			d.log.Error("what is spooled for a container cannot be opened; what it writes is lost", "container", id, "err", err)
+			d.discard(id)
 		}
-		attached += s.reopenFIFOs()
-		d.mu.Lock()
-		d.sessions[s.id] = s
-		d.mu.Unlock()
-		s.start()
 	}
 	if len(entries) > 0 {
 		d.log.Info("reattached", "containers", len(entries), "fifos", attached)
+	}
+	if len(unread) > 0 {
+		d.group.Go(func() error { d.reattachLater(unread); return nil })
+	}
+}
+
+// reattachOne opens what is on disk of one container, and reads on from its FIFOs, of which there are so many.
+func (d *Driver) reattachOne(id string) (fifos int, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || d.sessions[id] != nil {
+		return 0, nil
+	}
+	s, err := openSession(d, id, nil, false)
+	if err != nil {
+		d.unopened[id] = errors.Is(err, errUnread)
+		return 0, err
+	}
+	delete(d.unopened, id)
+	fifos = s.reopenFIFOs()
+	d.sessions[id] = s
+	s.start()
+	return fifos, nil
+}
+
+// reattachLater tries those again whose records could not be read: without them it is not known which FIFOs to read.
+func (d *Driver) reattachLater(ids []string) {
+	for len(ids) > 0 && pause(d.ctx, placeRetry) {
+		ids = slices.DeleteFunc(ids, func(id string) bool {
+			fifos, err := d.reattachOne(id)
+			switch {
+			case errors.Is(err, errUnread):
+				return false
+			case err == nil:
+				d.log.Info("reattached", "container", id, "fifos", fifos)
+			default:
+				d.log.Error("what is spooled for a container cannot be opened; what it writes is lost", "container", id, "err", err)
+				d.discard(id)
+			}
+			return true
+		})
 	}
 }
 
@@ -258,16 +307,24 @@ func (d *Driver) session(info *Info) (*session, error) {
 // beginLocked begins a container's session, with what is kept of it. info is what a StartLogging says of it; nil: there is
 // none, and no session where nothing is kept.
 func (d *Driver) beginLocked(id string, info *Info) (*session, error) {
-	kept, err := d.stopped.take(id)
-	if err != nil || !kept && info == nil {
+	waits, unopened := d.unopened[id]
+	if unopened && info == nil {
+		return nil, errUnopened
+	}
+	was, err := d.stopped.take(id)
+	if err != nil || was == nowhere && info == nil {
 		return nil, err
 	}
-	s, err := openSession(d, id, info)
+	s, err := openSession(d, id, info, was == atRest)
 	if err != nil {
-		if kept {
+		if was == atRest {
 			d.stopped.back(id)
 		}
 		return nil, err
+	}
+	delete(d.unopened, id)
+	if waits {
+		s.reopenFIFOs()
 	}
 	d.sessions[id] = s
 	s.start()

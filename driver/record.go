@@ -2,6 +2,7 @@ package driver
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -45,15 +46,14 @@ type stoppedRecord struct {
 	End uint64 // of its stream
 }
 
-// silentRun is for how long a session lasts at least that logged nothing, was not read, and so was a run of the container:
+// silentRun is for how long at least nobody read a session that logged nothing and was a run of the container all the same:
 // docker logs of a stopped container attaches it, too, for as long as somebody reads, which makes its history no younger.
 const silentRun = time.Minute
 
-// stop takes note that the container is found stopped now, when so much is logged, by a session that was opened then. read
-// says that somebody read it.
-func (r *record) stop(opened time.Time, read bool, end uint64) {
-	silent := !read && time.Since(opened) >= silentRun
-	if r.Stopped == nil || r.Stopped.End != end || silent {
+// stop takes note that the container is found stopped now, when so much is logged, by a session that nobody read for so
+// long.
+func (r *record) stop(unread time.Duration, end uint64) {
+	if r.Stopped == nil || r.Stopped.End != end || unread >= silentRun {
 		r.Stopped = &stoppedRecord{At: time.Now(), End: end}
 	}
 	r.FIFOs = nil
@@ -70,11 +70,19 @@ const recordName = "attachments.json"
 // maxRecord bounds what is read of a record, in bytes: more than a request may hold.
 const maxRecord = 2 * maxRequest
 
+// errUnread says that a record cannot be read now. It is no reason to begin it anew: the trouble may pass.
+var errUnread = errors.New("it may be readable later")
+
+// readRecord reads the record in a container's directory. An error is fs.ErrNotExist, one that is errUnread, or that it is
+// damaged.
 func readRecord(fsys durable.FS, dir string) (record, error) {
 	path := filepath.Join(dir, recordName)
 	data, err := fsys.ReadFile(path)
-	if err != nil {
+	if notExist(err) {
 		return record{}, err
+	}
+	if err != nil {
+		return record{}, fmt.Errorf("%w: %w", err, errUnread)
 	}
 	var r record
 	if len(data) > maxRecord {

@@ -22,10 +22,9 @@ var errRetired = errors.New("the session has ended")
 // session is one container: its FIFOs, its spool, and the delivery of what is in it. It begins with the
 // first StartLogging, outlives the plugin on disk, and ends when no FIFO is left and everything is delivered.
 type session struct {
-	d      *Driver
-	id     string
-	dir    string
-	opened time.Time
+	d   *Driver
+	id  string
+	dir string
 
 	spool   *spool.Spool
 	history int64   // bytes of what is delivered that are kept; 0: none
@@ -44,8 +43,9 @@ type session struct {
 	conf     *config.Container      // what the record's log options and environment say
 	attached map[string]*attachment // by File
 	retired  bool
-	readers  int  // of docker logs, now
-	read     bool // there were some
+	readers  int           // of docker logs, now
+	unread   time.Duration // while there was none,
+	since    time.Time     // but for the time since then, when the last one went
 	running  *run
 
 	gone chan struct{} // closed when a session that is retired has let go of its files
@@ -63,10 +63,10 @@ type attachment struct {
 }
 
 // openSession opens what is on disk of a container, or begins it. info is what a StartLogging says of it; nil: what
-// the record says.
-func openSession(d *Driver, id string, info *Info) (*session, error) {
+// the record says. rested says that the container had stopped, with everything dealt with.
+func openSession(d *Driver, id string, info *Info, rested bool) (*session, error) {
 	s := &session{
-		d: d, id: id, dir: filepath.Join(d.containersDir(), id), opened: time.Now(),
+		d: d, id: id, dir: filepath.Join(d.containersDir(), id), since: time.Now(),
 		changed:  make(chan struct{}, 1),
 		attached: map[string]*attachment{},
 		gone:     make(chan struct{}),
@@ -75,7 +75,9 @@ func openSession(d *Driver, id string, info *Info) (*session, error) {
 	s.running.stop(0)
 	var err error
 	// Without a record what is spooled goes where the settings say for a container of which only the ID is known.
-	if s.record, err = readRecord(d.fs, s.dir); err != nil && !notExist(err) {
+	if s.record, err = readRecord(d.fs, s.dir); errors.Is(err, errUnread) {
+		return nil, err
+	} else if err != nil && !notExist(err) {
 		d.log.Error("a container's record is damaged and begun anew", "container", id, "err", err)
 	}
 	if info != nil {
@@ -87,6 +89,15 @@ func openSession(d *Driver, id string, info *Info) (*session, error) {
 		s.history = s.conf.HistorySize
 	}
 	maxSize := s.conf.SpoolMaxSize
+	if unknown, common := d.o.Settings.Unknown, d.o.Settings; unknown.SpoolMaxSize || unknown.HistorySize {
+		kept, _ := spool.Inspect(d.fs, filepath.Join(s.dir, spoolName))
+		if unknown.SpoolMaxSize && maxSize == common.SpoolMaxSize {
+			maxSize += kept.Bytes
+		}
+		if unknown.HistorySize && s.history == common.HistorySize {
+			s.history += kept.Bytes
+		}
+	}
 	if s.conf.Ignore {
 		maxSize = 0 // that is for what waits to be delivered
 	}
@@ -108,9 +119,17 @@ func openSession(d *Driver, id string, info *Info) (*session, error) {
 		d.log.Warn("a spool was repaired", "container", id, "cut_bytes", repair.CutBytes, "kept_in", repair.CutFile,
 			"cursor_cut_bytes", repair.CursorCutBytes)
 	}
-	if stopped := s.record.Stopped; stopped != nil && s.spool.Acked() < stopped.End {
-		// The cursor was lost. Nobody wants again what was delivered before the container stopped.
-		_ = s.spool.Ack([]spool.Range{{From: 0, To: stopped.End}})
+	// Nobody wants again what was dealt with before the container stopped, though the cursor may be lost, nor to be told of
+	// a gap because a segment cannot be read now.
+	dealt := uint64(0)
+	if stopped := s.record.Stopped; stopped != nil {
+		dealt = min(stopped.End, s.spool.End())
+	}
+	if rested {
+		dealt = s.spool.End()
+	}
+	if s.spool.Acked() < dealt {
+		_ = s.spool.Ack([]spool.Range{{From: 0, To: dealt}})
 	}
 	s.ended.Store(true)
 	s.outrun = newOutrun(s.spool.End, d.slowRate)
@@ -290,13 +309,18 @@ func (s *session) beginReading() bool {
 	if s.retired {
 		return false
 	}
-	s.readers, s.read = s.readers+1, true
+	if s.readers == 0 {
+		s.unread += time.Since(s.since)
+	}
+	s.readers++
 	return true
 }
 
 func (s *session) endReading() {
 	s.mu.Lock()
-	s.readers--
+	if s.readers--; s.readers == 0 {
+		s.since = time.Now()
+	}
 	s.mu.Unlock()
 	s.wake()
 }
@@ -397,7 +421,7 @@ func (s *session) beginRetiring() bool {
 func (s *session) rest() {
 	end := s.spool.End()
 	err := s.spool.Close()
-	s.record.stop(s.opened, s.read, end)
+	s.record.stop(s.unread+time.Since(s.since), end)
 	err = errors.Join(err, s.record.write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0))
 	err = errors.Join(err, s.d.stopped.put(s.id, s.record.Stopped.At, s.spool.Size()))
 	if err != nil {

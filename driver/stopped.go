@@ -42,6 +42,7 @@ type stopped struct {
 // stoppedHistory is what is known of one.
 type stoppedHistory struct {
 	since time.Time // when it came to rest
+	stays bool      // it could not be removed at its age; the next start tries again
 	room  *spool.Resting
 }
 
@@ -89,27 +90,36 @@ func (x *stopped) addLocked(id string, since time.Time, bytes int64) {
 	}
 }
 
-// take gives the directory back to a session, and reports whether there is something of the container, which is also so
-// where it could not be put away. It blocks for the local disk. After an error all is as it was.
-func (x *stopped) take(id string) (kept bool, err error) {
+// where says where what is kept of a container was.
+type where int
+
+const (
+	nowhere where = iota
+	atRest        // moved now
+	live          // there already: it could not be put away, or is not opened
+)
+
+// take gives the directory back to a session, and says where it was. It blocks for the local disk. After an error all is
+// as it was.
+func (x *stopped) take(id string) (where, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	live := filepath.Join(x.live, id)
-	err = x.fs.Rename(filepath.Join(x.dir, id), live)
+	to := filepath.Join(x.live, id)
+	err := x.fs.Rename(filepath.Join(x.dir, id), to)
 	if err == nil {
 		x.forgetLocked(id)
-		return true, nil
+		return atRest, nil
 	}
-	if _, liveErr := x.fs.ReadDir(live); liveErr == nil {
-		return true, nil
+	if _, liveErr := x.fs.ReadDir(to); liveErr == nil {
+		return live, nil
 	}
 	if notExist(err) {
-		return false, nil
+		return nowhere, nil
 	}
-	return false, err
+	return nowhere, err
 }
 
-// back undoes take, for a session that could not be opened.
+// back undoes a take of what was at rest, for a session that could not be opened.
 func (x *stopped) back(id string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -231,6 +241,9 @@ func (x *stopped) next() time.Time {
 	defer x.mu.Unlock()
 	next := time.Now().Add(longestWait)
 	for _, h := range x.histories {
+		if h.stays {
+			continue
+		}
 		if at := h.since.Add(x.age); at.Before(next) {
 			next = at
 		}
@@ -241,8 +254,13 @@ func (x *stopped) next() time.Time {
 func (x *stopped) expire() {
 	now := time.Now()
 	for id, h := range x.old(now) {
-		h.room.Release()
-		if err := x.giveWay(id, h); err != nil && !errors.Is(err, errTaken) && !notExist(err) {
+		switch err := x.giveWay(id, h); {
+		case err == nil || errors.Is(err, errTaken):
+			h.room.Release()
+		default:
+			x.mu.Lock()
+			h.stays = true
+			x.mu.Unlock()
 			x.logKept(id, err)
 		}
 	}
@@ -253,7 +271,7 @@ func (x *stopped) old(now time.Time) map[string]*stoppedHistory {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	old := maps.Clone(x.histories)
-	maps.DeleteFunc(old, func(_ string, h *stoppedHistory) bool { return now.Sub(h.since) < x.age })
+	maps.DeleteFunc(old, func(_ string, h *stoppedHistory) bool { return h.stays || now.Sub(h.since) < x.age })
 	return old
 }
 
@@ -282,12 +300,15 @@ func (x *stopped) removeAndUnlock(id string) error {
 
 // hideLocked puts one under another name, to be removed, which a crash leaves to the next start.
 func (x *stopped) hideLocked(id string) (gone string, err error) {
-	delete(x.histories, id)
 	gone = filepath.Join(x.dir, goneMark+id)
 	if err := removeTree(x.fs, gone); err != nil {
 		return "", err
 	}
-	return gone, x.fs.Rename(filepath.Join(x.dir, id), gone)
+	if err := x.fs.Rename(filepath.Join(x.dir, id), gone); err != nil && !notExist(err) {
+		return "", err // it is there, and counted
+	}
+	delete(x.histories, id)
+	return gone, nil
 }
 
 // removeTree removes a directory and what is in it. One that is not there is no error.

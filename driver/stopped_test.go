@@ -68,8 +68,8 @@ func TestHistoryAge(t *testing.T) {
 		left("a", "b", "unknown")
 		time.Sleep(9 * time.Hour)
 		left("b")
-		if kept, err := x.take("b"); !kept || err != nil {
-			t.Errorf("b is not taken back: %v, %v", kept, err)
+		if was, err := x.take("b"); was != atRest || err != nil {
+			t.Errorf("b is not taken back: %v, %v", was, err)
 		}
 		time.Sleep(2 * time.Hour)
 		left()
@@ -264,6 +264,10 @@ func TestBadSettingsDeleteNothing(t *testing.T) {
 	waits.write("stdout", "another")
 	for range 2 * ignoredStep >> 10 {
 		ignored.write("stdout", strings.Repeat("x", 1<<10))
+	}
+	waits.empty()
+	if got := stoppedDirs(t, filepath.Join(h.dir, "state")); fmt.Sprint(got) != "[old]" {
+		t.Errorf("of stopped containers %q is left", got)
 	}
 	for _, s := range h.all() {
 		for deadline := time.Now().Add(time.Minute); s.spool.End() == end[s.id] || s.id == "ignored" && s.spool.Acked() <= end[s.id]; time.Sleep(time.Millisecond) {

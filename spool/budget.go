@@ -55,7 +55,7 @@ func (b *Budget) Used() int64 { return b.used.Load() }
 // Rest counts the history of a spool that is not open: so many bytes, last written to at written. When room is needed,
 // remove is called, once, from within the Append of another spool: it removes the files. If it returns nil, they are
 // counted no more; otherwise they are until Release. It may call Release, but no Append, and whoever appends must hold no
-// lock that it takes. Release it before the spool is opened or removed.
+// lock that it takes. Release it before the spool is opened, and when it is removed.
 func (b *Budget) Rest(bytes int64, written time.Time, remove func() error) *Resting {
 	r := &Resting{b: b, bytes: bytes, written: written, remove: remove}
 	b.used.Add(bytes)

@@ -35,18 +35,22 @@ type Settings struct {
 	// ContainerEnv lets a container's environment name its group and stream, and ask to be ignored.
 	ContainerEnv bool
 
-	// SpoolMaxSize is how many undelivered bytes of one container are kept, never more than SpoolTotalSize unless one of the
-	// two has a bad value.
+	// SpoolMaxSize is how many undelivered bytes of one container are kept, never more than SpoolTotalSize unless that is
+	// unknown.
 	SpoolMaxSize   int64
 	SpoolTotalSize int64         // bytes of all spools together
 	SpoolFull      FullPolicy    // what gives way when a spool is full
 	SpoolSync      time.Duration // time between fsyncs; 0: none
 
 	// HistorySize is how many delivered bytes of one container are kept for docker logs, never more
-	// than SpoolTotalSize unless one of the two has a bad value; 0: none.
+	// than SpoolTotalSize unless that is unknown; 0: none.
 	HistorySize int64
 	// HistoryAge is how long the history of a container that has stopped is kept.
 	HistoryAge time.Duration
+
+	// Unknown says which of the bounds have a bad value. What the setting says then is to be had on top of what is there:
+	// nothing is deleted for a bound that nobody knows.
+	Unknown struct{ SpoolMaxSize, SpoolTotalSize, HistorySize bool }
 
 	// NewGroup is what groups get that the driver makes, where no log option says otherwise.
 	NewGroup NewGroup
@@ -59,7 +63,6 @@ type Settings struct {
 	Warnings []string
 
 	awsRegion string // AWS_REGION's, which is what auto means first
-	anyTotal  bool   // SPOOL_TOTAL_SIZE has a bad value: nothing is too large for it
 }
 
 // A Template is the template of a group or a stream. It is never nil: a broken one is replaced by the
@@ -85,8 +88,8 @@ const (
 // a variable and not unset it. Variables that are not in SettingDocs are not looked at.
 //
 // If there are bad values, the error is an Errors with one for each, and the settings are usable all
-// the same, with the defaults in place of the bad ones: containers that are already attached go on. A default that could
-// delete what was meant to be kept is none: such a bound is lifted.
+// the same, with the defaults in place of the bad ones: containers that are already attached go on. Where a default could
+// delete what was meant to be kept, what cannot stands in.
 func Load(environ []string) (*Settings, error) {
 	s := &Settings{}
 	for _, row := range settings {
@@ -112,17 +115,18 @@ func Load(environ []string) (*Settings, error) {
 		s.Region = s.awsRegion
 	}
 	for _, c := range []struct {
-		name string
-		size *int64
-	}{{"SPOOL_MAX_SIZE", &s.SpoolMaxSize}, {"HISTORY_SIZE", &s.HistorySize}} {
+		name    string
+		size    *int64
+		unknown *bool
+	}{{"SPOOL_MAX_SIZE", &s.SpoolMaxSize, &s.Unknown.SpoolMaxSize}, {"HISTORY_SIZE", &s.HistorySize, &s.Unknown.HistorySize}} {
 		err := s.checkTotal(*c.size)
-		switch {
-		case err == nil || *c.size == unlimited: // which is said already
-		case strings.TrimSpace(env[c.name]) != "":
+		if err == nil {
+			continue
+		}
+		*c.size = s.SpoolTotalSize
+		if strings.TrimSpace(env[c.name]) != "" && !*c.unknown {
 			errs = append(errs, fmt.Errorf("%s: %w", c.name, err))
-			*c.size = unlimited
-		default:
-			*c.size = s.SpoolTotalSize
+			*c.unknown = true
 		}
 	}
 	return s, errs.orNil()
@@ -141,15 +145,15 @@ func (s *Settings) apply(row setting, from, text string) Errors {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("%s: %v; the default name is used", from, err))
 		return nil
 	}
-	if row.without != nil {
-		row.without(s)
+	if row.bad != nil {
+		row.bad(s)
 	}
 	return Errors{fmt.Errorf("%s: %w", from, err)}
 }
 
 // largest is how large one spool or history may be.
 func (s *Settings) largest() int64 {
-	if s.anyTotal {
+	if s.Unknown.SpoolTotalSize {
 		return unlimited
 	}
 	return s.SpoolTotalSize
@@ -161,6 +165,11 @@ func (s *Settings) checkTotal(size int64) error {
 		return nil
 	}
 	return fmt.Errorf("%s is more than SPOOL_TOTAL_SIZE, %s", units.BytesSize(float64(size)), units.BytesSize(float64(s.SpoolTotalSize)))
+}
+
+// within returns a size, or as much as it may be, with the error of checkTotal.
+func (s *Settings) within(size int64) (int64, error) {
+	return min(size, s.largest()), s.checkTotal(size)
 }
 
 // lookup returns the variables of an environment.

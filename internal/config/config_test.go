@@ -218,15 +218,25 @@ func TestLoadErrors(t *testing.T) {
 		if want := "logspool: " + test.want; err.Error() != want {
 			t.Errorf("%.80q: got %q, want %q", test.env, err, want)
 		}
-		// The default stands in for the bad value, or nothing, where the default could delete something.
+		// The default stands in for the bad value, or what deletes nothing.
 		want := defaults()
-		switch name, _, _ := strings.Cut(test.env, "="); name {
+		switch name, value, _ := strings.Cut(test.env, "="); name {
 		case "SPOOL_MAX_SIZE":
-			want.SpoolMaxSize = math.MaxInt64
+			if want.Unknown.SpoolMaxSize = true; value == "8g" {
+				want.SpoolMaxSize = want.SpoolTotalSize
+			}
+		case "SPOOL_TOTAL_SIZE":
+			want.Unknown.SpoolTotalSize = true
+		case "SPOOL_FULL":
+			want.SpoolFull = DropNewest
 		case "HISTORY_SIZE":
-			want.HistorySize = math.MaxInt64
+			if want.Unknown.HistorySize = true; value == "8g" {
+				want.HistorySize = want.SpoolTotalSize
+			}
 		case "HISTORY_AGE":
 			want.HistoryAge = math.MaxInt64
+		case "CONTAINER_ENV":
+			want.ContainerEnv = false
 		}
 		if diff := cmp.Diff(want, s, compare); diff != "" {
 			t.Errorf("%.80q: want -, got +\n%s", test.env, diff)
@@ -244,6 +254,7 @@ func TestLoadReportsAll(t *testing.T) {
 		t.Errorf("got %q", err)
 	}
 	want := defaults() // and the good ones hold
+	want.SpoolFull = DropNewest
 	want.Debug, want.Delay, want.Stream = true, 8*time.Second, template("s", "ROUTE option LOGSPOUT_STREAM")
 	if diff := cmp.Diff(want, s, compare); diff != "" {
 		t.Errorf("want -, got +\n%s", diff)
@@ -269,6 +280,18 @@ func TestLoadUnknownTotal(t *testing.T) {
 		if err != nil || c.SpoolMaxSize != want.SpoolMaxSize || c.HistorySize != want.HistorySize {
 			t.Errorf("%s: got %d, %d, %v", opts, c.SpoolMaxSize, c.HistorySize, err)
 		}
+	}
+}
+
+// Where SPOOL_TOTAL_SIZE has become smaller, a container that is attached has as much as there is, not the default.
+func TestContainerOverTotal(t *testing.T) {
+	s, err := Load([]string{"SPOOL_TOTAL_SIZE=1g"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Container(map[string]string{"history-size": "6g", "spool-max-size": "6g"}, nil)
+	if got := lines(t, err); len(got) != 2 || c.HistorySize != 1<<30 || c.SpoolMaxSize != 1<<30 {
+		t.Errorf("got %d, %d and %q", c.HistorySize, c.SpoolMaxSize, got)
 	}
 }
 
@@ -374,14 +397,14 @@ func FuzzRoute(f *testing.F) {
 // checkSettings checks what holds of settings whatever they were read from.
 func checkSettings(t *testing.T, s *Settings, err error) {
 	t.Helper()
-	within := func(n, least, most int64) bool { return n >= least && n <= most || err != nil && n == math.MaxInt64 }
 	if s.Group.Template == nil || s.Stream.Template == nil || s.Group.From == "" || s.Stream.From == "" ||
 		s.Region != "" && !regionSyntax.MatchString(s.Region) ||
 		s.Delay < minDuration || s.Delay > maxDuration ||
 		s.SpoolSync != 0 && (s.SpoolSync < minDuration || s.SpoolSync > maxDuration) ||
-		s.SpoolTotalSize < minSize || s.SpoolTotalSize > maxSize || !within(s.SpoolMaxSize, minSize, s.largest()) ||
+		s.SpoolTotalSize < minSize || s.SpoolTotalSize > maxSize || s.SpoolMaxSize < minSize || s.SpoolMaxSize > s.largest() ||
 		s.SpoolFull != DropOldest && s.SpoolFull != DropNewest ||
-		s.HistorySize != 0 && !within(s.HistorySize, minSize, s.largest()) || !within(int64(s.HistoryAge), int64(minAge), int64(maxAge)) ||
+		s.HistorySize != 0 && s.HistorySize < minSize || s.HistorySize > s.largest() ||
+		s.HistoryAge < minAge || s.HistoryAge > maxAge && (err == nil || s.HistoryAge != unlimited) ||
 		!strings.HasPrefix(s.PluginSocket, "/") || !strings.HasPrefix(s.StateDir, "/") {
 		t.Errorf("unusable: %+v", s)
 	}

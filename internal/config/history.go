@@ -41,7 +41,7 @@ func parseAge(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// unlimited is json-file's -1, and what stands in for a bound that has a bad value.
+// unlimited is json-file's -1.
 const unlimited = math.MaxInt64
 
 // parseFileSize reads a size as json-file does: in powers of 1000, other than the driver's own sizes

@@ -195,10 +195,7 @@ var options = []option{
 		set: func(c *Container, s *Settings, v value) error {
 			size, err := parseSize(v.text)
 			if err == nil {
-				err = s.checkTotal(size)
-			}
-			if err == nil {
-				c.SpoolMaxSize = size
+				c.SpoolMaxSize, err = s.within(size)
 			}
 			return err
 		},
@@ -214,10 +211,7 @@ var options = []option{
 		set: func(c *Container, s *Settings, v value) error {
 			size, err := parseHistorySize(v.text)
 			if err == nil {
-				err = s.checkTotal(size)
-			}
-			if err == nil {
-				c.HistorySize = size
+				c.HistorySize, err = s.within(size)
 			}
 			return err
 		},

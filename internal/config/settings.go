@@ -20,8 +20,8 @@ type setting struct {
 	// set reads the value. Its error says the value and what is allowed, and leaves the setting as
 	// it was; a broken template leaves the default name. Nil for ROUTE, which Load takes apart.
 	set func(*Settings, value) error
-	// without, where the default could delete what was meant to be kept, takes the bound away that a bad value was to set.
-	without func(*Settings)
+	// bad, where the default could delete what was meant to be kept, sets what stands in for a bad value.
+	bad func(*Settings)
 }
 
 // settings are all variables that the plugin reads, in the order in which they are documented. The
@@ -68,20 +68,21 @@ var settings = []setting{
 	},
 	{
 		name: "SPOOL_MAX_SIZE", def: "256m",
-		doc:     "undelivered bytes kept for one container",
-		set:     func(s *Settings, v value) error { return set(&s.SpoolMaxSize, v, parseSize) },
-		without: func(s *Settings) { s.SpoolMaxSize = unlimited },
+		doc: "undelivered bytes kept for one container",
+		set: func(s *Settings, v value) error { return set(&s.SpoolMaxSize, v, parseSize) },
+		bad: func(s *Settings) { s.Unknown.SpoolMaxSize = true },
 	},
 	{
 		name: "SPOOL_TOTAL_SIZE", def: "4g",
-		doc:     "bytes of all spools together, histories included",
-		set:     func(s *Settings, v value) error { return set(&s.SpoolTotalSize, v, parseSize) },
-		without: func(s *Settings) { s.anyTotal = true },
+		doc: "bytes of all spools together, histories included",
+		set: func(s *Settings, v value) error { return set(&s.SpoolTotalSize, v, parseSize) },
+		bad: func(s *Settings) { s.Unknown.SpoolTotalSize = true },
 	},
 	{
 		name: "SPOOL_FULL", def: string(DropOldest),
 		doc: "drop-oldest or drop-newest: what gives way when a spool is full",
 		set: func(s *Settings, v value) error { return set(&s.SpoolFull, v, parseFullPolicy) },
+		bad: func(s *Settings) { s.SpoolFull = DropNewest },
 	},
 	{
 		name: "SPOOL_SYNC", def: "off",
@@ -90,20 +91,21 @@ var settings = []setting{
 	},
 	{
 		name: "HISTORY_SIZE", def: "20m",
-		doc:     "delivered bytes kept for docker logs, for one container; 0: none, and dockerd's own cache serves docker logs",
-		set:     func(s *Settings, v value) error { return set(&s.HistorySize, v, parseHistorySize) },
-		without: func(s *Settings) { s.HistorySize = unlimited },
+		doc: "delivered bytes kept for docker logs, for one container; 0: none, and dockerd's own cache serves docker logs",
+		set: func(s *Settings, v value) error { return set(&s.HistorySize, v, parseHistorySize) },
+		bad: func(s *Settings) { s.Unknown.HistorySize = true },
 	},
 	{
 		name: "HISTORY_AGE", def: "168h",
-		doc:     "how long a stopped container's history is kept",
-		set:     func(s *Settings, v value) error { return set(&s.HistoryAge, v, parseAge) },
-		without: func(s *Settings) { s.HistoryAge = unlimited },
+		doc: "how long a stopped container's history is kept",
+		set: func(s *Settings, v value) error { return set(&s.HistoryAge, v, parseAge) },
+		bad: func(s *Settings) { s.HistoryAge = unlimited },
 	},
 	{
 		name: "CONTAINER_ENV", def: "on",
 		doc: "off: a container's own environment names neither group nor stream and cannot ask to be ignored",
 		set: func(s *Settings, v value) error { return set(&s.ContainerEnv, v, parseSwitch) },
+		bad: func(s *Settings) { s.ContainerEnv = false }, // lest a container is ignored that was not
 	},
 	{
 		name: "RETENTION_DAYS",

@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -70,8 +69,7 @@ type Place interface {
 type Options struct {
 	Settings *config.Settings
 	// Invalid is why the settings cannot be used; nil when they can. Every StartLogging then fails with it,
-	// and containers that are attached already are spooled and not shipped. Nothing that is there is deleted to keep
-	// within a bound.
+	// and containers that are attached already are spooled and not shipped.
 	Invalid error
 
 	Shipper    Shipper
@@ -179,82 +177,6 @@ func (d *Driver) onDisk() (sum int64) {
 	return sum
 }
 
-// reattach opens what the state directory holds.
-func (d *Driver) reattach() {
-	dir := d.containersDir()
-	if err := d.fs.MkdirAll(dir, dirPerm); err != nil {
-		d.log.Error("the state directory cannot be made", "dir", dir, "err", err)
-		return
-	}
-	entries, err := d.fs.ReadDir(dir)
-	if err != nil {
-		d.log.Error("the state directory cannot be read", "dir", dir, "err", err)
-		return
-	}
-	attached := 0
-	var unread []string
-	for _, e := range entries {
-		id := e.Name()
-		if !e.IsDir() || !validID(id) {
-			continue
-		}
-		fifos, err := d.reattachOne(id)
-		switch attached += fifos; {
-		case err == nil:
-		case errors.Is(err, errUnread):
-			d.log.Error("what dockerd said of a container cannot be read; its FIFOs wait until it can", "container", id, "err", err)
-			unread = append(unread, id)
-		default:
-			d.log.Error("what is spooled for a container cannot be opened; what it writes is lost", "container", id, "err", err)
-			d.discard(id)
-		}
-	}
-	if len(entries) > 0 {
-		d.log.Info("reattached", "containers", len(entries), "fifos", attached)
-	}
-	if len(unread) > 0 {
-		d.group.Go(func() error { d.reattachLater(unread); return nil })
-	}
-}
-
-// reattachOne opens what is on disk of one container, and reads on from its FIFOs, of which there are so many.
-func (d *Driver) reattachOne(id string) (fifos int, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed || d.sessions[id] != nil {
-		return 0, nil
-	}
-	s, err := openSession(d, id, nil, false)
-	if err != nil {
-		d.unopened[id] = errors.Is(err, errUnread)
-		return 0, err
-	}
-	delete(d.unopened, id)
-	fifos = s.reopenFIFOs()
-	d.sessions[id] = s
-	s.start()
-	return fifos, nil
-}
-
-// reattachLater tries those again whose records could not be read: without them it is not known which FIFOs to read.
-func (d *Driver) reattachLater(ids []string) {
-	for len(ids) > 0 && pause(d.ctx, placeRetry) {
-		ids = slices.DeleteFunc(ids, func(id string) bool {
-			fifos, err := d.reattachOne(id)
-			switch {
-			case errors.Is(err, errUnread):
-				return false
-			case err == nil:
-				d.log.Info("reattached", "container", id, "fifos", fifos)
-			default:
-				d.log.Error("what is spooled for a container cannot be opened; what it writes is lost", "container", id, "err", err)
-				d.discard(id)
-			}
-			return true
-		})
-	}
-}
-
 // startLogging attaches the FIFO file of the container that info describes. It blocks for the local disk only.
 func (d *Driver) startLogging(file string, info *Info) error {
 	if err := d.checkFile(file); err != nil {
@@ -323,7 +245,7 @@ func (d *Driver) beginLocked(id string, info *Info) (*session, error) {
 		return nil, err
 	}
 	delete(d.unopened, id)
-	if waits {
+	if waits || was == live && !unopened { // nobody reads what the record says
 		s.reopenFIFOs()
 	}
 	d.sessions[id] = s

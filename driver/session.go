@@ -124,6 +124,13 @@ func openSession(d *Driver, id string, info *Info, rested bool) (*session, error
 	dealt := uint64(0)
 	if stopped := s.record.Stopped; stopped != nil {
 		dealt = min(stopped.End, s.spool.End())
+		if dealt < stopped.End { // it is of a stream that is not there any more
+			s.record.Stopped = nil
+			if err := s.record.write(d.fs, s.dir, d.o.Settings.SpoolSync > 0); err != nil {
+				_ = s.spool.Close()
+				return nil, err
+			}
+		}
 	}
 	if rested {
 		dealt = s.spool.End()

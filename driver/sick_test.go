@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -176,8 +177,13 @@ func TestRecordOutlivesSpool(t *testing.T) {
 			must(t, r.write(durable.OS, dir, false))
 			h.start()
 			f := h.fifo("f")
+			h.shipper.setDown(true)
 			h.run("web", f, nil)
 			f.write("stdout", lines(1, 100)...)
+			f.empty()
+			h.stop()
+			h.shipper.setDown(false)
+			h.start() // and once more
 			if got := h.shipper.wait(t, "g/web", 100); len(got) != 100 {
 				t.Errorf("%d lines were delivered", len(got))
 			}
@@ -187,8 +193,7 @@ func TestRecordOutlivesSpool(t *testing.T) {
 	}
 }
 
-// TestCannotBeRemoved: a history that cannot be removed when its room is needed, or at its age, is counted once, and is
-// there still.
+// TestCannotBeRemoved: a history that cannot be removed when its room is needed is counted once, and is there still.
 func TestCannotBeRemoved(t *testing.T) {
 	h := newHost(t, "SPOOL_TOTAL_SIZE=2m", "SPOOL_MAX_SIZE=1m", "HISTORY_SIZE=1m")
 	disk := h.onSickDisk()
@@ -211,18 +216,6 @@ func TestCannotBeRemoved(t *testing.T) {
 		return nil
 	})
 	fill("c")
-	x := h.Driver.stopped
-	x.age = 0
-	for range 2 {
-		x.expire() // what it cannot remove it does not try again
-	}
-	if n := strings.Count(h.logged(), "cannot be removed"); n != 3 {
-		t.Errorf("told of %d times", n)
-	}
-	if at := x.next(); time.Until(at) < longestWait/2 {
-		t.Errorf("it looks again at %v", at)
-	}
-	x.age = time.Hour
 	disk.is(nil)
 	sum := int64(0)
 	for _, id := range stoppedDirs(t, filepath.Join(h.dir, "state")) {
@@ -235,6 +228,132 @@ func TestCannotBeRemoved(t *testing.T) {
 	if used := h.budget.Used(); used != sum || sum == 0 {
 		t.Errorf("%d bytes are counted, there are %d", used, sum)
 	}
+}
+
+// removeSick fails to remove files, too.
+type removeSick struct{ *sickDisk }
+
+func (d removeSick) Remove(name string) error {
+	if err := d.try("remove", name); err != nil {
+		return err
+	}
+	return d.FS.Remove(name)
+}
+
+// TestCannotExpire: a history that cannot be removed at its age is told of once, and tried again at the next start. What
+// was removed but for some files is not counted.
+func TestCannotExpire(t *testing.T) {
+	for op, counted := range map[string]int64{"rename": 100, "remove": 0} {
+		t.Run(op, func(t *testing.T) {
+			dir := t.TempDir()
+			disk := removeSick{&sickDisk{FS: durable.OS}}
+			var log strings.Builder
+			budget := spool.NewBudget(1000)
+			x := newStopped(dir, filepath.Join(dir, "containers"), disk, time.Hour, budget, slog.New(slog.NewTextHandler(&log, nil)))
+			at := filepath.Join(x.dir, "old", spoolName)
+			must(t, os.MkdirAll(at, dirPerm))
+			must(t, os.WriteFile(filepath.Join(at, "0000000000000000.seg"), make([]byte, 100), 0o600))
+			r := record{Stopped: &stoppedRecord{At: time.Now().Add(-2 * time.Hour)}}
+			must(t, r.write(durable.OS, filepath.Dir(at), false))
+			x.load(t.Context())
+			disk.is(func(o, _ string) error {
+				if o == op {
+					return syscall.EIO
+				}
+				return nil
+			})
+			x.expire()
+			x.expire()
+			if n := strings.Count(log.String(), "cannot be removed"); n != 1 || budget.Used() != counted {
+				t.Errorf("told of %d times, %d bytes are counted", n, budget.Used())
+			}
+			if at := x.next(); time.Until(at) < longestWait/2 {
+				t.Errorf("it looks again at %v", at)
+			}
+			disk.is(nil)
+			x = newStopped(dir, x.live, disk, time.Hour, spool.NewBudget(1000), x.log)
+			x.load(t.Context())
+			x.expire()
+			if got := stoppedDirs(t, dir); len(got) > 0 {
+				t.Errorf("after the next start there are %q", got)
+			}
+		})
+	}
+}
+
+// TestAskedNeverOlder: a record that cannot be read while a stopped container's log is asked for makes its history no
+// older than it is, and so does not remove it.
+func TestAskedNeverOlder(t *testing.T) {
+	h := newHost(t, "HISTORY_AGE=1h")
+	disk := h.onSickDisk()
+	old := filepath.Join(h.dir, "state", "stopped", "web")
+	s, _, err := spool.Open(spool.Options{Dir: filepath.Join(old, spoolName), History: 1 << 20})
+	must(t, err)
+	var tracker spool.Tracker
+	frame := fakeFrame("stdout", 1e18, "a line", nil)
+	must(t, s.Append(append(make([]byte, spool.BlockHeaderSize), frame...), 1, tracker.All(frame)))
+	must(t, s.Ack([]spool.Range{{From: 0, To: s.End()}}))
+	r := record{Stopped: &stoppedRecord{At: time.Now(), End: s.End()}}
+	must(t, s.Close())
+	must(t, r.write(durable.OS, old, false))
+	segments, err := filepath.Glob(filepath.Join(old, spoolName, "*.seg"))
+	must(t, err)
+	past := time.Now().Add(-2 * time.Hour) // it printed then, and stopped now
+	must(t, os.Chtimes(segments[0], past, past))
+	h.start()
+	d := h.docker()
+	disk.is(failing("read", recordName, syscall.EMFILE))
+	if _, err := d.ReadLogs(t.Context(), dockertest.Info{ContainerID: "web"}, all); err == nil {
+		t.Error("no error")
+	}
+	disk.is(nil)
+	x := h.Driver.stopped
+	x.mu.Lock()
+	since := x.histories["web"].since
+	x.mu.Unlock()
+	if time.Since(since) > time.Hour {
+		t.Errorf("it is as old as from %v", since)
+	}
+	if got := len(readLogs(t, d, "web", all).rest()); got != 1 {
+		t.Errorf("%d entries", got)
+	}
+	h.gone()
+}
+
+// listSick fails to list directories, too.
+type listSick struct{ *sickDisk }
+
+func (d listSick) ReadDir(name string) ([]os.DirEntry, error) {
+	if err := d.try("list", name); err != nil {
+		return nil, err
+	}
+	return d.FS.ReadDir(name)
+}
+
+// TestUnlistedIsFound: a container that runs, and was not found at the start because its directory could not be listed,
+// is read again from the time on when somebody asks for its log.
+func TestUnlistedIsFound(t *testing.T) {
+	h := newHost(t)
+	disk := listSick{&sickDisk{FS: durable.OS}}
+	h.disk = disk
+	h.start()
+	f := h.fifo("f")
+	h.run("web", f, nil)
+	f.write("stdout", lines(1, 10)...)
+	h.shipper.wait(t, "g/web", 10)
+	h.stop()
+	disk.is(failing("list", "containers", syscall.EMFILE))
+	h.start()
+	disk.is(nil)
+	f.write("stdout", lines(11, 20)...)
+	if got := len(readLogs(t, h.docker(), "web", all).rest()); got < 10 {
+		t.Errorf("%d entries", got)
+	}
+	if got := h.shipper.wait(t, "g/web", 20); len(got) != 20 {
+		t.Errorf("%d lines were delivered", len(got))
+	}
+	h.end(f)
+	h.gone()
 }
 
 // TestUnknownContainerEnv: with a bad CONTAINER_ENV nothing is taken for ignored that was not.

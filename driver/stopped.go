@@ -183,10 +183,11 @@ func (x *stopped) find(id string) found {
 		x.log.Error("what is kept of stopped containers for docker logs cannot be read", "dir", dir, "err", err)
 	}
 	f := found{id: id, since: info.Written, bytes: info.Bytes}
-	if r, err := readRecord(x.fs, dir); err == nil && r.Stopped != nil {
+	r, err := readRecord(x.fs, dir)
+	switch {
+	case err == nil && r.Stopped != nil:
 		f.since = r.Stopped.At
-	}
-	if f.since.IsZero() {
+	case errors.Is(err, errUnread), f.since.IsZero():
 		f.since = time.Now() // nothing says how old it is
 	}
 	return f
@@ -259,8 +260,11 @@ func (x *stopped) expire() {
 			h.room.Release()
 		default:
 			x.mu.Lock()
-			h.stays = true
+			h.stays = x.histories[id] == h
 			x.mu.Unlock()
+			if !h.stays { // what is left of it goes at the next start
+				h.room.Release()
+			}
 			x.logKept(id, err)
 		}
 	}

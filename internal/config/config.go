@@ -114,6 +114,7 @@ func Load(environ []string) (*Settings, error) {
 	if s.Region = route.region; s.Region == "" {
 		s.Region = s.awsRegion
 	}
+	contradicted := false
 	for _, c := range []struct {
 		name    string
 		size    *int64
@@ -126,9 +127,11 @@ func Load(environ []string) (*Settings, error) {
 		*c.size = s.SpoolTotalSize
 		if strings.TrimSpace(env[c.name]) != "" && !*c.unknown {
 			errs = append(errs, fmt.Errorf("%s: %w", c.name, err))
-			*c.unknown = true
+			*c.unknown, contradicted = true, true
 		}
 	}
+	// Which of the two is wrong nobody can tell.
+	s.Unknown.SpoolTotalSize = s.Unknown.SpoolTotalSize || contradicted
 	return s, errs.orNil()
 }
 

@@ -223,7 +223,7 @@ func TestLoadErrors(t *testing.T) {
 		switch name, value, _ := strings.Cut(test.env, "="); name {
 		case "SPOOL_MAX_SIZE":
 			if want.Unknown.SpoolMaxSize = true; value == "8g" {
-				want.SpoolMaxSize = want.SpoolTotalSize
+				want.SpoolMaxSize, want.Unknown.SpoolTotalSize = want.SpoolTotalSize, true
 			}
 		case "SPOOL_TOTAL_SIZE":
 			want.Unknown.SpoolTotalSize = true
@@ -231,7 +231,7 @@ func TestLoadErrors(t *testing.T) {
 			want.SpoolFull = DropNewest
 		case "HISTORY_SIZE":
 			if want.Unknown.HistorySize = true; value == "8g" {
-				want.HistorySize = want.SpoolTotalSize
+				want.HistorySize, want.Unknown.SpoolTotalSize = want.SpoolTotalSize, true
 			}
 		case "HISTORY_AGE":
 			want.HistoryAge = math.MaxInt64

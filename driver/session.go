@@ -127,8 +127,7 @@ func openSession(d *Driver, id string, info *Info, rested bool) (*session, error
 		if dealt < stopped.End { // it is of a stream that is not there any more
 			s.record.Stopped = nil
 			if err := s.record.write(d.fs, s.dir, d.o.Settings.SpoolSync > 0); err != nil {
-				_ = s.spool.Close()
-				return nil, err
+				d.log.Warn("a container's record cannot be written", "container", id, "err", err)
 			}
 		}
 	}

@@ -356,6 +356,58 @@ func TestUnlistedIsFound(t *testing.T) {
 	h.gone()
 }
 
+// TestRoomOfWhatIsHidden: a history that has given way is counted no more, though some of its files are left.
+func TestRoomOfWhatIsHidden(t *testing.T) {
+	dir := t.TempDir()
+	disk := removeSick{&sickDisk{FS: durable.OS}}
+	budget := spool.NewBudget(2 << 20)
+	x := newStopped(dir, filepath.Join(dir, "containers"), disk, time.Hour, budget, slog.New(slog.DiscardHandler))
+	at := filepath.Join(x.dir, "old", spoolName)
+	must(t, os.MkdirAll(at, dirPerm))
+	must(t, os.WriteFile(filepath.Join(at, "0000000000000000.seg"), make([]byte, 1<<20), 0o600))
+	r := record{Stopped: &stoppedRecord{At: time.Now()}}
+	must(t, r.write(durable.OS, filepath.Dir(at), false))
+	x.load(t.Context())
+	disk.is(failing("remove", recordName, syscall.EIO))
+	s, _, err := spool.Open(spool.Options{Dir: filepath.Join(dir, "s"), Budget: budget})
+	must(t, err)
+	defer s.Close()
+	var tracker spool.Tracker
+	for i := range 30 {
+		frame := fakeFrame("stdout", 1e18+int64(i), strings.Repeat("x", 50_000), nil)
+		must(t, s.Append(append(make([]byte, spool.BlockHeaderSize), frame...), 1, tracker.All(frame)))
+	}
+	if used := budget.Used(); used != s.Size() {
+		t.Errorf("%d bytes are counted, the spool has %d", used, s.Size())
+	}
+}
+
+// TestRecordNotWritten: a record of a stream that is gone, which cannot be mended now, keeps nobody from reading on.
+func TestRecordNotWritten(t *testing.T) {
+	h := newHost(t)
+	disk := h.onSickDisk()
+	h.start()
+	f := h.fifo("f")
+	h.run("web", f, nil)
+	f.write("stdout", lines(1, 10)...)
+	h.shipper.wait(t, "g/web", 10)
+	h.stop()
+	dir := filepath.Join(h.dir, "state", "containers", "web")
+	r, err := readRecord(durable.OS, dir)
+	must(t, err)
+	r.Stopped = &stoppedRecord{At: time.Now(), End: 1 << 20}
+	must(t, r.write(durable.OS, dir, false))
+	disk.is(failing("rename", recordName, syscall.ENOSPC))
+	h.start()
+	disk.is(nil)
+	f.write("stdout", lines(11, 20)...)
+	if got := h.shipper.wait(t, "g/web", 20); len(got) != 20 {
+		t.Errorf("%d lines were delivered", len(got))
+	}
+	h.end(f)
+	h.gone()
+}
+
 // TestUnknownContainerEnv: with a bad CONTAINER_ENV nothing is taken for ignored that was not.
 func TestUnknownContainerEnv(t *testing.T) {
 	h := newHost(t, "CONTAINER_ENV=off")

@@ -260,11 +260,8 @@ func (x *stopped) expire() {
 			h.room.Release()
 		default:
 			x.mu.Lock()
-			h.stays = x.histories[id] == h
+			h.stays = true
 			x.mu.Unlock()
-			if !h.stays { // what is left of it goes at the next start
-				h.room.Release()
-			}
 			x.logKept(id, err)
 		}
 	}
@@ -292,14 +289,18 @@ func (x *stopped) giveWay(id string, h *stoppedHistory) error {
 	return x.removeAndUnlock(id)
 }
 
-// removeAndUnlock removes one, most of it without the lock.
+// removeAndUnlock removes one, most of it without the lock. After an error it is there as it was. What cannot be removed of
+// one that is hidden already is left to the next start.
 func (x *stopped) removeAndUnlock(id string) error {
 	gone, err := x.hideLocked(id)
 	x.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	return removeTree(x.fs, gone)
+	if err := removeTree(x.fs, gone); err != nil {
+		x.logKept(id, err)
+	}
+	return nil
 }
 
 // hideLocked puts one under another name, to be removed, which a crash leaves to the next start.

@@ -117,21 +117,19 @@ func Load(environ []string) (*Settings, error) {
 	contradicted := false
 	for _, c := range []struct {
 		name    string
-		size    *int64
+		size    int64
 		unknown *bool
-	}{{"SPOOL_MAX_SIZE", &s.SpoolMaxSize, &s.Unknown.SpoolMaxSize}, {"HISTORY_SIZE", &s.HistorySize, &s.Unknown.HistorySize}} {
-		err := s.checkTotal(*c.size)
-		if err == nil {
-			continue
-		}
-		*c.size = s.SpoolTotalSize
-		if strings.TrimSpace(env[c.name]) != "" && !*c.unknown {
+	}{{"SPOOL_MAX_SIZE", s.SpoolMaxSize, &s.Unknown.SpoolMaxSize}, {"HISTORY_SIZE", s.HistorySize, &s.Unknown.HistorySize}} {
+		if err := s.checkTotal(c.size); err != nil && strings.TrimSpace(env[c.name]) != "" && !*c.unknown {
 			errs = append(errs, fmt.Errorf("%s: %w", c.name, err))
 			*c.unknown, contradicted = true, true
 		}
 	}
-	// Which of the two is wrong nobody can tell.
-	s.Unknown.SpoolTotalSize = s.Unknown.SpoolTotalSize || contradicted
+	if contradicted { // which of them is wrong nobody can tell
+		s.SpoolTotalSize = max(s.SpoolTotalSize, s.SpoolMaxSize, s.HistorySize)
+		s.Unknown.SpoolTotalSize = true
+	}
+	s.SpoolMaxSize, s.HistorySize = min(s.SpoolMaxSize, s.largest()), min(s.HistorySize, s.largest())
 	return s, errs.orNil()
 }
 

@@ -223,7 +223,7 @@ func TestLoadErrors(t *testing.T) {
 		switch name, value, _ := strings.Cut(test.env, "="); name {
 		case "SPOOL_MAX_SIZE":
 			if want.Unknown.SpoolMaxSize = true; value == "8g" {
-				want.SpoolMaxSize, want.Unknown.SpoolTotalSize = want.SpoolTotalSize, true
+				want.SpoolMaxSize, want.SpoolTotalSize, want.Unknown.SpoolTotalSize = 8<<30, 8<<30, true
 			}
 		case "SPOOL_TOTAL_SIZE":
 			want.Unknown.SpoolTotalSize = true
@@ -231,7 +231,7 @@ func TestLoadErrors(t *testing.T) {
 			want.SpoolFull = DropNewest
 		case "HISTORY_SIZE":
 			if want.Unknown.HistorySize = true; value == "8g" {
-				want.HistorySize, want.Unknown.SpoolTotalSize = want.SpoolTotalSize, true
+				want.HistorySize, want.SpoolTotalSize, want.Unknown.SpoolTotalSize = 8<<30, 8<<30, true
 			}
 		case "HISTORY_AGE":
 			want.HistoryAge = math.MaxInt64
@@ -280,6 +280,18 @@ func TestLoadUnknownTotal(t *testing.T) {
 		if err != nil || c.SpoolMaxSize != want.SpoolMaxSize || c.HistorySize != want.HistorySize {
 			t.Errorf("%s: got %d, %d, %v", opts, c.SpoolMaxSize, c.HistorySize, err)
 		}
+	}
+}
+
+// Where two settings contradict each other, none of the sizes is cut to what may be the wrong one.
+func TestLoadContradiction(t *testing.T) {
+	s, err := Load([]string{"SPOOL_TOTAL_SIZE=2m", "HISTORY_SIZE=10m"})
+	if got := lines(t, err); len(got) != 1 || s.HistorySize != 10<<20 || s.SpoolMaxSize != defaults().SpoolMaxSize ||
+		s.SpoolTotalSize != s.SpoolMaxSize || !s.Unknown.SpoolTotalSize {
+		t.Errorf("got %+v, %q", s, got)
+	}
+	if s, err = Load([]string{"SPOOL_TOTAL_SIZE=2m"}); err != nil || s.SpoolMaxSize != 2<<20 || s.HistorySize != 2<<20 {
+		t.Errorf("got %+v, %v", s, err)
 	}
 }
 

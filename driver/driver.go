@@ -106,7 +106,7 @@ type Driver struct {
 
 	mu       sync.Mutex
 	sessions map[string]*session // by container ID
-	unopened map[string]bool     // what is on disk could not be opened at the start: whether its FIFOs wait for the record
+	unopened map[string]bool     // what is on disk could not be opened at the start: whether its FIFOs are discarded meanwhile
 	closed   bool
 }
 
@@ -229,7 +229,7 @@ func (d *Driver) session(info *Info) (*session, error) {
 // beginLocked begins a container's session, with what is kept of it. info is what a StartLogging says of it; nil: there is
 // none, and no session where nothing is kept.
 func (d *Driver) beginLocked(id string, info *Info) (*session, error) {
-	waits, unopened := d.unopened[id]
+	discarded, unopened := d.unopened[id]
 	if unopened && info == nil {
 		return nil, errUnopened
 	}
@@ -245,7 +245,7 @@ func (d *Driver) beginLocked(id string, info *Info) (*session, error) {
 		return nil, err
 	}
 	delete(d.unopened, id)
-	if waits || was == live && !unopened { // nobody reads what the record says
+	if was == live && !discarded { // nobody reads the FIFOs that the record names
 		s.reopenFIFOs()
 	}
 	d.sessions[id] = s

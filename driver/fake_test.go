@@ -238,9 +238,15 @@ func (h *host) containers() []os.DirEntry {
 // ended waits until all sessions have ended.
 func (h *host) ended() {
 	h.t.Helper()
-	for patience := time.Now().Add(time.Minute); len(h.all()) > 0; time.Sleep(time.Millisecond) {
+	until(h.t, "all sessions have ended", func() bool { return len(h.all()) == 0 })
+}
+
+// until waits until something is so.
+func until(t *testing.T, what string, ready func() bool) {
+	t.Helper()
+	for patience := time.Now().Add(time.Minute); !ready(); time.Sleep(time.Millisecond) {
 		if time.Now().After(patience) {
-			h.t.Fatalf("%d sessions have not ended", len(h.all()))
+			t.Fatalf("waited in vain until %s", what)
 		}
 	}
 }
@@ -330,11 +336,7 @@ func (f *fakeFIFO) left() int {
 // empty waits until everything has been taken.
 func (f *fakeFIFO) empty() {
 	f.t.Helper()
-	for patience := time.Now().Add(time.Minute); f.left() > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(patience) {
-			f.t.Fatalf("%d bytes are not read", f.left())
-		}
-	}
+	until(f.t, "the FIFO is read", func() bool { return f.left() == 0 })
 }
 
 func (h *host) run(id string, f *fakeFIFO, config map[string]string) {

@@ -19,7 +19,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/logspool/logspool/internal/dockertest"
-	"github.com/logspool/logspool/internal/durable"
 )
 
 // docker serves the driver and returns a dockerd that uses it.
@@ -322,9 +321,7 @@ func TestFollowerIsSlowedDown(t *testing.T) {
 		must(t, c.Write("stdout", "a line\n"))
 	}
 	must(t, c.Write("stdout", "the last\n"))
-	for len(readLogs(t, d, "web", all).rest()) < n { // until all of it is there
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "all of it is there", func() bool { return len(readLogs(t, d, "web", all).rest()) == n })
 	r := readLogs(t, d, "web", dockertest.ReadConfig{Tail: -1, Follow: true})
 	var got atomic.Int64
 	ended := make(chan error, 1)
@@ -337,11 +334,7 @@ func TestFollowerIsSlowedDown(t *testing.T) {
 			got.Add(1)
 		}
 	}()
-	for deadline := time.Now().Add(time.Minute); o.limiter.Tokens() >= 0; time.Sleep(time.Millisecond) { // until it waits
-		if time.Now().After(deadline) {
-			t.Fatal("it does not wait")
-		}
-	}
+	until(t, "it waits", func() bool { return o.limiter.Tokens() < 0 })
 	if most := int64(answerEntries + 2*slowEntries); got.Load() > most {
 		t.Errorf("it got %d entries, want %d at most", got.Load(), most)
 	}
@@ -562,9 +555,8 @@ func TestReadDamaged(t *testing.T) {
 // TestReadBreaksOff: an answer that cannot be read on does not look like the whole.
 func TestReadBreaksOff(t *testing.T) {
 	h := newHost(t)
+	disk := h.onSickDisk()
 	h.start()
-	disk := &failingDisk{FS: h.fs}
-	h.fs = disk
 	d := h.docker()
 	c := begin(t, d, dockertest.Info{ContainerID: "web"})
 	for range 10_000 {
@@ -574,7 +566,7 @@ func TestReadBreaksOff(t *testing.T) {
 	if _, err := r.next(); err != nil {
 		t.Fatal(err)
 	}
-	disk.fails.Store(true)
+	disk.is(failing("open to read", "", syscall.EMFILE))
 	var err error
 	for err == nil {
 		_, err = r.next()
@@ -588,7 +580,7 @@ func TestReadBreaksOff(t *testing.T) {
 			t.Errorf("of a history that cannot be opened, %+v: %v", config, err)
 		}
 	}
-	disk.fails.Store(false)
+	disk.is(nil)
 	must(t, c.Stop(t.Context()))
 }
 
@@ -606,19 +598,6 @@ func TestReadOverNoEntry(t *testing.T) {
 		t.Errorf("read %q", got)
 	}
 	must(t, c.Stop(t.Context()))
-}
-
-// failingDisk is a disk whose files cannot be opened for reading while it fails.
-type failingDisk struct {
-	durable.FS
-	fails atomic.Bool
-}
-
-func (d *failingDisk) OpenFile(name string, flag int, perm os.FileMode) (durable.File, error) {
-	if d.fails.Load() && flag == os.O_RDONLY {
-		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
-	}
-	return d.FS.OpenFile(name, flag, perm)
 }
 
 // TestIgnoredIsNotBounded: how much may wait to be delivered does not bound the log of a container that is not shipped;

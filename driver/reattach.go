@@ -42,7 +42,7 @@ func (d *Driver) reattach() {
 func (d *Driver) reattachOne(id string, retry bool) (fifos int, again bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed || retry && !d.unopened[id] {
+	if _, unopened := d.unopened[id]; d.closed || retry && !unopened {
 		return 0, false // a StartLogging has opened it meanwhile
 	}
 	s, err := openSession(d, id, nil, false)
@@ -54,7 +54,7 @@ func (d *Driver) reattachOne(id string, retry bool) (fifos int, again bool) {
 		return fifos, false
 	}
 	again = errors.Is(err, errUnread)
-	d.unopened[id] = again
+	d.unopened[id] = !again
 	switch {
 	case !again:
 		d.log.Error("what is spooled for a container cannot be opened; what it writes is lost", "container", id, "err", err)

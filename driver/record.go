@@ -52,8 +52,8 @@ const silentRun = time.Minute
 
 // stop takes note that the container is found stopped now, when so much is logged, by a session that nobody read for so
 // long.
-func (r *record) stop(unread time.Duration, end uint64) {
-	if r.Stopped == nil || r.Stopped.End != end || unread >= silentRun {
+func (r *record) stop(withoutReaders time.Duration, end uint64) {
+	if r.Stopped == nil || r.Stopped.End != end || withoutReaders >= silentRun {
 		r.Stopped = &stoppedRecord{At: time.Now(), End: end}
 	}
 	r.FIFOs = nil

@@ -18,10 +18,10 @@ func TestStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r record
 		for _, tc := range []struct {
-			name   string
-			unread time.Duration
-			end    uint64
-			later  bool
+			name           string
+			withoutReaders time.Duration
+			end            uint64
+			later          bool
 		}{
 			{"the first run", time.Second, 10, true},
 			{"asked for", time.Second, 10, false},
@@ -32,7 +32,7 @@ func TestStopped(t *testing.T) {
 		} {
 			before := r.Stopped
 			time.Sleep(time.Hour)
-			r.stop(tc.unread, tc.end)
+			r.stop(tc.withoutReaders, tc.end)
 			if later := r.Stopped.At.Equal(time.Now()); later != tc.later || !later && r.Stopped != before {
 				t.Errorf("%s: stopped at %v, now is %v", tc.name, r.Stopped.At, time.Now())
 			}

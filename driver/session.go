@@ -43,10 +43,11 @@ type session struct {
 	conf     *config.Container      // what the record's log options and environment say
 	attached map[string]*attachment // by File
 	retired  bool
-	readers  int           // of docker logs, now
-	unread   time.Duration // while there was none,
-	since    time.Time     // but for the time since then, when the last one went
 	running  *run
+
+	readers        int           // of docker logs, now
+	withoutReaders time.Duration // how long there was none,
+	since          time.Time     // but for the time since then, when the last one went
 
 	gone chan struct{} // closed when a session that is retired has let go of its files
 }
@@ -85,22 +86,8 @@ func openSession(d *Driver, id string, info *Info, rested bool) (*session, error
 	}
 	s.record.Info.ContainerID = id
 	s.configure()
-	if d.o.Settings.HistorySize > 0 { // otherwise dockerd never asks
-		s.history = s.conf.HistorySize
-	}
-	maxSize := s.conf.SpoolMaxSize
-	if unknown, common := d.o.Settings.Unknown, d.o.Settings; unknown.SpoolMaxSize || unknown.HistorySize {
-		kept, _ := spool.Inspect(d.fs, filepath.Join(s.dir, spoolName))
-		if unknown.SpoolMaxSize && maxSize == common.SpoolMaxSize {
-			maxSize += kept.Bytes
-		}
-		if unknown.HistorySize && s.history == common.HistorySize {
-			s.history += kept.Bytes
-		}
-	}
-	if s.conf.Ignore {
-		maxSize = 0 // that is for what waits to be delivered
-	}
+	var maxSize int64
+	maxSize, s.history = s.bounds()
 	var repair spool.Repair
 	s.spool, repair, err = spool.Open(spool.Options{
 		Dir:        filepath.Join(s.dir, spoolName),
@@ -119,15 +106,44 @@ func openSession(d *Driver, id string, info *Info, rested bool) (*session, error
 		d.log.Warn("a spool was repaired", "container", id, "cut_bytes", repair.CutBytes, "kept_in", repair.CutFile,
 			"cursor_cut_bytes", repair.CursorCutBytes)
 	}
-	// Nobody wants again what was dealt with before the container stopped, though the cursor may be lost, nor to be told of
-	// a gap because a segment cannot be read now.
+	s.ackStopped(rested)
+	s.ended.Store(true)
+	s.outrun = newOutrun(s.spool.End, d.slowRate)
+	return s, nil
+}
+
+// bounds returns how many bytes may be kept of what is not delivered (0: no bound), and of what is.
+func (s *session) bounds() (maxSize, history int64) {
+	settings := s.d.o.Settings
+	maxSize, history = s.conf.SpoolMaxSize, s.conf.HistorySize
+	if unknown := settings.Unknown; unknown.SpoolMaxSize || unknown.HistorySize {
+		kept, _ := spool.Inspect(s.d.fs, filepath.Join(s.dir, spoolName)) // who opens it will say what is wrong
+		if unknown.SpoolMaxSize && maxSize == settings.SpoolMaxSize {
+			maxSize += kept.Bytes
+		}
+		if unknown.HistorySize && history == settings.HistorySize {
+			history += kept.Bytes
+		}
+	}
+	if s.conf.Ignore {
+		maxSize = 0 // that is for what waits to be delivered
+	}
+	if settings.HistorySize == 0 { // dockerd never asks
+		history = 0
+	}
+	return maxSize, history
+}
+
+// ackStopped acknowledges what was dealt with before the container stopped: nobody wants it again, though the cursor may be
+// lost, nor to be told of a gap because a segment cannot be read now.
+func (s *session) ackStopped(rested bool) {
 	dealt := uint64(0)
 	if stopped := s.record.Stopped; stopped != nil {
 		dealt = min(stopped.End, s.spool.End())
 		if dealt < stopped.End { // it is of a stream that is not there any more
 			s.record.Stopped = nil
-			if err := s.record.write(d.fs, s.dir, d.o.Settings.SpoolSync > 0); err != nil {
-				d.log.Warn("a container's record cannot be written", "container", id, "err", err)
+			if err := s.record.write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0); err != nil {
+				s.d.log.Warn("a container's record cannot be written", "container", s.id, "err", err)
 			}
 		}
 	}
@@ -137,9 +153,6 @@ func openSession(d *Driver, id string, info *Info, rested bool) (*session, error
 	if s.spool.Acked() < dealt {
 		_ = s.spool.Ack([]spool.Range{{From: 0, To: dealt}})
 	}
-	s.ended.Store(true)
-	s.outrun = newOutrun(s.spool.End, d.slowRate)
-	return s, nil
 }
 
 // configure reads the log options of the record. They were checked when the container was attached; those that
@@ -316,7 +329,7 @@ func (s *session) beginReading() bool {
 		return false
 	}
 	if s.readers == 0 {
-		s.unread += time.Since(s.since)
+		s.withoutReaders += time.Since(s.since)
 	}
 	s.readers++
 	return true
@@ -427,7 +440,7 @@ func (s *session) beginRetiring() bool {
 func (s *session) rest() {
 	end := s.spool.End()
 	err := s.spool.Close()
-	s.record.stop(s.unread+time.Since(s.since), end)
+	s.record.stop(s.withoutReaders+time.Since(s.since), end)
 	err = errors.Join(err, s.record.write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0))
 	err = errors.Join(err, s.d.stopped.put(s.id, s.record.Stopped.At, s.spool.Size()))
 	if err != nil {

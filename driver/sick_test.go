@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -15,10 +16,71 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// failing fails with err in operations op on files that end so.
+// sickDisk fails in what fails says, for as long as it says so.
+type sickDisk struct {
+	durable.FS
+	mu    sync.Mutex
+	fails func(op, name string) error // nil: nothing does
+}
+
+func (d *sickDisk) is(fails func(op, name string) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fails = fails
+}
+
+func (d *sickDisk) try(op, name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fails == nil {
+		return nil
+	}
+	return d.fails(op, name)
+}
+
+func (d *sickDisk) Rename(from, to string) error {
+	if err := d.try("rename", to); err != nil {
+		return err
+	}
+	return d.FS.Rename(from, to)
+}
+
+func (d *sickDisk) ReadFile(name string) ([]byte, error) {
+	if err := d.try("read", name); err != nil {
+		return nil, err
+	}
+	return d.FS.ReadFile(name)
+}
+
+func (d *sickDisk) OpenFile(name string, flag int, perm os.FileMode) (durable.File, error) {
+	op := "open"
+	if flag == os.O_RDONLY {
+		op = "open to read"
+	}
+	if err := d.try(op, name); err != nil {
+		return nil, err
+	}
+	return d.FS.OpenFile(name, flag, perm)
+}
+
+func (d *sickDisk) ReadDir(name string) ([]os.DirEntry, error) {
+	if err := d.try("list", name); err != nil {
+		return nil, err
+	}
+	return d.FS.ReadDir(name)
+}
+
+func (d *sickDisk) Remove(name string) error {
+	if err := d.try("remove", name); err != nil {
+		return err
+	}
+	return d.FS.Remove(name)
+}
+
+// failing fails with err in operations that begin with op, on files that end so.
 func failing(op, suffix string, err error) func(op, name string) error {
 	return func(o, name string) error {
-		if o == op && strings.HasSuffix(name, suffix) {
+		if strings.HasPrefix(o, op) && strings.HasSuffix(name, suffix) {
 			return err
 		}
 		return nil
@@ -29,6 +91,26 @@ func (h *host) onSickDisk() *sickDisk {
 	disk := &sickDisk{FS: durable.OS}
 	h.disk = disk
 	return disk
+}
+
+// tenLines starts the container web, which prints ten lines that are delivered.
+func (h *host) tenLines() *fakeFIFO {
+	h.t.Helper()
+	f := h.fifo("f")
+	h.run("web", f, nil)
+	f.write("stdout", lines(1, 10)...)
+	h.shipper.wait(h.t, "g/web", 10)
+	return f
+}
+
+// twentyLines holds that twenty lines of the container web are delivered, and ends it.
+func (h *host) twentyLines(f *fakeFIFO) {
+	h.t.Helper()
+	if got := h.shipper.wait(h.t, "g/web", 20); len(got) != 20 {
+		h.t.Errorf("%d lines were delivered", len(got))
+	}
+	h.end(f)
+	h.gone()
 }
 
 // TestUnopenedStays: of a container that runs and could not be opened at the start, docker logs says so and changes
@@ -64,11 +146,7 @@ func TestUnopenedStays(t *testing.T) {
 			h.shipper.setDown(false)
 			h.start()
 			f.write("stdout", lines(11, 20)...)
-			if got := h.shipper.wait(t, "g/web", 20); len(got) != 20 {
-				t.Errorf("%d lines were delivered", len(got))
-			}
-			h.end(f)
-			h.gone()
+			h.twentyLines(f)
 		})
 	}
 }
@@ -93,10 +171,7 @@ func testUnreadRecord(t *testing.T, startedAgain bool) {
 	must(t, c.Stop(t.Context()))
 	h.shipper.wait(t, "g/old", n)
 	h.gone()
-	f := h.fifo("f")
-	h.run("web", f, nil)
-	f.write("stdout", lines(1, 10)...)
-	h.shipper.wait(t, "g/web", 10)
+	f := h.tenLines()
 	h.stop()
 
 	disk.is(failing("read", recordName, syscall.EMFILE))
@@ -125,22 +200,11 @@ func testUnreadRecord(t *testing.T, startedAgain bool) {
 	h.end(f)
 }
 
-// openSick fails to open files, too.
-type openSick struct{ *sickDisk }
-
-func (d openSick) OpenFile(name string, flag int, perm os.FileMode) (durable.File, error) {
-	if err := d.try("open", name); err != nil {
-		return nil, err
-	}
-	return d.FS.OpenFile(name, flag, perm)
-}
-
 // TestReadingTellsNoGap: a segment that cannot be opened while a stopped container's log is asked for is no gap in the
 // service's.
 func TestReadingTellsNoGap(t *testing.T) {
 	h := newHost(t)
-	disk := openSick{&sickDisk{FS: durable.OS}}
-	h.disk = disk
+	disk := h.onSickDisk()
 	h.start()
 	d := h.docker()
 	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
@@ -230,23 +294,13 @@ func TestCannotBeRemoved(t *testing.T) {
 	}
 }
 
-// removeSick fails to remove files, too.
-type removeSick struct{ *sickDisk }
-
-func (d removeSick) Remove(name string) error {
-	if err := d.try("remove", name); err != nil {
-		return err
-	}
-	return d.FS.Remove(name)
-}
-
 // TestCannotExpire: a history that cannot be removed at its age is told of once, and tried again at the next start. What
 // was removed but for some files is not counted.
 func TestCannotExpire(t *testing.T) {
 	for op, counted := range map[string]int64{"rename": 100, "remove": 0} {
 		t.Run(op, func(t *testing.T) {
 			dir := t.TempDir()
-			disk := removeSick{&sickDisk{FS: durable.OS}}
+			disk := &sickDisk{FS: durable.OS}
 			var log strings.Builder
 			budget := spool.NewBudget(1000)
 			x := newStopped(dir, filepath.Join(dir, "containers"), disk, time.Hour, budget, slog.New(slog.NewTextHandler(&log, nil)))
@@ -256,12 +310,7 @@ func TestCannotExpire(t *testing.T) {
 			r := record{Stopped: &stoppedRecord{At: time.Now().Add(-2 * time.Hour)}}
 			must(t, r.write(durable.OS, filepath.Dir(at), false))
 			x.load(t.Context())
-			disk.is(func(o, _ string) error {
-				if o == op {
-					return syscall.EIO
-				}
-				return nil
-			})
+			disk.is(failing(op, "", syscall.EIO))
 			x.expire()
 			x.expire()
 			if n := strings.Count(log.String(), "cannot be removed"); n != 1 || budget.Used() != counted {
@@ -320,27 +369,13 @@ func TestAskedNeverOlder(t *testing.T) {
 	h.gone()
 }
 
-// listSick fails to list directories, too.
-type listSick struct{ *sickDisk }
-
-func (d listSick) ReadDir(name string) ([]os.DirEntry, error) {
-	if err := d.try("list", name); err != nil {
-		return nil, err
-	}
-	return d.FS.ReadDir(name)
-}
-
 // TestUnlistedIsFound: a container that runs, and was not found at the start because its directory could not be listed,
 // is read again from the time on when somebody asks for its log.
 func TestUnlistedIsFound(t *testing.T) {
 	h := newHost(t)
-	disk := listSick{&sickDisk{FS: durable.OS}}
-	h.disk = disk
+	disk := h.onSickDisk()
 	h.start()
-	f := h.fifo("f")
-	h.run("web", f, nil)
-	f.write("stdout", lines(1, 10)...)
-	h.shipper.wait(t, "g/web", 10)
+	f := h.tenLines()
 	h.stop()
 	disk.is(failing("list", "containers", syscall.EMFILE))
 	h.start()
@@ -349,17 +384,13 @@ func TestUnlistedIsFound(t *testing.T) {
 	if got := len(readLogs(t, h.docker(), "web", all).rest()); got < 10 {
 		t.Errorf("%d entries", got)
 	}
-	if got := h.shipper.wait(t, "g/web", 20); len(got) != 20 {
-		t.Errorf("%d lines were delivered", len(got))
-	}
-	h.end(f)
-	h.gone()
+	h.twentyLines(f)
 }
 
 // TestRoomOfWhatIsHidden: a history that has given way is counted no more, though some of its files are left.
 func TestRoomOfWhatIsHidden(t *testing.T) {
 	dir := t.TempDir()
-	disk := removeSick{&sickDisk{FS: durable.OS}}
+	disk := &sickDisk{FS: durable.OS}
 	budget := spool.NewBudget(2 << 20)
 	x := newStopped(dir, filepath.Join(dir, "containers"), disk, time.Hour, budget, slog.New(slog.DiscardHandler))
 	at := filepath.Join(x.dir, "old", spoolName)
@@ -387,10 +418,7 @@ func TestRecordNotWritten(t *testing.T) {
 	h := newHost(t)
 	disk := h.onSickDisk()
 	h.start()
-	f := h.fifo("f")
-	h.run("web", f, nil)
-	f.write("stdout", lines(1, 10)...)
-	h.shipper.wait(t, "g/web", 10)
+	f := h.tenLines()
 	h.stop()
 	dir := filepath.Join(h.dir, "state", "containers", "web")
 	r, err := readRecord(durable.OS, dir)
@@ -401,11 +429,7 @@ func TestRecordNotWritten(t *testing.T) {
 	h.start()
 	disk.is(nil)
 	f.write("stdout", lines(11, 20)...)
-	if got := h.shipper.wait(t, "g/web", 20); len(got) != 20 {
-		t.Errorf("%d lines were delivered", len(got))
-	}
-	h.end(f)
-	h.gone()
+	h.twentyLines(f)
 }
 
 // TestUnknownContainerEnv: with a bad CONTAINER_ENV nothing is taken for ignored that was not.

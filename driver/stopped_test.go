@@ -132,11 +132,7 @@ func TestHistoryGivesWay(t *testing.T) {
 	used := h.budget.Used()
 	h.stop()
 	h.start()
-	for deadline := time.Now().Add(time.Minute); h.budget.Used() != used; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("after a restart %d bytes are counted, before it were %d", h.budget.Used(), used)
-		}
-	}
+	until(t, "as much is counted after a restart as before", func() bool { return h.budget.Used() == used })
 	if got := stoppedDirs(t, state); len(got) == 0 {
 		t.Error("the restart removed them")
 	}
@@ -250,17 +246,11 @@ func TestBadSettingsDeleteNothing(t *testing.T) {
 
 	h.env, h.bad = []string{"SPOOL_MAX_SIZE=3gg", "SPOOL_TOTAL_SIZE=6gg", "HISTORY_SIZE=100mm", "HISTORY_AGE=1000hh"}, true
 	h.start()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+	until(t, "what was kept of a stopped container is known", func() bool {
 		h.Driver.stopped.mu.Lock()
-		known := h.Driver.stopped.histories["old"] != nil
-		h.Driver.stopped.mu.Unlock()
-		if known {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("what was kept of a stopped container is not: %v", stoppedDirs(t, filepath.Join(h.dir, "state")))
-		}
-	}
+		defer h.Driver.stopped.mu.Unlock()
+		return h.Driver.stopped.histories["old"] != nil
+	})
 	waits.write("stdout", "another")
 	for range 2 * ignoredStep >> 10 {
 		ignored.write("stdout", strings.Repeat("x", 1<<10))
@@ -270,11 +260,9 @@ func TestBadSettingsDeleteNothing(t *testing.T) {
 		t.Errorf("of stopped containers %q is left", got)
 	}
 	for _, s := range h.all() {
-		for deadline := time.Now().Add(time.Minute); s.spool.End() == end[s.id] || s.id == "ignored" && s.spool.Acked() <= end[s.id]; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%s: nothing more comes", s.id)
-			}
-		}
+		until(t, "more comes of "+s.id, func() bool {
+			return s.spool.End() > end[s.id] && (s.id != "ignored" || s.spool.Acked() > end[s.id])
+		})
 		if size := s.spool.Size(); s.id == "waits" && (size <= 260<<20 || s.spool.Acked() != 0) || s.id == "ignored" && size <= 21<<20 {
 			t.Errorf("%s: %d bytes are left, delivered to %d", s.id, size, s.spool.Acked())
 		}
@@ -300,42 +288,6 @@ func TestKeptNothing(t *testing.T) {
 	}
 }
 
-// sickDisk fails in what fails says, for as long as it says so.
-type sickDisk struct {
-	durable.FS
-	mu    sync.Mutex
-	fails func(op, name string) error // nil: nothing does
-}
-
-func (d *sickDisk) is(fails func(op, name string) error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.fails = fails
-}
-
-func (d *sickDisk) try(op, name string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.fails == nil {
-		return nil
-	}
-	return d.fails(op, name)
-}
-
-func (d *sickDisk) Rename(from, to string) error {
-	if err := d.try("rename", to); err != nil {
-		return err
-	}
-	return d.FS.Rename(from, to)
-}
-
-func (d *sickDisk) ReadFile(name string) ([]byte, error) {
-	if err := d.try("read", name); err != nil {
-		return nil, err
-	}
-	return d.FS.ReadFile(name)
-}
-
 // TestSickDisk: what a disk does not do once costs no history, whoever asks for it then is told, and it is as before when
 // the disk is well again.
 func TestSickDisk(t *testing.T) {
@@ -345,23 +297,12 @@ func TestSickDisk(t *testing.T) {
 		name  string
 		fails func(op, name string) error
 	}{
-		{"it cannot be moved", func(op, name string) error {
-			if op == "rename" && strings.HasSuffix(name, "containers/web") {
-				return syscall.EIO
-			}
-			return nil
-		}},
-		{"it cannot be opened", func(op, name string) error {
-			if op == "read" && strings.HasSuffix(name, "cursor") {
-				return syscall.EMFILE
-			}
-			return nil
-		}},
+		{"it cannot be moved", failing("rename", "containers/web", syscall.EIO)},
+		{"it cannot be opened", failing("read", "cursor", syscall.EMFILE)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHost(t)
-			disk := &sickDisk{FS: durable.OS}
-			h.disk = disk
+			disk := h.onSickDisk()
 			h.start()
 			d := h.docker()
 			c := begin(t, d, info)
@@ -406,19 +347,13 @@ func TestSickDisk(t *testing.T) {
 // TestPutAwayLater: what cannot be put away is there all the same, and is put away when somebody has asked for it.
 func TestPutAwayLater(t *testing.T) {
 	h := newHost(t)
-	disk := &sickDisk{FS: durable.OS}
-	h.disk = disk
+	disk := h.onSickDisk()
 	h.start()
 	d := h.docker()
 	c := begin(t, d, dockertest.Info{ContainerID: "web", ContainerName: "/web"})
 	must(t, c.Write("stdout", "a line\n"))
 	h.shipper.wait(t, "g/web", 1)
-	disk.is(func(op, name string) error {
-		if op == "rename" && strings.Contains(name, "/stopped/") {
-			return syscall.ENOSPC
-		}
-		return nil
-	})
+	disk.is(failing("rename", "stopped/web", syscall.ENOSPC))
 	must(t, c.Stop(t.Context()))
 	h.ended()
 	disk.is(nil)

@@ -62,7 +62,7 @@ func TestMeasureDockerLogs(t *testing.T) {
 		rows := part.run()
 		table := strings.Join(rows, "\n") + "\n"
 		fmt.Printf("%s\n", table)
-		if *write {
+		if *write && !t.Failed() {
 			if err := writeFigures(part.name, table); err != nil {
 				t.Fatal(err)
 			}

@@ -26,14 +26,14 @@ func table(pairs []*pair, r *results) string {
 		b.WriteString(" " + p.name + " |")
 	}
 	b.WriteString("\n|" + strings.Repeat("---|", len(pairs)+1) + "\n")
-	row := func(name string, details bool) {
-		fmt.Fprintf(&b, "| `%s` |", name)
+	row := func(q query) {
+		fmt.Fprintf(&b, "| `%s` |", q.name)
 		for _, p := range pairs {
-			problem, asked := r.problems[[2]string{name, p.name}]
+			problem, asked := r.problems[[2]string{q.name, p.name}]
 			switch {
 			case !asked:
 				b.WriteString(" |")
-			case problem == "" && details && p.attrs != "":
+			case problem == "" && q.details && p.attrs != "":
 				b.WriteString(" without them |")
 			case problem == "":
 				b.WriteString(" same |")
@@ -44,10 +44,10 @@ func table(pairs []*pair, r *results) string {
 		b.WriteString("\n")
 	}
 	for _, q := range queries() {
-		row(q.name, q.details)
+		row(q)
 	}
-	row("-f", false)
-	row("-f --tail 0", false)
+	row(query{name: "-f"})
+	row(query{name: "-f --tail 0"})
 	return b.String()
 }
 

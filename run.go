@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/driver"
+	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/internal/awsenv"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/privileges"
@@ -187,7 +188,7 @@ func unwrap(err error) []error {
 // shipper hands the driver's feeds to the uploader, which knows nothing of containers.
 type shipper struct{ up *uploader.Uploader }
 
-func (s shipper) Ship(to driver.Destination, f *driver.Feed, delay time.Duration) driver.Shipment {
+func (s shipper) Ship(to driver.Destination, f *feed.Feed, delay time.Duration) driver.Shipment {
 	return s.up.Attach(uploader.Target{
 		Region: to.Region, Endpoint: to.Endpoint, Group: to.Group, Stream: to.Stream, EMF: to.EMF,
 		RoleARN: to.RoleARN, ExternalID: to.ExternalID, CredentialsEndpoint: to.CredentialsEndpoint,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/naming"
@@ -80,7 +81,7 @@ func (s *session) idle() bool {
 // destination is where the events of some outputs go, and what they look like there.
 type destination struct {
 	Destination
-	of    outputs
+	of    feed.Outputs
 	shape events.Options
 }
 
@@ -91,9 +92,9 @@ func (s *session) ship(ctx context.Context, to []destination) bool {
 	delay := s.conf.Delay
 	s.mu.Unlock()
 	var shipments []Shipment
-	var feeds []*Feed
+	var feeds []*feed.Feed
 	for _, t := range to {
-		f := newFeed(s.spool, t.of, &s.ended, t.shape)
+		f := feed.New(s.spool, t.of, &s.ended, t.shape)
 		feeds = append(feeds, f)
 		shipments = append(shipments, s.d.o.Shipper.Ship(t.Destination, f, delay))
 	}
@@ -102,7 +103,7 @@ func (s *session) ship(ctx context.Context, to []destination) bool {
 		s.shipping.Store(nil)
 		for i, f := range feeds {
 			<-shipments[i].Detach()
-			f.close()
+			f.Close()
 		}
 	}()
 	if !s.waitFor(ctx, s.ended.Load) {
@@ -167,14 +168,14 @@ func (s *session) destinations(ctx context.Context) ([]destination, error) {
 	c.Source = "stdout"
 	stdout := s.destination(&c, conf)
 	if !uses("Source") {
-		return []destination{{stdout, bothOutputs, shape}}, nil
+		return []destination{{stdout, feed.BothOutputs, shape}}, nil
 	}
 	c.Source = "stderr"
 	stderr := s.destination(&c, conf)
 	if stderr == stdout {
-		return []destination{{stdout, bothOutputs, shape}}, nil
+		return []destination{{stdout, feed.BothOutputs, shape}}, nil
 	}
-	return []destination{{stdout, outputs{stdout: true}, shape}, {stderr, outputs{stderr: true}, shape}}, nil
+	return []destination{{stdout, feed.Outputs{Stdout: true}, shape}, {stderr, feed.Outputs{Stderr: true}, shape}}, nil
 }
 
 func (s *session) region(ctx context.Context, conf *config.Container) (string, error) {
@@ -213,7 +214,7 @@ func (s *session) askHost(ctx context.Context) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.record.Host = host
-	if err := s.record.write(s.d.fs, s.dir, false); err != nil {
+	if err := s.record.Write(s.d.fs, s.dir, false); err != nil {
 		s.d.log.Warn("a container's record cannot be written", "container", s.id, "err", err)
 	}
 	return host

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"github.com/logspool/logspool/driver/archive"
 	"path/filepath"
 
 	"github.com/logspool/logspool/spool"
@@ -9,7 +10,7 @@ import (
 // discard reads the FIFOs of a container whose spool cannot be opened, and drops what comes: a FIFO that nobody reads
 // holds up the container, docker stop and docker inspect.
 func (d *Driver) discard(id string) {
-	r, err := readRecord(d.fs, filepath.Join(d.containersDir(), id))
+	r, err := archive.ReadRecord(d.fs, filepath.Join(d.containersDir(), id))
 	if err != nil {
 		return
 	}

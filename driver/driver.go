@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/logspool/logspool/driver/archive"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/driver/fifo"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/durable"
@@ -39,7 +41,7 @@ type Destination struct {
 // Shipper takes events to where they belong. Its method may be called from any goroutine.
 type Shipper interface {
 	// Ship begins to pull events from f, and flushes at least every delay. It does not block.
-	Ship(to Destination, f *Feed, delay time.Duration) Shipment
+	Ship(to Destination, f *feed.Feed, delay time.Duration) Shipment
 }
 
 // Shipment is the delivery of one feed. Its methods may be called from any goroutine and do not block.
@@ -65,6 +67,9 @@ type Place interface {
 	InstanceID(ctx context.Context) string
 }
 
+// Info is what dockerd says of a container.
+type Info = archive.Info
+
 // Options configure a Driver.
 type Options struct {
 	Settings *config.Settings
@@ -79,6 +84,8 @@ type Options struct {
 	// EngineSocket is where the engine answers, if it was mounted into the plugin.
 	EngineSocket string
 	Log          *slog.Logger
+	// FS is the file system of the state directory; nil: durable.OS.
+	FS durable.FS
 }
 
 // Driver is the log driver. Make one with New, call Start, serve Handler, and end it with StopIntake, Sync
@@ -91,7 +98,7 @@ type Driver struct {
 	intake *fifo.Intake
 	budget *spool.Budget
 
-	stopped *stopped // what is kept of containers that have stopped
+	archive *archive.Archive // what is kept of containers that have stopped
 
 	ctx        context.Context // ends when the sessions are to end
 	end        context.CancelFunc
@@ -116,6 +123,9 @@ var errUnopened = errors.New("it could not be opened when the plugin started")
 
 // New makes a driver. It touches nothing yet.
 func New(o Options) (*Driver, error) {
+	if o.FS == nil {
+		o.FS = durable.OS
+	}
 	in, err := fifo.New()
 	if err != nil {
 		return nil, err
@@ -123,7 +133,7 @@ func New(o Options) (*Driver, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	reading, stopReads := context.WithCancel(context.Background())
 	d := &Driver{
-		o: o, log: o.Log, fs: durable.OS,
+		o: o, log: o.Log, fs: o.FS,
 		engine:    newEngine(o.EngineSocket),
 		intake:    in,
 		budget:    spool.NewBudget(o.Settings.SpoolTotalSize),
@@ -137,7 +147,7 @@ func New(o Options) (*Driver, error) {
 		sessions:  map[string]*session{},
 		unopened:  map[string]bool{},
 	}
-	d.stopped = newStopped(o.Settings.StateDir, d.containersDir(), d.fs, o.Settings.HistoryAge, d.budget, d.log)
+	d.archive = archive.New(o.Settings.StateDir, d.containersDir(), d.fs, o.Settings.HistoryAge, d.budget, d.log)
 	return d, nil
 }
 
@@ -159,7 +169,7 @@ func (d *Driver) Start() {
 	if every := d.o.Settings.SpoolSync; every > 0 {
 		d.group.Go(func() error { d.syncEvery(every); return nil })
 	}
-	d.group.Go(func() error { d.stopped.run(d.ctx); return nil })
+	d.group.Go(func() error { d.archive.Run(d.ctx); return nil })
 	close(d.ready)
 }
 
@@ -167,10 +177,10 @@ func (d *Driver) containersDir() string { return filepath.Join(d.o.Settings.Stat
 
 // onDisk returns the bytes of all spools, of containers that run and that have stopped.
 func (d *Driver) onDisk() (sum int64) {
-	for _, dir := range []string{d.containersDir(), d.stopped.dir} {
+	for _, dir := range []string{d.containersDir(), d.archive.Dir} {
 		entries, _ := d.fs.ReadDir(dir) // who opens them will say what is wrong
 		for _, e := range entries {
-			info, _ := spool.Inspect(d.fs, filepath.Join(dir, e.Name(), spoolName))
+			info, _ := spool.Inspect(d.fs, filepath.Join(dir, e.Name(), archive.SpoolName))
 			sum += info.Bytes
 		}
 	}
@@ -193,7 +203,7 @@ func (d *Driver) attach(file string, info *Info) error {
 	if d.o.Invalid != nil {
 		return d.o.Invalid
 	}
-	if !validID(info.ContainerID) {
+	if !archive.ValidID(info.ContainerID) {
 		return fmt.Errorf("logspool: StartLogging: %s is not a container's ID", shorten(info.ContainerID))
 	}
 	if _, err := d.o.Settings.Container(info.Config, info.ContainerEnv); err != nil {
@@ -233,19 +243,19 @@ func (d *Driver) beginLocked(id string, info *Info) (*session, error) {
 	if unopened && info == nil {
 		return nil, errUnopened
 	}
-	was, err := d.stopped.take(id)
-	if err != nil || was == nowhere && info == nil {
+	was, err := d.archive.Take(id)
+	if err != nil || was == archive.Nowhere && info == nil {
 		return nil, err
 	}
-	s, err := openSession(d, id, info, was == atRest)
+	s, err := openSession(d, id, info, was == archive.Archived)
 	if err != nil {
-		if was == atRest {
-			d.stopped.back(id)
+		if was == archive.Archived {
+			d.archive.Return(id)
 		}
 		return nil, err
 	}
 	delete(d.unopened, id)
-	if was == live && !discarded { // nobody reads the FIFOs that the record names
+	if was == archive.Live && !discarded { // nobody reads the FIFOs that the record names
 		s.reopenFIFOs()
 	}
 	d.sessions[id] = s

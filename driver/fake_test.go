@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/durable"
@@ -64,7 +65,7 @@ func (s *fakeShipper) wait(t *testing.T, stream string, n int) []string {
 	}
 }
 
-func (s *fakeShipper) Ship(to Destination, f *Feed, _ time.Duration) Shipment {
+func (s *fakeShipper) Ship(to Destination, f *feed.Feed, _ time.Duration) Shipment {
 	m := &fakeShipment{s: s, f: f, stream: to.Group + "/" + to.Stream,
 		changed: make(chan struct{}, 1), done: make(chan struct{}), left: make(chan struct{})}
 	s.change(func() { s.shipped = append(s.shipped, to) })
@@ -74,7 +75,7 @@ func (s *fakeShipper) Ship(to Destination, f *Feed, _ time.Duration) Shipment {
 
 type fakeShipment struct {
 	s          *fakeShipper
-	f          *Feed
+	f          *feed.Feed
 	stream     string
 	changed    chan struct{}
 	done, left chan struct{}
@@ -201,13 +202,10 @@ func (h *host) start() {
 	}
 	h.Driver, err = New(Options{
 		Settings: settings, Invalid: invalid, Shipper: h.shipper, Place: fakePlace{}, LoggerHost: "host",
-		Log: slog.New(slog.NewTextHandler(h, nil)),
+		Log: slog.New(slog.NewTextHandler(h, nil)), FS: h.disk,
 	})
 	if err != nil {
 		h.t.Fatal(err)
-	}
-	if h.disk != nil {
-		h.Driver.fs, h.Driver.stopped.fs = h.disk, h.disk
 	}
 	h.Start()
 }

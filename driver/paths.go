@@ -4,26 +4,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 )
 
 const (
-	dirPerm  = 0o700
-	filePerm = 0o600
-
-	spoolName = "spool" // beside the record
+	dirPerm = 0o700
 
 	// maxPath bounds what is kept and printed of a path from a request.
 	maxPath = 4096
 )
-
-// idPattern is what a container's ID may look like where it becomes the name of a directory: dockerd's
-// are 64 hexadecimal digits, and other clients get some room.
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
-
-func validID(id string) bool { return idPattern.MatchString(id) }
 
 // checkFile says why file cannot be a FIFO that dockerd made for a container.
 func (d *Driver) checkFile(file string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/logspool/logspool/driver/archive"
 	"math"
 	"net/http"
 	"sync"
@@ -105,7 +106,7 @@ type logReader struct {
 // openLog opens the log of the container that info describes. A container of which nothing is known has an empty
 // one, as with json-file. It blocks for the local disk, and no longer than until ctx is done.
 func (d *Driver) openLog(ctx context.Context, info *Info, config readConfig) (*logReader, error) {
-	if !validID(info.ContainerID) {
+	if !archive.ValidID(info.ContainerID) {
 		return nil, fmt.Errorf("logspool: ReadLogs: %s is not a container's ID", shorten(info.ContainerID))
 	}
 	conf, _ := d.o.Settings.Container(info.Config, info.ContainerEnv)

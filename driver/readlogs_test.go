@@ -429,10 +429,7 @@ func TestReadWhileTakenAway(t *testing.T) {
 			return func() { must(h.t, c.Stop(h.t.Context())) }
 		},
 		"too old": func(h *host, _ *dockertest.Daemon) func() {
-			h.Driver.stopped.mu.Lock()
-			h.Driver.stopped.age = 0
-			h.Driver.stopped.mu.Unlock()
-			h.Driver.stopped.expire()
+			h.Driver.archive.Expire(time.Now().Add(1000 * time.Hour))
 			return func() {}
 		},
 	} {

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"errors"
+	"github.com/logspool/logspool/driver/archive"
 	"slices"
 )
 
@@ -21,7 +22,7 @@ func (d *Driver) reattach() {
 	var unread []string
 	for _, e := range entries {
 		id := e.Name()
-		if !e.IsDir() || !validID(id) {
+		if !e.IsDir() || !archive.ValidID(id) {
 			continue
 		}
 		fifos, again := d.reattachOne(id, false)
@@ -53,7 +54,7 @@ func (d *Driver) reattachOne(id string, retry bool) (fifos int, again bool) {
 		s.start()
 		return fifos, false
 	}
-	again = errors.Is(err, errUnread)
+	again = errors.Is(err, archive.ErrUnread)
 	d.unopened[id] = !again
 	switch {
 	case !again:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/logspool/logspool/driver/archive"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,7 +40,7 @@ type session struct {
 
 	// mu guards what follows.
 	mu       sync.Mutex
-	record   record
+	record   archive.Record
 	conf     *config.Container      // what the record's log options and environment say
 	attached map[string]*attachment // by File
 	retired  bool
@@ -76,7 +77,7 @@ func openSession(d *Driver, id string, info *Info, rested bool) (*session, error
 	s.running.stop(0)
 	var err error
 	// Without a record what is spooled goes where the settings say for a container of which only the ID is known.
-	if s.record, err = readRecord(d.fs, s.dir); errors.Is(err, errUnread) {
+	if s.record, err = archive.ReadRecord(d.fs, s.dir); errors.Is(err, archive.ErrUnread) {
 		return nil, err
 	} else if err != nil && !notExist(err) {
 		d.log.Error("a container's record is damaged and begun anew", "container", id, "err", err)
@@ -90,7 +91,7 @@ func openSession(d *Driver, id string, info *Info, rested bool) (*session, error
 	maxSize, s.history = s.bounds()
 	var repair spool.Repair
 	s.spool, repair, err = spool.Open(spool.Options{
-		Dir:        filepath.Join(s.dir, spoolName),
+		Dir:        filepath.Join(s.dir, archive.SpoolName),
 		FS:         d.fs,
 		MaxSize:    maxSize,
 		History:    s.history,
@@ -117,7 +118,7 @@ func (s *session) bounds() (maxSize, history int64) {
 	settings := s.d.o.Settings
 	maxSize, history = s.conf.SpoolMaxSize, s.conf.HistorySize
 	if unknown := settings.Unknown; unknown.SpoolMaxSize || unknown.HistorySize {
-		kept, _ := spool.Inspect(s.d.fs, filepath.Join(s.dir, spoolName)) // who opens it will say what is wrong
+		kept, _ := spool.Inspect(s.d.fs, filepath.Join(s.dir, archive.SpoolName)) // who opens it will say what is wrong
 		if unknown.SpoolMaxSize && maxSize == settings.SpoolMaxSize {
 			maxSize += kept.Bytes
 		}
@@ -142,7 +143,7 @@ func (s *session) ackStopped(rested bool) {
 		dealt = min(stopped.End, s.spool.End())
 		if dealt < stopped.End { // it is of a stream that is not there any more
 			s.record.Stopped = nil
-			if err := s.record.write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0); err != nil {
+			if err := s.record.Write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0); err != nil {
 				s.d.log.Warn("a container's record cannot be written", "container", s.id, "err", err)
 			}
 		}
@@ -200,8 +201,8 @@ func (s *session) attach(file string, info *Info) error {
 		s.d.log.Warn(w, "container", s.id)
 	}
 	s.record.Epoch++
-	s.record.FIFOs = append(s.liveFIFOsLocked(), fifoRecord{File: file, Epoch: s.record.Epoch})
-	err := s.record.write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0)
+	s.record.FIFOs = append(s.liveFIFOsLocked(), archive.FIFORecord{File: file, Epoch: s.record.Epoch})
+	err := s.record.Write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0)
 	if err == nil {
 		err = s.openFIFOLocked(file, s.record.Epoch, nil)
 	}
@@ -213,8 +214,8 @@ func (s *session) attach(file string, info *Info) error {
 	return nil
 }
 
-func (s *session) liveFIFOsLocked() []fifoRecord {
-	return slices.DeleteFunc(slices.Clone(s.record.FIFOs), func(f fifoRecord) bool { return s.attached[f.File] == nil })
+func (s *session) liveFIFOsLocked() []archive.FIFORecord {
+	return slices.DeleteFunc(slices.Clone(s.record.FIFOs), func(f archive.FIFORecord) bool { return s.attached[f.File] == nil })
 }
 
 func (s *session) openFIFOLocked(file string, epoch uint32, last *fifo.Last) (err error) {
@@ -440,9 +441,9 @@ func (s *session) beginRetiring() bool {
 func (s *session) rest() {
 	end := s.spool.End()
 	err := s.spool.Close()
-	s.record.stop(s.withoutReaders+time.Since(s.since), end)
-	err = errors.Join(err, s.record.write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0))
-	err = errors.Join(err, s.d.stopped.put(s.id, s.record.Stopped.At, s.spool.Size()))
+	s.record.Stop(s.withoutReaders+time.Since(s.since), end)
+	err = errors.Join(err, s.record.Write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0))
+	err = errors.Join(err, s.d.archive.Put(s.id, s.record.Stopped.At, s.spool.Size()))
 	if err != nil {
 		s.d.log.Warn("a delivered container's files cannot be put away", "container", s.id, "err", err)
 	}
@@ -452,7 +453,7 @@ func (s *session) rest() {
 func (s *session) remove() {
 	err := s.spool.Remove()
 	if err == nil {
-		err = s.d.fs.Remove(filepath.Join(s.dir, recordName))
+		err = s.d.fs.Remove(filepath.Join(s.dir, archive.RecordName))
 	}
 	if err == nil || notExist(err) {
 		err = s.d.fs.Remove(s.dir)

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"github.com/logspool/logspool/driver/archive"
 	"os"
 	"path/filepath"
 	"slices"
@@ -193,7 +194,7 @@ func TestLostRecord(t *testing.T) {
 			f.write("stdout", lines(1, 10)...)
 			h.end(f)
 			h.stop()
-			path := filepath.Join(h.dir, "state", "containers", "web", recordName)
+			path := filepath.Join(h.dir, "state", "containers", "web", archive.RecordName)
 			if damage == "" {
 				must(t, os.Remove(path))
 			} else {

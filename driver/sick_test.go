@@ -2,6 +2,7 @@ package driver
 
 import (
 	"fmt"
+	"github.com/logspool/logspool/driver/archive"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -174,7 +175,7 @@ func testUnreadRecord(t *testing.T, startedAgain bool) {
 	f := h.tenLines()
 	h.stop()
 
-	disk.is(failing("read", recordName, syscall.EMFILE))
+	disk.is(failing("read", archive.RecordName, syscall.EMFILE))
 	h.start()
 	d = h.docker()
 	for _, id := range []string{"old", "web"} {
@@ -237,8 +238,8 @@ func TestRecordOutlivesSpool(t *testing.T) {
 			h := newHost(t)
 			dir := filepath.Join(h.dir, "state", where, "web")
 			must(t, os.MkdirAll(dir, dirPerm))
-			r := record{Stopped: &stoppedRecord{At: time.Now(), End: 10_000}}
-			must(t, r.write(durable.OS, dir, false))
+			r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now(), End: 10_000}}
+			must(t, r.Write(durable.OS, dir, false))
 			h.start()
 			f := h.fifo("f")
 			h.shipper.setDown(true)
@@ -274,7 +275,7 @@ func TestCannotBeRemoved(t *testing.T) {
 	fill("a")
 	fill("b")
 	disk.is(func(op, name string) error {
-		if op == "rename" && strings.Contains(name, goneMark) {
+		if op == "rename" && strings.Contains(name, ".gone-") {
 			return syscall.EIO
 		}
 		return nil
@@ -285,7 +286,7 @@ func TestCannotBeRemoved(t *testing.T) {
 	for _, id := range stoppedDirs(t, filepath.Join(h.dir, "state")) {
 		readLogs(t, d, id, all).rest()
 		h.gone()
-		i, err := spool.Inspect(nil, filepath.Join(h.dir, "state", "stopped", id, spoolName))
+		i, err := spool.Inspect(nil, filepath.Join(h.dir, "state", "stopped", id, archive.SpoolName))
 		must(t, err)
 		sum += i.Bytes
 	}
@@ -303,26 +304,26 @@ func TestCannotExpire(t *testing.T) {
 			disk := &sickDisk{FS: durable.OS}
 			var log strings.Builder
 			budget := spool.NewBudget(1000)
-			x := newStopped(dir, filepath.Join(dir, "containers"), disk, time.Hour, budget, slog.New(slog.NewTextHandler(&log, nil)))
-			at := filepath.Join(x.dir, "old", spoolName)
+			x := archive.New(dir, filepath.Join(dir, "containers"), disk, time.Hour, budget, slog.New(slog.NewTextHandler(&log, nil)))
+			at := filepath.Join(x.Dir, "old", archive.SpoolName)
 			must(t, os.MkdirAll(at, dirPerm))
 			must(t, os.WriteFile(filepath.Join(at, "0000000000000000.seg"), make([]byte, 100), 0o600))
-			r := record{Stopped: &stoppedRecord{At: time.Now().Add(-2 * time.Hour)}}
-			must(t, r.write(durable.OS, filepath.Dir(at), false))
-			x.load(t.Context())
+			r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now().Add(-2 * time.Hour)}}
+			must(t, r.Write(durable.OS, filepath.Dir(at), false))
+			x.Load(t.Context())
 			disk.is(failing(op, "", syscall.EIO))
-			x.expire()
-			x.expire()
+			x.Expire(time.Now())
+			x.Expire(time.Now())
 			if n := strings.Count(log.String(), "cannot be removed"); n != 1 || budget.Used() != counted {
 				t.Errorf("told of %d times, %d bytes are counted", n, budget.Used())
 			}
-			if at := x.next(); time.Until(at) < longestWait/2 {
+			if at := x.Next(); time.Until(at) < 30*time.Minute {
 				t.Errorf("it looks again at %v", at)
 			}
 			disk.is(nil)
-			x = newStopped(dir, x.live, disk, time.Hour, spool.NewBudget(1000), x.log)
-			x.load(t.Context())
-			x.expire()
+			x = archive.New(dir, filepath.Join(dir, "containers"), disk, time.Hour, spool.NewBudget(1000), slog.New(slog.DiscardHandler))
+			x.Load(t.Context())
+			x.Expire(time.Now())
 			if got := stoppedDirs(t, dir); len(got) > 0 {
 				t.Errorf("after the next start there are %q", got)
 			}
@@ -336,30 +337,27 @@ func TestAskedNeverOlder(t *testing.T) {
 	h := newHost(t, "HISTORY_AGE=1h")
 	disk := h.onSickDisk()
 	old := filepath.Join(h.dir, "state", "stopped", "web")
-	s, _, err := spool.Open(spool.Options{Dir: filepath.Join(old, spoolName), History: 1 << 20})
+	s, _, err := spool.Open(spool.Options{Dir: filepath.Join(old, archive.SpoolName), History: 1 << 20})
 	must(t, err)
 	var tracker spool.Tracker
 	frame := fakeFrame("stdout", 1e18, "a line", nil)
 	must(t, s.Append(append(make([]byte, spool.BlockHeaderSize), frame...), 1, tracker.All(frame)))
 	must(t, s.Ack([]spool.Range{{From: 0, To: s.End()}}))
-	r := record{Stopped: &stoppedRecord{At: time.Now(), End: s.End()}}
+	r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now(), End: s.End()}}
 	must(t, s.Close())
-	must(t, r.write(durable.OS, old, false))
-	segments, err := filepath.Glob(filepath.Join(old, spoolName, "*.seg"))
+	must(t, r.Write(durable.OS, old, false))
+	segments, err := filepath.Glob(filepath.Join(old, archive.SpoolName, "*.seg"))
 	must(t, err)
 	past := time.Now().Add(-2 * time.Hour) // it printed then, and stopped now
 	must(t, os.Chtimes(segments[0], past, past))
 	h.start()
 	d := h.docker()
-	disk.is(failing("read", recordName, syscall.EMFILE))
+	disk.is(failing("read", archive.RecordName, syscall.EMFILE))
 	if _, err := d.ReadLogs(t.Context(), dockertest.Info{ContainerID: "web"}, all); err == nil {
 		t.Error("no error")
 	}
 	disk.is(nil)
-	x := h.Driver.stopped
-	x.mu.Lock()
-	since := x.histories["web"].since
-	x.mu.Unlock()
+	since, _ := h.Driver.archive.Since("web")
 	if time.Since(since) > time.Hour {
 		t.Errorf("it is as old as from %v", since)
 	}
@@ -392,14 +390,14 @@ func TestRoomOfWhatIsHidden(t *testing.T) {
 	dir := t.TempDir()
 	disk := &sickDisk{FS: durable.OS}
 	budget := spool.NewBudget(2 << 20)
-	x := newStopped(dir, filepath.Join(dir, "containers"), disk, time.Hour, budget, slog.New(slog.DiscardHandler))
-	at := filepath.Join(x.dir, "old", spoolName)
+	x := archive.New(dir, filepath.Join(dir, "containers"), disk, time.Hour, budget, slog.New(slog.DiscardHandler))
+	at := filepath.Join(x.Dir, "old", archive.SpoolName)
 	must(t, os.MkdirAll(at, dirPerm))
 	must(t, os.WriteFile(filepath.Join(at, "0000000000000000.seg"), make([]byte, 1<<20), 0o600))
-	r := record{Stopped: &stoppedRecord{At: time.Now()}}
-	must(t, r.write(durable.OS, filepath.Dir(at), false))
-	x.load(t.Context())
-	disk.is(failing("remove", recordName, syscall.EIO))
+	r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now()}}
+	must(t, r.Write(durable.OS, filepath.Dir(at), false))
+	x.Load(t.Context())
+	disk.is(failing("remove", archive.RecordName, syscall.EIO))
 	s, _, err := spool.Open(spool.Options{Dir: filepath.Join(dir, "s"), Budget: budget})
 	must(t, err)
 	defer s.Close()
@@ -421,11 +419,11 @@ func TestRecordNotWritten(t *testing.T) {
 	f := h.tenLines()
 	h.stop()
 	dir := filepath.Join(h.dir, "state", "containers", "web")
-	r, err := readRecord(durable.OS, dir)
+	r, err := archive.ReadRecord(durable.OS, dir)
 	must(t, err)
-	r.Stopped = &stoppedRecord{At: time.Now(), End: 1 << 20}
-	must(t, r.write(durable.OS, dir, false))
-	disk.is(failing("rename", recordName, syscall.ENOSPC))
+	r.Stopped = &archive.StoppedRecord{At: time.Now(), End: 1 << 20}
+	must(t, r.Write(durable.OS, dir, false))
+	disk.is(failing("rename", archive.RecordName, syscall.ENOSPC))
 	h.start()
 	disk.is(nil)
 	f.write("stdout", lines(11, 20)...)
@@ -482,7 +480,7 @@ func TestReadRunIsARun(t *testing.T) {
 	}
 	h.end(f)
 	h.gone()
-	r, err := readRecord(durable.OS, filepath.Join(h.dir, "state", "stopped", "web"))
+	r, err := archive.ReadRecord(durable.OS, filepath.Join(h.dir, "state", "stopped", "web"))
 	must(t, err)
 	if !r.Stopped.At.After(before) {
 		t.Error("its history is as old as before the run")

@@ -3,6 +3,7 @@ package driver
 import (
 	"errors"
 	"fmt"
+	"github.com/logspool/logspool/driver/archive"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -17,6 +18,12 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/spool"
 )
+
+// archived reports whether the driver knows the container's log as archived.
+func (h *host) archived(id string) bool {
+	_, ok := h.Driver.archive.Since(id)
+	return ok
+}
 
 // stoppedDirs are the histories at rest that are on disk.
 func stoppedDirs(t *testing.T, state string) (names []string) {
@@ -37,15 +44,16 @@ func TestHistoryAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		live := filepath.Join(dir, "containers")
-		x := newStopped(dir, live, durable.OS, 10*time.Hour, spool.NewBudget(1<<30), slog.New(slog.DiscardHandler))
+		budget := spool.NewBudget(1 << 30)
+		x := archive.New(dir, live, durable.OS, 10*time.Hour, budget, slog.New(slog.DiscardHandler))
 		begin := func(id string, stoppedAt time.Time) {
-			must(t, os.MkdirAll(filepath.Join(live, id, spoolName), dirPerm))
-			r := record{Stopped: &stoppedRecord{At: stoppedAt}}
-			must(t, r.write(durable.OS, filepath.Join(live, id), false))
+			must(t, os.MkdirAll(filepath.Join(live, id, archive.SpoolName), dirPerm))
+			r := archive.Record{Stopped: &archive.StoppedRecord{At: stoppedAt}}
+			must(t, r.Write(durable.OS, filepath.Join(live, id), false))
 		}
 		put := func(id string) {
 			begin(id, time.Now())
-			must(t, x.put(id, time.Now(), 100))
+			must(t, x.Put(id, time.Now(), 100))
 		}
 		left := func(want ...string) {
 			t.Helper()
@@ -56,10 +64,10 @@ func TestHistoryAge(t *testing.T) {
 		}
 		begin("before", time.Now().Add(-9*time.Hour))
 		must(t, os.MkdirAll(filepath.Join(dir, "stopped", "unknown"), dirPerm))
-		must(t, os.MkdirAll(filepath.Join(dir, "stopped", goneMark+"x", spoolName), dirPerm))
+		must(t, os.MkdirAll(filepath.Join(dir, "stopped", ".gone-"+"x", archive.SpoolName), dirPerm))
 		must(t, os.Rename(filepath.Join(live, "before"), filepath.Join(dir, "stopped", "before")))
 		done := make(chan struct{})
-		go func() { defer close(done); x.run(t.Context()) }()
+		go func() { defer close(done); x.Run(t.Context()) }()
 		put("a")
 		time.Sleep(time.Hour - time.Nanosecond)
 		put("b")
@@ -68,7 +76,7 @@ func TestHistoryAge(t *testing.T) {
 		left("a", "b", "unknown")
 		time.Sleep(9 * time.Hour)
 		left("b")
-		if was, err := x.take("b"); was != atRest || err != nil {
+		if was, err := x.Take("b"); was != archive.Archived || err != nil {
 			t.Errorf("b is not taken back: %v, %v", was, err)
 		}
 		time.Sleep(2 * time.Hour)
@@ -81,7 +89,7 @@ func TestHistoryAge(t *testing.T) {
 		left("b")
 		time.Sleep(10 * time.Hour)
 		left()
-		if used := x.budget.Used(); used != 0 {
+		if used := budget.Used(); used != 0 {
 			t.Errorf("%d bytes are counted of nothing", used)
 		}
 	})
@@ -92,15 +100,15 @@ func TestHistoryAge(t *testing.T) {
 func TestLoadFitsTheRoom(t *testing.T) {
 	dir := t.TempDir()
 	budget := spool.NewBudget(350)
-	x := newStopped(dir, filepath.Join(dir, "containers"), durable.OS, time.Hour, budget, slog.New(slog.DiscardHandler))
+	x := archive.New(dir, filepath.Join(dir, "containers"), durable.OS, time.Hour, budget, slog.New(slog.DiscardHandler))
 	for id, age := range map[string]time.Duration{"a": 5, "b": 1, "c": 4, "d": 2, "e": 3} {
-		at := filepath.Join(x.dir, id)
-		must(t, os.MkdirAll(filepath.Join(at, spoolName), dirPerm))
-		must(t, os.WriteFile(filepath.Join(at, spoolName, "0000000000000000.seg"), make([]byte, 100), 0o600))
-		r := record{Stopped: &stoppedRecord{At: time.Now().Add(-age * time.Minute)}}
-		must(t, r.write(durable.OS, at, false))
+		at := filepath.Join(x.Dir, id)
+		must(t, os.MkdirAll(filepath.Join(at, archive.SpoolName), dirPerm))
+		must(t, os.WriteFile(filepath.Join(at, archive.SpoolName, "0000000000000000.seg"), make([]byte, 100), 0o600))
+		r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now().Add(-age * time.Minute)}}
+		must(t, r.Write(durable.OS, at, false))
 	}
-	x.load(t.Context())
+	x.Load(t.Context())
 	if got := stoppedDirs(t, dir); fmt.Sprint(got) != "[b d e]" || budget.Used() != 300 {
 		t.Errorf("left are %q, %d bytes are counted", got, budget.Used())
 	}
@@ -145,7 +153,7 @@ func TestAskingRenewsNothing(t *testing.T) {
 	h.start()
 	d := h.docker()
 	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
-	run := func(text string) *stoppedRecord {
+	run := func(text string) *archive.StoppedRecord {
 		t.Helper()
 		c := begin(t, d, info)
 		if text != "" {
@@ -159,7 +167,7 @@ func TestAskingRenewsNothing(t *testing.T) {
 		}
 		must(t, c.Stop(t.Context()))
 		h.gone()
-		r, err := readRecord(h.fs, filepath.Join(h.dir, "state", "stopped", "web"))
+		r, err := archive.ReadRecord(h.fs, filepath.Join(h.dir, "state", "stopped", "web"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,9 +197,9 @@ func TestManyStopped(t *testing.T) {
 	for i := range 3000 {
 		dir := filepath.Join(state, "stopped", fmt.Sprint("c", i))
 		must(t, os.MkdirAll(dir, dirPerm))
-		must(t, os.WriteFile(filepath.Join(dir, spoolName), []byte("cannot be opened"), 0o600))
-		r := record{Stopped: &stoppedRecord{At: time.Now()}}
-		must(t, r.write(durable.OS, dir, false))
+		must(t, os.WriteFile(filepath.Join(dir, archive.SpoolName), []byte("cannot be opened"), 0o600))
+		r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now()}}
+		must(t, r.Write(durable.OS, dir, false))
 	}
 	h.start()
 	if n := len(h.all()); n != 0 {
@@ -217,7 +225,7 @@ func TestBadSettingsDeleteNothing(t *testing.T) {
 	h.stop()
 
 	fill := func(id string, bytes int64) (end uint64) {
-		s, _, err := spool.Open(spool.Options{Dir: filepath.Join(h.dir, "state", "containers", id, spoolName), History: 1 << 30})
+		s, _, err := spool.Open(spool.Options{Dir: filepath.Join(h.dir, "state", "containers", id, archive.SpoolName), History: 1 << 30})
 		must(t, err)
 		var tracker spool.Tracker
 		frame := fakeFrame("stdout", 1e18, strings.Repeat("x", 60<<10), nil)
@@ -237,19 +245,17 @@ func TestBadSettingsDeleteNothing(t *testing.T) {
 	}
 	end := map[string]uint64{"waits": fill("waits", 260<<20), "ignored": fill("ignored", 21<<20)} // the defaults are 256m and 20m
 	old := filepath.Join(h.dir, "state", "stopped", "old")
-	must(t, os.MkdirAll(filepath.Join(old, spoolName), dirPerm))
-	segment := filepath.Join(old, spoolName, "0000000000000000.seg")
+	must(t, os.MkdirAll(filepath.Join(old, archive.SpoolName), dirPerm))
+	segment := filepath.Join(old, archive.SpoolName, "0000000000000000.seg")
 	must(t, os.WriteFile(segment, nil, 0o600))
-	must(t, os.Truncate(segment, 5<<30))                                       // 4g
-	r := record{Stopped: &stoppedRecord{At: time.Now().Add(-900 * time.Hour)}} // 168h
-	must(t, r.write(durable.OS, old, false))
+	must(t, os.Truncate(segment, 5<<30))                                                       // 4g
+	r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now().Add(-900 * time.Hour)}} // 168h
+	must(t, r.Write(durable.OS, old, false))
 
 	h.env, h.bad = []string{"SPOOL_MAX_SIZE=3gg", "SPOOL_TOTAL_SIZE=6gg", "HISTORY_SIZE=100mm", "HISTORY_AGE=1000hh"}, true
 	h.start()
 	until(t, "what was kept of a stopped container is known", func() bool {
-		h.Driver.stopped.mu.Lock()
-		defer h.Driver.stopped.mu.Unlock()
-		return h.Driver.stopped.histories["old"] != nil
+		return h.archived("old")
 	})
 	waits.write("stdout", "another")
 	for range 2 * ignoredStep >> 10 {
@@ -321,7 +327,7 @@ func TestSickDisk(t *testing.T) {
 			if _, err := d.Start(t.Context(), info); err == nil {
 				t.Error("the container's log begins anew")
 			}
-			if got := h.budget.Used(); got != used || h.Driver.stopped.histories["web"] == nil {
+			if got := h.budget.Used(); got != used || !h.archived("web") {
 				t.Errorf("%d bytes are counted, want %d", got, used)
 			}
 			disk.is(nil)
@@ -381,7 +387,7 @@ func TestDeliveredStaysDelivered(t *testing.T) {
 	h.shipper.wait(t, "g/web", 2)
 	must(t, c.Stop(t.Context()))
 	h.gone()
-	must(t, os.Remove(filepath.Join(h.dir, "state", "stopped", "web", spoolName, "cursor")))
+	must(t, os.Remove(filepath.Join(h.dir, "state", "stopped", "web", archive.SpoolName, "cursor")))
 	if got := len(readLogs(t, d, "web", all).rest()); got != 2 {
 		t.Errorf("%d entries, want 2", got)
 	}

@@ -166,12 +166,12 @@ func TestTemplateExamples(t *testing.T) {
 const reasons = int(uploader.TooLarge) + 1
 
 func TestGapReasons(t *testing.T) {
-	marker := read(t, "driver/marker.go")
+	marker := read(t, "driver/feed/marker.go")
 	var got []string
 	for _, r := range rows(t, "docs/operating.md", "reasons") {
 		got = append(got, r[0])
 		if !strings.Contains(marker, `"`+r[1]+`"`) {
-			t.Errorf("docs/operating.md has the reason %q, and driver/marker.go has not", r[1])
+			t.Errorf("docs/operating.md has the reason %q, and driver/feed/marker.go has not", r[1])
 		}
 	}
 	var want []string
@@ -191,7 +191,7 @@ func TestGapReasons(t *testing.T) {
 	}
 	for _, part := range []string{`"%d bytes"`, `"%d lines, %s"`, `", from %s to %s"`, `"[logspool] missing here: %s%s; reason: %s (%s)"`} {
 		if !strings.Contains(marker, part) {
-			t.Errorf("driver/marker.go has no %s: the example in docs/operating.md is another", part)
+			t.Errorf("driver/feed/marker.go has no %s: the example in docs/operating.md is another", part)
 		}
 	}
 }

@@ -55,8 +55,16 @@ var impure = []string{"os", "io/fs", "io/ioutil", "net", "net/http", "syscall", 
 var house = map[string]rule{
 	"": {}, // main ties the parts together
 	"driver": {
-		ours:  []string{"driver/fifo", "events", "naming", "spool", "internal/config", "internal/durable"},
+		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "events", "naming", "spool", "internal/config", "internal/durable"},
 		never: []string{aws, module + "/uploader"},
+	},
+	"driver/archive": {
+		ours:  []string{"spool", "internal/durable"},
+		never: []string{aws, docker, gogo},
+	},
+	"driver/feed": {
+		ours:  []string{"events", "spool"},
+		never: []string{aws},
 	},
 	"driver/fifo": {
 		ours:  []string{"spool", "internal/durable"},
@@ -81,6 +89,7 @@ var house = map[string]rule{
 	"internal/docstest":            {tests: true},
 	"internal/durable":             {ours: []string{}, never: []string{aws, docker}},
 	"internal/durable/durabletest": {ours: []string{"internal/durable"}, never: []string{aws, docker}},
+	"internal/faultlog":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/hosttest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},
 	"internal/rules":               {tests: true},

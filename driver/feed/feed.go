@@ -1,4 +1,8 @@
-package driver
+// Package feed turns the undelivered part of a container's spool into events, and turns the acknowledgement of events
+// back into acknowledged ranges of the spool.
+//
+// The package must not know FIFOs, log options, AWS, batches or retries.
+package feed
 
 import (
 	"bytes"
@@ -17,7 +21,7 @@ type Feed struct {
 	spool  *spool.Spool
 	reader *spool.Reader
 	joiner *events.Pipeline
-	sink   outputs
+	sink   Outputs
 	ended  *atomic.Bool // nothing more will come for now: unfinished lines are not waited for
 
 	event   events.Event // that Next returned last
@@ -34,25 +38,25 @@ type Feed struct {
 	retry   time.Time     // when to read again after trouble
 }
 
-// outputs is which of a container's outputs a feed has.
-type outputs struct {
-	stdout, stderr bool
+// Outputs says which of a container's outputs a feed reads.
+type Outputs struct {
+	Stdout, Stderr bool
 }
 
-var bothOutputs = outputs{stdout: true, stderr: true}
+var BothOutputs = Outputs{Stdout: true, Stderr: true}
 
 // has reports whether events of the source belong to the feed. What names neither goes with stdout, and so
 // do gaps.
-func (o outputs) has(source events.Source) bool {
+func (o Outputs) has(source events.Source) bool {
 	if source == events.Stderr {
-		return o.stderr
+		return o.Stderr
 	}
-	return o.stdout
+	return o.Stdout
 }
 
 // owns reports whether a frame of the spool, or a gap where it is nil, is the feed's. A frame that cannot be decoded
 // becomes a gap.
-func (o outputs) owns(frame []byte) bool {
+func (o Outputs) owns(frame []byte) bool {
 	var f events.Frame
 	if frame == nil || events.Decode(frame, &f) != nil {
 		return o.has(events.Unknown)
@@ -81,9 +85,11 @@ const (
 	retryTime = time.Second
 )
 
-func newFeed(s *spool.Spool, sink outputs, ended *atomic.Bool, o events.Options) *Feed {
+// New returns a feed of the events of s that sink chooses. ended says that nothing more will be written for now. Close it
+// after use.
+func New(s *spool.Spool, sink Outputs, ended *atomic.Bool, o events.Options) *Feed {
 	f := &Feed{spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o), sink: sink, ended: ended, search: maxSearch}
-	if sink != bothOutputs {
+	if sink != BothOutputs {
 		f.reader.Own(sink.owns)
 	}
 	return f
@@ -320,8 +326,8 @@ func clone(e events.Event) events.Event {
 	return e
 }
 
-// close ends the feed.
-func (f *Feed) close() {
+// Close ends the feed.
+func (f *Feed) Close() {
 	f.settle()
 	f.reader.Close()
 }

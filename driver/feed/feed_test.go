@@ -1,7 +1,8 @@
-package driver
+package feed
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -19,6 +20,16 @@ import (
 	"github.com/logspool/logspool/spool"
 	"pgregory.net/rapid"
 )
+
+func fakeFrame(source string, at int64, line string, partial []byte) []byte {
+	p := append([]byte{0x0a, byte(len(source))}, source...)
+	p = binary.AppendUvarint(append(p, 0x10), uint64(at))
+	if line != "" {
+		p = append(binary.AppendUvarint(append(p, 0x1a), uint64(len(line))), line...)
+	}
+	p = append(p, partial...)
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
+}
 
 // feedRig is a spool in memory that a test appends to, and what its feeds are told of its end.
 type feedRig struct {
@@ -130,10 +141,10 @@ func TestFeedModel(t *testing.T) {
 		}
 		feeds := map[string]*Feed{}
 		if both {
-			feeds[""] = newFeed(r.spool, bothOutputs, &r.ended, events.Options{})
+			feeds[""] = New(r.spool, BothOutputs, &r.ended, events.Options{})
 		} else {
-			feeds["stdout"] = newFeed(r.spool, outputs{stdout: true}, &r.ended, events.Options{})
-			feeds["stderr"] = newFeed(r.spool, outputs{stderr: true}, &r.ended, events.Options{})
+			feeds["stdout"] = New(r.spool, Outputs{Stdout: true}, &r.ended, events.Options{})
+			feeds["stderr"] = New(r.spool, Outputs{Stderr: true}, &r.ended, events.Options{})
 		}
 		got := map[string][]handed{} // handed out since the last rewind and not acknowledged
 		done := map[string][]string{}
@@ -241,7 +252,7 @@ func TestFeedModel(t *testing.T) {
 			if due := feeds[name].Due(); !due.IsZero() {
 				t.Fatalf("%q: due at %v with nothing left", name, due)
 			}
-			feeds[name].close()
+			feeds[name].Close()
 		}
 		if r.spool.Pending() {
 			t.Fatalf("acknowledged up to %d of %d", r.spool.Acked(), r.spool.End())
@@ -254,8 +265,8 @@ func TestFeedModel(t *testing.T) {
 func TestFeedTrouble(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
-	f := newFeed(r.spool, bothOutputs, &r.ended, events.Options{})
-	defer f.close()
+	f := New(r.spool, BothOutputs, &r.ended, events.Options{})
+	defer f.Close()
 	long := strings.Repeat("x", 20_000)
 	pieces := r.pieces("stdout", long)
 	r.append(pieces[0])
@@ -283,8 +294,8 @@ func TestFeedTrouble(t *testing.T) {
 func TestFeedEnd(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
-	f := newFeed(r.spool, bothOutputs, &r.ended, events.Options{})
-	defer f.close()
+	f := New(r.spool, BothOutputs, &r.ended, events.Options{})
+	defer f.Close()
 	r.append(slices.Concat(r.line("stdout", "whole"), r.pieces("stderr", strings.Repeat("y", 20_000))[0], r.line("stdout", "cut")[:9]))
 	if got := messages(take(f, 10)); !slices.Equal(got, []string{"whole"}) {
 		t.Fatalf("got %.50q", got)
@@ -315,8 +326,8 @@ func TestFeedEnd(t *testing.T) {
 func TestFeedLosses(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
-	f := newFeed(r.spool, bothOutputs, &r.ended, events.Options{})
-	defer f.close()
+	f := New(r.spool, BothOutputs, &r.ended, events.Options{})
+	defer f.Close()
 	r.append(r.line("stdout", "refused"))
 	for range 2 {
 		got := take(f, 10)
@@ -339,7 +350,7 @@ func TestFeedShape(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := newFeedRig(t)
 		defer r.spool.Close()
-		f := newFeed(r.spool, bothOutputs, &r.ended, events.Options{
+		f := New(r.spool, BothOutputs, &r.ended, events.Options{
 			Pattern: regexp.MustCompile(`^event`), Exclude: regexp.MustCompile(`^event \d+ debug`),
 		})
 		var want []string
@@ -377,7 +388,7 @@ func TestFeedShape(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Fatalf("handed out %q, want %q", got, want)
 		}
-		f.close()
+		f.Close()
 		if r.spool.Pending() {
 			t.Fatalf("acknowledged up to %d of %d", r.spool.Acked(), r.spool.End())
 		}
@@ -389,8 +400,8 @@ func TestFeedShape(t *testing.T) {
 func TestFeedStuck(t *testing.T) {
 	r := newBoundedFeedRig(t, 1<<20)
 	defer r.spool.Close()
-	stdout := newFeed(r.spool, outputs{stdout: true}, &r.ended, events.Options{})
-	stderr := newFeed(r.spool, outputs{stderr: true}, &r.ended, events.Options{})
+	stdout := New(r.spool, Outputs{Stdout: true}, &r.ended, events.Options{})
+	stderr := New(r.spool, Outputs{Stderr: true}, &r.ended, events.Options{})
 	r.append(r.line("stderr", "cannot be delivered"))
 	stuck := take(stderr, 1)
 	line := strings.Repeat("x", 10_000)
@@ -423,8 +434,8 @@ func TestFeedStuck(t *testing.T) {
 	if again := take(stderr, 1); !slices.Equal(messages(again), messages(stuck)) {
 		t.Fatalf("handed out %q once more, want %q", messages(again), messages(stuck))
 	}
-	stdout.close()
-	stderr.close()
+	stdout.Close()
+	stderr.Close()
 }
 
 // TestFeedSearchIsBounded holds that a feed with a long backlog that its filters keep back does not look through all of
@@ -436,8 +447,8 @@ func TestFeedSearchIsBounded(t *testing.T) {
 		r.append(r.line("stdout", fmt.Sprintf("debug %d", i)))
 	}
 	r.append(r.line("stdout", "event"))
-	f := newFeed(r.spool, bothOutputs, &r.ended, events.Options{Exclude: regexp.MustCompile(`^debug`)})
-	defer f.close()
+	f := New(r.spool, BothOutputs, &r.ended, events.Options{Exclude: regexp.MustCompile(`^debug`)})
+	defer f.Close()
 	f.search = 0
 	for calls := 1; ; calls++ {
 		e, ok := f.Next(someTime)

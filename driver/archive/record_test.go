@@ -1,4 +1,4 @@
-package driver
+package archive
 
 import (
 	"os"
@@ -16,7 +16,7 @@ import (
 // was last asked for.
 func TestStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var r record
+		var r Record
 		for _, tc := range []struct {
 			name           string
 			withoutReaders time.Duration
@@ -32,7 +32,7 @@ func TestStopped(t *testing.T) {
 		} {
 			before := r.Stopped
 			time.Sleep(time.Hour)
-			r.stop(tc.withoutReaders, tc.end)
+			r.Stop(tc.withoutReaders, tc.end)
 			if later := r.Stopped.At.Equal(time.Now()); later != tc.later || !later && r.Stopped != before {
 				t.Errorf("%s: stopped at %v, now is %v", tc.name, r.Stopped.At, time.Now())
 			}
@@ -43,14 +43,14 @@ func TestStopped(t *testing.T) {
 // TestRecord: what is known of a container is read as it was written.
 func TestRecord(t *testing.T) {
 	dir := t.TempDir()
-	want := record{Info: Info{
+	want := Record{Info: Info{
 		Config: map[string]string{"tag": "{{.Name}}"}, ContainerID: "web", LogPath: "/var/log/web",
 		ContainerCreated: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 	}, Epoch: 3}
-	if err := want.write(durable.OS, dir, false); err != nil {
+	if err := want.Write(durable.OS, dir, false); err != nil {
 		t.Fatal(err)
 	}
-	got, err := readRecord(durable.OS, dir)
+	got, err := ReadRecord(durable.OS, dir)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
@@ -61,11 +61,11 @@ func TestRecordOfEarlierVersion(t *testing.T) {
 	dir := t.TempDir()
 	earlier := `{"Info":{"Config":null,"ContainerID":"web","ContainerName":"/web","ContainerEntrypoint":"","ContainerArgs":null,` +
 		`"ContainerImageID":"","ContainerImageName":"","ContainerEnv":null,"ContainerLabels":null,"DaemonName":"docker"},"FIFOs":null,"Epoch":3}`
-	if err := os.WriteFile(filepath.Join(dir, recordName), []byte(earlier), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, RecordName), []byte(earlier), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := readRecord(durable.OS, dir)
-	want := record{Info: Info{ContainerID: "web", ContainerName: "/web", DaemonName: "docker"}, Epoch: 3}
+	got, err := ReadRecord(durable.OS, dir)
+	want := Record{Info: Info{ContainerID: "web", ContainerName: "/web", DaemonName: "docker"}, Epoch: 3}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

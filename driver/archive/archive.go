@@ -1,4 +1,8 @@
-package driver
+// Package archive keeps the logs of containers that have stopped and are delivered, for docker logs, and the record that
+// says what dockerd told of a container.
+//
+// The package must not know FIFOs, log options, AWS or the contents of a log.
+package archive
 
 import (
 	"context"
@@ -17,7 +21,7 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// stopped are the histories of containers that have stopped and are delivered, each in a directory of its own,
+// Archive holds the histories of containers that have stopped and are delivered, each in a directory of its own,
 // apart from those of the containers that run or wait: at the start nothing of them is opened, however many there
 // are. They go when they are too old, and when their room is needed.
 //
@@ -25,22 +29,23 @@ import (
 //	STATE_DIR/stopped/ID     the same files, at rest
 //
 // A history goes from one to the other by one rename. A kill between any two steps leaves it in one of them.
-type stopped struct {
-	dir, live string // where they are, and where sessions are
-	fs        durable.FS
-	age       time.Duration
-	budget    *spool.Budget
-	log       *slog.Logger
+type Archive struct {
+	Dir    string // where they are
+	live   string // where sessions are
+	fs     durable.FS
+	age    time.Duration
+	budget *spool.Budget
+	log    *slog.Logger
 
 	added chan struct{} // wakes run
 
 	// mu guards what follows, and is held while a directory is renamed. The intake may wait for it: see giveWay.
 	mu        sync.Mutex
-	histories map[string]*stoppedHistory
+	histories map[string]*history
 }
 
-// stoppedHistory is what is known of one.
-type stoppedHistory struct {
+// history is what is known of one.
+type history struct {
 	since time.Time // when it came to rest
 	stays bool      // it could not be removed at its age; the next start tries again
 	room  *spool.Resting
@@ -49,22 +54,22 @@ type stoppedHistory struct {
 // goneMark begins the name of a directory that is being removed. No container's ID begins so.
 const goneMark = ".gone-"
 
-func newStopped(stateDir, live string, fsys durable.FS, age time.Duration, budget *spool.Budget, log *slog.Logger) *stopped {
-	return &stopped{
-		dir: filepath.Join(stateDir, "stopped"), live: live, fs: fsys, age: age, budget: budget, log: log,
-		added: make(chan struct{}, 1), histories: map[string]*stoppedHistory{},
+func New(stateDir, live string, fsys durable.FS, age time.Duration, budget *spool.Budget, log *slog.Logger) *Archive {
+	return &Archive{
+		Dir: filepath.Join(stateDir, "stopped"), live: live, fs: fsys, age: age, budget: budget, log: log,
+		added: make(chan struct{}, 1), histories: map[string]*history{},
 	}
 }
 
-// put takes over the directory of a session that came to rest at since, with so many bytes in its spool. It blocks for
+// Put takes over the directory of a session that came to rest at since, with so many bytes in its spool. It blocks for
 // the local disk.
-func (x *stopped) put(id string, since time.Time, bytes int64) error {
+func (x *Archive) Put(id string, since time.Time, bytes int64) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if err := x.fs.MkdirAll(x.dir, dirPerm); err != nil {
+	if err := x.fs.MkdirAll(x.Dir, dirPerm); err != nil {
 		return err
 	}
-	live, to := filepath.Join(x.live, id), filepath.Join(x.dir, id)
+	live, to := filepath.Join(x.live, id), filepath.Join(x.Dir, id)
 	if err := x.fs.Rename(live, to); err != nil {
 		// What could not be taken back may be there still. The newer one goes on behind it.
 		x.forgetLocked(id)
@@ -80,8 +85,8 @@ func (x *stopped) put(id string, since time.Time, bytes int64) error {
 	return nil
 }
 
-func (x *stopped) addLocked(id string, since time.Time, bytes int64) {
-	h := &stoppedHistory{since: since}
+func (x *Archive) addLocked(id string, since time.Time, bytes int64) {
+	h := &history{since: since}
 	h.room = x.budget.Rest(bytes, since, func() error { return x.giveWay(id, h) })
 	x.histories[id] = h
 	select {
@@ -90,60 +95,60 @@ func (x *stopped) addLocked(id string, since time.Time, bytes int64) {
 	}
 }
 
-// where says where what is kept of a container was.
-type where int
+// Where says where what is kept of a container was.
+type Where int
 
 const (
-	nowhere where = iota
-	atRest        // moved now
-	live          // there already: it could not be put away, or is not opened
+	Nowhere  Where = iota
+	Archived       // moved now
+	Live           // there already: it could not be put away, or is not opened
 )
 
-// take gives the directory back to a session, and says where it was. It blocks for the local disk. After an error all is
+// Take gives the directory back to a session, and says where it was. It blocks for the local disk. After an error all is
 // as it was.
-func (x *stopped) take(id string) (where, error) {
+func (x *Archive) Take(id string) (Where, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	to := filepath.Join(x.live, id)
-	err := x.fs.Rename(filepath.Join(x.dir, id), to)
+	err := x.fs.Rename(filepath.Join(x.Dir, id), to)
 	if err == nil {
 		x.forgetLocked(id)
-		return atRest, nil
+		return Archived, nil
 	}
 	if _, liveErr := x.fs.ReadDir(to); liveErr == nil {
-		return live, nil
+		return Live, nil
 	}
 	if notExist(err) {
-		return nowhere, nil
+		return Nowhere, nil
 	}
-	return nowhere, err
+	return Nowhere, err
 }
 
-// back undoes a take of what was at rest, for a session that could not be opened.
-func (x *stopped) back(id string) {
+// Return undoes a Take of what was at rest, for a session that could not be opened.
+func (x *Archive) Return(id string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.fs.Rename(filepath.Join(x.live, id), filepath.Join(x.dir, id)) == nil {
+	if x.fs.Rename(filepath.Join(x.live, id), filepath.Join(x.Dir, id)) == nil {
 		f := x.find(id)
 		x.addLocked(id, f.since, f.bytes)
 	}
 }
 
 // forgetLocked ends the counting of one, if it is known.
-func (x *stopped) forgetLocked(id string) {
+func (x *Archive) forgetLocked(id string) {
 	if h := x.histories[id]; h != nil {
 		h.room.Release()
 		delete(x.histories, id)
 	}
 }
 
-// load finds what an earlier run has left. What there is no room for, as when SPOOL_TOTAL_SIZE has become smaller, is
+// Load finds what an earlier run has left. What there is no room for, as when SPOOL_TOTAL_SIZE has become smaller, is
 // removed here and not when the intake asks for room: the newest are counted first.
-func (x *stopped) load(ctx context.Context) {
-	_ = x.fs.MkdirAll(x.dir, dirPerm) // while there is room for it; put tries again
-	entries, err := x.fs.ReadDir(x.dir)
+func (x *Archive) Load(ctx context.Context) {
+	_ = x.fs.MkdirAll(x.Dir, dirPerm) // while there is room for it; Put tries again
+	entries, err := x.fs.ReadDir(x.Dir)
 	if err != nil && !notExist(err) {
-		x.log.Error("what is kept of stopped containers for docker logs cannot be read", "dir", x.dir, "err", err)
+		x.log.Error("what is kept of stopped containers for docker logs cannot be read", "dir", x.Dir, "err", err)
 	}
 	var all []found
 	for _, e := range entries {
@@ -153,8 +158,8 @@ func (x *stopped) load(ctx context.Context) {
 		name := e.Name()
 		switch {
 		case strings.HasPrefix(name, goneMark):
-			_ = removeTree(x.fs, filepath.Join(x.dir, name)) // what is left is so once more at the next start
-		case e.IsDir() && validID(name):
+			_ = removeTree(x.fs, filepath.Join(x.Dir, name)) // what is left is so once more at the next start
+		case e.IsDir() && ValidID(name):
 			all = append(all, x.find(name))
 		}
 	}
@@ -169,6 +174,17 @@ func (x *stopped) load(ctx context.Context) {
 	}
 }
 
+// Since returns when the container with this ID was archived; false: it is not in the archive.
+func (x *Archive) Since(id string) (time.Time, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	h := x.histories[id]
+	if h == nil {
+		return time.Time{}, false
+	}
+	return h.since, true
+}
+
 // found is a history that an earlier run has left.
 type found struct {
 	id    string
@@ -176,30 +192,30 @@ type found struct {
 	bytes int64
 }
 
-func (x *stopped) find(id string) found {
-	dir := filepath.Join(x.dir, id)
-	info, err := spool.Inspect(x.fs, filepath.Join(dir, spoolName))
+func (x *Archive) find(id string) found {
+	dir := filepath.Join(x.Dir, id)
+	info, err := spool.Inspect(x.fs, filepath.Join(dir, SpoolName))
 	if err != nil && !notExist(err) {
 		x.log.Error("what is kept of stopped containers for docker logs cannot be read", "dir", dir, "err", err)
 	}
 	f := found{id: id, since: info.Written, bytes: info.Bytes}
-	r, err := readRecord(x.fs, dir)
+	r, err := ReadRecord(x.fs, dir)
 	switch {
 	case err == nil && r.Stopped != nil:
 		f.since = r.Stopped.At
-	case errors.Is(err, errUnread), f.since.IsZero():
+	case errors.Is(err, ErrUnread), f.since.IsZero():
 		f.since = time.Now() // nothing says how old it is
 	}
 	return f
 }
 
-func (x *stopped) loadOne(f found) error {
+func (x *Archive) loadOne(f found) error {
 	x.mu.Lock()
 	if x.histories[f.id] != nil {
 		x.mu.Unlock()
 		return nil
 	}
-	if _, err := x.fs.ReadDir(filepath.Join(x.dir, f.id)); notExist(err) {
+	if _, err := x.fs.ReadDir(filepath.Join(x.Dir, f.id)); notExist(err) {
 		x.mu.Unlock()
 		return nil // taken back meanwhile
 	}
@@ -212,15 +228,15 @@ func (x *stopped) loadOne(f found) error {
 }
 
 // logKept says that a history is kept although it should go.
-func (x *stopped) logKept(id string, err error) {
+func (x *Archive) logKept(id string, err error) {
 	x.log.Warn("what was kept of a stopped container for docker logs cannot be removed", "container", id, "err", err)
 }
 
-// run removes what is too old. It returns when ctx is done.
-func (x *stopped) run(ctx context.Context) {
-	x.load(ctx)
+// Run removes what is too old. It returns when ctx is done.
+func (x *Archive) Run(ctx context.Context) {
+	x.Load(ctx)
 	for {
-		timer := time.NewTimer(time.Until(x.next()))
+		timer := time.NewTimer(time.Until(x.Next()))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -228,7 +244,7 @@ func (x *stopped) run(ctx context.Context) {
 		case <-x.added:
 			timer.Stop()
 		case <-timer.C:
-			x.expire()
+			x.Expire(time.Now())
 		}
 	}
 }
@@ -236,8 +252,8 @@ func (x *stopped) run(ctx context.Context) {
 // longestWait is how long run sleeps at most: the clock may be set meanwhile.
 const longestWait = time.Hour
 
-// next is when there is something to remove, or to look again.
-func (x *stopped) next() time.Time {
+// Next is when there is something to remove, or to look again.
+func (x *Archive) Next() time.Time {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	next := time.Now().Add(longestWait)
@@ -252,8 +268,8 @@ func (x *stopped) next() time.Time {
 	return next
 }
 
-func (x *stopped) expire() {
-	now := time.Now()
+// Expire removes the histories that are too old at now.
+func (x *Archive) Expire(now time.Time) {
 	for id, h := range x.old(now) {
 		switch err := x.giveWay(id, h); {
 		case err == nil || errors.Is(err, errTaken):
@@ -268,11 +284,11 @@ func (x *stopped) expire() {
 }
 
 // old are the histories that are too old.
-func (x *stopped) old(now time.Time) map[string]*stoppedHistory {
+func (x *Archive) old(now time.Time) map[string]*history {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	old := maps.Clone(x.histories)
-	maps.DeleteFunc(old, func(_ string, h *stoppedHistory) bool { return h.stays || now.Sub(h.since) < x.age })
+	maps.DeleteFunc(old, func(_ string, h *history) bool { return h.stays || now.Sub(h.since) < x.age })
 	return old
 }
 
@@ -280,7 +296,7 @@ func (x *stopped) old(now time.Time) map[string]*stoppedHistory {
 var errTaken = errors.New("the container was started again")
 
 // giveWay removes one. It is also called from within an Append, by the intake, when its room is needed.
-func (x *stopped) giveWay(id string, h *stoppedHistory) error {
+func (x *Archive) giveWay(id string, h *history) error {
 	x.mu.Lock()
 	if x.histories[id] != h {
 		x.mu.Unlock()
@@ -291,7 +307,7 @@ func (x *stopped) giveWay(id string, h *stoppedHistory) error {
 
 // removeAndUnlock removes one, most of it without the lock. After an error it is there as it was. What cannot be removed of
 // one that is hidden already is left to the next start.
-func (x *stopped) removeAndUnlock(id string) error {
+func (x *Archive) removeAndUnlock(id string) error {
 	gone, err := x.hideLocked(id)
 	x.mu.Unlock()
 	if err != nil {
@@ -304,17 +320,19 @@ func (x *stopped) removeAndUnlock(id string) error {
 }
 
 // hideLocked puts one under another name, to be removed, which a crash leaves to the next start.
-func (x *stopped) hideLocked(id string) (gone string, err error) {
-	gone = filepath.Join(x.dir, goneMark+id)
+func (x *Archive) hideLocked(id string) (gone string, err error) {
+	gone = filepath.Join(x.Dir, goneMark+id)
 	if err := removeTree(x.fs, gone); err != nil {
 		return "", err
 	}
-	if err := x.fs.Rename(filepath.Join(x.dir, id), gone); err != nil && !notExist(err) {
+	if err := x.fs.Rename(filepath.Join(x.Dir, id), gone); err != nil && !notExist(err) {
 		return "", err // it is there, and counted
 	}
 	delete(x.histories, id)
 	return gone, nil
 }
+
+func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 // removeTree removes a directory and what is in it. One that is not there is no error.
 func removeTree(fsys durable.FS, dir string) error {

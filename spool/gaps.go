@@ -3,9 +3,9 @@ package spool
 // maxNotes bounds the notes that wait; those beyond it are joined to the last one.
 const maxNotes = 64
 
-// Note puts a gap of the caller's into the stream, behind what is there: something that was read and is lost on
-// the way out. It becomes a block at once, or when the frame under way has come whole and there is room.
-func (s *Spool) Note(g Gap) {
+// AddGap puts a gap of the caller's into the stream, behind what is there: something that was read and was lost on its
+// way to the service. It becomes a block at once, or when the frame in progress is complete and there is room.
+func (s *Spool) AddGap(g Gap) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -53,4 +53,36 @@ func (s *Spool) appendGapLocked(g Gap, epoch uint32, where byte) error {
 	block[BlockHeaderSize+1] = where
 	h := blockHeader{length: gapPayloadSize, position: s.end.Load(), epoch: epoch, kind: kindGap}
 	return s.writeBlockLocked(block, h)
+}
+
+// HoldGap keeps a gap whose marker the service did not accept, until ReleaseGap puts it into the stream again. Gaps that
+// are held are joined, so that a service that refuses every marker costs one gap. A held gap is pending (see Pending)
+// and survives a restart.
+func (s *Spool) HoldGap(g Gap) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held.Reason == 0 {
+		s.held.Reason = g.Reason
+	}
+	s.held.add(g)
+}
+
+// HoldsGap reports whether a gap is held.
+func (s *Spool) HoldsGap() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.held.Bytes > 0 || s.held.Frames > 0
+}
+
+// ReleaseGap puts the held gap into the stream, behind what is there, and reports whether there was one.
+func (s *Spool) ReleaseGap() bool {
+	s.mu.Lock()
+	g := s.held
+	s.held = Gap{}
+	s.mu.Unlock()
+	if g.Bytes == 0 && g.Frames == 0 {
+		return false
+	}
+	s.AddGap(g)
+	return true
 }

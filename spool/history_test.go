@@ -177,7 +177,7 @@ func TestTail(t *testing.T) {
 			case 0:
 				cut = rapid.IntRange(1, len(stream)).Draw(t, "cut")
 			case 1:
-				s.Note(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1})
+				s.AddGap(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1})
 			case 2:
 				if err := s.Ack([]Range{{0, s.End()}}); err != nil {
 					t.Fatal(err)

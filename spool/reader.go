@@ -64,6 +64,9 @@ func (r *Reader) Own(mine func(frame []byte) bool) {
 	r.owned = mine
 }
 
+// SetLimit makes the reader read no block that begins at limit or behind it; 0: no limit.
+func (r *Reader) SetLimit(limit uint64) { r.limit = limit }
+
 // Close ends the reader.
 func (r *Reader) Close() {
 	r.Release()

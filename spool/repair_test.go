@@ -28,7 +28,7 @@ func TestLastBlockBehindNotes(t *testing.T) {
 				a.append(t, p)
 			}
 			for range 3 {
-				s.Note(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1})
+				s.AddGap(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1})
 			}
 			s, _, err := Open(Options{Dir: "/spool", FS: disk.Killed(), MaxSize: 1 << 20})
 			if err != nil {
@@ -54,7 +54,7 @@ func TestNoteWithinAFrame(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	s.Note(Gap{Reason: FirstForeign, Frames: 7, Bytes: 1})
+	s.AddGap(Gap{Reason: FirstForeign, Frames: 7, Bytes: 1})
 	a.s = s
 	a.append(t, p[500:])
 	r := s.NewReader()
@@ -150,7 +150,7 @@ func TestPendingTellsWhatWasNotKept(t *testing.T) {
 		t.Fatalf("Append: %v", err)
 	}
 	s.midFrame = true
-	s.Note(Gap{Reason: FirstForeign, Frames: 3, Bytes: 1})
+	s.AddGap(Gap{Reason: FirstForeign, Frames: 3, Bytes: 1})
 	if !s.Pending() {
 		t.Fatal("nothing is pending")
 	}

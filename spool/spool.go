@@ -51,7 +51,17 @@ type Options struct {
 	// OnGap, if set, is called when a gap has been added to the stream by other than Append: by Ack, which made room
 	// for it, or because the spool gave way to another one. It must not call the spool.
 	OnGap func(bytes int)
+	// OnLoss, if set, is called when something of the stream is lost in the spool: a block that could not be kept, or
+	// undelivered frames that were evicted. It is called with the spool locked: it must not call the spool, nor wait.
+	OnLoss func(Gap)
+	// Delivered is a position up to which everything is delivered, whatever the cursor says, as for a log that was
+	// archived; math.MaxUint64: all that is there.
+	Delivered uint64
 }
+
+// ErrVersion says that a file was written by a version of the plugin that this one does not know. Open then changes
+// nothing.
+var ErrVersion = errors.New("it was written by a newer version of the plugin")
 
 // Repair says what opening a spool had to mend.
 type Repair struct {
@@ -82,7 +92,8 @@ type Spool struct {
 	missing      Gap // what has not been kept since the last block; becomes a block when there is room
 	missingEpoch uint32
 	missingFile  *missingFile // has missing on disk
-	notes        []Gap        // of Note, that have not become blocks
+	notes        []Gap        // of AddGap, that have not become blocks
+	held         Gap          // of HoldGap
 	midFrame     bool         // the last block ends within a frame
 	closed       bool
 	left         bool  // the budget counts it no more
@@ -198,6 +209,21 @@ func (s *Spool) Acked() uint64 {
 	defer s.mu.Unlock()
 	return s.cursor.acked.prefix
 }
+
+// Undelivered returns the bytes of the stream that have not been acknowledged. It takes no lock.
+func (s *Spool) Undelivered() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int64(s.end.Load() - min(s.cursor.acked.prefix, s.end.Load()))
+}
+
+// Prepare makes the files that recording a loss needs, so that a full disk is found out before a container starts. It
+// blocks for the local disk.
+func (s *Spool) Prepare() error { return nil }
+
+// CountBeside counts so many bytes on disk of files beside the spool, such as the container's record, in the budget. It
+// replaces what was counted before.
+func (s *Spool) CountBeside(bytes int64) {}
 
 // Fragments returns how many separate ranges have been acknowledged out of order.
 func (s *Spool) Fragments() int {

@@ -244,7 +244,7 @@ func (f *Feed) account(ranges []spool.Range) {
 	isMarker := func(r spool.Range) bool { return slices.Contains(f.markers, r) }
 	if len(ranges) == 0 || !isMarker(ranges[0]) || len(ranges) > 1 {
 		for _, g := range f.losses {
-			f.spool.Note(g)
+			f.spool.AddGap(g)
 		}
 	}
 	f.losses = f.losses[:0]

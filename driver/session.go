@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"github.com/logspool/logspool/driver/archive"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,6 +100,7 @@ func openSession(d *Driver, id string, info *Info, rested bool) (*session, error
 		Durable:    d.o.Settings.SpoolSync > 0,
 		Budget:     d.budget,
 		OnGap:      func(bytes int) { s.notify(1, bytes) },
+		Delivered:  s.delivered(rested),
 	})
 	if err != nil {
 		return nil, err
@@ -133,6 +135,17 @@ func (s *session) bounds() (maxSize, history int64) {
 		history = 0
 	}
 	return maxSize, history
+}
+
+// delivered returns up to which position the log is delivered, whatever its cursor says.
+func (s *session) delivered(archived bool) uint64 {
+	switch {
+	case archived:
+		return math.MaxUint64
+	case s.record.Stopped != nil:
+		return s.record.Stopped.End
+	}
+	return 0
 }
 
 // ackStopped acknowledges what was dealt with before the container stopped: nobody wants it again, though the cursor may be
@@ -443,7 +456,7 @@ func (s *session) rest() {
 	err := s.spool.Close()
 	s.record.Stop(s.withoutReaders+time.Since(s.since), end)
 	err = errors.Join(err, s.record.Write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0))
-	err = errors.Join(err, s.d.archive.Put(s.id, s.record.Stopped.At, s.spool.Size()))
+	err = errors.Join(err, s.d.archive.Put(s.id, s.record.Stopped.At))
 	if err != nil {
 		s.d.log.Warn("a delivered container's files cannot be put away", "container", s.id, "err", err)
 	}

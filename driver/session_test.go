@@ -148,7 +148,7 @@ func TestDamagedState(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, "spool"), []byte("x"), 0o600))
 		}},
 		{"the cursor is a directory", func(t *testing.T, dir string) {
-			must(t, os.Remove(filepath.Join(dir, "spool", "cursor")))
+			must(t, os.RemoveAll(filepath.Join(dir, "spool", "cursor")))
 			must(t, os.Mkdir(filepath.Join(dir, "spool", "cursor"), 0o700))
 		}},
 		{"no spool", func(t *testing.T, dir string) {

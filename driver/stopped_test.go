@@ -53,7 +53,7 @@ func TestHistoryAge(t *testing.T) {
 		}
 		put := func(id string) {
 			begin(id, time.Now())
-			must(t, x.Put(id, time.Now(), 100))
+			must(t, x.Put(id, time.Now()))
 		}
 		left := func(want ...string) {
 			t.Helper()
@@ -99,7 +99,7 @@ func TestHistoryAge(t *testing.T) {
 // anybody asks for room.
 func TestLoadFitsTheRoom(t *testing.T) {
 	dir := t.TempDir()
-	budget := spool.NewBudget(350)
+	budget := spool.NewBudget(3*4*4096 + 1000)
 	x := archive.New(dir, filepath.Join(dir, "containers"), durable.OS, time.Hour, budget, slog.New(slog.DiscardHandler))
 	for id, age := range map[string]time.Duration{"a": 5, "b": 1, "c": 4, "d": 2, "e": 3} {
 		at := filepath.Join(x.Dir, id)
@@ -109,7 +109,7 @@ func TestLoadFitsTheRoom(t *testing.T) {
 		must(t, r.Write(durable.OS, at, false))
 	}
 	x.Load(t.Context())
-	if got := stoppedDirs(t, dir); fmt.Sprint(got) != "[b d e]" || budget.Used() != 300 {
+	if got := stoppedDirs(t, dir); fmt.Sprint(got) != "[b d e]" || budget.Used() != 3*4*4096 {
 		t.Errorf("left are %q, %d bytes are counted", got, budget.Used())
 	}
 }
@@ -387,7 +387,7 @@ func TestDeliveredStaysDelivered(t *testing.T) {
 	h.shipper.wait(t, "g/web", 2)
 	must(t, c.Stop(t.Context()))
 	h.gone()
-	must(t, os.Remove(filepath.Join(h.dir, "state", "stopped", "web", archive.SpoolName, "cursor")))
+	must(t, os.RemoveAll(filepath.Join(h.dir, "state", "stopped", "web", archive.SpoolName, "cursor")))
 	if got := len(readLogs(t, d, "web", all).rest()); got != 2 {
 		t.Errorf("%d entries, want 2", got)
 	}

@@ -63,6 +63,11 @@ func (a *ackSet) through(pos uint64) uint64 {
 	return a.beyond[i].To
 }
 
+// within reports whether a position of r is acknowledged.
+func (a *ackSet) within(r Range) bool {
+	return r.From < a.prefix || slices.ContainsFunc(a.beyond, func(x Range) bool { return x.From < r.To && r.From < x.To })
+}
+
 // end returns the position behind everything acknowledged.
 func (a *ackSet) end() uint64 {
 	if n := len(a.beyond); n > 0 {

@@ -128,18 +128,23 @@ func (h *blockHeader) verify(p []byte) error {
 
 // segmentHeader is a segment's header in memory.
 type segmentHeader struct {
-	base    uint64 // position of its first byte
-	begun   int64  // nanoseconds since the Unix epoch
-	maxTime int64  // no frame that begins before it is later, in the same unit
+	base     uint64 // position of its first byte
+	progress uint64 // everything before this position was delivered when the header was last written
+	maxTime  int64  // no frame that begins before the segment is later, in nanoseconds since the Unix epoch
 }
+
+// hasProgress is a flag of a segment's header: bytes 16 to 23 hold the delivery progress. Earlier versions wrote no flags
+// there, and the time at which the segment was begun.
+const hasProgress = 1
 
 func (h segmentHeader) encode() []byte {
 	le := binary.LittleEndian
 	p := make([]byte, segmentHeaderSize)
 	copy(p, segmentMagic)
 	le.PutUint64(p[8:], h.base)
-	le.PutUint64(p[16:], uint64(h.begun))
+	le.PutUint64(p[16:], h.progress)
 	le.PutUint64(p[24:], uint64(h.maxTime))
+	le.PutUint32(p[32:], hasProgress)
 	le.PutUint32(p[36:], crc32.Checksum(p[:36], castagnoli))
 	return p
 }
@@ -150,6 +155,8 @@ func decodeSegmentHeader(p []byte, base uint64) (h segmentHeader, err error) {
 	switch {
 	case len(p) < segmentHeaderSize:
 		return h, errShort
+	case newerSegment(p):
+		return h, ErrVersion
 	case string(p[:8]) != segmentMagic:
 		return h, errNoBlock
 	case le.Uint32(p[36:]) != crc32.Checksum(p[:36], castagnoli):
@@ -157,7 +164,18 @@ func decodeSegmentHeader(p []byte, base uint64) (h segmentHeader, err error) {
 	case le.Uint64(p[8:]) != base:
 		return h, fmt.Errorf("segment begins at position %d, its name says %d", le.Uint64(p[8:]), base)
 	}
-	return segmentHeader{base, int64(le.Uint64(p[16:])), int64(le.Uint64(p[24:]))}, nil
+	h = segmentHeader{base: base, maxTime: int64(le.Uint64(p[24:]))}
+	if le.Uint32(p[32:])&hasProgress != 0 {
+		h.progress = le.Uint64(p[16:])
+	}
+	return h, nil
+}
+
+// newerSegment reports whether p begins a segment of a version that is not known.
+func newerSegment(p []byte) bool {
+	const family = len(segmentMagic) - 1
+	return len(p) >= len(segmentMagic) && string(p[:family]) == segmentMagic[:family] &&
+		p[family] != segmentMagic[family] && p[family] >= '0' && p[family] <= 'z'
 }
 
 func encodeGap(p []byte, g Gap) {

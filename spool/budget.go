@@ -2,41 +2,50 @@ package spool
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Budget bounds the bytes on disk of several spools together, open and at rest. When it is full,
+// Budget bounds the bytes on disk of several logs together, spools and archived ones, and makes room. It is the one place
+// that decides what is removed, for a full budget and for a full disk alike:
 //
-//   - history at rest gives way first, the oldest before the others;
-//   - then the history of open spools, of the largest history first;
-//   - then what is not delivered, of the largest spool that drops its oldest and is not smaller than the one
-//     that appends: who writes much loses lines, not who happens to write.
+//  1. archived logs, the oldest before the others;
+//  2. the history of open spools, the largest history first: whole segments, with the one that is appended to if all of it
+//     is delivered, and then the delivered beginnings of segments;
+//  3. what is not delivered, of the largest spool that drops its oldest and is not smaller than the one that appends: a
+//     container that writes much loses lines, not the one that happens to write.
 //
-// A spool that drops its newest does not give way. It is refused where it would, and a sixteenth before the limit unless
-// it has less than its share of that: who writes little does not find the budget full of what will not go.
+// A spool that drops its newest never loses what it has. It is refused where it would have to, and a sixteenth before the
+// limit unless it has less than its share of that: who writes little does not find the budget full of what will not go.
+//
+// What is counted is what files take on the disk, by its block size, directories and records included.
 //
 // Its methods may be called from any goroutine.
 //
-// Locks: Append asks for room before it takes its spool's lock, and whoever holds a spool's lock touches the atomic
-// count alone. So the order is reclaiming, then one spool's lock at a time; mu is never held while another is taken.
+// Locks: Append asks for room before it takes its spool's lock, and the holder of a spool's lock touches only the atomic
+// count and, with TryLock, spools whose files it closes. So the order is reclaiming, then one spool's lock at a time; mu
+// is never held while another is taken.
 type Budget struct {
 	limit int64
 	used  atomic.Int64
 
-	reclaiming sync.Mutex // held while others are made to give way
+	reclaiming sync.Mutex // held while room is made
 
 	// mu guards what follows.
-	mu      sync.Mutex
-	open    []*Spool
-	resting []*Resting
+	mu       sync.Mutex
+	open     []*Spool
+	archived []*ArchivedLog
+
+	// filesMu guards what follows. It may be taken while a spool's lock is held.
+	filesMu   sync.Mutex
+	withFiles []*Spool // whose files are open, in the order in which they were opened
+	mostFiles int      // spools with open files; 0: no bound
 }
 
-// Resting is the history of a spool that is not open, as a Budget counts it.
-type Resting struct {
+// ArchivedLog is the log of a spool that is not open, as a Budget counts it.
+type ArchivedLog struct {
 	b       *Budget
 	bytes   int64
 	written time.Time
@@ -50,46 +59,53 @@ func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 // Raise makes the limit no less than limit bytes. It must be called before anything is under the budget.
 func (b *Budget) Raise(limit int64) { b.limit = max(b.limit, limit) }
 
-// Used returns the bytes on disk of all spools under the budget.
+// Used returns the bytes on disk of all logs under the budget.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
-// Rest counts the history of a spool that is not open: so many bytes, last written to at written. When room is needed,
-// remove is called, once, from within the Append of another spool: it removes the files. If it returns nil, they are
-// counted no more; otherwise they are until Release. It may call Release, but no Append, and whoever appends must hold no
-// lock that it takes. Release it before the spool is opened, and when it is removed.
-func (b *Budget) Rest(bytes int64, written time.Time, remove func() error) *Resting {
-	r := &Resting{b: b, bytes: bytes, written: written, remove: remove}
+// AddArchived counts the log of a spool that is not open: so many bytes on disk, last written to at written. When room is
+// needed, remove is called, once, from within a call of another spool or of Retry: it removes the files. If it returns
+// nil, they are counted no more; otherwise they are until Release. It may call Release, but no Append; the caller of
+// Append or Retry must hold no lock that it takes. Release it before the spool is opened, and when it is removed.
+func (b *Budget) AddArchived(bytes int64, written time.Time, remove func() error) *ArchivedLog {
+	r := &ArchivedLog{b: b, bytes: bytes, written: written, remove: remove}
 	b.used.Add(bytes)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.resting = append(b.resting, r)
+	b.archived = append(b.archived, r)
 	return r
 }
 
-// Release ends the counting. remove is not called from then on, though it may be under way.
-func (r *Resting) Release() {
+// Release ends the counting. remove is not called from then on, though a call may be in progress.
+func (r *ArchivedLog) Release() {
 	r.b.mu.Lock()
-	r.b.resting = slices.DeleteFunc(r.b.resting, func(o *Resting) bool { return o == r })
+	r.b.archived = slices.DeleteFunc(r.b.archived, func(o *ArchivedLog) bool { return o == r })
 	r.b.mu.Unlock()
 	r.forget()
 }
 
-func (r *Resting) forget() {
+func (r *ArchivedLog) forget() {
 	if r.gone.CompareAndSwap(false, true) {
 		r.b.used.Add(-r.bytes)
 	}
 }
 
 // Retry calls f, and calls it again after removing archived logs and delivered history while it fails for want of space on
-// the disk (ENOSPC, EDQUOT). The caller must hold no lock of a spool or of an archive.
-func (b *Budget) Retry(f func() error) error { return f() }
+// the disk (ENOSPC, EDQUOT). It removes nothing undelivered. The caller must hold no lock of a spool or of an archive.
+func (b *Budget) Retry(f func() error) error {
+	err := f()
+	for diskFull(err) && b.reclaimDisk(nil, false) {
+		err = f()
+	}
+	return err
+}
 
-// Run closes the files of spools that have not been used for some seconds, so that an idle container holds none. It
-// returns when ctx is done.
-func (b *Budget) Run(ctx context.Context) { <-ctx.Done() }
-
-// LimitFiles bounds how many spools have their files open at once.
-func (b *Budget) LimitFiles(spools int) {}
+// Trim removes archived logs and delivered history until the budget is kept, as at the start when it was lowered.
+func (b *Budget) Trim() {
+	b.reclaiming.Lock()
+	defer b.reclaiming.Unlock()
+	for b.used.Load() > b.limit && b.reclaim(nil, false) {
+	}
+}
 
 // Allocated returns the bytes that a file of this size takes on the disk.
 func Allocated(size int64) int64 {
@@ -120,7 +136,8 @@ func (b *Budget) leave(s *Spool) {
 func (s *Spool) leaveBudgetLocked() {
 	if !s.left {
 		s.left = true
-		s.budget.add(-s.total)
+		s.budget.add(-s.charged)
+		s.budget.closed(s)
 	}
 }
 
@@ -130,10 +147,10 @@ func (b *Budget) add(n int64) {
 	}
 }
 
-// Fits reports whether there is room for n more bytes, without anything giving way. b may be nil.
+// Fits reports whether there is room for n more bytes without removing anything. b may be nil.
 func (b *Budget) Fits(n int64) bool { return b == nil || b.used.Load()+n <= b.limit }
 
-// take takes n bytes for s, which is not locked, and makes others give way for it. False: there is no room.
+// take takes n bytes for s, which is not locked, and makes room for it. False: there is no room.
 func (b *Budget) take(s *Spool, n int64) bool {
 	if b == nil {
 		return true
@@ -151,7 +168,7 @@ func (b *Budget) take(s *Spool, n int64) bool {
 		limit = b.limit
 	}
 	for !b.tryTake(n, limit) {
-		if !b.reclaim(s) {
+		if !b.reclaim(s, true) {
 			return false
 		}
 	}
@@ -177,13 +194,21 @@ func (b *Budget) tryTake(n, limit int64) bool {
 	}
 }
 
-// reclaim makes one give way to s, and reports whether one did.
-func (b *Budget) reclaim(s *Spool) bool {
-	for {
-		r := b.oldestResting()
-		if r == nil {
-			break
-		}
+// reclaimDisk removes something for s, which is not locked, or for a caller that is no spool (nil), because the disk is
+// full. It reports whether it did.
+func (b *Budget) reclaimDisk(s *Spool, undelivered bool) bool {
+	if b == nil {
+		return s != nil && s.evictHistory()
+	}
+	b.reclaiming.Lock()
+	defer b.reclaiming.Unlock()
+	return b.reclaim(s, undelivered)
+}
+
+// reclaim removes one thing in the order that Budget says, and reports whether it did. undelivered says that this may be
+// undelivered data, for s.
+func (b *Budget) reclaim(s *Spool, undelivered bool) bool {
+	for r := b.oldestArchived(); r != nil; r = b.oldestArchived() {
 		if r.remove() == nil {
 			r.forget()
 			return true
@@ -210,59 +235,74 @@ func (b *Budget) reclaim(s *Spool) bool {
 	}
 	slices.SortFunc(claims, func(a, b claim) int { return cmp.Compare(b.delivered, a.delivered) })
 	for _, c := range claims {
-		if c.delivered > 0 && c.s.dropHistory() {
+		if c.delivered > 0 && c.s.evictHistory() {
 			return true
 		}
+	}
+	for _, o := range open {
+		if o.evictBeginning() {
+			return true
+		}
+	}
+	if !undelivered {
+		return false
 	}
 	slices.SortFunc(claims, func(a, b claim) int { return cmp.Compare(b.pending, a.pending) })
 	for _, c := range claims {
 		smaller := c.pending < own.pending || s.dropNewest && c.pending == own.pending
-		if !smaller && !c.s.dropNewest && c.s.giveWay(s) {
+		if !smaller && !c.s.dropNewest && c.s.evictFor(s) {
 			return true
 		}
 	}
 	return false
 }
 
-// oldestResting takes the oldest history at rest out of the list; nil: there is none.
-func (b *Budget) oldestResting() *Resting {
+// oldestArchived takes the oldest archived log out of the list; nil: there is none.
+func (b *Budget) oldestArchived() *ArchivedLog {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.resting) == 0 {
+	if len(b.archived) == 0 {
 		return nil
 	}
-	oldest := slices.MinFunc(b.resting, func(a, b *Resting) int { return a.written.Compare(b.written) })
-	b.resting = slices.DeleteFunc(b.resting, func(o *Resting) bool { return o == oldest })
+	oldest := slices.MinFunc(b.archived, func(a, b *ArchivedLog) int { return a.written.Compare(b.written) })
+	b.archived = slices.DeleteFunc(b.archived, func(o *ArchivedLog) bool { return o == oldest })
 	return oldest
 }
 
-// sizes returns the bytes of what is delivered and of what is not.
+// sizes returns the bytes of what is delivered and may be removed, and of what is not delivered.
 func (s *Spool) sizes() (delivered, pending int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.delivered, s.total - s.delivered
+	delivered, pending = s.delivered, s.total-s.delivered
+	if n := len(s.segments); s.appendable && !s.undropped.Load() && s.segments[n-1].end <= s.cursor.acked.prefix &&
+		s.segments[n-1].size > segmentHeaderSize {
+		delivered, pending = s.total, 0
+	}
+	return delivered, pending
 }
 
-// dropHistory removes the oldest segment in which everything is delivered.
-func (s *Spool) dropHistory() bool {
+// evictHistory removes the oldest segment in which everything is delivered.
+func (s *Spool) evictHistory() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.deliveredN == 0 {
+	if s.closed || s.deliveredN == 0 && !s.sealDeliveredLocked() {
 		return false
 	}
-	s.removeSegmentsLocked(0, 1)
+	if s.deliveredN > 0 { // otherwise the history's own bound has removed it
+		s.removeSegmentsLocked(0, 1)
+	}
 	return true
 }
 
-// giveWay gives up the oldest segment that is not delivered, for want of room elsewhere.
-func (s *Spool) giveWay(to *Spool) bool {
+// evictFor evicts the oldest segment that is not delivered, to make room for another spool.
+func (s *Spool) evictFor(other *Spool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	end := s.end.Load()
-	if s.closed || !s.dropOldestLocked() {
+	if s.closed || !s.evictUndeliveredLocked() {
 		return false
 	}
-	if added := s.end.Load() - end; added > 0 && s.onGap != nil && s != to {
+	if added := s.end.Load() - end; added > 0 && s.onGap != nil && s != other {
 		s.onGap(int(added))
 	}
 	return true

@@ -14,62 +14,111 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// The cursor file is a log of what has been dealt with: one record for each Ack and for each time that
-// the spool gave way. It is rewritten when it has grown to many times what it says.
+// The cursor file is a log of delivery progress: one record for each Ack and for each time that the spool evicted
+// something undelivered. It is rewritten when it has grown to many times what it says. Its first record is a reserve that
+// is overwritten in place: pending gaps (pendinggap.go) are on disk there although a full disk takes no new block.
 const (
 	cursorName       = "cursor"
 	cursorMagic      = "LSPLCUR1"
-	cursorRecordHead = 8 // u32 checksum of all that follows, u16 body length, u8 kind, u8 zero
+	cursorFamily     = "LSPLCUR" // and a version
+	cursorRecordHead = 8         // u32 checksum of all that follows, u16 body length, u8 kind, u8 zero
+	cursorReserveEnd = len(cursorMagic) + cursorRecordHead + slots*slotSize
 
 	recordAck     = 1
 	recordDropped = 2
+	recordReserve = 3
 
 	// maxRecordBody keeps a record's length in 16 bits; an Ack of more ranges makes several records.
 	maxRecordBody = 1 << 15
 
 	cursorCompactSize = 64 << 10
+
+	// newerName is where a cursor of a newer version is kept.
+	newerName = "cursor.newer"
+
+	// missingName is the file of earlier versions that had a pending gap.
+	missingName  = "missing"
+	missingMagic = "LSPLMIS1"
 )
 
-// dropped is a range of the stream that was given up before it was delivered.
+// dropped is a range of the stream that was evicted before it was delivered.
 type dropped struct {
 	Range
 	Gap
 }
 
-// cursor is what has been dealt with, and the file that says so.
+// cursor is the delivery progress, and the file that records it.
 type cursor struct {
 	fs   durable.FS
 	path string
 	// durable makes a rewritten file survive a power cut, at the price of waiting for the disk.
 	durable bool
 
-	file  durable.File // nil: to be rewritten whole at the next change
-	size  int64
-	limit int64 // size at which it is worth rewriting
+	file    durable.File // nil: closed, or not there
+	there   bool         // the file exists, with the reserve at its beginning
+	stale   bool         // it must be rewritten whole at the next change
+	size    int64        // of what is good of it
+	limit   int64        // size at which it is worth rewriting
+	dirty   bool         // written to since it was last synced
+	entered bool         // made or replaced since the directory was last synced
 
-	acked   ackSet
-	dropped []dropped // not yet acknowledged
+	acked    ackSet
+	dropped  []dropped // not yet acknowledged
+	reserve  [slots]slot
+	reported Repair // what opening it found
 }
 
-// openCursor reads the cursor file, or begins one. cut is how many bytes of a torn tail were given up. Where it
-// cannot be written now, on a full disk, it is written at the next change: FIFOs have to be read all the same.
-func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, cut int64, err error) {
-	c = &cursor{fs: fsys, path: filepath.Join(dir, cursorName), durable: durable}
+// openCursor reads the cursor file in dir. It writes only where a crash has left something behind: a file that is whole is
+// continued, and none is made before there is something to record. A file of a newer version is kept under another name.
+func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, err error) {
+	c = &cursor{fs: fsys, path: filepath.Join(dir, cursorName), durable: durable, limit: cursorCompactSize}
+	defer c.readMissing(dir)
 	data, err := fsys.ReadFile(c.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		_ = c.rewrite()
-		return c, 0, nil
+		return c, nil
 	case err != nil:
-		return nil, 0, fmt.Errorf("couldn't read %q: %w", c.path, err)
+		return nil, fmt.Errorf("couldn't read %q: %w", c.path, err)
+	}
+	if len(data) >= len(cursorMagic) && string(data[:len(cursorFamily)]) == cursorFamily && data[len(cursorFamily)] != cursorMagic[len(cursorFamily)] {
+		c.reported.NewerCursor = filepath.Join(dir, newerName)
+		if err := fsys.Rename(c.path, c.reported.NewerCursor); err != nil {
+			return nil, fmt.Errorf("couldn't keep %q of a newer version: %w", c.path, err)
+		}
+		return c, nil
 	}
 	good := c.replay(data)
-	if good < int64(len(data)) {
-		cut = int64(len(data)) - good
+	c.reported.CursorCutBytes = int64(len(data)) - good
+	c.size = int64(len(data))
+	c.limit = max(cursorCompactSize, 4*c.size)
+	if c.stale = !c.there || c.reported.CursorCutBytes > 0; c.stale {
+		// What a crash cut off, and whatever follows it, goes. Where that fails, on a full disk, it is done at the next
+		// change: FIFOs have to be read all the same.
+		_ = c.rewrite()
 	}
-	// What a crash cut off, and whatever stood behind it, goes.
-	_ = c.rewrite()
-	return c, cut, nil
+	return c, nil
+}
+
+// readMissing takes over the pending gap of an earlier version, which had a file of its own.
+func (c *cursor) readMissing(dir string) {
+	if c == nil {
+		return
+	}
+	path := filepath.Join(dir, missingName)
+	p, err := c.fs.ReadFile(path)
+	if err != nil {
+		return
+	}
+	le := binary.LittleEndian
+	if len(p) >= 8+slotSize && string(p[:8]) == missingMagic && le.Uint32(p[8:]) == crc32.Checksum(p[12:8+slotSize], castagnoli) {
+		if old := decodeSlot(p[8:]); c.reserve[pendingSlot] == (slot{}) && old.gap.Bytes > 0 {
+			c.reserve[pendingSlot] = old
+			if c.storeReserve() != nil {
+				return
+			}
+		}
+	}
+	_ = c.fs.Remove(path)
 }
 
 func (c *cursor) replay(data []byte) (good int64) {
@@ -83,6 +132,13 @@ func (c *cursor) replay(data []byte) (good int64) {
 			return int64(off)
 		}
 		n := int(binary.LittleEndian.Uint16(rest[4:]))
+		if off == len(cursorMagic) && rest[6] == recordReserve && n == slots*slotSize && len(data) >= cursorReserveEnd {
+			// A power cut can tear what is overwritten in place. That costs the pending gaps, not the records behind it.
+			c.there = true
+			c.readReserve(rest)
+			off = cursorReserveEnd
+			continue
+		}
 		if len(rest) < cursorRecordHead+n ||
 			binary.LittleEndian.Uint32(rest) != crc32.Checksum(rest[4:cursorRecordHead+n], castagnoli) {
 			return int64(off)
@@ -201,23 +257,43 @@ func (c *cursor) forgetDropped() {
 	c.dropped = slices.DeleteFunc(c.dropped, func(d dropped) bool { return c.acked.through(d.From) >= d.To })
 }
 
-// write appends records. When that fails, the file is given up and written anew at the next change.
+// write appends records. After an error the file is rewritten at the next change.
 func (c *cursor) write(records []byte) error {
-	if c.file == nil || c.size >= c.limit {
+	if !c.there || c.stale || c.size >= c.limit {
 		return c.rewrite()
 	}
-	if _, err := c.file.WriteAt(records, c.size); err != nil {
-		c.file.Close()
-		c.file = nil
+	err := c.open()
+	if err == nil {
+		_, err = c.file.WriteAt(records, c.size)
+	}
+	if err != nil {
+		c.stale = true
 		return fmt.Errorf("couldn't write %q: %w", c.path, err)
 	}
 	c.size += int64(len(records))
+	c.dirty = true
 	return nil
+}
+
+// open opens the file, which is there.
+func (c *cursor) open() (err error) {
+	if c.file == nil {
+		c.file, err = c.fs.OpenFile(c.path, os.O_RDWR, filePerm)
+	}
+	return err
+}
+
+// make makes the file if it is not there.
+func (c *cursor) make() error {
+	if c.there {
+		return nil
+	}
+	return c.rewrite()
 }
 
 // rewrite replaces the file by one that says what is known now, through durable.WriteFile.
 func (c *cursor) rewrite() error {
-	p := []byte(cursorMagic)
+	p := appendReserve([]byte(cursorMagic), &c.reserve)
 	for _, d := range c.dropped {
 		p = appendDropped(p, d)
 	}
@@ -225,18 +301,13 @@ func (c *cursor) rewrite() error {
 		p = appendAck(p, []Range{{0, c.acked.prefix}})
 	}
 	p = appendAck(p, c.acked.beyond)
-	if c.file != nil {
-		c.file.Close()
-		c.file = nil
-	}
+	_ = c.close()
+	c.stale = true
 	if err := durable.WriteFile(c.fs, c.path, p, filePerm, c.durable); err != nil {
 		return err
 	}
-	f, err := c.fs.OpenFile(c.path, os.O_RDWR, filePerm)
-	if err != nil {
-		return fmt.Errorf("couldn't open %q: %w", c.path, err)
-	}
-	c.file, c.size = f, int64(len(p))
+	c.there, c.stale, c.size = true, false, int64(len(p))
+	c.dirty, c.entered = !c.durable, !c.durable
 	c.limit = max(cursorCompactSize, 4*c.size)
 	return nil
 }

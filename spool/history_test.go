@@ -537,7 +537,7 @@ func TestTailReclaimed(t *testing.T) {
 				if name == first {
 					if opened--; opened < 0 && !removed {
 						removed = true
-						s.dropHistory()
+						s.evictHistory()
 					}
 				}
 			}
@@ -548,7 +548,7 @@ func TestTailReclaimed(t *testing.T) {
 			defer h.Close()
 			disk.onOpen = nil
 			if !removed {
-				s.dropHistory()
+				s.evictHistory()
 			}
 			got := h.all(t)
 			if n := len(got); n < 1000-int(got[0])+1 || n > tail || got[n-1] != 1000 || removed && n < tail-50 {

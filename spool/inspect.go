@@ -1,6 +1,10 @@
 package spool
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
 	"time"
 
 	"github.com/logspool/logspool/internal/durable"
@@ -8,8 +12,9 @@ import (
 
 // Info is what Inspect finds.
 type Info struct {
-	Bytes   int64     // on disk, of all segments
-	Written time.Time // when the last of them was written to, by the file system's clock; zero: there is none
+	Bytes     int64     // of all segments
+	Allocated int64     // on disk, of all files and the directory, as a Budget counts them
+	Written   time.Time // when the last segment was written to, by the file system's clock; zero: there is none
 }
 
 // Inspect looks at the spool in dir, which need not be open, without reading any file. fsys may be nil: durable.OS.
@@ -19,9 +24,42 @@ func Inspect(fsys durable.FS, dir string) (i Info, err error) {
 	}
 	err = eachSegment(fsys, dir, func(_ uint64, size int64, written time.Time) {
 		i.Bytes += size
+		i.Allocated += Allocated(size)
 		if written.After(i.Written) {
 			i.Written = written
 		}
 	})
+	if err != nil {
+		return i, err
+	}
+	other, err := otherFiles(fsys, dir)
+	i.Allocated += allocationUnit + other
 	return i, err
+}
+
+// otherFiles returns the bytes on disk of what is beside the segments in dir.
+func otherFiles(fsys durable.FS, dir string) (sum int64, err error) {
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return 0, fmt.Errorf("couldn't list %q: %w", dir, err)
+	}
+	for _, e := range entries {
+		if _, segment := parseSegmentName(e.Name()); segment {
+			continue
+		}
+		if info, err := e.Info(); err == nil { // otherwise it was removed meanwhile
+			sum += Allocated(info.Size())
+		}
+	}
+	return sum, nil
+}
+
+// RemoveCursor removes the cursor of a spool that is not open and of which everything is delivered: Options.Delivered says
+// so when it is opened again.
+func RemoveCursor(fsys durable.FS, dir string) error {
+	err := fsys.Remove(filepath.Join(dir, cursorName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }

@@ -283,6 +283,12 @@ func (m *model) crash(t *rapid.T, torn bool) {
 	payload, info, epoch, ok := m.s.LastBlock()
 	if again {
 		p := m.last.data
+		if torn := m.s.Torn(); torn != nil {
+			if !torn.Matches(p) || torn.Epoch != m.a.epoch {
+				t.Fatalf("the torn block is not what was appended last")
+			}
+			m.s.RecoverTorn()
+		}
 		m.chunks = m.chunks[:len(m.chunks)-1]
 		m.a.tracker = m.before
 		m.put(t, p)
@@ -312,7 +318,7 @@ func (m *model) finish(t *rapid.T) {
 	if m.exact && len(m.numbers)+m.lost != m.frames {
 		t.Fatalf("%d delivered + %d told of as lost, %d were written", len(m.numbers), m.lost, m.frames)
 	}
-	if m.s.HistorySize() > m.o.History || m.s.deliveredN != len(m.s.segments[:max(0, len(m.s.segments)-1)]) && m.s.active != nil {
+	if m.s.HistorySize() > m.o.History || m.s.deliveredN != len(m.s.segments[:max(0, len(m.s.segments)-1)]) && m.s.appendable {
 		t.Fatalf("%d bytes of history of %d, %d segments of %d", m.s.HistorySize(), m.o.History, m.s.deliveredN, len(m.s.segments))
 	}
 	if len(m.s.segments)-m.s.deliveredN > 1 || m.s.Fragments() > 0 || len(m.s.cursor.dropped) > 0 {
@@ -390,6 +396,16 @@ func TestModel(t *testing.T) {
 					t.Skip()
 				}
 				m.crash(t, rapid.Bool().Draw(t, "torn"))
+			},
+			"evict beginning": func(t *rapid.T) { m.s.evictBeginning() },
+			"evict history": forget(func(t *rapid.T) {
+				m.s.Dropped()
+				m.s.evictHistory()
+			}),
+			"close files": func(t *rapid.T) {
+				m.s.mu.Lock()
+				defer m.s.mu.Unlock()
+				m.s.closeFilesLocked()
 			},
 			"another FIFO": func(t *rapid.T) {
 				if len(m.rest) > 0 {

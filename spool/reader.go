@@ -3,6 +3,7 @@ package spool
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 )
@@ -27,8 +28,8 @@ type Reader struct {
 	acked ackSet // as it was when the reader was last rewound
 
 	// Guarded by s.mu: what lies below it may have been handed out, and does not give way unless it is another's.
-	held  uint64
-	owned func(frame []byte) bool // nil: all
+	pinned uint64
+	owned  func(frame []byte) bool // nil: all
 
 	// Where pos is on disk. entered says that segment is.
 	entered  bool
@@ -81,7 +82,7 @@ func (r *Reader) Rewind() {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	r.acked = ackSet{r.s.cursor.acked.prefix, slices.Clone(r.s.cursor.acked.beyond)}
-	r.pos, r.held, r.lost = r.acked.prefix, 0, false
+	r.pos, r.pinned, r.lost = r.acked.prefix, 0, false
 	r.leave()
 }
 
@@ -243,7 +244,11 @@ func (r *Reader) load() (item Item, ok, more bool) {
 	}
 	if err != nil {
 		if !r.where().found {
-			return item, false, true // given back meanwhile
+			return item, false, true // removed meanwhile
+		}
+		if r.off == segmentHeaderSize && r.isNewer(p) {
+			r.err = fmt.Errorf("%q: %w", r.s.segmentPath(r.segment), ErrVersion)
+			return item, false, false
 		}
 		return r.passDamage(p)
 	}
@@ -324,7 +329,7 @@ func (r *Reader) goOn(next uint64) (item Item, ok, more bool) {
 		return item, false, true
 	}
 	r.turnTo(next)
-	r.off, r.held = segmentHeaderSize, max(r.held, next+1)
+	r.off, r.pinned = segmentHeaderSize, max(r.pinned, next+1)
 	return item, false, true
 }
 
@@ -351,7 +356,7 @@ func (r *Reader) enter(at uint64) (item Item, ok, more bool) {
 	}
 	r.turnTo(segments[i].base)
 	r.entered, r.off = true, segmentHeaderSize
-	r.held = max(r.held, r.segment+1)
+	r.pinned = max(r.pinned, r.segment+1)
 	return item, false, true
 }
 
@@ -391,7 +396,7 @@ func (r *Reader) passMissingLocked(to uint64) (item Item, ok, more bool) {
 	}
 	if len(r.carry) > 0 {
 		if r.s.cursor.acked.through(from) > from {
-			gap.Reason = Full // the rest of the frame gave way: see dropPassedLocked
+			gap.Reason = Full // the rest of the frame gave way: see evictPassedLocked
 		}
 		return r.dropCarry(from, gap.Reason), true, true
 	}
@@ -399,7 +404,7 @@ func (r *Reader) passMissingLocked(to uint64) (item Item, ok, more bool) {
 	if gap.Reason != Damaged {
 		item.Gap = &gap
 	}
-	r.held, r.lost = max(r.held, to), true
+	r.pinned, r.lost = max(r.pinned, to), true
 	return item, true, true
 }
 
@@ -475,6 +480,11 @@ func (r *Reader) dropCarry(to uint64, reason Reason) Item {
 	}
 	r.carry, r.lost = r.carry[:0], true
 	return r.gap(to, reason, frames)
+}
+
+// isNewer reports whether the segment at hand was written by a newer version, so that nothing in it is damage.
+func (r *Reader) isNewer(p place) bool {
+	return r.fill(0, segmentHeaderSize, p.size) == nil && newerSegment(r.at(0))
 }
 
 // passDamage puts the reader before the next good block of the segment; take then passes over what is missing.

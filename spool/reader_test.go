@@ -245,7 +245,7 @@ func TestNoteAtTheEnd(t *testing.T) {
 	}
 	// As makeRoomLocked does it for an Append that never comes to write.
 	s.mu.Lock()
-	for s.dropOldestLocked() {
+	for s.evictUndeliveredLocked() {
 	}
 	s.mu.Unlock()
 	killed := disk.Killed()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"time"
@@ -18,7 +19,8 @@ const maxSegmentFile = maxSegmentSize + 3*MaxPayload
 //
 // The last segment may stand so:
 //   - it ends with a good block: a clean stop, or a crash between two writes;
-//   - it ends within a block: a crash of the machine, or a write that failed;
+//   - it ends within a block: a crash during a write, which the FIFO still holds, or damage (see Torn);
+//   - it ends with something else: damage, and what was not acknowledged of it is lost;
 //   - its header is not whole: a crash while it was begun, with nothing in it;
 //   - it cannot be read or written now: it stays as it is, and the stream goes on behind all that it can hold.
 func (s *Spool) repairLast(r *Repair) {
@@ -40,7 +42,7 @@ func (s *Spool) repairLast(r *Repair) {
 	}
 	found := goodBlocks(data, seg.base)
 	h, err := decodeSegmentHeader(data, seg.base)
-	if found.blocks == 0 && err != nil {
+	if found.blocks == 0 && err != nil && len(data) <= segmentHeaderSize {
 		// Blocks carry their positions themselves, so only a header that nothing follows is given up.
 		f.Close()
 		s.setAside(r, seg.base, data, seg.size)
@@ -51,16 +53,92 @@ func (s *Spool) repairLast(r *Repair) {
 	if err == nil && !found.cutFrames {
 		s.maxTime = max(h.maxTime, found.maxTime)
 	}
+	if err == nil && h.progress <= maxPosition {
+		seg.progress = h.progress
+		s.cursor.acked.add(Range{0, h.progress})
+		s.cursor.forgetDropped()
+	}
 	if cut := seg.size - int64(found.size); cut > 0 {
+		s.noteCut(r, data[found.size:], found.end)
 		s.setAside(r, seg.end, data[found.size:], cut)
 		if f.Truncate(int64(found.size)) != nil {
 			f.Close()
 			return
 		}
-		s.growLocked(-cut)
-		seg.size = int64(found.size)
+		s.resizeLocked(seg, int64(found.size))
 	}
-	s.active = f
+	s.file, s.appendable = f, true
+}
+
+// Torn is a block whose write was cut short, as the last one in the spool. When its bytes are still in the FIFO, nothing
+// is lost; otherwise all of it is.
+type Torn struct {
+	Length int    // bytes of payload that the block was to have
+	Epoch  uint32 // of its FIFO
+	header []byte
+}
+
+// Matches reports whether the block is at the head of a FIFO, of which head is the beginning. It returns false where head
+// is shorter than the block.
+func (t *Torn) Matches(head []byte) bool {
+	if len(head) < t.Length {
+		return false
+	}
+	sum := crc32.Checksum(t.header[8:], castagnoli)
+	sum = crc32.Update(sum, castagnoli, head[:t.Length])
+	return sum == binary.LittleEndian.Uint32(t.header[4:])
+}
+
+// noteCut finds out what is lost with the bytes that are cut off behind the last good block, which ends at end. A block
+// whose write was cut short is noted in s.torn, and counted as lost until RecoverTorn.
+func (s *Spool) noteCut(r *Repair, cut []byte, end uint64) {
+	if len(cut) < BlockHeaderSize {
+		return // the beginning of a header: its block was being written, and is in the FIFO
+	}
+	lost, to := Gap{Reason: Damaged}, end
+	for off := 0; off < len(cut); {
+		h, err := decodeHeader(cut[off:])
+		if err != nil || h.position != to {
+			n := len(cut) - off
+			lost.Bytes += uint64(n)
+			to += uint64(n)
+			break
+		}
+		if off == 0 && h.diskSize() > int64(len(cut)) && h.kind == kindData {
+			s.torn = &Torn{Length: h.length, Epoch: h.epoch, header: bytes.Clone(cut[:BlockHeaderSize])}
+		}
+		g := Gap{Frames: uint64(h.info.Frames), Bytes: uint64(h.length), MinTime: h.info.MinTime, MaxTime: h.info.MaxTime}
+		if h.kind == kindGap {
+			g = Gap{Bytes: uint64(h.length)}
+		}
+		lost.add(g)
+		to = h.end()
+		off += int(min(h.diskSize(), int64(len(cut))))
+	}
+	if acked := s.cursor.acked.through(end); acked < to {
+		r.lost = lost
+	}
+}
+
+// Torn returns the block whose write was cut short, if Open found one and nothing has been appended since; nil: there is
+// none.
+func (s *Spool) Torn() *Torn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.torn
+}
+
+// RecoverTorn says that the torn block is still in its FIFO, and will be appended again: it is not lost.
+func (s *Spool) RecoverTorn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.torn == nil {
+		return
+	}
+	s.torn = nil
+	s.missing = s.beforeTorn
+	s.cursor.reserve[pendingSlot] = slot{s.missingEpoch, s.end.Load(), s.missing}
+	_ = s.cursor.storeReserve()
 }
 
 // foundBlocks is what goodBlocks found in a segment.

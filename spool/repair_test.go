@@ -294,7 +294,7 @@ func TestCursorNonsense(t *testing.T) {
 			p = appendRecord(p, kind, func(p []byte) []byte { return append(p, body...) })
 		}
 	}
-	f, err := disk.OpenFile("/spool/cursor", os.O_RDWR|os.O_TRUNC, 0)
+	f, err := disk.OpenFile("/spool/cursor", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

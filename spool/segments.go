@@ -15,10 +15,11 @@ import (
 
 // segment is a file of blocks. base never changes; size and end do as long as it is the last one.
 type segment struct {
-	base  uint64 // position of its first byte
-	end   uint64 // position behind its last byte
-	size  int64  // bytes on disk
-	dirty bool   // written to since it was last synced
+	base     uint64 // position of its first byte
+	end      uint64 // position behind its last byte
+	size     int64  // bytes of the file
+	dirty    bool   // written to since it was last synced
+	progress uint64 // delivery progress as its header records it, where that is known
 }
 
 func (s *Spool) segmentPath(base uint64) string {
@@ -68,12 +69,30 @@ func (s *Spool) listSegments() error {
 	return nil
 }
 
-func (s *Spool) openSegments(r *Repair) error {
-	if err := s.listSegments(); err != nil {
-		return err
+// checkVersion says with ErrVersion that the last segment is of a version that is not known.
+func (s *Spool) checkVersion() error {
+	n := len(s.segments)
+	if n == 0 {
+		return nil
 	}
+	path := s.segmentPath(s.segments[n-1].base)
+	f, err := s.fs.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil // repairLast says what that means
+	}
+	defer f.Close()
+	var p [segmentHeaderSize]byte
+	if n, _ := f.ReadAt(p[:], 0); newerSegment(p[:n]) {
+		return fmt.Errorf("%q: %w", path, ErrVersion)
+	}
+	return nil
+}
+
+// openSegments finds out where the stream and its undelivered part begin and end. delivered is what the caller knows to be
+// delivered.
+func (s *Spool) openSegments(r *Repair, delivered uint64) {
 	for i := range max(0, len(s.segments)-1) {
-		// It ends where the next one begins, or where what stood between them gave way.
+		// It ends where the next one begins, or where what followed it was evicted.
 		seg := &s.segments[i]
 		for _, d := range s.cursor.dropped {
 			if seg.base < d.From {
@@ -81,7 +100,9 @@ func (s *Spool) openSegments(r *Repair) error {
 			}
 		}
 	}
-	s.budget.add(s.total)
+	if s.cursor.acked.prefix == 0 {
+		s.acceptProgress() // of segments before the last one, which repairLast reads
+	}
 	s.repairLast(r)
 	end := s.cursor.acked.end()
 	if n := len(s.segments); n > 0 {
@@ -93,12 +114,36 @@ func (s *Spool) openSegments(r *Repair) error {
 	// A cursor that knows of more than the segments hold outlived them in a power cut. Positions are
 	// never used twice: go on behind it, in a new segment.
 	s.end.Store(end)
-	if s.active != nil && s.segments[len(s.segments)-1].end < end {
+	if s.appendable && s.segments[len(s.segments)-1].end < end {
 		s.sealLocked()
 		s.lastSize = 0
 	}
-	s.reclaimLocked()
-	return nil
+	if to := min(delivered, end); to > s.cursor.acked.prefix {
+		s.cursor.acked.add(Range{0, to}) // in memory: the caller knows it the next time, too
+		s.cursor.forgetDropped()
+		s.cursor.stale = s.cursor.there
+	}
+	s.ackedPrefix.Store(s.cursor.acked.prefix)
+	s.chargeLocked()
+	s.trimHistoryLocked()
+}
+
+// acceptProgress takes over the delivery progress that the headers of segments record: the cursor was lost. A header that
+// cannot be read records none.
+func (s *Spool) acceptProgress() {
+	for i := len(s.segments) - 2; i >= 0; i-- {
+		f, err := s.fs.OpenFile(s.segmentPath(s.segments[i].base), os.O_RDONLY, 0)
+		if err != nil {
+			continue
+		}
+		var p [segmentHeaderSize]byte
+		n, _ := f.ReadAt(p[:], 0)
+		f.Close()
+		if h, err := decodeSegmentHeader(p[:n], s.segments[i].base); err == nil {
+			s.cursor.acked.add(Range{0, h.progress})
+			return // earlier ones record less
+		}
+	}
 }
 
 func parseSegmentName(name string) (base uint64, ok bool) {
@@ -129,9 +174,15 @@ func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 		return fmt.Errorf("a block of %d bytes: 1 to %d are possible", length, MaxPayload)
 	}
 	// Before the lock is taken, for others may have to give way. What was not kept may have to be told of first.
-	need := int64(len(block)) + gapBlockSize + 2*segmentHeaderSize
+	need := Allocated(int64(len(block))+gapBlockSize+2*segmentHeaderSize) + 3*allocationUnit
 	inBudget := s.budget.take(s, need)
 	err := s.append(block, epoch, info, need, inBudget)
+	for evicted := 0; diskFull(err) && s.budget.reclaimDisk(s, evicted == 0); evicted++ {
+		err = s.append(block, epoch, info, need, inBudget && s.budget.take(s, need))
+	}
+	if err != nil && !errors.Is(err, fs.ErrClosed) {
+		s.lose(block, epoch, info, err)
+	}
 	s.appended.tell()
 	return err
 }
@@ -152,26 +203,27 @@ func (s *Spool) append(block []byte, epoch uint32, info BlockInfo, need int64, i
 	err := ErrFull
 	if inBudget {
 		err = s.appendLocked(block, epoch, info)
-		for diskFull(err) && s.deliveredN > 0 {
-			s.removeSegmentsLocked(0, 1) // what is delivered is the first to go there, too
-			err = s.appendLocked(block, epoch, info)
-		}
 	}
-	if err != nil {
-		reason := Unwritable
-		if errors.Is(err, ErrFull) {
-			reason = Full
-		}
-		if s.missing.Frames == 0 && s.missing.Bytes == 0 {
-			s.missing.Reason = reason
-		}
-		s.missing.add(Gap{
-			Frames: uint64(info.Frames), Bytes: uint64(len(block) - BlockHeaderSize), MinTime: info.MinTime, MaxTime: info.MaxTime,
-		})
-		s.missingEpoch = epoch
-		s.missingFile.store(s.missing, epoch, s.end.Load())
+	if err == nil {
+		s.undropped.Store(true)
 	}
 	return err
+}
+
+// lose records that a block was not kept, and why.
+func (s *Spool) lose(block []byte, epoch uint32, info BlockInfo, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	reason := Unwritable
+	if errors.Is(err, ErrFull) {
+		reason = Full
+	}
+	s.missLocked(Gap{
+		Reason: reason, Frames: uint64(info.Frames), Bytes: uint64(len(block) - BlockHeaderSize), MinTime: info.MinTime, MaxTime: info.MaxTime,
+	}, epoch)
 }
 
 func diskFull(err error) bool {
@@ -181,7 +233,8 @@ func diskFull(err error) bool {
 // writeBlockLocked writes a block to the last segment, or to a new one when that is full. A gap stays where the block
 // before it is, which may still stand at the head of its FIFO: Open looks for it in the last segment.
 func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
-	if s.active != nil {
+	s.useLocked()
+	if s.appendable {
 		full := s.fullLocked()
 		if h.kind == kindGap {
 			full += MaxPayload
@@ -190,27 +243,41 @@ func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
 			s.sealLocked()
 		}
 	}
-	if s.active == nil {
-		if err := s.beginSegmentLocked(); err != nil {
-			return err
-		}
+	if err := s.openActiveLocked(); err != nil {
+		return err
 	}
 	h.before = s.lastSize
 	h.encode(block)
 	seg := &s.segments[len(s.segments)-1]
-	if _, err := s.active.WriteAt(block, seg.size); err != nil {
+	if _, err := s.file.WriteAt(block, seg.size); err != nil {
 		// What was written of it stays behind the segment's end: the next block goes into a new one,
 		// and a reader that finds the torn block finds the next segment's first position as well.
-		_ = s.active.Truncate(seg.size)
+		_ = s.file.Truncate(seg.size)
 		s.sealLocked()
 		return fmt.Errorf("couldn't write %q: %w", s.segmentPath(seg.base), err)
 	}
-	seg.size += h.diskSize()
+	s.resizeLocked(seg, seg.size+h.diskSize())
 	seg.end, seg.dirty = h.end(), true
 	s.lastSize = h.diskSize()
 	s.seenLocked(h.info)
-	s.growLocked(h.diskSize())
 	s.end.Store(seg.end)
+	return nil
+}
+
+// openActiveLocked opens the segment that is appended to, and begins one if there is none.
+func (s *Spool) openActiveLocked() error {
+	if !s.appendable {
+		return s.beginSegmentLocked()
+	}
+	if s.file != nil {
+		return nil
+	}
+	path := s.segmentPath(s.segments[len(s.segments)-1].base)
+	f, err := s.fs.OpenFile(path, os.O_RDWR, filePerm)
+	if err != nil {
+		return fmt.Errorf("couldn't open %q: %w", path, err)
+	}
+	s.file = f
 	return nil
 }
 
@@ -225,30 +292,65 @@ func (s *Spool) seenLocked(info BlockInfo) {
 
 // sealLocked ends the last segment; the next block begins a new one.
 func (s *Spool) sealLocked() {
-	if s.active != nil {
-		s.active.Close()
-		s.active = nil
+	if s.file != nil {
+		s.file.Close()
+		s.file = nil
 	}
+	s.appendable = false
 }
 
 func (s *Spool) beginSegmentLocked() error {
 	base := s.end.Load()
 	if n := len(s.segments); n > 0 && s.segments[n-1].base == base {
-		s.removeSegmentsLocked(n-1, n) // nothing came to be in it
+		s.removeSegmentsLocked(n-1, n) // nothing was written to it
 	}
 	path := s.segmentPath(base)
 	f, err := s.fs.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, filePerm)
 	if err != nil {
 		return fmt.Errorf("couldn't create %q: %w", path, err)
 	}
-	if _, err := f.WriteAt(segmentHeader{base, time.Now().UnixNano(), s.maxTime}.encode(), 0); err != nil {
+	h := segmentHeader{base: base, progress: s.cursor.acked.prefix, maxTime: s.maxTime}
+	if _, err := f.WriteAt(h.encode(), 0); err != nil {
 		f.Close()
 		return errors.Join(fmt.Errorf("couldn't write %q: %w", path, err), s.fs.Remove(path))
 	}
-	s.active = f
-	s.segments = append(s.segments, segment{base: base, end: base, size: segmentHeaderSize})
-	s.growLocked(segmentHeaderSize)
+	s.file, s.appendable, s.entered = f, true, true
+	s.segments = append(s.segments, segment{base: base, end: base, progress: h.progress})
+	s.resizeLocked(&s.segments[len(s.segments)-1], segmentHeaderSize)
 	return nil
+}
+
+// progressStep is after how many acknowledged bytes the header of the segment that is appended to is brought up to date.
+const progressStep = 64 << 10
+
+// recordProgressLocked overwrites the delivery progress in the header of the segment that is appended to: from time to
+// time, and when everything is delivered. It is the second record, for when the cursor is lost, so an error is left to the
+// next time.
+func (s *Spool) recordProgressLocked() {
+	acked := s.cursor.acked.prefix
+	n := len(s.segments)
+	if !s.appendable || acked > s.end.Load() {
+		return
+	}
+	seg := &s.segments[n-1]
+	if acked == seg.progress || acked-seg.progress < progressStep && acked < s.end.Load() && !s.closed {
+		return
+	}
+	if s.openActiveLocked() != nil {
+		return
+	}
+	var p [segmentHeaderSize]byte
+	if _, err := s.file.ReadAt(p[:], 0); err != nil {
+		return
+	}
+	h, err := decodeSegmentHeader(p[:], seg.base)
+	if err != nil {
+		return
+	}
+	h.progress = acked
+	if _, err := s.file.WriteAt(h.encode(), 0); err == nil {
+		seg.progress, seg.dirty = acked, true
+	}
 }
 
 func removeDir(fsys durable.FS, dir string) error {

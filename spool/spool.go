@@ -63,11 +63,14 @@ type Options struct {
 // nothing.
 var ErrVersion = errors.New("it was written by a newer version of the plugin")
 
-// Repair says what opening a spool had to mend.
+// Repair says what opening a spool had to repair.
 type Repair struct {
 	CutBytes       int64  // bytes after the last good block, set aside in CutFile
 	CutFile        string // empty: none
 	CursorCutBytes int64  // bytes after the last good record of the cursor file, given up
+	NewerCursor    string // the file where a cursor of a newer version is kept; empty: there was none
+
+	lost Gap // what was cut off and had not been acknowledged
 }
 
 // Spool is the durable log of one container. One goroutine at a time may call Append; all other methods
@@ -81,33 +84,44 @@ type Spool struct {
 	dropNewest  bool
 	budget      *Budget
 	onGap       func(bytes int)
+	onLoss      func(Gap)
 
 	// mu guards what follows. It is held while a block is written, so that whoever sees a block's end
 	// can read it.
 	mu           sync.Mutex
 	segments     []segment    // in order; the last one is appended to
-	active       durable.File // of the last segment; nil: begin a new one at the next Append
+	appendable   bool         // the last segment takes more; otherwise the next block begins a new one
+	file         durable.File // of the last segment while it is appendable; nil: closed
+	used         bool         // the files were used since the budget last looked
+	listed       bool         // the budget knows that files are open
 	last         lastBlock
+	torn         *Torn // nil, too, once another block has been appended
+	beforeTorn   Gap   // what was missing without it
 	cursor       *cursor
 	missing      Gap // what has not been kept since the last block; becomes a block when there is room
 	missingEpoch uint32
-	missingFile  *missingFile // has missing on disk
-	notes        []Gap        // of AddGap, that have not become blocks
-	held         Gap          // of HoldGap
-	midFrame     bool         // the last block ends within a frame
+	added        []Gap // gaps of AddGap that have not become blocks
+	held         Gap   // the gap of HoldGap
+	midFrame     bool  // the last block ends within a frame
 	closed       bool
-	left         bool  // the budget counts it no more
-	removed      bool  // by Remove, maybe while Sync is at it
-	total        int64 // bytes on disk of all segments,
-	delivered    int64 // and of the first ones, in which everything has been dealt with,
-	deliveredN   int   // and how many these are
-	reserved     int64 // bytes that an Append has taken in the budget and not written yet
+	left         bool  // the budget counts the spool no more
+	removed      bool  // Remove was called, maybe while Sync runs
+	entered      bool  // a segment was made since the directory was last synced
+	total        int64 // bytes of all segments
+	delivered    int64 // bytes of the first segments, in which everything is acknowledged
+	deliveredN   int   // the number of those segments
+	charged      int64 // bytes that the budget counts for the spool
+	beside       int64 // bytes of CountBeside, part of charged
+	other        int64 // bytes on disk of files that a repair has set aside, part of charged
+	reserved     int64 // bytes that an Append has taken in the budget and not used yet
 	lastSize     int64 // bytes on disk of the last block; 0: not known
 	maxTime      int64 // no frame of the stream so far is later; nanoseconds since the Unix epoch
 	readers      []*Reader
 
-	end      atomic.Uint64
-	appended signal // told by each Append, and by Close
+	end         atomic.Uint64
+	ackedPrefix atomic.Uint64 // the cursor's
+	undropped   atomic.Bool   // the last block may still be at the head of its FIFO
+	appended    signal        // told by each Append, and by Close
 
 	syncing sync.Mutex // held by Sync, before mu
 }
@@ -118,13 +132,14 @@ type lastBlock struct {
 	payload []byte
 }
 
-// Open opens the spool in o.Dir, makes it when there is none, and mends what a crash has left: blocks
-// that were not written whole are cut off and set aside. It reads the last segment and the cursor.
+// Open opens the spool in o.Dir, makes the directory when there is none, and repairs what a crash has left: blocks that
+// were not written whole are cut off and set aside. It reads the last segment and the cursor. Where less may be
+// undelivered than is, it evicts. An error that is ErrVersion means that nothing was changed.
 func Open(o Options) (*Spool, Repair, error) {
 	if o.FS == nil {
 		o.FS = durable.OS
 	}
-	s := &Spool{dir: o.Dir, fs: o.FS, maxSize: o.MaxSize, dropNewest: o.DropNewest, budget: o.Budget, onGap: o.OnGap,
+	s := &Spool{dir: o.Dir, fs: o.FS, maxSize: o.MaxSize, dropNewest: o.DropNewest, budget: o.Budget, onGap: o.OnGap, onLoss: o.OnLoss,
 		history: o.History, segmentSize: segmentSize(o.MaxSize, o.History)}
 	if o.MaxSize > 0 {
 		s.maxSize = max(o.MaxSize, 16*minSegmentSize)
@@ -132,24 +147,40 @@ func Open(o Options) (*Spool, Repair, error) {
 	if err := s.fs.MkdirAll(s.dir, dirPerm); err != nil {
 		return nil, Repair{}, fmt.Errorf("couldn't make %q: %w", s.dir, err)
 	}
-	_ = durable.RemoveTemp(s.fs, s.dir) // the next WriteFile begins it anew
-	var r Repair
+	if err := s.listSegments(); err != nil {
+		return nil, Repair{}, err
+	}
+	if err := s.checkVersion(); err != nil {
+		return nil, Repair{}, err
+	}
+	_ = durable.RemoveTemp(s.fs, s.dir) // the next WriteFile begins it again
 	var err error
-	if s.cursor, r.CursorCutBytes, err = openCursor(s.fs, s.dir, o.Durable); err != nil {
-		return nil, r, err
+	if s.cursor, err = openCursor(s.fs, s.dir, o.Durable); err != nil {
+		return nil, Repair{}, err
 	}
-	if err := s.openSegments(&r); err != nil {
-		s.cursor.close()
-		return nil, r, err
+	r := s.cursor.reported
+	s.openSegments(&r, o.Delivered)
+	s.openPendingGaps(r.lost)
+	if s.other, _ = otherFiles(s.fs, s.dir); s.cursor.there {
+		s.other = max(0, s.other-allocationUnit)
 	}
-	var missing Gap
-	var position uint64
-	s.missingFile, missing, s.missingEpoch, position = openMissing(s.fs, s.dir)
-	if position == s.end.Load() { // otherwise the gap is a block already
-		s.missing = missing
-	}
+	s.chargeLocked()
 	s.budget.join(s)
+	s.trimLocked() // nobody else knows the spool yet
+	s.closeFilesLocked()
 	return s, r, nil
+}
+
+// openPendingGaps takes over the pending gaps on disk, and adds what the repair has lost.
+func (s *Spool) openPendingGaps(lost Gap) {
+	if p := s.cursor.reserve[pendingSlot]; p.position == s.end.Load() { // otherwise the gap is a block already
+		s.missing, s.missingEpoch = p.gap, p.epoch
+	}
+	s.held = s.cursor.reserve[heldSlot].gap
+	s.beforeTorn = s.missing
+	if lost.Bytes > 0 {
+		s.missLocked(lost, s.missingEpoch)
+	}
 }
 
 func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
@@ -169,32 +200,41 @@ func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
 	if err := s.writeBlockLocked(block, h); err != nil {
 		return err
 	}
-	s.last = lastBlock{}
+	s.last, s.torn = lastBlock{}, nil
 	s.midFrame = !info.tail.boundary()
-	s.appendNotesLocked()
+	if s.appendAddedLocked() > 0 {
+		s.storeHeldLocked()
+	}
 	return nil
 }
 
-// Ack says that the ranges have been dealt with, and removes the segments that are not needed any more.
+// Ack says that the ranges are delivered or accounted for, and removes the segments that are not needed any more.
 // On return it survives a crash of the process. ranges may come in any order and may have been
 // acknowledged before; they are sorted in place. An error means that a crash could make readers
-// give them once more; the next Ack mends that when it can.
+// return them once more; the next Ack records them when it can.
 func (s *Spool) Ack(ranges []Range) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return fs.ErrClosed
 	}
+	s.useLocked()
 	err := s.cursor.ack(ranges)
+	s.ackedPrefix.Store(s.cursor.acked.prefix)
 	before := s.total
-	if s.reclaimLocked(); err != nil && s.total < before {
+	if s.trimHistoryLocked(); err != nil && s.total < before {
 		err = s.cursor.rewrite() // there may be room now
 	}
+	s.recordProgressLocked()
 	added := 0
 	if s.missing.Bytes > 0 && s.fitsLocked(gapBlockSize) && s.appendMissingLocked() == nil {
 		added++
 	}
-	if added += s.appendNotesLocked(); added > 0 && s.onGap != nil {
+	if n := s.appendAddedLocked(); n > 0 {
+		s.storeHeldLocked()
+		added += n
+	}
+	if added > 0 && s.onGap != nil {
 		s.onGap(added * gapPayloadSize)
 	}
 	return err
@@ -210,20 +250,36 @@ func (s *Spool) Acked() uint64 {
 	return s.cursor.acked.prefix
 }
 
-// Undelivered returns the bytes of the stream that have not been acknowledged. It takes no lock.
+// Undelivered returns the bytes of the stream from the first one that has not been acknowledged to the end. It takes no
+// lock.
 func (s *Spool) Undelivered() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return int64(s.end.Load() - min(s.cursor.acked.prefix, s.end.Load()))
+	acked := s.ackedPrefix.Load() // first: it never passes the end
+	return int64(s.end.Load() - acked)
 }
 
-// Prepare makes the files that recording a loss needs, so that a full disk is found out before a container starts. It
-// blocks for the local disk.
-func (s *Spool) Prepare() error { return nil }
+// Prepare makes the file that records losses, so that a full disk is found out before a container starts and not when
+// its first line comes. It blocks for the local disk.
+func (s *Spool) Prepare() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fs.ErrClosed
+	}
+	err := s.cursor.make()
+	s.chargeLocked()
+	return err
+}
 
 // CountBeside counts so many bytes on disk of files beside the spool, such as the container's record, in the budget. It
 // replaces what was counted before.
-func (s *Spool) CountBeside(bytes int64) {}
+func (s *Spool) CountBeside(bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.beside = bytes
+		s.chargeLocked()
+	}
+}
 
 // Fragments returns how many separate ranges have been acknowledged out of order.
 func (s *Spool) Fragments() int {
@@ -232,7 +288,7 @@ func (s *Spool) Fragments() int {
 	return len(s.cursor.acked.beyond)
 }
 
-// Size returns the bytes on disk of all segments, delivered or not.
+// Size returns the bytes of all segments, delivered or not.
 func (s *Spool) Size() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -257,27 +313,34 @@ func (s *Spool) LastBlock() (payload []byte, info BlockInfo, epoch uint32, ok bo
 	return l.payload, l.header.info, l.header.epoch, l.payload != nil
 }
 
-// Pending reports whether there is something that has not been dealt with. When that is so of nothing else, what was
-// not kept, and the notes that wait, are put into the stream, room or not: nothing is left to make room for them.
-// While the disk does not take them, they are pending.
+// Pending reports whether there is something that has not been acknowledged. When everything else is, what was not kept,
+// and the added gaps that wait, are put into the stream, room or not: nothing is left to make room for them. While the
+// disk does not take them, and while a gap is held, they are pending.
 func (s *Spool) Pending() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return false
 	}
-	if s.cursor.acked.prefix < s.end.Load() || s.missing.Bytes == 0 && len(s.notes) == 0 {
-		return s.cursor.acked.prefix < s.end.Load()
+	if s.cursor.acked.prefix < s.end.Load() {
+		return true
+	}
+	if s.missing.Bytes == 0 && len(s.added) == 0 {
+		return s.held != (Gap{})
 	}
 	if s.missing.Bytes > 0 && s.appendMissingLocked() != nil {
 		return true
 	}
-	s.midFrame = false // the frame was given up
-	for len(s.notes) > 0 && s.appendNoteLocked(s.notes[0]) == nil {
-		s.notes = s.notes[1:]
+	s.midFrame = false // the rest of the frame will not come
+	for len(s.added) > 0 && s.appendElsewhereLocked(s.added[0]) == nil {
+		s.added = s.added[1:]
 	}
+	s.storeHeldLocked()
 	return true
 }
+
+// Dropped says that the last block has been dropped from its FIFO: nobody will look for it there any more.
+func (s *Spool) Dropped() { s.undropped.Store(false) }
 
 // Sync makes everything that has been appended and acknowledged before survive a power cut. It blocks for as long
 // as the disk takes, and Append does not wait for it. A file whose sync failed is given up: the next block begins a
@@ -308,34 +371,38 @@ func (s *Spool) sync() error {
 			seg.dirty = false
 		}
 	}
-	if s.cursor.file == nil {
+	if s.cursor.stale {
 		err = s.cursor.rewrite()
 	}
-	missing := s.missingFile.dirty
-	s.missingFile.dirty = false
+	cursorDirty, entered := s.cursor.dirty, s.entered || s.cursor.entered
+	s.cursor.dirty, s.cursor.entered, s.entered = false, false, false
 	s.mu.Unlock()
 
 	for _, base := range dirty {
-		syncErr := s.syncFile(s.segmentPath(base))
-		if syncErr == nil {
-			continue
+		if syncErr := s.syncFile(s.segmentPath(base)); syncErr != nil {
+			err = errors.Join(err, syncErr)
+			s.mu.Lock()
+			if n := len(s.segments); n > 0 && s.segments[n-1].base == base {
+				s.sealLocked()
+			}
+			s.mu.Unlock()
 		}
-		err = errors.Join(err, syncErr)
-		s.mu.Lock()
-		if n := len(s.segments); n > 0 && s.segments[n-1].base == base {
-			s.sealLocked()
+	}
+	if entered {
+		if dirErr := s.fs.SyncDir(s.dir); dirErr != nil {
+			err = errors.Join(err, dirErr)
+			s.mu.Lock()
+			s.entered = true
+			s.mu.Unlock()
 		}
-		s.mu.Unlock()
 	}
-	if missing {
-		err = errors.Join(err, s.syncFile(s.missingFile.path))
-	}
-	err = errors.Join(err, s.fs.SyncDir(s.dir))
-	if syncErr := s.syncFile(s.cursor.path); syncErr != nil {
-		err = errors.Join(err, syncErr)
-		s.mu.Lock()
-		s.cursor.close() // to be written anew
-		s.mu.Unlock()
+	if cursorDirty {
+		if syncErr := s.syncFile(s.cursor.path); syncErr != nil {
+			err = errors.Join(err, syncErr)
+			s.mu.Lock()
+			s.cursor.stale = true
+			s.mu.Unlock()
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -362,7 +429,7 @@ func (s *Spool) syncFile(path string) error {
 	return nil
 }
 
-// Close syncs the spool and closes it. What has not been kept for want of room is noted, room or not.
+// Close closes the spool. With Options.Durable it syncs it first. What is pending stays on disk.
 func (s *Spool) Close() error {
 	defer s.budget.leave(s)
 	defer s.appended.tell()
@@ -372,18 +439,19 @@ func (s *Spool) Close() error {
 		return nil
 	}
 	s.closed = true
-	var err error
-	if s.missing.Bytes > 0 {
-		err = s.appendMissingLocked()
-	}
-	s.appendNotesLocked()
+	s.recordProgressLocked()
 	s.mu.Unlock()
-	err = errors.Join(err, s.sync())
+	var err error
+	if s.cursor.durable {
+		err = s.sync()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sealLocked()
-	s.missingFile.close()
 	s.leaveBudgetLocked()
+	if s.cursor.stale {
+		err = errors.Join(err, s.cursor.rewrite())
+	}
 	return errors.Join(err, s.cursor.close())
 }
 
@@ -398,9 +466,5 @@ func (s *Spool) Remove() error {
 	s.cursor.close()
 	s.leaveBudgetLocked()
 	s.total, s.segments, s.delivered, s.deliveredN = 0, nil, 0, 0
-	// First, for without segments and cursor what it says would seem to be untold.
-	if err := s.missingFile.remove(); err != nil {
-		return err
-	}
 	return removeDir(s.fs, s.dir)
 }

@@ -1,5 +1,5 @@
-// Package archive keeps the logs of containers that have stopped and are delivered, for docker logs, and the record that
-// says what dockerd told of a container.
+// Package archive keeps the logs of containers that have stopped and are delivered, for docker logs, and the record of
+// what dockerd said of a container.
 //
 // The package must not know FIFOs, log options, AWS or the contents of a log.
 package archive
@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,49 +20,67 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// Archive holds the histories of containers that have stopped and are delivered, each in a directory of its own,
-// apart from those of the containers that run or wait: at the start nothing of them is opened, however many there
-// are. They go when they are too old, and when their room is needed.
+// Archive holds the logs of containers that have stopped and are delivered, each in a directory of its own, apart from
+// those of the containers that run or wait: at the start nothing of them is opened, however many there are. A log is
+// removed when it is too old, when there are more than MaxLogs, and when its room is needed (spool.Budget).
 //
-//	STATE_DIR/containers/ID  runs, or has something to be delivered: a session
-//	STATE_DIR/stopped/ID     the same files, at rest
+//	STATE_DIR/containers/ID  the container runs, or has something undelivered: a session
+//	STATE_DIR/stopped/ID     the same files without the cursor, archived
 //
-// A history goes from one to the other by one rename. A kill between any two steps leaves it in one of them.
+// A log moves from one to the other by one rename. A kill between any two steps leaves it in one of them.
+//
+// Its methods may be called from any goroutine. They block for the local disk.
 type Archive struct {
-	Dir    string // where they are
+	Dir    string // of the archived logs
 	live   string // where sessions are
 	fs     durable.FS
 	age    time.Duration
 	budget *spool.Budget
 	log    *slog.Logger
 
-	added chan struct{} // wakes run
+	added chan struct{} // wakes Run
 
-	// mu guards what follows, and is held while a directory is renamed. The intake may wait for it: see giveWay.
-	mu        sync.Mutex
-	histories map[string]*history
+	// mu guards what follows, and is held while a directory is renamed. An Append may wait for it: see evict.
+	mu   sync.Mutex
+	logs map[string]*archivedLog
 }
 
-// history is what is known of one.
-type history struct {
-	since time.Time // when it came to rest
-	stays bool      // it could not be removed at its age; the next start tries again
-	room  *spool.Resting
+// archivedLog is what is known of one.
+type archivedLog struct {
+	since   time.Time // when the container was archived, by the host's clock
+	expires time.Time // with a monotonic reading: a step of the host's clock changes nothing
+	stuck   bool      // it could not be removed at its age; the next start tries again
+	counted *spool.ArchivedLog
 }
 
-// goneMark begins the name of a directory that is being removed. No container's ID begins so.
-const goneMark = ".gone-"
+const (
+	// MaxLogs is how many logs are archived at most, the newest ones: a host that starts a container a second must not
+	// fill the disk with small files.
+	MaxLogs = 4096
 
+	// grace is how long a log that is too old at the start is kept all the same: the host's clock may be wrong until it
+	// is synchronised.
+	grace = time.Hour
+
+	// goneMark begins the name of a directory that is being removed. No container's ID begins so.
+	goneMark = ".gone-"
+
+	// allocationUnit is what a directory takes on the disk.
+	allocationUnit = 4096
+)
+
+// New returns the archive in stateDir. live is the directory of the containers that run or wait to be delivered. Logs are
+// kept for age. Call Run.
 func New(stateDir, live string, fsys durable.FS, age time.Duration, budget *spool.Budget, log *slog.Logger) *Archive {
 	return &Archive{
 		Dir: filepath.Join(stateDir, "stopped"), live: live, fs: fsys, age: age, budget: budget, log: log,
-		added: make(chan struct{}, 1), histories: map[string]*history{},
+		added: make(chan struct{}, 1), logs: map[string]*archivedLog{},
 	}
 }
 
-// Put takes over the directory of a session that came to rest at since, with so many bytes in its spool. It blocks for
-// the local disk.
-func (x *Archive) Put(id string, since time.Time, bytes int64) error {
+// Put takes over the directory of a session that ended at since, with everything delivered. The cursor is removed: the
+// record says how far the log is delivered.
+func (x *Archive) Put(id string, since time.Time) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if err := x.fs.MkdirAll(x.Dir, dirPerm); err != nil {
@@ -71,7 +88,7 @@ func (x *Archive) Put(id string, since time.Time, bytes int64) error {
 	}
 	live, to := filepath.Join(x.live, id), filepath.Join(x.Dir, id)
 	if err := x.fs.Rename(live, to); err != nil {
-		// What could not be taken back may be there still. The newer one goes on behind it.
+		// One that could not be taken back may be there still. The newer one goes on behind it.
 		x.forgetLocked(id)
 		gone, err := x.hideLocked(id)
 		if err == nil {
@@ -81,31 +98,60 @@ func (x *Archive) Put(id string, since time.Time, bytes int64) error {
 			return err
 		}
 	}
-	x.addLocked(id, since, bytes)
+	_ = spool.RemoveCursor(x.fs, filepath.Join(to, SpoolName)) // it is small, and does no harm
+	x.addLocked(id, since, x.usage(id))
 	return nil
 }
 
+// usage returns the bytes on disk of an archived log.
+func (x *Archive) usage(id string) int64 {
+	return Usage(x.fs, filepath.Join(x.Dir, id))
+}
+
+// Usage returns the bytes on disk of a container's directory, as a spool.Budget counts them. What cannot be read counts
+// nothing.
+func Usage(fsys durable.FS, dir string) int64 {
+	sum := int64(allocationUnit)
+	entries, _ := fsys.ReadDir(dir)
+	for _, e := range entries {
+		if e.IsDir() {
+			info, _ := spool.Inspect(fsys, filepath.Join(dir, e.Name()))
+			sum += info.Allocated
+		} else if info, err := e.Info(); err == nil {
+			sum += spool.Allocated(info.Size())
+		}
+	}
+	return sum
+}
+
 func (x *Archive) addLocked(id string, since time.Time, bytes int64) {
-	h := &history{since: since}
-	h.room = x.budget.Rest(bytes, since, func() error { return x.giveWay(id, h) })
-	x.histories[id] = h
+	l := &archivedLog{since: since, expires: x.expiry(since)}
+	l.counted = x.budget.AddArchived(bytes, since, func() error { return x.evict(id, l) })
+	x.logs[id] = l
 	select {
 	case x.added <- struct{}{}:
 	default:
 	}
 }
 
-// Where says where what is kept of a container was.
+// expiry returns when a log that was archived at since is too old. It has a monotonic reading, so the time that passes
+// from now on is what counts, not the host's clock.
+func (x *Archive) expiry(since time.Time) time.Time {
+	now := time.Now()
+	left := x.age - now.Sub(since)
+	return now.Add(max(min(left, x.age), min(grace, x.age)))
+}
+
+// Where says where the log of a container was.
 type Where int
 
 const (
 	Nowhere  Where = iota
-	Archived       // moved now
-	Live           // there already: it could not be put away, or is not opened
+	Archived       // it was moved now
+	Live           // it was there already: it could not be archived, or is not opened
 )
 
-// Take gives the directory back to a session, and says where it was. It blocks for the local disk. After an error all is
-// as it was.
+// Take gives the directory back to a session, and says where it was. After an error everything is as it was.
 func (x *Archive) Take(id string) (Where, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -124,7 +170,7 @@ func (x *Archive) Take(id string) (Where, error) {
 	return Nowhere, err
 }
 
-// Return undoes a Take of what was at rest, for a session that could not be opened.
+// Return undoes a Take of what was archived, for a session that could not be opened.
 func (x *Archive) Return(id string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -136,19 +182,19 @@ func (x *Archive) Return(id string) {
 
 // forgetLocked ends the counting of one, if it is known.
 func (x *Archive) forgetLocked(id string) {
-	if h := x.histories[id]; h != nil {
-		h.room.Release()
-		delete(x.histories, id)
+	if l := x.logs[id]; l != nil {
+		l.counted.Release()
+		delete(x.logs, id)
 	}
 }
 
-// Load finds what an earlier run has left. What there is no room for, as when SPOOL_TOTAL_SIZE has become smaller, is
-// removed here and not when the intake asks for room: the newest are counted first.
+// Load finds what an earlier run has left, and removes what there is no room for, as when SPOOL_TOTAL_SIZE has become
+// smaller: the newest are counted first. It returns early when ctx is done.
 func (x *Archive) Load(ctx context.Context) {
 	_ = x.fs.MkdirAll(x.Dir, dirPerm) // while there is room for it; Put tries again
 	entries, err := x.fs.ReadDir(x.Dir)
 	if err != nil && !notExist(err) {
-		x.log.Error("what is kept of stopped containers for docker logs cannot be read", "dir", x.Dir, "err", err)
+		x.log.Error("cannot read the archived logs of stopped containers", "dir", x.Dir, "err", err)
 	}
 	var all []found
 	for _, e := range entries {
@@ -158,18 +204,18 @@ func (x *Archive) Load(ctx context.Context) {
 		name := e.Name()
 		switch {
 		case strings.HasPrefix(name, goneMark):
-			_ = removeTree(x.fs, filepath.Join(x.Dir, name)) // what is left is so once more at the next start
+			_ = removeTree(x.fs, filepath.Join(x.Dir, name)) // the next start tries again
 		case e.IsDir() && ValidID(name):
 			all = append(all, x.find(name))
 		}
 	}
 	slices.SortStableFunc(all, func(a, b found) int { return b.since.Compare(a.since) })
-	for _, f := range all {
+	for i, f := range all {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := x.loadOne(f); err != nil && !notExist(err) {
-			x.logKept(f.id, err)
+		if err := x.loadOne(f, i < MaxLogs); err != nil && !notExist(err) {
+			x.logStuck(f.id, err)
 		}
 	}
 }
@@ -178,14 +224,14 @@ func (x *Archive) Load(ctx context.Context) {
 func (x *Archive) Since(id string) (time.Time, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	h := x.histories[id]
-	if h == nil {
+	l := x.logs[id]
+	if l == nil {
 		return time.Time{}, false
 	}
-	return h.since, true
+	return l.since, true
 }
 
-// found is a history that an earlier run has left.
+// found is a log that an earlier run has left.
 type found struct {
 	id    string
 	since time.Time
@@ -196,9 +242,9 @@ func (x *Archive) find(id string) found {
 	dir := filepath.Join(x.Dir, id)
 	info, err := spool.Inspect(x.fs, filepath.Join(dir, SpoolName))
 	if err != nil && !notExist(err) {
-		x.log.Error("what is kept of stopped containers for docker logs cannot be read", "dir", dir, "err", err)
+		x.log.Error("cannot read the archived log of a stopped container", "dir", dir, "err", err)
 	}
-	f := found{id: id, since: info.Written, bytes: info.Bytes}
+	f := found{id: id, since: info.Written, bytes: x.usage(id)}
 	r, err := ReadRecord(x.fs, dir)
 	switch {
 	case err == nil && r.Stopped != nil:
@@ -209,9 +255,9 @@ func (x *Archive) find(id string) found {
 	return f
 }
 
-func (x *Archive) loadOne(f found) error {
+func (x *Archive) loadOne(f found, keep bool) error {
 	x.mu.Lock()
-	if x.histories[f.id] != nil {
+	if x.logs[f.id] != nil {
 		x.mu.Unlock()
 		return nil
 	}
@@ -219,7 +265,7 @@ func (x *Archive) loadOne(f found) error {
 		x.mu.Unlock()
 		return nil // taken back meanwhile
 	}
-	if x.budget.Fits(f.bytes) {
+	if keep && x.budget.Fits(f.bytes) {
 		x.addLocked(f.id, f.since, f.bytes)
 		x.mu.Unlock()
 		return nil
@@ -227,12 +273,12 @@ func (x *Archive) loadOne(f found) error {
 	return x.removeAndUnlock(f.id)
 }
 
-// logKept says that a history is kept although it should go.
-func (x *Archive) logKept(id string, err error) {
-	x.log.Warn("what was kept of a stopped container for docker logs cannot be removed", "container", id, "err", err)
+// logStuck says that a log is kept although it should be removed.
+func (x *Archive) logStuck(id string, err error) {
+	x.log.Warn("cannot remove the archived log of a stopped container", "container", id, "err", err)
 }
 
-// Run removes what is too old. It returns when ctx is done.
+// Run loads what an earlier run has left, and removes what is too old or too many. It returns when ctx is done.
 func (x *Archive) Run(ctx context.Context) {
 	x.Load(ctx)
 	for {
@@ -243,62 +289,86 @@ func (x *Archive) Run(ctx context.Context) {
 			return
 		case <-x.added:
 			timer.Stop()
+			x.trim()
 		case <-timer.C:
 			x.Expire(time.Now())
 		}
 	}
 }
 
-// longestWait is how long run sleeps at most: the clock may be set meanwhile.
-const longestWait = time.Hour
-
-// Next is when there is something to remove, or to look again.
+// Next is when the next log is too old; an hour from now when none is before.
 func (x *Archive) Next() time.Time {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	next := time.Now().Add(longestWait)
-	for _, h := range x.histories {
-		if h.stays {
-			continue
-		}
-		if at := h.since.Add(x.age); at.Before(next) {
-			next = at
+	next := time.Now().Add(time.Hour)
+	for _, l := range x.logs {
+		if !l.stuck && l.expires.Before(next) {
+			next = l.expires
 		}
 	}
 	return next
 }
 
-// Expire removes the histories that are too old at now.
+// Expire removes the logs that are too old at now.
 func (x *Archive) Expire(now time.Time) {
-	for id, h := range x.old(now) {
-		switch err := x.giveWay(id, h); {
-		case err == nil || errors.Is(err, errTaken):
-			h.room.Release()
-		default:
-			x.mu.Lock()
-			h.stays = true
-			x.mu.Unlock()
-			x.logKept(id, err)
+	x.mu.Lock()
+	old := map[string]*archivedLog{}
+	for id, l := range x.logs {
+		if !l.stuck && !now.Before(l.expires) {
+			old[id] = l
 		}
+	}
+	x.mu.Unlock()
+	for id, l := range old {
+		x.remove(id, l)
 	}
 }
 
-// old are the histories that are too old.
-func (x *Archive) old(now time.Time) map[string]*history {
+// trim removes the oldest logs beyond MaxLogs.
+func (x *Archive) trim() {
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	old := maps.Clone(x.histories)
-	maps.DeleteFunc(old, func(_ string, h *history) bool { return h.stays || now.Sub(h.since) < x.age })
-	return old
+	type aged struct {
+		id string
+		*archivedLog
+	}
+	var all []aged
+	if len(x.logs) > MaxLogs {
+		for id, l := range x.logs {
+			if !l.stuck {
+				all = append(all, aged{id, l})
+			}
+		}
+	}
+	x.mu.Unlock()
+	if len(all) <= MaxLogs {
+		return
+	}
+	slices.SortFunc(all, func(a, b aged) int { return a.since.Compare(b.since) })
+	for _, l := range all[:len(all)-MaxLogs] {
+		x.remove(l.id, l.archivedLog)
+	}
 }
 
-// errTaken says that a history is at rest no more.
+// remove removes one for good, and remembers it when that fails.
+func (x *Archive) remove(id string, l *archivedLog) {
+	switch err := x.evict(id, l); {
+	case err == nil || errors.Is(err, errTaken):
+		l.counted.Release()
+	default:
+		x.mu.Lock()
+		l.stuck = true
+		x.mu.Unlock()
+		x.logStuck(id, err)
+	}
+}
+
+// errTaken says that a log is not archived any more.
 var errTaken = errors.New("the container was started again")
 
-// giveWay removes one. It is also called from within an Append, by the intake, when its room is needed.
-func (x *Archive) giveWay(id string, h *history) error {
+// evict removes one. It is also called from within an Append when its room is needed.
+func (x *Archive) evict(id string, l *archivedLog) error {
 	x.mu.Lock()
-	if x.histories[id] != h {
+	if x.logs[id] != l {
 		x.mu.Unlock()
 		return errTaken
 	}
@@ -314,12 +384,12 @@ func (x *Archive) removeAndUnlock(id string) error {
 		return err
 	}
 	if err := removeTree(x.fs, gone); err != nil {
-		x.logKept(id, err)
+		x.logStuck(id, err)
 	}
 	return nil
 }
 
-// hideLocked puts one under another name, to be removed, which a crash leaves to the next start.
+// hideLocked gives one another name, to be removed, which a crash leaves to the next start.
 func (x *Archive) hideLocked(id string) (gone string, err error) {
 	gone = filepath.Join(x.Dir, goneMark+id)
 	if err := removeTree(x.fs, gone); err != nil {
@@ -328,7 +398,7 @@ func (x *Archive) hideLocked(id string) (gone string, err error) {
 	if err := x.fs.Rename(filepath.Join(x.Dir, id), gone); err != nil && !notExist(err) {
 		return "", err // it is there, and counted
 	}
-	delete(x.histories, id)
+	delete(x.logs, id)
 	return gone, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/logspool/logspool/internal/durable"
@@ -308,7 +309,7 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	if room := f.d.roomLocked(); room >= 0 {
 		if grow := off + int64(len(p)) - int64(len(f.n.data)); grow > room {
 			p = p[:max(0, int64(len(p))-(grow-room))]
-			fail.Err = cmp.Or(fail.Err, error(errNoSpace))
+			fail.Err = cmp.Or(fail.Err, error(syscall.ENOSPC))
 		}
 	}
 	if need := off + int64(len(p)); len(p) > 0 && need > int64(len(f.n.data)) {
@@ -321,7 +322,6 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-var errNoSpace = errors.New("no space left on device")
 
 // roomLocked is how many bytes are free; -1: no bound.
 func (d *Disk) roomLocked() int64 {

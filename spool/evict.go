@@ -1,0 +1,402 @@
+package spool
+
+import (
+	"os"
+	"slices"
+)
+
+// makeRoomLocked makes n more bytes fit in the spool's own bound, or returns ErrFull. The room in the budget has
+// been taken before: see Budget.
+func (s *Spool) makeRoomLocked(n int64) error {
+	for !s.hasRoomLocked(n) {
+		if !s.sealDeliveredLocked() && !s.evictAckedLocked() && (s.dropNewest || !s.evictUndeliveredLocked()) {
+			return ErrFull
+		}
+	}
+	return nil
+}
+
+// trimLocked evicts what is undelivered beyond the spool's own bound, as when that was lowered since the spool was last
+// open. What a drop-newest spool has stays.
+func (s *Spool) trimLocked() {
+	for !s.dropNewest && !s.hasRoomLocked(0) && s.evictUndeliveredLocked() {
+	}
+}
+
+// sealDeliveredLocked ends the segment that is appended to if everything in it is acknowledged, so that it is history,
+// and reports whether it did. Not while its last block may still be in the FIFO: after a crash it would be looked for.
+func (s *Spool) sealDeliveredLocked() bool {
+	n := len(s.segments)
+	if !s.appendable || s.undropped.Load() || s.segments[n-1].end > s.cursor.acked.prefix || s.segments[n-1].size <= segmentHeaderSize {
+		return false
+	}
+	s.sealLocked()
+	s.trimHistoryLocked()
+	return true
+}
+
+func (s *Spool) hasRoomLocked(n int64) bool {
+	return s.maxSize == 0 || s.total-s.delivered+n+segmentHeaderSize <= s.maxSize
+}
+
+// fitsLocked reports whether n more bytes, and the header of a segment that they may begin, fit.
+func (s *Spool) fitsLocked(n int64) bool {
+	return s.hasRoomLocked(n) && s.budget.Fits(n+segmentHeaderSize)
+}
+
+// resizeLocked takes note of the size of a segment's file.
+func (s *Spool) resizeLocked(seg *segment, size int64) {
+	s.total += size - seg.size
+	s.charge(Allocated(size) - Allocated(seg.size))
+	seg.size = size
+}
+
+// charge counts n more bytes on disk in the budget, or fewer where n is negative: what an Append has taken there before
+// is used first.
+func (s *Spool) charge(n int64) {
+	s.charged += n
+	covered := max(0, min(n, s.reserved))
+	s.reserved -= covered
+	s.budget.add(n - covered)
+}
+
+// chargeLocked counts everything that the spool has on disk: segments, cursor, what is beside it, and its directory.
+func (s *Spool) chargeLocked() {
+	now := s.beside + s.other + allocationUnit
+	for _, seg := range s.segments {
+		now += Allocated(seg.size)
+	}
+	if s.cursor.there {
+		now += allocationUnit // it seldom has more
+	}
+	s.charge(now - s.charged)
+}
+
+// evictUndeliveredLocked evicts the oldest segment of which nothing is in flight: what readers have been given is lost or
+// kept exactly as it turns out. It records what of the segment had not been acknowledged, and returns false when there is
+// no such segment.
+func (s *Spool) evictUndeliveredLocked() bool {
+	return s.evictAckedLocked() || s.evictPassedLocked() || s.evictUnreadLocked()
+}
+
+// evictAckedLocked removes the oldest segment in which everything has been dealt with and that is kept only because
+// something before it has not, as where one of two outputs is stuck. It costs nothing but history.
+func (s *Spool) evictAckedLocked() bool {
+	for i := s.deliveredN; i < len(s.segments)-1; i++ {
+		seg := s.segments[i]
+		standsIn := func(r *Reader) bool { return seg.base < r.pinned && r.pinned <= s.segments[i+1].base }
+		if s.cursor.acked.through(seg.base) >= seg.end && !slices.ContainsFunc(s.readers, standsIn) {
+			s.removeSegmentsLocked(i, i+1)
+			return true
+		}
+	}
+	return false
+}
+
+// evictPassedLocked evicts the oldest segment that some readers have passed and others have not come to, as where one of
+// two outputs is stuck, and of which the former have nothing under way. They do not come to the place any more: the gap
+// is told behind what there is, and what it tells of counts as dealt with.
+//
+// If we crash behind the gap, both the gap and the frames are there; behind the record in the cursor, the gap and a segment
+// of which all is dealt with.
+func (s *Spool) evictPassedLocked() bool {
+	if len(s.readers) < 2 {
+		return false
+	}
+	for i := s.deliveredN; i < len(s.segments)-1; i++ {
+		base := s.segments[i].base
+		var passed []*Reader
+		for _, r := range s.readers {
+			if r.pinned > s.segments[i+1].base {
+				passed = append(passed, r)
+			} else if r.pinned > base { // it stands in it
+				passed = nil
+				break
+			}
+		}
+		if len(passed) == 0 || len(passed) == len(s.readers) {
+			continue
+		}
+		g, lost, ok := s.unownedLocked(i, passed)
+		if !ok {
+			continue
+		}
+		if s.missing.Bytes > 0 { // it is to be told at the place where it is missing
+			if s.appendMissingLocked() != nil {
+				return false
+			}
+		}
+		s.midFrame = false // a frame under way is the price: nothing comes between its parts
+		if g.Bytes > 0 && s.appendElsewhereLocked(g) != nil {
+			return false
+		}
+		// When the record cannot be written now, the cursor is written anew at the next change.
+		_ = s.cursor.ack(lost)
+		s.ackedPrefix.Store(s.cursor.acked.prefix)
+		s.lostLocked(g)
+		s.removeSegmentsLocked(i, i+1)
+		return true
+	}
+	return false
+}
+
+// unownedLocked returns what of a segment has not been dealt with, cut frames with all of them, and false when something
+// of it is a passed reader's.
+func (s *Spool) unownedLocked(i int, passed []*Reader) (g Gap, lost []Range, ok bool) {
+	seg := s.segments[i]
+	g.Reason = Full
+	r := &Reader{window: window{s: s}, locked: true, pos: s.cursor.acked.through(seg.base), acked: s.cursor.acked}
+	defer r.Release()
+	if r.pos == seg.base {
+		r.turnTo(seg.base)
+		h, err := r.block(segmentHeaderSize, place{size: seg.size, end: seg.end})
+		if err != nil || h.position != seg.base || h.info.First > 0 && i == 0 {
+			return g, nil, false
+		}
+		if h.info.First > 0 { // a frame that begins in the segment before, which stays
+			r.pos = s.cursor.acked.through(s.segments[i-1].base)
+			r.lost = r.pos == s.segments[i-1].base
+		}
+	}
+	for r.pos < seg.end {
+		item, more := r.Next()
+		if !more {
+			return g, nil, false
+		}
+		if item.From >= seg.end {
+			break
+		}
+		if item.To <= seg.base {
+			continue
+		}
+		for _, p := range passed {
+			if p.owned == nil || p.owned(item.Frame) {
+				return g, nil, false
+			}
+		}
+		lost = append(lost, item.Range)
+		if item.Gap != nil {
+			g.add(*item.Gap)
+			continue
+		}
+		t := frameTime(item.Frame)
+		g.add(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
+	}
+	return g, lost, true
+}
+
+// evictUnreadLocked evicts the oldest segment that no reader is in or has passed. The readers come to the place.
+func (s *Spool) evictUnreadLocked() bool {
+	pinned := uint64(0)
+	for _, r := range s.readers {
+		pinned = max(pinned, r.pinned)
+	}
+	i, _ := s.findLocked(pinned)
+	i = max(i, s.deliveredN)
+	if i >= len(s.segments) {
+		return false
+	}
+	if i == len(s.segments)-1 {
+		s.sealLocked()
+	}
+	seg := s.segments[i]
+	d := dropped{Range: Range{max(seg.base, s.cursor.acked.prefix), seg.end}, Gap: Gap{Reason: Full}}
+	if d.From < d.To {
+		g, ok := s.countHeaders(seg)
+		if !ok {
+			g = s.countFrames(seg, d.Range)
+		}
+		d.Gap.add(g)
+		s.lostLocked(d.Gap)
+		// One record for one stretch, however long it becomes, until a reader has reported it.
+		for _, before := range s.cursor.dropped {
+			if before.To == d.From && before.From >= pinned {
+				d.From = before.From
+				d.Gap.add(before.Gap)
+				break
+			}
+		}
+		// When the record cannot be written now, the cursor is rewritten at the next change: room on the
+		// disk is what is wanted first.
+		_ = s.cursor.drop(d)
+	}
+	s.removeSegmentsLocked(i, i+1)
+	return true
+}
+
+// countHeaders counts the frames of a segment in which nothing is acknowledged by the headers of its blocks, so that the
+// intake does not wait until all of it is read. ok is false where they do not account for all of it.
+func (s *Spool) countHeaders(seg segment) (g Gap, ok bool) {
+	if s.cursor.acked.within(Range{seg.base, seg.end}) {
+		return g, false
+	}
+	w := window{s: s, headers: true}
+	w.turnTo(seg.base)
+	defer w.closeFile()
+	pos, p := seg.base, place{size: seg.size, end: seg.end}
+	for off := int64(segmentHeaderSize); off < seg.size; {
+		h, err := w.header(off, p)
+		if err != nil || h.position != pos || off == segmentHeaderSize && h.info.First > 0 {
+			return g, false
+		}
+		if h.kind == kindGap {
+			return g, false // what it records is in its payload
+		}
+		g.add(Gap{Frames: uint64(h.info.Frames), Bytes: uint64(h.length), MinTime: h.info.MinTime, MaxTime: h.info.MaxTime})
+		pos, off = h.end(), off+h.diskSize()
+	}
+	return g, pos == seg.end
+}
+
+// countFrames counts the frames in r, a part of a segment, that are not acknowledged.
+func (s *Spool) countFrames(seg segment, in Range) (g Gap) {
+	r := &Reader{window: window{s: s}, locked: true, pos: in.From, limit: in.To, acked: s.cursor.acked, lost: in.From == seg.base}
+	defer r.Release()
+	for {
+		item, ok := r.Next()
+		if !ok {
+			if item, ok = r.GiveUp(); !ok {
+				break
+			}
+		}
+		if item.Gap != nil {
+			g.add(*item.Gap)
+			continue
+		}
+		t := frameTime(item.Frame)
+		g.add(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
+	}
+	g.add(Gap{Bytes: in.To - min(r.pos, in.To)}) // what could not be read
+	return g
+}
+
+// evictBeginning removes the delivered beginning of the first segment that is not delivered, and reports whether that was
+// worth it: the rest of the segment goes into a file of its own, and takes the segment's place.
+//
+// If we crash before the old file is removed, both are there: the old one ends where the new one begins, and is history.
+func (s *Spool) evictBeginning() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, acked := s.deliveredN, s.cursor.acked.prefix
+	if s.closed || i >= len(s.segments) || acked <= s.segments[i].base || acked >= s.segments[i].end {
+		return false
+	}
+	old := s.segments[i]
+	off, header, ok := s.blockOfLocked(old, acked)
+	if !ok || off < 2*allocationUnit {
+		return false
+	}
+	rest := make([]byte, segmentHeaderSize+old.size-off)
+	r, err := s.fs.OpenFile(s.segmentPath(old.base), os.O_RDONLY, 0)
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	if _, err := r.ReadAt(rest[segmentHeaderSize:], off); err != nil {
+		return false
+	}
+	copy(rest, header.encode())
+	path := s.segmentPath(header.base)
+	f, err := s.fs.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, filePerm)
+	if err != nil {
+		return false
+	}
+	if _, err := f.WriteAt(rest, 0); err != nil {
+		f.Close()
+		_ = s.fs.Remove(path)
+		return false
+	}
+	f.Close()
+	appendable := s.appendable
+	if i == len(s.segments)-1 {
+		s.sealLocked()
+		s.appendable = appendable
+	}
+	s.removeSegmentsLocked(i, i+1)
+	s.segments = slices.Insert(s.segments, i, segment{base: header.base, end: old.end, dirty: true, progress: header.progress})
+	s.resizeLocked(&s.segments[i], int64(len(rest)))
+	s.entered = true
+	for _, r := range s.readers { // those that are in the old segment are in the new one
+		if r.pinned > old.base {
+			r.pinned = max(r.pinned, header.base+1)
+		}
+	}
+	return true
+}
+
+// blockOfLocked returns where in a segment the block that holds pos begins, and the header of a segment that begins there.
+func (s *Spool) blockOfLocked(seg segment, pos uint64) (off int64, header segmentHeader, ok bool) {
+	w := window{s: s, headers: true}
+	w.turnTo(seg.base)
+	defer w.closeFile()
+	if w.fill(0, segmentHeaderSize, seg.size) != nil {
+		return 0, header, false
+	}
+	header, err := decodeSegmentHeader(w.at(0), seg.base)
+	if err != nil {
+		return 0, header, false
+	}
+	at, p := seg.base, place{size: seg.size, end: seg.end}
+	for off = segmentHeaderSize; off < seg.size; {
+		h, err := w.header(off, p)
+		if err != nil || h.position != at {
+			return 0, header, false
+		}
+		if h.end() > pos {
+			// A frame that ends in this block may have its time in it.
+			header.base, header.progress = h.position, s.cursor.acked.prefix
+			header.maxTime = max(header.maxTime, h.info.MaxTime)
+			return off, header, true
+		}
+		header.maxTime = max(header.maxTime, h.info.MaxTime)
+		at, off = h.end(), off+h.diskSize()
+	}
+	return 0, header, false
+}
+
+// trimHistoryLocked counts the segments in which everything has been dealt with among the history, and removes the oldest
+// for which that has no room.
+func (s *Spool) trimHistoryLocked() {
+	for n := len(s.segments); s.deliveredN < n && s.segments[s.deliveredN].end <= s.cursor.acked.prefix && !(s.appendable && s.deliveredN == n-1); {
+		s.delivered += s.segments[s.deliveredN].size
+		s.deliveredN++
+	}
+	n, size := 0, s.delivered
+	for ; size > s.history; n++ {
+		size -= s.segments[n].size
+	}
+	s.removeSegmentsLocked(0, n)
+}
+
+func (s *Spool) removeSegmentsLocked(from, to int) {
+	for i, seg := range s.segments[from:to] {
+		// A file that cannot be removed now is found and removed when the spool is next opened.
+		s.fs.Remove(s.segmentPath(seg.base))
+		s.total -= seg.size
+		s.charge(-Allocated(seg.size))
+		if from+i < s.deliveredN {
+			s.delivered -= seg.size
+		}
+	}
+	s.deliveredN -= max(0, min(to, s.deliveredN)-from)
+	s.segments = slices.Delete(s.segments, from, to)
+}
+
+// segmentSize is how large a segment is at least, before the next one is begun, so that room is given back in steps
+// that suit both bounds. A history of 64 KiB is not to be one segment, of which nothing is left when the next is full.
+func segmentSize(maxSize, history int64) int64 {
+	size := int64(maxSegmentSize)
+	if maxSize > 0 {
+		size = min(size, max(maxSize/16, minSegmentSize))
+	}
+	if history > 0 {
+		size = min(size, max(history/8, minHistorySegment))
+	}
+	return size
+}
+
+// fullLocked is the size at which a segment is full: larger while much waits to be delivered, lest small segments
+// become thousands of files.
+func (s *Spool) fullLocked() int64 {
+	return min(max(s.segmentSize, (s.total-s.delivered)/64), maxSegmentSize)
+}

@@ -322,7 +322,6 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-
 // roomLocked is how many bytes are free; -1: no bound.
 func (d *Disk) roomLocked() int64 {
 	if d.limit == 0 {

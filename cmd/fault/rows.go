@@ -24,6 +24,7 @@ func rows() []row {
 	all = append(all, targetRows()...)
 	all = append(all, killRows()...)
 	all = append(all, diskRows()...)
+	all = append(all, roomRows()...)
 	all = append(all, manyRows()...)
 	all = append(all, engineRows()...)
 	return all

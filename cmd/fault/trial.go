@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,6 +53,7 @@ type trial struct {
 	load     errgroup.Group
 	cancel   context.CancelFunc // ends the load
 	note     string             // for the result
+	wrap     []string           // the command that starts the plugin, its path last; empty: none
 
 	mu                  sync.Mutex
 	slowStart, slowStop time.Duration
@@ -120,7 +122,8 @@ type plugin struct {
 
 // start starts the plugin and returns when it listens.
 func (t *trial) start() error {
-	p := &plugin{cmd: exec.Command(t.binary), ended: make(chan struct{})}
+	command := append(slices.Clone(t.wrap), t.binary)
+	p := &plugin{cmd: exec.Command(command[0], command[1:]...), ended: make(chan struct{})}
 	p.cmd.Env = t.env
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is ours to answer
 	r, w, err := os.Pipe()

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,6 +83,7 @@ type Env struct {
 	config     atomic.Pointer[aws.Config] // set by the first Config that succeeds
 	noRegion   *faultlog.Fault
 	noID       *faultlog.Fault
+	noToken    *faultlog.Fault
 	idWait     func() time.Time // when the wait for the instance ID ends; the first call begins it
 	idGivenUp  sync.Once        // logs that it has ended
 }
@@ -107,9 +109,14 @@ func New(o Options) *Env {
 	e.noRegion = faultlog.NewFault(log, "no AWS region found; logs are spooled until one is known", "AWS region found", nil)
 	e.noID = faultlog.NewFault(log, "EC2 instance ID not known yet; logs of containers whose names use .InstanceID are spooled",
 		"EC2 instance ID found", nil)
+	e.noToken = faultlog.NewFault(log, "an IAM Identity Center token cannot be copied; it is not renewed when it expires",
+		"IAM Identity Center token copied", nil)
 	e.idWait = sync.OnceValue(func() time.Time { return time.Now().Add(instanceWait) })
 	return e
 }
+
+// proxies are settings that net/http reads.
+var proxies = []string{"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
 
 // cleanEnvironment removes from the process's environment what the SDK would misread.
 //
@@ -119,11 +126,13 @@ func New(o Options) *Env {
 //
 // It trims white space. A key or token with the newline of the file that it was copied from makes every request fail
 // with "invalid header field value", and no AWS_* variable has a meaning that begins or ends with white space.
+//
+// It is the same with the proxies, which the SDK's transport takes from the environment (net/http, ProxyFromEnvironment).
 func cleanEnvironment(log *slog.Logger) {
 	var trimmed []string
 	for _, kv := range os.Environ() {
 		name, value, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, "AWS_") {
+		if !strings.HasPrefix(name, "AWS_") && !slices.Contains(proxies, name) {
 			continue
 		}
 		v := strings.TrimSpace(value)

@@ -34,6 +34,7 @@ func TestWhiteSpaceAroundSettingsIsIgnored(t *testing.T) {
 			t.Setenv("AWS_SESSION_TOKEN", "session"+space)
 			t.Setenv("AWS_DEFAULT_REGION", space+"us-west-1")
 			t.Setenv("AWS_PROFILE", space)
+			t.Setenv("NO_PROXY", "localhost"+space)
 			logger, lines := logged()
 			e := New(Options{Log: logger})
 			creds, err := retrieve(t, e)
@@ -47,7 +48,7 @@ func TestWhiteSpaceAroundSettingsIsIgnored(t *testing.T) {
 			if len(got) != 1 {
 				t.Fatalf("logged %q, want one line", got)
 			}
-			for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"} {
+			for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION", "NO_PROXY"} {
 				if !strings.Contains(got[0], name) {
 					t.Errorf("the line does not name %s: %s", name, got[0])
 				}
@@ -265,6 +266,27 @@ func TestEndedSSOSessionSaysToLogIn(t *testing.T) {
 	}
 	login("second", "refresh-second", time.Now().Add(time.Hour))
 	wantKey(t, e, "SSO-second")
+}
+
+// Where the copy cannot be made the token is used as it is, and that is logged once, not at each try.
+func TestSSOTokenThatCannotBeCopied(t *testing.T) {
+	_, login := startSSO(t)
+	login("first", "refresh-first", time.Now().Add(time.Hour))
+	logger, lines := logged()
+	file := filepath.Join(t.TempDir(), "file")
+	write(t, file, "")
+	e := New(Options{Region: "eu-central-1", CacheDir: filepath.Join(file, "sso"), Log: logger})
+	for range 3 {
+		wantKey(t, e, "SSO-first")
+		cfg, err := e.Config(t.Context(), Access{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Credentials.(chainCache).Invalidate()
+	}
+	if got := lines(); len(got) != 1 || !strings.Contains(got[0], "level=ERROR") || !strings.Contains(got[0], "not a directory") {
+		t.Errorf("logged %q", got)
+	}
 }
 
 // Without the session's file the line says what to do as well.

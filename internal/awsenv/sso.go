@@ -26,11 +26,15 @@ func (e *Env) keepSSOToken(o *ssocreds.SSOTokenProviderOptions) {
 	}
 	from := o.CachedTokenFilepath
 	to := filepath.Join(e.cacheDir, filepath.Base(from))
-	if err := adoptToken(from, to); err != nil {
-		e.log.Warn("an IAM Identity Center token cannot be copied; it is not renewed when it expires", "err", err)
-		return
+	err := adoptToken(from, to)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // nobody has logged in, which the SDK will say
+	case err != nil:
+		e.noToken.Failed("token", "err", err)
+	default:
+		e.noToken.Succeeded()
+		o.CachedTokenFilepath = to
 	}
-	o.CachedTokenFilepath = to
 }
 
 // adoptToken copies a token's file to another place, unless what is there lasts longer.

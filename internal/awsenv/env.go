@@ -60,7 +60,7 @@ type Options struct {
 	// the directory they come from is mounted read-only. It is made when it is needed. Empty: they are not kept.
 	CacheDir string
 	// Resolved, if not nil, is called with the outcome of each DNS look-up that a request to AWS makes; nil
-	// means success. It must not block.
+	// means success. It must not wait for the network.
 	Resolved func(err error)
 	// Log gets the failures of look-ups while they last, and the SDK's warnings. Nil: nothing is logged.
 	Log *slog.Logger

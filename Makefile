@@ -51,7 +51,7 @@ build: ## the plugin's binary for linux/ARCH, in bin/
 rootfs: build ## what `docker plugin create` takes, in plugin/
 	@scripts/rootfs $(BINARY)
 
-plugin: rootfs ## the plugin in the local Docker engine; an earlier one must be disabled, and is replaced
+plugin: rootfs ## the plugin in the local Docker engine; replaces a disabled one that has delivered everything, or with FORCE=1 any
 	@scripts/plugin create $(PLUGIN)
 
 enable: ## enable the plugin

@@ -5,7 +5,9 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -97,7 +99,7 @@ func newLogger(w *lineWriter, debug bool) *slog.Logger {
 			if a.Key == slog.TimeKey && len(groups) == 0 {
 				return slog.Attr{}
 			}
-			return a
+			return plainQuotes(a)
 		},
 	}
 	if debug {
@@ -107,6 +109,29 @@ func newLogger(w *lineWriter, debug bool) *slog.Logger {
 		out: slog.NewTextHandler(writerFunc(func(p []byte) { w.write(w.out, p) }), o),
 		err: slog.NewTextHandler(writerFunc(func(p []byte) { w.write(w.err, p) }), o),
 	})
+}
+
+var (
+	quoteMarks  = regexp.MustCompile(`\\*"`)
+	backslashes = regexp.MustCompile(`\\{2,}`)
+)
+
+// plainQuotes puts single quotes in the place of double ones, escaped or not, in a text. Errors quote what they name, and
+// errors that hold other errors' texts quote quotes; the handler would escape all of them once more, and dockerd, which
+// logs the line as a quoted string, once more again.
+func plainQuotes(a slog.Attr) slog.Attr {
+	var text string
+	switch v := a.Value.Resolve().Any().(type) {
+	case string:
+		text = v
+	case error:
+		text = v.Error()
+	}
+	if strings.ContainsAny(text, `"\`) {
+		text = backslashes.ReplaceAllString(quoteMarks.ReplaceAllString(text, "'"), `\`)
+		a.Value = slog.StringValue(text)
+	}
+	return a
 }
 
 // splitHandler sends errors one way and everything else the other.

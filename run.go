@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/internal/awsenv"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/dnswatch"
 	"github.com/logspool/logspool/internal/privileges"
 	"github.com/logspool/logspool/uploader"
 )
@@ -28,14 +30,20 @@ const (
 	// engineSocket is where config.json mounts the engine's socket.
 	engineSocket = "/run/docker.sock"
 
+	// awsMount is where config.json mounts the directory of AWS's shared files.
+	awsMount = "/.aws"
+
+	// ssoDir is the directory in the state directory for tokens of IAM Identity Center.
+	ssoDir = "sso"
+
 	// dockerd kills a plugin 10 s after SIGTERM. Of the 5 s that stopping may take, this is for the last
 	// uploads; the rest is for the disk.
 	lastUploads = 3 * time.Second
 )
 
 // run is the plugin: it returns when ctx is done and everything has been stopped, or when it cannot listen.
-// Nothing else ends it: a plugin that exits at start is disabled for good. It drops privileges of the process
-// when it is the plugin's first process (PID 1), and nowhere else.
+// Nothing else ends it, because dockerd disables a plugin that exits at start; but see package dnswatch. It drops
+// privileges of the process when it is the plugin's first process (PID 1), and nowhere else.
 func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error {
 	settings, invalid := config.Load(environ)
 	lines := newLineWriter(stdout, stderr)
@@ -50,10 +58,7 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	}
 	defer listener.Close()
 
-	env := awsenv.New(awsenv.Options{Region: settings.Region, NoEC2: settings.NoEC2, Log: log})
-	if os.Getpid() == 1 {
-		dropPrivileges(log)
-	}
+	env, noDNS := newEnv(settings, log)
 	if invalid != nil {
 		for _, err := range unwrap(invalid) {
 			log.Error("bad setting: containers cannot be started with this driver until it is mended", "err", err)
@@ -62,20 +67,7 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	for _, w := range settings.Warnings {
 		log.Warn(w)
 	}
-	up := uploader.New(uploader.Options{
-		Config: func(ctx context.Context, a uploader.Access) (uploader.Config, error) {
-			return env.Config(ctx, awsenv.Access(a))
-		},
-		Plain:   !settings.Gzip,
-		Version: version,
-		Log:     log,
-		OnDropped: func(d uploader.Dropped) {
-			if d.Reason != uploader.Refused { // which is logged with the service's words
-				log.Warn("the service dropped events; their stream tells of it", "group", d.Target.Group,
-					"stream", d.Target.Stream, "reason", d.Reason, "events", d.Events, "bytes", d.Bytes)
-			}
-		},
-	})
+	up := newUploader(settings, env, log)
 	host, err := os.Hostname()
 	if err != nil {
 		log.Warn("the host's name is not known", "err", err)
@@ -102,10 +94,49 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	select {
 	case <-ctx.Done():
 		err = nil
+	case <-noDNS:
+		err = nil
 	case err = <-served:
 		err = fmt.Errorf("couldn't serve %s: %w", settings.PluginSocket, err)
 	}
 	return errors.Join(err, shutDown(log, listener, d, up))
+}
+
+// newEnv returns what the plugin knows of AWS, and a channel that is closed when the plugin should stop because it has no
+// working DNS. It then gives up privileges, which takes knowing which files of AWS's there are.
+func newEnv(settings *config.Settings, log *slog.Logger) (*awsenv.Env, <-chan struct{}) {
+	o := awsenv.Options{
+		Region: settings.Region, NoEC2: settings.NoEC2, CacheDir: filepath.Join(settings.StateDir, ssoDir), Log: log,
+	}
+	var noDNS <-chan struct{}
+	inDocker := os.Getpid() == 1 // then dockerd starts this process again
+	if inDocker {
+		watch := dnswatch.New(settings.StateDir, dnswatch.Replaced(), log)
+		o.Resolved, noDNS = watch.Resolved, watch.Due()
+	}
+	env := awsenv.New(o)
+	if inDocker {
+		dropPrivileges(log)
+		checkAWSMount(log, awsMount)
+	}
+	return env, noDNS
+}
+
+func newUploader(settings *config.Settings, env *awsenv.Env, log *slog.Logger) *uploader.Uploader {
+	return uploader.New(uploader.Options{
+		Config: func(ctx context.Context, a uploader.Access) (uploader.Config, error) {
+			return env.Config(ctx, awsenv.Access(a))
+		},
+		Plain:   !settings.Gzip,
+		Version: version,
+		Log:     log,
+		OnDropped: func(d uploader.Dropped) {
+			if d.Reason != uploader.Refused { // which is logged with the service's words
+				log.Warn("the service dropped events; their stream tells of it", "group", d.Target.Group,
+					"stream", d.Target.Stream, "reason", d.Reason, "events", d.Events, "bytes", d.Bytes)
+			}
+		},
+	})
 }
 
 // shutDown stops the parts in the order in which bytes go through them, so that what one stage has taken the
@@ -158,6 +189,16 @@ func allowedFIFODir(stateDir string) string {
 		return fifoDir
 	}
 	return ""
+}
+
+// checkAWSMount logs when the plugin's own directory at dockerd is mounted in the place of the AWS files. An empty source
+// is the path of that directory to runc, which resolves relative sources there (runc, libcontainer/specconv).
+func checkAWSMount(log *slog.Logger, dir string) {
+	spec, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err == nil && bytes.Contains(spec, []byte(`"ociVersion"`)) {
+		log.Error("aws.source is empty or relative; there are no AWS files",
+			"hint", "set it to the absolute path of a directory on the host, or to /sys/module for none: docker plugin set logspool aws.source=/sys/module")
+	}
 }
 
 // dropPrivileges gives up what dockerd gives to every plugin, but for what it takes to read mounted AWS files

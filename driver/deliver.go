@@ -156,7 +156,9 @@ func (s *session) destinations(ctx context.Context) ([]destination, error) {
 	}
 	uses := func(field string) bool { return conf.Group.Uses(field) || conf.Stream.Uses(field) }
 	if uses("InstanceID") {
-		c.InstanceID = s.d.o.Place.InstanceID(ctx)
+		if c.InstanceID, err = s.d.o.Place.InstanceID(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if uses("Host") && c.Host == "" && c.NeedsHost() {
 		c.Host = s.askHost(ctx)

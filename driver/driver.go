@@ -63,8 +63,9 @@ type Place interface {
 	Region(ctx context.Context) (string, error)
 	// AutoRegion returns the region for containers that ask for it to be looked up, whatever the settings say.
 	AutoRegion(ctx context.Context) (string, error)
-	// InstanceID returns the EC2 instance's ID, or nothing.
-	InstanceID(ctx context.Context) string
+	// InstanceID returns the EC2 instance's ID, and nothing where there is none. It blocks until that is known; the
+	// error is ctx's.
+	InstanceID(ctx context.Context) (string, error)
 }
 
 // Info is what dockerd says of a container.

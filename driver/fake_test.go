@@ -152,7 +152,7 @@ type fakePlace struct{}
 
 func (fakePlace) Region(context.Context) (string, error)     { return "r", nil }
 func (fakePlace) AutoRegion(context.Context) (string, error) { return "auto-1", nil }
-func (fakePlace) InstanceID(context.Context) string          { return "i-1" }
+func (fakePlace) InstanceID(context.Context) (string, error) { return "i-1", nil }
 
 // host is a driver with its state and FIFOs in a directory of the test's.
 type host struct {

@@ -35,8 +35,17 @@ type secondEngine struct {
 	ended  chan error
 }
 
-// newSecondEngine makes the namespace and serves a stand-in in it. The engine is not started yet.
+// newSecondEngine makes the namespace, and serves a stand-in and runs a containerd in it. The engine is not started yet.
 func newSecondEngine(t *testing.T) *secondEngine {
+	t.Helper()
+	s := prepareSecondEngine(t)
+	s.startContainerd(t)
+	t.Cleanup(func() { s.end(t) })
+	return s
+}
+
+// prepareSecondEngine is newSecondEngine without the containerd.
+func prepareSecondEngine(t *testing.T) *secondEngine {
 	t.Helper()
 	for _, program := range []string{"dockerd", "containerd"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -66,8 +75,6 @@ func newSecondEngine(t *testing.T) *secondEngine {
 		server.Close()
 		<-served
 	})
-	s.startContainerd(t)
-	t.Cleanup(func() { s.end(t) })
 	return s
 }
 

@@ -30,6 +30,15 @@ func newCache(from aws.CredentialsProvider) cache {
 	return cache{aws.NewCredentialsCache(f), f}
 }
 
+// Retrieve implements aws.CredentialsProvider.
+func (c cache) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	creds, err := c.CredentialsCache.Retrieve(ctx)
+	if err != nil {
+		return aws.Credentials{}, oneLine(err)
+	}
+	return creds, nil
+}
+
 // Invalidate makes the next Retrieve fetch other keys.
 func (c cache) Invalidate() {
 	c.fetch.forget()
@@ -64,6 +73,9 @@ func (f *fetch) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	ctx, cancel := context.WithTimeout(ctx, retrieveTimeout)
 	defer cancel()
 	creds, err := f.from.Retrieve(ctx)
+	if err == nil {
+		creds, err = cleanKeys(creds)
+	}
 
 	f.mu.Lock()
 	defer f.mu.Unlock()

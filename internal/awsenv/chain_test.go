@@ -107,7 +107,7 @@ func TestCredentialProcess(t *testing.T) {
 	wantKey(t, New(Options{Region: "eu-central-1"}), "PROCESSKEY")
 	t.Setenv("PATH", dir)
 	_, err := retrieve(t, New(Options{Region: "eu-central-1"}))
-	if err == nil || !strings.Contains(err.Error(), "a credential_process is run by sh, and the plugin holds no programs") {
+	if err == nil || !strings.Contains(err.Error(), "credential_process is not supported") {
 		t.Errorf("without a shell: %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // Access says where a client's requests go and whose credentials sign them. It is comparable: one
@@ -83,6 +85,9 @@ func (e *Env) load(ctx context.Context, opts ...func(*config.LoadOptions) error)
 		// AWS_DEFAULTS_MODE or a profile, would ask the metadata service here.
 		config.WithDefaultsMode(aws.DefaultsModeStandard),
 	}
+	if e.resolved != nil {
+		all = append(all, config.WithAPIOptions([]func(*middleware.Stack) error{reportLookups(e.resolved)}))
+	}
 	cfg, err := config.LoadDefaultConfig(ctx, append(all, opts...)...)
 	if err != nil {
 		return aws.Config{}, oneLine(fmt.Errorf("couldn't read the AWS configuration: %w", err))
@@ -99,6 +104,17 @@ func sdkLogger(log *slog.Logger) logging.Logger {
 		}
 		log.Log(context.Background(), level, "AWS SDK: "+fmt.Sprintf(format, v...))
 	})
+}
+
+// reportLookups makes a client report the outcome of its DNS look-ups.
+func reportLookups(resolved func(error)) func(*middleware.Stack) error {
+	trace := &httptrace.ClientTrace{DNSDone: func(done httptrace.DNSDoneInfo) { resolved(done.Err) }}
+	return func(stack *middleware.Stack) error {
+		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("ReportLookups",
+			func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+				return next.HandleInitialize(httptrace.WithClientTrace(ctx, trace), in)
+			}), middleware.Before)
+	}
 }
 
 // Files returns the files that the SDK may read for its configuration and credentials, whether

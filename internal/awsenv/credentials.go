@@ -1,19 +1,23 @@
 package awsenv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
-	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 )
 
 const (
@@ -36,6 +40,15 @@ type chainCache struct {
 func newChainCache(e *Env) chainCache {
 	c := &chain{env: e}
 	return chainCache{aws.NewCredentialsCache(c), c}
+}
+
+// Retrieve implements aws.CredentialsProvider.
+func (c chainCache) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	creds, err := c.CredentialsCache.Retrieve(ctx)
+	if err != nil {
+		return aws.Credentials{}, oneLine(err)
+	}
+	return creds, nil
 }
 
 // Invalidate makes the next Retrieve work the chain out again: the SDK keeps keys in it too.
@@ -62,6 +75,9 @@ func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 		return aws.Credentials{}, oneLine(explain(err))
 	}
 	creds, err := p.Retrieve(ctx)
+	if err == nil {
+		creds, err = cleanKeys(creds)
+	}
 	if err != nil {
 		c.use(nil)
 		return aws.Credentials{}, oneLine(explain(err))
@@ -93,14 +109,13 @@ func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts = append(opts, config.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) {
-		o.Client = c.env.metadata.client(plain)
-	}))
-	if overHTTP() {
-		opts = append(opts, config.WithEndpointCredentialOptions(func(o *endpointcreds.Options) {
-			o.HTTPClient = c.env.containers
+	opts = append(opts,
+		config.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) { o.Client = c.env.metadata.client(plain) }),
+		config.WithEndpointCredentialOptions(c.env.containerClient(plain, chainEndpoint()).configure),
+		config.WithSSOTokenProviderOptions(c.env.keepSSOToken),
+		config.WithWebIdentityRoleCredentialOptions(func(o *stscreds.WebIdentityRoleOptions) {
+			o.TokenRetriever = trimmedToken{o.TokenRetriever}
 		}))
-	}
 	cfg, err := c.env.load(ctx, opts...)
 	if err != nil {
 		return nil, err
@@ -115,17 +130,48 @@ func (c *chain) use(p aws.CredentialsProvider) {
 	c.mu.Unlock()
 }
 
-// explain adds to a failure what the SDK does not know of: that there is no shell in the plugin for a
-// credential_process, and the files that are there and may not be read. It takes these for missing
-// (config, internal/ini, OpenFile), looks elsewhere, and complains of what it did not find there.
-func explain(err error) error {
-	if errors.Is(err, exec.ErrNotFound) {
-		return fmt.Errorf("%w (a credential_process is run by sh, and the plugin holds no programs: use a role, or a file of keys)", err)
+// cleanKeys trims the white space that keys and tokens bring from the files that they were copied from, and refuses what
+// cannot be sent in a header: the transport would say "invalid header field value" and not whose value it is.
+func cleanKeys(c aws.Credentials) (aws.Credentials, error) {
+	for _, v := range []struct {
+		what  string
+		value *string
+	}{{"access key ID", &c.AccessKeyID}, {"secret access key", &c.SecretAccessKey}, {"session token", &c.SessionToken}} {
+		*v.value = strings.TrimSpace(*v.value)
+		if strings.ContainsFunc(*v.value, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+			return aws.Credentials{}, fmt.Errorf("the %s from %s has a character in it that cannot be in one, such as a space or a line break: set it again, without quotes", v.what, c.Source)
+		}
 	}
+	return c, nil
+}
+
+// trimmedToken is a web identity's token without the newline at the end of its file, which STS takes for a part of it.
+type trimmedToken struct {
+	stscreds.IdentityTokenRetriever
+}
+
+func (t trimmedToken) GetIdentityToken() ([]byte, error) {
+	b, err := t.IdentityTokenRetriever.GetIdentityToken()
+	return bytes.TrimSpace(b), err
+}
+
+// explain puts before a failure what the operator can do about it, where the SDK does not know.
+func explain(err error) error {
+	var expired *ssocreds.InvalidTokenError
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return fmt.Errorf("credential_process is not supported, because the plugin has no shell to run it; use a role, or have the program write a file of keys into the mounted directory: %w", err)
+	case errors.As(err, &expired), isSSORefresh(err):
+		return fmt.Errorf("the IAM Identity Center session cannot be used; run `aws sso login` for the profile on the host: %w", err)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("these credentials renew themselves in a file, and the directory of the AWS files is read-only; use a role, an IAM Identity Center profile with sso_session, or keys: %w", err)
+	}
+	// The SDK takes files that may not be read for missing ones (config, internal/ini, OpenFile), looks elsewhere, and
+	// complains of what it did not find there.
 	for _, name := range Files() {
 		f, openErr := os.Open(name)
 		if errors.Is(openErr, fs.ErrPermission) {
-			return fmt.Errorf("%w (%s may not be read: if it came after the plugin was enabled, disable and enable it again)", err, name)
+			return fmt.Errorf("%s may not be read: if it came after the plugin was enabled, disable and enable it again: %w", name, err)
 		}
 		if openErr == nil {
 			f.Close()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 )
 
@@ -60,20 +61,25 @@ type endpointKeys struct{ *endpointcreds.Provider }
 
 func (c containerClient) keys(url string) endpointKeys {
 	return endpointKeys{endpointcreds.New(url, func(o *endpointcreds.Options) {
-		o.HTTPClient = c
+		c.configure(o)
 		o.Retryer = tries()
-		// The same as the SDK sends (config, resolve_credentials.go, resolveHTTPCredProvider).
-		o.AuthorizationToken = os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-		if file := os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); file != "" {
-			o.AuthorizationTokenProvider = endpointcreds.TokenProviderFunc(func() (string, error) {
-				b, err := os.ReadFile(file)
-				if err != nil {
-					return "", fmt.Errorf("couldn't read the authorization token: %w", err)
-				}
-				return string(b), nil
-			})
-		}
 	})}
+}
+
+// configure makes a provider ask through c, and show the token that the SDK shows (config, resolve_credentials.go,
+// resolveHTTPCredProvider). The SDK refuses the newline at the end of a token's file.
+func (c containerClient) configure(o *endpointcreds.Options) {
+	o.HTTPClient = c
+	o.AuthorizationToken = os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+	if file := os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"); file != "" {
+		o.AuthorizationTokenProvider = endpointcreds.TokenProviderFunc(func() (string, error) {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return "", fmt.Errorf("couldn't read the authorization token: %w", err)
+			}
+			return strings.TrimSpace(string(b)), nil
+		})
+	}
 }
 
 // Retrieve implements aws.CredentialsProvider.
@@ -107,6 +113,23 @@ func newContainerClient() containerClient {
 	return containerClient{newLocalClient(containerDialTimeout, containerHeaderTimeout)}
 }
 
+// containerClient returns the client for the container credentials endpoint at url. Over https that is one with the
+// proxies and certificates of cfg, AWS_CA_BUNDLE's among them: the SDK's provider has a client of its own that knows
+// neither (credentials/endpointcreds, internal/client).
+func (e *Env) containerClient(cfg aws.Config, url string) containerClient {
+	if !strings.HasPrefix(url, "https:") {
+		return e.containers
+	}
+	configured, ok := cfg.HTTPClient.(*awshttp.BuildableClient)
+	if !ok {
+		configured = awshttp.NewBuildableClient()
+	}
+	tr := configured.GetTransport()
+	tr.ResponseHeaderTimeout = containerHeaderTimeout
+	tr.DisableKeepAlives = true // it is asked a few times a day
+	return containerClient{&http.Client{Transport: tr, CheckRedirect: e.containers.CheckRedirect}}
+}
+
 // maxKeys is how much of an answer is read, in bytes.
 const maxKeys = 64 << 10
 
@@ -132,9 +155,11 @@ func (c containerClient) Do(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// overHTTP reports whether the SDK's chain will ask the container credentials endpoint without TLS. (It looks
-// at the path first.)
-func overHTTP() bool {
-	return os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") != "" ||
-		strings.HasPrefix(os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI"), "http:")
+// chainEndpoint returns the URL of the container credentials endpoint that the SDK's chain asks. It looks at the path
+// first (config, resolve_credentials.go, resolveCredentialChain).
+func chainEndpoint() string {
+	if path := os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"); path != "" {
+		return ecsEndpoint + path
+	}
+	return os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI")
 }

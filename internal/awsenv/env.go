@@ -15,12 +15,16 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+
+	"github.com/logspool/logspool/internal/faultlog"
 )
 
 // Auto is the region that is no region but asks for one to be found.
@@ -28,12 +32,21 @@ const Auto = "auto"
 
 // How long a failed look-up rests before the next caller tries again, from the first failure to the
 // tenth and later. A host's metadata service may come up after the plugin, and what waits for the
-// region must go out within half a minute of it; that there is no EC2 instance around seldom changes.
+// region or the instance ID must go out within half a minute of it.
 const (
-	regionRestMin   = time.Second
-	regionRestMax   = 15 * time.Second
-	instanceRestMin = time.Second
-	instanceRestMax = 5 * time.Minute
+	lookupRestMin = time.Second
+	lookupRestMax = 15 * time.Second
+)
+
+const (
+	// instanceWait is how long names wait for the instance ID, from the first request for it. On EC2 the metadata
+	// service answers as soon as the network is up, which a busy boot can delay by a minute. A host that is not
+	// EC2, and where NOEC2 is not set, pays the whole wait once after each start of the plugin; lines are spooled
+	// meanwhile.
+	instanceWait = 2 * time.Minute
+
+	// instancePoll is how often a caller that waits asks again.
+	instancePoll = time.Second
 )
 
 // Options says what the plugin's settings say about AWS.
@@ -43,8 +56,13 @@ type Options struct {
 	// NoEC2 is the setting NOEC2: the EC2 metadata service is never asked, neither for the region
 	// and the instance ID nor for the credentials of an instance's role.
 	NoEC2 bool
-	// Log gets a line when a look-up first fails and when it then succeeds, and the SDK's warnings.
-	// Nil: nothing is logged.
+	// CacheDir is a directory where the tokens of IAM Identity Center are kept that the SDK has renewed:
+	// the directory they come from is mounted read-only. It is made when it is needed. Empty: they are not kept.
+	CacheDir string
+	// Resolved, if not nil, is called with the outcome of each DNS look-up that a request to AWS makes; nil
+	// means success. It must not wait for the network.
+	Resolved func(err error)
+	// Log gets the failures of look-ups while they last, and the SDK's warnings. Nil: nothing is logged.
 	Log *slog.Logger
 }
 
@@ -56,50 +74,79 @@ type Env struct {
 	noEC2      bool
 	metadata   metadataService
 	containers containerClient
+	cacheDir   string
+	resolved   func(error)
 	region     *lookup
 	instance   *lookup
 	creds      aws.CredentialsProvider    // of the default chain
 	providers  providers                  // of everything else
 	config     atomic.Pointer[aws.Config] // set by the first Config that succeeds
-	regionBad  atomic.Bool                // the failure has been logged, and no success since
-	idBad      atomic.Bool                // the same for the instance ID
+	noRegion   *faultlog.Fault
+	noID       *faultlog.Fault
+	noToken    *faultlog.Fault
+	idWait     func() time.Time // when the wait for the instance ID ends; the first call begins it
+	idGivenUp  sync.Once        // logs that it has ended
 }
 
 // New returns an Env and asks nobody anything. It takes out of the process's environment every AWS_*
 // variable with an empty value and an AWS_REGION or AWS_DEFAULT_REGION of "auto", so it must be called
 // before anything else that uses the SDK.
 func New(o Options) *Env {
-	unsetMeaningless()
 	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	e := &Env{log: log, noEC2: o.NoEC2}
+	cleanEnvironment(log)
+	e := &Env{log: log, noEC2: o.NoEC2, cacheDir: o.CacheDir, resolved: o.Resolved}
 	if !isAuto(o.Region) {
 		e.route = o.Region
 	}
 	e.metadata = newMetadataService()
 	e.containers = newContainerClient()
-	e.region = newLookup(e.findRegion, regionRestMin, regionRestMax)
-	e.instance = newLookup(e.findInstanceID, instanceRestMin, instanceRestMax)
+	e.region = newLookup(e.findRegion, lookupRestMin, lookupRestMax)
+	e.instance = newLookup(e.findInstanceID, lookupRestMin, lookupRestMax)
 	e.creds = newChainCache(e)
+	e.noRegion = faultlog.NewFault(log, "no AWS region found; logs are spooled until one is known", "AWS region found", nil)
+	e.noID = faultlog.NewFault(log, "EC2 instance ID not known yet; logs of containers whose names use .InstanceID are spooled",
+		"EC2 instance ID found", nil)
+	e.noToken = faultlog.NewFault(log, "an IAM Identity Center token cannot be copied; it is not renewed when it expires",
+		"IAM Identity Center token copied", nil)
+	e.idWait = sync.OnceValue(func() time.Time { return time.Now().Add(instanceWait) })
 	return e
 }
 
-// unsetMeaningless makes variables that mean nothing look unset to the SDK. `docker plugin set
-// logspool AWS_ENDPOINT_URL=` leaves the variable there with an empty value, and some of the SDK's
-// service packages look only at whether it is there (service/cloudwatchlogs, endpoints.go,
-// resolveBaseEndpoint). "auto" is this plugin's word, which the SDK would take for a region's name.
-func unsetMeaningless() {
+// proxies are settings that net/http reads.
+var proxies = []string{"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
+
+// cleanEnvironment removes from the process's environment what the SDK would misread.
+//
+// It unsets variables that mean nothing. `docker plugin set logspool AWS_ENDPOINT_URL=` leaves the variable there with
+// an empty value, and some of the SDK's service packages look only at whether it is there (service/cloudwatchlogs,
+// endpoints.go, resolveBaseEndpoint). "auto" is this plugin's word, which the SDK would take for a region's name.
+//
+// It trims white space. A key or token with the newline of the file that it was copied from makes every request fail
+// with "invalid header field value", and no AWS_* variable has a meaning that begins or ends with white space.
+//
+// It is the same with the proxies, which the SDK's transport takes from the environment (net/http, ProxyFromEnvironment).
+func cleanEnvironment(log *slog.Logger) {
+	var trimmed []string
 	for _, kv := range os.Environ() {
 		name, value, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, "AWS_") {
+		if !strings.HasPrefix(name, "AWS_") && !slices.Contains(proxies, name) {
 			continue
 		}
+		v := strings.TrimSpace(value)
 		region := name == "AWS_REGION" || name == "AWS_DEFAULT_REGION"
-		if value == "" || region && isAuto(value) {
+		switch {
+		case v == "" || region && isAuto(v):
 			os.Unsetenv(name) // fails on malformed names only
+		case v != value:
+			os.Setenv(name, v) // the same
+			trimmed = append(trimmed, name)
 		}
+	}
+	if trimmed != nil {
+		log.Warn("white space around the value of a setting is ignored", "settings", strings.Join(trimmed, " "))
 	}
 }
 
@@ -126,14 +173,12 @@ func (e *Env) lookUpRegion(ctx context.Context, advice string) (string, error) {
 	region, err := e.region.get(ctx)
 	if err != nil {
 		err = fmt.Errorf("no AWS region: %s: %w", advice, err)
-		if ctx.Err() == nil && e.regionBad.CompareAndSwap(false, true) {
-			e.log.Error("what is logged is kept, and sent once there is a region", "err", err)
+		if ctx.Err() == nil {
+			e.noRegion.Failed("region", "err", err)
 		}
 		return "", err
 	}
-	if e.regionBad.CompareAndSwap(true, false) {
-		e.log.Info("AWS region found", "region", region)
-	}
+	e.noRegion.Succeeded("region", region)
 	return region, nil
 }
 
@@ -163,24 +208,38 @@ func (e *Env) findRegion(ctx context.Context) (string, error) {
 	return region, nil
 }
 
-// InstanceID returns the ID of the EC2 instance that the plugin runs on, and nothing when there is
-// none, none can be found, or NOEC2 is set. It may wait as Region does. A failed look-up is
-// repeated by a caller at least a second and at most five minutes later.
-func (e *Env) InstanceID(ctx context.Context) string {
+// InstanceID returns the ID of the EC2 instance that the plugin runs on. It blocks until the ID is known, so that a name
+// which has it in it is not settled without it. It returns nothing when there is none: at once where NOEC2 or
+// AWS_EC2_METADATA_DISABLED is set, and otherwise when the metadata service has not given one within instanceWait of the
+// first call. The error is ctx's.
+func (e *Env) InstanceID(ctx context.Context) (string, error) {
 	if e.mayAskEC2() != nil {
-		return ""
+		return "", nil
 	}
-	id, err := e.instance.get(ctx)
-	if err != nil {
-		if ctx.Err() == nil && e.idBad.CompareAndSwap(false, true) {
-			e.log.Warn("no EC2 instance ID, .InstanceID renders as nothing: set NOEC2 if this is not EC2", "err", err)
+	deadline := e.idWait()
+	for {
+		id, err := e.instance.get(ctx)
+		if err == nil {
+			e.noID.Succeeded("instance", id)
+			return id, nil
 		}
-		return ""
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if !time.Now().Before(deadline) {
+			e.idGivenUp.Do(func() {
+				e.log.Warn("no EC2 instance ID found; .InstanceID is empty in the names of log groups and streams", "err", err,
+					"hint", "set NOEC2=1 if this host is not EC2; if it is, enable the instance's metadata service and restart the plugin")
+			})
+			return "", nil
+		}
+		e.noID.Failed("waiting", "err", err, "hint", "set NOEC2=1 if this host is not EC2", "until", deadline.UTC().Format(time.RFC3339))
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(instancePoll):
+		}
 	}
-	if e.idBad.CompareAndSwap(true, false) {
-		e.log.Info("EC2 instance ID found", "instance", id)
-	}
-	return id
 }
 
 func (e *Env) findInstanceID(ctx context.Context) (string, error) {

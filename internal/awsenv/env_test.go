@@ -46,6 +46,19 @@ func restless(e *Env) *Env {
 	return e
 }
 
+// notWaiting makes names wait for the instance ID no longer than one look-up takes.
+func notWaiting(e *Env) *Env {
+	e.idWait = func() time.Time { return time.Time{} }
+	return e
+}
+
+func wantInstance(t *testing.T, e *Env, want string) {
+	t.Helper()
+	if got, err := e.InstanceID(t.Context()); got != want || err != nil {
+		t.Errorf("InstanceID() = %q, %v; want %q", got, err, want)
+	}
+}
+
 func TestRegionOrder(t *testing.T) {
 	config := map[string]string{"config": "[default]\nregion = eu-west-3\n[profile other]\nregion = sa-east-1\n"}
 	for _, c := range []struct {
@@ -93,9 +106,7 @@ func TestInstanceID(t *testing.T) {
 	log, lines := logged()
 	e := New(Options{Log: log, Region: "eu-central-1"})
 	for range 3 {
-		if got := e.InstanceID(t.Context()); got != "i-0123456789abcdef0" {
-			t.Fatalf("InstanceID() = %q", got)
-		}
+		wantInstance(t, e, "i-0123456789abcdef0")
 	}
 	if n := m.asked(instancePath); n != 1 {
 		t.Errorf("asked %d times, want once", n)
@@ -126,9 +137,7 @@ func TestMetadataIsNotAskedWhenOff(t *testing.T) {
 				if got, err := e.Region(t.Context()); err == nil || !strings.Contains(err.Error(), c.wants) {
 					t.Errorf("Region() = %q, %v; want an error that says %q", got, err, c.wants)
 				}
-				if id := e.InstanceID(t.Context()); id != "" {
-					t.Errorf("InstanceID() = %q, want nothing", id)
-				}
+				wantInstance(t, e, "")
 			}
 			cfg, err := e.Config(t.Context(), Access{})
 			if err != nil {
@@ -201,7 +210,7 @@ func TestMetadataFails(t *testing.T) {
 			files(t, nil)
 			m.setFault(c.fault)
 			log, lines := logged()
-			e := New(Options{Log: log})
+			e := notWaiting(New(Options{Log: log}))
 			e.region.rest.min, e.instance.rest.min = time.Hour, time.Hour
 			e.region.rest.max, e.instance.rest.max = time.Hour, time.Hour
 
@@ -210,9 +219,7 @@ func TestMetadataFails(t *testing.T) {
 			if got, err := e.Region(t.Context()); err == nil {
 				t.Errorf("Region() = %q", got)
 			}
-			if got := e.InstanceID(t.Context()); got != "" {
-				t.Errorf("InstanceID() = %q", got)
-			}
+			wantInstance(t, e, "")
 			if took := time.Since(before); took > 10*tryTimeout {
 				t.Errorf("two look-ups took %v, and a try may take %v", took, tryTimeout)
 			}
@@ -245,11 +252,9 @@ func TestMetadataFails(t *testing.T) {
 			if got, err := e.Region(t.Context()); got != "eu-central-1" || err != nil {
 				t.Errorf("Region() = %q, %v after the service came", got, err)
 			}
-			if got := e.InstanceID(t.Context()); got != "i-0123456789abcdef0" {
-				t.Errorf("InstanceID() = %q after the service came", got)
-			}
-			if got := lines(); len(got) != 4 {
-				t.Errorf("logged %q, want two more lines", got[2:])
+			wantInstance(t, e, "i-0123456789abcdef0")
+			if got := lines(); len(got) != 3 || !strings.Contains(got[2], "AWS region found") {
+				t.Errorf("logged %q, want one more line", got[2:])
 			}
 		})
 	}
@@ -258,13 +263,11 @@ func TestMetadataFails(t *testing.T) {
 func TestMetadataRefuses(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", refusingURL())
 	files(t, nil)
-	e := New(Options{})
+	e := notWaiting(New(Options{}))
 	if got, err := e.Region(t.Context()); err == nil {
 		t.Errorf("Region() = %q", got)
 	}
-	if got := e.InstanceID(t.Context()); got != "" {
-		t.Errorf("InstanceID() = %q", got)
-	}
+	wantInstance(t, e, "")
 }
 
 // Off EC2 a look-up costs one request that fails, not the SDK's three with rests between, and whoever answers there
@@ -327,9 +330,7 @@ func TestConcurrentCallersShareALookUp(t *testing.T) {
 			if got, err := e.Region(t.Context()); got != "eu-central-1" || err != nil {
 				t.Errorf("Region() = %q, %v", got, err)
 			}
-			if got := e.InstanceID(t.Context()); got != "i-0123456789abcdef0" {
-				t.Errorf("InstanceID() = %q", got)
-			}
+			wantInstance(t, e, "i-0123456789abcdef0")
 		})
 	}
 	wg.Wait()

@@ -47,7 +47,7 @@ func (e *Env) credentials(plain aws.Config, a Access) (aws.CredentialsProvider, 
 			return nil, err
 		}
 		base = e.providers.get(source{path: a.CredentialsEndpoint}, func() aws.CredentialsProvider {
-			return newCache(e.containers.keys(url))
+			return newCache(e.containerClient(plain, url).keys(url))
 		})
 	}
 	if a.RoleARN == "" {
@@ -58,17 +58,22 @@ func (e *Env) credentials(plain aws.Config, a Access) (aws.CredentialsProvider, 
 	}), nil
 }
 
-// oneLine makes the error's text one line, whoever worded it.
+// oneLine makes the error's text one line, whoever worded it, without what each of the SDK's caches puts before it
+// (aws/credential_cache.go): the cause is what the operator needs to see.
 func oneLine(err error) error {
-	if !strings.ContainsAny(err.Error(), "\r\n") {
+	if text := err.Error(); !strings.ContainsAny(text, "\r\n") && !strings.Contains(text, cacheFailed) {
 		return err
 	}
 	return lineError{err}
 }
 
+const cacheFailed = "failed to refresh cached credentials, "
+
 type lineError struct{ error }
 
-func (e lineError) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
+func (e lineError) Error() string {
+	return strings.ReplaceAll(strings.Join(strings.Fields(e.error.Error()), " "), cacheFailed, "")
+}
 func (e lineError) Unwrap() error { return e.error }
 
 // get returns the provider of s, and makes it if there is none. When there are too many, the one that nobody

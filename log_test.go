@@ -1,0 +1,34 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// dockerd quotes a line of the plugin's once more, so what an error quotes must not be escaped in it already.
+func TestQuotedTextIsNotEscapedInTheLog(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{errors.New(`plain text`), `err="plain text"`},
+		{fmt.Errorf("couldn't open %q", "/a b"), `err="couldn't open '/a b'"`},
+		{fmt.Errorf("log option %q: %q", "group", fmt.Sprintf("template %q", `{{.Lbl "a.b"}}`)), `err="log option 'group': 'template '{{.Lbl 'a.b'}}''"`},
+		{fmt.Errorf("%q", fmt.Sprintf("%q", "a\nb")), `err=''a\nb''`},
+		{errors.New("two\nlines \x1b[31m"), `err="two\nlines \x1b[31m"`},
+	} {
+		var out, errs bytes.Buffer
+		w := newLineWriter(&out, &errs)
+		newLogger(w, false).Error(`it "failed"`, "err", c.err, "n", 1)
+		w.Close()
+		if want := `level=ERROR msg="it 'failed'" ` + c.want + " n=1\n"; errs.String() != want {
+			t.Errorf("logged %swant   %s", errs.String(), want)
+		}
+		if strings.Count(errs.String(), "\n") != 1 || out.Len() != 0 {
+			t.Errorf("logged %q and %q", errs.String(), out.String())
+		}
+	}
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/logspool/logspool/internal/dockertest"
+)
+
+// tree is every file below dir, with its size and time of change.
+func tree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			all[path] = info.ModTime().String()
+		}
+		b, _ := os.ReadFile(path)
+		all[path] += string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func runCommand(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	status = command(args, &out, &err)
+	return status, out.String(), err.String()
+}
+
+// What waits is listed and exported, while the plugin runs and after it has stopped, and nothing is changed; what is
+// delivered is not listed.
+func TestUndeliveredLinesAreListedAndExported(t *testing.T) {
+	r := newRig(t, "AWS_REGION=") // so nothing can be sent
+	r.start()
+	state := filepath.Join(r.dir, "state")
+	if status, out, errs := runCommand(t, "undelivered", state); status != 0 || out != "" || errs != "" {
+		t.Errorf("without containers: %d, %q, %q", status, out, errs)
+	}
+	at := time.Now().UTC().Add(-time.Minute).Truncate(time.Second).Add(6)
+	i := info("web")
+	c := r.run(i)
+	long := strings.Repeat("x", 40000)
+	for _, w := range []struct{ source, text string }{{"stdout", "one\n"}, {"stderr", "two <&>\n"}, {"stdout", long + "\n"}} {
+		if err := c.WriteAt(at, w.source, w.text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.stopContainer(c)
+
+	check := func(when string) {
+		t.Helper()
+		status, out, errs := runCommand(t, "undelivered", state)
+		want := "web (" + i.ContainerID[:12] + "): 5 entries, "
+		if status != 1 || errs != "" || !strings.HasPrefix(out, want) || !strings.HasSuffix(out, ", the oldest from "+at.Format(time.RFC3339)+"\n") {
+			t.Errorf("%s: %d, %q, %q; want %s…", when, status, out, errs, want)
+		}
+		dir := filepath.Join(state, "containers", i.ContainerID)
+		status, out, errs = runCommand(t, "export", dir)
+		stamp := at.Format(time.RFC3339Nano) + " "
+		if diff := cmp.Diff(stamp+"stdout one\n"+stamp+"stderr two <&>\n"+stamp+"stdout "+long+"\n", out); diff != "" || status != 0 || errs != "" {
+			t.Errorf("%s: %d, %q: %s", when, status, errs, diff)
+		}
+		status, out, errs = runCommand(t, "export", "-json", dir)
+		var first exported
+		err := json.NewDecoder(strings.NewReader(out)).Decode(&first)
+		wantFirst := exported{Time: at, Source: "stdout", ContainerID: i.ContainerID, ContainerName: "web", Log: "one"}
+		if diff := cmp.Diff(wantFirst, first); diff != "" || err != nil || status != 0 || errs != "" || strings.Count(out, "\n") != 3 {
+			t.Errorf("%s: %d, %q, %v: %s", when, status, errs, err, diff)
+		}
+	}
+	check("while the plugin runs")
+	r.stop()
+	before := tree(t, state)
+	check("after it has stopped")
+	if diff := cmp.Diff(before, tree(t, state)); diff != "" {
+		t.Errorf("files have changed: %s", diff)
+	}
+
+	r.env = append(r.env, "AWS_REGION="+testRegion)
+	r.start()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.wait(host, "web", 3)
+	r.stop()
+	if status, out, errs := runCommand(t, "undelivered", state); status != 0 || out != "" || errs != "" {
+		t.Errorf("after all is delivered: %d, %q, %q", status, out, errs)
+	}
+}
+
+func TestBadCommands(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"help"}, "Usage:"},
+		{[]string{"undelivered"}, "Usage:"},
+		{[]string{"undelivered", missing}, "couldn't read the state directory: open " + missing},
+		{[]string{"export", missing}, missing + " is no directory of a container (STATE_DIR/containers/ID): "},
+	} {
+		if status, out, errs := runCommand(t, c.args...); status != 2 || out != "" || !strings.Contains(errs, c.want) {
+			t.Errorf("%q: %d, %q, %q; want %q", c.args, status, out, errs, c.want)
+		}
+	}
+}
+
+// A spool that cannot be read may hold anything.
+func TestUnreadableSpoolCountsAsUndelivered(t *testing.T) {
+	state := t.TempDir()
+	dir := filepath.Join(state, "containers", "0123456789abcdef", "spool")
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, out, _ := runCommand(t, "undelivered", state); status != 1 || !strings.HasPrefix(out, "0123456789ab: unknown: ") {
+		t.Errorf("%d, %q", status, out)
+	}
+}
+
+// What can never be delivered goes when its directory is removed while the plugin is not running. The others' lines go out
+// with the settings of the next start.
+func TestBacklogIsDroppedWithItsDirectory(t *testing.T) {
+	r := newRig(t, "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=http://127.0.0.1:1")
+	r.start()
+	dropped, redirected := info("dropped"), info("redirected")
+	for _, i := range []dockertest.Info{dropped, redirected} {
+		c := r.run(i)
+		if err := c.Write("stdout", "line of "+i.ContainerName+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		r.stopContainer(c)
+	}
+	r.stop()
+	state := filepath.Join(r.dir, "state")
+	if err := os.RemoveAll(filepath.Join(state, "containers", dropped.ContainerID)); err != nil {
+		t.Fatal(err)
+	}
+	r.env = append(r.env, "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS="+r.service.URL())
+	r.start()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.wait(host, "redirected", 1); got[0] != "line of /redirected" {
+		t.Errorf("got %q", got)
+	}
+	r.stop()
+	if got := r.messages(host, "dropped"); len(got) != 0 {
+		t.Errorf("got %q", got)
+	}
+	if status, out, errs := runCommand(t, "undelivered", state); status != 0 || out != "" || errs != "" {
+		t.Errorf("%d, %q, %q", status, out, errs)
+	}
+}

@@ -76,8 +76,11 @@ func Undelivered(fsys durable.FS, dir string) (b Backlog, err error) {
 func (s *Spool) pendingGaps() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.notes)
+	n := len(s.added)
 	if s.missing.Bytes > 0 {
+		n++
+	}
+	if s.held != (Gap{}) {
 		n++
 	}
 	return n

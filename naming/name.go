@@ -23,8 +23,11 @@ func groupAllows(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(".-_/#", r)
 }
 
-// streamAllows refuses control characters as well, which the service takes and no console shows.
-func streamAllows(r rune) bool { return r != ':' && r != '*' && !unicode.IsControl(r) }
+// streamAllows refuses also what the service takes and what makes a name look like another one in a
+// console: control characters, line separators and marks that turn the direction of writing.
+func streamAllows(r rune) bool {
+	return r != ':' && r != '*' && !unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+}
 
 // Name is a name that the service accepts, and how it came to be.
 type Name struct {

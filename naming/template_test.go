@@ -3,13 +3,16 @@ package naming
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"text/template"
 	"time"
+	"unicode/utf8"
 
 	"github.com/docker/docker/daemon/logger/templates"
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 )
 
 const testID = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -299,11 +302,40 @@ func TestExecuteErrors(t *testing.T) {
 	}
 }
 
-// checkLine checks that a message is one short line.
-func checkLine(t *testing.T, msg string) {
+// checkLine checks that a message is one short line that can be printed.
+func checkLine(t rapid.TB, msg string) {
 	t.Helper()
-	if strings.ContainsAny(msg, "\n\r\x00") || len(msg) > 2000 {
-		t.Errorf("not one short line: %q", msg)
+	if !utf8.ValidString(msg) || strings.ContainsFunc(msg, func(r rune) bool { return !strconv.IsPrint(r) }) || len(msg) > 2000 {
+		t.Errorf("not one short printable line: %q", msg)
+	}
+}
+
+// Whatever a container is called and whatever its template says, what the log gets is one printable line.
+func TestHostileText(t *testing.T) {
+	hostile := []string{"a\nlevel=error msg=fake", "\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe", "\xff\xfe", strings.Repeat("é", 5000), "\u2028\u0085\x7f"}
+	for _, text := range hostile {
+		c := testContainer()
+		c.Name, c.Labels["app"], c.Env = text, text, append(c.Env, "HOSTILE="+text)
+		for _, tmpl := range []string{"{{.Name}}", "{{.Labels.app}}:*", "{{.Env.HOSTILE}}", "{{.Lbl .Name}}", "{{index .Name 99999}}"} {
+			for _, n := range []Name{Group(mustParse(tmpl), c), Stream(mustParse(tmpl), c)} {
+				checkLine(t, n.Changed)
+				if n.Fallback != nil {
+					checkLine(t, n.Fallback.Error())
+				}
+			}
+		}
+		for _, tmpl := range []string{"{{" + text, text + "{{end}}", "{{" + text + "}}", `{{.Lbl "` + text, "{{.Labels." + text + "}}", "{{`" + text + "` | nofunc}}"} {
+			for _, parse := range []func(string) (*Template, error){Parse, ParseTag} {
+				if _, err := parse(tmpl); err != nil {
+					checkLine(t, err.Error())
+				}
+			}
+		}
+	}
+	// A text is cut between characters.
+	_, err := Parse("x" + strings.Repeat("é", 100) + "{{")
+	if want := `template "x` + strings.Repeat("é", 39) + `"…: unclosed action`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 

@@ -381,6 +381,34 @@ func TestContainerErrors(t *testing.T) {
 	}
 }
 
+// Whatever is in a setting, an option or a container's environment, what is said of it is one printable line.
+func TestHostileText(t *testing.T) {
+	for _, text := range []string{"a\nlevel=error msg=fake", "\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe\u2066", "a\xff\xfe", "\u2028\u0085\x7f",
+		"x" + strings.Repeat("é", 5000)} {
+		for _, row := range settings {
+			_, err := Load([]string{row.name + "=" + text})
+			lines(t, err)
+			_, err = Load([]string{row.name + "={{.Labels." + text + "}}"})
+			lines(t, err)
+			_, err = Load([]string{"ROUTE=cloudwatch://auto?" + row.name + "=" + text + "&" + text})
+			lines(t, err)
+		}
+		all := opts{text: text, "awslogs-" + text: "x"}
+		for _, row := range options {
+			all[row.name], all[row.alias] = text, "{{"+text
+			c, err := mustLoad(t).Container(opts{row.name: text}, []string{"LOGSPOUT_GROUP={{" + text, "LOGSPOUT_STREAM={{.Env." + text + "}}"})
+			checkLines(t, append(lines(t, err), c.Warnings...))
+		}
+		_, err := mustLoad(t).Container(all, nil)
+		lines(t, err)
+	}
+	// A text is cut between characters.
+	_, err := mustLoad(t).Container(opts{"delay": "x" + strings.Repeat("é", 80)}, nil)
+	if want := `log option "delay": "x` + strings.Repeat("é", 39) + `"… is not a duration`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestClosest(t *testing.T) {
 	for _, test := range []struct {
 		a, b string

@@ -10,18 +10,17 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
+
+	"github.com/logspool/logspool/internal/oneline"
 )
 
 // The parsers take white space around a value. Their errors begin with the value as shown says it,
 // and say what is allowed.
 
-// shown quotes a value for an error, shortened, and in one line.
+// shown quotes a value for an error, shortened and in one line.
 func shown(text string) string {
 	const most = 80
-	if len(text) > most {
-		return fmt.Sprintf("%q…", text[:most])
-	}
-	return fmt.Sprintf("%q", text)
+	return oneline.Quote(text, most)
 }
 
 const (

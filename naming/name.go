@@ -69,6 +69,23 @@ func Stream(t *Template, c *Container) Name {
 	return render(t, defaultStream, c, validStream, last)
 }
 
+// Value renders a template whose result is data, such as an entity's attribute, and not a name. White
+// space around it is dropped. It is empty where the template renders nothing, or what text/template
+// prints for nothing; it is valid UTF-8 without control characters, of at most 512 characters, as a
+// name is.
+func Value(t *Template, c *Container) (string, error) {
+	s, err := t.Execute(c)
+	if err != nil {
+		return "", err
+	}
+	if s = strings.TrimSpace(s); s == "<no value>" {
+		return "", nil
+	}
+	s, _ = replaceForbidden(s, func(r rune) bool { return !unicode.IsControl(r) })
+	s, _ = cutName(s)
+	return s, nil
+}
+
 func render(t, def *Template, c *Container, valid func(string) (name, changed string), last string) Name {
 	if t == nil {
 		t = def

@@ -128,6 +128,39 @@ func TestFallback(t *testing.T) {
 	}
 }
 
+// An image's ID is short and valid in a name: no colon that becomes _ and leaves five hex digits.
+func TestImageIDInNames(t *testing.T) {
+	c := testContainer()
+	c.ImageID = "sha256:582c496ccf79d8aa6f8203a79d32aaf7ffd8b13362c60a701a2f9ac64886c93d"
+	tag, err := ParseTag("{{.ImageID}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []Name{Stream(tag, c), Group(mustParse("{{.ImageID}}"), c)} {
+		if n != (Name{Name: "582c496ccf79"}) {
+			t.Errorf("got %+v", n)
+		}
+	}
+}
+
+func TestValue(t *testing.T) {
+	for _, test := range []struct{ text, want string }{
+		{"{{.Labels.app}}", "shop"},
+		{" {{.Name}} \n", "web"},
+		{"{{.Labels.missing}}", ""},
+		{" <no value>", ""},
+		{"a:b*c\x00\xff", "a:b*c__"},
+		{strings.Repeat("é", 600), strings.Repeat("é", 512)},
+	} {
+		if got, err := Value(mustParse(test.text), testContainer()); got != test.want || err != nil {
+			t.Errorf("%q: got %q, %v, want %q", test.text, got, err, test.want)
+		}
+	}
+	if got, err := Value(mustParse(`{{.Lbl "missing"}}`), testContainer()); got != "" || err == nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 // Whatever bytes come in, valid names come out, and a valid name comes out as it went in.
 func TestNamesAreValid(t *testing.T) {
 	group, stream := mustParse("{{.Env.G}}"), mustParse("{{.Env.S}}")

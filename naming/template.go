@@ -3,9 +3,11 @@ package naming
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template/parse"
+	"unicode"
 
 	"github.com/logspool/logspool/internal/oneline"
 )
@@ -146,9 +148,8 @@ func (t *Template) use(path []string) error {
 	if !slices.Contains(t.dialect.fields, field) {
 		return t.errorf("there is no field .%s: the fields are %s", oneline.Text(field, maxField), t.dialect.list())
 	}
-	if field == "Labels" && len(path) > 2 {
-		label := strings.Join(path[1:], ".")
-		return t.errorf("a label whose name has dots in it is written {{.Lbl %s}}", quote(label))
+	if len(path) > 2 && slices.Contains(t.dialect.maps, field) {
+		return t.errorf("%s", t.dialect.keyHint(field, strings.Join(path[1:], ".")))
 	}
 	if field == "ContainerCreated" && len(path) > 1 && !slices.Contains(createdMethods, path[1]) {
 		return t.errorf("there is no .ContainerCreated.%s: there are .%s", oneline.Text(path[1], maxField), strings.Join(createdMethods, " ."))
@@ -167,7 +168,33 @@ func (t *Template) parseError(err error) error {
 	if strings.HasPrefix(msg, "function ") && strings.HasSuffix(msg, " not defined") {
 		msg += ": the functions are " + strings.Join(Functions(), " ")
 	}
+	if strings.HasPrefix(msg, "bad character ") || strings.HasPrefix(msg, "unexpected bad character ") {
+		for _, m := range mapKey.FindAllStringSubmatch(t.text, -1) {
+			if slices.Contains(t.dialect.maps, m[1]) && !isIdentifier(m[2]) {
+				msg += ": " + t.dialect.keyHint(m[1], m[2])
+				break
+			}
+		}
+	}
 	return t.errorf("%s", msg)
+}
+
+// mapKey finds what looks like a map's key behind a dot, {{.Labels.k8s-app}}, in a text that the parser
+// did not take.
+var mapKey = regexp.MustCompile(`\.(\w+)\.([^\s(){}|"\x60]+)`)
+
+// isIdentifier reports whether text/template takes a key behind a dot (parse/lex.go, isAlphaNumeric).
+func isIdentifier(key string) bool {
+	return !strings.ContainsFunc(key, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+}
+
+// keyHint says how a key is written that cannot follow a dot.
+func (d *dialect) keyHint(field, key string) string {
+	hint := fmt.Sprintf("a key with other characters than letters, digits and _ is written {{index .%s %s}}", field, quote(key))
+	if field == "Labels" && slices.Contains(d.fields, "Lbl") {
+		hint += fmt.Sprintf(" or {{.Lbl %s}}", quote(key))
+	}
+	return hint
 }
 
 // Error is what is wrong with a template, or why it could not be executed, in one line.

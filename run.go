@@ -10,12 +10,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/logspool/logspool/driver"
 	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/internal/awsenv"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/privileges"
 	"github.com/logspool/logspool/uploader"
 )
@@ -37,7 +39,7 @@ const (
 // Nothing else ends it: a plugin that exits at start is disabled for good. It drops privileges of the process
 // when it is the plugin's first process (PID 1), and nowhere else.
 func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error {
-	settings, invalid := config.Load(environ)
+	settings, problems := config.Load(environ)
 	lines := newLineWriter(stdout, stderr)
 	defer lines.Close()
 	log := newLogger(lines, settings.Debug)
@@ -54,14 +56,7 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	if os.Getpid() == 1 {
 		dropPrivileges(log)
 	}
-	if invalid != nil {
-		for _, err := range unwrap(invalid) {
-			log.Error("bad setting: containers cannot be started with this driver until it is mended", "err", err)
-		}
-	}
-	for _, w := range settings.Warnings {
-		log.Warn(w)
-	}
+	defer reportProblems(log, problems)()
 	up := uploader.New(uploader.Options{
 		Config: func(ctx context.Context, a uploader.Access) (uploader.Config, error) {
 			return env.Config(ctx, awsenv.Access(a))
@@ -82,7 +77,6 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	}
 	d, err := driver.New(driver.Options{
 		Settings:     settings,
-		Invalid:      invalid,
 		Shipper:      shipper{up},
 		Place:        env,
 		LoggerHost:   host,
@@ -178,11 +172,34 @@ func dropPrivileges(log *slog.Logger) {
 	}
 }
 
-func unwrap(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
+// reportProblems logs each invalid setting, at once and every ten minutes until stop is called: a setting
+// is read once, so it stays invalid until the next start.
+func reportProblems(log *slog.Logger, problems []config.Problem) (stop func()) {
+	faults := make([]*faultlog.Fault, len(problems))
+	for i := range problems {
+		faults[i] = faultlog.NewFault(log, "a setting is invalid", "", nil)
 	}
-	return []error{err}
+	report := func() {
+		for i, p := range problems {
+			faults[i].Failed(p.Setting, "setting", p.Setting, "err", p.Text, "applies", p.Applies)
+		}
+	}
+	report()
+	ctx, cancel := context.WithCancel(context.Background())
+	var reporter sync.WaitGroup
+	reporter.Go(func() {
+		tick := time.NewTicker(faultlog.Repeat + time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				report()
+			}
+		}
+	})
+	return func() { cancel(); reporter.Wait() }
 }
 
 // shipper hands the driver's feeds to the uploader, which knows nothing of containers.

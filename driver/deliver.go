@@ -28,9 +28,8 @@ func (s *session) deliver(ctx context.Context) {
 			}
 			continue
 		}
-		if s.d.o.Invalid != nil {
-			<-ctx.Done() // spooled until the setting is mended, which takes a new start of the plugin
-			return
+		if !s.waitFor(ctx, func() bool { return !s.held() }) {
+			return // spooled until the setting is fixed, which takes a new start of the plugin
 		}
 		to, err := s.destinations(ctx)
 		if err != nil {
@@ -70,6 +69,13 @@ func (s *session) waitFor(ctx context.Context, ready func() bool) bool {
 }
 
 func (s *session) hasWork() bool { return s.spool.Pending() }
+
+// held reports whether the container's lines must not be sent.
+func (s *session) held() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conf.Hold != ""
+}
 
 // idle reports whether no FIFO is attached.
 func (s *session) idle() bool {

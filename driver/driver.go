@@ -73,9 +73,6 @@ type Info = archive.Info
 // Options configure a Driver.
 type Options struct {
 	Settings *config.Settings
-	// Invalid is why the settings cannot be used; nil when they can. Every StartLogging then fails with it,
-	// and containers that are attached already are spooled and not shipped.
-	Invalid error
 
 	Shipper    Shipper
 	Place      Place
@@ -200,9 +197,6 @@ func (d *Driver) startLogging(file string, info *Info) error {
 }
 
 func (d *Driver) attach(file string, info *Info) error {
-	if d.o.Invalid != nil {
-		return d.o.Invalid
-	}
 	if !archive.ValidID(info.ContainerID) {
 		return fmt.Errorf("logspool: StartLogging: %s is not a container's ID", shorten(info.ContainerID))
 	}

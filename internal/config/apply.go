@@ -8,9 +8,9 @@ import (
 )
 
 // apply reads a container's log options. A blank value is the same as none, as an empty one is in awslogs.
-func (c *Container) apply(s *Settings, opts map[string]string) (errs Errors) {
+func (c *Container) apply(s *Settings, opts map[string]string) (given givenOptions, errs Errors) {
 	known := map[string]bool{}
-	given := givenOptions{}
+	given = givenOptions{}
 	for _, row := range options {
 		known[row.name], known[row.alias] = true, true
 		name, text := row.name, opts[row.name]
@@ -20,6 +20,9 @@ func (c *Container) apply(s *Settings, opts map[string]string) (errs Errors) {
 				name, text = row.alias, other
 			case strings.TrimSpace(other) != "" && row.trim(other) != row.trim(text):
 				errs = append(errs, row.differ(text, other))
+				if row.routing {
+					given[row.name] = givenOption{name: name, text: text, bad: true}
+				}
 				continue
 			}
 		}
@@ -38,7 +41,7 @@ func (c *Container) apply(s *Settings, opts map[string]string) (errs Errors) {
 			errs = append(errs, unknownOption(name))
 		}
 	}
-	return errs
+	return given, errs
 }
 
 // trim takes off the white space that is not the value's.

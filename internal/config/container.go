@@ -49,6 +49,8 @@ type Container struct {
 
 	// Ignore says that the container asked not to be shipped. It is read all the same.
 	Ignore bool
+	// Hold says why the container's lines are spooled and not sent, in one line; empty: they are sent.
+	Hold string
 	// Warnings is what the plugin's log should say of this container, one line each: templates in
 	// its environment that are broken and have been replaced by the default name, and sequences of
 	// datetime-format that are not known.
@@ -59,8 +61,9 @@ type Container struct {
 // its log options, then its own environment (unless ContainerEnv is off), then the settings.
 //
 // If there are bad options, the error is an Errors with one for each, and the result is usable all
-// the same, with the settings in place of the bad ones: a container that was attached before the
-// plugin was set up anew goes on.
+// the same, with the settings in place of the bad ones: a container that was attached before an
+// upgrade or other settings goes on. Where a bad option decides where lines go, as whom or with which
+// key, they are held.
 func (s *Settings) Container(opts map[string]string, env []string) (*Container, error) {
 	c := &Container{
 		Region:       s.Region,
@@ -73,10 +76,12 @@ func (s *Settings) Container(opts map[string]string, env []string) (*Container, 
 		NewGroup:     s.NewGroup,
 		Format:       FormatText,
 	}
-	errs := c.apply(s, opts)
+	given, errs := c.apply(s, opts)
+	vars := lookup(env)
 	if s.ContainerEnv {
-		c.applyEnv(lookup(env))
+		c.applyEnv(vars)
 	}
+	c.Hold = c.holdReason(s, given, vars)
 	if c.Group.Template == nil {
 		c.Group = s.Group
 	}

@@ -16,9 +16,9 @@ import (
 
 func mustLoad(t testing.TB, env ...string) *Settings {
 	t.Helper()
-	s, err := Load(env)
-	if err != nil {
-		t.Fatal(err)
+	s, problems := Load(env)
+	if problems != nil {
+		t.Fatal(problems)
 	}
 	return s
 }
@@ -81,6 +81,12 @@ func TestContainer(t *testing.T) {
 		{"two spellings, one of them blank", nil, opts{"region": " ", "awslogs-region": "eu-west-1"}, nil, func(c *Container) { c.Region = "eu-west-1" }},
 		{"two spellings, and white space", nil, opts{"region": "eu-west-1 ", "awslogs-region": "eu-west-1"}, nil, func(c *Container) { c.Region = "eu-west-1" }},
 		{"auto in capitals", []string{"ROUTE=cloudwatch://AUTO"}, opts{"region": "Auto"}, nil, func(c *Container) { c.RegionAuto = true }},
+
+		{"a bare host, as awslogs", nil, opts{"awslogs-endpoint": "logs.us-east-1.amazonaws.com"}, nil, func(c *Container) {
+			c.Endpoint = "https://logs.us-east-1.amazonaws.com"
+		}},
+		{"a bare host with a port", nil, opts{"endpoint": " logs.local:4566/ "}, nil, func(c *Container) { c.Endpoint = "https://logs.local:4566" }},
+		{"a bare address", nil, opts{"endpoint": "[::1]:4566"}, nil, func(c *Container) { c.Endpoint = "https://[::1]:4566" }},
 
 		{"multi-line", nil, opts{"multiline-pattern": `^\[ `}, nil, func(c *Container) { c.Pattern = regexp.MustCompile(`^\[ `) }},
 		{"a date, as awslogs", nil, opts{"awslogs-datetime-format": `\[%b %d, %Y`}, nil, func(c *Container) {
@@ -338,7 +344,10 @@ func TestContainerErrors(t *testing.T) {
 		{opts{"max-size": "big", "max-file": "2"}, `log option "max-size": "big" is not the size of a file: use a positive number of bytes, with k, m or g (10m), or -1`},
 		{opts{"max-size": "1m", "max-file": "0"}, `log option "max-file": "0" is not a positive number: use 1 or more, without a unit`},
 
-		{opts{"endpoint": "logs.example"}, `log option "endpoint": "logs.example"` + endpoint},
+		{opts{"endpoint": "logs example"}, `log option "endpoint": "logs example"` + endpoint},
+		{opts{"endpoint": "logs.example/path"}, `log option "endpoint": "logs.example/path"` + endpoint},
+		{opts{"endpoint": "http:/x"}, `log option "endpoint": "http:/x"` + endpoint},
+		{opts{"endpoint": "x:99999"}, `log option "endpoint": "x:99999"` + endpoint},
 		{opts{"endpoint": "ftp://x"}, `log option "endpoint": "ftp://x"` + endpoint},
 		{opts{"endpoint": "http://:80"}, `log option "endpoint": "http://:80"` + endpoint},
 		{opts{"endpoint": "http://x:99999"}, `log option "endpoint": "http://x:99999"` + endpoint},
@@ -386,12 +395,11 @@ func TestHostileText(t *testing.T) {
 	for _, text := range []string{"a\nlevel=error msg=fake", "\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe\u2066", "a\xff\xfe", "\u2028\u0085\x7f",
 		"x" + strings.Repeat("é", 5000)} {
 		for _, row := range settings {
-			_, err := Load([]string{row.name + "=" + text})
-			lines(t, err)
-			_, err = Load([]string{row.name + "={{.Labels." + text + "}}"})
-			lines(t, err)
-			_, err = Load([]string{"ROUTE=cloudwatch://auto?" + row.name + "=" + text + "&" + text})
-			lines(t, err)
+			for _, entry := range []string{row.name + "=" + text, row.name + "={{.Labels." + text + "}}",
+				"ROUTE=cloudwatch://auto?" + row.name + "=" + text + "&" + text} {
+				_, problems := Load([]string{entry})
+				problemLines(t, problems)
+			}
 		}
 		all := opts{text: text, "awslogs-" + text: "x"}
 		for _, row := range options {

@@ -133,6 +133,10 @@ func parseRegion(text string) (string, error) {
 	return region, nil
 }
 
+// bareHost is a host's name or address with a port or without, and no scheme: awslogs of Docker 20.10
+// hands it to SDKs that put https:// before it.
+var bareHost = regexp.MustCompile(`^([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/*$`)
+
 // parseEndpoint reads the base URL of a service. A refused one that may have a password or a token in
 // it is not repeated.
 func parseEndpoint(text string) (string, error) {
@@ -141,6 +145,9 @@ func parseEndpoint(text string) (string, error) {
 	what := shown(text)
 	if strings.ContainsAny(trimmed, "@?#") {
 		what = "the value (not shown here)"
+	}
+	if bareHost.MatchString(trimmed) {
+		trimmed = "https://" + trimmed
 	}
 	u, err := url.Parse(trimmed)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||

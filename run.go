@@ -56,6 +56,11 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	if os.Getpid() == 1 {
 		dropPrivileges(log)
 	}
+	host, err := os.Hostname()
+	if err != nil {
+		log.Warn("the host's name is not known", "err", err)
+	}
+	problems = append(problems, settings.CheckDefaultGroup(host)...)
 	defer reportProblems(log, problems)()
 	up := uploader.New(uploader.Options{
 		Config: func(ctx context.Context, a uploader.Access) (uploader.Config, error) {
@@ -71,10 +76,6 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 			}
 		},
 	})
-	host, err := os.Hostname()
-	if err != nil {
-		log.Warn("the host's name is not known", "err", err)
-	}
 	d, err := driver.New(driver.Options{
 		Settings:     settings,
 		Shipper:      shipper{up},

@@ -36,6 +36,8 @@ type Destination struct {
 	RoleARN, ExternalID, CredentialsEndpoint string // all empty: the plugin's own credentials
 
 	EMF bool // the events are in CloudWatch's embedded metric format
+
+	Entity config.Entity // that the events belong to
 }
 
 // Shipper takes events to where they belong. Its method may be called from any goroutine.
@@ -200,7 +202,12 @@ func (d *Driver) attach(file string, info *Info) error {
 	if !archive.ValidID(info.ContainerID) {
 		return fmt.Errorf("logspool: StartLogging: %s is not a container's ID", shorten(info.ContainerID))
 	}
-	if _, err := d.o.Settings.Container(info.Config, info.ContainerEnv); err != nil {
+	conf, err := d.o.Settings.Container(info.Config, info.ContainerEnv)
+	if err != nil {
+		return err
+	}
+	names := d.container(info, conf)
+	if err := d.o.Settings.CheckGroup(conf, &names); err != nil {
 		return err
 	}
 	for {

@@ -29,7 +29,7 @@ func (c *Container) apply(s *Settings, opts map[string]string) (given givenOptio
 		if strings.TrimSpace(text) == "" || row.set == nil {
 			continue
 		}
-		err := row.set(c, s, value{text: text, from: "log option " + name, alias: name == row.alias})
+		err := row.set(c, s, value{text: text, from: fromOption + name, alias: name == row.alias})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("log option %q: %w", name, err))
 		}
@@ -98,6 +98,9 @@ func (c *Container) together(s *Settings, given givenOptions) (errs Errors) {
 	}
 	if c.RoleARN == "" {
 		c.ExternalID = ""
+	}
+	if attributes := given["entity-attributes"]; attributes.name != "" && !attributes.bad && !c.HasEntity() {
+		c.Warnings = append(c.Warnings, fromOption+attributes.name+": without effect, because there is neither entity-service-name nor entity-environment")
 	}
 	if _, own := given["history-size"]; !own && given.good("max-size") {
 		c.HistorySize = filesSize(given["max-size"].text, given["max-file"].text, s.largest())

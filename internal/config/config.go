@@ -12,6 +12,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -57,11 +58,16 @@ type Settings struct {
 	// NewGroup is what groups get that the driver makes, where no log option says otherwise.
 	NewGroup NewGroup
 
+	// The entity that events belong to, where no log option says otherwise (entity.go). Nil: not given.
+	EntityService, EntityEnvironment *naming.Template
+	EntityAttributes                 map[string]string // shared: nobody may change it
+
 	PluginSocket string // absolute path of the socket to listen on
 	StateDir     string // absolute path of the directory for spools and attachment records
 
 	awsRegion        string // what auto means first: AWS_REGION's, else AWS_DEFAULT_REGION's
 	awsDefaultRegion string
+	allowGroups      *regexp.Regexp // what the name of a log group must match; nil: anything
 	hold             holds
 }
 

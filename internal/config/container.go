@@ -23,6 +23,10 @@ type Container struct {
 	NewGroup     NewGroup // what the group gets if the driver makes it
 	Delay        time.Duration
 
+	// The entity that its events belong to, which the method Entity renders. Nil: not given.
+	EntityService, EntityEnvironment *naming.Template
+	EntityAttributes                 map[string]string // shared: nobody may change it
+
 	// Pattern matches the first line of an event (log options multiline-pattern and
 	// datetime-format). Nil: each line is an event.
 	Pattern *regexp.Regexp
@@ -75,6 +79,8 @@ func (s *Settings) Container(opts map[string]string, env []string) (*Container, 
 		HistorySize:  s.HistorySize,
 		NewGroup:     s.NewGroup,
 		Format:       FormatText,
+
+		EntityService: s.EntityService, EntityEnvironment: s.EntityEnvironment, EntityAttributes: s.EntityAttributes,
 	}
 	given, errs := c.apply(s, opts)
 	vars := lookup(env)

@@ -239,7 +239,7 @@ func TestContainerErrors(t *testing.T) {
 	const endpoint = " is not the URL of an endpoint: use http:// or https:// and a host, without user, query or fragment"
 	const known = ": the options are group stream tag region endpoint create-group create-stream delay " +
 		"multiline-pattern datetime-format format labels labels-regex env env-regex include-pattern exclude-pattern strip-ansi " +
-		"retention-days group-tags group-class kms-key-id role-arn external-id credentials-endpoint spool-max-size spool-full " +
+		"retention-days group-tags group-class kms-key-id entity-service-name entity-environment entity-attributes role-arn external-id credentials-endpoint spool-max-size spool-full " +
 		"history-size max-buffered-events max-size max-file"
 	for _, test := range []struct {
 		opts opts

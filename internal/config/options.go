@@ -175,6 +175,23 @@ var options = []option{
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.NewGroup.KMSKeyID, v, parseKMSKey) },
 	},
 	{
+		name: "entity-service-name", alias: "awslogs-entity-service-name",
+		doc: "template of the service name of the entity that the events belong to; without it and entity-environment there is no entity (awslogs-: Docker's tag template)",
+		set: func(c *Container, _ *Settings, v value) error { return setEntityOption(&c.EntityService, v) },
+	},
+	{
+		name: "entity-environment", alias: "awslogs-entity-environment",
+		doc: "template of the entity's environment (awslogs-: Docker's tag template)",
+		set: func(c *Container, _ *Settings, v value) error { return setEntityOption(&c.EntityEnvironment, v) },
+	},
+	{
+		name: "entity-attributes", alias: "awslogs-entity-attributes",
+		doc: "further attributes of the entity, at most ten: KEY=VALUE,KEY=VALUE",
+		set: func(c *Container, _ *Settings, v value) error {
+			return set(&c.EntityAttributes, v, parseEntityAttributes)
+		},
+	},
+	{
 		name: "role-arn", routing: true,
 		doc: "role to assume for this container's logs",
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.RoleARN, v, parseRole) },

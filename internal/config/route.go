@@ -78,7 +78,7 @@ func (r *route) option(key, text string) {
 			return
 		}
 		r.unknown = true
-		r.problem(err, "all lines are spooled, and none is sent", true)
+		r.problem(err, heldAll, true)
 	case slices.ContainsFunc(r.options, func(o routeOption) bool { return o.row == row }):
 		r.problem(fmt.Errorf("option %s is there twice: give it once", key), "the first one", false)
 	default:

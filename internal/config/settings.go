@@ -8,7 +8,10 @@ type value struct {
 	alias      bool // in a log option's other spelling, awslogs's
 }
 
-const fromDefault = "default"
+const (
+	fromDefault = "default"
+	fromOption  = "log option "
+)
 
 // A setting is a variable of the plugin's environment.
 type setting struct {
@@ -27,7 +30,10 @@ type setting struct {
 	holds   bool
 }
 
-const heldRegion = "lines of containers whose region it decides are spooled, and not sent"
+const (
+	heldRegion = "lines of containers whose region it decides are spooled, and not sent"
+	heldAll    = "all lines are spooled, and none is sent"
+)
 
 // settings are all variables that the plugin reads, in the order in which they are documented. The
 // SDK reads the other AWS_* variables and the proxies' ones itself.
@@ -125,6 +131,15 @@ var settings = []setting{
 		holds:   true,
 	},
 	{
+		name: "ALLOW_GROUPS",
+		doc:  "Go regexp that must match the whole name of a log group; where it does not, the default group is used, and a log option fails the container's start",
+		set:  func(s *Settings, v value) error { return set(&s.allowGroups, v, parseAllowGroups) },
+
+		// Nobody knows what is allowed, so nothing is.
+		bad:     func(s *Settings) { s.hold.all = reason("ALLOW_GROUPS") },
+		applies: heldAll, holds: true,
+	},
+	{
 		name: "RETENTION_DAYS",
 		doc:  "how many days events are kept in groups that the driver makes: 1, 3, 5, 7, 14, 30, 60, 90, … as the API allows",
 		set:  func(s *Settings, v value) error { return set(&s.NewGroup.RetentionDays, v, parseRetention) },
@@ -147,6 +162,21 @@ var settings = []setting{
 		bad:     func(s *Settings) { s.hold.kmsKey = reason("KMS_KEY_ID") },
 		applies: "lines of containers without the log option kms-key-id or create-group=false are spooled, and not sent",
 		holds:   true,
+	},
+	{
+		name: "ENTITY_SERVICE_NAME",
+		doc:  "template of the service name of the entity that events belong to (CloudWatch's \"Explore related\"); without it and ENTITY_ENVIRONMENT there is no entity",
+		set:  func(s *Settings, v value) error { return setEntitySetting(&s.EntityService, v) },
+	},
+	{
+		name: "ENTITY_ENVIRONMENT",
+		doc:  "template of the entity's environment",
+		set:  func(s *Settings, v value) error { return setEntitySetting(&s.EntityEnvironment, v) },
+	},
+	{
+		name: "ENTITY_ATTRIBUTES",
+		doc:  "further attributes of the entity, at most ten: KEY=VALUE,KEY=VALUE",
+		set:  func(s *Settings, v value) error { return set(&s.EntityAttributes, v, parseEntityAttributes) },
 	},
 	{
 		name: "PLUGIN_SOCKET", def: "/run/docker/plugins/logspool.sock",

@@ -84,6 +84,12 @@ func TestMigratingFromAwslogs(t *testing.T) {
 			theirs = append(theirs, name)
 		}
 	}
+	// In Docker since May 2026 (moby PR 52632), and so not yet in the module that is read here.
+	for _, name := range []string{"awslogs-entity-service-name", "awslogs-entity-environment", "awslogs-entity-attributes"} {
+		if !slices.Contains(theirs, name) {
+			theirs = append(theirs, name)
+		}
+	}
 	if diff := cmp.Diff(sorted(theirs), sorted(firstCells(t, fromAwslogs, "awslogs"))); diff != "" || len(theirs) < 13 {
 		t.Errorf("options of awslogs in its source -, and in %s +\n%s", fromAwslogs, diff)
 	}

@@ -36,6 +36,10 @@ var badOptions = []struct{ name, value string }{
 	{"group-tags", "team=shop&co"},
 	{"group-class", "cheap"},
 	{"kms-key-id", "my key"},
+	{"entity-service-name", "{{.Source}}"},
+	{"entity-environment", "{{.Labels.k8s-app}}"},
+	{"entity-attributes", "team"},
+	{"entity-attributes", "team="},
 	{"role-arn", "arn:aws:iam::1234:role/logs"},
 	{"external-id", "shop"},
 	{"credentials-endpoint", "169.254.170.2/v2"},
@@ -73,7 +77,8 @@ var badSettings = []string{
 	"ROUTE=cloudwatch://auto?DELYA=8", "ROUTE=cloudwatch://auto?DELAY=4&DELAY=8",
 	"LOGSPOUT_GROUP={{.Name", "LOGSPOUT_STREAM={{.Nmae}}", "DELAY=soon", "AWS_REGION=eu_west_1", "AWS_DEFAULT_REGION=eu west 1", "GZIP=yes", "SPOOL_MAX_SIZE=8g",
 	"SPOOL_TOTAL_SIZE=big", "SPOOL_FULL=block", "SPOOL_SYNC=often", "HISTORY_SIZE=1k", "HISTORY_AGE=7d", "CONTAINER_ENV=2", "RETENTION_DAYS=10",
-	"GROUP_TAGS=team", "GROUP_CLASS=cheap", "KMS_KEY_ID=my key", "PLUGIN_SOCKET=x.sock", "STATE_DIR=state",
+	"GROUP_TAGS=team", "GROUP_CLASS=cheap", "KMS_KEY_ID=my key", "ALLOW_GROUPS=/shop/(", "ENTITY_SERVICE_NAME={{.Nmae}}",
+	"ENTITY_ENVIRONMENT={{.Source}}", "ENTITY_ATTRIBUTES=team", "PLUGIN_SOCKET=x.sock", "STATE_DIR=state",
 }
 
 // refused is what is said of options, without the driver's name before it.
@@ -122,7 +127,8 @@ func TestBadOptions(t *testing.T) {
 	// In awslogs's spelling the same is said of the same values.
 	for _, o := range badOptions {
 		i := slices.IndexFunc(config.OptionDocs(), func(d config.Doc) bool { return d.Name == o.name && d.Alias != "" })
-		if i < 0 || o.name == "format" { // awslogs-format is another option
+		if i < 0 || o.name == "format" || strings.HasPrefix(o.name, "entity-") && strings.Contains(o.value, "{{") {
+			// awslogs-format is another option, and templates have other fields in awslogs's spelling.
 			continue
 		}
 		alias := config.OptionDocs()[i].Alias

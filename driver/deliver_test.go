@@ -82,6 +82,36 @@ func TestLabelsSetNothing(t *testing.T) {
 	}
 }
 
+// TestHeld: while a setting leaves open with which key a group is to be made, containers start and stop, and their lines
+// wait. One whose own options answer the question is delivered.
+func TestHeld(t *testing.T) {
+	h := newHost(t, "KMS_KEY_ID=a key")
+	h.bad = true
+	h.start()
+	for _, id := range []string{"held", "own"} {
+		f := h.fifo(id)
+		h.run(id, f, map[string]map[string]string{"own": {"create-group": "false"}}[id])
+		f.write("stdout", lines(1, 100)...)
+		f.empty()
+		h.end(f)
+	}
+	h.shipper.wait(t, "g/own", 100)
+	h.stop()
+	if got := h.shipper.delivered["g/held"]; len(got) > 0 {
+		t.Errorf("%d lines were delivered too early", len(got))
+	}
+	h.env, h.bad = nil, false
+	h.start()
+	if got := h.shipper.wait(t, "g/held", 100); len(got) != 100 {
+		t.Errorf("%d lines were delivered", len(got))
+	}
+	h.shipper.mu.Lock()
+	defer h.shipper.mu.Unlock()
+	if n := len(h.shipper.shipped); n != 2 {
+		t.Errorf("%d shipments, want 2", n)
+	}
+}
+
 // TestAllowGroups: a group that is not allowed gets no line. A container's environment is overruled, a log option is
 // refused at the start, and with no group that is allowed the lines wait.
 func TestAllowGroups(t *testing.T) {

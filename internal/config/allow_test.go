@@ -2,8 +2,11 @@ package config
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/logspool/logspool/naming"
 )
@@ -133,5 +136,24 @@ func TestCheckDefaultGroup(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%q:\n got %s\nwant %s", test.env, got, test.want)
 		}
+	}
+}
+
+// Whatever a container says, the group of its lines is one that the pattern matches as a whole, or none.
+func TestNoOtherGroup(t *testing.T) {
+	for _, text := range []string{"/a|/b", "(?i)/shop/.*", "^/x", "/x$", "(?m)/a$|^b", "(?s).", "host|"} {
+		s := mustLoad(t, "ALLOW_GROUPS="+text, "LOGSPOUT_GROUP={{.Labels.g}}{{.Env.G}}")
+		whole := regexp.MustCompile(text)
+		whole.Longest()
+		rapid.Check(t, func(t *rapid.T) {
+			name := rapid.OneOf(rapid.StringMatching(`(/a|/b|/shop/|/x|host|b|\n| ){0,3}`), rapid.String())
+			env := []string{"LOGSPOUT_GROUP=" + name.Draw(t, "variable"), "G=" + name.Draw(t, "G")}
+			labels := map[string]string{"g": name.Draw(t, "label")}
+			c, _ := s.Container(nil, env)
+			n, err := s.LogGroup(c, &naming.Container{LoggerHost: "host", Env: env, Labels: labels})
+			if err == nil && whole.FindString(n.Name) != n.Name {
+				t.Errorf("%s let %q through", text, n.Name)
+			}
+		})
 	}
 }

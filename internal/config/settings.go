@@ -90,7 +90,7 @@ var settings = []setting{
 		name: "SPOOL_MAX_SIZE", def: "256m",
 		doc: "undelivered bytes kept for one container",
 		set: func(s *Settings, v value) error { return set(&s.SpoolMaxSize, v, parseSize) },
-		bad: func(s *Settings) { s.Unknown.SpoolMaxSize = true }, applies: "256m, on top of what is on disk",
+		bad: func(s *Settings) { s.Unknown.SpoolMaxSize = true }, applies: "256m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
 	},
 	{
 		name: "SPOOL_TOTAL_SIZE", def: "4g",
@@ -113,7 +113,7 @@ var settings = []setting{
 		name: "HISTORY_SIZE", def: "20m",
 		doc: "delivered bytes kept for docker logs, for one container; 0: none, and dockerd's own cache serves docker logs",
 		set: func(s *Settings, v value) error { return set(&s.HistorySize, v, parseHistorySize) },
-		bad: func(s *Settings) { s.Unknown.HistorySize = true }, applies: "20m, on top of what is on disk",
+		bad: func(s *Settings) { s.Unknown.HistorySize = true }, applies: "20m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
 	},
 	{
 		name: "HISTORY_AGE", def: "168h",

@@ -104,8 +104,7 @@ func (s *Settings) Container(opts map[string]string, env []string) (*Container, 
 // applyEnv reads logspout's variables from the container's environment, where no option has named
 // the same thing already.
 func (c *Container) applyEnv(env map[string]string) {
-	// In any case of letters, as in logspout (gliderlabs/logspout, router/pump.go, ignoreContainer).
-	c.Ignore = strings.EqualFold(strings.TrimSpace(env["LOGSPOUT"]), "ignore")
+	c.Ignore = isIgnore(env)
 	for _, v := range []struct {
 		name  string
 		field *Template

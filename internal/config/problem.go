@@ -66,18 +66,21 @@ func (c *Container) holdReason(s *Settings, given givenOptions, env map[string]s
 		return region
 	case h.kmsKey != "" && c.CreateGroup && !given.good("kms-key-id"):
 		return h.kmsKey
-	case h.containerEnv != "" && asksForSomething(env):
+	case h.containerEnv != "" && c.asks(env):
 		return h.containerEnv
 	}
 	return ""
 }
 
-// asksForSomething reports whether a container's environment has what CONTAINER_ENV decides about.
-func asksForSomething(env map[string]string) bool {
-	for _, name := range []string{"LOGSPOUT", "LOGSPOUT_GROUP", "LOGSPOUT_STREAM"} {
-		if strings.TrimSpace(env[name]) != "" {
-			return true
-		}
-	}
-	return false
+// asks reports whether the container's environment has what CONTAINER_ENV decides about, and no log option
+// decides already.
+func (c *Container) asks(env map[string]string) bool {
+	given := func(name string) bool { return strings.TrimSpace(env[name]) != "" }
+	return isIgnore(env) || c.Group.Template == nil && given("LOGSPOUT_GROUP") || c.Stream.Template == nil && given("LOGSPOUT_STREAM")
+}
+
+// isIgnore reports whether a container asks not to be shipped, in any case of letters, as in logspout
+// (gliderlabs/logspout, router/pump.go, ignoreContainer).
+func isIgnore(env map[string]string) bool {
+	return strings.EqualFold(strings.TrimSpace(env["LOGSPOUT"]), "ignore")
 }

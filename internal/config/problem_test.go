@@ -41,10 +41,12 @@ func TestHold(t *testing.T) {
 		{[]string{"KMS_KEY_ID=a key"}, opts{"kms-key-id": "arn:aws:kms:eu-west-1:123456789012:key/1"}, nil, ""},
 		{[]string{"KMS_KEY_ID=a key"}, opts{"create-group": "false"}, nil, ""},
 
-		{[]string{"CONTAINER_ENV=offf"}, nil, []string{"HOSTNAME=x", "LOGSPOUT= "}, ""},
+		{[]string{"CONTAINER_ENV=offf"}, nil, []string{"HOSTNAME=x", "LOGSPOUT= ", "LOGSPOUT_GROUP="}, ""},
 		{[]string{"CONTAINER_ENV=offf"}, nil, []string{"LOGSPOUT=ignore"}, "CONTAINER_ENV is invalid"},
 		{[]string{"CONTAINER_ENV=offf"}, nil, []string{"LOGSPOUT_GROUP=g"}, "CONTAINER_ENV is invalid"},
 		{[]string{"CONTAINER_ENV=offf"}, nil, []string{"LOGSPOUT_STREAM=s"}, "CONTAINER_ENV is invalid"},
+		{[]string{"CONTAINER_ENV=offf"}, opts{"group": "g", "tag": "t"}, []string{"LOGSPOUT_GROUP=x", "LOGSPOUT_STREAM=s"}, ""},
+		{[]string{"CONTAINER_ENV=offf"}, opts{"group": "g", "tag": "t"}, []string{"LOGSPOUT=Ignore"}, "CONTAINER_ENV is invalid"},
 
 		// Options that have become invalid for a container that is attached already.
 		{nil, opts{"region": "x"}, nil, `log option "region" is invalid`},

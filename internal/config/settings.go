@@ -127,7 +127,7 @@ var settings = []setting{
 		set: func(s *Settings, v value) error { return set(&s.ContainerEnv, v, parseSwitch) },
 		// Off, so that nothing of a container is dropped that should be kept.
 		bad:     func(s *Settings) { s.ContainerEnv, s.hold.containerEnv = false, reason("CONTAINER_ENV") },
-		applies: "off, and lines of containers whose environment has LOGSPOUT, LOGSPOUT_GROUP or LOGSPOUT_STREAM are spooled, and not sent",
+		applies: "off, and lines of containers whose environment has LOGSPOUT=ignore, LOGSPOUT_GROUP or LOGSPOUT_STREAM, and no option instead, are spooled, and not sent",
 		holds:   true,
 	},
 	{

@@ -149,7 +149,7 @@ func TestValue(t *testing.T) {
 		{" {{.Name}} \n", "web"},
 		{"{{.Labels.missing}}", ""},
 		{" <no value>", ""},
-		{"a:b*c\x00\xff", "a:b*c__"},
+		{"a:b*c\x00\xff\u202e", "a:b*c___"},
 		{strings.Repeat("é", 600), strings.Repeat("é", 512)},
 	} {
 		if got, err := Value(mustParse(test.text), testContainer()); got != test.want || err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/logspool/logspool/naming"
 )
 
-// TestLogGroup: no container gets a group that ALLOW_GROUPS does not match as a whole, whoever names it.
+// TestLogGroup: no container gets a group that ALLOW_GROUPS does not match as a whole, wherever the name comes from.
 func TestLogGroup(t *testing.T) {
 	const none = "" // no group at all
 	shop := []string{"ALLOW_GROUPS=/shop/[a-z]+|/ops", "LOGSPOUT_GROUP=/ops"}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/logspool/logspool/internal/oneline"
 )
 
 const (
@@ -52,7 +54,7 @@ func newLineWriter(stdout, stderr io.Writer) *lineWriter {
 
 func (w *lineWriter) write(to io.Writer, p []byte) {
 	if len(p) > maxLogLine {
-		p = append(p[:maxLogLine:maxLogLine], "…\n"...)
+		p = []byte(oneline.Cut(string(p), maxLogLine) + "…\n")
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

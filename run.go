@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/logspool/logspool/driver"
@@ -18,6 +19,7 @@ import (
 	"github.com/logspool/logspool/internal/awsenv"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/dnswatch"
+	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/privileges"
 	"github.com/logspool/logspool/uploader"
 )
@@ -45,7 +47,7 @@ const (
 // Nothing else ends it, because dockerd disables a plugin that exits at start; but see package dnswatch. It drops
 // privileges of the process when it is the plugin's first process (PID 1), and nowhere else.
 func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error {
-	settings, invalid := config.Load(environ)
+	settings, problems := config.Load(environ)
 	lines := newLineWriter(stdout, stderr)
 	defer lines.Close()
 	log := newLogger(lines, settings.Debug)
@@ -59,22 +61,15 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	defer listener.Close()
 
 	env, noDNS := newEnv(settings, log)
-	if invalid != nil {
-		for _, err := range unwrap(invalid) {
-			log.Error("bad setting: containers cannot be started with this driver until it is mended", "err", err)
-		}
-	}
-	for _, w := range settings.Warnings {
-		log.Warn(w)
-	}
-	up := newUploader(settings, env, log)
 	host, err := os.Hostname()
 	if err != nil {
 		log.Warn("the host's name is not known", "err", err)
 	}
+	problems = append(problems, settings.CheckDefaultGroup(host)...)
+	defer reportProblems(log, problems)()
+	up := newUploader(settings, env, log)
 	d, err := driver.New(driver.Options{
 		Settings:     settings,
-		Invalid:      invalid,
 		Shipper:      shipper{up},
 		Place:        env,
 		LoggerHost:   host,
@@ -219,11 +214,34 @@ func dropPrivileges(log *slog.Logger) {
 	}
 }
 
-func unwrap(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
+// reportProblems logs each invalid setting, at once and every ten minutes until stop is called: a setting
+// is read once, so it stays invalid until the next start.
+func reportProblems(log *slog.Logger, problems []config.Problem) (stop func()) {
+	faults := make([]*faultlog.Fault, len(problems))
+	for i := range problems {
+		faults[i] = faultlog.NewFault(log, "a setting is invalid", "", nil)
 	}
-	return []error{err}
+	report := func() {
+		for i, p := range problems {
+			faults[i].Failed(p.Setting, "setting", p.Setting, "err", p.Text, "applies", p.Applies)
+		}
+	}
+	report()
+	ctx, cancel := context.WithCancel(context.Background())
+	var reporter sync.WaitGroup
+	reporter.Go(func() {
+		tick := time.NewTicker(faultlog.Repeat + time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				report()
+			}
+		}
+	})
+	return func() { cancel(); reporter.Wait() }
 }
 
 // shipper hands the driver's feeds to the uploader, which knows nothing of containers.

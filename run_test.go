@@ -6,17 +6,21 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/dockertest"
 )
@@ -456,42 +460,86 @@ func TestNothingHoldsUpTheStart(t *testing.T) {
 	r.stop()
 }
 
-// TestBadSettings: a bad setting does not end the plugin: it listens, refuses containers with one line that says
-// what is wrong, leaves no FIFO behind, and goes on reading the containers that are attached.
-func TestBadSettings(t *testing.T) {
-	r := newRig(t, "LOGSPOUT_GROUP=g")
+// TestInvalidSettings: an invalid setting with a harmless default keeps no container from starting and no line from
+// being sent. It is an error in the log, with what applies instead.
+func TestInvalidSettings(t *testing.T) {
+	r := newRig(t, "LOGSPOUT_GROUP=g", "DELAY=soon", "GZIP=perhaps", "SPOOL_MAX_SIZE=8g", "LOGSPOUT_STREAM={{.Nmae}}", "GROUP_TAGS=team")
 	r.start()
-	r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
-	s := dockertest.Sequence{Container: "attached", Source: "stdout"}
-	attached := r.run(info("attached"))
-	write(t, attached, &s, 10, 0)
-	r.stop()
-	good := r.env
-	r.env = append(r.env, "DELAY=soon", "GZIP=perhaps")
-	r.start()
-	write(t, attached, &s, 5000, 200)
-	_, err := r.docker.Start(t.Context(), info("refused"))
-	if err == nil || !strings.Contains(err.Error(), "DELAY") || !strings.Contains(err.Error(), "soon") ||
-		!strings.Contains(err.Error(), "GZIP") || strings.Contains(err.Error(), "\n") {
-		t.Errorf("StartLogging: %v", err)
-	}
-	fifos, _ := os.ReadDir(filepath.Join(r.dir, "fifos"))
-	if len(fifos) != 1 {
-		t.Errorf("%d FIFOs, want that of the attached container", len(fifos))
-	}
-	r.stop()
-	r.env = good
-	r.service.ClearFault(0)
-	r.start()
-	r.stopContainer(attached)
+	s := dockertest.Sequence{Container: "web", Source: "stdout"}
+	c := r.run(info("web"))
+	write(t, c, &s, 1000, 100)
+	r.stopContainer(c)
 	var check dockertest.Checker
 	check.Written(s)
-	for _, m := range r.wait("g", "attached", s.N) {
+	for _, m := range r.wait("g", "web", s.N) {
 		check.Arrived(m)
 	}
 	if err := check.Result().Err(); err != nil {
 		t.Error(err)
 	}
+	r.stop()
+	for _, want := range []string{
+		`level=ERROR msg="a setting is invalid" setting=DELAY err="'soon' is not a duration: use seconds`,
+		`applies="4 (the default)"`, "setting=GZIP", "setting=SPOOL_MAX_SIZE", "setting=LOGSPOUT_STREAM", "setting=GROUP_TAGS",
+	} {
+		if !strings.Contains(r.output.String(), want) {
+			t.Errorf("the log does not have %s", want)
+		}
+	}
+}
+
+// TestInvalidSettingHolds: while an invalid setting leaves open where lines go, containers start and stop, what they
+// print is spooled, and nothing is sent: all of it goes where the setting says when it is fixed. A container whose own
+// option answers the question is delivered meanwhile.
+func TestInvalidSettingHolds(t *testing.T) {
+	r := newRig(t, "LOGSPOUT_GROUP=g")
+	good := r.env
+	r.env = append(slices.Clone(good), "ROUTE=cloudwatch://"+testRegion+"x") // and AWS_REGION is good
+	r.start()
+	s := dockertest.Sequence{Container: "held", Source: "stdout"}
+	held := r.run(info("held"))
+	write(t, held, &s, 1000, 100)
+	r.stopContainer(held)
+	own := info("own")
+	own.Config = map[string]string{"region": testRegion}
+	c := r.run(own)
+	c.Write("stdout", "a line\n")
+	r.stopContainer(c)
+	r.wait("g", "own", 1)
+	if n := len(r.messages("g", "held")); n != 0 {
+		t.Errorf("%d lines were sent", n)
+	}
+	r.stop()
+	if log := r.output.String(); !strings.Contains(log, `setting=ROUTE`) || !strings.Contains(log, "are spooled, and not sent") {
+		t.Errorf("the log does not say that lines are held: %s", log)
+	}
+	r.env = good
+	r.start()
+	var check dockertest.Checker
+	check.Written(s)
+	for _, m := range r.wait("g", "held", s.N) {
+		check.Arrived(m)
+	}
+	if err := check.Result().Err(); err != nil {
+		t.Error(err)
+	}
+	r.stop()
+}
+
+// TestProblemsAreRepeated: an operator who looks one hour back finds each invalid setting.
+func TestProblemsAreRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		log := slog.New(slog.NewTextHandler(&out, nil))
+		stop := reportProblems(log, []config.Problem{{Setting: "DELAY", Text: "x", Applies: "4"}, {Setting: "GZIP", Text: "y", Applies: "on"}})
+		time.Sleep(time.Hour)
+		stop()
+		for _, setting := range []string{"DELAY", "GZIP"} {
+			if n := strings.Count(out.String(), `level=ERROR msg="a setting is invalid" setting=`+setting); n != 6 {
+				t.Errorf("%s was logged %d times in an hour:\n%s", setting, n, out.String())
+			}
+		}
+	})
 }
 
 // TestOddRequests: whatever comes to the socket is answered, and does not disturb what is under way.

@@ -8,11 +8,15 @@ import (
 	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/naming"
 )
 
 // placeRetry is how long to wait before asking for the region again. The Place paces the look-ups themselves.
 const placeRetry = 2 * time.Second
+
+// entityWait is how long the delivery waits for the EC2 instance's ID where only the events' entity needs it.
+const entityWait = 3 * time.Second
 
 // deliver is the session's goroutine. From the first message on it ships what is spooled under the names
 // computed then; when no FIFO is attached any more it waits for the delivery, and ends the session, or
@@ -28,11 +32,14 @@ func (s *session) deliver(ctx context.Context) {
 			}
 			continue
 		}
-		if s.d.o.Invalid != nil {
-			<-ctx.Done() // spooled until the setting is mended, which takes a new start of the plugin
-			return
+		if !s.waitFor(ctx, func() bool { return !s.held() }) {
+			return // spooled until the setting is fixed, which takes a new start of the plugin
 		}
 		to, err := s.destinations(ctx)
+		if errors.Is(err, config.ErrNoGroup) {
+			s.holdBack(ctx, err)
+			return
+		}
 		if err != nil {
 			return
 		}
@@ -70,6 +77,24 @@ func (s *session) waitFor(ctx context.Context, ready func() bool) bool {
 }
 
 func (s *session) hasWork() bool { return s.spool.Pending() }
+
+// held reports whether the container's lines must not be sent.
+func (s *session) held() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conf.Hold != ""
+}
+
+// holdBack logs why no group may have the container's lines, again and again until ctx is done. They are spooled.
+func (s *session) holdBack(ctx context.Context, err error) {
+	fault := faultlog.NewFault(s.d.log, "a container's lines are spooled, and not sent", "", nil)
+	for {
+		fault.Failed("", "container", s.id, "err", err)
+		if !pause(ctx, faultlog.Repeat+time.Second) {
+			return
+		}
+	}
+}
 
 // idle reports whether no FIFO is attached.
 func (s *session) idle() bool {
@@ -131,7 +156,52 @@ func (s *session) destinations(ctx context.Context) ([]destination, error) {
 	s.mu.Lock()
 	info, conf, host := s.record.Info, s.conf, s.record.Host
 	s.mu.Unlock()
-	c := naming.Container{
+	c := s.d.container(&info, conf)
+	c.Host = host
+	var err error
+	if c.Region, err = s.region(ctx, conf); err != nil {
+		return nil, err
+	}
+	uses := func(field string) bool { return conf.Group.Uses(field) || conf.Stream.Uses(field) }
+	switch {
+	case uses("InstanceID"): // a name must not be made without it
+		if c.InstanceID, err = s.d.o.Place.InstanceID(ctx); err != nil {
+			return nil, err
+		}
+	case conf.HasEntity(): // of which it is one attribute of several
+		brief, cancel := context.WithTimeout(ctx, entityWait)
+		c.InstanceID, _ = s.d.o.Place.InstanceID(brief)
+		cancel()
+	}
+	if (uses("Host") || conf.EntityUses("Host")) && c.Host == "" && c.NeedsHost() {
+		c.Host = s.askHost(ctx)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	shape := s.shape(&c, conf)
+	c.Source = "stdout"
+	stdout, err := s.destination(&c, conf)
+	if err != nil {
+		return nil, err
+	}
+	if !uses("Source") {
+		return []destination{{stdout, feed.BothOutputs, shape}}, nil
+	}
+	c.Source = "stderr"
+	stderr, err := s.destination(&c, conf)
+	if err != nil {
+		return nil, err
+	}
+	if stderr == stdout {
+		return []destination{{stdout, feed.BothOutputs, shape}}, nil
+	}
+	return []destination{{stdout, feed.Outputs{Stdout: true}, shape}, {stderr, feed.Outputs{Stderr: true}, shape}}, nil
+}
+
+// container is what the names can say of a container, without what has to be looked up.
+func (d *Driver) container(info *Info, conf *config.Container) naming.Container {
+	return naming.Container{
 		ID:         info.ContainerID,
 		Name:       info.ContainerName,
 		ImageID:    info.ContainerImageID,
@@ -145,39 +215,11 @@ func (s *session) destinations(ctx context.Context) ([]destination, error) {
 		Created:    info.ContainerCreated,
 		LogPath:    info.LogPath,
 		Attrs:      conf.Attrs(info.ContainerLabels, info.ContainerEnv),
-		Host:       host,
-		LoggerHost: s.d.o.LoggerHost,
+		LoggerHost: d.o.LoggerHost,
+		Region:     conf.Region,
 
-		EnvIsForeign: !s.d.o.Settings.ContainerEnv,
+		EnvIsForeign: !d.o.Settings.ContainerEnv,
 	}
-	var err error
-	if c.Region, err = s.region(ctx, conf); err != nil {
-		return nil, err
-	}
-	uses := func(field string) bool { return conf.Group.Uses(field) || conf.Stream.Uses(field) }
-	if uses("InstanceID") {
-		if c.InstanceID, err = s.d.o.Place.InstanceID(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if uses("Host") && c.Host == "" && c.NeedsHost() {
-		c.Host = s.askHost(ctx)
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	shape := s.shape(&c, conf)
-	c.Source = "stdout"
-	stdout := s.destination(&c, conf)
-	if !uses("Source") {
-		return []destination{{stdout, feed.BothOutputs, shape}}, nil
-	}
-	c.Source = "stderr"
-	stderr := s.destination(&c, conf)
-	if stderr == stdout {
-		return []destination{{stdout, feed.BothOutputs, shape}}, nil
-	}
-	return []destination{{stdout, feed.Outputs{Stdout: true}, shape}, {stderr, feed.Outputs{Stderr: true}, shape}}, nil
 }
 
 func (s *session) region(ctx context.Context, conf *config.Container) (string, error) {
@@ -222,9 +264,13 @@ func (s *session) askHost(ctx context.Context) string {
 	return host
 }
 
-// destination renders the names and logs what is not as the template says.
-func (s *session) destination(c *naming.Container, conf *config.Container) Destination {
-	group, stream := naming.Group(conf.Group.Template, c), naming.Stream(conf.Stream.Template, c)
+// destination renders the names and logs what is not as the template says. The error is a config.ErrNoGroup.
+func (s *session) destination(c *naming.Container, conf *config.Container) (Destination, error) {
+	group, err := s.d.o.Settings.LogGroup(conf, c)
+	if err != nil {
+		return Destination{}, err
+	}
+	stream := naming.Stream(conf.Stream.Template, c)
 	for _, n := range []struct {
 		what, from string
 		naming.Name
@@ -236,10 +282,14 @@ func (s *session) destination(c *naming.Container, conf *config.Container) Desti
 			s.d.log.Warn("the name of a "+n.what+" was made valid", "container", s.id, "from", n.from, "name", n.Name.Name, "change", n.Changed)
 		}
 	}
+	entity, err := conf.Entity(c)
+	if err != nil {
+		s.d.log.Warn("a part of a container's entity is left out", "container", s.id, "err", err)
+	}
 	return Destination{
 		Region: c.Region, Endpoint: conf.Endpoint, Group: group.Name, Stream: stream.Name,
 		CreateGroup: conf.CreateGroup, CreateStream: conf.CreateStream, NewGroup: &conf.NewGroup,
 		RoleARN: conf.RoleARN, ExternalID: conf.ExternalID, CredentialsEndpoint: conf.CredentialsEndpoint,
-		EMF: conf.Format == config.FormatEMF,
-	}
+		EMF: conf.Format == config.FormatEMF, Entity: entity,
+	}, nil
 }

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 
 // TestDestination: what a container's options say of where and by whose leave, the shipper is told.
 func TestDestination(t *testing.T) {
-	h := newHost(t, "ROUTE=cloudwatch://eu-west-1", "RETENTION_DAYS=7")
+	h := newHost(t, "ROUTE=cloudwatch://eu-west-1", "RETENTION_DAYS=7", "ENTITY_ATTRIBUTES=team=shop")
 	h.start()
 	for _, c := range []struct {
 		id   string
@@ -32,6 +33,12 @@ func TestDestination(t *testing.T) {
 			RoleARN: "arn:aws:iam::123456789012:role/logs", ExternalID: "secret", CredentialsEndpoint: "/creds",
 			NewGroup: &config.NewGroup{RetentionDays: 30, Tags: map[string]string{"team": "shop"}, Class: "INFREQUENT_ACCESS"},
 		}},
+		{"entity", map[string]string{"awslogs-entity-service-name": "{{.Name}}", "entity-environment": "{{.Region}}"}, Destination{
+			Region: "eu-west-1", Group: "g", Stream: "entity", CreateGroup: true, CreateStream: true,
+			NewGroup: &config.NewGroup{RetentionDays: 7},
+			Entity: config.Entity{Service: "entity", Environment: "eu-west-1",
+				Attributes: `{"AWS.ServiceNameSource":"UserConfiguration","EC2.InstanceId":"i-1","PlatformType":"AWS::EC2","team":"shop"}`},
+		}},
 		// Whatever ROUTE says.
 		{"auto", map[string]string{"region": "auto"}, Destination{
 			Region: "auto-1", Group: "g", Stream: "auto", CreateGroup: true, CreateStream: true,
@@ -49,6 +56,109 @@ func TestDestination(t *testing.T) {
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("container %s (-want +got):\n%s", c.id, diff)
 		}
+	}
+}
+
+// TestLabelsSetNothing: labels come from images that nobody on the host wrote. They set no option.
+func TestLabelsSetNothing(t *testing.T) {
+	h := newHost(t, "ROUTE=cloudwatch://eu-west-1")
+	h.start()
+	labels := map[string]string{}
+	for _, o := range config.OptionDocs() {
+		for _, name := range []string{o.Name, o.Alias} {
+			labels["logspool."+name], labels[name] = "other", "other"
+		}
+	}
+	f := h.fifo("f")
+	must(t, h.startLogging(f.path, &Info{ContainerID: "web", ContainerName: "/web", ContainerLabels: labels}))
+	f.write("stdout", "a line")
+	h.shipper.wait(t, "g/web", 1)
+	h.end(f)
+	h.shipper.mu.Lock()
+	defer h.shipper.mu.Unlock()
+	want := []Destination{{Region: "eu-west-1", Group: "g", Stream: "web", CreateGroup: true, CreateStream: true, NewGroup: &config.NewGroup{}}}
+	if diff := cmp.Diff(want, h.shipper.shipped); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestHeld: while a setting leaves open with which key a group is to be made, containers start and stop, and their lines
+// wait. One whose own options answer the question is delivered.
+func TestHeld(t *testing.T) {
+	h := newHost(t, "KMS_KEY_ID=a key")
+	h.bad = true
+	h.start()
+	for _, id := range []string{"held", "own"} {
+		f := h.fifo(id)
+		h.run(id, f, map[string]map[string]string{"own": {"create-group": "false"}}[id])
+		f.write("stdout", lines(1, 100)...)
+		f.empty()
+		h.end(f)
+	}
+	h.shipper.wait(t, "g/own", 100)
+	h.stop()
+	if got := h.shipper.delivered["g/held"]; len(got) > 0 {
+		t.Errorf("%d lines were delivered too early", len(got))
+	}
+	h.env, h.bad = nil, false
+	h.start()
+	if got := h.shipper.wait(t, "g/held", 100); len(got) != 100 {
+		t.Errorf("%d lines were delivered", len(got))
+	}
+	h.shipper.mu.Lock()
+	defer h.shipper.mu.Unlock()
+	if n := len(h.shipper.shipped); n != 2 {
+		t.Errorf("%d shipments, want 2", n)
+	}
+}
+
+// TestAllowGroups: a group that is not allowed gets no line. A container's environment is overruled, a log option is
+// refused at the start, and with no group that is allowed the lines wait.
+func TestAllowGroups(t *testing.T) {
+	h := newHost(t, "ALLOW_GROUPS=g|/shop/.*")
+	h.start()
+	start := func(id string, opts map[string]string, env ...string) (*fakeFIFO, error) {
+		f := h.fifo(id)
+		return f, h.startLogging(f.path, &Info{ContainerID: id, ContainerName: "/" + id, Config: opts, ContainerEnv: env})
+	}
+	f, err := start("own", nil, "LOGSPOUT_GROUP=/other")
+	must(t, err)
+	f.write("stdout", "a line")
+	h.shipper.wait(t, "g/own", 1)
+	h.end(f)
+	if log := h.logged(); strings.Count(log, "the default name stands in for a log group") != 1 || !strings.Contains(log, `does not match`) {
+		t.Errorf("logged: %s", log)
+	}
+	f, err = start("option", map[string]string{"group": "/other"})
+	if err == nil || !strings.Contains(err.Error(), `log option "group": the log group "/other" is not allowed`) {
+		t.Errorf("got %v", err)
+	}
+	f.close()
+	f, err = start("allowed", map[string]string{"group": "/shop/{{.Name}}"})
+	must(t, err)
+	f.write("stdout", "a line")
+	h.shipper.wait(t, "/shop/allowed/allowed", 1)
+	h.end(f)
+	h.stop()
+
+	// With no group for it, a container starts and stops, and its lines wait for another setting.
+	good := h.env
+	h.env = []string{"ALLOW_GROUPS=/shop/.*"}
+	h.start()
+	f, err = start("none", nil)
+	must(t, err)
+	f.write("stdout", "a line")
+	f.empty()
+	h.end(f)
+	until(t, "it is logged", func() bool { return strings.Contains(h.logged(), "no log group is allowed") })
+	h.stop()
+	h.env = good
+	h.start()
+	h.shipper.wait(t, "g/none", 1)
+	h.shipper.mu.Lock()
+	defer h.shipper.mu.Unlock()
+	if n := len(h.shipper.shipped); n != 3 {
+		t.Errorf("%d shipments, want 3", n)
 	}
 }
 

@@ -36,6 +36,8 @@ type Destination struct {
 	RoleARN, ExternalID, CredentialsEndpoint string // all empty: the plugin's own credentials
 
 	EMF bool // the events are in CloudWatch's embedded metric format
+
+	Entity config.Entity // that the events belong to
 }
 
 // Shipper takes events to where they belong. Its method may be called from any goroutine.
@@ -74,9 +76,6 @@ type Info = archive.Info
 // Options configure a Driver.
 type Options struct {
 	Settings *config.Settings
-	// Invalid is why the settings cannot be used; nil when they can. Every StartLogging then fails with it,
-	// and containers that are attached already are spooled and not shipped.
-	Invalid error
 
 	Shipper    Shipper
 	Place      Place
@@ -201,13 +200,15 @@ func (d *Driver) startLogging(file string, info *Info) error {
 }
 
 func (d *Driver) attach(file string, info *Info) error {
-	if d.o.Invalid != nil {
-		return d.o.Invalid
-	}
 	if !archive.ValidID(info.ContainerID) {
 		return fmt.Errorf("logspool: StartLogging: %s is not a container's ID", shorten(info.ContainerID))
 	}
-	if _, err := d.o.Settings.Container(info.Config, info.ContainerEnv); err != nil {
+	conf, err := d.o.Settings.Container(info.Config, info.ContainerEnv)
+	if err != nil {
+		return err
+	}
+	names := d.container(info, conf)
+	if err := d.o.Settings.CheckGroup(conf, &names); err != nil {
 		return err
 	}
 	for {
@@ -308,8 +309,11 @@ func (d *Driver) StopIntake() {
 	}
 }
 
-// Sync puts everything that was spooled and acknowledged on the disk. It blocks for as long as that takes.
+// Sync puts everything that was spooled and acknowledged on the disk, with SPOOL_SYNC. It blocks for as long as that takes.
 func (d *Driver) Sync() error {
+	if d.o.Settings.SpoolSync == 0 {
+		return nil // the kernel has the data, and a power cut may take it
+	}
 	var g errgroup.Group
 	g.SetLimit(8)
 	for _, s := range d.all() {

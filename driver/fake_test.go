@@ -195,13 +195,13 @@ func (h *host) logged() string {
 // start starts a driver on what is there.
 func (h *host) start() {
 	h.t.Helper()
-	settings, err := config.Load(append([]string{"STATE_DIR=" + filepath.Join(h.dir, "state"), "LOGSPOUT_GROUP=g"}, h.env...))
-	invalid := err
-	if invalid != nil && !h.bad {
-		h.t.Fatal(invalid)
+	settings, problems := config.Load(append([]string{"STATE_DIR=" + filepath.Join(h.dir, "state"), "LOGSPOUT_GROUP=g"}, h.env...))
+	if problems != nil && !h.bad {
+		h.t.Fatal(problems)
 	}
+	var err error
 	h.Driver, err = New(Options{
-		Settings: settings, Invalid: invalid, Shipper: h.shipper, Place: fakePlace{}, LoggerHost: "host",
+		Settings: settings, Shipper: h.shipper, Place: fakePlace{}, LoggerHost: "host",
 		Log: slog.New(slog.NewTextHandler(h, nil)), FS: h.disk,
 	})
 	if err != nil {

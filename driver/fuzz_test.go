@@ -20,9 +20,9 @@ import (
 // the state directory, and the driver goes on.
 func FuzzRequest(f *testing.F) {
 	dir := f.TempDir()
-	settings, err := config.Load([]string{"STATE_DIR=" + filepath.Join(dir, "state"), "PLUGIN_SOCKET=" + filepath.Join(dir, "s")})
-	if err != nil {
-		f.Fatal(err)
+	settings, problems := config.Load([]string{"STATE_DIR=" + filepath.Join(dir, "state"), "PLUGIN_SOCKET=" + filepath.Join(dir, "s")})
+	if problems != nil {
+		f.Fatal(problems)
 	}
 	d, err := New(Options{
 		Settings: settings, Shipper: newFakeShipper(), Place: fakePlace{}, FIFODir: filepath.Join(dir, "fifos"),

@@ -77,9 +77,9 @@ func TestEventWait(t *testing.T) {
 		{map[string]string{"delay": "30", "multiline-pattern": "x"}, 30 * time.Second},
 		{map[string]string{"awslogs-force-flush-interval-seconds": "1", "multiline-pattern": "x"}, 0},
 	} {
-		settings, err := config.Load(nil)
-		if err != nil {
-			t.Fatal(err)
+		settings, problems := config.Load(nil)
+		if problems != nil {
+			t.Fatal(problems)
 		}
 		conf, err := settings.Container(c.opts, nil)
 		if err != nil {

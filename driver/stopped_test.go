@@ -252,6 +252,7 @@ func TestBadSettingsDeleteNothing(t *testing.T) {
 	r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now().Add(-900 * time.Hour)}} // 168h
 	must(t, r.Write(durable.OS, old, false))
 
+	h.shipper.setDown(true) // what is delivered need not be kept
 	h.env, h.bad = []string{"SPOOL_MAX_SIZE=3gg", "SPOOL_TOTAL_SIZE=6gg", "HISTORY_SIZE=100mm", "HISTORY_AGE=1000hh"}, true
 	h.start()
 	until(t, "what was kept of a stopped container is known", func() bool {

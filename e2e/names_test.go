@@ -66,23 +66,30 @@ func TestPluginEnvironment(t *testing.T) {
 	}
 }
 
-// A bad setting does not end the plugin: it says what is wrong to whoever starts a container, and goes on with
-// those that run.
-func TestBadSetting(t *testing.T) {
+// An invalid setting ends neither the plugin nor a container: containers start, run and stop, and their lines are
+// delivered or, where the setting says where they go, kept until it is fixed.
+func TestInvalidSetting(t *testing.T) {
 	r, docker, args := newRemote(t)
 	running := start(t, spec{docker: docker, args: args})
 	r.connect()
 	r.tell("print 100")
-	t.Run("bad", func(t *testing.T) {
-		tested.with(t, []string{"SPOOL_FULL=sometimes"}, []string{"SPOOL_FULL="})
-		told := refused(t, spec{})
-		for _, part := range []string{"SPOOL_FULL", `"sometimes"`, "drop-oldest", "drop-newest"} {
-			if !strings.Contains(told, part) {
-				t.Errorf("%q does not say %q", told, part)
-			}
-		}
+	var held *container
+	t.Run("harmless", func(t *testing.T) {
+		tested.with(t, []string{"SPOOL_FULL=sometimes", "DELAY=soon"}, []string{"SPOOL_FULL=", "DELAY="})
+		c := start(t, spec{args: []string{"-lines", "20"}})
+		c.finish(t)
+		to(hostName(t), c.name).has(t, printed(c.name, "stdout", 20))
 		r.tell("print 100")
 	})
+	t.Run("held", func(t *testing.T) {
+		tested.with(t, []string{"ALLOW_GROUPS=("}, []string{"ALLOW_GROUPS="})
+		held = start(t, spec{args: []string{"-lines", "20"}})
+		held.finish(t)
+		if got := to(hostName(t), held.name).messages(); len(got) > 0 {
+			t.Errorf("%d lines were sent", len(got))
+		}
+	})
+	to(hostName(t), held.name).has(t, printed(held.name, "stdout", 20))
 	r.tell("print 100")
 	r.end()
 	running.finish(t)

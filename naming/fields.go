@@ -80,8 +80,14 @@ func (c *Container) command() string {
 	return strings.Join(append([]string{c.Entrypoint}, c.Args...), " ")
 }
 
-// short is what Docker calls a short ID: its first 12 characters.
-func short(id string) string { return id[:min(len(id), 12)] }
+// short is what Docker calls a short ID: 12 characters, without the digest's algorithm that an image's
+// ID begins with (moby, pkg/stringid, TruncateID; Docker 29.4 applies it to {{.ImageID}}).
+func short(id string) string {
+	if _, hex, ok := strings.Cut(id, ":"); ok {
+		id = hex
+	}
+	return id[:min(len(id), 12)]
+}
 
 // groupFields is what {{.}} is in the template of a group or a stream: the fields of logspout's
 // CloudWatch adapter, with its meaning, and some more. It holds strings and maps of strings only:
@@ -98,7 +104,7 @@ type groupFields struct {
 
 	ShortID    string
 	ImageName  string
-	ImageID    string
+	ImageID    string // 12 characters, without "sha256:": no name can hold the colon
 	DaemonName string
 	Command    string
 	Source     string
@@ -132,7 +138,7 @@ func newGroupFields(c *Container) any {
 		Region:     c.Region,
 		ShortID:    short(c.ID),
 		ImageName:  c.ImageName,
-		ImageID:    c.ImageID,
+		ImageID:    short(c.ImageID),
 		DaemonName: c.DaemonName,
 		Command:    c.command(),
 		Source:     c.Source,
@@ -144,7 +150,7 @@ type tagFields struct {
 	ID          string // 12 characters
 	FullID      string
 	Name        string
-	ImageID     string // 12 characters, "sha256:" included, as in Docker
+	ImageID     string // 12 characters, without "sha256:"
 	ImageFullID string
 	ImageName   string
 	DaemonName  string
@@ -204,11 +210,13 @@ func newTagFields(c *Container) any {
 type dialect struct {
 	fields []string // fields and methods, as documented
 	data   func(*Container) any
+	// maps are the fields that are maps. What follows one of them behind a dot is a key.
+	maps []string
 }
 
 var (
-	groupDialect = &dialect{fields: fieldsOf(&groupFields{}), data: newGroupFields}
-	tagDialect   = &dialect{fields: fieldsOf(&tagFields{}), data: newTagFields}
+	groupDialect = &dialect{fields: fieldsOf(&groupFields{}), data: newGroupFields, maps: mapsOf[groupFields]()}
+	tagDialect   = &dialect{fields: fieldsOf(&tagFields{}), data: newTagFields, maps: mapsOf[tagFields]()}
 )
 
 // Fields returns the fields and methods of the templates of groups and streams.
@@ -226,6 +234,16 @@ func fieldsOf(data any) []string {
 		}
 	}
 	return append(names, methodsOf(t)...)
+}
+
+func mapsOf[T any]() []string {
+	var names []string
+	for field := range reflect.TypeFor[T]().Fields() {
+		if field.IsExported() && field.Type.Kind() == reflect.Map {
+			names = append(names, field.Name)
+		}
+	}
+	return names
 }
 
 func methodsOf(t reflect.Type) []string {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"text/template"
 	"unicode/utf8"
+
+	"github.com/logspool/logspool/internal/oneline"
 )
 
 // builtins are text/template's functions that make nothing: they return what they are given, a
@@ -124,7 +126,7 @@ func truncate(s string, n int) (string, error) {
 	if n < 0 {
 		return "", errors.New("a negative length")
 	}
-	return cutBytes(s, n), nil
+	return oneline.Cut(s, n), nil
 }
 
 // defaultTo returns the value where it is not empty (in the sense of {{if}}), else the default,

@@ -23,8 +23,14 @@ func groupAllows(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(".-_/#", r)
 }
 
-// streamAllows refuses control characters as well, which the service takes and no console shows.
-func streamAllows(r rune) bool { return r != ':' && r != '*' && !unicode.IsControl(r) }
+// streamAllows refuses deceptive characters as well, which the service takes.
+func streamAllows(r rune) bool { return r != ':' && r != '*' && !deceptive(r) }
+
+// deceptive reports whether a character can make a text look like another one in a console: control
+// characters, line separators and marks that turn the direction of writing.
+func deceptive(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+}
 
 // Name is a name that the service accepts, and how it came to be.
 type Name struct {
@@ -64,6 +70,23 @@ func Stream(t *Template, c *Container) Name {
 		last = unnamed
 	}
 	return render(t, defaultStream, c, validStream, last)
+}
+
+// Value renders a template whose result is data, such as an entity's attribute, and not a name. White
+// space around it is dropped. It is empty where the template renders nothing, or what text/template
+// prints for nothing; it is valid UTF-8 without deceptive characters, of at most 512 characters, as a
+// name is.
+func Value(t *Template, c *Container) (string, error) {
+	s, err := t.Execute(c)
+	if err != nil {
+		return "", err
+	}
+	if s = strings.TrimSpace(s); s == "<no value>" {
+		return "", nil
+	}
+	s, _ = replaceForbidden(s, func(r rune) bool { return !deceptive(r) })
+	s, _ = cutName(s)
+	return s, nil
 }
 
 func render(t, def *Template, c *Container, valid func(string) (name, changed string), last string) Name {

@@ -23,8 +23,9 @@ func checkName(t rapid.TB, n Name, pattern *regexp.Regexp) {
 		utf8.RuneCountInString(n.Name) > 512 || len(utf16.Encode([]rune(n.Name))) > 512 {
 		t.Errorf("not a valid name: %q", n.Name)
 	}
-	if strings.ContainsAny(n.Changed, "\n\r") || n.Fallback != nil && strings.ContainsAny(n.Fallback.Error(), "\n\r") {
-		t.Errorf("not one line: %q, %v", n.Changed, n.Fallback)
+	checkLine(t, n.Changed)
+	if n.Fallback != nil {
+		checkLine(t, n.Fallback.Error())
 	}
 }
 
@@ -71,6 +72,7 @@ func TestStream(t *testing.T) {
 		{"a b/é#[x]", "a b/é#[x]", ""},
 		{"a:b*c", "a_b_c", `"a:b*c" became "a_b_c": 2 characters that a stream's name cannot have (: * and control characters) became _`},
 		{"a\tb\x00\u0085\xffc", "a_b___c", "became _"},
+		{"a\u202egnp\u2028x", "a_gnp_x", `"a\u202egnp\u2028x" became "a_gnp_x": 2 characters that a stream's name cannot have (: * and control characters) became _`},
 		{"aws/x", "aws/x", ""},
 		{strings.Repeat("é", 600), strings.Repeat("é", 512), "it was cut at 512 characters"},
 		{strings.Repeat("a", 511) + "😀", strings.Repeat("a", 511), "it was cut at 512 characters"}, // two UTF-16 units
@@ -123,6 +125,39 @@ func TestFallback(t *testing.T) {
 	}
 	if n := Group(nil, &Container{}); n.Name != "unnamed" || n.Fallback == nil {
 		t.Errorf("got %+v", n)
+	}
+}
+
+// An image's ID is short and valid in a name: no colon that becomes _ and leaves five hex digits.
+func TestImageIDInNames(t *testing.T) {
+	c := testContainer()
+	c.ImageID = "sha256:582c496ccf79d8aa6f8203a79d32aaf7ffd8b13362c60a701a2f9ac64886c93d"
+	tag, err := ParseTag("{{.ImageID}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []Name{Stream(tag, c), Group(mustParse("{{.ImageID}}"), c)} {
+		if n != (Name{Name: "582c496ccf79"}) {
+			t.Errorf("got %+v", n)
+		}
+	}
+}
+
+func TestValue(t *testing.T) {
+	for _, test := range []struct{ text, want string }{
+		{"{{.Labels.app}}", "shop"},
+		{" {{.Name}} \n", "web"},
+		{"{{.Labels.missing}}", ""},
+		{" <no value>", ""},
+		{"a:b*c\x00\xff\u202e", "a:b*c___"},
+		{strings.Repeat("é", 600), strings.Repeat("é", 512)},
+	} {
+		if got, err := Value(mustParse(test.text), testContainer()); got != test.want || err != nil {
+			t.Errorf("%q: got %q, %v, want %q", test.text, got, err, test.want)
+		}
+	}
+	if got, err := Value(mustParse(`{{.Lbl "missing"}}`), testContainer()); got != "" || err == nil {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 

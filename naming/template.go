@@ -3,11 +3,13 @@ package naming
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"text/template/parse"
 	"unicode"
-	"unicode/utf8"
+
+	"github.com/logspool/logspool/internal/oneline"
 )
 
 // Template is a parsed template of a name. It is immutable, and safe for use by several goroutines
@@ -144,14 +146,13 @@ func (t *Template) inspectBranch(n *parse.BranchNode, root, inside bool) error {
 func (t *Template) use(path []string) error {
 	field := path[0]
 	if !slices.Contains(t.dialect.fields, field) {
-		return t.errorf("there is no field .%s: the fields are %s", short64(field), t.dialect.list())
+		return t.errorf("there is no field .%s: the fields are %s", oneline.Text(field, maxField), t.dialect.list())
 	}
-	if field == "Labels" && len(path) > 2 {
-		label := strings.Join(path[1:], ".")
-		return t.errorf("a label whose name has dots in it is written {{.Lbl %s}}", quote(label))
+	if len(path) > 2 && slices.Contains(t.dialect.maps, field) {
+		return t.errorf("%s", t.dialect.keyHint(field, strings.Join(path[1:], ".")))
 	}
 	if field == "ContainerCreated" && len(path) > 1 && !slices.Contains(createdMethods, path[1]) {
-		return t.errorf("there is no .ContainerCreated.%s: there are .%s", short64(path[1]), strings.Join(createdMethods, " ."))
+		return t.errorf("there is no .ContainerCreated.%s: there are .%s", oneline.Text(path[1], maxField), strings.Join(createdMethods, " ."))
 	}
 	t.used[field] = true
 	return nil
@@ -167,7 +168,33 @@ func (t *Template) parseError(err error) error {
 	if strings.HasPrefix(msg, "function ") && strings.HasSuffix(msg, " not defined") {
 		msg += ": the functions are " + strings.Join(Functions(), " ")
 	}
+	if strings.HasPrefix(msg, "bad character ") || strings.HasPrefix(msg, "unexpected bad character ") {
+		for _, m := range mapKey.FindAllStringSubmatch(t.text, -1) {
+			if slices.Contains(t.dialect.maps, m[1]) && !isIdentifier(m[2]) {
+				msg += ": " + t.dialect.keyHint(m[1], m[2])
+				break
+			}
+		}
+	}
 	return t.errorf("%s", msg)
+}
+
+// mapKey finds what looks like a map's key behind a dot, {{.Labels.k8s-app}}, in a text that the parser
+// did not take.
+var mapKey = regexp.MustCompile(`\.(\w+)\.([^\s(){}|"\x60]+)`)
+
+// isIdentifier reports whether text/template takes a key behind a dot (parse/lex.go, isAlphaNumeric).
+func isIdentifier(key string) bool {
+	return !strings.ContainsFunc(key, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+}
+
+// keyHint says how a key is written that cannot follow a dot.
+func (d *dialect) keyHint(field, key string) string {
+	hint := fmt.Sprintf("a key with other characters than letters, digits and _ is written {{index .%s %s}}", field, quote(key))
+	if field == "Labels" && slices.Contains(d.fields, "Lbl") {
+		hint += fmt.Sprintf(" or {{.Lbl %s}}", quote(key))
+	}
+	return hint
 }
 
 // Error is what is wrong with a template, or why it could not be executed, in one line.
@@ -179,7 +206,7 @@ type Error struct {
 func (e *Error) Error() string { return "template " + quote(e.Template) + ": " + e.Reason }
 
 func (t *Template) errorf(format string, args ...any) error {
-	return &Error{Template: t.text, Reason: oneLine(fmt.Sprintf(format, args...))}
+	return &Error{Template: t.text, Reason: oneline.Text(fmt.Sprintf(format, args...), maxReason)}
 }
 
 // executeError shortens an error of text/template,
@@ -195,51 +222,11 @@ func (t *Template) executeError(err error) error {
 	return t.errorf("%s", msg)
 }
 
-// How much of a user's text an error repeats.
+// How much of a user's text an error repeats, in bytes.
 const (
 	maxQuoted = 80
+	maxField  = 64
 	maxReason = 600
 )
 
-// quote quotes s for an error, shortened and in one line.
-func quote(s string) string {
-	if len(s) > maxQuoted {
-		return fmt.Sprintf("%q…", cutBytes(s, maxQuoted))
-	}
-	return fmt.Sprintf("%q", s)
-}
-
-func short64(s string) string {
-	if len(s) > 64 {
-		return cutBytes(s, 64) + "…"
-	}
-	return s
-}
-
-// oneLine makes a message fit for one line of a log, whatever it repeats from a template.
-func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s)
-	if len(s) > maxReason {
-		s = cutBytes(s, maxReason) + "…"
-	}
-	return s
-}
-
-// cutBytes returns the longest beginning of s that has at most n bytes and does not end within a
-// character.
-func cutBytes(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for i := n; i >= 0 && i > n-utf8.UTFMax; i-- {
-		if utf8.RuneStart(s[i]) {
-			return s[:i]
-		}
-	}
-	return s[:n]
-}
+func quote(s string) string { return oneline.Quote(s, maxQuoted) }

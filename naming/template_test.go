@@ -3,13 +3,16 @@ package naming
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"text/template"
 	"time"
+	"unicode/utf8"
 
 	"github.com/docker/docker/daemon/logger/templates"
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 )
 
 const testID = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -44,7 +47,7 @@ func TestExecute(t *testing.T) {
 		{"{{.ID}}", testID},
 		{"{{.ShortID}}", "0123456789ab"},
 		{"{{.Host}}", "0123456789ab"},
-		{"{{.ImageName}} {{.ImageID}}", "registry:5000/shop/web:1.2 sha256:fedcba9876543210"},
+		{"{{.ImageName}} {{.ImageID}}", "registry:5000/shop/web:1.2 fedcba987654"},
 		{"{{.DaemonName}} {{.Command}}", "docker /bin/sh -c echo hi"},
 		{"{{.InstanceID}} {{.Region}} {{.Source}}", "i-0abc eu-west-1 stderr"},
 		{"{{.Env.STAGE}} {{.Env.EQ}}", "prod a=b"},
@@ -114,11 +117,12 @@ func TestParseTag(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{"{{.ID}}/{{.FullID}}", testID[:12] + "/" + testID},
 		{"{{.Name}} {{.ContainerName}}", "web /web"},
-		{"{{.ImageID}} {{.ImageFullID}}", "sha256:fedcb sha256:fedcba9876543210"},
+		{"{{.ImageID}} {{.ImageFullID}}", "fedcba987654 sha256:fedcba9876543210"},
 		{"{{.ImageName}}@{{.Hostname}}@{{.DaemonName}}", "registry:5000/shop/web:1.2@node1@docker"},
 		{"{{.Command}}", "/bin/sh -c echo hi"},
 		{"{{range .ContainerEnv}}{{.}};{{end}}", "STAGE=prod;EQ=a=b;EMPTY=;NOVALUE;STAGE2=x;"},
 		{"{{.ContainerLabels.app}}{{.ContainerLabels.none}}", "shop"},
+		{`{{or .ContainerLabels.team "none"}}`, "none"},
 		{`{{index .Config "awslogs-group"}}|{{.Config.labels}}|{{.Config.none}}`, "g|app,none|"},
 		{"{{.LogPath}}", "/var/log/x"},
 		{`{{.ContainerCreated.Format "2006-01-02"}}`, "2026-01-02"},
@@ -163,6 +167,9 @@ func TestTagErrors(t *testing.T) {
 		{layout(512), ""},
 		{layout(513), "the layout of a time may have 512 bytes"},
 		{"{{.ExtraAttributes}}", "wrong number of args for ExtraAttributes: want 1 got 0"},
+		{"{{.ContainerLabels.k8s-app}}", `bad character U+002D '-': a key with other characters than letters, digits and _ is written {{index .ContainerLabels "k8s-app"}}`},
+		{"{{.ContainerLabels.com.x}}", `a key with other characters than letters, digits and _ is written {{index .ContainerLabels "com.x"}}`},
+		{"{{.Config.awslogs-group}}", `{{index .Config "awslogs-group"}}`},
 		{`{{.ExtraAttributes "upper"}}`, "for arg of type func(string) string"},
 	} {
 		tmpl, err := ParseTag(test.text)
@@ -255,7 +262,15 @@ func TestParseErrors(t *testing.T) {
 		{"{{.Nmae}}", `template "{{.Nmae}}": there is no field .Nmae: the fields are .Host .Env .Labels .Name .ID .LoggerHost ` +
 			`.InstanceID .Region .ShortID .ImageName .ImageID .DaemonName .Command .Source .Lbl`},
 		{"{{if true}}{{$.Nope}}{{end}}", "there is no field .Nope"},
-		{"{{.Labels.com.docker.service}}", `a label whose name has dots in it is written {{.Lbl "com.docker.service"}}`},
+		{"{{.Labels.com.docker.service}}", `template "{{.Labels.com.docker.service}}": a key with other characters than letters, digits and _ is written ` +
+			`{{index .Labels "com.docker.service"}} or {{.Lbl "com.docker.service"}}`},
+		{"{{.Labels.k8s-app}}", `bad character U+002D '-': a key with other characters than letters, digits and _ is written ` +
+			`{{index .Labels "k8s-app"}} or {{.Lbl "k8s-app"}}`},
+		{"{{.Name}}/{{ $.Labels.app.kubernetes.io/name | lower }}", `U+002F '/': a key with other characters than letters, digits and _ is written ` +
+			`{{index .Labels "app.kubernetes.io/name"}} or {{.Lbl "app.kubernetes.io/name"}}`},
+		{"{{.Labels.app}}{{.Env.MY-VAR}}", `bad character U+002D '-': a key with other characters than letters, digits and _ is written {{index .Env "MY-VAR"}}`},
+		{"{{.Env.A.B}}", `a key with other characters than letters, digits and _ is written {{index .Env "A.B"}}`},
+		{"{{.Name-x}}", `template "{{.Name-x}}": bad character U+002D '-'`},
 		{`{{env "HOME"}}`, `function "env" not defined: the functions are and default eq ge gt html index join js json le len ` +
 			`lower lt ne not or pad print printf println replace slice split title truncate upper urlquery`},
 		{`{{call .Name}}`, `function "call" not defined`},
@@ -299,11 +314,40 @@ func TestExecuteErrors(t *testing.T) {
 	}
 }
 
-// checkLine checks that a message is one short line.
-func checkLine(t *testing.T, msg string) {
+// checkLine checks that a message is one short line that can be printed.
+func checkLine(t rapid.TB, msg string) {
 	t.Helper()
-	if strings.ContainsAny(msg, "\n\r\x00") || len(msg) > 2000 {
-		t.Errorf("not one short line: %q", msg)
+	if !utf8.ValidString(msg) || strings.ContainsFunc(msg, func(r rune) bool { return !strconv.IsPrint(r) }) || len(msg) > 2000 {
+		t.Errorf("not one short printable line: %q", msg)
+	}
+}
+
+// Whatever a container is called and whatever its template says, what the log gets is one printable line.
+func TestHostileText(t *testing.T) {
+	hostile := []string{"a\nlevel=error msg=fake", "\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe", "\xff\xfe", strings.Repeat("é", 5000), "\u2028\u0085\x7f"}
+	for _, text := range hostile {
+		c := testContainer()
+		c.Name, c.Labels["app"], c.Env = text, text, append(c.Env, "HOSTILE="+text)
+		for _, tmpl := range []string{"{{.Name}}", "{{.Labels.app}}:*", "{{.Env.HOSTILE}}", "{{.Lbl .Name}}", "{{index .Name 99999}}"} {
+			for _, n := range []Name{Group(mustParse(tmpl), c), Stream(mustParse(tmpl), c)} {
+				checkLine(t, n.Changed)
+				if n.Fallback != nil {
+					checkLine(t, n.Fallback.Error())
+				}
+			}
+		}
+		for _, tmpl := range []string{"{{" + text, text + "{{end}}", "{{" + text + "}}", `{{.Lbl "` + text, "{{.Labels." + text + "}}", "{{`" + text + "` | nofunc}}"} {
+			for _, parse := range []func(string) (*Template, error){Parse, ParseTag} {
+				if _, err := parse(tmpl); err != nil {
+					checkLine(t, err.Error())
+				}
+			}
+		}
+	}
+	// A text is cut between characters.
+	_, err := Parse("x" + strings.Repeat("é", 100) + "{{")
+	if want := `template "x` + strings.Repeat("é", 39) + `"…: unclosed action`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 

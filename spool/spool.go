@@ -445,6 +445,8 @@ func (s *Spool) Close() error {
 	if s.cursor.durable {
 		err = s.sync()
 	}
+	s.syncing.Lock() // the directory may be moved or removed after Close
+	defer s.syncing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sealLocked()

@@ -8,9 +8,9 @@ import (
 )
 
 // apply reads a container's log options. A blank value is the same as none, as an empty one is in awslogs.
-func (c *Container) apply(s *Settings, opts map[string]string) (errs Errors) {
+func (c *Container) apply(s *Settings, opts map[string]string) (given givenOptions, errs Errors) {
 	known := map[string]bool{}
-	given := givenOptions{}
+	given = givenOptions{}
 	for _, row := range options {
 		known[row.name], known[row.alias] = true, true
 		name, text := row.name, opts[row.name]
@@ -20,13 +20,16 @@ func (c *Container) apply(s *Settings, opts map[string]string) (errs Errors) {
 				name, text = row.alias, other
 			case strings.TrimSpace(other) != "" && row.trim(other) != row.trim(text):
 				errs = append(errs, row.differ(text, other))
+				if row.routing {
+					given[row.name] = givenOption{name: name, text: text, bad: true}
+				}
 				continue
 			}
 		}
 		if strings.TrimSpace(text) == "" || row.set == nil {
 			continue
 		}
-		err := row.set(c, s, value{text: text, from: "log option " + name, alias: name == row.alias})
+		err := row.set(c, s, value{text: text, from: fromOption + name, alias: name == row.alias})
 		if err != nil {
 			errs = append(errs, fmt.Errorf("log option %q: %w", name, err))
 		}
@@ -38,7 +41,7 @@ func (c *Container) apply(s *Settings, opts map[string]string) (errs Errors) {
 			errs = append(errs, unknownOption(name))
 		}
 	}
-	return errs
+	return given, errs
 }
 
 // trim takes off the white space that is not the value's.
@@ -95,6 +98,9 @@ func (c *Container) together(s *Settings, given givenOptions) (errs Errors) {
 	}
 	if c.RoleARN == "" {
 		c.ExternalID = ""
+	}
+	if attributes := given["entity-attributes"]; attributes.name != "" && !attributes.bad && !c.HasEntity() {
+		c.Warnings = append(c.Warnings, fromOption+attributes.name+": without effect, because there is neither entity-service-name nor entity-environment")
 	}
 	if _, own := given["history-size"]; !own && given.good("max-size") {
 		c.HistorySize = filesSize(given["max-size"].text, given["max-file"].text, s.largest())

@@ -1,7 +1,9 @@
 // Package config turns what users write, the plugin's environment, the ROUTE URL and the log options
-// of a container, into typed settings. Names, defaults, meaning and checks of a setting stand in one
+// of a container, into typed settings. Names, defaults, meaning and checks of a setting are in one
 // row of a table (settings.go, options.go), and every bad value gets one line that says which
 // setting it is, what it was and what is allowed.
+//
+// An invalid setting stops neither the plugin nor a container (problem.go).
 //
 // The package must not know files, clocks, goroutines or AWS, and does not read the environment
 // itself: what it returns depends on nothing but its arguments.
@@ -10,6 +12,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -55,14 +58,17 @@ type Settings struct {
 	// NewGroup is what groups get that the driver makes, where no log option says otherwise.
 	NewGroup NewGroup
 
+	// The entity that events belong to, where no log option says otherwise (entity.go). Nil: not given.
+	EntityService, EntityEnvironment *naming.Template
+	EntityAttributes                 map[string]string // shared: nobody may change it
+
 	PluginSocket string // absolute path of the socket to listen on
 	StateDir     string // absolute path of the directory for spools and attachment records
 
-	// Warnings is what the plugin's log should say: templates that are broken and have been
-	// replaced by the default name. One line each.
-	Warnings []string
-
-	awsRegion string // AWS_REGION's, which is what auto means first
+	awsRegion        string // what auto means first: AWS_REGION's, else AWS_DEFAULT_REGION's
+	awsDefaultRegion string
+	allowGroups      *regexp.Regexp // what the name of a log group must match; nil: anything
+	hold             holds
 }
 
 // A Template is the template of a group or a stream. It is never nil: a broken one is replaced by the
@@ -82,75 +88,6 @@ const (
 	DropOldest FullPolicy = "drop-oldest"
 	DropNewest FullPolicy = "drop-newest"
 )
-
-// Load reads the settings from an environment, entries KEY=value as os.Environ returns them, the
-// last one of a name counting. An empty value is the same as none, because docker plugin set can set
-// a variable and not unset it. Variables that are not in SettingDocs are not looked at.
-//
-// If there are bad values, the error is an Errors with one for each, and the settings are usable all
-// the same, with the defaults in place of the bad ones: containers that are already attached go on. Where a default could
-// delete what was meant to be kept, what cannot stands in.
-func Load(environ []string) (*Settings, error) {
-	s := &Settings{}
-	for _, row := range settings {
-		if row.set != nil && row.def != "" {
-			// The defaults go through the same parsers, and a test checks that none is refused.
-			_ = row.set(s, value{text: row.def, from: fromDefault})
-		}
-	}
-	env := lookup(environ)
-	var errs Errors
-	for _, row := range settings {
-		if row.set != nil {
-			errs = append(errs, s.apply(row, row.name, env[row.name])...)
-		}
-	}
-	// The options of ROUTE take precedence over the variables of the same name.
-	route, routeErrs := parseRoute(env["ROUTE"])
-	errs = append(errs, routeErrs...)
-	for _, o := range route.options {
-		errs = append(errs, s.apply(*o.row, "ROUTE option "+o.row.name, o.text)...)
-	}
-	if s.Region = route.region; s.Region == "" {
-		s.Region = s.awsRegion
-	}
-	contradicted := false
-	for _, c := range []struct {
-		name    string
-		size    int64
-		unknown *bool
-	}{{"SPOOL_MAX_SIZE", s.SpoolMaxSize, &s.Unknown.SpoolMaxSize}, {"HISTORY_SIZE", s.HistorySize, &s.Unknown.HistorySize}} {
-		if err := s.checkTotal(c.size); err != nil && strings.TrimSpace(env[c.name]) != "" && !*c.unknown {
-			errs = append(errs, fmt.Errorf("%s: %w", c.name, err))
-			*c.unknown, contradicted = true, true
-		}
-	}
-	if contradicted { // which of them is wrong nobody can tell
-		s.SpoolTotalSize = max(s.SpoolTotalSize, s.SpoolMaxSize, s.HistorySize)
-		s.Unknown.SpoolTotalSize = true
-	}
-	s.SpoolMaxSize, s.HistorySize = min(s.SpoolMaxSize, s.largest()), min(s.HistorySize, s.largest())
-	return s, errs.orNil()
-}
-
-// apply sets one setting from a text, where there is one.
-func (s *Settings) apply(row setting, from, text string) Errors {
-	if strings.TrimSpace(text) == "" {
-		return nil
-	}
-	err := row.set(s, value{text: text, from: from})
-	if err == nil {
-		return nil
-	}
-	if isBrokenTemplate(err) {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("%s: %v; the default name is used", from, err))
-		return nil
-	}
-	if row.bad != nil {
-		row.bad(s)
-	}
-	return Errors{fmt.Errorf("%s: %w", from, err)}
-}
 
 // largest is how large one spool or history may be.
 func (s *Settings) largest() int64 {
@@ -189,10 +126,10 @@ func isBrokenTemplate(err error) bool {
 	return ok
 }
 
-// Errors are the bad values of an environment or of a container's log options.
+// Errors are the bad values of a container's log options.
 type Errors []error
 
-// maxListed is how many errors one line tells of: dockerd stops reading the plugin's output at a
+// maxListed is how many errors one line lists: dockerd stops reading the plugin's output at a
 // line of 64 KiB.
 const maxListed = 5
 

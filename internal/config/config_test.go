@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -73,11 +76,25 @@ func lines(t *testing.T, err error) []string {
 	return lines
 }
 
+// problemLines returns what is said of each setting, without what applies instead, and checks that it
+// is all one short line.
+func problemLines(t *testing.T, problems []Problem) (lines []string) {
+	t.Helper()
+	for _, p := range problems {
+		checkLines(t, []string{p.Setting, p.Text, p.Applies, p.Error()})
+		if p.Setting == "" || p.Text == "" || p.Applies == "" {
+			t.Errorf("not complete: %+v", p)
+		}
+		lines = append(lines, p.Setting+": "+p.Text)
+	}
+	return lines
+}
+
 func checkLines(t *testing.T, lines []string) {
 	t.Helper()
 	for _, line := range lines {
-		if strings.ContainsAny(line, "\n\r\x00") || len(line) > 4000 {
-			t.Errorf("not one short line: %q", line)
+		if !utf8.ValidString(line) || strings.ContainsFunc(line, func(r rune) bool { return !strconv.IsPrint(r) }) || len(line) > 4000 {
+			t.Errorf("not one short printable line: %q", line)
 		}
 	}
 }
@@ -100,13 +117,19 @@ func TestLoad(t *testing.T) {
 		{[]string{"DELAY=0.5"}, with(func(s *Settings) { s.Delay = 500 * time.Millisecond })},
 		{[]string{"DELAY=1", "DELAY=2"}, with(func(s *Settings) { s.Delay = 2 * time.Second })},
 		{[]string{"NOEC2=false", "DEBUG=1"}, with(func(s *Settings) { s.NoEC2, s.Debug = true, true })},
-		{[]string{"LOGSPOUT_GROUP=/app/{{.Env.A=B}}"}, with(func(s *Settings) { // broken: "=" in an action
-			s.Group.From = "LOGSPOUT_GROUP"
-			s.Warnings = []string{`LOGSPOUT_GROUP: template "/app/{{.Env.A=B}}": bad character U+003D '='; the default name is used`}
-		})},
 		{[]string{"LOGSPOUT_GROUP=/app/x=y", "LOGSPOUT_STREAM={{.ID}}"}, with(func(s *Settings) {
 			s.Group, s.Stream = template("/app/x=y", "LOGSPOUT_GROUP"), template("{{.ID}}", "LOGSPOUT_STREAM")
 		})},
+		// White space around a region is nobody's.
+		{[]string{"AWS_REGION= eu-west-1\r\n"}, with(func(s *Settings) { s.Region = "eu-west-1" })},
+		{[]string{"AWS_DEFAULT_REGION=\teu-west-1 "}, with(func(s *Settings) { s.Region = "eu-west-1" })},
+		{[]string{"ROUTE=cloudwatch:// eu-west-1 \n"}, with(func(s *Settings) { s.Region = "eu-west-1" })},
+		{[]string{"ROUTE= cloudwatch://eu-west-1/\t?DELAY=8\n& NOEC2 "}, with(func(s *Settings) {
+			s.Region, s.Delay, s.NoEC2 = "eu-west-1", 8*time.Second, true
+		})},
+		{[]string{"AWS_DEFAULT_REGION=eu-west-1", "AWS_REGION=eu-west-2"}, with(func(s *Settings) { s.Region = "eu-west-2" })},
+		{[]string{"AWS_DEFAULT_REGION=eu-west-1", "AWS_REGION=auto"}, with(func(s *Settings) { s.Region = "eu-west-1" })},
+		{[]string{"AWS_DEFAULT_REGION=auto"}, defaults()},
 		{[]string{"AWS_REGION=us-gov-west-1"}, with(func(s *Settings) { s.Region = "us-gov-west-1" })},
 		{[]string{"AWS_REGION=eu-west-1", "ROUTE=cloudwatch://auto"}, with(func(s *Settings) { s.Region = "eu-west-1" })},
 		{[]string{"AWS_REGION=eu-west-1", "ROUTE=cloudwatch://us-east-1"}, with(func(s *Settings) { s.Region = "us-east-1" })},
@@ -141,23 +164,18 @@ func TestLoad(t *testing.T) {
 		{[]string{"LOGSPOUT_GROUP=env", "ROUTE=cloudwatch://auto?LOGSPOUT_GROUP=route&LOGSPOUT_STREAM="}, with(func(s *Settings) {
 			s.Group = template("route", "ROUTE option LOGSPOUT_GROUP")
 		})},
-		{[]string{`ROUTE=cloudwatch://auto?LOGSPOUT_GROUP={{&DELAY=8`}, with(func(s *Settings) {
-			s.Group.From, s.Delay = "ROUTE option LOGSPOUT_GROUP", 8*time.Second
-			s.Warnings = []string{`ROUTE option LOGSPOUT_GROUP: template "{{": unclosed action; the default name is used`}
-		})},
 	} {
-		s, err := Load(test.env)
-		if err != nil {
-			t.Errorf("%q: %v", test.env, err)
+		s, problems := Load(test.env)
+		if problems != nil {
+			t.Errorf("%q: %v", test.env, problems)
 		}
 		if diff := cmp.Diff(test.want, s, compare); diff != "" {
 			t.Errorf("%q: want -, got +\n%s", test.env, diff)
 		}
-		checkLines(t, s.Warnings)
 	}
 }
 
-func TestLoadErrors(t *testing.T) {
+func TestLoadProblems(t *testing.T) {
 	const duration = "use seconds (8) or a Go duration (500ms), greater than 0: from 1ms to 24h"
 	const size = "use bytes or Docker's units (256m, 4g), from 64k to 1024t"
 	for _, test := range []struct {
@@ -208,17 +226,18 @@ func TestLoadErrors(t *testing.T) {
 		{"ROUTE=cloudwatch://auto?GZIP=off", `ROUTE: unknown option "GZIP": the options are LOGSPOUT_GROUP LOGSPOUT_STREAM DELAY NOEC2 DEBUG`},
 		{"ROUTE=cloudwatch://auto?DELAY=4&DELAY=8", `ROUTE: option DELAY is there twice: give it once`},
 		{"ROUTE=cloudwatch://auto?DELAY=x", `ROUTE option DELAY: "x" is not a duration: ` + duration},
+		{"AWS_DEFAULT_REGION=x", `AWS_DEFAULT_REGION: "x" is not a region: use one such as eu-west-1, or auto`},
+		{"AWS_REGION=eu west-1", `AWS_REGION: "eu west-1" is not a region: use one such as eu-west-1, or auto`},
+		{"LOGSPOUT_GROUP=/app/{{.Env.A=B}}", `LOGSPOUT_GROUP: template "/app/{{.Env.A=B}}": bad character U+003D '='` +
+			`: a key with other characters than letters, digits and _ is written {{index .Env "A=B"}}`},
 	} {
-		s, err := Load([]string{test.env})
-		got := lines(t, err)
+		s, problems := Load([]string{test.env})
+		got := problemLines(t, problems)
 		if len(got) != 1 || got[0] != test.want {
 			t.Errorf("%.80q:\n got %q\nwant %q", test.env, got, test.want)
 			continue
 		}
-		if want := "logspool: " + test.want; err.Error() != want {
-			t.Errorf("%.80q: got %q, want %q", test.env, err, want)
-		}
-		// The default stands in for the bad value, or what deletes nothing.
+		// The default applies instead of the bad value, or what deletes nothing.
 		want := defaults()
 		switch name, value, _ := strings.Cut(test.env, "="); name {
 		case "SPOOL_MAX_SIZE":
@@ -237,6 +256,8 @@ func TestLoadErrors(t *testing.T) {
 			want.HistoryAge = math.MaxInt64
 		case "CONTAINER_ENV":
 			want.ContainerEnv = false
+		case "LOGSPOUT_GROUP":
+			want.Group.From = "LOGSPOUT_GROUP"
 		}
 		if diff := cmp.Diff(want, s, compare); diff != "" {
 			t.Errorf("%.80q: want -, got +\n%s", test.env, diff)
@@ -245,13 +266,10 @@ func TestLoadErrors(t *testing.T) {
 }
 
 func TestLoadReportsAll(t *testing.T) {
-	s, err := Load([]string{"DELAY=x", "GZIP=x", "AWS_REGION=x", "SPOOL_FULL=x", "SPOOL_SYNC=x", "STATE_DIR=x", "DEBUG=1",
+	s, problems := Load([]string{"DELAY=x", "GZIP=x", "AWS_REGION=x", "SPOOL_FULL=x", "SPOOL_SYNC=x", "STATE_DIR=x", "DEBUG=1",
 		"ROUTE=cloudwatch://x?A&B&DELAY=8&LOGSPOUT_STREAM=s"})
-	if got := lines(t, err); len(got) != 9 {
+	if got := problemLines(t, problems); len(got) != 9 {
 		t.Errorf("got %d lines: %q", len(got), got)
-	}
-	if !strings.HasSuffix(err.Error(), "; and 4 more") {
-		t.Errorf("got %q", err)
 	}
 	want := defaults() // and the good ones hold
 	want.SpoolFull = DropNewest
@@ -261,10 +279,50 @@ func TestLoadReportsAll(t *testing.T) {
 	}
 }
 
+// TestProblemSaysWhatApplies: what is said to apply is what the settings have.
+func TestProblemSaysWhatApplies(t *testing.T) {
+	const all, region = "all lines are spooled, and none is sent", "lines of containers whose region it decides are spooled, and not sent"
+	for _, test := range []struct {
+		env  []string
+		want string
+	}{
+		{[]string{"DELAY=x"}, "4 (the default)"},
+		{[]string{"DELAY= 8 ", "ROUTE=cloudwatch://auto?DELAY=x"}, `"8" (DELAY)`},
+		{[]string{"DELAY=x", "ROUTE=cloudwatch://auto?DELAY=2"}, `"2" (ROUTE option DELAY)`},
+		{[]string{"LOGSPOUT_GROUP={{"}, "{{.LoggerHost}} (the default)"},
+		{[]string{"LOGSPOUT_GROUP=g", "ROUTE=cloudwatch://auto?LOGSPOUT_GROUP={{"}, "{{.LoggerHost}} (the default)"},
+		{[]string{"LOGSPOUT_GROUP={{", "ROUTE=cloudwatch://auto?LOGSPOUT_GROUP=g"}, `"g" (ROUTE option LOGSPOUT_GROUP)`},
+		{[]string{"RETENTION_DAYS=x"}, "none"},
+		{[]string{"AWS_REGION=x"}, region},
+		{[]string{"AWS_DEFAULT_REGION=x"}, region},
+		{[]string{"ROUTE=syslog://x"}, "lines of containers without the log option region are spooled, and not sent"},
+		{[]string{"ROUTE=cloudwatch://x"}, "lines of containers without the log option region are spooled, and not sent"},
+		{[]string{"ROUTE=cloudwatch://auto?filter.labels=a:*"}, all},
+		{[]string{"ROUTE=cloudwatch://auto?delay=8"}, "it is ignored"},
+		{[]string{"ROUTE=cloudwatch://auto?DELAY=8&DELAY=9"}, "the first one"},
+		{[]string{"SPOOL_MAX_SIZE=8g"}, "the larger size for both, on top of what is on disk"},
+		{[]string{"SPOOL_FULL=x"}, "drop-newest, which deletes nothing that is kept"},
+		{[]string{"HISTORY_AGE=x"}, "no limit: nothing expires"},
+	} {
+		_, problems := Load(test.env)
+		if len(problems) != 1 || problems[0].Applies != test.want {
+			t.Errorf("%q: got %+v, want %q", test.env, problems, test.want)
+			continue
+		}
+		p := problems[0]
+		if want := p.Setting + ": " + p.Text + "; until it is fixed: " + test.want; p.Error() != want {
+			t.Errorf("got %q, want %q", p.Error(), want)
+		}
+		if p.Holds != strings.Contains(p.Applies, "spooled") {
+			t.Errorf("%q: holds %v, and %q applies", test.env, p.Holds, p.Applies)
+		}
+	}
+}
+
 // A size that would be good is not measured by a SPOOL_TOTAL_SIZE that is not known.
 func TestLoadUnknownTotal(t *testing.T) {
-	s, err := Load([]string{"SPOOL_TOTAL_SIZE=80gg", "SPOOL_MAX_SIZE=10g", "HISTORY_SIZE=9g"})
-	if got := lines(t, err); len(got) != 1 || !strings.HasPrefix(got[0], "SPOOL_TOTAL_SIZE: ") {
+	s, problems := Load([]string{"SPOOL_TOTAL_SIZE=80gg", "SPOOL_MAX_SIZE=10g", "HISTORY_SIZE=9g"})
+	if got := problemLines(t, problems); len(got) != 1 || !strings.HasPrefix(got[0], "SPOOL_TOTAL_SIZE: ") {
 		t.Errorf("got %q", got)
 	}
 	if s.SpoolMaxSize != 10<<30 || s.HistorySize != 9<<30 || s.SpoolTotalSize != defaults().SpoolTotalSize {
@@ -285,22 +343,19 @@ func TestLoadUnknownTotal(t *testing.T) {
 
 // Where two settings contradict each other, none of the sizes is cut to what may be the wrong one.
 func TestLoadContradiction(t *testing.T) {
-	s, err := Load([]string{"SPOOL_TOTAL_SIZE=2m", "HISTORY_SIZE=10m"})
-	if got := lines(t, err); len(got) != 1 || s.HistorySize != 10<<20 || s.SpoolMaxSize != defaults().SpoolMaxSize ||
+	s, problems := Load([]string{"SPOOL_TOTAL_SIZE=2m", "HISTORY_SIZE=10m"})
+	if got := problemLines(t, problems); len(got) != 1 || s.HistorySize != 10<<20 || s.SpoolMaxSize != defaults().SpoolMaxSize ||
 		s.SpoolTotalSize != s.SpoolMaxSize || !s.Unknown.SpoolTotalSize {
 		t.Errorf("got %+v, %q", s, got)
 	}
-	if s, err = Load([]string{"SPOOL_TOTAL_SIZE=2m"}); err != nil || s.SpoolMaxSize != 2<<20 || s.HistorySize != 2<<20 {
-		t.Errorf("got %+v, %v", s, err)
+	if s, problems = Load([]string{"SPOOL_TOTAL_SIZE=2m"}); problems != nil || s.SpoolMaxSize != 2<<20 || s.HistorySize != 2<<20 {
+		t.Errorf("got %+v, %v", s, problems)
 	}
 }
 
 // Where SPOOL_TOTAL_SIZE has become smaller, a container that is attached has as much as there is, not the default.
 func TestContainerOverTotal(t *testing.T) {
-	s, err := Load([]string{"SPOOL_TOTAL_SIZE=1g"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := mustLoad(t, "SPOOL_TOTAL_SIZE=1g")
 	c, err := s.Container(map[string]string{"history-size": "6g", "spool-max-size": "6g"}, nil)
 	if got := lines(t, err); len(got) != 2 || c.HistorySize != 1<<30 || c.SpoolMaxSize != 1<<30 {
 		t.Errorf("got %d, %d and %q", c.HistorySize, c.SpoolMaxSize, got)
@@ -325,13 +380,13 @@ func TestRouteValues(t *testing.T) {
 		{`{{.Name}}=x`, `{{.Name}}=x`},
 		{`é`, `é`},
 	} {
-		s, err := Load([]string{"ROUTE=cloudwatch://auto/?NOEC2&LOGSPOUT_GROUP=" + test.text + "&DELAY=8"})
-		if err != nil || s.Group.String() != test.want || !s.NoEC2 || s.Delay != 8*time.Second {
-			t.Errorf("%s: got %q, %v, %v, %v", test.text, s.Group, s.NoEC2, s.Delay, err)
+		s, problems := Load([]string{"ROUTE=cloudwatch://auto/?NOEC2&LOGSPOUT_GROUP=" + test.text + "&DELAY=8"})
+		if problems != nil || s.Group.String() != test.want || !s.NoEC2 || s.Delay != 8*time.Second {
+			t.Errorf("%s: got %q, %v, %v, %v", test.text, s.Group, s.NoEC2, s.Delay, problems)
 		}
 	}
-	if s, err := Load([]string{"ROUTE= CloudWatch://eu-west-1 "}); err != nil || s.Region != "eu-west-1" {
-		t.Errorf("got %q, %v", s.Region, err)
+	if s, problems := Load([]string{"ROUTE= CloudWatch://eu-west-1 "}); problems != nil || s.Region != "eu-west-1" {
+		t.Errorf("got %q, %v", s.Region, problems)
 	}
 }
 
@@ -353,8 +408,8 @@ func TestTables(t *testing.T) {
 			t.Errorf("%+v", doc)
 		}
 		if row.name == "ROUTE" {
-			if r, errs := parseRoute(row.def); r.region != "" || r.options != nil || errs != nil {
-				t.Errorf("the default route is not the zero route: %+v, %v", r, errs)
+			if r := parseRoute(row.def); !reflect.DeepEqual(r, route{}) {
+				t.Errorf("the default route is not the zero route: %+v", r)
 			}
 		}
 	}
@@ -389,9 +444,9 @@ func FuzzEnvironment(f *testing.F) {
 	f.Add("DELAY", "1e9")
 	f.Add("STATE_DIR", "/\x00")
 	f.Fuzz(func(t *testing.T, name, text string) {
-		s, err := Load([]string{name + "=" + text})
-		checkLines(t, append(lines(t, err), s.Warnings...))
-		checkSettings(t, s, err)
+		s, problems := Load([]string{name + "=" + text})
+		problemLines(t, problems)
+		checkSettings(t, s, problems)
 	})
 }
 
@@ -400,14 +455,14 @@ func FuzzRoute(f *testing.F) {
 	f.Add("cloudwatch://?{{&}}&=&%zz=%zz&LOGSPOUT_GROUP={{}}{{")
 	f.Add("CLOUDWATCH://\x00?\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := Load([]string{"ROUTE=" + text})
-		checkLines(t, append(lines(t, err), s.Warnings...))
-		checkSettings(t, s, err)
+		s, problems := Load([]string{"ROUTE=" + text})
+		problemLines(t, problems)
+		checkSettings(t, s, problems)
 	})
 }
 
 // checkSettings checks what holds of settings whatever they were read from.
-func checkSettings(t *testing.T, s *Settings, err error) {
+func checkSettings(t *testing.T, s *Settings, problems []Problem) {
 	t.Helper()
 	if s.Group.Template == nil || s.Stream.Template == nil || s.Group.From == "" || s.Stream.From == "" ||
 		s.Region != "" && !regionSyntax.MatchString(s.Region) ||
@@ -416,7 +471,7 @@ func checkSettings(t *testing.T, s *Settings, err error) {
 		s.SpoolTotalSize < minSize || s.SpoolTotalSize > maxSize || s.SpoolMaxSize < minSize || s.SpoolMaxSize > s.largest() ||
 		s.SpoolFull != DropOldest && s.SpoolFull != DropNewest ||
 		s.HistorySize != 0 && s.HistorySize < minSize || s.HistorySize > s.largest() ||
-		s.HistoryAge < minAge || s.HistoryAge > maxAge && (err == nil || s.HistoryAge != unlimited) ||
+		s.HistoryAge < minAge || s.HistoryAge > maxAge && (problems == nil || s.HistoryAge != unlimited) ||
 		!strings.HasPrefix(s.PluginSocket, "/") || !strings.HasPrefix(s.StateDir, "/") {
 		t.Errorf("unusable: %+v", s)
 	}

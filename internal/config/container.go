@@ -23,6 +23,10 @@ type Container struct {
 	NewGroup     NewGroup // what the group gets if the driver makes it
 	Delay        time.Duration
 
+	// The entity that its events belong to, which the method Entity renders. Nil: not given.
+	EntityService, EntityEnvironment *naming.Template
+	EntityAttributes                 map[string]string // shared: nobody may change it
+
 	// Pattern matches the first line of an event (log options multiline-pattern and
 	// datetime-format). Nil: each line is an event.
 	Pattern *regexp.Regexp
@@ -49,6 +53,8 @@ type Container struct {
 
 	// Ignore says that the container asked not to be shipped. It is read all the same.
 	Ignore bool
+	// Hold says why the container's lines are spooled and not sent, in one line; empty: they are sent.
+	Hold string
 	// Warnings is what the plugin's log should say of this container, one line each: templates in
 	// its environment that are broken and have been replaced by the default name, and sequences of
 	// datetime-format that are not known.
@@ -59,8 +65,9 @@ type Container struct {
 // its log options, then its own environment (unless ContainerEnv is off), then the settings.
 //
 // If there are bad options, the error is an Errors with one for each, and the result is usable all
-// the same, with the settings in place of the bad ones: a container that was attached before the
-// plugin was set up anew goes on.
+// the same, with the settings in place of the bad ones: a container that was attached before an
+// upgrade or other settings goes on. Where a bad option decides where lines go, as whom or with which
+// key, they are held.
 func (s *Settings) Container(opts map[string]string, env []string) (*Container, error) {
 	c := &Container{
 		Region:       s.Region,
@@ -72,11 +79,15 @@ func (s *Settings) Container(opts map[string]string, env []string) (*Container, 
 		HistorySize:  s.HistorySize,
 		NewGroup:     s.NewGroup,
 		Format:       FormatText,
+
+		EntityService: s.EntityService, EntityEnvironment: s.EntityEnvironment, EntityAttributes: s.EntityAttributes,
 	}
-	errs := c.apply(s, opts)
+	given, errs := c.apply(s, opts)
+	vars := lookup(env)
 	if s.ContainerEnv {
-		c.applyEnv(lookup(env))
+		c.applyEnv(vars)
 	}
+	c.Hold = c.holdReason(s, given, vars)
 	if c.Group.Template == nil {
 		c.Group = s.Group
 	}
@@ -93,8 +104,7 @@ func (s *Settings) Container(opts map[string]string, env []string) (*Container, 
 // applyEnv reads logspout's variables from the container's environment, where no option has named
 // the same thing already.
 func (c *Container) applyEnv(env map[string]string) {
-	// In any case of letters, as in logspout (gliderlabs/logspout, router/pump.go, ignoreContainer).
-	c.Ignore = strings.EqualFold(strings.TrimSpace(env["LOGSPOUT"]), "ignore")
+	c.Ignore = isIgnore(env)
 	for _, v := range []struct {
 		name  string
 		field *Template

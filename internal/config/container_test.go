@@ -16,9 +16,9 @@ import (
 
 func mustLoad(t testing.TB, env ...string) *Settings {
 	t.Helper()
-	s, err := Load(env)
-	if err != nil {
-		t.Fatal(err)
+	s, problems := Load(env)
+	if problems != nil {
+		t.Fatal(problems)
 	}
 	return s
 }
@@ -81,6 +81,12 @@ func TestContainer(t *testing.T) {
 		{"two spellings, one of them blank", nil, opts{"region": " ", "awslogs-region": "eu-west-1"}, nil, func(c *Container) { c.Region = "eu-west-1" }},
 		{"two spellings, and white space", nil, opts{"region": "eu-west-1 ", "awslogs-region": "eu-west-1"}, nil, func(c *Container) { c.Region = "eu-west-1" }},
 		{"auto in capitals", []string{"ROUTE=cloudwatch://AUTO"}, opts{"region": "Auto"}, nil, func(c *Container) { c.RegionAuto = true }},
+
+		{"a bare host, as awslogs", nil, opts{"awslogs-endpoint": "logs.us-east-1.amazonaws.com"}, nil, func(c *Container) {
+			c.Endpoint = "https://logs.us-east-1.amazonaws.com"
+		}},
+		{"a bare host with a port", nil, opts{"endpoint": " logs.local:4566/ "}, nil, func(c *Container) { c.Endpoint = "https://logs.local:4566" }},
+		{"a bare address", nil, opts{"endpoint": "[::1]:4566"}, nil, func(c *Container) { c.Endpoint = "https://[::1]:4566" }},
 
 		{"multi-line", nil, opts{"multiline-pattern": `^\[ `}, nil, func(c *Container) { c.Pattern = regexp.MustCompile(`^\[ `) }},
 		{"a date, as awslogs", nil, opts{"awslogs-datetime-format": `\[%b %d, %Y`}, nil, func(c *Container) {
@@ -233,7 +239,7 @@ func TestContainerErrors(t *testing.T) {
 	const endpoint = " is not the URL of an endpoint: use http:// or https:// and a host, without user, query or fragment"
 	const known = ": the options are group stream tag region endpoint create-group create-stream delay " +
 		"multiline-pattern datetime-format format labels labels-regex env env-regex include-pattern exclude-pattern strip-ansi " +
-		"retention-days group-tags group-class kms-key-id role-arn external-id credentials-endpoint spool-max-size spool-full " +
+		"retention-days group-tags group-class kms-key-id entity-service-name entity-environment entity-attributes role-arn external-id credentials-endpoint spool-max-size spool-full " +
 		"history-size max-buffered-events max-size max-file"
 	for _, test := range []struct {
 		opts opts
@@ -338,7 +344,10 @@ func TestContainerErrors(t *testing.T) {
 		{opts{"max-size": "big", "max-file": "2"}, `log option "max-size": "big" is not the size of a file: use a positive number of bytes, with k, m or g (10m), or -1`},
 		{opts{"max-size": "1m", "max-file": "0"}, `log option "max-file": "0" is not a positive number: use 1 or more, without a unit`},
 
-		{opts{"endpoint": "logs.example"}, `log option "endpoint": "logs.example"` + endpoint},
+		{opts{"endpoint": "logs example"}, `log option "endpoint": "logs example"` + endpoint},
+		{opts{"endpoint": "logs.example/path"}, `log option "endpoint": "logs.example/path"` + endpoint},
+		{opts{"endpoint": "http:/x"}, `log option "endpoint": "http:/x"` + endpoint},
+		{opts{"endpoint": "x:99999"}, `log option "endpoint": "x:99999"` + endpoint},
 		{opts{"endpoint": "ftp://x"}, `log option "endpoint": "ftp://x"` + endpoint},
 		{opts{"endpoint": "http://:80"}, `log option "endpoint": "http://:80"` + endpoint},
 		{opts{"endpoint": "http://x:99999"}, `log option "endpoint": "http://x:99999"` + endpoint},
@@ -378,6 +387,33 @@ func TestContainerErrors(t *testing.T) {
 	}
 	if c.Endpoint != "http://127.0.0.1" || c.Delay != 4*time.Second {
 		t.Errorf("the good ones do not hold: %+v", c)
+	}
+}
+
+// Whatever is in a setting, an option or a container's environment, what is said of it is one printable line.
+func TestHostileText(t *testing.T) {
+	for _, text := range []string{"a\nlevel=error msg=fake", "\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe\u2066", "a\xff\xfe", "\u2028\u0085\x7f",
+		"x" + strings.Repeat("é", 5000)} {
+		for _, row := range settings {
+			for _, entry := range []string{row.name + "=" + text, row.name + "={{.Labels." + text + "}}",
+				"ROUTE=cloudwatch://auto?" + row.name + "=" + text + "&" + text} {
+				_, problems := Load([]string{entry})
+				problemLines(t, problems)
+			}
+		}
+		all := opts{text: text, "awslogs-" + text: "x"}
+		for _, row := range options {
+			all[row.name], all[row.alias] = text, "{{"+text
+			c, err := mustLoad(t).Container(opts{row.name: text}, []string{"LOGSPOUT_GROUP={{" + text, "LOGSPOUT_STREAM={{.Env." + text + "}}"})
+			checkLines(t, append(lines(t, err), c.Warnings...))
+		}
+		_, err := mustLoad(t).Container(all, nil)
+		lines(t, err)
+	}
+	// A text is cut between characters.
+	_, err := mustLoad(t).Container(opts{"delay": "x" + strings.Repeat("é", 80)}, nil)
+	if want := `log option "delay": "x` + strings.Repeat("é", 39) + `"… is not a duration`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 

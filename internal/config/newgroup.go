@@ -57,27 +57,33 @@ const (
 	maxTagValue = 256
 )
 
-// parseTags reads KEY=VALUE,KEY=VALUE. White space around keys and values is not theirs.
 func parseTags(text string) (map[string]string, error) {
-	tags := map[string]string{}
+	tags, err := parsePairs(text, checkTag)
+	if err == nil && len(tags) > maxTags {
+		return nil, fmt.Errorf("%s has %d tags: use at most %d", shown(text), len(tags), maxTags)
+	}
+	return tags, err
+}
+
+// parsePairs reads KEY=VALUE,KEY=VALUE, each pair once and checked. White space around keys and values is
+// not theirs.
+func parsePairs(text string, check func(key, val string) error) (map[string]string, error) {
+	pairs := map[string]string{}
 	for part := range strings.SplitSeq(text, ",") {
 		key, val, ok := strings.Cut(part, "=")
 		key, val = strings.TrimSpace(key), strings.TrimSpace(val)
 		if !ok || key == "" {
 			return nil, fmt.Errorf("%s has the part %s: use KEY=VALUE,KEY=VALUE", shown(text), shown(part))
 		}
-		if err := checkTag(key, val); err != nil {
+		if err := check(key, val); err != nil {
 			return nil, err
 		}
-		if _, twice := tags[key]; twice {
+		if _, twice := pairs[key]; twice {
 			return nil, fmt.Errorf("%s has the key %s twice: give it once", shown(text), shown(key))
 		}
-		tags[key] = val
+		pairs[key] = val
 	}
-	if len(tags) > maxTags {
-		return nil, fmt.Errorf("%s has %d tags: use at most %d", shown(text), len(tags), maxTags)
-	}
-	return tags, nil
+	return pairs, nil
 }
 
 func checkTag(key, val string) error {

@@ -16,6 +16,8 @@ type option struct {
 	secret bool
 	// regexp says that white space around a value is a part of it.
 	regexp bool
+	// routing says that the option decides where lines go, as whom or with which key.
+	routing bool
 	// set reads the value. Its error says the value and what is allowed. Nil: the option is
 	// dockerd's own, which passes it on all the same.
 	set func(*Container, *Settings, value) error
@@ -50,7 +52,7 @@ var options = []option{
 		},
 	},
 	{
-		name: "region", alias: "awslogs-region",
+		name: "region", alias: "awslogs-region", routing: true,
 		doc: "a region; or auto: AWS_REGION's, the SDK's configuration's or EC2's, whatever ROUTE says",
 		set: func(c *Container, s *Settings, v value) error {
 			region, err := parseRegion(v.text)
@@ -65,7 +67,7 @@ var options = []option{
 		},
 	},
 	{
-		name: "endpoint", alias: "awslogs-endpoint",
+		name: "endpoint", alias: "awslogs-endpoint", routing: true,
 		doc: "base URL of the service", secret: true,
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.Endpoint, v, parseEndpoint) },
 	},
@@ -168,22 +170,39 @@ var options = []option{
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.NewGroup.Class, v, parseClass) },
 	},
 	{
-		name: "kms-key-id",
-		doc:  "ARN of the KMS key that encrypts the group, if the driver makes it",
-		set:  func(c *Container, _ *Settings, v value) error { return set(&c.NewGroup.KMSKeyID, v, parseKMSKey) },
+		name: "kms-key-id", routing: true,
+		doc: "ARN of the KMS key that encrypts the group, if the driver makes it",
+		set: func(c *Container, _ *Settings, v value) error { return set(&c.NewGroup.KMSKeyID, v, parseKMSKey) },
 	},
 	{
-		name: "role-arn",
-		doc:  "role to assume for this container's logs",
-		set:  func(c *Container, _ *Settings, v value) error { return set(&c.RoleARN, v, parseRole) },
+		name: "entity-service-name", alias: "awslogs-entity-service-name",
+		doc: "template of the service name of the entity that the events belong to; without it and entity-environment there is no entity (awslogs-: Docker's tag template)",
+		set: func(c *Container, _ *Settings, v value) error { return setEntityOption(&c.EntityService, v) },
 	},
 	{
-		name: "external-id",
-		doc:  "external ID that the role asks for; only with role-arn",
-		set:  func(c *Container, _ *Settings, v value) error { return set(&c.ExternalID, v, parseExternalID) },
+		name: "entity-environment", alias: "awslogs-entity-environment",
+		doc: "template of the entity's environment (awslogs-: Docker's tag template)",
+		set: func(c *Container, _ *Settings, v value) error { return setEntityOption(&c.EntityEnvironment, v) },
 	},
 	{
-		name: "credentials-endpoint", alias: "awslogs-credentials-endpoint",
+		name: "entity-attributes", alias: "awslogs-entity-attributes",
+		doc: "further attributes of the entity, at most ten: KEY=VALUE,KEY=VALUE",
+		set: func(c *Container, _ *Settings, v value) error {
+			return set(&c.EntityAttributes, v, parseEntityAttributes)
+		},
+	},
+	{
+		name: "role-arn", routing: true,
+		doc: "role to assume for this container's logs",
+		set: func(c *Container, _ *Settings, v value) error { return set(&c.RoleARN, v, parseRole) },
+	},
+	{
+		name: "external-id", routing: true,
+		doc: "external ID that the role asks for; only with role-arn",
+		set: func(c *Container, _ *Settings, v value) error { return set(&c.ExternalID, v, parseExternalID) },
+	},
+	{
+		name: "credentials-endpoint", alias: "awslogs-credentials-endpoint", routing: true,
 		doc: "path on the endpoint for containers' credentials, 169.254.170.2", secret: true,
 		set: func(c *Container, _ *Settings, v value) error {
 			return set(&c.CredentialsEndpoint, v, parseCredentialsEndpoint)

@@ -10,8 +10,12 @@ import (
 
 // A route is a ROUTE taken apart.
 type route struct {
-	region  string // empty: auto
-	options []routeOption
+	region   string // empty: auto
+	options  []routeOption
+	problems []Problem
+
+	badAddress bool // the region is not known
+	unknown    bool // there is an option that nobody knows, and that is like none
 }
 
 type routeOption struct {
@@ -25,40 +29,64 @@ const routeScheme = "cloudwatch://"
 // with net/url, because nobody encodes the templates that are in it, {{.Lbl "a"}}/{{.Name}}: an &
 // within {{ and }} is the template's, and # begins no fragment.
 //
-// It returns what it could read, and one error for each part that it could not.
-func parseRoute(text string) (r route, errs Errors) {
+// It returns what it could read, and one problem for each part that it could not.
+func parseRoute(text string) (r route) {
 	if text = strings.TrimSpace(text); text == "" {
-		return route{}, nil
+		return r
 	}
 	if len(text) < len(routeScheme) || !strings.EqualFold(text[:len(routeScheme)], routeScheme) {
-		return route{}, Errors{fmt.Errorf("ROUTE: %s is not a route: use cloudwatch://REGION or cloudwatch://auto", shown(text))}
+		r.address(fmt.Errorf("%s is not a route: use cloudwatch://REGION or cloudwatch://auto", shown(text)))
+		return r
 	}
 	address, query, _ := strings.Cut(text[len(routeScheme):], "?")
-	if address = strings.TrimSuffix(address, "/"); address != "" {
+	if address = strings.TrimSuffix(strings.TrimSpace(address), "/"); address != "" {
 		region, err := parseRegion(address)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("ROUTE: %w", err))
+			r.address(err)
 		}
 		r.region = region
 	}
 	for _, part := range splitQuery(query) {
 		key, text, _ := strings.Cut(part, "=")
-		key = decode(key)
-		switch row := routeRow(key); {
-		case key == "" && text == "":
-		case row == nil:
-			errs = append(errs, fmt.Errorf("ROUTE: unknown option %s%s: the options are %s",
-				shown(key), didYouMean(key, RouteOptions()), strings.Join(RouteOptions(), " ")))
-		case slices.ContainsFunc(r.options, func(o routeOption) bool { return o.row == row }):
-			errs = append(errs, fmt.Errorf("ROUTE: option %s is there twice: give it once", key))
-		default:
-			if text = decode(text); row.flag {
-				text = "1" // whatever it is set to
-			}
-			r.options = append(r.options, routeOption{row: row, text: text})
-		}
+		r.option(strings.TrimSpace(decode(key)), decode(text))
 	}
-	return r, errs
+	return r
+}
+
+// address notes that the address cannot be read.
+func (r *route) address(err error) {
+	r.badAddress = true
+	r.problem(err, "lines of containers without the log option region are spooled, and not sent", true)
+}
+
+func (r *route) problem(err error, applies string, holds bool) {
+	r.problems = append(r.problems, Problem{Setting: "ROUTE", Text: err.Error(), Applies: applies, Holds: holds})
+}
+
+// option reads one option of the query. One that is misspelled is ignored, because all options that
+// ROUTE takes have harmless defaults. One that is like none of them may have been meant to say where
+// lines go, or which.
+func (r *route) option(key, text string) {
+	row := routeRow(key)
+	switch {
+	case key == "" && text == "":
+	case row == nil:
+		hint := didYouMean(key, RouteOptions())
+		err := fmt.Errorf("unknown option %s%s: the options are %s", shown(key), hint, strings.Join(RouteOptions(), " "))
+		if hint != "" {
+			r.problem(err, "it is ignored", false)
+			return
+		}
+		r.unknown = true
+		r.problem(err, heldAll, true)
+	case slices.ContainsFunc(r.options, func(o routeOption) bool { return o.row == row }):
+		r.problem(fmt.Errorf("option %s is there twice: give it once", key), "the first one", false)
+	default:
+		if row.flag {
+			text = "1" // whatever it is set to
+		}
+		r.options = append(r.options, routeOption{row: row, text: text})
+	}
 }
 
 func routeRow(name string) *setting {

@@ -8,7 +8,10 @@ type value struct {
 	alias      bool // in a log option's other spelling, awslogs's
 }
 
-const fromDefault = "default"
+const (
+	fromDefault = "default"
+	fromOption  = "log option "
+)
 
 // A setting is a variable of the plugin's environment.
 type setting struct {
@@ -20,9 +23,17 @@ type setting struct {
 	// set reads the value. Its error says the value and what is allowed, and leaves the setting as
 	// it was; a broken template leaves the default name. Nil for ROUTE, which Load takes apart.
 	set func(*Settings, value) error
-	// bad, where the default could delete what was meant to be kept, sets what stands in for a bad value.
-	bad func(*Settings)
+	// What applies instead of an invalid value, where it is not the value that was set before or the
+	// default: bad sets it, and applies says it in the log. holds: lines are spooled and not sent.
+	bad     func(*Settings)
+	applies string
+	holds   bool
 }
+
+const (
+	heldRegion = "lines of containers whose region it decides are spooled, and not sent"
+	heldAll    = "all lines are spooled, and none is sent"
+)
 
 // settings are all variables that the plugin reads, in the order in which they are documented. The
 // SDK reads the other AWS_* variables and the proxies' ones itself.
@@ -60,6 +71,15 @@ var settings = []setting{
 		name: "AWS_REGION",
 		doc:  "region where ROUTE says auto or nothing; auto is the same as not set",
 		set:  func(s *Settings, v value) error { return set(&s.awsRegion, v, parseRegion) },
+
+		applies: heldRegion, holds: true, // see chooseRegion
+	},
+	{
+		name: "AWS_DEFAULT_REGION",
+		doc:  "as AWS_REGION, which comes first",
+		set:  func(s *Settings, v value) error { return set(&s.awsDefaultRegion, v, parseRegion) },
+
+		applies: heldRegion, holds: true,
 	},
 	{
 		name: "GZIP", def: "on",
@@ -70,19 +90,19 @@ var settings = []setting{
 		name: "SPOOL_MAX_SIZE", def: "256m",
 		doc: "undelivered bytes kept for one container",
 		set: func(s *Settings, v value) error { return set(&s.SpoolMaxSize, v, parseSize) },
-		bad: func(s *Settings) { s.Unknown.SpoolMaxSize = true },
+		bad: func(s *Settings) { s.Unknown.SpoolMaxSize = true }, applies: "256m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
 	},
 	{
 		name: "SPOOL_TOTAL_SIZE", def: "4g",
 		doc: "bytes of all spools together, histories included",
 		set: func(s *Settings, v value) error { return set(&s.SpoolTotalSize, v, parseSize) },
-		bad: func(s *Settings) { s.Unknown.SpoolTotalSize = true },
+		bad: func(s *Settings) { s.Unknown.SpoolTotalSize = true }, applies: "4g, on top of what is on disk",
 	},
 	{
 		name: "SPOOL_FULL", def: string(DropOldest),
 		doc: "drop-oldest or drop-newest: what gives way when a spool is full",
 		set: func(s *Settings, v value) error { return set(&s.SpoolFull, v, parseFullPolicy) },
-		bad: func(s *Settings) { s.SpoolFull = DropNewest },
+		bad: func(s *Settings) { s.SpoolFull = DropNewest }, applies: "drop-newest, which deletes nothing that is kept",
 	},
 	{
 		name: "SPOOL_SYNC", def: "off",
@@ -93,19 +113,31 @@ var settings = []setting{
 		name: "HISTORY_SIZE", def: "20m",
 		doc: "delivered bytes kept for docker logs, for one container; 0: none, and dockerd's own cache serves docker logs",
 		set: func(s *Settings, v value) error { return set(&s.HistorySize, v, parseHistorySize) },
-		bad: func(s *Settings) { s.Unknown.HistorySize = true },
+		bad: func(s *Settings) { s.Unknown.HistorySize = true }, applies: "20m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
 	},
 	{
 		name: "HISTORY_AGE", def: "168h",
 		doc: "how long a stopped container's history is kept",
 		set: func(s *Settings, v value) error { return set(&s.HistoryAge, v, parseAge) },
-		bad: func(s *Settings) { s.HistoryAge = unlimited },
+		bad: func(s *Settings) { s.HistoryAge = unlimited }, applies: "no limit: nothing expires",
 	},
 	{
 		name: "CONTAINER_ENV", def: "on",
 		doc: "off: a container's own environment names neither group nor stream and cannot ask to be ignored",
 		set: func(s *Settings, v value) error { return set(&s.ContainerEnv, v, parseSwitch) },
-		bad: func(s *Settings) { s.ContainerEnv = false }, // lest a container is ignored that was not
+		// Off, so that nothing of a container is dropped that should be kept.
+		bad:     func(s *Settings) { s.ContainerEnv, s.hold.containerEnv = false, reason("CONTAINER_ENV") },
+		applies: "off, and lines of containers whose environment has LOGSPOUT=ignore, LOGSPOUT_GROUP or LOGSPOUT_STREAM, and no option instead, are spooled, and not sent",
+		holds:   true,
+	},
+	{
+		name: "ALLOW_GROUPS",
+		doc:  "Go regexp that must match the whole name of a log group; where it does not, the default group is used, and a log option fails the container's start",
+		set:  func(s *Settings, v value) error { return set(&s.allowGroups, v, parseAllowGroups) },
+
+		// Nobody knows what is allowed, so nothing is.
+		bad:     func(s *Settings) { s.hold.all = reason("ALLOW_GROUPS") },
+		applies: heldAll, holds: true,
 	},
 	{
 		name: "RETENTION_DAYS",
@@ -126,6 +158,25 @@ var settings = []setting{
 		name: "KMS_KEY_ID",
 		doc:  "ARN of the KMS key that encrypts groups that the driver makes",
 		set:  func(s *Settings, v value) error { return set(&s.NewGroup.KMSKeyID, v, parseKMSKey) },
+
+		bad:     func(s *Settings) { s.hold.kmsKey = reason("KMS_KEY_ID") },
+		applies: "lines of containers without the log option kms-key-id or create-group=false are spooled, and not sent",
+		holds:   true,
+	},
+	{
+		name: "ENTITY_SERVICE_NAME",
+		doc:  "template of the service name of the entity that events belong to (CloudWatch's \"Explore related\"); without it and ENTITY_ENVIRONMENT there is no entity",
+		set:  func(s *Settings, v value) error { return setEntitySetting(&s.EntityService, v) },
+	},
+	{
+		name: "ENTITY_ENVIRONMENT",
+		doc:  "template of the entity's environment",
+		set:  func(s *Settings, v value) error { return setEntitySetting(&s.EntityEnvironment, v) },
+	},
+	{
+		name: "ENTITY_ATTRIBUTES",
+		doc:  "further attributes of the entity, at most ten: KEY=VALUE,KEY=VALUE",
+		set:  func(s *Settings, v value) error { return set(&s.EntityAttributes, v, parseEntityAttributes) },
 	},
 	{
 		name: "PLUGIN_SOCKET", def: "/run/docker/plugins/logspool.sock",

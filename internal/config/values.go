@@ -10,18 +10,17 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
+
+	"github.com/logspool/logspool/internal/oneline"
 )
 
 // The parsers take white space around a value. Their errors begin with the value as shown says it,
 // and say what is allowed.
 
-// shown quotes a value for an error, shortened, and in one line.
+// shown quotes a value for an error, shortened and in one line.
 func shown(text string) string {
 	const most = 80
-	if len(text) > most {
-		return fmt.Sprintf("%q…", text[:most])
-	}
-	return fmt.Sprintf("%q", text)
+	return oneline.Quote(text, most)
 }
 
 const (
@@ -134,6 +133,10 @@ func parseRegion(text string) (string, error) {
 	return region, nil
 }
 
+// bareHost is a host's name or address with a port or without, and no scheme: awslogs of Docker 20.10
+// hands it to SDKs that put https:// before it.
+var bareHost = regexp.MustCompile(`^([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/*$`)
+
 // parseEndpoint reads the base URL of a service. A refused one that may have a password or a token in
 // it is not repeated.
 func parseEndpoint(text string) (string, error) {
@@ -142,6 +145,9 @@ func parseEndpoint(text string) (string, error) {
 	what := shown(text)
 	if strings.ContainsAny(trimmed, "@?#") {
 		what = "the value (not shown here)"
+	}
+	if bareHost.MatchString(trimmed) {
+		trimmed = "https://" + trimmed
 	}
 	u, err := url.Parse(trimmed)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||

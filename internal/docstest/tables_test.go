@@ -239,8 +239,8 @@ func TestSettingsInCommands(t *testing.T) {
 				if strings.Contains(command, m[1]+"="+m[2]+"…") || strings.Contains(value, "…") {
 					continue // a value that is left out
 				}
-				if _, err := config.Load([]string{m[1] + "=" + value}); err != nil {
-					t.Errorf("%s: %s: %v", name, command, err)
+				if _, problems := config.Load([]string{m[1] + "=" + value}); problems != nil {
+					t.Errorf("%s: %s: %v", name, command, problems)
 				}
 			}
 		}
@@ -251,9 +251,9 @@ func TestSettingsInCommands(t *testing.T) {
 }
 
 func TestOptionsInCommands(t *testing.T) {
-	settings, err := config.Load(nil)
-	if err != nil {
-		t.Fatal(err)
+	settings, problems := config.Load(nil)
+	if problems != nil {
+		t.Fatal(problems)
 	}
 	n := 0
 	for _, name := range documents(t) {

@@ -55,7 +55,7 @@ var impure = []string{"os", "io/fs", "io/ioutil", "net", "net/http", "syscall", 
 var house = map[string]rule{
 	"": {}, // main ties the parts together
 	"driver": {
-		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "events", "naming", "spool", "internal/config", "internal/durable"},
+		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "events", "naming", "spool", "internal/config", "internal/durable", "internal/faultlog", "internal/oneline"},
 		never: []string{aws, module + "/uploader"},
 	},
 	"driver/archive": {
@@ -76,14 +76,14 @@ var house = map[string]rule{
 		direct: []string{"net", "net/http"},
 	},
 	"events": {ours: []string{}, never: []string{aws}, direct: impure, pure: true},
-	"naming": {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
+	"naming": {ours: []string{"internal/oneline"}, never: []string{aws, docker}, direct: impure, pure: true},
 	"uploader": {
-		ours:   []string{"events"},
+		ours:   []string{"events", "internal/oneline"},
 		never:  []string{module + "/driver", module + "/internal/config"},
 		direct: []string{docker, gogo, "os", "io/fs", "path/filepath", "golang.org/x/sys"},
 	},
 	"internal/awsenv":              {ours: []string{"internal/faultlog"}, never: []string{docker, awsService + "cloudwatchlogs"}},
-	"internal/config":              {ours: []string{"naming"}, never: []string{aws}, direct: impure, pure: true},
+	"internal/config":              {ours: []string{"naming", "internal/oneline"}, never: []string{aws}, direct: impure, pure: true},
 	"internal/cwlocal":             {ours: []string{}, never: []string{aws, docker}},
 	"internal/dockertest":          {ours: []string{}, never: []string{aws}},
 	"internal/dnswatch":            {ours: []string{}, never: []string{aws, docker}, direct: []string{"net", "net/http"}},
@@ -92,6 +92,7 @@ var house = map[string]rule{
 	"internal/durable/durabletest": {ours: []string{"internal/durable"}, never: []string{aws, docker}},
 	"internal/faultlog":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/hosttest":            {ours: []string{}, never: []string{aws, docker}},
+	"internal/oneline":             {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},
 	"internal/rules":               {tests: true},
 	"cmd/cwlocal":                  {ours: []string{"internal/cwlocal"}, never: []string{aws, docker}},

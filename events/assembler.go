@@ -300,6 +300,29 @@ func (a *Assembler) Reset() {
 	}
 }
 
+// unfinished appends the frames that no event has.
+func (a *Assembler) unfinished(to []Range) []Range {
+	if a.pushed {
+		to = append(to, a.at)
+	}
+	to = a.whole.unfinished(to, &a.whole == a.last)
+	for i := range a.lines {
+		to = a.lines[i].unfinished(to, &a.lines[i] == a.last)
+	}
+	return to
+}
+
+// unfinished appends the frames of l, apart from those of the part that was handed out last.
+func (l *line) unfinished(to []Range, handedOut bool) []Range {
+	if !handedOut {
+		to = append(to, l.ranges...)
+	}
+	for _, m := range l.held {
+		to = append(to, m.Range)
+	}
+	return to
+}
+
 // begin makes l the line whose first frame is f.
 func (l *line) begin(f *Frame, at Range) {
 	l.open, l.full, l.torn, l.parts, l.unfit = true, false, false, 0, false

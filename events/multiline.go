@@ -169,6 +169,16 @@ func (m *multiline) earliest() time.Time {
 	return earliest
 }
 
+func (m *multiline) unfinished(to []Range) []Range {
+	if m.line != nil {
+		to = append(to, m.line.ranges...)
+	}
+	for i := range m.events {
+		to = m.events[i].unfinished(to, &m.events[i] == m.last)
+	}
+	return to
+}
+
 func (m *multiline) settle() {
 	if m.last != nil {
 		m.last.settle()

@@ -157,6 +157,16 @@ func (p *Pipeline) Keep() Event {
 	return p.lines.keep()
 }
 
+// Unfinished returns the frames that were pushed and are not in the ranges of an event that Next has returned, in no
+// order; ranges may overlap. It also does so after another method has panicked.
+func (p *Pipeline) Unfinished() []Range {
+	all := p.lines.unfinished(nil)
+	if p.multi != nil {
+		all = p.multi.unfinished(all)
+	}
+	return all
+}
+
 // Reset forgets every frame that was pushed, as after a rewind of the stream. All memory is given back: a Pipeline that
 // is not used any more must be reset.
 func (p *Pipeline) Reset() {

@@ -31,7 +31,7 @@ func (e *endless) Due() time.Time                                { return time.T
 func (e *endless) Ack([]events.Range) error                      { return nil }
 func (e *endless) Rewind()                                       { panic("nothing fails here") }
 func (e *endless) Release()                                      {}
-func (e *endless) Lost(string, int, int64, time.Time, time.Time) {}
+func (e *endless) Lost(string, []events.Range, int, int64, time.Time, time.Time) {}
 
 // BenchmarkUpload sends one stream through the real SDK to a server in this process that reads and discards: MB/s of messages.
 func BenchmarkUpload(b *testing.B) {

@@ -22,17 +22,19 @@ func gapText(g spool.Gap) string {
 
 func gapTime(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// The reasons of what is lost behind the spool, by the word that Lost is told.
+// The reasons of losses behind the spool. Their numbers are on disk.
 const (
 	tooOld spool.Reason = spool.FirstForeign + iota
 	expired
 	tooNew
 	refused
 	tooLarge
+	unprocessable
 )
 
 var lossReasons = map[string]spool.Reason{
 	"too_old": tooOld, "expired": expired, "too_new": tooNew, "refused": refused, "too_large": tooLarge,
+	"unprocessable": unprocessable,
 }
 
 // reasonWord is the word for a reason, in markers and metrics.
@@ -55,4 +57,5 @@ var gapReasons = map[spool.Reason]string{
 	tooNew:           "the service takes nothing from more than 2 hours ahead",
 	refused:          "the service refused it",
 	tooLarge:         "larger than the service takes",
+	unprocessable:    "the plugin failed to process it",
 }

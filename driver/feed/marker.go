@@ -8,6 +8,10 @@ import (
 )
 
 // gapText is the text of a gap marker: how much is missing, from when to when, and why.
+//
+// It has two lines, and no newline at its end, so that no container can forge it. dockerd ends a line at each newline: a
+// line has none. An event of several lines ends with one, if it is not as long as CloudWatch allows. With format=json
+// every event but a marker is an object.
 func gapText(g spool.Gap) string {
 	what := fmt.Sprintf("%d bytes", g.Bytes)
 	if g.Frames > 0 {
@@ -17,7 +21,7 @@ func gapText(g spool.Gap) string {
 	if g.MinTime != 0 {
 		when = fmt.Sprintf(", from %s to %s", gapTime(g.MinTime), gapTime(g.MaxTime))
 	}
-	return fmt.Sprintf("[logspool] missing here: %s%s; reason: %s (%s)", what, when, reasonWord(g.Reason), gapReasons[g.Reason])
+	return fmt.Sprintf("[logspool] missing here: %s%s;\nreason: %s (%s)", what, when, reasonWord(g.Reason), gapReasons[g.Reason])
 }
 
 func gapTime(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -349,13 +349,12 @@ func (l *line) settle() {
 
 // shrink gives up what an idle line does not need.
 func (l *line) shrink() {
-	const few = 8
 	if !l.open && !l.ended {
-		l.forget(few)
+		l.forget(fewRanges)
 	} else {
 		l.trim()
 	}
-	if cap(l.id) > 4*few && !l.open {
+	if cap(l.id) > 128 && !l.open { // dockerd's have 64 bytes
 		l.id = nil
 	}
 	l.charge()
@@ -363,6 +362,9 @@ func (l *line) shrink() {
 
 // charge tells the budget how much l holds.
 func (l *line) charge() {
+	if l.buf == nil && l.made == nil && l.charged == 0 && cap(l.held) <= fewRanges && cap(l.ranges) <= fewRanges {
+		return // a complete line in the caller's buffer
+	}
 	n := int64(l.memory())
 	if l.made != nil {
 		n += int64(cap(*l.made))

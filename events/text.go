@@ -90,8 +90,11 @@ func (t *text) trim() {
 	t.move(rest)
 }
 
-// keptRanges is how many ranges a text that has gone out keeps room for.
-const keptRanges = 128
+const (
+	// keptRanges is how many ranges a text that has gone out keeps room for, and fewRanges an idle one.
+	keptRanges = 128
+	fewRanges  = 8
+)
 
 // forget gives up the room for ranges beyond n.
 func (t *text) forget(n int) {

@@ -171,3 +171,54 @@ func TestMaxMessage(t *testing.T) {
 		t.Errorf("%d events", len(got))
 	}
 }
+
+// TestEndAt holds that a feed which is ended while it is open does not read what is written behind its end.
+func TestEndAt(t *testing.T) {
+	r := newFeedRig(t)
+	defer r.spool.Close()
+	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended})
+	defer f.Close()
+	r.append(slices.Concat(r.line("stdout", "one"), r.pieces("stderr", strings.Repeat("y", 20_000))[0]))
+	if got := messages(take(f, 10)); !slices.Equal(got, []string{"one"}) {
+		t.Fatalf("got %.50q", got)
+	}
+	f.EndAt(r.spool.End())
+	r.append(r.line("stderr", "two"))
+	if got := messages(take(f, 10)); !slices.Equal(got, []string{strings.Repeat("y", 16<<10)}) || !f.Due().IsZero() {
+		t.Errorf("got %.50q, due %v", got, f.Due())
+	}
+}
+
+// TestEndWhileReading holds that the end of a frame, or of a line, that is written just before the end of the log is read.
+func TestEndWhileReading(t *testing.T) {
+	for range 300 {
+		r := newFeedRig(t)
+		f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended})
+		pieces := r.pieces("stdout", strings.Repeat("x", 17_000))
+		frame := r.line("stdout", "whole")
+		parts := [][]byte{pieces[0], pieces[1], frame[:9], frame[9:]}
+		r.append(parts[0])
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for _, p := range parts[1:] {
+				r.append(p)
+			}
+			r.ended.Store(true)
+		}()
+		var got []string
+		for ended := false; !ended; {
+			select {
+			case <-done:
+				ended = true
+			default:
+			}
+			got = append(got, messages(take(f, 10))...)
+		}
+		if len(got) != 2 || len(got[0]) != 17_000 || got[1] != "whole" {
+			t.Fatalf("got %.60q", got)
+		}
+		f.Close()
+		r.spool.Close()
+	}
+}

@@ -20,6 +20,7 @@ type Feed struct {
 	spool  *spool.Spool
 	reader *spool.Reader
 	joiner *events.Pipeline
+	limit  atomic.Uint64 // the feed ends before this position; 0: no limit
 	search time.Duration // how long Next may look for an event
 
 	event    events.Event // that Next returned last
@@ -30,6 +31,7 @@ type Feed struct {
 	pending []spool.Range // of what needs no delivery, to be acknowledged
 	ranges  []spool.Range // reused by Ack
 	last    int64         // time of the last frame
+	end     bool          // nothing more will come: all was read after the feed was complete
 	look    uint64        // position at which to look again whether it is too far ahead
 	retry   time.Time     // when to read again after a failed read
 
@@ -110,7 +112,7 @@ const (
 // New returns a feed of s. Close it after use.
 func New(s *spool.Spool, o Options) *Feed {
 	f := &Feed{o: o, spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o.Events), search: maxSearch}
-	f.reader.SetLimit(o.Limit)
+	f.limit.Store(o.Limit)
 	if o.Outputs != BothOutputs {
 		f.reader.Own(o.Outputs.owns)
 	}
@@ -118,8 +120,12 @@ func New(s *spool.Spool, o Options) *Feed {
 	return f
 }
 
+// EndAt makes the feed end before this position, as Options.Limit does. It may be called from any goroutine, at the
+// latest before anything is written there.
+func (f *Feed) EndAt(position uint64) { f.limit.Store(position) }
+
 // complete reports whether nothing more will be written for now.
-func (f *Feed) complete() bool { return f.o.Limit > 0 || f.o.Ended != nil && f.o.Ended.Load() }
+func (f *Feed) complete() bool { return f.limit.Load() > 0 || f.o.Ended != nil && f.o.Ended.Load() }
 
 // Next returns the next event that has not been handed out since the last Rewind, and false when there is
 // none now, or has not been found yet: then Due is now. The event is valid until the next call of any method.
@@ -164,7 +170,7 @@ func (f *Feed) flush(now time.Time) {
 	var e events.Event
 	var ok bool
 	defer f.survive(&e, &ok)
-	if f.complete() && f.retry.IsZero() {
+	if f.end {
 		f.joiner.Close()
 	} else {
 		f.joiner.Flush(now)
@@ -208,6 +214,7 @@ func (f *Feed) tryJoined() (e events.Event, ok bool) {
 // read pushes the next frame of this feed to the joiner, or returns the marker of a gap. When it does
 // neither there is nothing to read now.
 func (f *Feed) read(now time.Time) (events.Event, bool) {
+	f.end = false
 	if at := f.reader.Position(); at >= f.look {
 		if at > f.spool.Acked()+1<<20 && f.spool.Fragments() > maxFragments {
 			f.retry = now.Add(retryTime)
@@ -216,16 +223,19 @@ func (f *Feed) read(now time.Time) (events.Event, bool) {
 		f.look = at + readAhead
 	}
 	for {
+		complete := f.complete() // before the feed reads: what was written before it was complete is read
+		f.reader.SetLimit(f.limit.Load())
 		item, ok := f.reader.Next()
 		switch {
 		case !ok && f.reader.Err() != nil:
 			f.retry = now.Add(retryTime)
 			return events.Event{}, false
-		case !ok && f.complete():
+		case !ok && complete:
 			item, ok = f.reader.GiveUp()
+			f.end = !ok
 		}
-		if !ok {
-			return events.Event{}, false
+		if limit := f.limit.Load(); !ok || limit > 0 && item.From >= limit {
+			return events.Event{}, false // what is behind a limit that was set just now is another feed's
 		}
 		var frame events.Frame
 		if item.Gap == nil {
@@ -288,7 +298,7 @@ func (f *Feed) Due() time.Time {
 	if due.IsZero() && !f.complete() {
 		due = f.joiner.Due()
 	}
-	if at := f.losses.retry; f.losses.held && (due.IsZero() || at.Before(due)) {
+	if at := f.losses.retry; f.losses.held && f.retriesMarkers() && (due.IsZero() || at.Before(due)) {
 		due = at
 	}
 	return due

@@ -40,7 +40,7 @@ func (l *losses) forget() { l.events, l.ranges, l.markers = nil, nil, nil }
 
 // retriesMarkers reports whether this feed sends the markers that were lost: the one that gaps belong to, of the
 // container's last run.
-func (f *Feed) retriesMarkers() bool { return f.o.Outputs.has(events.Unknown) && f.o.Limit == 0 }
+func (f *Feed) retriesMarkers() bool { return f.o.Outputs.has(events.Unknown) && f.limit.Load() == 0 }
 
 // marker returns the event that stands in the place of what is missing; false if the feed has none for it.
 func (f *Feed) marker(item spool.Item, now time.Time) (events.Event, bool) {

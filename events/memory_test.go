@@ -37,7 +37,14 @@ func numberedPiece(to []byte, i int) []byte {
 // take holds that each event goes on where the one before has ended. With a pattern, there is a newline after each piece.
 func (n *numbered) take(t *testing.T, newline string) {
 	t.Helper()
-	for e, ok := n.p.Next(); ok; e, ok = n.p.Next() {
+	for n.takeOne(t, newline) {
+	}
+}
+
+func (n *numbered) takeOne(t *testing.T, newline string) bool {
+	t.Helper()
+	e, ok := n.p.Next()
+	if ok {
 		text := e.Message
 		if n.parts++; n.parts > 1 {
 			text = bytes.TrimPrefix(text, fmt.Appendf(nil, PartMark, n.parts))
@@ -57,6 +64,7 @@ func (n *numbered) take(t *testing.T, newline string) {
 			text = text[len(rest):]
 		}
 	}
+	return ok
 }
 
 // TestUnfinishedTextIsBounded holds that a thousand containers in the middle of a line, or an event, of 1 MB cost no more
@@ -122,6 +130,42 @@ func TestUnfinishedTextIsBounded(t *testing.T) {
 				t.Errorf("%d bytes are charged in the end", used)
 			}
 		})
+	}
+}
+
+// TestHandedOutTextIsBounded holds that the events which are handed out and not taken yet, one of each container, cost no
+// more memory than the budget either: a backlog of many containers with long lines is read at once.
+func TestHandedOutTextIsBounded(t *testing.T) {
+	const containers, pieces = 1000, 1_000_000 / pieceBytes
+	before := liveHeap()
+	budget := NewBudget(BudgetBytes)
+	all := make([]numbered, containers)
+	push := func(n *numbered) {
+		f := Frame{Source: Stdout, Time: 1, Line: numberedPiece(frameText, n.pushed)[:pieceBytes], Partial: true, PartialID: []byte("id"), Last: n.pushed == pieces-1}
+		n.p.Push(f, uint64(n.pushed), uint64(n.pushed+1), time.Time{})
+		n.pushed++
+	}
+	for i := range all {
+		n := &all[i]
+		n.p = NewPipeline(Options{Budget: budget})
+		for push(n); !n.takeOne(t, ""); push(n) {
+		}
+		n.p.Keep()
+	}
+	if live := liveHeap() - before; live > BudgetBytes+containers*3*pieceBytes {
+		t.Errorf("%d bytes are live", live)
+	}
+	for i := range all {
+		n := &all[i]
+		for n.take(t, ""); n.pushed < pieces; n.take(t, "") {
+			push(n)
+		}
+		if n.pos != pieces*pieceBytes {
+			t.Fatalf("container %d: %d bytes", i, n.pos)
+		}
+	}
+	if used := budget.Used(); used != 0 {
+		t.Errorf("%d bytes are charged in the end", used)
 	}
 }
 

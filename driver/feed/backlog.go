@@ -12,7 +12,8 @@ const (
 	checkpointBytes = 64 << 10
 	checkpointTime  = time.Second
 
-	maxCheckpoints = 64
+	// If there are more, every second one is forgotten.
+	maxCheckpoints = 128
 )
 
 // checkpoint says when the frame at a position was written.
@@ -21,8 +22,9 @@ type checkpoint struct {
 	time int64
 }
 
-// age knows how old the oldest event is that has been read and not acknowledged. After a rewind it is exact. Else it may
-// be older than that, by the distance of two checkpoints.
+// age knows how old the oldest event is that has been read and not acknowledged. After a rewind it is exact. Else the time
+// may be earlier than that, by the distance of two checkpoints: about two seconds of the log, or a sixteenth of what is in
+// flight.
 type age struct {
 	oldest atomic.Int64 // 0: nothing is known
 
@@ -45,7 +47,7 @@ func (a *age) read(at spool.Range, time int64) {
 		return
 	}
 	a.skipped = 0
-	if n == maxCheckpoints { // keep every second one
+	if n == maxCheckpoints {
 		for i := range n / 2 {
 			a.points[i] = a.points[2*i]
 		}
@@ -55,9 +57,9 @@ func (a *age) read(at spool.Range, time int64) {
 	a.points = append(a.points, checkpoint{at.From, time})
 }
 
-// acked takes note of ranges that are acknowledged. prefix returns the first position of the stream that is not.
-func (a *age) acked(ranges []spool.Range, prefix func() uint64) {
-	if a.out -= size(ranges); a.out <= 0 {
+// acked takes note that so many bytes are acknowledged. prefix returns the first position of the stream that is not.
+func (a *age) acked(bytes int64, prefix func() uint64) {
+	if a.out -= bytes; a.out <= 0 {
 		a.points, a.stride, a.out = a.points[:0], 1, 0
 		a.oldest.Store(0)
 		return

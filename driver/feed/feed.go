@@ -276,8 +276,9 @@ func (f *Feed) push(frame events.Frame, at spool.Range, now time.Time) {
 // settle acknowledges what needs no delivery. An error would only have it found again.
 func (f *Feed) settle() {
 	if len(f.pending) > 0 {
-		_ = f.spool.Ack(f.pending)
-		f.age.acked(f.pending, f.spool.Acked)
+		n := size(f.pending)
+		_ = f.spool.Ack(f.pending) // which sorts and merges them
+		f.age.acked(n, f.spool.Acked)
 		f.pending = f.pending[:0]
 	}
 }
@@ -313,8 +314,9 @@ func (f *Feed) Ack(ranges []events.Range) error {
 	f.account(f.ranges)
 	f.ranges = append(f.ranges, f.pending...)
 	f.pending = f.pending[:0]
-	err := f.spool.Ack(f.ranges)
-	f.age.acked(f.ranges, f.spool.Acked)
+	n := size(f.ranges)
+	err := f.spool.Ack(f.ranges) // which sorts and merges them
+	f.age.acked(n, f.spool.Acked)
 	if cap(f.ranges) > keptRanges {
 		f.ranges = nil
 	}

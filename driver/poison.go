@@ -18,7 +18,7 @@ func (s *session) panicked(cause any, stack []byte) {
 		"container", s.id, "kept_in", poisonDir(s.d.o.Settings.StateDir), "panic", fmt.Sprint(cause), "stack", string(stack))
 }
 
-// setAside keeps a frame on which the plugin panicked, for whoever finds out why.
+// setAside keeps a frame on which the plugin panicked, so that the bug can be found.
 func (s *session) setAside(frame []byte, _ any) {
 	if err := keepPoison(s.d.fs, poisonDir(s.d.o.Settings.StateDir), s.id, frame); err != nil {
 		s.d.log.Warn("a frame on which the plugin failed cannot be set aside", "container", s.id, "err", err)

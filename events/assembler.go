@@ -360,7 +360,7 @@ func (l *line) shrink() {
 	l.charge()
 }
 
-// charge tells the budget how much l holds.
+// charge reports to the budget how much l holds.
 func (l *line) charge() {
 	if l.buf == nil && l.made == nil && l.charged == 0 && cap(l.held) <= fewRanges && cap(l.ranges) <= fewRanges {
 		return // a complete line in the caller's buffer

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestHostileContainers holds what comes of containers that print what nobody should: how many events, and that each
+// TestHostileContainers feeds in the output of hostile containers. It holds how many events it produces, that each
 // frame is acknowledged once, no event is too long, and no more memory is held than two events take.
 func TestHostileContainers(t *testing.T) {
 	never := regexp.MustCompile("^never")

@@ -146,7 +146,7 @@ func (o *output) divide(text []byte, n int) int {
 	return n
 }
 
-// markRoom is what the marks of a part take at most, or of a JSON object what stands before its text.
+// markRoom is what the marks of a part take at most, or the beginning of a JSON object before its text.
 const markRoom = 128
 
 // make returns a buffer for a message with so much beside the text. It is given back with the part that the message is

@@ -29,7 +29,7 @@ type age struct {
 	oldest atomic.Int64 // 0: nothing is known
 
 	points  []checkpoint // of what has been read since the last rewind and is not acknowledged
-	stride  int          // every so manieth checkpoint is kept, once there were too many
+	stride  int          // only one in so many checkpoints is kept, after there were too many
 	skipped int
 	out     int64 // bytes that have been read and are not acknowledged
 }

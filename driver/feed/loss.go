@@ -42,7 +42,7 @@ func (l *losses) forget() { l.events, l.ranges, l.markers = nil, nil, nil }
 // container's last run.
 func (f *Feed) retriesMarkers() bool { return f.o.Outputs.has(events.Unknown) && f.limit.Load() == 0 }
 
-// marker returns the event that stands in the place of what is missing; false if the feed has none for it.
+// marker returns the event that replaces what is missing; false if the feed has none for it.
 func (f *Feed) marker(item spool.Item, now time.Time) (events.Event, bool) {
 	g, l := *item.Gap, &f.losses
 	if !f.o.Outputs.has(events.Unknown) {

@@ -140,12 +140,12 @@ func TestLostMarkersAreRare(t *testing.T) {
 	}
 }
 
-// TestLostMarkerAmongLines holds that a marker which is lost in one batch with ordinary events is told from them: they
-// become a loss, and it is held; and a marker that is accepted among events that are lost is done.
+// TestLostMarkerAmongLines holds that a marker which is lost in one batch with ordinary events is held, and that the other
+// lost events become a loss of their own.
 func TestLostMarkerAmongLines(t *testing.T) {
-	var told []string
+	var reported []string
 	r := newRefusing(t, Options{OnLost: func(reason string, events int, bytes int64) {
-		told = append(told, fmt.Sprintf("%s %d %d", reason, events, bytes))
+		reported = append(reported, fmt.Sprintf("%s %d %d", reason, events, bytes))
 	}})
 	r.refuses = func(m string) bool { return m != "good" }
 	r.append(r.line("stdout", "bad"))
@@ -154,8 +154,8 @@ func TestLostMarkerAmongLines(t *testing.T) {
 	r.deliver() // the marker, and the lines behind it
 	r.deliver()
 	r.check(t, "bad", missing+"1 lines, 3 bytes", "bad", "bad")
-	if want := []string{"too_new 1 3", "too_new 2 6"}; !slices.Equal(told, want) {
-		t.Errorf("OnLost was called with %q, want %q", told, want)
+	if want := []string{"too_new 1 3", "too_new 2 6"}; !slices.Equal(reported, want) {
+		t.Errorf("OnLost was called with %q, want %q", reported, want)
 	}
 	r.append(r.line("stdout", "good"))
 	r.refuses = func(m string) bool { return m == "bad" }

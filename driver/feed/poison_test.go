@@ -12,7 +12,7 @@ import (
 )
 
 // TestPanicCostsItsData holds that a panic on what a container has written costs the frames that were in work: they are
-// set aside, counted, and told of in the stream, and everything else is delivered once.
+// set aside, counted, and recorded by a marker, and everything else is delivered once.
 func TestPanicCostsItsData(t *testing.T) {
 	panicOn := func(p []byte) {
 		if bytes.Contains(p, []byte("boom")) {

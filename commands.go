@@ -16,7 +16,6 @@ import (
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/driver/feed"
-	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/spool"
 )
@@ -133,7 +132,7 @@ func export(dir string, asJSON bool, w io.Writer) (err error) {
 	line := exported{ContainerID: filepath.Base(dir), ContainerName: strings.TrimPrefix(r.Info.ContainerName, "/")}
 	var ended atomic.Bool
 	ended.Store(true)
-	f := feed.New(s, feed.BothOutputs, &ended, events.Options{})
+	f := feed.New(s, feed.Options{Outputs: feed.BothOutputs, Ended: &ended})
 	defer f.Close()
 	out := bufio.NewWriter(w)
 	defer func() { err = errors.Join(err, out.Flush()) }()
@@ -144,7 +143,7 @@ func export(dir string, asJSON bool, w io.Writer) (err error) {
 		switch {
 		case ok:
 			tries = 0
-		case f.Due().IsZero():
+		case f.Due().IsZero(), s.HoldsGap(): // whose marker is for the service
 			return nil
 		case tries == readTries:
 			return fmt.Errorf("%s: what follows cannot be read", dir)

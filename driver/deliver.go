@@ -119,7 +119,9 @@ func (s *session) ship(ctx context.Context, to []destination) bool {
 	var shipments []Shipment
 	var feeds []*feed.Feed
 	for _, t := range to {
-		f := feed.New(s.spool, t.of, &s.ended, t.shape)
+		f := feed.New(s.spool, feed.Options{
+			Outputs: t.of, Ended: &s.ended, Events: t.shape, Name: s.id, OnPanic: s.panicked, OnPoison: s.setAside,
+		})
 		feeds = append(feeds, f)
 		shipments = append(shipments, s.d.o.Shipper.Ship(t.Destination, f, delay))
 	}

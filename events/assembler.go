@@ -20,7 +20,8 @@ const (
 // several, divided between characters, in order, and marked as what they are. It is a Pipeline
 // without Options.Pattern.
 //
-// It keeps at most one unfinished line a source. A line ends
+// It keeps at most one unfinished line a source. What is there of a line goes out as a part 12 times Options.Wait after
+// its first piece, or when the memory for it is short (Budget). A line ends
 //   - with the piece that says it is the last;
 //   - before a piece with another ID, or a complete line, of the same source;
 //   - when Flush finds that it has waited too long, and at Close.
@@ -40,9 +41,10 @@ const (
 //
 // An Assembler is not safe for use by several goroutines at once. No method blocks.
 type Assembler struct {
-	wait  time.Duration
-	strip bool
-	out   output
+	wait   time.Duration
+	strip  bool
+	out    output
+	budget *Budget
 
 	lines [Stderr + 1]line // by source: the unfinished lines, and ended ones that are not out yet
 	whole line             // a complete line, straight from the pushed frame; ended, or not there
@@ -62,27 +64,36 @@ type line struct {
 	open  bool // more pieces may come
 	ended bool // what is there goes out
 	full  bool // there is more than fits into the part that goes out next
+	torn  bool // a part goes out although there is room for more
 	parts int  // how many parts have gone out
 	unfit bool // the filters do not want it
+
+	budget  *Budget
+	charged int64 // to the budget
 
 	src   Source
 	id    []byte
 	time  int64     // of the first piece
 	from  uint64    // where the first piece begins
+	begun int64     // time of the first frame of the next part
+	born  time.Time // when the first piece, or line of an event, of the next part was pushed
 	since time.Time // when the last piece was pushed
 	made  *[]byte   // the buffer of the message handed out, where it is not in the text
 
 	// Of an event of several lines:
-	owes   bool      // the last line's newline is not in the text yet
-	torn   bool      // a part goes out although there is room for more
-	born   time.Time // when the first line was pushed
-	latest int64     // time of the last line
+	owes   bool  // the last line's newline is not in the text yet
+	latest int64 // time of the last line
 }
 
 // NewAssembler returns an Assembler without any frame. It heeds all options but Pattern.
 func NewAssembler(o Options) *Assembler {
 	o = o.withDefaults()
-	return &Assembler{wait: o.Wait, strip: o.StripANSI, out: newOutput(o)}
+	a := &Assembler{wait: o.Wait, strip: o.StripANSI, out: newOutput(o), budget: o.Budget}
+	a.whole.budget = o.Budget
+	for i := range a.lines {
+		a.lines[i].budget = o.Budget
+	}
+	return a
 }
 
 // Push takes the frame that stands at [from, to) of the stream, at the time now. Frames are pushed
@@ -95,6 +106,12 @@ func (a *Assembler) Push(f Frame, from, to uint64, now time.Time) {
 	a.settle()
 	if f.Source > Stderr {
 		f.Source = Unknown
+	}
+	for i := range a.lines {
+		l := &a.lines[i]
+		if l.open && l.outlived(f.Time, a.wait) && (l.src != f.Source || l.continuedBy(&f)) {
+			l.torn, l.born, l.begun = true, now, f.Time
+		}
 	}
 	a.pushed, a.frame, a.at, a.now = true, f, Range{from, to}, now
 }
@@ -147,12 +164,16 @@ func (a *Assembler) take() {
 	}
 	if !l.open {
 		l.begin(f, a.at)
+		l.born = a.now
 	}
 	l.add(f.Line, a.strip)
 	l.mark(a.at, a.out.grain())
+	l.charge()
 	l.since = a.now
 	if l.endedBy(f) {
 		l.finish()
+	} else if a.budget.short(l.memory()) {
+		l.torn = true
 	}
 }
 
@@ -167,7 +188,7 @@ func (a *Assembler) ready() *line {
 	var first *line
 	for i := range a.lines {
 		l := &a.lines[i]
-		if (l.ended || l.open && a.out.fill(l, false)) && (first == nil || l.from < first.from) {
+		if (l.ended || l.open && a.out.fillOpen(l)) && (first == nil || l.from < first.from) {
 			first = l
 		}
 	}
@@ -185,13 +206,19 @@ func (a *Assembler) settle() {
 	}
 }
 
-// Flush lets go of the unfinished lines that have had no piece for the time Options.Wait. Next
-// returns their events. The caller flushes when there is no frame to push, lest a piece that is
-// already there come too late.
+// Flush ends the unfinished lines that have had no piece for the time Options.Wait. Of those that go on for 12 times as
+// long, what is there goes out as a part. Next returns their events. The caller flushes when there is no frame to push,
+// so that a piece that is already there does not come too late.
 func (a *Assembler) Flush(now time.Time) {
 	for i := range a.lines {
-		if l := &a.lines[i]; l.open && now.Sub(l.since) >= a.wait {
+		l := &a.lines[i]
+		switch {
+		case !l.open:
+		case now.Sub(l.since) >= a.wait:
 			l.finish()
+		case now.Sub(l.born) >= patience*a.wait:
+			l.torn, l.born = true, now
+			l.begun += int64(patience * a.wait)
 		}
 	}
 }
@@ -201,11 +228,26 @@ func (a *Assembler) Flush(now time.Time) {
 func (a *Assembler) Due() time.Time {
 	var due time.Time
 	for i := range a.lines {
-		if l := &a.lines[i]; l.open && (due.IsZero() || l.since.Add(a.wait).Before(due)) {
-			due = l.since.Add(a.wait)
+		if l := &a.lines[i]; l.open && (due.IsZero() || l.due(a.wait).Before(due)) {
+			due = l.due(a.wait)
 		}
 	}
 	return due
+}
+
+// due returns when l will have waited long enough, for its next piece or since its first.
+func (l *line) due(wait time.Duration) time.Time {
+	due := l.since.Add(wait)
+	if last := l.born.Add(patience * wait); last.Before(due) {
+		return last
+	}
+	return due
+}
+
+// outlived returns whether l would not have gone on until the time of a frame without a part of it going out. All
+// pieces of a line have one time: only the other output's frames show it.
+func (l *line) outlived(at int64, wait time.Duration) bool {
+	return time.Duration(at-l.begun) >= patience*wait
 }
 
 // Close ends all unfinished lines, because the log has ended. Next returns their events. If frames
@@ -218,8 +260,36 @@ func (a *Assembler) Close() {
 	}
 }
 
-// Release gives up the event that Next returned last, and with it its buffer. Unfinished lines stay.
-func (a *Assembler) Release() { a.settle() }
+// Release gives up the event that Next returned last, and with it its buffer, and what the Assembler needs of the frame
+// pushed last is copied. Unfinished lines stay.
+func (a *Assembler) Release() {
+	a.settle()
+	a.own()
+	for i := range a.lines {
+		a.lines[i].shrink()
+	}
+	a.whole.shrink()
+}
+
+// own copies what is still needed of the frame pushed last, whose buffer the caller uses again.
+func (a *Assembler) own() {
+	if a.pushed {
+		a.frame.Line, a.frame.PartialID = bytes.Clone(a.frame.Line), bytes.Clone(a.frame.PartialID)
+	}
+	if l := &a.whole; l.ended && l.buf == nil && len(l.data) > 0 {
+		l.move(len(l.data))
+		l.charge()
+	}
+}
+
+// keep makes the event that Next returned last independent of the caller's buffers.
+func (a *Assembler) keep() Event {
+	a.own()
+	if a.last == nil {
+		return Event{}
+	}
+	return a.out.again(a.last)
+}
 
 // Reset forgets every frame that was pushed, as after a rewind of the stream.
 func (a *Assembler) Reset() {
@@ -230,10 +300,33 @@ func (a *Assembler) Reset() {
 	}
 }
 
+// unfinished appends the frames that no event has.
+func (a *Assembler) unfinished(to []Range) []Range {
+	if a.pushed {
+		to = append(to, a.at)
+	}
+	to = a.whole.unfinished(to, &a.whole == a.last)
+	for i := range a.lines {
+		to = a.lines[i].unfinished(to, &a.lines[i] == a.last)
+	}
+	return to
+}
+
+// unfinished appends the frames of l, apart from those of the part that was handed out last.
+func (l *line) unfinished(to []Range, handedOut bool) []Range {
+	if !handedOut {
+		to = append(to, l.ranges...)
+	}
+	for _, m := range l.held {
+		to = append(to, m.Range)
+	}
+	return to
+}
+
 // begin makes l the line whose first frame is f.
 func (l *line) begin(f *Frame, at Range) {
-	l.open, l.full, l.parts, l.unfit = true, false, 0, false
-	l.src, l.time, l.from = f.Source, f.Time, at.From
+	l.open, l.full, l.torn, l.parts, l.unfit = true, false, false, 0, false
+	l.src, l.time, l.begun, l.from = f.Source, f.Time, f.Time, at.From
 	l.id = append(l.id[:0], f.PartialID...)
 }
 
@@ -243,8 +336,45 @@ func (l *line) finish() { l.open, l.ended = false, true }
 // settle goes past the part that was handed out last.
 func (l *line) settle() {
 	l.unmake()
-	if !l.next() && l.ended {
+	l.torn = false
+	switch more := l.next(); {
+	case more:
+	case l.ended:
 		l.reset()
+	default:
+		l.drop()
+	}
+	l.charge()
+}
+
+// shrink gives up what an idle line does not need.
+func (l *line) shrink() {
+	if !l.open && !l.ended {
+		l.forget(fewRanges)
+	} else {
+		l.trim()
+	}
+	if cap(l.id) > 128 && !l.open { // dockerd's have 64 bytes
+		l.id = nil
+	}
+	l.charge()
+}
+
+// charge reports to the budget how much l holds.
+func (l *line) charge() {
+	if l.buf == nil && l.made == nil && l.charged == 0 && cap(l.held) <= fewRanges && cap(l.ranges) <= fewRanges {
+		return // a complete line in the caller's buffer
+	}
+	n := int64(l.memory())
+	if l.made != nil {
+		n += int64(cap(*l.made))
+	}
+	if n <= smallBytes {
+		n = 0
+	}
+	if n != l.charged {
+		l.budget.used.Add(n - l.charged)
+		l.charged = n
 	}
 }
 
@@ -252,6 +382,7 @@ func (l *line) reset() {
 	l.unmake()
 	l.text.reset()
 	l.open, l.ended, l.owes, l.torn = false, false, false, false
+	l.charge()
 }
 
 // continuedBy returns whether f is the next piece of l.

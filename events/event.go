@@ -25,9 +25,11 @@
 //
 // and a space; without these marks, the parts joined are the event. Of a JSON object each part is an
 // object of its own, with all the fields, a part of the text as a string, "part": N, and "continued": true in
-// all but the last. What fits is not marked, but for an event of more than 1,024 lines between which the other
-// output's stand, which is divided there. The newline at the end of an event of several lines is left
-// out where it alone would not fit.
+// all but the last. What fits is not marked, with three exceptions. An event of more than 1,024 lines between which the
+// other output's stand is divided there. What is there of a line that goes on and on is a part 12 times Options.Wait
+// after the line's first piece. And when all containers together hold more unfinished text than Options.Budget allows, the
+// largest lines and events go out in parts. The newline at the end of an event of several lines is left out where it
+// alone would not fit.
 //
 // AppendEntry goes the other way, for docker logs: from a frame to the entry that dockerd reads back.
 //

@@ -79,7 +79,7 @@ func (o *output) object(l *line) []byte {
 			return nil // As for an empty line of text.
 		}
 		if v, ok := nested(text); ok && fits(v, o.max-len(jsonHead)-len(tail)) {
-			buf := append(l.make(), jsonHead...)
+			buf := append(l.make(markRoom+len(tail)), jsonHead...)
 			buf = append(buf, v...)
 			*l.made = append(buf, tail...)
 			return *l.made
@@ -101,7 +101,7 @@ func (o *output) object(l *line) []byte {
 		n = o.divide(text, escapedFit(text, room-len(jsonContinued)))
 		l.end = l.out + n
 	}
-	buf := append(l.make(), jsonHead...)
+	buf := append(l.make(markRoom+len(tail)), jsonHead...)
 	buf = append(buf, '"')
 	buf = appendEscaped(buf, text[:n])
 	buf = append(buf, '"')

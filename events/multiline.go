@@ -3,7 +3,7 @@ package events
 import "time"
 
 // patience is how many times Options.Wait an event of several lines goes on at most, if there is
-// always one more.
+// always one more, and a line before a part of it goes out.
 const patience = 12
 
 // multiline joins an Assembler's lines to events, per source. It keeps at most one unfinished event
@@ -13,6 +13,7 @@ type multiline struct {
 	out     output
 	pattern matcher
 	wait    time.Duration
+	budget  *Budget
 
 	events [Stderr + 1]line // by source: the unfinished events, or ended ones that are not out yet
 	line   *line            // a part of one of the Assembler's that has not been joined yet
@@ -25,7 +26,10 @@ type multiline struct {
 
 func newMultiline(o Options) *multiline {
 	o = o.withDefaults()
-	m := &multiline{lines: NewAssembler(o), out: newOutput(o), pattern: newMatcher(o.Pattern), wait: o.Wait}
+	m := &multiline{lines: NewAssembler(o), out: newOutput(o), pattern: newMatcher(o.Pattern), wait: o.Wait, budget: o.Budget}
+	for i := range m.events {
+		m.events[i].budget = o.Budget
+	}
 	m.lines.out = output{max: m.out.max, raw: true}
 	m.out.lines = true
 	return m
@@ -79,9 +83,10 @@ func (m *multiline) join(l *line) bool {
 		ev.add([]byte{'\n'}, false)
 		ev.owes = false
 	}
-	if ev.open && ev.out < len(ev.data) && ev.frames()+len(l.ranges) > maxRanges {
-		ev.torn = true
-		return false
+	if ev.open && ev.out < len(ev.data) && (ev.frames()+len(l.ranges) > maxRanges || m.budget.short(ev.memory())) {
+		if ev.torn = true; m.out.fillOpen(ev) {
+			return false
+		}
 	}
 	if !ev.open {
 		ev.begin(&Frame{Source: l.src, Time: l.time}, Range{From: l.from})
@@ -90,6 +95,10 @@ func (m *multiline) join(l *line) bool {
 	ev.add(l.part(), false)
 	for _, r := range l.ranges {
 		ev.mark(r, m.out.grain())
+	}
+	ev.charge()
+	if l.torn { // a part of an unfinished line, which is not to wait
+		ev.torn = true
 	}
 	ev.owes = l.ended && l.end == len(l.data)
 	ev.since, ev.latest = l.since, l.time
@@ -118,8 +127,11 @@ func (m *multiline) ready() *line {
 		if !ev.open && !ev.ended {
 			continue
 		}
-		full := m.out.fill(ev, ev.ended)
-		ev.full = full || ev.torn
+		if ev.ended {
+			m.out.fill(ev, true)
+		} else {
+			m.out.fillOpen(ev)
+		}
 		if (ev.ended || ev.full) && (first == nil || ev.from < first.from) {
 			first = ev
 		}
@@ -132,22 +144,13 @@ func (m *multiline) ripe() bool {
 	any := false
 	for i := range m.events {
 		ev := &m.events[i]
-		if ev.open && (m.close || m.flush && !m.lines.lines[i].open && !m.now.Before(m.due(ev))) {
+		if ev.open && (m.close || m.flush && !m.lines.lines[i].open && !m.now.Before(ev.due(m.wait))) {
 			ev.finish()
 			any = true
 		}
 	}
 	m.flush, m.close = false, false
 	return any
-}
-
-// due returns when ev will have waited long enough.
-func (m *multiline) due(ev *line) time.Time {
-	due := ev.since.Add(m.wait)
-	if last := ev.born.Add(patience * m.wait); last.Before(due) {
-		return last
-	}
-	return due
 }
 
 // earliest returns when flushing will have something to do. An event does not end before its source's
@@ -159,16 +162,25 @@ func (m *multiline) earliest() time.Time {
 		if !ev.open || m.lines.lines[i].open {
 			continue
 		}
-		if due := m.due(ev); earliest.IsZero() || due.Before(earliest) {
+		if due := ev.due(m.wait); earliest.IsZero() || due.Before(earliest) {
 			earliest = due
 		}
 	}
 	return earliest
 }
 
+func (m *multiline) unfinished(to []Range) []Range {
+	if m.line != nil {
+		to = append(to, m.line.ranges...)
+	}
+	for i := range m.events {
+		to = m.events[i].unfinished(to, &m.events[i] == m.last)
+	}
+	return to
+}
+
 func (m *multiline) settle() {
 	if m.last != nil {
-		m.last.torn = false
 		m.last.settle()
 		m.last = nil
 	}
@@ -178,7 +190,20 @@ func (m *multiline) release() {
 	m.settle()
 	if m.line == nil {
 		m.lines.Release()
+	} else {
+		m.lines.own() // the line is still to be joined
 	}
+	for i := range m.events {
+		m.events[i].shrink()
+	}
+}
+
+func (m *multiline) keep() Event {
+	m.lines.own()
+	if m.last == nil {
+		return Event{}
+	}
+	return m.out.again(m.last)
 }
 
 func (m *multiline) reset() {

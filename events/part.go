@@ -53,6 +53,13 @@ func (o *output) fill(l *line, whole bool) bool {
 	return l.full
 }
 
+// fillOpen finds how much of an unfinished l goes out next at most, and returns whether it goes out now.
+func (o *output) fillOpen(l *line) bool {
+	o.fill(l, false)
+	l.full = l.full || l.torn && l.end > l.out
+	return l.full
+}
+
 // take makes an event of l's next part, for which fill was called. It is empty where l is not wanted:
 // that is decided by the first part.
 func (o *output) take(l *line) Event {
@@ -76,11 +83,33 @@ func (o *output) take(l *line) Event {
 	}
 	l.parts++
 	l.collect()
+	l.charge()
 	e.Ranges = l.ranges
 	return e
 }
 
+// again returns the event that take has made of l, whose text may have moved since.
+func (o *output) again(l *line) Event {
+	e := Event{Time: l.time, Source: l.src, Ranges: l.ranges}
+	switch {
+	case l.made != nil:
+		e.Message = *l.made
+	case !l.unfit && o.json == nil:
+		e.Message = l.part()
+	}
+	return e
+}
+
+// wants returns whether the filters want an event with this text. They see what a terminal shows: a container with a
+// TTY ends its lines with a carriage return, which json-file and the service keep.
 func (o *output) wants(text []byte) bool {
+	if o.include.re == nil && o.exclude.re == nil {
+		return true
+	}
+	text = bytes.TrimRight(text, "\r")
+	if o.lines && bytes.Contains(text, []byte("\r\n")) {
+		text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+	}
 	return (o.include.re == nil || o.include.match(text)) && (o.exclude.re == nil || !o.exclude.match(text))
 }
 
@@ -90,7 +119,7 @@ func (o *output) text(l *line) []byte {
 	if l.parts == 0 && !l.full {
 		return l.part()
 	}
-	buf := l.make()
+	buf := l.make(markRoom)
 	if l.parts > 0 {
 		buf = appendMark(buf, PartMark, l.parts+1)
 	}
@@ -106,9 +135,10 @@ func (o *output) text(l *line) []byte {
 	return buf
 }
 
-// divide returns where to divide text of which n bytes fit: at a line's end, if there is one.
+// divide returns where to divide text of which n bytes fit: at a line's end, if there is one. If all of it fits, the
+// event is not divided for its length, and nothing is held back.
 func (o *output) divide(text []byte, n int) int {
-	if o.lines {
+	if o.lines && n < len(text) {
 		if i := bytes.LastIndexByte(text[:n], '\n'); i >= 0 {
 			return i + 1
 		}
@@ -116,15 +146,19 @@ func (o *output) divide(text []byte, n int) int {
 	return n
 }
 
-// make returns a buffer for a message. It is given back with the part that the message is of.
-func (l *line) make() []byte {
-	l.made = buffers.Get().(*[]byte)
-	return (*l.made)[:0]
+// markRoom is what the marks of a part take at most, or the beginning of a JSON object before its text.
+const markRoom = 128
+
+// make returns a buffer for a message with so much beside the text. It is given back with the part that the message is
+// of.
+func (l *line) make(beside int) []byte {
+	l.made = getBuffer(len(l.part()) + beside)
+	return *l.made
 }
 
 func (l *line) unmake() {
 	if l.made != nil {
-		buffers.Put(l.made)
+		putBuffer(l.made)
 		l.made = nil
 	}
 }

@@ -34,13 +34,15 @@ type Options struct {
 	// StripANSI removes the terminal's control sequences (ECMA-48: colours, cursor movements,
 	// titles, hyperlinks), also from what Pattern, Include and Exclude see.
 	StripANSI bool
-	// Include and Exclude are matched with the whole event, without its last newline: only
-	// events that match Include, and none that match Exclude, have a message. Of an event that is too
-	// long for one message the first MaxBytes bytes decide. A regexp of more than 64 instructions, Pattern
+	// Include and Exclude are matched with the whole event as a terminal shows it, without its last newline and
+	// without the carriage returns at the ends of its lines: only events that match Include, and none that match Exclude, have a message. Of an event that is too
+	// long for one message the first MaxBytes bytes decide, and of one that goes out in parts before, the first part. A regexp of more than 64 instructions, Pattern
 	// too, looks at the beginning of a long event only: at its first 64 MiB divided by their number.
 	Include, Exclude *regexp.Regexp
 	// JSON makes each message a JSON object that says this beside the text.
 	JSON *JSON
+	// Budget bounds the memory for unfinished text; if nil, one of BudgetBytes that all such Pipelines of the process share.
+	Budget *Budget
 }
 
 func (o Options) withDefaults() Options {
@@ -51,6 +53,9 @@ func (o Options) withDefaults() Options {
 	if o.Wait == 0 {
 		o.Wait = DefaultWait
 	}
+	if o.Budget == nil {
+		o.Budget = shared
+	}
 	return o
 }
 
@@ -58,7 +63,7 @@ func (o Options) withDefaults() Options {
 // lines become what Options ask for, as the package comment says. Without options it is an
 // Assembler and costs nothing more.
 //
-// It keeps at most one unfinished line and one unfinished event a source. With Pattern, an event ends
+// It keeps at most one unfinished line and one unfinished event a source, within Options.Budget. With Pattern, an event ends
 //   - before a line of its source that matches;
 //   - before a frame, of any source, with a time that is Wait after its last line's, or 12 times Wait
 //     after its first one's: that was written when the event had gone out, or should have;
@@ -132,8 +137,8 @@ func (p *Pipeline) Close() {
 	}
 }
 
-// Release gives up the event that Next returned last, and with it its buffer. What is unfinished
-// stays.
+// Release gives up the event that Next returned last, and with it its buffer. What is unfinished stays. What the
+// Pipeline still needs of the frame pushed last is copied: its text need not stay as it is any more.
 func (p *Pipeline) Release() {
 	if p.multi != nil {
 		p.multi.release()
@@ -142,7 +147,28 @@ func (p *Pipeline) Release() {
 	p.lines.Release()
 }
 
-// Reset forgets every frame that was pushed, as after a rewind of the stream.
+// Keep does what Release does, but keeps the event that Next returned last, and returns it: it is valid until the next
+// call of any other method, even if the text of the frame pushed last does not stay as it is. Without such an event, it
+// returns the zero Event.
+func (p *Pipeline) Keep() Event {
+	if p.multi != nil {
+		return p.multi.keep()
+	}
+	return p.lines.keep()
+}
+
+// Unfinished returns the frames that were pushed and are not in the ranges of an event that Next has returned, in no
+// order; ranges may overlap. It also does so after another method has panicked.
+func (p *Pipeline) Unfinished() []Range {
+	all := p.lines.unfinished(nil)
+	if p.multi != nil {
+		all = p.multi.unfinished(all)
+	}
+	return all
+}
+
+// Reset forgets every frame that was pushed, as after a rewind of the stream. All memory is given back: a Pipeline that
+// is not used any more must be reset.
 func (p *Pipeline) Reset() {
 	if p.multi != nil {
 		p.multi.reset()

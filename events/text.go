@@ -1,13 +1,9 @@
 package events
 
 import (
-	"sync"
 	"unicode/utf8"
+	"unsafe"
 )
-
-// buffers holds the buffers of lines that have gone out, for the lines of all containers: what an
-// idle container keeps for itself is nothing, however long its lines were.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // text is one line's or one event's text on its way out, with the frames that it came from. It is
 // handed out in parts, each within a limit: out tells where the next part begins, end how far it
@@ -39,10 +35,6 @@ func (t *text) alias(line []byte, at Range) {
 // add copies more text into a buffer of t's own. With strip, control sequences are left out as soon
 // as they are complete.
 func (t *text) add(more []byte, strip bool) {
-	if t.buf == nil {
-		t.buf = buffers.Get().(*[]byte)
-		t.data = (*t.buf)[:0]
-	}
 	if t.out > 0 {
 		t.data = t.data[:copy(t.data, t.data[t.out:])]
 		t.end -= t.out
@@ -51,6 +43,9 @@ func (t *text) add(more []byte, strip bool) {
 			t.held[i].end -= t.out
 		}
 		t.out = 0
+	}
+	if t.buf == nil || cap(t.data)-len(t.data) < len(more) {
+		t.move(len(t.data) + len(more))
 	}
 	t.data = append(t.data, more...)
 	if !strip {
@@ -65,6 +60,59 @@ func (t *text) add(more []byte, strip bool) {
 	for i := len(t.held) - 1; i >= 0 && t.held[i].end > before; i-- {
 		t.held[i].end = len(t.data)
 	}
+}
+
+// move copies the text into a buffer of t's own that has room for n bytes.
+func (t *text) move(n int) {
+	b := getBuffer(n)
+	data := append(*b, t.data...)
+	if t.buf != nil {
+		putBuffer(t.buf)
+	}
+	t.buf, t.data = b, data
+}
+
+// drop gives the buffer back when everything in it has been handed out.
+func (t *text) drop() {
+	if t.buf != nil {
+		putBuffer(t.buf)
+	}
+	t.buf, t.data, t.sure, t.out, t.end = nil, nil, 0, 0, 0
+}
+
+// trim moves what has not been handed out into a buffer of its size, if the one that it is in is much larger.
+func (t *text) trim() {
+	rest := len(t.data) - t.out
+	if t.buf == nil || cap(t.data) <= smallBytes || rest > cap(t.data)/4 {
+		return
+	}
+	t.add(nil, false) // moves the rest to the beginning
+	t.move(rest)
+}
+
+const (
+	// keptRanges is how many ranges a text that has gone out keeps room for, and fewRanges an idle one.
+	keptRanges = 128
+	fewRanges  = 8
+)
+
+// forget gives up the room for ranges beyond n.
+func (t *text) forget(n int) {
+	if cap(t.ranges) > n {
+		t.ranges = nil
+	}
+	if cap(t.held) > n {
+		t.held = nil
+	}
+}
+
+// memory returns how many bytes t holds.
+func (t *text) memory() int {
+	n := cap(t.ranges)*int(unsafe.Sizeof(Range{})) + cap(t.held)*int(unsafe.Sizeof(mark{}))
+	if t.buf != nil {
+		n += cap(t.data)
+	}
+	return n
 }
 
 // mark says that a frame's text ends where the data now ends. Frames that stand together in the
@@ -189,11 +237,9 @@ func (t *text) next() bool {
 
 // reset forgets the text and gives its buffer back.
 func (t *text) reset() {
-	if t.buf != nil {
-		*t.buf = t.data[:0]
-		buffers.Put(t.buf)
-	}
-	*t = text{ranges: t.ranges[:0], held: t.held[:0]}
+	t.drop()
+	t.forget(keptRanges)
+	t.cost, t.ranges, t.held = 0, t.ranges[:0], t.held[:0]
 }
 
 // addRange appends r to ranges, or lengthens the last one where r begins at its end.

@@ -195,7 +195,7 @@ func (l *lane) ack(b *batch) {
 			continue
 		}
 		for _, o := range l.owing(part.member, b) {
-			l.tell(part.member, o.Dropped)
+			l.tell(part.member, o.Dropped, nil)
 		}
 		if err := part.member.feed.Ack(part.ranges); err != nil {
 			l.acks.failed(failing, err)

@@ -454,9 +454,9 @@ func (f *fakeFeed) Rewind() {
 
 func (f *fakeFeed) Release() { defer f.use()() }
 
-func (f *fakeFeed) Lost(why string, events int, _ int64, _, _ time.Time) {
+func (f *fakeFeed) Lost(why string, _ []events.Range, lost int, _ int64, _, _ time.Time) {
 	defer f.use()()
-	l := fmt.Sprintf("%s %d", why, events)
+	l := fmt.Sprintf("%s %d", why, lost)
 	f.lost, f.pending = append(f.lost, l), append(f.pending, l)
 }
 

@@ -23,8 +23,8 @@ type Feed interface {
 	Due() time.Time
 	// Lost says that of the events that the next Ack is about so many, of so many bytes, from the one time to
 	// the other, are not in the service and never will be, and why, in one word. The feed accounts for
-	// them at that Ack.
-	Lost(why string, events int, bytes int64, from, to time.Time)
+	// them at that Ack. ranges are those of events that are lost whole: a feed finds its markers by them.
+	Lost(why string, ranges []events.Range, events int, bytes int64, from, to time.Time)
 	// Ack says that the events made from these ranges are delivered, or will never be and have been
 	// accounted for. On return the fact survives a crash of the process. Ranges may come in any order.
 	Ack(ranges []events.Range) error

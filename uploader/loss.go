@@ -3,6 +3,8 @@ package uploader
 import (
 	"slices"
 	"time"
+
+	"github.com/logspool/logspool/events"
 )
 
 // lose accounts for events that the service did not take.
@@ -28,7 +30,11 @@ func (l *lane) lose(b *batch, why Reason, lost []record) {
 func (l *lane) drop(b *batch, d Dropped) {
 	for _, part := range b.parts {
 		if len(part.ranges) > 0 {
-			l.tell(part.member, d)
+			var whole []events.Range
+			if d.Events == len(b.records) && len(b.parts) == 1 {
+				whole = part.ranges
+			}
+			l.tell(part.member, d, whole)
 			return
 		}
 	}
@@ -43,9 +49,9 @@ type owed struct {
 }
 
 // tell counts a loss and tells of it. The acknowledgement that the feed accounts for it with must follow.
-func (l *lane) tell(m *Subscription, d Dropped) {
+func (l *lane) tell(m *Subscription, d Dropped, ranges []events.Range) {
 	l.u.drop(d)
-	m.feed.Lost(d.Reason.String(), d.Events, d.Bytes, d.From, d.To)
+	m.feed.Lost(d.Reason.String(), ranges, d.Events, d.Bytes, d.From, d.To)
 }
 
 // owing removes and returns what is owed for lines of the member that end in b: no batch between the loss and b has

@@ -5,8 +5,6 @@
 package feed
 
 import (
-	"bytes"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,27 +13,52 @@ import (
 )
 
 // Feed is a container's events that have not been delivered, in order, read from its spool; or those of one of its
-// two outputs where they go to different streams. Its methods are for one goroutine at a time and wait for
-// nothing but the local disk.
+// two outputs where they go to different streams. Its methods are for one goroutine at a time, except Backlog. They
+// wait for nothing but the local disk.
 type Feed struct {
+	o      Options
 	spool  *spool.Spool
 	reader *spool.Reader
 	joiner *events.Pipeline
-	sink   Outputs
-	ended  *atomic.Bool // nothing more will come for now: unfinished lines are not waited for
+	limit  atomic.Uint64 // the feed ends before this position; 0: no limit
+	search time.Duration // how long Next may look for an event
 
-	event   events.Event // that Next returned last
-	unread  bool         // it is to be returned again
-	frame   bool         // a frame was pushed that the joiner may still point into
-	kept    []events.Event
+	event    events.Event // that Next returned last
+	joinedIt bool         // the joiner made it
+	unread   bool         // it is to be returned again
+	frame    bool         // a frame was pushed that the joiner may still point into
+
 	pending []spool.Range // of what needs no delivery, to be acknowledged
 	ranges  []spool.Range // reused by Ack
 	last    int64         // time of the last frame
+	end     bool          // nothing more will come: all was read after the feed was complete
 	look    uint64        // position at which to look again whether it is too far ahead
-	search  time.Duration // how long Next may look for an event
-	losses  []spool.Gap   // told by Lost since the last Ack
-	markers []spool.Range // of markers handed out that tell of a loss behind the spool
-	retry   time.Time     // when to read again after trouble
+	retry   time.Time     // when to read again after a failed read
+
+	losses losses
+	age    age
+	poison poison
+}
+
+// Options are the settings of a Feed.
+type Options struct {
+	Outputs Outputs
+	// Ended says that nothing more will be written for now: unfinished lines are not waited for. Nil: more may come.
+	Ended *atomic.Bool
+	// Limit is the position at which the next run of the container begins. The feed ends before it, as if nothing had been
+	// written behind it. 0: no limit.
+	Limit  uint64
+	Events events.Options
+	// Name is what the log calls the feed.
+	Name string
+
+	// OnLost is called for each loss behind the spool, after it is recorded in the spool. Nil: nothing is called.
+	OnLost func(reason string, events int, bytes int64)
+	// OnPanic is called when the plugin has panicked on data of this feed, once for each feed. Nil: nothing is called.
+	OnPanic func(cause any, stack []byte)
+	// OnPoison is called with each frame that was in work when that happened, to be set aside. It must not keep the slice.
+	// Nil: nothing is called.
+	OnPoison func(frame []byte, cause any)
 }
 
 // Outputs says which of a container's outputs a feed reads.
@@ -43,6 +66,7 @@ type Outputs struct {
 	Stdout, Stderr bool
 }
 
+// BothOutputs is for a container whose outputs go to one stream.
 var BothOutputs = Outputs{Stdout: true, Stderr: true}
 
 // has reports whether events of the source belong to the feed. What names neither goes with stdout, and so
@@ -58,7 +82,7 @@ func (o Outputs) has(source events.Source) bool {
 // becomes a gap.
 func (o Outputs) owns(frame []byte) bool {
 	var f events.Frame
-	if frame == nil || events.Decode(frame, &f) != nil {
+	if frame == nil || decode(frame, &f) != nil {
 		return o.has(events.Unknown)
 	}
 	return o.has(f.Source)
@@ -85,32 +109,36 @@ const (
 	retryTime = time.Second
 )
 
-// New returns a feed of the events of s that sink chooses. ended says that nothing more will be written for now. Close it
-// after use.
-func New(s *spool.Spool, sink Outputs, ended *atomic.Bool, o events.Options) *Feed {
-	f := &Feed{spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o), sink: sink, ended: ended, search: maxSearch}
-	if sink != BothOutputs {
-		f.reader.Own(sink.owns)
+// New returns a feed of s. Close it after use.
+func New(s *spool.Spool, o Options) *Feed {
+	f := &Feed{o: o, spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o.Events), search: maxSearch}
+	f.limit.Store(o.Limit)
+	if o.Outputs != BothOutputs {
+		f.reader.Own(o.Outputs.owns)
 	}
+	f.losses.held = f.retriesMarkers() && s.HoldsGap()
 	return f
 }
+
+// EndAt makes the feed end before this position, as Options.Limit does. It may be called from any goroutine, at the
+// latest before anything is written there.
+func (f *Feed) EndAt(position uint64) { f.limit.Store(position) }
+
+// complete reports whether nothing more will be written for now.
+func (f *Feed) complete() bool { return f.limit.Load() > 0 || f.o.Ended != nil && f.o.Ended.Load() }
 
 // Next returns the next event that has not been handed out since the last Rewind, and false when there is
 // none now, or has not been found yet: then Due is now. The event is valid until the next call of any method.
 func (f *Feed) Next(now time.Time) (events.Event, bool) {
 	f.retry = time.Time{}
+	f.retryMarker(now)
 	if f.unread {
 		f.unread = false
 		return f.event, true
 	}
 	var begun time.Time
 	for frames := 0; ; frames++ {
-		if len(f.kept) > 0 {
-			f.event, f.kept = f.kept[0], f.kept[1:]
-			return f.event, true
-		}
 		if e, ok := f.joined(); ok {
-			f.event = e
 			return e, true
 		}
 		switch {
@@ -122,7 +150,7 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 			return events.Event{}, false
 		}
 		if e, ok := f.read(now); ok {
-			f.event = e
+			f.event, f.joinedIt = e, false
 			return e, true
 		} else if !f.frame {
 			break
@@ -130,32 +158,53 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 	}
 	// There is nothing to read now. What waits for more may have waited long enough; where it cannot be read,
 	// though it may be there, the end has not come yet.
-	if f.ended.Load() && f.retry.IsZero() {
-		f.joiner.Close()
-	} else {
-		f.joiner.Flush(now)
-	}
+	f.flush(now)
 	e, ok := f.joined()
-	f.event = e
 	if !ok {
 		f.settle()
 	}
 	return e, ok
 }
 
+func (f *Feed) flush(now time.Time) {
+	var e events.Event
+	var ok bool
+	defer f.survive(&e, &ok)
+	if f.end {
+		f.joiner.Close()
+	} else {
+		f.joiner.Flush(now)
+	}
+}
+
 // joined takes the next event that is more than an empty line out of the joiner. Empty lines cannot be
-// sent (PutLogEvents takes no empty message): they are done with as they are found.
-func (f *Feed) joined() (events.Event, bool) {
+// sent (PutLogEvents takes no empty message): they are acknowledged as they are found.
+func (f *Feed) joined() (e events.Event, ok bool) {
 	for {
-		e, ok := f.joiner.Next()
+		f.poison.again = false
+		if e, ok = f.tryJoined(); ok || !f.poison.again {
+			return e, ok
+		}
+	}
+}
+
+// tryJoined is joined until the joiner panics.
+func (f *Feed) tryJoined() (e events.Event, ok bool) {
+	defer f.survive(&e, &ok)
+	for {
+		e, ok = f.joiner.Next()
 		if !ok {
 			f.frame = false
 			return e, false
 		}
 		if len(e.Message) > 0 {
+			if f.poison.hook != nil {
+				f.poison.hook(e.Message)
+			}
+			f.event, f.joinedIt = e, true
 			return e, true
 		}
-		f.pending = appendRanges(f.pending, e.Ranges)
+		f.pending, e = appendRanges(f.pending, e.Ranges), events.Event{}
 		if len(f.pending) >= maxPending {
 			f.settle()
 		}
@@ -165,6 +214,7 @@ func (f *Feed) joined() (events.Event, bool) {
 // read pushes the next frame of this feed to the joiner, or returns the marker of a gap. When it does
 // neither there is nothing to read now.
 func (f *Feed) read(now time.Time) (events.Event, bool) {
+	f.end = false
 	if at := f.reader.Position(); at >= f.look {
 		if at > f.spool.Acked()+1<<20 && f.spool.Fragments() > maxFragments {
 			f.retry = now.Add(retryTime)
@@ -173,90 +223,62 @@ func (f *Feed) read(now time.Time) (events.Event, bool) {
 		f.look = at + readAhead
 	}
 	for {
+		complete := f.complete() // before the feed reads: what was written before it was complete is read
+		f.reader.SetLimit(f.limit.Load())
 		item, ok := f.reader.Next()
 		switch {
 		case !ok && f.reader.Err() != nil:
 			f.retry = now.Add(retryTime)
 			return events.Event{}, false
-		case !ok && f.ended.Load():
+		case !ok && complete:
 			item, ok = f.reader.GiveUp()
+			f.end = !ok
 		}
-		if !ok {
-			return events.Event{}, false
+		if limit := f.limit.Load(); !ok || limit > 0 && item.From >= limit {
+			return events.Event{}, false // what is behind a limit that was set just now is another feed's
 		}
 		var frame events.Frame
-		if item.Gap == nil && events.Decode(item.Frame, &frame) != nil {
-			if item, ok = f.reader.Reject(); !ok {
+		if item.Gap == nil {
+			switch err := decode(item.Frame, &frame).(type) {
+			case nil:
+			case *panicked:
+				f.poisoned(item, err)
 				continue
+			default:
+				if item, ok = f.reader.Reject(); !ok {
+					continue
+				}
 			}
 		}
 		if item.Gap != nil {
-			if f.sink.has(events.Unknown) {
-				return f.marker(item, now), true
+			if e, ok := f.marker(item, now); ok {
+				return e, true
 			}
 			continue
 		}
 		f.last = frame.Time
-		if f.sink.has(frame.Source) {
-			f.joiner.Push(frame, item.From, item.To, now)
+		if f.o.Outputs.has(frame.Source) {
+			f.age.read(item.Range, frame.Time)
 			f.frame = true
+			f.push(frame, item.Range, now)
 			return events.Event{}, false
 		}
 	}
 }
 
-// marker is the event that stands in the place of what is missing.
-func (f *Feed) marker(item spool.Item, now time.Time) events.Event {
-	g := *item.Gap
-	at := g.MinTime
-	if at == 0 {
-		at = f.last
-	}
-	switch g.Reason {
-	case tooOld, expired, tooNew:
-		at = 0 // the service would not take the marker either
-	}
-	if g.Reason >= spool.FirstForeign {
-		f.markers = append(f.markers, item.Range)
-	}
-	if at == 0 {
-		at = now.UnixNano()
-	}
-	return events.Event{
-		Time:    at,
-		Source:  events.Stdout,
-		Message: []byte(gapText(g)),
-		Ranges:  []events.Range{events.Range(item.Range)},
-	}
-}
-
-// Lost takes note that events were lost behind the spool. At the next Ack it becomes a gap in the stream, on disk
-// before what it tells of is acknowledged.
-func (f *Feed) Lost(why string, events int, bytes int64, from, to time.Time) {
-	f.losses = append(f.losses, spool.Gap{
-		Reason: lossReasons[why], Frames: uint64(events), Bytes: uint64(bytes), MinTime: from.UnixNano(), MaxTime: to.UnixNano(),
-	})
-}
-
-// account puts what Lost told into the stream, before the ranges are acknowledged. A marker that is itself lost makes
-// no further one: a service that refuses everything would never see the end of it.
-func (f *Feed) account(ranges []spool.Range) {
-	isMarker := func(r spool.Range) bool { return slices.Contains(f.markers, r) }
-	if len(ranges) == 0 || !isMarker(ranges[0]) || len(ranges) > 1 {
-		for _, g := range f.losses {
-			f.spool.AddGap(g)
-		}
-	}
-	f.losses = f.losses[:0]
-	f.markers = slices.DeleteFunc(f.markers, func(m spool.Range) bool {
-		return slices.ContainsFunc(ranges, func(r spool.Range) bool { return r.From <= m.From && m.To <= r.To })
-	})
+func (f *Feed) push(frame events.Frame, at spool.Range, now time.Time) {
+	e, ok := events.Event{}, false
+	defer f.survive(&e, &ok)
+	f.poison.last, f.poison.at = frame, at
+	f.joiner.Push(frame, at.From, at.To, now)
 }
 
 // settle acknowledges what needs no delivery. An error would only have it found again.
 func (f *Feed) settle() {
 	if len(f.pending) > 0 {
-		_ = f.spool.Ack(f.pending)
+		n := size(f.pending)
+		_ = f.spool.Ack(f.pending) // which sorts and merges them
+		f.age.acked(n, f.spool.Acked)
 		f.pending = f.pending[:0]
 	}
 }
@@ -273,61 +295,76 @@ func (f *Feed) Unread() { f.unread = true }
 
 // Due returns when Next should be called even if nothing has been written, and the zero time when it need not.
 func (f *Feed) Due() time.Time {
-	if !f.retry.IsZero() {
-		return f.retry
+	due := f.retry
+	if due.IsZero() && !f.complete() {
+		due = f.joiner.Due()
 	}
-	if f.ended.Load() {
-		return time.Time{}
+	if at := f.losses.retry; f.losses.held && f.retriesMarkers() && (due.IsZero() || at.Before(due)) {
+		due = at
 	}
-	return f.joiner.Due()
+	return due
 }
+
+// keptRanges is for how many ranges Ack keeps memory.
+const keptRanges = 256
 
 // Ack says that the events made from these ranges are delivered or accounted for.
 func (f *Feed) Ack(ranges []events.Range) error {
 	f.ranges = appendRanges(f.ranges[:0], ranges)
-	if len(f.losses) > 0 || len(f.markers) > 0 {
-		f.account(f.ranges)
-	}
+	f.account(f.ranges)
 	f.ranges = append(f.ranges, f.pending...)
 	f.pending = f.pending[:0]
-	return f.spool.Ack(f.ranges)
+	n := size(f.ranges)
+	err := f.spool.Ack(f.ranges) // which sorts and merges them
+	f.age.acked(n, f.spool.Acked)
+	if cap(f.ranges) > keptRanges {
+		f.ranges = nil
+	}
+	return err
 }
 
 // Rewind makes Next hand out again all that has been handed out and not acknowledged.
 func (f *Feed) Rewind() {
 	f.settle()
-	f.event, f.unread, f.frame, f.kept = events.Event{}, false, false, nil
-	f.losses, f.markers, f.look = nil, nil, 0
+	f.event, f.unread, f.frame = events.Event{}, false, false
+	f.losses.forget()
+	f.look, f.poison.at = 0, spool.Range{}
+	f.age.rewind()
 	f.joiner.Reset()
 	f.reader.Rewind()
 }
 
-// Release gives buffers and files back until the next Next. What was handed out last and taken back, and what
-// the joiner still has of the last frame, is copied, for it stands in those buffers.
-func (f *Feed) Release() {
-	var kept []events.Event
-	if f.unread {
-		kept = append(kept, clone(f.event))
-		f.unread = false
-	}
-	kept = append(kept, f.kept...)
-	if f.frame {
-		for e, ok := f.joined(); ok; e, ok = f.joined() {
-			kept = append(kept, clone(e))
-		}
-	}
-	f.kept, f.event = kept, events.Event{}
-	f.joiner.Release()
-	f.reader.Release()
+// SetMaxMessage bounds the length of a message in bytes. Rewind must follow at once.
+func (f *Feed) SetMaxMessage(bytes int) {
+	f.o.Events.MaxBytes = bytes
+	f.renew()
 }
 
-func clone(e events.Event) events.Event {
-	e.Message, e.Ranges = bytes.Clone(e.Message), slices.Clone(e.Ranges)
-	return e
+// renew replaces the joiner by one without any frame.
+func (f *Feed) renew() {
+	f.joiner.Reset()
+	f.joiner = events.NewPipeline(f.o.Events)
+	f.frame = false
+}
+
+// Release gives buffers and files back until the next Next. What was handed out last and taken back, and what
+// the joiner still needs of the last frame, is copied, because it is in those buffers.
+func (f *Feed) Release() {
+	if f.unread && f.joinedIt {
+		f.event = f.joiner.Keep()
+	} else {
+		f.joiner.Release()
+	}
+	if cap(f.pending) > keptRanges && len(f.pending) == 0 {
+		f.pending = nil
+	}
+	f.poison.at = spool.Range{}
+	f.reader.Release()
 }
 
 // Close ends the feed.
 func (f *Feed) Close() {
 	f.settle()
+	f.joiner.Reset()
 	f.reader.Close()
 }

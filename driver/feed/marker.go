@@ -8,6 +8,10 @@ import (
 )
 
 // gapText is the text of a gap marker: how much is missing, from when to when, and why.
+//
+// It has two lines, and no newline at its end, so that no container can forge it. dockerd ends a line at each newline: a
+// line has none. An event of several lines ends with one, if it is not as long as CloudWatch allows. With format=json
+// every event but a marker is an object.
 func gapText(g spool.Gap) string {
 	what := fmt.Sprintf("%d bytes", g.Bytes)
 	if g.Frames > 0 {
@@ -17,22 +21,24 @@ func gapText(g spool.Gap) string {
 	if g.MinTime != 0 {
 		when = fmt.Sprintf(", from %s to %s", gapTime(g.MinTime), gapTime(g.MaxTime))
 	}
-	return fmt.Sprintf("[logspool] missing here: %s%s; reason: %s (%s)", what, when, reasonWord(g.Reason), gapReasons[g.Reason])
+	return fmt.Sprintf("[logspool] missing here: %s%s;\nreason: %s (%s)", what, when, reasonWord(g.Reason), gapReasons[g.Reason])
 }
 
 func gapTime(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// The reasons of what is lost behind the spool, by the word that Lost is told.
+// The reasons of losses behind the spool. Their numbers are on disk.
 const (
 	tooOld spool.Reason = spool.FirstForeign + iota
 	expired
 	tooNew
 	refused
 	tooLarge
+	unprocessable
 )
 
 var lossReasons = map[string]spool.Reason{
 	"too_old": tooOld, "expired": expired, "too_new": tooNew, "refused": refused, "too_large": tooLarge,
+	"unprocessable": unprocessable,
 }
 
 // reasonWord is the word for a reason, in markers and metrics.
@@ -55,4 +61,5 @@ var gapReasons = map[spool.Reason]string{
 	tooNew:           "the service takes nothing from more than 2 hours ahead",
 	refused:          "the service refused it",
 	tooLarge:         "larger than the service takes",
+	unprocessable:    "the plugin failed to process it",
 }

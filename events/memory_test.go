@@ -1,0 +1,222 @@
+//go:build !race
+
+// One goroutine scans gigabytes here, which takes minutes with the race detector.
+
+package events
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// numbered is a container that prints one text of numbered pieces, and checks what comes out of it.
+type numbered struct {
+	p      *Pipeline
+	pushed int
+	pos    int // in the text, of what has come out
+	parts  int
+	ranges []Range
+}
+
+var (
+	frameText = append(bytes.Repeat([]byte("x"), pieceBytes), '\n')
+	wantText  = bytes.Clone(frameText)
+)
+
+// numberedPiece writes the text of piece i, and a newline, into to.
+func numberedPiece(to []byte, i int) []byte {
+	to[0], to[1] = byte('0'+i/10%10), byte('0'+i%10)
+	return to
+}
+
+// take holds that each event goes on where the one before has ended. With a pattern, there is a newline after each piece.
+func (n *numbered) take(t *testing.T, newline string) {
+	t.Helper()
+	for n.takeOne(t, newline) {
+	}
+}
+
+func (n *numbered) takeOne(t *testing.T, newline string) bool {
+	t.Helper()
+	e, ok := n.p.Next()
+	if ok {
+		text := e.Message
+		if n.parts++; n.parts > 1 {
+			text = bytes.TrimPrefix(text, fmt.Appendf(nil, PartMark, n.parts))
+		}
+		text = bytes.TrimSuffix(text, fmt.Appendf(nil, ContinuedMark, n.parts+1))
+		for _, r := range e.Ranges {
+			n.ranges = addRange(n.ranges, r)
+		}
+		for len(text) > 0 {
+			size := pieceBytes + len(newline)
+			rest := numberedPiece(wantText, n.pos/size)[n.pos%size : size]
+			rest = rest[:min(len(rest), len(text))]
+			if !bytes.Equal(text[:len(rest)], rest) {
+				t.Fatalf("at %d: %.50q, want %.50q", n.pos, text, rest)
+			}
+			n.pos += len(rest)
+			text = text[len(rest):]
+		}
+	}
+	return ok
+}
+
+// TestUnfinishedTextIsBounded holds that a thousand containers in the middle of a line, or an event, of 1 MB cost no more
+// memory than the budget, that nothing is lost by it, and that text is whole as long as the memory lasts.
+func TestUnfinishedTextIsBounded(t *testing.T) {
+	const pieces = 1_000_000 / pieceBytes
+	never := regexp.MustCompile(`^never`)
+	for _, test := range []struct {
+		name       string
+		o          Options
+		containers int
+		whole      bool
+	}{
+		{"lines", Options{}, 1000, false},
+		{"events", Options{Pattern: never}, 1000, false},
+		{"a few lines", Options{}, 20, true},
+		{"a few events", Options{Pattern: never}, 20, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			newline := ""
+			if test.o.Pattern != nil {
+				newline = "\n"
+			}
+			before := liveHeap()
+			test.o.Budget = NewBudget(BudgetBytes)
+			all := make([]numbered, test.containers)
+			for i := range all {
+				all[i].p = NewPipeline(test.o)
+			}
+			push := func(n *numbered, last bool) {
+				f := Frame{Source: Stdout, Time: 1, Line: numberedPiece(frameText, n.pushed)[:pieceBytes], Partial: newline == "", PartialID: []byte("id"), Last: last}
+				n.p.Push(f, uint64(n.pushed), uint64(n.pushed+1), time.Time{})
+				n.pushed++
+				n.take(t, newline)
+			}
+			for range pieces - 1 {
+				for i := range all {
+					push(&all[i], false)
+				}
+			}
+			for i := range all {
+				all[i].p.Release()
+			}
+			if used := test.o.Budget.Used(); used > BudgetBytes {
+				t.Errorf("%d bytes are charged", used)
+			}
+			if live := liveHeap() - before; live > BudgetBytes+int64(test.containers)*2*smallBytes {
+				t.Errorf("%d bytes are live", live)
+			}
+			for i := range all {
+				n := &all[i]
+				push(n, true)
+				n.p.Close()
+				n.take(t, newline)
+				if n.pos != pieces*(pieceBytes+len(newline)) || len(n.ranges) != 1 || n.ranges[0] != (Range{0, pieces}) {
+					t.Fatalf("container %d: %d bytes, acknowledged %v", i, n.pos, n.ranges)
+				}
+				if (n.parts == 1) != test.whole {
+					t.Errorf("container %d: %d parts", i, n.parts)
+				}
+			}
+			if used := test.o.Budget.Used(); used != 0 {
+				t.Errorf("%d bytes are charged in the end", used)
+			}
+		})
+	}
+}
+
+// TestHandedOutTextIsBounded holds that the events which are handed out and not taken yet, one of each container, cost no
+// more memory than the budget either: a backlog of many containers with long lines is read at once.
+func TestHandedOutTextIsBounded(t *testing.T) {
+	const containers, pieces = 1000, 1_000_000 / pieceBytes
+	before := liveHeap()
+	budget := NewBudget(BudgetBytes)
+	all := make([]numbered, containers)
+	push := func(n *numbered) {
+		f := Frame{Source: Stdout, Time: 1, Line: numberedPiece(frameText, n.pushed)[:pieceBytes], Partial: true, PartialID: []byte("id"), Last: n.pushed == pieces-1}
+		n.p.Push(f, uint64(n.pushed), uint64(n.pushed+1), time.Time{})
+		n.pushed++
+	}
+	for i := range all {
+		n := &all[i]
+		n.p = NewPipeline(Options{Budget: budget})
+		for push(n); !n.takeOne(t, ""); push(n) {
+		}
+		n.p.Keep()
+	}
+	if live := liveHeap() - before; live > BudgetBytes+containers*3*pieceBytes {
+		t.Errorf("%d bytes are live", live)
+	}
+	for i := range all {
+		n := &all[i]
+		for n.take(t, ""); n.pushed < pieces; n.take(t, "") {
+			push(n)
+		}
+		if n.pos != pieces*pieceBytes {
+			t.Fatalf("container %d: %d bytes", i, n.pos)
+		}
+	}
+	if used := budget.Used(); used != 0 {
+		t.Errorf("%d bytes are charged in the end", used)
+	}
+}
+
+// liveHeap returns how much of the heap is in use, without what sync.Pools hold.
+func liveHeap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// TestIdleLineKeepsSmallBuffer holds that a short unfinished line does not pin the buffer of a long one, its own or
+// another's.
+func TestIdleLineKeepsSmallBuffer(t *testing.T) {
+	b := NewBudget(BudgetBytes)
+	p := NewPipeline(Options{Budget: b})
+	push := func(f Frame) {
+		p.Push(f, 0, 1, time.Time{})
+		for _, ok := p.Next(); ok; _, ok = p.Next() {
+		}
+	}
+	push(piece(Stdout, 1, strings.Repeat("x", MaxBytes-1), "i", 1))
+	push(last(Stdout, 1, "y", "i", 2))
+	push(piece(Stdout, 2, strings.Repeat("x", pieceBytes), "j", 1))
+	if used := b.Used(); used > 2*pieceBytes {
+		t.Errorf("a line of %d bytes holds %d", pieceBytes, used)
+	}
+	push(piece(Stdout, 2, strings.Repeat("x", MaxBytes), "j", 2)) // the end does not fit, and stays
+	p.Release()
+	if used := b.Used(); used > 3*pieceBytes {
+		t.Errorf("the end of a long line holds %d", used)
+	}
+}
+
+// TestRangesAreCharged holds that an event of many short lines, between which the other output's stand, is charged for
+// its ranges.
+func TestRangesAreCharged(t *testing.T) {
+	b := NewBudget(BudgetBytes)
+	p := NewPipeline(Options{Budget: b, Pattern: regexp.MustCompile(`^never`)})
+	for i := range uint64(1000) {
+		p.Push(whole(Source(1+i%2), 1, "x"), i, i+1, time.Time{})
+		for _, ok := p.Next(); ok; _, ok = p.Next() {
+		}
+	}
+	if used := b.Used(); used < 2*500*24 {
+		t.Errorf("%d bytes are charged", used)
+	}
+	p.Reset()
+	p.Release()
+	if used := b.Used(); used != 0 {
+		t.Errorf("%d bytes are charged in the end", used)
+	}
+}

@@ -285,6 +285,7 @@ var variables = map[string]string{
 	"ARCH":               "make",
 	"FUZZTIME":           "make",
 	"LOGSPOOL_E2E":       "scripts/test",
+	"LOGSPOOL_LONG":      "internal/longtest",
 	"LOGSPOOL_VULN":      "scripts/lint",
 	"GOVULNDB":           "scripts/lint",
 	"CGO_ENABLED":        "Go",

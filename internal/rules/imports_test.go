@@ -91,6 +91,7 @@ var house = map[string]rule{
 	"internal/durable/durabletest": {ours: []string{"internal/durable"}, never: []string{aws, docker}},
 	"internal/faultlog":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/hosttest":            {ours: []string{}, never: []string{aws, docker}},
+	"internal/longtest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},
 	"internal/rules":               {tests: true},
 	"cmd/cwlocal":                  {ours: []string{"internal/cwlocal"}, never: []string{aws, docker}},

@@ -10,11 +10,11 @@ PLUGIN := $(PLUGIN_NAME):$(PLUGIN_TAG)
 BINARY := bin/linux-$(ARCH)/logspool
 GO     := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go
 
-.PHONY: help demo test e2e fault benchlogs fuzz lint build rootfs plugin enable disable push clean
+.PHONY: help demo test test-long e2e fault benchlogs fuzz lint build rootfs plugin enable disable push clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'Settings: PLUGIN_NAME=$(PLUGIN_NAME) PLUGIN_TAG=$(PLUGIN_TAG) ARCH=$(ARCH) (amd64, arm64) FUZZTIME=$(FUZZTIME)'
 
@@ -23,8 +23,11 @@ demo: rootfs ## the plugin at work, with a real Docker engine where one answers;
 	@$(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/demo ./cmd/demo
 	@bin/linux-$(ARCH)/demo -binary $(BINARY) -plugin plugin
 
-test: ## every test that needs no Docker engine; with LOGSPOOL_E2E=required the others too
+test: ## the tests that need no Docker engine, without the long ones; with LOGSPOOL_E2E=required e2e as well
 	@scripts/test
+
+test-long: ## the long tests, which make test leaves out
+	@scripts/test long
 
 e2e: ## the tests with a real Docker engine and the installed plugin (as root)
 	@scripts/e2e

@@ -23,6 +23,7 @@ import (
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/longtest"
 )
 
 // The tests here run the plugin as a process of its own, this test's binary started again, with dockerd's part
@@ -105,7 +106,7 @@ func newRigAt(t *testing.T, now func() time.Time, env ...string) *rig {
 	t.Cleanup(docker.Kill)
 	r := &rig{t: t, dir: dir, service: service, docker: docker}
 	r.env = append([]string{
-		"LOGSPOOL_TEST_RUN=1",
+		"LOGSPOOL_TEST_RUN=1", "GORACE=atexit_sleep_ms=0",
 		"PLUGIN_SOCKET=" + filepath.Join(dir, "s"), "STATE_DIR=" + filepath.Join(dir, "state"),
 		"AWS_REGION=" + testRegion, "AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret",
 		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + service.URL(), "NOEC2=1", "DELAY=100ms", "HOME=" + dir,
@@ -305,12 +306,16 @@ func TestNames(t *testing.T) {
 	r.stop()
 }
 
-// TestFiveAtOnce: 100,000 lines from each of five containers at once arrive once each, in order.
-func TestFiveAtOnce(t *testing.T) {
-	lines := 100_000
-	if raceEnabled {
-		lines = 20_000 // the stand-in and the writers are ten times slower with it
-	}
+// TestFiveAtOnce: what five containers write at once, as fast as they can, arrives once, in order.
+func TestFiveAtOnce(t *testing.T) { testFiveAtOnce(t, 10_000) }
+
+// TestLong_FiveAtOnce has the full number of lines from each container.
+func TestLong_FiveAtOnce(t *testing.T) {
+	longtest.Skip(t)
+	testFiveAtOnce(t, 100_000)
+}
+
+func testFiveAtOnce(t *testing.T, lines int) {
 	r := newRig(t, "LOGSPOUT_GROUP=load")
 	r.start()
 	var wg sync.WaitGroup
@@ -656,7 +661,7 @@ func TestFullSpool(t *testing.T) {
 			r.start()
 			s := dockertest.Sequence{Container: "web", Source: "stdout"}
 			c := r.run(info("web"))
-			write(t, c, &s, 20000, 200)
+			write(t, c, &s, 10000, 200)
 			r.service.ClearFault(0)
 			r.stopContainer(c)
 			arrived, missing := 0, 0
@@ -741,10 +746,11 @@ func TestSecondPlugin(t *testing.T) {
 	r.stop()
 }
 
-// TestTimes tells how long what dockerd waits for takes while the service hangs: `go test -v -run TestTimes .` It
-// decides nothing by them; that none of it waits for the service is TestServiceDown's and
+// TestLong_Times tells how long what dockerd waits for takes while the service hangs: `LOGSPOOL_LONG=1 go test -v
+// -run TestLong_Times .` It decides nothing by them; that none of it waits for the service is TestServiceDown's and
 // TestNothingHoldsUpTheStart's to show.
-func TestTimes(t *testing.T) {
+func TestLong_Times(t *testing.T) {
+	longtest.Skip(t)
 	r := newRig(t, "LOGSPOUT_GROUP=g")
 	r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Hang})
 	begun := time.Now()

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/logspool/logspool/internal/longtest"
 )
 
 // flooding is a container, and dockerd with the clients of those who follow it, in a synctest bubble.
@@ -131,7 +133,14 @@ func (m *flooding) run(ctx context.Context, clients []client) []followed {
 
 // TestPace: followers that keep up have all there is soon; those that a flood outruns get their share, and all there is when
 // it is over or has become one that they can follow; and no client is another one's trouble.
-func TestPace(t *testing.T) {
+func TestPace(t *testing.T) { testPace(t, false) }
+
+func TestLong_Pace(t *testing.T) {
+	longtest.Skip(t)
+	testPace(t, true)
+}
+
+func testPace(t *testing.T, long bool) {
 	const (
 		kb, mb = 1e3, 1e6
 		line   = 126          // bytes in the stream of a line of 100
@@ -155,12 +164,13 @@ func TestPace(t *testing.T) {
 		calm        time.Duration // after so long the others are behind no more
 		worst       int           // and by so many bytes before, at most
 		least, most float64       // entries that all get together
+		long        bool          // takes seconds
 	}{{
 		name: "one keeps up", clients: one, entry: line, dockerd: 100e3, phases: []phase{flood(20, 8*mb)},
 		worst: 100 * kb,
 	}, {
 		name: "twenty of a flood that they can follow", clients: many, entry: line, dockerd: 400e3, phases: []phase{flood(30, 2*mb)},
-		calm: 3 * time.Second, worst: 3 * mb,
+		calm: 3 * time.Second, worst: 3 * mb, long: true,
 	}, {
 		name: "six that take as much as one may", clients: many[:6], entry: line, dockerd: 100e3, phases: []phase{flood(20, 1300*kb)},
 		worst: 100 * kb,
@@ -172,7 +182,7 @@ func TestPace(t *testing.T) {
 		worst: 10 * kb,
 	}, {
 		name: "twenty of long lines, and one that has much to read", clients: and(client{comes: 2 * time.Second, behind: 160e3}, many...), entry: piece,
-		dockerd: 50e3, phases: []phase{flood(30, 4*mb)}, odd: 1, calm: 12 * time.Second, worst: 18 * mb,
+		dockerd: 50e3, phases: []phase{flood(30, 4*mb)}, odd: 1, calm: 12 * time.Second, worst: 18 * mb, long: true,
 	}, {
 		name: "one outrun", clients: one, entry: line, dockerd: 100e3, phases: []phase{flood(30, 30*mb)},
 		odd: 1, least: 30 * slowRate, most: easyEntries + answerSize/line + 30*slowRate + 5*trial,
@@ -210,6 +220,9 @@ func TestPace(t *testing.T) {
 		name: "a client wants nothing of it", clients: and(client{nothing: true}, client{nothing: true}, client{comes: time.Second}, client{comes: time.Second}), entry: line,
 		dockerd: 400e3, phases: []phase{flood(30, 4*mb)}, odd: 2, calm: 6 * time.Second, worst: 20 * mb,
 	}} {
+		if test.long && !long {
+			continue
+		}
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				whole := time.Duration(0)

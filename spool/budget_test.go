@@ -129,8 +129,12 @@ func TestHistoryGivesWayFirst(t *testing.T) {
 		t.Errorf("%d bytes are counted, there were %d", b.Used(), used)
 	}
 	w := newBudgeted(t, b, Options{MaxSize: 64 << 20})
-	for len(removed) < 4 || running.s.HistorySize() > 0 {
+	for i := 0; len(removed) < 4 || running.s.HistorySize() > 0; i++ {
+		before, history := len(removed), running.s.HistorySize()
 		w.write(50)
+		if i%20 > 0 && len(removed) == before && running.s.HistorySize() == history {
+			continue // what is lost stays lost, so that not each write needs a look
+		}
 		if read, lost := w.account(t); read != w.n || lost > 0 {
 			t.Fatalf("%d lost of %d with %v removed and %d bytes of history left", lost, w.n, removed, running.s.HistorySize())
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/longtest"
 	"pgregory.net/rapid"
 )
 
@@ -232,14 +233,21 @@ func TestTail(t *testing.T) {
 
 // TestTailReadsLittle: the end of a long history is found within a few hundred kilobytes, whatever the size of
 // its blocks, also when it has been opened again; and so is a time.
-func TestTailReadsLittle(t *testing.T) {
+func TestTailReadsLittle(t *testing.T) { testTailReadsLittle(t, 1) }
+
+func TestLong_TailReadsLittle(t *testing.T) {
+	longtest.Skip(t)
+	testTailReadsLittle(t, 16)
+}
+
+func testTailReadsLittle(t *testing.T, times int) {
 	for _, tc := range []struct {
 		name              string
 		frames, size, all int // in a block; bytes of a line; bytes of history
 	}{
-		{"one short frame in a block", 1, 100, 32 << 20},
-		{"long blocks", 2000, 100, 1 << 30},
-		{"one long frame in a block", 1, 16 << 10, 128 << 20},
+		{"one short frame in a block", 1, 100, 16 << 20},
+		{"long blocks", 2000, 100, 64 << 20},
+		{"one long frame in a block", 1, 16 << 10, 64 << 20},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			disk := &countingFS{FS: durable.OS}
@@ -249,7 +257,7 @@ func TestTailReadsLittle(t *testing.T) {
 			n := 0
 			block := make([]byte, BlockHeaderSize, BlockHeaderSize+tc.frames*(tc.size+40))
 			line := bytes.Repeat([]byte("n"), tc.size)
-			for size := 0; size < tc.all; size += len(block) {
+			for size := 0; size < tc.all*times; size += len(block) {
 				block = block[:BlockHeaderSize]
 				for range tc.frames {
 					n++

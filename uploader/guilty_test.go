@@ -19,7 +19,7 @@ func TestGuiltyBatchInCompany(t *testing.T) {
 		u := start(t, f, Options{OnDropped: func(Dropped) { before = f.count("put") }})
 		feed := newFeed(t)
 		at := time.Now().Add(-time.Hour)
-		const n = 20 * maxBatchEvents
+		const n = 15 * maxBatchEvents
 		for i := range n {
 			text := line(i)
 			if i == maxBatchEvents+5 {

@@ -7,13 +7,22 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/logspool/logspool/internal/longtest"
 )
 
 func isGuilty(m string) bool { return strings.HasPrefix(m, "guilty") }
 
 // TestLostMiddleOfLine has the service refuse, or drop, parts of a long line that have no ranges of their own. Each loss is
 // told once, with the acknowledgement of that line.
-func TestLostMiddleOfLine(t *testing.T) {
+func TestLostMiddleOfLine(t *testing.T) { testLostMiddleOfLine(t, false) }
+
+func TestLong_LostMiddleOfLine(t *testing.T) {
+	longtest.Skip(t)
+	testLostMiddleOfLine(t, true)
+}
+
+func testLostMiddleOfLine(t *testing.T, long bool) {
 	for _, k := range []struct {
 		name  string
 		lines [][]string
@@ -28,6 +37,9 @@ func TestLostMiddleOfLine(t *testing.T) {
 		{"guilty end", [][]string{{"a1", "a2", "guilty"}, {"b"}}, []int{0}},
 	} {
 		for _, size := range []int{3, 400_000, 1_000_000} { // all in one batch; two parts; each part in one of its own
+			if !long && size > 3 && k.name != "middle" {
+				continue // megabytes
+			}
 			t.Run(fmt.Sprint(k.name, " ", size), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					f := newFake(t)

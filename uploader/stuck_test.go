@@ -26,7 +26,7 @@ func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
 			to.Stream = fmt.Sprint("s", i)
 			f.has(to.Group, to.Stream)
 			feed := newFeed(t)
-			for j := range 512 {
+			for j := range 384 {
 				_, _ = random.Read(text)
 				for k := range text {
 					text[k] = 32 + text[k]%95

@@ -828,7 +828,8 @@ func TestSizeAndPaceAfterTrouble(t *testing.T) {
 				u := start(t, f, Options{Log: discard})
 				m := u.Attach(target, feed, 0)
 				begin := time.Now()
-				for i := range 20 {
+				const rounds = 8
+				for i := range rounds {
 					for j := range 1000 {
 						feed.add(time.Now(), line(i*1000+j))
 					}
@@ -839,7 +840,7 @@ func TestSizeAndPaceAfterTrouble(t *testing.T) {
 					}
 				}
 				// Each failure is the first one: its wait is a quarter of a second at most.
-				if d := time.Since(begin); d > 20*3*backoffBase {
+				if d := time.Since(begin); d > rounds*3*backoffBase {
 					t.Errorf("took %v", d)
 				}
 				if small := f.batches[0] <= probeSize.events; small != c.small {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/logspool/logspool/internal/longtest"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -63,11 +64,14 @@ func intakeProcess(dir string) {
 
 // TestKill kills the process that takes, with SIGKILL, at each step and at random moments under load,
 // and starts it again; in the end the spool holds what was written, to the byte.
-func TestKill(t *testing.T) {
-	kills := 40
-	if testing.Short() {
-		kills = 10
-	}
+func TestKill(t *testing.T) { testKill(t, 15) }
+
+func TestLong_Kill(t *testing.T) {
+	longtest.Skip(t)
+	testKill(t, 150)
+}
+
+func testKill(t *testing.T, kills int) {
 	dir := t.TempDir()
 	_, w := makeFIFO(t, dir)
 	if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, 16384); err != nil {

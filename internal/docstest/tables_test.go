@@ -287,6 +287,7 @@ var variables = map[string]string{
 	"FUZZTIME":           "make",
 	"FORCE":              "make",
 	"LOGSPOOL_E2E":       "scripts/test",
+	"LOGSPOOL_LONG":      "internal/longtest",
 	"LOGSPOOL_VULN":      "scripts/lint",
 	"GOVULNDB":           "scripts/lint",
 	"CGO_ENABLED":        "Go",

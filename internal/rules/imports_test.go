@@ -93,6 +93,7 @@ var house = map[string]rule{
 	"internal/faultlog":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/hosttest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/oneline":             {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
+	"internal/longtest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},
 	"internal/rules":               {tests: true},
 	"cmd/cwlocal":                  {ours: []string{"internal/cwlocal"}, never: []string{aws, docker}},

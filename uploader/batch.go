@@ -39,7 +39,7 @@ func (b *batch) bytesHeld() int64 {
 
 // record is one event of a batch.
 type record struct {
-	time   int64  // nanoseconds since the epoch, as dockerd gave it
+	time   int64  // nanoseconds since the epoch, as dockerd gave it; CloudWatch keeps milliseconds
 	offset uint32 // where the event's JSON begins in the builder's body
 	size   uint32 // length of that JSON, its trailing comma included
 	bytes  uint32 // the message as the service counts it, without eventOverhead
@@ -120,7 +120,7 @@ func (bl *builder) add(p int, ev events.Event) fit {
 		bl.body = bl.body[:offset] // it has grown where invalid UTF-8 was replaced
 		return noRoom
 	}
-	bl.sorted = bl.sorted && (n == 0 || b.records[n-1].time <= ev.Time)
+	bl.sorted = bl.sorted && (n == 0 || milliseconds(b.records[n-1].time) <= ms)
 	b.records = append(b.records, record{
 		time: ev.Time, offset: uint32(offset), size: uint32(len(bl.body) - offset), bytes: uint32(counted),
 	})
@@ -137,13 +137,15 @@ func (bl *builder) nearlyFull() bool {
 		int(bl.b.message) >= bl.size.bytes-bl.size.bytes/16
 }
 
-// finish writes the request's body into the batch: the events in the order of time, those of one time in
-// the order in which they came. z compresses it; nil leaves it plain.
+// finish writes the request's body into the batch: the events in the order of their milliseconds, those of one
+// millisecond in the order in which they were added. Nanoseconds do not count: CloudWatch does not know them, and two
+// lines of one millisecond may have been written in another order than they were stamped. z compresses the body; nil
+// leaves it plain.
 func (bl *builder) finish(z *compressor) {
 	b := bl.b
 	if !bl.sorted {
 		slices.SortFunc(b.records, func(x, y record) int {
-			return cmp.Or(cmp.Compare(x.time, y.time), cmp.Compare(x.offset, y.offset))
+			return cmp.Or(cmp.Compare(milliseconds(x.time), milliseconds(y.time)), cmp.Compare(x.offset, y.offset))
 		})
 	}
 	b.gzip = z != nil

@@ -13,12 +13,15 @@ type head struct {
 	part   int
 }
 
-// heads is a heap, the earliest event first; of events of one time, that of the member that came first.
+// heads is a heap, the event of the earliest millisecond first; of events of one millisecond, that of the member that
+// came first. Each member has one head at a time, so that its events are always taken in the order in which they were
+// written.
 type heads []head
 
 func (h heads) less(i, j int) bool {
-	if h[i].event.Time != h[j].event.Time {
-		return h[i].event.Time < h[j].event.Time
+	x, y := milliseconds(h[i].event.Time), milliseconds(h[j].event.Time)
+	if x != y {
+		return x < y
 	}
 	return h[i].part < h[j].part
 }

@@ -143,7 +143,7 @@ func TestSharedStream(t *testing.T) {
 			subs = append(subs, u.Attach(target, feed, time.Duration(10-4*i)*time.Second))
 		}
 		for i := range 30 {
-			subs[i%3].Notify(feeds[i%3].add(at.Add(time.Duration(i)*time.Microsecond), line(i)))
+			subs[i%3].Notify(feeds[i%3].add(at.Add(time.Duration(i)*time.Millisecond), line(i)))
 		}
 		time.Sleep(2*time.Second + time.Millisecond)
 		synctest.Wait()

@@ -69,12 +69,6 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 		Plain:   !settings.Gzip,
 		Version: version,
 		Log:     log,
-		OnDropped: func(d uploader.Dropped) {
-			if d.Reason != uploader.Refused { // which is logged with the service's words
-				log.Warn("the service dropped events; their stream tells of it", "group", d.Target.Group,
-					"stream", d.Target.Stream, "reason", d.Reason, "events", d.Events, "bytes", d.Bytes)
-			}
-		},
 	})
 	host, err := os.Hostname()
 	if err != nil {

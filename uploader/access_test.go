@@ -113,17 +113,17 @@ func TestTroubleOfOneRole(t *testing.T) {
 					return m
 				}
 				attach("bad")
-				time.Sleep(10 * time.Minute)
+				time.Sleep(9 * time.Minute)
 				begin := time.Now()
 				<-attach("good").Done()
 				if d := time.Since(begin); d > time.Second {
 					t.Errorf("the good role took %v", d)
 				}
-				warned := l.with("WARN")
-				if len(warned) != 1 || len(l.with("WARN", `"role":"bad"`)) != 1 {
+				warned := l.with("ERROR")
+				if len(warned) != 1 || len(l.with("ERROR", `"role":"bad"`)) != 1 {
 					t.Errorf("logged %q", l.lines)
 				}
-				if about := strings.Contains(warned[0], "trust policy"); about != (classify(bad, false) == noAccess) {
+				if about := strings.Contains(warned[0], "trust policy"); about != (classify(bad, false) == unauthenticated) {
 					t.Errorf("logged %q", warned)
 				}
 				if len(l.with("EXTERNAL")) > 0 || len(l.with("secret")) > 0 {

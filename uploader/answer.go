@@ -1,6 +1,8 @@
 package uploader
 
 import (
+	"math/rand/v2"
+	"regexp"
 	"slices"
 	"time"
 )
@@ -10,7 +12,11 @@ type answer struct {
 	batch   *batch // nil: of creating the stream
 	verdict verdict
 	err     error
+	until   time.Time // of creating: when to try again, if that is decided for the whole group
 }
+
+// groupSpread is the time over which the senders of one group try again when the group may have been fixed.
+const groupSpread = 500 * time.Millisecond
 
 // patience is how many events in a row may be given up before the lane takes its time with each: a service
 // that refuses everything means something else than a guilty event.
@@ -43,7 +49,7 @@ func (l *lane) send(p *permit, now time.Time) {
 // build makes a batch of what is pending. It waits for memory and for a builder. It returns nil when the
 // uploader gives up.
 func (l *lane) build(now time.Time) *batch {
-	plain := l.u.plain || l.s.plain.Load()
+	plain := l.u.plain || l.plainNext || l.s.endpoint.gzip.plain(now)
 	b := l.u.reserve(plain)
 	if b == nil {
 		return nil
@@ -66,7 +72,7 @@ func (l *lane) build(now time.Time) *batch {
 	l.u.built(b)
 	if !l.full() {
 		for _, m := range l.members {
-			m.feed.Release()
+			m.release()
 		}
 	}
 	return b
@@ -79,11 +85,11 @@ func (l *lane) launch() {
 	l.underWay = append(l.underWay, b)
 	l.u.counters.underWay.Add(1)
 	l.u.wg.Go(func() {
-		v, err := l.s.put(t, b)
+		v, err := l.s.put(l, t, b)
 		l.u.counters.underWay.Add(-1)
 		l.u.unreserve(b) // here: the lane may itself be waiting for memory, and could not take the answer
 		b.permit.release(v)
-		l.answers <- answer{b, v, err}
+		l.answers <- answer{batch: b, verdict: v, err: err}
 	})
 }
 
@@ -101,10 +107,12 @@ func (l *lane) answered(a answer) {
 			break
 		}
 	}
+	l.plainNext = b.gzip && a.verdict == badTarget
+	known := a.verdict == invalid && (l.learnLimit(a) || l.dropEntity(a.err)) // what to change at the next try
 	switch {
 	case a.verdict == accepted:
 		l.delivered(b)
-	case a.verdict == refused && len(b.records) == 1:
+	case a.verdict == invalid && !known && len(b.records) == 1:
 		l.giveUp(a)
 	default:
 		l.u.counters.retries.Add(1)
@@ -114,7 +122,7 @@ func (l *lane) answered(a answer) {
 		if l.trouble.verdict == accepted {
 			l.trouble = answer{verdict: a.verdict, err: a.err}
 		}
-		if a.verdict == refused {
+		if a.verdict == invalid && !known {
 			l.sizer.refused(len(b.records))
 		}
 		l.undo(b)
@@ -124,6 +132,53 @@ func (l *lane) answered(a answer) {
 		part.member.underWay--
 	}
 	l.u.free(b)
+}
+
+// learnLimit looks for a smaller limit of an event in the refusal of a batch, and returns whether there is one that an event
+// of the batch is beyond. A limit that the service speaks of is the endpoint's; a guess is this stream's alone, since
+// the event may have been refused for another reason.
+func (l *lane) learnLimit(a answer) bool {
+	var longest int
+	for _, r := range a.batch.records {
+		longest = max(longest, int(r.bytes))
+	}
+	n, stated, ok := messageLimit(a.err, len(a.batch.records))
+	if !ok || n >= longest || n >= l.maxMessage {
+		return false
+	}
+	if !stated {
+		l.guessedMax = n
+	} else if l.s.endpoint.lowerMaxMessage(n) {
+		l.s.log.Warn("the endpoint takes smaller log events than CloudWatch Logs does; longer ones are divided",
+			"bytes", n+eventOverhead, "err", brief(a.err))
+	}
+	return true
+}
+
+// aboutEntity finds whether an error is about the entity of a request.
+var aboutEntity = regexp.MustCompile(`(?i)\bentity\b|'entity\.`)
+
+// dropEntity sends the next batches without the entity if the error is about it, and returns whether it is: an invalid
+// entity must not cost events.
+func (l *lane) dropEntity(err error) bool {
+	if l.target.Entity == (Entity{}) || !aboutEntity.MatchString(errorMessage(err)) {
+		return false
+	}
+	l.log.Warn("CloudWatch refuses the entity; the events are sent without it", "entity", l.target.Entity, "err", brief(err))
+	l.target.Entity = Entity{}
+	return true
+}
+
+// entityRejected logs that the events were accepted, but not their entity. The same is not logged again.
+func (l *lane) entityRejected(errorType string) {
+	if errorType == "" || l.rejectedAs[errorType] {
+		return
+	}
+	if l.rejectedAs == nil {
+		l.rejectedAs = map[string]bool{}
+	}
+	l.rejectedAs[errorType] = true
+	l.log.Warn("CloudWatch rejected the entity; the events themselves are delivered", "entity", l.target.Entity, "reason", errorType)
 }
 
 // undo forgets a batch that was not delivered.
@@ -146,12 +201,11 @@ func (l *lane) delivered(b *batch) {
 	if b.rejected.tooNew {
 		future = max(expired, at(b.rejected.tooNewStart))
 	}
-	l.lose(b, TooOld, b.records[:old])
-	l.lose(b, Expired, b.records[old:expired])
-	l.lose(b, TooNew, b.records[future:])
-	if b.lost > 0 && expired < future { // else all of it is lost already
-		t := time.Unix(0, b.records[0].time)
-		l.drop(b, Dropped{Target: l.target, Reason: TooLarge, Events: 1, Bytes: int64(b.lost), From: t, To: t})
+	l.lose(b, TooOld, b.records[:old], nil)
+	l.lose(b, Expired, b.records[old:expired], nil)
+	l.lose(b, TooNew, b.records[future:], nil)
+	if b.cut > 0 && expired < future { // else all of it is lost already
+		l.loseEnd(b)
 	}
 	for _, r := range b.records[expired:future] {
 		c.bytes.Add(int64(r.bytes))
@@ -161,11 +215,13 @@ func (l *lane) delivered(b *batch) {
 	c.bodyBytes.Add(int64(b.body))
 	c.sentBytes.Add(int64(len(b.out)))
 	l.ack(b)
-	if l.trouble.verdict != refused { // else these events are not the next ones, among which one is to blame
+	if l.trouble.verdict != invalid { // else these events are not the next ones, among which one is to blame
 		l.through(b)
 	}
+	l.entityRejected(b.rejected.entity)
 	l.failures, l.made, l.givenUp, l.retryAt = 0, 0, 0, time.Time{}
-	l.report.succeeded()
+	l.accepted.Store(time.Now().UnixNano())
+	l.group.health.succeeded(l)
 }
 
 // through tells the sizer that a batch's events will not come again. Those of a batch that acknowledges nothing will,
@@ -176,11 +232,9 @@ func (l *lane) through(b *batch) {
 	}
 }
 
-// giveUp accounts for the one event of a batch that the service will never take.
+// giveUp accounts for the one event of a batch that CloudWatch rejects permanently.
 func (l *lane) giveUp(a answer) {
-	l.u.log.Warn("the service refuses an event for good; it is given up and told of in its stream",
-		"region", l.target.Region, "group", l.target.Group, "stream", l.target.Stream, "err", brief(a.err))
-	l.lose(a.batch, Refused, a.batch.records)
+	l.lose(a.batch, Refused, a.batch.records, a.err)
 	l.ack(a.batch)
 	l.through(a.batch)
 	if l.givenUp++; l.givenUp > patience {
@@ -195,12 +249,12 @@ func (l *lane) ack(b *batch) {
 			continue
 		}
 		for _, o := range l.owing(part.member, b) {
-			l.tell(part.member, o.Dropped)
+			l.tell(part.member, o)
 		}
 		if err := part.member.feed.Ack(part.ranges); err != nil {
-			l.acks.failed(failing, err)
+			l.acks.Failed(err.Error(), "err", brief(err))
 		} else {
-			l.acks.succeeded()
+			l.acks.Succeeded()
 		}
 	}
 }
@@ -225,10 +279,7 @@ func (l *lane) settle(now time.Time) {
 	l.trouble = answer{}
 	for _, m := range l.members {
 		if m.rewind {
-			m.feed.Rewind()
-			m.feed.Release()
-			m.rewind, m.drained, m.unknown, m.seen = false, false, true, false
-			m.owed = nil
+			m.startOver()
 		}
 	}
 	l.due = now
@@ -249,19 +300,22 @@ func (l *lane) mustWait(b *batch) bool {
 func (l *lane) retry(a answer, now time.Time) {
 	most := maxBackoff
 	switch a.verdict {
-	case ungzip, refused: // the next try is another one
+	case badEncoding, invalid: // the next try is another one
 		l.retryAt = now
 		return
-	case missing:
-		if t, ok := l.creatable(); ok && !l.stopping {
+	case notFound:
+		t, ok := l.creatable()
+		switch {
+		case ok && !l.stopping:
 			l.failures++
 			l.create(t)
 			return
-		}
-		l.report.failed(a.verdict, a.err)
+		case !ok:
+			l.fail(a)
+		} // else there is no time to create it: that follows after the next start
 		most = maxSlowBackoff
-	case denied, misnamed:
-		l.report.failed(a.verdict, a.err)
+	case denied, badTarget:
+		l.fail(a)
 		l.sizer.probe()
 		most = maxSlowBackoff
 	case throttled: // smaller batches would only be more of them
@@ -287,12 +341,17 @@ func (l *lane) creatable() (t Target, ok bool) {
 	return t, t.CreateStream
 }
 
+// fail logs a failure that is about the target.
+func (l *lane) fail(a answer) {
+	l.group.health.failed(l, a.verdict, a.err, "stream", l.target.Stream)
+}
+
 // create makes the stream, from a goroutine of its own: the quotas may make it wait.
 func (l *lane) create(t Target) {
 	l.creating = true
 	l.u.wg.Go(func() {
-		v, err := l.s.creator.create(t)
-		l.answers <- answer{nil, v, err}
+		v, until, err := l.s.creator.create(t)
+		l.answers <- answer{verdict: v, err: err, until: until}
 	})
 }
 
@@ -306,12 +365,17 @@ func (l *lane) created(a answer) {
 		if l.made++; l.made > 1 { // it was made just before, and is still not there
 			l.retryAt = now.Add(backoff(l.made, maxBackoff))
 		}
+	case a.verdict == cancelled:
+		l.retryAt = now.Add(backoff(l.failures, maxBackoff))
 	case a.verdict.shared():
-		l.report.failed(a.verdict, a.err)
+		l.s.health.failed(l, a.verdict, a.err)
 		l.retryAt = now.Add(backoff(l.failures, maxBackoff))
 	default:
 		l.made = 0
-		l.report.failed(a.verdict, a.err)
+		l.fail(a)
 		l.retryAt = now.Add(backoff(l.failures, maxSlowBackoff))
+		if a.until.After(now) {
+			l.retryAt = a.until.Add(rand.N(groupSpread))
+		}
 	}
 }

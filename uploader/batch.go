@@ -18,14 +18,15 @@ type batch struct {
 
 	seq uint64 // of the lane's batches it is the so-manieth
 
-	records []record // one an event, in the body's order
-	parts   []part   // whose events they are
-	message int64    // bytes the service counts: messages and eventOverhead each
-	body    int      // bytes of the body before it was compressed
+	records []record       // one an event, in the body's order
+	ranges  []events.Range // of all records, in the order in which the events were added
+	parts   []part         // whose events they are
+	message int64          // bytes the service counts: messages and eventOverhead each
+	body    int            // bytes of the body before it was compressed
 	minMS   int64
 	maxMS   int64
 
-	lost   int // bytes that had to be cut off the one message that was too large
+	cut    int // bytes that had to be cut off the one message that was too large
 	permit *permit
 	weight int64 // what it holds of the uploader's retained budget
 
@@ -34,7 +35,8 @@ type batch struct {
 
 // bytesHeld is the memory that the batch holds while it is under way.
 func (b *batch) bytesHeld() int64 {
-	return int64(cap(b.out)) + int64(cap(b.records))*int64(unsafe.Sizeof(record{}))
+	return int64(cap(b.out)) + int64(cap(b.records))*int64(unsafe.Sizeof(record{})) +
+		int64(cap(b.ranges))*int64(unsafe.Sizeof(events.Range{}))
 }
 
 // record is one event of a batch.
@@ -43,12 +45,23 @@ type record struct {
 	offset uint32 // where the event's JSON begins in the builder's body
 	size   uint32 // length of that JSON, its trailing comma included
 	bytes  uint32 // the message as the service counts it, without eventOverhead
+	part   uint32 // index of the part that the event is of
+
+	// rangesFrom and rangesTo bound the event's ranges in the batch's. They are equal for an event that was made from
+	// the middle of a very large frame: the frame is acknowledged with a later one.
+	rangesFrom, rangesTo uint32
 }
+
+// hasRanges reports whether the acknowledgement of the record's part covers the event itself.
+func (r record) hasRanges() bool { return r.rangesTo > r.rangesFrom }
 
 // part is what one member gave to a batch.
 type part struct {
 	member *Subscription
 	ranges []events.Range
+	// lastEnd is one more than the offset of the last event that has ranges; 0: there is none. Pieces of a line that
+	// come after it are acknowledged by a later batch.
+	lastEnd uint32
 }
 
 // fit says whether an event went into the batch.
@@ -75,13 +88,12 @@ type builder struct {
 // begin starts a batch for the target, not larger than size.
 func (bl *builder) begin(t Target, s size, b *batch) {
 	bl.b, bl.size, bl.sorted = b, s, true
-	body := append(bl.body[:0], `{"logGroupName":"`...)
-	body, _ = appendEscaped(body, []byte(t.Group))
-	body = append(body, `","logStreamName":"`...)
-	body, _ = appendEscaped(body, []byte(t.Stream))
-	body = append(body, `","logEvents":[`...)
+	body := appendString(append(bl.body[:0], `{"logGroupName":`...), t.Group)
+	body = appendString(append(body, `,"logStreamName":`...), t.Stream)
+	body = t.Entity.appendTo(append(body, ','))
+	body = append(body, `"logEvents":[`...)
 	bl.body, bl.head = body, len(body)
-	*b = batch{out: b.out[:0], records: b.records[:0], parts: b.parts[:0], weight: b.weight}
+	*b = batch{out: b.out[:0], records: b.records[:0], ranges: b.ranges[:0], parts: b.parts[:0], weight: b.weight}
 }
 
 // add takes one event of parts[p] into the batch, or says why it does not fit. It does not keep ev.
@@ -107,7 +119,7 @@ func (bl *builder) add(p int, ev events.Event) fit {
 	} else if len(msg) > maxMessageBytes/len(replacement) {
 		// Only such a message can be too large for a batch of its own.
 		msg = cut(msg, maxMessageBytes)
-		b.lost = len(ev.Message) - len(msg)
+		b.cut = len(ev.Message) - len(msg)
 	}
 
 	offset := len(bl.body)
@@ -121,13 +133,24 @@ func (bl *builder) add(p int, ev events.Event) fit {
 		return noRoom
 	}
 	bl.sorted = bl.sorted && (n == 0 || milliseconds(b.records[n-1].time) <= ms)
-	b.records = append(b.records, record{
+	b.append(p, ev.Ranges, record{
 		time: ev.Time, offset: uint32(offset), size: uint32(len(bl.body) - offset), bytes: uint32(counted),
 	})
 	b.minMS, b.maxMS = lo, hi
 	b.message += int64(counted + eventOverhead)
-	b.parts[p].take(ev.Ranges)
 	return taken
+}
+
+// append adds the record of an event of parts[p] with these ranges.
+func (b *batch) append(p int, ranges []events.Range, r record) {
+	r.part, r.rangesFrom = uint32(p), uint32(len(b.ranges))
+	b.ranges = append(b.ranges, ranges...)
+	r.rangesTo = uint32(len(b.ranges))
+	b.records = append(b.records, r)
+	b.parts[p].take(ranges)
+	if r.hasRanges() {
+		b.parts[p].lastEnd = r.offset + 1
+	}
 }
 
 // nearlyFull reports whether the batch is in its last sixteenth, where it ends at the first change of the
@@ -211,7 +234,7 @@ func (b *batch) part(m *Subscription) int {
 	n := len(b.parts)
 	if n < cap(b.parts) {
 		b.parts = b.parts[:n+1] // with the ranges slice of an earlier batch, to be filled anew
-		b.parts[n].member, b.parts[n].ranges = m, b.parts[n].ranges[:0]
+		b.parts[n] = part{member: m, ranges: b.parts[n].ranges[:0]}
 	} else {
 		b.parts = append(b.parts, part{member: m})
 	}

@@ -87,8 +87,9 @@ func (p *permit) release(v verdict) {
 	}
 	p.state = over
 	switch {
-	case v == cancelled, p.epoch != b.epoch:
-		// No news: ours to stop, or begun before the failure that is known already.
+	case v == cancelled, v == badEncoding, p.epoch != b.epoch:
+		// No news: ours to stop, to be made again in another encoding, or begun before the failure that is known
+		// already.
 	case v.shared():
 		b.epoch++
 		b.failures++

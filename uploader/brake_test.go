@@ -36,7 +36,7 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 		}
 		// All that are under way fail together: that is one piece of news, and halves the number once.
 		for _, p := range running {
-			p.release(failing)
+			p.release(unavailable)
 		}
 		if b.failures != 1 || b.window < 11 || b.window > 12 {
 			t.Errorf("%d failures, window %v", b.failures, b.window)
@@ -87,7 +87,7 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 			t.Error("an answer does not open the brake")
 		}
 		// At the end nobody waits for a service that fails.
-		q.release(failing)
+		q.release(unavailable)
 		w := b.enqueue()
 		b.close()
 		if !isReady(w) || !w.refused {

@@ -244,14 +244,14 @@ func TestErrorsOnTheWire(t *testing.T) {
 		answer string
 		want   verdict
 	}{
-		{400, `{"__type":"com.amazonaws.logs#ResourceNotFoundException","message":"The specified log group does not exist."}`, missing},
+		{400, `{"__type":"com.amazonaws.logs#ResourceNotFoundException","message":"The specified log group does not exist."}`, notFound},
 		{400, `{"__type":"ThrottlingException","message":"Rate exceeded"}`, throttled},
-		{403, `{"__type":"InvalidSignatureException","message":"no.\n\nThe Canonical String was 'x-amz-security-token:TOKENTOKEN'"}`, noAccess},
-		{503, "<html>TOKENTOKEN</html>", failing},
-		{400, "<html>", ungzip},
-		{200, "<html>", failing},
-		{307, "", failing},
-		{404, "", ungzip},
+		{403, `{"__type":"InvalidSignatureException","message":"no.\n\nThe Canonical String was 'x-amz-security-token:TOKENTOKEN'"}`, unauthenticated},
+		{503, "<html>TOKENTOKEN</html>", unavailable},
+		{400, "<html>", badEncoding},
+		{200, "<html>", unavailable},
+		{307, "", unavailable},
+		{404, "", badEncoding},
 	} {
 		status, answer = k.status, k.answer
 		_, err := c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}"), gzip: true})
@@ -263,7 +263,7 @@ func TestErrorsOnTheWire(t *testing.T) {
 		}
 	}
 	srv.Close()
-	if _, err = c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}")}); classify(err, true) != failing {
+	if _, err = c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}")}); classify(err, true) != unavailable {
 		t.Errorf("connection refused: %v", err)
 	}
 }
@@ -348,7 +348,7 @@ func TestDeadConnectionsAreDropped(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if err := put(false, 50*time.Millisecond); classify(err, false) != failing {
+	if err := put(false, 50*time.Millisecond); classify(err, false) != unavailable {
 		t.Errorf("a dead connection: %v", err)
 	}
 	if err := put(false, 5*time.Second); err != nil {

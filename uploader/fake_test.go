@@ -303,21 +303,24 @@ func (f *fake) count(op string) int {
 type fakeFeed struct {
 	t *testing.T
 
-	mu        sync.Mutex
-	events    []events.Event
-	next      int
-	acked     map[uint64]bool
-	at        uint64
-	unreadOK  bool
-	lent      []byte
-	calls     int
-	due       time.Time
-	hold      int // events at the end that are unfinished until due
-	left      bool
-	lost      []string // what Lost was told
-	pending   []string // of it, since the last Ack or Rewind
-	accounted []string // of it, at which Ack
-	onEmpty   func()   // called with the lock held when Next has nothing
+	mu         sync.Mutex
+	events     []events.Event
+	next       int
+	acked      map[uint64]bool
+	at         uint64
+	unreadOK   bool
+	lent       []byte
+	calls      int
+	due        time.Time
+	hold       int // events at the end that are unfinished until due
+	left       bool
+	lost       []string // what Lost was told
+	pending    []string // of it, since the last Ack or Rewind
+	accounted  []string // of it, at which Ack
+	lostRanges []events.Range
+	name       string
+	max        int
+	onEmpty    func() // called with the lock held when Next has nothing
 }
 
 func newFeed(t *testing.T) *fakeFeed { return &fakeFeed{t: t, acked: map[uint64]bool{}} }
@@ -454,9 +457,29 @@ func (f *fakeFeed) Rewind() {
 
 func (f *fakeFeed) Release() { defer f.use()() }
 
-func (f *fakeFeed) Lost(why string, events int, _ int64, _, _ time.Time) {
+func (f *fakeFeed) SetMaxMessage(n int) {
+	defer f.use()()
+	f.max = n
+}
+
+func (f *fakeFeed) Backlog() (name string, bytes int64, oldest time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, e := range f.events {
+		if !f.acked[f.line(i).From] {
+			bytes += int64(len(e.Message))
+			if oldest.IsZero() {
+				oldest = time.Unix(0, e.Time)
+			}
+		}
+	}
+	return f.name, bytes, oldest
+}
+
+func (f *fakeFeed) Lost(why string, ranges []events.Range, events int, _ int64, _, _ time.Time) {
 	defer f.use()()
 	l := fmt.Sprintf("%s %d", why, events)
+	f.lostRanges = append(f.lostRanges, ranges...)
 	f.lost, f.pending = append(f.lost, l), append(f.pending, l)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"regexp"
 	"strings"
 	"time"
@@ -16,11 +17,53 @@ type group struct {
 	// containers asks once.
 	first chan struct{}
 
+	health *health
+
 	exists bool // guarded by creator.mu
 
 	// Guarded by first.
 	unanswered time.Time // when a call to make it came to no answer; zero: its answer is known
 	days       int32     // of retention, that it was to have
+	failure    groupFailure
+}
+
+func newGroup(c *creator, name string) *group {
+	return &group{
+		first: make(chan struct{}, 1),
+		health: newHealth(c.log.With("group", name), c.s.access, "sending to the log group failed; the plugin keeps trying",
+			"sending to the log group works again", nil),
+	}
+}
+
+// groupFailure is why a group could not be created or found, and when to try again. Without it each of a host's
+// containers would ask by itself.
+type groupFailure struct {
+	verdict verdict
+	err     error
+	until   time.Time
+	times   int
+
+	// What was asked for.
+	createGroup bool
+	newGroup    *NewGroup
+}
+
+// holds reports whether a call for t would fail again.
+func (f groupFailure) holds(t Target) bool {
+	return time.Now().Before(f.until) && f.sameQuestion(t)
+}
+
+func (f groupFailure) sameQuestion(t Target) bool {
+	return f.createGroup == t.CreateGroup && (f.newGroup == t.NewGroup || reflect.DeepEqual(f.newGroup, t.NewGroup))
+}
+
+// again returns the failure after one more call.
+func (f groupFailure) again(t Target, v verdict, err error) groupFailure {
+	n := f.times + 1
+	if !f.sameQuestion(t) {
+		n = 1
+	}
+	return groupFailure{v, err, time.Now().Add(backoff(n, maxSlowBackoff)), n, t.CreateGroup, t.NewGroup}
 }
 
 // unansweredFor is how long a group that turns up after a call that came to no answer is taken for the one that this
@@ -81,13 +124,13 @@ func (c *creator) made(group string, days int32) {
 // tryGroup makes one call to make a group that is missing, and says whether the group is ours: made by this call, or by
 // one just before whose answer never came.
 func (c *creator) tryGroup(ctx context.Context, g *group, name string, n NewGroup) (v verdict, ours bool, err error) {
-	v, err = c.call(ctx, c.quotas.groups, func(ctx context.Context, cl client) error {
+	v, err = c.call(ctx, c.endpoint.groups, func(ctx context.Context, cl client) error {
 		return cl.CreateLogGroup(ctx, name, n)
 	})
 	switch {
 	case v == accepted:
 		ours = g.mayBeOurs() || err == nil
-	case v == failing && !unreachable(err):
+	case v == unavailable && !unreachable(err):
 		g.unanswered, g.days = time.Now(), n.RetentionDays
 	}
 	return v, ours, err
@@ -105,7 +148,7 @@ func aboutOptions(v verdict, err error) bool {
 	case "OperationAbortedException", "LimitExceededException": // another call is under way, or there are too many groups
 		return false
 	}
-	return v == denied || v == refused || v == misnamed
+	return v == denied || v == invalid || v == badTarget
 }
 
 // What an error says that is about an option of CreateLogGroup.

@@ -1,10 +1,13 @@
 package uploader
 
 import (
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/logspool/logspool/internal/faultlog"
 )
 
 // lane sends to one stream. Its goroutine alone calls the members' feeds: it waits until something is due, pulls a
@@ -25,8 +28,11 @@ type lane struct {
 	framesOut, bytesOut atomic.Int64
 	empty               atomic.Bool // nothing was pending when the lane last looked: wake it at once
 
-	mu      sync.Mutex
-	joining []*Subscription
+	accepted atomic.Int64 // when CloudWatch last accepted a batch, in nanoseconds since the epoch
+
+	mu       sync.Mutex
+	joining  []*Subscription
+	attached []*Subscription // members and joining, for the log
 
 	// The goroutine's own.
 	members  []*Subscription
@@ -45,20 +51,30 @@ type lane struct {
 	retryAt  time.Time
 	stopping bool
 	flushed  bool // the last batch before the end is built, or there is no hope for one
-	report   *reporter
-	acks     *reporter
+
+	maxMessage int  // what the members' feeds were told
+	guessedMax int  // a limit of an event that CloudWatch did not state
+	plainNext  bool // an odd answer may be about the encoding: the next batch is not compressed
+	rejectedAs map[string]bool
+	log        *slog.Logger
+	group      *group
+	acks       *faultlog.Fault
 }
 
 func newLane(u *Uploader, s *service, key laneKey, t Target) *lane {
-	log := s.report.log.With("group", t.Group, "stream", t.Stream)
-	return &lane{
+	log := s.log.With("group", t.Group, "stream", t.Stream)
+	l := &lane{
 		u: u, s: s, key: key, target: t,
-		wake:    make(chan struct{}, 1),
-		answers: make(chan answer, maxUnderWay+1),
-		sizer:   sizer{now: fullSize},
-		report:  &reporter{log: log, access: key.Access, what: "sending to the stream", then: tried},
-		acks:    &reporter{log: log, what: "recording what is delivered", then: "it may be sent again after a restart"},
+		wake:       make(chan struct{}, 1),
+		answers:    make(chan answer, maxUnderWay+1),
+		sizer:      sizer{now: fullSize},
+		maxMessage: maxMessageBytes, guessedMax: maxMessageBytes,
+		log:   log,
+		group: s.creator.group(t.Group),
 	}
+	l.acks = faultlog.NewFault(log, "cannot save delivery progress; events may be sent again after a restart",
+		"delivery progress is saved again", func() []any { return backlog([]*lane{l}) })
+	return l
 }
 
 // poke wakes the lane if it sleeps.
@@ -85,6 +101,7 @@ func (l *lane) notify(frames, bytes int64) {
 func (l *lane) join(m *Subscription) {
 	l.mu.Lock()
 	l.joining = append(l.joining, m)
+	l.attached = append(l.attached, m)
 	l.mu.Unlock()
 	l.poke()
 }
@@ -108,6 +125,7 @@ func (l *lane) run() {
 		if l.idle() && (l.stopping && l.spent() || len(l.members) == 0 && l.u.retire(l)) {
 			break
 		}
+		l.applyLimit()
 		l.look(now)
 		wanted, next := l.wants(now)
 		switch {
@@ -125,6 +143,7 @@ func (l *lane) run() {
 			wait = next.Sub(now)
 		}
 		timer.Reset(wait)
+		l.releaseIfWaiting()
 
 		select {
 		case <-l.wake:
@@ -146,9 +165,56 @@ func (l *lane) run() {
 		}
 	}
 	l.dropTicket()
+	l.s.health.forget(l)
+	l.group.health.forget(l)
 	for _, m := range l.members {
-		m.feed.Release()
-		close(m.left)
+		l.leave(m, false)
+	}
+}
+
+// leave lets go of a member. Its feed is not called any more when done or left is closed.
+func (l *lane) leave(m *Subscription, done bool) {
+	m.feed.Release()
+	l.mu.Lock()
+	l.attached = slices.DeleteFunc(l.attached, func(a *Subscription) bool { return a == m })
+	l.mu.Unlock()
+	m.closeLossLogs()
+	if done {
+		close(m.done)
+	}
+	close(m.left)
+}
+
+// releaseIfWaiting gives back the buffers and files of the feeds before a wait for a permit, for the next try or for
+// something to send: after an outage many senders wait. Between two batches of a backlog the feeds keep them.
+func (l *lane) releaseIfWaiting() {
+	if l.ticket != nil {
+		select {
+		case <-l.ticket.ready:
+			return
+		default:
+		}
+	} else if len(l.underWay) > 0 {
+		return
+	}
+	for _, m := range l.members {
+		m.release()
+	}
+}
+
+// limit is how long a message may be.
+func (l *lane) limit() int { return min(l.guessedMax, int(l.s.endpoint.maxMessage.Load())) }
+
+// applyLimit has the feeds divide longer events where the limit has become smaller. Nothing may be under way, because
+// the feeds start again from what is acknowledged.
+func (l *lane) applyLimit() {
+	n := l.limit()
+	if n == l.maxMessage || !l.idle() {
+		return
+	}
+	l.maxMessage = n
+	for _, m := range l.members {
+		m.setMaxMessage(n)
 	}
 }
 
@@ -172,6 +238,11 @@ func (l *lane) admit(now time.Time) {
 	l.joining = nil
 	l.mu.Unlock()
 	if len(joined) > 0 {
+		if l.maxMessage != maxMessageBytes {
+			for _, m := range joined {
+				m.setMaxMessage(l.maxMessage)
+			}
+		}
 		l.members = append(l.members, joined...)
 		l.fall(now.Add(l.delay()))
 	}
@@ -186,11 +257,7 @@ func (l *lane) dismiss() {
 			kept = append(kept, m)
 			continue
 		}
-		m.feed.Release()
-		if finished {
-			close(m.done)
-		}
-		close(m.left)
+		l.leave(m, finished)
 	}
 	clear(l.members[len(kept):])
 	l.members = kept
@@ -219,7 +286,7 @@ func (l *lane) fall(t time.Time) {
 func (l *lane) wants(now time.Time) (wanted bool, next time.Time) {
 	switch {
 	case l.held != nil, l.creating, l.trouble.verdict != accepted, len(l.underWay) >= maxUnderWay,
-		l.stopping && l.flushed, len(l.members) == 0:
+		l.stopping && l.flushed, len(l.members) == 0, l.limit() != l.maxMessage:
 		return false, time.Time{}
 	case now.Before(l.retryAt):
 		return false, l.retryAt

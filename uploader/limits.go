@@ -19,6 +19,11 @@ const (
 	// April 2025.
 	maxMessageBytes = maxBatchBytes - eventOverhead
 
+	// formerEventLimit was the limit of an event, eventOverhead included, until April 2025. Emulators and some
+	// partitions still have it. leastEventLimit is the least that is believed to be one.
+	formerEventLimit = 256 << 10
+	leastEventLimit  = 1 << 10
+
 	// Quotas for an account and region are 50 CreateLogStream, 10 CreateLogGroup and 5 PutRetentionPolicy calls a
 	// second, shared by every host of the account: one host takes half of the first and a fifth of the others.
 	createStreamsPerSecond = 25

@@ -81,7 +81,7 @@ func TestLostMiddleOfLine(t *testing.T) {
 func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, l *lane, m *Subscription, hand func(n int) *batch, old func(*batch)) {
 	u = New(Options{Log: discard, connector: newFake(t)})
 	t.Cleanup(func() { stop(t, u) })
-	l = newLane(u, newService(u, Access{Region: "r"}, newQuotas()), laneKey{}, target)
+	l = newLane(u, newService(u, Access{Region: "r"}, newEndpoint()), laneKey{}, target)
 	m = newSubscription(l, target, feed, 0)
 	l.members = []*Subscription{m}
 	hand = func(n int) *batch {
@@ -92,8 +92,7 @@ func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, l *lane, m *Subscription
 			if !ok {
 				t.Fatal("no event")
 			}
-			b.records = append(b.records, record{time: e.Time, bytes: uint32(len(e.Message))})
-			b.parts[0].take(e.Ranges)
+			b.append(0, e.Ranges, record{time: e.Time, bytes: uint32(len(e.Message)), offset: uint32(len(b.records))})
 		}
 		m.underWay++
 		l.underWay = append(l.underWay, b)
@@ -101,7 +100,7 @@ func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, l *lane, m *Subscription
 	}
 	old = func(b *batch) {
 		b.rejected.tooOldEnd = 1
-		l.answered(answer{b, accepted, nil})
+		l.answered(answer{batch: b, verdict: accepted})
 	}
 	return u, l, m, hand, old
 }
@@ -114,11 +113,11 @@ func TestLossOfUnfinishedLineComesAgain(t *testing.T) {
 	u, l, m, hand, old := byHand(t, feed)
 	x := hand(1)
 	old(hand(2))
-	l.answered(answer{x, failing, nil})
+	l.answered(answer{batch: x, verdict: unavailable})
 	l.settle(time.Now())
-	l.answered(answer{hand(1), accepted, nil})
+	l.answered(answer{batch: hand(1), verdict: accepted})
 	old(hand(2))
-	l.answered(answer{hand(1), accepted, nil})
+	l.answered(answer{batch: hand(1), verdict: accepted})
 	if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], fmt.Sprintf("too_old 1 by [%v", feed.line(1))) || len(m.owed) > 0 {
 		t.Errorf("told %v, owed %v", feed.accounted, m.owed)
 	}
@@ -133,7 +132,7 @@ func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
 	for _, k := range []struct {
 		end, behind verdict // of the first try
 	}{
-		{accepted, accepted}, {failing, accepted}, {accepted, failing}, {failing, failing},
+		{accepted, accepted}, {unavailable, accepted}, {accepted, unavailable}, {unavailable, unavailable},
 	} {
 		for _, endFirst := range []bool{true, false} {
 			t.Run(fmt.Sprint(k, endFirst), func(t *testing.T) {
@@ -146,7 +145,7 @@ func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
 					t.Error("told before its time")
 				}
 				end, behind := hand(1), hand(1)
-				answers := []answer{{end, k.end, nil}, {behind, k.behind, nil}}
+				answers := []answer{{batch: end, verdict: k.end}, {batch: behind, verdict: k.behind}}
 				if !endFirst {
 					slices.Reverse(answers)
 				}
@@ -159,7 +158,7 @@ func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
 						t.Errorf("told %v, owed %v", feed.accounted, m.owed)
 					}
 					old(hand(2))
-					l.answered(answer{hand(1), accepted, nil})
+					l.answered(answer{batch: hand(1), verdict: accepted})
 				}
 				if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], "too_old 1 by [{0 ") || len(m.owed) > 0 {
 					t.Errorf("told %v, owed %v", feed.accounted, m.owed)

@@ -25,7 +25,23 @@ func (r Reason) String() string {
 	return [...]string{"too_old", "expired", "too_new", "refused", "too_large"}[r]
 }
 
-// Dropped tells of events of one target that the service does not have, all for one reason.
+// hint says what the reason means; empty where the error of the service says it.
+func (r Reason) hint() string {
+	switch r {
+	case TooOld:
+		return "CloudWatch takes no event that is more than 14 days old"
+	case Expired:
+		return "CloudWatch takes no event that is older than the log group's retention"
+	case TooNew:
+		return "CloudWatch takes no event that is more than 2 hours in the future: check the host's clock"
+	case TooLarge:
+		return "the beginning of the event is delivered; the rest is more than CloudWatch takes"
+	default:
+		return ""
+	}
+}
+
+// Dropped describes events of one feed that CloudWatch does not have, all for one reason.
 type Dropped struct {
 	Target Target
 	Reason Reason

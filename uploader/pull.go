@@ -159,6 +159,7 @@ func (m *Subscription) next(now time.Time) (events.Event, bool) {
 	// Both before the feed is asked: what comes after that is not missed.
 	m.written.Store(false)
 	finished := m.finished.Load()
+	m.open = true
 	ev, ok := m.feed.Next(now)
 	if m.drained = !ok; ok {
 		return ev, true

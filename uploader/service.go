@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -29,12 +28,13 @@ type putRequest struct {
 }
 
 // rejected says which events of an accepted batch the service dropped, as indices into the batch
-// (RejectedLogEventsInfo). The zero value means none.
+// (RejectedLogEventsInfo), and why it dropped the entity. The zero value means none.
 type rejected struct {
 	tooOldEnd   int // events before it are more than 14 days old
 	expiredEnd  int // events before it are older than the group's retention
 	tooNewStart int // with tooNew: events from it on are more than 2 hours in the future
 	tooNew      bool
+	entity      string // errorType of rejectedEntityInfo
 }
 
 // connector makes clients. connect may block on files and fail; it is called again at the next try. stale says
@@ -53,13 +53,14 @@ type connector interface {
 // credentials. So two roles of one account find the rate that it takes as two hosts do, each by itself. The
 // rates of creating, which nobody has to find, are kept for all of a region and endpoint together (quotas.go).
 type service struct {
-	u       *Uploader
-	access  Access
-	brake   *brake
-	creator *creator
-	report  *reporter
-	lanes   int         // guarded by the uploader's lock
-	plain   atomic.Bool // the service did not understand a gzip body
+	u        *Uploader
+	access   Access
+	log      *slog.Logger
+	brake    *brake
+	endpoint *endpoint
+	creator  *creator
+	health   *health
+	lanes    int // guarded by the uploader's lock
 
 	connecting chan struct{} // held while a client is made
 	mu         sync.Mutex
@@ -67,7 +68,7 @@ type service struct {
 	doubted    client // was refused access at its last request
 }
 
-func newService(u *Uploader, a Access, q *quotas) *service {
+func newService(u *Uploader, a Access, e *endpoint) *service {
 	log := u.log.With("region", a.Region)
 	for _, x := range []struct{ name, value string }{
 		{"endpoint", a.Endpoint}, {"role", a.RoleARN},
@@ -80,13 +81,26 @@ func newService(u *Uploader, a Access, q *quotas) *service {
 		log = log.With("credentials", "credentials-endpoint")
 	}
 	s := &service{
-		u: u, access: a,
+		u: u, access: a, log: log, endpoint: e,
 		brake:      newBrake(maxRequests),
-		report:     &reporter{log: log, access: a, what: "sending to CloudWatch Logs", then: tried},
 		connecting: make(chan struct{}, 1),
 	}
-	s.creator = newCreator(s, log, q)
+	s.health = newHealth(log, a, "sending to CloudWatch Logs failed; the plugin keeps trying", "CloudWatch Logs takes requests again", s.affected)
+	s.creator = newCreator(s, log, e)
 	return s
+}
+
+// affected returns the senders that nothing was accepted of since the failure began.
+func (s *service) affected(h *health) (all []*lane) {
+	since, _ := h.fault.Failing()
+	s.u.mu.Lock()
+	defer s.u.mu.Unlock()
+	for _, l := range s.u.lanes {
+		if l.s == s && l.accepted.Load() < since.UnixNano() {
+			all = append(all, l)
+		}
+	}
+	return all
 }
 
 // close says that the end is near, and stop that it is there.
@@ -119,7 +133,7 @@ func (s *service) with(f func(context.Context, client) error) error {
 // refused gets a second try first: the SDK learns from the answer how far the host's clock is off, and remembers that in the
 // client.
 func (s *service) judge(c client, err error) {
-	if classify(err, false) != noAccess {
+	if classify(err, false) != unauthenticated {
 		s.doubt(nil)
 		return
 	}
@@ -174,8 +188,8 @@ func (s *service) drop(c client) {
 	}
 }
 
-// put sends the batch and says what came of it.
-func (s *service) put(t Target, b *batch) (verdict, error) {
+// put sends the batch of a sender and says what came of it.
+func (s *service) put(l *lane, t Target, b *batch) (verdict, error) {
 	start := time.Now()
 	err := s.with(func(ctx context.Context, c client) (err error) {
 		b.rejected, err = c.PutLogEvents(ctx, putRequest{
@@ -183,15 +197,19 @@ func (s *service) put(t Target, b *batch) (verdict, error) {
 		})
 		return err
 	})
-	v := classify(err, b.gzip)
+	v, plain := s.endpoint.gzip.judge(classify(err, b.gzip), err, b.gzip, time.Now())
+	if plain {
+		attrs := []any{"for", plainTime}
+		if err != nil {
+			attrs = append(attrs, "err", brief(err))
+		}
+		s.log.Warn("the endpoint does not take compressed requests; they are sent uncompressed for some time", attrs...)
+	}
 	switch {
 	case v.shared():
-		s.report.failed(v, err)
-	case v != cancelled:
-		s.report.succeeded()
-	}
-	if v == ungzip && !s.plain.Swap(true) {
-		s.report.log.Warn("the service does not accept compressed requests: sending plain ones from now on", "err", brief(err))
+		s.health.failed(l, v, err)
+	case v != cancelled && v != badEncoding:
+		s.health.succeeded(l)
 	}
 	if v == accepted {
 		s.u.log.LogAttrs(context.Background(), slog.LevelDebug, "submitted batch",

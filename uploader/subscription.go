@@ -3,6 +3,8 @@ package uploader
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/logspool/logspool/internal/faultlog"
 )
 
 // starvedAfter is how many batches in a row may pass a member by before it gets one to itself.
@@ -24,6 +26,7 @@ type Subscription struct {
 	// The lane's own.
 	createGroup, createStream bool
 	newGroup                  *NewGroup
+	open                      bool      // the feed was read since its last Release
 	drained                   bool      // Next has said that there is nothing
 	unknown                   bool      // there may be more than Notify has told of: at the beginning, and after a Rewind
 	due                       time.Time // the feed's Due when it was drained
@@ -31,7 +34,8 @@ type Subscription struct {
 	rewind                    bool      // a batch with events of this feed has failed
 	passed                    int       // batches in a row that had no room for its next event
 	seen                      bool      // finished was set before it was drained
-	owed                      []owed    // losses that it has not been told of
+	owed                      []loss    // losses whose acknowledgement has not come
+	losses                    [reasons]*faultlog.Loss
 }
 
 func newSubscription(l *lane, t Target, f Feed, delay time.Duration) *Subscription {
@@ -41,6 +45,28 @@ func newSubscription(l *lane, t Target, f Feed, delay time.Duration) *Subscripti
 		createGroup: t.CreateGroup, createStream: t.CreateStream, newGroup: t.NewGroup,
 		unknown: true,
 	}
+}
+
+// release gives back the feed's buffers and files, if it may have any.
+func (m *Subscription) release() {
+	if m.open {
+		m.feed.Release()
+		m.open = false
+	}
+}
+
+// startOver makes the feed hand out again what is not acknowledged.
+func (m *Subscription) startOver() {
+	m.feed.Rewind()
+	m.open = true
+	m.release()
+	m.rewind, m.drained, m.unknown, m.seen = false, false, true, false
+	m.owed = nil
+}
+
+func (m *Subscription) setMaxMessage(n int) {
+	m.feed.SetMaxMessage(n)
+	m.startOver()
 }
 
 // Notify says that so many frames, of so many bytes in the stream of positions, were appended to the feed. It may

@@ -70,11 +70,12 @@ type Uploader struct {
 	lanes    map[laneKey]*lane
 }
 
-// laneKey tells lanes apart. What is EMF and what is not cannot be in one request.
+// laneKey tells lanes apart. What is EMF and what is not cannot be in one request, nor can two entities.
 type laneKey struct {
 	Access
 	group, stream string
 	emf           bool
+	entity        Entity
 }
 
 // New makes an uploader. It starts nothing and asks for nothing until a feed is attached.
@@ -109,12 +110,12 @@ func New(o Options) *Uploader {
 func (u *Uploader) Attach(t Target, f Feed, delay time.Duration) *Subscription {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	key := laneKey{t.access(), t.Group, t.Stream, t.EMF}
+	key := laneKey{t.access(), t.Group, t.Stream, t.EMF, t.Entity}
 	l := u.lanes[key]
 	if l == nil {
 		s := u.services[key.Access]
 		if s == nil {
-			s = newService(u, key.Access, u.quotas(key.Access))
+			s = newService(u, key.Access, u.endpoint(key.Access))
 			u.services[key.Access] = s
 		}
 		l = newLane(u, s, key, t)
@@ -134,14 +135,14 @@ func (u *Uploader) Attach(t Target, f Feed, delay time.Duration) *Subscription {
 	return m
 }
 
-// quotas returns those of the access's region and endpoint. The lock is held.
-func (u *Uploader) quotas(a Access) *quotas {
+// endpoint returns that of the access. The lock is held.
+func (u *Uploader) endpoint(a Access) *endpoint {
 	for b, s := range u.services {
 		if a.Region == b.Region && a.Endpoint == b.Endpoint {
-			return s.creator.quotas
+			return s.endpoint
 		}
 	}
-	return newQuotas()
+	return newEndpoint()
 }
 
 // retire forgets the lane if nobody has joined it in the meantime.

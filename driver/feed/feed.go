@@ -18,11 +18,12 @@ import (
 // two outputs where they go to different streams. Its methods are for one goroutine at a time and wait for
 // nothing but the local disk.
 type Feed struct {
-	spool  *spool.Spool
-	reader *spool.Reader
-	joiner *events.Pipeline
-	sink   Outputs
-	ended  *atomic.Bool // nothing more will come for now: unfinished lines are not waited for
+	spool   *spool.Spool
+	reader  *spool.Reader
+	joiner  *events.Pipeline
+	options events.Options
+	sink    Outputs
+	ended   *atomic.Bool // nothing more will come for now: unfinished lines are not waited for
 
 	event   events.Event // that Next returned last
 	unread  bool         // it is to be returned again
@@ -31,6 +32,9 @@ type Feed struct {
 	pending []spool.Range // of what needs no delivery, to be acknowledged
 	ranges  []spool.Range // reused by Ack
 	last    int64         // time of the last frame
+	flushed uint64        // position of the reader when unfinished events were last handed out; 0: none were
+	waited  uint64        // the same, where nothing was left unfinished
+	again   uint64        // waited, at the last Rewind
 	look    uint64        // position at which to look again whether it is too far ahead
 	search  time.Duration // how long Next may look for an event
 	losses  []spool.Gap   // told by Lost since the last Ack
@@ -88,7 +92,7 @@ const (
 // New returns a feed of the events of s that sink chooses. ended says that nothing more will be written for now. Close it
 // after use.
 func New(s *spool.Spool, sink Outputs, ended *atomic.Bool, o events.Options) *Feed {
-	f := &Feed{spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o), sink: sink, ended: ended, search: maxSearch}
+	f := &Feed{spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o), options: o, sink: sink, ended: ended, search: maxSearch}
 	if sink != BothOutputs {
 		f.reader.Own(sink.owns)
 	}
@@ -128,16 +132,29 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 			break
 		}
 	}
-	// There is nothing to read now. What waits for more may have waited long enough; where it cannot be read,
-	// though it may be there, the end has not come yet.
-	if f.ended.Load() && f.retry.IsZero() {
+	return f.unfinished(now)
+}
+
+// unfinished returns the next event that waits for more and has waited long enough, when there is nothing to read now.
+func (f *Feed) unfinished(now time.Time) (events.Event, bool) {
+	at := f.reader.Position()
+	switch {
+	case f.ended.Load() && f.retry.IsZero(): // where it cannot be read, though it may be there, the end has not come yet
 		f.joiner.Close()
-	} else {
+	case at == f.again: // all of it had waited long enough before the Rewind
+		f.joiner.Close()
+	default:
 		f.joiner.Flush(now)
 	}
 	e, ok := f.joined()
 	f.event = e
-	if !ok {
+	switch {
+	case ok:
+		f.flushed = at
+	case f.flushed == at && f.joiner.Due().IsZero():
+		f.waited = at
+		fallthrough
+	default:
 		f.settle()
 	}
 	return e, ok
@@ -232,9 +249,9 @@ func (f *Feed) marker(item spool.Item, now time.Time) events.Event {
 
 // Lost takes note that events were lost behind the spool. At the next Ack it becomes a gap in the stream, on disk
 // before what it tells of is acknowledged.
-func (f *Feed) Lost(why string, events int, bytes int64, from, to time.Time) {
+func (f *Feed) Lost(why string, _ []events.Range, lost int, bytes int64, from, to time.Time) {
 	f.losses = append(f.losses, spool.Gap{
-		Reason: lossReasons[why], Frames: uint64(events), Bytes: uint64(bytes), MinTime: from.UnixNano(), MaxTime: to.UnixNano(),
+		Reason: lossReasons[why], Frames: uint64(lost), Bytes: uint64(bytes), MinTime: from.UnixNano(), MaxTime: to.UnixNano(),
 	})
 }
 
@@ -297,9 +314,22 @@ func (f *Feed) Ack(ranges []events.Range) error {
 func (f *Feed) Rewind() {
 	f.settle()
 	f.event, f.unread, f.frame, f.kept = events.Event{}, false, false, nil
-	f.losses, f.markers, f.look = nil, nil, 0
+	f.losses, f.markers, f.look, f.again = nil, nil, 0, f.waited
 	f.joiner.Reset()
 	f.reader.Rewind()
+}
+
+// SetMaxMessage bounds the length of a message. The bound holds from the next Rewind on.
+func (f *Feed) SetMaxMessage(bytes int) {
+	f.options.MaxBytes = bytes
+	f.joiner.Reset()
+	f.joiner = events.NewPipeline(f.options)
+}
+
+// Backlog returns how the log calls the feed, how many bytes are not acknowledged, and the time of the oldest event of
+// them, zero if it is not known.
+func (f *Feed) Backlog() (name string, bytes int64, oldest time.Time) {
+	return "", int64(f.spool.End() - f.spool.Acked()), time.Time{}
 }
 
 // Release gives buffers and files back until the next Next. What was handed out last and taken back, and what

@@ -78,7 +78,7 @@ var house = map[string]rule{
 	"events": {ours: []string{}, never: []string{aws}, direct: impure, pure: true},
 	"naming": {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"uploader": {
-		ours:   []string{"events"},
+		ours:   []string{"events", "internal/faultlog"},
 		never:  []string{module + "/driver", module + "/internal/config"},
 		direct: []string{docker, gogo, "os", "io/fs", "path/filepath", "golang.org/x/sys"},
 	},

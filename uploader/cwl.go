@@ -33,6 +33,8 @@ const connectTimeout = 5 * time.Second
 type sdk struct {
 	config  ConfigFunc
 	version string
+	// headerTimeout bounds the wait for an answer once the request is written.
+	headerTimeout time.Duration
 
 	mu   sync.Mutex
 	http map[httpKey]*http.Client
@@ -41,7 +43,7 @@ type sdk struct {
 type httpKey struct{ region, endpoint string }
 
 func newSDK(config ConfigFunc, version string) *sdk {
-	return &sdk{config: config, version: version, http: map[httpKey]*http.Client{}}
+	return &sdk{config: config, version: version, headerTimeout: headerTimeout, http: map[httpKey]*http.Client{}}
 }
 
 // connect makes a client.
@@ -55,7 +57,7 @@ func (s *sdk) connect(ctx context.Context, a Access) (client, error) {
 	key := httpKey{a.Region, a.Endpoint}
 	hc := s.http[key]
 	if hc == nil { // one environment has one set of proxies and certificates
-		hc = newHTTPClient(cfg.HTTPClient)
+		hc = newHTTPClient(cfg.HTTPClient, s.headerTimeout)
 		s.http[key] = hc
 	}
 	provider := cfg.Credentials
@@ -95,13 +97,13 @@ func (s *sdk) close() {
 
 // newHTTPClient returns a client with the transport of the configuration's (its certificates and proxies) tuned for
 // many requests to few hosts. A client that is not the SDK's own keeps its transport.
-func newHTTPClient(configured aws.HTTPClient) *http.Client {
+func newHTTPClient(configured aws.HTTPClient, headerTimeout time.Duration) *http.Client {
 	var tr http.RoundTripper
 	switch c := configured.(type) {
 	case nil:
-		tr = tune(awshttp.NewBuildableClient())
+		tr = tune(awshttp.NewBuildableClient(), headerTimeout)
 	case *awshttp.BuildableClient:
-		tr = tune(c)
+		tr = tune(c, headerTimeout)
 	case *http.Client:
 		tr = c.Transport
 	default:
@@ -114,7 +116,7 @@ func newHTTPClient(configured aws.HTTPClient) *http.Client {
 	}
 }
 
-func tune(c *awshttp.BuildableClient) *http.Transport {
+func tune(c *awshttp.BuildableClient, headerTimeout time.Duration) *http.Transport {
 	tr := c.WithDialerOptions(func(d *net.Dialer) { d.Timeout = connectTimeout }).GetTransport()
 	tr.TLSHandshakeTimeout = connectTimeout
 	tr.ResponseHeaderTimeout = headerTimeout

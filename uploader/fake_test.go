@@ -76,6 +76,7 @@ type fake struct {
 	faults   func(op, group, stream string) *fault // under the lock
 	refuse   func(message string) bool
 	rejects  rejected
+	entity   func(e string) error // of a request with this entity
 	latency  time.Duration
 	connErr  error
 	connects int
@@ -219,6 +220,7 @@ func (f *fake) put(r putRequest) (rejected, error) {
 	}
 	var in struct {
 		LogGroupName, LogStreamName string
+		Entity                      json.RawMessage
 		LogEvents                   []struct {
 			Timestamp int64
 			Message   string
@@ -261,6 +263,11 @@ func (f *fake) put(r putRequest) (rejected, error) {
 	key := r.group + "|" + r.stream
 	if f.streams[key] == nil {
 		return rejected{}, apiErr("ResourceNotFoundException")
+	}
+	if f.entity != nil {
+		if err := f.entity(string(in.Entity)); err != nil {
+			return rejected{}, err
+		}
 	}
 	if guilty {
 		return rejected{}, apiErr("InvalidParameterException")
@@ -320,6 +327,7 @@ type fakeFeed struct {
 	lostRanges []events.Range
 	name       string
 	max        int
+	open       bool   // it was read since the last Release
 	onEmpty    func() // called with the lock held when Next has nothing
 }
 
@@ -384,6 +392,7 @@ func (f *fakeFeed) use() func() {
 
 func (f *fakeFeed) Next(now time.Time) (events.Event, bool) {
 	defer f.use()()
+	f.open = true
 	f.unreadOK = false
 	for f.next < len(f.events) && f.acked[f.line(f.next).From] {
 		f.next++
@@ -455,7 +464,10 @@ func (f *fakeFeed) Rewind() {
 	f.next, f.pending = 0, nil
 }
 
-func (f *fakeFeed) Release() { defer f.use()() }
+func (f *fakeFeed) Release() {
+	defer f.use()()
+	f.open = false
+}
 
 func (f *fakeFeed) SetMaxMessage(n int) {
 	defer f.use()()

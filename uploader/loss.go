@@ -106,7 +106,7 @@ func (m *Subscription) lossLog(log *slog.Logger, d loss) *faultlog.Loss {
 	if name, _, _ := m.feed.Backlog(); name != "" {
 		attrs = append(attrs, "container", name)
 	}
-	attrs = append(attrs, "reason", d.Reason)
+	attrs = append(attrs, "reason", d.Reason.String())
 	if d.err != nil {
 		attrs = append(attrs, "err", brief(d.err))
 	}

@@ -197,6 +197,10 @@ func TestLimitReachesFeedsAtWork(t *testing.T) {
 	b := &batch{permit: &permit{brake: l.s.brake}, parts: []part{{member: m}}, records: []record{{bytes: 1}}}
 	m.underWay++
 	l.underWay = append(l.underWay, b)
+	l.bytes.Store(2 * maxBatchBytes) // a backlog, of which several batches may be in flight
+	if wanted, _ := l.wants(time.Now()); !wanted {
+		t.Error("a backlog waits")
+	}
 	e.lowerMaxMessage(5000)
 	l.applyLimit()
 	if wanted, _ := l.wants(time.Now()); wanted || len(feed.max) > 0 {

@@ -40,7 +40,7 @@ func TestLostMiddleOfLine(t *testing.T) {
 						}
 						return nil
 					}
-					u := start(t, f, Options{Log: discard})
+					u := start(t, f, Options{Log: discard, Plain: true})
 					feed := newFeed(t)
 					var want []string
 					at := time.Now().Add(-time.Minute)

@@ -16,7 +16,7 @@ func TestMendedByHand(t *testing.T) {
 		to    Target
 		bad   error // of all puts until it is mended; nil: the group is missing
 	}{
-		{"group is made", 100, Target{Region: "r", Group: "g", Stream: "s", CreateStream: true}, nil},
+		{"group is made", 40, Target{Region: "r", Group: "g", Stream: "s", CreateStream: true}, nil},
 		{"group and stream are made", 10, Target{Region: "r", Group: "g", Stream: "s"}, nil},
 		{"leave is given", 10, Target{Region: "r", Group: "g", Stream: "s"}, apiErr("AccessDeniedException")},
 		{"keys are good again", 10, Target{Region: "r", Group: "g", Stream: "s"}, apiErr("UnrecognizedClientException")},

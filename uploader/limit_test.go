@@ -64,7 +64,9 @@ func (f *lineFeed) Next(now time.Time) (events.Event, bool) {
 func (f *lineFeed) Unread()        { f.unread = true }
 func (f *lineFeed) Due() time.Time { return time.Time{} }
 func (f *lineFeed) Release() {
-	f.last.Message, f.last.Ranges = slices.Clone(f.last.Message), slices.Clone(f.last.Ranges)
+	if f.unread {
+		f.last.Message, f.last.Ranges = slices.Clone(f.last.Message), slices.Clone(f.last.Ranges)
+	}
 }
 
 func (f *lineFeed) Lost(_ string, ranges []events.Range, _ int, _ int64, _, _ time.Time) {

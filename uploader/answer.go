@@ -18,12 +18,12 @@ type answer struct {
 // groupSpread is the time over which the senders of one group try again when the group may have been fixed.
 const groupSpread = 500 * time.Millisecond
 
-// patience is how many events in a row may be given up before the lane takes its time with each: a service
-// that refuses everything means something else than a guilty event.
+// patience is how many events in a row may be given up before the sender takes its time with each: a service
+// that refuses everything means something else than a poison event.
 const patience = 8
 
 // send builds a batch with the permit and sends it, or gives the permit back.
-func (l *lane) send(p *permit, now time.Time) {
+func (l *sender) send(p *permit, now time.Time) {
 	b := l.build(now)
 	if l.stopping {
 		l.flushed = true
@@ -40,7 +40,7 @@ func (l *lane) send(p *permit, now time.Time) {
 	}
 	b.permit = p
 	for _, part := range b.parts {
-		part.member.underWay++
+		part.delivery.inFlight++
 	}
 	l.held = b
 	l.settle(now)
@@ -48,7 +48,7 @@ func (l *lane) send(p *permit, now time.Time) {
 
 // build makes a batch of what is pending. It waits for memory and for a builder. It returns nil when the
 // uploader gives up.
-func (l *lane) build(now time.Time) *batch {
+func (l *sender) build(now time.Time) *batch {
 	plain := l.u.plain || l.plainNext || l.s.endpoint.gzip.plain(now)
 	b := l.u.reserve(plain)
 	if b == nil {
@@ -58,7 +58,7 @@ func (l *lane) build(now time.Time) *batch {
 	bl.begin(l.target, l.sizer.now, b)
 	l.built++
 	b.seq = l.built
-	l.pull(bl, now)
+	l.fillBatch(bl, now)
 	switch {
 	case len(b.records) == 0:
 	case plain:
@@ -71,7 +71,7 @@ func (l *lane) build(now time.Time) *batch {
 	l.u.pool.Put(bl)
 	l.u.built(b)
 	if !l.full() {
-		for _, m := range l.members {
+		for _, m := range l.deliveries {
 			m.release()
 		}
 	}
@@ -79,31 +79,31 @@ func (l *lane) build(now time.Time) *batch {
 }
 
 // launch sends the held batch from a goroutine of its own.
-func (l *lane) launch() {
+func (l *sender) launch() {
 	b, t := l.held, l.target
 	l.held = nil
-	l.underWay = append(l.underWay, b)
-	l.u.counters.underWay.Add(1)
+	l.inFlight = append(l.inFlight, b)
+	l.u.counters.inFlight.Add(1)
 	l.u.wg.Go(func() {
 		v, err := l.s.put(l, t, b)
-		l.u.counters.underWay.Add(-1)
-		l.u.unreserve(b) // here: the lane may itself be waiting for memory, and could not take the answer
+		l.u.counters.inFlight.Add(-1)
+		l.u.unreserve(b) // here: the sender may itself be waiting for memory, and could not take the answer
 		b.permit.release(v)
 		l.answers <- answer{batch: b, verdict: v, err: err}
 	})
 }
 
 // answered takes what came of a request.
-func (l *lane) answered(a answer) {
+func (l *sender) answered(a answer) {
 	b := a.batch
 	if b == nil {
 		l.creating = false
 		l.created(a)
 		return
 	}
-	for i, o := range l.underWay {
+	for i, o := range l.inFlight {
 		if o == b {
-			l.underWay = append(l.underWay[:i], l.underWay[i+1:]...)
+			l.inFlight = append(l.inFlight[:i], l.inFlight[i+1:]...)
 			break
 		}
 	}
@@ -129,7 +129,7 @@ func (l *lane) answered(a answer) {
 		return
 	}
 	for _, part := range b.parts {
-		part.member.underWay--
+		part.delivery.inFlight--
 	}
 	l.u.free(b)
 }
@@ -137,7 +137,7 @@ func (l *lane) answered(a answer) {
 // learnLimit looks for a smaller limit of an event in the refusal of a batch, and returns whether there is one that an event
 // of the batch is beyond. A limit that the service speaks of is the endpoint's; a guess is this stream's alone, since
 // the event may have been refused for another reason.
-func (l *lane) learnLimit(a answer) bool {
+func (l *sender) learnLimit(a answer) bool {
 	var longest int
 	for _, r := range a.batch.records {
 		longest = max(longest, int(r.bytes))
@@ -160,7 +160,7 @@ var aboutEntity = regexp.MustCompile(`(?i)\bentity\b|'entity\.`)
 
 // dropEntity sends the next batches without the entity if the error is about it, and returns whether it is: an invalid
 // entity must not cost events.
-func (l *lane) dropEntity(err error) bool {
+func (l *sender) dropEntity(err error) bool {
 	if l.target.Entity == (Entity{}) || !aboutEntity.MatchString(errorMessage(err)) {
 		return false
 	}
@@ -170,7 +170,7 @@ func (l *lane) dropEntity(err error) bool {
 }
 
 // entityRejected logs that the events were accepted, but not their entity. The same is not logged again.
-func (l *lane) entityRejected(errorType string) {
+func (l *sender) entityRejected(errorType string) {
 	if errorType == "" || l.rejectedAs[errorType] {
 		return
 	}
@@ -182,17 +182,17 @@ func (l *lane) entityRejected(errorType string) {
 }
 
 // undo forgets a batch that was not delivered.
-func (l *lane) undo(b *batch) {
+func (l *sender) undo(b *batch) {
 	for _, part := range b.parts {
-		part.member.underWay--
-		part.member.rewind = true
-		l.owing(part.member, b) // their lines come again
+		part.delivery.inFlight--
+		part.delivery.rewind = true
+		l.owing(part.delivery, b) // their lines come again
 	}
 	l.u.free(b)
 }
 
 // delivered acknowledges an accepted batch, and accounts for what the service dropped of it.
-func (l *lane) delivered(b *batch) {
+func (l *sender) delivered(b *batch) {
 	n, c := len(b.records), &l.u.counters
 	at := func(i int) int { return min(max(i, 0), n) }
 	old := at(b.rejected.tooOldEnd)
@@ -226,14 +226,14 @@ func (l *lane) delivered(b *batch) {
 
 // through tells the sizer that a batch's events will not come again. Those of a batch that acknowledges nothing will,
 // if the feed is rewound once more, so they are none of those among which one is to blame.
-func (l *lane) through(b *batch) {
+func (l *sender) through(b *batch) {
 	if l.sizer.suspect == 0 || slices.ContainsFunc(b.parts, func(p part) bool { return len(p.ranges) > 0 }) {
 		l.sizer.accepted(len(b.records))
 	}
 }
 
 // giveUp accounts for the one event of a batch that CloudWatch rejects permanently.
-func (l *lane) giveUp(a answer) {
+func (l *sender) giveUp(a answer) {
 	l.lose(a.batch, Refused, a.batch.records, a.err)
 	l.ack(a.batch)
 	l.through(a.batch)
@@ -243,15 +243,15 @@ func (l *lane) giveUp(a answer) {
 }
 
 // ack tells the feeds what need not be sent again.
-func (l *lane) ack(b *batch) {
+func (l *sender) ack(b *batch) {
 	for _, part := range b.parts {
 		if len(part.ranges) == 0 {
 			continue
 		}
-		for _, o := range l.owing(part.member, b) {
-			l.tell(part.member, o)
+		for _, o := range l.owing(part.delivery, b) {
+			l.tell(part.delivery, o)
 		}
-		if err := part.member.feed.Ack(part.ranges); err != nil {
+		if err := part.delivery.feed.Ack(part.ranges); err != nil {
 			l.acks.Failed(err.Error(), "err", brief(err))
 		} else {
 			l.acks.Succeeded()
@@ -259,9 +259,9 @@ func (l *lane) ack(b *batch) {
 	}
 }
 
-// settle does what could not be done while something was under way: it sends the held batch when no batch under
+// settle does what could not be done while something was in flight: it sends the held batch when no batch under
 // way shares a millisecond with it, and after trouble it rewinds the feeds and decides how to go on.
-func (l *lane) settle(now time.Time) {
+func (l *sender) settle(now time.Time) {
 	if b := l.held; b != nil {
 		switch {
 		case l.trouble.verdict != accepted:
@@ -272,12 +272,12 @@ func (l *lane) settle(now time.Time) {
 			l.launch()
 		}
 	}
-	if l.trouble.verdict == accepted || len(l.underWay) > 0 {
+	if l.trouble.verdict == accepted || len(l.inFlight) > 0 {
 		return
 	}
 	a := l.trouble
 	l.trouble = answer{}
-	for _, m := range l.members {
+	for _, m := range l.deliveries {
 		if m.rewind {
 			m.startOver()
 		}
@@ -286,9 +286,9 @@ func (l *lane) settle(now time.Time) {
 	l.retry(a, now)
 }
 
-// mustWait reports whether the order of arrival of b and a batch under way would matter.
-func (l *lane) mustWait(b *batch) bool {
-	for _, o := range l.underWay {
+// mustWait reports whether the order of arrival of b and a batch in flight would matter.
+func (l *sender) mustWait(b *batch) bool {
+	for _, o := range l.inFlight {
 		if b.overlaps(o) {
 			return true
 		}
@@ -297,7 +297,7 @@ func (l *lane) mustWait(b *batch) bool {
 }
 
 // retry decides when and how to try again after trouble.
-func (l *lane) retry(a answer, now time.Time) {
+func (l *sender) retry(a answer, now time.Time) {
 	most := maxBackoff
 	switch a.verdict {
 	case badEncoding, invalid: // the next try is another one
@@ -326,12 +326,12 @@ func (l *lane) retry(a answer, now time.Time) {
 	l.retryAt = now.Add(backoff(l.failures, most))
 }
 
-// creatable returns the target with the members' leave to create: one who allows it is enough. Of those who
+// creatable returns the target with the deliveries' leave to create: one who allows it is enough. Of those who
 // allow a group, the first who wants something of it has it.
-func (l *lane) creatable() (t Target, ok bool) {
+func (l *sender) creatable() (t Target, ok bool) {
 	t = l.target
 	t.CreateGroup, t.CreateStream, t.NewGroup = false, false, nil
-	for _, m := range l.members {
+	for _, m := range l.deliveries {
 		t.CreateGroup = t.CreateGroup || m.createGroup
 		t.CreateStream = t.CreateStream || m.createStream
 		if t.NewGroup == nil && m.createGroup && m.newGroup.asks() {
@@ -342,12 +342,12 @@ func (l *lane) creatable() (t Target, ok bool) {
 }
 
 // fail logs a failure that is about the target.
-func (l *lane) fail(a answer) {
+func (l *sender) fail(a answer) {
 	l.group.health.failed(l, a.verdict, a.err, "stream", l.target.Stream)
 }
 
 // create makes the stream, from a goroutine of its own: the quotas may make it wait.
-func (l *lane) create(t Target) {
+func (l *sender) create(t Target) {
 	l.creating = true
 	l.u.wg.Go(func() {
 		v, until, err := l.s.creator.create(t)
@@ -356,7 +356,7 @@ func (l *lane) create(t Target) {
 }
 
 // created takes what came of creating the stream.
-func (l *lane) created(a answer) {
+func (l *sender) created(a answer) {
 	now := time.Now()
 	switch {
 	case a.verdict == accepted:

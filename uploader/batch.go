@@ -11,12 +11,12 @@ import (
 )
 
 // batch is one PutLogEvents call: a finished body, and what has to be known of its events once the
-// answer is there. The lane that built it owns it, except for out while the request is under way.
+// answer is there. The sender that built it owns it, except for out while the request is in flight.
 type batch struct {
 	out  []byte // the request's body
 	gzip bool   // out is compressed
 
-	seq uint64 // of the lane's batches it is the so-manieth
+	seq uint64 // of the sender's batches it is the so-manieth
 
 	records []record       // one an event, in the body's order
 	ranges  []events.Range // of all records, in the order in which the events were added
@@ -33,7 +33,7 @@ type batch struct {
 	rejected rejected // filled in by whoever sent it
 }
 
-// bytesHeld is the memory that the batch holds while it is under way.
+// bytesHeld is the memory that the batch holds while it is in flight.
 func (b *batch) bytesHeld() int64 {
 	return int64(cap(b.out)) + int64(cap(b.records))*int64(unsafe.Sizeof(record{})) +
 		int64(cap(b.ranges))*int64(unsafe.Sizeof(events.Range{}))
@@ -55,10 +55,10 @@ type record struct {
 // hasRanges reports whether the acknowledgement of the record's part covers the event itself.
 func (r record) hasRanges() bool { return r.rangesTo > r.rangesFrom }
 
-// part is what one member gave to a batch.
+// part is what one delivery gave to a batch.
 type part struct {
-	member *Subscription
-	ranges []events.Range
+	delivery *Delivery
+	ranges   []events.Range
 	// lastEnd is one more than the offset of the last event that has ranges; 0: there is none. Pieces of a line that
 	// come after it are acknowledged by a later batch.
 	lastEnd uint32
@@ -70,7 +70,7 @@ type fit int
 const (
 	taken   fit = iota
 	noRoom      // the batch is full: send it, the event begins the next one
-	tooFar      // too far in time from the batch's events: another member's may still fit
+	tooFar      // too far in time from the batch's events: another delivery's may still fit
 	skipped     // nothing to send, but its ranges are the batch's
 )
 
@@ -154,7 +154,7 @@ func (b *batch) append(p int, ranges []events.Range, r record) {
 }
 
 // nearlyFull reports whether the batch is in its last sixteenth, where it ends at the first change of the
-// millisecond: a batch that shares no millisecond with the next may be under way together with it.
+// millisecond: a batch that shares no millisecond with the next may be in flight together with it.
 func (bl *builder) nearlyFull() bool {
 	return len(bl.b.records) >= bl.size.events-bl.size.events/16 ||
 		int(bl.b.message) >= bl.size.bytes-bl.size.bytes/16
@@ -229,21 +229,21 @@ func (p *part) take(ranges []events.Range) {
 	}
 }
 
-// part returns the index of a new part for the member.
-func (b *batch) part(m *Subscription) int {
+// part returns the index of a new part for the delivery.
+func (b *batch) part(m *Delivery) int {
 	n := len(b.parts)
 	if n < cap(b.parts) {
-		b.parts = b.parts[:n+1] // with the ranges slice of an earlier batch, to be filled anew
-		b.parts[n] = part{member: m, ranges: b.parts[n].ranges[:0]}
+		b.parts = b.parts[:n+1] // with the ranges slice of an earlier batch, to be filled again
+		b.parts[n] = part{delivery: m, ranges: b.parts[n].ranges[:0]}
 	} else {
-		b.parts = append(b.parts, part{member: m})
+		b.parts = append(b.parts, part{delivery: m})
 	}
 	return n
 }
 
-// acknowledges reports whether the batch has ranges of the member's.
-func (b *batch) acknowledges(m *Subscription) bool {
-	return slices.ContainsFunc(b.parts, func(p part) bool { return p.member == m && len(p.ranges) > 0 })
+// acknowledges reports whether the batch has ranges of the delivery's.
+func (b *batch) acknowledges(m *Delivery) bool {
+	return slices.ContainsFunc(b.parts, func(p part) bool { return p.delivery == m && len(p.ranges) > 0 })
 }
 
 // overlaps reports whether the two batches have a millisecond in common, or might have: then their order
@@ -275,7 +275,7 @@ func (s *sizer) probe() {
 	s.now.events = min(s.now.events, probeSize.events)
 }
 
-// refused says that a batch of n events was refused for good.
+// refused reports that a batch of n events was rejected permanently.
 func (s *sizer) refused(n int) {
 	s.suspect = n
 	s.now.events = max(1, n/2)

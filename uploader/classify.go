@@ -17,13 +17,13 @@ type verdict int
 
 const (
 	accepted        verdict = iota
-	unavailable             // the service, or the way to it: try again, carefully, all lanes together
+	unavailable             // the service, or the way to it: try again, carefully, all senders together
 	throttled               // too many requests: the same, and ask for less
-	unauthenticated         // credentials are missing, expired or wrong: all lanes together, and read them again
-	denied                  // the credentials are good, this target is not allowed: this lane alone, slowly
+	unauthenticated         // credentials are missing, expired or wrong: all senders together, and read them again
+	denied                  // the credentials are good, this target is not allowed: this sender alone, slowly
 	notFound                // the group or the stream does not exist: make it
 	invalid                 // an event of this batch will never be taken: find it
-	badTarget               // the target itself is not acceptable, or an answer nobody knows: this lane alone, slowly
+	badTarget               // the target itself is not acceptable, or an answer nobody knows: this sender alone, slowly
 	badEncoding             // the service does not understand the body's encoding: send plain bodies
 	cancelled               // we gave up ourselves, at the end
 )

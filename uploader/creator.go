@@ -17,12 +17,12 @@ import (
 // container that was restarted finds its stream there, and where streams exist no permission to create is needed. A
 // new stream costs one request more that way, with a body that is small at that time.
 //
-// Calls are spread below the quotas, which all hosts of the account share, and a brake of their own
+// Calls are spread below the quotas, which all hosts of the account share, and a limiter of their own
 // holds them when they are throttled all the same.
 type creator struct {
 	s         *service
 	log       *slog.Logger
-	brake     *brake
+	limiter   *limiter
 	endpoint  *endpoint
 	retention *faultlog.Fault
 
@@ -30,13 +30,13 @@ type creator struct {
 	known map[string]*group
 }
 
-// maxCreating is how many creating calls may be under way at once.
+// maxCreating is how many creating calls may be in flight at once.
 const maxCreating = 4
 
 func newCreator(s *service, log *slog.Logger, e *endpoint) *creator {
 	return &creator{
 		s: s, log: log,
-		brake:    newBrake(maxCreating),
+		limiter:  newLimiter(maxCreating),
 		endpoint: e,
 		retention: faultlog.NewFault(log, "setting a log group's retention failed; the plugin keeps trying, and logging goes on",
 			"setting a log group's retention works again", nil),
@@ -161,7 +161,7 @@ func (c *creator) call(ctx context.Context, l *rate.Limiter, f func(context.Cont
 	if err := l.Wait(ctx); err != nil {
 		return cancelled, err
 	}
-	p := c.brake.enqueue()
+	p := c.limiter.enqueue()
 	select {
 	case <-p.ready:
 		if p.refused {

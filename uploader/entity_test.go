@@ -22,7 +22,7 @@ func TestEntity(t *testing.T) {
 		{Service: "bad"},
 	}
 	at := time.Now()
-	var members []*Subscription
+	var deliveries []*Delivery
 	for i, e := range entities {
 		to := target
 		to.Entity = e
@@ -30,12 +30,12 @@ func TestEntity(t *testing.T) {
 		for j := range 3 {
 			feed.add(at, line(10*i+j))
 		}
-		members = append(members, u.Attach(to, feed, time.Millisecond))
+		deliveries = append(deliveries, u.Attach(to, feed, time.Millisecond))
 	}
-	for _, m := range members {
+	for _, m := range deliveries {
 		m.Finish()
 	}
-	for _, m := range members {
+	for _, m := range deliveries {
 		<-m.Done()
 	}
 	if n := len(arrived(s, target)); n != 15 {
@@ -71,7 +71,7 @@ func TestRejectedEntityIsLoggedOncePerError(t *testing.T) {
 	var log logged
 	u := New(Options{Log: log.log(), connector: newFake(t)})
 	defer stop(t, u)
-	l := newLane(u, newService(u, Access{}, newEndpoint()), laneKey{}, target)
+	l := newSender(u, newService(u, Access{}, newEndpoint()), senderKey{}, target)
 	for _, e := range []string{"", "InvalidEntity", "InvalidAttributes", "InvalidEntity", "", "InvalidAttributes"} {
 		l.entityRejected(e)
 	}

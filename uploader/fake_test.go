@@ -241,7 +241,7 @@ func (f *fake) put(r putRequest) (rejected, error) {
 	if n < 1 || n > 10000 {
 		return invalid("%d events", n)
 	}
-	guilty := false
+	poison := false
 	for i, e := range in.LogEvents {
 		total += len(e.Message) + 26
 		if e.Message == "" {
@@ -250,7 +250,7 @@ func (f *fake) put(r putRequest) (rejected, error) {
 		if i > 0 && e.Timestamp < in.LogEvents[i-1].Timestamp {
 			return invalid("not in order at %d", i)
 		}
-		guilty = guilty || f.refuse(e.Message)
+		poison = poison || f.refuse(e.Message)
 	}
 	if total > 1048576 {
 		return invalid("%d bytes", total)
@@ -269,7 +269,7 @@ func (f *fake) put(r putRequest) (rejected, error) {
 			return rejected{}, err
 		}
 	}
-	if guilty {
+	if poison {
 		return rejected{}, apiErr("InvalidParameterException")
 	}
 	for _, e := range in.LogEvents {

@@ -74,7 +74,7 @@ type Target struct {
 
 // NewGroup is what a group gets when the uploader creates it. A group that is there already is left as it is.
 type NewGroup struct {
-	RetentionDays int32             // one of the numbers that PutRetentionPolicy takes; 0: events are kept for good
+	RetentionDays int32             // one of the numbers that PutRetentionPolicy takes; 0: events do not expire
 	Tags          map[string]string // at most 50
 	Class         string            // such as "INFREQUENT_ACCESS", fixed at creation; empty: the service's default
 	KMSKeyID      string            // ARN of a key in the same region; empty: the service's own encryption

@@ -13,7 +13,7 @@ import (
 
 // group is what is known of one log group.
 type group struct {
-	// first is held by the lane that finds out whether the group exists, so that a host full of
+	// first is held by the sender that finds out whether the group exists, so that a host full of
 	// containers asks once.
 	first chan struct{}
 
@@ -80,11 +80,11 @@ func (g *group) mayBeOurs() bool {
 
 // makeGroup makes the target's group as it should be, or with less where the service does not take all of it: logs in a
 // group without its tags, or in one that costs more, are better than no logs. The key is another matter: who asks
-// for one wants nothing to be stored without it, and what is stored cannot be encrypted anew, so
+// for one wants nothing to be stored without it, and what is stored cannot be encrypted later, so
 // without the key the group is not made. What is logged waits in the feeds until the key can be used or
 // somebody has made the group.
 //
-// The retention is set behind the back of the lane, which need not wait for it.
+// The retention is set behind the back of the sender, which need not wait for it.
 func (c *creator) makeGroup(ctx context.Context, g *group, t Target) (verdict, error) {
 	var want NewGroup
 	if t.NewGroup != nil {
@@ -145,7 +145,7 @@ func unreachable(err error) bool {
 // aboutOptions reports whether the call might do better if it asked for less.
 func aboutOptions(v verdict, err error) bool {
 	switch kind(err) {
-	case "OperationAbortedException", "LimitExceededException": // another call is under way, or there are too many groups
+	case "OperationAbortedException", "LimitExceededException": // another call is in flight, or there are too many groups
 		return false
 	}
 	return v == denied || v == invalid || v == badTarget

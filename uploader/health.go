@@ -18,21 +18,21 @@ type health struct {
 	access Access
 
 	mu      sync.Mutex
-	failing map[*lane]struct{}
+	failing map[*sender]struct{}
 }
 
 // newHealth returns a health that logs these messages. affected returns the senders that the failure keeps from
 // delivering; nil: those that failed.
-func newHealth(log *slog.Logger, a Access, failed, ended string, affected func(h *health) []*lane) *health {
-	h := &health{access: a, failing: map[*lane]struct{}{}}
+func newHealth(log *slog.Logger, a Access, failed, ended string, affected func(h *health) []*sender) *health {
+	h := &health{access: a, failing: map[*sender]struct{}{}}
 	if affected == nil {
-		affected = (*health).lanes
+		affected = (*health).senders
 	}
 	h.fault = faultlog.NewFault(log, failed, ended, func() []any { return backlog(affected(h)) })
 	return h
 }
 
-func (h *health) failed(l *lane, v verdict, err error, attrs ...any) {
+func (h *health) failed(l *sender, v verdict, err error, attrs ...any) {
 	h.mu.Lock()
 	h.failing[l] = struct{}{}
 	h.mu.Unlock()
@@ -43,21 +43,21 @@ func (h *health) failed(l *lane, v verdict, err error, attrs ...any) {
 	h.fault.Failed(kind(err), attrs...)
 }
 
-func (h *health) succeeded(l *lane) {
+func (h *health) succeeded(l *sender) {
 	if h.forget(l) {
 		h.fault.Succeeded()
 	}
 }
 
 // forget removes a sender that has succeeded or ended, and returns whether no other one is failing.
-func (h *health) forget(l *lane) bool {
+func (h *health) forget(l *sender) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.failing, l)
 	return len(h.failing) == 0
 }
 
-func (h *health) lanes() (all []*lane) {
+func (h *health) senders() (all []*sender) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for l := range h.failing {
@@ -70,13 +70,13 @@ func (h *health) lanes() (all []*lane) {
 const mostNames = 5
 
 // backlog describes what waits in the feeds of the senders: whose it is, how much, and how old.
-func backlog(lanes []*lane) (attrs []any) {
+func backlog(senders []*sender) (attrs []any) {
 	waiting := map[string]int64{} // bytes by name
 	var (
 		total  int64
 		oldest time.Time
 	)
-	for _, l := range lanes {
+	for _, l := range senders {
 		l.mu.Lock()
 		for _, m := range l.attached {
 			name, n, at := m.feed.Backlog()

@@ -33,7 +33,7 @@ func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 		var l logged
 		u := start(t, f, Options{Log: l.log()})
 		var feeds []*fakeFeed
-		var members []*Subscription
+		var deliveries []*Delivery
 		begin := time.Now()
 		for i := range 8 {
 			feed := newFeed(t)
@@ -44,7 +44,7 @@ func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 			for j := range 10 - i { // the first has the most
 				feed.add(begin.Add(time.Duration(i+j)*time.Second), "0123456789")
 			}
-			feeds, members = append(feeds, feed), append(members, u.Attach(to, feed, time.Second))
+			feeds, deliveries = append(feeds, feed), append(deliveries, u.Attach(to, feed, time.Second))
 		}
 		time.Sleep(31 * time.Minute)
 		synctest.Wait()
@@ -71,7 +71,7 @@ func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 		f.mu.Lock()
 		down = false
 		f.mu.Unlock()
-		for _, m := range members {
+		for _, m := range deliveries {
 			m.Finish()
 			<-m.Done()
 		}
@@ -104,7 +104,7 @@ func TestOneFailureDoesNotEndAnother(t *testing.T) {
 				}
 				var l logged
 				u := start(t, f, Options{Log: l.log(), Plain: true})
-				var members []*Subscription
+				var deliveries []*Delivery
 				for _, group := range []string{"bad", "good"} {
 					f.has(group, "s")
 					feed := newFeed(t)
@@ -112,7 +112,7 @@ func TestOneFailureDoesNotEndAnother(t *testing.T) {
 					to := target
 					to.Group = group
 					m := u.Attach(to, feed, time.Second)
-					members = append(members, m)
+					deliveries = append(deliveries, m)
 					for range 2 {
 						m.Notify(feed.add(time.Now(), "x"))
 					}
@@ -135,7 +135,7 @@ func TestOneFailureDoesNotEndAnother(t *testing.T) {
 				f.mu.Lock()
 				fails = false
 				f.mu.Unlock()
-				for _, m := range members {
+				for _, m := range deliveries {
 					m.Finish()
 					<-m.Done()
 				}

@@ -192,20 +192,20 @@ func TestLimitReachesFeedsAtWork(t *testing.T) {
 	e := newEndpoint()
 	u := New(Options{Log: discard, connector: f})
 	defer stop(t, u)
-	l := newLane(u, newService(u, Access{Region: "r"}, e), laneKey{}, target)
+	l := newSender(u, newService(u, Access{Region: "r"}, e), senderKey{}, target)
 	feed := newLineFeed(t, "x")
-	m := newSubscription(l, target, feed, 0)
-	l.members = []*Subscription{m}
-	b := &batch{permit: &permit{brake: l.s.brake}, parts: []part{{member: m}}, records: []record{{bytes: 1}}}
-	m.underWay++
-	l.underWay = append(l.underWay, b)
+	m := newDelivery(l, target, feed, 0)
+	l.deliveries = []*Delivery{m}
+	b := &batch{permit: &permit{limiter: l.s.limiter}, parts: []part{{delivery: m}}, records: []record{{bytes: 1}}}
+	m.inFlight++
+	l.inFlight = append(l.inFlight, b)
 	l.bytes.Store(2 * maxBatchBytes) // a backlog, of which several batches may be in flight
-	if wanted, _ := l.wants(time.Now()); !wanted {
+	if wanted, _ := l.nextAction(time.Now()); !wanted {
 		t.Error("a backlog waits")
 	}
 	e.lowerMaxMessage(5000)
 	l.applyLimit()
-	if wanted, _ := l.wants(time.Now()); wanted || len(feed.max) > 0 {
+	if wanted, _ := l.nextAction(time.Now()); wanted || len(feed.max) > 0 {
 		t.Error("a batch is built with the former limit, or the feed is rewound while a batch is in flight")
 	}
 	l.answered(answer{batch: b, verdict: accepted})

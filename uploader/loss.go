@@ -9,7 +9,7 @@ import (
 	"github.com/logspool/logspool/internal/faultlog"
 )
 
-// loss is what one member loses of one batch for one reason.
+// loss is what one delivery loses of one batch for one reason.
 type loss struct {
 	Dropped
 	ranges []events.Range // of the events that are lost whole
@@ -33,7 +33,7 @@ func (d *loss) add(b *batch, r record) {
 // lose accounts for events that CloudWatch does not have and never will. Each feed gets its own, at the acknowledgement
 // that covers them. Pieces of a line that ends in a later batch are owed until that batch is acknowledged. If the feed is
 // rewound before, the whole line comes again, and what is lost is found again.
-func (l *lane) lose(b *batch, why Reason, lost []record, err error) {
+func (l *sender) lose(b *batch, why Reason, lost []record, err error) {
 	if len(lost) == 0 {
 		return
 	}
@@ -52,7 +52,7 @@ func (l *lane) lose(b *batch, why Reason, lost []record, err error) {
 			}
 			d.Target, d.Reason, d.err, d.seq = l.target, why, err, b.seq
 			d.Bytes += int64(b.cut) // of the only event of such a batch
-			if m := b.parts[i].member; d == &now[i] {
+			if m := b.parts[i].delivery; d == &now[i] {
 				l.tell(m, *d)
 			} else {
 				m.owed = append(m.owed, *d)
@@ -62,11 +62,11 @@ func (l *lane) lose(b *batch, why Reason, lost []record, err error) {
 }
 
 // loseEnd accounts for the end of the only event of a batch, which was cut off.
-func (l *lane) loseEnd(b *batch) {
+func (l *sender) loseEnd(b *batch) {
 	r := b.records[0]
 	t := time.Unix(0, r.time)
 	d := loss{Dropped: Dropped{Target: l.target, Reason: TooLarge, Events: 1, Bytes: int64(b.cut), From: t, To: t}, seq: b.seq}
-	if m := b.parts[r.part].member; r.hasRanges() {
+	if m := b.parts[r.part].delivery; r.hasRanges() {
 		l.tell(m, d)
 	} else {
 		m.owed = append(m.owed, d)
@@ -75,18 +75,18 @@ func (l *lane) loseEnd(b *batch) {
 
 // tell counts and logs a loss and reports it to its feed. The acknowledgement that the feed accounts for it with must
 // follow.
-func (l *lane) tell(m *Subscription, d loss) {
+func (l *sender) tell(m *Delivery, d loss) {
 	l.u.drop(d.Dropped)
 	m.feed.Lost(d.Reason.String(), d.ranges, d.Events, d.Bytes, d.From, d.To)
 	m.lossLog(l.log, d).Lost(d.Events, d.Bytes)
 }
 
-// owing removes and returns what is owed for lines of the member that end in b: no batch between the loss and b has
+// owing removes and returns what is owed for lines of the delivery that end in b: no batch between the loss and b has
 // ranges, which would be those of the line. All parts of a line have one time, so that none is sent before the last one
 // is answered; what comes behind the line may be answered before its end is.
-func (l *lane) owing(m *Subscription, b *batch) (due []loss) {
+func (l *sender) owing(m *Delivery, b *batch) (due []loss) {
 	m.owed = slices.DeleteFunc(m.owed, func(o loss) bool {
-		is := o.seq < b.seq && b.acknowledges(m) && !slices.ContainsFunc(l.underWay, func(u *batch) bool {
+		is := o.seq < b.seq && b.acknowledges(m) && !slices.ContainsFunc(l.inFlight, func(u *batch) bool {
 			return o.seq < u.seq && u.seq < b.seq && u.acknowledges(m)
 		})
 		if is {
@@ -97,8 +97,8 @@ func (l *lane) owing(m *Subscription, b *batch) (due []loss) {
 	return due
 }
 
-// lossLog returns the log of what the member loses for the reason of d.
-func (m *Subscription) lossLog(log *slog.Logger, d loss) *faultlog.Loss {
+// lossLog returns the log of what the delivery loses for the reason of d.
+func (m *Delivery) lossLog(log *slog.Logger, d loss) *faultlog.Loss {
 	if l := m.losses[d.Reason]; l != nil {
 		return l
 	}
@@ -118,7 +118,7 @@ func (m *Subscription) lossLog(log *slog.Logger, d loss) *faultlog.Loss {
 }
 
 // closeLossLogs logs what was lost since the last lines.
-func (m *Subscription) closeLossLogs() {
+func (m *Delivery) closeLossLogs() {
 	for _, l := range m.losses {
 		if l != nil {
 			l.Close()

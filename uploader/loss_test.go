@@ -61,7 +61,7 @@ func TestRefusedEventHasItsRanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.has("g", "s")
-		f.refuse = isGuilty
+		f.refuse = isPoison
 		var l logged
 		u := start(t, f, Options{Log: l.log()})
 		feed := newFeed(t)
@@ -70,10 +70,10 @@ func TestRefusedEventHasItsRanges(t *testing.T) {
 		for i := range 200 {
 			text := line(i)
 			if i%50 == 7 {
-				text = "guilty"
+				text = "poison"
 			}
 			feed.add(time.Now().Add(-time.Duration(i%3)*time.Microsecond), text)
-			if isGuilty(text) {
+			if isPoison(text) {
 				want = append(want, feed.events[i].Ranges...)
 			}
 		}

@@ -35,7 +35,7 @@ func TestWaitingSendersReleaseTheirFeeds(t *testing.T) {
 				u := start(t, f, Options{Log: discard, Plain: true})
 				text := strings.Repeat("x", 100_000)
 				var feeds []*fakeFeed
-				var members []*Subscription
+				var deliveries []*Delivery
 				for i := range 30 {
 					feed := newFeed(t)
 					to := target
@@ -45,7 +45,7 @@ func TestWaitingSendersReleaseTheirFeeds(t *testing.T) {
 					for j := range 25 { // more than two batches
 						m.Notify(feed.add(time.Now().Add(time.Duration(j)*time.Millisecond), text))
 					}
-					feeds, members = append(feeds, feed), append(members, m)
+					feeds, deliveries = append(feeds, feed), append(deliveries, m)
 				}
 				for range 40 {
 					time.Sleep(501 * time.Millisecond)
@@ -64,7 +64,7 @@ func TestWaitingSendersReleaseTheirFeeds(t *testing.T) {
 					}
 					f.mu.Unlock()
 				}
-				for _, m := range members {
+				for _, m := range deliveries {
 					m.Detach()
 				}
 				ctx, cancel := context.WithCancel(t.Context())

@@ -43,7 +43,7 @@ func (c *creator) retain(group string, days int32) {
 	}
 }
 
-// putRetention makes the call when its turn has come. It does without the brake of the calls that create: no
+// putRetention makes the call when its turn has come. It does without the limiter of the calls that create: no
 // event waits for this one, and its quota is the smallest, so that its trouble must not hold them up.
 func (c *creator) putRetention(group string, days int32) (verdict, error) {
 	if err := c.endpoint.retentions.Wait(c.s.u.trying); err != nil {

@@ -38,16 +38,16 @@ type rejected struct {
 }
 
 // connector makes clients. connect may block on files and fail; it is called again at the next try. stale says
-// that the service did not accept the credentials of a client, so that they must be read anew.
+// that the service did not accept the credentials of a client, so that they must be read again.
 type connector interface {
 	connect(ctx context.Context, a Access) (client, error)
 	stale(client)
 	close()
 }
 
-// service is one access: what all lanes that send by it have in common.
+// service is one access: what all senders that send by it have in common.
 //
-// Each has a brake of its own. Throttling is for an account and region, and two roles may well belong to one account;
+// Each has a limiter of its own. Throttling is for an account and region, and two roles may well belong to one account;
 // but which account a role's trouble is about cannot be known from here, nor whether it is the role's alone: one
 // that may not be assumed, or an account that is throttled, must not hold up what other containers send with other
 // credentials. So two roles of one account find the rate that it takes as two hosts do, each by itself. The
@@ -56,11 +56,11 @@ type service struct {
 	u        *Uploader
 	access   Access
 	log      *slog.Logger
-	brake    *brake
+	limiter  *limiter
 	endpoint *endpoint
 	creator  *creator
 	health   *health
-	lanes    int // guarded by the uploader's lock
+	senders  int // guarded by the uploader's lock
 
 	connecting chan struct{} // held while a client is made
 	mu         sync.Mutex
@@ -82,7 +82,7 @@ func newService(u *Uploader, a Access, e *endpoint) *service {
 	}
 	s := &service{
 		u: u, access: a, log: log, endpoint: e,
-		brake:      newBrake(maxRequests),
+		limiter:    newLimiter(maxRequests),
 		connecting: make(chan struct{}, 1),
 	}
 	s.health = newHealth(log, a, "sending to CloudWatch Logs failed; the plugin keeps trying", "CloudWatch Logs takes requests again", s.affected)
@@ -91,11 +91,11 @@ func newService(u *Uploader, a Access, e *endpoint) *service {
 }
 
 // affected returns the senders that nothing was accepted of since the failure began.
-func (s *service) affected(h *health) (all []*lane) {
+func (s *service) affected(h *health) (all []*sender) {
 	since, _ := h.fault.Failing()
 	s.u.mu.Lock()
 	defer s.u.mu.Unlock()
-	for _, l := range s.u.lanes {
+	for _, l := range s.u.senders {
 		if l.s == s && l.accepted.Load() < since.UnixNano() {
 			all = append(all, l)
 		}
@@ -105,13 +105,13 @@ func (s *service) affected(h *health) (all []*lane) {
 
 // close says that the end is near, and stop that it is there.
 func (s *service) close() {
-	s.brake.close()
-	s.creator.brake.close()
+	s.limiter.close()
+	s.creator.limiter.close()
 }
 
 func (s *service) stop() {
-	s.brake.stop()
-	s.creator.brake.stop()
+	s.limiter.stop()
+	s.creator.limiter.stop()
 }
 
 // with calls f with a client, within callTimeout, and says what came of it.
@@ -129,7 +129,7 @@ func (s *service) with(f func(context.Context, client) error) error {
 	return err
 }
 
-// judge forgets a client that has no access, so that the next one reads files anew. One whose request the service
+// judge forgets a client that has no access, so that the next one reads files again. One whose request the service
 // refused gets a second try first: the SDK learns from the answer how far the host's clock is off, and remembers that in the
 // client.
 func (s *service) judge(c client, err error) {
@@ -189,7 +189,7 @@ func (s *service) drop(c client) {
 }
 
 // put sends the batch of a sender and says what came of it.
-func (s *service) put(l *lane, t Target, b *batch) (verdict, error) {
+func (s *service) put(l *sender, t Target, b *batch) (verdict, error) {
 	start := time.Now()
 	err := s.with(func(ctx context.Context, c client) (err error) {
 		b.rejected, err = c.PutLogEvents(ctx, putRequest{

@@ -237,8 +237,8 @@ func TestSDKStandsBehindOneFile(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if under(i, awsService+"cloudwatchlogs") && file != "uploader/cwl.go" {
-					t.Errorf("%s imports %s: only uploader/cwl.go does", file, i)
+				if under(i, awsService+"cloudwatchlogs") && file != "uploader/client.go" {
+					t.Errorf("%s imports %s: only uploader/client.go does", file, i)
 				}
 				if under(i, aws) && name != "uploader" && name != "internal/awsenv" {
 					t.Errorf("%s imports %s: only uploader and internal/awsenv know the SDK", file, i)

@@ -65,7 +65,7 @@ func (s *sdk) connect(ctx context.Context, a Access) (client, error) {
 	cfg.Region = a.Region
 	c := cloudwatchlogs.NewFromConfig(cfg, func(o *cloudwatchlogs.Options) {
 		o.HTTPClient = briefly{hc}
-		// The standard retryer would share a bucket of tokens that an outage drains; the lanes
+		// The standard retryer would share a bucket of tokens that an outage drains; the senders
 		// try again themselves.
 		o.Retryer = aws.NopRetryer{}
 		if a.Endpoint != "" {

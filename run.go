@@ -125,12 +125,6 @@ func newUploader(settings *config.Settings, env *awsenv.Env, log *slog.Logger) *
 		Plain:   !settings.Gzip,
 		Version: version,
 		Log:     log,
-		OnDropped: func(d uploader.Dropped) {
-			if d.Reason != uploader.Refused { // which is logged with the service's words
-				log.Warn("the service dropped events; their stream tells of it", "group", d.Target.Group,
-					"stream", d.Target.Stream, "reason", d.Reason, "events", d.Events, "bytes", d.Bytes)
-			}
-		},
 	})
 }
 
@@ -251,6 +245,7 @@ func (s shipper) Ship(to driver.Destination, f *feed.Feed, delay time.Duration) 
 	return s.up.Attach(uploader.Target{
 		Region: to.Region, Endpoint: to.Endpoint, Group: to.Group, Stream: to.Stream, EMF: to.EMF,
 		RoleARN: to.RoleARN, ExternalID: to.ExternalID, CredentialsEndpoint: to.CredentialsEndpoint,
+		Entity:      uploader.Entity(to.Entity),
 		CreateGroup: to.CreateGroup, CreateStream: to.CreateStream, NewGroup: (*uploader.NewGroup)(to.NewGroup),
 	}, f, delay)
 }

@@ -18,12 +18,12 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// Lanes of one access share its client, and others have their own.
+// Senders of one access share its client, and others have their own.
 func TestOneClientForEachAccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		u := start(t, f, Options{Log: discard})
-		var members []*Subscription
+		var deliveries []*Delivery
 		for i := range 64 {
 			to := target
 			bit := func(n int, s string) string { return strings.Repeat(s, i>>n&1) }
@@ -31,9 +31,9 @@ func TestOneClientForEachAccess(t *testing.T) {
 			to.ExternalID, to.CredentialsEndpoint, to.Stream = bit(3, "id"), bit(4, "/path"), "s"+bit(5, "2")
 			feed := newFeed(t)
 			feed.add(time.Now(), "x")
-			members = append(members, u.Attach(to, feed, time.Second))
+			deliveries = append(deliveries, u.Attach(to, feed, time.Second))
 		}
-		for _, m := range members {
+		for _, m := range deliveries {
 			m.Finish()
 			<-m.Done()
 		}
@@ -102,7 +102,7 @@ func TestTroubleOfOneRole(t *testing.T) {
 				p.has("g", "good")
 				l := &logged{}
 				u := New(Options{Log: l.log(), connector: p})
-				attach := func(role string) *Subscription {
+				attach := func(role string) *Delivery {
 					to := target
 					to.RoleARN, to.ExternalID, to.Stream = role, "EXTERNAL", role
 					to.CredentialsEndpoint = "/secret/path"
@@ -113,17 +113,17 @@ func TestTroubleOfOneRole(t *testing.T) {
 					return m
 				}
 				attach("bad")
-				time.Sleep(10 * time.Minute)
+				time.Sleep(9 * time.Minute)
 				begin := time.Now()
 				<-attach("good").Done()
 				if d := time.Since(begin); d > time.Second {
 					t.Errorf("the good role took %v", d)
 				}
-				warned := l.with("WARN")
-				if len(warned) != 1 || len(l.with("WARN", `"role":"bad"`)) != 1 {
+				warned := l.with("ERROR")
+				if len(warned) != 1 || len(l.with("ERROR", `"role":"bad"`)) != 1 {
 					t.Errorf("logged %q", l.lines)
 				}
-				if about := strings.Contains(warned[0], "trust policy"); about != (classify(bad, false) == noAccess) {
+				if about := strings.Contains(warned[0], "trust policy"); about != (classify(bad, false) == unauthenticated) {
 					t.Errorf("logged %q", warned)
 				}
 				if len(l.with("EXTERNAL")) > 0 || len(l.with("secret")) > 0 {
@@ -137,26 +137,26 @@ func TestTroubleOfOneRole(t *testing.T) {
 	}
 }
 
-// What is EMF and what is not goes to one stream by two lanes, each with its own requests.
+// What is EMF and what is not goes to one stream by two senders, each with its own requests.
 func TestEMF(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		u := start(t, f, Options{Log: discard})
-		var members []*Subscription
+		var deliveries []*Delivery
 		for i := range 4 {
 			to := target
 			to.EMF = i%2 == 1
 			feed := newFeed(t)
 			feed.add(time.Now(), fmt.Sprint(to.EMF))
-			members = append(members, u.Attach(to, feed, time.Second))
+			deliveries = append(deliveries, u.Attach(to, feed, time.Second))
 		}
-		if n := u.Metrics().Lanes; n != 2 {
-			t.Errorf("%d lanes", n)
+		if n := u.Metrics().Senders; n != 2 {
+			t.Errorf("%d senders", n)
 		}
-		for _, m := range members {
+		for _, m := range deliveries {
 			m.Finish()
 		}
-		for _, m := range members {
+		for _, m := range deliveries {
 			<-m.Done()
 		}
 		stop(t, u)

@@ -1,6 +1,8 @@
 package uploader
 
 import (
+	"math/rand/v2"
+	"regexp"
 	"slices"
 	"time"
 )
@@ -10,14 +12,18 @@ type answer struct {
 	batch   *batch // nil: of creating the stream
 	verdict verdict
 	err     error
+	until   time.Time // of creating: when to try again, if that is decided for the whole group
 }
 
-// patience is how many events in a row may be given up before the lane takes its time with each: a service
-// that refuses everything means something else than a guilty event.
+// groupSpread is the time over which the senders of one group try again when the group may have been fixed.
+const groupSpread = 500 * time.Millisecond
+
+// patience is how many events in a row may be given up before the sender takes its time with each: a service
+// that refuses everything means something else than a poison event.
 const patience = 8
 
 // send builds a batch with the permit and sends it, or gives the permit back.
-func (l *lane) send(p *permit, now time.Time) {
+func (l *sender) send(p *permit, now time.Time) {
 	b := l.build(now)
 	if l.stopping {
 		l.flushed = true
@@ -34,7 +40,7 @@ func (l *lane) send(p *permit, now time.Time) {
 	}
 	b.permit = p
 	for _, part := range b.parts {
-		part.member.underWay++
+		part.delivery.inFlight++
 	}
 	l.held = b
 	l.settle(now)
@@ -42,8 +48,8 @@ func (l *lane) send(p *permit, now time.Time) {
 
 // build makes a batch of what is pending. It waits for memory and for a builder. It returns nil when the
 // uploader gives up.
-func (l *lane) build(now time.Time) *batch {
-	plain := l.u.plain || l.s.plain.Load()
+func (l *sender) build(now time.Time) *batch {
+	plain := l.u.plain || l.plainNext || l.s.endpoint.gzip.plain(now)
 	b := l.u.reserve(plain)
 	if b == nil {
 		return nil
@@ -52,7 +58,7 @@ func (l *lane) build(now time.Time) *batch {
 	bl.begin(l.target, l.sizer.now, b)
 	l.built++
 	b.seq = l.built
-	l.pull(bl, now)
+	l.fillBatch(bl, now)
 	switch {
 	case len(b.records) == 0:
 	case plain:
@@ -65,46 +71,48 @@ func (l *lane) build(now time.Time) *batch {
 	l.u.pool.Put(bl)
 	l.u.built(b)
 	if !l.full() {
-		for _, m := range l.members {
-			m.feed.Release()
+		for _, m := range l.deliveries {
+			m.release()
 		}
 	}
 	return b
 }
 
 // launch sends the held batch from a goroutine of its own.
-func (l *lane) launch() {
+func (l *sender) launch() {
 	b, t := l.held, l.target
 	l.held = nil
-	l.underWay = append(l.underWay, b)
-	l.u.counters.underWay.Add(1)
+	l.inFlight = append(l.inFlight, b)
+	l.u.counters.inFlight.Add(1)
 	l.u.wg.Go(func() {
-		v, err := l.s.put(t, b)
-		l.u.counters.underWay.Add(-1)
-		l.u.unreserve(b) // here: the lane may itself be waiting for memory, and could not take the answer
+		v, err := l.s.put(l, t, b)
+		l.u.counters.inFlight.Add(-1)
+		l.u.unreserve(b) // here: the sender may itself be waiting for memory, and could not take the answer
 		b.permit.release(v)
-		l.answers <- answer{b, v, err}
+		l.answers <- answer{batch: b, verdict: v, err: err}
 	})
 }
 
 // answered takes what came of a request.
-func (l *lane) answered(a answer) {
+func (l *sender) answered(a answer) {
 	b := a.batch
 	if b == nil {
 		l.creating = false
 		l.created(a)
 		return
 	}
-	for i, o := range l.underWay {
+	for i, o := range l.inFlight {
 		if o == b {
-			l.underWay = append(l.underWay[:i], l.underWay[i+1:]...)
+			l.inFlight = append(l.inFlight[:i], l.inFlight[i+1:]...)
 			break
 		}
 	}
+	l.plainNext = b.gzip && a.verdict == badTarget
+	known := a.verdict == invalid && (l.learnLimit(a) || l.dropEntity(a.err)) // what to change at the next try
 	switch {
 	case a.verdict == accepted:
 		l.delivered(b)
-	case a.verdict == refused && len(b.records) == 1:
+	case a.verdict == invalid && !known && len(b.records) == 1:
 		l.giveUp(a)
 	default:
 		l.u.counters.retries.Add(1)
@@ -114,30 +122,77 @@ func (l *lane) answered(a answer) {
 		if l.trouble.verdict == accepted {
 			l.trouble = answer{verdict: a.verdict, err: a.err}
 		}
-		if a.verdict == refused {
+		if a.verdict == invalid && !known {
 			l.sizer.refused(len(b.records))
 		}
 		l.undo(b)
 		return
 	}
 	for _, part := range b.parts {
-		part.member.underWay--
+		part.delivery.inFlight--
 	}
 	l.u.free(b)
 }
 
+// learnLimit looks for a smaller limit of an event in the refusal of a batch, and returns whether there is one that an event
+// of the batch is beyond. A limit that the service speaks of is the endpoint's; a guess is this stream's alone, since
+// the event may have been refused for another reason.
+func (l *sender) learnLimit(a answer) bool {
+	var longest int
+	for _, r := range a.batch.records {
+		longest = max(longest, int(r.bytes))
+	}
+	n, stated, ok := messageLimit(a.err, len(a.batch.records))
+	if !ok || n >= longest || n >= l.maxMessage {
+		return false
+	}
+	if !stated {
+		l.guessedMax = n
+	} else if l.s.endpoint.lowerMaxMessage(n) {
+		l.s.log.Warn("the endpoint takes smaller log events than CloudWatch Logs does; longer ones are divided",
+			"bytes", n+eventOverhead, "err", brief(a.err))
+	}
+	return true
+}
+
+// aboutEntity finds whether an error is about the entity of a request.
+var aboutEntity = regexp.MustCompile(`(?i)\bentity\b|'entity\.`)
+
+// dropEntity sends the next batches without the entity if the error is about it, and returns whether it is: an invalid
+// entity must not cost events.
+func (l *sender) dropEntity(err error) bool {
+	if l.target.Entity == (Entity{}) || !aboutEntity.MatchString(errorMessage(err)) {
+		return false
+	}
+	l.log.Warn("CloudWatch refuses the entity; the events are sent without it", "entity", l.target.Entity, "err", brief(err))
+	l.target.Entity = Entity{}
+	return true
+}
+
+// entityRejected logs that the events were accepted, but not their entity. The same is not logged again.
+func (l *sender) entityRejected(errorType string) {
+	if errorType == "" || l.rejectedAs[errorType] {
+		return
+	}
+	if l.rejectedAs == nil {
+		l.rejectedAs = map[string]bool{}
+	}
+	l.rejectedAs[errorType] = true
+	l.log.Warn("CloudWatch rejected the entity; the events themselves are delivered", "entity", l.target.Entity, "reason", errorType)
+}
+
 // undo forgets a batch that was not delivered.
-func (l *lane) undo(b *batch) {
+func (l *sender) undo(b *batch) {
 	for _, part := range b.parts {
-		part.member.underWay--
-		part.member.rewind = true
-		l.owing(part.member, b) // their lines come again
+		part.delivery.inFlight--
+		part.delivery.rewind = true
+		l.owing(part.delivery, b) // their lines come again
 	}
 	l.u.free(b)
 }
 
 // delivered acknowledges an accepted batch, and accounts for what the service dropped of it.
-func (l *lane) delivered(b *batch) {
+func (l *sender) delivered(b *batch) {
 	n, c := len(b.records), &l.u.counters
 	at := func(i int) int { return min(max(i, 0), n) }
 	old := at(b.rejected.tooOldEnd)
@@ -146,12 +201,11 @@ func (l *lane) delivered(b *batch) {
 	if b.rejected.tooNew {
 		future = max(expired, at(b.rejected.tooNewStart))
 	}
-	l.lose(b, TooOld, b.records[:old])
-	l.lose(b, Expired, b.records[old:expired])
-	l.lose(b, TooNew, b.records[future:])
-	if b.lost > 0 && expired < future { // else all of it is lost already
-		t := time.Unix(0, b.records[0].time)
-		l.drop(b, Dropped{Target: l.target, Reason: TooLarge, Events: 1, Bytes: int64(b.lost), From: t, To: t})
+	l.lose(b, TooOld, b.records[:old], nil)
+	l.lose(b, Expired, b.records[old:expired], nil)
+	l.lose(b, TooNew, b.records[future:], nil)
+	if b.cut > 0 && expired < future { // else all of it is lost already
+		l.loseEnd(b)
 	}
 	for _, r := range b.records[expired:future] {
 		c.bytes.Add(int64(r.bytes))
@@ -161,26 +215,26 @@ func (l *lane) delivered(b *batch) {
 	c.bodyBytes.Add(int64(b.body))
 	c.sentBytes.Add(int64(len(b.out)))
 	l.ack(b)
-	if l.trouble.verdict != refused { // else these events are not the next ones, among which one is to blame
+	if l.trouble.verdict != invalid { // else these events are not the next ones, among which one is to blame
 		l.through(b)
 	}
+	l.entityRejected(b.rejected.entity)
 	l.failures, l.made, l.givenUp, l.retryAt = 0, 0, 0, time.Time{}
-	l.report.succeeded()
+	l.accepted.Store(time.Now().UnixNano())
+	l.group.health.succeeded(l)
 }
 
 // through tells the sizer that a batch's events will not come again. Those of a batch that acknowledges nothing will,
 // if the feed is rewound once more, so they are none of those among which one is to blame.
-func (l *lane) through(b *batch) {
+func (l *sender) through(b *batch) {
 	if l.sizer.suspect == 0 || slices.ContainsFunc(b.parts, func(p part) bool { return len(p.ranges) > 0 }) {
 		l.sizer.accepted(len(b.records))
 	}
 }
 
-// giveUp accounts for the one event of a batch that the service will never take.
-func (l *lane) giveUp(a answer) {
-	l.u.log.Warn("the service refuses an event for good; it is given up and told of in its stream",
-		"region", l.target.Region, "group", l.target.Group, "stream", l.target.Stream, "err", brief(a.err))
-	l.lose(a.batch, Refused, a.batch.records)
+// giveUp accounts for the one event of a batch that CloudWatch rejects permanently.
+func (l *sender) giveUp(a answer) {
+	l.lose(a.batch, Refused, a.batch.records, a.err)
 	l.ack(a.batch)
 	l.through(a.batch)
 	if l.givenUp++; l.givenUp > patience {
@@ -189,25 +243,25 @@ func (l *lane) giveUp(a answer) {
 }
 
 // ack tells the feeds what need not be sent again.
-func (l *lane) ack(b *batch) {
+func (l *sender) ack(b *batch) {
 	for _, part := range b.parts {
 		if len(part.ranges) == 0 {
 			continue
 		}
-		for _, o := range l.owing(part.member, b) {
-			l.tell(part.member, o.Dropped, nil)
+		for _, o := range l.owing(part.delivery, b) {
+			l.tell(part.delivery, o)
 		}
-		if err := part.member.feed.Ack(part.ranges); err != nil {
-			l.acks.failed(failing, err)
+		if err := part.delivery.feed.Ack(part.ranges); err != nil {
+			l.acks.Failed(err.Error(), "err", brief(err))
 		} else {
-			l.acks.succeeded()
+			l.acks.Succeeded()
 		}
 	}
 }
 
-// settle does what could not be done while something was under way: it sends the held batch when no batch under
+// settle does what could not be done while something was in flight: it sends the held batch when no batch under
 // way shares a millisecond with it, and after trouble it rewinds the feeds and decides how to go on.
-func (l *lane) settle(now time.Time) {
+func (l *sender) settle(now time.Time) {
 	if b := l.held; b != nil {
 		switch {
 		case l.trouble.verdict != accepted:
@@ -218,26 +272,23 @@ func (l *lane) settle(now time.Time) {
 			l.launch()
 		}
 	}
-	if l.trouble.verdict == accepted || len(l.underWay) > 0 {
+	if l.trouble.verdict == accepted || len(l.inFlight) > 0 {
 		return
 	}
 	a := l.trouble
 	l.trouble = answer{}
-	for _, m := range l.members {
+	for _, m := range l.deliveries {
 		if m.rewind {
-			m.feed.Rewind()
-			m.feed.Release()
-			m.rewind, m.drained, m.unknown, m.seen = false, false, true, false
-			m.owed = nil
+			m.startOver()
 		}
 	}
 	l.due = now
 	l.retry(a, now)
 }
 
-// mustWait reports whether the order of arrival of b and a batch under way would matter.
-func (l *lane) mustWait(b *batch) bool {
-	for _, o := range l.underWay {
+// mustWait reports whether the order of arrival of b and a batch in flight would matter.
+func (l *sender) mustWait(b *batch) bool {
+	for _, o := range l.inFlight {
 		if b.overlaps(o) {
 			return true
 		}
@@ -246,22 +297,25 @@ func (l *lane) mustWait(b *batch) bool {
 }
 
 // retry decides when and how to try again after trouble.
-func (l *lane) retry(a answer, now time.Time) {
+func (l *sender) retry(a answer, now time.Time) {
 	most := maxBackoff
 	switch a.verdict {
-	case ungzip, refused: // the next try is another one
+	case badEncoding, invalid: // the next try is another one
 		l.retryAt = now
 		return
-	case missing:
-		if t, ok := l.creatable(); ok && !l.stopping {
+	case notFound:
+		t, ok := l.creatable()
+		switch {
+		case ok && !l.stopping:
 			l.failures++
 			l.create(t)
 			return
-		}
-		l.report.failed(a.verdict, a.err)
+		case !ok:
+			l.fail(a)
+		} // else there is no time to create it: that follows after the next start
 		most = maxSlowBackoff
-	case denied, misnamed:
-		l.report.failed(a.verdict, a.err)
+	case denied, badTarget:
+		l.fail(a)
 		l.sizer.probe()
 		most = maxSlowBackoff
 	case throttled: // smaller batches would only be more of them
@@ -272,12 +326,12 @@ func (l *lane) retry(a answer, now time.Time) {
 	l.retryAt = now.Add(backoff(l.failures, most))
 }
 
-// creatable returns the target with the members' leave to create: one who allows it is enough. Of those who
+// creatable returns the target with the deliveries' leave to create: one who allows it is enough. Of those who
 // allow a group, the first who wants something of it has it.
-func (l *lane) creatable() (t Target, ok bool) {
+func (l *sender) creatable() (t Target, ok bool) {
 	t = l.target
 	t.CreateGroup, t.CreateStream, t.NewGroup = false, false, nil
-	for _, m := range l.members {
+	for _, m := range l.deliveries {
 		t.CreateGroup = t.CreateGroup || m.createGroup
 		t.CreateStream = t.CreateStream || m.createStream
 		if t.NewGroup == nil && m.createGroup && m.newGroup.asks() {
@@ -287,17 +341,22 @@ func (l *lane) creatable() (t Target, ok bool) {
 	return t, t.CreateStream
 }
 
+// fail logs a failure that is about the target.
+func (l *sender) fail(a answer) {
+	l.group.health.failed(l, a.verdict, a.err, "stream", l.target.Stream)
+}
+
 // create makes the stream, from a goroutine of its own: the quotas may make it wait.
-func (l *lane) create(t Target) {
+func (l *sender) create(t Target) {
 	l.creating = true
 	l.u.wg.Go(func() {
-		v, err := l.s.creator.create(t)
-		l.answers <- answer{nil, v, err}
+		v, until, err := l.s.creator.create(t)
+		l.answers <- answer{verdict: v, err: err, until: until}
 	})
 }
 
 // created takes what came of creating the stream.
-func (l *lane) created(a answer) {
+func (l *sender) created(a answer) {
 	now := time.Now()
 	switch {
 	case a.verdict == accepted:
@@ -306,12 +365,17 @@ func (l *lane) created(a answer) {
 		if l.made++; l.made > 1 { // it was made just before, and is still not there
 			l.retryAt = now.Add(backoff(l.made, maxBackoff))
 		}
+	case a.verdict == cancelled:
+		l.retryAt = now.Add(backoff(l.failures, maxBackoff))
 	case a.verdict.shared():
-		l.report.failed(a.verdict, a.err)
+		l.s.health.failed(l, a.verdict, a.err)
 		l.retryAt = now.Add(backoff(l.failures, maxBackoff))
 	default:
 		l.made = 0
-		l.report.failed(a.verdict, a.err)
+		l.fail(a)
 		l.retryAt = now.Add(backoff(l.failures, maxSlowBackoff))
+		if a.until.After(now) {
+			l.retryAt = a.until.Add(rand.N(groupSpread))
+		}
 	}
 }

@@ -11,44 +11,57 @@ import (
 )
 
 // batch is one PutLogEvents call: a finished body, and what has to be known of its events once the
-// answer is there. The lane that built it owns it, except for out while the request is under way.
+// answer is there. The sender that built it owns it, except for out while the request is in flight.
 type batch struct {
 	out  []byte // the request's body
 	gzip bool   // out is compressed
 
-	seq uint64 // of the lane's batches it is the so-manieth
+	seq uint64 // of the sender's batches it is the so-manieth
 
-	records []record // one an event, in the body's order
-	parts   []part   // whose events they are
-	message int64    // bytes the service counts: messages and eventOverhead each
-	body    int      // bytes of the body before it was compressed
+	records []record       // one an event, in the body's order
+	ranges  []events.Range // of all records, in the order in which the events were added
+	parts   []part         // whose events they are
+	message int64          // bytes the service counts: messages and eventOverhead each
+	body    int            // bytes of the body before it was compressed
 	minMS   int64
 	maxMS   int64
 
-	lost   int // bytes that had to be cut off the one message that was too large
+	cut    int // bytes that had to be cut off the one message that was too large
 	permit *permit
 	weight int64 // what it holds of the uploader's retained budget
 
 	rejected rejected // filled in by whoever sent it
 }
 
-// bytesHeld is the memory that the batch holds while it is under way.
+// bytesHeld is the memory that the batch holds while it is in flight.
 func (b *batch) bytesHeld() int64 {
-	return int64(cap(b.out)) + int64(cap(b.records))*int64(unsafe.Sizeof(record{}))
+	return int64(cap(b.out)) + int64(cap(b.records))*int64(unsafe.Sizeof(record{})) +
+		int64(cap(b.ranges))*int64(unsafe.Sizeof(events.Range{}))
 }
 
 // record is one event of a batch.
 type record struct {
-	time   int64  // nanoseconds since the epoch, as dockerd gave it
+	time   int64  // nanoseconds since the epoch, as dockerd gave it; CloudWatch keeps milliseconds
 	offset uint32 // where the event's JSON begins in the builder's body
 	size   uint32 // length of that JSON, its trailing comma included
 	bytes  uint32 // the message as the service counts it, without eventOverhead
+	part   uint32 // index of the part that the event is of
+
+	// rangesFrom and rangesTo bound the event's ranges in the batch's. They are equal for an event that was made from
+	// the middle of a very large frame: the frame is acknowledged with a later one.
+	rangesFrom, rangesTo uint32
 }
 
-// part is what one member gave to a batch.
+// hasRanges reports whether the acknowledgement of the record's part covers the event itself.
+func (r record) hasRanges() bool { return r.rangesTo > r.rangesFrom }
+
+// part is what one delivery gave to a batch.
 type part struct {
-	member *Subscription
-	ranges []events.Range
+	delivery *Delivery
+	ranges   []events.Range
+	// lastEnd is one more than the offset of the last event that has ranges; 0: there is none. Pieces of a line that
+	// come after it are acknowledged by a later batch.
+	lastEnd uint32
 }
 
 // fit says whether an event went into the batch.
@@ -57,7 +70,7 @@ type fit int
 const (
 	taken   fit = iota
 	noRoom      // the batch is full: send it, the event begins the next one
-	tooFar      // too far in time from the batch's events: another member's may still fit
+	tooFar      // too far in time from the batch's events: another delivery's may still fit
 	skipped     // nothing to send, but its ranges are the batch's
 )
 
@@ -75,13 +88,12 @@ type builder struct {
 // begin starts a batch for the target, not larger than size.
 func (bl *builder) begin(t Target, s size, b *batch) {
 	bl.b, bl.size, bl.sorted = b, s, true
-	body := append(bl.body[:0], `{"logGroupName":"`...)
-	body, _ = appendEscaped(body, []byte(t.Group))
-	body = append(body, `","logStreamName":"`...)
-	body, _ = appendEscaped(body, []byte(t.Stream))
-	body = append(body, `","logEvents":[`...)
+	body := appendString(append(bl.body[:0], `{"logGroupName":`...), t.Group)
+	body = appendString(append(body, `,"logStreamName":`...), t.Stream)
+	body = t.Entity.appendTo(append(body, ','))
+	body = append(body, `"logEvents":[`...)
 	bl.body, bl.head = body, len(body)
-	*b = batch{out: b.out[:0], records: b.records[:0], parts: b.parts[:0], weight: b.weight}
+	*b = batch{out: b.out[:0], records: b.records[:0], ranges: b.ranges[:0], parts: b.parts[:0], weight: b.weight}
 }
 
 // add takes one event of parts[p] into the batch, or says why it does not fit. It does not keep ev.
@@ -107,7 +119,7 @@ func (bl *builder) add(p int, ev events.Event) fit {
 	} else if len(msg) > maxMessageBytes/len(replacement) {
 		// Only such a message can be too large for a batch of its own.
 		msg = cut(msg, maxMessageBytes)
-		b.lost = len(ev.Message) - len(msg)
+		b.cut = len(ev.Message) - len(msg)
 	}
 
 	offset := len(bl.body)
@@ -120,30 +132,43 @@ func (bl *builder) add(p int, ev events.Event) fit {
 		bl.body = bl.body[:offset] // it has grown where invalid UTF-8 was replaced
 		return noRoom
 	}
-	bl.sorted = bl.sorted && (n == 0 || b.records[n-1].time <= ev.Time)
-	b.records = append(b.records, record{
+	bl.sorted = bl.sorted && (n == 0 || milliseconds(b.records[n-1].time) <= ms)
+	b.append(p, ev.Ranges, record{
 		time: ev.Time, offset: uint32(offset), size: uint32(len(bl.body) - offset), bytes: uint32(counted),
 	})
 	b.minMS, b.maxMS = lo, hi
 	b.message += int64(counted + eventOverhead)
-	b.parts[p].take(ev.Ranges)
 	return taken
 }
 
+// append adds the record of an event of parts[p] with these ranges.
+func (b *batch) append(p int, ranges []events.Range, r record) {
+	r.part, r.rangesFrom = uint32(p), uint32(len(b.ranges))
+	b.ranges = append(b.ranges, ranges...)
+	r.rangesTo = uint32(len(b.ranges))
+	b.records = append(b.records, r)
+	b.parts[p].take(ranges)
+	if r.hasRanges() {
+		b.parts[p].lastEnd = r.offset + 1
+	}
+}
+
 // nearlyFull reports whether the batch is in its last sixteenth, where it ends at the first change of the
-// millisecond: a batch that shares no millisecond with the next may be under way together with it.
+// millisecond: a batch that shares no millisecond with the next may be in flight together with it.
 func (bl *builder) nearlyFull() bool {
 	return len(bl.b.records) >= bl.size.events-bl.size.events/16 ||
 		int(bl.b.message) >= bl.size.bytes-bl.size.bytes/16
 }
 
-// finish writes the request's body into the batch: the events in the order of time, those of one time in
-// the order in which they came. z compresses it; nil leaves it plain.
+// finish writes the request's body into the batch: the events in the order of their milliseconds, those of one
+// millisecond in the order in which they were added. Nanoseconds do not count: CloudWatch does not know them, and two
+// lines of one millisecond may have been written in another order than they were stamped. z compresses the body; nil
+// leaves it plain.
 func (bl *builder) finish(z *compressor) {
 	b := bl.b
 	if !bl.sorted {
 		slices.SortFunc(b.records, func(x, y record) int {
-			return cmp.Or(cmp.Compare(x.time, y.time), cmp.Compare(x.offset, y.offset))
+			return cmp.Or(cmp.Compare(milliseconds(x.time), milliseconds(y.time)), cmp.Compare(x.offset, y.offset))
 		})
 	}
 	b.gzip = z != nil
@@ -204,21 +229,21 @@ func (p *part) take(ranges []events.Range) {
 	}
 }
 
-// part returns the index of a new part for the member.
-func (b *batch) part(m *Subscription) int {
+// part returns the index of a new part for the delivery.
+func (b *batch) part(m *Delivery) int {
 	n := len(b.parts)
 	if n < cap(b.parts) {
-		b.parts = b.parts[:n+1] // with the ranges slice of an earlier batch, to be filled anew
-		b.parts[n].member, b.parts[n].ranges = m, b.parts[n].ranges[:0]
+		b.parts = b.parts[:n+1] // with the ranges slice of an earlier batch, to be filled again
+		b.parts[n] = part{delivery: m, ranges: b.parts[n].ranges[:0]}
 	} else {
-		b.parts = append(b.parts, part{member: m})
+		b.parts = append(b.parts, part{delivery: m})
 	}
 	return n
 }
 
-// acknowledges reports whether the batch has ranges of the member's.
-func (b *batch) acknowledges(m *Subscription) bool {
-	return slices.ContainsFunc(b.parts, func(p part) bool { return p.member == m && len(p.ranges) > 0 })
+// acknowledges reports whether the batch has ranges of the delivery's.
+func (b *batch) acknowledges(m *Delivery) bool {
+	return slices.ContainsFunc(b.parts, func(p part) bool { return p.delivery == m && len(p.ranges) > 0 })
 }
 
 // overlaps reports whether the two batches have a millisecond in common, or might have: then their order
@@ -250,7 +275,7 @@ func (s *sizer) probe() {
 	s.now.events = min(s.now.events, probeSize.events)
 }
 
-// refused says that a batch of n events was refused for good.
+// refused reports that a batch of n events was rejected permanently.
 func (s *sizer) refused(n int) {
 	s.suspect = n
 	s.now.events = max(1, n/2)

@@ -123,8 +123,8 @@ func TestBatchLimits(t *testing.T) {
 		if !json.Valid(b.out) {
 			t.Errorf("%s: not JSON", c.name)
 		}
-		if large := strings.Contains(c.name, "too large"); large != (b.lost > 0) {
-			t.Errorf("%s: %d bytes lost", c.name, b.lost)
+		if large := strings.Contains(c.name, "too large"); large != (b.cut > 0) {
+			t.Errorf("%s: %d bytes lost", c.name, b.cut)
 		}
 	}
 	// An empty message is not sent, and its ranges are the batch's all the same.

@@ -30,7 +30,9 @@ func (e *endless) Unread()                                                      
 func (e *endless) Due() time.Time                                                { return time.Time{} }
 func (e *endless) Ack([]events.Range) error                                      { return nil }
 func (e *endless) Rewind()                                                       { panic("nothing fails here") }
+func (e *endless) SetMaxMessage(int)                                             {}
 func (e *endless) Release()                                                      {}
+func (e *endless) Backlog() (string, int64, time.Time)                           { return "", 0, time.Time{} }
 func (e *endless) Lost(string, []events.Range, int, int64, time.Time, time.Time) {}
 
 // BenchmarkUpload sends one stream through the real SDK to a server in this process that reads and discards: MB/s of messages.

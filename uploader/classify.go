@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // verdict is what an answer of the service means for what is done next. Every error is
@@ -14,20 +16,20 @@ import (
 type verdict int
 
 const (
-	accepted  verdict = iota
-	failing           // the service, or the way to it: try again, carefully, all lanes together
-	throttled         // too many requests: the same, and ask for less
-	noAccess          // credentials are missing, expired or wrong: all lanes together, and read them again
-	denied            // the credentials are good, this target is not allowed: this lane alone, slowly
-	missing           // the group or the stream does not exist: make it
-	refused           // an event of this batch will never be taken: find it
-	misnamed          // the target itself is not acceptable, or an answer nobody knows: this lane alone, slowly
-	ungzip            // the service does not understand the body's encoding: send plain bodies
-	cancelled         // we gave up ourselves, at the end
+	accepted        verdict = iota
+	unavailable             // the service, or the way to it: try again, carefully, all senders together
+	throttled               // too many requests: the same, and ask for less
+	unauthenticated         // credentials are missing, expired or wrong: all senders together, and read them again
+	denied                  // the credentials are good, this target is not allowed: this sender alone, slowly
+	notFound                // the group or the stream does not exist: make it
+	invalid                 // an event of this batch will never be taken: find it
+	badTarget               // the target itself is not acceptable, or an answer nobody knows: this sender alone, slowly
+	badEncoding             // the service does not understand the body's encoding: send plain bodies
+	cancelled               // we gave up ourselves, at the end
 )
 
 // shared reports whether the verdict is about the service as a whole rather than about one target.
-func (v verdict) shared() bool { return v == failing || v == throttled || v == noAccess }
+func (v verdict) shared() bool { return v == unavailable || v == throttled || v == unauthenticated }
 
 // errStopped stands for whatever a request came to after the uploader gave up.
 var errStopped = errors.New("the uploader has stopped")
@@ -64,53 +66,53 @@ var codes = map[string]verdict{
 	"ProvisionedThroughputExceededException": throttled,
 	"BandwidthLimitExceeded":                 throttled,
 
-	"ServiceUnavailableException": failing,
-	"ServiceUnavailable":          failing,
-	"InternalFailure":             failing,
-	"InternalServerException":     failing,
-	"InternalServerError":         failing,
-	"RequestTimeout":              failing,
-	"RequestTimeoutException":     failing,
+	"ServiceUnavailableException": unavailable,
+	"ServiceUnavailable":          unavailable,
+	"InternalFailure":             unavailable,
+	"InternalServerException":     unavailable,
+	"InternalServerError":         unavailable,
+	"RequestTimeout":              unavailable,
+	"RequestTimeoutException":     unavailable,
 
-	"UnrecognizedClientException":          noAccess,
-	"InvalidClientTokenId":                 noAccess,
-	"ExpiredToken":                         noAccess,
-	"ExpiredTokenException":                noAccess,
-	"RequestExpired":                       noAccess,
-	"RequestTimeTooSkewed":                 noAccess,
-	"InvalidSignatureException":            noAccess,
-	"SignatureDoesNotMatch":                noAccess,
-	"IncompleteSignature":                  noAccess,
-	"IncompleteSignatureException":         noAccess,
-	"MissingAuthenticationToken":           noAccess,
-	"MissingAuthenticationTokenException":  noAccess,
-	"OptInRequired":                        noAccess,
-	"AuthFailure":                          noAccess,
+	"UnrecognizedClientException":          unauthenticated,
+	"InvalidClientTokenId":                 unauthenticated,
+	"ExpiredToken":                         unauthenticated,
+	"ExpiredTokenException":                unauthenticated,
+	"RequestExpired":                       unauthenticated,
+	"RequestTimeTooSkewed":                 unauthenticated,
+	"InvalidSignatureException":            unauthenticated,
+	"SignatureDoesNotMatch":                unauthenticated,
+	"IncompleteSignature":                  unauthenticated,
+	"IncompleteSignatureException":         unauthenticated,
+	"MissingAuthenticationToken":           unauthenticated,
+	"MissingAuthenticationTokenException":  unauthenticated,
+	"OptInRequired":                        unauthenticated,
+	"AuthFailure":                          unauthenticated,
 	"AccessDenied":                         denied,
 	"AccessDeniedException":                denied,
 	"NotAuthorized":                        denied,
 	"UnauthorizedOperation":                denied,
 	"KMSAccessDeniedException":             denied,
-	"ResourceNotFoundException":            missing,
-	"InvalidParameterException":            refused,
-	"LimitExceededException":               misnamed,
-	"OperationAbortedException":            misnamed,
-	"InvalidSequenceTokenException":        misnamed,
-	"InvalidOperationException":            misnamed,
-	"ValidationException":                  misnamed,
-	"UnknownOperationException":            misnamed,
-	"SerializationException":               ungzip,
-	"UnsupportedMediaType":                 ungzip,
-	"UnsupportedMediaTypeException":        ungzip,
-	"InvalidContentEncodingException":      ungzip,
-	"UnsupportedContentEncodingException":  ungzip,
-	"UnparseableRequestException":          ungzip,
+	"ResourceNotFoundException":            notFound,
+	"InvalidParameterException":            invalid,
+	"LimitExceededException":               badTarget,
+	"OperationAbortedException":            badTarget,
+	"InvalidSequenceTokenException":        badTarget,
+	"InvalidOperationException":            badTarget,
+	"ValidationException":                  badTarget,
+	"UnknownOperationException":            badTarget,
+	"SerializationException":               badEncoding,
+	"UnsupportedMediaType":                 badEncoding,
+	"UnsupportedMediaTypeException":        badEncoding,
+	"InvalidContentEncodingException":      badEncoding,
+	"UnsupportedContentEncodingException":  badEncoding,
+	"UnparseableRequestException":          badEncoding,
 	"ResourceAlreadyExistsException":       accepted, // only creating says so, and that is what was wanted
-	"RequestEntityTooLarge":                refused,
-	"RequestEntityTooLargeException":       refused,
-	"PayloadTooLargeException":             refused,
-	"InvalidParameterCombination":          misnamed,
-	"InvalidParameterCombinationException": misnamed,
+	"RequestEntityTooLarge":                invalid,
+	"RequestEntityTooLargeException":       invalid,
+	"PayloadTooLargeException":             invalid,
+	"InvalidParameterCombination":          badTarget,
+	"InvalidParameterCombinationException": badTarget,
 }
 
 // classify judges the error of one call. gzip says whether the body was compressed: an answer to such a
@@ -121,7 +123,7 @@ func classify(err error, gzip bool) verdict {
 	}
 	var ce *credentialsError
 	if errors.As(err, &ce) {
-		return noAccess
+		return unauthenticated
 	}
 	status := statusOf(err)
 	var ae apiError
@@ -129,10 +131,10 @@ func classify(err error, gzip bool) verdict {
 		v, known := codes[ae.ErrorCode()]
 		switch {
 		case !known:
-		case v == refused && aboutTarget(ae.ErrorMessage()):
-			return misnamed
-		case v == ungzip && !gzip:
-			return misnamed
+		case v == invalid && aboutTarget(ae.ErrorMessage()):
+			return badTarget
+		case v == badEncoding && !gzip:
+			return badTarget
 		default:
 			return v
 		}
@@ -141,19 +143,19 @@ func classify(err error, gzip bool) verdict {
 	case errors.Is(err, errStopped):
 		return cancelled
 	case status == 0, status < 400, status >= 500, status == http.StatusRequestTimeout:
-		return failing // no answer at all, one that is none (a proxy's page), or the service's own trouble
+		return unavailable // no answer at all, one that is none (a proxy's page), or the service's own trouble
 	case status == http.StatusTooManyRequests:
 		return throttled
 	case status == http.StatusRequestEntityTooLarge:
-		return refused
+		return invalid
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return denied
 	case status == http.StatusProxyAuthRequired:
-		return failing
+		return unavailable
 	case gzip:
-		return ungzip
+		return badEncoding
 	default:
-		return misnamed
+		return badTarget
 	}
 }
 
@@ -163,6 +165,12 @@ func classify(err error, gzip bool) verdict {
 func aboutTarget(message string) bool {
 	m := strings.ToLower(strings.NewReplacer(" ", "", "_", "").Replace(message))
 	return strings.Contains(m, "loggroup") || strings.Contains(m, "logstream") || strings.Contains(m, "kmskey")
+}
+
+// isUnknownHost reports whether DNS does not know the host.
+func isUnknownHost(err error) bool {
+	var dns *net.DNSError
+	return errors.As(err, &dns) && dns.IsNotFound
 }
 
 func statusOf(err error) int {
@@ -189,6 +197,8 @@ func kind(err error) string {
 		return fmt.Sprintf("HTTP status %d", statusOf(err))
 	case errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
+	case isUnknownHost(err):
+		return "unknown host"
 	default:
 		return "connection"
 	}
@@ -201,16 +211,35 @@ var secret = regexp.MustCompile(`(?is)(x-amz-security-token|authorization\s*[:=]
 // userInfo finds a user and password in a URL: net/http repeats a proxy's that it cannot read.
 var userInfo = regexp.MustCompile(`://[^\s"]*@`)
 
-// brief returns the error as one short line without anything secret: dockerd stops reading the plugin's
-// output at a line of 64 KiB.
+// brief returns the error as one short line without anything secret: dockerd stops reading the plugin's output at a line
+// of 64 KiB. A long one keeps its beginning, which says what was tried, and its end, where a chain of errors has the cause.
 func brief(err error) string {
-	const most = 300
+	const head, tail = 200, 400
 	s := userInfo.ReplaceAllString(secret.ReplaceAllString(err.Error(), "…"), "://…@")
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
+	s = quotes.ReplaceAllString(strings.ToValidUTF8(strings.Join(strings.Fields(s), " "), "\ufffd"), "'")
+	if len(s) <= head+tail {
+		return s
 	}
-	return s
+	from, to := head, len(s)-tail
+	for !utf8.RuneStart(s[from]) {
+		from--
+	}
+	for !utf8.RuneStart(s[to]) {
+		to++
+	}
+	return s[:from] + "…" + s[to:]
+}
+
+// quotes finds quotation marks that were escaped any number of times. The log escapes them, and dockerd does so again.
+var quotes = regexp.MustCompile(`\\*"`)
+
+// errorMessage returns what the service said; empty if err is none of the service's.
+func errorMessage(err error) string {
+	var ae apiError
+	if errors.As(err, &ae) {
+		return ae.ErrorMessage()
+	}
+	return ""
 }
 
 // remedy says what the operator can do about trouble of this kind; empty where it is not theirs to mend.
@@ -220,8 +249,16 @@ func remedy(v verdict, err error, a Access) string {
 		return "check that the key is an enabled one in the group's region and that its policy lets logs.REGION.amazonaws.com use it, and that " +
 			"logs:CreateLogGroup is allowed for this group; or create the group"
 	}
+	switch {
+	case kind(err) == "OperationAbortedException":
+		return "another call is changing the log group; the plugin tries again"
+	case isUnknownHost(err) && a.Endpoint == "":
+		return "the region's host is unknown: check the spelling of the region '" + a.Region + "', and the host's DNS"
+	case isUnknownHost(err):
+		return "the host is unknown: check the endpoint '" + a.Endpoint + "', the region '" + a.Region + "' and the host's DNS"
+	}
 	switch v {
-	case noAccess:
+	case unauthenticated:
 		if a.RoleARN != "" {
 			return "check the role and the external ID, that the role's trust policy lets the plugin's credentials assume it, and the host's clock; " +
 				"the credentials are read again at each try"
@@ -229,9 +266,9 @@ func remedy(v verdict, err error, a Access) string {
 		return "check the AWS credentials the plugin is given, and the host's clock; they are read again at each try"
 	case denied:
 		return "allow logs:PutLogEvents, and logs:CreateLogStream and logs:CreateLogGroup where they are missing, for this group"
-	case missing:
+	case notFound:
 		return "create the log group and stream, or allow the driver to (create-group, create-stream)"
-	case misnamed:
+	case badTarget:
 		return "check the names of group and stream, the group's KMS key, the region and the endpoint"
 	default:
 		return ""

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/logspool/logspool/internal/faultlog"
 )
 
 // creator makes the streams and groups that turn out to be missing. Nothing is created before
@@ -15,66 +17,90 @@ import (
 // container that was restarted finds its stream there, and where streams exist no permission to create is needed. A
 // new stream costs one request more that way, with a body that is small at that time.
 //
-// Calls are spread below the quotas, which all hosts of the account share, and a brake of their own
+// Calls are spread below the quotas, which all hosts of the account share, and a limiter of their own
 // holds them when they are throttled all the same.
 type creator struct {
 	s         *service
 	log       *slog.Logger
-	brake     *brake
-	quotas    *quotas
-	retention *reporter
+	limiter   *limiter
+	endpoint  *endpoint
+	retention *faultlog.Fault
 
 	mu    sync.Mutex
 	known map[string]*group
 }
 
-// maxCreating is how many creating calls may be under way at once.
+// maxCreating is how many creating calls may be in flight at once.
 const maxCreating = 4
 
-func newCreator(s *service, log *slog.Logger, q *quotas) *creator {
+func newCreator(s *service, log *slog.Logger, e *endpoint) *creator {
 	return &creator{
 		s: s, log: log,
-		brake:     newBrake(maxCreating),
-		quotas:    q,
-		retention: &reporter{log: log, what: "setting a log group's retention", then: "it is tried again, and logging goes on"},
-		known:     make(map[string]*group),
+		limiter:  newLimiter(maxCreating),
+		endpoint: e,
+		retention: faultlog.NewFault(log, "setting a log group's retention failed; the plugin keeps trying, and logging goes on",
+			"setting a log group's retention works again", nil),
+		known: make(map[string]*group),
 	}
 }
 
 // mostKnown bounds how many groups are remembered. Forgetting costs a request at most.
 const mostKnown = 1024
 
-// create makes the target's stream, and its group if that is missing too. That something exists
-// already is success. It blocks until the quotas allow, the answer is there, or the uploader
-// stops trying.
-func (c *creator) create(t Target) (verdict, error) {
+// create makes the target's stream, and its group if that is missing too. That something exists already is success. It
+// blocks until the quotas allow, the answer is there, or the uploader stops trying. A failure that is the group's is
+// shared by all who want a stream in it: until says when the next call is worth making.
+func (c *creator) create(t Target) (v verdict, until time.Time, err error) {
 	ctx := c.s.u.trying
 	g := c.group(t.Group)
-	stream := func(ctx context.Context, cl client) error { return cl.CreateLogStream(ctx, t.Group, t.Stream) }
 	for {
 		first, err := c.enter(ctx, g)
 		if err != nil {
-			return cancelled, err
-		}
-		v, err := c.call(ctx, c.quotas.streams, stream)
-		if v == accepted && first && g.mayBeOurs() {
-			c.made(t.Group, g.days)
-		}
-		if v == missing && first && t.CreateGroup {
-			if v, err = c.makeGroup(ctx, g, t); v == accepted {
-				v, err = c.call(ctx, c.quotas.streams, stream)
-			}
-		}
-		if v == accepted || v == missing {
-			c.setExists(g, v == accepted)
+			return cancelled, until, err
 		}
 		if first {
-			<-g.first
-		} else if v == missing {
-			continue // the group was there and is deleted
+			defer func() { <-g.first }()
+			if f := g.failure; f.holds(t) {
+				return f.verdict, f.until, f.err
+			}
+			v, err = c.createFirst(ctx, g, t)
+			return v, g.failure.until, err
 		}
-		return v, err
+		v, err = c.createStream(ctx, t)
+		if v != notFound {
+			return v, until, err
+		}
+		c.setExists(g, false) // the group was there and is deleted
 	}
+}
+
+func (c *creator) createStream(ctx context.Context, t Target) (verdict, error) {
+	return c.call(ctx, c.endpoint.streams, func(ctx context.Context, cl client) error {
+		return cl.CreateLogStream(ctx, t.Group, t.Stream)
+	})
+}
+
+// createFirst creates the stream where nobody knows whether the group exists. g.first is held.
+func (c *creator) createFirst(ctx context.Context, g *group, t Target) (verdict, error) {
+	v, err := c.createStream(ctx, t)
+	if v == accepted && g.mayBeOurs() {
+		c.made(t.Group, g.days)
+	}
+	groups := v == notFound // the answer is about the group
+	if groups && t.CreateGroup {
+		if v, err = c.makeGroup(ctx, g, t); v == accepted {
+			v, err = c.createStream(ctx, t)
+			groups = v == notFound
+		}
+	}
+	c.setExists(g, v == accepted)
+	switch {
+	case !groups:
+		g.failure = groupFailure{}
+	case v != accepted && v != cancelled && !v.shared():
+		g.failure = g.failure.again(t, v, err)
+	}
+	return v, err
 }
 
 // group returns what is known of the group.
@@ -86,7 +112,7 @@ func (c *creator) group(name string) *group {
 		if len(c.known) >= mostKnown {
 			clear(c.known)
 		}
-		g = &group{first: make(chan struct{}, 1)}
+		g = newGroup(c, name)
 		c.known[name] = g
 	}
 	return g
@@ -135,7 +161,7 @@ func (c *creator) call(ctx context.Context, l *rate.Limiter, f func(context.Cont
 	if err := l.Wait(ctx); err != nil {
 		return cancelled, err
 	}
-	p := c.brake.enqueue()
+	p := c.limiter.enqueue()
 	select {
 	case <-p.ready:
 		if p.refused {

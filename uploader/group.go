@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"regexp"
 	"strings"
 	"time"
@@ -12,15 +13,57 @@ import (
 
 // group is what is known of one log group.
 type group struct {
-	// first is held by the lane that finds out whether the group exists, so that a host full of
+	// first is held by the sender that finds out whether the group exists, so that a host full of
 	// containers asks once.
 	first chan struct{}
+
+	health *health
 
 	exists bool // guarded by creator.mu
 
 	// Guarded by first.
 	unanswered time.Time // when a call to make it came to no answer; zero: its answer is known
 	days       int32     // of retention, that it was to have
+	failure    groupFailure
+}
+
+func newGroup(c *creator, name string) *group {
+	return &group{
+		first: make(chan struct{}, 1),
+		health: newHealth(c.log.With("group", name), c.s.access, "sending to the log group failed; the plugin keeps trying",
+			"sending to the log group works again", nil),
+	}
+}
+
+// groupFailure is why a group could not be created or found, and when to try again. Without it each of a host's
+// containers would ask by itself.
+type groupFailure struct {
+	verdict verdict
+	err     error
+	until   time.Time
+	times   int
+
+	// What was asked for.
+	createGroup bool
+	newGroup    *NewGroup
+}
+
+// holds reports whether a call for t would fail again.
+func (f groupFailure) holds(t Target) bool {
+	return time.Now().Before(f.until) && f.sameQuestion(t)
+}
+
+func (f groupFailure) sameQuestion(t Target) bool {
+	return f.createGroup == t.CreateGroup && (f.newGroup == t.NewGroup || reflect.DeepEqual(f.newGroup, t.NewGroup))
+}
+
+// again returns the failure after one more call.
+func (f groupFailure) again(t Target, v verdict, err error) groupFailure {
+	n := f.times + 1
+	if !f.sameQuestion(t) {
+		n = 1
+	}
+	return groupFailure{v, err, time.Now().Add(backoff(n, maxSlowBackoff)), n, t.CreateGroup, t.NewGroup}
 }
 
 // unansweredFor is how long a group that turns up after a call that came to no answer is taken for the one that this
@@ -37,11 +80,11 @@ func (g *group) mayBeOurs() bool {
 
 // makeGroup makes the target's group as it should be, or with less where the service does not take all of it: logs in a
 // group without its tags, or in one that costs more, are better than no logs. The key is another matter: who asks
-// for one wants nothing to be stored without it, and what is stored cannot be encrypted anew, so
+// for one wants nothing to be stored without it, and what is stored cannot be encrypted later, so
 // without the key the group is not made. What is logged waits in the feeds until the key can be used or
 // somebody has made the group.
 //
-// The retention is set behind the back of the lane, which need not wait for it.
+// The retention is set behind the back of the sender, which need not wait for it.
 func (c *creator) makeGroup(ctx context.Context, g *group, t Target) (verdict, error) {
 	var want NewGroup
 	if t.NewGroup != nil {
@@ -81,13 +124,13 @@ func (c *creator) made(group string, days int32) {
 // tryGroup makes one call to make a group that is missing, and says whether the group is ours: made by this call, or by
 // one just before whose answer never came.
 func (c *creator) tryGroup(ctx context.Context, g *group, name string, n NewGroup) (v verdict, ours bool, err error) {
-	v, err = c.call(ctx, c.quotas.groups, func(ctx context.Context, cl client) error {
+	v, err = c.call(ctx, c.endpoint.groups, func(ctx context.Context, cl client) error {
 		return cl.CreateLogGroup(ctx, name, n)
 	})
 	switch {
 	case v == accepted:
 		ours = g.mayBeOurs() || err == nil
-	case v == failing && !unreachable(err):
+	case v == unavailable && !unreachable(err):
 		g.unanswered, g.days = time.Now(), n.RetentionDays
 	}
 	return v, ours, err
@@ -102,10 +145,10 @@ func unreachable(err error) bool {
 // aboutOptions reports whether the call might do better if it asked for less.
 func aboutOptions(v verdict, err error) bool {
 	switch kind(err) {
-	case "OperationAbortedException", "LimitExceededException": // another call is under way, or there are too many groups
+	case "OperationAbortedException", "LimitExceededException": // another call is in flight, or there are too many groups
 		return false
 	}
-	return v == denied || v == refused || v == misnamed
+	return v == denied || v == invalid || v == badTarget
 }
 
 // What an error says that is about an option of CreateLogGroup.

@@ -121,15 +121,15 @@ func TestNewGroup(t *testing.T) {
 				}
 				u := start(t, f, Options{Log: l.log()})
 				var feeds []*fakeFeed
-				var members []*Subscription
+				var deliveries []*Delivery
 				for i := range 20 { // once, whatever the number of containers
 					feed := newFeed(t)
 					feed.add(time.Now(), line(i))
 					to := target
 					to.Group, to.Stream, to.NewGroup = k.group, fmt.Sprint(i/2), k.want
-					feeds, members = append(feeds, feed), append(members, u.Attach(to, feed, time.Second))
+					feeds, deliveries = append(feeds, feed), append(deliveries, u.Attach(to, feed, time.Second))
 				}
-				for i, m := range members {
+				for i, m := range deliveries {
 					m.Finish()
 					<-m.Done()
 					if !feeds[i].ackedAll() {
@@ -174,7 +174,7 @@ func equal(a, b NewGroup) bool {
 }
 
 // ship attaches a feed of one event that is all there will be.
-func ship(t *testing.T, u *Uploader, to Target) *Subscription {
+func ship(t *testing.T, u *Uploader, to Target) *Delivery {
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
 	m := u.Attach(to, feed, 0)
@@ -300,8 +300,8 @@ func TestNoGroupWithoutItsKey(t *testing.T) {
 				if name != "not stated" && f.count("group") > f.count("stream") {
 					t.Errorf("asked %d times in %d tries", f.count("group"), f.count("stream"))
 				}
-				warned := l.with("WARN", "not made without its KMS key", "check that the key is an enabled one", `"group":"g"`)
-				if len(warned) != 1 || len(l.with("WARN")) != 1 {
+				said := l.with("ERROR", "not made without its KMS key", "check that the key is an enabled one", `"group":"g"`)
+				if len(said) != 6 || len(l.with("ERROR")) != 6 { // at once, and every ten minutes
 					t.Errorf("logged %q", l.lines)
 				}
 				f.mu.Lock()
@@ -336,7 +336,7 @@ func TestDeniedGroupHoldsUpNobody(t *testing.T) {
 			return nil
 		}
 		u := start(t, f, Options{Log: discard})
-		attach := func(group, stream string) *Subscription {
+		attach := func(group, stream string) *Delivery {
 			to := wishing(&NewGroup{RetentionDays: 1})
 			to.Group, to.Stream = group, stream
 			return ship(t, u, to)
@@ -444,12 +444,12 @@ func TestStopBeforeRetentionIsSet(t *testing.T) {
 	})
 }
 
-// Feeds with one target share a lane whatever they want of a new group, and the first that wants anything has it.
+// Feeds with one target share a sender whatever they want of a new group, and the first that wants anything has it.
 func TestFirstWishWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		u := start(t, f, Options{Log: discard})
-		var members []*Subscription
+		var deliveries []*Delivery
 		for _, k := range []struct {
 			create bool
 			n      *NewGroup
@@ -460,15 +460,15 @@ func TestFirstWishWins(t *testing.T) {
 			feed.add(time.Now(), "x")
 			to := target
 			to.CreateGroup, to.NewGroup = k.create, k.n
-			members = append(members, u.Attach(to, feed, time.Second))
+			deliveries = append(deliveries, u.Attach(to, feed, time.Second))
 		}
-		if n := u.Metrics().Lanes; n != 1 {
-			t.Errorf("%d lanes", n)
+		if n := u.Metrics().Senders; n != 1 {
+			t.Errorf("%d senders", n)
 		}
-		for _, m := range members {
+		for _, m := range deliveries {
 			m.Finish()
 		}
-		for _, m := range members {
+		for _, m := range deliveries {
 			<-m.Done()
 		}
 		time.Sleep(time.Second)
@@ -497,15 +497,15 @@ func TestNewGroupsAreSpread(t *testing.T) {
 			return nil
 		}
 		u := start(t, f, Options{Log: discard})
-		var members []*Subscription
+		var deliveries []*Delivery
 		for i := range 60 {
 			feed := newFeed(t)
 			feed.add(time.Now(), "x")
 			to := target
 			to.RoleARN, to.Group, to.NewGroup = fmt.Sprint("role", i%3), fmt.Sprint(i), &wanted
-			members = append(members, u.Attach(to, feed, 0))
+			deliveries = append(deliveries, u.Attach(to, feed, 0))
 		}
-		for _, m := range members {
+		for _, m := range deliveries {
 			m.Finish()
 			<-m.Done()
 		}

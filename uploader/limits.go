@@ -19,6 +19,11 @@ const (
 	// April 2025.
 	maxMessageBytes = maxBatchBytes - eventOverhead
 
+	// formerEventLimit was the limit of an event, eventOverhead included, until April 2025. Emulators and some
+	// partitions still have it. leastEventLimit is the least that is believed to be one.
+	formerEventLimit = 256 << 10
+	leastEventLimit  = 1 << 10
+
 	// Quotas for an account and region are 50 CreateLogStream, 10 CreateLogGroup and 5 PutRetentionPolicy calls a
 	// second, shared by every host of the account: one host takes half of the first and a fifth of the others.
 	createStreamsPerSecond = 25
@@ -35,11 +40,11 @@ const (
 	// characters take two to six bytes where the service counts one), so that memory stays bounded. Only a
 	// single event may be larger.
 	maxBodyBytes = 2 << 20
-	// maxUnderWay is how many batches of one stream may be under way at once.
-	maxUnderWay = 4
-	// maxRequests is how many requests by one access may be under way at once.
+	// maxInFlight is how many batches of one stream may be in flight at once.
+	maxInFlight = 4
+	// maxRequests is how many requests by one access may be in flight at once.
 	maxRequests = 24
-	// retainedBudget bounds the bytes of all bodies under way; what the builders of batches hold (about 3 MiB
+	// retainedBudget bounds the bytes of all bodies in flight; what the builders of batches hold (about 3 MiB
 	// each, see maxBuilders) comes on top. Together they stay under 24 MiB.
 	retainedBudget = 12 << 20
 	// retainedZipped and retainedPlain are what is set aside of it before a batch's size is known.

@@ -11,7 +11,7 @@ import (
 	"github.com/logspool/logspool/internal/longtest"
 )
 
-func isGuilty(m string) bool { return strings.HasPrefix(m, "guilty") }
+func isPoison(m string) bool { return strings.HasPrefix(m, "poison") }
 
 // TestLostMiddleOfLine has the service refuse, or drop, parts of a long line that have no ranges of their own. Each loss is
 // told once, with the acknowledgement of that line.
@@ -28,13 +28,13 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 		lines [][]string
 		lost  []int // lines, one entry a loss
 	}{
-		{"middle", [][]string{{"a"}, {"b1", "guilty", "b3"}, {"c"}}, []int{1}},
-		{"beginning", [][]string{{"guilty", "b2"}, {"c"}}, []int{0}},
-		{"all", [][]string{{"a"}, {"guilty 1", "guilty 2", "guilty 3"}, {"c"}}, []int{1, 1, 1}},
-		{"two lines", [][]string{{"a1", "guilty 1", "a3"}, {"b1", "guilty 2", "b3"}}, []int{0, 1}},
-		{"guilty line behind", [][]string{{"a1", "a2", "a3"}, {"guilty"}}, []int{1}},
-		{"guilty line behind a guilty middle", [][]string{{"a1", "guilty 1", "a3"}, {"guilty 2"}}, []int{0, 1}},
-		{"guilty end", [][]string{{"a1", "a2", "guilty"}, {"b"}}, []int{0}},
+		{"middle", [][]string{{"a"}, {"b1", "poison", "b3"}, {"c"}}, []int{1}},
+		{"beginning", [][]string{{"poison", "b2"}, {"c"}}, []int{0}},
+		{"all", [][]string{{"a"}, {"poison 1", "poison 2", "poison 3"}, {"c"}}, []int{1, 1, 1}},
+		{"two lines", [][]string{{"a1", "poison 1", "a3"}, {"b1", "poison 2", "b3"}}, []int{0, 1}},
+		{"poison line behind", [][]string{{"a1", "a2", "a3"}, {"poison"}}, []int{1}},
+		{"poison line behind a poison middle", [][]string{{"a1", "poison 1", "a3"}, {"poison 2"}}, []int{0, 1}},
+		{"poison end", [][]string{{"a1", "a2", "poison"}, {"b"}}, []int{0}},
 	} {
 		for _, size := range []int{3, 400_000, 1_000_000} { // all in one batch; two parts; each part in one of its own
 			if !long && size > 3 && k.name != "middle" {
@@ -44,7 +44,7 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 				synctest.Test(t, func(t *testing.T) {
 					f := newFake(t)
 					f.has("g", "s")
-					f.refuse = isGuilty
+					f.refuse = isPoison
 					f.faults = func(string, string, string) *fault {
 						if f.calls["put"] == 300 {
 							t.Error("it goes round in circles")
@@ -52,7 +52,7 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 						}
 						return nil
 					}
-					u := start(t, f, Options{Log: discard})
+					u := start(t, f, Options{Log: discard, Plain: true})
 					feed := newFeed(t)
 					var want []string
 					at := time.Now().Add(-time.Minute)
@@ -72,7 +72,7 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 					m := u.Attach(target, feed, time.Second)
 					m.Finish()
 					<-m.Done()
-					slices.Sort(feed.accounted) // lines that are under way together are answered in any order
+					slices.Sort(feed.accounted) // lines that are in flight together are answered in any order
 					slices.Sort(want)
 					if !slices.Equal(feed.accounted, want) {
 						t.Errorf("told %v, want %v", feed.accounted, want)
@@ -81,39 +81,38 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 						t.Errorf("%d counted, want %d", n, len(want))
 					}
 					stop(t, u)
-					checkShown(t, f.shown("g", "s"), feed, true, isGuilty)
+					checkShown(t, f.shown("g", "s"), feed, true, isPoison)
 				})
 			})
 		}
 	}
 }
 
-// byHand makes a lane that does nothing by itself, with one feed. hand puts the next n events under way, and old
+// byHand makes a sender that does nothing by itself, with one feed. hand puts the next n events in flight, and old
 // answers that the first of them was too old.
-func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, l *lane, m *Subscription, hand func(n int) *batch, old func(*batch)) {
+func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, l *sender, m *Delivery, hand func(n int) *batch, old func(*batch)) {
 	u = New(Options{Log: discard, connector: newFake(t)})
 	t.Cleanup(func() { stop(t, u) })
-	l = newLane(u, newService(u, Access{Region: "r"}, newQuotas()), laneKey{}, target)
-	m = newSubscription(l, target, feed, 0)
-	l.members = []*Subscription{m}
+	l = newSender(u, newService(u, Access{Region: "r"}, newEndpoint()), senderKey{}, target)
+	m = newDelivery(l, target, feed, 0)
+	l.deliveries = []*Delivery{m}
 	hand = func(n int) *batch {
 		l.built++
-		b := &batch{seq: l.built, parts: []part{{member: m}}, permit: &permit{brake: l.s.brake}}
+		b := &batch{seq: l.built, parts: []part{{delivery: m}}, permit: &permit{limiter: l.s.limiter}}
 		for range n {
 			e, ok := feed.Next(time.Now())
 			if !ok {
 				t.Fatal("no event")
 			}
-			b.records = append(b.records, record{time: e.Time, bytes: uint32(len(e.Message))})
-			b.parts[0].take(e.Ranges)
+			b.append(0, e.Ranges, record{time: e.Time, bytes: uint32(len(e.Message)), offset: uint32(len(b.records))})
 		}
-		m.underWay++
-		l.underWay = append(l.underWay, b)
+		m.inFlight++
+		l.inFlight = append(l.inFlight, b)
 		return b
 	}
 	old = func(b *batch) {
 		b.rejected.tooOldEnd = 1
-		l.answered(answer{b, accepted, nil})
+		l.answered(answer{batch: b, verdict: accepted})
 	}
 	return u, l, m, hand, old
 }
@@ -126,11 +125,11 @@ func TestLossOfUnfinishedLineComesAgain(t *testing.T) {
 	u, l, m, hand, old := byHand(t, feed)
 	x := hand(1)
 	old(hand(2))
-	l.answered(answer{x, failing, nil})
+	l.answered(answer{batch: x, verdict: unavailable})
 	l.settle(time.Now())
-	l.answered(answer{hand(1), accepted, nil})
+	l.answered(answer{batch: hand(1), verdict: accepted})
 	old(hand(2))
-	l.answered(answer{hand(1), accepted, nil})
+	l.answered(answer{batch: hand(1), verdict: accepted})
 	if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], fmt.Sprintf("too_old 1 by [%v", feed.line(1))) || len(m.owed) > 0 {
 		t.Errorf("told %v, owed %v", feed.accounted, m.owed)
 	}
@@ -145,7 +144,7 @@ func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
 	for _, k := range []struct {
 		end, behind verdict // of the first try
 	}{
-		{accepted, accepted}, {failing, accepted}, {accepted, failing}, {failing, failing},
+		{accepted, accepted}, {unavailable, accepted}, {accepted, unavailable}, {unavailable, unavailable},
 	} {
 		for _, endFirst := range []bool{true, false} {
 			t.Run(fmt.Sprint(k, endFirst), func(t *testing.T) {
@@ -158,7 +157,7 @@ func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
 					t.Error("told before its time")
 				}
 				end, behind := hand(1), hand(1)
-				answers := []answer{{end, k.end, nil}, {behind, k.behind, nil}}
+				answers := []answer{{batch: end, verdict: k.end}, {batch: behind, verdict: k.behind}}
 				if !endFirst {
 					slices.Reverse(answers)
 				}
@@ -171,7 +170,7 @@ func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
 						t.Errorf("told %v, owed %v", feed.accounted, m.owed)
 					}
 					old(hand(2))
-					l.answered(answer{hand(1), accepted, nil})
+					l.answered(answer{batch: hand(1), verdict: accepted})
 				}
 				if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], "too_old 1 by [{0 ") || len(m.owed) > 0 {
 					t.Errorf("told %v, owed %v", feed.accounted, m.owed)

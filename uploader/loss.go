@@ -1,65 +1,92 @@
 package uploader
 
 import (
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/faultlog"
 )
 
-// lose accounts for events that the service did not take.
-func (l *lane) lose(b *batch, why Reason, lost []record) {
+// loss is what one delivery loses of one batch for one reason.
+type loss struct {
+	Dropped
+	ranges []events.Range // of the events that are lost whole
+	err    error          // CloudWatch's, if it said why
+	seq    uint64         // of the batch
+}
+
+func (d *loss) add(b *batch, r record) {
+	at := time.Unix(0, r.time)
+	if d.Events == 0 || at.Before(d.From) {
+		d.From = at
+	}
+	if d.Events == 0 || at.After(d.To) {
+		d.To = at
+	}
+	d.Events++
+	d.Bytes += int64(r.bytes)
+	d.ranges = append(d.ranges, b.ranges[r.rangesFrom:r.rangesTo]...)
+}
+
+// lose accounts for events that CloudWatch does not have and never will. Each feed gets its own, at the acknowledgement
+// that covers them. Pieces of a line that ends in a later batch are owed until that batch is acknowledged. If the feed is
+// rewound before, the whole line comes again, and what is lost is found again.
+func (l *sender) lose(b *batch, why Reason, lost []record, err error) {
 	if len(lost) == 0 {
 		return
 	}
-	d := Dropped{
-		Target: l.target, Reason: why, Events: len(lost),
-		From: time.Unix(0, lost[0].time), To: time.Unix(0, lost[len(lost)-1].time),
-	}
+	now, later := make([]loss, len(b.parts)), make([]loss, len(b.parts))
 	for _, r := range lost {
-		d.Bytes += int64(r.bytes)
-	}
-	d.Bytes += int64(b.lost) // of the only event of such a batch
-	l.drop(b, d)
-}
-
-// drop accounts for events of a batch that will not be delivered. Of several feeds that share the stream, one is
-// told: it stands for the stream. A batch that acknowledges nothing has but parts of a line whose last part has
-// the ranges of all: what is lost of it is owed until that part is acknowledged. If the feed is rewound before, the
-// whole line comes again, and what is lost is found again.
-func (l *lane) drop(b *batch, d Dropped) {
-	for _, part := range b.parts {
-		if len(part.ranges) > 0 {
-			var whole []events.Range
-			if d.Events == len(b.records) && len(b.parts) == 1 {
-				whole = part.ranges
-			}
-			l.tell(part.member, d, whole)
-			return
+		if r.hasRanges() || r.offset < b.parts[r.part].lastEnd {
+			now[r.part].add(b, r)
+		} else {
+			later[r.part].add(b, r)
 		}
 	}
-	m := b.parts[0].member
-	m.owed = append(m.owed, owed{d, b.seq})
+	for i := range b.parts {
+		for _, d := range []*loss{&now[i], &later[i]} {
+			if d.Events == 0 {
+				continue
+			}
+			d.Target, d.Reason, d.err, d.seq = l.target, why, err, b.seq
+			d.Bytes += int64(b.cut) // of the only event of such a batch
+			if m := b.parts[i].delivery; d == &now[i] {
+				l.tell(m, *d)
+			} else {
+				m.owed = append(m.owed, *d)
+			}
+		}
+	}
 }
 
-// owed is a loss that its feed has to be told of at an acknowledgement to come.
-type owed struct {
-	Dropped
-	seq uint64 // of the batch
+// loseEnd accounts for the end of the only event of a batch, which was cut off.
+func (l *sender) loseEnd(b *batch) {
+	r := b.records[0]
+	t := time.Unix(0, r.time)
+	d := loss{Dropped: Dropped{Target: l.target, Reason: TooLarge, Events: 1, Bytes: int64(b.cut), From: t, To: t}, seq: b.seq}
+	if m := b.parts[r.part].delivery; r.hasRanges() {
+		l.tell(m, d)
+	} else {
+		m.owed = append(m.owed, d)
+	}
 }
 
-// tell counts a loss and tells of it. The acknowledgement that the feed accounts for it with must follow.
-func (l *lane) tell(m *Subscription, d Dropped, ranges []events.Range) {
-	l.u.drop(d)
-	m.feed.Lost(d.Reason.String(), ranges, d.Events, d.Bytes, d.From, d.To)
+// tell counts and logs a loss and reports it to its feed. The acknowledgement that the feed accounts for it with must
+// follow.
+func (l *sender) tell(m *Delivery, d loss) {
+	l.u.drop(d.Dropped)
+	m.feed.Lost(d.Reason.String(), d.ranges, d.Events, d.Bytes, d.From, d.To)
+	m.lossLog(l.log, d).Lost(d.Events, d.Bytes)
 }
 
-// owing removes and returns what is owed for lines of the member that end in b: no batch between the loss and b has
+// owing removes and returns what is owed for lines of the delivery that end in b: no batch between the loss and b has
 // ranges, which would be those of the line. All parts of a line have one time, so that none is sent before the last one
 // is answered; what comes behind the line may be answered before its end is.
-func (l *lane) owing(m *Subscription, b *batch) (due []owed) {
-	m.owed = slices.DeleteFunc(m.owed, func(o owed) bool {
-		is := o.seq < b.seq && b.acknowledges(m) && !slices.ContainsFunc(l.underWay, func(u *batch) bool {
+func (l *sender) owing(m *Delivery, b *batch) (due []loss) {
+	m.owed = slices.DeleteFunc(m.owed, func(o loss) bool {
+		is := o.seq < b.seq && b.acknowledges(m) && !slices.ContainsFunc(l.inFlight, func(u *batch) bool {
 			return o.seq < u.seq && u.seq < b.seq && u.acknowledges(m)
 		})
 		if is {
@@ -68,4 +95,33 @@ func (l *lane) owing(m *Subscription, b *batch) (due []owed) {
 		return is
 	})
 	return due
+}
+
+// lossLog returns the log of what the delivery loses for the reason of d.
+func (m *Delivery) lossLog(log *slog.Logger, d loss) *faultlog.Loss {
+	if l := m.losses[d.Reason]; l != nil {
+		return l
+	}
+	var attrs []any
+	if name, _, _ := m.feed.Backlog(); name != "" {
+		attrs = append(attrs, "container", name)
+	}
+	attrs = append(attrs, "reason", d.Reason.String())
+	if d.err != nil {
+		attrs = append(attrs, "err", brief(d.err))
+	}
+	if hint := d.Reason.hint(); hint != "" {
+		attrs = append(attrs, "hint", hint)
+	}
+	m.losses[d.Reason] = faultlog.NewLoss(log, "CloudWatch does not accept log events: they are lost", attrs...)
+	return m.losses[d.Reason]
+}
+
+// closeLossLogs logs what was lost since the last lines.
+func (m *Delivery) closeLossLogs() {
+	for _, l := range m.losses {
+		if l != nil {
+			l.Close()
+		}
+	}
 }

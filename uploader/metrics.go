@@ -25,7 +25,23 @@ func (r Reason) String() string {
 	return [...]string{"too_old", "expired", "too_new", "refused", "too_large"}[r]
 }
 
-// Dropped tells of events of one target that the service does not have, all for one reason.
+// hint says what the reason means; empty where the error of the service says it.
+func (r Reason) hint() string {
+	switch r {
+	case TooOld:
+		return "CloudWatch takes no event that is more than 14 days old"
+	case Expired:
+		return "CloudWatch takes no event that is older than the log group's retention"
+	case TooNew:
+		return "CloudWatch takes no event that is more than 2 hours in the future: check the host's clock"
+	case TooLarge:
+		return "the beginning of the event is delivered; the rest is more than CloudWatch takes"
+	default:
+		return ""
+	}
+}
+
+// Dropped describes events of one feed that CloudWatch does not have, all for one reason.
 type Dropped struct {
 	Target Target
 	Reason Reason
@@ -45,8 +61,8 @@ type Metrics struct {
 	Retries   int64 // requests that failed and were, or will be, made again
 	Throttles int64 // of them, those that were one too many for the service
 	Created   int64 // streams made, or found to be there
-	Lanes     int64 // streams that are being sent to now
-	UnderWay  int64 // requests under way now
+	Senders   int64 // streams that are being sent to now
+	InFlight  int64 // requests in flight now
 
 	DroppedEvents map[Reason]int64
 	DroppedBytes  map[Reason]int64
@@ -54,7 +70,7 @@ type Metrics struct {
 
 // counters are Metrics while they count.
 type counters struct {
-	batches, events, bytes, bodyBytes, sentBytes, retries, throttles, created, lanes, underWay atomic.Int64
+	batches, events, bytes, bodyBytes, sentBytes, retries, throttles, created, senders, inFlight atomic.Int64
 
 	droppedEvents, droppedBytes [reasons]atomic.Int64
 }
@@ -63,7 +79,7 @@ func (c *counters) snapshot() Metrics {
 	m := Metrics{
 		Batches: c.batches.Load(), Events: c.events.Load(), Bytes: c.bytes.Load(),
 		BodyBytes: c.bodyBytes.Load(), SentBytes: c.sentBytes.Load(), Retries: c.retries.Load(),
-		Throttles: c.throttles.Load(), Created: c.created.Load(), Lanes: c.lanes.Load(), UnderWay: c.underWay.Load(),
+		Throttles: c.throttles.Load(), Created: c.created.Load(), Senders: c.senders.Load(), InFlight: c.inFlight.Load(),
 		DroppedEvents: make(map[Reason]int64), DroppedBytes: make(map[Reason]int64),
 	}
 	for r := range reasons {

@@ -58,7 +58,7 @@ func TestAnything(t *testing.T) {
 				}
 				u := start(t, f, Options{Log: discard})
 				var all []*fakeFeed
-				var subs []*Subscription
+				var subs []*Delivery
 				name := func(feed int) string { return fmt.Sprint(feed % streams) }
 				for i := range feeds {
 					all = append(all, newFeed(t))
@@ -97,7 +97,7 @@ func TestAnything(t *testing.T) {
 					}
 					checkShown(t, own, all[i], doubles, nil)
 				}
-				if m := u.Metrics(); m.UnderWay != 0 || m.Lanes != 0 {
+				if m := u.Metrics(); m.InFlight != 0 || m.Senders != 0 {
 					t.Errorf("%+v", m)
 				}
 			})

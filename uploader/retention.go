@@ -18,17 +18,17 @@ func (c *creator) retain(group string, days int32) {
 	for n := 1; ; n++ {
 		v, err := c.putRetention(group, days)
 		if v == accepted {
-			c.retention.succeeded()
+			c.retention.Succeeded()
 			c.log.Info("log group's retention is set", "group", group, "days", days)
 			return
 		}
-		again := v.shared() || v == missing && n < missedRetentions || kind(err) == "OperationAbortedException"
+		again := v.shared() || v == notFound && n < missedRetentions || kind(err) == "OperationAbortedException"
 		hint := "set it by hand: the driver sets it only on groups that it has just made"
 		if v == denied {
 			hint = "allow logs:PutRetentionPolicy for the next ones, and " + hint
 		}
 		if again {
-			c.retention.failed(v, err)
+			c.retention.Failed(kind(err), "group", group, "err", brief(err))
 			wait := time.NewTimer(backoff(n, maxSlowBackoff))
 			select {
 			case <-wait.C:
@@ -43,10 +43,10 @@ func (c *creator) retain(group string, days int32) {
 	}
 }
 
-// putRetention makes the call when its turn has come. It does without the brake of the calls that create: no
+// putRetention makes the call when its turn has come. It does without the limiter of the calls that create: no
 // event waits for this one, and its quota is the smallest, so that its trouble must not hold them up.
 func (c *creator) putRetention(group string, days int32) (verdict, error) {
-	if err := c.quotas.retentions.Wait(c.s.u.trying); err != nil {
+	if err := c.endpoint.retentions.Wait(c.s.u.trying); err != nil {
 		return cancelled, errStopped
 	}
 	err := c.s.with(func(ctx context.Context, cl client) error { return cl.PutRetentionPolicy(ctx, group, days) })

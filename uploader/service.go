@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -29,37 +28,39 @@ type putRequest struct {
 }
 
 // rejected says which events of an accepted batch the service dropped, as indices into the batch
-// (RejectedLogEventsInfo). The zero value means none.
+// (RejectedLogEventsInfo), and why it dropped the entity. The zero value means none.
 type rejected struct {
 	tooOldEnd   int // events before it are more than 14 days old
 	expiredEnd  int // events before it are older than the group's retention
 	tooNewStart int // with tooNew: events from it on are more than 2 hours in the future
 	tooNew      bool
+	entity      string // errorType of rejectedEntityInfo
 }
 
 // connector makes clients. connect may block on files and fail; it is called again at the next try. stale says
-// that the service did not accept the credentials of a client, so that they must be read anew.
+// that the service did not accept the credentials of a client, so that they must be read again.
 type connector interface {
 	connect(ctx context.Context, a Access) (client, error)
 	stale(client)
 	close()
 }
 
-// service is one access: what all lanes that send by it have in common.
+// service is one access: what all senders that send by it have in common.
 //
-// Each has a brake of its own. Throttling is for an account and region, and two roles may well belong to one account;
+// Each has a limiter of its own. Throttling is for an account and region, and two roles may well belong to one account;
 // but which account a role's trouble is about cannot be known from here, nor whether it is the role's alone: one
 // that may not be assumed, or an account that is throttled, must not hold up what other containers send with other
 // credentials. So two roles of one account find the rate that it takes as two hosts do, each by itself. The
 // rates of creating, which nobody has to find, are kept for all of a region and endpoint together (quotas.go).
 type service struct {
-	u       *Uploader
-	access  Access
-	brake   *brake
-	creator *creator
-	report  *reporter
-	lanes   int         // guarded by the uploader's lock
-	plain   atomic.Bool // the service did not understand a gzip body
+	u        *Uploader
+	access   Access
+	log      *slog.Logger
+	limiter  *limiter
+	endpoint *endpoint
+	creator  *creator
+	health   *health
+	senders  int // guarded by the uploader's lock
 
 	connecting chan struct{} // held while a client is made
 	mu         sync.Mutex
@@ -67,7 +68,7 @@ type service struct {
 	doubted    client // was refused access at its last request
 }
 
-func newService(u *Uploader, a Access, q *quotas) *service {
+func newService(u *Uploader, a Access, e *endpoint) *service {
 	log := u.log.With("region", a.Region)
 	for _, x := range []struct{ name, value string }{
 		{"endpoint", a.Endpoint}, {"role", a.RoleARN},
@@ -80,24 +81,37 @@ func newService(u *Uploader, a Access, q *quotas) *service {
 		log = log.With("credentials", "credentials-endpoint")
 	}
 	s := &service{
-		u: u, access: a,
-		brake:      newBrake(maxRequests),
-		report:     &reporter{log: log, access: a, what: "sending to CloudWatch Logs", then: tried},
+		u: u, access: a, log: log, endpoint: e,
+		limiter:    newLimiter(maxRequests),
 		connecting: make(chan struct{}, 1),
 	}
-	s.creator = newCreator(s, log, q)
+	s.health = newHealth(log, a, "sending to CloudWatch Logs failed; the plugin keeps trying", "CloudWatch Logs takes requests again", s.affected)
+	s.creator = newCreator(s, log, e)
 	return s
+}
+
+// affected returns the senders that nothing was accepted of since the failure began.
+func (s *service) affected(h *health) (all []*sender) {
+	since, _ := h.fault.Failing()
+	s.u.mu.Lock()
+	defer s.u.mu.Unlock()
+	for _, l := range s.u.senders {
+		if l.s == s && l.accepted.Load() < since.UnixNano() {
+			all = append(all, l)
+		}
+	}
+	return all
 }
 
 // close says that the end is near, and stop that it is there.
 func (s *service) close() {
-	s.brake.close()
-	s.creator.brake.close()
+	s.limiter.close()
+	s.creator.limiter.close()
 }
 
 func (s *service) stop() {
-	s.brake.stop()
-	s.creator.brake.stop()
+	s.limiter.stop()
+	s.creator.limiter.stop()
 }
 
 // with calls f with a client, within callTimeout, and says what came of it.
@@ -115,11 +129,11 @@ func (s *service) with(f func(context.Context, client) error) error {
 	return err
 }
 
-// judge forgets a client that has no access, so that the next one reads files anew. One whose request the service
+// judge forgets a client that has no access, so that the next one reads files again. One whose request the service
 // refused gets a second try first: the SDK learns from the answer how far the host's clock is off, and remembers that in the
 // client.
 func (s *service) judge(c client, err error) {
-	if classify(err, false) != noAccess {
+	if classify(err, false) != unauthenticated {
 		s.doubt(nil)
 		return
 	}
@@ -174,8 +188,8 @@ func (s *service) drop(c client) {
 	}
 }
 
-// put sends the batch and says what came of it.
-func (s *service) put(t Target, b *batch) (verdict, error) {
+// put sends the batch of a sender and says what came of it.
+func (s *service) put(l *sender, t Target, b *batch) (verdict, error) {
 	start := time.Now()
 	err := s.with(func(ctx context.Context, c client) (err error) {
 		b.rejected, err = c.PutLogEvents(ctx, putRequest{
@@ -183,15 +197,19 @@ func (s *service) put(t Target, b *batch) (verdict, error) {
 		})
 		return err
 	})
-	v := classify(err, b.gzip)
+	v, plain := s.endpoint.gzip.judge(classify(err, b.gzip), err, b.gzip, time.Now())
+	if plain {
+		attrs := []any{"for", plainTime}
+		if err != nil {
+			attrs = append(attrs, "err", brief(err))
+		}
+		s.log.Warn("the endpoint does not take compressed requests; they are sent uncompressed for some time", attrs...)
+	}
 	switch {
 	case v.shared():
-		s.report.failed(v, err)
-	case v != cancelled:
-		s.report.succeeded()
-	}
-	if v == ungzip && !s.plain.Swap(true) {
-		s.report.log.Warn("the service does not accept compressed requests: sending plain ones from now on", "err", brief(err))
+		s.health.failed(l, v, err)
+	case v != cancelled && v != badEncoding:
+		s.health.succeeded(l)
 	}
 	if v == accepted {
 		s.u.log.LogAttrs(context.Background(), slog.LevelDebug, "submitted batch",

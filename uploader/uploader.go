@@ -2,16 +2,16 @@
 // service's limits, sends them again until they are taken, makes groups and streams that
 // are missing, and tells each feed what is delivered.
 //
-// An event is only ever in its feed and, while a request is under way, in that request's body: a batch
-// that failed is forgotten, its feeds are rewound, and it is built anew at the next try. So an outage costs no
+// An event is only ever in its feed and, while a request is in flight, in that request's body: a batch
+// that failed is forgotten, its feeds are rewound, and it is built again at the next try. So an outage costs no
 // memory, however long it is and however many containers there are.
 //
-// Each stream has a lane (lane.go), a goroutine of its own that alone calls the feeds of that stream. The lanes of
-// one access, that is region, endpoint and credentials, share a client, a brake and the making of groups and streams
+// Each stream has a sender (sender.go), a goroutine of its own that alone calls the feeds of that stream. The senders of
+// one access, that is region, endpoint and credentials, share a client, a limiter and the making of groups and streams
 // (service.go).
 //
 // The package must not know FIFOs, containers, log options or the spool; the AWS SDK is known to
-// cwl.go alone.
+// client.go alone.
 package uploader
 
 import (
@@ -36,8 +36,8 @@ type Options struct {
 	Version string
 	// Log takes what changes; nil: slog.Default(). With level Debug it takes a line a batch.
 	Log *slog.Logger
-	// OnDropped, if set, is told of every event that the service does not get as it was. It is called before
-	// the feed is told that the event is done with, from the goroutine that calls the feeds of that
+	// OnDropped, if set, is called with every event that the service does not get as it was. It is called before
+	// the event is acknowledged to the feed, from the goroutine that calls the feeds of that
 	// target, and must not wait for the uploader.
 	OnDropped func(Dropped)
 
@@ -67,14 +67,15 @@ type Uploader struct {
 	mu       sync.Mutex
 	stopped  bool
 	services map[Access]*service
-	lanes    map[laneKey]*lane
+	senders  map[senderKey]*sender
 }
 
-// laneKey tells lanes apart. What is EMF and what is not cannot be in one request.
-type laneKey struct {
+// senderKey tells senders apart. What is EMF and what is not cannot be in one request, nor can two entities.
+type senderKey struct {
 	Access
 	group, stream string
 	emf           bool
+	entity        Entity
 }
 
 // New makes an uploader. It starts nothing and asks for nothing until a feed is attached.
@@ -85,7 +86,7 @@ func New(o Options) *Uploader {
 		retained: semaphore.NewWeighted(retainedBudget),
 		stopping: make(chan struct{}),
 		services: make(map[Access]*service),
-		lanes:    make(map[laneKey]*lane),
+		senders:  make(map[senderKey]*sender),
 	}
 	if u.log == nil {
 		u.log = slog.Default()
@@ -103,29 +104,29 @@ func New(o Options) *Uploader {
 	return u
 }
 
-// Attach begins to deliver the feed's events to the target: what is there already, and what Notify tells of.
+// Attach begins to deliver the feed's events to the target: what is there already, and what Notify reports.
 // Events wait up to delay for company. Feeds with one target share batches, and the shortest of their
 // delays counts. Attach never blocks. After Stop nothing is delivered any more.
-func (u *Uploader) Attach(t Target, f Feed, delay time.Duration) *Subscription {
+func (u *Uploader) Attach(t Target, f Feed, delay time.Duration) *Delivery {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	key := laneKey{t.access(), t.Group, t.Stream, t.EMF}
-	l := u.lanes[key]
+	key := senderKey{t.access(), t.Group, t.Stream, t.EMF, t.Entity}
+	l := u.senders[key]
 	if l == nil {
 		s := u.services[key.Access]
 		if s == nil {
-			s = newService(u, key.Access, u.quotas(key.Access))
+			s = newService(u, key.Access, u.endpoint(key.Access))
 			u.services[key.Access] = s
 		}
-		l = newLane(u, s, key, t)
+		l = newSender(u, s, key, t)
 		if !u.stopped {
-			u.lanes[key] = l
-			s.lanes++
-			u.counters.lanes.Add(1)
+			u.senders[key] = l
+			s.senders++
+			u.counters.senders.Add(1)
 			u.wg.Go(l.run)
 		}
 	}
-	m := newSubscription(l, t, f, delay)
+	m := newDelivery(l, t, f, delay)
 	if u.stopped {
 		close(m.left)
 		return m
@@ -134,34 +135,34 @@ func (u *Uploader) Attach(t Target, f Feed, delay time.Duration) *Subscription {
 	return m
 }
 
-// quotas returns those of the access's region and endpoint. The lock is held.
-func (u *Uploader) quotas(a Access) *quotas {
+// endpoint returns that of the access. The lock is held.
+func (u *Uploader) endpoint(a Access) *endpoint {
 	for b, s := range u.services {
 		if a.Region == b.Region && a.Endpoint == b.Endpoint {
-			return s.creator.quotas
+			return s.endpoint
 		}
 	}
-	return newQuotas()
+	return newEndpoint()
 }
 
-// retire forgets the lane if nobody has joined it in the meantime.
-func (u *Uploader) retire(l *lane) bool {
+// retire forgets the sender if nobody has joined it in the meantime.
+func (u *Uploader) retire(l *sender) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if l.expectsMembers() {
+	if l.expectsDeliveries() {
 		return false
 	}
-	delete(u.lanes, l.key)
-	u.counters.lanes.Add(-1)
+	delete(u.senders, l.key)
+	u.counters.senders.Add(-1)
 	// Containers with accesses of their own may come and go for years.
-	if l.s.lanes--; l.s.lanes == 0 && len(u.services) > mostServices {
+	if l.s.senders--; l.s.senders == 0 && len(u.services) > mostServices {
 		delete(u.services, l.s.access)
 		l.s.stop()
 	}
 	return true
 }
 
-// Stop ends all. At once nothing more is taken but what is pending: each lane tries once to send that, and requests under
+// Stop ends all. At once nothing more is taken but what is pending: each sender tries once to send that, and requests under
 // way get their answer, so that nothing is sent twice. When ctx is done, nothing is waited for any
 // more and all requests are cancelled. Stop returns when every goroutine has ended; what was not acknowledged by
 // then is the feeds' still, and no feed is called any more. It returns ctx's error if that ended it.
@@ -246,12 +247,12 @@ func (u *Uploader) free(b *batch) {
 		b.out = nil // a single event made it so large
 	}
 	for i := range b.parts {
-		b.parts[i].member = nil
+		b.parts[i].delivery = nil
 	}
 	u.batches.Put(b)
 }
 
-// drop counts events that will not be delivered, and tells of them.
+// drop counts events that will not be delivered, and reports them.
 func (u *Uploader) drop(d Dropped) {
 	u.counters.droppedEvents[d.Reason].Add(int64(d.Events))
 	u.counters.droppedBytes[d.Reason].Add(d.Bytes)

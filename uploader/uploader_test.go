@@ -54,8 +54,8 @@ func TestDelayBatchesAndCreates(t *testing.T) {
 		if !feed.ackedAll() {
 			t.Error("not all is acknowledged")
 		}
-		if u.Metrics().Lanes != 0 {
-			t.Error("the lane has not ended")
+		if u.Metrics().Senders != 0 {
+			t.Error("the sender has not ended")
 		}
 	})
 }
@@ -67,7 +67,7 @@ func TestFinishFlushesAtOnce(t *testing.T) {
 		u := start(t, f, Options{})
 		m := u.Attach(target, feed, time.Hour)
 		m.Notify(feed.add(time.Now(), line(0)))
-		synctest.Wait() // the lane waits for the delay
+		synctest.Wait() // the sender waits for the delay
 		begin := time.Now()
 		m.Finish()
 		<-m.Done()
@@ -136,14 +136,14 @@ func TestSharedStream(t *testing.T) {
 		u := start(t, f, Options{})
 		at := time.Now()
 		var feeds []*fakeFeed
-		var subs []*Subscription
+		var subs []*Delivery
 		for i := range 3 {
 			feed := newFeed(t)
 			feeds = append(feeds, feed)
 			subs = append(subs, u.Attach(target, feed, time.Duration(10-4*i)*time.Second))
 		}
 		for i := range 30 {
-			subs[i%3].Notify(feeds[i%3].add(at.Add(time.Duration(i)*time.Microsecond), line(i)))
+			subs[i%3].Notify(feeds[i%3].add(at.Add(time.Duration(i)*time.Millisecond), line(i)))
 		}
 		time.Sleep(2*time.Second + time.Millisecond)
 		synctest.Wait()
@@ -168,7 +168,7 @@ func TestSharedStream(t *testing.T) {
 	})
 }
 
-// A member with a long backlog of earlier events does not starve another.
+// A delivery with a long backlog of earlier events does not starve another.
 func TestNoMemberStarves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
@@ -215,7 +215,7 @@ func TestOutage(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFake(t)
 				u := start(t, f, Options{Plain: true})
-				const lanes = 20
+				const senders = 20
 				down := true
 				shared := classify(ft.err, false).shared() || ft.hang
 				f.faults = func(op, group, stream string) *fault {
@@ -226,8 +226,8 @@ func TestOutage(t *testing.T) {
 				}
 				begin := time.Now()
 				var feeds []*fakeFeed
-				var subs []*Subscription
-				for i := range lanes {
+				var subs []*Delivery
+				for i := range senders {
 					g := Target{Region: "r", Group: "g", Stream: fmt.Sprint(i), CreateGroup: true, CreateStream: true}
 					f.has("g", g.Stream)
 					feed := newFeed(t)
@@ -355,8 +355,8 @@ func TestGuiltyEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
-		guilty := func(m string) bool { return strings.HasPrefix(m, "bad") }
-		f.refuse = guilty
+		poison := func(m string) bool { return strings.HasPrefix(m, "bad") }
+		f.refuse = poison
 		var lost []Dropped
 		u := start(t, f, Options{OnDropped: func(d Dropped) { lost = append(lost, d) }})
 		at := time.Now()
@@ -372,7 +372,7 @@ func TestGuiltyEvents(t *testing.T) {
 		m.Finish()
 		<-m.Done()
 		stop(t, u)
-		checkShown(t, f.shown("g", "s"), feed, false, guilty)
+		checkShown(t, f.shown("g", "s"), feed, false, poison)
 		if len(lost) != bad {
 			t.Errorf("%d reports: %v", len(lost), lost)
 		}
@@ -425,7 +425,7 @@ func TestDeletedInMidRun(t *testing.T) {
 		f := newFake(t)
 		u := start(t, f, Options{})
 		var feeds []*fakeFeed
-		var subs []*Subscription
+		var subs []*Delivery
 		for i := range 30 {
 			feeds = append(feeds, newFeed(t))
 			subs = append(subs, u.Attach(Target{Region: "r", Group: "g", Stream: fmt.Sprint(i), CreateGroup: true, CreateStream: true}, feeds[i], time.Second))
@@ -474,7 +474,7 @@ func TestCreationIsSpread(t *testing.T) {
 			return nil
 		}
 		u := start(t, f, Options{})
-		var subs []*Subscription
+		var subs []*Delivery
 		for i := range 200 {
 			feed := newFeed(t)
 			feed.add(time.Now(), "x")
@@ -661,7 +661,7 @@ func TestOrderWithinOneMillisecond(t *testing.T) {
 	}
 }
 
-// No append is forgotten, whatever the lane is doing when Notify is called.
+// No append is forgotten, whatever the sender is doing when Notify is called.
 func TestNotifyIsNeverLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
@@ -669,7 +669,7 @@ func TestNotifyIsNeverLost(t *testing.T) {
 		u := start(t, f, Options{Plain: true})
 		var feeds []*fakeFeed
 		var wg sync.WaitGroup
-		var subs []*Subscription
+		var subs []*Delivery
 		for w := range 4 {
 			feed := newFeed(t)
 			feeds = append(feeds, feed)
@@ -715,7 +715,7 @@ func TestOutageCostsNoMemory(t *testing.T) {
 			runtime.ReadMemStats(&m)
 			return int64(m.HeapAlloc + m.StackInuse)
 		}
-		var subs []*Subscription
+		var subs []*Delivery
 		for i := range 1000 {
 			feed := newFeed(t)
 			for j := range 100 { // all share the text, so that the feeds themselves cost little
@@ -774,7 +774,7 @@ func TestBacklogsAreMerged(t *testing.T) {
 		f.has("g", "s")
 		u := start(t, f, Options{})
 		at := time.Now()
-		var subs []*Subscription
+		var subs []*Delivery
 		for w := range 3 {
 			feed := newFeed(t)
 			for i := range 10_000 {
@@ -853,7 +853,7 @@ func TestSizeAndPaceAfterTrouble(t *testing.T) {
 	}
 }
 
-// A service that refuses everything means something else than guilty events: few are given up.
+// A service that refuses everything means something else than poison events: few are given up.
 func TestEverythingIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)

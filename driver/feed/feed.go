@@ -32,6 +32,9 @@ type Feed struct {
 	ranges  []spool.Range // reused by Ack
 	last    int64         // time of the last frame
 	end     bool          // nothing more will come: all was read after the feed was complete
+	flushed uint64        // position of the reader when unfinished events were last handed out; 0: none were
+	waited  uint64        // the same, where nothing was left unfinished
+	again   uint64        // waited, at the last Rewind
 	look    uint64        // position at which to look again whether it is too far ahead
 	retry   time.Time     // when to read again after a failed read
 
@@ -158,19 +161,26 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 	}
 	// There is nothing to read now. What waits for more may have waited long enough; where it cannot be read,
 	// though it may be there, the end has not come yet.
-	f.flush(now)
+	at := f.reader.Position()
+	f.flush(now, at)
 	e, ok := f.joined()
-	if !ok {
-		f.settle()
+	switch {
+	case ok:
+		f.flushed = at
+		return e, true
+	case f.flushed == at && f.joiner.Due().IsZero():
+		f.waited = at
 	}
-	return e, ok
+	f.settle()
+	return e, false
 }
 
-func (f *Feed) flush(now time.Time) {
+// flush ends what has waited long enough. at is where the reader is.
+func (f *Feed) flush(now time.Time, at uint64) {
 	var e events.Event
 	var ok bool
 	defer f.survive(&e, &ok)
-	if f.end {
+	if f.end || at == f.again { // all of it had waited long enough before the Rewind
 		f.joiner.Close()
 	} else {
 		f.joiner.Flush(now)
@@ -328,7 +338,7 @@ func (f *Feed) Rewind() {
 	f.settle()
 	f.event, f.unread, f.frame = events.Event{}, false, false
 	f.losses.forget()
-	f.look, f.poison.at = 0, spool.Range{}
+	f.look, f.again, f.poison.at = 0, f.waited, spool.Range{}
 	f.age.rewind()
 	f.joiner.Reset()
 	f.reader.Rewind()

@@ -289,6 +289,39 @@ func TestFeedTrouble(t *testing.T) {
 	}
 }
 
+// TestFeedWaitsOnce: an unfinished line that was handed out because it had waited long enough is handed out at once after a
+// rewind. Otherwise the first line of a new stream waits a second time while the stream is created.
+func TestFeedWaitsOnce(t *testing.T) {
+	r := newFeedRig(t)
+	defer r.spool.Close()
+	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended})
+	defer f.Close()
+	out, err := strings.Repeat("o", 20_000), strings.Repeat("e", 20_000)
+	r.append(r.pieces("stdout", out)[0])
+	if _, ok := f.Next(someTime); ok {
+		t.Fatal("it did not wait")
+	}
+	now := someTime.Add(events.DefaultWait)
+	for range 3 {
+		if e, ok := f.Next(now); !ok || string(e.Message) != out[:16<<10] {
+			t.Fatalf("got %.20q, %v", e.Message, ok)
+		}
+		if _, ok := f.Next(now); ok {
+			t.Fatal("one event too many")
+		}
+		f.Rewind()
+		f.Release()
+	}
+	// The line of the other output has not waited.
+	r.append(r.pieces("stderr", err)[0])
+	if e, ok := f.Next(now); ok {
+		t.Fatalf("got %.20q before its time", e.Message)
+	}
+	if due := f.Due(); !due.Equal(now.Add(events.DefaultWait)) {
+		t.Errorf("due at %v", due)
+	}
+}
+
 // TestFeedEnd: what is unfinished when the container has stopped is handed out, the beginning of a frame is told of,
 // and it stays so after a rewind.
 func TestFeedEnd(t *testing.T) {
@@ -341,6 +374,43 @@ func TestFeedLosses(t *testing.T) {
 	}
 	if got := take(f, 10); len(got) != 0 || !r.spool.Pending() {
 		t.Errorf("got %.150q", messages(got))
+	}
+}
+
+// TestFeedDividesAtASmallerLimit: from SetMaxMessage and Rewind on, a long line is divided at that size, and nothing of it
+// is left when its parts are acknowledged.
+func TestFeedDividesAtASmallerLimit(t *testing.T) {
+	r := newFeedRig(t)
+	defer r.spool.Close()
+	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended})
+	defer f.Close()
+	long := strings.Repeat("0123456789", 60_000)
+	r.append(slices.Concat(append(r.pieces("stdout", long), r.line("stdout", "after"))...))
+	if got := take(f, 10); len(got) != 2 || got[0].message != long {
+		t.Fatalf("got %d events", len(got))
+	}
+	const limit = 256<<10 - 26
+	f.SetMaxMessage(limit)
+	f.Rewind()
+	got := take(f, 10)
+	if len(got) != 4 || got[3].message != "after" {
+		t.Fatalf("got %d events", len(got))
+	}
+	var whole string
+	all := got[3].ranges
+	for i, h := range got[:3] {
+		all = append(all, h.ranges...)
+		if len(h.message) > limit {
+			t.Errorf("part %d has %d bytes", i+1, len(h.message))
+		}
+		text := strings.TrimPrefix(h.message, fmt.Sprintf("[logspool: part %d] ", i+1))
+		whole += strings.TrimSuffix(text, fmt.Sprintf(" [logspool: continued in part %d]", i+2))
+	}
+	if whole != long {
+		t.Error("the parts are not the line")
+	}
+	if err := f.Ack(all); err != nil || r.spool.Pending() {
+		t.Errorf("acknowledged up to %d of %d, %v", r.spool.Acked(), r.spool.End(), err)
 	}
 }
 

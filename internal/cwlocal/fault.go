@@ -33,12 +33,14 @@ const (
 	GzipUnsupported    FaultKind = "gzip-415"            // compressed bodies get HTTP 415
 	GzipMisread        FaultKind = "gzip-serialization"  // compressed bodies get SerializationException
 	Slow               FaultKind = "slow"                // served as ever, Delay later
+	GzipCrash          FaultKind = "gzip-500"            // compressed bodies get HTTP 500, as from moto's server
 	Poison             FaultKind = "poison"              // InvalidParameterException for a batch with Text in a message
+	SmallEvents        FaultKind = "small-events"        // the limit of an event is Limit; Text, if any, is the error's message
 )
 
 // FaultKinds are all kinds.
 var FaultKinds = []FaultKind{Throttle, InternalError, Unavailable, Denied, ExpiredToken, UnrecognizedClient, ResetBefore,
-	ResetAfter, Hang, HangAfter, HTMLOK, HTMLBad, Truncated, DataAccepted, GzipUnsupported, GzipMisread, Slow, Poison}
+	ResetAfter, Hang, HangAfter, HTMLOK, HTMLBad, Truncated, DataAccepted, GzipUnsupported, GzipMisread, GzipCrash, Slow, Poison, SmallEvents}
 
 // A Fault makes requests fail that no rule refuses. Its empty fields match everything. Faults are
 // tried in the order in which they were added and the first that fits is taken; Slow adds its delay
@@ -57,8 +59,9 @@ type Fault struct {
 	Count       int           `json:"count,omitempty"`       // how many requests it takes; 0 is no end
 	For         time.Duration `json:"-"`                     // how long it takes requests, by the Server's clock; 0 is no end
 
-	Delay time.Duration `json:"-"`              // of Slow, in real time
-	Text  string        `json:"text,omitempty"` // of Poison
+	Delay time.Duration `json:"-"`               // of Slow, in real time
+	Text  string        `json:"text,omitempty"`  // of Poison and SmallEvents
+	Limit int           `json:"limit,omitempty"` // of SmallEvents, in bytes, the 26 of each event included
 }
 
 // faultJSON is a Fault with its durations spelt as 1m30s.
@@ -115,6 +118,8 @@ func (f *Fault) check() error {
 		return fmt.Errorf("slow needs a delay")
 	case f.Kind == Poison && f.Text == "":
 		return fmt.Errorf("poison needs a text")
+	case f.Kind == SmallEvents && f.Limit <= eventOverhead:
+		return fmt.Errorf("limit is %d; small-events needs one of more than %d bytes", f.Limit, eventOverhead)
 	}
 	if _, ok := operations[f.Operation]; f.Operation != "" && f.Operation != assumeRole && !ok {
 		return fmt.Errorf("operation %q is not known here", f.Operation)
@@ -235,7 +240,8 @@ func (a *activeFault) takes(c *call, now time.Time) bool {
 		!fits(a.AccessKey, c.auth.keyID),
 		!fits(a.Group, c.in.strings["logGroupName"]),
 		!fits(a.Stream, c.in.strings["logStreamName"]),
-		(a.Kind == GzipUnsupported || a.Kind == GzipMisread) && !c.gzip,
+		(a.Kind == GzipUnsupported || a.Kind == GzipMisread || a.Kind == GzipCrash) && !c.gzip,
+		a.Kind == SmallEvents && c.in.longest() <= a.Limit,
 		a.Kind == DataAccepted && c.op != "PutLogEvents",
 		a.Kind == Poison && !c.in.contains(a.Text):
 		return false
@@ -245,6 +251,15 @@ func (a *activeFault) takes(c *call, now time.Time) bool {
 
 func (in *input) contains(text string) bool {
 	return slices.ContainsFunc(in.events, func(e inputEvent) bool { return strings.Contains(e.message, text) })
+}
+
+// longest is the size of the largest event, with its overhead.
+func (in *input) longest() int {
+	n := 0
+	for i := range in.events {
+		n = max(n, len(in.events[i].message)+eventOverhead)
+	}
+	return n
 }
 
 const aPage = "<html><head><title>%d</title></head><body><h1>%d</h1><p>cwlocal: a proxy's page</p></body></html>\n"
@@ -278,6 +293,14 @@ func (s *Server) serveFault(c *call, f *activeFault) {
 		fail(415, "UnsupportedMediaTypeException", "Content-Encoding is not supported: gzip")
 	case GzipMisread:
 		fail(400, errNotJSON.code, errNotJSON.message)
+	case GzipCrash:
+		fail(500, "InternalFailure", "'utf-8' codec can't decode byte 0x8b in position 1: invalid start byte")
+	case SmallEvents:
+		message := f.Text
+		if message == "" {
+			message = fmt.Sprintf("Log event too large: %d bytes exceeds limit of %d", c.in.longest(), f.Limit)
+		}
+		fail(400, "InvalidParameterException", message)
 	case Poison:
 		fail(400, "InvalidParameterException", "A log event is not acceptable.")
 	case HTMLOK, HTMLBad:

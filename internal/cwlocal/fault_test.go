@@ -86,6 +86,8 @@ func TestFaults(t *testing.T) {
 		DataAccepted:       {400, `"__type":"DataAlreadyAcceptedException"`, true},
 		GzipUnsupported:    {415, "UnsupportedMediaTypeException", false},
 		GzipMisread:        {400, `"__type":"SerializationException"`, false},
+		GzipCrash:          {500, `"__type":"InternalFailure"`, false},
+		SmallEvents:        {400, `"__type":"InvalidParameterException","message":"Log event too large: 34 bytes exceeds limit of 33"`, false},
 		Slow:               {200, `"nextSequenceToken"`, true},
 		Poison:             {400, `"__type":"InvalidParameterException"`, false},
 	} {
@@ -98,7 +100,12 @@ func TestFaults(t *testing.T) {
 				f.Delay = time.Millisecond
 			case Poison:
 				f.Text = "poison"
-			case GzipMisread, GzipUnsupported:
+			case SmallEvents:
+				f.Limit = len("poisoned") + 26 - 1
+				if status, got, err := c.send(context.Background(), "PutLogEvents", nowBatch("shorter")); status != 200 {
+					t.Fatalf("an event within the limit got %d %s %v", status, got, err)
+				}
+			case GzipMisread, GzipUnsupported, GzipCrash:
 				if status, got, err := c.send(context.Background(), "PutLogEvents", nowBatch("plain")); status != 200 {
 					t.Fatalf("a plain body got %d %s %v", status, got, err)
 				}
@@ -319,7 +326,7 @@ func TestFaultsOverHTTP(t *testing.T) {
 		{"DELETE", "faults/1", "", 200, `{"cleared":0}`},
 		{"DELETE", "faults/x", "", 400, `{"error":"\"x\" is not the number of a fault"}`},
 		{"DELETE", "faults", "", 200, `{"cleared":1}`},
-		{"POST", "faults", `{"kind":"rain"}`, 400, `{"error":"kind is \"rain\"; it must be one of [throttle 500 503 denied expired-token unrecognized-client reset-before reset-after hang hang-after html-200 html-400 truncated data-accepted gzip-415 gzip-serialization slow poison]"}`},
+		{"POST", "faults", `{"kind":"rain"}`, 400, `{"error":"kind is \"rain\"; it must be one of [throttle 500 503 denied expired-token unrecognized-client reset-before reset-after hang hang-after html-200 html-400 truncated data-accepted gzip-415 gzip-serialization gzip-500 slow poison small-events]"}`},
 		{"POST", "faults", `{"kind":"503","colour":"red"}`, 400, `{"error":"json: unknown field \"colour\""}`},
 		{"POST", "faults", `{"kind":"503","for":"soon"}`, 400, `{"error":"time: invalid duration \"soon\""}`},
 		{"POST", "faults", `{"kind":"503","probability":2}`, 400, `{"error":"probability is 2; it must be from 0 to 1"}`},
@@ -327,6 +334,7 @@ func TestFaultsOverHTTP(t *testing.T) {
 		{"POST", "faults", `{"kind":"503","operation":"Sing"}`, 400, `{"error":"operation \"Sing\" is not known here"}`},
 		{"POST", "faults", `{"kind":"slow"}`, 400, `{"error":"slow needs a delay"}`},
 		{"POST", "faults", `{"kind":"poison"}`, 400, `{"error":"poison needs a text"}`},
+		{"POST", "faults", `{"kind":"small-events","limit":26}`, 400, `{"error":"limit is 26; small-events needs one of more than 26 bytes"}`},
 		{"PUT", "faults", ``, 405, "Method Not Allowed"},
 		{"GET", "nothing", ``, 404, "404 page not found"},
 	} {

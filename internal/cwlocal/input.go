@@ -12,7 +12,7 @@ const (
 	aStringList
 	aStringMap
 	theEvents // PutLogEvents' own
-	ignored   // of the model, and of no effect here
+	theEntity // PutLogEvents' own
 )
 
 // An operation is one call of the API: the members that it takes, by the service's model, and what
@@ -24,7 +24,7 @@ type operation struct {
 
 var operations = map[string]operation{
 	"PutLogEvents": {members{"logGroupName": aString, "logStreamName": aString, "logEvents": theEvents,
-		"sequenceToken": aString, "entity": ignored}, (*Server).putLogEvents},
+		"sequenceToken": aString, "entity": theEntity}, (*Server).putLogEvents},
 
 	"CreateLogGroup": {members{"logGroupName": aString, "kmsKeyId": aString, "tags": aStringMap,
 		"logGroupClass": aString, "deletionProtectionEnabled": aBoolean}, (*Server).createLogGroup},
@@ -63,6 +63,7 @@ type input struct {
 
 	events    []inputEvent
 	hasEvents bool
+	entity    *Entity
 	replaced  int // strings in which invalid UTF-8 was replaced
 }
 
@@ -128,23 +129,13 @@ func (in *input) member(r *reader, name string, k kind) (err *apiError) {
 			return err
 		})
 	case aStringMap:
-		m := map[string]string{}
-		in.maps[name] = m
-		err = r.object(func(name []byte) *apiError {
-			key := string(name)
-			v, err := r.text()
-			if _, twice := m[key]; twice {
-				return serialization("Key '%s' is there twice", key)
-			}
-			m[key] = v
-			return err
-		})
+		in.maps[name], err = r.stringMap()
 	case theEvents:
 		in.hasEvents = true
 		in.events = make([]inputEvent, 0, min(maxBatchEvents, len(r.b)/64+1)) // an event is seldom shorter
 		err = r.list(func() *apiError { return in.event(r) })
-	case ignored:
-		err = r.skip(32)
+	case theEntity:
+		in.entity, err = r.entity()
 	}
 	return err
 }
@@ -174,6 +165,20 @@ func (in *input) event(r *reader) *apiError {
 	})
 	in.events = append(in.events, e)
 	return err
+}
+
+func (r *reader) stringMap() (map[string]string, *apiError) {
+	m := map[string]string{}
+	err := r.object(func(name []byte) *apiError {
+		key := string(name)
+		v, err := r.text()
+		if _, twice := m[key]; twice {
+			return serialization("Key '%s' is there twice", key)
+		}
+		m[key] = v
+		return err
+	})
+	return m, err
 }
 
 // text takes a string and leaves nothing in the arena.

@@ -316,34 +316,6 @@ func (r *reader) boolean() (bool, *apiError) {
 	return false, r.mismatch("Boolean")
 }
 
-// skip takes any value. depth bounds how deep it may nest.
-func (r *reader) skip(depth int) *apiError {
-	if depth == 0 {
-		return serialization("The request body is nested too deeply")
-	}
-	switch c := r.peek(); {
-	case c == '{':
-		return r.object(func([]byte) *apiError { return r.skip(depth - 1) })
-	case c == '[':
-		return r.list(func() *apiError { return r.skip(depth - 1) })
-	case c == '"':
-		mark := len(r.arena)
-		_, _, err := r.str()
-		r.arena = r.arena[:mark]
-		return err
-	case c == 't' || c == 'f':
-		_, err := r.boolean()
-		return err
-	case c == 'n':
-		if !r.null() {
-			return errNotJSON
-		}
-		return nil
-	}
-	_, err := r.number("value")
-	return err
-}
-
 // end holds that nothing but white space is left.
 func (r *reader) end() *apiError {
 	if r.peek(); r.i != len(r.b) {

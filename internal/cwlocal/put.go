@@ -22,6 +22,8 @@ const (
 type putResult struct {
 	Next     string        `json:"nextSequenceToken"`
 	Rejected *rejectedInfo `json:"rejectedLogEventsInfo,omitempty"`
+
+	RejectedEntity *rejectedEntity `json:"rejectedEntityInfo,omitempty"`
 }
 
 // rejectedInfo says which events of a batch were dropped: those before the ends and those from the
@@ -60,6 +62,13 @@ func (s *Server) putLogEvents(c *call) (any, *apiError) {
 
 	s.store.batches++
 	out := putResult{Next: sequenceToken(s.store.batches)}
+	if c.in.entity != nil {
+		errorType := c.in.entity.reject()
+		if errorType != "" {
+			out.RejectedEntity = &rejectedEntity{errorType}
+		}
+		st.stats.countEntity(c.in.entity, errorType)
+	}
 	if len(accepted) < len(c.in.events) {
 		out.Rejected = &rejectedInfo{}
 		if tooOld > 0 {

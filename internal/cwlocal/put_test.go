@@ -32,7 +32,7 @@ func TestPutLogEventsTakesWhatIsJustWithinTheLimits(t *testing.T) {
 		"the same millisecond":       batch(at(0, "a"), at(0, "b")),
 		"timestamps before messages": `{"logStreamName":"s","logEvents":[{"message":"x","timestamp":1}],"logGroupName":"g"}`,
 		"a sequence token, ignored":  `{"logGroupName":"g","logStreamName":"s","sequenceToken":"nonsense","logEvents":[{"timestamp":1,"message":"x"}]}`,
-		"an entity":                  `{"logGroupName":"g","logStreamName":"s","entity":{"keyAttributes":{"Type":"Service"}},"logEvents":[{"timestamp":1,"message":"x"}]}`,
+		"an entity":                  `{"logGroupName":"g","logStreamName":"s","entity":{"keyAttributes":{"Type":"Service","Name":"n","Environment":"e"}},"logEvents":[{"timestamp":1,"message":"x"}]}`,
 		"members that are null":      `{"logGroupName":"g","logStreamName":"s","sequenceToken":null,"entity":null,"logEvents":[{"timestamp":1,"message":"x"}]}`,
 		"white space":                " {\t\"logGroupName\" : \"g\" ,\r\n\"logStreamName\":\"s\",\"logEvents\":[ { \"timestamp\" : 1 , \"message\" : \"x\" } ] } \n",
 	} {
@@ -113,7 +113,9 @@ func TestPutLogEventsRefusesWhatIsJustBeyondTheLimits(t *testing.T) {
 		{"raw newline in a string", events("{\"timestamp\":1,\"message\":\"a\nb\"}"), ser, errNotJSON.message},
 		{"unknown escape", events(`{"timestamp":1,"message":"\x"}`), ser, errNotJSON.message},
 		{"escape cut", events(`{"timestamp":1,"message":"\u12"}`), ser, errNotJSON.message},
-		{"entity nested without end", `{"entity":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + "}", ser, "The request body is nested too deeply"},
+		{"entity is a list", `{"entity":[]}`, ser, "Start of list found where not expected"},
+		{"entity with another member", `{"entity":{"type":"Service"}}`, ser, "Unknown member 'type' of an entity"},
+		{"attribute is no string", `{"entity":{"attributes":{"a":1}}}`, ser, "NUMBER_VALUE can not be converted to a String"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newStreamClient(t, Options{})

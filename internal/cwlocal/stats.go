@@ -54,6 +54,7 @@ type StreamStats struct {
 	LastTimestamp  int64            `json:"lastTimestamp"`
 	Backwards      int64            `json:"backwards"` // events that came after one with a later time
 	Digest         string           `json:"digest"`    // SHA-256 of the messages in order of arrival, each with a newline
+	Entities       []EntityStats    `json:"entities,omitempty"`
 	Sequences      []SequenceStats  `json:"sequences,omitempty"`
 }
 
@@ -249,6 +250,7 @@ func (st *stream) result(region, group string) StreamStats {
 	out := st.stats
 	out.Region, out.Group, out.Stream = region, group, st.name
 	out.By = maps.Clone(out.By)
+	out.Entities = slices.Clone(out.Entities)
 	out.Digest = hex.EncodeToString(st.digest.Sum(nil))
 	for _, writer := range slices.Sorted(maps.Keys(st.seqs)) {
 		out.Sequences = append(out.Sequences, st.seqs[writer].result())

@@ -135,7 +135,7 @@ func TestPolicyAllowsWhatIsCalled(t *testing.T) {
 	}
 	calls := regexp.MustCompile(`c\.api\.([A-Z]\w+)\(`)
 	var want []string
-	for _, m := range calls.FindAllStringSubmatch(read(t, "uploader/cwl.go"), -1) {
+	for _, m := range calls.FindAllStringSubmatch(read(t, "uploader/client.go"), -1) {
 		want = append(want, "logs:"+m[1])
 	}
 	slices.Sort(want)
@@ -146,7 +146,7 @@ func TestPolicyAllowsWhatIsCalled(t *testing.T) {
 		return action == "logs:PutRetentionPolicy" && strings.Contains(below, "`"+action+"`")
 	})
 	if !slices.Equal(policy.Statement[0].Action, want) {
-		t.Errorf("the policy allows %q, and uploader/cwl.go calls %q", policy.Statement[0].Action, want)
+		t.Errorf("the policy allows %q, and uploader/client.go calls %q", policy.Statement[0].Action, want)
 	}
 }
 

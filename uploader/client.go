@@ -28,17 +28,22 @@ type Config = aws.Config
 // connectTimeout bounds making a connection, and the TLS handshake again.
 const connectTimeout = 5 * time.Second
 
-// sdk makes clients of the AWS SDK. All share one HTTP transport.
+// sdk makes clients of the AWS SDK. Those of one region and endpoint share one HTTP transport: where an endpoint does
+// not answer, its idle connections are closed, and those of others stay.
 type sdk struct {
 	config  ConfigFunc
 	version string
+	// headerTimeout bounds the wait for an answer once the request is written.
+	headerTimeout time.Duration
 
 	mu   sync.Mutex
-	http *http.Client
+	http map[httpKey]*http.Client
 }
 
+type httpKey struct{ region, endpoint string }
+
 func newSDK(config ConfigFunc, version string) *sdk {
-	return &sdk{config: config, version: version}
+	return &sdk{config: config, version: version, headerTimeout: headerTimeout, http: map[httpKey]*http.Client{}}
 }
 
 // connect makes a client.
@@ -49,15 +54,18 @@ func (s *sdk) connect(ctx context.Context, a Access) (client, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.http == nil { // one environment has one set of proxies and certificates
-		s.http = newHTTPClient(cfg.HTTPClient)
+	key := httpKey{a.Region, a.Endpoint}
+	hc := s.http[key]
+	if hc == nil { // one environment has one set of proxies and certificates
+		hc = newHTTPClient(cfg.HTTPClient, s.headerTimeout)
+		s.http[key] = hc
 	}
 	provider := cfg.Credentials
 	cfg = cfg.Copy()
 	cfg.Region = a.Region
 	c := cloudwatchlogs.NewFromConfig(cfg, func(o *cloudwatchlogs.Options) {
-		o.HTTPClient = briefly{s.http}
-		// The standard retryer would share a bucket of tokens that an outage drains; the lanes
+		o.HTTPClient = briefly{hc}
+		// The standard retryer would share a bucket of tokens that an outage drains; the senders
 		// try again themselves.
 		o.Retryer = aws.NopRetryer{}
 		if a.Endpoint != "" {
@@ -68,7 +76,7 @@ func (s *sdk) connect(ctx context.Context, a Access) (client, error) {
 		}
 		o.APIOptions = append(o.APIOptions, awsmiddleware.AddUserAgentKeyValue("logspool", s.version))
 	})
-	return &cwl{api: c, http: s.http, provider: provider}, nil
+	return &cwl{api: c, http: hc, provider: provider}, nil
 }
 
 // stale has the keys of a client forgotten: files may have others now. Who loads the configuration may keep one
@@ -82,20 +90,20 @@ func (s *sdk) stale(c client) {
 func (s *sdk) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.http != nil {
-		s.http.CloseIdleConnections()
+	for _, hc := range s.http {
+		hc.CloseIdleConnections()
 	}
 }
 
 // newHTTPClient returns a client with the transport of the configuration's (its certificates and proxies) tuned for
 // many requests to few hosts. A client that is not the SDK's own keeps its transport.
-func newHTTPClient(configured aws.HTTPClient) *http.Client {
+func newHTTPClient(configured aws.HTTPClient, headerTimeout time.Duration) *http.Client {
 	var tr http.RoundTripper
 	switch c := configured.(type) {
 	case nil:
-		tr = tune(awshttp.NewBuildableClient())
+		tr = tune(awshttp.NewBuildableClient(), headerTimeout)
 	case *awshttp.BuildableClient:
-		tr = tune(c)
+		tr = tune(c, headerTimeout)
 	case *http.Client:
 		tr = c.Transport
 	default:
@@ -108,7 +116,7 @@ func newHTTPClient(configured aws.HTTPClient) *http.Client {
 	}
 }
 
-func tune(c *awshttp.BuildableClient) *http.Transport {
+func tune(c *awshttp.BuildableClient, headerTimeout time.Duration) *http.Transport {
 	tr := c.WithDialerOptions(func(d *net.Dialer) { d.Timeout = connectTimeout }).GetTransport()
 	tr.TLSHandshakeTimeout = connectTimeout
 	tr.ResponseHeaderTimeout = headerTimeout
@@ -185,16 +193,17 @@ func (c *cwl) PutLogEvents(ctx context.Context, r putRequest) (rejected, error) 
 	if err != nil {
 		return rejected{}, c.failed(err)
 	}
-	info := out.RejectedLogEventsInfo
-	if info == nil {
-		return rejected{}, nil
+	var rej rejected
+	if info := out.RejectedLogEventsInfo; info != nil {
+		rej.tooOldEnd = int(aws.ToInt32(info.TooOldLogEventEndIndex))
+		rej.expiredEnd = int(aws.ToInt32(info.ExpiredLogEventEndIndex))
+		rej.tooNewStart = int(aws.ToInt32(info.TooNewLogEventStartIndex))
+		rej.tooNew = info.TooNewLogEventStartIndex != nil
 	}
-	return rejected{
-		tooOldEnd:   int(aws.ToInt32(info.TooOldLogEventEndIndex)),
-		expiredEnd:  int(aws.ToInt32(info.ExpiredLogEventEndIndex)),
-		tooNewStart: int(aws.ToInt32(info.TooNewLogEventStartIndex)),
-		tooNew:      info.TooNewLogEventStartIndex != nil,
-	}, nil
+	if info := out.RejectedEntityInfo; info != nil {
+		rej.entity = string(info.ErrorType)
+	}
+	return rej, nil
 }
 
 func (c *cwl) CreateLogGroup(ctx context.Context, group string, n NewGroup) error {
@@ -222,8 +231,8 @@ func (c *cwl) CreateLogStream(ctx context.Context, group, stream string) error {
 	return c.failed(err)
 }
 
-// failed passes the error on. Where no answer came, idle connections are likely to be dead as well, and each would
-// hang the next try until its deadline: they are closed.
+// failed passes the error on. Where no answer came, idle connections to this endpoint are likely to be dead as well, and
+// each would hang the next try until its deadline: they are closed.
 func (c *cwl) failed(err error) error {
 	if err != nil && statusOf(err) == 0 {
 		c.http.CloseIdleConnections()

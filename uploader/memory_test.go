@@ -9,7 +9,7 @@ import (
 )
 
 // TestMemoryIsNotWaitedForInACircle sends more backlogs than there is memory for, of bodies that are not compressed,
-// to a service that is slow: the memory that one lane waits for is another's, and that one waits as well.
+// to a service that is slow: the memory that one sender waits for is another's, and that one waits as well.
 func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
@@ -18,10 +18,10 @@ func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
 		random := rand.NewChaCha8([32]byte{1})
 		text := make([]byte, 8<<10)
 		at := time.Now()
-		var members []*Subscription
+		var deliveries []*Delivery
 		var feeds []*fakeFeed
-		const lanes = 8
-		for i := range lanes {
+		const senders = 8
+		for i := range senders {
 			to := target
 			to.Stream = fmt.Sprint("s", i)
 			f.has(to.Group, to.Stream)
@@ -34,12 +34,12 @@ func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
 				feed.add(at.Add(time.Duration(j)*time.Millisecond), string(text))
 			}
 			feeds = append(feeds, feed)
-			members = append(members, u.Attach(to, feed, time.Second))
+			deliveries = append(deliveries, u.Attach(to, feed, time.Second))
 		}
-		for _, m := range members {
+		for _, m := range deliveries {
 			m.Finish()
 		}
-		for i, m := range members {
+		for i, m := range deliveries {
 			<-m.Done()
 			if !feeds[i].ackedAll() {
 				t.Error("not all is acknowledged")

@@ -17,7 +17,7 @@ func isReady(p *permit) bool {
 
 func TestBrakeHalvesAndOpens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBrake(24)
+		b := newLimiter(24)
 		// All goes well: it opens, one more with each answer, up to the limit.
 		var running []*permit
 		for range 200 {
@@ -32,11 +32,11 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 			running = running[1:]
 		}
 		if n := len(running); n != 23 {
-			t.Fatalf("%d under way", n)
+			t.Fatalf("%d in flight", n)
 		}
-		// All that are under way fail together: that is one piece of news, and halves the number once.
+		// All that are in flight fail together: that is one piece of news, and halves the number once.
 		for _, p := range running {
-			p.release(failing)
+			p.release(unavailable)
 		}
 		if b.failures != 1 || b.window < 11 || b.window > 12 {
 			t.Errorf("%d failures, window %v", b.failures, b.window)
@@ -72,7 +72,7 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 		if b.window != 1 {
 			t.Errorf("window %v", b.window)
 		}
-		// What is given up in the queue or under way takes no place.
+		// What is given up in the queue or in flight takes no place.
 		for _, p := range queue[at:] {
 			p.cancel()
 		}
@@ -84,10 +84,10 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 		}
 		p.release(denied) // it answered
 		if !isReady(q) || b.failures != 0 {
-			t.Error("an answer does not open the brake")
+			t.Error("an answer does not open the limiter")
 		}
 		// At the end nobody waits for a service that fails.
-		q.release(failing)
+		q.release(unavailable)
 		w := b.enqueue()
 		b.close()
 		if !isReady(w) || !w.refused {

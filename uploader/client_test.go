@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -70,7 +71,7 @@ func arrived(s *cwlocal.Server, t Target) (shown []stored) {
 func TestSDK(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		for _, kind := range append([]cwlocal.FaultKind{""}, cwlocal.FaultKinds...) {
-			if kind == cwlocal.Slow || kind == cwlocal.Poison || strings.HasPrefix(string(kind), "hang") {
+			if kind == cwlocal.Slow || kind == cwlocal.Poison || kind == cwlocal.SmallEvents || strings.HasPrefix(string(kind), "hang") {
 				continue // their tests are below, or take real time
 			}
 			if plain && kind != "" && kind != cwlocal.HTMLBad && kind != cwlocal.ResetAfter {
@@ -101,11 +102,10 @@ func TestSDK(t *testing.T) {
 }
 
 func TestSDKHang(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes the real time of a header time-out")
-	}
 	t.Parallel()
 	s, u, target := standIn(t, Options{})
+	const patient = time.Second
+	u.connector.(*sdk).headerTimeout = patient
 	s.AddFault(cwlocal.Fault{Kind: cwlocal.HangAfter, Operation: "CreateLogStream", Count: 1})
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
@@ -113,7 +113,7 @@ func TestSDKHang(t *testing.T) {
 	begin := time.Now()
 	m.Finish()
 	<-m.Done()
-	if d := time.Since(begin); d < headerTimeout || d > headerTimeout+maxBackoff {
+	if d := time.Since(begin); d < patient || d > patient+maxBackoff {
 		t.Errorf("took %v", d)
 	}
 	checkShown(t, arrived(s, target), feed, false, nil)
@@ -244,14 +244,14 @@ func TestErrorsOnTheWire(t *testing.T) {
 		answer string
 		want   verdict
 	}{
-		{400, `{"__type":"com.amazonaws.logs#ResourceNotFoundException","message":"The specified log group does not exist."}`, missing},
+		{400, `{"__type":"com.amazonaws.logs#ResourceNotFoundException","message":"The specified log group does not exist."}`, notFound},
 		{400, `{"__type":"ThrottlingException","message":"Rate exceeded"}`, throttled},
-		{403, `{"__type":"InvalidSignatureException","message":"no.\n\nThe Canonical String was 'x-amz-security-token:TOKENTOKEN'"}`, noAccess},
-		{503, "<html>TOKENTOKEN</html>", failing},
-		{400, "<html>", ungzip},
-		{200, "<html>", failing},
-		{307, "", failing},
-		{404, "", ungzip},
+		{403, `{"__type":"InvalidSignatureException","message":"no.\n\nThe Canonical String was 'x-amz-security-token:TOKENTOKEN'"}`, unauthenticated},
+		{503, "<html>TOKENTOKEN</html>", unavailable},
+		{400, "<html>", badEncoding},
+		{200, "<html>", unavailable},
+		{307, "", unavailable},
+		{404, "", badEncoding},
 	} {
 		status, answer = k.status, k.answer
 		_, err := c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}"), gzip: true})
@@ -263,7 +263,7 @@ func TestErrorsOnTheWire(t *testing.T) {
 		}
 	}
 	srv.Close()
-	if _, err = c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}")}); classify(err, true) != failing {
+	if _, err = c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}")}); classify(err, true) != unavailable {
 		t.Errorf("connection refused: %v", err)
 	}
 }
@@ -271,7 +271,7 @@ func TestErrorsOnTheWire(t *testing.T) {
 // The transport keeps what the configuration says and gets our limits.
 func TestTransport(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
-	tr, ok := newHTTPClient(nil).Transport.(*http.Transport)
+	tr, ok := newHTTPClient(nil, headerTimeout).Transport.(*http.Transport)
 	if !ok {
 		t.Fatal("not a transport")
 	}
@@ -348,11 +348,47 @@ func TestDeadConnectionsAreDropped(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if err := put(false, 50*time.Millisecond); classify(err, false) != failing {
+	if err := put(false, 50*time.Millisecond); classify(err, false) != unavailable {
 		t.Errorf("a dead connection: %v", err)
 	}
 	if err := put(false, 5*time.Second); err != nil {
 		t.Errorf("the next try: %v", err)
+	}
+}
+
+// TestDeadEndpointKeepsOthersConnections: where an endpoint does not answer, the idle connections to another one stay.
+func TestDeadEndpointKeepsOthersConnections(t *testing.T) {
+	var conns atomic.Int32
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("{}")) }))
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	s := newSDK(staticConfig, "1")
+	defer s.close()
+	put := func(url string) error {
+		c, err := s.connect(t.Context(), Access{Region: "eu-central-1", Endpoint: url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}")})
+		return err
+	}
+	for range 3 {
+		if err := put(srv.URL); err != nil {
+			t.Fatal(err)
+		}
+		if err := put(gone.URL); err == nil {
+			t.Fatal("it answers")
+		}
+	}
+	if n := conns.Load(); n != 1 {
+		t.Errorf("%d connections", n)
 	}
 }
 

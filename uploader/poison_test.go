@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// TestGuiltyBatchInCompany has a guilty event in a full batch whose refusal comes before the batches sent along with it
+// TestGuiltyBatchInCompany has a poison event in a full batch whose refusal comes before the batches sent along with it
 // are accepted. The event must be found all the same, not after all that comes behind it.
 func TestGuiltyBatchInCompany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		before := 0 // requests until it was found
 		f.has("g", "s")
-		f.refuse = func(m string) bool { return strings.HasPrefix(m, "guilty") }
+		f.refuse = func(m string) bool { return strings.HasPrefix(m, "poison") }
 		f.latency = 100 * time.Millisecond
 		u := start(t, f, Options{OnDropped: func(Dropped) { before = f.count("put") }})
 		feed := newFeed(t)
@@ -23,7 +23,7 @@ func TestGuiltyBatchInCompany(t *testing.T) {
 		for i := range n {
 			text := line(i)
 			if i == maxBatchEvents+5 {
-				text = "guilty"
+				text = "poison"
 			}
 			feed.add(at.Add(time.Duration(i)*time.Millisecond), text)
 		}

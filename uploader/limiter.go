@@ -5,23 +5,23 @@ import (
 	"time"
 )
 
-// brake lets requests of one access through, first come first served. While all goes well
-// the number under way grows with each answer up to a limit; when the service fails or throttles, the
-// number is halved, down to one probe at a time, and all wait a jittered while. Every lane
-// asks it, so an outage costs one request at a time whatever the number of lanes, and its end is no stampede.
-type brake struct {
+// limiter lets requests of one access through, first come first served. While all goes well
+// the number in flight grows with each answer up to a limit; when the service fails or throttles, the
+// number is halved, down to one probe at a time, and all wait a jittered while. Every sender
+// asks it, so an outage costs one request at a time whatever the number of senders, and its end is no stampede.
+type limiter struct {
 	most int
 
-	mu       sync.Mutex
-	window   float64 // requests that may be under way
-	calm     float64 // above it the window grows slowly: there it was when trouble began
-	underWay int
-	queue    []*permit
-	failures int       // in a row
-	epoch    int       // grows with each failure; answers to requests from before it are no news
-	until    time.Time // nothing starts before
-	timer    *time.Timer
-	closing  bool
+	mu        sync.Mutex
+	window    float64 // requests that may be in flight
+	threshold float64 // above it the window grows slowly: there it was when trouble began
+	inFlight  int
+	queue     []*permit
+	failures  int       // in a row
+	epoch     int       // grows with each failure; answers to requests from before it are no news
+	until     time.Time // nothing starts before
+	timer     *time.Timer
+	closing   bool
 }
 
 // permit is a place in the queue and then the right to make one request.
@@ -29,8 +29,8 @@ type permit struct {
 	// ready is closed when the request may be made, or, with refused set, when it is not worth waiting for.
 	ready chan struct{}
 
-	// Guarded by the brake's lock until ready is closed.
-	brake   *brake
+	// Guarded by the limiter's lock until ready is closed.
+	limiter *limiter
 	epoch   int
 	state   permitState
 	refused bool
@@ -44,18 +44,18 @@ const (
 	over
 )
 
-// firstWindow is how many requests may be under way before any was answered.
+// firstWindow is how many requests may be in flight before any was answered.
 const firstWindow = 4
 
-func newBrake(most int) *brake {
-	return &brake{most: most, window: float64(min(firstWindow, most)), calm: float64(most)}
+func newLimiter(most int) *limiter {
+	return &limiter{most: most, window: float64(min(firstWindow, most)), threshold: float64(most)}
 }
 
 // enqueue takes a place in the queue. The permit must be given back, by release or cancel.
-func (b *brake) enqueue() *permit {
+func (b *limiter) enqueue() *permit {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := &permit{ready: make(chan struct{}), brake: b}
+	p := &permit{ready: make(chan struct{}), limiter: b}
 	if b.closing && b.failures > 0 {
 		b.refuseLocked(p)
 		return p
@@ -67,11 +67,11 @@ func (b *brake) enqueue() *permit {
 
 // cancel gives the permit back unused, or leaves the queue.
 func (p *permit) cancel() {
-	b := p.brake
+	b := p.limiter
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p.state == granted {
-		b.underWay--
+		b.inFlight--
 	}
 	p.state = over
 	b.grantLocked()
@@ -79,32 +79,33 @@ func (p *permit) cancel() {
 
 // release gives the permit back after the service answered, or did not.
 func (p *permit) release(v verdict) {
-	b := p.brake
+	b := p.limiter
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if p.state == granted {
-		b.underWay--
+		b.inFlight--
 	}
 	p.state = over
 	switch {
-	case v == cancelled, p.epoch != b.epoch:
-		// No news: ours to stop, or begun before the failure that is known already.
+	case v == cancelled, v == badEncoding, p.epoch != b.epoch:
+		// No news: ours to stop, to be made again in another encoding, or begun before the failure that is known
+		// already.
 	case v.shared():
 		b.epoch++
 		b.failures++
-		b.calm = max(1, b.window/2)
-		b.window = b.calm
+		b.threshold = max(1, b.window/2)
+		b.window = b.threshold
 		b.until = time.Now().Add(backoff(b.failures, maxBackoff))
 	default: // it answered, whatever it said
 		b.failures, b.until = 0, time.Time{}
-		if b.window < b.calm {
+		if b.window < b.threshold {
 			b.window++
 		} else {
 			b.window += 1 / b.window
 		}
 		b.window = min(b.window, float64(b.most))
 		if b.window >= float64(b.most) {
-			b.calm = b.window
+			b.threshold = b.window
 		}
 	}
 	b.sendAwayLocked()
@@ -112,7 +113,7 @@ func (p *permit) release(v verdict) {
 }
 
 // close says that the end is near: what waits for a service that fails is sent away.
-func (b *brake) close() {
+func (b *limiter) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closing = true
@@ -120,7 +121,7 @@ func (b *brake) close() {
 }
 
 // sendAwayLocked refuses all who wait, if the end is near and the service fails.
-func (b *brake) sendAwayLocked() {
+func (b *limiter) sendAwayLocked() {
 	if !b.closing || b.failures == 0 {
 		return
 	}
@@ -133,7 +134,7 @@ func (b *brake) sendAwayLocked() {
 }
 
 // stop ends the timer.
-func (b *brake) stop() {
+func (b *limiter) stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.timer != nil {
@@ -141,13 +142,13 @@ func (b *brake) stop() {
 	}
 }
 
-func (b *brake) refuseLocked(p *permit) {
+func (b *limiter) refuseLocked(p *permit) {
 	p.state, p.refused = over, true
 	close(p.ready)
 }
 
 // grantLocked lets as many go as may.
-func (b *brake) grantLocked() {
+func (b *limiter) grantLocked() {
 	for len(b.queue) > 0 && b.queue[0].state == over {
 		b.queue = b.queue[1:]
 	}
@@ -163,7 +164,7 @@ func (b *brake) grantLocked() {
 		}
 		return
 	}
-	for len(b.queue) > 0 && b.underWay < int(b.window) {
+	for len(b.queue) > 0 && b.inFlight < int(b.window) {
 		p := b.queue[0]
 		b.queue[0] = nil
 		b.queue = b.queue[1:]
@@ -171,12 +172,12 @@ func (b *brake) grantLocked() {
 			continue
 		}
 		p.state, p.epoch = granted, b.epoch
-		b.underWay++
+		b.inFlight++
 		close(p.ready)
 	}
 }
 
-func (b *brake) grant() {
+func (b *limiter) grant() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.grantLocked()

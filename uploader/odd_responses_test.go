@@ -3,7 +3,6 @@ package uploader
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -50,25 +49,25 @@ func TestStrangeAnswers(t *testing.T) {
 		{reply{200, "", `{"nextSequenceToken":null}`}, accepted},
 		{reply{200, "", `{"rejectedLogEventsInfo":{"somethingNew":{"a":[1]},"tooOldLogEventEndIndex":null},"x":1}`}, accepted},
 		{reply{200, "", ""}, accepted},
-		{reply{400, "ResourceNotFoundException", "{}"}, missing},
-		{reply{400, "ResourceNotFoundException:http://internal.amazon.com/coral/com.amazonaws.logs/", `{"message":"x"}`}, missing},
-		{reply{400, "com.amazonaws.logs#ResourceNotFoundException", ""}, missing},
-		{reply{400, "", `{"code":"ResourceNotFoundException","Message":"x"}`}, missing},
-		{reply{400, "", `{"__type":"com.amazon.coral.service#UnrecognizedClientException","Message":"x"}`}, noAccess},
-		{reply{400, "", `{"__type":"com.amazonaws.logs#SomethingNew"}`}, ungzip},
-		{reply{400, "", ""}, ungzip},
-		{reply{400, "", `[]`}, ungzip},
-		{reply{400, "", `{"__type":7}`}, ungzip},
-		{reply{400, "", `{"__type":"InvalidParameterException","message":"Log event too large: 262145 bytes exceeds limit of 262144"}`}, refused},
-		{reply{400, "", `{"__type":"InvalidParameterException","message":"The KMS key is disabled"}`}, misnamed},
-		{reply{413, "", "<html>413 Request Entity Too Large"}, refused},
+		{reply{400, "ResourceNotFoundException", "{}"}, notFound},
+		{reply{400, "ResourceNotFoundException:http://internal.amazon.com/coral/com.amazonaws.logs/", `{"message":"x"}`}, notFound},
+		{reply{400, "com.amazonaws.logs#ResourceNotFoundException", ""}, notFound},
+		{reply{400, "", `{"code":"ResourceNotFoundException","Message":"x"}`}, notFound},
+		{reply{400, "", `{"__type":"com.amazon.coral.service#UnrecognizedClientException","Message":"x"}`}, unauthenticated},
+		{reply{400, "", `{"__type":"com.amazonaws.logs#SomethingNew"}`}, badEncoding},
+		{reply{400, "", ""}, badEncoding},
+		{reply{400, "", `[]`}, badEncoding},
+		{reply{400, "", `{"__type":7}`}, badEncoding},
+		{reply{400, "", `{"__type":"InvalidParameterException","message":"Log event too large: 262145 bytes exceeds limit of 262144"}`}, invalid},
+		{reply{400, "", `{"__type":"InvalidParameterException","message":"The KMS key is disabled"}`}, badTarget},
+		{reply{413, "", "<html>413 Request Entity Too Large"}, invalid},
 		{reply{429, "", ""}, throttled},
 		{reply{403, "", ""}, denied},
 		{reply{401, "", ""}, denied},
-		{reply{407, "", ""}, failing},
-		{reply{500, "", ""}, failing},
-		{reply{301, "", ""}, failing},
-		{reply{308, "", ""}, failing},
+		{reply{407, "", ""}, unavailable},
+		{reply{500, "", ""}, unavailable},
+		{reply{301, "", ""}, unavailable},
+		{reply{308, "", ""}, unavailable},
 	} {
 		now = k.reply
 		_, err := c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}"), gzip: true})
@@ -117,25 +116,6 @@ func TestRefusedKeysAreAskedForAgain(t *testing.T) {
 		t.Errorf("asked for %d times", n)
 	}
 }
-
-// Trouble of several kinds in turn is no reason to log each try.
-func TestTroubleOfSeveralKindsIsLoggedOnce(t *testing.T) {
-	var lines atomic.Int32
-	r := &reporter{log: slog.New(slog.NewTextHandler(lineCounter{&lines}, nil)), what: "sending", then: tried}
-	for i := range 1000 {
-		r.failed(failing, fmt.Errorf("wrapped: %w", apiErr([]string{"A", "B", "C"}[i%3])))
-		if i%5 == 0 {
-			r.succeeded()
-		}
-	}
-	if n := lines.Load(); n > 10 {
-		t.Errorf("%d lines", n)
-	}
-}
-
-type lineCounter struct{ n *atomic.Int32 }
-
-func (c lineCounter) Write(p []byte) (int, error) { c.n.Add(1); return len(p), nil }
 
 // What a proxy's URL has in it is not logged.
 func TestBriefHidesUserInfo(t *testing.T) {

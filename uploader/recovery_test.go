@@ -4,20 +4,11 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/logspool/logspool/internal/longtest"
 )
 
 // TestMendedByHand has somebody mend, after minutes, what the driver may not or cannot: delivery goes on after the
 // longest wait and no other one, which is within 30 s.
-func TestMendedByHand(t *testing.T) { testMendedByHand(t, 1) }
-
-func TestLong_MendedByHand(t *testing.T) {
-	longtest.Skip(t)
-	testMendedByHand(t, 10)
-}
-
-func testMendedByHand(t *testing.T, times int) {
+func TestMendedByHand(t *testing.T) {
 	const outage = 10 * time.Minute
 	for _, k := range []struct {
 		name  string
@@ -25,15 +16,15 @@ func testMendedByHand(t *testing.T, times int) {
 		to    Target
 		bad   error // of all puts until it is mended; nil: the group is missing
 	}{
-		{"group is made", 20, Target{Region: "r", Group: "g", Stream: "s", CreateStream: true}, nil},
-		{"group and stream are made", 4, Target{Region: "r", Group: "g", Stream: "s"}, nil},
-		{"leave is given", 4, Target{Region: "r", Group: "g", Stream: "s"}, apiErr("AccessDeniedException")},
-		{"keys are good again", 4, Target{Region: "r", Group: "g", Stream: "s"}, apiErr("UnrecognizedClientException")},
-		{"no answer that anyone knows", 4, Target{Region: "r", Group: "g", Stream: "s"}, apiErr("Nobody")},
+		{"group is made", 40, Target{Region: "r", Group: "g", Stream: "s", CreateStream: true}, nil},
+		{"group and stream are made", 10, Target{Region: "r", Group: "g", Stream: "s"}, nil},
+		{"leave is given", 10, Target{Region: "r", Group: "g", Stream: "s"}, apiErr("AccessDeniedException")},
+		{"keys are good again", 10, Target{Region: "r", Group: "g", Stream: "s"}, apiErr("UnrecognizedClientException")},
+		{"no answer that anyone knows", 10, Target{Region: "r", Group: "g", Stream: "s"}, apiErr("Nobody")},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			worst := time.Duration(0)
-			for range k.tries * times {
+			for range k.tries {
 				synctest.Test(t, func(t *testing.T) {
 					f := newFake(t)
 					begin := time.Now()

@@ -6,19 +6,22 @@ import (
 	"github.com/logspool/logspool/events"
 )
 
-// head is the next event of one member, pulled and not yet in the batch.
+// head is the next event of one delivery, pulled and not yet in the batch.
 type head struct {
-	event  events.Event
-	member *Subscription
-	part   int
+	event    events.Event
+	delivery *Delivery
+	part     int
 }
 
-// heads is a heap, the earliest event first; of events of one time, that of the member that came first.
+// heads is a heap, the event of the earliest millisecond first; of events of one millisecond, that of the delivery that
+// came first. Each delivery has one head at a time, so that its events are always taken in the order in which they were
+// written.
 type heads []head
 
 func (h heads) less(i, j int) bool {
-	if h[i].event.Time != h[j].event.Time {
-		return h[i].event.Time < h[j].event.Time
+	x, y := milliseconds(h[i].event.Time), milliseconds(h[j].event.Time)
+	if x != y {
+		return x < y
 	}
 	return h[i].part < h[j].part
 }
@@ -56,15 +59,15 @@ func (h *heads) pop() {
 	h.sink()
 }
 
-// pull fills the builder's batch from the members' feeds, merging them by time. The batch ends when it is full or the
-// feeds are drained, or when it has taken too long. A member that was passed over too often, because the others have a
+// pull fills the builder's batch from the deliveries' feeds, merging them by time. The batch ends when it is full or the
+// feeds are drained, or when it has taken too long. A delivery that was passed over too often, because the others have a
 // long backlog of earlier events, has the batch to itself.
-func (l *lane) pull(bl *builder, now time.Time) {
+func (l *sender) fillBatch(bl *builder, now time.Time) {
 	frames, bytes := l.frames.Load(), l.bytes.Load()
 	begun := time.Now() // not now: there may have been a wait for the builder
 	alone := l.starved()
 	h := l.heads[:0]
-	for _, m := range l.members {
+	for _, m := range l.deliveries {
 		if m.detached.Load() || alone != nil && m != alone || !m.worthAsking(now) {
 			continue
 		}
@@ -75,7 +78,7 @@ func (l *lane) pull(bl *builder, now time.Time) {
 	var framesOut, bytesOut int64
 	for len(h) > 0 {
 		first := &h[0]
-		m := first.member
+		m := first.delivery
 		fits := noRoom
 		if len(bl.b.records) == 0 || time.Since(begun) < maxPull {
 			fits = bl.add(first.part, first.event)
@@ -98,7 +101,7 @@ func (l *lane) pull(bl *builder, now time.Time) {
 			h.pop()
 		case noRoom:
 			for _, x := range h {
-				x.member.putBack()
+				x.delivery.putBack()
 			}
 			clear(h)
 			h = h[:0]
@@ -106,10 +109,10 @@ func (l *lane) pull(bl *builder, now time.Time) {
 	}
 	l.heads = h
 
-	if l.pendingMembers() {
+	if l.pendingDeliveries() {
 		l.framesOut.Store(min(l.framesOut.Load()+framesOut, frames))
 		l.bytesOut.Store(min(l.bytesOut.Load()+bytesOut, bytes))
-		l.fall(now.Add(l.delay()))
+		l.dueBy(now.Add(l.delay()))
 	} else {
 		l.framesOut.Store(frames)
 		l.bytesOut.Store(bytes)
@@ -117,9 +120,9 @@ func (l *lane) pull(bl *builder, now time.Time) {
 	}
 }
 
-// pendingMembers reports whether a feed was not drained.
-func (l *lane) pendingMembers() bool {
-	for _, m := range l.members {
+// pendingDeliveries reports whether a feed was not drained.
+func (l *sender) pendingDeliveries() bool {
+	for _, m := range l.deliveries {
 		if !m.drained && !m.detached.Load() {
 			return true
 		}
@@ -127,10 +130,10 @@ func (l *lane) pendingMembers() bool {
 	return false
 }
 
-// starved returns the member that was passed over most often, if that is too often.
-func (l *lane) starved() *Subscription {
-	var worst *Subscription
-	for _, m := range l.members {
+// starved returns the delivery that was passed over most often, if that is too often.
+func (l *sender) starved() *Delivery {
+	var worst *Delivery
+	for _, m := range l.deliveries {
 		if m.passed >= starvedAfter && !m.detached.Load() && (worst == nil || m.passed > worst.passed) {
 			worst = m
 		}
@@ -139,23 +142,24 @@ func (l *lane) starved() *Subscription {
 }
 
 // worthAsking reports whether the feed may have an event.
-func (m *Subscription) worthAsking(now time.Time) bool {
+func (m *Delivery) worthAsking(now time.Time) bool {
 	return !m.drained || m.written.Load() || m.finished.Load() && !m.seen ||
 		!m.due.IsZero() && !now.Before(m.due)
 }
 
 // exhausted reports whether the feed had nothing more when it was last asked, and that was after Finish.
-func (m *Subscription) exhausted() bool { return m.drained && m.seen && !m.written.Load() }
+func (m *Delivery) exhausted() bool { return m.drained && m.seen && !m.written.Load() }
 
 // unfinishedPause is how long a feed is left alone that did not hand out an unfinished event at the time it had
 // named itself.
 const unfinishedPause = 100 * time.Millisecond
 
 // next pulls the feed's next event.
-func (m *Subscription) next(now time.Time) (events.Event, bool) {
+func (m *Delivery) next(now time.Time) (events.Event, bool) {
 	// Both before the feed is asked: what comes after that is not missed.
 	m.written.Store(false)
 	finished := m.finished.Load()
+	m.open = true
 	ev, ok := m.feed.Next(now)
 	if m.drained = !ok; ok {
 		return ev, true
@@ -168,7 +172,7 @@ func (m *Subscription) next(now time.Time) (events.Event, bool) {
 }
 
 // putBack gives the event back that was pulled last and has no place in this batch.
-func (m *Subscription) putBack() {
+func (m *Delivery) putBack() {
 	m.feed.Unread()
 	m.passed++
 }

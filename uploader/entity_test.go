@@ -1,0 +1,109 @@
+package uploader
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal"
+)
+
+// TestEntity: events are sent with their entity, those of different entities in different requests, and an entity that
+// CloudWatch rejects is logged once and costs no events.
+func TestEntity(t *testing.T) {
+	var l logged
+	s, u, target := standIn(t, Options{Log: l.log()})
+	many := `{"a":"1","b":"2","c":"3","d":"4","e":"5","f":"6","g":"7","h":"8","i":"9","j":"10"}`
+	entities := []Entity{
+		{},
+		{Service: "shop", Environment: "prod"},
+		{Service: "shop", Environment: "prod", Attributes: `{"PlatformType":"AWS::EC2","team":"\"a\""}`},
+		{Service: "many", Environment: "prod", Attributes: many},
+		{Service: "bad"},
+	}
+	at := time.Now()
+	var deliveries []*Delivery
+	for i, e := range entities {
+		to := target
+		to.Entity = e
+		feed := newFeed(t)
+		for j := range 3 {
+			feed.add(at, line(10*i+j))
+		}
+		deliveries = append(deliveries, u.Attach(to, feed, time.Millisecond))
+	}
+	for _, m := range deliveries {
+		m.Finish()
+	}
+	for _, m := range deliveries {
+		<-m.Done()
+	}
+	if n := len(arrived(s, target)); n != 15 {
+		t.Errorf("%d events", n)
+	}
+	st, _ := s.Stream(target.Region, target.Group, target.Stream)
+	got := map[string]cwlocal.EntityStats{}
+	for _, e := range st.Entities {
+		got[e.KeyAttributes["Name"]+" "+e.Attributes["team"]] = e
+		if e.KeyAttributes["Type"] != "Service" {
+			t.Errorf("%+v", e)
+		}
+	}
+	if len(got) != 4 || len(st.Entities) != 4 || st.Batches != 5 {
+		t.Errorf("%d batches, entities %+v", st.Batches, st.Entities)
+	}
+	if e := got[`shop "a"`]; e.Attributes["PlatformType"] != "AWS::EC2" || e.KeyAttributes["Environment"] != "prod" || e.Rejected != "" {
+		t.Errorf("%+v", e)
+	}
+	if e := got["many "]; len(e.Attributes) != 10 || e.Rejected != "" {
+		t.Errorf("%+v", e)
+	}
+	if e := got["bad "]; e.Rejected != "MissingRequiredFields" {
+		t.Errorf("%+v", e)
+	}
+	if n := len(l.with("WARN", "rejected the entity", "MissingRequiredFields", `"Service":"bad"`)); n != 1 || len(l.with("WARN")) != 1 {
+		t.Errorf("logged %q", l.with("WARN"))
+	}
+}
+
+// TestRejectedEntityIsLoggedOncePerError: each error of a stream's entity is logged once.
+func TestRejectedEntityIsLoggedOncePerError(t *testing.T) {
+	var log logged
+	u := New(Options{Log: log.log(), connector: newFake(t)})
+	defer stop(t, u)
+	l := newSender(u, newService(u, Access{}, newEndpoint()), senderKey{}, target)
+	for _, e := range []string{"", "InvalidEntity", "InvalidAttributes", "InvalidEntity", "", "InvalidAttributes"} {
+		l.entityRejected(e)
+	}
+	if len(log.lines) != 2 || len(log.with("InvalidEntity")) != 1 || len(log.with("InvalidAttributes")) != 1 {
+		t.Errorf("logged %q", log.lines)
+	}
+}
+
+// TestRefusedEntityCostsNoEvents: a request that is refused because of its entity is sent without it.
+func TestRefusedEntityCostsNoEvents(t *testing.T) {
+	f := newFake(t)
+	f.has("g", "s")
+	f.entity = func(e string) error {
+		if e == "" {
+			return nil
+		}
+		return told("InvalidParameterException", "1 validation error detected: Value '{...}' at 'entity.keyAttributes' failed to satisfy constraint")
+	}
+	var l logged
+	u := start(t, f, Options{Log: l.log()})
+	feed := newFeed(t)
+	for i := range 3 {
+		feed.add(time.Now(), line(i))
+	}
+	to := target
+	to.Entity = Entity{Service: strings.Repeat("x", 600), Environment: "e"}
+	m := u.Attach(to, feed, 0)
+	m.Finish()
+	<-m.Done()
+	stop(t, u)
+	checkShown(t, f.shown("g", "s"), feed, false, nil)
+	if n := f.count("put"); n != 2 || len(l.with("WARN", "refuses the entity")) != 1 || u.Metrics().DroppedEvents[Refused] != 0 {
+		t.Errorf("%d requests, logged %q", n, l.lines)
+	}
+}

@@ -1,0 +1,93 @@
+package uploader
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// encodings is a fake service that notes which requests were compressed and answers as answer says; nil: it takes them.
+type encodings struct {
+	*fake
+	got    []bool // of each request: was it compressed?
+	answer func(gzip bool) error
+}
+
+func (e *encodings) PutLogEvents(ctx context.Context, r putRequest) (rejected, error) {
+	e.mu.Lock()
+	e.got = append(e.got, r.gzip)
+	answer := e.answer
+	e.mu.Unlock()
+	if err := answer(r.gzip); err != nil {
+		return rejected{}, err
+	}
+	return e.fake.PutLogEvents(ctx, r)
+}
+
+func (e *encodings) connect(context.Context, Access) (client, error) { return e, nil }
+
+// TestGzip: an endpoint that has accepted a compressed request gets compressed ones, whatever odd answer follows. One that
+// has never accepted one, and answers in an odd way or with 500, gets plain ones, and is asked again later.
+func TestGzip(t *testing.T) {
+	odd, crash := &fakeErr{status: 400}, &fakeErr{status: 500}
+	for name, k := range map[string]struct {
+		answer func(n int, gzip bool) error // to the n-th request, from 1
+		want   string                       // the requests for four lines, a minute apart: z is compressed, - is not
+		after  string                       // and for one more after the time for plain requests
+	}{
+		"takes it":            {func(int, bool) error { return nil }, "zzzz", "z"},
+		"one odd answer":      {func(n int, _ bool) error { return once(n == 2, odd) }, "zz-zz", "z"},
+		"415 once":            {func(n int, _ bool) error { return once(n == 2, &fakeErr{status: 415}) }, "zz-zz", "z"},
+		"never":               {func(_ int, gzip bool) error { return once(gzip, odd) }, "z----", "z-"},
+		"never, by code":      {func(_ int, gzip bool) error { return once(gzip, apiErr("SerializationException")) }, "z----", "z-"},
+		"crashes":             {func(_ int, gzip bool) error { return once(gzip, crash) }, "z----", "z-"},
+		"one 500":             {func(n int, _ bool) error { return once(n == 2, crash) }, "zzzzz", "z"},
+		"down at first":       {func(n int, _ bool) error { return once(n <= 4, crash) }, "z-z-zzzz", "z"},
+		"crashes, then down":  {func(n int, gzip bool) error { return once(gzip || n == 2, crash) }, "z-z----", "z-"},
+		"crashes, then fixed": {func(n int, gzip bool) error { return once(gzip && n < 3, crash) }, "z----", "z"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := &encodings{fake: newFake(t)}
+				e.answer = func(gzip bool) error { return k.answer(len(e.got), gzip) }
+				e.has("g", "s")
+				u := New(Options{Log: discard, connector: e})
+				feed := newFeed(t)
+				m := u.Attach(target, feed, time.Second)
+				ship := func(n int) (requests string) {
+					for i := range n {
+						m.Notify(feed.add(time.Now(), line(i)))
+						time.Sleep(time.Minute)
+						synctest.Wait()
+					}
+					for _, gzip := range e.got {
+						requests += map[bool]string{true: "z", false: "-"}[gzip]
+					}
+					e.got = e.got[:0:0]
+					return requests
+				}
+				if got := ship(4); got != k.want {
+					t.Errorf("requests %s, want %s", got, k.want)
+				}
+				seen := 5
+				e.answer = func(gzip bool) error { return k.answer(seen, gzip) }
+				time.Sleep(plainTime)
+				if got := ship(1); got != k.after {
+					t.Errorf("later %s, want %s", got, k.after)
+				}
+				if !feed.ackedAll() {
+					t.Error("not all is delivered")
+				}
+				stop(t, u)
+			})
+		})
+	}
+}
+
+func once(is bool, err error) error {
+	if is {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package uploader
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	serviceFails = "sending to CloudWatch Logs failed; the plugin keeps trying"
+	serviceWorks = "CloudWatch Logs takes requests again"
+	groupFails   = "sending to the log group failed; the plugin keeps trying"
+	groupWorks   = "sending to the log group works again"
+)
+
+// TestOutageIsLoggedWhileItLasts: at once, every ten minutes with the containers, what waits and since when, and when it
+// ends.
+func TestOutageIsLoggedWhileItLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		down := true
+		f.faults = func(string, string, string) *fault {
+			if down {
+				return &fault{err: errors.New("connection refused")}
+			}
+			return nil
+		}
+		var l logged
+		u := start(t, f, Options{Log: l.log()})
+		var feeds []*fakeFeed
+		var deliveries []*Delivery
+		begin := time.Now()
+		for i := range 8 {
+			feed := newFeed(t)
+			feed.name = fmt.Sprintf("web-%d (%012d)", i, i)
+			to := target
+			to.Stream = fmt.Sprint(i)
+			f.has("g", to.Stream)
+			for j := range 10 - i { // the first has the most
+				feed.add(begin.Add(time.Duration(i+j)*time.Second), "0123456789")
+			}
+			feeds, deliveries = append(feeds, feed), append(deliveries, u.Attach(to, feed, time.Second))
+		}
+		time.Sleep(31 * time.Minute)
+		synctest.Wait()
+		said := l.with("ERROR", serviceFails)
+		if len(said) != 4 || len(l.with("ERROR")) != 4 {
+			t.Errorf("logged %d lines: %q", len(said), l.lines)
+		}
+		for i, line := range said {
+			for _, part := range []string{
+				`"containers":"web-0 (000000000000), web-1 (000000000001), web-2 (000000000002), web-3 (000000000003), web-4 (000000000004), and 3 more"`,
+				`"waiting_bytes":520`, `"oldest":"` + begin.UTC().Format(time.RFC3339), "connection refused",
+			} {
+				if !strings.Contains(line, part) {
+					t.Errorf("no %s in %s", part, line)
+				}
+			}
+			if since := strings.Contains(line, `"since":"`+begin.Add(time.Second).UTC().Format(time.RFC3339)); since != (i > 0) {
+				t.Errorf("line %d: %s", i, line)
+			}
+			if strings.Contains(line, "nothing is lost") {
+				t.Errorf("a promise that nobody checked: %s", line)
+			}
+		}
+		f.mu.Lock()
+		down = false
+		f.mu.Unlock()
+		for _, m := range deliveries {
+			m.Finish()
+			<-m.Done()
+		}
+		if len(l.with("INFO", serviceWorks)) != 1 {
+			t.Errorf("logged %q", l.lines)
+		}
+		stop(t, u)
+	})
+}
+
+// TestOneFailureDoesNotEndAnother: while one log group fails, neither it nor the region is reported to work because others
+// do. It does not matter whether the failure looks like one of the group's or one of the service's.
+func TestOneFailureDoesNotEndAnother(t *testing.T) {
+	for name, k := range map[string]struct {
+		err         error
+		fails, ends string
+	}{
+		"denied": {apiErr("AccessDeniedException"), groupFails, groupWorks},
+		"500":    {&fakeErr{status: 500}, serviceFails, serviceWorks},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				fails := true
+				f.faults = func(_, group, _ string) *fault {
+					if fails && group == "bad" {
+						return &fault{err: k.err}
+					}
+					return nil
+				}
+				var l logged
+				u := start(t, f, Options{Log: l.log(), Plain: true})
+				var deliveries []*Delivery
+				for _, group := range []string{"bad", "good"} {
+					f.has(group, "s")
+					feed := newFeed(t)
+					feed.name = group + " (1f2e3d4c5b6a)"
+					to := target
+					to.Group = group
+					m := u.Attach(to, feed, time.Second)
+					deliveries = append(deliveries, m)
+					for range 2 {
+						m.Notify(feed.add(time.Now(), "x"))
+					}
+					go func() {
+						for i := range 300 {
+							m.Notify(feed.add(time.Now(), line(i)))
+							time.Sleep(5 * time.Second)
+						}
+					}()
+				}
+				time.Sleep(25*time.Minute + time.Second)
+				synctest.Wait()
+				if n := len(l.with("ERROR", k.fails, "bad (1f2e3d4c5b6a)")); n != 3 || len(l.with("ERROR")) != 3 || len(l.with("works again")) > 0 || len(l.with("takes requests")) > 0 {
+					t.Errorf("logged %q", l.lines)
+				}
+				// Of the first line nobody knows yet which group it is about.
+				if len(l.with("good (1f2e3d4c5b6a)", `"since"`)) > 0 {
+					t.Errorf("a container that is not affected is named: %q", l.lines)
+				}
+				f.mu.Lock()
+				fails = false
+				f.mu.Unlock()
+				for _, m := range deliveries {
+					m.Finish()
+					<-m.Done()
+				}
+				stop(t, u)
+				if len(l.with("INFO", k.ends)) != 1 {
+					t.Errorf("logged %q", l.lines)
+				}
+			})
+		})
+	}
+}
+
+// TestStopWithinDelayIsNoFailure: a plugin that stops before the first stream was created has nothing to complain about.
+func TestStopWithinDelayIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, feed := newFake(t), newFeed(t)
+		var l logged
+		u := start(t, f, Options{Log: l.log()})
+		m := u.Attach(target, feed, 4*time.Second)
+		m.Notify(feed.add(time.Now(), "x"))
+		time.Sleep(time.Second)
+		stop(t, u)
+		if f.count("put") != 1 || len(l.lines) > 0 {
+			t.Errorf("%d requests, logged %q", f.count("put"), l.lines)
+		}
+	})
+}
+
+// TestBriefKeepsTheCause: a long error keeps its beginning and its end, whole characters and no escaped quotation marks.
+func TestBriefKeepsTheCause(t *testing.T) {
+	chain := "operation error CloudWatch Logs: PutLogEvents, get identity: " + strings.Repeat("failed to refresh cached credentials, ", 40) +
+		`open "/root/.aws/config": permission denied`
+	got := brief(errors.New(chain))
+	if !strings.HasPrefix(got, "operation error CloudWatch Logs: PutLogEvents") || !strings.HasSuffix(got, "open '/root/.aws/config': permission denied") ||
+		len(got) > 603 {
+		t.Error(got)
+	}
+	for i := range 8 {
+		if got := brief(errors.New(strings.Repeat("x", i) + strings.Repeat("日本", 500))); !utf8.ValidString(got) || strings.Contains(got, "\ufffd") {
+			t.Errorf("%d: %q", i, got)
+		}
+	}
+	nested := fmt.Errorf("outer %q", fmt.Sprintf("inner %q", `a "quote"`))
+	if got := brief(nested); strings.ContainsAny(got, "\"\\") {
+		t.Error(got)
+	}
+}
+
+// TestHints: an error that an operator can do something about says what.
+func TestHints(t *testing.T) {
+	noHost := fmt.Errorf("operation error: %w", &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "logs.eu-centrall-1.amazonaws.com", IsNotFound: true}})
+	for _, k := range []struct {
+		err    error
+		access Access
+		hint   string
+	}{
+		{noHost, Access{Region: "eu-centrall-1"}, "check the spelling of the region 'eu-centrall-1'"},
+		{noHost, Access{Region: "eu-central-1", Endpoint: "https://logs.example"}, "check the endpoint 'https://logs.example'"},
+		{apiErr("OperationAbortedException"), Access{}, "another call is changing the log group; the plugin tries again"},
+	} {
+		if got := remedy(classify(k.err, false), k.err, k.access); !strings.Contains(got, k.hint) {
+			t.Errorf("%v: hint %q, want %q", k.err, got, k.hint)
+		}
+	}
+}

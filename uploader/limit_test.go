@@ -1,0 +1,247 @@
+package uploader
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/cwlocal"
+)
+
+// lineFeed hands out lines through an events.Pipeline, as the driver's feed does.
+type lineFeed struct {
+	t *testing.T
+
+	mu       sync.Mutex
+	lines    []events.Frame // line i is at [i, i+1)
+	next     int
+	acked    []bool
+	pipeline *events.Pipeline
+	unread   bool
+	last     events.Event
+	max      []int // what SetMaxMessage was called with
+	lost     []events.Range
+}
+
+func newLineFeed(t *testing.T, lines ...string) *lineFeed {
+	f := &lineFeed{t: t, pipeline: events.NewPipeline(events.Options{})}
+	at := time.Now().Add(-time.Minute).UnixNano()
+	for i, text := range lines {
+		f.lines = append(f.lines, events.Frame{Source: events.Stdout, Time: at + int64(i)*1e6, Line: []byte(text)})
+	}
+	f.acked = make([]bool, len(lines))
+	return f
+}
+
+func (f *lineFeed) Next(now time.Time) (events.Event, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unread {
+		f.unread = false
+		return f.last, true
+	}
+	for {
+		if e, ok := f.pipeline.Next(); ok {
+			f.last = e
+			return e, true
+		}
+		for f.next < len(f.lines) && f.acked[f.next] {
+			f.next++
+		}
+		if f.next == len(f.lines) {
+			return events.Event{}, false
+		}
+		f.pipeline.Push(f.lines[f.next], uint64(f.next), uint64(f.next+1), now)
+		f.next++
+	}
+}
+
+func (f *lineFeed) Unread()        { f.unread = true }
+func (f *lineFeed) Due() time.Time { return time.Time{} }
+func (f *lineFeed) Release() {
+	if f.unread {
+		f.last.Message, f.last.Ranges = slices.Clone(f.last.Message), slices.Clone(f.last.Ranges)
+	}
+}
+
+func (f *lineFeed) Lost(_ string, ranges []events.Range, _ int, _ int64, _, _ time.Time) {
+	f.lost = append(f.lost, ranges...)
+}
+
+func (f *lineFeed) Ack(ranges []events.Range) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range ranges {
+		for i := r.From; i < r.To; i++ {
+			if f.acked[i] {
+				f.t.Errorf("line %d is acknowledged twice", i)
+			}
+			f.acked[i] = true
+		}
+	}
+	return nil
+}
+
+func (f *lineFeed) Rewind() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next, f.unread = 0, false
+	f.pipeline.Reset()
+}
+
+func (f *lineFeed) SetMaxMessage(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.max = append(f.max, n)
+	f.pipeline = events.NewPipeline(events.Options{MaxBytes: n})
+}
+
+func (f *lineFeed) Backlog() (string, int64, time.Time) { return "", 0, time.Time{} }
+
+// joined puts the parts of long lines together, in the order in which they arrived.
+func joined(t *testing.T, shown []stored) (lines []string) {
+	t.Helper()
+	part := 1
+	for _, s := range shown {
+		text := s.message
+		if part > 1 {
+			var ok bool
+			if text, ok = strings.CutPrefix(text, fmt.Sprintf("[logspool: part %d] ", part)); !ok {
+				t.Errorf("part %d begins with %.30q", part, text)
+			}
+			text = lines[len(lines)-1] + text
+			lines = lines[:len(lines)-1]
+		}
+		part++
+		text, continued := strings.CutSuffix(text, fmt.Sprintf(" [logspool: continued in part %d]", part))
+		if !continued {
+			part = 1
+		}
+		lines = append(lines, text)
+	}
+	return lines
+}
+
+// TestSmallerEventLimit: an event that an endpoint refuses for its size is divided at the endpoint's limit, and nothing is
+// lost. Once the limit is known no request breaks it.
+func TestSmallerEventLimit(t *testing.T) {
+	const limit = 256 << 10
+	exact := strings.Repeat("e", limit-26)
+	over := exact + "e"
+	long := strings.Repeat("0123456789", 100_000)
+	for name, k := range map[string]struct {
+		fault    cwlocal.Fault
+		remember bool // for the endpoint, so that another stream needs no refusal
+	}{
+		"stated":      {cwlocal.Fault{Limit: limit}, true},
+		"smaller":     {cwlocal.Fault{Limit: 100_000}, true},
+		"only a word": {cwlocal.Fault{Limit: limit, Text: "Message is too long"}, true},
+		"no word":     {cwlocal.Fault{Limit: limit, Text: "no"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var l logged
+			s, u, target := standIn(t, Options{Log: l.log()})
+			k.fault.Kind = cwlocal.SmallEvents
+			s.AddFault(k.fault)
+			refusals := func() int64 { return s.Stats().Requests["PutLogEvents"]["fault:small-events"] }
+			ship := func(stream string, lines ...string) {
+				t.Helper()
+				to := target
+				to.Stream = stream
+				feed := newLineFeed(t, lines...)
+				m := u.Attach(to, feed, time.Millisecond)
+				m.Finish()
+				<-m.Done()
+				if got := joined(t, arrived(s, to)); !slices.Equal(got, lines) {
+					t.Errorf("%s: %d lines arrived: %.100q", stream, len(got), got)
+				}
+				if slices.Contains(feed.acked, false) {
+					t.Errorf("%s: acknowledged %v", stream, feed.acked)
+				}
+				for _, e := range s.Arrived(to.Region, to.Group, stream) {
+					if n := len(e.Message) + 26; n > k.fault.Limit {
+						t.Errorf("%s: an event of %d bytes", stream, n)
+					}
+				}
+			}
+			ship("first", "before", exact, over, "between", long, "after")
+			first := refusals()
+			ship("second", "before", long, "after")
+			if second := refusals() - first; (second == 0) != k.remember {
+				t.Errorf("%d refusals, and then %d", first, second)
+			}
+			if n := u.Metrics().DroppedEvents[Refused]; n != 0 {
+				t.Errorf("%d events were given up", n)
+			}
+			if n := len(l.with("WARN", "takes smaller log events")); (n == 1) != k.remember {
+				t.Errorf("logged %d times", n)
+			}
+		})
+	}
+}
+
+// TestLimitReachesFeedsAtWork: a sender that has batches in flight when another one learns a limit divides as well.
+func TestLimitReachesFeedsAtWork(t *testing.T) {
+	f := newFake(t)
+	e := newEndpoint()
+	u := New(Options{Log: discard, connector: f})
+	defer stop(t, u)
+	l := newSender(u, newService(u, Access{Region: "r"}, e), senderKey{}, target)
+	feed := newLineFeed(t, "x")
+	m := newDelivery(l, target, feed, 0)
+	l.deliveries = []*Delivery{m}
+	b := &batch{permit: &permit{limiter: l.s.limiter}, parts: []part{{delivery: m}}, records: []record{{bytes: 1}}}
+	m.inFlight++
+	l.inFlight = append(l.inFlight, b)
+	l.bytes.Store(2 * maxBatchBytes) // a backlog, of which several batches may be in flight
+	if wanted, _ := l.nextAction(time.Now()); !wanted {
+		t.Error("a backlog waits")
+	}
+	e.lowerMaxMessage(5000)
+	l.applyLimit()
+	if wanted, _ := l.nextAction(time.Now()); wanted || len(feed.max) > 0 {
+		t.Error("a batch is built with the former limit, or the feed is rewound while a batch is in flight")
+	}
+	l.answered(answer{batch: b, verdict: accepted})
+	l.applyLimit()
+	if !slices.Equal(feed.max, []int{5000}) {
+		t.Errorf("the feed was told %v", feed.max)
+	}
+}
+
+// TestMessageLimit: a limit is taken from an error about one event, and not from one about a batch.
+func TestMessageLimit(t *testing.T) {
+	const guess = 262_144 - 26
+	invalid := func(message string) error {
+		return &codeErr{fakeErr{code: "InvalidParameterException", message: message, status: 400}}
+	}
+	for _, k := range []struct {
+		err    error
+		events int
+		limit  int
+		stated bool
+		ok     bool
+	}{
+		{invalid("Log event too large: 262145 bytes exceeds limit of 262144"), 1, guess, true, true},
+		{invalid("Log event too large: 262145 bytes exceeds limit of 262144"), 7, guess, true, true},
+		{invalid("Log event too large: 99 bytes exceeds limit of 65536"), 1, 65_536 - 26, true, true},
+		{invalid("Upload too large: 1048577 bytes exceeds limit of 1048576"), 7, 0, false, false},
+		{invalid("Upload too large: 1048577 bytes exceeds limit of 1048576"), 1, guess, true, true},
+		{invalid("A log event is not acceptable."), 1, guess, false, true},
+		{invalid("A log event is not acceptable."), 2, 0, false, false},
+		{&fakeErr{status: 413}, 1, guess, true, true},
+		{&fakeErr{status: 413}, 2, 0, false, false},
+		{errors.New("x"), 2, 0, false, false},
+	} {
+		limit, stated, ok := messageLimit(k.err, k.events)
+		if limit != k.limit || stated != k.stated || ok != k.ok {
+			t.Errorf("%v with %d events: %d, %v, %v", k.err, k.events, limit, stated, ok)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package uploader
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/logspool/logspool/events"
+)
+
+// TestLostRanges: each feed of a shared stream gets the ranges of its own lost events, and of no others, before the
+// acknowledgement; so a feed can tell whether a marker among ordinary events was lost.
+func TestLostRanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.has("g", "s")
+		f.rejects = rejected{tooOldEnd: 2, expiredEnd: 3, tooNewStart: 6, tooNew: true}
+		var dropped []Dropped
+		var l logged
+		u := start(t, f, Options{Log: l.log(), OnDropped: func(d Dropped) { dropped = append(dropped, d) }})
+		at := time.Now()
+		a, b := newFeed(t), newFeed(t)
+		a.name, b.name = "web (1f2e3d4c5b6a)", "db (0123456789ab)"
+		for i := range 8 { // a has 0 2 4 6, b has 1 3 5 7
+			feed := []*fakeFeed{a, b}[i%2]
+			feed.add(at.Add(time.Duration(i)*time.Second), fmt.Sprint(i))
+		}
+		for _, feed := range []*fakeFeed{a, b} {
+			u.Attach(target, feed, time.Second).Finish()
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		stop(t, u)
+		of := func(feed *fakeFeed, i ...int) (ranges []events.Range) {
+			for _, i := range i {
+				ranges = append(ranges, feed.events[i].Ranges...)
+			}
+			return ranges
+		}
+		// Of both the first is too old; 2 is expired; 6 and 7 are too new.
+		if want := of(a, 0, 1, 3); !slices.Equal(a.lostRanges, want) || fmt.Sprint(a.lost) != "[too_old 1 expired 1 too_new 1]" {
+			t.Errorf("the first feed lost %v (%v), want %v", a.lostRanges, a.lost, want)
+		}
+		if want := of(b, 0, 3); !slices.Equal(b.lostRanges, want) || fmt.Sprint(b.lost) != "[too_old 1 too_new 1]" {
+			t.Errorf("the second feed lost %v (%v), want %v", b.lostRanges, b.lost, want)
+		}
+		if len(dropped) != 5 || u.Metrics().DroppedEvents[TooOld] != 2 {
+			t.Errorf("dropped %v", dropped)
+		}
+		const lost = "CloudWatch does not accept log events: they are lost"
+		if n := len(l.with("ERROR", lost)); n != 5 || len(l.with(lost, a.name, "expired")) != 1 || len(l.with(lost, b.name, "too_new", "clock")) != 1 {
+			t.Errorf("logged %q", l.lines)
+		}
+	})
+}
+
+// TestRefusedEventHasItsRanges: the ranges of an event that is refused permanently are reported, and no others.
+func TestRefusedEventHasItsRanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.has("g", "s")
+		f.refuse = isPoison
+		var l logged
+		u := start(t, f, Options{Log: l.log()})
+		feed := newFeed(t)
+		feed.name = "web (1f2e3d4c5b6a)"
+		var want []events.Range
+		for i := range 200 {
+			text := line(i)
+			if i%50 == 7 {
+				text = "poison"
+			}
+			feed.add(time.Now().Add(-time.Duration(i%3)*time.Microsecond), text)
+			if isPoison(text) {
+				want = append(want, feed.events[i].Ranges...)
+			}
+		}
+		m := u.Attach(target, feed, time.Second)
+		m.Finish()
+		<-m.Done()
+		stop(t, u)
+		if !slices.Equal(feed.lostRanges, want) {
+			t.Errorf("lost %v, want %v", feed.lostRanges, want)
+		}
+		// The first at once, the others in a summary.
+		if n := len(l.with("ERROR", "they are lost", "refused", "InvalidParameterException", feed.name)); n != 2 || len(l.with("in its stream")) > 0 {
+			t.Errorf("logged %q", l.lines)
+		}
+	})
+}

@@ -6,6 +6,7 @@ package feed
 
 import (
 	"bytes"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,8 @@ type Feed struct {
 	joiner *events.Pipeline
 	sink   Outputs
 	ended  *atomic.Bool // nothing more will come for now: unfinished lines are not waited for
+	limit  atomic.Uint64
+	onLost func(reason string, events int, bytes int64)
 
 	event   events.Event // that Next returned last
 	unread  bool         // it is to be returned again
@@ -85,15 +88,34 @@ const (
 	retryTime = time.Second
 )
 
-// New returns a feed of the events of s that sink chooses. ended says that nothing more will be written for now. Close it
-// after use.
-func New(s *spool.Spool, sink Outputs, ended *atomic.Bool, o events.Options) *Feed {
-	f := &Feed{spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o), sink: sink, ended: ended, search: maxSearch}
-	if sink != BothOutputs {
-		f.reader.Own(sink.owns)
+// Options configure a Feed.
+type Options struct {
+	Outputs Outputs      // whose events it has
+	Ended   *atomic.Bool // nothing more will be written for now
+	Limit   uint64       // the feed ends before this position; 0: no limit
+	Events  events.Options
+	Name    string // of the container, for the log
+	// OnLost, if set, is called when events are lost behind the spool.
+	OnLost func(reason string, events int, bytes int64)
+}
+
+// New returns a feed of the events of s. Close it after use.
+func New(s *spool.Spool, o Options) *Feed {
+	f := &Feed{spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o.Events), sink: o.Outputs, ended: o.Ended,
+		onLost: o.OnLost, search: maxSearch}
+	if o.Outputs != BothOutputs {
+		f.reader.Own(o.Outputs.owns)
+	}
+	f.limit.Store(math.MaxUint64)
+	if o.Limit > 0 {
+		f.limit.Store(o.Limit)
 	}
 	return f
 }
+
+// EndAt makes the feed end before this position, as Options.Limit does. It may be called from any goroutine, at the
+// latest before anything is written there.
+func (f *Feed) EndAt(position uint64) { f.limit.Store(position) }
 
 // Next returns the next event that has not been handed out since the last Rewind, and false when there is
 // none now, or has not been found yet: then Due is now. The event is valid until the next call of any method.
@@ -173,7 +195,11 @@ func (f *Feed) read(now time.Time) (events.Event, bool) {
 		f.look = at + readAhead
 	}
 	for {
+		f.reader.SetLimit(f.limit.Load())
 		item, ok := f.reader.Next()
+		if ok && item.From >= f.limit.Load() {
+			return events.Event{}, false // it was written after the limit was set, and is left to the next feed
+		}
 		switch {
 		case !ok && f.reader.Err() != nil:
 			f.retry = now.Add(retryTime)
@@ -233,6 +259,9 @@ func (f *Feed) marker(item spool.Item, now time.Time) events.Event {
 // Lost takes note that events were lost behind the spool. At the next Ack it becomes a gap in the stream, on disk
 // before what it tells of is acknowledged.
 func (f *Feed) Lost(why string, events int, bytes int64, from, to time.Time) {
+	if f.onLost != nil {
+		f.onLost(why, events, bytes)
+	}
 	f.losses = append(f.losses, spool.Gap{
 		Reason: lossReasons[why], Frames: uint64(events), Bytes: uint64(bytes), MinTime: from.UnixNano(), MaxTime: to.UnixNano(),
 	})

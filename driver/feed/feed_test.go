@@ -141,10 +141,10 @@ func TestFeedModel(t *testing.T) {
 		}
 		feeds := map[string]*Feed{}
 		if both {
-			feeds[""] = New(r.spool, BothOutputs, &r.ended, events.Options{})
+			feeds[""] = New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended})
 		} else {
-			feeds["stdout"] = New(r.spool, Outputs{Stdout: true}, &r.ended, events.Options{})
-			feeds["stderr"] = New(r.spool, Outputs{Stderr: true}, &r.ended, events.Options{})
+			feeds["stdout"] = New(r.spool, Options{Outputs: Outputs{Stdout: true}, Ended: &r.ended})
+			feeds["stderr"] = New(r.spool, Options{Outputs: Outputs{Stderr: true}, Ended: &r.ended})
 		}
 		got := map[string][]handed{} // handed out since the last rewind and not acknowledged
 		done := map[string][]string{}
@@ -265,7 +265,7 @@ func TestFeedModel(t *testing.T) {
 func TestFeedTrouble(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
-	f := New(r.spool, BothOutputs, &r.ended, events.Options{})
+	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended})
 	defer f.Close()
 	long := strings.Repeat("x", 20_000)
 	pieces := r.pieces("stdout", long)
@@ -294,7 +294,7 @@ func TestFeedTrouble(t *testing.T) {
 func TestFeedEnd(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
-	f := New(r.spool, BothOutputs, &r.ended, events.Options{})
+	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended})
 	defer f.Close()
 	r.append(slices.Concat(r.line("stdout", "whole"), r.pieces("stderr", strings.Repeat("y", 20_000))[0], r.line("stdout", "cut")[:9]))
 	if got := messages(take(f, 10)); !slices.Equal(got, []string{"whole"}) {
@@ -326,7 +326,7 @@ func TestFeedEnd(t *testing.T) {
 func TestFeedLosses(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
-	f := New(r.spool, BothOutputs, &r.ended, events.Options{})
+	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended})
 	defer f.Close()
 	r.append(r.line("stdout", "refused"))
 	for range 2 {
@@ -350,9 +350,9 @@ func TestFeedShape(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := newFeedRig(t)
 		defer r.spool.Close()
-		f := New(r.spool, BothOutputs, &r.ended, events.Options{
+		f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended, Events: events.Options{
 			Pattern: regexp.MustCompile(`^event`), Exclude: regexp.MustCompile(`^event \d+ debug`),
-		})
+		}})
 		var want []string
 		for i := range rapid.IntRange(0, 20).Draw(t, "events") {
 			kind := rapid.SampledFrom([]string{"", " debug"}).Draw(t, "kind")
@@ -400,8 +400,8 @@ func TestFeedShape(t *testing.T) {
 func TestFeedStuck(t *testing.T) {
 	r := newBoundedFeedRig(t, 1<<20)
 	defer r.spool.Close()
-	stdout := New(r.spool, Outputs{Stdout: true}, &r.ended, events.Options{})
-	stderr := New(r.spool, Outputs{Stderr: true}, &r.ended, events.Options{})
+	stdout := New(r.spool, Options{Outputs: Outputs{Stdout: true}, Ended: &r.ended})
+	stderr := New(r.spool, Options{Outputs: Outputs{Stderr: true}, Ended: &r.ended})
 	r.append(r.line("stderr", "cannot be delivered"))
 	stuck := take(stderr, 1)
 	line := strings.Repeat("x", 10_000)
@@ -447,7 +447,7 @@ func TestFeedSearchIsBounded(t *testing.T) {
 		r.append(r.line("stdout", fmt.Sprintf("debug %d", i)))
 	}
 	r.append(r.line("stdout", "event"))
-	f := New(r.spool, BothOutputs, &r.ended, events.Options{Exclude: regexp.MustCompile(`^debug`)})
+	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended, Events: events.Options{Exclude: regexp.MustCompile(`^debug`)}})
 	defer f.Close()
 	f.search = 0
 	for calls := 1; ; calls++ {

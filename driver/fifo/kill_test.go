@@ -28,6 +28,9 @@ func (k spoolSink) Take(block []byte, info spool.BlockInfo) {
 }
 func (k spoolSink) End() { k.s.Close(); os.Exit(0) }
 
+func (k spoolSink) Fault(err error)           { k.Panicked(err, 0) }
+func (k spoolSink) Panicked(err error, _ int) { fmt.Fprintln(os.Stderr, err); os.Exit(3) }
+
 // intakeProcess is what the killed process does: it takes what is in the FIFO into the spool. With
 // LOGSPOOL_TEST_KILL=step:n it kills itself at the n-th time it comes to that step.
 func intakeProcess(dir string) {

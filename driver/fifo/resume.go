@@ -28,9 +28,8 @@ func (f *FIFO) resume(last *Last) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(private[0])
-	defer unix.Close(private[1])
-	n, err := tee(f.fd, private[1])
+	defer private.close()
+	n, err := tee(f.fd, private.ends[1])
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		return nil
@@ -38,7 +37,7 @@ func (f *FIFO) resume(last *Last) error {
 		return fmt.Errorf("couldn't look into it: %w", err)
 	}
 	head := make([]byte, n)
-	if err := readFull(private[0], head); err != nil {
+	if err := readFull(private.ends[0], head); err != nil {
 		return err
 	}
 	if len(head) < len(last.Payload) {
@@ -49,7 +48,7 @@ func (f *FIFO) resume(last *Last) error {
 			return fmt.Errorf("couldn't ask how much is in it: %w", err)
 		}
 		if there >= len(last.Payload) && last.Info.First+frameStart <= len(head) && bytes.HasPrefix(last.Payload, head) {
-			return f.in.drop(f.fd, len(last.Payload))
+			return f.dropLast(last)
 		}
 		return nil
 	}
@@ -59,7 +58,14 @@ func (f *FIFO) resume(last *Last) error {
 	if last.Info.Frames == 0 && !standsAtHead(head, last) {
 		return nil
 	}
-	return f.in.drop(f.fd, len(last.Payload))
+	return f.dropLast(last)
+}
+
+// dropLast drops the last block, which is at the head. The intake tries again what fails.
+func (f *FIFO) dropLast(last *Last) error {
+	f.undropped = len(last.Payload)
+	_ = f.in.drop(f)
+	return nil
 }
 
 // frameStart is more than the bytes from a frame's start to the end of its time.

@@ -164,6 +164,8 @@ type host struct {
 	logMu   sync.Mutex
 	disk    durable.FS // nil: the real one
 	bad     bool       // env may have bad values
+	files   int        // OpenFiles
+	fifoDir string
 	*Driver
 }
 
@@ -202,7 +204,7 @@ func (h *host) start() {
 	}
 	h.Driver, err = New(Options{
 		Settings: settings, Invalid: invalid, Shipper: h.shipper, Place: fakePlace{}, LoggerHost: "host",
-		Log: slog.New(slog.NewTextHandler(h, nil)), FS: h.disk,
+		Log: slog.New(slog.NewTextHandler(h, nil)), FS: h.disk, OpenFiles: h.files, FIFODir: h.fifoDir,
 	})
 	if err != nil {
 		h.t.Fatal(err)

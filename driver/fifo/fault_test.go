@@ -224,3 +224,32 @@ func TestDrainAfterTheEnd(t *testing.T) {
 		t.Error("drained by an intake that is closed")
 	}
 }
+
+// TestReleaseWhileBusy: a FIFO that is released while it is busy is not looked at again: its descriptor is soon another's.
+func TestReleaseWhileBusy(t *testing.T) {
+	in := startIntake(t)
+	path, w := makeFIFO(t, t.TempDir())
+	defer w.Close()
+	var want []byte
+	var sinks []*memorySink
+	for i := range 200 {
+		sink := newMemorySink()
+		f, err := in.Open(path, sink, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := frame(int64(1000+i), "a line")
+		want = append(want, p...)
+		w.Write(p)
+		if err := f.Drain(t.Context()); err != nil { // it is busy for some rounds more
+			t.Fatal(err)
+		}
+		f.Release()
+		sinks = append(sinks, sink)
+	}
+	for i, sink := range sinks {
+		if got := len(sink.stream); got != len(want)/200 || len(sink.faults) > 0 {
+			t.Errorf("reader %d took %d bytes, faults %v", i, got, sink.faults)
+		}
+	}
+}

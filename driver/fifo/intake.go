@@ -190,6 +190,9 @@ func (in *Intake) Run(ctx context.Context) error {
 func (in *Intake) round() {
 	most, more := 0, false
 	for _, f := range in.busy {
+		if f.state != busy {
+			continue // released since the last round: its descriptor may be another's now
+		}
 		n, left := in.look(f)
 		most, more = max(most, n), more || left
 	}

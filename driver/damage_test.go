@@ -272,3 +272,35 @@ func TestDockerLogsKeepsNewerSpool(t *testing.T) {
 	}
 	must(t, durable.OS.Remove(filepath.Join(h.dir, "state", "containers")))
 }
+
+// TestUnlistedKeepsLines: while the state directory cannot be listed, FIFOs keep their lines, and are attached again when it can.
+func TestUnlistedKeepsLines(t *testing.T) {
+	h := newHost(t)
+	h.fifoDir = h.dir
+	disk := h.onSickDisk()
+	h.start()
+	f := h.tenLines()
+	h.stop()
+	disk.is(failing("list", "containers", syscall.EMFILE))
+	h.start()
+	f.write("stdout", lines(11, 15)...)
+	h.discardUnclaimedNow()
+	if h.isClaimed(f.path) {
+		t.Error("the FIFO is discarded")
+	}
+	disk.is(nil)
+	f.write("stdout", lines(16, 20)...)
+	h.twentyLines(f)
+}
+
+// TestRestOfUnknownIsCounted: what is left in an unknown FIFO when dockerd stops its container is counted.
+func TestRestOfUnknownIsCounted(t *testing.T) {
+	h := newHost(t)
+	h.fifoDir = h.dir
+	h.start()
+	f := h.fifo("f")
+	f.write("stdout", lines(1, 10)...)
+	h.end(f)
+	until(t, "it is logged", func() bool { return strings.Contains(h.logged(), "lines=10") })
+	h.logs("the output of an unknown container is lost", "lines=10", "file="+f.path)
+}

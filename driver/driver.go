@@ -253,6 +253,7 @@ func (d *Driver) attach(file string, info *Info) error {
 func (d *Driver) stopLogging(ctx context.Context, file string) {
 	a := d.attachment(file)
 	if a == nil {
+		d.discardRest(file)
 		return
 	}
 	if err := a.detach(ctx); err != nil {

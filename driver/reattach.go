@@ -13,21 +13,29 @@ import (
 	"github.com/logspool/logspool/driver/archive"
 )
 
-// reattach opens what the state directory holds.
+// reattach opens what the state directory holds, and tries later again what cannot be opened now.
 func (d *Driver) reattach() {
-	dir := d.containersDir()
-	if err := d.fs.MkdirAll(dir, dirPerm); err != nil {
-		d.log.Error("the state directory cannot be made", "dir", dir, "err", err)
-		return
-	}
-	entries, err := d.fs.ReadDir(dir)
+	failed, err := d.reattachAll()
 	if err != nil {
-		d.log.Error("the state directory cannot be read", "dir", dir, "err", err)
-		return
+		d.log.Error("the state directory cannot be read; it is tried again", "dir", d.containersDir(), "err", err)
+		d.setUnread(1)
+	}
+	if err != nil || len(failed) > 0 {
+		d.group.Go(func() error { d.reattachLater(failed, err != nil); return nil })
+	}
+}
+
+// reattachAll opens all containers in the state directory that have no session, and returns those that could not be opened.
+func (d *Driver) reattachAll() (failed []string, err error) {
+	if err := d.fs.MkdirAll(d.containersDir(), dirPerm); err != nil {
+		return nil, err
+	}
+	entries, err := d.fs.ReadDir(d.containersDir())
+	if err != nil {
+		return nil, err
 	}
 	var attached atomic.Int64
 	var mu sync.Mutex
-	var failed []string
 	var g errgroup.Group
 	g.SetLimit(diskTasks)
 	for _, e := range entries {
@@ -50,9 +58,7 @@ func (d *Driver) reattach() {
 	if len(entries) > 0 {
 		d.log.Info("reattached", "containers", len(entries), "fifos", attached.Load())
 	}
-	if len(failed) > 0 {
-		d.group.Go(func() error { d.reattachLater(failed); return nil })
-	}
+	return failed, nil
 }
 
 // reattachOne opens what is on disk of one container, and reads on from its FIFOs, of which there are so many. ok says that it
@@ -65,6 +71,9 @@ func (d *Driver) reattachOne(id string, retry bool) (fifos int, ok bool) {
 	defer d.unlockSlot(sl)
 	if sl.s != nil || retry && !d.isUnopened(id) {
 		return 0, true // a StartLogging has opened it meanwhile
+	}
+	if _, err := d.fs.ReadDir(d.containerDir(id)); notExist(err) {
+		return 0, true // it was archived meanwhile
 	}
 	s, err := openSession(d, sl, nil, false)
 	if err == nil {
@@ -95,13 +104,20 @@ func (d *Driver) reattachOne(id string, retry bool) (fifos int, ok bool) {
 // more often (placeRetry), because it is not known which FIFOs wait for it.
 const reattachRetry = 10 * time.Second
 
-// reattachLater tries those again that could not be opened.
-func (d *Driver) reattachLater(ids []string) {
+// reattachLater tries those again that could not be opened, or all of them if the state directory could not be read.
+func (d *Driver) reattachLater(ids []string, unlisted bool) {
 	last := time.Now()
-	for {
-		unread := d.countUnread(ids)
-		if len(ids) == 0 || !pause(d.ctx, placeRetry) {
+	for unlisted || len(ids) > 0 {
+		unread := d.countUnread(ids, unlisted)
+		if !pause(d.ctx, placeRetry) {
 			return
+		}
+		if unlisted {
+			failed, err := d.reattachAll()
+			if unlisted = err != nil; !unlisted {
+				ids = failed
+			}
+			continue
 		}
 		all := time.Since(last) >= reattachRetry
 		if all {
@@ -118,19 +134,28 @@ func (d *Driver) reattachLater(ids []string) {
 			return ok
 		})
 	}
+	d.setUnread(0)
 }
 
 // countUnread finds those whose records cannot be read now, and notes how many there are.
-func (d *Driver) countUnread(ids []string) (unread []string) {
+func (d *Driver) countUnread(ids []string, unlisted bool) (unread []string) {
 	for _, id := range ids {
 		if _, err := archive.ReadRecord(d.fs, d.containerDir(id)); errors.Is(err, archive.ErrUnread) {
 			unread = append(unread, id)
 		}
 	}
+	n := len(unread)
+	if unlisted {
+		n++
+	}
+	d.setUnread(n)
+	return unread
+}
+
+func (d *Driver) setUnread(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.unread = len(unread)
-	return unread
+	d.unread = n
 }
 
 // nameOf returns what the log calls a container.

@@ -127,7 +127,19 @@ func (d *Driver) discardUnclaimedNow() {
 		if err != nil || n == 0 || hope && n < size/4 {
 			continue
 		}
-		d.discard(file, "the output of an unknown container is lost: no readable record names its FIFO")
+		d.discard(file, unknownLost)
+	}
+}
+
+const unknownLost = "the output of an unknown container is lost: no readable record names its FIFO"
+
+// discardRest counts what is left in a FIFO that no session reads, and that dockerd is about to remove.
+func (d *Driver) discardRest(file string) {
+	if d.o.FIFODir == "" || d.checkFile(file) != nil {
+		return
+	}
+	if n, _, err := fifo.Unread(file); err == nil && n > 0 {
+		d.discard(file, unknownLost)
 	}
 }
 

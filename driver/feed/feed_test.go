@@ -466,3 +466,50 @@ func TestFeedSearchIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestFeedLimit: a feed hands out nothing that was written at its limit or behind it, whenever the limit was set, and the
+// next feed hands out the rest. What is unfinished before the limit is handed out when the run has ended.
+func TestFeedLimit(t *testing.T) {
+	for _, later := range []bool{false, true} {
+		t.Run(fmt.Sprintf("set later %v", later), func(t *testing.T) {
+			r := newFeedRig(t)
+			defer r.spool.Close()
+			r.ended.Store(true)
+			piece := r.pieces("stderr", strings.Repeat("y", 20_000))[0]
+			r.append(slices.Concat(r.line("stdout", "one"), r.line("stdout", "two"), piece))
+			limit := r.spool.End()
+			o := Options{Outputs: BothOutputs, Ended: &r.ended}
+			if !later {
+				o.Limit = limit
+			}
+			f := New(r.spool, o)
+			var first []handed
+			if later {
+				first = take(f, 1)
+				f.EndAt(limit)
+			}
+			r.append(r.line("stdout", "three"))
+			first = append(first, take(f, 10)...)
+			if got := messages(first); len(got) != 3 || got[0] != "one" || got[1] != "two" || len(got[2]) != 16<<10 {
+				t.Errorf("%d events before the limit", len(got))
+			}
+			if !f.Due().IsZero() {
+				t.Errorf("due at %v", f.Due())
+			}
+			for _, h := range first {
+				if err := f.Ack(h.ranges); err != nil {
+					t.Error(err)
+				}
+			}
+			if r.spool.Acked() != limit {
+				t.Errorf("acknowledged up to %d, the limit is %d", r.spool.Acked(), limit)
+			}
+			f.Close()
+			next := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended})
+			defer next.Close()
+			if got := messages(take(next, 10)); !slices.Equal(got, []string{"three"}) {
+				t.Errorf("the next feed has %q", got)
+			}
+		})
+	}
+}

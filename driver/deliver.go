@@ -18,9 +18,8 @@ const placeRetry = 2 * time.Second
 // entityWait is how long the delivery waits for the EC2 instance's ID where only the events' entity needs it.
 const entityWait = 3 * time.Second
 
-// deliver is the session's goroutine. From the first message on it ships what is spooled under the names
-// computed then; when no FIFO is attached any more it waits for the delivery, and ends the session, or
-// begins again when the container has been started once more.
+// deliver is the owner's work. From the first message of a run on it ships what is spooled of it under the names
+// computed then. When nothing more is expected it waits for the delivery, and ends the session when nobody holds it.
 func (s *session) deliver(ctx context.Context) {
 	for {
 		if !s.waitFor(ctx, func() bool { return s.hasWork() || s.idle() }) {
@@ -32,10 +31,11 @@ func (s *session) deliver(ctx context.Context) {
 			}
 			continue
 		}
-		if !s.waitFor(ctx, func() bool { return !s.held() }) {
+		run := s.nextRun()
+		if !s.waitFor(ctx, func() bool { return !s.held(run) }) {
 			return // spooled until the setting is fixed, which takes a new start of the plugin
 		}
-		to, err := s.destinations(ctx)
+		to, err := s.destinations(ctx, run)
 		if errors.Is(err, config.ErrNoGroup) {
 			s.holdBack(ctx, err)
 			return
@@ -44,11 +44,11 @@ func (s *session) deliver(ctx context.Context) {
 			return
 		}
 		before := s.spool.Acked()
-		if !s.ship(ctx, to) {
+		if !s.ship(ctx, run, to) {
 			return
 		}
 		// When all is delivered that can be read, and there is more, it cannot be read now.
-		if s.ended.Load() && s.hasWork() && s.spool.Acked() == before && !pause(ctx, placeRetry) {
+		if run.ended.Load() && s.hasWork() && s.spool.Acked() == before && !pause(ctx, placeRetry) {
 			return
 		}
 	}
@@ -78,29 +78,22 @@ func (s *session) waitFor(ctx context.Context, ready func() bool) bool {
 
 func (s *session) hasWork() bool { return s.spool.Pending() }
 
-// held reports whether the container's lines must not be sent.
-func (s *session) held() bool {
+// held reports whether the run's lines must not be sent.
+func (s *session) held(run *containerRun) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.conf.Hold != ""
+	return run.conf.Hold != ""
 }
 
 // holdBack logs why no group may have the container's lines, again and again until ctx is done. They are spooled.
 func (s *session) holdBack(ctx context.Context, err error) {
 	fault := faultlog.NewFault(s.d.log, "a container's lines are spooled, and not sent", "", nil)
 	for {
-		fault.Failed("", "container", s.id, "err", err)
+		fault.Failed("", "container", s.name(), "err", err)
 		if !pause(ctx, faultlog.Repeat+time.Second) {
 			return
 		}
 	}
-}
-
-// idle reports whether no FIFO is attached.
-func (s *session) idle() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.attached) == 0
 }
 
 // destination is where the events of some outputs go, and what they look like there.
@@ -110,37 +103,28 @@ type destination struct {
 	shape events.Options
 }
 
-// ship delivers what is spooled until the container has stopped and everything of it is delivered, or it has
-// been started again. It returns false when ctx is done before that.
-func (s *session) ship(ctx context.Context, to []destination) bool {
-	s.mu.Lock()
-	delay := s.conf.Delay
-	s.mu.Unlock()
-	var shipments []Shipment
-	var feeds []*feed.Feed
-	for _, t := range to {
-		f := feed.New(s.spool, feed.Options{
-			Outputs: t.of, Ended: &s.ended, Events: t.shape, Name: s.id, OnPanic: s.panicked, OnPoison: s.setAside,
-		})
-		feeds = append(feeds, f)
-		shipments = append(shipments, s.d.o.Shipper.Ship(t.Destination, f, delay))
-	}
-	s.shipping.Store(&shipments)
+// ship delivers what is spooled of a run until it has ended and everything of it is delivered, or it goes on.
+// It returns false when ctx is done before that.
+func (s *session) ship(ctx context.Context, run *containerRun, to []destination) bool {
+	shipments, feeds := s.beginDelivery(run, to)
 	defer func() {
 		s.shipping.Store(nil)
 		for i, f := range feeds {
 			<-shipments[i].Detach()
 			f.Close()
 		}
+		s.mu.Lock()
+		s.active = nil
+		s.mu.Unlock()
 	}()
-	if !s.waitFor(ctx, s.ended.Load) {
+	if !s.waitFor(ctx, run.ended.Load) {
 		return false
 	}
 	for _, shipment := range shipments {
 		shipment.Finish()
 	}
 	for _, shipment := range shipments {
-		for delivered := false; !delivered && s.ended.Load(); {
+		for delivered := false; !delivered && run.ended.Load(); {
 			select {
 			case <-ctx.Done():
 				return false
@@ -153,10 +137,29 @@ func (s *session) ship(ctx context.Context, to []destination) bool {
 	return true
 }
 
-// destinations computes where the container's events go. It waits until there is a region; the error is ctx's.
-func (s *session) destinations(ctx context.Context) ([]destination, error) {
+// beginDelivery makes the feeds of a run and ships them.
+func (s *session) beginDelivery(run *containerRun, to []destination) (shipments []Shipment, feeds []*feed.Feed) {
 	s.mu.Lock()
-	info, conf, host := s.record.Info, s.conf, s.record.Host
+	delay := run.conf.Delay
+	for _, t := range to {
+		feeds = append(feeds, feed.New(s.spool, feed.Options{
+			Outputs: t.of, Ended: &run.ended, Limit: run.to, Events: t.shape, Name: s.name(),
+			OnLost: s.losses.lost, OnPanic: s.panicked, OnPoison: s.setAside,
+		}))
+	}
+	s.active = &delivery{run, feeds} // from here on a new run ends the feeds
+	s.mu.Unlock()
+	for i, t := range to {
+		shipments = append(shipments, s.d.o.Shipper.Ship(t.Destination, feeds[i], delay))
+	}
+	s.shipping.Store(&shipments)
+	return shipments, feeds
+}
+
+// destinations computes where the container's events go. It waits until there is a region; the error is ctx's.
+func (s *session) destinations(ctx context.Context, run *containerRun) ([]destination, error) {
+	s.mu.Lock()
+	info, conf, host := run.info, run.conf, run.host
 	s.mu.Unlock()
 	c := s.d.container(&info, conf)
 	c.Host = host
@@ -176,7 +179,7 @@ func (s *session) destinations(ctx context.Context) ([]destination, error) {
 		cancel()
 	}
 	if (uses("Host") || conf.EntityUses("Host")) && c.Host == "" && c.NeedsHost() {
-		c.Host = s.askHost(ctx)
+		c.Host = s.askHost(ctx, run)
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -245,7 +248,7 @@ func (s *session) region(ctx context.Context, conf *config.Container) (string, e
 
 // askHost asks the engine for the container's host name and keeps the answer: the container may be gone
 // when it is needed again. Nothing means that the engine could not say, and Docker's default stands in.
-func (s *session) askHost(ctx context.Context) string {
+func (s *session) askHost(ctx context.Context, run *containerRun) string {
 	if !s.d.engine.mounted(ctx) {
 		return ""
 	}
@@ -253,40 +256,35 @@ func (s *session) askHost(ctx context.Context) string {
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
 			s.d.log.Warn("the engine did not tell a container's host name; the ID's first 12 characters stand in",
-				"container", s.id, "err", err)
+				"container", s.name(), "err", err)
 		}
 		return ""
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.record.Host = host
-	if err := s.record.Write(s.d.fs, s.dir, false); err != nil {
-		s.d.log.Warn("a container's record cannot be written", "container", s.id, "err", err)
-	}
+	s.setHost(run, host)
 	return host
 }
 
 // destination renders the names and logs what is not as the template says. The error is a config.ErrNoGroup.
 func (s *session) destination(c *naming.Container, conf *config.Container) (Destination, error) {
-	group, err := s.d.o.Settings.LogGroup(conf, c)
+	group, err := s.logGroup(c, conf)
 	if err != nil {
 		return Destination{}, err
 	}
-	stream := naming.Stream(conf.Stream.Template, c)
+	stream := s.render("log stream", naming.Stream, conf.Stream.Template, c)
 	for _, n := range []struct {
 		what, from string
 		naming.Name
 	}{{"log group", conf.Group.From, group}, {"log stream", conf.Stream.From, stream}} {
 		if n.Fallback != nil {
-			s.d.log.Warn("the default name stands in for a "+n.what, "container", s.id, "from", n.from, "name", n.Name.Name, "err", n.Fallback)
+			s.d.log.Warn("the default name stands in for a "+n.what, "container", s.name(), "from", n.from, "name", n.Name.Name, "err", n.Fallback)
 		}
 		if n.Changed != "" {
-			s.d.log.Warn("the name of a "+n.what+" was made valid", "container", s.id, "from", n.from, "name", n.Name.Name, "change", n.Changed)
+			s.d.log.Warn("the name of a "+n.what+" was made valid", "container", s.name(), "from", n.from, "name", n.Name.Name, "change", n.Changed)
 		}
 	}
 	entity, err := conf.Entity(c)
 	if err != nil {
-		s.d.log.Warn("a part of a container's entity is left out", "container", s.id, "err", err)
+		s.d.log.Warn("a part of a container's entity is left out", "container", s.name(), "err", err)
 	}
 	return Destination{
 		Region: c.Region, Endpoint: conf.Endpoint, Group: group.Name, Stream: stream.Name,
@@ -294,4 +292,29 @@ func (s *session) destination(c *naming.Container, conf *config.Container) (Dest
 		RoleARN: conf.RoleARN, ExternalID: conf.ExternalID, CredentialsEndpoint: conf.CredentialsEndpoint,
 		EMF: conf.Format == config.FormatEMF, Entity: entity,
 	}, nil
+}
+
+// logGroup renders the name of the group that may have the container's lines. After a panic it is the default group's, as
+// far as that is allowed.
+func (s *session) logGroup(c *naming.Container, conf *config.Container) (n naming.Name, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.logPanic("rendering the name of a log group panicked; the default name is used", r)
+			plain := *conf
+			plain.Group = s.d.o.Settings.Group
+			n, err = s.d.o.Settings.LogGroup(&plain, c)
+		}
+	}()
+	return s.d.o.Settings.LogGroup(conf, c)
+}
+
+// render renders a name. A template that panics costs the container its name, not its lines: the default is used.
+func (s *session) render(what string, render func(*naming.Template, *naming.Container) naming.Name, t *naming.Template, c *naming.Container) (n naming.Name) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.logPanic("rendering the name of a "+what+" panicked; the default name is used", r)
+			n = render(nil, &naming.Container{ID: c.ID, Name: c.Name, LoggerHost: c.LoggerHost})
+		}
+	}()
+	return render(t, c)
 }

@@ -1,29 +1,27 @@
-// Package driver is Docker's face of the plugin and the conductor of what is behind it: the log driver
-// endpoints that dockerd calls, and one session a container, which ties FIFO, spool, events and delivery
-// together and survives the plugin.
-//
-// The package must not know AWS, batches or retries: where events go it learns from the settings and from
-// a Place, and it hands them to a Shipper.
 package driver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"github.com/logspool/logspool/driver/archive"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/driver/fifo"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -86,6 +84,8 @@ type Options struct {
 	Log          *slog.Logger
 	// FS is the file system of the state directory; nil: durable.OS.
 	FS durable.FS
+	// OpenFiles is how many descriptors the process may have; 0: what RLIMIT_NOFILE says.
+	OpenFiles int
 }
 
 // Driver is the log driver. Make one with New, call Start, serve Handler, and end it with StopIntake, Sync
@@ -100,25 +100,33 @@ type Driver struct {
 
 	archive *archive.Archive // what is kept of containers that have stopped
 
+	limits     limits
 	ctx        context.Context // ends when the sessions are to end
 	end        context.CancelFunc
-	group      errgroup.Group // the sessions' goroutines, the syncing one and that of stopped
+	group      errgroup.Group // the sessions' goroutines and the driver's own
 	taking     chan struct{}  // closed when the intake has stopped
 	stopTaking context.CancelFunc
 	reading    context.Context // ends when the answers to docker logs are to end
 	stopReads  context.CancelFunc
-	readers    sync.WaitGroup // those that give them; begun with mu held
+	readers    sync.WaitGroup // those that give them; begun within a call
+	calls      sync.WaitGroup // requests that may open a session; begun with mu held
 	slowRate   *rate.Limiter  // what those get that cannot keep up
 	ready      chan struct{}  // closed when what was attached before is attached again
 
-	mu       sync.Mutex
-	sessions map[string]*session // by container ID
-	unopened map[string]bool     // what is on disk could not be opened at the start: whether its FIFOs are discarded meanwhile
-	closed   bool
+	// mu guards the maps and what follows them. It is never held over disk I/O or a wait.
+	mu         sync.Mutex
+	slots      map[string]*slot       // by container ID
+	sessions   map[string]*session    // by container ID: those of the slots
+	files      map[string]*attachment // by File: who reads it
+	discarding map[string]*discarding // by File: who discards it
+	unopened   map[string]bool        // by container ID: what is on disk could not be opened at the start
+	unread     int                    // how many of these have a record that may become readable
+	reads      int                    // docker logs being answered
+	closed     bool
 }
 
-// errUnopened says that a container's spool waits for a new start: its FIFOs are in the record, and the session that
-// docker logs would begin knows nothing of them.
+// errUnopened says that a container's spool could not be opened at the start. It is tried again; docker logs does not
+// open it, because the session would know nothing of the container's FIFOs.
 var errUnopened = errors.New("it could not be opened when the plugin started")
 
 // New makes a driver. It touches nothing yet.
@@ -144,9 +152,15 @@ func New(o Options) (*Driver, error) {
 		stopReads: stopReads,
 		slowRate:  newSlowRate(),
 		ready:     make(chan struct{}),
-		sessions:  map[string]*session{},
-		unopened:  map[string]bool{},
+		limits:    shareOut(cmp.Or(o.OpenFiles, openFileLimit())),
+
+		slots:      map[string]*slot{},
+		sessions:   map[string]*session{},
+		files:      map[string]*attachment{},
+		discarding: map[string]*discarding{},
+		unopened:   map[string]bool{},
 	}
+	d.budget.LimitFiles(d.limits.spools)
 	d.archive = archive.New(o.Settings.StateDir, d.containersDir(), d.fs, o.Settings.HistoryAge, d.budget, d.log)
 	return d, nil
 }
@@ -165,7 +179,12 @@ func (d *Driver) Start() {
 	if total := d.o.Settings.SpoolTotalSize; d.o.Settings.Unknown.SpoolTotalSize {
 		d.budget.Raise(d.onDisk() + total)
 	}
+	d.group.Go(func() error { d.budget.Run(d.ctx); return nil })
+	d.reviewKept()
 	d.reattach()
+	if d.o.FIFODir != "" {
+		d.group.Go(func() error { d.discardUnclaimed(d.ctx); return nil })
+	}
 	if every := d.o.Settings.SpoolSync; every > 0 {
 		d.group.Go(func() error { d.syncEvery(every); return nil })
 	}
@@ -175,10 +194,12 @@ func (d *Driver) Start() {
 
 func (d *Driver) containersDir() string { return filepath.Join(d.o.Settings.StateDir, "containers") }
 
+func (d *Driver) containerDir(id string) string { return filepath.Join(d.containersDir(), id) }
+
 // onDisk returns the bytes of all spools, of containers that run and that have stopped.
 func (d *Driver) onDisk() (sum int64) {
 	for _, dir := range []string{d.containersDir(), d.archive.Dir} {
-		entries, _ := d.fs.ReadDir(dir) // who opens them will say what is wrong
+		entries, _ := d.fs.ReadDir(dir) // opening them reports what is wrong
 		for _, e := range entries {
 			info, _ := spool.Inspect(d.fs, filepath.Join(dir, e.Name(), archive.SpoolName))
 			sum += info.Bytes
@@ -187,13 +208,23 @@ func (d *Driver) onDisk() (sum int64) {
 	return sum
 }
 
-// startLogging attaches the FIFO file of the container that info describes. It blocks for the local disk only.
+// optionError says that a container's log options are invalid: the user's mistake, not a failure of the plugin.
+type optionError struct{ error }
+
+func (e optionError) Unwrap() error { return e.error }
+
+// startLogging attaches the FIFO file of the container that info describes. It blocks for the local disk only. After an
+// error nothing is left behind.
 func (d *Driver) startLogging(file string, info *Info) error {
 	if err := d.checkFile(file); err != nil {
 		return err
 	}
+	if err := d.beginCall(); err != nil {
+		return err
+	}
+	defer d.endCall()
 	err := d.attach(file, info)
-	if err != nil {
+	if err != nil && !errors.Is(err, errClaimed) {
 		d.removeFIFO(file) // dockerd leaves it behind
 	}
 	return err
@@ -205,93 +236,55 @@ func (d *Driver) attach(file string, info *Info) error {
 	}
 	conf, err := d.o.Settings.Container(info.Config, info.ContainerEnv)
 	if err != nil {
-		return err
+		return optionError{err}
 	}
 	names := d.container(info, conf)
 	if err := d.o.Settings.CheckGroup(conf, &names); err != nil {
+		return optionError{err}
+	}
+	if err := d.hasRoom(file); err != nil {
 		return err
 	}
-	for {
-		s, err := d.session(info)
-		if err != nil {
-			return fmt.Errorf("logspool: container %s cannot be spooled: %w", info.ContainerID, err)
-		}
-		err = s.attach(file, info)
-		if !errors.Is(err, errRetired) {
-			return err
-		}
-		// It ended between the two calls; the next one is new, once this one has let go.
-		<-s.gone
-	}
-}
-
-// session returns the container's session, and makes one if there is none.
-func (d *Driver) session(info *Info) (*session, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return nil, errors.New("the plugin is stopping")
-	}
-	if s := d.sessions[info.ContainerID]; s != nil {
-		return s, nil
-	}
-	return d.beginLocked(info.ContainerID, info)
-}
-
-// beginLocked begins a container's session, with what is kept of it. info is what a StartLogging says of it; nil: there is
-// none, and no session where nothing is kept.
-func (d *Driver) beginLocked(id string, info *Info) (*session, error) {
-	discarded, unopened := d.unopened[id]
-	if unopened && info == nil {
-		return nil, errUnopened
-	}
-	was, err := d.archive.Take(id)
-	if err != nil || was == archive.Nowhere && info == nil {
-		return nil, err
-	}
-	s, err := openSession(d, id, info, was == archive.Archived)
+	s, err := d.holdSession(context.Background(), info.ContainerID, info)
 	if err != nil {
-		if was == archive.Archived {
-			d.archive.Return(id)
-		}
-		return nil, err
+		return fmt.Errorf("logspool: container %s cannot be spooled: %w", info.ContainerID, err)
 	}
-	delete(d.unopened, id)
-	if was == archive.Live && !discarded { // nobody reads the FIFOs that the record names
-		s.reopenFIFOs()
-	}
-	d.sessions[id] = s
-	s.start()
-	return s, nil
+	defer s.release()
+	return s.attach(file, info)
 }
 
-// stopLogging takes what is left in the FIFO file and ends its attachment. An unknown one is no error.
-func (d *Driver) stopLogging(ctx context.Context, file string) error {
-	d.mu.Lock()
-	var found *session
-	for _, s := range d.sessions {
-		if s.has(file) {
-			found = s
-			break
-		}
+// stopLogging takes what is left in the FIFO file and ends its attachment. It cannot fail: after an error dockerd would
+// neither close nor remove the FIFO (moby, daemon/logger/adapter.go, Close). What could not be taken before ctx is
+// done is read on.
+func (d *Driver) stopLogging(ctx context.Context, file string) {
+	a := d.attachment(file)
+	if a == nil {
+		d.discardRest(file)
+		return
 	}
-	d.mu.Unlock()
-	if found == nil {
-		return nil
+	if err := a.detach(ctx); err != nil {
+		d.log.Warn("the rest of a container's output could not be read before StopLogging was answered; it is read on",
+			"container", a.s.name(), "err", err)
 	}
-	return found.detach(ctx, file)
 }
+
+// diskTasks is how many spools are synced, opened or closed at once.
+const diskTasks = 8
 
 func (d *Driver) syncEvery(every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	var bad trouble
+	bad := faultlog.NewFault(d.log, "spools cannot be synced; a power cut may lose what is not on the disk", "spools can be synced again", nil)
 	for {
 		select {
 		case <-d.ctx.Done():
 			return
 		case <-tick.C:
-			bad.note(d.log, "spools cannot be synced", d.Sync())
+			if err := d.Sync(); err != nil {
+				bad.Failed(errorKind(err), "err", err)
+			} else {
+				bad.Succeeded()
+			}
 		}
 	}
 }
@@ -315,32 +308,33 @@ func (d *Driver) Sync() error {
 		return nil // the kernel has the data, and a power cut may take it
 	}
 	var g errgroup.Group
-	g.SetLimit(8)
+	g.SetLimit(diskTasks)
 	for _, s := range d.all() {
 		g.Go(s.sync)
 	}
 	return g.Wait()
 }
 
-func (d *Driver) all() []*session {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	all := make([]*session, 0, len(d.sessions))
-	for _, s := range d.sessions {
-		all = append(all, s)
-	}
-	return all
-}
-
 // Close ends the sessions and closes the spools. The Shipper must not use its feeds any more.
 func (d *Driver) Close() error {
 	d.end()
+	d.calls.Wait()
 	err := d.group.Wait()
 	d.readers.Wait()
+	d.intake.Close()
+	d.logBacklog()
+	var g errgroup.Group
+	g.SetLimit(diskTasks)
 	for _, s := range d.all() {
-		err = errors.Join(err, s.close())
+		g.Go(s.close)
 	}
-	return err
+	d.mu.Lock()
+	discarding := slices.Collect(maps.Values(d.discarding))
+	d.mu.Unlock()
+	for _, x := range discarding {
+		x.loss.Close()
+	}
+	return errors.Join(err, g.Wait())
 }
 
 func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -22,6 +23,9 @@ const (
 
 	// drainTime is how long StopLogging may take to empty a FIFO: dockerd and docker stop wait for it.
 	drainTime = 2 * time.Second
+
+	// startTime is how long StopLogging waits for the plugin to be ready, which reads the FIFO then. docker stop waits, too.
+	startTime = 10 * time.Second
 )
 
 // Handler returns the plugin's HTTP handler, which may be served before Start has returned: requests wait.
@@ -41,25 +45,45 @@ func (d *Driver) Handler() sdk.Handler {
 			return nil, err
 		}
 		if err := d.startLogging(request.File, &request.Info); err != nil {
-			d.log.Error("StartLogging failed", "container", bounded(request.Info.ContainerID), "err", err)
+			level := slog.LevelError
+			if _, ok := errors.AsType[optionError](err); ok {
+				level = slog.LevelWarn
+			}
+			d.log.Log(context.Background(), level, "StartLogging failed", "container", label(request.Info.ContainerName, request.Info.ContainerID), "err", err)
 			return errorAnswer{err.Error()}, nil
 		}
 		return errorAnswer{}, nil
 	}))
-	h.HandleFunc("/LogDriver.StopLogging", d.handle(func(ctx context.Context, body []byte) (any, error) {
-		var request struct{ File string }
-		if err := decode(body, &request); err != nil {
-			return nil, err
-		}
-		ctx, cancel := context.WithTimeout(ctx, drainTime)
-		defer cancel()
-		if err := d.stopLogging(ctx, request.File); err != nil {
-			return errorAnswer{err.Error()}, nil
-		}
-		return errorAnswer{}, nil
-	}))
+	h.HandleFunc("/LogDriver.StopLogging", d.serveStopLogging)
 	h.HandleFunc("/LogDriver.ReadLogs", d.serveReadLogs)
 	return h
+}
+
+// serveStopLogging answers /LogDriver.StopLogging, with success whatever comes. After an error dockerd would keep the FIFO
+// and the stream for ever (moby, daemon/logger/adapter.go, Close). When an answer took too long, dockerd asks again with
+// an empty body; the first request is still being worked on then.
+func (d *Driver) serveStopLogging(w http.ResponseWriter, r *http.Request) {
+	body, status, err := readBody(w, r)
+	if status == http.StatusMethodNotAllowed {
+		writeAnswer(w, status, errorAnswer{err.Error()})
+		return
+	}
+	var request struct{ File string }
+	if err == nil && len(body) > 0 {
+		err = decode(body, &request)
+	}
+	if err != nil {
+		d.log.Warn("a StopLogging was answered without being understood", "err", err)
+	}
+	if request.File != "" {
+		wait, cancel := context.WithTimeout(r.Context(), startTime)
+		_ = d.awaitReady(wait)
+		cancel()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), drainTime)
+		d.stopLogging(ctx, request.File)
+		cancel()
+	}
+	writeAnswer(w, http.StatusOK, errorAnswer{})
 }
 
 // errorAnswer is how the protocol says that a request failed: with status 200.
@@ -103,10 +127,20 @@ func writeAnswer(w http.ResponseWriter, status int, answer any) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-// body reads a request and waits until the driver is ready for it. An error comes with the status that tells of it.
+// body reads a request and waits until the driver is ready for it. An error comes with the status that says what it is.
 func (d *Driver) body(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
+	if body, status, err = readBody(w, r); err != nil {
+		return nil, status, err
+	}
+	if err := d.awaitReady(r.Context()); err != nil {
+		return nil, http.StatusServiceUnavailable, err
+	}
+	return body, http.StatusOK, nil
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
 	if r.Method != http.MethodPost {
-		return nil, http.StatusMethodNotAllowed, errors.New("logspool: " + r.URL.Path + " wants POST")
+		return nil, http.StatusMethodNotAllowed, errors.New("logspool: " + printable(r.URL.Path, maxShown) + " wants POST")
 	}
 	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
@@ -114,10 +148,15 @@ func (d *Driver) body(w http.ResponseWriter, r *http.Request) (body []byte, stat
 	} else if err != nil {
 		return nil, http.StatusBadRequest, fmt.Errorf("logspool: the request cannot be read: %v", err)
 	}
+	return body, http.StatusOK, nil
+}
+
+// awaitReady waits until what was attached before is attached again.
+func (d *Driver) awaitReady(ctx context.Context) error {
 	select {
 	case <-d.ready:
-	case <-r.Context().Done():
-		return nil, http.StatusServiceUnavailable, errors.New("logspool: the plugin is starting")
+		return nil
+	case <-ctx.Done():
+		return errors.New("logspool: the plugin is starting")
 	}
-	return body, http.StatusOK, nil
 }

@@ -75,7 +75,12 @@ func TestRequests(t *testing.T) {
 		{"get", "GET", "/LogDriver.StartLogging", nil, 405, "POST"},
 		{"no body", "POST", "/LogDriver.StartLogging", nil, 400, "no body"},
 		{"no JSON", "POST", "/LogDriver.StartLogging", strings.NewReader("x"), 400, "JSON"},
-		{"another type", "POST", "/LogDriver.StopLogging", strings.NewReader(`{"File":1}`), 400, "JSON"},
+		{"another type", "POST", "/LogDriver.StartLogging", strings.NewReader(`{"File":1}`), 400, "JSON"},
+		{"stop without a body", "POST", "/LogDriver.StopLogging", nil, 200, `{"Err":""}`},
+		{"stop what is no JSON", "POST", "/LogDriver.StopLogging", strings.NewReader("x"), 200, `{"Err":""}`},
+		{"stop another type", "POST", "/LogDriver.StopLogging", strings.NewReader(`{"File":1}`), 200, `{"Err":""}`},
+		{"stop what is too large", "POST", "/LogDriver.StopLogging", io.LimitReader(zeros{}, maxRequest+1), 200, `{"Err":""}`},
+		{"stop the unknown", "POST", "/LogDriver.StopLogging", strings.NewReader(`{"File":"/unknown"}`), 200, `{"Err":""}`},
 		{"deep", "POST", "/LogDriver.StartLogging", strings.NewReader(strings.Repeat("[", 1<<20)), 400, "JSON"},
 		{"too large", "POST", "/LogDriver.StartLogging", io.LimitReader(zeros{}, maxRequest+1), 413, "larger"},
 		{"no File", "POST", "/LogDriver.StartLogging", strings.NewReader(`{}`), 200, "no File"},
@@ -86,6 +91,7 @@ func TestRequests(t *testing.T) {
 		{"a dot for a container", "POST", "/LogDriver.StartLogging", start("/nowhere", `{"ContainerID":".."}`), 200, "not a container's ID"},
 		{"a long ID", "POST", "/LogDriver.StartLogging", start("/nowhere", `{"ContainerID":"`+strings.Repeat("a", 129)+`"}`), 200, "not a container's ID"},
 		{"no FIFO", "POST", "/LogDriver.StartLogging", start(h.dir, `{"ContainerID":"x"}`), 200, "not a FIFO"},
+		{"an odd name", "POST", "/LogDriver.StartLogging", start(h.dir, `{"ContainerID":"x","ContainerName":"//n\na\u001bm\u202ee"}`), 200, "not a FIFO"},
 		{"stop nothing", "POST", "/LogDriver.StopLogging", strings.NewReader("{}"), 200, `{"Err":""}`},
 		{"start", "POST", "/LogDriver.StartLogging", start(file.path, `{"ContainerID":"x","ContainerName":"/x"}`), 200, `{"Err":""}`},
 		{"stop", "POST", "/LogDriver.StopLogging", strings.NewReader(`{"File":"` + file.path + `"}`), 200, `{"Err":""}`},
@@ -98,8 +104,8 @@ func TestRequests(t *testing.T) {
 	if _, _, err := post(t.Context(), "POST", "/LogDriver.StartLogging", failingBody{strings.NewReader(`{"File":"`)}); err == nil {
 		t.Error("a body that breaks off was sent")
 	}
-	for _, id := range []string{"x", "a/../../b", strings.Repeat("a", 128) + "…"} {
-		if want := `msg="StartLogging failed" container=` + id + " err="; !strings.Contains(h.logged(), want) {
+	for _, container := range []string{"x", "a/../../b", strings.Repeat("a", 12), `"/n_a_m_e (x)"`} {
+		if want := `msg="StartLogging failed" container=` + container + " err="; !strings.Contains(h.logged(), want) {
 			t.Errorf("not logged: %s", want)
 		}
 	}

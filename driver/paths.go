@@ -1,11 +1,13 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
+
+	"github.com/logspool/logspool/internal/durable"
 )
 
 const (
@@ -39,14 +41,19 @@ func (d *Driver) removeFIFO(file string) {
 	}
 }
 
-// shorten quotes what came from outside, in one line of bearable length.
-func shorten(s string) string { return strconv.Quote(bounded(s)) }
-
-// bounded is shorten for a value in a log line, which the logger quotes where it must be.
-func bounded(s string) string {
-	const most = 128
-	if len(s) > most {
-		s = s[:most] + "…"
+// removeTree removes a directory and what is in it. One that is not there is no error.
+func removeTree(fsys durable.FS, dir string) error {
+	entries, err := fsys.ReadDir(dir)
+	if notExist(err) {
+		return nil
 	}
-	return s
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if e.IsDir() {
+			err = errors.Join(err, removeTree(fsys, path))
+		} else {
+			err = errors.Join(err, fsys.Remove(path))
+		}
+	}
+	return errors.Join(err, fsys.Remove(dir))
 }

@@ -15,13 +15,13 @@ const maxPoison = 64
 // panicked logs that the plugin has panicked on a container's output. It is called once for each delivery of a container.
 func (s *session) panicked(cause any, stack []byte) {
 	s.d.log.Error("the plugin failed on a container's output; it is set aside, and a marker in the stream shows the loss",
-		"container", s.id, "kept_in", poisonDir(s.d.o.Settings.StateDir), "panic", fmt.Sprint(cause), "stack", string(stack))
+		"container", s.name(), "kept_in", poisonDir(s.d.o.Settings.StateDir), "panic", fmt.Sprint(cause), "stack", string(stack))
 }
 
 // setAside keeps a frame on which the plugin panicked, so that the bug can be found.
 func (s *session) setAside(frame []byte, _ any) {
 	if err := keepPoison(s.d.fs, poisonDir(s.d.o.Settings.StateDir), s.id, frame); err != nil {
-		s.d.log.Warn("a frame on which the plugin failed cannot be set aside", "container", s.id, "err", err)
+		s.d.log.Warn("a frame on which the plugin failed cannot be set aside", "container", s.name(), "err", err)
 	}
 }
 

@@ -55,7 +55,7 @@ func (d *Driver) serveReadLogs(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		return
 	}
-	container := shorten(request.Info.ContainerID)
+	container := label(request.Info.ContainerName, request.Info.ContainerID)
 	switch {
 	case d.reading.Err() != nil:
 		err = errStopping
@@ -117,59 +117,64 @@ func (d *Driver) openLog(ctx context.Context, info *Info, config readConfig) (*l
 		return nil, errors.New("logspool: history-size is 0 for this container: nothing is kept for docker logs")
 	}
 	l := &logReader{d: d, id: info.ContainerID, config: config}
-	options := spool.HistoryOptions{Tail: config.Tail, Since: bound(config.Since)}
-	for {
-		s, gone, err := d.beginReading(l.id)
-		if err != nil {
-			return nil, err
-		}
-		if gone != nil {
-			select {
-			case <-gone: // it is a stopped one now
-				continue
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-		}
-		if s == nil {
-			l.end = func() {}
-			return l, nil // it has never logged, or it was long ago
-		}
-		l.end = func() { s.endReading(); d.readers.Done() }
-		if run := s.logging(); config.Follow && run.Err() == nil {
-			l.follow, l.pace = run, newPace(s.outrun)
-		}
-		if l.history, err = s.spool.NewHistory(ctx, options); err != nil {
-			l.close()
-			return nil, l.unreadable(err)
-		}
-		return l, nil
+	s, err := d.beginReading(ctx, l.id)
+	if err != nil {
+		return nil, err
 	}
+	l.end = func() { d.endReading(s) }
+	if s == nil {
+		return l, nil // it has never logged, or it was long ago
+	}
+	if run := s.logging(); config.Follow && run.Err() == nil {
+		l.follow, l.pace = run, newPace(s.outrun)
+	}
+	if l.history, err = s.spool.NewHistory(ctx, spool.HistoryOptions{Tail: config.Tail, Since: bound(config.Since)}); err != nil {
+		l.close()
+		return nil, l.unreadable(err)
+	}
+	return l, nil
 }
 
 // beginReading returns the container's session, which does not end before endReading, or nothing when nothing is kept of
-// the container. What is at rest becomes a session, for while it is read it must not be moved or removed. If a session
-// is just ending, gone is closed when it has. The reading counts until Done is called of d.readers.
-func (d *Driver) beginReading(id string) (s *session, gone <-chan struct{}, err error) {
+// the container. What is archived becomes a session: while it is read it must not be moved or removed. It waits no
+// longer than ctx while the session is opened or archived.
+func (d *Driver) beginReading(ctx context.Context, id string) (*session, error) {
+	if err := d.beginCall(); err != nil {
+		return nil, err
+	}
+	defer d.endCall()
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return nil, nil, errStopping
+	tooMany := d.reads >= d.limits.readers
+	if !tooMany {
+		d.reads++
+		d.readers.Add(1)
 	}
-	s = d.sessions[id]
-	if s == nil {
-		if s, err = d.beginLocked(id, nil); err != nil {
-			return nil, nil, fmt.Errorf("logspool: what is kept of container %s cannot be opened: %w", id, err)
+	d.mu.Unlock()
+	if tooMany {
+		return nil, d.limits.tooManyReaders()
+	}
+	s, err := d.holdSession(ctx, id, nil)
+	if err != nil {
+		d.endReading(nil)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
-		if s == nil {
-			return nil, nil, nil
-		}
+		return nil, fmt.Errorf("logspool: what is kept of container %s cannot be opened: %w", id, err)
 	}
-	if !s.beginReading() {
-		return nil, s.gone, nil
+	if s != nil {
+		s.beginReading()
 	}
-	d.readers.Add(1)
-	return s, nil, nil
+	return s, nil
+}
+
+func (d *Driver) endReading(s *session) {
+	if s != nil {
+		s.endReading()
+	}
+	d.mu.Lock()
+	d.reads--
+	d.mu.Unlock()
+	d.readers.Done()
 }
 
 // bound is t in nanoseconds since the Unix epoch, within what that can say.

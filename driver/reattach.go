@@ -1,80 +1,169 @@
 package driver
 
 import (
+	"context"
 	"errors"
-	"github.com/logspool/logspool/driver/archive"
 	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/logspool/logspool/driver/archive"
 )
 
-// reattach opens what the state directory holds.
+// reattach opens what the state directory holds, and tries later again what cannot be opened now.
 func (d *Driver) reattach() {
-	dir := d.containersDir()
-	if err := d.fs.MkdirAll(dir, dirPerm); err != nil {
-		d.log.Error("the state directory cannot be made", "dir", dir, "err", err)
-		return
-	}
-	entries, err := d.fs.ReadDir(dir)
+	failed, err := d.reattachAll()
 	if err != nil {
-		d.log.Error("the state directory cannot be read", "dir", dir, "err", err)
-		return
+		d.log.Error("the state directory cannot be read; it is tried again", "dir", d.containersDir(), "err", err)
+		d.setUnread(1)
 	}
-	attached := 0
-	var unread []string
+	if err != nil || len(failed) > 0 {
+		d.group.Go(func() error { d.reattachLater(failed, err != nil); return nil })
+	}
+}
+
+// reattachAll opens all containers in the state directory that have no session, and returns those that could not be opened.
+func (d *Driver) reattachAll() (failed []string, err error) {
+	if err := d.fs.MkdirAll(d.containersDir(), dirPerm); err != nil {
+		return nil, err
+	}
+	entries, err := d.fs.ReadDir(d.containersDir())
+	if err != nil {
+		return nil, err
+	}
+	var attached atomic.Int64
+	var mu sync.Mutex
+	var g errgroup.Group
+	g.SetLimit(diskTasks)
 	for _, e := range entries {
 		id := e.Name()
 		if !e.IsDir() || !archive.ValidID(id) {
 			continue
 		}
-		fifos, again := d.reattachOne(id, false)
-		if attached += fifos; again {
+		g.Go(func() error {
+			fifos, ok := d.reattachOne(id, false)
+			attached.Add(int64(fifos))
+			if !ok {
+				mu.Lock()
+				defer mu.Unlock()
+				failed = append(failed, id)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	if len(entries) > 0 {
+		d.log.Info("reattached", "containers", len(entries), "fifos", attached.Load())
+	}
+	return failed, nil
+}
+
+// reattachOne opens what is on disk of one container, and reads on from its FIFOs, of which there are so many. ok says that it
+// need not be tried again. retry says that it failed before.
+func (d *Driver) reattachOne(id string, retry bool) (fifos int, ok bool) {
+	sl, err := d.lockSlot(context.Background(), id)
+	if err != nil {
+		return 0, true
+	}
+	defer d.unlockSlot(sl)
+	if sl.s != nil || retry && !d.isUnopened(id) {
+		return 0, true // a StartLogging has opened it meanwhile
+	}
+	if _, err := d.fs.ReadDir(d.containerDir(id)); notExist(err) {
+		return 0, true // it was archived meanwhile
+	}
+	s, err := openSession(d, sl, nil, false)
+	if err == nil {
+		fifos = d.beginSession(sl, s, true)
+		s.release()
+		return fifos, true
+	}
+	unread := errors.Is(err, archive.ErrUnread)
+	d.mu.Lock()
+	d.unopened[id] = true
+	d.mu.Unlock()
+	if !unread {
+		d.discardFIFOs(id)
+	}
+	switch {
+	case retry:
+	case unread:
+		d.log.Error("a container's record cannot be read; it is tried again, and its FIFOs wait as long as they have room",
+			"container", label("", id), "err", err)
+	default:
+		d.log.Error("what is spooled for a container cannot be opened; it is tried again, and what the container writes until then is lost",
+			"container", label("", id), "err", err)
+	}
+	return 0, false
+}
+
+// reattachRetry is how often what could not be opened at the start is tried again. A record that cannot be read is tried
+// more often (placeRetry), because it is not known which FIFOs wait for it.
+const reattachRetry = 10 * time.Second
+
+// reattachLater tries those again that could not be opened, or all of them if the state directory could not be read.
+func (d *Driver) reattachLater(ids []string, unlisted bool) {
+	last := time.Now()
+	for unlisted || len(ids) > 0 {
+		unread := d.countUnread(ids, unlisted)
+		if !pause(d.ctx, placeRetry) {
+			return
+		}
+		if unlisted {
+			failed, err := d.reattachAll()
+			if unlisted = err != nil; !unlisted {
+				ids = failed
+			}
+			continue
+		}
+		all := time.Since(last) >= reattachRetry
+		if all {
+			last = time.Now()
+		}
+		ids = slices.DeleteFunc(ids, func(id string) bool {
+			if !all && !slices.Contains(unread, id) {
+				return false
+			}
+			fifos, ok := d.reattachOne(id, true)
+			if fifos > 0 {
+				d.log.Info("reattached", "container", d.nameOf(id), "fifos", fifos)
+			}
+			return ok
+		})
+	}
+	d.setUnread(0)
+}
+
+// countUnread finds those whose records cannot be read now, and notes how many there are.
+func (d *Driver) countUnread(ids []string, unlisted bool) (unread []string) {
+	for _, id := range ids {
+		if _, err := archive.ReadRecord(d.fs, d.containerDir(id)); errors.Is(err, archive.ErrUnread) {
 			unread = append(unread, id)
 		}
 	}
-	if len(entries) > 0 {
-		d.log.Info("reattached", "containers", len(entries), "fifos", attached)
+	n := len(unread)
+	if unlisted {
+		n++
 	}
-	if len(unread) > 0 {
-		d.group.Go(func() error { d.reattachLater(unread); return nil })
-	}
+	d.setUnread(n)
+	return unread
 }
 
-// reattachOne opens what is on disk of one container, and reads on from its FIFOs, of which there are so many. again says
-// that its record cannot be read now: without it it is not known which they are. retry says that this was so before.
-func (d *Driver) reattachOne(id string, retry bool) (fifos int, again bool) {
+func (d *Driver) setUnread(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, unopened := d.unopened[id]; d.closed || retry && !unopened {
-		return 0, false // a StartLogging has opened it meanwhile
-	}
-	s, err := openSession(d, id, nil, false)
-	if err == nil {
-		delete(d.unopened, id)
-		fifos = s.reopenFIFOs()
-		d.sessions[id] = s
-		s.start()
-		return fifos, false
-	}
-	again = errors.Is(err, archive.ErrUnread)
-	d.unopened[id] = !again
-	switch {
-	case !again:
-		d.log.Error("what is spooled for a container cannot be opened; what it writes is lost", "container", id, "err", err)
-		d.discard(id)
-	case !retry:
-		d.log.Error("what dockerd said of a container cannot be read; its FIFOs wait until it can", "container", id, "err", err)
-	}
-	return 0, again
+	d.unread = n
 }
 
-// reattachLater tries those again whose records could not be read.
-func (d *Driver) reattachLater(ids []string) {
-	for len(ids) > 0 && pause(d.ctx, placeRetry) {
-		ids = slices.DeleteFunc(ids, func(id string) bool {
-			fifos, again := d.reattachOne(id, true)
-			if fifos > 0 {
-				d.log.Info("reattached", "container", id, "fifos", fifos)
-			}
-			return !again
-		})
+// nameOf returns what the log calls a container.
+func (d *Driver) nameOf(id string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.sessions[id]; s != nil {
+		return s.name()
 	}
+	return label("", id)
 }

@@ -2,125 +2,158 @@ package driver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/logspool/logspool/driver/archive"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/logspool/logspool/driver/fifo"
+	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/spool"
 )
 
-// errRetired says that a session has ended and removed what it had on disk.
-var errRetired = errors.New("the session has ended")
-
 // session is one container: its FIFOs, its spool, and the delivery of what is in it. It begins with the
 // first StartLogging, outlives the plugin on disk, and ends when no FIFO is left and everything is delivered.
 type session struct {
-	d   *Driver
-	id  string
-	dir string
+	d    *Driver
+	slot *slot
+	id   string
+	dir  string
 
 	spool   *spool.Spool
 	history int64   // bytes of what is delivered that are kept; 0: none
+	maxSize int64   // bytes of what is not delivered that are kept; 0: no limit
 	outrun  *outrun // slows down who follows it
+	losses  *losses
+	label   atomic.Pointer[string] // what the log calls the container
 
-	// changed tells the session's goroutine (deliver.go) to look again.
+	// changed makes the owner look again.
 	changed chan struct{}
 
 	// Read by the intake for every block.
 	shipping atomic.Pointer[[]Shipment] // nil: nothing is being delivered
-	ended    atomic.Bool                // no FIFO is attached: nothing more will come for now
+	ended    atomic.Bool                // nothing more will come for now
+	filling  filling                    // the intake's
+
+	// recording is held while the record is written, before mu.
+	recording sync.Mutex
 
 	// mu guards what follows.
 	mu       sync.Mutex
+	refs     int // who keeps the session from being archived
 	record   archive.Record
-	conf     *config.Container      // what the record's log options and environment say
+	runs     []*containerRun        // the record's, of which lines may be undelivered, oldest first; the last is the current one
 	attached map[string]*attachment // by File
-	retired  bool
 	running  *run
+	active   *delivery // what is being delivered now; nil: nothing
 
 	readers        int           // of docker logs, now
 	withoutReaders time.Duration // how long there was none,
 	since          time.Time     // but for the time since then, when the last one went
-
-	gone chan struct{} // closed when a session that is retired has let go of its files
 }
 
-// attachment is one FIFO of a session. It is the intake's sink.
-type attachment struct {
-	s       *session
-	file    string
-	epoch   uint32
-	fifo    *fifo.FIFO
-	drop    bool    // the container asked not to be shipped, and nothing is kept for docker logs
-	stopped bool    // StopLogging came; guarded by s.mu
-	bad     trouble // the intake's
-}
+// openSpool is a variable for tests.
+var openSpool = spool.Open
 
 // openSession opens what is on disk of a container, or begins it. info is what a StartLogging says of it; nil: what
-// the record says. rested says that the container had stopped, with everything dealt with.
-func openSession(d *Driver, id string, info *Info, rested bool) (*session, error) {
+// the record says. archived says that the container had stopped, with everything delivered. It blocks for the local disk.
+func openSession(d *Driver, sl *slot, info *Info, archived bool) (*session, error) {
 	s := &session{
-		d: d, id: id, dir: filepath.Join(d.containersDir(), id), since: time.Now(),
+		d: d, slot: sl, id: sl.id, dir: d.containerDir(sl.id), since: time.Now(),
 		changed:  make(chan struct{}, 1),
 		attached: map[string]*attachment{},
-		gone:     make(chan struct{}),
+		running:  newRun(),
 	}
-	s.running = newRun()
 	s.running.stop(0)
-	var err error
-	// Without a record what is spooled goes where the settings say for a container of which only the ID is known.
-	if s.record, err = archive.ReadRecord(d.fs, s.dir); errors.Is(err, archive.ErrUnread) {
-		return nil, err
-	} else if err != nil && !notExist(err) {
-		d.log.Error("a container's record is damaged and begun anew", "container", id, "err", err)
-	}
-	if info != nil {
-		s.record.Info = *info
-	}
-	s.record.Info.ContainerID = id
-	s.configure()
-	var maxSize int64
-	maxSize, s.history = s.bounds()
-	var repair spool.Repair
-	s.spool, repair, err = spool.Open(spool.Options{
-		Dir:        filepath.Join(s.dir, archive.SpoolName),
-		FS:         d.fs,
-		MaxSize:    maxSize,
-		History:    s.history,
-		DropNewest: s.conf.SpoolFull == config.DropNewest,
-		Durable:    d.o.Settings.SpoolSync > 0,
-		Budget:     d.budget,
-		OnGap:      func(bytes int) { s.notify(1, bytes) },
-		Delivered:  s.delivered(rested),
-	})
-	if err != nil {
+	if err := s.readRecord(info); err != nil {
 		return nil, err
 	}
-	if repair.CutBytes > 0 || repair.CursorCutBytes > 0 {
-		d.log.Warn("a spool was repaired", "container", id, "cut_bytes", repair.CutBytes, "kept_in", repair.CutFile,
-			"cursor_cut_bytes", repair.CursorCutBytes)
+	s.losses = &losses{s: s}
+	if err := s.openSpool(info != nil || !archived, archived); err != nil {
+		return nil, err
 	}
-	s.ackStopped(rested)
-	s.ended.Store(true)
+	s.ackStopped(archived)
+	s.setEnded(true)
 	s.outrun = newOutrun(s.spool.End, d.slowRate)
 	return s, nil
 }
 
+// readRecord reads the record. Without one, what is spooled goes where the settings say for a container of which only the ID is
+// known. A damaged record is kept aside.
+func (s *session) readRecord(info *Info) (err error) {
+	if s.record, err = archive.ReadRecord(s.d.fs, s.dir); errors.Is(err, archive.ErrUnread) {
+		return err
+	} else if err != nil && !notExist(err) {
+		s.setLabel()
+		s.d.keepRecord(s.id, s.name(), err)
+		s.record = archive.Record{}
+	}
+	if info != nil && s.record.Info.ContainerID == "" {
+		s.record.Info = *info
+	}
+	s.record.Info.ContainerID = s.id
+	s.setLabel()
+	s.runs = s.recordedRuns()
+	return nil
+}
+
+// openSpool opens the spool. Files of a newer version of the plugin are moved aside if aside says so.
+func (s *session) openSpool(aside, archived bool) error {
+	conf := s.currentRun().conf
+	s.maxSize, s.history = s.bounds(conf)
+	o := spool.Options{
+		Dir:        filepath.Join(s.dir, archive.SpoolName),
+		FS:         s.d.fs,
+		MaxSize:    s.maxSize,
+		History:    s.history,
+		DropNewest: conf.SpoolFull == config.DropNewest,
+		Durable:    s.d.o.Settings.SpoolSync > 0,
+		Budget:     s.d.budget,
+		OnGap:      func(bytes int) { s.notify(1, bytes) },
+		OnLoss:     func(g spool.Gap) { s.losses.lost(g.Reason.String(), int(g.Frames), int64(g.Bytes)) },
+	}
+	if stopped := s.record.Stopped; stopped != nil {
+		o.Delivered = stopped.End
+	}
+	if archived {
+		o.Delivered = math.MaxUint64
+	}
+	var repair spool.Repair
+	open := func() (err error) {
+		s.spool, repair, err = openSpool(o)
+		return err
+	}
+	err := s.d.budget.Retry(open)
+	if errors.Is(err, spool.ErrVersion) && aside {
+		if err = s.d.keepSpool(s, err); err == nil {
+			o.Delivered = 0
+			err = s.d.budget.Retry(open)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if repair.CutBytes > 0 || repair.CursorCutBytes > 0 {
+		s.d.log.Warn("a spool was repaired", "container", s.name(), "cut_bytes", repair.CutBytes, "kept_in", repair.CutFile,
+			"cursor_cut_bytes", repair.CursorCutBytes)
+	}
+	s.dropForeignRuns()
+	return nil
+}
+
 // bounds returns how many bytes may be kept of what is not delivered (0: no bound), and of what is.
-func (s *session) bounds() (maxSize, history int64) {
+func (s *session) bounds(conf *config.Container) (maxSize, history int64) {
 	settings := s.d.o.Settings
-	maxSize, history = s.conf.SpoolMaxSize, s.conf.HistorySize
+	maxSize, history = conf.SpoolMaxSize, conf.HistorySize
 	if unknown := settings.Unknown; unknown.SpoolMaxSize || unknown.HistorySize {
-		kept, _ := spool.Inspect(s.d.fs, filepath.Join(s.dir, archive.SpoolName)) // who opens it will say what is wrong
+		kept, _ := spool.Inspect(s.d.fs, filepath.Join(s.dir, archive.SpoolName)) // Open reports what is wrong
 		if unknown.SpoolMaxSize && maxSize == settings.SpoolMaxSize {
 			maxSize += kept.Bytes
 		}
@@ -128,7 +161,7 @@ func (s *session) bounds() (maxSize, history int64) {
 			history += kept.Bytes
 		}
 	}
-	if s.conf.Ignore {
+	if conf.Ignore {
 		maxSize = 0 // that is for what waits to be delivered
 	}
 	if settings.HistorySize == 0 { // dockerd never asks
@@ -137,56 +170,129 @@ func (s *session) bounds() (maxSize, history int64) {
 	return maxSize, history
 }
 
-// delivered returns up to which position the log is delivered, whatever its cursor says.
-func (s *session) delivered(archived bool) uint64 {
-	switch {
-	case archived:
-		return math.MaxUint64
-	case s.record.Stopped != nil:
-		return s.record.Stopped.End
-	}
-	return 0
-}
-
-// ackStopped acknowledges what was dealt with before the container stopped: nobody wants it again, though the cursor may be
-// lost, nor to be told of a gap because a segment cannot be read now.
-func (s *session) ackStopped(rested bool) {
-	dealt := uint64(0)
+// ackStopped acknowledges what was delivered before the container stopped: it is not delivered again although the cursor
+// may be lost, and a segment that cannot be read now is no gap.
+func (s *session) ackStopped(archived bool) {
+	delivered := uint64(0)
 	if stopped := s.record.Stopped; stopped != nil {
-		dealt = min(stopped.End, s.spool.End())
-		if dealt < stopped.End { // it is of a stream that is not there any more
-			s.record.Stopped = nil
-			if err := s.record.Write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0); err != nil {
-				s.d.log.Warn("a container's record cannot be written", "container", s.id, "err", err)
-			}
+		delivered = min(stopped.End, s.spool.End())
+		if delivered < stopped.End { // it is of a stream that is not there any more
+			_ = s.changeRecord(func(r *archive.Record) { r.Stopped = nil })
 		}
 	}
-	if rested {
-		dealt = s.spool.End()
+	if archived {
+		delivered = s.spool.End()
 	}
-	if s.spool.Acked() < dealt {
-		_ = s.spool.Ack([]spool.Range{{From: 0, To: dealt}})
+	if s.spool.Acked() < delivered {
+		_ = s.spool.Ack([]spool.Range{{From: 0, To: delivered}})
 	}
 }
 
-// configure reads the log options of the record. They were checked when the container was attached; those that
-// this version does not know give way to the settings.
-func (s *session) configure() {
-	conf, err := s.d.o.Settings.Container(s.record.Info.Config, s.record.Info.ContainerEnv)
+// changeRecord changes the record and writes it. After an error it is as it was. It blocks for the local disk.
+func (s *session) changeRecord(change func(r *archive.Record)) error {
+	s.recording.Lock()
+	defer s.recording.Unlock()
+	return s.changeRecordLocked(change)
+}
+
+// changeRecordLocked is called with recording held, and without mu.
+func (s *session) changeRecordLocked(change func(r *archive.Record)) error {
+	s.mu.Lock()
+	r := s.record
+	s.mu.Unlock()
+	r.FIFOs, r.Earlier = slices.Clone(r.FIFOs), slices.Clone(r.Earlier)
+	change(&r)
+	if err := s.writeRecord(&r); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.record = r
+	s.mu.Unlock()
+	return nil
+}
+
+// directorySize is what the container's directory takes on the disk.
+const directorySize = 4096
+
+func (s *session) writeRecord(r *archive.Record) error {
+	err := s.d.budget.Retry(func() error {
+		return r.Write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0)
+	})
 	if err != nil {
-		s.d.log.Error("bad log options of a container that is attached", "container", s.id, "err", err)
+		return err
 	}
-	s.conf = conf
+	if data, err := json.Marshal(r); err == nil {
+		s.spool.CountBeside(spool.Allocated(int64(len(data))) + directorySize)
+	}
+	return nil
 }
 
-// start begins the session's goroutine.
+// setLabel makes what the log calls the container. It is called by openSession, or with mu held.
+func (s *session) setLabel() {
+	name := label(s.record.Info.ContainerName, s.id)
+	s.label.Store(&name)
+}
+
+// name returns what the log calls the container. It takes no lock.
+func (s *session) name() string { return *s.label.Load() }
+
+// hold takes a reference. Only who has one already, or has the slot's lock, may call it.
+func (s *session) hold() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refs++
+}
+
+// release gives a reference back.
+func (s *session) release() {
+	s.mu.Lock()
+	s.refs--
+	s.mu.Unlock()
+	s.wake()
+}
+
+// idle reports whether nobody holds a reference.
+func (s *session) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refs == 0
+}
+
+// start begins the session's goroutine, its owner.
 func (s *session) start() {
 	work := s.deliver
-	if s.conf.Ignore {
+	if s.currentRun().conf.Ignore {
 		work = s.ignore
 	}
-	s.d.group.Go(func() error { work(s.d.ctx); return nil })
+	s.d.group.Go(func() error { s.own(s.d.ctx, work); return nil })
 	s.wake()
+}
+
+// own is the session's goroutine. A panic costs the container a pause, and not the process.
+func (s *session) own(ctx context.Context, work func(context.Context)) {
+	try := func() (returned bool) {
+		defer func() {
+			if r := recover(); r != nil {
+				s.logPanic("delivering a container's lines panicked; it is tried again", r)
+			}
+		}()
+		work(ctx)
+		return true
+	}
+	for wait := panicPause; !try() && pause(ctx, wait); wait = min(2*wait, maxPanicPause) {
+	}
+}
+
+// panicPause is how long an owner waits after a first panic, and maxPanicPause after many.
+const (
+	panicPause    = 100 * time.Millisecond
+	maxPanicPause = time.Minute
+)
+
+// logPanic logs a panic, which is a bug of the plugin.
+func (s *session) logPanic(what string, r any) {
+	stack := debug.Stack()
+	s.d.log.Error(what, "container", s.name(), "err", printable(fmt.Sprint(r), 512), "stack", string(stack[:min(len(stack), 4096)]))
 }
 
 func (s *session) wake() {
@@ -196,180 +302,7 @@ func (s *session) wake() {
 	}
 }
 
-// attach begins to read the FIFO file. It does nothing when it is being read already. What it needs after a
-// crash is on disk before it returns.
-func (s *session) attach(file string, info *Info) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.retired {
-		return errRetired
-	}
-	if s.attached[file] != nil {
-		return nil
-	}
-	before, conf := s.record, s.conf
-	s.record.Info = *info
-	s.configure()
-	for _, w := range s.conf.Warnings {
-		s.d.log.Warn(w, "container", s.id)
-	}
-	s.record.Epoch++
-	s.record.FIFOs = append(s.liveFIFOsLocked(), archive.FIFORecord{File: file, Epoch: s.record.Epoch})
-	err := s.record.Write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0)
-	if err == nil {
-		err = s.openFIFOLocked(file, s.record.Epoch, nil)
-	}
-	s.wake()
-	if err != nil {
-		s.record, s.conf = before, conf
-		return fmt.Errorf("logspool: container %s cannot be attached: %w", s.id, err)
-	}
-	return nil
-}
-
-func (s *session) liveFIFOsLocked() []archive.FIFORecord {
-	return slices.DeleteFunc(slices.Clone(s.record.FIFOs), func(f archive.FIFORecord) bool { return s.attached[f.File] == nil })
-}
-
-func (s *session) openFIFOLocked(file string, epoch uint32, last *fifo.Last) (err error) {
-	a := &attachment{s: s, file: file, epoch: epoch, drop: s.conf.Ignore && s.history == 0}
-	s.ended.Store(false) // before anything comes, lest an unfinished line is taken for the last
-	if s.running.Err() != nil {
-		s.running = newRun()
-	}
-	if a.fifo, err = s.d.intake.Open(file, a, last); err != nil {
-		s.updateEndedLocked()
-		return err
-	}
-	s.attached[file] = a
-	return nil
-}
-
-// reopenFIFOs attaches the FIFOs of the record that are still there, and returns how many. It is called once,
-// before anything else is.
-func (s *session) reopenFIFOs() (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	payload, info, epoch, ok := s.spool.LastBlock()
-	for _, f := range s.record.FIFOs {
-		if s.d.checkFile(f.File) != nil {
-			continue
-		}
-		var last *fifo.Last
-		if ok && f.Epoch == epoch {
-			last = &fifo.Last{Payload: payload, Info: info}
-		}
-		err := s.openFIFOLocked(f.File, f.Epoch, last)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			s.d.log.Error("a FIFO cannot be attached again", "container", s.id, "err", err)
-		}
-		if err == nil {
-			n++
-		}
-	}
-	return n
-}
-
-func (s *session) has(file string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.attached[file] != nil
-}
-
-// detach takes what is in the FIFO file. It is read on until its writer is gone, but nothing more is expected.
-func (s *session) detach(ctx context.Context, file string) error {
-	s.mu.Lock()
-	a := s.attached[file]
-	s.mu.Unlock()
-	if a == nil {
-		return nil
-	}
-	err := a.fifo.Drain(ctx)
-	s.mu.Lock()
-	a.stopped = true
-	s.updateEndedLocked()
-	s.mu.Unlock()
-	s.wake()
-	if err != nil {
-		return fmt.Errorf("logspool: what is left of container %s could not be read in %v; it is read on", s.id, drainTime)
-	}
-	return nil
-}
-
-func (s *session) updateEndedLocked() {
-	for _, a := range s.attached {
-		if !a.stopped {
-			return
-		}
-	}
-	s.ended.Store(true)
-	s.running.stop(s.spool.End())
-}
-
-// run is the time from a container's start to its end. As a context it is done when nothing more will come: that is
-// when what follows it ends.
-type run struct {
-	context.Context
-	cancel context.CancelFunc
-	end    uint64 // of the stream, once it is done
-}
-
-func newRun() *run {
-	r := &run{}
-	r.Context, r.cancel = context.WithCancel(context.Background())
-	return r
-}
-
-// stop ends the run, once.
-func (r *run) stop(end uint64) {
-	if r.Err() == nil {
-		r.end = end
-		r.cancel()
-	}
-}
-
-// logging returns the container's run, the last one if it does not run.
-func (s *session) logging() *run {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.running
-}
-
-// beginReading keeps the session from ending until endReading; false: it has ended.
-func (s *session) beginReading() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.retired {
-		return false
-	}
-	if s.readers == 0 {
-		s.withoutReaders += time.Since(s.since)
-	}
-	s.readers++
-	return true
-}
-
-func (s *session) endReading() {
-	s.mu.Lock()
-	if s.readers--; s.readers == 0 {
-		s.since = time.Now()
-	}
-	s.mu.Unlock()
-	s.wake()
-}
-
-// Take puts a piece of the stream into the spool. It is called by the intake.
-func (a *attachment) Take(block []byte, info spool.BlockInfo) {
-	s := a.s
-	if a.drop {
-		return
-	}
-	err := s.spool.Append(block, a.epoch, info)
-	a.bad.note(s.d.log, "a container's output cannot be spooled, and is counted as lost", err, "container", s.id)
-	s.notify(info.Frames, len(block)-spool.BlockHeaderSize)
-}
-
-// notify says that something has been added to the spool.
+// notify says that something has been added to the spool. The spool may be locked.
 func (s *session) notify(frames, bytes int) {
 	if shipping := s.shipping.Load(); shipping != nil {
 		for _, shipment := range *shipping {
@@ -380,85 +313,68 @@ func (s *session) notify(frames, bytes int) {
 	s.wake()
 }
 
-// End is called by the intake when the FIFO's writer is gone.
-func (a *attachment) End() {
-	s := a.s
+// beginReading counts a reader, who holds a reference, until endReading.
+func (s *session) beginReading() {
 	s.mu.Lock()
-	delete(s.attached, a.file)
-	s.updateEndedLocked()
-	stopped := a.stopped
-	s.mu.Unlock()
-	if !stopped { // otherwise dockerd is about to
-		s.d.removeFIFO(a.file)
+	defer s.mu.Unlock()
+	if s.readers == 0 {
+		s.withoutReaders += time.Since(s.since)
 	}
-	s.wake()
+	s.readers++
+}
+
+func (s *session) endReading() {
+	s.mu.Lock()
+	if s.readers--; s.readers == 0 {
+		s.since = time.Now()
+	}
+	s.mu.Unlock()
+	s.release()
 }
 
 func (s *session) sync() error {
 	if err := s.spool.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
-		return fmt.Errorf("container %s: %w", s.id, err)
+		return fmt.Errorf("container %s: %w", s.name(), err)
 	}
 	return nil
 }
 
 func (s *session) close() error {
+	defer s.losses.close()
 	if err := s.spool.Close(); err != nil {
-		return fmt.Errorf("container %s: %w", s.id, err)
+		return fmt.Errorf("container %s: %w", s.name(), err)
 	}
 	return nil
 }
 
-// retire ends the session if no FIFO is attached and nothing is left to deliver. What is kept for docker logs is put
-// away, or removed if there is nothing. It waits for those who read it.
+// retire ends the session if nobody holds a reference and nothing is left to deliver. What is kept for docker logs is
+// archived, or removed if there is nothing. Only the owner calls it. It blocks for the local disk.
 func (s *session) retire() bool {
-	if !s.beginRetiring() {
+	s.slot.lock <- struct{}{} // whoever has it waits for the disk alone
+	defer func() { <-s.slot.lock }()
+	if !s.idle() || s.spool.Pending() {
 		return false
 	}
-	defer func() {
-		s.d.mu.Lock()
-		defer s.d.mu.Unlock()
-		delete(s.d.sessions, s.id)
-		close(s.gone)
-	}()
 	if s.history > 0 && s.spool.Size() > 0 {
-		s.rest()
+		s.toArchive()
 	} else {
 		s.remove()
 	}
+	s.losses.close()
+	s.d.setSession(s.slot, nil)
 	return true
 }
 
-func (s *session) beginRetiring() bool {
-	ready := func() (over, retire bool) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if len(s.attached) > 0 || s.spool.Pending() {
-			return true, false
-		}
-		s.retired = s.readers == 0
-		return s.retired, s.retired
-	}
-	for {
-		if over, retire := ready(); over {
-			return retire
-		}
-		select {
-		case <-s.changed:
-		case <-s.d.ctx.Done():
-			return false
-		}
-	}
-}
-
-// rest puts the files away.
-func (s *session) rest() {
+// toArchive hands the files to the archive.
+func (s *session) toArchive() {
 	end := s.spool.End()
 	err := s.spool.Close()
 	s.record.Stop(s.withoutReaders+time.Since(s.since), end)
+	s.record.Earlier = nil
 	err = errors.Join(err, s.record.Write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0))
 	err = errors.Join(err, s.d.archive.Put(s.id, s.record.Stopped.At))
 	if err != nil {
-		s.d.log.Warn("a delivered container's files cannot be put away", "container", s.id, "err", err)
+		s.d.log.Warn("cannot archive a delivered container's files", "container", s.name(), "err", err)
 	}
 }
 
@@ -472,6 +388,6 @@ func (s *session) remove() {
 		err = s.d.fs.Remove(s.dir)
 	}
 	if err != nil && !notExist(err) {
-		s.d.log.Warn("a delivered container's files cannot be removed", "container", s.id, "err", err)
+		s.d.log.Warn("cannot remove a delivered container's files", "container", s.name(), "err", err)
 	}
 }

@@ -30,12 +30,23 @@ func (s *session) shape(c *naming.Container, conf *config.Container) events.Opti
 	if conf.Tag == nil {
 		return o
 	}
+	o.JSON.Tag = s.tag(c, conf)
+	return o
+}
+
+// tag renders the tag. One that fails, or panics, is left out.
+func (s *session) tag(c *naming.Container, conf *config.Container) (tag string) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.logPanic("rendering the tag of a container's events panicked; it is left out", r)
+			tag = ""
+		}
+	}()
 	tag, err := conf.Tag.Execute(c)
 	if err != nil {
-		s.d.log.Warn("the tag is left out of a container's events", "container", s.id, "err", err)
+		s.d.log.Warn("the tag is left out of a container's events", "container", s.name(), "err", err)
 	}
-	o.JSON.Tag = tag
-	return o
+	return tag
 }
 
 // eventWait is how long an event of several lines waits for its next line; 0: as long as is usual. Where the flush

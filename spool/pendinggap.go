@@ -88,7 +88,6 @@ func (s *Spool) missLocked(g Gap, epoch uint32) {
 	s.useLocked()
 	s.cursor.reserve[pendingSlot] = slot{epoch, s.end.Load(), s.missing}
 	_ = s.cursor.storeReserve()
-	s.lostLocked(g)
 }
 
 // lostLocked reports a loss in the spool.

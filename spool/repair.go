@@ -135,7 +135,7 @@ func (s *Spool) RecoverTorn() {
 	if s.torn == nil {
 		return
 	}
-	s.torn = nil
+	s.torn, s.tornGap = nil, Gap{}
 	s.missing = s.beforeTorn
 	s.cursor.reserve[pendingSlot] = slot{s.missingEpoch, s.end.Load(), s.missing}
 	_ = s.cursor.storeReserve()

@@ -221,9 +221,11 @@ func (s *Spool) lose(block []byte, epoch uint32, info BlockInfo, err error) {
 	if errors.Is(err, ErrFull) {
 		reason = Full
 	}
-	s.missLocked(Gap{
+	g := Gap{
 		Reason: reason, Frames: uint64(info.Frames), Bytes: uint64(len(block) - BlockHeaderSize), MinTime: info.MinTime, MaxTime: info.MaxTime,
-	}, epoch)
+	}
+	s.missLocked(g, epoch)
+	s.lostLocked(g)
 }
 
 func diskFull(err error) bool {

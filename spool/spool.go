@@ -97,6 +97,7 @@ type Spool struct {
 	last         lastBlock
 	torn         *Torn // nil, too, once another block has been appended
 	beforeTorn   Gap   // what was missing without it
+	tornGap      Gap   // what is lost with it, not reported yet
 	cursor       *cursor
 	missing      Gap // what has not been kept since the last block; becomes a block when there is room
 	missingEpoch uint32
@@ -180,6 +181,9 @@ func (s *Spool) openPendingGaps(lost Gap) {
 	s.beforeTorn = s.missing
 	if lost.Bytes > 0 {
 		s.missLocked(lost, s.missingEpoch)
+		if s.tornGap = lost; s.torn == nil {
+			s.reportTornLocked()
+		}
 	}
 }
 
@@ -200,12 +204,21 @@ func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
 	if err := s.writeBlockLocked(block, h); err != nil {
 		return err
 	}
-	s.last, s.torn = lastBlock{}, nil
+	s.last = lastBlock{}
+	s.reportTornLocked()
 	s.midFrame = !info.tail.boundary()
 	if s.appendAddedLocked() > 0 {
 		s.storeHeldLocked()
 	}
 	return nil
+}
+
+// reportTornLocked reports the loss of what a repair cut off, once: it is not in the FIFO.
+func (s *Spool) reportTornLocked() {
+	if s.torn = nil; s.tornGap != (Gap{}) {
+		s.lostLocked(s.tornGap)
+		s.tornGap = Gap{}
+	}
 }
 
 // Ack says that the ranges are delivered or accounted for, and removes the segments that are not needed any more.
@@ -328,6 +341,7 @@ func (s *Spool) Pending() bool {
 	if s.missing.Bytes == 0 && len(s.added) == 0 {
 		return s.held != (Gap{})
 	}
+	s.reportTornLocked()
 	if s.missing.Bytes > 0 && s.appendMissingLocked() != nil {
 		return true
 	}

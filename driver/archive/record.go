@@ -37,8 +37,18 @@ type Record struct {
 	// Host is the container's host name as the engine said it; the container may be gone when it is
 	// needed again.
 	Host string `json:",omitempty"`
+	// Earlier are the runs before the one that Info describes of which lines may be undelivered, oldest first: their
+	// lines go to the names that they had.
+	Earlier []Run `json:",omitempty"`
 	// Stopped says since when nothing more has come of the container; nil: it has not stopped yet.
 	Stopped *StoppedRecord `json:",omitempty"`
+}
+
+// Run is a part of a container's stream that was written under other names or options than the current ones.
+type Run struct {
+	To   uint64 // the position in the stream where the run ends
+	Info Info
+	Host string `json:",omitempty"`
 }
 
 // StoppedRecord is when a container was first found stopped with this much logged, all of it dealt with.

@@ -43,6 +43,9 @@ type memorySink struct {
 	frames int
 	takes  int
 	slow   chan struct{} // closed: takes go on
+	faults []error
+	panics []error
+	lost   int
 	ended  chan struct{}
 }
 
@@ -59,7 +62,22 @@ func (s *memorySink) Take(block []byte, info spool.BlockInfo) {
 	s.stream = append(s.stream, block[spool.BlockHeaderSize:]...)
 }
 
+func (s *memorySink) Dropped() {}
+
 func (s *memorySink) End() { close(s.ended) }
+
+func (s *memorySink) Fault(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, err)
+}
+
+func (s *memorySink) Panicked(err error, lost int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.panics = append(s.panics, err)
+	s.lost += lost
+}
 
 // makeFIFO makes a FIFO and opens it as dockerd does, for reading and writing.
 func makeFIFO(t testing.TB, dir string) (path string, w *os.File) {
@@ -92,6 +110,7 @@ func startIntake(t testing.TB) *Intake {
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
+		in.Close()
 	})
 	return in
 }
@@ -298,7 +317,7 @@ func TestResumeWithASmallPipe(t *testing.T) {
 			path, w := makeFIFO(t, t.TempDir())
 			w.Write(tc.head)
 			sink := newMemorySink()
-			if _, err := in.Open(path, sink, &Last{block, info}); err != nil {
+			if _, err := in.Open(path, sink, &Last{Payload: block, Info: info}); err != nil {
 				t.Fatal(err)
 			}
 			w.Close()
@@ -401,9 +420,9 @@ func TestIdleIsArmed(t *testing.T) {
 	}
 	w.Write(frame(1, "x"))
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		busy := make(chan bool)
-		in.do(func() { busy <- f.busy })
-		if !<-busy {
+		looked := make(chan bool)
+		in.do(func() { looked <- f.state == busy })
+		if !<-looked {
 			return
 		}
 		if time.Now().After(deadline) {

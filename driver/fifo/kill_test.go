@@ -27,7 +27,11 @@ func (k spoolSink) Take(block []byte, info spool.BlockInfo) {
 		os.Exit(3)
 	}
 }
-func (k spoolSink) End() { k.s.Close(); os.Exit(0) }
+func (k spoolSink) Dropped() { k.s.Dropped() }
+func (k spoolSink) End()     { k.s.Close(); os.Exit(0) }
+
+func (k spoolSink) Fault(err error)           { k.Panicked(err, 0) }
+func (k spoolSink) Panicked(err error, _ int) { fmt.Fprintln(os.Stderr, err); os.Exit(3) }
 
 // intakeProcess is what the killed process does: it takes what is in the FIFO into the spool. With
 // LOGSPOOL_TEST_KILL=step:n it kills itself at the n-th time it comes to that step.
@@ -51,9 +55,9 @@ func intakeProcess(dir string) {
 	if err != nil {
 		panic(err)
 	}
-	var last *Last
+	last := &Last{Torn: s.Torn(), Recovered: s.RecoverTorn}
 	if payload, info, _, ok := s.LastBlock(); ok {
-		last = &Last{payload, info}
+		last.Payload, last.Info = payload, info
 	}
 	if _, err := in.Open(filepath.Join(dir, "fifo"), spoolSink{s}, last); err != nil {
 		panic(err)

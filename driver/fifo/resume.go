@@ -11,12 +11,12 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// resume finds out whether the last block, which is in the spool, still stands at the head of the FIFO,
-// and drops it if it does. Either way the tracker then stands behind it.
+// resume finds out whether the last block, which is in the spool, is still at the head of the FIFO,
+// and drops it if it is. Either way the tracker is then behind it.
 //
 // The states that a crash can leave:
 //   - the whole block is at the head: it was appended and not dropped;
-//   - it is not: it was dropped. What is there now was written after it.
+//   - it is not: it was dropped. What is there now was written after it. That may be a block whose append was cut short.
 //
 // A splice drops all of the block or nothing, so there is no third state. The whole block is compared,
 // never a part: repetitive text matches by chance. A block with a frame's start in it cannot stand there
@@ -28,9 +28,8 @@ func (f *FIFO) resume(last *Last) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(private[0])
-	defer unix.Close(private[1])
-	n, err := tee(f.fd, private[1])
+	defer private.close()
+	n, err := tee(f.fd, private.ends[1])
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		return nil
@@ -38,8 +37,15 @@ func (f *FIFO) resume(last *Last) error {
 		return fmt.Errorf("couldn't look into it: %w", err)
 	}
 	head := make([]byte, n)
-	if err := readFull(private[0], head); err != nil {
+	if err := readFull(private.ends[0], head); err != nil {
 		return err
+	}
+	if last.Torn != nil && last.Torn.Matches(head) {
+		last.Recovered()
+		return nil
+	}
+	if len(last.Payload) == 0 {
+		return nil
 	}
 	if len(head) < len(last.Payload) {
 		// Less is there, or the private pipe is too small to show it all: past the soft limit of pipe(7) it may be.
@@ -49,7 +55,7 @@ func (f *FIFO) resume(last *Last) error {
 			return fmt.Errorf("couldn't ask how much is in it: %w", err)
 		}
 		if there >= len(last.Payload) && last.Info.First+frameStart <= len(head) && bytes.HasPrefix(last.Payload, head) {
-			return f.in.drop(f.fd, len(last.Payload))
+			return f.dropLast(last)
 		}
 		return nil
 	}
@@ -59,7 +65,14 @@ func (f *FIFO) resume(last *Last) error {
 	if last.Info.Frames == 0 && !standsAtHead(head, last) {
 		return nil
 	}
-	return f.in.drop(f.fd, len(last.Payload))
+	return f.dropLast(last)
+}
+
+// dropLast drops the last block, which is at the head. The intake tries again what fails.
+func (f *FIFO) dropLast(last *Last) error {
+	f.undropped = len(last.Payload)
+	_ = f.in.drop(f)
+	return nil
 }
 
 // frameStart is more than the bytes from a frame's start to the end of its time.

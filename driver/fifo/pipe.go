@@ -1,0 +1,137 @@
+package fifo
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/logspool/logspool/spool"
+)
+
+// privateSize is how large the pipe should be that FIFOs are teed into. A test makes it as small as the kernel may make it:
+// past pipe-user-pages-soft (pipe(7)) it is 8 KiB.
+var privateSize = grownSize
+
+// sysTee and sysSplice are the kernel's; a test has them fail.
+var (
+	sysTee    = unix.Tee
+	sysSplice = unix.Splice
+)
+
+// privatePipe is the pipe that FIFOs are teed into.
+type privatePipe struct {
+	ends [2]int // -1: there is none
+	size int    // that the kernel gave it
+}
+
+var noPipe = privatePipe{ends: [2]int{-1, -1}}
+
+func makePipe() (privatePipe, error) {
+	p := noPipe
+	if err := unix.Pipe2(p.ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return noPipe, fmt.Errorf("couldn't make a pipe: %w", err)
+	}
+	// EPERM past the soft limit: a smaller pipe means more looks, nothing else.
+	_, _ = unix.FcntlInt(uintptr(p.ends[1]), unix.F_SETPIPE_SZ, privateSize)
+	p.size, _ = unix.FcntlInt(uintptr(p.ends[1]), unix.F_GETPIPE_SZ, 0)
+	return p, nil
+}
+
+func (p *privatePipe) close() {
+	for _, fd := range p.ends {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+	*p = noPipe
+}
+
+// peek copies what is in the FIFO into buf and leaves it there. 0 means that there is no writer, unix.EAGAIN that there is
+// nothing now.
+func (in *Intake) peek(f *FIFO) (int, error) {
+	if in.private.ends[0] < 0 {
+		var err error
+		if in.private, err = makePipe(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := tee(f.fd, in.private.ends[1])
+	if errors.Is(err, unix.EAGAIN) {
+		return 0, unix.EAGAIN
+	}
+	if err != nil {
+		return 0, fmt.Errorf("tee: %w", err)
+	}
+	if err := readFull(in.private.ends[0], in.buf[spool.BlockHeaderSize:spool.BlockHeaderSize+int(n)]); err != nil {
+		in.private.close() // for what is left in it would be taken for the next FIFO's
+		return 0, err
+	}
+	return int(n), nil
+}
+
+func tee(from, to int) (int64, error) {
+	for {
+		n, err := sysTee(from, to, maxTake, unix.SPLICE_F_NONBLOCK)
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// readFull fills p from a pipe that has as much.
+func readFull(fd int, p []byte) error {
+	for len(p) > 0 {
+		n, err := unix.Read(fd, p)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return fmt.Errorf("couldn't read the private pipe: %v", err) // an EAGAIN is not the FIFO's
+		case n == 0:
+			return errors.New("couldn't read the private pipe: it ended")
+		default:
+			p = p[n:]
+		}
+	}
+	return nil
+}
+
+// drop removes the bytes that have been taken from the head of the FIFO. What an error leaves is dropped before the next
+// look, so that nothing is taken twice. A splice of bytes that are there is not cut short by SIGKILL.
+func (in *Intake) drop(f *FIFO) error {
+	for f.undropped > 0 {
+		done, err := sysSplice(f.fd, nil, in.null, nil, f.undropped, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN), err == nil && done == 0:
+			f.undropped = 0 // another reader took them
+		case err != nil:
+			return fmt.Errorf("splice: %w", err)
+		default:
+			f.undropped -= int(done)
+		}
+	}
+	return nil
+}
+
+// unread returns how many bytes are in a FIFO (FIONREAD).
+func unread(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Unread returns how many bytes are in the FIFO at path, and how many it may hold, without reading any. It does not wait.
+func Unread(path string) (bytes, size int, err error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer unix.Close(fd)
+	if size, err = unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0); err != nil {
+		return 0, 0, err // it is not a FIFO
+	}
+	return unread(fd), size, nil
+}

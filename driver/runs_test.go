@@ -1,0 +1,157 @@
+package driver
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/logspool/logspool/driver/archive"
+	"github.com/logspool/logspool/internal/durable"
+)
+
+// runAs starts the container id under a name, with log options.
+func (h *host) runAs(id, name string, f *fakeFIFO, config map[string]string) {
+	h.t.Helper()
+	if err := h.startLogging(f.path, &Info{ContainerID: id, ContainerName: "/" + name, Config: config}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// TestNamesOfTheRun: the lines of a run that are undelivered when the container is renamed and started again go to the names that
+// the run had, also after the plugin was started again, and also when the service was down only for a part of the time.
+func TestNamesOfTheRun(t *testing.T) {
+	for _, down := range []string{"always", "from the second run on", "never"} {
+		for _, restarts := range []bool{false, true} {
+			t.Run(fmt.Sprintf("down %s, plugin restarts=%v", down, restarts), func(t *testing.T) {
+				h := newHost(t)
+				h.shipper.setDown(down == "always")
+				h.start()
+				const runs, n = 4, 50
+				for i := range runs {
+					f := h.fifo(fmt.Sprint("f", i))
+					f.n = int64(1000 * i)
+					h.runAs("web", fmt.Sprint("name", i), f, map[string]string{"delay": fmt.Sprint(i+1, "s")})
+					f.write("stdout", lines(1, n)...)
+					if i == 1 && down != "never" {
+						h.shipper.setDown(true)
+					}
+					if i == 2 && restarts {
+						f.empty()
+						h.stop()
+						h.start()
+					}
+					f.raw(fakeFrame("stdout", 1e18+f.n+1, "unfinished", []byte{0x20, 0x01, 0x2a, 0x05, 0x12, 0x01, 'x', 0x18, 0x01}))
+					h.end(f)
+				}
+				h.shipper.setDown(false)
+				for i := range runs {
+					got := h.shipper.wait(t, fmt.Sprint("g/name", i), n+1)
+					if want := append(lines(1, n), "unfinished"); !slices.Equal(got, want) {
+						t.Errorf("run %d: %q", i, got)
+					}
+				}
+				h.gone()
+				r, err := archive.ReadRecord(durable.OS, filepath.Join(h.dir, "state", "stopped", "web"))
+				must(t, err)
+				if len(r.Earlier) > 0 || r.Info.ContainerName != fmt.Sprint("/name", runs-1) {
+					t.Errorf("the record has %d earlier runs, and the name %s", len(r.Earlier), r.Info.ContainerName)
+				}
+				if got := h.shipper.delivered; len(got) != runs {
+					t.Errorf("%d streams", len(got))
+				}
+			})
+		}
+	}
+}
+
+// TestDeliveredRunsAreDropped: the record keeps a run only while lines of it are undelivered.
+func TestDeliveredRunsAreDropped(t *testing.T) {
+	h := newHost(t)
+	h.shipper.setDown(true)
+	h.start()
+	dir := filepath.Join(h.dir, "state", "containers", "web")
+	var f *fakeFIFO
+	for i := range 3 {
+		f = h.fifo(fmt.Sprint("f", i))
+		f.n = int64(1000 * i)
+		h.runAs("web", fmt.Sprint("name", i), f, nil)
+		f.write("stdout", "a line")
+		f.empty()
+		r, err := archive.ReadRecord(durable.OS, dir)
+		must(t, err)
+		if len(r.Earlier) != i || r.Info.ContainerName != fmt.Sprint("/name", i) {
+			t.Errorf("run %d: %d earlier runs, name %s", i, len(r.Earlier), r.Info.ContainerName)
+		}
+		if i < 2 {
+			h.end(f)
+		}
+	}
+	h.shipper.setDown(false)
+	h.shipper.wait(t, "g/name2", 1)
+	r, err := archive.ReadRecord(durable.OS, dir)
+	must(t, err)
+	if len(r.Earlier) > 0 {
+		t.Errorf("%d earlier runs are left", len(r.Earlier))
+	}
+	h.end(f)
+	h.gone()
+}
+
+// TestManyRuns: however often a container is renamed while nothing is delivered, its record stays bounded, and every line is
+// delivered once.
+func TestManyRuns(t *testing.T) {
+	h := newHost(t)
+	h.shipper.setDown(true)
+	h.start()
+	const n = 3 * maxRuns
+	for i := range n {
+		f := h.fifo(fmt.Sprint("f", i))
+		f.n = int64(i)
+		h.runAs("web", fmt.Sprint("name", i), f, nil)
+		f.write("stdout", fmt.Sprint("line ", i))
+		h.end(f)
+	}
+	r, err := archive.ReadRecord(durable.OS, filepath.Join(h.dir, "state", "containers", "web"))
+	must(t, err)
+	if len(r.Earlier) > maxRuns {
+		t.Errorf("%d earlier runs", len(r.Earlier))
+	}
+	h.shipper.setDown(false)
+	h.gone()
+	got := map[string]bool{}
+	count := 0
+	for _, messages := range h.shipper.delivered {
+		for _, m := range messages {
+			got[m] = true
+			count++
+		}
+	}
+	if len(got) != n || count != n || len(h.shipper.delivered["g/name0"]) != 1 || len(h.shipper.delivered[fmt.Sprint("g/name", n-1)]) != 1 {
+		t.Errorf("%d lines, %d different ones", count, len(got))
+	}
+}
+
+// TestRunsOfALostSpool: earlier runs of a stream that is gone do not name the lines of the next one.
+func TestRunsOfALostSpool(t *testing.T) {
+	h := newHost(t)
+	dir := filepath.Join(h.dir, "state", "containers", "web")
+	must(t, os.MkdirAll(dir, dirPerm))
+	r := archive.Record{
+		Info:    Info{ContainerID: "web", ContainerName: "/new"},
+		Earlier: []archive.Run{{To: 10_000, Info: Info{ContainerID: "web", ContainerName: "/old"}}},
+	}
+	must(t, r.Write(durable.OS, dir, false))
+	h.shipper.setDown(true)
+	h.start()
+	f := h.fifo("f")
+	h.runAs("web", "new", f, nil)
+	f.write("stdout", lines(1, 10)...)
+	h.end(f)
+	h.shipper.setDown(false)
+	if got := h.shipper.wait(t, "g/new", 10); !slices.Equal(got, lines(1, 10)) {
+		t.Errorf("delivered: %q", got)
+	}
+	h.gone()
+}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/naming"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -306,7 +307,7 @@ func TestRefusedStartLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestOwnerSurvivesPanics: a panic of the owner is logged, and its work begins again.
+// TestOwnerSurvivesPanics: a panic of the owner is logged, and its work begins again. A template that panics costs the name.
 func TestOwnerSurvivesPanics(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -321,6 +322,15 @@ func TestOwnerSurvivesPanics(t *testing.T) {
 	})
 	if n := strings.Count(h.logged(), "delivering a container's lines panicked"); n != 2 || calls != 3 {
 		t.Errorf("%d calls, logged %d times", calls, n)
+	}
+	name := s.render("log group", func(t *naming.Template, c *naming.Container) naming.Name {
+		if t != nil {
+			panic("another bug")
+		}
+		return naming.Group(t, c)
+	}, &naming.Template{}, &naming.Container{LoggerHost: "host"})
+	if name.Name != "host" || !strings.Contains(h.logged(), "rendering the name of a log group panicked") {
+		t.Errorf("the name is %q", name.Name)
 	}
 	h.end(f)
 }

@@ -101,6 +101,9 @@ func (b *Budget) Retry(f func() error) error {
 
 // Trim removes archived logs and delivered history until the budget is kept, as at the start when it was lowered.
 func (b *Budget) Trim() {
+	if b == nil || b.used.Load() <= b.limit {
+		return
+	}
 	b.reclaiming.Lock()
 	defer b.reclaiming.Unlock()
 	for b.used.Load() > b.limit && b.reclaim(nil, false) {

@@ -167,8 +167,11 @@ func Open(o Options) (*Spool, Repair, error) {
 	}
 	s.chargeLocked()
 	s.budget.join(s)
-	s.trimLocked() // nobody else knows the spool yet
+	s.mu.Lock()
+	s.trimLocked()
 	s.closeFilesLocked()
+	s.mu.Unlock()
+	s.budget.Trim()
 	return s, r, nil
 }
 

@@ -17,7 +17,7 @@ import (
 // that is lost.
 func roomRows() []row {
 	return []row{
-		{name: "SPOOL_TOTAL_SIZE full of delivered data", short: true, env: []string{"SPOOL_TOTAL_SIZE=8m", "SPOOL_MAX_SIZE=8m"}, do: deliveredFills},
+		{name: "SPOOL_TOTAL_SIZE full of delivered data", env: []string{"SPOOL_TOTAL_SIZE=8m", "SPOOL_MAX_SIZE=8m"}, do: deliveredFills},
 		{name: "60 short-lived containers on a disk of 8 MiB", short: true, root: true, do: func(ctx context.Context, t *trial) error {
 			if err := t.ownDisk("size=8m"); err != nil {
 				return err
@@ -95,8 +95,8 @@ func fewDescriptors(ctx context.Context, t *trial) error {
 	switch n := len(t.sources); {
 	case refused == nil:
 		return errors.New("no container was refused")
-	case !strings.Contains(refused.Error(), "descriptor"):
-		return fmt.Errorf("the refusal does not name descriptors: %w", refused)
+	case !strings.Contains(refused.Error(), "open files"):
+		return fmt.Errorf("the refusal does not name the limit: %w", refused)
 	case n < descriptorLimit/3:
 		return fmt.Errorf("only %d containers: %w", n, refused)
 	default:

@@ -32,7 +32,6 @@ func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 		}
 		var l logged
 		u := start(t, f, Options{Log: l.log()})
-		var feeds []*fakeFeed
 		var deliveries []*Delivery
 		begin := time.Now()
 		for i := range 8 {
@@ -44,7 +43,7 @@ func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 			for j := range 10 - i { // the first has the most
 				feed.add(begin.Add(time.Duration(i+j)*time.Second), "0123456789")
 			}
-			feeds, deliveries = append(feeds, feed), append(deliveries, u.Attach(to, feed, time.Second))
+			deliveries = append(deliveries, u.Attach(to, feed, time.Second))
 		}
 		time.Sleep(31 * time.Minute)
 		synctest.Wait()
@@ -75,7 +74,7 @@ func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 			m.Finish()
 			<-m.Done()
 		}
-		if len(l.with("INFO", serviceWorks)) != 1 {
+		if len(l.with("INFO", serviceWorks)) != 1 || len(l.with("works again")) > 0 {
 			t.Errorf("logged %q", l.lines)
 		}
 		stop(t, u)

@@ -297,6 +297,7 @@ var variables = map[string]string{
 	"ID":                 "a shell variable",
 	"PLUGIN":             "a shell variable",
 	"CAP_DAC_OVERRIDE":   "a capability",
+	"RLIMIT_NOFILE":      "a limit of the kernel",
 	"DOCKER_HOST":        "the docker command",
 	"STOP":               "a placeholder",
 	"AWS_EC2_METADATA_*": "several settings",

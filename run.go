@@ -138,9 +138,7 @@ func shutDown(log *slog.Logger, listener net.Listener, d *driver.Driver, up *upl
 	err := d.Sync()
 	ctx, cancel := context.WithTimeout(context.Background(), lastUploads)
 	defer cancel()
-	if upErr := up.Stop(ctx); upErr != nil {
-		log.Warn("stopped before everything was delivered; the rest follows after the next start", "err", upErr)
-	}
+	_ = up.Stop(ctx) // what it did not deliver in time, Close reports
 	err = errors.Join(err, d.Close())
 	log.Info("logspool stopped", "after", time.Since(begun).Round(time.Millisecond))
 	return err

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/docker/go-plugins-helpers/sdk"
+
+	"github.com/logspool/logspool/internal/oneline"
 )
 
 const (
@@ -140,7 +142,7 @@ func (d *Driver) body(w http.ResponseWriter, r *http.Request) (body []byte, stat
 
 func readBody(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
 	if r.Method != http.MethodPost {
-		return nil, http.StatusMethodNotAllowed, errors.New("logspool: " + printable(r.URL.Path, maxShown) + " wants POST")
+		return nil, http.StatusMethodNotAllowed, errors.New("logspool: " + oneline.Text(r.URL.Path, maxShown) + " wants POST")
 	}
 	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {

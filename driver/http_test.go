@@ -104,7 +104,7 @@ func TestRequests(t *testing.T) {
 	if _, _, err := post(t.Context(), "POST", "/LogDriver.StartLogging", failingBody{strings.NewReader(`{"File":"`)}); err == nil {
 		t.Error("a body that breaks off was sent")
 	}
-	for _, container := range []string{"x", "a/../../b", strings.Repeat("a", 12), `"/n_a_m_e (x)"`} {
+	for _, container := range []string{"x", "a/../../b", strings.Repeat("a", 12), `"/n a\\x1bm\\u202ee (x)"`} {
 		if want := `msg="StartLogging failed" container=` + container + " err="; !strings.Contains(h.logged(), want) {
 			t.Errorf("not logged: %s", want)
 		}

@@ -103,9 +103,9 @@ func TestLabel(t *testing.T) {
 		{"/web", id, "web (1f2e3d4c5b6a)"},
 		{"", id, "1f2e3d4c5b6a"},
 		{"/web", "", "web"},
-		{"/a\nb\x1b[31m\u202e\xff", "x\ny", "a_b_[31m__ (x_y)"},
-		{"/" + strings.Repeat("é", 100), id, strings.Repeat("é", 32) + " (1f2e3d4c5b6a)"},
-		{"/x" + strings.Repeat("é", 100), id, "x" + strings.Repeat("é", 31) + " (1f2e3d4c5b6a)"},
+		{"/a\nb\x1b[31m\u202e\xff", "x\ny", `a b\x1b[31m\u202e\xff (x y)`},
+		{"/" + strings.Repeat("é", 100), id, strings.Repeat("é", 32) + "… (1f2e3d4c5b6a)"},
+		{"/x" + strings.Repeat("é", 100), id, "x" + strings.Repeat("é", 31) + "… (1f2e3d4c5b6a)"},
 	} {
 		if got := label(tc.name, tc.id); got != tc.want || !utf8.ValidString(got) {
 			t.Errorf("%q, %q: %q, want %q", tc.name, tc.id, got, tc.want)

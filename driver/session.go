@@ -16,6 +16,7 @@ import (
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/oneline"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -292,7 +293,7 @@ const (
 // logPanic logs a panic, which is a bug of the plugin.
 func (s *session) logPanic(what string, r any) {
 	stack := debug.Stack()
-	s.d.log.Error(what, "container", s.name(), "err", printable(fmt.Sprint(r), 512), "stack", string(stack[:min(len(stack), 4096)]))
+	s.d.log.Error(what, "container", s.name(), "err", oneline.Text(fmt.Sprint(r), 512), "stack", string(stack[:min(len(stack), 4096)]))
 }
 
 func (s *session) wake() {

@@ -135,6 +135,8 @@ func refusals() []refusal {
 		{name: "bad date", opts: []string{"awslogs-datetime-format=%Y("}, theirs: "could not parse multiline pattern", ours: "awslogs-datetime-format"},
 		{name: "bad tag", opts: []string{"tag={{.Nmae}}"}, theirs: "Nmae", ours: "Nmae"},
 		{name: "two of one kind", opts: []string{"awslogs-datetime-format=%Y", "awslogs-multiline-pattern=x"}, theirs: "at the same time", ours: "awslogs-multiline-pattern"},
+		{name: "a definition", opts: []string{`tag={{define "x"}}a{{end}}{{template "x"}}`}, ours: "{{define}} and {{block}} are not allowed",
+			shows: []row{{"`{{define}}`, `{{block}}` and `{{template}}` in a tag template", "refused, with one line"}}},
 		{name: "a time zone", opts: []string{"tag={{.ContainerCreated.Local.Year}}"}, ours: ".Local",
 			shows: []row{{"`tag`", "`.ContainerCreated.Local` and what else reads a time zone are refused"}}},
 	}

@@ -19,6 +19,13 @@ var elsewhere = map[string]string{
 	"a group's KMS key that cannot be used": "the uploader's tests",
 	"`docker logs`":                         "TestDockerLogsIsJSONFiles",
 	"credentials":                           "each case: the two drivers' events are told apart by their keys",
+
+	// Which versions of Docker know these differs within a major version.
+	"`awslogs-entity-service-name`":                                         "the uploader's and the driver's tests",
+	"`awslogs-entity-environment`":                                          "the uploader's and the driver's tests",
+	"`awslogs-entity-attributes`":                                           "the uploader's and the driver's tests",
+	"`{{.ImageID}}` in a tag template":                                      "the tests of package naming",
+	"a tag template that asks for a label that the container does not have": "the tests of package naming",
 }
 
 // A row is one of the page's, by its first cell, and what stands in it.

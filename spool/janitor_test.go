@@ -676,9 +676,9 @@ func TestEarlierVersion(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	a.append(t, numbered(1, 10, 100))
-	half, end := s.End(), s.End()
+	half := s.End()
 	a.append(t, numbered(11, 20, 100))
-	end = s.End()
+	end := s.End()
 	s.Close()
 	write := func(name string, p []byte, at int64) {
 		f, err := disk.OpenFile("/spool/"+name, os.O_CREATE|os.O_RDWR, 0o600)

@@ -73,7 +73,7 @@ func (d *Driver) keepSpool(s *session, cause error) error {
 		return err
 	}
 	if err := d.fs.Rename(filepath.Join(s.dir, archive.SpoolName), filepath.Join(dir, archive.SpoolName)); err != nil {
-		return errors.Join(err, removeTree(d.fs, dir))
+		return errors.Join(err, archive.RemoveTree(d.fs, dir))
 	}
 	d.log.Error("a newer version of the plugin wrote a container's spool; it is kept, and a new one is begun",
 		"container", s.name(), "kept_in", dir, "err", cause, "hint", keptHint)

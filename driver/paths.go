@@ -1,13 +1,10 @@
 package driver
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/logspool/logspool/internal/durable"
 )
 
 const (
@@ -39,21 +36,4 @@ func (d *Driver) removeFIFO(file string) {
 	if err := os.Remove(file); err != nil && !notExist(err) {
 		d.log.Warn("a FIFO that is not needed any more cannot be removed", "file", file, "err", err)
 	}
-}
-
-// removeTree removes a directory and what is in it. One that is not there is no error.
-func removeTree(fsys durable.FS, dir string) error {
-	entries, err := fsys.ReadDir(dir)
-	if notExist(err) {
-		return nil
-	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if e.IsDir() {
-			err = errors.Join(err, removeTree(fsys, path))
-		} else {
-			err = errors.Join(err, fsys.Remove(path))
-		}
-	}
-	return errors.Join(err, fsys.Remove(dir))
 }

@@ -105,7 +105,7 @@ func (d *Driver) holdSession(ctx context.Context, id string, info *Info) (*sessi
 		if was == archive.Archived {
 			d.archive.Return(id)
 		} else if notExist(statErr) {
-			_ = removeTree(d.fs, dir) // a refused start leaves nothing behind
+			_ = archive.RemoveTree(d.fs, dir) // a refused start leaves nothing behind
 		}
 		return nil, err
 	}

@@ -48,30 +48,13 @@ func TestDeliveredDataNeverCostsALine(t *testing.T) {
 		if s.refused > 0 {
 			t.Errorf("%d lines of spool %d were refused", s.refused, i)
 		}
-		if _, lost := s.account2(t, 2400); lost > 0 {
+		if _, lost := s.accountAfter(t, 2400); lost > 0 {
 			t.Errorf("%d lines of spool %d are lost", lost, i)
 		}
 	}
 	if used := b.Used(); used > limit {
 		t.Errorf("%d bytes are on disk", used)
 	}
-}
-
-// account2 is account for a spool of which so many frames are delivered.
-func (b *budgeted) account2(t testing.TB, delivered int) (read, lost int) {
-	r := b.s.NewReader()
-	defer r.Close()
-	for _, item := range frames(r) {
-		if item.Gap != nil {
-			lost += int(item.Gap.Frames)
-		} else {
-			read++
-		}
-	}
-	if read+lost != b.n-delivered {
-		t.Errorf("%d read and %d lost of %d", read, lost, b.n-delivered)
-	}
-	return read, lost
 }
 
 // TestUndroppedBlockIsNotSealed: the block that may still be at the head of its FIFO is not removed: after a crash it is
@@ -203,7 +186,7 @@ func TestEvictBeginning(t *testing.T) {
 	if got := read(r); got != "1235-2010" {
 		t.Errorf("read %s", got)
 	}
-	if _, lost := w.account2(t, 1100); lost > 0 {
+	if _, lost := w.accountAfter(t, 1100); lost > 0 {
 		t.Errorf("%d lines are lost", lost)
 	}
 	// The old file is still there.

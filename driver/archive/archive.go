@@ -92,7 +92,7 @@ func (x *Archive) Put(id string, since time.Time) error {
 		x.forgetLocked(id)
 		gone, err := x.hideLocked(id)
 		if err == nil {
-			err = errors.Join(removeTree(x.fs, gone), x.fs.Rename(live, to))
+			err = errors.Join(RemoveTree(x.fs, gone), x.fs.Rename(live, to))
 		}
 		if err != nil {
 			return err
@@ -204,7 +204,7 @@ func (x *Archive) Load(ctx context.Context) {
 		name := e.Name()
 		switch {
 		case strings.HasPrefix(name, goneMark):
-			_ = removeTree(x.fs, filepath.Join(x.Dir, name)) // the next start tries again
+			_ = RemoveTree(x.fs, filepath.Join(x.Dir, name)) // the next start tries again
 		case e.IsDir() && ValidID(name):
 			all = append(all, x.find(name))
 		}
@@ -383,7 +383,7 @@ func (x *Archive) removeAndUnlock(id string) error {
 	if err != nil {
 		return err
 	}
-	if err := removeTree(x.fs, gone); err != nil {
+	if err := RemoveTree(x.fs, gone); err != nil {
 		x.logStuck(id, err)
 	}
 	return nil
@@ -392,7 +392,7 @@ func (x *Archive) removeAndUnlock(id string) error {
 // hideLocked gives one another name, to be removed, which a crash leaves to the next start.
 func (x *Archive) hideLocked(id string) (gone string, err error) {
 	gone = filepath.Join(x.Dir, goneMark+id)
-	if err := removeTree(x.fs, gone); err != nil {
+	if err := RemoveTree(x.fs, gone); err != nil {
 		return "", err
 	}
 	if err := x.fs.Rename(filepath.Join(x.Dir, id), gone); err != nil && !notExist(err) {
@@ -404,8 +404,8 @@ func (x *Archive) hideLocked(id string) (gone string, err error) {
 
 func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// removeTree removes a directory and what is in it. One that is not there is no error.
-func removeTree(fsys durable.FS, dir string) error {
+// RemoveTree removes a directory and what is in it. One that is not there is no error.
+func RemoveTree(fsys durable.FS, dir string) error {
 	entries, err := fsys.ReadDir(dir)
 	if notExist(err) {
 		return nil
@@ -416,7 +416,7 @@ func removeTree(fsys durable.FS, dir string) error {
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		if e.IsDir() {
-			err = errors.Join(err, removeTree(fsys, path))
+			err = errors.Join(err, RemoveTree(fsys, path))
 		} else if removed := fsys.Remove(path); !errors.Is(removed, fs.ErrNotExist) {
 			err = errors.Join(err, removed)
 		}

@@ -111,8 +111,8 @@ func TestRefusedLinesAreTold(t *testing.T) {
 	for range 40 {
 		hog.write("stdout", strings.Repeat("x", 30_000))
 	}
-	for range 100 { // to the brim
-		hog.write("stdout", strings.Repeat("x", 1000))
+	for range 400 { // to the brim, however large the blocks before were
+		hog.write("stdout", strings.Repeat("x", 3000))
 		hog.empty()
 	}
 	f := h.fifo("fifo")

@@ -105,18 +105,19 @@ type Spool struct {
 	held         Gap   // the gap of HoldGap
 	midFrame     bool  // the last block ends within a frame
 	closed       bool
-	left         bool  // the budget counts the spool no more
-	removed      bool  // Remove was called, maybe while Sync runs
-	entered      bool  // a segment was made since the directory was last synced
-	total        int64 // bytes of all segments
-	delivered    int64 // bytes of the first segments, in which everything is acknowledged
-	deliveredN   int   // the number of those segments
-	charged      int64 // bytes that the budget counts for the spool
-	beside       int64 // bytes of CountBeside, part of charged
-	other        int64 // bytes on disk of files that a repair has set aside, part of charged
-	reserved     int64 // bytes that an Append has taken in the budget and not used yet
-	lastSize     int64 // bytes on disk of the last block; 0: not known
-	maxTime      int64 // no frame of the stream so far is later; nanoseconds since the Unix epoch
+	left         bool   // the budget counts the spool no more
+	removed      bool   // Remove was called, maybe while Sync runs
+	entered      bool   // a segment was made since the directory was last synced
+	total        int64  // bytes of all segments
+	delivered    int64  // bytes of the first segments, in which everything is acknowledged
+	deliveredN   int    // the number of those segments
+	charged      int64  // bytes that the budget counts for the spool
+	beside       int64  // bytes of CountBeside, part of charged
+	other        int64  // bytes on disk of files that a repair has set aside, part of charged
+	reserved     int64  // bytes that an Append has taken in the budget and not used yet
+	lastSize     int64  // bytes on disk of the last block; 0: not known
+	vain         uint64 // delivered up to here, evictBeginning found nothing to remove
+	maxTime      int64  // no frame of the stream so far is later; nanoseconds since the Unix epoch
 	readers      []*Reader
 
 	end         atomic.Uint64

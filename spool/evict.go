@@ -64,12 +64,9 @@ func (s *Spool) charge(n int64) {
 
 // chargeLocked counts everything that the spool has on disk: segments, cursor, what is beside it, and its directory.
 func (s *Spool) chargeLocked() {
-	now := s.beside + s.other + allocationUnit
+	now := s.beside + s.other + allocationUnit + s.cursor.allocated()
 	for _, seg := range s.segments {
 		now += Allocated(seg.size)
-	}
-	if s.cursor.there {
-		now += allocationUnit // it seldom has more
 	}
 	s.charge(now - s.charged)
 }

@@ -163,10 +163,14 @@ func Open(o Options) (*Spool, Repair, error) {
 	r := s.cursor.reported
 	s.openSegments(&r, o.Delivered)
 	s.openPendingGaps(r.lost)
-	if s.other, _ = otherFiles(s.fs, s.dir); s.cursor.there {
-		s.other = max(0, s.other-allocationUnit)
-	}
+	s.other, _ = otherFiles(s.fs, s.dir)
+	s.other = max(0, s.other-s.cursor.allocated())
 	s.chargeLocked()
+	s.cursor.resized = func() {
+		if !s.left {
+			s.chargeLocked()
+		}
+	}
 	s.budget.join(s)
 	s.mu.Lock()
 	s.trimLocked()
@@ -282,9 +286,7 @@ func (s *Spool) Prepare() error {
 	if s.closed {
 		return fs.ErrClosed
 	}
-	err := s.cursor.make()
-	s.chargeLocked()
-	return err
+	return s.cursor.make()
 }
 
 // CountBeside counts so many bytes on disk of files beside the spool, such as the container's record, in the budget. It

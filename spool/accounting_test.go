@@ -178,3 +178,44 @@ func TestCursorIsCounted(t *testing.T) {
 		t.Errorf("the cursor has not grown: %d bytes on the disk", info.Allocated)
 	}
 }
+
+// TestEvictionClosesFiles: the files that an eviction opened, or another call that records something, are closed when they
+// are idle, as any.
+func TestEvictionClosesFiles(t *testing.T) {
+	b := NewBudget(64 << 20)
+	for name, do := range map[string]func(s *Spool) bool{
+		"evict for another": func(s *Spool) bool { return s.evictFor(nil) },
+		"hold a gap":        func(s *Spool) bool { s.HoldGap(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1}); return true },
+		"recover a torn block": func(s *Spool) bool {
+			s.mu.Lock()
+			s.torn = &Torn{}
+			s.mu.Unlock()
+			s.RecoverTorn()
+			return true
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newBudgeted(t, b, Options{MaxSize: 1 << 20})
+			if err := w.s.Prepare(); err != nil {
+				t.Fatal(err)
+			}
+			for range 10 {
+				w.write(400)
+			}
+			idle := func() {
+				b.closeIdle() // notes that it is not used
+				b.closeIdle()
+			}
+			idle()
+			if !do(w.s) {
+				t.Fatal("nothing was done")
+			}
+			if w.s.cursor.file == nil {
+				t.Fatal("nothing was recorded")
+			}
+			if idle(); w.s.cursor.file != nil || w.s.file != nil {
+				t.Error("a file of an idle spool is open")
+			}
+		})
+	}
+}

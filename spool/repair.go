@@ -140,6 +140,7 @@ func (s *Spool) RecoverTorn() {
 	}
 	s.torn, s.tornGap = nil, Gap{}
 	s.missing = s.beforeTorn
+	s.useLocked()
 	s.cursor.reserve[pendingSlot] = slot{s.missingEpoch, s.end.Load(), s.missing}
 	_ = s.cursor.storeReserve()
 }

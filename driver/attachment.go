@@ -30,9 +30,10 @@ type attachment struct {
 	drained bool // and all was taken: nothing more is expected
 	over    bool // the writer is gone
 
-	mu   sync.Mutex // held while the FIFO is opened
-	fifo *fifo.FIFO // nil: not yet
-	last *fifo.Last // the last block of it that is spooled; nil: none
+	mu    sync.Mutex // held while the FIFO is opened
+	begun bool       // the record names the FIFO, and the session has the attachment
+	fifo  *fifo.FIFO // nil: not yet
+	last  *fifo.Last // the last block of it that is spooled; nil: none
 }
 
 // errClaimed says that a FIFO has a reader.
@@ -145,6 +146,9 @@ func (s *session) liveRecord() []archive.FIFORecord {
 // taken for the last.
 func (a *attachment) begin() {
 	s := a.s
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.begun = true
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refs++
@@ -155,12 +159,18 @@ func (a *attachment) begin() {
 	}
 }
 
+// errBeginning says that a start is still recording the FIFO, and will open it.
+var errBeginning = errors.New("its start has not finished")
+
 // open opens the FIFO, unless it is open.
 func (a *attachment) open() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.fifo != nil {
+	switch {
+	case a.fifo != nil:
 		return nil
+	case !a.begun: // a StopLogging came before the start has finished
+		return errBeginning
 	}
 	f, err := a.s.d.intake.Open(a.file, a, a.last)
 	if err == nil {

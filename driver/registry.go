@@ -58,6 +58,11 @@ func (d *Driver) unlockSlot(sl *slot) {
 func (d *Driver) leaveSlot(sl *slot) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.leaveSlotLocked(sl)
+}
+
+// leaveSlotLocked is called with mu held.
+func (d *Driver) leaveSlotLocked(sl *slot) {
 	if sl.users--; sl.users == 0 {
 		delete(d.slots, sl.id)
 	}
@@ -74,8 +79,8 @@ func (d *Driver) setSession(sl *slot, s *session) {
 		delete(d.unopened, sl.id)
 		return
 	}
-	sl.users--
 	delete(d.sessions, sl.id)
+	d.leaveSlotLocked(sl)
 }
 
 // holdSession returns the container's session with a reference for the caller, who must call its release. It opens

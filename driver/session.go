@@ -372,7 +372,9 @@ func (s *session) toArchive() {
 	err := s.spool.Close()
 	s.record.Stop(s.withoutReaders+time.Since(s.since), end)
 	s.record.Earlier = nil
-	err = errors.Join(err, s.record.Write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0))
+	err = errors.Join(err, s.d.budget.Retry(func() error {
+		return s.record.Write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0)
+	}))
 	err = errors.Join(err, s.d.archive.Put(s.id, s.record.Stopped.At))
 	if err != nil {
 		s.d.log.Warn("cannot archive a delivered container's files", "container", s.name(), "err", err)

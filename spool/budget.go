@@ -302,7 +302,11 @@ func (s *Spool) evictFor(other *Spool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	end := s.end.Load()
-	if s.closed || !s.evictUndeliveredLocked() {
+	if s.closed {
+		return false
+	}
+	s.useLocked()
+	if !s.evictUndeliveredLocked() {
 		return false
 	}
 	if added := s.end.Load() - end; added > 0 && s.onGap != nil && s != other {

@@ -61,6 +61,7 @@ type cursor struct {
 	limit   int64        // size at which it is worth rewriting
 	dirty   bool         // written to since it was last synced
 	entered bool         // made or replaced since the directory was last synced
+	resized func()       // called when the file takes more or less on the disk; nil: nobody counts it
 
 	acked    ackSet
 	dropped  []dropped // not yet acknowledged
@@ -270,9 +271,25 @@ func (c *cursor) write(records []byte) error {
 		c.stale = true
 		return fmt.Errorf("couldn't write %q: %w", c.path, err)
 	}
-	c.size += int64(len(records))
+	c.resize(c.size + int64(len(records)))
 	c.dirty = true
 	return nil
+}
+
+// resize takes note of the size of the file.
+func (c *cursor) resize(size int64) {
+	before := c.allocated()
+	if c.size, c.there = size, true; c.allocated() != before && c.resized != nil {
+		c.resized()
+	}
+}
+
+// allocated returns what the file takes on the disk.
+func (c *cursor) allocated() int64 {
+	if !c.there {
+		return 0
+	}
+	return Allocated(c.size)
 }
 
 // open opens the file, which is there.
@@ -306,7 +323,8 @@ func (c *cursor) rewrite() error {
 	if err := durable.WriteFile(c.fs, c.path, p, filePerm, c.durable); err != nil {
 		return err
 	}
-	c.there, c.stale, c.size = true, false, int64(len(p))
+	c.stale = false
+	c.resize(int64(len(p)))
 	c.dirty, c.entered = !c.durable, !c.durable
 	c.limit = max(cursorCompactSize, 4*c.size)
 	return nil

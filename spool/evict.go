@@ -3,6 +3,8 @@ package spool
 import (
 	"os"
 	"slices"
+
+	"github.com/logspool/logspool/internal/durable"
 )
 
 // makeRoomLocked makes n more bytes fit in the spool's own bound, or returns ErrFull. The room in the budget has
@@ -62,12 +64,9 @@ func (s *Spool) charge(n int64) {
 
 // chargeLocked counts everything that the spool has on disk: segments, cursor, what is beside it, and its directory.
 func (s *Spool) chargeLocked() {
-	now := s.beside + s.other + allocationUnit
+	now := s.beside + s.other + allocationUnit + s.cursor.allocated()
 	for _, seg := range s.segments {
 		now += Allocated(seg.size)
-	}
-	if s.cursor.there {
-		now += allocationUnit // it seldom has more
 	}
 	s.charge(now - s.charged)
 }
@@ -271,19 +270,22 @@ func (s *Spool) countFrames(seg segment, in Range) (g Gap) {
 }
 
 // evictBeginning removes the delivered beginning of the first segment that is not delivered, and reports whether that was
-// worth it: the rest of the segment goes into a file of its own, and takes the segment's place.
+// worth it: the rest of the segment goes into a file of its own, and takes the segment's place. What is copied is at most
+// copiedMost times what is removed. Where it was not worth it, or failed, it is tried again when more is delivered: many
+// spools are asked for each block that finds no space.
 //
 // If we crash before the old file is removed, both are there: the old one ends where the new one begins, and is history.
 func (s *Spool) evictBeginning() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i, acked := s.deliveredN, s.cursor.acked.prefix
-	if s.closed || i >= len(s.segments) || acked <= s.segments[i].base || acked >= s.segments[i].end {
+	if s.closed || i >= len(s.segments) || acked <= s.segments[i].base || acked >= s.segments[i].end || acked == s.vain {
 		return false
 	}
+	s.vain = acked
 	old := s.segments[i]
 	off, header, ok := s.blockOfLocked(old, acked)
-	if !ok || off < 2*allocationUnit {
+	if !ok || off < 2*allocationUnit || off*copiedMost < old.size-off {
 		return false
 	}
 	rest := make([]byte, segmentHeaderSize+old.size-off)
@@ -296,24 +298,20 @@ func (s *Spool) evictBeginning() bool {
 		return false
 	}
 	copy(rest, header.encode())
+	// Under its name it must be whole: the old segment ends where it begins. With Durable it must be on the disk, as the
+	// old one is, before that is removed.
 	path := s.segmentPath(header.base)
-	f, err := s.fs.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, filePerm)
-	if err != nil {
+	if durable.WriteFile(s.fs, path, rest, filePerm, s.cursor.durable) != nil {
+		_ = s.fs.Remove(path) // the directory could not be synced, and the old segment goes on
 		return false
 	}
-	if _, err := f.WriteAt(rest, 0); err != nil {
-		f.Close()
-		_ = s.fs.Remove(path)
-		return false
-	}
-	f.Close()
 	appendable := s.appendable
 	if i == len(s.segments)-1 {
 		s.sealLocked()
 		s.appendable = appendable
 	}
 	s.removeSegmentsLocked(i, i+1)
-	s.segments = slices.Insert(s.segments, i, segment{base: header.base, end: old.end, dirty: true, progress: header.progress})
+	s.segments = slices.Insert(s.segments, i, segment{base: header.base, end: old.end, dirty: !s.cursor.durable, progress: header.progress})
 	s.resizeLocked(&s.segments[i], int64(len(rest)))
 	s.entered = true
 	for _, r := range s.readers { // those that are in the old segment are in the new one
@@ -323,6 +321,9 @@ func (s *Spool) evictBeginning() bool {
 	}
 	return true
 }
+
+// copiedMost is how many times as much as it frees a removal of a segment's beginning may copy.
+const copiedMost = 8
 
 // blockOfLocked returns where in a segment the block that holds pos begins, and the header of a segment that begins there.
 func (s *Spool) blockOfLocked(seg segment, pos uint64) (off int64, header segmentHeader, ok bool) {

@@ -107,6 +107,9 @@ func (s *Spool) noteCut(r *Repair, cut []byte, end uint64) {
 		if off == 0 && h.diskSize() > int64(len(cut)) && h.kind == kindData {
 			s.torn = &Torn{Length: h.length, Epoch: h.epoch, header: bytes.Clone(cut[:BlockHeaderSize])}
 		}
+		if h.kind == kindGap && h.diskSize() > int64(len(cut)-off) {
+			break // it was being written: what it records is still pending, or not acknowledged yet
+		}
 		g := Gap{Frames: uint64(h.info.Frames), Bytes: uint64(h.length), MinTime: h.info.MinTime, MaxTime: h.info.MaxTime}
 		if h.kind == kindGap {
 			g = Gap{Bytes: uint64(h.length)}
@@ -137,6 +140,7 @@ func (s *Spool) RecoverTorn() {
 	}
 	s.torn, s.tornGap = nil, Gap{}
 	s.missing = s.beforeTorn
+	s.useLocked()
 	s.cursor.reserve[pendingSlot] = slot{s.missingEpoch, s.end.Load(), s.missing}
 	_ = s.cursor.storeReserve()
 }

@@ -106,7 +106,14 @@ func (s *Spool) openSegments(r *Repair, delivered uint64) {
 	s.repairLast(r)
 	end := s.cursor.acked.end()
 	if n := len(s.segments); n > 0 {
-		end = max(end, s.segments[n-1].end)
+		held := s.segments[n-1].end
+		if cut := held + r.lost.Bytes; r.lost.Bytes > 0 && cut <= delivered {
+			held, r.lost, s.torn = cut, Gap{}, nil // damaged after its delivery
+		}
+		end = max(end, held)
+	}
+	if delivered <= maxPosition {
+		end = max(end, delivered)
 	}
 	for _, d := range s.cursor.dropped {
 		end = max(end, d.To)

@@ -105,18 +105,19 @@ type Spool struct {
 	held         Gap   // the gap of HoldGap
 	midFrame     bool  // the last block ends within a frame
 	closed       bool
-	left         bool  // the budget counts the spool no more
-	removed      bool  // Remove was called, maybe while Sync runs
-	entered      bool  // a segment was made since the directory was last synced
-	total        int64 // bytes of all segments
-	delivered    int64 // bytes of the first segments, in which everything is acknowledged
-	deliveredN   int   // the number of those segments
-	charged      int64 // bytes that the budget counts for the spool
-	beside       int64 // bytes of CountBeside, part of charged
-	other        int64 // bytes on disk of files that a repair has set aside, part of charged
-	reserved     int64 // bytes that an Append has taken in the budget and not used yet
-	lastSize     int64 // bytes on disk of the last block; 0: not known
-	maxTime      int64 // no frame of the stream so far is later; nanoseconds since the Unix epoch
+	left         bool   // the budget counts the spool no more
+	removed      bool   // Remove was called, maybe while Sync runs
+	entered      bool   // a segment was made since the directory was last synced
+	total        int64  // bytes of all segments
+	delivered    int64  // bytes of the first segments, in which everything is acknowledged
+	deliveredN   int    // the number of those segments
+	charged      int64  // bytes that the budget counts for the spool
+	beside       int64  // bytes of CountBeside, part of charged
+	other        int64  // bytes on disk of files that a repair has set aside, part of charged
+	reserved     int64  // bytes that an Append has taken in the budget and not used yet
+	lastSize     int64  // bytes on disk of the last block; 0: not known
+	vain         uint64 // delivered up to here, evictBeginning found nothing to remove
+	maxTime      int64  // no frame of the stream so far is later; nanoseconds since the Unix epoch
 	readers      []*Reader
 
 	end         atomic.Uint64
@@ -162,10 +163,14 @@ func Open(o Options) (*Spool, Repair, error) {
 	r := s.cursor.reported
 	s.openSegments(&r, o.Delivered)
 	s.openPendingGaps(r.lost)
-	if s.other, _ = otherFiles(s.fs, s.dir); s.cursor.there {
-		s.other = max(0, s.other-allocationUnit)
-	}
+	s.other, _ = otherFiles(s.fs, s.dir)
+	s.other = max(0, s.other-s.cursor.allocated())
 	s.chargeLocked()
+	s.cursor.resized = func() {
+		if !s.left {
+			s.chargeLocked()
+		}
+	}
 	s.budget.join(s)
 	s.mu.Lock()
 	s.trimLocked()
@@ -281,9 +286,7 @@ func (s *Spool) Prepare() error {
 	if s.closed {
 		return fs.ErrClosed
 	}
-	err := s.cursor.make()
-	s.chargeLocked()
-	return err
+	return s.cursor.make()
 }
 
 // CountBeside counts so many bytes on disk of files beside the spool, such as the container's record, in the budget. It

@@ -1,0 +1,221 @@
+package spool
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/logspool/logspool/internal/durable/durabletest"
+	"pgregory.net/rapid"
+)
+
+// accounted is a container's directory under a budget, as the driver uses it: open, archived, or gone.
+type accounted struct {
+	dir      string
+	w        *budgeted
+	archived *ArchivedLog
+}
+
+// onDisk is what the directory takes on the disk.
+func (a *accounted) onDisk(t fataler, disk *durabletest.Disk) int64 {
+	if a.w == nil && a.archived == nil {
+		return 0
+	}
+	info, err := Inspect(disk, a.dir)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return info.Allocated
+}
+
+// TestAccounting holds a budget's count against what is on the disk, whatever is done to the logs under it, on a disk that
+// may be full.
+func TestAccounting(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		disk := durabletest.NewDisk()
+		b := NewBudget(2 << 20)
+		all := make([]*accounted, 4)
+		for i := range all {
+			all[i] = &accounted{dir: fmt.Sprint("/", i)}
+		}
+		full := false
+		open := func(t *rapid.T, a *accounted) {
+			o := Options{
+				Dir: a.dir, FS: disk, Budget: b, MaxSize: 1 << 20,
+				History: rapid.SampledFrom([]int64{0, 100 << 10, 1 << 30}).Draw(t, "history"), DropNewest: rapid.Bool().Draw(t, "newest"),
+			}
+			if a.archived != nil {
+				a.archived.Release()
+				a.archived, o.Delivered = nil, math.MaxUint64
+			}
+			s, _, err := Open(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.w = &budgeted{appender: &appender{s: s}}
+		}
+		pick := func(t *rapid.T) *accounted {
+			a := all[rapid.IntRange(0, len(all)-1).Draw(t, "spool")]
+			if a.w == nil {
+				open(t, a)
+			}
+			return a
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"append": func(t *rapid.T) {
+				a := pick(t)
+				a.w.write(rapid.IntRange(1, 400).Draw(t, "frames"))
+				if rapid.IntRange(0, 9).Draw(t, "dropped") > 0 {
+					a.w.s.Dropped()
+				}
+			},
+			"ack": func(t *rapid.T) {
+				a := pick(t)
+				from, end := a.w.s.Acked(), a.w.s.End()
+				part := uint64(rapid.IntRange(1, 4).Draw(t, "part"))
+				_ = a.w.s.Ack([]Range{{from, from + (end-from)/part}})
+			},
+			"ack out of order": func(t *rapid.T) {
+				a := pick(t)
+				from, end := a.w.s.Acked(), a.w.s.End()
+				_ = a.w.s.Ack([]Range{{from + (end-from)/2, end}})
+			},
+			"prepare": func(t *rapid.T) { _ = pick(t).w.s.Prepare() },
+			"add gap": func(t *rapid.T) { pick(t).w.s.AddGap(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1}) },
+			"hold gap": func(t *rapid.T) {
+				a := pick(t)
+				a.w.s.HoldGap(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1})
+				a.w.s.ReleaseGap()
+			},
+			"pending": func(t *rapid.T) { pick(t).w.s.Pending() },
+			"sync":    func(t *rapid.T) { _ = pick(t).w.s.Sync() },
+			"trim":    func(t *rapid.T) { b.Trim() },
+			"reclaim": func(t *rapid.T) { b.reclaimDisk(nil, false) },
+			"disk": func(t *rapid.T) {
+				if full = !full; full {
+					disk.Limit(1) // what is there stays
+				} else {
+					disk.Limit(0)
+				}
+			},
+			"close": func(t *rapid.T) {
+				a := pick(t)
+				_ = a.w.s.Close()
+				a.w = nil
+				open(t, a)
+			},
+			"archive": func(t *rapid.T) {
+				a := pick(t)
+				for a.w.s.Pending() && !full {
+					a.w.s.ReleaseGap() // what was not a block yet is held after an open
+					_ = a.w.s.Ack([]Range{{0, a.w.s.End()}})
+				}
+				_ = a.w.s.Close()
+				a.w = nil
+				if err := RemoveCursor(disk, a.dir); err != nil {
+					t.Fatal(err)
+				}
+				info, err := Inspect(disk, a.dir)
+				if err != nil {
+					t.Fatal(err)
+				}
+				a.archived = b.AddArchived(info.Allocated, time.Now(), func() error {
+					a.archived = nil
+					return removeDir(disk, a.dir)
+				})
+			},
+			"remove": func(t *rapid.T) {
+				a := pick(t)
+				if err := a.w.s.Remove(); err != nil {
+					t.Fatal(err)
+				}
+				a.w = nil
+			},
+			"": func(t *rapid.T) {
+				want := int64(0)
+				for _, a := range all {
+					want += a.onDisk(t, disk)
+				}
+				if used := b.Used(); used != want {
+					t.Fatalf("%d bytes are counted, and %d are on the disk", used, want)
+				}
+			},
+		})
+		disk.Limit(0)
+		for _, a := range all {
+			if a.w != nil {
+				a.w.s.Close()
+			}
+			if a.archived != nil {
+				a.archived.Release()
+			}
+		}
+		if used := b.Used(); used != 0 {
+			rt.Fatalf("%d bytes are counted when nothing is open", used)
+		}
+		if n := len(b.open) + len(b.withFiles) + len(b.archived); n > 0 {
+			rt.Fatalf("%d spools are still known", n)
+		}
+	})
+}
+
+// TestCursorIsCounted: the cursor counts as what it takes on the disk, whatever made it and however long it becomes.
+func TestCursorIsCounted(t *testing.T) {
+	disk, b := durabletest.NewDisk(), NewBudget(64<<20)
+	w := newBudgeted(t, b, Options{FS: disk})
+	for i := range 2000 {
+		w.write(1)
+		from := w.s.Acked()
+		if err := w.s.Ack([]Range{{from, w.s.End()}}); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := Inspect(disk, "/s"); err != nil || b.Used() != info.Allocated {
+			t.Fatalf("after %d acknowledgements: %d bytes are counted, and %d are on the disk: %v", i, b.Used(), info.Allocated, err)
+		}
+	}
+	if info, _ := Inspect(disk, "/s"); info.Allocated < 10*allocationUnit {
+		t.Errorf("the cursor has not grown: %d bytes on the disk", info.Allocated)
+	}
+}
+
+// TestEvictionClosesFiles: the files that an eviction opened, or another call that records something, are closed when they
+// are idle, as any.
+func TestEvictionClosesFiles(t *testing.T) {
+	b := NewBudget(64 << 20)
+	for name, do := range map[string]func(s *Spool) bool{
+		"evict for another": func(s *Spool) bool { return s.evictFor(nil) },
+		"hold a gap":        func(s *Spool) bool { s.HoldGap(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1}); return true },
+		"recover a torn block": func(s *Spool) bool {
+			s.mu.Lock()
+			s.torn = &Torn{}
+			s.mu.Unlock()
+			s.RecoverTorn()
+			return true
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newBudgeted(t, b, Options{MaxSize: 1 << 20})
+			if err := w.s.Prepare(); err != nil {
+				t.Fatal(err)
+			}
+			for range 10 {
+				w.write(400)
+			}
+			idle := func() {
+				b.closeIdle() // notes that it is not used
+				b.closeIdle()
+			}
+			idle()
+			if !do(w.s) {
+				t.Fatal("nothing was done")
+			}
+			if w.s.cursor.file == nil {
+				t.Fatal("nothing was recorded")
+			}
+			if idle(); w.s.cursor.file != nil || w.s.file != nil {
+				t.Error("a file of an idle spool is open")
+			}
+		})
+	}
+}

@@ -1,0 +1,142 @@
+package spool
+
+import (
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/durable/durabletest"
+)
+
+// stepFS calls step before each call that changes a file or a directory, and when half of a write is done.
+type stepFS struct {
+	durable.FS
+	step  func(op, name string)
+	wrote func(bytes int) // nil: nobody wants to know
+}
+
+func (f *stepFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
+	f.step("open", name)
+	file, err := f.FS.OpenFile(name, flag, perm)
+	return &stepFile{file, f, name}, err
+}
+
+func (f *stepFS) Rename(from, to string) error { f.step("rename", from); return f.FS.Rename(from, to) }
+
+func (f *stepFS) Remove(name string) error { f.step("remove", name); return f.FS.Remove(name) }
+
+type stepFile struct {
+	durable.File
+	fs   *stepFS
+	name string
+}
+
+func (f *stepFile) WriteAt(p []byte, off int64) (int, error) {
+	f.fs.step("write", f.name)
+	if n, err := f.File.WriteAt(p[:len(p)/2], off); err != nil {
+		return n, err
+	}
+	f.fs.step("half a write", f.name)
+	if f.fs.wrote != nil {
+		f.fs.wrote(len(p))
+	}
+	return f.File.WriteAt(p, off)
+}
+
+// TestEvictBeginningKilled: a kill or, with Durable, a power cut at any step of removing the delivered beginning of a
+// segment leaves every undelivered line, once. A write may have been cut short.
+func TestEvictBeginningKilled(t *testing.T) {
+	disk := durabletest.NewDisk()
+	steps := 0
+	check := func(what string, disk *durabletest.Disk) {
+		s, repair, err := Open(Options{Dir: "/s", FS: disk, History: 64 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		r := s.NewReader()
+		defer r.Close()
+		if got := read(r); got != "1101-2000" || s.End() == 0 || repair.CutBytes > 0 {
+			t.Errorf("%s: read %s, cut %d bytes", what, got, repair.CutBytes)
+		}
+	}
+	step := &stepFS{FS: disk, step: func(op, name string) {}}
+	w := newBudgeted(t, NewBudget(1<<30), Options{FS: step, MaxSize: 64 << 20, History: 64 << 20, Durable: true})
+	for range 20 {
+		w.write(100)
+	}
+	r := w.s.NewReader()
+	defer r.Close()
+	var handed []Range
+	for range 1100 {
+		item, ok := r.Next()
+		if !ok {
+			t.Fatal("too few frames")
+		}
+		handed = append(handed, item.Range)
+	}
+	if err := w.s.Ack(handed); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.s.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	step.step = func(op, name string) {
+		steps++
+		check("killed before "+op+" of "+name, disk.Killed())
+		check("power cut before "+op+" of "+name, disk.PowerCut())
+	}
+	if !w.s.evictBeginning() {
+		t.Fatal("nothing was removed")
+	}
+	step.step = func(op, name string) {}
+	check("killed at the end", disk.Killed())
+	check("power cut at the end", disk.PowerCut())
+	if steps < 4 || !strings.Contains(read(w.s.NewReader()), "2000") {
+		t.Errorf("%d steps", steps)
+	}
+}
+
+// TestEvictBeginningCopiesLittle: however small the steps are in which a segment is delivered, what is copied to remove
+// its beginning is at most eight times what is removed, and a spool of which nothing more was delivered is not read
+// again.
+func TestEvictBeginningCopiesLittle(t *testing.T) {
+	disk := durabletest.NewDisk()
+	opens, written := 0, 0
+	step := &stepFS{FS: disk, step: func(op, _ string) {
+		if op == "open" {
+			opens++
+		}
+	}, wrote: func(n int) { written += n }}
+	w := newBudgeted(t, NewBudget(1<<30), Options{FS: step, MaxSize: 64 << 20})
+	for range 200 {
+		w.write(50)
+	}
+	size := w.s.Size()
+	r := w.s.NewReader()
+	defer r.Close()
+	written = 0
+	for range 190 {
+		var handed []Range
+		for range 50 {
+			item, ok := r.Next()
+			if !ok {
+				t.Fatal("too few frames")
+			}
+			handed = append(handed, item.Range)
+		}
+		if err := w.s.Ack(handed); err != nil {
+			t.Fatal(err)
+		}
+		w.s.evictBeginning()
+		before := opens
+		if w.s.evictBeginning() || opens > before {
+			t.Fatal("looked again although nothing more was delivered")
+		}
+	}
+	freed := size - w.s.Size()
+	if freed < size/2 || int64(written) > 9*freed { // the cursor's records are written, too
+		t.Errorf("%d bytes were written to remove %d of %d", written, freed, size)
+	}
+}

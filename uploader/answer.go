@@ -74,7 +74,7 @@ func (l *sender) build(now time.Time) *batch {
 	}
 	l.u.pool.Put(bl)
 	l.u.built(b)
-	if !l.full() {
+	if !l.full() || len(l.deliveries) > mostOpen {
 		for _, m := range l.deliveries {
 			m.release()
 		}

@@ -48,8 +48,11 @@ func runCommand(t *testing.T, args ...string) (status int, stdout, stderr string
 // delivered is not listed.
 func TestUndeliveredLinesAreListedAndExported(t *testing.T) {
 	r := newRig(t, "AWS_REGION=") // so nothing can be sent
-	r.start()
 	state := filepath.Join(r.dir, "state")
+	if err := os.Mkdir(state, 0o700); err != nil { // the plugin listens before it makes it
+		t.Fatal(err)
+	}
+	r.start()
 	if status, out, errs := runCommand(t, "undelivered", state); status != 0 || out != "" || errs != "" {
 		t.Errorf("without containers: %d, %q, %q", status, out, errs)
 	}

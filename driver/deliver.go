@@ -32,7 +32,7 @@ func (s *session) deliver(ctx context.Context) {
 			continue
 		}
 		run := s.nextRun()
-		if !s.waitFor(ctx, func() bool { return !s.held(run) }) {
+		if !s.notHeld(ctx, run) {
 			return // spooled until the setting is fixed, which takes a new start of the plugin
 		}
 		to, err := s.destinations(ctx, run)
@@ -78,18 +78,11 @@ func (s *session) waitFor(ctx context.Context, ready func() bool) bool {
 
 func (s *session) hasWork() bool { return s.spool.Pending() }
 
-// held reports whether the run's lines must not be sent.
-func (s *session) held(run *containerRun) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return run.conf.Hold != ""
-}
-
 // holdBack logs why no group may have the container's lines, again and again until ctx is done. They are spooled.
 func (s *session) holdBack(ctx context.Context, err error) {
-	fault := faultlog.NewFault(s.d.log, "a container's lines are spooled, and not sent", "", nil)
+	defer s.d.unsent.over(s, noGroup, false)
 	for {
-		fault.Failed("", "container", s.name(), "err", err)
+		s.d.unsent.waits(s, noGroup, err)
 		if !pause(ctx, faultlog.Repeat+time.Second) {
 			return
 		}
@@ -238,9 +231,14 @@ func (s *session) region(ctx context.Context, conf *config.Container) (string, e
 	for {
 		region, err := lookUp(ctx)
 		if err == nil {
+			s.d.unsent.over(s, noRegion, true)
 			return region, nil
 		}
+		if ctx.Err() == nil {
+			s.d.unsent.waits(s, noRegion, err)
+		}
 		if !pause(ctx, placeRetry) {
+			s.d.unsent.over(s, noRegion, false)
 			return "", ctx.Err()
 		}
 	}

@@ -98,6 +98,8 @@ type Driver struct {
 	intake *fifo.Intake
 	budget *spool.Budget
 
+	unsent *unsent
+
 	archive *archive.Archive // what is kept of containers that have stopped
 
 	limits     limits
@@ -145,6 +147,7 @@ func New(o Options) (*Driver, error) {
 		engine:    newEngine(o.EngineSocket),
 		intake:    in,
 		budget:    spool.NewBudget(o.Settings.SpoolTotalSize),
+		unsent:    newUnsent(o.Log),
 		ctx:       ctx,
 		end:       cancel,
 		taking:    make(chan struct{}),

@@ -169,11 +169,12 @@ type host struct {
 	bad     bool       // env may have bad values
 	files   int        // OpenFiles
 	fifoDir string
+	place   Place
 	*Driver
 }
 
 func newHost(t *testing.T, env ...string) *host {
-	h := &host{t: t, dir: t.TempDir(), env: env, shipper: newFakeShipper(), log: &strings.Builder{}}
+	h := &host{t: t, dir: t.TempDir(), env: env, shipper: newFakeShipper(), place: fakePlace{}, log: &strings.Builder{}}
 	t.Cleanup(func() {
 		if h.Driver != nil {
 			h.stop()
@@ -206,7 +207,7 @@ func (h *host) start() {
 	}
 	var err error
 	h.Driver, err = New(Options{
-		Settings: settings, Shipper: h.shipper, Place: fakePlace{}, LoggerHost: "host",
+		Settings: settings, Shipper: h.shipper, Place: h.place, LoggerHost: "host",
 		Log: slog.New(slog.NewTextHandler(h, nil)), FS: h.disk, OpenFiles: h.files, FIFODir: h.fifoDir,
 	})
 	if err != nil {

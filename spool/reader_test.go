@@ -471,3 +471,33 @@ func TestDamagedNeighbour(t *testing.T) {
 		r.Close()
 	}
 }
+
+// TestReaderBeginsSmall: a reader that has given a few frames of a backlog holds little memory and no descriptor. One that
+// reads on reads more at a time, and is small again after Release.
+func TestReaderBeginsSmall(t *testing.T) {
+	disk := durabletest.NewDisk()
+	s, a := smallSpool(t, disk)
+	for i := range 400 {
+		a.append(t, numbered(i+1, i+1, 1000))
+	}
+	r := s.NewReader()
+	defer r.Close()
+	held := func() int {
+		if r.buffer == nil {
+			return 0
+		}
+		return len(*r.buffer)
+	}
+	for range 2 {
+		if _, ok := r.Next(); !ok || held() != chunks[0] || r.file != nil {
+			t.Errorf("%v, %d bytes, file %v", ok, held(), r.file)
+		}
+		if got := read(r); !strings.HasSuffix(got, "-400") || held() != chunks[len(chunks)-1] {
+			t.Errorf("%s, %d bytes", got, held())
+		}
+		r.Rewind()
+		if held() != 0 || r.file != nil {
+			t.Errorf("%d bytes, file %v after Rewind", held(), r.file)
+		}
+	}
+}

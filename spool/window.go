@@ -10,16 +10,42 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-const (
-	// readChunk is how much a reader reads at a time, in bytes: several blocks of a busy container.
-	readChunk = 256 << 10
+// headerChunk is how much is read at a time where headers alone are looked at: a hundred short blocks, and little of a
+// long one.
+const headerChunk = 16 << 10
 
-	// headerChunk is how much is read at a time where headers alone are looked at: a hundred short blocks, and
-	// little of a long one.
-	headerChunk = 16 << 10
-)
+// chunks are how much a reader reads at a time, in bytes: little at first, and more when it has used that up. So a
+// thousand readers that each need a few lines hold little memory, and one that reads a backlog reads several blocks of
+// a busy container at a time.
+var chunks = [...]int{16 << 10, 64 << 10, 256 << 10}
 
-var readBuffers = sync.Pool{New: func() any { b := make([]byte, readChunk); return &b }}
+// readBuffers holds buffers, by chunk.
+var readBuffers [len(chunks)]sync.Pool
+
+// getBuffer returns a buffer of at least n bytes and the given chunk.
+func getBuffer(n int64, chunk int) *[]byte {
+	size := BlockHeaderSize + MaxPayload
+	for i := chunk; i < len(chunks); i++ {
+		if int64(chunks[i]) < n {
+			continue
+		}
+		if b, ok := readBuffers[i].Get().(*[]byte); ok {
+			return b
+		}
+		size = chunks[i]
+		break
+	}
+	b := make([]byte, size)
+	return &b
+}
+
+func putBuffer(b *[]byte) {
+	for i, size := range chunks {
+		if len(*b) == size {
+			readBuffers[i].Put(b)
+		}
+	}
+}
 
 // window is the piece of a segment's file that is in memory.
 type window struct {
@@ -29,6 +55,7 @@ type window struct {
 	back    bool   // from the end to the beginning
 	file    durable.File
 	buffer  *[]byte
+	chunk   int    // index of chunks: of the next read
 	raw     []byte // bytes of the segment from rawAt on, within *buffer
 	rawAt   int64
 }
@@ -54,11 +81,10 @@ func (w *window) letGo() {
 
 func (w *window) giveBuffer() {
 	if w.buffer != nil {
-		if len(*w.buffer) == readChunk {
-			readBuffers.Put(w.buffer)
-		}
+		putBuffer(w.buffer)
 		w.buffer, w.raw = nil, nil
 	}
+	w.chunk = 0
 }
 
 // fill makes raw hold n bytes from off on; size is where the segment ends.
@@ -87,14 +113,12 @@ func (w *window) fill(off, n, size int64) error {
 		if w.back {
 			from = max(0, off+n-headerChunk)
 		}
-	case w.buffer == nil:
-		w.buffer = readBuffers.Get().(*[]byte)
-		fallthrough
 	default:
-		if n > int64(len(*w.buffer)) {
-			readBuffers.Put(w.buffer)
-			b := make([]byte, BlockHeaderSize+MaxPayload)
-			w.buffer = &b
+		if w.buffer == nil || int64(len(*w.buffer)) < max(n, int64(chunks[w.chunk])) {
+			if w.buffer != nil {
+				putBuffer(w.buffer)
+			}
+			w.buffer = getBuffer(n, w.chunk)
 		}
 	}
 	raw := (*w.buffer)[:min(int64(len(*w.buffer)), size-from)]
@@ -105,6 +129,12 @@ func (w *window) fill(off, n, size int64) error {
 			err = errShort
 		}
 		return err
+	}
+	if !w.headers {
+		if w.chunk == 0 {
+			w.letGo() // a reader that needs no more than this holds no descriptor
+		}
+		w.chunk = min(w.chunk+1, len(chunks)-1)
 	}
 	return nil
 }

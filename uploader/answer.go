@@ -22,6 +22,10 @@ const groupSpread = 500 * time.Millisecond
 // that refuses everything means something else than a poison event.
 const patience = 8
 
+// madeInVain is how many times in a row a stream is made that is not there afterwards until that is a failure. A new
+// stream may take a moment to be known everywhere.
+const madeInVain = 3
+
 // send builds a batch with the permit and sends it, or gives the permit back.
 func (l *sender) send(p *permit, now time.Time) {
 	b := l.build(now)
@@ -70,7 +74,7 @@ func (l *sender) build(now time.Time) *batch {
 	}
 	l.u.pool.Put(bl)
 	l.u.built(b)
-	if !l.full() {
+	if !l.full() || len(l.deliveries) > mostOpen {
 		for _, m := range l.deliveries {
 			m.release()
 		}
@@ -108,7 +112,10 @@ func (l *sender) answered(a answer) {
 		}
 	}
 	l.plainNext = b.gzip && a.verdict == badTarget
-	known := a.verdict == invalid && (l.learnLimit(a) || l.dropEntity(a.err)) // what to change at the next try
+	known := a.verdict == invalid && l.learnLimit(a) // what to change at the next try
+	if !known && (a.verdict == invalid || a.verdict == badTarget) && l.dropEntity(a.err) {
+		a.verdict, known = invalid, true
+	}
 	switch {
 	case a.verdict == accepted:
 		l.delivered(b)
@@ -155,16 +162,21 @@ func (l *sender) learnLimit(a answer) bool {
 	return true
 }
 
-// aboutEntity finds whether an error is about the entity of a request.
-var aboutEntity = regexp.MustCompile(`(?i)\bentity\b|'entity\.`)
+var (
+	// aboutEntity finds whether an error is about the entity of a request. The error of a service that does not know
+	// entities can have any code.
+	aboutEntity = regexp.MustCompile(`(?i)\bentity\b`)
+	// httpEntity finds what HTTP calls an entity, which is the whole body (RFC 2616, 10.4.14).
+	httpEntity = regexp.MustCompile(`(?i)\b(request|unprocessable)[ -]?entity\b`)
+)
 
 // dropEntity sends the next batches without the entity if the error is about it, and returns whether it is: an invalid
 // entity must not cost events.
 func (l *sender) dropEntity(err error) bool {
-	if l.target.Entity == (Entity{}) || !aboutEntity.MatchString(errorMessage(err)) {
+	if l.target.Entity == (Entity{}) || !aboutEntity.MatchString(httpEntity.ReplaceAllString(errorMessage(err), "")) {
 		return false
 	}
-	l.log.Warn("CloudWatch refuses the entity; the events are sent without it", "entity", l.target.Entity, "err", brief(err))
+	l.log.Warn("CloudWatch refuses the entity; the events are sent without it", "err", brief(err), "entity", l.target.Entity)
 	l.target.Entity = Entity{}
 	return true
 }
@@ -178,7 +190,7 @@ func (l *sender) entityRejected(errorType string) {
 		l.rejectedAs = map[string]bool{}
 	}
 	l.rejectedAs[errorType] = true
-	l.log.Warn("CloudWatch rejected the entity; the events themselves are delivered", "entity", l.target.Entity, "reason", errorType)
+	l.log.Warn("CloudWatch rejected the entity; the events themselves are delivered", "reason", errorType, "entity", l.target.Entity)
 }
 
 // undo forgets a batch that was not delivered.
@@ -236,6 +248,7 @@ func (l *sender) through(b *batch) {
 func (l *sender) giveUp(a answer) {
 	l.lose(a.batch, Refused, a.batch.records, a.err)
 	l.ack(a.batch)
+	l.guessWrong = l.guessedMax < maxMessageBytes
 	l.through(a.batch)
 	if l.givenUp++; l.givenUp > patience {
 		l.retryAt = time.Now().Add(backoff(l.givenUp-patience, maxSlowBackoff))
@@ -308,6 +321,9 @@ func (l *sender) retry(a answer, now time.Time) {
 		switch {
 		case ok && !l.stopping:
 			l.failures++
+			if l.made >= madeInVain {
+				l.fail(answer{verdict: badTarget, err: a.err})
+			}
 			l.create(t)
 			return
 		case !ok:

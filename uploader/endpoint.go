@@ -80,7 +80,15 @@ type gzipSupport struct {
 	proven     bool      // a compressed request was accepted
 	plainUntil time.Time // no compressed requests until then
 	tryPlain   bool      // a compressed request was answered with 500: the next request is plain
+
+	// Of a proven endpoint: a compressed request was refused, and how often in a row a plain one was accepted after that.
+	refused bool
+	pairs   int
 }
+
+// mostPairs is how often in a row a proven endpoint may refuse a compressed request and accept a plain one. Then it has
+// changed: somebody has put a proxy in front of it.
+const mostPairs = 3
 
 // plain reports whether the next request should be plain.
 func (g *gzipSupport) plain(now time.Time) bool {
@@ -97,9 +105,16 @@ func (g *gzipSupport) judge(v verdict, err error, gzip bool, now time.Time) (_ v
 	defer g.mu.Unlock()
 	switch {
 	case gzip && v == accepted:
-		g.proven, g.tryPlain, g.plainUntil = true, false, time.Time{}
+		g.proven, g.tryPlain, g.plainUntil, g.refused, g.pairs = true, false, time.Time{}, false, 0
 	case gzip && v == badEncoding && g.proven:
+		g.refused = true
 		return badTarget, false
+	case !gzip && v == accepted && g.refused:
+		g.refused = false
+		if g.pairs++; g.pairs >= mostPairs {
+			g.proven, g.pairs, g.plainUntil = false, 0, now.Add(plainTime)
+			return v, true
+		}
 	case gzip && v == badEncoding:
 		news = !now.Before(g.plainUntil)
 		g.plainUntil = now.Add(plainTime)

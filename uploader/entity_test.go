@@ -3,6 +3,7 @@ package uploader
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/logspool/logspool/internal/cwlocal"
@@ -105,5 +106,49 @@ func TestRefusedEntityCostsNoEvents(t *testing.T) {
 	checkShown(t, f.shown("g", "s"), feed, false, nil)
 	if n := f.count("put"); n != 2 || len(l.with("WARN", "refuses the entity")) != 1 || u.Metrics().DroppedEvents[Refused] != 0 {
 		t.Errorf("%d requests, logged %q", n, l.lines)
+	}
+}
+
+// TestEntityThatNobodyKnows: a service that does not know entities, or repeats a value that looks like a group's name, gets
+// the events without. An error about what HTTP calls an entity costs no entity.
+func TestEntityThatNobodyKnows(t *testing.T) {
+	for message, dropped := range map[string]bool{
+		"Unknown parameter in input: \"entity\"":                                        true,
+		"Value '{Name=log-group-a}' at 'entity.keyAttributes' failed to satisfy a rule": true,
+		"Request Entity Too Large":                                                      false,
+		"Unprocessable entity":                                                          false,
+		"Log group name is not valid":                                                   false,
+	} {
+		for _, code := range []string{"ValidationException", "InvalidParameterException", "UnknownParameter"} {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				f.has("g", "s")
+				refused := 0
+				f.entity = func(e string) error {
+					if refused++; e == "" || !dropped && refused > 1 {
+						return nil
+					}
+					return told(code, message)
+				}
+				var l logged
+				u := start(t, f, Options{Log: l.log()})
+				feed := newFeed(t)
+				feed.add(time.Now(), line(0))
+				feed.add(time.Now(), line(1))
+				to := target
+				to.Entity = Entity{Service: "x", Environment: "e"}
+				m := u.Attach(to, feed, 0)
+				m.Finish()
+				select {
+				case <-m.Done():
+				case <-time.After(time.Hour):
+					t.Errorf("%s: %s: the events are not delivered", code, message)
+				}
+				stop(t, u)
+				if n := len(l.with("WARN", "refuses the entity")); (n == 1) != dropped || n > 1 {
+					t.Errorf("%s: %s: logged %q", code, message, l.lines)
+				}
+			})
+		}
 	}
 }

@@ -91,3 +91,33 @@ func once(is bool, err error) error {
 	}
 	return nil
 }
+
+// TestGzipIsRefusedLater: an endpoint that took compressed requests and then refuses each of them, as behind a new proxy,
+// gets plain ones after a few refusals. It does not fail at every second request.
+func TestGzipIsRefusedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &encodings{fake: newFake(t)}
+		e.answer = func(gzip bool) error { return once(gzip && len(e.got) > 1, &fakeErr{status: 415}) }
+		e.has("g", "s")
+		var l logged
+		u := New(Options{Log: l.log(), connector: e})
+		feed := newFeed(t)
+		m := u.Attach(target, feed, time.Second)
+		for i := range 9 {
+			m.Notify(feed.add(time.Now(), line(i)))
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+		}
+		var requests string
+		for _, gzip := range e.got {
+			requests += map[bool]string{true: "z", false: "-"}[gzip]
+		}
+		if want := "zz-z-z------"; requests != want {
+			t.Errorf("requests %s, want %s", requests, want)
+		}
+		if !feed.ackedAll() || len(l.with("WARN", "does not take compressed requests")) != 1 {
+			t.Errorf("not all is delivered, or logged %q", l.lines)
+		}
+		stop(t, u)
+	})
+}

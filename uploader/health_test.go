@@ -200,3 +200,40 @@ func TestHints(t *testing.T) {
 		}
 	}
 }
+
+// TestStreamThatIsNeverThere: a service that says that it has made the stream, and then that there is none, is a failure
+// that is logged while it lasts.
+func TestStreamThatIsNeverThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		lost := true
+		f.faults = func(op, _, _ string) *fault {
+			if op == "put" && lost {
+				return &fault{err: apiErr("ResourceNotFoundException")}
+			}
+			return nil
+		}
+		var l logged
+		u := start(t, f, Options{Log: l.log()})
+		feed := newFeed(t)
+		feed.name = "web (0123456789ab)"
+		feed.add(time.Now(), line(0))
+		to := target
+		to.CreateGroup, to.CreateStream = true, true
+		m := u.Attach(to, feed, 0)
+		time.Sleep(25 * time.Minute)
+		synctest.Wait()
+		if said := l.with("ERROR", groupFails, `"containers":"web (0123456789ab)"`); len(said) != 3 {
+			t.Errorf("logged %q", l.lines)
+		}
+		f.mu.Lock()
+		lost = false
+		f.mu.Unlock()
+		m.Finish()
+		<-m.Done()
+		if len(l.with("INFO", groupWorks)) != 1 {
+			t.Errorf("logged %q", l.lines)
+		}
+		stop(t, u)
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/logspool/logspool/events"
@@ -244,4 +245,35 @@ func TestMessageLimit(t *testing.T) {
 			t.Errorf("%v with %d events: %d, %v, %v", k.err, k.events, limit, stated, ok)
 		}
 	}
+}
+
+// TestWrongGuess: when a long event is refused for another reason than its length, its parts are too; later long events
+// are whole again.
+func TestWrongGuess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.has("g", "s")
+		f.refuse = func(message string) bool { return strings.Contains(message, "poison") }
+		u := start(t, f, Options{})
+		feed := newLineFeed(t, "before", strings.Repeat("poison", 100_000), "between")
+		m := u.Attach(target, feed, time.Second)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		long := strings.Repeat("x", 600_000)
+		feed.mu.Lock()
+		feed.lines = append(feed.lines, events.Frame{Source: events.Stdout, Time: time.Now().UnixNano(), Line: []byte(long)})
+		feed.acked = append(feed.acked, false)
+		feed.mu.Unlock()
+		m.Notify(1, len(long))
+		m.Finish()
+		<-m.Done()
+		shown := f.shown("g", "s")
+		if n := len(shown); n != 3 || shown[n-1].message != long {
+			t.Errorf("%d events, the last has %d bytes", n, len(shown[n-1].message))
+		}
+		if slices.Contains(feed.acked, false) {
+			t.Errorf("acknowledged %v", feed.acked)
+		}
+		stop(t, u)
+	})
 }

@@ -53,6 +53,9 @@ const (
 	// maxBuilders is how many batches may be built (read, escaped, compressed) at once.
 	maxBuilders = 4
 
+	// mostOpen is how many feeds of one stream may keep their buffers and files from one batch of a backlog to the next.
+	mostOpen = 16
+
 	// maxPull is how long the events of one batch may take to come: a feed may have much to do for each, and others wait
 	// for the builder.
 	maxPull = 2 * time.Second

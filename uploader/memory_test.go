@@ -48,3 +48,28 @@ func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
 		stop(t, u)
 	})
 }
+
+// TestManyFeedsOfOneStream: between two batches of a backlog a few feeds keep their buffers and files, and many do not.
+func TestManyFeedsOfOneStream(t *testing.T) {
+	for n, keep := range map[int]bool{2: true, mostOpen + 1: false} {
+		u := New(Options{Log: discard, connector: newFake(t)})
+		l := newSender(u, newService(u, Access{}, newEndpoint()), senderKey{}, target)
+		var feeds []*fakeFeed
+		for range n {
+			feed := newFeed(t)
+			m := newDelivery(l, target, feed, 0)
+			for range 10 {
+				m.Notify(feed.add(time.Now(), string(make([]byte, 500_000))))
+			}
+			feeds = append(feeds, feed)
+			l.deliveries = append(l.deliveries, m)
+		}
+		l.build(time.Now())
+		for _, feed := range feeds {
+			if feed.open != keep {
+				t.Errorf("%d feeds: open is %v", n, feed.open)
+			}
+		}
+		stop(t, u)
+	}
+}

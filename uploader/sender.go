@@ -54,6 +54,7 @@ type sender struct {
 
 	maxMessage int  // what the deliveries' feeds were told
 	guessedMax int  // a limit of an event that CloudWatch did not state
+	guessWrong bool // an event within guessedMax was refused as well
 	plainNext  bool // an odd answer may be about the encoding: the next batch is not compressed
 	rejectedAs map[string]bool
 	log        *slog.Logger
@@ -205,9 +206,12 @@ func (l *sender) releaseIfWaiting() {
 // limit is how long a message may be.
 func (l *sender) limit() int { return min(l.guessedMax, int(l.s.endpoint.maxMessage.Load())) }
 
-// applyLimit has the feeds divide longer events where the limit has become smaller. Nothing may be in flight, because
+// applyLimit has the feeds divide longer events where the limit has changed. Nothing may be in flight, because
 // the feeds start again from what is acknowledged.
 func (l *sender) applyLimit() {
+	if l.guessWrong && l.idle() && !l.pending() { // now no part of the event that is to blame is left
+		l.guessedMax, l.guessWrong = maxMessageBytes, false
+	}
 	n := l.limit()
 	if n == l.maxMessage || !l.idle() {
 		return

@@ -81,7 +81,6 @@ type Env struct {
 	creds      aws.CredentialsProvider    // of the default chain
 	providers  providers                  // of everything else
 	config     atomic.Pointer[aws.Config] // set by the first Config that succeeds
-	noRegion   *faultlog.Fault
 	noID       *faultlog.Fault
 	noToken    *faultlog.Fault
 	idWait     func() time.Time // when the wait for the instance ID ends; the first call begins it
@@ -106,7 +105,6 @@ func New(o Options) *Env {
 	e.region = newLookup(e.findRegion, lookupRestMin, lookupRestMax)
 	e.instance = newLookup(e.findInstanceID, lookupRestMin, lookupRestMax)
 	e.creds = newChainCache(e)
-	e.noRegion = faultlog.NewFault(log, "no AWS region found; logs are spooled until one is known", "AWS region found", nil)
 	e.noID = faultlog.NewFault(log, "EC2 instance ID not known yet; logs of containers whose names use .InstanceID are spooled",
 		"EC2 instance ID found", nil)
 	e.noToken = faultlog.NewFault(log, "an IAM Identity Center token cannot be copied; it is not renewed when it expires",
@@ -172,13 +170,8 @@ func (e *Env) AutoRegion(ctx context.Context) (string, error) {
 func (e *Env) lookUpRegion(ctx context.Context, advice string) (string, error) {
 	region, err := e.region.get(ctx)
 	if err != nil {
-		err = fmt.Errorf("no AWS region: %s: %w", advice, err)
-		if ctx.Err() == nil {
-			e.noRegion.Failed("region", "err", err)
-		}
-		return "", err
+		return "", fmt.Errorf("no AWS region: %s: %w", advice, err)
 	}
-	e.noRegion.Succeeded("region", region)
 	return region, nil
 }
 

@@ -214,39 +214,6 @@ func TestInstanceIDIsNotWaitedForAfterTheEnd(t *testing.T) {
 	})
 }
 
-// A missing region is an error when it begins, every ten minutes while it lasts, and a line when it ends.
-func TestMissingRegionIsLoggedWhileItLasts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		logger, lines := logged()
-		e := New(Options{Log: logger})
-		found := false
-		e.region.fetch = func(context.Context) (string, error) {
-			if found {
-				return "eu-central-1", nil
-			}
-			return "", fmt.Errorf("connection refused")
-		}
-		for end := time.Now().Add(25 * time.Minute); time.Now().Before(end); time.Sleep(2 * time.Second) {
-			e.Region(t.Context())
-		}
-		found = true
-		time.Sleep(lookupRestMax)
-		e.Region(t.Context())
-		got := lines()
-		if len(got) != 4 {
-			t.Fatalf("%d lines: %q; want one at the beginning, two repetitions and one at the end", len(got), got)
-		}
-		for _, line := range got[:3] {
-			if !strings.Contains(line, `level=ERROR msg="no AWS region found; logs are spooled until one is known"`) || !strings.Contains(line, "connection refused") {
-				t.Errorf("logged %s", line)
-			}
-		}
-		if !strings.Contains(got[3], "level=INFO") || !strings.Contains(got[3], "AWS region found") {
-			t.Errorf("logged %s", got[3])
-		}
-	})
-}
-
 // The outcome of every look-up that a client made from the configuration makes is reported.
 func TestLookupsAreReported(t *testing.T) {
 	forbidMetadata(t)

@@ -13,11 +13,14 @@ import (
 // parseAllowGroups reads the regexp that the whole name of a log group must match. White space around
 // it is not a part of it: no group's name has any.
 func parseAllowGroups(text string) (*regexp.Regexp, error) {
-	text = strings.TrimSpace(text)
-	if _, err := parsePattern(text); err != nil {
+	re, err := parsePattern(strings.TrimSpace(text))
+	if err != nil {
 		return nil, err
 	}
-	return regexp.MustCompile(`^(?:` + text + `)$`), nil
+	// The regexp is not put between ^(?: and )$: an open \Q would quote these, too, and the group may exceed the depth
+	// that regexp/syntax allows. The longest match is the whole name if there is such a match at all.
+	re.Longest()
+	return re, nil
 }
 
 // ErrNoGroup says that ALLOW_GROUPS allows neither the group of a container nor a default one: its lines
@@ -25,13 +28,15 @@ func parseAllowGroups(text string) (*regexp.Regexp, error) {
 var ErrNoGroup = errors.New("no log group is allowed")
 
 func (s *Settings) allowed(group string) bool {
-	return s.allowGroups == nil || s.allowGroups.MatchString(group)
+	if s.allowGroups == nil {
+		return true
+	}
+	at := s.allowGroups.FindStringIndex(group)
+	return at != nil && at[0] == 0 && at[1] == len(group)
 }
 
 // pattern is ALLOW_GROUPS as it was given.
-func (s *Settings) pattern() string {
-	return shown(strings.TrimSuffix(strings.TrimPrefix(s.allowGroups.String(), `^(?:`), `)$`))
-}
+func (s *Settings) pattern() string { return shown(s.allowGroups.String()) }
 
 // LogGroup renders the name of a container's log group. Where ALLOW_GROUPS does not match it, that is its
 // Fallback, and the name is the group of the settings or, failing that, the default group. The error is

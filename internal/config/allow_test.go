@@ -30,6 +30,10 @@ func TestLogGroup(t *testing.T) {
 		{shop, nil, []string{"LOGSPOUT_GROUP=x/ops"}, "/ops", "does not match"},
 		{[]string{"ALLOW_GROUPS=(?m)^/a$", "LOGSPOUT_GROUP=/a"}, nil, []string{"LOGSPOUT_GROUP=/b\n/a"}, "/a", `does not match "/b_/a"`},
 		{[]string{"ALLOW_GROUPS= (?i)/OPS \n", "LOGSPOUT_GROUP=/ops"}, nil, []string{"LOGSPOUT_GROUP=/ops2"}, "/ops", `"(?i)/OPS"`},
+		{[]string{"ALLOW_GROUPS=/a|/ab?", "LOGSPOUT_GROUP=/a"}, nil, []string{"LOGSPOUT_GROUP=/ab"}, "/ab", ""},
+		{[]string{"ALLOW_GROUPS=/a??", "LOGSPOUT_GROUP=/"}, nil, []string{"LOGSPOUT_GROUP=/a"}, "/a", ""},
+		{[]string{`ALLOW_GROUPS=\Q/a.b`, "LOGSPOUT_GROUP=/a.b"}, nil, []string{"LOGSPOUT_GROUP=/axb"}, "/a.b", `does not match "/axb"`},
+		{[]string{"ALLOW_GROUPS=" + strings.Repeat("(", 999) + "/a" + strings.Repeat(")", 999), "LOGSPOUT_GROUP=/a"}, nil, nil, "/a", ""},
 		// The name that the service gets, and not the one that was written.
 		{shop, nil, []string{"LOGSPOUT_GROUP=/shop/web\t"}, "/shop/web", ""},
 		// An option of a container that was attached before.
@@ -156,4 +160,27 @@ func TestNoOtherGroup(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLoadNeverPanics: whatever the settings are, there are usable ones, and each problem is one line.
+func TestLoadNeverPanics(t *testing.T) {
+	odd := []string{" ", "x", "-1", "0", "1e400", "{{", "{{.Foo}}", `\Q`, `\Q/a`, "(", "(?m)$", "x{1000}", strings.Repeat("(", 999) + strings.Repeat(")", 999),
+		"\x00", "\xff\n", "auto", "cloudwatch://auto?DELAY=x&FOO=1&LOGSPOUT_GROUP=%zz", "://", "a=b,a=c", "1t", "64k", "999999999999999999t", "off", "9999999h"}
+	rapid.Check(t, func(t *rapid.T) {
+		var env []string
+		for _, row := range settings {
+			if rapid.Bool().Draw(t, row.name) {
+				env = append(env, row.name+"="+rapid.SampledFrom(odd).Draw(t, "value"))
+			}
+		}
+		s, problems := Load(env)
+		for _, p := range append(problems, s.CheckDefaultGroup("host")...) {
+			if strings.ContainsAny(p.Error(), "\n\x00\xff") {
+				t.Errorf("%q", p.Error())
+			}
+		}
+		if s.Delay <= 0 || s.SpoolMaxSize <= 0 || s.SpoolTotalSize < s.SpoolMaxSize && !s.Unknown.SpoolTotalSize || s.HistorySize < 0 || s.StateDir == "" || s.PluginSocket == "" {
+			t.Errorf("%q: %+v", env, s)
+		}
+	})
 }

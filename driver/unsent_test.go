@@ -1,0 +1,135 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+type fakeWaiter struct {
+	label  string
+	bytes  int64
+	oldest time.Time
+}
+
+func (w *fakeWaiter) name() string                { return w.label }
+func (w *fakeWaiter) backlog() (int64, time.Time) { return w.bytes, w.oldest }
+
+// TestUnsentIsLoggedWhileItLasts: at once, every ten minutes with all containers of the same reason, and when it ends.
+func TestUnsentIsLoggedWhileItLasts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b strings.Builder
+		u := newUnsent(slog.New(slog.NewTextHandler(&b, nil)))
+		logged := func(level, message string) (lines []string) {
+			for line := range strings.Lines(b.String()) {
+				if strings.Contains(line, "level="+level+" msg=\""+message+"\"") {
+					lines = append(lines, line)
+				}
+			}
+			return lines
+		}
+		begin := time.Now()
+		var all []*fakeWaiter
+		for i := range 7 {
+			all = append(all, &fakeWaiter{fmt.Sprint("web-", i), int64(100 - i), begin.Add(time.Duration(i) * time.Second)})
+		}
+		held := &fakeWaiter{"held", 5, time.Time{}}
+		for time.Since(begin) < 25*time.Minute {
+			for _, w := range all {
+				u.waits(w, noRegion, errors.New("no route to host"))
+			}
+			u.waits(held, "KMS_KEY_ID is invalid", "KMS_KEY_ID is invalid")
+			time.Sleep(2 * time.Second)
+		}
+		lines := logged("ERROR", "no AWS region found; logs are spooled until one is known")
+		if len(lines) != 3 {
+			t.Fatalf("logged %s", b.String())
+		}
+		for i, line := range lines {
+			parts := []string{`err="no route to host"`, "oldest=" + begin.UTC().Format(time.RFC3339)}
+			if i > 0 { // the first one came when the others did not wait yet
+				parts = append(parts, `containers="web-0, web-1, web-2, web-3, web-4 and 2 more"`, "waiting_bytes=679", "since=")
+			}
+			for _, part := range parts {
+				if !strings.Contains(line, part) {
+					t.Errorf("no %s in %s", part, line)
+				}
+			}
+		}
+		if lines := logged("ERROR", "lines are spooled, and not sent"); len(lines) != 3 || !strings.Contains(lines[2], "containers=held waiting_bytes=5") {
+			t.Errorf("logged %q", lines)
+		}
+		u.over(held, "KMS_KEY_ID is invalid", false) // it ends, and nothing is fixed
+		for _, w := range all {
+			u.over(w, noRegion, true)
+		}
+		u.over(all[0], noRegion, true)
+		if ends := strings.Count(b.String(), "level=INFO"); ends != 1 || len(logged("INFO", "AWS region found")) != 1 {
+			t.Errorf("logged %s", b.String())
+		}
+	})
+}
+
+// noRegionPlace is a Place without a region until there is one.
+type noRegionPlace struct {
+	fakePlace
+	mu    sync.Mutex
+	found bool
+}
+
+func (p *noRegionPlace) Region(context.Context) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.found {
+		return "", errors.New("no route to host")
+	}
+	return "r", nil
+}
+
+// TestUnsentContainersAreNamed: the log names the containers whose lines wait for a region, for a setting, and for a group
+// that is allowed.
+func TestUnsentContainersAreNamed(t *testing.T) {
+	for name, k := range map[string]struct {
+		env   string
+		place Place
+		err   string
+	}{
+		"region": {"DELAY=1", &noRegionPlace{}, "no route to host"},
+		"held":   {"KMS_KEY_ID=a key", fakePlace{}, "KMS_KEY_ID is invalid"},
+		"group":  {"ALLOW_GROUPS=x", fakePlace{}, "no log group is allowed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t, k.env)
+			h.bad, h.place = true, k.place
+			h.start()
+			f := h.fifo("f")
+			h.run("web", f, nil)
+			f.write("stdout", lines(1, 100)...)
+			f.empty()
+			until(t, "it is logged", func() bool { return strings.Contains(h.logged(), k.err) })
+			line := h.logged()[strings.Index(h.logged(), "level=ERROR"):]
+			for _, part := range []string{"level=ERROR", k.err, `containers="web (web)" waiting_bytes=`, "oldest="} {
+				if !strings.Contains(line, part) {
+					t.Errorf("no %s in %s", part, line)
+				}
+			}
+			if p, ok := k.place.(*noRegionPlace); ok {
+				p.mu.Lock()
+				p.found = true
+				p.mu.Unlock()
+				h.shipper.wait(t, "g/web", 100)
+				if !strings.Contains(h.logged(), "AWS region found") {
+					t.Errorf("logged %s", h.logged())
+				}
+			}
+			h.end(f)
+			h.stop()
+		})
+	}
+}

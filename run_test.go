@@ -560,7 +560,7 @@ func TestOddRequests(t *testing.T) {
 		want         string
 	}{
 		{"LogDriver.StartLogging", "", 400, "no body"},
-		{"LogDriver.StopLogging", "", 200, `"Err":""`}, // as dockerd's second try has it
+		{"LogDriver.StopLogging", "", 200, `"Err":""`}, // an error would leak the stream in dockerd
 		{"LogDriver.StartLogging", "{", 400, "JSON"},
 		{"LogDriver.StartLogging", "null", 200, "File"},
 		{"LogDriver.StartLogging", `{"File":"relative","Info":{}}`, 200, "absolute"},

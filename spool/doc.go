@@ -60,3 +60,10 @@ func (g *Gap) add(o Gap) {
 	}
 	g.MaxTime = max(g.MaxTime, o.MaxTime)
 }
+
+// without returns g less the frames and bytes of o, a part of it.
+func (g Gap) without(o Gap) Gap {
+	g.Frames -= o.Frames
+	g.Bytes -= o.Bytes
+	return g
+}

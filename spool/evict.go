@@ -116,7 +116,7 @@ func (s *Spool) evictPassedLocked() bool {
 		if len(passed) == 0 || len(passed) == len(s.readers) {
 			continue
 		}
-		g, lost, ok := s.unownedLocked(i, passed)
+		g, again, lost, ok := s.unownedLocked(i, passed)
 		if !ok {
 			continue
 		}
@@ -132,16 +132,16 @@ func (s *Spool) evictPassedLocked() bool {
 		// When the record cannot be written now, the cursor is written anew at the next change.
 		_ = s.cursor.ack(lost)
 		s.ackedPrefix.Store(s.cursor.acked.prefix)
-		s.lostLocked(g)
+		s.lostLocked(g.without(again))
 		s.removeSegmentsLocked(i, i+1)
 		return true
 	}
 	return false
 }
 
-// unownedLocked returns what of a segment has not been dealt with, cut frames with all of them, and false when something
-// of it is a passed reader's.
-func (s *Spool) unownedLocked(i int, passed []*Reader) (g Gap, lost []Range, ok bool) {
+// unownedLocked returns what of a segment has not been acknowledged, cut frames with all of them, and false when something
+// of it is a passed reader's. again is what of it gaps record, so that it was lost before.
+func (s *Spool) unownedLocked(i int, passed []*Reader) (g, again Gap, lost []Range, ok bool) {
 	seg := s.segments[i]
 	g.Reason = Full
 	r := &Reader{window: window{s: s}, locked: true, pos: s.cursor.acked.through(seg.base), acked: s.cursor.acked}
@@ -150,7 +150,7 @@ func (s *Spool) unownedLocked(i int, passed []*Reader) (g Gap, lost []Range, ok 
 		r.turnTo(seg.base)
 		h, err := r.block(segmentHeaderSize, place{size: seg.size, end: seg.end})
 		if err != nil || h.position != seg.base || h.info.First > 0 && i == 0 {
-			return g, nil, false
+			return g, again, nil, false
 		}
 		if h.info.First > 0 { // a frame that begins in the segment before, which stays
 			r.pos = s.cursor.acked.through(s.segments[i-1].base)
@@ -160,7 +160,7 @@ func (s *Spool) unownedLocked(i int, passed []*Reader) (g Gap, lost []Range, ok 
 	for r.pos < seg.end {
 		item, more := r.Next()
 		if !more {
-			return g, nil, false
+			return g, again, nil, false
 		}
 		if item.From >= seg.end {
 			break
@@ -170,18 +170,19 @@ func (s *Spool) unownedLocked(i int, passed []*Reader) (g Gap, lost []Range, ok 
 		}
 		for _, p := range passed {
 			if p.owned == nil || p.owned(item.Frame) {
-				return g, nil, false
+				return g, again, nil, false
 			}
 		}
 		lost = append(lost, item.Range)
 		if item.Gap != nil {
 			g.add(*item.Gap)
+			again.add(*item.Gap)
 			continue
 		}
 		t := frameTime(item.Frame)
 		g.add(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
 	}
-	return g, lost, true
+	return g, again, lost, true
 }
 
 // evictUnreadLocked evicts the oldest segment that no reader is in or has passed. The readers come to the place.
@@ -201,12 +202,13 @@ func (s *Spool) evictUnreadLocked() bool {
 	seg := s.segments[i]
 	d := dropped{Range: Range{max(seg.base, s.cursor.acked.prefix), seg.end}, Gap: Gap{Reason: Full}}
 	if d.From < d.To {
+		var again Gap
 		g, ok := s.countHeaders(seg)
 		if !ok {
-			g = s.countFrames(seg, d.Range)
+			g, again = s.countFrames(seg, d.Range)
 		}
 		d.Gap.add(g)
-		s.lostLocked(d.Gap)
+		s.lostLocked(d.Gap.without(again))
 		// One record for one stretch, however long it becomes, until a reader has reported it.
 		for _, before := range s.cursor.dropped {
 			if before.To == d.From && before.From >= pinned {
@@ -247,8 +249,9 @@ func (s *Spool) countHeaders(seg segment) (g Gap, ok bool) {
 	return g, pos == seg.end
 }
 
-// countFrames counts the frames in r, a part of a segment, that are not acknowledged.
-func (s *Spool) countFrames(seg segment, in Range) (g Gap) {
+// countFrames counts the frames in r, a part of a segment, that are not acknowledged. again is what of it gaps record, so
+// that it was lost before.
+func (s *Spool) countFrames(seg segment, in Range) (g, again Gap) {
 	r := &Reader{window: window{s: s}, locked: true, pos: in.From, limit: in.To, acked: s.cursor.acked, lost: in.From == seg.base}
 	defer r.Release()
 	for {
@@ -260,13 +263,14 @@ func (s *Spool) countFrames(seg segment, in Range) (g Gap) {
 		}
 		if item.Gap != nil {
 			g.add(*item.Gap)
+			again.add(*item.Gap)
 			continue
 		}
 		t := frameTime(item.Frame)
 		g.add(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
 	}
 	g.add(Gap{Bytes: in.To - min(r.pos, in.To)}) // what could not be read
-	return g
+	return g, again
 }
 
 // evictBeginning removes the delivered beginning of the first segment that is not delivered, and reports whether that was

@@ -291,8 +291,40 @@ func TestCountsAgree(t *testing.T) {
 	defer s.mu.Unlock()
 	seg := s.segments[0]
 	byHeaders, ok := s.countHeaders(seg)
-	if byFrames := s.countFrames(seg, Range{seg.base, seg.end}); !ok || byHeaders != byFrames {
+	if byFrames, _ := s.countFrames(seg, Range{seg.base, seg.end}); !ok || byHeaders != byFrames {
 		t.Errorf("by headers %+v (%v), by frames %+v", byHeaders, ok, byFrames)
+	}
+}
+
+// TestEvictedGapIsReportedOnce: a gap that is evicted is recorded in the stream again, and reported as a loss only when its
+// lines were lost.
+func TestEvictedGapIsReportedOnce(t *testing.T) {
+	var lost Gap
+	s := mustOpen(t, Options{Dir: t.TempDir(), MaxSize: 1 << 20, OnLoss: func(g Gap) { lost.add(g) }})
+	defer s.Close()
+	a := &appender{s: s}
+	const foreign = 70_000 // as the uploader adds it, which has reported it
+	a.append(t, numbered(1, 10, 100))
+	s.AddGap(Gap{Reason: FirstForeign, Frames: foreign, Bytes: foreign * 100})
+	next := 11
+	for ; next < 30_000; next += 10 {
+		a.append(t, numbered(next, next+9, 100))
+	}
+	read, recorded := 0, 0
+	r := s.NewReader()
+	defer r.Release()
+	for _, item := range frames(r) {
+		if item.Gap != nil {
+			recorded += int(item.Gap.Frames)
+		} else {
+			read++
+		}
+	}
+	if recorded <= foreign || read+recorded != next-1+foreign {
+		t.Errorf("%d lines are read and %d recorded as missing, of %d and %d", read, recorded, next-1, foreign)
+	}
+	if int(lost.Frames) != recorded-foreign {
+		t.Errorf("%d lines are reported as lost, %d were", lost.Frames, recorded-foreign)
 	}
 }
 

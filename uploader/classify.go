@@ -41,6 +41,12 @@ type credentialsError struct{ err error }
 func (e *credentialsError) Error() string { return e.err.Error() }
 func (e *credentialsError) Unwrap() error { return e.err }
 
+// configurationError says that no client could be made: a setting or a file of the AWS SDK is invalid or cannot be read.
+type configurationError struct{ err error }
+
+func (e *configurationError) Error() string { return e.err.Error() }
+func (e *configurationError) Unwrap() error { return e.err }
+
 // apiError is an error that the service gave a code (smithy.APIError).
 type apiError interface {
 	ErrorCode() string
@@ -173,6 +179,15 @@ func isUnknownHost(err error) bool {
 	return errors.As(err, &dns) && dns.IsNotFound
 }
 
+// isInvalidEndpoint reports whether the endpoint of the settings or of the shared configuration file is no URL of a host.
+// Neither the SDK (service/cloudwatchlogs, endpoints.go, resolveEndpointV2Middleware) nor net/http (Transport.roundTrip)
+// has a type for that.
+func isInvalidEndpoint(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "failed to resolve service endpoint") || strings.Contains(text, "unsupported protocol scheme") ||
+		strings.Contains(text, "no Host in request URL")
+}
+
 func statusOf(err error) int {
 	var se statusError
 	if errors.As(err, &se) {
@@ -185,12 +200,15 @@ func statusOf(err error) int {
 // service's code, the status, or what went wrong on the way.
 func kind(err error) string {
 	var (
-		ae apiError
-		ce *credentialsError
+		ae   apiError
+		ce   *credentialsError
+		conf *configurationError
 	)
 	switch {
 	case errors.As(err, &ae):
 		return ae.ErrorCode()
+	case errors.As(err, &conf):
+		return "configuration"
 	case errors.As(err, &ce):
 		return "credentials"
 	case statusOf(err) != 0:
@@ -256,6 +274,10 @@ func remedy(v verdict, err error, a Access) string {
 		return "the region's host is unknown: check the spelling of the region '" + a.Region + "', and the host's DNS"
 	case isUnknownHost(err):
 		return "the host is unknown: check the endpoint '" + a.Endpoint + "', the region '" + a.Region + "' and the host's DNS"
+	case kind(err) == "configuration":
+		return "correct the AWS setting or file that the error names; files are read again at each try, settings when the plugin is enabled"
+	case isInvalidEndpoint(err):
+		return "the endpoint is not a URL: use http:// or https:// and a host in AWS_ENDPOINT_URL_CLOUDWATCH_LOGS or AWS_ENDPOINT_URL"
 	}
 	switch v {
 	case unauthenticated:

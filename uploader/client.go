@@ -50,7 +50,7 @@ func newSDK(config ConfigFunc, version string) *sdk {
 func (s *sdk) connect(ctx context.Context, a Access) (client, error) {
 	cfg, err := s.config(ctx, a) // not under the lock: it may take its time
 	if err != nil {
-		return nil, err
+		return nil, &configurationError{err}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

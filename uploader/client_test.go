@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -226,6 +227,33 @@ func TestRequestOnTheWire(t *testing.T) {
 }
 
 // What an error says when it is logged is one short line without the session token.
+// TestInvalidSettingsHaveTheirHint: what the SDK says of an endpoint or a configuration that it cannot use leads to the
+// setting, not to the credentials. None of these requests leaves the host.
+func TestInvalidSettingsHaveTheirHint(t *testing.T) {
+	for _, endpoint := range []string{"ftp://logs.example", "127.0.0.1:4586", "http://", "nonsense"} {
+		s := newSDK(staticConfig, "1")
+		defer s.close()
+		a := Access{Region: "eu-central-1", Endpoint: endpoint}
+		c, err := s.connect(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}")})
+		if hint := remedy(classify(err, false), err, a); !strings.Contains(hint, "use http:// or https:// and a host") {
+			t.Errorf("%s: %v: hint %q", endpoint, err, hint)
+		}
+	}
+
+	broken := errors.New("couldn't read the AWS configuration: invalid AWS_RETRY_MODE value")
+	u := New(Options{Config: func(context.Context, Access) (aws.Config, error) { return aws.Config{}, broken }})
+	defer stop(t, u)
+	_, err := newService(u, Access{Region: "eu-central-1"}, &endpoint{}).connected(t.Context())
+	v := classify(err, false)
+	if hint := remedy(v, err, Access{}); v != unauthenticated || !errors.Is(err, broken) || !strings.Contains(hint, "correct the AWS setting or file that the error names") {
+		t.Errorf("%v: verdict %d, hint %q", err, v, hint)
+	}
+}
+
 func TestErrorsOnTheWire(t *testing.T) {
 	answer := ""
 	status := 400

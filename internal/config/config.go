@@ -42,7 +42,7 @@ type Settings struct {
 	// unknown.
 	SpoolMaxSize   int64
 	SpoolTotalSize int64         // bytes of all spools together
-	SpoolFull      FullPolicy    // what gives way when a spool is full
+	SpoolFull      FullPolicy    // which lines are dropped when a spool is full
 	SpoolSync      time.Duration // time between fsyncs; 0: none
 
 	// HistorySize is how many delivered bytes of one container are kept for docker logs, never more
@@ -80,7 +80,7 @@ type Template struct {
 	From string
 }
 
-// FullPolicy says what gives way when a spool is full.
+// FullPolicy says which lines are dropped when a spool is full.
 type FullPolicy string
 
 // The policies. None blocks: a FIFO that is not read hangs docker stop.

@@ -40,7 +40,7 @@ var options = []option{
 	},
 	{
 		name: "tag",
-		doc:  "Docker's tag template; names the stream where stream is not given, and stands in the events of format json",
+		doc:  "Docker's tag template; names the stream where stream is not given, and is a field of the events of format json",
 		set: func(c *Container, _ *Settings, v value) error {
 			if err := set(&c.Tag, v, naming.ParseTag); err != nil {
 				return err
@@ -221,7 +221,7 @@ var options = []option{
 	},
 	{
 		name: "spool-full",
-		doc:  "drop-oldest or drop-newest: what gives way when the spool is full",
+		doc:  "drop-oldest or drop-newest: which lines are dropped when the spool is full",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.SpoolFull, v, parseFullPolicy) },
 	},
 	{

@@ -100,7 +100,7 @@ var settings = []setting{
 	},
 	{
 		name: "SPOOL_FULL", def: string(DropOldest),
-		doc: "drop-oldest or drop-newest: what gives way when a spool is full",
+		doc: "drop-oldest or drop-newest: which lines are dropped when a spool is full",
 		set: func(s *Settings, v value) error { return set(&s.SpoolFull, v, parseFullPolicy) },
 		bad: func(s *Settings) { s.SpoolFull = DropNewest }, applies: "drop-newest, which deletes nothing that is kept",
 	},

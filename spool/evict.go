@@ -200,6 +200,7 @@ func (s *Spool) evictUnreadLocked() bool {
 	}
 	seg := s.segments[i]
 	d := dropped{Range: Range{max(seg.base, s.cursor.acked.prefix), seg.end}, Gap: Gap{Reason: Full}}
+	known := s.cursor.dropped
 	if d.From < d.To {
 		g, ok := s.countHeaders(seg)
 		if !ok {
@@ -207,20 +208,38 @@ func (s *Spool) evictUnreadLocked() bool {
 		}
 		d.Gap.add(g)
 		s.lostLocked(d.Gap)
-		// One record for one stretch, however long it becomes, until a reader has reported it.
-		for _, before := range s.cursor.dropped {
-			if before.To == d.From && before.From >= pinned {
-				d.From = before.From
-				d.Gap.add(before.Gap)
-				break
-			}
-		}
-		// When the record cannot be written now, the cursor is rewritten at the next change: room on the
-		// disk is what is wanted first.
-		_ = s.cursor.drop(d)
+		known = slices.Clone(known)
+		_ = s.cursor.drop(s.joinDroppedLocked(d, pinned))
 	}
 	s.removeSegmentsLocked(i, i+1)
+	if s.cursor.stale && s.cursor.rewrite() != nil && d.From < d.To { // not even now is there space for the record
+		s.cursor.dropped = known
+		s.holdDroppedLocked(d)
+	}
 	return true
+}
+
+// joinDroppedLocked joins d to the stretch before it, unless a reader has reported that: one record for one stretch,
+// however long it becomes.
+func (s *Spool) joinDroppedLocked(d dropped, pinned uint64) dropped {
+	for _, before := range s.cursor.dropped {
+		if before.To == d.From && before.From >= pinned {
+			d.From = before.From
+			d.Gap.add(before.Gap)
+			break
+		}
+	}
+	return d
+}
+
+// holdDroppedLocked reports what was evicted behind what there is, as a pending gap: that is overwritten in place, and a
+// full disk lets it be. The place counts as acknowledged.
+func (s *Spool) holdDroppedLocked(d dropped) {
+	s.cursor.acked.add(d.Range)
+	s.cursor.forgetDropped()
+	s.ackedPrefix.Store(s.cursor.acked.prefix)
+	s.addGapLocked(d.Gap)
+	s.storeHeldLocked()
 }
 
 // countHeaders counts the frames of a segment in which nothing is acknowledged by the headers of its blocks, so that the

@@ -31,8 +31,11 @@ func (d *copyingDisk) step(op, name string) {
 	d.what = append(d.what, op+" "+filepath.Base(filepath.Dir(name))+"/"+filepath.Base(name))
 }
 
-func (d *copyingDisk) Rename(from, to string) error { d.step("rename", to); return d.FS.Rename(from, to) }
-func (d *copyingDisk) Remove(name string) error     { d.step("remove", name); return d.FS.Remove(name) }
+func (d *copyingDisk) Rename(from, to string) error {
+	d.step("rename", to)
+	return d.FS.Rename(from, to)
+}
+func (d *copyingDisk) Remove(name string) error { d.step("remove", name); return d.FS.Remove(name) }
 func (d *copyingDisk) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
 	f, err := d.FS.OpenFile(name, flag, perm)
 	if err != nil {

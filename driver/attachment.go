@@ -105,7 +105,20 @@ func (s *session) reopenFIFOs() (n int) {
 	torn := s.spool.Torn()
 	payload, info, epoch, ok := s.spool.LastBlock()
 	ignore := s.currentRun().conf.Ignore
-	for _, f := range s.liveRecord() {
+	fifos := s.liveRecord()
+	if torn != nil {
+		// The next block of another FIFO would say that the torn one is lost.
+		slices.SortStableFunc(fifos, func(a, b archive.FIFORecord) int {
+			switch {
+			case a.Epoch == torn.Epoch && b.Epoch != torn.Epoch:
+				return -1
+			case a.Epoch != torn.Epoch && b.Epoch == torn.Epoch:
+				return 1
+			}
+			return 0
+		})
+	}
+	for _, f := range fifos {
 		if s.d.checkFile(f.File) != nil {
 			continue
 		}

@@ -27,8 +27,8 @@ func slowly() {
 func (d slowDisk) Rename(from, to string) error { slowly(); return d.FS.Rename(from, to) }
 func (d slowDisk) Remove(name string) error     { slowly(); return d.FS.Remove(name) }
 
-// TestChurn: containers start and stop at random on a slow disk, are renamed, and the plugin is restarted between. Every line is delivered once, under
-// the name of the run that wrote it, and nothing is left behind.
+// TestChurn: containers start and stop at random on a slow disk, are renamed, and the plugin is restarted between. Every line
+// is delivered once, what is counted is what is on the disk, and no file, session, slot or descriptor is left behind.
 func TestChurn(t *testing.T) {
 	h := newHost(t, "LOGSPOUT_STREAM={{.Name}}", "SPOOL_SYNC=1h")
 	h.disk = slowDisk{durable.OS}
@@ -55,9 +55,6 @@ func TestChurn(t *testing.T) {
 			id := fmt.Sprint("c", i%60)
 			name := fmt.Sprint("n", i%60, "-", rand.IntN(2))
 			f := fifos[i]
-			if rand.IntN(4) == 0 {
-				go func() { _ = open }()
-			}
 			if err := h.startLogging(f.path, &Info{ContainerID: id, ContainerName: "/" + name}); err != nil {
 				t.Error(err)
 				return
@@ -79,9 +76,6 @@ func TestChurn(t *testing.T) {
 				t.Errorf("%d files, %d sessions, %d slots are left", len(h.Driver.files), len(h.sessions), len(h.slots))
 			}
 			h.mu.Unlock()
-			if used, files := h.budget.Used(), h.archive; files == nil || used == 0 {
-				t.Errorf("%d bytes are counted", used)
-			}
 			sum := int64(0)
 			entries, _ := os.ReadDir(h.archive.Dir)
 			for _, e := range entries {

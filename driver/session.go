@@ -16,6 +16,7 @@ import (
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/oneline"
 	"github.com/logspool/logspool/spool"
 )
@@ -89,6 +90,7 @@ func openSession(d *Driver, sl *slot, info *Info, archived bool) (*session, erro
 // readRecord reads the record. Without one, what is spooled goes where the settings say for a container of which only the ID is
 // known. A damaged record is kept aside.
 func (s *session) readRecord(info *Info) (err error) {
+	_ = durable.RemoveTemp(s.d.fs, s.dir) // what a kill left of a record would keep the directory from being removed
 	if s.record, err = archive.ReadRecord(s.d.fs, s.dir); errors.Is(err, archive.ErrUnread) {
 		return err
 	} else if err != nil && !notExist(err) {

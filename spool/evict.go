@@ -1,11 +1,6 @@
 package spool
 
-import (
-	"os"
-	"slices"
-
-	"github.com/logspool/logspool/internal/durable"
-)
+import "slices"
 
 // makeRoomLocked makes n more bytes fit in the spool's own bound, or returns ErrFull. The room in the budget has
 // been taken before: see Budget.
@@ -201,6 +196,7 @@ func (s *Spool) evictUnreadLocked() bool {
 	}
 	seg := s.segments[i]
 	d := dropped{Range: Range{max(seg.base, s.cursor.acked.prefix), seg.end}, Gap: Gap{Reason: Full}}
+	known := s.cursor.dropped
 	if d.From < d.To {
 		var again Gap
 		g, ok := s.countHeaders(seg)
@@ -209,20 +205,38 @@ func (s *Spool) evictUnreadLocked() bool {
 		}
 		d.Gap.add(g)
 		s.lostLocked(d.Gap.without(again))
-		// One record for one stretch, however long it becomes, until a reader has reported it.
-		for _, before := range s.cursor.dropped {
-			if before.To == d.From && before.From >= pinned {
-				d.From = before.From
-				d.Gap.add(before.Gap)
-				break
-			}
-		}
-		// When the record cannot be written now, the cursor is rewritten at the next change: room on the
-		// disk is what is wanted first.
-		_ = s.cursor.drop(d)
+		known = slices.Clone(known)
+		_ = s.cursor.drop(s.joinDroppedLocked(d, pinned))
 	}
 	s.removeSegmentsLocked(i, i+1)
+	if s.cursor.stale && s.cursor.rewrite() != nil && d.From < d.To { // not even now is there space for the record
+		s.cursor.dropped = known
+		s.holdDroppedLocked(d)
+	}
 	return true
+}
+
+// joinDroppedLocked joins d to the stretch before it, unless a reader has reported that: one record for one stretch,
+// however long it becomes.
+func (s *Spool) joinDroppedLocked(d dropped, pinned uint64) dropped {
+	for _, before := range s.cursor.dropped {
+		if before.To == d.From && before.From >= pinned {
+			d.From = before.From
+			d.Gap.add(before.Gap)
+			break
+		}
+	}
+	return d
+}
+
+// holdDroppedLocked reports what was evicted behind what there is, as a pending gap: that is overwritten in place, and a
+// full disk lets it be. The place counts as acknowledged.
+func (s *Spool) holdDroppedLocked(d dropped) {
+	s.cursor.acked.add(d.Range)
+	s.cursor.forgetDropped()
+	s.ackedPrefix.Store(s.cursor.acked.prefix)
+	s.addGapLocked(d.Gap)
+	s.storeHeldLocked()
 }
 
 // countHeaders counts the frames of a segment in which nothing is acknowledged by the headers of its blocks, so that the
@@ -271,92 +285,6 @@ func (s *Spool) countFrames(seg segment, in Range) (g, again Gap) {
 	}
 	g.add(Gap{Bytes: in.To - min(r.pos, in.To)}) // what could not be read
 	return g, again
-}
-
-// evictBeginning removes the delivered beginning of the first segment that is not delivered, and reports whether that was
-// worth it: the rest of the segment goes into a file of its own, and takes the segment's place. What is copied is at most
-// copiedMost times what is removed. Where it was not worth it, or failed, it is tried again when more is delivered: many
-// spools are asked for each block that finds no space.
-//
-// If we crash before the old file is removed, both are there: the old one ends where the new one begins, and is history.
-func (s *Spool) evictBeginning() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i, acked := s.deliveredN, s.cursor.acked.prefix
-	if s.closed || i >= len(s.segments) || acked <= s.segments[i].base || acked >= s.segments[i].end || acked == s.vain {
-		return false
-	}
-	s.vain = acked
-	old := s.segments[i]
-	off, header, ok := s.blockOfLocked(old, acked)
-	if !ok || off < 2*allocationUnit || off*copiedMost < old.size-off {
-		return false
-	}
-	rest := make([]byte, segmentHeaderSize+old.size-off)
-	r, err := s.fs.OpenFile(s.segmentPath(old.base), os.O_RDONLY, 0)
-	if err != nil {
-		return false
-	}
-	defer r.Close()
-	if _, err := r.ReadAt(rest[segmentHeaderSize:], off); err != nil {
-		return false
-	}
-	copy(rest, header.encode())
-	// Under its name it must be whole: the old segment ends where it begins. With Durable it must be on the disk, as the
-	// old one is, before that is removed.
-	path := s.segmentPath(header.base)
-	if durable.WriteFile(s.fs, path, rest, filePerm, s.cursor.durable) != nil {
-		_ = s.fs.Remove(path) // the directory could not be synced, and the old segment goes on
-		return false
-	}
-	appendable := s.appendable
-	if i == len(s.segments)-1 {
-		s.sealLocked()
-		s.appendable = appendable
-	}
-	s.removeSegmentsLocked(i, i+1)
-	s.segments = slices.Insert(s.segments, i, segment{base: header.base, end: old.end, dirty: !s.cursor.durable, progress: header.progress})
-	s.resizeLocked(&s.segments[i], int64(len(rest)))
-	s.entered = true
-	for _, r := range s.readers { // those that are in the old segment are in the new one
-		if r.pinned > old.base {
-			r.pinned = max(r.pinned, header.base+1)
-		}
-	}
-	return true
-}
-
-// copiedMost is how many times as much as it frees a removal of a segment's beginning may copy.
-const copiedMost = 8
-
-// blockOfLocked returns where in a segment the block that holds pos begins, and the header of a segment that begins there.
-func (s *Spool) blockOfLocked(seg segment, pos uint64) (off int64, header segmentHeader, ok bool) {
-	w := window{s: s, headers: true}
-	w.turnTo(seg.base)
-	defer w.closeFile()
-	if w.fill(0, segmentHeaderSize, seg.size) != nil {
-		return 0, header, false
-	}
-	header, err := decodeSegmentHeader(w.at(0), seg.base)
-	if err != nil {
-		return 0, header, false
-	}
-	at, p := seg.base, place{size: seg.size, end: seg.end}
-	for off = segmentHeaderSize; off < seg.size; {
-		h, err := w.header(off, p)
-		if err != nil || h.position != at {
-			return 0, header, false
-		}
-		if h.end() > pos {
-			// A frame that ends in this block may have its time in it.
-			header.base, header.progress = h.position, s.cursor.acked.prefix
-			header.maxTime = max(header.maxTime, h.info.MaxTime)
-			return off, header, true
-		}
-		header.maxTime = max(header.maxTime, h.info.MaxTime)
-		at, off = h.end(), off+h.diskSize()
-	}
-	return 0, header, false
 }
 
 // trimHistoryLocked counts the segments in which everything has been dealt with among the history, and removes the oldest

@@ -522,7 +522,7 @@ func TestDamagedEnd(t *testing.T) {
 		defer s.Close()
 		head := numbered(366, 410, 100)
 		torn := s.Torn()
-		if torn == nil || torn.Matches(head[:100]) || torn.Matches(numbered(367, 410, 100)) || !torn.Matches(head) {
+		if torn == nil || torn.Matches(head[:100], 100) || torn.Matches(numbered(367, 410, 100), len(head)) || !torn.Matches(head, len(head)) {
 			t.Fatalf("torn: %+v", torn)
 		}
 		s.RecoverTorn()

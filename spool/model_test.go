@@ -284,7 +284,7 @@ func (m *model) crash(t *rapid.T, torn bool) {
 	if again {
 		p := m.last.data
 		if torn := m.s.Torn(); torn != nil {
-			if !torn.Matches(p) || torn.Epoch != m.a.epoch {
+			if !torn.Matches(p, len(p)) || torn.Epoch != m.a.epoch {
 				t.Fatalf("the torn block is not what was appended last")
 			}
 			m.s.RecoverTorn()

@@ -76,13 +76,20 @@ type Torn struct {
 	Length int    // bytes of payload that the block was to have
 	Epoch  uint32 // of its FIFO
 	header []byte
+	first  int    // where in the payload the first frame starts
+	begin  []byte // the payload, as far as it is on the disk
 }
 
-// Matches reports whether the block is at the head of a FIFO, of which head is the beginning. It returns false where head
-// is shorter than the block.
-func (t *Torn) Matches(head []byte) bool {
+// tornFrameTime is more than the bytes from a frame's start to the end of its time.
+const tornFrameTime = 32
+
+// Matches reports whether the block is at the head of a FIFO that has so many unread bytes, of which head is the beginning.
+// Where head is shorter than the block, because the pipe that it was read through is (pipe(7), pipe-user-pages-soft), the
+// beginning of the block decides if a frame's time is in it.
+func (t *Torn) Matches(head []byte, unread int) bool {
 	if len(head) < t.Length {
-		return false
+		n := min(len(head), len(t.begin))
+		return unread >= t.Length && n >= t.first+tornFrameTime && bytes.Equal(head[:n], t.begin[:n])
 	}
 	sum := crc32.Checksum(t.header[8:], castagnoli)
 	sum = crc32.Update(sum, castagnoli, head[:t.Length])
@@ -105,7 +112,8 @@ func (s *Spool) noteCut(r *Repair, cut []byte, end uint64) {
 			break
 		}
 		if off == 0 && h.diskSize() > int64(len(cut)) && h.kind == kindData {
-			s.torn = &Torn{Length: h.length, Epoch: h.epoch, header: bytes.Clone(cut[:BlockHeaderSize])}
+			begin := bytes.Clone(cut)
+			s.torn = &Torn{Length: h.length, Epoch: h.epoch, header: begin[:BlockHeaderSize], first: h.info.First, begin: begin[BlockHeaderSize:]}
 		}
 		if h.kind == kindGap && h.diskSize() > int64(len(cut)-off) {
 			break // it was being written: what it records is still pending, or not acknowledged yet

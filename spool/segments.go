@@ -115,6 +115,9 @@ func (s *Spool) openSegments(r *Repair, delivered uint64) {
 	if delivered <= maxPosition {
 		end = max(end, delivered)
 	}
+	if p := s.cursor.reserve[pendingSlot]; p.gap.Bytes > 0 && p.position <= maxPosition && r.lost.Bytes == 0 {
+		end = max(end, p.position) // what was before it was evicted, and a full disk took no record of that
+	}
 	for _, d := range s.cursor.dropped {
 		end = max(end, d.To)
 	}

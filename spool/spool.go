@@ -182,7 +182,7 @@ func Open(o Options) (*Spool, Repair, error) {
 
 // openPendingGaps takes over the pending gaps on disk, and adds what the repair has lost.
 func (s *Spool) openPendingGaps(lost Gap) {
-	if p := s.cursor.reserve[pendingSlot]; p.position == s.end.Load() { // otherwise the gap is a block already
+	if p := s.cursor.reserve[pendingSlot]; p.position >= s.end.Load() { // otherwise the gap is a block already
 		s.missing, s.missingEpoch = p.gap, p.epoch
 	}
 	s.held = s.cursor.reserve[heldSlot].gap

@@ -40,7 +40,11 @@ func (f *FIFO) resume(last *Last) error {
 	if err := readFull(private.ends[0], head); err != nil {
 		return err
 	}
-	if last.Torn != nil && last.Torn.Matches(head) {
+	there, err := unix.IoctlGetInt(f.fd, unix.TIOCINQ) // FIONREAD
+	if err != nil {
+		return fmt.Errorf("couldn't ask how much is in it: %w", err)
+	}
+	if last.Torn != nil && last.Torn.Matches(head, there) {
 		last.Recovered()
 		return nil
 	}
@@ -50,10 +54,6 @@ func (f *FIFO) resume(last *Last) error {
 	if len(head) < len(last.Payload) {
 		// Less is there, or the private pipe is too small to show it all: past the soft limit of pipe(7) it may be.
 		// Then the beginning of a block decides as well as the whole if a frame's time is in it.
-		there, err := unix.IoctlGetInt(f.fd, unix.TIOCINQ) // FIONREAD
-		if err != nil {
-			return fmt.Errorf("couldn't ask how much is in it: %w", err)
-		}
 		if there >= len(last.Payload) && last.Info.First+frameStart <= len(head) && bytes.HasPrefix(last.Payload, head) {
 			return f.dropLast(last)
 		}

@@ -23,15 +23,19 @@ func (k keepingSink) End() { close(k.ended) }
 func TestTornBlock(t *testing.T) {
 	line := func(n int) []byte { return frame(int64(1e18)+int64(n), "a line") }
 	before, torn, after := line(1), bytes.Repeat(line(2), 3), line(3)
+	long := bytes.Repeat(line(2), 400)
 	for name, tc := range map[string]struct {
 		first bool // the torn block is the first one
+		pipe  int  // that the next process gets; 0: as large as it wants
 		head  []byte
 		want  []byte
 		lost  uint64 // frames
 	}{
-		"in the FIFO":                  {false, append(bytes.Clone(torn), after...), bytes.Join([][]byte{before, torn, after}, nil), 0},
-		"in the FIFO, the first block": {true, append(bytes.Clone(torn), after...), append(bytes.Clone(torn), after...), 0},
-		"not in the FIFO":              {false, after, append(bytes.Clone(before), after...), 3},
+		"in the FIFO":                  {false, 0, append(bytes.Clone(torn), after...), bytes.Join([][]byte{before, torn, after}, nil), 0},
+		"in the FIFO, the first block": {true, 0, append(bytes.Clone(torn), after...), append(bytes.Clone(torn), after...), 0},
+		"in the FIFO, a small pipe":    {false, 4096, append(bytes.Clone(long), after...), bytes.Join([][]byte{before, long, after}, nil), 0},
+		"not in it, a small pipe":      {false, 4096, bytes.Repeat(after, 1000), append(bytes.Clone(before), bytes.Repeat(after, 1000)...), 400},
+		"not in the FIFO":              {false, 0, after, append(bytes.Clone(before), after...), 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -42,6 +46,12 @@ func TestTornBlock(t *testing.T) {
 				t.Fatal(err)
 			}
 			var tracker spool.Tracker
+			torn := torn
+			if tc.pipe > 0 {
+				torn = long
+				defer func(size int) { privateSize = size }(privateSize)
+				privateSize = tc.pipe
+			}
 			for _, p := range [][]byte{before, torn} {
 				if tc.first && bytes.Equal(p, before) {
 					continue

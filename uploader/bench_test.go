@@ -26,14 +26,16 @@ func (e *endless) Next(time.Time) (events.Event, bool) {
 	e.r[0] = events.Range{From: uint64(e.i), To: uint64(e.i + 1)}
 	return events.Event{Time: e.at + int64(e.i)*20_000, Message: e.line, Ranges: e.r[:]}, true
 }
-func (e *endless) Unread()                                                       { e.i-- }
-func (e *endless) Due() time.Time                                                { return time.Time{} }
-func (e *endless) Ack([]events.Range) error                                      { return nil }
-func (e *endless) Rewind()                                                       { panic("nothing fails here") }
-func (e *endless) SetMaxMessage(int)                                             {}
-func (e *endless) Release()                                                      {}
-func (e *endless) Backlog() (string, int64, time.Time)                           { return "", 0, time.Time{} }
-func (e *endless) Lost(string, []events.Range, int, int64, time.Time, time.Time) {}
+func (e *endless) Unread()                             { e.i-- }
+func (e *endless) Due() time.Time                      { return time.Time{} }
+func (e *endless) Ack([]events.Range) error            { return nil }
+func (e *endless) Rewind()                             { panic("nothing fails here") }
+func (e *endless) SetMaxMessage(int)                   {}
+func (e *endless) Release()                            {}
+func (e *endless) Backlog() (string, int64, time.Time) { return "", 0, time.Time{} }
+func (e *endless) Lost(_ string, _ []events.Range, n int, bytes int64, _, _ time.Time) (int, int64) {
+	return n, bytes
+}
 
 // BenchmarkUpload sends one stream through the real SDK to a server in this process that reads and discards: MB/s of messages.
 func BenchmarkUpload(b *testing.B) {

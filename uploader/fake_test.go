@@ -326,6 +326,7 @@ type fakeFeed struct {
 	accounted  []string // of it, at which Ack
 	lostRanges []events.Range
 	name       string
+	markers    int // events that Lost does not count
 	max        int
 	open       bool   // it was read since the last Release
 	onEmpty    func() // called with the lock held when Next has nothing
@@ -488,11 +489,12 @@ func (f *fakeFeed) Backlog() (name string, bytes int64, oldest time.Time) {
 	return f.name, bytes, oldest
 }
 
-func (f *fakeFeed) Lost(why string, ranges []events.Range, events int, _ int64, _, _ time.Time) {
+func (f *fakeFeed) Lost(why string, ranges []events.Range, events int, bytes int64, _, _ time.Time) (int, int64) {
 	defer f.use()()
 	l := fmt.Sprintf("%s %d", why, events)
 	f.lostRanges = append(f.lostRanges, ranges...)
 	f.lost, f.pending = append(f.lost, l), append(f.pending, l)
+	return max(events-f.markers, 0), bytes
 }
 
 func (f *fakeFeed) ackedAll() bool {

@@ -26,7 +26,8 @@ type Feed interface {
 	// them at that Ack. ranges are those of the events that are lost whole, and none of another event's: a feed
 	// that hands out markers finds there which of them were lost. An event without ranges of its own (made from
 	// the middle of a very large frame) adds none, nor does one of which only the end is lost. The feed must not keep the slice.
-	Lost(why string, ranges []events.Range, events int, bytes int64, from, to time.Time)
+	// It returns how many of the events, of how many bytes, count as lost: a marker is none of the container's.
+	Lost(why string, ranges []events.Range, events int, bytes int64, from, to time.Time) (int, int64)
 	// Ack says that the events made from these ranges are delivered, or will never be and have been
 	// accounted for. On return the fact survives a crash of the process. Ranges may come in any order.
 	Ack(ranges []events.Range) error

@@ -70,8 +70,9 @@ func (f *lineFeed) Release() {
 	}
 }
 
-func (f *lineFeed) Lost(_ string, ranges []events.Range, _ int, _ int64, _, _ time.Time) {
+func (f *lineFeed) Lost(_ string, ranges []events.Range, n int, bytes int64, _, _ time.Time) (int, int64) {
 	f.lost = append(f.lost, ranges...)
+	return n, bytes
 }
 
 func (f *lineFeed) Ack(ranges []events.Range) error {

@@ -76,8 +76,11 @@ func (l *sender) loseEnd(b *batch) {
 // tell counts and logs a loss and reports it to its feed. The acknowledgement that the feed accounts for it with must
 // follow.
 func (l *sender) tell(m *Delivery, d loss) {
+	d.Events, d.Bytes = m.feed.Lost(d.Reason.String(), d.ranges, d.Events, d.Bytes, d.From, d.To)
+	if d.Events == 0 {
+		return
+	}
 	l.u.drop(d.Dropped)
-	m.feed.Lost(d.Reason.String(), d.ranges, d.Events, d.Bytes, d.From, d.To)
 	m.lossLog(l.log, d).Lost(d.Events, d.Bytes)
 }
 

@@ -90,3 +90,24 @@ func TestRefusedEventHasItsRanges(t *testing.T) {
 		}
 	})
 }
+
+// TestLostMarkersAreNotCounted: what the feed says is no event of the container's is neither counted nor logged as lost.
+func TestLostMarkersAreNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.has("g", "s")
+		f.rejects = rejected{tooOldEnd: 1}
+		var l logged
+		u := start(t, f, Options{Log: l.log(), OnDropped: func(d Dropped) { t.Errorf("dropped %+v", d) }})
+		feed := newFeed(t)
+		feed.markers = 1
+		feed.add(time.Now(), "a marker")
+		m := u.Attach(target, feed, time.Second)
+		m.Finish()
+		<-m.Done()
+		stop(t, u)
+		if len(feed.lost) != 1 || u.Metrics().DroppedEvents[TooOld] != 0 || len(l.with("ERROR")) > 0 {
+			t.Errorf("the feed lost %q, logged %q", feed.lost, l.lines)
+		}
+	})
+}

@@ -55,7 +55,8 @@ type Options struct {
 	// Name is what the log calls the feed.
 	Name string
 
-	// OnLost is called for each loss behind the spool, after it is recorded in the spool. Nil: nothing is called.
+	// OnLost is called for each loss that the feed finds itself, after it is recorded in the spool; of what Lost reports
+	// the caller knows already. Nil: nothing is called.
 	OnLost func(reason string, events int, bytes int64)
 	// OnPanic is called when the plugin has panicked on data of this feed, once for each feed. Nil: nothing is called.
 	OnPanic func(cause any, stack []byte)

@@ -77,7 +77,8 @@ func (f *Feed) marker(item spool.Item, now time.Time) (events.Event, bool) {
 
 // Lost takes note that events were lost behind the spool. At the next Ack it becomes a gap in the stream, on disk
 // before the lost events are acknowledged. ranges are those of events that are lost whole: markers are found by them.
-func (f *Feed) Lost(why string, ranges []events.Range, lost int, bytes int64, from, to time.Time) {
+// It returns how many events, of how many bytes, are lost: a marker is not counted.
+func (f *Feed) Lost(why string, ranges []events.Range, lost int, bytes int64, from, to time.Time) (int, int64) {
 	l := &f.losses
 	begin := len(l.ranges)
 	l.ranges = appendRanges(l.ranges, ranges)
@@ -87,11 +88,13 @@ func (f *Feed) Lost(why string, ranges []events.Range, lost int, bytes int64, fr
 			bytes -= m.bytes
 		}
 	}
+	lost, bytes = max(lost, 0), max(bytes, 0)
 	if lost > 0 {
 		l.events = append(l.events, spool.Gap{
-			Reason: lossReasons[why], Frames: uint64(lost), Bytes: uint64(max(bytes, 0)), MinTime: from.UnixNano(), MaxTime: to.UnixNano(),
+			Reason: lossReasons[why], Frames: uint64(lost), Bytes: uint64(bytes), MinTime: from.UnixNano(), MaxTime: to.UnixNano(),
 		})
 	}
+	return lost, bytes
 }
 
 // within reports whether one of ranges covers r.
@@ -144,9 +147,6 @@ func (f *Feed) addLoss(g spool.Gap) {
 		f.spool.HoldGap(g)
 	} else {
 		f.spool.AddGap(g)
-	}
-	if f.o.OnLost != nil {
-		f.o.OnLost(reasonWord(g.Reason), int(g.Frames), int64(g.Bytes))
 	}
 }
 

@@ -115,6 +115,9 @@ func (f *Feed) setAside(lost []spool.Range, err *panicked) {
 	}
 	r.Close()
 	f.addLoss(g)
+	if f.o.OnLost != nil {
+		f.o.OnLost(reasonWord(g.Reason), int(g.Frames), int64(g.Bytes))
+	}
 	f.pending = append(f.pending, lost...)
 	f.settle()
 }

@@ -82,8 +82,7 @@ func TestBudgetConcurrently(t *testing.T) {
 	loop(&others, b.closeIdle)
 	loop(&others, func() {
 		archive.Lock()
-		var a *ArchivedLog
-		a = b.AddArchived(20<<10, time.Now(), func() error { archive.Lock(); defer archive.Unlock(); return nil })
+		a := b.AddArchived(20<<10, time.Now(), func() error { archive.Lock(); defer archive.Unlock(); return nil })
 		archive.Unlock()
 		time.Sleep(time.Duration(rand.IntN(500)) * time.Microsecond)
 		archive.Lock()

@@ -73,7 +73,7 @@ func (s *Spool) evictUndeliveredLocked() bool {
 	return s.evictAckedLocked() || s.evictPassedLocked() || s.evictUnreadLocked()
 }
 
-// evictAckedLocked removes the oldest segment in which everything has been dealt with and that is kept only because
+// evictAckedLocked removes the oldest segment in which everything is acknowledged and that is kept only because
 // something before it has not, as where one of two outputs is stuck. It costs nothing but history.
 func (s *Spool) evictAckedLocked() bool {
 	for i := s.deliveredN; i < len(s.segments)-1; i++ {
@@ -287,7 +287,7 @@ func (s *Spool) countFrames(seg segment, in Range) (g, again Gap) {
 	return g, again
 }
 
-// trimHistoryLocked counts the segments in which everything has been dealt with among the history, and removes the oldest
+// trimHistoryLocked counts the segments in which everything is acknowledged among the history, and removes the oldest
 // for which that has no room.
 func (s *Spool) trimHistoryLocked() {
 	for n := len(s.segments); s.deliveredN < n && s.segments[s.deliveredN].end <= s.cursor.acked.prefix && !(s.appendable && s.deliveredN == n-1); {

@@ -37,7 +37,7 @@ func (c *creator) retain(group string, days int32) {
 				wait.Stop()
 			}
 		}
-		c.log.Warn("log group's retention is not set: its events are kept for good; logging goes on",
+		c.log.Warn("log group's retention is not set: its events do not expire; logging goes on",
 			"group", group, "days", days, "err", brief(err), "hint", hint)
 		return
 	}

@@ -349,7 +349,7 @@ func (x *Archive) trim() {
 	}
 }
 
-// remove removes one for good, and remembers it when that fails.
+// remove removes one, and remembers it when that fails.
 func (x *Archive) remove(id string, l *archivedLog) {
 	switch err := x.evict(id, l); {
 	case err == nil || errors.Is(err, errTaken):

@@ -51,7 +51,7 @@ type Run struct {
 	Host string `json:",omitempty"`
 }
 
-// StoppedRecord is when a container was first found stopped with this much logged, all of it dealt with.
+// StoppedRecord is when a container was first found stopped with this much logged, all of it acknowledged.
 type StoppedRecord struct {
 	At  time.Time
 	End uint64 // of its stream
@@ -97,7 +97,7 @@ const RecordName = "attachments.json"
 // maxRecord bounds what is read of a record, in bytes: more than a request may hold.
 const maxRecord = 32 << 20
 
-// ErrUnread says that a record cannot be read now. It is no reason to begin it anew: the trouble may pass.
+// ErrUnread says that a record cannot be read now. It is no reason to begin another: it may be readable later.
 var ErrUnread = errors.New("it may be readable later")
 
 // ReadRecord reads the record in a container's directory. An error is fs.ErrNotExist, one that is ErrUnread, or that it is

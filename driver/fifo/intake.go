@@ -73,7 +73,7 @@ type Intake struct {
 	commands []func() // to be run by Run, in order
 	stopped  bool     // Run ends, or has ended
 
-	// owner is held by Run while it runs, and afterwards by whoever serves the FIFOs: see Drain and Close. It guards
+	// owner is held by Run while it runs, and afterwards by the caller that serves the FIFOs: see Drain and Close. It guards
 	// what follows. Locks: owner before mu.
 	owner   sync.Mutex
 	private privatePipe

@@ -28,7 +28,7 @@ const (
 	// pause is how long after a failure another one belongs to the same outage. Uploads are tried every half minute.
 	pause = 2 * time.Minute
 
-	// minUptime is how long the plugin runs at least. dockerd disables a plugin for good that it has started again and
+	// minUptime is how long the plugin runs at least. dockerd permanently disables a plugin that it has started again and
 	// that exits before it listens, after some 12 seconds.
 	minUptime = 2 * time.Minute
 

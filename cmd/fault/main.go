@@ -61,7 +61,7 @@ func run(ctx context.Context, args []string, out io.Writer) (failed bool, err er
 	flags := flag.NewFlagSet("fault", flag.ExitOnError)
 	flags.StringVar(&s.binary, "binary", "", "the plugin's `binary`")
 	flags.StringVar(&s.plugin, "plugin", "", "`directory` for docker plugin create; none: no real engine")
-	flags.BoolVar(&s.short, "short", false, "a few rows, each shorter, under 45 s")
+	flags.BoolVar(&s.short, "short", false, "a few rows, each shorter, in about a minute")
 	flags.BoolVar(&s.long, "long", false, "the row that takes ten minutes, too")
 	flags.StringVar(&only, "run", "", "only the rows whose name matches this `regexp`")
 	flags.Uint64Var(&s.seed, "seed", 1, "of what is done at random")

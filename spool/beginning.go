@@ -43,10 +43,8 @@ func (s *Spool) evictBeginning() bool {
 		_ = s.fs.Remove(path) // the directory could not be synced, and the old segment goes on
 		return false
 	}
-	appendable := s.appendable
 	if i == len(s.segments)-1 {
-		s.sealLocked()
-		s.appendable = appendable
+		s.closeActiveLocked()
 	}
 	s.removeSegmentsLocked(i, i+1)
 	s.segments = slices.Insert(s.segments, i, segment{base: header.base, end: old.end, dirty: !s.cursor.durable, progress: header.progress})

@@ -68,14 +68,7 @@ func TestEvictBeginningKilled(t *testing.T) {
 	}
 	r := w.s.NewReader()
 	defer r.Close()
-	var handed []Range
-	for range 1100 {
-		item, ok := r.Next()
-		if !ok {
-			t.Fatal("too few frames")
-		}
-		handed = append(handed, item.Range)
-	}
+	handed := handOut(t, r, 1100)
 	if err := w.s.Ack(handed); err != nil {
 		t.Fatal(err)
 	}
@@ -118,14 +111,7 @@ func TestEvictBeginningCopiesLittle(t *testing.T) {
 	defer r.Close()
 	written = 0
 	for range 190 {
-		var handed []Range
-		for range 50 {
-			item, ok := r.Next()
-			if !ok {
-				t.Fatal("too few frames")
-			}
-			handed = append(handed, item.Range)
-		}
+		handed := handOut(t, r, 50)
 		if err := w.s.Ack(handed); err != nil {
 			t.Fatal(err)
 		}

@@ -276,12 +276,10 @@ func (b *Budget) oldestArchived() *ArchivedLog {
 func (s *Spool) sizes() (delivered, pending int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delivered, pending = s.delivered, s.total-s.delivered
-	if n := len(s.segments); s.appendable && !s.undropped.Load() && s.segments[n-1].end <= s.cursor.acked.prefix &&
-		s.segments[n-1].size > segmentHeaderSize {
-		delivered, pending = s.total, 0
+	if s.lastDeliveredLocked() {
+		return s.total, 0
 	}
-	return delivered, pending
+	return s.delivered, s.total - s.delivered
 }
 
 // evictHistory removes the oldest segment in which everything is delivered.

@@ -61,6 +61,34 @@ func (b *budgeted) accountAfter(t testing.TB, delivered int) (read, lost int) {
 	return read, lost
 }
 
+// takeItems reads at most so many items, and returns their ranges and how many frames gaps record as lost. frame is called
+// with each frame.
+func takeItems(r *Reader, most int, frame func([]byte)) (ranges []Range, lost int) {
+	for range most {
+		item, ok := r.Next()
+		if !ok {
+			break
+		}
+		ranges = append(ranges, item.Range)
+		if item.Gap != nil {
+			lost += int(item.Gap.Frames)
+		} else {
+			frame(item.Frame)
+		}
+	}
+	return ranges, lost
+}
+
+// handOut reads so many items, and returns their ranges.
+func handOut(t *testing.T, r *Reader, n int) []Range {
+	t.Helper()
+	handed, _ := takeItems(r, n, func([]byte) {})
+	if len(handed) < n {
+		t.Fatal("too few frames")
+	}
+	return handed
+}
+
 // TestQuietBesideNoisy: when all have more than the budget allows, those that write much lose lines, and one that writes
 // little loses none, whoever it is that comes when there is no room, and whatever is done when it is full.
 func TestQuietBesideNoisy(t *testing.T) {

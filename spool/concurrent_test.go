@@ -39,19 +39,8 @@ func TestBudgetConcurrently(t *testing.T) {
 	}
 	read, lost := make([]int, n), make([]int, n)
 	deliver := func(i int, r *Reader) bool {
-		var ranges []Range
-		for range 300 {
-			item, ok := r.Next()
-			if !ok {
-				break
-			}
-			ranges = append(ranges, item.Range)
-			if item.Gap != nil {
-				lost[i] += int(item.Gap.Frames)
-			} else {
-				read[i]++
-			}
-		}
+		ranges, missing := takeItems(r, 300, func([]byte) { read[i]++ })
+		lost[i] += missing
 		if len(ranges) > 0 {
 			if err := all[i].s.Ack(ranges); err != nil {
 				t.Error(err)

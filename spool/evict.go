@@ -21,15 +21,24 @@ func (s *Spool) trimLocked() {
 }
 
 // sealDeliveredLocked ends the segment that is appended to if everything in it is acknowledged, so that it is history,
-// and reports whether it did. Not while its last block may still be in the FIFO: after a crash it would be looked for.
+// and reports whether it did.
 func (s *Spool) sealDeliveredLocked() bool {
-	n := len(s.segments)
-	if !s.appendable || s.undropped.Load() || s.segments[n-1].end > s.cursor.acked.prefix || s.segments[n-1].size <= segmentHeaderSize {
+	if !s.lastDeliveredLocked() {
 		return false
 	}
 	s.sealLocked()
 	s.trimHistoryLocked()
 	return true
+}
+
+// lastDeliveredLocked reports whether the segment that is appended to may be sealed to become history: something is in it,
+// all of it is acknowledged, and its last block is not in the FIFO any more. After a crash it would be looked for there.
+func (s *Spool) lastDeliveredLocked() bool {
+	if !s.appendable || s.undropped.Load() {
+		return false
+	}
+	last := s.segments[len(s.segments)-1]
+	return last.end <= s.cursor.acked.prefix && last.size > segmentHeaderSize
 }
 
 func (s *Spool) hasRoomLocked(n int64) bool {
@@ -89,10 +98,10 @@ func (s *Spool) evictAckedLocked() bool {
 
 // evictPassedLocked evicts the oldest segment that some readers have passed and others have not come to, as where one of
 // two outputs is stuck, and of which the former have nothing under way. They do not come to the place any more: the gap
-// is told behind what there is, and what it tells of counts as dealt with.
+// is written at the end of the stream, and what it covers counts as acknowledged.
 //
-// If we crash behind the gap, both the gap and the frames are there; behind the record in the cursor, the gap and a segment
-// of which all is dealt with.
+// After a crash behind the gap, both the gap and the frames are there. After a crash behind the record in the cursor, the
+// gap is there, and a segment in which everything is acknowledged.
 func (s *Spool) evictPassedLocked() bool {
 	if len(s.readers) < 2 {
 		return false
@@ -115,7 +124,7 @@ func (s *Spool) evictPassedLocked() bool {
 		if !ok {
 			continue
 		}
-		if s.missing.Bytes > 0 { // it is to be told at the place where it is missing
+		if s.missing.Bytes > 0 { // its gap belongs where it is missing
 			if s.appendMissingLocked() != nil {
 				return false
 			}
@@ -124,7 +133,7 @@ func (s *Spool) evictPassedLocked() bool {
 		if g.Bytes > 0 && s.appendElsewhereLocked(g) != nil {
 			return false
 		}
-		// When the record cannot be written now, the cursor is written anew at the next change.
+		// When the record cannot be written now, the cursor is rewritten at the next change.
 		_ = s.cursor.ack(lost)
 		s.ackedPrefix.Store(s.cursor.acked.prefix)
 		s.lostLocked(g.without(again))
@@ -169,13 +178,7 @@ func (s *Spool) unownedLocked(i int, passed []*Reader) (g, again Gap, lost []Ran
 			}
 		}
 		lost = append(lost, item.Range)
-		if item.Gap != nil {
-			g.add(*item.Gap)
-			again.add(*item.Gap)
-			continue
-		}
-		t := frameTime(item.Frame)
-		g.add(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
+		countItem(item, &g, &again)
 	}
 	return g, again, lost, true
 }
@@ -275,16 +278,21 @@ func (s *Spool) countFrames(seg segment, in Range) (g, again Gap) {
 				break
 			}
 		}
-		if item.Gap != nil {
-			g.add(*item.Gap)
-			again.add(*item.Gap)
-			continue
-		}
-		t := frameTime(item.Frame)
-		g.add(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
+		countItem(item, &g, &again)
 	}
 	g.add(Gap{Bytes: in.To - min(r.pos, in.To)}) // what could not be read
 	return g, again
+}
+
+// countItem adds an item that is evicted to g. What a gap records was lost before: it is added to again too.
+func countItem(item Item, g, again *Gap) {
+	if item.Gap != nil {
+		g.add(*item.Gap)
+		again.add(*item.Gap)
+		return
+	}
+	t := frameTime(item.Frame)
+	g.add(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
 }
 
 // trimHistoryLocked counts the segments in which everything is acknowledged among the history, and removes the oldest
@@ -328,8 +336,8 @@ func segmentSize(maxSize, history int64) int64 {
 	return size
 }
 
-// fullLocked is the size at which a segment is full: larger while much waits to be delivered, lest small segments
-// become thousands of files.
+// fullLocked is the size at which a segment is full: larger while much waits to be delivered, so that small segments
+// do not become thousands of files.
 func (s *Spool) fullLocked() int64 {
 	return min(max(s.segmentSize, (s.total-s.delivered)/64), maxSegmentSize)
 }

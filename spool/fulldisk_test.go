@@ -29,19 +29,8 @@ func TestFullDiskCountsExactly(t *testing.T) {
 		deliver := func(i, most int) {
 			r := all[i].s.NewReader()
 			defer r.Close()
-			var ranges []Range
-			for ; most > 0; most-- {
-				item, ok := r.Next()
-				if !ok {
-					break
-				}
-				ranges = append(ranges, item.Range)
-				if item.Gap != nil {
-					lost[i] += int(item.Gap.Frames)
-				} else {
-					read[i]++
-				}
-			}
+			ranges, missing := takeItems(r, most, func([]byte) { read[i]++ })
+			lost[i] += missing
 			_ = all[i].s.Ack(ranges)
 		}
 		index := func(t *rapid.T) int { return rapid.IntRange(0, len(all)-1).Draw(t, "spool") }

@@ -38,19 +38,8 @@ func TestFullDiskKilled(t *testing.T) {
 		deliver := func(i, most int) {
 			r := all[i].s.NewReader()
 			defer r.Close()
-			var ranges []Range
-			for ; most > 0; most-- {
-				item, ok := r.Next()
-				if !ok {
-					break
-				}
-				ranges = append(ranges, item.Range)
-				if item.Gap != nil {
-					lost[i] += int(item.Gap.Frames)
-				} else {
-					numbers[i][frameTime(item.Frame)] = true
-				}
-			}
+			ranges, missing := takeItems(r, most, func(p []byte) { numbers[i][frameTime(p)] = true })
+			lost[i] += missing
 			_ = all[i].s.Ack(ranges)
 		}
 		index := func(t *rapid.T) int { return rapid.IntRange(0, len(all)-1).Draw(t, "spool") }

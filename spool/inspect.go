@@ -2,7 +2,6 @@ package spool
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"path/filepath"
 	"time"
@@ -22,7 +21,11 @@ func Inspect(fsys durable.FS, dir string) (i Info, err error) {
 	if fsys == nil {
 		fsys = durable.OS
 	}
-	err = eachSegment(fsys, dir, func(_ uint64, size int64, written time.Time) {
+	entries, err := readDir(fsys, dir)
+	if err != nil {
+		return i, err
+	}
+	err = eachSegment(entries, func(_ uint64, size int64, written time.Time) {
 		i.Bytes += size
 		i.Allocated += Allocated(size)
 		if written.After(i.Written) {
@@ -32,17 +35,12 @@ func Inspect(fsys durable.FS, dir string) (i Info, err error) {
 	if err != nil {
 		return i, err
 	}
-	other, err := otherFiles(fsys, dir)
-	i.Allocated += allocationUnit + other
-	return i, err
+	i.Allocated += allocationUnit + otherFiles(entries)
+	return i, nil
 }
 
-// otherFiles returns the bytes on disk of what is beside the segments in dir.
-func otherFiles(fsys durable.FS, dir string) (sum int64, err error) {
-	entries, err := fsys.ReadDir(dir)
-	if err != nil {
-		return 0, fmt.Errorf("couldn't list %q: %w", dir, err)
-	}
+// otherFiles returns the bytes on disk of what is beside the segments among the entries of a spool's directory.
+func otherFiles(entries []fs.DirEntry) (sum int64) {
 	for _, e := range entries {
 		if _, segment := parseSegmentName(e.Name()); segment {
 			continue
@@ -51,7 +49,7 @@ func otherFiles(fsys durable.FS, dir string) (sum int64, err error) {
 			sum += Allocated(info.Size())
 		}
 	}
-	return sum, nil
+	return sum
 }
 
 // RemoveCursor removes the cursor of a spool that is not open and of which everything is delivered: Options.Delivered says

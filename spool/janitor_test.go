@@ -153,14 +153,7 @@ func TestEvictBeginning(t *testing.T) {
 	}
 	r := w.s.NewReader()
 	defer r.Close()
-	var handed []Range
-	for range 1234 {
-		item, ok := r.Next()
-		if !ok {
-			t.Fatal("too few frames")
-		}
-		handed = append(handed, item.Range)
-	}
+	handed := handOut(t, r, 1234)
 	if err := w.s.Ack(handed[:1100]); err != nil {
 		t.Fatal(err)
 	}

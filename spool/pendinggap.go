@@ -115,9 +115,13 @@ const maxAdded = 64
 func (s *Spool) AddGap(g Gap) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return
+	if !s.closed {
+		s.putGapLocked(g)
 	}
+}
+
+// putGapLocked adds g, and reports the gaps that became blocks.
+func (s *Spool) putGapLocked(g Gap) {
 	s.addGapLocked(g)
 	n := s.appendAddedLocked()
 	s.storeHeldLocked()
@@ -142,6 +146,9 @@ func (s *Spool) appendAddedLocked() (n int) {
 		}
 		s.added = s.added[1:]
 		n++
+	}
+	if n > 0 {
+		s.storeHeldLocked()
 	}
 	return n
 }
@@ -183,20 +190,13 @@ func (s *Spool) HoldsGap() bool {
 // ReleaseGap puts the held gap into the stream, behind what is there, and reports whether there was one.
 func (s *Spool) ReleaseGap() bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	g := s.held
 	if g == (Gap{}) || s.closed {
-		s.mu.Unlock()
 		return false
 	}
 	s.held = Gap{}
-	s.addGapLocked(g)
-	n := s.appendAddedLocked()
-	s.storeHeldLocked()
-	onGap := s.onGap
-	s.mu.Unlock()
-	if n > 0 && onGap != nil {
-		onGap(n * gapPayloadSize)
-	}
+	s.putGapLocked(g)
 	return true
 }
 

@@ -208,8 +208,8 @@ func nextBlock(p []byte) int { return bytes.Index(p, blockMagicBytes) }
 // maxCutFiles bounds what damage can leave behind: the oldest are kept, they are nearest to the cause.
 const maxCutFiles = 8
 
-// setAside counts size bytes that are cut off, and keeps them, or the first of them, in a file of their own for
-// whoever wants to know what happened. That is not worth failing for: a full disk must not keep the spool from opening.
+// setAside counts size bytes that are cut off, and keeps them, or the first of them, in a file of their own, so that
+// the damage can be examined. An error is ignored: a full disk must not keep the spool from opening.
 func (s *Spool) setAside(r *Repair, at uint64, cut []byte, size int64) {
 	if size == 0 {
 		return

@@ -26,12 +26,16 @@ func (s *Spool) segmentPath(base uint64) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%016x%s", base, segmentSuffix))
 }
 
-// eachSegment calls f for each segment in dir, in order.
-func eachSegment(fsys durable.FS, dir string, f func(base uint64, size int64, written time.Time)) error {
+func readDir(fsys durable.FS, dir string) ([]fs.DirEntry, error) {
 	entries, err := fsys.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("couldn't list %q: %w", dir, err)
+		return nil, fmt.Errorf("couldn't list %q: %w", dir, err)
 	}
+	return entries, nil
+}
+
+// eachSegment calls f for each segment among the entries of a spool's directory, in order.
+func eachSegment(entries []fs.DirEntry, f func(base uint64, size int64, written time.Time)) error {
 	for _, e := range entries { // in order: names are positions in hexadecimal
 		base, ok := parseSegmentName(e.Name())
 		if !ok || !e.Type().IsRegular() {
@@ -39,7 +43,7 @@ func eachSegment(fsys durable.FS, dir string, f func(base uint64, size int64, wr
 		}
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed since by whoever has the spool open
+			continue // removed since by the process that has the spool open
 		}
 		if err != nil {
 			return fmt.Errorf("couldn't look at %q: %w", e.Name(), err)
@@ -52,7 +56,11 @@ func eachSegment(fsys durable.FS, dir string, f func(base uint64, size int64, wr
 // listSegments finds the segments on disk. Each ends where the next one begins, and the last one no further away than
 // its bytes reach.
 func (s *Spool) listSegments() error {
-	err := eachSegment(s.fs, s.dir, func(base uint64, size int64, _ time.Time) {
+	entries, err := readDir(s.fs, s.dir)
+	if err != nil {
+		return err
+	}
+	err = eachSegment(entries, func(base uint64, size int64, _ time.Time) {
 		s.segments = append(s.segments, segment{base: base, size: size})
 		s.total += size
 	})
@@ -75,17 +83,23 @@ func (s *Spool) checkVersion() error {
 	if n == 0 {
 		return nil
 	}
-	path := s.segmentPath(s.segments[n-1].base)
-	f, err := s.fs.OpenFile(path, os.O_RDONLY, 0)
-	if err != nil {
-		return nil // repairLast says what that means
-	}
-	defer f.Close()
-	var p [segmentHeaderSize]byte
-	if n, _ := f.ReadAt(p[:], 0); newerSegment(p[:n]) {
-		return fmt.Errorf("%q: %w", path, ErrVersion)
+	base := s.segments[n-1].base
+	if newerSegment(s.segmentStart(base)) { // repairLast says what it means that nothing can be read
+		return fmt.Errorf("%q: %w", s.segmentPath(base), ErrVersion)
 	}
 	return nil
+}
+
+// segmentStart returns the bytes of a segment's header, as far as they can be read.
+func (s *Spool) segmentStart(base uint64) []byte {
+	f, err := s.fs.OpenFile(s.segmentPath(base), os.O_RDONLY, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	p := make([]byte, segmentHeaderSize)
+	n, _ := f.ReadAt(p, 0)
+	return p[:n]
 }
 
 // openSegments finds out where the stream and its undelivered part begin and end. delivered is what the caller knows to be
@@ -142,14 +156,8 @@ func (s *Spool) openSegments(r *Repair, delivered uint64) {
 // cannot be read records none.
 func (s *Spool) acceptProgress() {
 	for i := len(s.segments) - 2; i >= 0; i-- {
-		f, err := s.fs.OpenFile(s.segmentPath(s.segments[i].base), os.O_RDONLY, 0)
-		if err != nil {
-			continue
-		}
-		var p [segmentHeaderSize]byte
-		n, _ := f.ReadAt(p[:], 0)
-		f.Close()
-		if h, err := decodeSegmentHeader(p[:n], s.segments[i].base); err == nil {
+		base := s.segments[i].base
+		if h, err := decodeSegmentHeader(s.segmentStart(base), base); err == nil {
 			s.cursor.acked.add(Range{0, h.progress})
 			return // earlier ones record less
 		}
@@ -304,10 +312,7 @@ func (s *Spool) seenLocked(info BlockInfo) {
 
 // sealLocked ends the last segment; the next block begins a new one.
 func (s *Spool) sealLocked() {
-	if s.file != nil {
-		s.file.Close()
-		s.file = nil
-	}
+	s.closeActiveLocked()
 	s.appendable = false
 }
 

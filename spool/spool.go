@@ -49,7 +49,8 @@ type Options struct {
 	// Budget bounds several spools together, delivered history included; nil: no bound.
 	Budget *Budget
 	// OnGap, if set, is called when a gap has been added to the stream by other than Append: by Ack, which made room
-	// for it, or because the spool gave way to another one. It must not call the spool.
+	// for it, by AddGap or ReleaseGap, or because the spool gave way to another one. It is called with the spool locked:
+	// it must not call the spool, nor wait.
 	OnGap func(bytes int)
 	// OnLoss, if set, is called when something of the stream is lost in the spool: a block that could not be kept, or
 	// undelivered frames that were evicted. It is called with the spool locked: it must not call the spool, nor wait.
@@ -163,7 +164,8 @@ func Open(o Options) (*Spool, Repair, error) {
 	r := s.cursor.reported
 	s.openSegments(&r, o.Delivered)
 	s.openPendingGaps(r.lost)
-	s.other, _ = otherFiles(s.fs, s.dir)
+	entries, _ := readDir(s.fs, s.dir)
+	s.other = otherFiles(entries)
 	s.other = max(0, s.other-s.cursor.allocated())
 	s.chargeLocked()
 	s.cursor.resized = func() {
@@ -215,9 +217,7 @@ func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
 	s.last = lastBlock{}
 	s.reportTornLocked()
 	s.midFrame = !info.tail.boundary()
-	if s.appendAddedLocked() > 0 {
-		s.storeHeldLocked()
-	}
+	s.appendAddedLocked()
 	return nil
 }
 
@@ -251,10 +251,7 @@ func (s *Spool) Ack(ranges []Range) error {
 	if s.missing.Bytes > 0 && s.fitsLocked(gapBlockSize) && s.appendMissingLocked() == nil {
 		added++
 	}
-	if n := s.appendAddedLocked(); n > 0 {
-		s.storeHeldLocked()
-		added += n
-	}
+	added += s.appendAddedLocked()
 	if added > 0 && s.onGap != nil {
 		s.onGap(added * gapPayloadSize)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // OpenReadOnly opens the spool in dir to be read, and changes no file: it sees the spool as Open would after a crash
-// now. Whoever has the spool open may go on; what it does afterwards is not seen. The spool must be closed, and its Close
+// now. Another process that has the spool open may go on; what it does afterwards is not seen. The spool must be closed, and its Close
 // has an error that means nothing. fsys may be nil: durable.OS.
 func OpenReadOnly(fsys durable.FS, dir string) (*Spool, error) {
 	if fsys == nil {

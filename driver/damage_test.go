@@ -123,12 +123,7 @@ func TestUnknownFIFOIsRead(t *testing.T) {
 func TestUnreadRecordKeepsLines(t *testing.T) {
 	h := newHost(t)
 	h.fifoDir = h.dir
-	disk := h.onSickDisk()
-	h.start()
-	f := h.tenLines()
-	h.stop()
-	disk.is(failing("read", archive.RecordName, syscall.EIO))
-	h.start()
+	disk, f := h.restartOnSickDisk(failing("read", archive.RecordName, syscall.EIO))
 	until(t, "the record is known to be unreadable", func() bool {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -157,12 +152,7 @@ func TestUnreadRecordKeepsLines(t *testing.T) {
 // container opens the spool: then the session alone reads it.
 func TestUnopenedIsTakenOver(t *testing.T) {
 	h := newHost(t)
-	disk := h.onSickDisk()
-	h.start()
-	f := h.tenLines()
-	h.stop()
-	disk.is(failing("read", "cursor", syscall.EIO))
-	h.start()
+	disk, f := h.restartOnSickDisk(failing("read", "cursor", syscall.EIO))
 	f.write("stdout", "lost")
 	f.empty()
 	disk.is(nil)
@@ -277,12 +267,7 @@ func TestDockerLogsKeepsNewerSpool(t *testing.T) {
 func TestUnlistedKeepsLines(t *testing.T) {
 	h := newHost(t)
 	h.fifoDir = h.dir
-	disk := h.onSickDisk()
-	h.start()
-	f := h.tenLines()
-	h.stop()
-	disk.is(failing("list", "containers", syscall.EMFILE))
-	h.start()
+	disk, f := h.restartOnSickDisk(failing("list", "containers", syscall.EMFILE))
 	f.write("stdout", lines(11, 15)...)
 	h.discardUnclaimedNow()
 	if h.isClaimed(f.path) {

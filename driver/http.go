@@ -33,12 +33,12 @@ const (
 // Handler returns the plugin's HTTP handler, which may be served before Start has returned: requests wait.
 func (d *Driver) Handler() sdk.Handler {
 	h := sdk.NewHandler(manifest)
-	h.HandleFunc("/LogDriver.Capabilities", d.handle(func(context.Context, []byte) (any, error) {
+	h.HandleFunc("/LogDriver.Capabilities", d.handle(func([]byte) (any, error) {
 		var answer struct{ Cap struct{ ReadLogs bool } }
 		answer.Cap.ReadLogs = d.o.Settings.HistorySize > 0 // otherwise dockerd keeps a cache of its own
 		return answer, nil
 	}))
-	h.HandleFunc("/LogDriver.StartLogging", d.handle(func(_ context.Context, body []byte) (any, error) {
+	h.HandleFunc("/LogDriver.StartLogging", d.handle(func(body []byte) (any, error) {
 		var request struct {
 			File string
 			Info Info
@@ -91,28 +91,23 @@ func (d *Driver) serveStopLogging(w http.ResponseWriter, r *http.Request) {
 // errorAnswer is how the protocol says that a request failed: with status 200.
 type errorAnswer struct{ Err string }
 
-// badRequest is a request that is not the protocol's.
-type badRequest struct{ reason string }
-
-func (e badRequest) Error() string { return e.reason }
-
 // decode reads a request. An empty body is what dockerd sends when it tries again after a time-out.
 func decode(body []byte, into any) error {
 	if len(body) == 0 {
-		return badRequest{"logspool: the request has no body"}
+		return errors.New("logspool: the request has no body")
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return badRequest{fmt.Sprintf("logspool: the request's body is not the protocol's JSON: %v", err)}
+		return fmt.Errorf("logspool: the request's body is not the protocol's JSON: %v", err)
 	}
 	return nil
 }
 
-func (d *Driver) handle(fn func(context.Context, []byte) (any, error)) http.HandlerFunc {
+func (d *Driver) handle(fn func(body []byte) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, status, err := d.body(w, r)
 		var answer any
 		if err == nil {
-			if answer, err = fn(r.Context(), body); err != nil {
+			if answer, err = fn(body); err != nil {
 				status = http.StatusBadRequest
 			}
 		}

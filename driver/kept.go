@@ -90,11 +90,11 @@ func (d *Driver) reviewKept() {
 	}
 	for _, e := range entries {
 		dir := filepath.Join(d.keptDir(), e.Name())
-		id, _, ok := cutLast(e.Name(), "-")
+		id := e.Name()[:max(strings.LastIndexByte(e.Name(), '-'), 0)]
 		switch {
 		case !e.IsDir():
 			d.log.Warn("a damaged record of a container is kept", "path", dir, "hint", "remove it when it is not needed any more")
-		case ok && archive.ValidID(id):
+		case archive.ValidID(id):
 			d.reviewKeptSpool(id, dir)
 		}
 	}
@@ -128,11 +128,4 @@ func (d *Driver) reviewKeptSpool(id, dir string) {
 		return
 	}
 	d.log.Info("kept lines can be read now, and are delivered", "container", container)
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }

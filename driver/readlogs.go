@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/logspool/logspool/driver/archive"
 	"math"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/spool"
 )

@@ -353,7 +353,7 @@ func (s *session) close() error {
 // retire ends the session if nobody holds a reference and nothing is left to deliver. What is kept for docker logs is
 // archived, or removed if there is nothing. Only the owner calls it. It blocks for the local disk.
 func (s *session) retire() bool {
-	s.slot.lock <- struct{}{} // whoever has it waits for the disk alone
+	s.slot.lock <- struct{}{} // its holder waits for the disk alone
 	defer func() { <-s.slot.lock }()
 	if !s.idle() || s.spool.Pending() {
 		return false

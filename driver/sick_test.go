@@ -104,6 +104,19 @@ func (h *host) tenLines() *fakeFIFO {
 	return f
 }
 
+// restartOnSickDisk starts the container web, which prints ten lines that are delivered, and starts the plugin again on a
+// disk that fails.
+func (h *host) restartOnSickDisk(fails func(op, name string) error) (*sickDisk, *fakeFIFO) {
+	h.t.Helper()
+	disk := h.onSickDisk()
+	h.start()
+	f := h.tenLines()
+	h.stop()
+	disk.is(fails)
+	h.start()
+	return disk, f
+}
+
 // twentyLines holds that twenty lines of the container web are delivered, and ends it.
 func (h *host) twentyLines(f *fakeFIFO) {
 	h.t.Helper()
@@ -370,12 +383,7 @@ func TestAskedNeverOlder(t *testing.T) {
 // is read again from the time on when somebody asks for its log.
 func TestUnlistedIsFound(t *testing.T) {
 	h := newHost(t)
-	disk := h.onSickDisk()
-	h.start()
-	f := h.tenLines()
-	h.stop()
-	disk.is(failing("list", "containers", syscall.EMFILE))
-	h.start()
+	disk, f := h.restartOnSickDisk(failing("list", "containers", syscall.EMFILE))
 	disk.is(nil)
 	f.write("stdout", lines(11, 20)...)
 	if got := len(readLogs(t, h.docker(), "web", all).rest()); got < 10 {

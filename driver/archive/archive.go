@@ -1,7 +1,7 @@
 // Package archive keeps the logs of containers that have stopped and are delivered, for docker logs, and the record of
 // what dockerd said of a container.
 //
-// The package must not know FIFOs, log options, AWS or the contents of a log.
+// The package must not know how FIFOs are read, log options, AWS or the contents of a log.
 package archive
 
 import (
@@ -99,29 +99,33 @@ func (x *Archive) Put(id string, since time.Time) error {
 		}
 	}
 	_ = spool.RemoveCursor(x.fs, filepath.Join(to, SpoolName)) // it is small, and does no harm
-	x.addLocked(id, since, x.usage(id))
+	x.addLocked(id, since, Usage(x.fs, to))
 	return nil
-}
-
-// usage returns the bytes on disk of an archived log.
-func (x *Archive) usage(id string) int64 {
-	return Usage(x.fs, filepath.Join(x.Dir, id))
 }
 
 // Usage returns the bytes on disk of a container's directory, as a spool.Budget counts them. What cannot be read counts
 // nothing.
 func Usage(fsys durable.FS, dir string) int64 {
-	sum := int64(allocationUnit)
-	entries, _ := fsys.ReadDir(dir)
+	sum, _, _ := usage(fsys, dir)
+	return sum
+}
+
+// usage is Usage, and also returns what is known of the container's spool. The error says why that is not all.
+func usage(fsys durable.FS, dir string) (sum int64, log spool.Info, err error) {
+	sum = allocationUnit
+	entries, err := fsys.ReadDir(dir)
 	for _, e := range entries {
 		if e.IsDir() {
-			info, _ := spool.Inspect(fsys, filepath.Join(dir, e.Name()))
+			info, inspectErr := spool.Inspect(fsys, filepath.Join(dir, e.Name()))
 			sum += info.Allocated
+			if e.Name() == SpoolName {
+				log, err = info, inspectErr
+			}
 		} else if info, err := e.Info(); err == nil {
 			sum += spool.Allocated(info.Size())
 		}
 	}
-	return sum
+	return sum, log, err
 }
 
 func (x *Archive) addLocked(id string, since time.Time, bytes int64) {
@@ -240,11 +244,11 @@ type found struct {
 
 func (x *Archive) find(id string) found {
 	dir := filepath.Join(x.Dir, id)
-	info, err := spool.Inspect(x.fs, filepath.Join(dir, SpoolName))
+	bytes, info, err := usage(x.fs, dir)
 	if err != nil && !notExist(err) {
 		x.log.Error("cannot read the archived log of a stopped container", "dir", dir, "err", err)
 	}
-	f := found{id: id, since: info.Written, bytes: x.usage(id)}
+	f := found{id: id, since: info.Written, bytes: bytes}
 	r, err := ReadRecord(x.fs, dir)
 	switch {
 	case err == nil && r.Stopped != nil:

@@ -100,8 +100,8 @@ const (
 	// ahead of the other output waits for it.
 	maxFragments = 1 << 16
 
-	// maxSearch is how long Next looks for an event among what the container's filters keep back: whoever calls it has
-	// things in hand that others wait for.
+	// maxSearch is how long Next looks for an event among what the container's filters keep back: its caller has
+	// other feeds to serve.
 	maxSearch = time.Second
 	// searchFrames is after how many frames it looks at the clock.
 	searchFrames = 16

@@ -139,13 +139,11 @@ func merge(ranges []spool.Range) []spool.Range {
 // without returns what of the merged ranges is outside r, which one of them covers.
 func without(merged []spool.Range, r spool.Range) (rest []spool.Range) {
 	for _, o := range merged {
-		for _, piece := range []spool.Range{{From: o.From, To: min(o.To, r.From)}, {From: max(o.From, r.To), To: o.To}} {
-			if o.To <= r.From || r.To <= o.From {
-				piece = o
-			}
-			if piece.From < piece.To && (len(rest) == 0 || rest[len(rest)-1] != piece) {
-				rest = append(rest, piece)
-			}
+		if before := (spool.Range{From: o.From, To: min(o.To, r.From)}); before.From < before.To {
+			rest = append(rest, before)
+		}
+		if behind := (spool.Range{From: max(o.From, r.To), To: o.To}); behind.From < behind.To {
+			rest = append(rest, behind)
 		}
 	}
 	return rest

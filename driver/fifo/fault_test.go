@@ -188,7 +188,7 @@ func TestRelease(t *testing.T) {
 	<-second.ended
 	select {
 	case <-first.ended:
-		t.Error("the first reader was told of the end")
+		t.Error("the first reader was ended too")
 	default:
 	}
 	if string(first.stream) != string(frame(1, "one")) || string(second.stream) != string(frame(2, "two")) {

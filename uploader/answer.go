@@ -105,12 +105,7 @@ func (l *sender) answered(a answer) {
 		l.created(a)
 		return
 	}
-	for i, o := range l.inFlight {
-		if o == b {
-			l.inFlight = append(l.inFlight[:i], l.inFlight[i+1:]...)
-			break
-		}
-	}
+	l.inFlight = slices.DeleteFunc(l.inFlight, func(o *batch) bool { return o == b })
 	l.plainNext = b.gzip && a.verdict == badTarget
 	known := a.verdict == invalid && l.learnLimit(a) // what to change at the next try
 	if !known && (a.verdict == invalid || a.verdict == badTarget) && l.dropEntity(a.err) {
@@ -301,12 +296,7 @@ func (l *sender) settle(now time.Time) {
 
 // mustWait reports whether the order of arrival of b and a batch in flight would matter.
 func (l *sender) mustWait(b *batch) bool {
-	for _, o := range l.inFlight {
-		if b.overlaps(o) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(l.inFlight, b.overlaps)
 }
 
 // retry decides when and how to try again after trouble.

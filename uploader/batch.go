@@ -16,7 +16,7 @@ type batch struct {
 	out  []byte // the request's body
 	gzip bool   // out is compressed
 
-	seq uint64 // of the sender's batches it is the so-manieth
+	seq uint64 // its number among the sender's batches, in the order in which they were made
 
 	records []record       // one an event, in the body's order
 	ranges  []events.Range // of all records, in the order in which the events were added
@@ -30,7 +30,7 @@ type batch struct {
 	permit *permit
 	weight int64 // what it holds of the uploader's retained budget
 
-	rejected rejected // filled in by whoever sent it
+	rejected rejected // filled in after the request
 }
 
 // bytesHeld is the memory that the batch holds while it is in flight.

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/logspool/logspool/internal/oneline"
 )
 
 // verdict is what an answer of the service means for what is done next. Every error is
@@ -238,14 +240,11 @@ func brief(err error) string {
 	if len(s) <= head+tail {
 		return s
 	}
-	from, to := head, len(s)-tail
-	for !utf8.RuneStart(s[from]) {
-		from--
-	}
+	to := len(s) - tail
 	for !utf8.RuneStart(s[to]) {
 		to++
 	}
-	return s[:from] + "…" + s[to:]
+	return oneline.Cut(s, head) + "…" + s[to:]
 }
 
 // quotes finds quotation marks that were escaped any number of times. The log escapes them, and dockerd does so again.

@@ -90,7 +90,7 @@ func (m *Delivery) Finish() {
 // stays open if the feed is detached or the uploader stopped before that.
 func (m *Delivery) Done() <-chan struct{} { return m.done }
 
-// Detach ends the subscription without waiting for delivery: nothing more is pulled from the feed, requests
+// Detach ends the delivery without waiting for delivery: nothing more is pulled from the feed, requests
 // in flight with its events get their answer and are acknowledged. The channel it returns is closed when the uploader will
 // not call the feed any more.
 func (m *Delivery) Detach() <-chan struct{} {

@@ -59,7 +59,7 @@ func (h *heads) pop() {
 	h.sink()
 }
 
-// pull fills the builder's batch from the deliveries' feeds, merging them by time. The batch ends when it is full or the
+// fillBatch fills the builder's batch from the deliveries' feeds, merging them by time. The batch ends when it is full or the
 // feeds are drained, or when it has taken too long. A delivery that was passed over too often, because the others have a
 // long backlog of earlier events, has the batch to itself.
 func (l *sender) fillBatch(bl *builder, now time.Time) {

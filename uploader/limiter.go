@@ -70,11 +70,16 @@ func (p *permit) cancel() {
 	b := p.limiter
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.endLocked(p)
+	b.grantLocked()
+}
+
+// endLocked takes the permit, or its place in the queue, back.
+func (b *limiter) endLocked(p *permit) {
 	if p.state == granted {
 		b.inFlight--
 	}
 	p.state = over
-	b.grantLocked()
 }
 
 // release gives the permit back after the service answered, or did not.
@@ -82,10 +87,7 @@ func (p *permit) release(v verdict) {
 	b := p.limiter
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if p.state == granted {
-		b.inFlight--
-	}
-	p.state = over
+	b.endLocked(p)
 	switch {
 	case v == cancelled, v == badEncoding, p.epoch != b.epoch:
 		// No news: ours to stop, to be made again in another encoding, or begun before the failure that is known

@@ -20,7 +20,7 @@ type sender struct {
 	target Target // whether to create is decided by the deliveries of the moment
 
 	wakeup  chan struct{} // of capacity 1: something has changed
-	answers chan answer   // of capacity for all that can be in flight: whoever sends never waits
+	answers chan answer   // of capacity for all that can be in flight: a send never waits
 
 	// Counted by Notify, and by the sender when it has pulled. What is appended and not out is pending. These are
 	// estimates where frames and events are not the same, and right again whenever all feeds are drained.
@@ -78,7 +78,7 @@ func newSender(u *Uploader, s *service, key senderKey, t Target) *sender {
 	return l
 }
 
-// poke wakes the sender if it sleeps.
+// wake wakes the sender if it sleeps.
 func (l *sender) wake() {
 	select {
 	case l.wakeup <- struct{}{}:
@@ -267,7 +267,7 @@ func (l *sender) dismiss() {
 	l.deliveries = kept
 }
 
-// look finds out whether anything new is pending.
+// notePending finds out whether anything new is pending.
 func (l *sender) notePending(now time.Time) {
 	if !l.due.IsZero() || len(l.deliveries) == 0 {
 		return
@@ -279,14 +279,14 @@ func (l *sender) notePending(now time.Time) {
 	}
 }
 
-// fall makes what is pending due at t at the latest.
+// dueBy makes what is pending due at t at the latest.
 func (l *sender) dueBy(t time.Time) {
 	if l.due.IsZero() || t.Before(l.due) {
 		l.due = t
 	}
 }
 
-// wants reports whether a batch should be built now, and if not, when to look again (the zero time: when woken).
+// nextAction reports whether a batch should be built now, and if not, when to look again (the zero time: when woken).
 func (l *sender) nextAction(now time.Time) (wanted bool, next time.Time) {
 	switch {
 	case l.held != nil, l.creating, l.trouble.verdict != accepted, len(l.inFlight) >= maxInFlight,

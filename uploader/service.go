@@ -51,7 +51,7 @@ type connector interface {
 // but which account a role's trouble is about cannot be known from here, nor whether it is the role's alone: one
 // that may not be assumed, or an account that is throttled, must not hold up what other containers send with other
 // credentials. So two roles of one account find the rate that it takes as two hosts do, each by itself. The
-// rates of creating, which nobody has to find, are kept for all of a region and endpoint together (quotas.go).
+// rates of creating, which nobody has to find, are kept for all of a region and endpoint together (endpoint.go).
 type service struct {
 	u        *Uploader
 	access   Access
@@ -92,7 +92,7 @@ func newService(u *Uploader, a Access, e *endpoint) *service {
 
 // affected returns the senders that nothing was accepted of since the failure began.
 func (s *service) affected(h *health) (all []*sender) {
-	since, _ := h.fault.Failing()
+	since := h.fault.Since()
 	s.u.mu.Lock()
 	defer s.u.mu.Unlock()
 	for _, l := range s.u.senders {

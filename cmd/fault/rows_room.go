@@ -24,7 +24,7 @@ func roomRows() []row {
 			}
 			return shortLived(ctx, t)
 		}},
-		{name: "descriptors for half of the containers", short: true, env: nil, do: fewDescriptors},
+		{name: "descriptors for half of the containers", short: true, do: fewDescriptors},
 		{name: "60 containers with unfinished lines of 1 MB", alone: true, want: want{memory: 160}, do: unfinished},
 		{name: "pipes of 8 KiB, because root's pipes are used up", root: true, alone: true, want: want{flood: true}, do: smallPipes},
 		{name: "each cursor lost between a kill and a start", short: true, want: want{doubled: true}, do: lostCursors},
@@ -90,7 +90,7 @@ func fewDescriptors(ctx context.Context, t *trial) error {
 	}
 	var refused error
 	for refused == nil && len(t.sources) < descriptorLimit {
-		refused = t.containers1(ctx, fmt.Sprintf("c%d", len(t.sources)))
+		refused = t.container(ctx, fmt.Sprintf("c%d", len(t.sources)), lineBytes)
 	}
 	switch n := len(t.sources); {
 	case refused == nil:
@@ -108,16 +108,6 @@ func fewDescriptors(ctx context.Context, t *trial) error {
 		}
 	}
 	return t.end(ctx)
-}
-
-// containers1 starts one more container.
-func (t *trial) containers1(ctx context.Context, name string) error {
-	s := newSource(t.account, name, lineBytes)
-	if err := t.run(ctx, s, nil); err != nil {
-		return err
-	}
-	t.sources = append(t.sources, s)
-	return nil
 }
 
 // unfinished lets 60 containers write the first half of a line of 1 MB, and the second half a little later.
@@ -154,7 +144,7 @@ func smallPipes(ctx context.Context, t *trial) error {
 		if err := t.restart(true, 0); err != nil {
 			return 0, err
 		}
-		if err := t.containers1(ctx, name); err != nil {
+		if err := t.container(ctx, name, lineBytes); err != nil {
 			return 0, err
 		}
 		s := t.sources[len(t.sources)-1]
@@ -262,11 +252,11 @@ func lostCursors(ctx context.Context, t *trial) error {
 	if err := t.writeLines(ctx, 1000, t.sources...); err != nil {
 		return err
 	}
-	if n := t.account.balance().doubled; n > containers*repeatedMost {
+	n := t.account.balance().doubled
+	if n > containers*repeatedMost {
 		return fmt.Errorf("%d of %d lines came again", n, containers*20_000)
-	} else {
-		t.note = fmt.Sprintf("%d of %d lines came again", n, containers*20_000)
 	}
+	t.note = fmt.Sprintf("%d of %d lines came again", n, containers*20_000)
 	return t.end(ctx)
 }
 

@@ -248,12 +248,20 @@ func (t *trial) tellTime(slowest *time.Duration, begun time.Time) {
 // containers starts n containers whose lines have size bytes.
 func (t *trial) containers(ctx context.Context, n, size int) error {
 	for i := range n {
-		s := newSource(t.account, fmt.Sprintf("c%d", i), size)
-		if err := t.run(ctx, s, nil); err != nil {
+		if err := t.container(ctx, fmt.Sprintf("c%d", i), size); err != nil {
 			return err
 		}
-		t.sources = append(t.sources, s)
 	}
+	return nil
+}
+
+// container starts one more container, whose lines have size bytes.
+func (t *trial) container(ctx context.Context, name string, size int) error {
+	s := newSource(t.account, name, size)
+	if err := t.run(ctx, s, nil); err != nil {
+		return err
+	}
+	t.sources = append(t.sources, s)
 	return nil
 }
 

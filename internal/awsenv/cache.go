@@ -17,26 +17,29 @@ const (
 	keysRestMax = 15 * time.Second
 )
 
-// A cache keeps a provider's keys until a while before they expire. When they cannot be renewed then, it goes on with
-// them until they do; when there are none, the provider is left alone for a while after each failure. The
-// SDK's cache in front of it lets one caller at a time through and the others wait for what he gets.
-type cache struct {
-	*aws.CredentialsCache
-	fetch *fetch
-}
-
-func newCache(from aws.CredentialsProvider) cache {
-	f := &fetch{from: from, rest: rest{min: keysRestMin, max: keysRestMax}}
-	return cache{aws.NewCredentialsCache(f), f}
-}
+// lineCache is the SDK's cache. Its errors have one line.
+type lineCache struct{ *aws.CredentialsCache }
 
 // Retrieve implements aws.CredentialsProvider.
-func (c cache) Retrieve(ctx context.Context) (aws.Credentials, error) {
+func (c lineCache) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	creds, err := c.CredentialsCache.Retrieve(ctx)
 	if err != nil {
 		return aws.Credentials{}, oneLine(err)
 	}
 	return creds, nil
+}
+
+// A cache keeps a provider's keys until a while before they expire. When they cannot be renewed then, it goes on with
+// them until they do; when there are none, the provider is left alone for a while after each failure. The
+// SDK's cache in front of it lets one caller at a time through and the others wait for what he gets.
+type cache struct {
+	lineCache
+	fetch *fetch
+}
+
+func newCache(from aws.CredentialsProvider) cache {
+	f := &fetch{from: from, rest: rest{min: keysRestMin, max: keysRestMax}}
+	return cache{lineCache{aws.NewCredentialsCache(f)}, f}
 }
 
 // Invalidate makes the next Retrieve fetch other keys.
@@ -80,7 +83,7 @@ func (f *fetch) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil {
-		f.err = oneLine(err)
+		f.err = err
 		f.rest.begin()
 		if left := time.Until(f.last.Expires); f.last.HasKeys() && left > 0 {
 			creds = f.last

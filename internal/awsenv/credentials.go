@@ -33,22 +33,13 @@ const (
 
 // chainCache keeps the default chain's keys until they expire.
 type chainCache struct {
-	*aws.CredentialsCache
+	lineCache
 	chain *chain
 }
 
 func newChainCache(e *Env) chainCache {
 	c := &chain{env: e}
-	return chainCache{aws.NewCredentialsCache(c), c}
-}
-
-// Retrieve implements aws.CredentialsProvider.
-func (c chainCache) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	creds, err := c.CredentialsCache.Retrieve(ctx)
-	if err != nil {
-		return aws.Credentials{}, oneLine(err)
-	}
-	return creds, nil
+	return chainCache{lineCache{aws.NewCredentialsCache(c)}, c}
 }
 
 // Invalidate makes the next Retrieve work the chain out again: the SDK keeps keys in it too.
@@ -72,7 +63,7 @@ func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	defer cancel()
 	p, err := c.provider(ctx)
 	if err != nil {
-		return aws.Credentials{}, oneLine(explain(err))
+		return aws.Credentials{}, explain(err)
 	}
 	creds, err := p.Retrieve(ctx)
 	if err == nil {
@@ -80,7 +71,7 @@ func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	}
 	if err != nil {
 		c.use(nil)
-		return aws.Credentials{}, oneLine(explain(err))
+		return aws.Credentials{}, explain(err)
 	}
 	if !creds.CanExpire && creds.Source != config.CredentialsSourceName {
 		c.use(nil)

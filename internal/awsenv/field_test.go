@@ -120,7 +120,7 @@ func TestNewlineAfterAWebIdentityToken(t *testing.T) {
 	}
 }
 
-// An endpoint over https is checked against AWS_CA_BUNDLE, whoever asks it: the SDK's chain, and a container's path.
+// An endpoint over https is checked against AWS_CA_BUNDLE, both for the SDK's chain and for a container's path.
 func TestContainerEndpointOverTLSUsesTheCABundle(t *testing.T) {
 	forbidMetadata(t)
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -58,7 +58,7 @@ func (e *Env) credentials(plain aws.Config, a Access) (aws.CredentialsProvider, 
 	}), nil
 }
 
-// oneLine makes the error's text one line, whoever worded it, without what each of the SDK's caches puts before it
+// oneLine makes the error's text one line, wherever it comes from, without what each of the SDK's caches puts before it
 // (aws/credential_cache.go): the cause is what the operator needs to see.
 func oneLine(err error) error {
 	if text := err.Error(); !strings.ContainsAny(text, "\r\n") && !strings.Contains(text, cacheFailed) {

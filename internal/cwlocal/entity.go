@@ -112,7 +112,7 @@ func (t *StreamStats) countEntity(e *Entity, rejected string) {
 	}
 }
 
-// maxEntities bounds those of a stream that are told apart.
+// maxEntities is how many entities of a stream are counted one by one. Any further ones are left out.
 const maxEntities = 100
 
 // entity takes an entity.

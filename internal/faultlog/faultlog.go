@@ -21,8 +21,8 @@ const (
 	// Repeat is how often an ongoing failure is logged again.
 	Repeat = 10 * time.Minute
 
-	// Summary is how often an ongoing loss is summed up.
-	Summary = time.Minute
+	// summary is how often an ongoing loss is summed up.
+	summary = time.Minute
 
 	// flap is how long a kind of failure that was logged is not logged again when kinds alternate, and how soon after
 	// the end of a failure that was logged the same failure begins without a line of its own.
@@ -58,9 +58,9 @@ func NewFault(log *slog.Logger, failed, ended string, detail func() []any) *Faul
 	return &Fault{log: log, failed: failed, ended: ended, detail: detail, kinds: map[string]time.Time{}}
 }
 
-// Failed reports one more failure. kind tells failures apart that an operator would tell apart: another kind is logged
-// at once. attrs describe this failure. It returns whether a line was logged.
-func (f *Fault) Failed(kind string, attrs ...any) bool {
+// Failed reports one more failure. kind is the sort of failure, as an operator sees it: another kind is logged
+// at once. attrs describe this failure.
+func (f *Fault) Failed(kind string, attrs ...any) {
 	now := time.Now()
 	f.mu.Lock()
 	if f.since.IsZero() {
@@ -69,7 +69,7 @@ func (f *Fault) Failed(kind string, attrs ...any) bool {
 	f.times++
 	if !f.dueLocked(kind, now) {
 		f.mu.Unlock()
-		return false
+		return
 	}
 	repeated := f.shown && f.kind == kind
 	f.kind, f.logged, f.shown = kind, now, true
@@ -79,7 +79,6 @@ func (f *Fault) Failed(kind string, attrs ...any) bool {
 		attrs = append(attrs, "since", since.UTC().Format(time.RFC3339), "times", times)
 	}
 	f.log.Error(f.failed, append(attrs, f.detail()...)...)
-	return true
 }
 
 // dueLocked decides whether a failure is logged now, and remembers its kind if it is.
@@ -111,11 +110,11 @@ func (f *Fault) Succeeded(attrs ...any) {
 	f.log.Info(f.ended, append(attrs, "after", time.Since(since).Round(time.Millisecond), "times", times)...)
 }
 
-// Failing reports whether the last report was a failure, and since when.
-func (f *Fault) Failing() (since time.Time, failing bool) {
+// Since returns when the present failure began; the zero time if the last report was a success.
+func (f *Fault) Since() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.since, !f.since.IsZero()
+	return f.since
 }
 
 // Loss is data of one owner that is lost for one reason, such as the lines of a container whose spool is full. Make one
@@ -147,7 +146,7 @@ func (l *Loss) Lost(events int, bytes int64) {
 		l.mu.Unlock()
 		return
 	}
-	l.timer = time.AfterFunc(Summary, l.sumUp)
+	l.timer = time.AfterFunc(summary, l.sumUp)
 	log := l.takeLocked()
 	l.mu.Unlock()
 	log()
@@ -162,7 +161,7 @@ func (l *Loss) sumUp() {
 		return
 	}
 	if l.timer != nil {
-		l.timer = time.AfterFunc(Summary, l.sumUp)
+		l.timer = time.AfterFunc(summary, l.sumUp)
 	}
 	log := l.takeLocked()
 	l.mu.Unlock()

@@ -224,6 +224,19 @@ func write(t *testing.T, c *dockertest.Container, s *dockertest.Sequence, lines,
 	}
 }
 
+// arrived waits for the stream's messages, and checks that they are the lines of the sequence, each once and in order.
+func (r *rig) arrived(group, stream string, s dockertest.Sequence) {
+	r.t.Helper()
+	var check dockertest.Checker
+	check.Written(s)
+	for _, m := range r.wait(group, stream, s.N) {
+		check.Arrived(m)
+	}
+	if err := check.Result().Err(); err != nil {
+		r.t.Errorf("%s: %v", s.Container, err)
+	}
+}
+
 // TestFirstLight: what a container writes to both outputs arrives under the default names, and a stopped
 // container leaves nothing behind.
 func TestFirstLight(t *testing.T) {
@@ -331,14 +344,7 @@ func testFiveAtOnce(t *testing.T, lines int) {
 	}
 	wg.Wait()
 	for _, s := range sequences {
-		var check dockertest.Checker
-		check.Written(s)
-		for _, m := range r.wait("load", s.Container, lines) {
-			check.Arrived(m)
-		}
-		if err := check.Result().Err(); err != nil {
-			t.Errorf("%s: %v", s.Container, err)
-		}
+		r.arrived("load", s.Container, s)
 	}
 	r.refusedNothing()
 	r.stop()
@@ -432,14 +438,7 @@ func TestServiceDown(t *testing.T) {
 			r.stopContainer(c)
 			r.service.ClearFault(0)
 			for _, s := range []dockertest.Sequence{s, other} {
-				var check dockertest.Checker
-				check.Written(s)
-				for _, m := range r.wait("down", s.Container, s.N) {
-					check.Arrived(m)
-				}
-				if err := check.Result().Err(); err != nil {
-					t.Error(err)
-				}
+				r.arrived("down", s.Container, s)
 			}
 			r.refusedNothing()
 			r.stop()
@@ -474,14 +473,7 @@ func TestInvalidSettings(t *testing.T) {
 	c := r.run(info("web"))
 	write(t, c, &s, 1000, 100)
 	r.stopContainer(c)
-	var check dockertest.Checker
-	check.Written(s)
-	for _, m := range r.wait("g", "web", s.N) {
-		check.Arrived(m)
-	}
-	if err := check.Result().Err(); err != nil {
-		t.Error(err)
-	}
+	r.arrived("g", "web", s)
 	r.stop()
 	for _, want := range []string{
 		`level=ERROR msg="a setting is invalid" setting=DELAY err="'soon' is not a duration: use seconds`,
@@ -520,14 +512,7 @@ func TestInvalidSettingHolds(t *testing.T) {
 	}
 	r.env = good
 	r.start()
-	var check dockertest.Checker
-	check.Written(s)
-	for _, m := range r.wait("g", "held", s.N) {
-		check.Arrived(m)
-	}
-	if err := check.Result().Err(); err != nil {
-		t.Error(err)
-	}
+	r.arrived("g", "held", s)
 	r.stop()
 }
 
@@ -618,14 +603,7 @@ func TestDockerdDies(t *testing.T) {
 	}
 	write(t, c, &s, 50, 100)
 	r.stopContainer(c)
-	var check dockertest.Checker
-	check.Written(s)
-	for _, m := range r.wait("g", "web", s.N) {
-		check.Arrived(m)
-	}
-	if err := check.Result().Err(); err != nil {
-		t.Error(err)
-	}
+	r.arrived("g", "web", s)
 	if left, _ := os.ReadDir(filepath.Join(r.dir, "fifos")); len(left) > 0 {
 		t.Errorf("stale FIFOs: %v", left)
 	}

@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/logspool/logspool/driver/feed"
-	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 func TestMain(m *testing.M) {
@@ -143,7 +143,7 @@ func (m *fakeShipment) pull() {
 			m.f.Release()
 			return
 		}
-		message, ranges := string(e.Message), append([]events.Range(nil), e.Ranges...)
+		message, ranges := string(e.Message), append([]stream.Range(nil), e.Ranges...)
 		if err := m.f.Ack(ranges); err != nil {
 			message += " " + err.Error()
 		}

@@ -3,7 +3,7 @@ package driver
 import (
 	"context"
 
-	"github.com/logspool/logspool/spool"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // ignoredStep is after how many bytes it is noted that a container that asked not to be shipped needs no delivery; where
@@ -28,7 +28,7 @@ func (s *session) ignore(ctx context.Context) {
 			continue
 		}
 		acked := s.spool.Acked()
-		if err := s.spool.Ack([]spool.Range{{From: acked, To: s.spool.End()}}); err != nil && !pause(ctx, placeRetry) {
+		if err := s.spool.Ack([]stream.Range{{From: acked, To: s.spool.End()}}); err != nil && !pause(ctx, placeRetry) {
 			return
 		}
 	}

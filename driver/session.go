@@ -18,6 +18,7 @@ import (
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/oneline"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -187,7 +188,7 @@ func (s *session) ackStopped(archived bool) {
 		delivered = s.spool.End()
 	}
 	if s.spool.Acked() < delivered {
-		_ = s.spool.Ack([]spool.Range{{From: 0, To: delivered}})
+		_ = s.spool.Ack([]stream.Range{{From: 0, To: delivered}})
 	}
 }
 

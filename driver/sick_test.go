@@ -2,7 +2,6 @@ package driver
 
 import (
 	"fmt"
-	"github.com/logspool/logspool/driver/archive"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/logspool/logspool/driver/archive"
+
 	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -354,7 +356,7 @@ func TestAskedNeverOlder(t *testing.T) {
 	var tracker spool.Tracker
 	frame := fakeFrame("stdout", 1e18, "a line", nil)
 	must(t, s.Append(append(make([]byte, spool.BlockHeaderSize), frame...), 1, tracker.All(frame)))
-	must(t, s.Ack([]spool.Range{{From: 0, To: s.End()}}))
+	must(t, s.Ack([]stream.Range{{From: 0, To: s.End()}}))
 	r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now(), End: s.End()}}
 	must(t, s.Close())
 	must(t, r.Write(durable.OS, old, false))

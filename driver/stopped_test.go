@@ -3,7 +3,6 @@ package driver
 import (
 	"errors"
 	"fmt"
-	"github.com/logspool/logspool/driver/archive"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,8 +13,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/logspool/logspool/driver/archive"
+
 	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -238,7 +240,7 @@ func TestBadSettingsDeleteNothing(t *testing.T) {
 		}
 		end = s.End()
 		if id == "ignored" {
-			must(t, s.Ack([]spool.Range{{From: 0, To: end}}))
+			must(t, s.Ack([]stream.Range{{From: 0, To: end}}))
 		}
 		must(t, s.Close())
 		return end

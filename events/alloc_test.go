@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // TestPipelineAllocations holds that no option costs an allocation a line. With the race detector a
@@ -49,7 +51,7 @@ func TestPipelineOrdinaryLine(t *testing.T) {
 				p.Push(f, pos, pos+1, time.Time{})
 				pos++
 				e, ok := p.Next()
-				if !ok || &e.Message[0] != &f.Line[0] || !slices.Equal(e.Ranges, []Range{{pos - 1, pos}}) {
+				if !ok || &e.Message[0] != &f.Line[0] || !slices.Equal(e.Ranges, []stream.Range{{From: pos - 1, To: pos}}) {
 					t.Fatalf("got %v, %v", e, ok)
 				}
 				if _, ok := p.Next(); ok {

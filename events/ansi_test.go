@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 func TestStripANSI(t *testing.T) {
@@ -67,7 +69,7 @@ func TestStripANSIPieces(t *testing.T) {
 		for rest := line; len(rest) > 0; {
 			n := rapid.IntRange(1, len(rest)).Draw(t, "piece")
 			got.add(rest[:n], true)
-			got.mark(Range{uint64(len(line) - len(rest)), uint64(len(line) - len(rest) + n)}, 0)
+			got.mark(stream.Range{From: uint64(len(line) - len(rest)), To: uint64(len(line) - len(rest) + n)}, 0)
 			rest = rest[n:]
 			for i := 1; i < len(got.held); i++ {
 				if got.held[i-1].end > got.held[i].end || got.held[i].end > len(got.data) {

@@ -3,6 +3,8 @@ package events
 import (
 	"bytes"
 	"time"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 const (
@@ -52,7 +54,7 @@ type Assembler struct {
 	// The frame that was pushed and has not been looked at.
 	pushed bool
 	frame  Frame
-	at     Range
+	at     stream.Range
 	now    time.Time
 
 	last *line // the one that the last event was made from
@@ -113,7 +115,7 @@ func (a *Assembler) Push(f Frame, from, to uint64, now time.Time) {
 			l.torn, l.born, l.begun = true, now, f.Time
 		}
 	}
-	a.pushed, a.frame, a.at, a.now = true, f, Range{from, to}, now
+	a.pushed, a.frame, a.at, a.now = true, f, stream.Range{From: from, To: to}, now
 }
 
 // Next returns the next event, and false when there is none before the next frame, Flush or Close.
@@ -301,7 +303,7 @@ func (a *Assembler) Reset() {
 }
 
 // unfinished appends the frames that no event has.
-func (a *Assembler) unfinished(to []Range) []Range {
+func (a *Assembler) unfinished(to []stream.Range) []stream.Range {
 	if a.pushed {
 		to = append(to, a.at)
 	}
@@ -313,7 +315,7 @@ func (a *Assembler) unfinished(to []Range) []Range {
 }
 
 // unfinished appends the frames of l, apart from those of the part that was handed out last.
-func (l *line) unfinished(to []Range, handedOut bool) []Range {
+func (l *line) unfinished(to []stream.Range, handedOut bool) []stream.Range {
 	if !handedOut {
 		to = append(to, l.ranges...)
 	}
@@ -324,7 +326,7 @@ func (l *line) unfinished(to []Range, handedOut bool) []Range {
 }
 
 // begin makes l the line whose first frame is f.
-func (l *line) begin(f *Frame, at Range) {
+func (l *line) begin(f *Frame, at stream.Range) {
 	l.open, l.full, l.torn, l.parts, l.unfit = true, false, false, 0, false
 	l.src, l.time, l.begun, l.from = f.Source, f.Time, f.Time, at.From
 	l.id = append(l.id[:0], f.PartialID...)

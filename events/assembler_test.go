@@ -10,6 +10,8 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // script pushes frames that stand in a row in the stream, each of length 10.
@@ -362,7 +364,7 @@ func TestAssemblerOrdinaryLine(t *testing.T) {
 		a.Push(f, pos, pos+1, time.Time{})
 		pos++
 		e, ok := a.Next()
-		if !ok || &e.Message[0] != &f.Line[0] || !slices.Equal(e.Ranges, []Range{{pos - 1, pos}}) {
+		if !ok || &e.Message[0] != &f.Line[0] || !slices.Equal(e.Ranges, []stream.Range{{From: pos - 1, To: pos}}) {
 			t.Fatalf("got %v, %v", e, ok)
 		}
 		if _, ok := a.Next(); ok {

@@ -37,6 +37,8 @@
 // time and owns every goroutine.
 package events
 
+import "github.com/logspool/logspool/internal/stream"
+
 // Source says which output of the container an event came from.
 type Source uint8
 
@@ -60,10 +62,6 @@ func (s Source) String() string {
 	}
 }
 
-// Range is a half-open range [From, To) of positions in a container's stream: the bytes that
-// dockerd wrote, counted from the first one.
-type Range struct{ From, To uint64 }
-
 // Event is one event for CloudWatch Logs.
 type Event struct {
 	// Time is dockerd's time of the event's first frame, in nanoseconds since the Unix epoch. All
@@ -86,5 +84,5 @@ type Event struct {
 	// No two events share a frame. One whose bytes had to be divided belongs to the last event that
 	// holds some of them, or to a later part, so that acknowledging the earlier ones does not lose the
 	// rest; an event made from the middle of a very large frame therefore has no range at all.
-	Ranges []Range
+	Ranges []stream.Range
 }

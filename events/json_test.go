@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // rest is what follows the log in the objects of these tests.
@@ -48,7 +50,7 @@ func TestJSON(t *testing.T) {
 			if want := `{"log":` + test.log + rest; string(e.Message) != want {
 				t.Errorf("%.200q gives\n     %.300s\nwant %.300s", test.in, e.Message, want)
 			}
-			if !json.Valid(e.Message) || e.Time != 1 || !slices.Equal(e.Ranges, []Range{{0, 1}}) {
+			if !json.Valid(e.Message) || e.Time != 1 || !slices.Equal(e.Ranges, []stream.Range{{From: 0, To: 1}}) {
 				t.Errorf("%.300s, %d, %v", e.Message, e.Time, e.Ranges)
 			}
 		})

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // numbered is a container that prints one text of numbered pieces, and checks what comes out of it.
@@ -20,7 +22,7 @@ type numbered struct {
 	pushed int
 	pos    int // in the text, of what has come out
 	parts  int
-	ranges []Range
+	ranges []stream.Range
 }
 
 var (
@@ -119,7 +121,7 @@ func TestUnfinishedTextIsBounded(t *testing.T) {
 				push(n, true)
 				n.p.Close()
 				n.take(t, newline)
-				if n.pos != pieces*(pieceBytes+len(newline)) || len(n.ranges) != 1 || n.ranges[0] != (Range{0, pieces}) {
+				if n.pos != pieces*(pieceBytes+len(newline)) || len(n.ranges) != 1 || n.ranges[0] != (stream.Range{From: 0, To: pieces}) {
 					t.Fatalf("container %d: %d bytes, acknowledged %v", i, n.pos, n.ranges)
 				}
 				if (n.parts == 1) != test.whole {

@@ -1,6 +1,10 @@
 package events
 
-import "time"
+import (
+	"time"
+
+	"github.com/logspool/logspool/internal/stream"
+)
 
 // patience is how many times Options.Wait an event of several lines goes on at most, if there is
 // always one more, and a line before a part of it goes out.
@@ -89,7 +93,7 @@ func (m *multiline) join(l *line) bool {
 		}
 	}
 	if !ev.open {
-		ev.begin(&Frame{Source: l.src, Time: l.time}, Range{From: l.from})
+		ev.begin(&Frame{Source: l.src, Time: l.time}, stream.Range{From: l.from})
 		ev.born = l.since
 	}
 	ev.add(l.part(), false)
@@ -169,7 +173,7 @@ func (m *multiline) earliest() time.Time {
 	return earliest
 }
 
-func (m *multiline) unfinished(to []Range) []Range {
+func (m *multiline) unfinished(to []stream.Range) []stream.Range {
 	if m.line != nil {
 		to = append(to, m.line.ranges...)
 	}

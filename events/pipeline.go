@@ -3,6 +3,8 @@ package events
 import (
 	"regexp"
 	"time"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // MaxBytes is the longest message that CloudWatch Logs takes: a batch is at most 1,048,576 bytes,
@@ -159,7 +161,7 @@ func (p *Pipeline) Keep() Event {
 
 // Unfinished returns the frames that were pushed and are not in the ranges of an event that Next has returned, in no
 // order; ranges may overlap. It also does so after another method has panicked.
-func (p *Pipeline) Unfinished() []Range {
+func (p *Pipeline) Unfinished() []stream.Range {
 	all := p.lines.unfinished(nil)
 	if p.multi != nil {
 		all = p.multi.unfinished(all)

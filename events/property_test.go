@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // model is a slow and plain account of what must come out of a Pipeline: it keeps whole lines and
@@ -21,7 +23,7 @@ type model struct {
 	open   map[Source]*modelLine
 	joined map[Source]*modelEvent
 	want   map[Source][]said
-	pushed []Range
+	pushed []stream.Range
 
 	// A part of an unfinished line may have gone out. It decided what the filters want, and whether an event begins.
 	tore bool
@@ -55,7 +57,7 @@ func newModel(o Options) *model {
 	return &model{o: o, open: map[Source]*modelLine{}, joined: map[Source]*modelEvent{}, want: map[Source][]said{}}
 }
 
-func (m *model) push(f Frame, at Range, now time.Time) {
+func (m *model) push(f Frame, at stream.Range, now time.Time) {
 	m.pushed = append(m.pushed, at)
 	for src, ev := range m.joined {
 		if m.open[src] == nil && m.outlived(ev, f.Time) {
@@ -390,7 +392,7 @@ func TestPipelineLosesNothing(t *testing.T) {
 		p := NewPipeline(o)
 		now := time.Unix(1000, 0)
 		var pos uint64
-		var acked []Range
+		var acked []stream.Range
 		var in, whole [Stderr + 1]int // bytes pushed, and bytes of frames in ranges
 		size := map[uint64]int{}      // of a frame's text, by its position
 		counts := !o.StripANSI && o.Include == nil && o.Exclude == nil && o.JSON == nil
@@ -437,7 +439,7 @@ func TestPipelineLosesNothing(t *testing.T) {
 			default:
 				f := drawFrame(t)
 				pos += uint64(rapid.SampledFrom([]int{0, 0, 0, 7}).Draw(t, "gap"))
-				at := Range{pos, pos + uint64(len(f.Line)) + 9}
+				at := stream.Range{From: pos, To: pos + uint64(len(f.Line)) + 9}
 				size[at.From] = len(f.Line)
 				in[f.Source] += len(f.Line)
 				pos = at.To
@@ -478,8 +480,8 @@ func TestPipelineLosesNothing(t *testing.T) {
 }
 
 // exactlyOnce holds that the ranges handed out are those that were pushed.
-func exactlyOnce(pushed, acked []Range) error {
-	slices.SortFunc(acked, func(a, b Range) int { return int(a.From) - int(b.From) })
+func exactlyOnce(pushed, acked []stream.Range) error {
+	slices.SortFunc(acked, func(a, b stream.Range) int { return int(a.From) - int(b.From) })
 	for i := 1; i < len(acked); i++ {
 		if acked[i].From < acked[i-1].To {
 			return fmt.Errorf("%v and %v overlap", acked[i-1], acked[i])
@@ -492,8 +494,8 @@ func exactlyOnce(pushed, acked []Range) error {
 }
 
 // join merges adjacent ranges.
-func join(sorted []Range) []Range {
-	var joined []Range
+func join(sorted []stream.Range) []stream.Range {
+	var joined []stream.Range
 	for _, r := range sorted {
 		joined = addRange(joined, r)
 	}
@@ -510,16 +512,16 @@ func TestPipelineRewinds(t *testing.T) {
 		p := NewPipeline(o)
 		now := time.Unix(1000, 0)
 		frames := rapid.SliceOfN(rapid.Custom(drawFrame), 1, 30).Draw(t, "frames")
-		var pushed []Range
+		var pushed []stream.Range
 		for i := range frames {
 			frames[i].Line = fmt.Appendf(frames[i].Line, "\x01<%d>", i)
-			pushed = append(pushed, Range{uint64(i) * 10, uint64(i)*10 + 10})
+			pushed = append(pushed, stream.Range{From: uint64(i) * 10, To: uint64(i)*10 + 10})
 		}
 		at, acked, said := 0, map[int]bool{}, map[Source]*strings.Builder{}
 		for src := range Stderr + 1 {
 			said[src] = &strings.Builder{}
 		}
-		var ranges []Range
+		var ranges []stream.Range
 		for rewinds := 0; ; {
 			e, ok := p.Next()
 			switch step := rapid.IntRange(0, 30).Draw(t, "step"); {
@@ -621,7 +623,7 @@ func FuzzPipeline(f *testing.F) {
 			if bytes.Contains(fr.Line, []byte("logspool")) || bytes.IndexByte(fr.Line, '\n') >= 0 {
 				continue // dockerd's lines have no newline; what looks like a mark puts the reader off.
 			}
-			m.push(fr, Range{frames, frames + 1}, now)
+			m.push(fr, stream.Range{From: frames, To: frames + 1}, now)
 			p.Push(fr, frames, frames+1, now)
 			frames++
 			take()

@@ -3,6 +3,8 @@ package events
 import (
 	"unicode/utf8"
 	"unsafe"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // text is one line's or one event's text on its way out, with the frames that it came from. It is
@@ -11,23 +13,23 @@ import (
 // control sequence whose rest has not come yet.
 type text struct {
 	data   []byte
-	buf    *[]byte // the buffer that data is in; nil where data is somebody else's
-	sure   int     // data[sure:] may be the beginning of a control sequence, to be stripped
-	out    int     // data[:out] has been handed out
-	end    int     // data[out:end] is within the limit
-	cost   int     // of data[out:end]
-	ranges []Range // of the frames that end in data[out:end], merged, once collect was called
-	held   []mark  // of the other frames that are not in ranges handed out
+	buf    *[]byte        // the buffer that data is in; nil where data is somebody else's
+	sure   int            // data[sure:] may be the beginning of a control sequence, to be stripped
+	out    int            // data[:out] has been handed out
+	end    int            // data[out:end] is within the limit
+	cost   int            // of data[out:end]
+	ranges []stream.Range // of the frames that end in data[out:end], merged, once collect was called
+	held   []mark         // of the other frames that are not in ranges handed out
 }
 
 // mark says that a frame's text ends at data[:end].
 type mark struct {
 	end int
-	Range
+	stream.Range
 }
 
 // alias makes t the text of one frame, without copying it.
-func (t *text) alias(line []byte, at Range) {
+func (t *text) alias(line []byte, at stream.Range) {
 	t.data, t.sure = line, len(line)
 	t.held = append(t.held, mark{len(line), at})
 }
@@ -108,7 +110,7 @@ func (t *text) forget(n int) {
 
 // memory returns how many bytes t holds.
 func (t *text) memory() int {
-	n := cap(t.ranges)*int(unsafe.Sizeof(Range{})) + cap(t.held)*int(unsafe.Sizeof(mark{}))
+	n := cap(t.ranges)*int(unsafe.Sizeof(stream.Range{})) + cap(t.held)*int(unsafe.Sizeof(mark{}))
 	if t.buf != nil {
 		n += cap(t.data)
 	}
@@ -118,14 +120,14 @@ func (t *text) memory() int {
 // mark says that a frame's text ends where the data now ends. Frames that stand together in the
 // stream share a mark as long as it has no more than grain bytes, so that an event of many short lines
 // costs little more than its text.
-func (t *text) mark(at Range, grain int) {
+func (t *text) mark(at stream.Range, grain int) {
 	if n := len(t.held); n > 0 && t.held[n-1].To == at.From {
 		begin := t.out
 		if n > 1 {
 			begin = t.held[n-2].end
 		}
 		if len(t.data)-begin <= grain {
-			t.held[n-1] = mark{len(t.data), Range{t.held[n-1].From, at.To}}
+			t.held[n-1] = mark{len(t.data), stream.Range{From: t.held[n-1].From, To: at.To}}
 			return
 		}
 	}
@@ -243,7 +245,7 @@ func (t *text) reset() {
 }
 
 // addRange appends r to ranges, or lengthens the last one where r begins at its end.
-func addRange(ranges []Range, r Range) []Range {
+func addRange(ranges []stream.Range, r stream.Range) []stream.Range {
 	if n := len(ranges); n > 0 && ranges[n-1].To == r.From {
 		ranges[n-1].To = r.To
 		return ranges

@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/logspool/logspool/internal/durable/durabletest"
 	"pgregory.net/rapid"
+
+	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // accounted is a container's directory under a budget, as the driver uses it: open, archived, or gone.
@@ -74,12 +76,12 @@ func TestAccounting(t *testing.T) {
 				a := pick(t)
 				from, end := a.w.s.Acked(), a.w.s.End()
 				part := uint64(rapid.IntRange(1, 4).Draw(t, "part"))
-				_ = a.w.s.Ack([]Range{{from, from + (end-from)/part}})
+				_ = a.w.s.Ack([]stream.Range{{From: from, To: from + (end-from)/part}})
 			},
 			"ack out of order": func(t *rapid.T) {
 				a := pick(t)
 				from, end := a.w.s.Acked(), a.w.s.End()
-				_ = a.w.s.Ack([]Range{{from + (end-from)/2, end}})
+				_ = a.w.s.Ack([]stream.Range{{From: from + (end-from)/2, To: end}})
 			},
 			"prepare": func(t *rapid.T) { _ = pick(t).w.s.Prepare() },
 			"add gap": func(t *rapid.T) { pick(t).w.s.AddGap(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1}) },
@@ -109,7 +111,7 @@ func TestAccounting(t *testing.T) {
 				a := pick(t)
 				for a.w.s.Pending() && !full {
 					a.w.s.ReleaseGap() // what was not a block yet is held after an open
-					_ = a.w.s.Ack([]Range{{0, a.w.s.End()}})
+					_ = a.w.s.Ack([]stream.Range{{From: 0, To: a.w.s.End()}})
 				}
 				_ = a.w.s.Close()
 				a.w = nil
@@ -167,7 +169,7 @@ func TestCursorIsCounted(t *testing.T) {
 	for i := range 2000 {
 		w.write(1)
 		from := w.s.Acked()
-		if err := w.s.Ack([]Range{{from, w.s.End()}}); err != nil {
+		if err := w.s.Ack([]stream.Range{{From: from, To: w.s.End()}}); err != nil {
 			t.Fatal(err)
 		}
 		if info, err := Inspect(disk, "/s"); err != nil || b.Used() != info.Allocated {

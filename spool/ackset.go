@@ -1,22 +1,26 @@
 package spool
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/logspool/logspool/internal/stream"
+)
 
 // ackSet is the set of positions that have been dealt with: all below prefix, and the ranges beyond,
 // which are in order, disjoint and never touch each other or the prefix.
 type ackSet struct {
 	prefix uint64
-	beyond []Range
+	beyond []stream.Range
 }
 
 // add puts r into the set and reports whether that changed it.
-func (a *ackSet) add(r Range) bool {
+func (a *ackSet) add(r stream.Range) bool {
 	r.From = max(r.From, a.prefix)
 	if r.From >= r.To {
 		return false
 	}
 	// i: the first range that r touches or that stands behind it; j: the first behind it for sure.
-	i, _ := slices.BinarySearchFunc(a.beyond, r.From, func(x Range, from uint64) int {
+	i, _ := slices.BinarySearchFunc(a.beyond, r.From, func(x stream.Range, from uint64) int {
 		if x.To < from {
 			return -1
 		}
@@ -48,7 +52,7 @@ func (a *ackSet) through(pos uint64) uint64 {
 	if pos < a.prefix {
 		return a.prefix
 	}
-	i, found := slices.BinarySearchFunc(a.beyond, pos, func(x Range, pos uint64) int {
+	i, found := slices.BinarySearchFunc(a.beyond, pos, func(x stream.Range, pos uint64) int {
 		switch {
 		case x.To <= pos:
 			return -1
@@ -64,8 +68,8 @@ func (a *ackSet) through(pos uint64) uint64 {
 }
 
 // within reports whether a position of r is acknowledged.
-func (a *ackSet) within(r Range) bool {
-	return r.From < a.prefix || slices.ContainsFunc(a.beyond, func(x Range) bool { return x.From < r.To && r.From < x.To })
+func (a *ackSet) within(r stream.Range) bool {
+	return r.From < a.prefix || slices.ContainsFunc(a.beyond, func(x stream.Range) bool { return x.From < r.To && r.From < x.To })
 }
 
 // end returns the position behind everything acknowledged.

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // BenchmarkFollowed appends as much as dockerd gives at most, 38 KB each millisecond in lines of 100 bytes, while
@@ -56,7 +58,7 @@ func BenchmarkFollowed(b *testing.B) {
 					b.Fatal(err)
 				}
 				spent += time.Since(begun)
-				if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+				if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 					b.Fatal(err)
 				}
 			}

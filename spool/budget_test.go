@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // budgeted is a spool under a budget, and what has been written to it.
@@ -63,7 +64,7 @@ func (b *budgeted) accountAfter(t testing.TB, delivered int) (read, lost int) {
 
 // takeItems reads at most so many items, and returns their ranges and how many frames gaps record as lost. frame is called
 // with each frame.
-func takeItems(r *Reader, most int, frame func([]byte)) (ranges []Range, lost int) {
+func takeItems(r *Reader, most int, frame func([]byte)) (ranges []stream.Range, lost int) {
 	for range most {
 		item, ok := r.Next()
 		if !ok {
@@ -80,7 +81,7 @@ func takeItems(r *Reader, most int, frame func([]byte)) (ranges []Range, lost in
 }
 
 // handOut reads so many items, and returns their ranges.
-func handOut(t *testing.T, r *Reader, n int) []Range {
+func handOut(t *testing.T, r *Reader, n int) []stream.Range {
 	t.Helper()
 	handed, _ := takeItems(r, n, func([]byte) {})
 	if len(handed) < n {
@@ -131,7 +132,7 @@ func TestHistoryGivesWayFirst(t *testing.T) {
 	running := newBudgeted(t, b, Options{History: 1 << 20, MaxSize: 1 << 20})
 	for running.s.HistorySize() < 800<<10 {
 		running.write(50)
-		if err := running.s.Ack([]Range{{0, running.s.End()}}); err != nil {
+		if err := running.s.Ack([]stream.Range{{From: 0, To: running.s.End()}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -207,7 +208,7 @@ func TestBudgetRace(t *testing.T) {
 					}
 					if k%7 == 6 {
 						for _, item := range frames(r) {
-							if err := s.Ack([]Range{item.Range}); err != nil {
+							if err := s.Ack([]stream.Range{item.Range}); err != nil {
 								t.Error(err)
 							}
 						}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // world is a spool on a disk that fails or loses what was not synced, and the oracle beside it: what was appended,
@@ -22,18 +23,18 @@ type world struct {
 	r    *Reader
 
 	tracker Tracker
-	n       int64           // frames written so far; a frame's time is its number
-	kept    map[int64]bool  // frames that Append took
-	refused map[int64]bool  // frames that it did not
-	acked   map[int64]bool  // frames whose Ack was tried
-	synced  map[int64]bool  // frames that a Sync covered
-	handed  map[Range]int64 // handed out and not acknowledged
+	n       int64                  // frames written so far; a frame's time is its number
+	kept    map[int64]bool         // frames that Append took
+	refused map[int64]bool         // frames that it did not
+	acked   map[int64]bool         // frames whose Ack was tried
+	synced  map[int64]bool         // frames that a Sync covered
+	handed  map[stream.Range]int64 // handed out and not acknowledged
 }
 
 func newWorld(t *testing.T, disk *durabletest.Disk, o Options) *world {
 	o.Dir, o.FS = "/state/spool", disk
 	return &world{t: t, disk: disk, o: o, kept: map[int64]bool{}, refused: map[int64]bool{},
-		acked: map[int64]bool{}, synced: map[int64]bool{}, handed: map[Range]int64{}}
+		acked: map[int64]bool{}, synced: map[int64]bool{}, handed: map[stream.Range]int64{}}
 }
 
 func (w *world) open() error {
@@ -85,7 +86,7 @@ func (w *world) take(most int) {
 }
 
 func (w *world) ack() {
-	var ranges []Range
+	var ranges []stream.Range
 	for r, n := range w.handed {
 		ranges = append(ranges, r)
 		w.acked[n] = true

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // The cursor file is a log of delivery progress: one record for each Ack and for each time that the spool evicted
@@ -43,7 +44,7 @@ const (
 
 // dropped is a range of the stream that was evicted before it was delivered.
 type dropped struct {
-	Range
+	stream.Range
 	Gap
 }
 
@@ -166,11 +167,11 @@ func (c *cursor) apply(kind byte, body []byte) {
 			from := at + next()
 			at = from + next()
 			if at <= maxPosition {
-				c.acked.add(Range{from, at})
+				c.acked.add(stream.Range{From: from, To: at})
 			}
 		}
 	case recordDropped:
-		d := dropped{Range: Range{next(), 0}}
+		d := dropped{Range: stream.Range{From: next(), To: 0}}
 		d.To = d.From + next()
 		d.Reason, d.Frames, d.Bytes = Reason(next()), next(), next()
 		d.MinTime, d.MaxTime = int64(next()), int64(next())
@@ -192,7 +193,7 @@ func appendRecord(p []byte, kind byte, body func([]byte) []byte) []byte {
 }
 
 // appendAck appends the records of an acknowledgement; ranges are in order.
-func appendAck(p []byte, ranges []Range) []byte {
+func appendAck(p []byte, ranges []stream.Range) []byte {
 	const perRange = 2 * binary.MaxVarintLen64
 	for chunk := range slices.Chunk(ranges, maxRecordBody/perRange) {
 		p = appendRecord(p, recordAck, func(p []byte) []byte {
@@ -219,7 +220,7 @@ func appendDropped(p []byte, d dropped) []byte {
 }
 
 // ack puts ranges, which it sorts in place, into the set and on disk.
-func (c *cursor) ack(ranges []Range) error {
+func (c *cursor) ack(ranges []stream.Range) error {
 	sortRanges(ranges)
 	merged := ranges[:0]
 	changed := false
@@ -315,7 +316,7 @@ func (c *cursor) rewrite() error {
 		p = appendDropped(p, d)
 	}
 	if c.acked.prefix > 0 {
-		p = appendAck(p, []Range{{0, c.acked.prefix}})
+		p = appendAck(p, []stream.Range{{From: 0, To: c.acked.prefix}})
 	}
 	p = appendAck(p, c.acked.beyond)
 	_ = c.close()
@@ -339,6 +340,6 @@ func (c *cursor) close() error {
 	return err
 }
 
-func sortRanges(ranges []Range) {
-	slices.SortFunc(ranges, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
+func sortRanges(ranges []stream.Range) {
+	slices.SortFunc(ranges, func(a, b stream.Range) int { return cmp.Compare(a.From, b.From) })
 }

@@ -11,9 +11,6 @@
 // length and time apart.
 package spool
 
-// Range is a half-open range [From, To) of positions in the stream: bytes since its beginning.
-type Range struct{ From, To uint64 }
-
 // Reason says why something of the stream cannot be had.
 type Reason uint8
 

@@ -1,6 +1,10 @@
 package spool
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/logspool/logspool/internal/stream"
+)
 
 // makeRoomLocked makes n more bytes fit in the spool's own bound, or returns ErrFull. The room in the budget has
 // been taken before: see Budget.
@@ -145,7 +149,7 @@ func (s *Spool) evictPassedLocked() bool {
 
 // unownedLocked returns what of a segment has not been acknowledged, cut frames with all of them, and false when something
 // of it is a passed reader's. again is what of it gaps record, so that it was lost before.
-func (s *Spool) unownedLocked(i int, passed []*Reader) (g, again Gap, lost []Range, ok bool) {
+func (s *Spool) unownedLocked(i int, passed []*Reader) (g, again Gap, lost []stream.Range, ok bool) {
 	seg := s.segments[i]
 	g.Reason = Full
 	r := &Reader{window: window{s: s}, locked: true, pos: s.cursor.acked.through(seg.base), acked: s.cursor.acked}
@@ -198,7 +202,7 @@ func (s *Spool) evictUnreadLocked() bool {
 		s.sealLocked()
 	}
 	seg := s.segments[i]
-	d := dropped{Range: Range{max(seg.base, s.cursor.acked.prefix), seg.end}, Gap: Gap{Reason: Full}}
+	d := dropped{Range: stream.Range{From: max(seg.base, s.cursor.acked.prefix), To: seg.end}, Gap: Gap{Reason: Full}}
 	known := s.cursor.dropped
 	if d.From < d.To {
 		var again Gap
@@ -245,7 +249,7 @@ func (s *Spool) holdDroppedLocked(d dropped) {
 // countHeaders counts the frames of a segment in which nothing is acknowledged by the headers of its blocks, so that the
 // intake does not wait until all of it is read. ok is false where they do not account for all of it.
 func (s *Spool) countHeaders(seg segment) (g Gap, ok bool) {
-	if s.cursor.acked.within(Range{seg.base, seg.end}) {
+	if s.cursor.acked.within(stream.Range{From: seg.base, To: seg.end}) {
 		return g, false
 	}
 	w := window{s: s, headers: true}
@@ -268,7 +272,7 @@ func (s *Spool) countHeaders(seg segment) (g Gap, ok bool) {
 
 // countFrames counts the frames in r, a part of a segment, that are not acknowledged. again is what of it gaps record, so
 // that it was lost before.
-func (s *Spool) countFrames(seg segment, in Range) (g, again Gap) {
+func (s *Spool) countFrames(seg segment, in stream.Range) (g, again Gap) {
 	r := &Reader{window: window{s: s}, locked: true, pos: in.From, limit: in.To, acked: s.cursor.acked, lost: in.From == seg.base}
 	defer r.Release()
 	for {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // damagedSpool is a spool with everything in it that there can be: several segments, cut frames, a gap, notes of what
@@ -32,7 +33,7 @@ func damagedSpool(t fataler) (*durabletest.Disk, map[uint64][]byte) {
 	}
 	s.AddGap(Gap{Reason: FirstForeign, Frames: 1, Bytes: 2})
 	r := s.NewReader()
-	var acks []Range
+	var acks []stream.Range
 	for i, item := range frames(r) {
 		if i%3 == 0 && i > 2 {
 			acks = append(acks, item.Range)
@@ -177,7 +178,7 @@ func readDamaged(t *testing.T, disk *durabletest.Disk, appended map[uint64][]byt
 	if last.Gap != nil || frameTime(last.Frame) != 9999 {
 		t.Fatalf("what was appended at %d is not read: %+v", from, last)
 	}
-	if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+	if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 		t.Fatal(err)
 	}
 	if s.Pending() {

@@ -13,10 +13,12 @@ import (
 	"syscall"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/durable/durabletest"
 	"github.com/logspool/logspool/internal/longtest"
-	"pgregory.net/rapid"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // countingFS counts the bytes that are read.
@@ -121,7 +123,7 @@ func TestHistoryIsKept(t *testing.T) {
 			for range 2000 {
 				a.append(t, numbered(n+1, n+10, 300))
 				n += 10
-				if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+				if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 					t.Fatal(err)
 				}
 				active := s.segments[len(s.segments)-1].size
@@ -163,24 +165,24 @@ func TestTail(t *testing.T) {
 		s := mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 256 << 10})
 		defer func() { s.Close() }()
 		a := &appender{s: s}
-		var stream []byte
+		var content []byte
 		var ends []int // of the frames in the stream
 		n, written, appended := int64(0), 0, 0
 		for range rapid.IntRange(0, 60).Draw(t, "blocks") {
 			for range rapid.IntRange(1, 8).Draw(t, "frames") {
 				n++
 				f := testFrame("stdout", n, make([]byte, rapid.SampledFrom([]int{0, 100, 5000, 17000}).Draw(t, "size")))
-				stream, written = append(stream, f...), written+len(f)
+				content, written = append(content, f...), written+len(f)
 				ends = append(ends, written)
 			}
-			cut := len(stream)
+			cut := len(content)
 			switch rapid.IntRange(0, 6).Draw(t, "then") {
 			case 0:
-				cut = rapid.IntRange(1, len(stream)).Draw(t, "cut")
+				cut = rapid.IntRange(1, len(content)).Draw(t, "cut")
 			case 1:
 				s.AddGap(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1})
 			case 2:
-				if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+				if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 					t.Fatal(err)
 				}
 			case 3:
@@ -188,10 +190,10 @@ func TestTail(t *testing.T) {
 				s = mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 256 << 10})
 				a.s = s
 			}
-			for p := stream[:cut]; len(p) > 0; p = p[min(len(p), 100<<10):] {
+			for p := content[:cut]; len(p) > 0; p = p[min(len(p), 100<<10):] {
 				a.append(t, p[:min(len(p), 100<<10)])
 			}
-			stream, appended = bytes.Clone(stream[cut:]), appended+cut
+			content, appended = bytes.Clone(content[cut:]), appended+cut
 		}
 		everything := HistoryOptions{Tail: -1}
 		all := histories(t, s, everything)[0].all(t)
@@ -218,8 +220,8 @@ func TestTail(t *testing.T) {
 		}
 		defer h.Close()
 		h.all(t)
-		if len(stream) > 0 {
-			a.append(t, stream)
+		if len(content) > 0 {
+			a.append(t, content)
 		}
 		a.append(t, numbered(int(n)+1, int(n)+3, 10))
 		if err := h.Wait(context.Background()); err != nil {
@@ -267,7 +269,7 @@ func testTailReadsLittle(t *testing.T, times int) {
 					t.Fatal(err)
 				}
 				if n%1024 == 0 {
-					if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+					if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -422,7 +424,7 @@ func TestHistoryStaysWhenFull(t *testing.T) {
 	a := &appender{s: s}
 	for range 100 {
 		a.append(t, numbered(1, 50, 100))
-		if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+		if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -494,7 +496,7 @@ func TestHistoryReclaimed(t *testing.T) {
 	write := func(from, to int) {
 		for ; from <= to; from += 10 {
 			a.append(t, numbered(from, from+9, 300))
-			if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+			if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -534,7 +536,7 @@ func TestTailReclaimed(t *testing.T) {
 			for n := 1; n <= 1000; n += 100 {
 				a.append(t, numbered(n, n+99, 300))
 			}
-			if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+			if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 				t.Fatal(err)
 			}
 			last := func() int64 { return int64(s.segments[0].end / uint64(len(numbered(100, 100, 300)))) } // frame of the first segment
@@ -649,7 +651,7 @@ func TestHistoryOnAFullDisk(t *testing.T) {
 		for s.HistorySize() < most {
 			a.append(t, numbered(n+1, n+50, 100))
 			n += 50
-			if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+			if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // TestDeliveredDataNeverCostsALine: where a budget is full of delivered data, also of segments that are still appended
@@ -33,7 +34,7 @@ func TestDeliveredDataNeverCostsALine(t *testing.T) {
 			s.write(300)
 			s.s.Dropped()
 		}
-		if err := s.s.Ack([]Range{{0, s.s.End()}}); err != nil {
+		if err := s.s.Ack([]stream.Range{{From: 0, To: s.s.End()}}); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, s)
@@ -63,7 +64,7 @@ func TestUndroppedBlockIsNotSealed(t *testing.T) {
 	b := NewBudget(1 << 20)
 	s := newBudgeted(t, b, Options{History: 1 << 20})
 	s.write(100)
-	if err := s.s.Ack([]Range{{0, s.s.End()}}); err != nil {
+	if err := s.s.Ack([]stream.Range{{From: 0, To: s.s.End()}}); err != nil {
 		t.Fatal(err)
 	}
 	if s.s.evictHistory() {
@@ -92,7 +93,7 @@ func TestFullDiskMakesRoom(t *testing.T) {
 		old.write(200)
 		old.s.Dropped()
 	}
-	if err := old.s.Ack([]Range{{0, old.s.End()}}); err != nil {
+	if err := old.s.Ack([]stream.Range{{From: 0, To: old.s.End()}}); err != nil {
 		t.Fatal(err)
 	}
 	archived := 0
@@ -284,7 +285,7 @@ func TestCountsAgree(t *testing.T) {
 	defer s.mu.Unlock()
 	seg := s.segments[0]
 	byHeaders, ok := s.countHeaders(seg)
-	if byFrames, _ := s.countFrames(seg, Range{seg.base, seg.end}); !ok || byHeaders != byFrames {
+	if byFrames, _ := s.countFrames(seg, stream.Range{From: seg.base, To: seg.end}); !ok || byHeaders != byFrames {
 		t.Errorf("by headers %+v (%v), by frames %+v", byHeaders, ok, byFrames)
 	}
 }
@@ -348,7 +349,7 @@ func TestLostCursor(t *testing.T) {
 				for i := range n / 100 {
 					a.append(t, numbered(i*100+1, i*100+100, 100))
 					if i%10 == 9 {
-						if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+						if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 							t.Fatal(err)
 						}
 					}
@@ -446,7 +447,7 @@ func TestDamagedEnd(t *testing.T) {
 		from := s.End()
 		a.append(t, numbered(366, 401, 100))
 		if acked > 0 {
-			if err := s.Ack([]Range{{0, from - 1 + acked}}); err != nil {
+			if err := s.Ack([]stream.Range{{From: 0, To: from - 1 + acked}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -540,7 +541,7 @@ func TestCleanIsNotSynced(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+	if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Sync(); err != nil {
@@ -560,7 +561,7 @@ func TestCleanIsNotSynced(t *testing.T) {
 	s = mustOpen(t, Options{Dir: "/t", FS: disk})
 	a = &appender{s: s}
 	a.append(t, numbered(1, 10, 100))
-	if err := s.Ack([]Range{{0, 10}}); err != nil {
+	if err := s.Ack([]stream.Range{{From: 0, To: 10}}); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
@@ -604,7 +605,7 @@ func TestFilesAreBounded(t *testing.T) {
 		for round := range 3 {
 			for _, a := range all {
 				a.append(t, numbered(round*10+1, round*10+10, 100))
-				if err := a.s.Ack([]Range{{0, a.s.End() - 5}}); err != nil {
+				if err := a.s.Ack([]stream.Range{{From: 0, To: a.s.End() - 5}}); err != nil {
 					t.Fatal(err)
 				}
 				if n := openFiles(t, dir); n > 10 {
@@ -634,7 +635,7 @@ func TestHeldGap(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	a.append(t, numbered(1, 10, 100))
-	if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+	if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 		t.Fatal(err)
 	}
 	if s.Pending() || s.ReleaseGap() {
@@ -657,7 +658,7 @@ func TestHeldGap(t *testing.T) {
 	if got := read(r); got != "unknown:5" {
 		t.Errorf("read %s", got)
 	}
-	if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+	if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 		t.Fatal(err)
 	}
 	if s.Pending() {
@@ -704,7 +705,7 @@ func TestEarlierVersion(t *testing.T) {
 	binary.LittleEndian.PutUint32(header[36:], crc32.Checksum(header[:36], castagnoli))
 	write("0000000000000000.seg", header, 0)
 	disk.Remove("/spool/cursor")
-	write("cursor", appendAck([]byte(cursorMagic), []Range{{0, half}}), 0)
+	write("cursor", appendAck([]byte(cursorMagic), []stream.Range{{From: 0, To: half}}), 0)
 	missing := make([]byte, 8+slotSize)
 	copy(missing, missingMagic)
 	slot{epoch: 3, position: end, gap: Gap{Reason: Full, Frames: 5, Bytes: 500}}.encode(missing[8:])

@@ -10,8 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/logspool/logspool/internal/durable/durabletest"
 	"pgregory.net/rapid"
+
+	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // model is a spool and the oracle beside it, with two readers that share the frames as the two outputs of a container
@@ -113,7 +115,7 @@ func (m *model) put(t *rapid.T, p []byte) {
 }
 
 // at returns what was appended at r; false when that is not all there.
-func (m *model) at(r Range) ([]byte, bool) {
+func (m *model) at(r stream.Range) ([]byte, bool) {
 	var p []byte
 	i, _ := slices.BinarySearchFunc(m.chunks, r.From+1, func(c chunk, pos uint64) int {
 		if c.from < pos {
@@ -177,7 +179,7 @@ func (m *model) owner(item Item) int {
 
 // ack acknowledges those of what the reader handed out that which says.
 func (m *model) ack(t *rapid.T, r *modelReader, which func() bool) {
-	var ranges []Range
+	var ranges []stream.Range
 	r.handed = slices.DeleteFunc(r.handed, func(item Item) bool {
 		if !which() {
 			return false
@@ -243,7 +245,7 @@ func (m *model) positions(t *rapid.T, h *History) (positions []uint64) {
 		if !ok {
 			return positions
 		}
-		at := Range{h.r.lastFrom, h.r.lastFrom + uint64(frameHeaderSize+len(frame))}
+		at := stream.Range{From: h.r.lastFrom, To: h.r.lastFrom + uint64(frameHeaderSize+len(frame))}
 		if want, ok := m.at(at); !ok || !bytes.Equal(want[frameHeaderSize:], frame) {
 			t.Fatalf("what the history has at %v was not appended there", at)
 		}

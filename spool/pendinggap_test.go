@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // TestMissingOutlivesAKill: what a full spool, or a full disk, has not kept is told by the process after the one that
@@ -57,7 +58,7 @@ func TestMissingOutlivesAKill(t *testing.T) {
 						seen++
 						last = frameTime(item.Frame)
 					}
-					if err := a.s.Ack([]Range{item.Range}); err != nil {
+					if err := a.s.Ack([]stream.Range{item.Range}); err != nil {
 						t.Fatal(err)
 					}
 				}

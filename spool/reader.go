@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // Item is what a Reader gives: a frame, or the news that a piece of the stream cannot be had.
 type Item struct {
-	Range        // where it stands in the stream
-	Frame []byte // the protobuf of one frame; nil for a gap
-	Gap   *Gap   // nil for a frame
+	stream.Range        // where it stands in the stream
+	Frame        []byte // the protobuf of one frame; nil for a gap
+	Gap          *Gap   // nil for a frame
 }
 
 // Reader gives the frames of a spool that have not been acknowledged, in the order of the stream.
@@ -136,7 +138,7 @@ func (r *Reader) Next() (Item, bool) {
 
 // dealtWith reports whether all of g has been acknowledged by now. A gap may be so although it was not when the
 // reader was rewound: another reader had the frame of which this one finds the beginning or the end alone.
-func (r *Reader) dealtWith(g Range) bool {
+func (r *Reader) dealtWith(g stream.Range) bool {
 	if r.all {
 		return false
 	}
@@ -147,7 +149,7 @@ func (r *Reader) dealtWith(g Range) bool {
 
 // gap passes over the stream up to to.
 func (r *Reader) gap(to uint64, reason Reason, frames uint64) Item {
-	item := Item{Range: Range{r.pos, to}, Gap: &Gap{Reason: reason, Frames: frames, Bytes: to - r.pos}}
+	item := Item{Range: stream.Range{From: r.pos, To: to}, Gap: &Gap{Reason: reason, Frames: frames, Bytes: to - r.pos}}
 	r.pos = to
 	return item
 }
@@ -169,7 +171,7 @@ func (r *Reader) fromBlock() (item Item, ok, more bool) {
 			return r.gap(r.pos+uint64(skip), Unreadable, 0), true, true
 		}
 		if whole := frameHeaderSize + n; whole <= len(p) {
-			item = Item{Range: Range{r.pos, r.pos + uint64(whole)}, Frame: p[frameHeaderSize:whole]}
+			item = Item{Range: stream.Range{From: r.pos, To: r.pos + uint64(whole)}, Frame: p[frameHeaderSize:whole]}
 			r.lastFrom, r.last, r.carried = r.pos, p, false
 			r.pos, r.rest = item.To, p[whole:]
 			return item, true, true
@@ -189,7 +191,7 @@ func (r *Reader) GiveUp() (Item, bool) {
 	}
 	end := r.pos + uint64(len(r.carry))
 	i := findFrame(r.carry[1:])
-	if done := r.dealtWith(Range{r.pos, end}); done || i < 0 {
+	if done := r.dealtWith(stream.Range{From: r.pos, To: end}); done || i < 0 {
 		return r.dropCarry(end, Unreadable), !done
 	}
 	item := r.dropCarry(r.pos+1+uint64(i), Unreadable)
@@ -465,7 +467,7 @@ func (r *Reader) takeCarried(payload []byte) (item Item, ok, more bool) {
 		}
 		want = frameHeaderSize + n
 	}
-	item = Item{Range: Range{r.pos, r.pos + uint64(want)}, Frame: r.carry[frameHeaderSize:]}
+	item = Item{Range: stream.Range{From: r.pos, To: r.pos + uint64(want)}, Frame: r.carry[frameHeaderSize:]}
 	r.lastFrom, r.last, r.carried = r.pos, r.carry, true
 	r.pos, r.rest = item.To, payload[want-had:]
 	r.carry = r.carry[:0]

@@ -14,6 +14,7 @@ import (
 
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // smallSpool is a spool on a disk in memory, of 1 MiB in segments of 64 KiB.
@@ -206,7 +207,7 @@ func TestMissingEnd(t *testing.T) {
 	a.append(t, numbered(1, 10, 100))
 	kept := s.End()
 	a.append(t, numbered(11, 30, 100))
-	if err := s.Ack([]Range{{s.End() - 10, s.End()}}); err != nil {
+	if err := s.Ack([]stream.Range{{From: s.End() - 10, To: s.End()}}); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
@@ -452,7 +453,7 @@ func TestDamagedNeighbour(t *testing.T) {
 		for i := 1; i < 10; i++ {
 			a.append(t, numbered(i*10+1, i*10+10, 100))
 		}
-		if err := s.Ack([]Range{{0, first}}); err != nil {
+		if err := s.Ack([]stream.Range{{From: 0, To: first}}); err != nil {
 			t.Fatal(err)
 		}
 		f, err := disk.OpenFile("/spool/0000000000000000.seg", 2, 0)

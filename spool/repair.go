@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // maxSegmentFile is more than a segment ever has: a segment, the block that made it full, and notes behind that.
@@ -55,7 +57,7 @@ func (s *Spool) repairLast(r *Repair) {
 	}
 	if err == nil && h.progress <= maxPosition {
 		seg.progress = h.progress
-		s.cursor.acked.add(Range{0, h.progress})
+		s.cursor.acked.add(stream.Range{From: 0, To: h.progress})
 		s.cursor.forgetDropped()
 	}
 	if cut := seg.size - int64(found.size); cut > 0 {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // TestLastBlockBehindNotes: a note that comes between a block's append and its drop from the FIFO does not hide the
@@ -71,7 +72,7 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	a.append(t, numbered(1, 10, 100))
 	half := s.End()
 	a.append(t, numbered(11, 20, 100))
-	if err := s.Ack([]Range{{0, half}}); err != nil {
+	if err := s.Ack([]stream.Range{{From: 0, To: half}}); err != nil {
 		t.Fatal(err)
 	}
 	disk = disk.Killed()
@@ -87,7 +88,7 @@ func TestOpenOnAFullDisk(t *testing.T) {
 		t.Errorf("read %s", got)
 	}
 	// What is acknowledged now is on disk as soon as there is room.
-	all := []Range{{half, s.End()}}
+	all := []stream.Range{{From: half, To: s.End()}}
 	if err := s.Ack(all); err == nil {
 		t.Error("Ack: no error on a full disk")
 	}
@@ -120,7 +121,7 @@ func TestAckOnAFullDisk(t *testing.T) {
 	}
 	disk.Limit(used)
 	last := s.End() - 10
-	if err := s.Ack([]Range{{0, last}}); err != nil {
+	if err := s.Ack([]stream.Range{{From: 0, To: last}}); err != nil {
 		t.Errorf("Ack: %v", err)
 	}
 	s, _, err := Open(Options{Dir: "/spool", FS: disk.Killed(), MaxSize: 1 << 20})
@@ -159,7 +160,7 @@ func TestPendingTellsWhatWasNotKept(t *testing.T) {
 	if got := read(r); got != "spool_full:11 unknown:3" {
 		t.Errorf("read %s", got)
 	}
-	if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+	if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 		t.Fatal(err)
 	}
 	if s.Pending() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // segment is a file of blocks. base never changes; size and end do as long as it is the last one.
@@ -143,7 +144,7 @@ func (s *Spool) openSegments(r *Repair, delivered uint64) {
 		s.lastSize = 0
 	}
 	if to := min(delivered, end); to > s.cursor.acked.prefix {
-		s.cursor.acked.add(Range{0, to}) // in memory: the caller knows it the next time, too
+		s.cursor.acked.add(stream.Range{From: 0, To: to}) // in memory: the caller knows it the next time, too
 		s.cursor.forgetDropped()
 		s.cursor.stale = s.cursor.there
 	}
@@ -158,7 +159,7 @@ func (s *Spool) acceptProgress() {
 	for i := len(s.segments) - 2; i >= 0; i-- {
 		base := s.segments[i].base
 		if h, err := decodeSegmentHeader(s.segmentStart(base), base); err == nil {
-			s.cursor.acked.add(Range{0, h.progress})
+			s.cursor.acked.add(stream.Range{From: 0, To: h.progress})
 			return // earlier ones record less
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 const (
@@ -233,7 +234,7 @@ func (s *Spool) reportTornLocked() {
 // On return it survives a crash of the process. ranges may come in any order and may have been
 // acknowledged before; they are sorted in place. An error means that a crash could make readers
 // return them once more; the next Ack records them when it can.
-func (s *Spool) Ack(ranges []Range) error {
+func (s *Spool) Ack(ranges []stream.Range) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

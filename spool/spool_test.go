@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // testFrame is a frame as dockerd would write it, with the given time and line.
@@ -77,8 +79,8 @@ func TestStreamComesBack(t *testing.T) {
 		defer func() { s.Close() }()
 		a := &appender{s: s}
 
-		var stream []byte
-		var want []Range
+		var content []byte
+		var want []stream.Range
 		n := rapid.IntRange(1, 200).Draw(t, "frames")
 		large := rapid.Bool().Draw(t, "large")
 		for i := range n {
@@ -87,14 +89,14 @@ func TestStreamComesBack(t *testing.T) {
 				size *= 60
 			}
 			f := testFrame("stdout", 1e18+int64(i), bytes.Repeat([]byte("x"), size))
-			want = append(want, Range{uint64(len(stream)), uint64(len(stream) + len(f))})
-			stream = append(stream, f...)
+			want = append(want, stream.Range{From: uint64(len(content)), To: uint64(len(content) + len(f))})
+			content = append(content, f...)
 		}
 		r := s.NewReader()
 		var got []Item
-		for at := 0; at < len(stream); {
-			n := min(rapid.OneOf(rapid.IntRange(1, 8), rapid.IntRange(1, 70000)).Draw(t, "block"), len(stream)-at)
-			a.append(t, stream[at:at+n])
+		for at := 0; at < len(content); {
+			n := min(rapid.OneOf(rapid.IntRange(1, 8), rapid.IntRange(1, 70000)).Draw(t, "block"), len(content)-at)
+			a.append(t, content[at:at+n])
 			at += n
 			switch rapid.IntRange(0, 5).Draw(t, "then") {
 			case 0:
@@ -103,7 +105,7 @@ func TestStreamComesBack(t *testing.T) {
 				r.Release()
 			case 2:
 				for _, item := range got {
-					if err := s.Ack([]Range{item.Range}); err != nil {
+					if err := s.Ack([]stream.Range{item.Range}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -124,7 +126,7 @@ func TestStreamComesBack(t *testing.T) {
 			if item.Gap != nil {
 				t.Fatalf("item %d: a gap %+v at %+v", i, *item.Gap, item.Range)
 			}
-			if item.Range != want[i] || !bytes.Equal(item.Frame, stream[want[i].From+4:want[i].To]) {
+			if item.Range != want[i] || !bytes.Equal(item.Frame, content[want[i].From+4:want[i].To]) {
 				t.Fatalf("item %d: got %+v, want %+v", i, item.Range, want[i])
 			}
 		}
@@ -145,7 +147,7 @@ func TestAckAnyOrder(t *testing.T) {
 		s := mustOpen(t, o)
 		defer func() { s.Close() }()
 		a := &appender{s: s}
-		pending := map[Range]bool{}
+		pending := map[stream.Range]bool{}
 		r := s.NewReader()
 		defer func() { r.Close() }()
 		at := uint64(0)
@@ -166,13 +168,13 @@ func TestAckAnyOrder(t *testing.T) {
 				var p []byte
 				for range rapid.IntRange(1, 20).Draw(t, "n") {
 					f := testFrame("stderr", int64(at)+1, make([]byte, rapid.IntRange(0, 2000).Draw(t, "size")))
-					pending[Range{at, at + uint64(len(f))}] = true
+					pending[stream.Range{From: at, To: at + uint64(len(f))}] = true
 					at += uint64(len(f))
 					p = append(p, f...)
 				}
 				a.append(t, p)
 			case 2:
-				var ranges []Range
+				var ranges []stream.Range
 				for _, item := range sorted(pending) {
 					if rapid.IntRange(0, 2).Draw(t, "ack") > 0 {
 						ranges = append(ranges, item)
@@ -204,7 +206,7 @@ func TestAckAnyOrder(t *testing.T) {
 	})
 }
 
-func sorted(m map[Range]bool) (out []Range) {
+func sorted(m map[stream.Range]bool) (out []stream.Range) {
 	for r := range m {
 		out = append(out, r)
 	}
@@ -263,7 +265,7 @@ func TestFullSpoolAccountsForEverything(t *testing.T) {
 						seenBytes += int(item.To - item.From)
 					}
 					if ack {
-						if err := s.Ack([]Range{item.Range}); err != nil {
+						if err := s.Ack([]stream.Range{item.Range}); err != nil {
 							t.Fatal(err)
 						}
 					}
@@ -410,22 +412,22 @@ func TestGarbageInTheStream(t *testing.T) {
 		defer os.RemoveAll(dir)
 		s := mustOpen(t, Options{Dir: dir})
 		defer s.Close()
-		var stream []byte
-		var want []Range
+		var content []byte
+		var want []stream.Range
 		garbage := 0
 		for i := range rapid.IntRange(1, 30).Draw(t, "frames") {
 			if rapid.IntRange(0, 3).Draw(t, "damage") == 0 {
 				g := rapid.SliceOfN(rapid.ByteRange(0xf0, 0xff), 4, 100).Draw(t, "garbage")
 				garbage += len(g)
-				stream = append(stream, g...)
+				content = append(content, g...)
 			}
 			f := testFrame("stderr", int64(i)+1, []byte("line"))
-			want = append(want, Range{uint64(len(stream)), uint64(len(stream) + len(f))})
-			stream = append(stream, f...)
+			want = append(want, stream.Range{From: uint64(len(content)), To: uint64(len(content) + len(f))})
+			content = append(content, f...)
 		}
 		a := &appender{s: s}
 		// As the intake does it: whole frames where there are any.
-		for p := stream; len(p) > 0; {
+		for p := content; len(p) > 0; {
 			n := min(rapid.IntRange(1, 300).Draw(t, "look"), len(p))
 			for {
 				whole, info := a.tracker.Whole(p[:n])

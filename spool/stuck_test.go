@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // TestOneReaderStuck: where one output of a container is stuck, a full spool takes what is new, at the cost of the stuck
@@ -33,9 +34,9 @@ func TestOneReaderStuck(t *testing.T) {
 				})
 				readers[i] = r
 			}
-			var under []Range // way, of the stuck one
-			take := func(i int64, most int, under *[]Range) {
-				var done []Range
+			var under []stream.Range // way, of the stuck one
+			take := func(i int64, most int, under *[]stream.Range) {
+				var done []stream.Range
 				for range most {
 					item, ok := readers[i].Next()
 					if !ok {

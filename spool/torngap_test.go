@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // TestTornGapIsNoLoss: a gap whose write was cut short by a kill is reported once: its count is still pending. Nothing else
@@ -26,7 +27,7 @@ func TestTornGapIsNoLoss(t *testing.T) {
 			lose(w)
 			at := disk.Killed() // the count is pending
 			if !w.s.ReleaseGap() {
-				if err := w.s.Ack([]Range{{0, w.s.End()}}); err != nil {
+				if err := w.s.Ack([]stream.Range{{From: 0, To: w.s.End()}}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -48,7 +49,7 @@ func TestTornGapIsNoLoss(t *testing.T) {
 			defer s.Close()
 			r := s.NewReader()
 			read(r)
-			if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+			if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 				t.Fatal(err)
 			}
 			s.ReleaseGap()

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // contents are all files below dir, with their modes and times of change.
@@ -65,7 +67,7 @@ func TestUndeliveredChangesNothing(t *testing.T) {
 					acked = s.End()
 				}
 			}
-			if err := s.Ack([]Range{{0, acked}}); err != nil {
+			if err := s.Ack([]stream.Range{{From: 0, To: acked}}); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Close(); err != nil {
@@ -115,7 +117,7 @@ func TestUndeliveredCountsLosses(t *testing.T) {
 	s := mustOpen(t, Options{Dir: dir, MaxSize: 1 << 20})
 	a := &appender{s: s}
 	a.append(t, testFrame("stdout", 1, []byte("line")))
-	if err := s.Ack([]Range{{0, s.End()}}); err != nil {
+	if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 		t.Fatal(err)
 	}
 	s.mu.Lock()

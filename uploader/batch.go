@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // batch is one PutLogEvents call: a finished body, and what has to be known of its events once the
@@ -19,7 +20,7 @@ type batch struct {
 	seq uint64 // its number among the sender's batches, in the order in which they were made
 
 	records []record       // one an event, in the body's order
-	ranges  []events.Range // of all records, in the order in which the events were added
+	ranges  []stream.Range // of all records, in the order in which the events were added
 	parts   []part         // whose events they are
 	message int64          // bytes the service counts: messages and eventOverhead each
 	body    int            // bytes of the body before it was compressed
@@ -36,7 +37,7 @@ type batch struct {
 // bytesHeld is the memory that the batch holds while it is in flight.
 func (b *batch) bytesHeld() int64 {
 	return int64(cap(b.out)) + int64(cap(b.records))*int64(unsafe.Sizeof(record{})) +
-		int64(cap(b.ranges))*int64(unsafe.Sizeof(events.Range{}))
+		int64(cap(b.ranges))*int64(unsafe.Sizeof(stream.Range{}))
 }
 
 // record is one event of a batch.
@@ -58,7 +59,7 @@ func (r record) hasRanges() bool { return r.rangesTo > r.rangesFrom }
 // part is what one delivery gave to a batch.
 type part struct {
 	delivery *Delivery
-	ranges   []events.Range
+	ranges   []stream.Range
 	// lastEnd is one more than the offset of the last event that has ranges; 0: there is none. Pieces of a line that
 	// come after it are acknowledged by a later batch.
 	lastEnd uint32
@@ -142,7 +143,7 @@ func (bl *builder) add(p int, ev events.Event) fit {
 }
 
 // append adds the record of an event of parts[p] with these ranges.
-func (b *batch) append(p int, ranges []events.Range, r record) {
+func (b *batch) append(p int, ranges []stream.Range, r record) {
 	r.part, r.rangesFrom = uint32(p), uint32(len(b.ranges))
 	b.ranges = append(b.ranges, ranges...)
 	r.rangesTo = uint32(len(b.ranges))
@@ -219,7 +220,7 @@ func (bl *builder) piece(i int, r record) []byte {
 }
 
 // take adds the ranges of one event, joining those that stand together.
-func (p *part) take(ranges []events.Range) {
+func (p *part) take(ranges []stream.Range) {
 	for _, r := range ranges {
 		if n := len(p.ranges); n > 0 && p.ranges[n-1].To == r.From {
 			p.ranges[n-1].To = r.To

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // fill builds a batch of the events and says what became of the first that did not go in.
@@ -34,7 +35,7 @@ func fillWith(bl *builder, b *batch, s size, evs []events.Event, z *compressor) 
 }
 
 func event(ns int64, message string) events.Event {
-	return events.Event{Time: ns, Message: []byte(message), Ranges: []events.Range{{From: uint64(max(ns, 0)), To: uint64(max(ns, 0)) + 1}}}
+	return events.Event{Time: ns, Message: []byte(message), Ranges: []stream.Range{{From: uint64(max(ns, 0)), To: uint64(max(ns, 0)) + 1}}}
 }
 
 func TestGoldenBody(t *testing.T) {
@@ -129,7 +130,7 @@ func TestBatchLimits(t *testing.T) {
 	}
 	// An empty message is not sent, and its ranges are the batch's all the same.
 	b, _, _ := fill(fullSize, []events.Event{event(1, ""), event(2, "x"), event(3, "")}, nil)
-	if len(b.records) != 1 || len(b.parts[0].ranges) != 1 || b.parts[0].ranges[0] != (events.Range{From: 1, To: 4}) {
+	if len(b.records) != 1 || len(b.parts[0].ranges) != 1 || b.parts[0].ranges[0] != (stream.Range{From: 1, To: 4}) {
 		t.Errorf("%d events, ranges %v", len(b.records), b.parts[0].ranges)
 	}
 	// A full batch ends between two milliseconds.
@@ -210,7 +211,7 @@ func benchEvents(line string, shuffled bool) (evs []events.Event, bytes int64) {
 			ns = at + r.Int64N(6e8)
 		}
 		e := event(ns, fmt.Sprintf("%08x %s", r.Uint32(), line))
-		e.Ranges = []events.Range{{From: uint64(i), To: uint64(i) + 1}}
+		e.Ranges = []stream.Range{{From: uint64(i), To: uint64(i) + 1}}
 		evs = append(evs, e)
 		bytes += int64(len(e.Message))
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // endless is a feed of n events of one line.
@@ -15,7 +16,7 @@ type endless struct {
 	line []byte
 	at   int64
 	n, i int
-	r    [1]events.Range
+	r    [1]stream.Range
 }
 
 func (e *endless) Next(time.Time) (events.Event, bool) {
@@ -23,17 +24,17 @@ func (e *endless) Next(time.Time) (events.Event, bool) {
 		return events.Event{}, false
 	}
 	e.i++
-	e.r[0] = events.Range{From: uint64(e.i), To: uint64(e.i + 1)}
+	e.r[0] = stream.Range{From: uint64(e.i), To: uint64(e.i + 1)}
 	return events.Event{Time: e.at + int64(e.i)*20_000, Message: e.line, Ranges: e.r[:]}, true
 }
 func (e *endless) Unread()                             { e.i-- }
 func (e *endless) Due() time.Time                      { return time.Time{} }
-func (e *endless) Ack([]events.Range) error            { return nil }
+func (e *endless) Ack([]stream.Range) error            { return nil }
 func (e *endless) Rewind()                             { panic("nothing fails here") }
 func (e *endless) SetMaxMessage(int)                   {}
 func (e *endless) Release()                            {}
 func (e *endless) Backlog() (string, int64, time.Time) { return "", 0, time.Time{} }
-func (e *endless) Lost(_ string, _ []events.Range, n int, bytes int64, _, _ time.Time) (int, int64) {
+func (e *endless) Lost(_ string, _ []stream.Range, n int, bytes int64, _, _ time.Time) (int, int64) {
 	return n, bytes
 }
 

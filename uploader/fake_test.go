@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 func TestMain(m *testing.M) {
@@ -324,7 +325,7 @@ type fakeFeed struct {
 	lost       []string // what Lost was told
 	pending    []string // of it, since the last Ack or Rewind
 	accounted  []string // of it, at which Ack
-	lostRanges []events.Range
+	lostRanges []stream.Range
 	name       string
 	markers    int // events that Lost does not count
 	max        int
@@ -354,11 +355,11 @@ func (f *fakeFeed) addLong(at time.Time, parts ...string) {
 	for i := range parts {
 		f.events[n+i].Ranges = nil
 	}
-	f.events[len(f.events)-1].Ranges = []events.Range{{From: f.at - uint64(size), To: f.at}}
+	f.events[len(f.events)-1].Ranges = []stream.Range{{From: f.at - uint64(size), To: f.at}}
 }
 
 // line returns the ranges of the line that event i is of.
-func (f *fakeFeed) line(i int) events.Range {
+func (f *fakeFeed) line(i int) stream.Range {
 	for len(f.events[i].Ranges) == 0 {
 		i++
 	}
@@ -369,7 +370,7 @@ func (f *fakeFeed) line(i int) events.Range {
 func (f *fakeFeed) append(at time.Time, message string) (frames, size int) {
 	size = len(message) + 24
 	f.events = append(f.events, events.Event{
-		Time: at.UnixNano(), Message: []byte(message), Ranges: []events.Range{{From: f.at, To: f.at + uint64(size)}},
+		Time: at.UnixNano(), Message: []byte(message), Ranges: []stream.Range{{From: f.at, To: f.at + uint64(size)}},
 	})
 	f.at += uint64(size)
 	return 1, size
@@ -434,7 +435,7 @@ func (f *fakeFeed) Due() time.Time {
 	return time.Time{}
 }
 
-func (f *fakeFeed) Ack(ranges []events.Range) error {
+func (f *fakeFeed) Ack(ranges []stream.Range) error {
 	defer f.use()()
 	if len(ranges) == 0 {
 		return errors.New("Ack of nothing")
@@ -489,7 +490,7 @@ func (f *fakeFeed) Backlog() (name string, bytes int64, oldest time.Time) {
 	return f.name, bytes, oldest
 }
 
-func (f *fakeFeed) Lost(why string, ranges []events.Range, events int, bytes int64, _, _ time.Time) (int, int64) {
+func (f *fakeFeed) Lost(why string, ranges []stream.Range, events int, bytes int64, _, _ time.Time) (int, int64) {
 	defer f.use()()
 	l := fmt.Sprintf("%s %d", why, events)
 	f.lostRanges = append(f.lostRanges, ranges...)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // Feed is an ordered source of events that the uploader pulls from: one container, or one of its
@@ -27,10 +28,10 @@ type Feed interface {
 	// that hands out markers finds there which of them were lost. An event without ranges of its own (made from
 	// the middle of a very large frame) adds none, nor does one of which only the end is lost. The feed must not keep the slice.
 	// It returns how many of the events, of how many bytes, count as lost: a marker is none of the container's.
-	Lost(why string, ranges []events.Range, events int, bytes int64, from, to time.Time) (int, int64)
+	Lost(why string, ranges []stream.Range, events int, bytes int64, from, to time.Time) (int, int64)
 	// Ack says that the events made from these ranges are delivered, or will never be and have been
 	// accounted for. On return the fact survives a crash of the process. Ranges may come in any order.
-	Ack(ranges []events.Range) error
+	Ack(ranges []stream.Range) error
 	// Rewind makes Next hand out again, in order, everything that has been handed out and not
 	// acknowledged.
 	Rewind()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/cwlocal"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // lineFeed hands out lines through an events.Pipeline, as the driver's feed does.
@@ -26,7 +27,7 @@ type lineFeed struct {
 	unread   bool
 	last     events.Event
 	max      []int // what SetMaxMessage was called with
-	lost     []events.Range
+	lost     []stream.Range
 }
 
 func newLineFeed(t *testing.T, lines ...string) *lineFeed {
@@ -70,12 +71,12 @@ func (f *lineFeed) Release() {
 	}
 }
 
-func (f *lineFeed) Lost(_ string, ranges []events.Range, n int, bytes int64, _, _ time.Time) (int, int64) {
+func (f *lineFeed) Lost(_ string, ranges []stream.Range, n int, bytes int64, _, _ time.Time) (int, int64) {
 	f.lost = append(f.lost, ranges...)
 	return n, bytes
 }
 
-func (f *lineFeed) Ack(ranges []events.Range) error {
+func (f *lineFeed) Ack(ranges []stream.Range) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, r := range ranges {

@@ -5,14 +5,14 @@ import (
 	"slices"
 	"time"
 
-	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // loss is what one delivery loses of one batch for one reason.
 type loss struct {
 	Dropped
-	ranges []events.Range // of the events that are lost whole
+	ranges []stream.Range // of the events that are lost whole
 	err    error          // CloudWatch's, if it said why
 	seq    uint64         // of the batch
 }

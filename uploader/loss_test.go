@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // TestLostRanges: each feed of a shared stream gets the ranges of its own lost events, and of no others, before the
@@ -33,7 +33,7 @@ func TestLostRanges(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		stop(t, u)
-		of := func(feed *fakeFeed, i ...int) (ranges []events.Range) {
+		of := func(feed *fakeFeed, i ...int) (ranges []stream.Range) {
 			for _, i := range i {
 				ranges = append(ranges, feed.events[i].Ranges...)
 			}
@@ -66,7 +66,7 @@ func TestRefusedEventHasItsRanges(t *testing.T) {
 		u := start(t, f, Options{Log: l.log()})
 		feed := newFeed(t)
 		feed.name = "web (1f2e3d4c5b6a)"
-		var want []events.Range
+		var want []stream.Range
 		for i := range 200 {
 			text := line(i)
 			if i%50 == 7 {

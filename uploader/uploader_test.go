@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 func TestDelayBatchesAndCreates(t *testing.T) {
@@ -720,7 +721,7 @@ func TestOutageCostsNoMemory(t *testing.T) {
 			feed := newFeed(t)
 			for j := range 100 { // all share the text, so that the feeds themselves cost little
 				feed.events = append(feed.events, events.Event{
-					Time: int64(j), Message: text, Ranges: []events.Range{{From: uint64(j), To: uint64(j + 1)}},
+					Time: int64(j), Message: text, Ranges: []stream.Range{{From: uint64(j), To: uint64(j + 1)}},
 				})
 			}
 			tg := target

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -28,7 +29,7 @@ func put(t *testing.T, x *Archive, fsys durable.FS, id string, since time.Time) 
 	if err := s.Append(append(make([]byte, spool.BlockHeaderSize), frame...), 1, tracker.All(frame)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Ack([]spool.Range{{From: 0, To: s.End()}}); err != nil {
+	if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {

@@ -4,7 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/logspool/logspool/spool"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 const (
@@ -35,7 +35,7 @@ type age struct {
 }
 
 // read takes note of a frame of the feed.
-func (a *age) read(at spool.Range, time int64) {
+func (a *age) read(at stream.Range, time int64) {
 	a.out += int64(at.To - at.From)
 	n := len(a.points)
 	if n > 0 && at.From-a.points[n-1].at < checkpointBytes && time-a.points[n-1].time < int64(checkpointTime) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -64,7 +65,7 @@ func TestBacklog(t *testing.T) {
 			order := rand.IntN(2)
 			rand.Shuffle(len(all)*order, func(i, j int) { all[i], all[j] = all[j], all[i] })
 			for part := range slices.Chunk(all, max(len(all)/3, 1)) {
-				var ranges []events.Range
+				var ranges []stream.Range
 				for _, h := range part {
 					ranges = append(ranges, h.ranges...)
 				}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -28,15 +29,15 @@ type Feed struct {
 	unread   bool         // it is to be returned again
 	frame    bool         // a frame was pushed that the joiner may still point into
 
-	pending []spool.Range // of what needs no delivery, to be acknowledged
-	ranges  []spool.Range // reused by Ack
-	last    int64         // time of the last frame
-	end     bool          // nothing more will come: all was read after the feed was complete
-	flushed uint64        // position of the reader when unfinished events were last handed out; 0: none were
-	waited  uint64        // the same, where nothing was left unfinished
-	again   uint64        // waited, at the last Rewind
-	look    uint64        // position at which to look again whether it is too far ahead
-	retry   time.Time     // when to read again after a failed read
+	pending []stream.Range // of what needs no delivery, to be acknowledged
+	ranges  []stream.Range // reused by Ack
+	last    int64          // time of the last frame
+	end     bool           // nothing more will come: all was read after the feed was complete
+	flushed uint64         // position of the reader when unfinished events were last handed out; 0: none were
+	waited  uint64         // the same, where nothing was left unfinished
+	again   uint64         // waited, at the last Rewind
+	look    uint64         // position at which to look again whether it is too far ahead
+	retry   time.Time      // when to read again after a failed read
 
 	losses losses
 	age    age
@@ -277,7 +278,7 @@ func (f *Feed) read(now time.Time) (events.Event, bool) {
 	}
 }
 
-func (f *Feed) push(frame events.Frame, at spool.Range, now time.Time) {
+func (f *Feed) push(frame events.Frame, at stream.Range, now time.Time) {
 	e, ok := events.Event{}, false
 	defer f.survive(&e, &ok)
 	f.poison.last, f.poison.at = frame, at
@@ -294,9 +295,9 @@ func (f *Feed) settle() {
 	}
 }
 
-func appendRanges(to []spool.Range, ranges []events.Range) []spool.Range {
+func appendRanges(to []stream.Range, ranges []stream.Range) []stream.Range {
 	for _, r := range ranges {
-		to = append(to, spool.Range(r))
+		to = append(to, stream.Range(r))
 	}
 	return to
 }
@@ -320,7 +321,7 @@ func (f *Feed) Due() time.Time {
 const keptRanges = 256
 
 // Ack says that the events made from these ranges are delivered or accounted for.
-func (f *Feed) Ack(ranges []events.Range) error {
+func (f *Feed) Ack(ranges []stream.Range) error {
 	f.ranges = appendRanges(f.ranges[:0], ranges)
 	f.account(f.ranges)
 	f.ranges = append(f.ranges, f.pending...)
@@ -339,7 +340,7 @@ func (f *Feed) Rewind() {
 	f.settle()
 	f.event, f.unread, f.frame = events.Event{}, false, false
 	f.losses.forget()
-	f.look, f.again, f.poison.at = 0, f.waited, spool.Range{}
+	f.look, f.again, f.poison.at = 0, f.waited, stream.Range{}
 	f.age.rewind()
 	f.joiner.Reset()
 	f.reader.Rewind()
@@ -369,7 +370,7 @@ func (f *Feed) Release() {
 	if cap(f.pending) > keptRanges && len(f.pending) == 0 {
 		f.pending = nil
 	}
-	f.poison.at = spool.Range{}
+	f.poison.at = stream.Range{}
 	f.reader.Release()
 }
 

@@ -14,11 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
-	"pgregory.net/rapid"
 )
 
 func fakeFrame(source string, at int64, line string, partial []byte) []byte {
@@ -104,7 +106,7 @@ var someTime = time.Unix(1e9, 0)
 // handed is an event that a feed handed out.
 type handed struct {
 	message string
-	ranges  []events.Range
+	ranges  []stream.Range
 }
 
 func take(f *Feed, most int) (out []handed) {
@@ -133,7 +135,7 @@ func TestFeedModel(t *testing.T) {
 		defer r.spool.Close()
 		both := rapid.Bool().Draw(t, "one stream")
 		want := map[string][]string{}
-		stream := func(source string) string {
+		streamOf := func(source string) string {
 			if both {
 				return ""
 			}
@@ -166,7 +168,7 @@ func TestFeedModel(t *testing.T) {
 		}
 		pick := func() string { return rapid.SampledFrom(names).Draw(t, "feed") }
 		ackSome := func(name string, n int) {
-			var ranges []events.Range
+			var ranges []stream.Range
 			for _, h := range got[name][:n] {
 				ranges = append(ranges, h.ranges...)
 				done[name] = append(done[name], h.message)
@@ -185,7 +187,7 @@ func TestFeedModel(t *testing.T) {
 					line := rapid.SampledFrom([]string{"", "a line", "another"}).Draw(t, "line")
 					if line != "" {
 						line = fmt.Sprint(line, r.n)
-						want[stream(source)] = append(want[stream(source)], line)
+						want[streamOf(source)] = append(want[streamOf(source)], line)
 					}
 					p = append(p, r.line(source, line)...)
 				}
@@ -201,10 +203,10 @@ func TestFeedModel(t *testing.T) {
 					if i == 0 { // while the first is not whole
 						line := fmt.Sprint("between", r.n)
 						p = append(p, r.line(other, line)...)
-						want[stream(other)] = append(want[stream(other)], line)
+						want[streamOf(other)] = append(want[streamOf(other)], line)
 					}
 				}
-				want[stream(source)] = append(want[stream(source)], long)
+				want[streamOf(source)] = append(want[streamOf(source)], long)
 				write(p)
 			},
 			"take": func(t *rapid.T) {
@@ -345,7 +347,7 @@ func TestFeedEnd(t *testing.T) {
 			t.Fatalf("got %.150q", messages(got))
 		}
 	}
-	var all []events.Range
+	var all []stream.Range
 	f.Rewind()
 	for _, h := range take(f, 10) {
 		all = append(all, h.ranges...)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -19,7 +20,7 @@ const (
 type losses struct {
 	// Since the last Ack.
 	events []spool.Gap
-	ranges []spool.Range
+	ranges []stream.Range
 
 	markers []marker // handed out since the last Rewind, and not acknowledged
 
@@ -31,7 +32,7 @@ type losses struct {
 
 // marker is the marker of a gap.
 type marker struct {
-	spool.Range
+	stream.Range
 	gap   spool.Gap
 	bytes int64 // of its text
 }
@@ -71,14 +72,14 @@ func (f *Feed) marker(item spool.Item, now time.Time) (events.Event, bool) {
 		Time:    at,
 		Source:  events.Stdout,
 		Message: text,
-		Ranges:  []events.Range{events.Range(item.Range)},
+		Ranges:  []stream.Range{stream.Range(item.Range)},
 	}, true
 }
 
 // Lost takes note that events were lost behind the spool. At the next Ack it becomes a gap in the stream, on disk
 // before the lost events are acknowledged. ranges are those of events that are lost whole: markers are found by them.
 // It returns how many events, of how many bytes, are lost: a marker is not counted.
-func (f *Feed) Lost(why string, ranges []events.Range, lost int, bytes int64, from, to time.Time) (int, int64) {
+func (f *Feed) Lost(why string, ranges []stream.Range, lost int, bytes int64, from, to time.Time) (int, int64) {
 	l := &f.losses
 	begin := len(l.ranges)
 	l.ranges = appendRanges(l.ranges, ranges)
@@ -98,13 +99,13 @@ func (f *Feed) Lost(why string, ranges []events.Range, lost int, bytes int64, fr
 }
 
 // within reports whether one of ranges covers r.
-func within(r spool.Range, ranges []spool.Range) bool {
-	return slices.ContainsFunc(ranges, func(o spool.Range) bool { return o.From <= r.From && r.To <= o.To })
+func within(r stream.Range, ranges []stream.Range) bool {
+	return slices.ContainsFunc(ranges, func(o stream.Range) bool { return o.From <= r.From && r.To <= o.To })
 }
 
 // account records what Lost reported, before the ranges are acknowledged. The gap of a marker that is itself
 // lost is held in the spool until a marker has a chance again.
-func (f *Feed) account(acked []spool.Range) {
+func (f *Feed) account(acked []stream.Range) {
 	l := &f.losses
 	if len(l.events) == 0 && len(l.markers) == 0 && !l.held {
 		l.ranges = l.ranges[:0]
@@ -150,7 +151,7 @@ func (f *Feed) addLoss(g spool.Gap) {
 	}
 }
 
-func size(ranges []spool.Range) (n int64) {
+func size(ranges []stream.Range) (n int64) {
 	for _, r := range ranges {
 		n += int64(r.To - r.From)
 	}

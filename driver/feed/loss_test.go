@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -35,7 +36,7 @@ func newRefusing(t *testing.T, o Options) *refusing {
 
 // deliver sends what there is, as one batch.
 func (r *refusing) deliver() []string {
-	var acked, lost []events.Range
+	var acked, lost []stream.Range
 	refused, bytes := 0, 0
 	for {
 		e, ok := r.f.Next(r.now)

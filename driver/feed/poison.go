@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -17,7 +18,7 @@ type poison struct {
 
 	// The frame that was pushed last, and where it is; nowhere once its text may be gone.
 	last  events.Frame
-	at    spool.Range
+	at    stream.Range
 	again bool // it was pushed again
 }
 
@@ -61,8 +62,8 @@ func (f *Feed) survive(e *events.Event, ok *bool) {
 		f.retry = f.losses.now.Add(retryTime)
 	}
 	last, at := f.poison.last, f.poison.at
-	f.poison.at = spool.Range{}
-	f.poison.again = at.To > 0 && size(lost) > size([]spool.Range{at}) && within(at, lost)
+	f.poison.at = stream.Range{}
+	f.poison.again = at.To > 0 && size(lost) > size([]stream.Range{at}) && within(at, lost)
 	if f.poison.again {
 		lost = without(lost, at)
 	}
@@ -79,11 +80,11 @@ func (f *Feed) poisoned(item spool.Item, err *panicked) {
 		return
 	}
 	f.age.read(item.Range, f.last)
-	f.setAside([]spool.Range{item.Range}, err)
+	f.setAside([]stream.Range{item.Range}, err)
 }
 
 // setAside hands the frames in the ranges to OnPoison, puts a gap for them into the stream, and acknowledges them.
-func (f *Feed) setAside(lost []spool.Range, err *panicked) {
+func (f *Feed) setAside(lost []stream.Range, err *panicked) {
 	if !f.poison.reported && f.o.OnPanic != nil {
 		f.o.OnPanic(err.cause, err.stack)
 	}
@@ -123,8 +124,8 @@ func (f *Feed) setAside(lost []spool.Range, err *panicked) {
 }
 
 // merge sorts ranges and joins those that overlap.
-func merge(ranges []spool.Range) []spool.Range {
-	slices.SortFunc(ranges, func(a, b spool.Range) int { return cmp.Compare(a.From, b.From) })
+func merge(ranges []stream.Range) []stream.Range {
+	slices.SortFunc(ranges, func(a, b stream.Range) int { return cmp.Compare(a.From, b.From) })
 	merged := ranges[:0]
 	for _, r := range ranges {
 		if n := len(merged); n > 0 && r.From <= merged[n-1].To {
@@ -137,12 +138,12 @@ func merge(ranges []spool.Range) []spool.Range {
 }
 
 // without returns what of the merged ranges is outside r, which one of them covers.
-func without(merged []spool.Range, r spool.Range) (rest []spool.Range) {
+func without(merged []stream.Range, r stream.Range) (rest []stream.Range) {
 	for _, o := range merged {
-		if before := (spool.Range{From: o.From, To: min(o.To, r.From)}); before.From < before.To {
+		if before := (stream.Range{From: o.From, To: min(o.To, r.From)}); before.From < before.To {
 			rest = append(rest, before)
 		}
-		if behind := (spool.Range{From: max(o.From, r.To), To: o.To}); behind.From < behind.To {
+		if behind := (stream.Range{From: max(o.From, r.To), To: o.To}); behind.From < behind.To {
 			rest = append(rest, behind)
 		}
 	}

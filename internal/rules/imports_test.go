@@ -55,7 +55,7 @@ var impure = []string{"os", "io/fs", "io/ioutil", "net", "net/http", "syscall", 
 var house = map[string]rule{
 	"": {}, // main ties the parts together
 	"driver": {
-		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "events", "naming", "spool", "internal/config", "internal/durable", "internal/faultlog", "internal/oneline"},
+		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "events", "naming", "spool", "internal/config", "internal/durable", "internal/faultlog", "internal/oneline", "internal/stream"},
 		never: []string{aws, module + "/uploader"},
 	},
 	"driver/archive": {
@@ -63,7 +63,7 @@ var house = map[string]rule{
 		never: []string{aws, docker, gogo},
 	},
 	"driver/feed": {
-		ours:  []string{"events", "spool"},
+		ours:  []string{"events", "spool", "internal/stream"},
 		never: []string{aws},
 	},
 	"driver/fifo": {
@@ -71,14 +71,14 @@ var house = map[string]rule{
 		never: []string{aws, docker, gogo},
 	},
 	"spool": {
-		ours:   []string{"internal/durable"},
+		ours:   []string{"internal/durable", "internal/stream"},
 		never:  []string{aws, docker, gogo, "google.golang.org/protobuf"},
 		direct: []string{"net", "net/http"},
 	},
-	"events": {ours: []string{}, never: []string{aws}, direct: impure, pure: true},
+	"events": {ours: []string{"internal/stream"}, never: []string{aws}, direct: impure, pure: true},
 	"naming": {ours: []string{"internal/oneline"}, never: []string{aws, docker}, direct: impure, pure: true},
 	"uploader": {
-		ours:   []string{"events", "internal/faultlog", "internal/oneline"},
+		ours:   []string{"events", "internal/faultlog", "internal/oneline", "internal/stream"},
 		never:  []string{module + "/driver", module + "/internal/config"},
 		direct: []string{docker, gogo, "os", "io/fs", "path/filepath", "golang.org/x/sys"},
 	},
@@ -96,6 +96,7 @@ var house = map[string]rule{
 	"internal/longtest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},
 	"internal/rules":               {tests: true},
+	"internal/stream":              {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"cmd/cwlocal":                  {ours: []string{"internal/cwlocal"}, never: []string{aws, docker}},
 	"cmd/demo":                     {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true},
 	"cmd/fault":                    {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true},

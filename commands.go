@@ -98,7 +98,7 @@ func containerName(dir string) string {
 	id := filepath.Base(dir)
 	short := id[:min(len(id), 12)]
 	r, err := archive.ReadRecord(durable.OS, dir)
-	name := strings.TrimPrefix(r.Info.ContainerName, "/")
+	name := strings.TrimPrefix(r.Info.Name, "/")
 	if err != nil || name == "" {
 		return short
 	}
@@ -129,7 +129,7 @@ func export(dir string, asJSON bool, w io.Writer) (err error) {
 	}
 	defer s.Close()
 	r, _ := archive.ReadRecord(durable.OS, dir) // the lines are worth more than the name
-	line := exported{ContainerID: filepath.Base(dir), ContainerName: strings.TrimPrefix(r.Info.ContainerName, "/")}
+	line := exported{ContainerID: filepath.Base(dir), ContainerName: strings.TrimPrefix(r.Info.Name, "/")}
 	var ended atomic.Bool
 	ended.Store(true)
 	f := feed.New(s, feed.Options{Outputs: feed.BothOutputs, Ended: &ended})

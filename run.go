@@ -21,6 +21,7 @@ import (
 	"github.com/logspool/logspool/internal/dnswatch"
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/privileges"
+	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/uploader"
 )
 
@@ -119,9 +120,7 @@ func newEnv(settings *config.Settings, log *slog.Logger) (*awsenv.Env, <-chan st
 
 func newUploader(settings *config.Settings, env *awsenv.Env, log *slog.Logger) *uploader.Uploader {
 	return uploader.New(uploader.Options{
-		Config: func(ctx context.Context, a uploader.Access) (uploader.Config, error) {
-			return env.Config(ctx, awsenv.Access(a))
-		},
+		Config:  env.Config,
 		Plain:   !settings.Gzip,
 		Version: version,
 		Log:     log,
@@ -239,11 +238,6 @@ func reportProblems(log *slog.Logger, problems []config.Problem) (stop func()) {
 // shipper hands the driver's feeds to the uploader, which knows nothing of containers.
 type shipper struct{ up *uploader.Uploader }
 
-func (s shipper) Ship(to driver.Destination, f *feed.Feed, delay time.Duration) driver.Shipment {
-	return s.up.Attach(uploader.Target{
-		Region: to.Region, Endpoint: to.Endpoint, Group: to.Group, Stream: to.Stream, EMF: to.EMF,
-		RoleARN: to.RoleARN, ExternalID: to.ExternalID, CredentialsEndpoint: to.CredentialsEndpoint,
-		Entity:      uploader.Entity(to.Entity),
-		CreateGroup: to.CreateGroup, CreateStream: to.CreateStream, NewGroup: (*uploader.NewGroup)(to.NewGroup),
-	}, f, delay)
+func (s shipper) Ship(to target.Target, f *feed.Feed, delay time.Duration) driver.Shipment {
+	return s.up.Attach(to, f, delay)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/driver/fifo"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/spool"
 )
@@ -52,7 +53,7 @@ func (s *session) newAttachment(f archive.FIFORecord, ignore bool) *attachment {
 
 // attach begins to read the FIFO file. It does nothing when the session reads it already. What it needs after a
 // crash is on disk before it returns. It blocks for the local disk.
-func (s *session) attach(file string, info *Info) error {
+func (s *session) attach(file string, info *container.Info) error {
 	s.recording.Lock()
 	defer s.recording.Unlock()
 	change, apply := s.nextInfo(info)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/driver/archive"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 )
 
@@ -55,7 +56,7 @@ func TestChurn(t *testing.T) {
 			id := fmt.Sprint("c", i%60)
 			name := fmt.Sprint("n", i%60, "-", rand.IntN(2))
 			f := fifos[i]
-			if err := h.startLogging(f.path, &Info{ContainerID: id, ContainerName: "/" + name}); err != nil {
+			if err := h.startLogging(f.path, &container.Info{ID: id, Name: "/" + name}); err != nil {
 				t.Error(err)
 				return
 			}

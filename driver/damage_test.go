@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/logspool/logspool/driver/archive"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/spool"
 )
@@ -176,7 +177,7 @@ func TestFIFOOfAnother(t *testing.T) {
 	h.start()
 	f := h.fifo("f")
 	h.run("web", f, nil)
-	if err := h.startLogging(f.path, &Info{ContainerID: "other"}); err == nil || !strings.Contains(err.Error(), "web (web)") {
+	if err := h.startLogging(f.path, &container.Info{ID: "other"}); err == nil || !strings.Contains(err.Error(), "web (web)") {
 		t.Errorf("StartLogging: %v", err)
 	}
 	f.write("stdout", lines(1, 10)...)

@@ -8,7 +8,9 @@ import (
 	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/naming"
 )
 
@@ -91,7 +93,7 @@ func (s *session) holdBack(ctx context.Context, err error) {
 
 // destination is where the events of some outputs go, and what they look like there.
 type destination struct {
-	Destination
+	target.Target
 	of    feed.Outputs
 	shape events.Options
 }
@@ -143,7 +145,7 @@ func (s *session) beginDelivery(run *containerRun, to []destination) (shipments 
 	s.active = &delivery{run, feeds} // from here on a new run ends the feeds
 	s.mu.Unlock()
 	for i, t := range to {
-		shipments = append(shipments, s.d.o.Shipper.Ship(t.Destination, feeds[i], delay))
+		shipments = append(shipments, s.d.o.Shipper.Ship(t.Target, feeds[i], delay))
 	}
 	s.shipping.Store(&shipments)
 	return shipments, feeds
@@ -198,21 +200,10 @@ func (s *session) destinations(ctx context.Context, run *containerRun) ([]destin
 }
 
 // container is what the names can say of a container, without what has to be looked up.
-func (d *Driver) container(info *Info, conf *config.Container) naming.Container {
+func (d *Driver) container(info *container.Info, conf *config.Container) naming.Container {
 	return naming.Container{
-		ID:         info.ContainerID,
-		Name:       info.ContainerName,
-		ImageID:    info.ContainerImageID,
-		ImageName:  info.ContainerImageName,
-		DaemonName: info.DaemonName,
-		Entrypoint: info.ContainerEntrypoint,
-		Args:       info.ContainerArgs,
-		Env:        info.ContainerEnv,
-		Labels:     info.ContainerLabels,
-		Config:     info.Config,
-		Created:    info.ContainerCreated,
-		LogPath:    info.LogPath,
-		Attrs:      conf.Attrs(info.ContainerLabels, info.ContainerEnv),
+		Info:       *info,
+		Attrs:      conf.Attrs(info.Labels, info.Env),
 		LoggerHost: d.o.LoggerHost,
 		Region:     conf.Region,
 
@@ -263,10 +254,10 @@ func (s *session) askHost(ctx context.Context, run *containerRun) string {
 }
 
 // destination renders the names and logs what is not as the template says. The error is a config.ErrNoGroup.
-func (s *session) destination(c *naming.Container, conf *config.Container) (Destination, error) {
+func (s *session) destination(c *naming.Container, conf *config.Container) (target.Target, error) {
 	group, err := s.logGroup(c, conf)
 	if err != nil {
-		return Destination{}, err
+		return target.Target{}, err
 	}
 	stream := s.render("log stream", naming.Stream, conf.Stream.Template, c)
 	for _, n := range []struct {
@@ -284,12 +275,12 @@ func (s *session) destination(c *naming.Container, conf *config.Container) (Dest
 	if err != nil {
 		s.d.log.Warn("a part of a container's entity is left out", "container", s.name(), "err", err)
 	}
-	return Destination{
-		Region: c.Region, Endpoint: conf.Endpoint, Group: group.Name, Stream: stream.Name,
-		CreateGroup: conf.CreateGroup, CreateStream: conf.CreateStream, NewGroup: &conf.NewGroup,
-		RoleARN: conf.RoleARN, ExternalID: conf.ExternalID, CredentialsEndpoint: conf.CredentialsEndpoint,
-		EMF: conf.Format == config.FormatEMF, Entity: entity,
-	}, nil
+	to := target.Target{
+		Access: conf.Access, Group: group.Name, Stream: stream.Name,
+		EMF: conf.Format == config.FormatEMF, Entity: entity, Create: conf.Create,
+	}
+	to.Region = c.Region
+	return to, nil
 }
 
 // logGroup renders the name of the group that may have the container's lines. After a panic it is the default group's, as
@@ -311,7 +302,7 @@ func (s *session) render(what string, render func(*naming.Template, *naming.Cont
 	defer func() {
 		if r := recover(); r != nil {
 			s.logPanic("rendering the name of a "+what+" panicked; the default name is used", r)
-			n = render(nil, &naming.Container{ID: c.ID, Name: c.Name, LoggerHost: c.LoggerHost})
+			n = render(nil, &naming.Container{Info: container.Info{ID: c.ID, Name: c.Name}, LoggerHost: c.LoggerHost})
 		}
 	}()
 	return render(t, c)

@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/container"
+	"github.com/logspool/logspool/internal/target"
 )
 
 // TestDestination: what a container's options say of where and by whose leave, the shipper is told.
@@ -17,32 +19,40 @@ func TestDestination(t *testing.T) {
 	for _, c := range []struct {
 		id   string
 		opts map[string]string
-		want Destination
+		want target.Target
 	}{
-		{"plain", nil, Destination{
-			Region: "eu-west-1", Group: "g", Stream: "plain", CreateGroup: true, CreateStream: true,
-			NewGroup: &config.NewGroup{RetentionDays: 7},
+		{"plain", nil, target.Target{
+			Access: target.Access{Region: "eu-west-1"},
+			Group:  "g",
+			Stream: "plain",
+			Create: target.Create{Group: true, Stream: true, NewGroup: &target.NewGroup{RetentionDays: 7}},
 		}},
 		{"options", map[string]string{
 			"region": "eu-central-1", "endpoint": "http://127.0.0.1:1", "group": "other", "stream": "one",
 			"create-group": "false", "create-stream": "false", "format": "json/emf",
 			"role-arn": "arn:aws:iam::123456789012:role/logs", "external-id": "secret", "credentials-endpoint": "/creds",
 			"retention-days": "30", "group-tags": "team=shop", "group-class": "INFREQUENT_ACCESS",
-		}, Destination{
-			Region: "eu-central-1", Endpoint: "http://127.0.0.1:1", Group: "other", Stream: "one", EMF: true,
-			RoleARN: "arn:aws:iam::123456789012:role/logs", ExternalID: "secret", CredentialsEndpoint: "/creds",
-			NewGroup: &config.NewGroup{RetentionDays: 30, Tags: map[string]string{"team": "shop"}, Class: "INFREQUENT_ACCESS"},
+		}, target.Target{
+			Access: target.Access{Region: "eu-central-1", Endpoint: "http://127.0.0.1:1", RoleARN: "arn:aws:iam::123456789012:role/logs", ExternalID: "secret", CredentialsEndpoint: "/creds"},
+			Group:  "other",
+			Stream: "one",
+			EMF:    true,
+			Create: target.Create{NewGroup: &target.NewGroup{RetentionDays: 30, Tags: map[string]string{"team": "shop"}, Class: "INFREQUENT_ACCESS"}},
 		}},
-		{"entity", map[string]string{"awslogs-entity-service-name": "{{.Name}}", "entity-environment": "{{.Region}}"}, Destination{
-			Region: "eu-west-1", Group: "g", Stream: "entity", CreateGroup: true, CreateStream: true,
-			NewGroup: &config.NewGroup{RetentionDays: 7},
-			Entity: config.Entity{Service: "entity", Environment: "eu-west-1",
+		{"entity", map[string]string{"awslogs-entity-service-name": "{{.Name}}", "entity-environment": "{{.Region}}"}, target.Target{
+			Access: target.Access{Region: "eu-west-1"},
+			Group:  "g",
+			Stream: "entity",
+			Create: target.Create{Group: true, Stream: true, NewGroup: &target.NewGroup{RetentionDays: 7}},
+			Entity: target.Entity{Service: "entity", Environment: "eu-west-1",
 				Attributes: `{"AWS.ServiceNameSource":"UserConfiguration","EC2.InstanceId":"i-1","PlatformType":"AWS::EC2","team":"shop"}`},
 		}},
 		// Whatever ROUTE says.
-		{"auto", map[string]string{"region": "auto"}, Destination{
-			Region: "auto-1", Group: "g", Stream: "auto", CreateGroup: true, CreateStream: true,
-			NewGroup: &config.NewGroup{RetentionDays: 7},
+		{"auto", map[string]string{"region": "auto"}, target.Target{
+			Access: target.Access{Region: "auto-1"},
+			Group:  "g",
+			Stream: "auto",
+			Create: target.Create{Group: true, Stream: true, NewGroup: &target.NewGroup{RetentionDays: 7}},
 		}},
 	} {
 		f := h.fifo(c.id)
@@ -70,13 +80,13 @@ func TestLabelsSetNothing(t *testing.T) {
 		}
 	}
 	f := h.fifo("f")
-	must(t, h.startLogging(f.path, &Info{ContainerID: "web", ContainerName: "/web", ContainerLabels: labels}))
+	must(t, h.startLogging(f.path, &container.Info{ID: "web", Name: "/web", Labels: labels}))
 	f.write("stdout", "a line")
 	h.shipper.wait(t, "g/web", 1)
 	h.end(f)
 	h.shipper.mu.Lock()
 	defer h.shipper.mu.Unlock()
-	want := []Destination{{Region: "eu-west-1", Group: "g", Stream: "web", CreateGroup: true, CreateStream: true, NewGroup: &config.NewGroup{}}}
+	want := []target.Target{{Access: target.Access{Region: "eu-west-1"}, Group: "g", Stream: "web", Create: target.Create{Group: true, Stream: true, NewGroup: &target.NewGroup{}}}}
 	if diff := cmp.Diff(want, h.shipper.shipped); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
@@ -119,7 +129,7 @@ func TestAllowGroups(t *testing.T) {
 	h.start()
 	start := func(id string, opts map[string]string, env ...string) (*fakeFIFO, error) {
 		f := h.fifo(id)
-		return f, h.startLogging(f.path, &Info{ContainerID: id, ContainerName: "/" + id, Config: opts, ContainerEnv: env})
+		return f, h.startLogging(f.path, &container.Info{ID: id, Name: "/" + id, Config: opts, Env: env})
 	}
 	f, err := start("own", nil, "LOGSPOUT_GROUP=/other")
 	must(t, err)
@@ -168,9 +178,9 @@ func TestTagFields(t *testing.T) {
 	h.shipper.setDown(true)
 	h.start()
 	f := h.fifo("fifo")
-	if err := h.startLogging(f.path, &Info{
-		ContainerID: "web", ContainerCreated: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), LogPath: "/log",
-		ContainerLabels: map[string]string{"team": "shop"}, ContainerEnv: []string{"STAGE=prod"},
+	if err := h.startLogging(f.path, &container.Info{
+		ID: "web", Created: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), LogPath: "/log",
+		Labels: map[string]string{"team": "shop"}, Env: []string{"STAGE=prod"},
 		Config: map[string]string{
 			"labels": "team", "env": "STAGE", "awslogs-group": "g",
 			"tag": `{{.ContainerCreated.Format "2006-01-02"}}{{.LogPath}}/{{.Config.env}}/{{with .ExtraAttributes nil}}{{.team}}-{{.STAGE}}{{end}}`,

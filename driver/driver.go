@@ -20,28 +20,17 @@ import (
 	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/driver/fifo"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/spool"
 )
-
-// Destination is where the events of a container, or of one of its outputs, go, and by whose leave. It is comparable.
-type Destination struct {
-	Region, Endpoint, Group, Stream string
-	CreateGroup, CreateStream       bool
-	NewGroup                        *config.NewGroup // what the group gets if it has to be made; never nil
-
-	RoleARN, ExternalID, CredentialsEndpoint string // all empty: the plugin's own credentials
-
-	EMF bool // the events are in CloudWatch's embedded metric format
-
-	Entity config.Entity // that the events belong to
-}
 
 // Shipper takes events to where they belong. Its method may be called from any goroutine.
 type Shipper interface {
 	// Ship begins to pull events from f, and flushes at least every delay. It does not block.
-	Ship(to Destination, f *feed.Feed, delay time.Duration) Shipment
+	Ship(to target.Target, f *feed.Feed, delay time.Duration) Shipment
 }
 
 // Shipment is the delivery of one feed. Its methods may be called from any goroutine and do not block.
@@ -67,9 +56,6 @@ type Place interface {
 	// error is ctx's.
 	InstanceID(ctx context.Context) (string, error)
 }
-
-// Info is what dockerd says of a container.
-type Info = archive.Info
 
 // Options configure a Driver.
 type Options struct {
@@ -218,7 +204,7 @@ func (e optionError) Unwrap() error { return e.error }
 
 // startLogging attaches the FIFO file of the container that info describes. It blocks for the local disk only. After an
 // error nothing is left behind.
-func (d *Driver) startLogging(file string, info *Info) error {
+func (d *Driver) startLogging(file string, info *container.Info) error {
 	if err := d.checkFile(file); err != nil {
 		return err
 	}
@@ -233,11 +219,11 @@ func (d *Driver) startLogging(file string, info *Info) error {
 	return err
 }
 
-func (d *Driver) attach(file string, info *Info) error {
-	if !archive.ValidID(info.ContainerID) {
-		return fmt.Errorf("logspool: StartLogging: %s is not a container's ID", shorten(info.ContainerID))
+func (d *Driver) attach(file string, info *container.Info) error {
+	if !archive.ValidID(info.ID) {
+		return fmt.Errorf("logspool: StartLogging: %s is not a container's ID", shorten(info.ID))
 	}
-	conf, err := d.o.Settings.Container(info.Config, info.ContainerEnv)
+	conf, err := d.o.Settings.Container(info.Config, info.Env)
 	if err != nil {
 		return optionError{err}
 	}
@@ -248,9 +234,9 @@ func (d *Driver) attach(file string, info *Info) error {
 	if err := d.hasRoom(file); err != nil {
 		return err
 	}
-	s, err := d.holdSession(context.Background(), info.ContainerID, info)
+	s, err := d.holdSession(context.Background(), info.ID, info)
 	if err != nil {
-		return fmt.Errorf("logspool: container %s cannot be spooled: %w", info.ContainerID, err)
+		return fmt.Errorf("logspool: container %s cannot be spooled: %w", info.ID, err)
 	}
 	defer s.release()
 	return s.attach(file, info)

@@ -17,8 +17,10 @@ import (
 
 	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/stream"
+	"github.com/logspool/logspool/internal/target"
 )
 
 func TestMain(m *testing.M) {
@@ -32,7 +34,7 @@ type fakeShipper struct {
 	changed   chan struct{} // closed and made anew at each change
 	down      bool
 	delivered map[string][]string // by group/stream
-	shipped   []Destination
+	shipped   []target.Target
 	wg        sync.WaitGroup
 }
 
@@ -68,7 +70,7 @@ func (s *fakeShipper) wait(t *testing.T, stream string, n int) []string {
 	}
 }
 
-func (s *fakeShipper) Ship(to Destination, f *feed.Feed, _ time.Duration) Shipment {
+func (s *fakeShipper) Ship(to target.Target, f *feed.Feed, _ time.Duration) Shipment {
 	m := &fakeShipment{s: s, f: f, stream: to.Group + "/" + to.Stream,
 		changed: make(chan struct{}, 1), done: make(chan struct{}), left: make(chan struct{})}
 	s.change(func() { s.shipped = append(s.shipped, to) })
@@ -345,7 +347,7 @@ func (f *fakeFIFO) empty() {
 
 func (h *host) run(id string, f *fakeFIFO, config map[string]string) {
 	h.t.Helper()
-	if err := h.startLogging(f.path, &Info{ContainerID: id, ContainerName: "/" + id, Config: config}); err != nil {
+	if err := h.startLogging(f.path, &container.Info{ID: id, Name: "/" + id, Config: config}); err != nil {
 		h.t.Fatal(err)
 	}
 }

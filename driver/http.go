@@ -12,6 +12,7 @@ import (
 
 	"github.com/docker/go-plugins-helpers/sdk"
 
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/oneline"
 )
 
@@ -41,7 +42,7 @@ func (d *Driver) Handler() sdk.Handler {
 	h.HandleFunc("/LogDriver.StartLogging", d.handle(func(body []byte) (any, error) {
 		var request struct {
 			File string
-			Info Info
+			Info container.Info
 		}
 		if err := decode(body, &request); err != nil {
 			return nil, err
@@ -51,7 +52,7 @@ func (d *Driver) Handler() sdk.Handler {
 			if _, ok := errors.AsType[optionError](err); ok {
 				level = slog.LevelWarn
 			}
-			d.log.Log(context.Background(), level, "StartLogging failed", "container", label(request.Info.ContainerName, request.Info.ContainerID), "err", err)
+			d.log.Log(context.Background(), level, "StartLogging failed", "container", label(request.Info.Name, request.Info.ID), "err", err)
 			return errorAnswer{err.Error()}, nil
 		}
 		return errorAnswer{}, nil

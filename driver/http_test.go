@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/logspool/logspool/internal/container"
 )
 
 // serve serves the driver's endpoints and returns what posts to them.
@@ -127,7 +129,7 @@ func TestFIFODir(t *testing.T) {
 	h.o.FIFODir = filepath.Join(h.dir, "fifos")
 	f := h.fifo("elsewhere")
 	for _, path := range []string{f.path, h.o.FIFODir + "/../elsewhere", h.o.FIFODir + "/sub/fifo", h.o.FIFODir} {
-		if err := h.startLogging(path, &Info{ContainerID: "x"}); err == nil || !strings.Contains(err.Error(), "logspool: File") {
+		if err := h.startLogging(path, &container.Info{ID: "x"}); err == nil || !strings.Contains(err.Error(), "logspool: File") {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

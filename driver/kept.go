@@ -102,7 +102,7 @@ func (d *Driver) reviewKept() {
 
 func (d *Driver) reviewKeptSpool(id, dir string) {
 	record, _ := archive.ReadRecord(d.fs, dir)
-	container := label(record.Info.ContainerName, id)
+	container := label(record.Info.Name, id)
 	s, _, err := openSpool(spool.Options{Dir: filepath.Join(dir, archive.SpoolName), FS: d.fs, History: math.MaxInt64})
 	if err == nil {
 		err = s.Close()

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/naming"
 	"github.com/logspool/logspool/spool"
@@ -290,7 +291,7 @@ func TestRefusedStartLeavesNothing(t *testing.T) {
 				return nil
 			})
 			f := h.fifo("f")
-			err := h.startLogging(f.path, &Info{ContainerID: "web"})
+			err := h.startLogging(f.path, &container.Info{ID: "web"})
 			disk.is(nil)
 			if err == nil { // the start needs no such step
 				h.end(f)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -26,7 +27,7 @@ func TestFIFOLimit(t *testing.T) {
 		fifos = append(fifos, f)
 	}
 	over := h.fifo("over")
-	err := h.startLogging(over.path, &Info{ContainerID: "over"})
+	err := h.startLogging(over.path, &container.Info{ID: "over"})
 	if err == nil || !strings.Contains(err.Error(), "60 containers") || !strings.Contains(err.Error(), "120 open files") ||
 		!strings.Contains(err.Error(), "LimitNOFILE") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("StartLogging: %v", err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -36,7 +37,7 @@ const (
 func (d *Driver) serveReadLogs(w http.ResponseWriter, r *http.Request) {
 	body, status, err := d.body(w, r)
 	var request struct {
-		Info   Info
+		Info   container.Info
 		Config readConfig
 	}
 	if err == nil {
@@ -55,7 +56,7 @@ func (d *Driver) serveReadLogs(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		return
 	}
-	container := label(request.Info.ContainerName, request.Info.ContainerID)
+	container := label(request.Info.Name, request.Info.ID)
 	switch {
 	case d.reading.Err() != nil:
 		err = errStopping
@@ -76,7 +77,7 @@ func (d *Driver) serveReadLogs(w http.ResponseWriter, r *http.Request) {
 var errStopping = errors.New("logspool: the plugin is stopping")
 
 // readLogs writes the answer to w. begun says that something has been written, after which there is no other answer.
-func (d *Driver) readLogs(ctx context.Context, w http.ResponseWriter, info *Info, config readConfig) (begun bool, err error) {
+func (d *Driver) readLogs(ctx context.Context, w http.ResponseWriter, info *container.Info, config readConfig) (begun bool, err error) {
 	l, err := d.openLog(ctx, info, config)
 	if err != nil {
 		return false, err
@@ -105,18 +106,18 @@ type logReader struct {
 
 // openLog opens the log of the container that info describes. A container of which nothing is known has an empty
 // one, as with json-file. It blocks for the local disk, and no longer than until ctx is done.
-func (d *Driver) openLog(ctx context.Context, info *Info, config readConfig) (*logReader, error) {
-	if !archive.ValidID(info.ContainerID) {
-		return nil, fmt.Errorf("logspool: ReadLogs: %s is not a container's ID", shorten(info.ContainerID))
+func (d *Driver) openLog(ctx context.Context, info *container.Info, config readConfig) (*logReader, error) {
+	if !archive.ValidID(info.ID) {
+		return nil, fmt.Errorf("logspool: ReadLogs: %s is not a container's ID", shorten(info.ID))
 	}
-	conf, _ := d.o.Settings.Container(info.Config, info.ContainerEnv)
+	conf, _ := d.o.Settings.Container(info.Config, info.Env)
 	switch {
 	case d.o.Settings.HistorySize == 0:
 		return nil, errors.New("logspool: HISTORY_SIZE is 0: nothing is kept for docker logs")
 	case conf.HistorySize == 0:
 		return nil, errors.New("logspool: history-size is 0 for this container: nothing is kept for docker logs")
 	}
-	l := &logReader{d: d, id: info.ContainerID, config: config}
+	l := &logReader{d: d, id: info.ID, config: config}
 	s, err := d.beginReading(ctx, l.id)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/logspool/logspool/driver/archive"
+	"github.com/logspool/logspool/internal/container"
 )
 
 // slot is the place of one container in the driver. It exists while somebody uses it, or has a session.
@@ -86,7 +87,7 @@ func (d *Driver) setSession(sl *slot, s *session) {
 // holdSession returns the container's session with a reference for the caller, who must call its release. It opens
 // what is kept of the container. info is what a StartLogging says of it; nil: there is none, and no session (nil)
 // where nothing is kept. It blocks for the local disk.
-func (d *Driver) holdSession(ctx context.Context, id string, info *Info) (*session, error) {
+func (d *Driver) holdSession(ctx context.Context, id string, info *container.Info) (*session, error) {
 	sl, err := d.lockSlot(ctx, id)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 )
 
@@ -22,7 +23,7 @@ func TestKilledBetweenRuns(t *testing.T) {
 	var spooled []int // lines that were spooled before the call
 	for run := range 3 {
 		f := h.fifo(fmt.Sprint("f", run))
-		if err := h.startLogging(f.path, &Info{ContainerID: "web", ContainerName: fmt.Sprint("/run", run)}); err != nil {
+		if err := h.startLogging(f.path, &container.Info{ID: "web", Name: fmt.Sprint("/run", run)}); err != nil {
 			t.Fatal(err)
 		}
 		f.n = int64(run) * 1000

@@ -10,12 +10,13 @@ import (
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/container"
 )
 
 // containerRun is a part of a container's stream that goes to the same names with the same options: all runs of the
 // container in a row of which dockerd said the same. Its fields but ended are guarded by session.mu.
 type containerRun struct {
-	info  Info
+	info  container.Info
 	host  string
 	conf  *config.Container
 	to    uint64      // the position where it ends; 0: it is the current one
@@ -34,8 +35,8 @@ type delivery struct {
 
 // newContainerRun reads a run's log options. They were checked when it began; those that this version does not know give
 // way to the settings.
-func (s *session) newContainerRun(info Info, host string, to uint64) *containerRun {
-	conf, err := s.d.o.Settings.Container(info.Config, info.ContainerEnv)
+func (s *session) newContainerRun(info container.Info, host string, to uint64) *containerRun {
+	conf, err := s.d.o.Settings.Container(info.Config, info.Env)
 	if err != nil {
 		s.d.log.Warn("invalid log options of a running container; the plugin's settings apply", "container", s.name(), "err", err)
 	}
@@ -69,7 +70,7 @@ func (s *session) currentRun() *containerRun {
 func (s *session) currentRunLocked() *containerRun { return s.runs[len(s.runs)-1] }
 
 // sameInfo reports whether dockerd says the same of a container as before.
-func sameInfo(a, b *Info) bool {
+func sameInfo(a, b *container.Info) bool {
 	p, errA := json.Marshal(a)
 	q, errB := json.Marshal(b)
 	return errA == nil && errB == nil && bytes.Equal(p, q)
@@ -78,7 +79,7 @@ func sameInfo(a, b *Info) bool {
 // nextInfo prepares the record for a run that info describes: if it differs and lines are undelivered, the current
 // run becomes an earlier one. apply does the same to the session once the record is written, before anything of the
 // new run is. The caller holds recording, so that nobody else changes the runs.
-func (s *session) nextInfo(info *Info) (change func(*archive.Record), apply func()) {
+func (s *session) nextInfo(info *container.Info) (change func(*archive.Record), apply func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	current := s.currentRunLocked()

@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"github.com/logspool/logspool/driver/archive"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 )
 
 // runAs starts the container id under a name, with log options.
 func (h *host) runAs(id, name string, f *fakeFIFO, config map[string]string) {
 	h.t.Helper()
-	if err := h.startLogging(f.path, &Info{ContainerID: id, ContainerName: "/" + name, Config: config}); err != nil {
+	if err := h.startLogging(f.path, &container.Info{ID: id, Name: "/" + name, Config: config}); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -55,8 +56,8 @@ func TestNamesOfTheRun(t *testing.T) {
 				h.gone()
 				r, err := archive.ReadRecord(durable.OS, filepath.Join(h.dir, "state", "stopped", "web"))
 				must(t, err)
-				if len(r.Earlier) > 0 || r.Info.ContainerName != fmt.Sprint("/name", runs-1) {
-					t.Errorf("the record has %d earlier runs, and the name %s", len(r.Earlier), r.Info.ContainerName)
+				if len(r.Earlier) > 0 || r.Info.Name != fmt.Sprint("/name", runs-1) {
+					t.Errorf("the record has %d earlier runs, and the name %s", len(r.Earlier), r.Info.Name)
 				}
 				if got := h.shipper.delivered; len(got) != runs {
 					t.Errorf("%d streams", len(got))
@@ -81,8 +82,8 @@ func TestDeliveredRunsAreDropped(t *testing.T) {
 		f.empty()
 		r, err := archive.ReadRecord(durable.OS, dir)
 		must(t, err)
-		if len(r.Earlier) != i || r.Info.ContainerName != fmt.Sprint("/name", i) {
-			t.Errorf("run %d: %d earlier runs, name %s", i, len(r.Earlier), r.Info.ContainerName)
+		if len(r.Earlier) != i || r.Info.Name != fmt.Sprint("/name", i) {
+			t.Errorf("run %d: %d earlier runs, name %s", i, len(r.Earlier), r.Info.Name)
 		}
 		if i < 2 {
 			h.end(f)
@@ -139,8 +140,8 @@ func TestRunsOfALostSpool(t *testing.T) {
 	dir := filepath.Join(h.dir, "state", "containers", "web")
 	must(t, os.MkdirAll(dir, dirPerm))
 	r := archive.Record{
-		Info:    Info{ContainerID: "web", ContainerName: "/new"},
-		Earlier: []archive.Run{{To: 10_000, Info: Info{ContainerID: "web", ContainerName: "/old"}}},
+		Info:    container.Info{ID: "web", Name: "/new"},
+		Earlier: []archive.Run{{To: 10_000, Info: container.Info{ID: "web", Name: "/old"}}},
 	}
 	must(t, r.Write(durable.OS, dir, false))
 	h.shipper.setDown(true)

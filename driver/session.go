@@ -16,6 +16,7 @@ import (
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/oneline"
 	"github.com/logspool/logspool/internal/stream"
@@ -67,7 +68,7 @@ var openSpool = spool.Open
 
 // openSession opens what is on disk of a container, or begins it. info is what a StartLogging says of it; nil: what
 // the record says. archived says that the container had stopped, with everything delivered. It blocks for the local disk.
-func openSession(d *Driver, sl *slot, info *Info, archived bool) (*session, error) {
+func openSession(d *Driver, sl *slot, info *container.Info, archived bool) (*session, error) {
 	s := &session{
 		d: d, slot: sl, id: sl.id, dir: d.containerDir(sl.id), since: time.Now(),
 		changed:  make(chan struct{}, 1),
@@ -90,7 +91,7 @@ func openSession(d *Driver, sl *slot, info *Info, archived bool) (*session, erro
 
 // readRecord reads the record. Without one, what is spooled goes where the settings say for a container of which only the ID is
 // known. A damaged record is kept aside.
-func (s *session) readRecord(info *Info) (err error) {
+func (s *session) readRecord(info *container.Info) (err error) {
 	_ = durable.RemoveTemp(s.d.fs, s.dir) // what a kill left of a record would keep the directory from being removed
 	if s.record, err = archive.ReadRecord(s.d.fs, s.dir); errors.Is(err, archive.ErrUnread) {
 		return err
@@ -99,10 +100,10 @@ func (s *session) readRecord(info *Info) (err error) {
 		s.d.keepRecord(s.id, s.name(), err)
 		s.record = archive.Record{}
 	}
-	if info != nil && s.record.Info.ContainerID == "" {
+	if info != nil && s.record.Info.ID == "" {
 		s.record.Info = *info
 	}
-	s.record.Info.ContainerID = s.id
+	s.record.Info.ID = s.id
 	s.setLabel()
 	s.runs = s.recordedRuns()
 	return nil
@@ -233,7 +234,7 @@ func (s *session) writeRecord(r *archive.Record) error {
 
 // setLabel makes what the log calls the container. It is called by openSession, or with mu held.
 func (s *session) setLabel() {
-	name := label(s.record.Info.ContainerName, s.id)
+	name := label(s.record.Info.Name, s.id)
 	s.label.Store(&name)
 }
 

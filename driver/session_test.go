@@ -2,12 +2,13 @@ package driver
 
 import (
 	"fmt"
-	"github.com/logspool/logspool/driver/archive"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/logspool/logspool/driver/archive"
 )
 
 // TestSession: a container's lines are delivered in order, and nothing of it is left when it has stopped.

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/container"
 )
 
 // TestShape: what a container's options say of its events is what is handed to the shipper.
@@ -15,10 +16,10 @@ func TestShape(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	f := h.fifo("fifo")
-	info := &Info{
-		ContainerID: "0123456789abcdef", ContainerName: "/web", ContainerImageName: "shop:1",
-		ContainerLabels: map[string]string{"team": "shop", "other": "x"},
-		ContainerEnv:    []string{"STAGE=prod", "SECRET=x"},
+	info := &container.Info{
+		ID: "0123456789abcdef", Name: "/web", ImageName: "shop:1",
+		Labels: map[string]string{"team": "shop", "other": "x"},
+		Env:    []string{"STAGE=prod", "SECRET=x"},
 		Config: map[string]string{
 			"format": "json", "tag": "{{.Name}}/{{.ID}}", "stream": "s", "labels": "team", "env-regex": "^STAGE",
 			"strip-ansi": "true", "exclude-pattern": "^DEBUG", "multiline-pattern": "^\\S",
@@ -56,7 +57,7 @@ func TestForeignEnv(t *testing.T) {
 		h := newHost(t, env, "LOGSPOUT_STREAM={{.Host}}")
 		h.start()
 		f := h.fifo("fifo")
-		if err := h.startLogging(f.path, &Info{ContainerID: "0123456789abcdef", ContainerEnv: []string{"HOSTNAME=claimed"}}); err != nil {
+		if err := h.startLogging(f.path, &container.Info{ID: "0123456789abcdef", Env: []string{"HOSTNAME=claimed"}}); err != nil {
 			t.Fatal(err)
 		}
 		f.write("stdout", "a line")

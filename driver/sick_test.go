@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/driver/archive"
-
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/stream"
@@ -153,7 +153,7 @@ func TestUnopenedStays(t *testing.T) {
 				t.Errorf("ReadLogs: %v", err)
 			}
 			if !well {
-				if err := h.startLogging(h.fifo("g").path, &Info{ContainerID: "web", ContainerName: "/web"}); err == nil {
+				if err := h.startLogging(h.fifo("g").path, &container.Info{ID: "web", Name: "/web"}); err == nil {
 					t.Error("StartLogging: no error")
 				}
 			}
@@ -445,7 +445,7 @@ func TestUnknownContainerEnv(t *testing.T) {
 	h.shipper.setDown(true)
 	h.start()
 	f := h.fifo("f")
-	must(t, h.startLogging(f.path, &Info{ContainerID: "web", ContainerName: "/web", ContainerEnv: []string{"LOGSPOUT=ignore"}}))
+	must(t, h.startLogging(f.path, &container.Info{ID: "web", Name: "/web", Env: []string{"LOGSPOUT=ignore"}}))
 	f.write("stdout", lines(1, 1000)...)
 	f.empty()
 	h.stop()

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/driver/archive"
-
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/stream"
@@ -223,7 +223,7 @@ func TestBadSettingsDeleteNothing(t *testing.T) {
 	h.start()
 	waits, ignored := h.fifo("waits"), h.fifo("ignored")
 	h.run("waits", waits, map[string]string{"delay": "1h"})
-	must(t, h.startLogging(ignored.path, &Info{ContainerID: "ignored", ContainerEnv: []string{"LOGSPOUT=ignore"}}))
+	must(t, h.startLogging(ignored.path, &container.Info{ID: "ignored", Env: []string{"LOGSPOUT=ignore"}}))
 	h.stop()
 
 	fill := func(id string, bytes int64) (end uint64) {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/logspool/logspool/internal/container"
 )
 
 // TestStopDuringStart: a StopLogging that comes while the start waits for the disk leaves the FIFO to the start, whose
@@ -22,7 +24,7 @@ func TestStopDuringStart(t *testing.T) {
 			f.write("stdout", lines(1, 10)...)
 			var wg sync.WaitGroup
 			wg.Go(func() {
-				if err := h.startLogging(f.path, &Info{ContainerID: "web"}); err != nil {
+				if err := h.startLogging(f.path, &container.Info{ID: "web"}); err != nil {
 					t.Error(err)
 				}
 			})

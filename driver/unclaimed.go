@@ -92,7 +92,7 @@ func (d *Driver) discardFIFOs(id string) {
 	}
 	for _, f := range r.FIFOs {
 		if d.checkFile(f.File) == nil {
-			d.discard(f.File, "a container's output is lost: its spool cannot be opened", "container", label(r.Info.ContainerName, id))
+			d.discard(f.File, "a container's output is lost: its spool cannot be opened", "container", label(r.Info.Name, id))
 		}
 	}
 }

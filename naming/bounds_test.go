@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/logspool/logspool/internal/container"
 )
 
 // doubling is a template that doubles a text n times.
@@ -184,8 +186,10 @@ func TestBoundsLeaveRoom(t *testing.T) {
 func TestSizeOfTagFields(t *testing.T) {
 	big := strings.Repeat("x", 1<<20)
 	for i, c := range []*Container{
-		{ID: big}, {Name: big}, {LogPath: big}, {Args: []string{big}}, {Env: []string{big}},
-		{Labels: map[string]string{big: ""}}, {Config: map[string]string{"": big}}, {Attrs: map[string]string{"": big}},
+		{Info: container.Info{ID: big}}, {Info: container.Info{Name: big}}, {Info: container.Info{LogPath: big}},
+		{Info: container.Info{Args: []string{big}}}, {Info: container.Info{Env: []string{big}}},
+		{Info: container.Info{Labels: map[string]string{big: ""}}}, {Info: container.Info{Config: map[string]string{"": big}}},
+		{Attrs: map[string]string{"": big}},
 	} {
 		if n := sizeOf(newTagFields(c)); n < len(big) {
 			t.Errorf("%d: %d bytes", i, n)

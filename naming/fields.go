@@ -12,25 +12,15 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"time"
+
+	"github.com/logspool/logspool/internal/container"
 )
 
 // Container is what the templates can say of a container and of the Docker host it runs on. The
 // fields are as Docker gives them (moby, daemon/logger/loginfo.go).
 type Container struct {
-	ID         string
-	Name       string // with or without Docker's leading slash
-	ImageID    string
-	ImageName  string
-	DaemonName string
-	Entrypoint string
-	Args       []string
-	Env        []string // KEY=value
-	Labels     map[string]string
-
-	Config  map[string]string // the log options, as they were given
-	Created time.Time
-	LogPath string // dockerd's own file; empty unless the driver is one of those that come with one
+	// Info is what dockerd says about the container. Its Name may be with or without Docker's leading slash.
+	container.Info
 	// Attrs are the labels and variables that the log options labels, labels-regex, env and env-regex
 	// choose (moby's Info.ExtraAttributes). Nil is the same as none.
 	Attrs map[string]string

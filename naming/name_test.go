@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"github.com/logspool/logspool/internal/container"
 )
 
 // The service's own rules, written down a second time: from the patterns of its model
@@ -98,8 +100,8 @@ func TestFallback(t *testing.T) {
 		{" {{.Env.MISSING}}\n", testContainer(), "node1", "web", "renders nothing"},
 		{``, testContainer(), "node1", "web", "renders nothing"},
 		{`half{{pad "x" 1000000000 0}}`, testContainer(), "node1", "web", "makes too much text"},
-		{`{{.Env.MISSING}}`, &Container{ID: testID, LoggerHost: "a b", Name: "/a:b"}, "a_b", "a_b", "renders nothing"},
-		{`{{.Env.MISSING}}`, &Container{ID: testID, Name: "/"}, "unnamed", testID, "renders nothing"},
+		{`{{.Env.MISSING}}`, &Container{Info: container.Info{ID: testID, Name: "/a:b"}, LoggerHost: "a b"}, "a_b", "a_b", "renders nothing"},
+		{`{{.Env.MISSING}}`, &Container{Info: container.Info{ID: testID, Name: "/"}}, "unnamed", testID, "renders nothing"},
 		{`{{.Env.MISSING}}`, &Container{}, "unnamed", "unnamed", "renders nothing"},
 	} {
 		tmpl := mustParse(test.text)
@@ -172,8 +174,8 @@ func TestNamesAreValid(t *testing.T) {
 			rapid.StringMatching(`(aws/)?[ :*a-z/\x00-\x20é😀]{0,600}`),
 		)
 		c := &Container{
-			ID: text.Draw(t, "id"), Name: text.Draw(t, "name"), LoggerHost: text.Draw(t, "host"),
-			Env: []string{"G=" + text.Draw(t, "group"), "S=" + text.Draw(t, "stream")},
+			Info:       container.Info{ID: text.Draw(t, "id"), Name: text.Draw(t, "name"), Env: []string{"G=" + text.Draw(t, "group"), "S=" + text.Draw(t, "stream")}},
+			LoggerHost: text.Draw(t, "host"),
 		}
 		g, s := Group(group, c), Stream(stream, c)
 		checkGroup(t, g)

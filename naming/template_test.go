@@ -13,24 +13,15 @@ import (
 	"github.com/docker/docker/daemon/logger/templates"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/logspool/logspool/internal/container"
 )
 
 const testID = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 func testContainer() *Container {
 	return &Container{
-		ID:         testID,
-		Name:       "/web",
-		ImageID:    "sha256:fedcba9876543210",
-		ImageName:  "registry:5000/shop/web:1.2",
-		DaemonName: "docker",
-		Entrypoint: "/bin/sh",
-		Args:       []string{"-c", "echo hi"},
-		Env:        []string{"STAGE=prod", "EQ=a=b", "EMPTY=", "NOVALUE", "STAGE2=x"},
-		Labels:     map[string]string{"app": "shop", "com.docker.compose.service": "web"},
-		Config:     map[string]string{"awslogs-group": "g", "labels": "app,none"},
-		Created:    time.Date(2026, 1, 2, 3, 4, 5, 67890, time.FixedZone("", 3600)), // 02:04:05 in UTC
-		LogPath:    "/var/log/x",
+		Info:       container.Info{ID: testID, Name: "/web", ImageID: "sha256:fedcba9876543210", ImageName: "registry:5000/shop/web:1.2", DaemonName: "docker", Entrypoint: "/bin/sh", Args: []string{"-c", "echo hi"}, Env: []string{"STAGE=prod", "EQ=a=b", "EMPTY=", "NOVALUE", "STAGE2=x"}, Labels: map[string]string{"app": "shop", "com.docker.compose.service": "web"}, Config: map[string]string{"awslogs-group": "g", "labels": "app,none"}, Created: time.Date(2026, 1, 2, 3, 4, 5, 67890, time.FixedZone("", 3600)), LogPath: "/var/log/x"},
 		Attrs:      map[string]string{"app": "shop"},
 		LoggerHost: "node1",
 		InstanceID: "i-0abc",
@@ -103,7 +94,7 @@ func TestHost(t *testing.T) {
 		{[]string{"HOSTNAME="}, false, "engine", "engine", true},
 		{nil, false, "", testID[:12], true},
 	} {
-		c := &Container{ID: testID, Env: test.env, EnvIsForeign: test.foreign, Host: test.engine}
+		c := &Container{Info: container.Info{ID: testID, Env: test.env}, EnvIsForeign: test.foreign, Host: test.engine}
 		if got, err := tmpl.Execute(c); got != test.want || err != nil {
 			t.Errorf("%v: got %q, %v, want %q", test, got, err, test.want)
 		}
@@ -151,7 +142,7 @@ func TestParseTag(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	// A short ID is cut nowhere: Docker's own code would panic.
-	if got, err := mustParse("{{.ShortID}}").Execute(&Container{ID: "abc"}); got != "abc" || err != nil {
+	if got, err := mustParse("{{.ShortID}}").Execute(&Container{Info: container.Info{ID: "abc"}}); got != "abc" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // answer is what came of a request.
@@ -168,11 +170,11 @@ var (
 // dropEntity sends the next batches without the entity if the error is about it, and returns whether it is: an invalid
 // entity must not cost events.
 func (l *sender) dropEntity(err error) bool {
-	if l.target.Entity == (Entity{}) || !aboutEntity.MatchString(httpEntity.ReplaceAllString(errorMessage(err), "")) {
+	if l.target.Entity == (target.Entity{}) || !aboutEntity.MatchString(httpEntity.ReplaceAllString(errorMessage(err), "")) {
 		return false
 	}
 	l.log.Warn("CloudWatch refuses the entity; the events are sent without it", "err", brief(err), "entity", l.target.Entity)
-	l.target.Entity = Entity{}
+	l.target.Entity = target.Entity{}
 	return true
 }
 
@@ -334,17 +336,17 @@ func (l *sender) retry(a answer, now time.Time) {
 
 // creatable returns the target with the deliveries' leave to create: one who allows it is enough. Of those who
 // allow a group, the first who wants something of it has it.
-func (l *sender) creatable() (t Target, ok bool) {
+func (l *sender) creatable() (t target.Target, ok bool) {
 	t = l.target
-	t.CreateGroup, t.CreateStream, t.NewGroup = false, false, nil
+	t.Create = target.Create{}
 	for _, m := range l.deliveries {
-		t.CreateGroup = t.CreateGroup || m.createGroup
-		t.CreateStream = t.CreateStream || m.createStream
-		if t.NewGroup == nil && m.createGroup && m.newGroup.asks() {
-			t.NewGroup = m.newGroup
+		t.Create.Group = t.Create.Group || m.create.Group
+		t.Create.Stream = t.Create.Stream || m.create.Stream
+		if t.Create.NewGroup == nil && m.create.Group && !m.create.NewGroup.IsZero() {
+			t.Create.NewGroup = m.create.NewGroup
 		}
 	}
-	return t, t.CreateStream
+	return t, t.Create.Stream
 }
 
 // fail logs a failure that is about the target.
@@ -353,7 +355,7 @@ func (l *sender) fail(a answer) {
 }
 
 // create makes the stream, from a goroutine of its own: the quotas may make it wait.
-func (l *sender) create(t Target) {
+func (l *sender) create(t target.Target) {
 	l.creating = true
 	l.u.wg.Go(func() {
 		v, until, err := l.s.creator.create(t)

@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"testing"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // An answer without end costs neither memory nor the time until the deadline.
@@ -22,7 +24,7 @@ func TestEndlessAnswer(t *testing.T) {
 			}
 		}))
 		s := newSDK(staticConfig, "1")
-		c, err := s.connect(t.Context(), Access{Region: "eu-central-1", Endpoint: srv.URL})
+		c, err := s.connect(t.Context(), target.Access{Region: "eu-central-1", Endpoint: srv.URL})
 		if err != nil {
 			t.Fatal(err)
 		}

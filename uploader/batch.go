@@ -9,6 +9,7 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/stream"
+	"github.com/logspool/logspool/internal/target"
 )
 
 // batch is one PutLogEvents call: a finished body, and what has to be known of its events once the
@@ -87,11 +88,11 @@ type builder struct {
 }
 
 // begin starts a batch for the target, not larger than size.
-func (bl *builder) begin(t Target, s size, b *batch) {
+func (bl *builder) begin(t target.Target, s size, b *batch) {
 	bl.b, bl.size, bl.sorted = b, s, true
 	body := appendString(append(bl.body[:0], `{"logGroupName":`...), t.Group)
 	body = appendString(append(body, `,"logStreamName":`...), t.Stream)
-	body = t.Entity.appendTo(append(body, ','))
+	body = appendEntity(append(body, ','), t.Entity)
 	body = append(body, `"logEvents":[`...)
 	bl.body, bl.head = body, len(body)
 	*b = batch{out: b.out[:0], records: b.records[:0], ranges: b.ranges[:0], parts: b.parts[:0], weight: b.weight}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/stream"
+	"github.com/logspool/logspool/internal/target"
 )
 
 // fill builds a batch of the events and says what became of the first that did not go in.
@@ -22,7 +23,7 @@ func fill(s size, evs []events.Event, z *compressor) (*batch, int, fit) {
 }
 
 func fillWith(bl *builder, b *batch, s size, evs []events.Event, z *compressor) (*batch, int, fit) {
-	bl.begin(Target{Group: `g"1`, Stream: "s/ü"}, s, b)
+	bl.begin(target.Target{Group: `g"1`, Stream: "s/ü"}, s, b)
 	p := b.part(nil)
 	for i, ev := range evs {
 		if f := bl.add(p, ev); f == noRoom || f == tooFar {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/stream"
+	"github.com/logspool/logspool/internal/target"
 )
 
 // endless is a feed of n events of one line.
@@ -51,7 +52,7 @@ func BenchmarkUpload(b *testing.B) {
 			line := []byte(escapeKinds[0].line)
 			b.SetBytes(int64(len(line)))
 			b.ReportAllocs()
-			m := u.Attach(Target{Region: "r", Endpoint: srv.URL, Group: "g", Stream: "s"},
+			m := u.Attach(target.Target{Access: target.Access{Region: "r", Endpoint: srv.URL}, Group: "g", Stream: "s"},
 				&endless{line: line, at: time.Now().UnixNano(), n: b.N}, 0)
 			m.Finish()
 			<-m.Done()

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/logspool/logspool/internal/oneline"
+	"github.com/logspool/logspool/internal/target"
 )
 
 // verdict is what an answer of the service means for what is done next. Every error is
@@ -260,7 +261,7 @@ func errorMessage(err error) string {
 }
 
 // remedy says what the operator can do about trouble of this kind; empty where it is not theirs to mend.
-func remedy(v verdict, err error, a Access) string {
+func remedy(v verdict, err error, a target.Access) string {
 	var ke *keyError
 	if errors.As(err, &ke) {
 		return "check that the key is an enabled one in the group's region and that its policy lets logs.REGION.amazonaws.com use it, and that " +

@@ -16,11 +16,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // ConfigFunc loads the AWS configuration of one access, with its credentials. The uploader sets region and endpoint
 // itself.
-type ConfigFunc func(ctx context.Context, a Access) (Config, error)
+type ConfigFunc func(ctx context.Context, a target.Access) (Config, error)
 
 // Config is the SDK's, by a name for those who pass it on and need not know the SDK.
 type Config = aws.Config
@@ -47,7 +49,7 @@ func newSDK(config ConfigFunc, version string) *sdk {
 }
 
 // connect makes a client.
-func (s *sdk) connect(ctx context.Context, a Access) (client, error) {
+func (s *sdk) connect(ctx context.Context, a target.Access) (client, error) {
 	cfg, err := s.config(ctx, a) // not under the lock: it may take its time
 	if err != nil {
 		return nil, &configurationError{err}
@@ -206,7 +208,7 @@ func (c *cwl) PutLogEvents(ctx context.Context, r putRequest) (rejected, error) 
 	return rej, nil
 }
 
-func (c *cwl) CreateLogGroup(ctx context.Context, group string, n NewGroup) error {
+func (c *cwl) CreateLogGroup(ctx context.Context, group string, n target.NewGroup) error {
 	in := &cloudwatchlogs.CreateLogGroupInput{
 		LogGroupName: aws.String(group), LogGroupClass: types.LogGroupClass(n.Class), Tags: n.Tags,
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/logspool/logspool/internal/cwlocal"
+	"github.com/logspool/logspool/internal/target"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 )
 
 // staticConfig is a configuration as main makes it, with keys that the stand-in checks signatures by.
-func staticConfig(context.Context, Access) (aws.Config, error) {
+func staticConfig(context.Context, target.Access) (aws.Config, error) {
 	return aws.Config{
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret, SessionToken: "TOKENTOKEN"}, nil
@@ -38,7 +39,7 @@ func staticConfig(context.Context, Access) (aws.Config, error) {
 }
 
 // standIn starts a strict CloudWatch Logs and an uploader that knows it by the real SDK.
-func standIn(t *testing.T, o Options) (*cwlocal.Server, *Uploader, Target) {
+func standIn(t *testing.T, o Options) (*cwlocal.Server, *Uploader, target.Target) {
 	t.Helper()
 	s, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{testKey: testSecret}})
 	if err != nil {
@@ -58,10 +59,10 @@ func standIn(t *testing.T, o Options) (*cwlocal.Server, *Uploader, Target) {
 			t.Errorf("refused: %+v", r)
 		}
 	})
-	return s, u, Target{Region: "eu-central-1", Endpoint: s.URL(), Group: "g", Stream: "s", CreateGroup: true, CreateStream: true}
+	return s, u, target.Target{Access: target.Access{Region: "eu-central-1", Endpoint: s.URL()}, Group: "g", Stream: "s", Create: target.Create{Group: true, Stream: true}}
 }
 
-func arrived(s *cwlocal.Server, t Target) (shown []stored) {
+func arrived(s *cwlocal.Server, t target.Target) (shown []stored) {
 	for _, e := range s.Sorted(t.Region, t.Group, t.Stream) {
 		shown = append(shown, stored{e.Timestamp, e.Message})
 	}
@@ -80,7 +81,7 @@ func TestSDK(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%s plain=%v", kind, plain), func(t *testing.T) {
 				t.Parallel()
-				s, u, target := standIn(t, Options{Plain: plain})
+				s, u, local := standIn(t, Options{Plain: plain})
 				if kind != "" {
 					s.AddFault(cwlocal.Fault{Kind: kind, Operation: "PutLogEvents", Count: 2})
 				}
@@ -93,10 +94,10 @@ func TestSDK(t *testing.T) {
 				for i := range n {
 					feed.add(at.Add(time.Duration(i)*time.Millisecond), line(i)+escapeKinds[i%3].line+"\x00\t\xff🙂")
 				}
-				m := u.Attach(target, feed, time.Millisecond)
+				m := u.Attach(local, feed, time.Millisecond)
 				m.Finish()
 				<-m.Done()
-				checkShown(t, arrived(s, target), feed, true, nil)
+				checkShown(t, arrived(s, local), feed, true, nil)
 			})
 		}
 	}
@@ -104,24 +105,24 @@ func TestSDK(t *testing.T) {
 
 func TestSDKHang(t *testing.T) {
 	t.Parallel()
-	s, u, target := standIn(t, Options{})
+	s, u, local := standIn(t, Options{})
 	const patient = time.Second
 	u.connector.(*sdk).headerTimeout = patient
 	s.AddFault(cwlocal.Fault{Kind: cwlocal.HangAfter, Operation: "CreateLogStream", Count: 1})
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
-	m := u.Attach(target, feed, 0)
+	m := u.Attach(local, feed, 0)
 	begin := time.Now()
 	m.Finish()
 	<-m.Done()
 	if d := time.Since(begin); d < patient || d > patient+maxBackoff {
 		t.Errorf("took %v", d)
 	}
-	checkShown(t, arrived(s, target), feed, false, nil)
+	checkShown(t, arrived(s, local), feed, false, nil)
 }
 
 func TestSDKPoison(t *testing.T) {
-	s, u, target := standIn(t, Options{})
+	s, u, local := standIn(t, Options{})
 	s.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: "poison"})
 	feed := newFeed(t)
 	for i := range 500 {
@@ -130,10 +131,10 @@ func TestSDKPoison(t *testing.T) {
 			feed.add(time.Now(), fmt.Sprint("poison ", i))
 		}
 	}
-	m := u.Attach(target, feed, 0)
+	m := u.Attach(local, feed, 0)
 	m.Finish()
 	<-m.Done()
-	checkShown(t, arrived(s, target), feed, false, func(m string) bool { return strings.HasPrefix(m, "poison") })
+	checkShown(t, arrived(s, local), feed, false, func(m string) bool { return strings.HasPrefix(m, "poison") })
 	if n := u.Metrics().DroppedEvents[Refused]; n != 2 {
 		t.Errorf("%d refused", n)
 	}
@@ -141,7 +142,7 @@ func TestSDKPoison(t *testing.T) {
 
 // Events out of the service's window are dropped by it and counted by us.
 func TestSDKRejected(t *testing.T) {
-	s, u, target := standIn(t, Options{})
+	s, u, local := standIn(t, Options{})
 	now := time.Now()
 	feed := newFeed(t)
 	for _, age := range []time.Duration{20 * 24 * time.Hour, 20*24*time.Hour - time.Minute} {
@@ -149,10 +150,10 @@ func TestSDKRejected(t *testing.T) {
 	}
 	feed.add(now, "good")
 	feed.add(now.Add(3*time.Hour), "future")
-	m := u.Attach(target, feed, 0)
+	m := u.Attach(local, feed, 0)
 	m.Finish()
 	<-m.Done()
-	if shown := arrived(s, target); len(shown) != 1 || shown[0].message != "good" {
+	if shown := arrived(s, local); len(shown) != 1 || shown[0].message != "good" {
 		t.Errorf("%v", shown)
 	}
 	c := u.Metrics()
@@ -163,10 +164,10 @@ func TestSDKRejected(t *testing.T) {
 
 // Credentials that are rotated are read again.
 func TestSDKCredentialsRotate(t *testing.T) {
-	s, u, target := standIn(t, Options{})
+	s, u, local := standIn(t, Options{})
 	s.AddFault(cwlocal.Fault{Kind: cwlocal.ExpiredToken, AccessKey: "old"})
 	var loads atomic.Int32
-	u.connector.(*sdk).config = func(ctx context.Context, a Access) (aws.Config, error) {
+	u.connector.(*sdk).config = func(ctx context.Context, a target.Access) (aws.Config, error) {
 		cfg, err := staticConfig(ctx, a)
 		if loads.Add(1) == 1 {
 			cfg.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
@@ -177,10 +178,10 @@ func TestSDKCredentialsRotate(t *testing.T) {
 	}
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
-	m := u.Attach(target, feed, 0)
+	m := u.Attach(local, feed, 0)
 	m.Finish()
 	<-m.Done()
-	checkShown(t, arrived(s, target), feed, false, nil)
+	checkShown(t, arrived(s, local), feed, false, nil)
 }
 
 // The request on the wire: headers and body.
@@ -195,7 +196,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	defer srv.Close()
 	s := newSDK(staticConfig, "1.2.3")
 	defer s.close()
-	c, err := s.connect(t.Context(), Access{Region: "eu-central-1", Endpoint: srv.URL})
+	c, err := s.connect(t.Context(), target.Access{Region: "eu-central-1", Endpoint: srv.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +234,7 @@ func TestInvalidSettingsHaveTheirHint(t *testing.T) {
 	for _, endpoint := range []string{"ftp://logs.example", "127.0.0.1:4586", "http://", "nonsense"} {
 		s := newSDK(staticConfig, "1")
 		defer s.close()
-		a := Access{Region: "eu-central-1", Endpoint: endpoint}
+		a := target.Access{Region: "eu-central-1", Endpoint: endpoint}
 		c, err := s.connect(t.Context(), a)
 		if err != nil {
 			t.Fatal(err)
@@ -245,11 +246,11 @@ func TestInvalidSettingsHaveTheirHint(t *testing.T) {
 	}
 
 	broken := errors.New("couldn't read the AWS configuration: invalid AWS_RETRY_MODE value")
-	u := New(Options{Config: func(context.Context, Access) (aws.Config, error) { return aws.Config{}, broken }})
+	u := New(Options{Config: func(context.Context, target.Access) (aws.Config, error) { return aws.Config{}, broken }})
 	defer stop(t, u)
-	_, err := newService(u, Access{Region: "eu-central-1"}, &endpoint{}).connected(t.Context())
+	_, err := newService(u, target.Access{Region: "eu-central-1"}, &endpoint{}).connected(t.Context())
 	v := classify(err, false)
-	if hint := remedy(v, err, Access{}); v != unauthenticated || !errors.Is(err, broken) || !strings.Contains(hint, "correct the AWS setting or file that the error names") {
+	if hint := remedy(v, err, target.Access{}); v != unauthenticated || !errors.Is(err, broken) || !strings.Contains(hint, "correct the AWS setting or file that the error names") {
 		t.Errorf("%v: verdict %d, hint %q", err, v, hint)
 	}
 }
@@ -263,7 +264,7 @@ func TestErrorsOnTheWire(t *testing.T) {
 	}))
 	s := newSDK(staticConfig, "1")
 	defer s.close()
-	c, err := s.connect(t.Context(), Access{Region: "eu-central-1", Endpoint: srv.URL})
+	c, err := s.connect(t.Context(), target.Access{Region: "eu-central-1", Endpoint: srv.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,10 +315,10 @@ func TestTransport(t *testing.T) {
 // With Debug there is one line a batch; names and numbers, no text of events.
 func TestDebugLine(t *testing.T) {
 	var log bytes.Buffer
-	_, u, target := standIn(t, Options{Log: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	_, u, local := standIn(t, Options{Log: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	feed := newFeed(t)
 	feed.add(time.Now(), "secret text")
-	m := u.Attach(target, feed, 0)
+	m := u.Attach(local, feed, 0)
 	m.Finish()
 	<-m.Done()
 	stop(t, u)
@@ -357,7 +358,7 @@ func TestDeadConnectionsAreDropped(t *testing.T) {
 	defer close(release)
 	s := newSDK(staticConfig, "1")
 	defer s.close()
-	c, err := s.connect(t.Context(), Access{Region: "eu-central-1", Endpoint: srv.URL})
+	c, err := s.connect(t.Context(), target.Access{Region: "eu-central-1", Endpoint: srv.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -400,7 +401,7 @@ func TestDeadEndpointKeepsOthersConnections(t *testing.T) {
 	s := newSDK(staticConfig, "1")
 	defer s.close()
 	put := func(url string) error {
-		c, err := s.connect(t.Context(), Access{Region: "eu-central-1", Endpoint: url})
+		c, err := s.connect(t.Context(), target.Access{Region: "eu-central-1", Endpoint: url})
 		if err != nil {
 			t.Fatal(err)
 		}

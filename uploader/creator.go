@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/target"
 )
 
 // creator makes the streams and groups that turn out to be missing. Nothing is created before
@@ -50,7 +51,7 @@ const mostKnown = 1024
 // create makes the target's stream, and its group if that is missing too. That something exists already is success. It
 // blocks until the quotas allow, the answer is there, or the uploader stops trying. A failure that is the group's is
 // shared by all who want a stream in it: until says when the next call is worth making.
-func (c *creator) create(t Target) (v verdict, until time.Time, err error) {
+func (c *creator) create(t target.Target) (v verdict, until time.Time, err error) {
 	ctx := c.s.u.trying
 	g := c.group(t.Group)
 	for {
@@ -74,20 +75,20 @@ func (c *creator) create(t Target) (v verdict, until time.Time, err error) {
 	}
 }
 
-func (c *creator) createStream(ctx context.Context, t Target) (verdict, error) {
+func (c *creator) createStream(ctx context.Context, t target.Target) (verdict, error) {
 	return c.call(ctx, c.endpoint.streams, func(ctx context.Context, cl client) error {
 		return cl.CreateLogStream(ctx, t.Group, t.Stream)
 	})
 }
 
 // createFirst creates the stream where nobody knows whether the group exists. g.first is held.
-func (c *creator) createFirst(ctx context.Context, g *group, t Target) (verdict, error) {
+func (c *creator) createFirst(ctx context.Context, g *group, t target.Target) (verdict, error) {
 	v, err := c.createStream(ctx, t)
 	if v == accepted && g.mayBeOurs() {
 		c.made(t.Group, g.days)
 	}
 	groups := v == notFound // the answer is about the group
-	if groups && t.CreateGroup {
+	if groups && t.Create.Group {
 		if v, err = c.makeGroup(ctx, g, t); v == accepted {
 			v, err = c.createStream(ctx, t)
 			groups = v == notFound

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/target"
 )
 
 // starvedAfter is how many batches in a row may pass a delivery by before it gets one to itself.
@@ -24,25 +25,24 @@ type Delivery struct {
 	detached atomic.Bool
 
 	// The sender's own.
-	createGroup, createStream bool
-	newGroup                  *NewGroup
-	open                      bool      // the feed was read since its last Release
-	drained                   bool      // Next has said that there is nothing
-	unknown                   bool      // there may be more than Notify has told of: at the beginning, and after a Rewind
-	due                       time.Time // the feed's Due when it was drained
-	inFlight                  int       // batches in flight with events of this feed
-	rewind                    bool      // a batch with events of this feed has failed
-	passed                    int       // batches in a row that had no room for its next event
-	seen                      bool      // finished was set before it was drained
-	owed                      []loss    // losses whose acknowledgement has not come
-	losses                    [reasons]*faultlog.Loss
+	create   target.Create
+	open     bool      // the feed was read since its last Release
+	drained  bool      // Next has said that there is nothing
+	unknown  bool      // there may be more than Notify has told of: at the beginning, and after a Rewind
+	due      time.Time // the feed's Due when it was drained
+	inFlight int       // batches in flight with events of this feed
+	rewind   bool      // a batch with events of this feed has failed
+	passed   int       // batches in a row that had no room for its next event
+	seen     bool      // finished was set before it was drained
+	owed     []loss    // losses whose acknowledgement has not come
+	losses   [reasons]*faultlog.Loss
 }
 
-func newDelivery(l *sender, t Target, f Feed, delay time.Duration) *Delivery {
+func newDelivery(l *sender, t target.Target, f Feed, delay time.Duration) *Delivery {
 	return &Delivery{
 		sender: l, feed: f, delay: max(delay, 0),
 		done: make(chan struct{}), left: make(chan struct{}),
-		createGroup: t.CreateGroup, createStream: t.CreateStream, newGroup: t.NewGroup,
+		create:  t.Create,
 		unknown: true,
 	}
 }

@@ -1,18 +1,11 @@
 package uploader
 
-// Entity is a service that log events belong to, as CloudWatch's "Explore related" knows it. It is comparable: it is
-// part of a target's identity.
-type Entity struct {
-	Service     string // the key attribute Name
-	Environment string
-	// Attributes is a JSON object of strings with at most ten further attributes, its keys in order; empty: none.
-	Attributes string
-}
+import "github.com/logspool/logspool/internal/target"
 
-// appendTo appends the entity as a member of PutLogEvents' body. The API wants two key attributes at least, one of them
+// appendEntity appends the entity as a member of PutLogEvents' body. The API wants two key attributes at least, one of them
 // the type; an entity that lacks one is CloudWatch's to reject, which costs no events.
-func (e Entity) appendTo(body []byte) []byte {
-	if e == (Entity{}) {
+func appendEntity(body []byte, e target.Entity) []byte {
+	if e == (target.Entity{}) {
 		return body
 	}
 	body = append(body, `"entity":{"keyAttributes":{"Type":"Service"`...)

@@ -7,15 +7,16 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/cwlocal"
+	"github.com/logspool/logspool/internal/target"
 )
 
 // TestEntity: events are sent with their entity, those of different entities in different requests, and an entity that
 // CloudWatch rejects is logged once and costs no events.
 func TestEntity(t *testing.T) {
 	var l logged
-	s, u, target := standIn(t, Options{Log: l.log()})
+	s, u, local := standIn(t, Options{Log: l.log()})
 	many := `{"a":"1","b":"2","c":"3","d":"4","e":"5","f":"6","g":"7","h":"8","i":"9","j":"10"}`
-	entities := []Entity{
+	entities := []target.Entity{
 		{},
 		{Service: "shop", Environment: "prod"},
 		{Service: "shop", Environment: "prod", Attributes: `{"PlatformType":"AWS::EC2","team":"\"a\""}`},
@@ -25,7 +26,7 @@ func TestEntity(t *testing.T) {
 	at := time.Now()
 	var deliveries []*Delivery
 	for i, e := range entities {
-		to := target
+		to := local
 		to.Entity = e
 		feed := newFeed(t)
 		for j := range 3 {
@@ -39,10 +40,10 @@ func TestEntity(t *testing.T) {
 	for _, m := range deliveries {
 		<-m.Done()
 	}
-	if n := len(arrived(s, target)); n != 15 {
+	if n := len(arrived(s, local)); n != 15 {
 		t.Errorf("%d events", n)
 	}
-	st, _ := s.Stream(target.Region, target.Group, target.Stream)
+	st, _ := s.Stream(local.Region, local.Group, local.Stream)
 	got := map[string]cwlocal.EntityStats{}
 	for _, e := range st.Entities {
 		got[e.KeyAttributes["Name"]+" "+e.Attributes["team"]] = e
@@ -72,7 +73,7 @@ func TestRejectedEntityIsLoggedOncePerError(t *testing.T) {
 	var log logged
 	u := New(Options{Log: log.log(), connector: newFake(t)})
 	defer stop(t, u)
-	l := newSender(u, newService(u, Access{}, newEndpoint()), senderKey{}, target)
+	l := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
 	for _, e := range []string{"", "InvalidEntity", "InvalidAttributes", "InvalidEntity", "", "InvalidAttributes"} {
 		l.entityRejected(e)
 	}
@@ -97,8 +98,8 @@ func TestRefusedEntityCostsNoEvents(t *testing.T) {
 	for i := range 3 {
 		feed.add(time.Now(), line(i))
 	}
-	to := target
-	to.Entity = Entity{Service: strings.Repeat("x", 600), Environment: "e"}
+	to := testTarget
+	to.Entity = target.Entity{Service: strings.Repeat("x", 600), Environment: "e"}
 	m := u.Attach(to, feed, 0)
 	m.Finish()
 	<-m.Done()
@@ -135,8 +136,8 @@ func TestEntityThatNobodyKnows(t *testing.T) {
 				feed := newFeed(t)
 				feed.add(time.Now(), line(0))
 				feed.add(time.Now(), line(1))
-				to := target
-				to.Entity = Entity{Service: "x", Environment: "e"}
+				to := testTarget
+				to.Entity = target.Entity{Service: "x", Environment: "e"}
 				m := u.Attach(to, feed, 0)
 				m.Finish()
 				select {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/stream"
+	"github.com/logspool/logspool/internal/target"
 )
 
 func TestMain(m *testing.M) {
@@ -68,11 +69,11 @@ type fake struct {
 
 	mu       sync.Mutex
 	groups   map[string]bool
-	asked    map[string]NewGroup // of the groups that were made by a call
-	set      map[string]int32    // their retention
-	emf      map[string][]bool   // by group and stream, of each accepted batch
-	accesses []Access            // of all connects
-	streams  map[string][]stored // by group and stream
+	asked    map[string]target.NewGroup // of the groups that were made by a call
+	set      map[string]int32           // their retention
+	emf      map[string][]bool          // by group and stream, of each accepted batch
+	accesses []target.Access            // of all connects
+	streams  map[string][]stored        // by group and stream
 	calls    map[string]int
 	faults   func(op, group, stream string) *fault // under the lock
 	refuse   func(message string) bool
@@ -81,7 +82,7 @@ type fake struct {
 	latency  time.Duration
 	connErr  error
 	connects int
-	options  func(NewGroup) error // of a group that is to be made
+	options  func(target.NewGroup) error // of a group that is to be made
 	busy     int
 	busiest  int
 	batches  []int // events of each accepted batch
@@ -91,14 +92,14 @@ type fake struct {
 
 func newFake(t *testing.T) *fake {
 	return &fake{
-		t: t, groups: map[string]bool{}, asked: map[string]NewGroup{}, set: map[string]int32{}, emf: map[string][]bool{}, streams: map[string][]stored{}, calls: map[string]int{},
+		t: t, groups: map[string]bool{}, asked: map[string]target.NewGroup{}, set: map[string]int32{}, emf: map[string][]bool{}, streams: map[string][]stored{}, calls: map[string]int{},
 		faults:  func(string, string, string) *fault { return nil },
 		refuse:  func(string) bool { return false },
-		options: func(NewGroup) error { return nil },
+		options: func(target.NewGroup) error { return nil },
 	}
 }
 
-func (f *fake) connect(ctx context.Context, a Access) (client, error) {
+func (f *fake) connect(ctx context.Context, a target.Access) (client, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.connects++
@@ -150,7 +151,7 @@ func (f *fake) end(ctx context.Context, ft *fault, err error) error {
 	}
 }
 
-func (f *fake) CreateLogGroup(ctx context.Context, group string, n NewGroup) error {
+func (f *fake) CreateLogGroup(ctx context.Context, group string, n target.NewGroup) error {
 	ft, err := f.begin(ctx, "group", group, "")
 	if err == nil {
 		f.mu.Lock()
@@ -586,6 +587,6 @@ func stop(t *testing.T, u *Uploader) {
 	}
 }
 
-var target = Target{Region: "eu-central-1", Group: "g", Stream: "s", CreateGroup: true, CreateStream: true}
+var testTarget = target.Target{Access: target.Access{Region: "eu-central-1"}, Group: "g", Stream: "s", Create: target.Create{Group: true, Stream: true}}
 
 func line(i int) string { return "line " + strconv.Itoa(i) }

@@ -29,7 +29,7 @@ func TestSlowFeedHoldsNoBuilder(t *testing.T) {
 		}
 		feed.add(time.Now().Add(time.Second), "last")
 		u := start(t, f, Options{})
-		m := u.Attach(target, slowFeed{feed, maxPull / 7}, time.Second)
+		m := u.Attach(testTarget, slowFeed{feed, maxPull / 7}, time.Second)
 		m.Finish()
 		<-m.Done()
 		stop(t, u)
@@ -43,7 +43,7 @@ func TestSlowFeedHoldsNoBuilder(t *testing.T) {
 		feed.add(time.Now(), "slow 1")
 		feed.add(time.Now(), "slow 2")
 		u = start(t, f, Options{})
-		m = u.Attach(target, slowFeed{feed, 2 * maxPull}, time.Second)
+		m = u.Attach(testTarget, slowFeed{feed, 2 * maxPull}, time.Second)
 		m.Finish()
 		<-m.Done()
 		stop(t, u)

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // group is what is known of one log group.
@@ -43,27 +45,25 @@ type groupFailure struct {
 	until   time.Time
 	times   int
 
-	// What was asked for.
-	createGroup bool
-	newGroup    *NewGroup
+	asked target.Create
 }
 
 // holds reports whether a call for t would fail again.
-func (f groupFailure) holds(t Target) bool {
+func (f groupFailure) holds(t target.Target) bool {
 	return time.Now().Before(f.until) && f.sameQuestion(t)
 }
 
-func (f groupFailure) sameQuestion(t Target) bool {
-	return f.createGroup == t.CreateGroup && (f.newGroup == t.NewGroup || reflect.DeepEqual(f.newGroup, t.NewGroup))
+func (f groupFailure) sameQuestion(t target.Target) bool {
+	return f.asked.Group == t.Create.Group && reflect.DeepEqual(f.asked.NewGroup, t.Create.NewGroup)
 }
 
 // again returns the failure after one more call.
-func (f groupFailure) again(t Target, v verdict, err error) groupFailure {
+func (f groupFailure) again(t target.Target, v verdict, err error) groupFailure {
 	n := f.times + 1
 	if !f.sameQuestion(t) {
 		n = 1
 	}
-	return groupFailure{v, err, time.Now().Add(backoff(n, maxSlowBackoff)), n, t.CreateGroup, t.NewGroup}
+	return groupFailure{v, err, time.Now().Add(backoff(n, maxSlowBackoff)), n, t.Create}
 }
 
 // unansweredFor is how long a group that turns up after a call that came to no answer is taken for the one that this
@@ -85,18 +85,18 @@ func (g *group) mayBeOurs() bool {
 // somebody has made the group.
 //
 // The retention is set behind the back of the sender, which need not wait for it.
-func (c *creator) makeGroup(ctx context.Context, g *group, t Target) (verdict, error) {
-	var want NewGroup
-	if t.NewGroup != nil {
-		want = *t.NewGroup
+func (c *creator) makeGroup(ctx context.Context, g *group, t target.Target) (verdict, error) {
+	var want target.NewGroup
+	if t.Create.NewGroup != nil {
+		want = *t.Create.NewGroup
 	}
 	v, ours, err := c.tryGroup(ctx, g, t.Group, want)
 	why := err
-	for _, less := range want.lesser(t.Group, v, err) {
+	for _, less := range lesserGroups(want, t.Group, v, err) {
 		v, ours, err = c.tryGroup(ctx, g, t.Group, less)
 		if v == accepted && ours {
 			c.log.Warn("a log group was made without all that it should have; logging goes on", "group", t.Group,
-				"without", want.without(less), "err", brief(why), "hint", want.remedy(less))
+				"without", missingOptions(want, less), "err", brief(why), "hint", missingRemedy(want, less))
 		}
 		if !aboutOptions(v, err) {
 			break
@@ -123,7 +123,7 @@ func (c *creator) made(group string, days int32) {
 
 // tryGroup makes one call to make a group that is missing, and says whether the group is ours: made by this call, or by
 // one just before whose answer never came.
-func (c *creator) tryGroup(ctx context.Context, g *group, name string, n NewGroup) (v verdict, ours bool, err error) {
+func (c *creator) tryGroup(ctx context.Context, g *group, name string, n target.NewGroup) (v verdict, ours bool, err error) {
 	v, err = c.call(ctx, c.endpoint.groups, func(ctx context.Context, cl client) error {
 		return cl.CreateLogGroup(ctx, name, n)
 	})
@@ -158,9 +158,9 @@ var (
 	aboutKey   = regexp.MustCompile(`(?i)kms`)
 )
 
-// lesser returns what to ask for, one after the other, when the service did not take n. It is nothing where that
+// lesserGroups returns what to ask for, one after the other, when the service did not take n. It is nothing where that
 // cannot help.
-func (n NewGroup) lesser(name string, v verdict, err error) []NewGroup {
+func lesserGroups(n target.NewGroup, name string, v verdict, err error) []target.NewGroup {
 	if !aboutOptions(v, err) {
 		return nil
 	}
@@ -177,17 +177,17 @@ func (n NewGroup) lesser(name string, v verdict, err error) []NewGroup {
 	case len(n.Tags) == 0 && n.Class == "":
 		return nil
 	case len(n.Tags) == 0 || n.Class == "":
-		return []NewGroup{bare}
+		return []target.NewGroup{bare}
 	// Where it does not say: tags take a permission of their own, and a class is not known everywhere.
 	case tags && !class || tags == class && v == denied:
-		return []NewGroup{untagged, bare}
+		return []target.NewGroup{untagged, bare}
 	default:
-		return []NewGroup{unclassed, bare}
+		return []target.NewGroup{unclassed, bare}
 	}
 }
 
-// without names what less lacks.
-func (n NewGroup) without(less NewGroup) string {
+// missingOptions names the options of n that less does not have.
+func missingOptions(n, less target.NewGroup) string {
 	var all []string
 	if len(n.Tags) > 0 && len(less.Tags) == 0 {
 		all = append(all, "tags")
@@ -198,8 +198,8 @@ func (n NewGroup) without(less NewGroup) string {
 	return strings.Join(all, ", ")
 }
 
-// remedy says how to come to what less lacks.
-func (n NewGroup) remedy(less NewGroup) string {
+// missingRemedy says how to get the options of n that less does not have.
+func missingRemedy(n, less target.NewGroup) string {
 	var all []string
 	if len(n.Tags) > 0 && len(less.Tags) == 0 {
 		all = append(all, "allow logs:TagResource, and tag this group by hand")

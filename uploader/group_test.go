@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // logged keeps what is logged, one text a line.
@@ -46,13 +48,13 @@ func told(code, message string) error {
 	return &codeErr{fakeErr{code: code, message: message, status: 400}}
 }
 
-var wanted = NewGroup{
+var wanted = target.NewGroup{
 	RetentionDays: 30, Tags: map[string]string{"team": "a"}, Class: "INFREQUENT_ACCESS",
 	KMSKeyID: "arn:aws:kms:eu-central-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef",
 }
 
 // but returns wanted without what f takes away.
-func but(f func(*NewGroup)) NewGroup {
+func but(f func(*target.NewGroup)) target.NewGroup {
 	n := wanted
 	f(&n)
 	return n
@@ -62,56 +64,56 @@ const warnRetention = "log group's retention is not set"
 
 // TestNewGroup has the service take, or refuse, each thing that can be asked of a new group.
 func TestNewGroup(t *testing.T) {
-	untagged := but(func(n *NewGroup) { n.Tags = nil })
-	unclassed := but(func(n *NewGroup) { n.Class = "" })
-	bare := but(func(n *NewGroup) { n.Tags, n.Class = nil, "" })
+	untagged := but(func(n *target.NewGroup) { n.Tags = nil })
+	unclassed := but(func(n *target.NewGroup) { n.Class = "" })
+	bare := but(func(n *target.NewGroup) { n.Tags, n.Class = nil, "" })
 	for _, k := range []struct {
 		name    string
 		group   string
-		want    *NewGroup
-		options func(NewGroup) error
-		made    *NewGroup // nil: not at all
-		calls   int       // to make it
-		warned  []string  // what the one warning of what it lacks says
+		want    *target.NewGroup
+		options func(target.NewGroup) error
+		made    *target.NewGroup // nil: not at all
+		calls   int              // to make it
+		warned  []string         // what the one warning of what it lacks says
 	}{
-		{"nothing is asked for", "g", nil, nil, &NewGroup{}, 1, nil},
+		{"nothing is asked for", "g", nil, nil, &target.NewGroup{}, 1, nil},
 		{"all is taken", "g", &wanted, nil, &wanted, 1, nil},
-		{"tags are denied", "a-class-of-its-own", &wanted, func(n NewGroup) error {
+		{"tags are denied", "a-class-of-its-own", &wanted, func(n target.NewGroup) error {
 			if n.Tags != nil {
 				return told("AccessDeniedException", "User: x is not authorized to perform: logs:TagResource on resource: arn:aws:logs:r:1:log-group:a-class-of-its-own")
 			}
 			return nil
 		}, &untagged, 2, []string{`"without":"tags"`, "allow logs:TagResource", `"group":"a-class-of-its-own"`}},
-		{"tags are denied, and it does not say so", "class-a", &wanted, func(n NewGroup) error {
+		{"tags are denied, and it does not say so", "class-a", &wanted, func(n target.NewGroup) error {
 			if n.Tags != nil {
 				return told("AccessDeniedException", "no access to class-a")
 			}
 			return nil
 		}, &untagged, 2, []string{`"without":"tags"`}},
-		{"class is not known", "staging", &wanted, func(n NewGroup) error {
+		{"class is not known", "staging", &wanted, func(n target.NewGroup) error {
 			if n.Class != "" {
 				return told("InvalidParameterException", "The log group class of staging is not supported in this region.")
 			}
 			return nil
 		}, &unclassed, 2, []string{`"without":"class INFREQUENT_ACCESS"`, "fixed at creation"}},
-		{"class is denied", "g", &wanted, func(n NewGroup) error {
+		{"class is denied", "g", &wanted, func(n target.NewGroup) error {
 			if n.Class != "" {
 				return told("AccessDeniedException", "no")
 			}
 			return nil
 		}, &bare, 3, []string{`"without":"tags, class INFREQUENT_ACCESS"`}},
-		{"neither is taken", "g", &wanted, func(n NewGroup) error {
+		{"neither is taken", "g", &wanted, func(n target.NewGroup) error {
 			if n.Class != "" || n.Tags != nil {
 				return told("ValidationException", "no")
 			}
 			return nil
 		}, &bare, 3, []string{"allow logs:TagResource", "fixed at creation"}},
-		{"tags alone", "g", &NewGroup{Tags: wanted.Tags}, func(n NewGroup) error {
+		{"tags alone", "g", &target.NewGroup{Tags: wanted.Tags}, func(n target.NewGroup) error {
 			if n.Tags != nil {
 				return told("ValidationException", "no")
 			}
 			return nil
-		}, &NewGroup{}, 2, []string{`"without":"tags"`}},
+		}, &target.NewGroup{}, 2, []string{`"without":"tags"`}},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -125,8 +127,8 @@ func TestNewGroup(t *testing.T) {
 				for i := range 20 { // once, whatever the number of containers
 					feed := newFeed(t)
 					feed.add(time.Now(), line(i))
-					to := target
-					to.Group, to.Stream, to.NewGroup = k.group, fmt.Sprint(i/2), k.want
+					to := testTarget
+					to.Group, to.Stream, to.Create.NewGroup = k.group, fmt.Sprint(i/2), k.want
 					feeds, deliveries = append(feeds, feed), append(deliveries, u.Attach(to, feed, time.Second))
 				}
 				for i, m := range deliveries {
@@ -169,12 +171,12 @@ func TestNewGroup(t *testing.T) {
 	}
 }
 
-func equal(a, b NewGroup) bool {
+func equal(a, b target.NewGroup) bool {
 	return a.RetentionDays == b.RetentionDays && a.Class == b.Class && a.KMSKeyID == b.KMSKeyID && maps.Equal(a.Tags, b.Tags)
 }
 
 // ship attaches a feed of one event that is all there will be.
-func ship(t *testing.T, u *Uploader, to Target) *Delivery {
+func ship(t *testing.T, u *Uploader, to target.Target) *Delivery {
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
 	m := u.Attach(to, feed, 0)
@@ -183,9 +185,9 @@ func ship(t *testing.T, u *Uploader, to Target) *Delivery {
 }
 
 // wishing is the target with a wish for a new group.
-func wishing(n *NewGroup) Target {
-	to := target
-	to.NewGroup = n
+func wishing(n *target.NewGroup) target.Target {
+	to := testTarget
+	to.Create.NewGroup = n
 	return to
 }
 
@@ -280,7 +282,7 @@ func TestNoGroupWithoutItsKey(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, l := newFake(t), &logged{}
 				good := false // under f's lock
-				f.options = func(n NewGroup) error {
+				f.options = func(n target.NewGroup) error {
 					if n.KMSKeyID == "" {
 						t.Error("asked for a group without its key")
 					}
@@ -337,7 +339,7 @@ func TestDeniedGroupHoldsUpNobody(t *testing.T) {
 		}
 		u := start(t, f, Options{Log: discard})
 		attach := func(group, stream string) *Delivery {
-			to := wishing(&NewGroup{RetentionDays: 1})
+			to := wishing(&target.NewGroup{RetentionDays: 1})
 			to.Group, to.Stream = group, stream
 			return ship(t, u, to)
 		}
@@ -452,14 +454,14 @@ func TestFirstWishWins(t *testing.T) {
 		var deliveries []*Delivery
 		for _, k := range []struct {
 			create bool
-			n      *NewGroup
+			n      *target.NewGroup
 		}{
-			{false, &NewGroup{RetentionDays: 1}}, {true, nil}, {true, &NewGroup{}}, {true, &NewGroup{RetentionDays: 30}}, {true, &NewGroup{RetentionDays: 60}},
+			{false, &target.NewGroup{RetentionDays: 1}}, {true, nil}, {true, &target.NewGroup{}}, {true, &target.NewGroup{RetentionDays: 30}}, {true, &target.NewGroup{RetentionDays: 60}},
 		} {
 			feed := newFeed(t)
 			feed.add(time.Now(), "x")
-			to := target
-			to.CreateGroup, to.NewGroup = k.create, k.n
+			to := testTarget
+			to.Create.Group, to.Create.NewGroup = k.create, k.n
 			deliveries = append(deliveries, u.Attach(to, feed, time.Second))
 		}
 		if n := u.Metrics().Senders; n != 1 {
@@ -501,8 +503,8 @@ func TestNewGroupsAreSpread(t *testing.T) {
 		for i := range 60 {
 			feed := newFeed(t)
 			feed.add(time.Now(), "x")
-			to := target
-			to.RoleARN, to.Group, to.NewGroup = fmt.Sprint("role", i%3), fmt.Sprint(i), &wanted
+			to := testTarget
+			to.RoleARN, to.Group, to.Create.NewGroup = fmt.Sprint("role", i%3), fmt.Sprint(i), &wanted
 			deliveries = append(deliveries, u.Attach(to, feed, 0))
 		}
 		for _, m := range deliveries {

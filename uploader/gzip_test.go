@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // encodings is a fake service that notes which requests were compressed and answers as answer says; nil: it takes them.
@@ -25,7 +27,7 @@ func (e *encodings) PutLogEvents(ctx context.Context, r putRequest) (rejected, e
 	return e.fake.PutLogEvents(ctx, r)
 }
 
-func (e *encodings) connect(context.Context, Access) (client, error) { return e, nil }
+func (e *encodings) connect(context.Context, target.Access) (client, error) { return e, nil }
 
 // TestGzip: an endpoint that has accepted a compressed request gets compressed ones, whatever odd answer follows. One that
 // has never accepted one, and answers in an odd way or with 500, gets plain ones, and is asked again later.
@@ -54,7 +56,7 @@ func TestGzip(t *testing.T) {
 				e.has("g", "s")
 				u := New(Options{Log: discard, connector: e})
 				feed := newFeed(t)
-				m := u.Attach(target, feed, time.Second)
+				m := u.Attach(testTarget, feed, time.Second)
 				ship := func(n int) (requests string) {
 					for i := range n {
 						m.Notify(feed.add(time.Now(), line(i)))
@@ -102,7 +104,7 @@ func TestGzipIsRefusedLater(t *testing.T) {
 		var l logged
 		u := New(Options{Log: l.log(), connector: e})
 		feed := newFeed(t)
-		m := u.Attach(target, feed, time.Second)
+		m := u.Attach(testTarget, feed, time.Second)
 		for i := range 9 {
 			m.Notify(feed.add(time.Now(), line(i)))
 			time.Sleep(30 * time.Second)

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/target"
 )
 
 // health is the log of one thing that senders share and that can fail: an access, or a log group. It fails while one
 // sender failed at its last try, so that a sender that succeeds does not end the failure of another.
 type health struct {
 	fault  *faultlog.Fault
-	access Access
+	access target.Access
 
 	mu      sync.Mutex
 	failing map[*sender]struct{}
@@ -23,7 +24,7 @@ type health struct {
 
 // newHealth returns a health that logs these messages. affected returns the senders that the failure keeps from
 // delivering; nil: those that failed.
-func newHealth(log *slog.Logger, a Access, failed, ended string, affected func(h *health) []*sender) *health {
+func newHealth(log *slog.Logger, a target.Access, failed, ended string, affected func(h *health) []*sender) *health {
 	h := &health{access: a, failing: map[*sender]struct{}{}}
 	if affected == nil {
 		affected = (*health).senders

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unicode/utf8"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 const (
@@ -37,7 +39,7 @@ func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 		for i := range 8 {
 			feed := newFeed(t)
 			feed.name = fmt.Sprintf("web-%d (%012d)", i, i)
-			to := target
+			to := testTarget
 			to.Stream = fmt.Sprint(i)
 			f.has("g", to.Stream)
 			for j := range 10 - i { // the first has the most
@@ -108,7 +110,7 @@ func TestOneFailureDoesNotEndAnother(t *testing.T) {
 					f.has(group, "s")
 					feed := newFeed(t)
 					feed.name = group + " (1f2e3d4c5b6a)"
-					to := target
+					to := testTarget
 					to.Group = group
 					m := u.Attach(to, feed, time.Second)
 					deliveries = append(deliveries, m)
@@ -153,7 +155,7 @@ func TestStopWithinDelayIsNoFailure(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		var l logged
 		u := start(t, f, Options{Log: l.log()})
-		m := u.Attach(target, feed, 4*time.Second)
+		m := u.Attach(testTarget, feed, 4*time.Second)
 		m.Notify(feed.add(time.Now(), "x"))
 		time.Sleep(time.Second)
 		stop(t, u)
@@ -188,12 +190,12 @@ func TestHints(t *testing.T) {
 	noHost := fmt.Errorf("operation error: %w", &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "logs.eu-centrall-1.amazonaws.com", IsNotFound: true}})
 	for _, k := range []struct {
 		err    error
-		access Access
+		access target.Access
 		hint   string
 	}{
-		{noHost, Access{Region: "eu-centrall-1"}, "check the spelling of the region 'eu-centrall-1'"},
-		{noHost, Access{Region: "eu-central-1", Endpoint: "https://logs.example"}, "check the endpoint 'https://logs.example'"},
-		{apiErr("OperationAbortedException"), Access{}, "another call is changing the log group; the plugin tries again"},
+		{noHost, target.Access{Region: "eu-centrall-1"}, "check the spelling of the region 'eu-centrall-1'"},
+		{noHost, target.Access{Region: "eu-central-1", Endpoint: "https://logs.example"}, "check the endpoint 'https://logs.example'"},
+		{apiErr("OperationAbortedException"), target.Access{}, "another call is changing the log group; the plugin tries again"},
 	} {
 		if got := remedy(classify(k.err, false), k.err, k.access); !strings.Contains(got, k.hint) {
 			t.Errorf("%v: hint %q, want %q", k.err, got, k.hint)
@@ -218,8 +220,8 @@ func TestStreamThatIsNeverThere(t *testing.T) {
 		feed := newFeed(t)
 		feed.name = "web (0123456789ab)"
 		feed.add(time.Now(), line(0))
-		to := target
-		to.CreateGroup, to.CreateStream = true, true
+		to := testTarget
+		to.Create.Group, to.Create.Stream = true, true
 		m := u.Attach(to, feed, 0)
 		time.Sleep(25 * time.Minute)
 		synctest.Wait()

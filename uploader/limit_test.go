@@ -13,6 +13,7 @@ import (
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/stream"
+	"github.com/logspool/logspool/internal/target"
 )
 
 // lineFeed hands out lines through an events.Pipeline, as the driver's feed does.
@@ -149,13 +150,13 @@ func TestSmallerEventLimit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var l logged
-			s, u, target := standIn(t, Options{Log: l.log()})
+			s, u, local := standIn(t, Options{Log: l.log()})
 			k.fault.Kind = cwlocal.SmallEvents
 			s.AddFault(k.fault)
 			refusals := func() int64 { return s.Stats().Requests["PutLogEvents"]["fault:small-events"] }
 			ship := func(stream string, lines ...string) {
 				t.Helper()
-				to := target
+				to := local
 				to.Stream = stream
 				feed := newLineFeed(t, lines...)
 				m := u.Attach(to, feed, time.Millisecond)
@@ -195,9 +196,9 @@ func TestLimitReachesFeedsAtWork(t *testing.T) {
 	e := newEndpoint()
 	u := New(Options{Log: discard, connector: f})
 	defer stop(t, u)
-	l := newSender(u, newService(u, Access{Region: "r"}, e), senderKey{}, target)
+	l := newSender(u, newService(u, target.Access{Region: "r"}, e), target.Target{}, testTarget)
 	feed := newLineFeed(t, "x")
-	m := newDelivery(l, target, feed, 0)
+	m := newDelivery(l, testTarget, feed, 0)
 	l.deliveries = []*Delivery{m}
 	b := &batch{permit: &permit{limiter: l.s.limiter}, parts: []part{{delivery: m}}, records: []record{{bytes: 1}}}
 	m.inFlight++
@@ -258,7 +259,7 @@ func TestWrongGuess(t *testing.T) {
 		f.refuse = func(message string) bool { return strings.Contains(message, "poison") }
 		u := start(t, f, Options{})
 		feed := newLineFeed(t, "before", strings.Repeat("poison", 100_000), "between")
-		m := u.Attach(target, feed, time.Second)
+		m := u.Attach(testTarget, feed, time.Second)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		long := strings.Repeat("x", 600_000)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/longtest"
+	"github.com/logspool/logspool/internal/target"
 )
 
 func isPoison(m string) bool { return strings.HasPrefix(m, "poison") }
@@ -69,7 +70,7 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 							want = append(want, fmt.Sprintf("refused 1 by [%v]", feed.line(len(feed.events)-1)))
 						}
 					}
-					m := u.Attach(target, feed, time.Second)
+					m := u.Attach(testTarget, feed, time.Second)
 					m.Finish()
 					<-m.Done()
 					slices.Sort(feed.accounted) // lines that are in flight together are answered in any order
@@ -93,8 +94,8 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, l *sender, m *Delivery, hand func(n int) *batch, old func(*batch)) {
 	u = New(Options{Log: discard, connector: newFake(t)})
 	t.Cleanup(func() { stop(t, u) })
-	l = newSender(u, newService(u, Access{Region: "r"}, newEndpoint()), senderKey{}, target)
-	m = newDelivery(l, target, feed, 0)
+	l = newSender(u, newService(u, target.Access{Region: "r"}, newEndpoint()), target.Target{}, testTarget)
+	m = newDelivery(l, testTarget, feed, 0)
 	l.deliveries = []*Delivery{m}
 	hand = func(n int) *batch {
 		l.built++

@@ -28,7 +28,7 @@ func TestLostRanges(t *testing.T) {
 			feed.add(at.Add(time.Duration(i)*time.Second), fmt.Sprint(i))
 		}
 		for _, feed := range []*fakeFeed{a, b} {
-			u.Attach(target, feed, time.Second).Finish()
+			u.Attach(testTarget, feed, time.Second).Finish()
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -77,7 +77,7 @@ func TestRefusedEventHasItsRanges(t *testing.T) {
 				want = append(want, feed.events[i].Ranges...)
 			}
 		}
-		m := u.Attach(target, feed, time.Second)
+		m := u.Attach(testTarget, feed, time.Second)
 		m.Finish()
 		<-m.Done()
 		stop(t, u)
@@ -102,7 +102,7 @@ func TestLostMarkersAreNotCounted(t *testing.T) {
 		feed := newFeed(t)
 		feed.markers = 1
 		feed.add(time.Now(), "a marker")
-		m := u.Attach(target, feed, time.Second)
+		m := u.Attach(testTarget, feed, time.Second)
 		m.Finish()
 		<-m.Done()
 		stop(t, u)

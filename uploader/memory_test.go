@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // TestMemoryIsNotWaitedForInACircle sends more backlogs than there is memory for, of bodies that are not compressed,
@@ -22,7 +24,7 @@ func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
 		var feeds []*fakeFeed
 		const senders = 8
 		for i := range senders {
-			to := target
+			to := testTarget
 			to.Stream = fmt.Sprint("s", i)
 			f.has(to.Group, to.Stream)
 			feed := newFeed(t)
@@ -53,11 +55,11 @@ func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
 func TestManyFeedsOfOneStream(t *testing.T) {
 	for n, keep := range map[int]bool{2: true, mostOpen + 1: false} {
 		u := New(Options{Log: discard, connector: newFake(t)})
-		l := newSender(u, newService(u, Access{}, newEndpoint()), senderKey{}, target)
+		l := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
 		var feeds []*fakeFeed
 		for range n {
 			feed := newFeed(t)
-			m := newDelivery(l, target, feed, 0)
+			m := newDelivery(l, testTarget, feed, 0)
 			for range 10 {
 				m.Notify(feed.add(time.Now(), string(make([]byte, 500_000))))
 			}

@@ -3,6 +3,8 @@ package uploader
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // Reason says why an event was not delivered as it was.
@@ -43,7 +45,7 @@ func (r Reason) hint() string {
 
 // Dropped describes events of one feed that CloudWatch does not have, all for one reason.
 type Dropped struct {
-	Target Target
+	Target target.Target
 	Reason Reason
 	Events int
 	Bytes  int64     // of their messages, as the service counts them

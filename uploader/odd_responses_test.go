@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // TestStrangeAnswers has the same meaning said in other ways than the stand-in's.
@@ -37,7 +39,7 @@ func TestStrangeAnswers(t *testing.T) {
 	defer srv.Close()
 	s := newSDK(staticConfig, "1")
 	defer s.close()
-	c, err := s.connect(t.Context(), Access{Region: "us-gov-west-1", Endpoint: srv.URL + "/prefix"})
+	c, err := s.connect(t.Context(), target.Access{Region: "us-gov-west-1", Endpoint: srv.URL + "/prefix"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,15 +99,15 @@ func TestRefusedKeysAreAskedForAgain(t *testing.T) {
 		return c, nil
 	}))
 	u := New(Options{
-		Config: func(context.Context, Access) (aws.Config, error) { return aws.Config{Credentials: cache}, nil },
+		Config: func(context.Context, target.Access) (aws.Config, error) { return aws.Config{Credentials: cache}, nil },
 		Log:    discard,
 	})
 	defer stop(t, u)
-	target := target
-	target.Endpoint = srv.URL
+	to := testTarget
+	to.Endpoint = srv.URL
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
-	m := u.Attach(target, feed, 0)
+	m := u.Attach(to, feed, 0)
 	m.Finish()
 	select {
 	case <-m.Done():
@@ -133,7 +135,7 @@ func TestCutAndTooOldIsToldOnce(t *testing.T) {
 	u := start(t, f, Options{})
 	feed := newFeed(t)
 	feed.add(time.Now(), strings.Repeat("x", maxMessageBytes+7))
-	m := u.Attach(target, feed, 0)
+	m := u.Attach(testTarget, feed, 0)
 	m.Finish()
 	<-m.Done()
 	stop(t, u)

@@ -37,7 +37,7 @@ func TestLinesOfOneMillisecondKeepTheirOrder(t *testing.T) {
 					feeds[w.feed].add(at.Add(w.at), fmt.Sprint(i))
 				}
 				for _, feed := range feeds {
-					u.Attach(target, feed, time.Second).Finish()
+					u.Attach(testTarget, feed, time.Second).Finish()
 				}
 				synctest.Wait()
 				stop(t, u)

@@ -27,7 +27,7 @@ func TestGuiltyBatchInCompany(t *testing.T) {
 			}
 			feed.add(at.Add(time.Duration(i)*time.Millisecond), text)
 		}
-		m := u.Attach(target, feed, time.Second)
+		m := u.Attach(testTarget, feed, time.Second)
 		m.Finish()
 		<-m.Done()
 		stop(t, u)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // TestAnything lets random feeds with random times and sizes share random streams of a service with random faults, and
@@ -62,7 +64,7 @@ func TestAnything(t *testing.T) {
 				name := func(feed int) string { return fmt.Sprint(feed % streams) }
 				for i := range feeds {
 					all = append(all, newFeed(t))
-					subs = append(subs, u.Attach(Target{Region: "r", Group: "g", Stream: name(i), CreateGroup: true, CreateStream: true},
+					subs = append(subs, u.Attach(target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: name(i), Create: target.Create{Group: true, Stream: true}},
 						all[i], time.Duration(i)*time.Second))
 				}
 				begin := time.Now()

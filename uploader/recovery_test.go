@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // TestMendedByHand has somebody mend, after minutes, what the driver may not or cannot: delivery goes on after the
@@ -13,14 +15,14 @@ func TestMendedByHand(t *testing.T) {
 	for _, k := range []struct {
 		name  string
 		tries int // the waits are random
-		to    Target
+		to    target.Target
 		bad   error // of all puts until it is mended; nil: the group is missing
 	}{
-		{"group is made", 40, Target{Region: "r", Group: "g", Stream: "s", CreateStream: true}, nil},
-		{"group and stream are made", 10, Target{Region: "r", Group: "g", Stream: "s"}, nil},
-		{"leave is given", 10, Target{Region: "r", Group: "g", Stream: "s"}, apiErr("AccessDeniedException")},
-		{"keys are good again", 10, Target{Region: "r", Group: "g", Stream: "s"}, apiErr("UnrecognizedClientException")},
-		{"no answer that anyone knows", 10, Target{Region: "r", Group: "g", Stream: "s"}, apiErr("Nobody")},
+		{"group is made", 40, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s", Create: target.Create{Stream: true}}, nil},
+		{"group and stream are made", 10, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s"}, nil},
+		{"leave is given", 10, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s"}, apiErr("AccessDeniedException")},
+		{"keys are good again", 10, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s"}, apiErr("UnrecognizedClientException")},
+		{"no answer that anyone knows", 10, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s"}, apiErr("Nobody")},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			worst := time.Duration(0)
@@ -40,7 +42,7 @@ func TestMendedByHand(t *testing.T) {
 					m := u.Attach(k.to, feed, time.Second)
 					m.Finish()
 					time.Sleep(outage)
-					if k.to.CreateStream {
+					if k.to.Create.Stream {
 						f.has("g", "")
 					} else {
 						f.has("g", "s")

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // TestWaitingSendersReleaseTheirFeeds: a sender that waits for its turn or for the next try keeps neither buffers nor files of
@@ -38,7 +40,7 @@ func TestWaitingSendersReleaseTheirFeeds(t *testing.T) {
 				var deliveries []*Delivery
 				for i := range 30 {
 					feed := newFeed(t)
-					to := target
+					to := testTarget
 					to.Stream = fmt.Sprint(i)
 					f.has("g", to.Stream)
 					m := u.Attach(to, feed, time.Second)
@@ -82,14 +84,14 @@ func TestGroupFailureIsAskedForOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFake(t)
-				f.options = func(NewGroup) error { return apiErr("AccessDeniedException") }
+				f.options = func(target.NewGroup) error { return apiErr("AccessDeniedException") }
 				var l logged
 				u := start(t, f, Options{Log: l.log(), Plain: true})
 				var feeds []*fakeFeed
 				for i := range 60 {
 					feed := newFeed(t)
 					feed.add(time.Now(), "x")
-					to := Target{Region: "r", Group: "g", Stream: fmt.Sprint(i), CreateGroup: create, CreateStream: true}
+					to := target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: fmt.Sprint(i), Create: target.Create{Group: create, Stream: true}}
 					u.Attach(to, feed, time.Second)
 					feeds = append(feeds, feed)
 				}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/target"
 )
 
 // sender sends to one stream. Its goroutine alone calls the deliveries' feeds: it waits until something is due, pulls a
@@ -16,8 +17,8 @@ import (
 type sender struct {
 	u      *Uploader
 	s      *service
-	key    senderKey
-	target Target // whether to create is decided by the deliveries of the moment
+	key    target.Target // as in Uploader.senders
+	target target.Target // whether to create is decided by the deliveries of the moment
 
 	wakeup  chan struct{} // of capacity 1: something has changed
 	answers chan answer   // of capacity for all that can be in flight: a send never waits
@@ -62,7 +63,7 @@ type sender struct {
 	acks       *faultlog.Fault
 }
 
-func newSender(u *Uploader, s *service, key senderKey, t Target) *sender {
+func newSender(u *Uploader, s *service, key target.Target, t target.Target) *sender {
 	log := s.log.With("group", t.Group, "stream", t.Stream)
 	l := &sender{
 		u: u, s: s, key: key, target: t,

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // client is what the uploader needs of CloudWatch Logs. All methods may be called at once, block until
@@ -14,7 +16,7 @@ type client interface {
 	// PutLogEvents sends a ready body. The body is not touched after the return.
 	PutLogEvents(ctx context.Context, r putRequest) (rejected, error)
 	// CreateLogGroup makes the group with what has to be said at creation; n's retention is not of that.
-	CreateLogGroup(ctx context.Context, group string, n NewGroup) error
+	CreateLogGroup(ctx context.Context, group string, n target.NewGroup) error
 	PutRetentionPolicy(ctx context.Context, group string, days int32) error
 	CreateLogStream(ctx context.Context, group, stream string) error
 }
@@ -40,7 +42,7 @@ type rejected struct {
 // connector makes clients. connect may block on files and fail; it is called again at the next try. stale says
 // that the service did not accept the credentials of a client, so that they must be read again.
 type connector interface {
-	connect(ctx context.Context, a Access) (client, error)
+	connect(ctx context.Context, a target.Access) (client, error)
 	stale(client)
 	close()
 }
@@ -54,7 +56,7 @@ type connector interface {
 // rates of creating, which nobody has to find, are kept for all of a region and endpoint together (endpoint.go).
 type service struct {
 	u        *Uploader
-	access   Access
+	access   target.Access
 	log      *slog.Logger
 	limiter  *limiter
 	endpoint *endpoint
@@ -68,7 +70,7 @@ type service struct {
 	doubted    client // was refused access at its last request
 }
 
-func newService(u *Uploader, a Access, e *endpoint) *service {
+func newService(u *Uploader, a target.Access, e *endpoint) *service {
 	log := u.log.With("region", a.Region)
 	for _, x := range []struct{ name, value string }{
 		{"endpoint", a.Endpoint}, {"role", a.RoleARN},
@@ -189,7 +191,7 @@ func (s *service) drop(c client) {
 }
 
 // put sends the batch of a sender and says what came of it.
-func (s *service) put(l *sender, t Target, b *batch) (verdict, error) {
+func (s *service) put(l *sender, t target.Target, b *batch) (verdict, error) {
 	start := time.Now()
 	err := s.with(func(ctx context.Context, c client) (err error) {
 		b.rejected, err = c.PutLogEvents(ctx, putRequest{

@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // Options configure an Uploader.
@@ -66,16 +68,8 @@ type Uploader struct {
 
 	mu       sync.Mutex
 	stopped  bool
-	services map[Access]*service
-	senders  map[senderKey]*sender
-}
-
-// senderKey tells senders apart. What is EMF and what is not cannot be in one request, nor can two entities.
-type senderKey struct {
-	Access
-	group, stream string
-	emf           bool
-	entity        Entity
+	services map[target.Access]*service
+	senders  map[target.Target]*sender // without Create
 }
 
 // New makes an uploader. It starts nothing and asks for nothing until a feed is attached.
@@ -85,8 +79,8 @@ func New(o Options) *Uploader {
 		builders: make(chan struct{}, min(maxBuilders, runtime.GOMAXPROCS(0))),
 		retained: semaphore.NewWeighted(retainedBudget),
 		stopping: make(chan struct{}),
-		services: make(map[Access]*service),
-		senders:  make(map[senderKey]*sender),
+		services: make(map[target.Access]*service),
+		senders:  make(map[target.Target]*sender),
 	}
 	if u.log == nil {
 		u.log = slog.Default()
@@ -107,10 +101,11 @@ func New(o Options) *Uploader {
 // Attach begins to deliver the feed's events to the target: what is there already, and what Notify reports.
 // Events wait up to delay for company. Feeds with one target share batches, and the shortest of their
 // delays counts. Attach never blocks. After Stop nothing is delivered any more.
-func (u *Uploader) Attach(t Target, f Feed, delay time.Duration) *Delivery {
+func (u *Uploader) Attach(t target.Target, f Feed, delay time.Duration) *Delivery {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	key := senderKey{t.access(), t.Group, t.Stream, t.EMF, t.Entity}
+	key := t
+	key.Create = target.Create{}
 	l := u.senders[key]
 	if l == nil {
 		s := u.services[key.Access]
@@ -136,7 +131,7 @@ func (u *Uploader) Attach(t Target, f Feed, delay time.Duration) *Delivery {
 }
 
 // endpoint returns that of the access. The lock is held.
-func (u *Uploader) endpoint(a Access) *endpoint {
+func (u *Uploader) endpoint(a target.Access) *endpoint {
 	for b, s := range u.services {
 		if a.Region == b.Region && a.Endpoint == b.Endpoint {
 			return s.endpoint

@@ -17,13 +17,14 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/stream"
+	"github.com/logspool/logspool/internal/target"
 )
 
 func TestDelayBatchesAndCreates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		u := start(t, f, Options{})
-		m := u.Attach(target, feed, 4*time.Second)
+		m := u.Attach(testTarget, feed, 4*time.Second)
 		time.Sleep(10 * time.Second)
 		if n := f.count("put"); n != 0 {
 			t.Fatalf("%d requests with nothing to send", n)
@@ -66,7 +67,7 @@ func TestFinishFlushesAtOnce(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
 		u := start(t, f, Options{})
-		m := u.Attach(target, feed, time.Hour)
+		m := u.Attach(testTarget, feed, time.Hour)
 		m.Notify(feed.add(time.Now(), line(0)))
 		synctest.Wait() // the sender waits for the delay
 		begin := time.Now()
@@ -76,7 +77,7 @@ func TestFinishFlushesAtOnce(t *testing.T) {
 			t.Errorf("took %v", d)
 		}
 		// A feed with nothing is done at once, and no stream is made for it.
-		e := u.Attach(Target{Region: "r", Group: "none", Stream: "none", CreateGroup: true, CreateStream: true}, newFeed(t), time.Hour)
+		e := u.Attach(target.Target{Access: target.Access{Region: "r"}, Group: "none", Stream: "none", Create: target.Create{Group: true, Stream: true}}, newFeed(t), time.Hour)
 		e.Finish()
 		<-e.Done()
 		if f.count("stream") != 0 {
@@ -91,7 +92,7 @@ func TestFullBatchDoesNotWait(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
 		u := start(t, f, Options{})
-		m := u.Attach(target, feed, time.Hour)
+		m := u.Attach(testTarget, feed, time.Hour)
 		synctest.Wait()
 		at := time.Now()
 		for i := range 10_000 {
@@ -114,7 +115,7 @@ func TestUnfinishedEvent(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
 		u := start(t, f, Options{})
-		m := u.Attach(target, feed, time.Second)
+		m := u.Attach(testTarget, feed, time.Second)
 		feed.due, feed.hold = time.Now().Add(5*time.Second), 1
 		m.Notify(feed.add(time.Now(), line(0)))
 		m.Finish()
@@ -141,7 +142,7 @@ func TestSharedStream(t *testing.T) {
 		for i := range 3 {
 			feed := newFeed(t)
 			feeds = append(feeds, feed)
-			subs = append(subs, u.Attach(target, feed, time.Duration(10-4*i)*time.Second))
+			subs = append(subs, u.Attach(testTarget, feed, time.Duration(10-4*i)*time.Second))
 		}
 		for i := range 30 {
 			subs[i%3].Notify(feeds[i%3].add(at.Add(time.Duration(i)*time.Millisecond), line(i)))
@@ -183,7 +184,7 @@ func TestNoMemberStarves(t *testing.T) {
 			old.add(at.Add(time.Duration(i)*time.Second), line(i)+text)
 		}
 		live.add(time.Now(), "live")
-		a, b := u.Attach(target, old, time.Second), u.Attach(target, live, time.Second)
+		a, b := u.Attach(testTarget, old, time.Second), u.Attach(testTarget, live, time.Second)
 		a.Finish()
 		b.Finish()
 		<-b.Done()
@@ -229,7 +230,7 @@ func TestOutage(t *testing.T) {
 				var feeds []*fakeFeed
 				var subs []*Delivery
 				for i := range senders {
-					g := Target{Region: "r", Group: "g", Stream: fmt.Sprint(i), CreateGroup: true, CreateStream: true}
+					g := target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: fmt.Sprint(i), Create: target.Create{Group: true, Stream: true}}
 					f.has("g", g.Stream)
 					feed := newFeed(t)
 					feeds = append(feeds, feed)
@@ -294,9 +295,9 @@ func TestTroubleOfOneTarget(t *testing.T) {
 				}
 				u := start(t, f, Options{Plain: true})
 				bad, good := newFeed(t), newFeed(t)
-				b := u.Attach(Target{Region: "eu-central-1", Group: "g", Stream: "bad"}, bad, time.Second)
+				b := u.Attach(target.Target{Access: target.Access{Region: "eu-central-1"}, Group: "g", Stream: "bad"}, bad, time.Second)
 				b.Notify(bad.add(time.Now(), line(0)))
-				g := u.Attach(target, good, time.Second)
+				g := u.Attach(testTarget, good, time.Second)
 				for i := range 100 {
 					g.Notify(good.add(time.Now(), line(i)))
 					time.Sleep(2 * time.Second)
@@ -337,7 +338,7 @@ func TestBacklogUnderFaults(t *testing.T) {
 					feed.add(at.Add(time.Duration(i)*50*time.Microsecond), line(i))
 				}
 				u := start(t, f, Options{})
-				m := u.Attach(target, feed, time.Second)
+				m := u.Attach(testTarget, feed, time.Second)
 				m.Finish()
 				<-m.Done()
 				if f.busiest < 2 {
@@ -369,7 +370,7 @@ func TestGuiltyEvents(t *testing.T) {
 			}
 			feed.add(at.Add(time.Duration(i)*time.Millisecond), s)
 		}
-		m := u.Attach(target, feed, time.Second)
+		m := u.Attach(testTarget, feed, time.Second)
 		m.Finish()
 		<-m.Done()
 		stop(t, u)
@@ -400,13 +401,13 @@ func TestRejectedEventsAreAccounted(t *testing.T) {
 		for i := range 10 {
 			feed.add(at.Add(time.Duration(i)*time.Second), fmt.Sprint(i))
 		}
-		m := u.Attach(target, feed, 0)
+		m := u.Attach(testTarget, feed, 0)
 		m.Finish()
 		<-m.Done()
 		stop(t, u)
 		sec := func(i int) time.Time { return time.Unix(0, at.Add(time.Duration(i)*time.Second).UnixNano()) }
 		want := []Dropped{
-			{target, TooOld, 2, 2, sec(0), sec(1)}, {target, Expired, 3, 3, sec(2), sec(4)}, {target, TooNew, 1, 1, sec(9), sec(9)},
+			{testTarget, TooOld, 2, 2, sec(0), sec(1)}, {testTarget, Expired, 3, 3, sec(2), sec(4)}, {testTarget, TooNew, 1, 1, sec(9), sec(9)},
 		}
 		if !slices.Equal(lost, want) {
 			t.Errorf("got %v\nwant %v", lost, want)
@@ -429,7 +430,7 @@ func TestDeletedInMidRun(t *testing.T) {
 		var subs []*Delivery
 		for i := range 30 {
 			feeds = append(feeds, newFeed(t))
-			subs = append(subs, u.Attach(Target{Region: "r", Group: "g", Stream: fmt.Sprint(i), CreateGroup: true, CreateStream: true}, feeds[i], time.Second))
+			subs = append(subs, u.Attach(target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: fmt.Sprint(i), Create: target.Create{Group: true, Stream: true}}, feeds[i], time.Second))
 		}
 		say := func(s string) {
 			for i, m := range subs {
@@ -479,7 +480,7 @@ func TestCreationIsSpread(t *testing.T) {
 		for i := range 200 {
 			feed := newFeed(t)
 			feed.add(time.Now(), "x")
-			subs = append(subs, u.Attach(Target{Region: "r", Group: "g", Stream: fmt.Sprint(i), CreateGroup: true, CreateStream: true}, feed, time.Second))
+			subs = append(subs, u.Attach(target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: fmt.Sprint(i), Create: target.Create{Group: true, Stream: true}}, feed, time.Second))
 		}
 		for _, m := range subs {
 			m.Finish()
@@ -510,7 +511,7 @@ func TestUngzip(t *testing.T) {
 			return nil
 		}
 		u := start(t, f, Options{})
-		m := u.Attach(target, feed, 0)
+		m := u.Attach(testTarget, feed, 0)
 		m.Notify(feed.add(time.Now(), line(0)))
 		m.Finish()
 		<-m.Done()
@@ -529,7 +530,7 @@ func TestStop(t *testing.T) {
 			f.has("g", "s")
 			f.latency = time.Second
 			u := start(t, f, Options{})
-			m := u.Attach(target, feed, time.Hour)
+			m := u.Attach(testTarget, feed, time.Hour)
 			m.Notify(feed.add(time.Now(), line(0)))
 			synctest.Wait()
 			stop(t, u)
@@ -543,7 +544,7 @@ func TestStop(t *testing.T) {
 			default:
 			}
 			<-m.Detach()
-			late := u.Attach(target, feed, 0)
+			late := u.Attach(testTarget, feed, 0)
 			late.Notify(1, 1)
 			late.Finish()
 			<-late.Detach()
@@ -556,7 +557,7 @@ func TestStop(t *testing.T) {
 			f.faults = func(string, string, string) *fault { return &fault{hang: true} }
 			var log bytes.Buffer
 			u := start(t, f, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
-			m := u.Attach(target, feed, 0)
+			m := u.Attach(testTarget, feed, 0)
 			m.Notify(feed.add(time.Now(), line(0)))
 			synctest.Wait()
 			begin := time.Now()
@@ -584,7 +585,7 @@ func TestStop(t *testing.T) {
 			u := start(t, f, Options{})
 			for i := range 50 {
 				feed := newFeed(t)
-				tg := target
+				tg := testTarget
 				tg.Stream = fmt.Sprint(i)
 				m := u.Attach(tg, feed, 0)
 				m.Notify(feed.add(time.Now(), line(0)))
@@ -607,7 +608,7 @@ func TestConfigFails(t *testing.T) {
 		f.has("g", "s")
 		f.connErr = errors.New("no such profile")
 		u := start(t, f, Options{})
-		m := u.Attach(target, feed, 0)
+		m := u.Attach(testTarget, feed, 0)
 		m.Notify(feed.add(time.Now(), line(0)))
 		m.Finish()
 		time.Sleep(time.Minute)
@@ -625,7 +626,7 @@ func TestConfigFails(t *testing.T) {
 func TestNotifyDoesNotAllocate(t *testing.T) {
 	f := newFake(t)
 	u := start(t, f, Options{})
-	m := u.Attach(target, newFeed(t), time.Hour)
+	m := u.Attach(testTarget, newFeed(t), time.Hour)
 	if n := testing.AllocsPerRun(1000, func() { m.Notify(3, 300) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -653,7 +654,7 @@ func TestOrderWithinOneMillisecond(t *testing.T) {
 				feed.add(at.Add(time.Duration(i/22_000)*time.Millisecond), line(i))
 			}
 			u := start(t, f, Options{Log: discard, Plain: true})
-			m := u.Attach(target, feed, 0)
+			m := u.Attach(testTarget, feed, 0)
 			m.Finish()
 			<-m.Done()
 			stop(t, u)
@@ -674,7 +675,7 @@ func TestNotifyIsNeverLost(t *testing.T) {
 		for w := range 4 {
 			feed := newFeed(t)
 			feeds = append(feeds, feed)
-			m := u.Attach(target, feed, time.Nanosecond)
+			m := u.Attach(testTarget, feed, time.Nanosecond)
 			subs = append(subs, m)
 			wg.Go(func() {
 				for i := range 3000 {
@@ -724,7 +725,7 @@ func TestOutageCostsNoMemory(t *testing.T) {
 					Time: int64(j), Message: text, Ranges: []stream.Range{{From: uint64(j), To: uint64(j + 1)}},
 				})
 			}
-			tg := target
+			tg := testTarget
 			tg.Stream = fmt.Sprint(i)
 			subs = append(subs, u.Attach(tg, feed, time.Second))
 		}
@@ -749,7 +750,7 @@ func TestNotifyWhileDrained(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
 		u := start(t, f, Options{})
-		m := u.Attach(target, feed, time.Second)
+		m := u.Attach(testTarget, feed, time.Second)
 		synctest.Wait()
 		more := 3
 		feed.onEmpty = func() {
@@ -781,7 +782,7 @@ func TestBacklogsAreMerged(t *testing.T) {
 			for i := range 10_000 {
 				feed.add(at.Add(time.Duration(i*3+w)*time.Millisecond), fmt.Sprint(w, " ", i))
 			}
-			subs = append(subs, u.Attach(target, feed, time.Second))
+			subs = append(subs, u.Attach(testTarget, feed, time.Second))
 		}
 		for _, m := range subs {
 			m.Finish()
@@ -827,7 +828,7 @@ func TestSizeAndPaceAfterTrouble(t *testing.T) {
 					return nil
 				}
 				u := start(t, f, Options{Log: discard})
-				m := u.Attach(target, feed, 0)
+				m := u.Attach(testTarget, feed, 0)
 				begin := time.Now()
 				const rounds = 8
 				for i := range rounds {
@@ -864,7 +865,7 @@ func TestEverythingIsRefused(t *testing.T) {
 		for i := range 5000 {
 			feed.add(time.Now(), line(i))
 		}
-		m := u.Attach(target, feed, 0)
+		m := u.Attach(testTarget, feed, 0)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if n := u.Metrics().DroppedEvents[Refused]; n < patience || n > 200 {

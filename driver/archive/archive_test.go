@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
@@ -35,7 +36,7 @@ func put(t *testing.T, x *Archive, fsys durable.FS, id string, since time.Time) 
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r := Record{Info: Info{ContainerID: id, ContainerName: "/" + id}, Stopped: &StoppedRecord{At: since, End: s.End()}}
+	r := Record{Info: container.Info{ID: id, Name: "/" + id}, Stopped: &StoppedRecord{At: since, End: s.End()}}
 	if err := r.Write(fsys, dir, false); err != nil {
 		t.Fatal(err)
 	}

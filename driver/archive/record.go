@@ -8,30 +8,14 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 )
-
-// Info is what dockerd says of a container (moby, daemon/logger/loginfo.go). Maps and lists may be nil, and so may
-// the time be zero: records of earlier versions do not have it.
-type Info struct {
-	Config              map[string]string
-	ContainerID         string
-	ContainerName       string
-	ContainerEntrypoint string
-	ContainerArgs       []string
-	ContainerImageID    string
-	ContainerImageName  string
-	ContainerCreated    time.Time
-	ContainerEnv        []string
-	ContainerLabels     map[string]string
-	LogPath             string
-	DaemonName          string
-}
 
 // Record is what is on disk of a container's attachments: enough to go on after a crash, and to know
 // under which names a stopped container's rest goes.
 type Record struct {
-	Info  Info
+	Info  container.Info
 	FIFOs []FIFORecord // in the order in which they were attached
 	Epoch uint32       // the last one given out
 	// Host is the container's host name as the engine said it; the container may be gone when it is
@@ -47,7 +31,7 @@ type Record struct {
 // Run is a part of a container's stream that was written under other names or options than the current ones.
 type Run struct {
 	To   uint64 // the position in the stream where the run ends
-	Info Info
+	Info container.Info
 	Host string `json:",omitempty"`
 }
 

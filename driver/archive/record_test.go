@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 )
 
@@ -43,9 +44,9 @@ func TestStopped(t *testing.T) {
 // TestRecord: what is known of a container is read as it was written.
 func TestRecord(t *testing.T) {
 	dir := t.TempDir()
-	want := Record{Info: Info{
-		Config: map[string]string{"tag": "{{.Name}}"}, ContainerID: "web", LogPath: "/var/log/web",
-		ContainerCreated: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
+	want := Record{Info: container.Info{
+		Config: map[string]string{"tag": "{{.Name}}"}, ID: "web", LogPath: "/var/log/web",
+		Created: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC),
 	}, Epoch: 3}
 	if err := want.Write(durable.OS, dir, false); err != nil {
 		t.Fatal(err)
@@ -65,7 +66,7 @@ func TestRecordOfEarlierVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := ReadRecord(durable.OS, dir)
-	want := Record{Info: Info{ContainerID: "web", ContainerName: "/web", DaemonName: "docker"}, Epoch: 3}
+	want := Record{Info: container.Info{ID: "web", Name: "/web", DaemonName: "docker"}, Epoch: 3}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // The SDK's order, one source after the other taken away.
@@ -90,7 +92,7 @@ func TestRolesOfProfiles(t *testing.T) {
 			e := New(Options{Region: "eu-central-1"})
 			wantKey(t, e, c.want)
 			// A container's role is assumed with the profile's.
-			wantKeyFor(t, e, Access{RoleARN: roleARN("container")}, "STS-container-1")
+			wantKeyFor(t, e, target.Access{RoleARN: roleARN("container")}, "STS-container-1")
 			got := sts.requests()
 			if len(got) != 2 || got[0].key != c.asked || got[1].key != c.want {
 				t.Errorf("STS was asked %+v", got)
@@ -144,7 +146,7 @@ func TestInstancesRoleIsRotated(t *testing.T) {
 	m.pages[rolesPath+"other"] = strings.Replace(m.pages[rolesPath+"logs-writer"], "ROLEKEY", "OTHERKEY", 1)
 	m.mu.Unlock()
 	wantKey(t, e, "ROLEKEY")
-	cfg, err := e.Config(t.Context(), Access{})
+	cfg, err := e.Config(t.Context(), target.Access{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +168,7 @@ func TestDamagedFileIsToldWithoutItsSecrets(t *testing.T) {
 	} {
 		files(t, map[string]string{"credentials": text})
 		e := New(Options{Region: "eu-central-1", NoEC2: true})
-		cfg, err := e.Config(t.Context(), Access{})
+		cfg, err := e.Config(t.Context(), target.Access{})
 		if err == nil {
 			_, err = cfg.Credentials.Retrieve(t.Context())
 		}

@@ -13,21 +13,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
-)
 
-// Access says where a client's requests go and whose credentials sign them. It is comparable: one
-// client will do for each distinct value.
-type Access struct {
-	// Region is where the service is asked, and STS for the role's keys. Empty: Env.Region.
-	Region string
-	// Endpoint is the service's base URL, if not the region's own. Credentials do not depend on it.
-	Endpoint string
-	// RoleARN is the role that is assumed; empty: none. ExternalID is shown to it; empty: none.
-	RoleARN, ExternalID string
-	// CredentialsEndpoint is a path on the container credentials endpoint whose keys are used, or
-	// assume the role; empty: those of the SDK's default chain.
-	CredentialsEndpoint string
-}
+	"github.com/logspool/logspool/internal/target"
+)
 
 // Config returns what a service's client is made from: the SDK's whole configuration, with a's
 // credentials, which are looked for when the first request is signed. It asks nobody over the
@@ -39,7 +27,7 @@ type Access struct {
 // The credentials are cached, shared by all who ask with the same source of keys, and fetched anew in
 // good time before they expire. Their Invalidate method makes the next request fetch them anew at once.
 // One search for them takes 15 seconds at most, and holds up nobody who uses other ones.
-func (e *Env) Config(ctx context.Context, a Access) (aws.Config, error) {
+func (e *Env) Config(ctx context.Context, a target.Access) (aws.Config, error) {
 	plain, err := e.plainConfig(ctx)
 	if err != nil {
 		return aws.Config{}, err

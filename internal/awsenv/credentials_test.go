@@ -20,15 +20,17 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"golang.org/x/sys/unix"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // retrieve returns the credentials that a client made from e's Config would sign with.
 func retrieve(t *testing.T, e *Env) (aws.Credentials, error) {
 	t.Helper()
-	return retrieveFor(t, e, Access{})
+	return retrieveFor(t, e, target.Access{})
 }
 
-func retrieveFor(t *testing.T, e *Env, a Access) (aws.Credentials, error) {
+func retrieveFor(t *testing.T, e *Env, a target.Access) (aws.Credentials, error) {
 	t.Helper()
 	cfg, err := e.Config(t.Context(), a)
 	if err != nil {
@@ -39,10 +41,10 @@ func retrieveFor(t *testing.T, e *Env, a Access) (aws.Credentials, error) {
 
 func wantKey(t *testing.T, e *Env, key string) {
 	t.Helper()
-	wantKeyFor(t, e, Access{}, key)
+	wantKeyFor(t, e, target.Access{}, key)
 }
 
-func wantKeyFor(t *testing.T, e *Env, a Access, key string) {
+func wantKeyFor(t *testing.T, e *Env, a target.Access, key string) {
 	t.Helper()
 	creds, err := retrieveFor(t, e, a)
 	if err != nil || creds.AccessKeyID != key {
@@ -107,7 +109,7 @@ func TestCredentialsFromAContainerEndpoint(t *testing.T) {
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", s.URL+"/creds")
 	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "sesame")
 	e := New(Options{Region: "eu-central-1"})
-	if _, err := e.Config(t.Context(), Access{}); err != nil || asked.Load() != 0 {
+	if _, err := e.Config(t.Context(), target.Access{}); err != nil || asked.Load() != 0 {
 		t.Fatalf("Config: %v, and it asked the endpoint %d times, want 0", err, asked.Load())
 	}
 	for range 3 {
@@ -231,11 +233,11 @@ func TestConfigAsksNobody(t *testing.T) {
 	t.Setenv("AWS_PROFILE", "missing")
 	t.Setenv("AWS_DEFAULTS_MODE", "auto")
 	e := New(Options{})
-	if _, err := e.Config(t.Context(), Access{}); err == nil || !strings.Contains(err.Error(), "missing") {
+	if _, err := e.Config(t.Context(), target.Access{}); err == nil || !strings.Contains(err.Error(), "missing") {
 		t.Errorf("Config: %v, want an error that names the profile", err)
 	}
 	write(t, dir+"/config", "[profile missing]\nregion = eu-west-1\ndefaults_mode = auto\n")
-	cfg, err := e.Config(t.Context(), Access{})
+	cfg, err := e.Config(t.Context(), target.Access{})
 	if err != nil || cfg.Region != "eu-west-1" {
 		t.Errorf("Config: region %q, %v", cfg.Region, err)
 	}
@@ -251,7 +253,7 @@ func TestConfigRegion(t *testing.T) {
 		{"ap-south-1", "", "ap-south-1"},
 	} {
 		t.Setenv("AWS_REGION", c.env)
-		cfg, err := New(Options{Region: c.route}).Config(t.Context(), Access{})
+		cfg, err := New(Options{Region: c.route}).Config(t.Context(), target.Access{})
 		if err != nil || cfg.Region != c.want {
 			t.Errorf("ROUTE %q, AWS_REGION %q: region %q, %v, want %q", c.route, c.env, cfg.Region, err, c.want)
 		}
@@ -267,7 +269,7 @@ func TestConfigCABundle(t *testing.T) {
 		"ca.pem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})),
 	})
 	t.Setenv("AWS_CA_BUNDLE", dir+"/ca.pem")
-	cfg, err := New(Options{}).Config(t.Context(), Access{})
+	cfg, err := New(Options{}).Config(t.Context(), target.Access{})
 	if err != nil {
 		t.Fatal(err)
 	}

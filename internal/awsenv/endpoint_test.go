@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // agentStandIn plays the ECS agent: keys by path.
@@ -85,9 +87,9 @@ func TestCredentialsEndpoint(t *testing.T) {
 	e := New(Options{Region: "eu-central-1"})
 	agent.standInFor(e)
 	for range 3 {
-		wantKeyFor(t, e, Access{CredentialsEndpoint: taskPath}, "TASKKEY")
+		wantKeyFor(t, e, target.Access{CredentialsEndpoint: taskPath}, "TASKKEY")
 	}
-	wantKeyFor(t, e, Access{CredentialsEndpoint: "/v1/credentials?id=7e1f"}, "OLDTASKKEY")
+	wantKeyFor(t, e, target.Access{CredentialsEndpoint: "/v1/credentials?id=7e1f"}, "OLDTASKKEY")
 	wantKey(t, e, "BASEKEY")
 	agent.want(t, taskPath, "/v1/credentials?id=7e1f")
 	if agent.hosts[0] != "169.254.170.2" {
@@ -102,9 +104,9 @@ func TestRoleIsAssumedWithATasksKeys(t *testing.T) {
 	agent.serve(taskPath, "TASKKEY")
 	e := New(Options{Region: "eu-central-1"})
 	agent.standInFor(e)
-	task := Access{CredentialsEndpoint: taskPath, RoleARN: roleARN("logs")}
+	task := target.Access{CredentialsEndpoint: taskPath, RoleARN: roleARN("logs")}
 	wantKeyFor(t, e, task, "STS-logs-1")
-	wantKeyFor(t, e, Access{RoleARN: roleARN("logs")}, "STS-logs-2")
+	wantKeyFor(t, e, target.Access{RoleARN: roleARN("logs")}, "STS-logs-2")
 	if diff := cmp.Diff([]string{"AssumeRole logs eu-central-1 TASKKEY", "AssumeRole logs eu-central-1 BASEKEY"}, sts.summary()); diff != "" {
 		t.Error(diff)
 	}
@@ -120,16 +122,16 @@ func TestCredentialsEndpointOfAnotherHost(t *testing.T) {
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.url+"/own")
 	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "sesame")
 	e := New(Options{Region: "eu-central-1"})
-	wantKeyFor(t, e, Access{CredentialsEndpoint: "/a"}, "AKEY")
+	wantKeyFor(t, e, target.Access{CredentialsEndpoint: "/a"}, "AKEY")
 	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", dir+"/token")
-	wantKeyFor(t, e, Access{CredentialsEndpoint: "/b"}, "BKEY")
+	wantKeyFor(t, e, target.Access{CredentialsEndpoint: "/b"}, "BKEY")
 	write(t, dir+"/token", "another")
-	cfg, err := e.Config(t.Context(), Access{CredentialsEndpoint: "/b"})
+	cfg, err := e.Config(t.Context(), target.Access{CredentialsEndpoint: "/b"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg.Credentials.(cache).Invalidate()
-	wantKeyFor(t, e, Access{CredentialsEndpoint: "/b"}, "BKEY")
+	wantKeyFor(t, e, target.Access{CredentialsEndpoint: "/b"}, "BKEY")
 	agent.want(t, "/a sesame", "/b from-a-file", "/b another")
 }
 
@@ -148,7 +150,7 @@ func TestBadCredentialsEndpoint(t *testing.T) {
 		{"ftp://127.0.0.1/", "/a", "AWS_CONTAINER_CREDENTIALS_FULL_URI is no URL of a host"},
 	} {
 		t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", c.full)
-		if _, err := New(Options{}).Config(t.Context(), Access{CredentialsEndpoint: c.path}); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "7e1f") {
+		if _, err := New(Options{}).Config(t.Context(), target.Access{CredentialsEndpoint: c.path}); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "7e1f") {
 			t.Errorf("%q on %q: %v; want %q", c.path, c.full, err, c.want)
 		}
 	}
@@ -194,7 +196,7 @@ func TestFailedCredentialsEndpointIsToldWithoutThePath(t *testing.T) {
 			agent.pages[taskPath] = c.page
 			e := New(Options{})
 			agent.standInFor(e)
-			_, err := retrieveFor(t, e, Access{CredentialsEndpoint: taskPath})
+			_, err := retrieveFor(t, e, target.Access{CredentialsEndpoint: taskPath})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("got %v, want %q", err, c.want)
 			}

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // logged returns a logger and what was written to it, a line each.
@@ -139,7 +141,7 @@ func TestMetadataIsNotAskedWhenOff(t *testing.T) {
 				}
 				wantInstance(t, e, "")
 			}
-			cfg, err := e.Config(t.Context(), Access{})
+			cfg, err := e.Config(t.Context(), target.Access{})
 			if err != nil {
 				t.Fatal(err)
 			}

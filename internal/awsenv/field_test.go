@@ -15,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // The tests here are of credentials and settings as people have them: copied with a newline, behind a private
@@ -72,7 +74,7 @@ func TestWhiteSpaceAroundAnEndpointsKeysIsIgnored(t *testing.T) {
 	agent.serve(taskPath, "TASKKEY\n")
 	e := New(Options{Region: "eu-central-1"})
 	agent.standInFor(e)
-	wantKeyFor(t, e, Access{CredentialsEndpoint: taskPath}, "TASKKEY")
+	wantKeyFor(t, e, target.Access{CredentialsEndpoint: taskPath}, "TASKKEY")
 }
 
 // A line break inside a key cannot be guessed away. The line says whose it is, and not what it is.
@@ -104,7 +106,7 @@ func TestNewlineAfterAnAuthorizationToken(t *testing.T) {
 	wantKey(t, New(Options{Region: "eu-central-1"}), "TASKKEY")
 	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", dir+"/token")
 	wantKey(t, New(Options{Region: "eu-central-1"}), "TASKKEY")
-	wantKeyFor(t, New(Options{Region: "eu-central-1"}), Access{CredentialsEndpoint: taskPath}, "TASKKEY")
+	wantKeyFor(t, New(Options{Region: "eu-central-1"}), target.Access{CredentialsEndpoint: taskPath}, "TASKKEY")
 	agent.want(t, taskPath+" sesame", taskPath+" sesame", taskPath+" sesame")
 }
 
@@ -136,10 +138,10 @@ func TestContainerEndpointOverTLSUsesTheCABundle(t *testing.T) {
 	t.Setenv("AWS_CA_BUNDLE", dir+"/ca.pem")
 	t.Setenv("AWS_MAX_ATTEMPTS", "1")
 	wantKey(t, New(Options{Region: "eu-central-1"}), "TASKKEY")
-	wantKeyFor(t, New(Options{Region: "eu-central-1"}), Access{CredentialsEndpoint: "/a"}, "TASKKEY")
+	wantKeyFor(t, New(Options{Region: "eu-central-1"}), target.Access{CredentialsEndpoint: "/a"}, "TASKKEY")
 
 	os.Unsetenv("AWS_CA_BUNDLE")
-	for _, a := range []Access{{}, {CredentialsEndpoint: "/a"}} {
+	for _, a := range []target.Access{{}, {CredentialsEndpoint: "/a"}} {
 		if _, err := retrieveFor(t, New(Options{Region: "eu-central-1"}), a); err == nil || !strings.Contains(err.Error(), "certificate") {
 			t.Errorf("%+v without the bundle: %v", a, err)
 		}
@@ -228,7 +230,7 @@ func TestLookupsAreReported(t *testing.T) {
 		defer mu.Unlock()
 		got = append(got, err)
 	}})
-	cfg, err := e.Config(t.Context(), Access{RoleARN: roleARN("logs")})
+	cfg, err := e.Config(t.Context(), target.Access{RoleARN: roleARN("logs")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // maxProviders bounds the providers that are kept to be shared. Each task of an ECS cluster has a path of
@@ -15,7 +17,7 @@ const maxProviders = 256
 // it is in the role's partition, and a region that is down, or misspelt, takes no other's containers with it.
 type source struct{ path, role, externalID, region string }
 
-func (a Access) source() source {
+func sourceOf(a target.Access) source {
 	s := source{path: a.CredentialsEndpoint}
 	if a.RoleARN != "" {
 		s.role, s.externalID = a.RoleARN, a.ExternalID
@@ -39,7 +41,7 @@ type kept struct {
 }
 
 // credentials returns the provider for a. plain is what clients of STS are made from.
-func (e *Env) credentials(plain aws.Config, a Access) (aws.CredentialsProvider, error) {
+func (e *Env) credentials(plain aws.Config, a target.Access) (aws.CredentialsProvider, error) {
 	base := e.creds
 	if a.CredentialsEndpoint != "" {
 		url, err := containerEndpoint(a.CredentialsEndpoint)
@@ -53,7 +55,7 @@ func (e *Env) credentials(plain aws.Config, a Access) (aws.CredentialsProvider, 
 	if a.RoleARN == "" {
 		return base, nil
 	}
-	return e.providers.get(a.source(), func() aws.CredentialsProvider {
+	return e.providers.get(sourceOf(a), func() aws.CredentialsProvider {
 		return newCache(e.newRole(plain, base, a))
 	}), nil
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // roleKeysLife is how long a role's keys are asked for. Each role allows it, and no role more that was assumed with
@@ -24,10 +26,10 @@ type role struct {
 	env    *Env
 	plain  aws.Config // what clients of STS are made from
 	base   aws.CredentialsProvider
-	access Access
+	access target.Access
 }
 
-func (e *Env) newRole(plain aws.Config, base aws.CredentialsProvider, a Access) *role {
+func (e *Env) newRole(plain aws.Config, base aws.CredentialsProvider, a target.Access) *role {
 	return &role{env: e, plain: plain, base: base, access: a}
 }
 

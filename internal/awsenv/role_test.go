@@ -11,6 +11,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 func roleARN(name string) string { return "arn:aws:iam::123456789012:role/path/" + name }
@@ -25,7 +27,7 @@ func withKeys(t *testing.T) {
 }
 
 // impatient makes a's provider try again at once after a failure.
-func impatient(t *testing.T, e *Env, a Access) {
+func impatient(t *testing.T, e *Env, a target.Access) {
 	t.Helper()
 	cfg, err := e.Config(t.Context(), a)
 	if err != nil {
@@ -42,7 +44,7 @@ func TestRoleIsAssumed(t *testing.T) {
 	sts := startSTS(t)
 	sts.externals["logs"] = "our-id"
 	e := New(Options{Region: "eu-central-1"})
-	a := Access{Region: "ap-south-1", RoleARN: roleARN("logs"), ExternalID: "our-id"}
+	a := target.Access{Region: "ap-south-1", RoleARN: roleARN("logs"), ExternalID: "our-id"}
 	for i := range 3 {
 		a.Endpoint = fmt.Sprint("http://service.example/", i) // no matter
 		wantKeyFor(t, e, a, "STS-logs-1")
@@ -68,19 +70,19 @@ func TestEachSourceHasItsOwnKeys(t *testing.T) {
 	sts := startSTS(t)
 	sts.externals["a"] = "x"
 	e := New(Options{Region: "eu-central-1"})
-	x := Access{Region: "eu-central-1", RoleARN: roleARN("a"), ExternalID: "x"}
+	x := target.Access{Region: "eu-central-1", RoleARN: roleARN("a"), ExternalID: "x"}
 	wantKeyFor(t, e, x, "STS-a-1")
 	y := x
 	y.ExternalID = "y"
 	if creds, err := retrieveFor(t, e, y); err == nil {
 		t.Errorf("key %q for another external ID", creds.AccessKeyID)
 	}
-	wantKeyFor(t, e, Access{Region: "eu-central-1", RoleARN: roleARN("b")}, "STS-b-1")
+	wantKeyFor(t, e, target.Access{Region: "eu-central-1", RoleARN: roleARN("b")}, "STS-b-1")
 	elsewhere := x
 	elsewhere.Region = "us-east-1"
 	wantKeyFor(t, e, elsewhere, "STS-a-2")
 	wantKeyFor(t, e, x, "STS-a-1")
-	wantKeyFor(t, e, Access{ExternalID: "x"}, "BASEKEY") // an external ID alone is for nobody
+	wantKeyFor(t, e, target.Access{ExternalID: "x"}, "BASEKEY") // an external ID alone is for nobody
 }
 
 // The region of those who name none is ROUTE's, or the one that is looked up.
@@ -88,10 +90,10 @@ func TestRoleWithoutARegionIsAssumedInTheHostsOwn(t *testing.T) {
 	withKeys(t)
 	sts := startSTS(t)
 	t.Setenv("AWS_REGION", "us-west-2")
-	wantKeyFor(t, New(Options{Region: "eu-west-1"}), Access{RoleARN: roleARN("a")}, "STS-a-1")
-	wantKeyFor(t, New(Options{}), Access{RoleARN: roleARN("a"), Region: "auto"}, "STS-a-2")
+	wantKeyFor(t, New(Options{Region: "eu-west-1"}), target.Access{RoleARN: roleARN("a")}, "STS-a-1")
+	wantKeyFor(t, New(Options{}), target.Access{RoleARN: roleARN("a"), Region: "auto"}, "STS-a-2")
 	t.Setenv("AWS_REGION", "")
-	if _, err := retrieveFor(t, New(Options{NoEC2: true}), Access{RoleARN: roleARN("a")}); err == nil || !strings.Contains(err.Error(), "no region whose STS could be asked") {
+	if _, err := retrieveFor(t, New(Options{NoEC2: true}), target.Access{RoleARN: roleARN("a")}); err == nil || !strings.Contains(err.Error(), "no region whose STS could be asked") {
 		t.Errorf("without a region: %v", err)
 	}
 	want := []string{"AssumeRole a eu-west-1 BASEKEY", "AssumeRole a us-west-2 BASEKEY"}
@@ -104,7 +106,7 @@ func TestRefusedRoleIsNamedInALineWithoutSecrets(t *testing.T) {
 	withKeys(t)
 	sts := startSTS(t)
 	sts.externals["logs"] = "our-id"
-	a := Access{Region: "eu-central-1", RoleARN: roleARN("logs"), ExternalID: "their-id"}
+	a := target.Access{Region: "eu-central-1", RoleARN: roleARN("logs"), ExternalID: "their-id"}
 	e := New(Options{Region: "eu-central-1"})
 	_, err := retrieveFor(t, e, a)
 	if err == nil {
@@ -134,7 +136,7 @@ func TestNoKeysToAssumeTheRoleWith(t *testing.T) {
 	m.setFault(func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(http.StatusNotFound); return true })
 	sts := startSTS(t)
 	e := New(Options{})
-	a := Access{Region: "eu-central-1", RoleARN: roleARN("logs")}
+	a := target.Access{Region: "eu-central-1", RoleARN: roleARN("logs")}
 	if _, err := retrieveFor(t, e, a); err == nil || !strings.Contains(err.Error(), "no keys to assume it with: ") {
 		t.Errorf("got %v", err)
 	}
@@ -167,7 +169,7 @@ func TestRolesDoNotHoldEachOtherUp(t *testing.T) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer close(release)
-	hanging, throttled := Access{RoleARN: roleARN("hanging")}, Access{RoleARN: roleARN("throttled")}
+	hanging, throttled := target.Access{RoleARN: roleARN("hanging")}, target.Access{RoleARN: roleARN("throttled")}
 	cfg, err := e.Config(t.Context(), hanging)
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +180,7 @@ func TestRolesDoNotHoldEachOtherUp(t *testing.T) {
 		wg.Go(func() { cfg.Credentials.Retrieve(ctx) })
 	}
 	<-asked
-	wantKeyFor(t, e, Access{RoleARN: roleARN("other")}, "STS-other-1")
+	wantKeyFor(t, e, target.Access{RoleARN: roleARN("other")}, "STS-other-1")
 	wantKey(t, e, "BASEKEY")
 	if _, err := retrieveFor(t, e, throttled); err == nil || !strings.Contains(err.Error(), "Rate exceeded") {
 		t.Errorf("throttled: %v", err)
@@ -192,7 +194,7 @@ func TestRolesDoNotHoldEachOtherUp(t *testing.T) {
 	if got := len(sts.requests()); got != n {
 		t.Errorf("STS was asked %d times more while it throttles", got-n)
 	}
-	wantKeyFor(t, e, Access{RoleARN: roleARN("third")}, "STS-third-1")
+	wantKeyFor(t, e, target.Access{RoleARN: roleARN("third")}, "STS-third-1")
 	if len(asked) != 0 {
 		t.Errorf("STS was asked %d times more for those who wait already", len(asked))
 	}
@@ -204,7 +206,7 @@ func TestRoleIsAssumedWithRotatedKeys(t *testing.T) {
 	dir := files(t, map[string]string{"credentials": keys("OLDKEY")})
 	sts := startSTS(t)
 	e := New(Options{Region: "eu-central-1"})
-	a := Access{RoleARN: roleARN("logs")}
+	a := target.Access{RoleARN: roleARN("logs")}
 	wantKeyFor(t, e, a, "STS-logs-1")
 	cfg, err := e.Config(t.Context(), a)
 	if err != nil {
@@ -235,7 +237,7 @@ func TestInvalidateIsForOneRole(t *testing.T) {
 	withKeys(t)
 	startSTS(t)
 	e := New(Options{Region: "eu-central-1"})
-	a, b := Access{RoleARN: roleARN("a")}, Access{RoleARN: roleARN("b")}
+	a, b := target.Access{RoleARN: roleARN("a")}, target.Access{RoleARN: roleARN("b")}
 	wantKeyFor(t, e, a, "STS-a-1")
 	wantKeyFor(t, e, b, "STS-b-1")
 	cfg, err := e.Config(t.Context(), a)

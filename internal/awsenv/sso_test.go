@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // ssoStandIn plays IAM Identity Center: CreateToken and GetRoleCredentials. A refresh token is good once.
@@ -132,7 +134,7 @@ func TestSSOTokenThatCannotBeCopied(t *testing.T) {
 	e := New(Options{Region: "eu-central-1", CacheDir: filepath.Join(file, "sso"), Log: logger})
 	for range 3 {
 		wantKey(t, e, "SSO-first")
-		cfg, err := e.Config(t.Context(), Access{})
+		cfg, err := e.Config(t.Context(), target.Access{})
 		if err != nil {
 			t.Fatal(err)
 		}

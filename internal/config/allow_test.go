@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/naming"
 )
 
@@ -51,7 +52,7 @@ func TestLogGroup(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, err := s.LogGroup(c, &naming.Container{LoggerHost: "host", Env: test.env})
+		n, err := s.LogGroup(c, &naming.Container{LoggerHost: "host", Info: container.Info{Env: test.env}})
 		if (err != nil) != (test.want == none) || err != nil && !errors.Is(err, ErrNoGroup) {
 			t.Errorf("%q, %v, %q: %v", test.plugin, test.opts, test.env, err)
 		}
@@ -96,7 +97,7 @@ func TestCheckGroup(t *testing.T) {
 			t.Fatal(err)
 		}
 		said := ""
-		if err := s.CheckGroup(c, &naming.Container{Name: "/web", ID: "0123", LoggerHost: "host", Region: c.Region}); err != nil {
+		if err := s.CheckGroup(c, &naming.Container{Info: container.Info{Name: "/web", ID: "0123"}, LoggerHost: "host", Region: c.Region}); err != nil {
 			said = err.Error()
 		}
 		if said != test.want {
@@ -155,7 +156,7 @@ func TestNoOtherGroup(t *testing.T) {
 			env := []string{"LOGSPOUT_GROUP=" + name.Draw(t, "variable"), "G=" + name.Draw(t, "G")}
 			labels := map[string]string{"g": name.Draw(t, "label")}
 			c, _ := s.Container(nil, env)
-			n, err := s.LogGroup(c, &naming.Container{LoggerHost: "host", Env: env, Labels: labels})
+			n, err := s.LogGroup(c, &naming.Container{LoggerHost: "host", Info: container.Info{Env: env, Labels: labels}})
 			if err == nil && whole.FindString(n.Name) != n.Name {
 				t.Errorf("%s let %q through", text, n.Name)
 			}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/docker/go-units"
 
+	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/naming"
 )
 
@@ -56,7 +57,7 @@ type Settings struct {
 	Unknown struct{ SpoolMaxSize, SpoolTotalSize, HistorySize bool }
 
 	// NewGroup is what groups get that the driver makes, where no log option says otherwise.
-	NewGroup NewGroup
+	NewGroup target.NewGroup
 
 	// The entity that events belong to, where no log option says otherwise (entity.go). Nil: not given.
 	EntityService, EntityEnvironment *naming.Template

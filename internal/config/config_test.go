@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/naming"
 )
 
@@ -150,7 +151,7 @@ func TestLoad(t *testing.T) {
 		{[]string{"HISTORY_SIZE= 64k", "HISTORY_AGE= 1m "}, with(func(s *Settings) { s.HistorySize, s.HistoryAge = 64<<10, time.Minute })},
 		{[]string{"RETENTION_DAYS= 30", "GROUP_TAGS=team = shop,stage=", "GROUP_CLASS=infrequent-access", "KMS_KEY_ID= arn:aws:kms:eu-west-1:123456789012:key/1 "},
 			with(func(s *Settings) {
-				s.NewGroup = NewGroup{RetentionDays: 30, Tags: map[string]string{"team": "shop", "stage": ""}, Class: "INFREQUENT_ACCESS",
+				s.NewGroup = target.NewGroup{RetentionDays: 30, Tags: map[string]string{"team": "shop", "stage": ""}, Class: "INFREQUENT_ACCESS",
 					KMSKeyID: "arn:aws:kms:eu-west-1:123456789012:key/1"}
 			})},
 		{[]string{"PLUGIN_SOCKET=/tmp//x.sock", "STATE_DIR=/tmp/a/../b"}, with(func(s *Settings) {

@@ -6,22 +6,21 @@ import (
 	"strings"
 	"time"
 
+	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/naming"
 )
 
 // Container is what holds for one container.
 type Container struct {
 	Group, Stream Template
-	// Region is where its logs go; empty: look it up (the SDK's configuration, then EC2).
-	Region string
-	// RegionAuto says that the log option region is auto: look Region up, where it is empty, without
-	// regard to the region in ROUTE.
-	RegionAuto   bool
-	Endpoint     string // empty: the SDK's choice
-	CreateGroup  bool
-	CreateStream bool
-	NewGroup     NewGroup // what the group gets if the driver makes it
-	Delay        time.Duration
+	// Access says where the logs go and whose credentials sign. Its Region is empty if it has to be looked up:
+	// in the SDK's configuration, then on EC2.
+	target.Access
+	// RegionAuto says that the log option region is auto. An empty Region is then looked up whatever region
+	// ROUTE has.
+	RegionAuto bool
+	Create     target.Create // NewGroup is never nil and belongs to the Container.
+	Delay      time.Duration
 
 	// The entity that its events belong to, which the method Entity renders. Nil: not given.
 	EntityService, EntityEnvironment *naming.Template
@@ -42,10 +41,6 @@ type Container struct {
 	// given, nil regexps match nothing.
 	Labels, Env           []string
 	LabelsRegex, EnvRegex *regexp.Regexp
-
-	// Whose credentials sign. All empty: the plugin's own.
-	RoleARN, ExternalID string // the role to assume, with an ID or without
-	CredentialsEndpoint string // path on the endpoint for containers' credentials, http://169.254.170.2
 
 	SpoolMaxSize int64
 	SpoolFull    FullPolicy
@@ -69,15 +64,14 @@ type Container struct {
 // upgrade or other settings goes on. Where a bad option decides where lines go, as whom or with which
 // key, they are held.
 func (s *Settings) Container(opts map[string]string, env []string) (*Container, error) {
+	newGroup := s.NewGroup
 	c := &Container{
-		Region:       s.Region,
-		CreateGroup:  true,
-		CreateStream: true,
+		Access:       target.Access{Region: s.Region},
+		Create:       target.Create{Group: true, Stream: true, NewGroup: &newGroup},
 		Delay:        s.Delay,
 		SpoolMaxSize: s.SpoolMaxSize,
 		SpoolFull:    s.SpoolFull,
 		HistorySize:  s.HistorySize,
-		NewGroup:     s.NewGroup,
 		Format:       FormatText,
 
 		EntityService: s.EntityService, EntityEnvironment: s.EntityEnvironment, EntityAttributes: s.EntityAttributes,

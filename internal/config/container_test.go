@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/naming"
 )
 
@@ -38,8 +39,7 @@ func TestContainer(t *testing.T) {
 		c := &Container{
 			Group:        template("{{.LoggerHost}}", "default"),
 			Stream:       template("{{.Name}}", "default"),
-			CreateGroup:  true,
-			CreateStream: true,
+			Create:       target.Create{Group: true, Stream: true, NewGroup: &target.NewGroup{}},
 			Delay:        4 * time.Second,
 			SpoolMaxSize: 256 << 20,
 			SpoolFull:    DropOldest,
@@ -64,16 +64,32 @@ func TestContainer(t *testing.T) {
 			"cache-max-file": "2", "cache-compress": "false", "compress": "true"}, nil, same},
 		{"all options", nil, opts{"group": "g", "stream": "s", "region": "eu-west-1", "endpoint": "http://127.0.0.1:4566/", "create-group": "false",
 			"create-stream": "0", "delay": "500ms", "spool-max-size": "1m", "spool-full": "drop-newest"}, nil, func(c *Container) {
-			*c = Container{Group: template("g", "log option group"), Stream: template("s", "log option stream"), Region: "eu-west-1",
-				Endpoint: "http://127.0.0.1:4566", Delay: 500 * time.Millisecond, SpoolMaxSize: 1 << 20, SpoolFull: DropNewest,
-				HistorySize: 20 << 20, Format: FormatText}
+			*c = Container{
+				Group:        template("g", "log option group"),
+				Stream:       template("s", "log option stream"),
+				Access:       target.Access{Region: "eu-west-1", Endpoint: "http://127.0.0.1:4566"},
+				Delay:        500 * time.Millisecond,
+				SpoolMaxSize: 1 << 20,
+				SpoolFull:    DropNewest,
+				HistorySize:  20 << 20,
+				Format:       FormatText,
+				Create:       target.Create{NewGroup: &target.NewGroup{}},
+			}
 		}},
 		{"as awslogs spells them", nil, opts{"awslogs-group": "g", "awslogs-stream": "s", "awslogs-region": "eu-west-1",
 			"awslogs-endpoint": "https://logs.example:8443/base", "awslogs-create-group": "false", "awslogs-create-stream": "f",
 			"awslogs-force-flush-interval-seconds": "8"}, nil, func(c *Container) {
-			*c = Container{Group: template("g", "log option awslogs-group"), Stream: template("s", "log option awslogs-stream"), Region: "eu-west-1",
-				Endpoint: "https://logs.example:8443/base", Delay: 8 * time.Second, SpoolMaxSize: 256 << 20, SpoolFull: DropOldest,
-				HistorySize: 20 << 20, Format: FormatText}
+			*c = Container{
+				Group:        template("g", "log option awslogs-group"),
+				Stream:       template("s", "log option awslogs-stream"),
+				Access:       target.Access{Region: "eu-west-1", Endpoint: "https://logs.example:8443/base"},
+				Delay:        8 * time.Second,
+				SpoolMaxSize: 256 << 20,
+				SpoolFull:    DropOldest,
+				HistorySize:  20 << 20,
+				Format:       FormatText,
+				Create:       target.Create{NewGroup: &target.NewGroup{}},
+			}
 		}},
 		{"two spellings, one value", nil, opts{"group": "g", "awslogs-group": "g", "stream": "s", "awslogs-stream": "s"}, nil, func(c *Container) {
 			c.Group, c.Stream = template("g", "log option group"), template("s", "log option stream")
@@ -118,11 +134,11 @@ func TestContainer(t *testing.T) {
 		}},
 
 		{"a new group", []string{"RETENTION_DAYS=7", "GROUP_TAGS=a=b", "GROUP_CLASS=STANDARD", "KMS_KEY_ID=k"}, nil, nil, func(c *Container) {
-			c.NewGroup = NewGroup{7, map[string]string{"a": "b"}, "STANDARD", "k"}
+			c.Create.NewGroup = &target.NewGroup{RetentionDays: 7, Tags: map[string]string{"a": "b"}, Class: "STANDARD", KMSKeyID: "k"}
 		}},
 		{"another new group", []string{"RETENTION_DAYS=7", "GROUP_TAGS=a=b", "GROUP_CLASS=STANDARD", "KMS_KEY_ID=k"},
 			opts{"retention-days": "3653", "group-tags": "c=d", "group-class": "essentials", "kms-key-id": "l"}, nil, func(c *Container) {
-				c.NewGroup = NewGroup{3653, map[string]string{"c": "d"}, "ESSENTIALS", "l"}
+				c.Create.NewGroup = &target.NewGroup{RetentionDays: 3653, Tags: map[string]string{"c": "d"}, Class: "ESSENTIALS", KMSKeyID: "l"}
 			}},
 
 		{"a role", nil, opts{"role-arn": " arn:aws-us-gov:iam::123456789012:role/ops/team+x/logs "}, nil, func(c *Container) {
@@ -444,10 +460,10 @@ func checkContainer(t *testing.T, c *Container) {
 		c.CredentialsEndpoint != "" && c.CredentialsEndpoint[0] != '/' || c.RegionAuto && c.Region != "" {
 		t.Errorf("unusable: %+v", c)
 	}
-	checkNewGroup(t, c.NewGroup)
+	checkNewGroup(t, *c.Create.NewGroup)
 }
 
-func checkNewGroup(t *testing.T, g NewGroup) {
+func checkNewGroup(t *testing.T, g target.NewGroup) {
 	t.Helper()
 	if g.RetentionDays != 0 && !slices.Contains(retentions, g.RetentionDays) || g.Class != "" && !slices.Contains(classes, g.Class) ||
 		len(g.KMSKeyID) > 256*utf8.UTFMax || strings.ContainsAny(g.KMSKeyID, " \n\x00") || len(g.Tags) > maxTags {

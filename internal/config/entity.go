@@ -6,16 +6,9 @@ import (
 	"maps"
 	"unicode/utf8"
 
+	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/naming"
 )
-
-// Entity is the entity that a container's events belong to, CloudWatch's "Explore related". Its zero
-// value is none. It is comparable.
-type Entity struct {
-	Service, Environment string // the key attributes Name and Environment of Type Service; empty: not given
-	// Attributes are the others, as a JSON object of strings with its keys in order; empty: none.
-	Attributes string
-}
 
 // The limits of CloudWatch Logs (API reference, Entity).
 const (
@@ -80,7 +73,7 @@ func (c *Container) EntityUses(field string) bool {
 // Entity renders the container's entity: none where service name and environment render nothing. On EC2,
 // where of has an InstanceID, it gets the attributes that the CloudWatch agent adds. The error says,
 // in one line, which of the two could not be rendered; the entity is without it.
-func (c *Container) Entity(of *naming.Container) (e Entity, err error) {
+func (c *Container) Entity(of *naming.Container) (e target.Entity, err error) {
 	var errs Errors
 	for _, t := range []struct {
 		what     string
@@ -94,7 +87,7 @@ func (c *Container) Entity(of *naming.Container) (e Entity, err error) {
 			errs = append(errs, fmt.Errorf("%s: %w", t.what, err))
 		}
 	}
-	if e == (Entity{}) {
+	if e == (target.Entity{}) {
 		return e, errs.orNil()
 	}
 	attributes := maps.Clone(c.EntityAttributes)

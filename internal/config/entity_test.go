@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/logspool/logspool/internal/container"
+	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/naming"
 )
 
@@ -17,7 +19,7 @@ func manyAttributes(n int) string {
 }
 
 func TestEntity(t *testing.T) {
-	of := naming.Container{ID: strings.Repeat("0", 64), Name: "/web", LoggerHost: "node", Labels: map[string]string{"team": "shop", "empty": ""}}
+	of := naming.Container{Info: container.Info{ID: strings.Repeat("0", 64), Name: "/web", Labels: map[string]string{"team": "shop", "empty": ""}}, LoggerHost: "node"}
 	ec2 := of
 	ec2.InstanceID = "i-0abc"
 	const agent = `"AWS.ServiceNameSource":"UserConfiguration","EC2.InstanceId":"i-0abc"`
@@ -26,29 +28,29 @@ func TestEntity(t *testing.T) {
 		plugin []string
 		opts   opts
 		of     naming.Container
-		want   Entity
+		want   target.Entity
 	}{
-		{"none", nil, nil, ec2, Entity{}},
-		{"attributes alone are none", []string{"ENTITY_ATTRIBUTES=a=b"}, nil, ec2, Entity{}},
-		{"a service", nil, opts{"entity-service-name": "shop"}, of, Entity{Service: "shop"}},
-		{"an environment", nil, opts{"entity-environment": "prod"}, of, Entity{Environment: "prod"}},
+		{"none", nil, nil, ec2, target.Entity{}},
+		{"attributes alone are none", []string{"ENTITY_ATTRIBUTES=a=b"}, nil, ec2, target.Entity{}},
+		{"a service", nil, opts{"entity-service-name": "shop"}, of, target.Entity{Service: "shop"}},
+		{"an environment", nil, opts{"entity-environment": "prod"}, of, target.Entity{Environment: "prod"}},
 		{"all", nil, opts{"entity-service-name": "{{.Name}}", "entity-environment": "{{.Labels.team}}", "entity-attributes": "b = 2,a=x=y"}, of,
-			Entity{"web", "shop", `{"a":"x=y","b":"2"}`}},
+			target.Entity{Service: "web", Environment: "shop", Attributes: `{"a":"x=y","b":"2"}`}},
 		{"awslogs's fields", nil, opts{"awslogs-entity-service-name": "{{.ID}}", "awslogs-entity-environment": "{{.ContainerLabels.team}}",
-			"awslogs-entity-attributes": "a=b"}, of, Entity{"000000000000", "shop", `{"a":"b"}`}},
+			"awslogs-entity-attributes": "a=b"}, of, target.Entity{Service: "000000000000", Environment: "shop", Attributes: `{"a":"b"}`}},
 		{"settings", []string{"ENTITY_SERVICE_NAME={{.LoggerHost}}", "ENTITY_ENVIRONMENT=prod", "ENTITY_ATTRIBUTES=a=b"}, nil, of,
-			Entity{"node", "prod", `{"a":"b"}`}},
+			target.Entity{Service: "node", Environment: "prod", Attributes: `{"a":"b"}`}},
 		{"options before settings", []string{"ENTITY_SERVICE_NAME=s", "ENTITY_ENVIRONMENT=prod", "ENTITY_ATTRIBUTES=a=b"},
-			opts{"entity-environment": "test", "entity-attributes": "c=d"}, of, Entity{"s", "test", `{"c":"d"}`}},
+			opts{"entity-environment": "test", "entity-attributes": "c=d"}, of, target.Entity{Service: "s", Environment: "test", Attributes: `{"c":"d"}`}},
 		{"nothing rendered is none", nil, opts{"entity-service-name": "{{.Labels.empty}}", "entity-environment": "{{.Labels.missing}}",
-			"entity-attributes": "a=b"}, ec2, Entity{}},
-		{"nothing rendered is left out", nil, opts{"entity-service-name": "s", "entity-environment": "<no value>"}, of, Entity{Service: "s"}},
-		{"on EC2", nil, opts{"entity-service-name": "s"}, ec2, Entity{Service: "s", Attributes: `{` + agent + `,"PlatformType":"AWS::EC2"}`}},
+			"entity-attributes": "a=b"}, ec2, target.Entity{}},
+		{"nothing rendered is left out", nil, opts{"entity-service-name": "s", "entity-environment": "<no value>"}, of, target.Entity{Service: "s"}},
+		{"on EC2", nil, opts{"entity-service-name": "s"}, ec2, target.Entity{Service: "s", Attributes: `{` + agent + `,"PlatformType":"AWS::EC2"}`}},
 		{"an environment on EC2", nil, opts{"entity-environment": "e"}, ec2,
-			Entity{Environment: "e", Attributes: `{"EC2.InstanceId":"i-0abc","PlatformType":"AWS::EC2"}`}},
+			target.Entity{Environment: "e", Attributes: `{"EC2.InstanceId":"i-0abc","PlatformType":"AWS::EC2"}`}},
 		{"own attributes come first", nil, opts{"entity-service-name": "s", "entity-attributes": "PlatformType=Generic"}, ec2,
-			Entity{Service: "s", Attributes: `{` + agent + `,"PlatformType":"Generic"}`}},
-		{"no room for the agent's", nil, opts{"entity-service-name": "s", "entity-attributes": manyAttributes(9)}, ec2, Entity{Service: "s",
+			target.Entity{Service: "s", Attributes: `{` + agent + `,"PlatformType":"Generic"}`}},
+		{"no room for the agent's", nil, opts{"entity-service-name": "s", "entity-attributes": manyAttributes(9)}, ec2, target.Entity{Service: "s",
 			Attributes: `{"PlatformType":"AWS::EC2","k0":"v","k1":"v","k2":"v","k3":"v","k4":"v","k5":"v","k6":"v","k7":"v","k8":"v"}`}},
 	} {
 		s := mustLoad(t, test.plugin...)
@@ -70,7 +72,7 @@ func TestEntity(t *testing.T) {
 		t.Errorf("got %+v, %v", c, err)
 	}
 	e, err := c.Entity(&of)
-	if e != (Entity{Environment: "e"}) || err == nil || !strings.Contains(err.Error(), `entity-service-name: template "{{.Lbl`) {
+	if e != (target.Entity{Environment: "e"}) || err == nil || !strings.Contains(err.Error(), `entity-service-name: template "{{.Lbl`) {
 		t.Errorf("got %+v, %v", e, err)
 	}
 	lines(t, err)

@@ -9,15 +9,6 @@ import (
 	"unicode/utf8"
 )
 
-// NewGroup is what a log group gets when the driver makes it, and no group that is there already. It
-// is shared: nobody may change Tags.
-type NewGroup struct {
-	RetentionDays int32             // 0: the events are kept for good
-	Tags          map[string]string // empty: none
-	Class         string            // empty: the service's choice, STANDARD
-	KMSKeyID      string            // empty: the service's own key
-}
-
 // The service's rules for groups (CloudWatch Logs API reference, PutRetentionPolicy, CreateLogGroup
 // and TagResource).
 

@@ -74,12 +74,12 @@ var options = []option{
 	{
 		name: "create-group", alias: "awslogs-create-group", def: "true",
 		doc: "make the group when it is missing",
-		set: func(c *Container, _ *Settings, v value) error { return set(&c.CreateGroup, v, parseBool) },
+		set: func(c *Container, _ *Settings, v value) error { return set(&c.Create.Group, v, parseBool) },
 	},
 	{
 		name: "create-stream", alias: "awslogs-create-stream", def: "true",
 		doc: "make the stream when it is missing",
-		set: func(c *Container, _ *Settings, v value) error { return set(&c.CreateStream, v, parseBool) },
+		set: func(c *Container, _ *Settings, v value) error { return set(&c.Create.Stream, v, parseBool) },
 	},
 	{
 		name: "delay", alias: "awslogs-force-flush-interval-seconds",
@@ -156,23 +156,25 @@ var options = []option{
 		name: "retention-days",
 		doc:  "how many days events are kept in the group, if the driver makes it: 1, 3, 5, 7, 14, 30, 60, 90, … as the API allows",
 		set: func(c *Container, _ *Settings, v value) error {
-			return set(&c.NewGroup.RetentionDays, v, parseRetention)
+			return set(&c.Create.NewGroup.RetentionDays, v, parseRetention)
 		},
 	},
 	{
 		name: "group-tags",
 		doc:  "tags of the group, if the driver makes it: KEY=VALUE,KEY=VALUE",
-		set:  func(c *Container, _ *Settings, v value) error { return set(&c.NewGroup.Tags, v, parseTags) },
+		set:  func(c *Container, _ *Settings, v value) error { return set(&c.Create.NewGroup.Tags, v, parseTags) },
 	},
 	{
 		name: "group-class",
 		doc:  "log class of the group, if the driver makes it: STANDARD, INFREQUENT_ACCESS, DELIVERY or ESSENTIALS",
-		set:  func(c *Container, _ *Settings, v value) error { return set(&c.NewGroup.Class, v, parseClass) },
+		set:  func(c *Container, _ *Settings, v value) error { return set(&c.Create.NewGroup.Class, v, parseClass) },
 	},
 	{
 		name: "kms-key-id", routing: true,
 		doc: "ARN of the KMS key that encrypts the group, if the driver makes it",
-		set: func(c *Container, _ *Settings, v value) error { return set(&c.NewGroup.KMSKeyID, v, parseKMSKey) },
+		set: func(c *Container, _ *Settings, v value) error {
+			return set(&c.Create.NewGroup.KMSKeyID, v, parseKMSKey)
+		},
 	},
 	{
 		name: "entity-service-name", alias: "awslogs-entity-service-name",

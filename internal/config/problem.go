@@ -64,7 +64,7 @@ func (c *Container) holdReason(s *Settings, given givenOptions, env map[string]s
 		return h.all
 	case region != "":
 		return region
-	case h.kmsKey != "" && c.CreateGroup && !given.good("kms-key-id"):
+	case h.kmsKey != "" && c.Create.Group && !given.good("kms-key-id"):
 		return h.kmsKey
 	case h.containerEnv != "" && c.asks(env):
 		return h.containerEnv

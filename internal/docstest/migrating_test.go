@@ -187,8 +187,8 @@ func TestGroupClassesAreTheSDKs(t *testing.T) {
 	for _, class := range types.LogGroupClass("").Values() {
 		sdk = append(sdk, string(class))
 		c, err := settings.Container(map[string]string{"group-class": strings.ToLower(string(class))}, nil)
-		if err != nil || c.NewGroup.Class != string(class) {
-			t.Errorf("%s: got %q, %v", class, c.NewGroup.Class, err)
+		if err != nil || c.Create.NewGroup.Class != string(class) {
+			t.Errorf("%s: got %q, %v", class, c.Create.NewGroup.Class, err)
 		}
 	}
 	_, ours, _ := strings.Cut(refused(t, map[string]string{"group-class": "x"}), "use one of ")

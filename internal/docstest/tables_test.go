@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/naming"
 	"github.com/logspool/logspool/spool"
 	"github.com/logspool/logspool/uploader"
@@ -139,11 +140,7 @@ func TestFunctions(t *testing.T) {
 // The container that the examples of the README are about.
 func TestTemplateExamples(t *testing.T) {
 	c := &naming.Container{
-		ID:         "8c1f0b5e2a7d" + strings.Repeat("0", 52),
-		Name:       "/shop-api-1",
-		ImageName:  "shop/api:1.4",
-		Env:        []string{"STAGE=prod"},
-		Labels:     map[string]string{"com.docker.compose.project": "shop", "com.docker.compose.service": "api"},
+		Info:       container.Info{ID: "8c1f0b5e2a7d" + strings.Repeat("0", 52), Name: "/shop-api-1", ImageName: "shop/api:1.4", Env: []string{"STAGE=prod"}, Labels: map[string]string{"com.docker.compose.project": "shop", "com.docker.compose.service": "api"}},
 		LoggerHost: "myhost",
 		Region:     "eu-central-1",
 		Source:     "stdout",

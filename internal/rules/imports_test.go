@@ -55,11 +55,11 @@ var impure = []string{"os", "io/fs", "io/ioutil", "net", "net/http", "syscall", 
 var house = map[string]rule{
 	"": {}, // main ties the parts together
 	"driver": {
-		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "events", "naming", "spool", "internal/config", "internal/durable", "internal/faultlog", "internal/oneline", "internal/stream"},
+		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "events", "naming", "spool", "internal/config", "internal/container", "internal/durable", "internal/faultlog", "internal/oneline", "internal/stream", "internal/target"},
 		never: []string{aws, module + "/uploader"},
 	},
 	"driver/archive": {
-		ours:  []string{"spool", "internal/durable"},
+		ours:  []string{"spool", "internal/container", "internal/durable"},
 		never: []string{aws, docker, gogo},
 	},
 	"driver/feed": {
@@ -76,14 +76,15 @@ var house = map[string]rule{
 		direct: []string{"net", "net/http"},
 	},
 	"events": {ours: []string{"internal/stream"}, never: []string{aws}, direct: impure, pure: true},
-	"naming": {ours: []string{"internal/oneline"}, never: []string{aws, docker}, direct: impure, pure: true},
+	"naming": {ours: []string{"internal/container", "internal/oneline"}, never: []string{aws, docker}, direct: impure, pure: true},
 	"uploader": {
-		ours:   []string{"events", "internal/faultlog", "internal/oneline", "internal/stream"},
+		ours:   []string{"events", "internal/faultlog", "internal/oneline", "internal/stream", "internal/target"},
 		never:  []string{module + "/driver", module + "/internal/config"},
 		direct: []string{docker, gogo, "os", "io/fs", "path/filepath", "golang.org/x/sys"},
 	},
-	"internal/awsenv":              {ours: []string{"internal/faultlog"}, never: []string{docker, awsService + "cloudwatchlogs"}},
-	"internal/config":              {ours: []string{"naming", "internal/oneline"}, never: []string{aws}, direct: impure, pure: true},
+	"internal/awsenv":              {ours: []string{"internal/faultlog", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
+	"internal/config":              {ours: []string{"naming", "internal/container", "internal/oneline", "internal/target"}, never: []string{aws}, direct: impure, pure: true},
+	"internal/container":           {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/cwlocal":             {ours: []string{}, never: []string{aws, docker}},
 	"internal/dockertest":          {ours: []string{}, never: []string{aws}},
 	"internal/dnswatch":            {ours: []string{}, never: []string{aws, docker}, direct: []string{"net", "net/http"}},
@@ -97,6 +98,7 @@ var house = map[string]rule{
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},
 	"internal/rules":               {tests: true},
 	"internal/stream":              {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
+	"internal/target":              {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"cmd/cwlocal":                  {ours: []string{"internal/cwlocal"}, never: []string{aws, docker}},
 	"cmd/demo":                     {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true},
 	"cmd/fault":                    {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true},

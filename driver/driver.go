@@ -14,11 +14,11 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/time/rate"
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/driver/fifo"
+	"github.com/logspool/logspool/driver/readlogs"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
@@ -96,10 +96,10 @@ type Driver struct {
 	stopTaking context.CancelFunc
 	reading    context.Context // ends when the answers to docker logs are to end
 	stopReads  context.CancelFunc
-	readers    sync.WaitGroup // those that give them; begun within a call
-	calls      sync.WaitGroup // requests that may open a session; begun with mu held
-	slowRate   *rate.Limiter  // what those get that cannot keep up
-	ready      chan struct{}  // closed when what was attached before is attached again
+	readers    sync.WaitGroup     // those that give them; begun within a call
+	calls      sync.WaitGroup     // requests that may open a session; begun with mu held
+	throttle   *readlogs.Throttle // of the followers of all containers
+	ready      chan struct{}      // closed when what was attached before is attached again
 
 	// mu guards the maps and what follows them. It is never held over disk I/O or a wait.
 	mu         sync.Mutex
@@ -139,7 +139,7 @@ func New(o Options) (*Driver, error) {
 		taking:    make(chan struct{}),
 		reading:   reading,
 		stopReads: stopReads,
-		slowRate:  newSlowRate(),
+		throttle:  readlogs.NewThrottle(),
 		ready:     make(chan struct{}),
 		limits:    shareOut(cmp.Or(o.OpenFiles, openFileLimit())),
 

@@ -311,11 +311,8 @@ func TestFollowerIsSlowedDown(t *testing.T) {
 	h.start()
 	d := h.docker()
 	c := begin(t, d, dockertest.Info{ContainerID: "web"})
-	o, written := h.all()[0].outrun, atomic.Uint64{}
-	o.end = func() uint64 { return written.Add(1 << 30) } // a flood, in which nobody keeps up
-	o.easy = rate.NewLimiter(0, 0)
-	o.after.add(time.Now(), 0, time.Hour)
-	o.limiter = rate.NewLimiter(1e-9, slowEntries)
+	limiter := rate.NewLimiter(1e-9, 2048)
+	h.throttle.Limiter = limiter
 	const n = 5000
 	for range n - 1 {
 		must(t, c.Write("stdout", "a line\n"))
@@ -334,8 +331,8 @@ func TestFollowerIsSlowedDown(t *testing.T) {
 			got.Add(1)
 		}
 	}()
-	until(t, "it waits", func() bool { return o.limiter.Tokens() < 0 })
-	if most := int64(answerEntries + 2*slowEntries); got.Load() > most {
+	until(t, "it waits", func() bool { return limiter.Tokens() < 0 })
+	if most := int64(limiter.Burst() + 64); got.Load() > most {
 		t.Errorf("it got %d entries, want %d at most", got.Load(), most)
 	}
 	must(t, c.Stop(t.Context()))

@@ -32,9 +32,8 @@ type session struct {
 	dir  string
 
 	spool   *spool.Spool
-	history int64   // bytes of what is delivered that are kept; 0: none
-	maxSize int64   // bytes of what is not delivered that are kept; 0: no limit
-	outrun  *outrun // slows down who follows it
+	history int64 // bytes of what is delivered that are kept; 0: none
+	maxSize int64 // bytes of what is not delivered that are kept; 0: no limit
 	losses  *losses
 	label   atomic.Pointer[string] // what the log calls the container
 
@@ -85,7 +84,6 @@ func openSession(d *Driver, sl *slot, info *container.Info, archived bool) (*ses
 	}
 	s.ackStopped(archived)
 	s.setEnded(true)
-	s.outrun = newOutrun(s.spool.End, d.slowRate)
 	return s, nil
 }
 

@@ -55,7 +55,7 @@ var impure = []string{"os", "io/fs", "io/ioutil", "net", "net/http", "syscall", 
 var house = map[string]rule{
 	"": {}, // main ties the parts together
 	"driver": {
-		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "events", "naming", "spool", "internal/config", "internal/container", "internal/durable", "internal/faultlog", "internal/oneline", "internal/stream", "internal/target"},
+		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "driver/readlogs", "events", "naming", "spool", "internal/config", "internal/container", "internal/durable", "internal/faultlog", "internal/oneline", "internal/stream", "internal/target"},
 		never: []string{aws, module + "/uploader"},
 	},
 	"driver/archive": {
@@ -69,6 +69,11 @@ var house = map[string]rule{
 	"driver/fifo": {
 		ours:  []string{"spool", "internal/durable"},
 		never: []string{aws, docker, gogo},
+	},
+	"driver/readlogs": {
+		ours:   []string{"events", "spool"},
+		never:  []string{aws},
+		direct: []string{"os", "io/fs", "path/filepath"},
 	},
 	"spool": {
 		ours:   []string{"internal/durable", "internal/stream"},

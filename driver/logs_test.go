@@ -2,16 +2,13 @@ package driver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -39,7 +36,7 @@ func (h *host) docker() *dockertest.Daemon {
 	return d
 }
 
-// begin begins a container's log.
+// begin starts logging for a container.
 func begin(t *testing.T, d *dockertest.Daemon, info dockertest.Info) *dockertest.Container {
 	t.Helper()
 	c, err := d.Start(t.Context(), info)
@@ -52,7 +49,7 @@ func begin(t *testing.T, d *dockertest.Daemon, info dockertest.Info) *dockertest
 // all asks for everything there is.
 var all = dockertest.ReadConfig{Tail: -1}
 
-// entry is one of an answer to docker logs.
+// entry is an entry of an answer to docker logs.
 type entry struct {
 	at     int64
 	source string
@@ -76,14 +73,14 @@ func readLogs(t *testing.T, d *dockertest.Daemon, id string, config dockertest.R
 	return &answerReader{t, body, logdriver.NewLogEntryDecoder(body)}
 }
 
-// next returns the next entry; the error is io.EOF at a good end.
+// next returns the next entry; the error is io.EOF if the answer ended well.
 func (r *answerReader) next() (entry, error) {
 	var e logdriver.LogEntry
 	err := r.dec.Decode(&e)
 	return entry{e.TimeNano, e.Source, string(e.Line)}, err
 }
 
-// rest returns the entries until the end, which must be a good one.
+// rest returns the entries up to the end. The answer must end well.
 func (r *answerReader) rest() (got []entry) {
 	r.t.Helper()
 	for {
@@ -120,8 +117,8 @@ func writeLast(t *testing.T, d *dockertest.Daemon, c *dockertest.Container, line
 	}
 }
 
-// jsonFile is what json-file answers from these entries (moby, daemon/logger/loggerutils, LogFile.ReadLogs): first the
-// tail is counted, then what is too early passed over, and at the first that is too late it ends.
+// jsonFile returns json-file's answer (moby, daemon/logger/loggerutils, LogFile.ReadLogs). It counts the tail first,
+// then skips entries that are too early, and ends at the first one that is too late.
 func jsonFile(entries []entry, c dockertest.ReadConfig) (want []entry) {
 	if c.Tail >= 0 {
 		entries = entries[max(0, len(entries)-c.Tail):]
@@ -139,13 +136,12 @@ func jsonFile(entries []entry, c dockertest.ReadConfig) (want []entry) {
 	return want
 }
 
-// TestReadLogs: what docker logs asks for is answered as json-file would, while the container runs, when it has
-// stopped, when the plugin was started again, and when the container was.
-func TestReadLogs(t *testing.T) {
+// TestReadLogsAnswersLikeJSONFile: a running, a stopped and a restarted container, and a restarted plugin, give the same answers as json-file.
+func TestReadLogsAnswersLikeJSONFile(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
-	long := strings.Repeat("0123456789abcdef", 3*1024) // of three pieces, and a last one without text
+	long := strings.Repeat("0123456789abcdef", 3*1024) // dockerd divides it into three pieces and a last one without text
 	var want []entry
 	at := time.Unix(1_700_000_000, 0)
 	write := func(c *dockertest.Container, source, output string, pieces ...string) {
@@ -171,14 +167,14 @@ func TestReadLogs(t *testing.T) {
 	ask := func(state string) {
 		t.Helper()
 		for deadline := time.Now().Add(time.Minute); len(readLogs(t, d, "web", all).rest()) < len(want); {
-			if time.Now().After(deadline) { // the intake has not been there yet
+			if time.Now().After(deadline) { // the intake has not read it yet
 				t.Fatalf("%s: not all is there", state)
 			}
 		}
 		times := []time.Time{{}, time.Unix(0, want[0].at), time.Unix(0, want[len(want)/2].at), time.Unix(0, want[len(want)-1].at),
 			time.Unix(0, want[len(want)/2].at+1), time.Unix(0, 0), time.Unix(1<<37, 0), time.Unix(-1<<35, 0)}
 		tails := []int{-1, -7, 0, 1, 2, 10, len(want) - 1, len(want), len(want) + 1, 1 << 62}
-		if state != "running" { // each question opens it and puts it away
+		if state != "running" { // each question opens it and archives it again
 			tails, times = []int{-1, 0, 10}, times[:5]
 		}
 		for _, tail := range tails {
@@ -205,7 +201,7 @@ func TestReadLogs(t *testing.T) {
 	want, at = append(want, got...), time.Unix(0, got[0].at)
 	ask("stopped")
 	h.gone()
-	ask("put away")
+	ask("archived")
 	h.stop()
 	h.start()
 	d = h.docker()
@@ -216,9 +212,9 @@ func TestReadLogs(t *testing.T) {
 	ask("stopped again")
 }
 
-// TestFollow: a follow gets each line when it is there, and ends when the container's logging does, with all of that
-// and nothing of the next run.
-func TestFollow(t *testing.T) {
+// TestFollowEndsWhenTheContainerStops: a follow gets each line at once. It ends when the container stops, with
+// all lines of that run and none of the next.
+func TestFollowEndsWhenTheContainerStops(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
@@ -249,22 +245,22 @@ func TestFollow(t *testing.T) {
 	}
 	must(t, c.Stop(t.Context()))
 	h.gone()
-	// Nothing is attached: dockerd asks so when the container has just stopped.
+	// No FIFO is attached: dockerd asks like this when the container has just stopped.
 	if got := readLogs(t, d, "web", follow).rest(); len(got) != 13 {
 		t.Errorf("of a stopped container %d entries", len(got))
 	}
 }
 
-// TestFollowEndsWithItsRun: a follow whose client is slow gets all of the run, and nothing of the next one, although that
-// is there before the end of the first is read.
-func TestFollowEndsWithItsRun(t *testing.T) {
+// TestSlowFollowGetsItsRunOnly: a follow whose client is slow gets all lines of its run, and none of the next run, which has
+// begun before the client has read the end of the first.
+func TestSlowFollowGetsItsRunOnly(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
 	info := dockertest.Info{ContainerID: "web"}
 	c := begin(t, d, info)
 	r := readLogs(t, d, "web", dockertest.ReadConfig{Tail: -1, Follow: true})
-	const n = 5000 // more than the connection takes
+	const n = 5000 // more than the connection buffers
 	for range n {
 		must(t, c.Write("stdout", strings.Repeat("x", 1000)+"\n"))
 	}
@@ -281,14 +277,14 @@ func TestFollowEndsWithItsRun(t *testing.T) {
 	must(t, c.Stop(t.Context()))
 }
 
-// TestReadEnds: an answer that does not follow ends with what there was when it was asked for, also while the container
-// writes faster than it is read.
-func TestReadEnds(t *testing.T) {
+// TestReadEndsWhereTheLogEndedWhenAsked: an answer without follow ends with the last line that was there when it was asked for,
+// even if the container writes faster than the client reads.
+func TestReadEndsWhereTheLogEndedWhenAsked(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
 	c := begin(t, d, dockertest.Info{ContainerID: "web"})
-	const n = 5000 // more than the connection takes
+	const n = 5000 // more than the connection buffers
 	for range n {
 		must(t, c.Write("stdout", strings.Repeat("x", 1000)+"\n"))
 	}
@@ -304,9 +300,9 @@ func TestReadEnds(t *testing.T) {
 	must(t, c.Stop(t.Context()))
 }
 
-// TestFollowerIsSlowedDown: in a flood a follower gets its share and no more, and the rest when the container has stopped.
-// Who does not follow gets all there is.
-func TestFollowerIsSlowedDown(t *testing.T) {
+// TestSlowedFollowerGetsTheRestWhenTheContainerStops: a follower that the throttle slows gets its share and no more. It gets the rest when the
+// container stops. An answer without follow is never slowed.
+func TestSlowedFollowerGetsTheRestWhenTheContainerStops(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
@@ -341,8 +337,8 @@ func TestFollowerIsSlowedDown(t *testing.T) {
 	}
 }
 
-// TestFollowerLeaves: what a follow holds is given back when its client goes, and the session ends.
-func TestFollowerLeaves(t *testing.T) {
+// TestSessionEndsAfterItsFollowersLeave: a follow frees what it holds when its client leaves, and the session can end.
+func TestSessionEndsAfterItsFollowersLeave(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
@@ -359,14 +355,14 @@ func TestFollowerLeaves(t *testing.T) {
 	h.gone()
 }
 
-// TestStopBreaksOff: the plugin's stop ends every answer, also of a client that does not read, and none of these looks
-// like the whole.
-func TestStopBreaksOff(t *testing.T) {
+// TestStopBreaksEveryAnswer: when the plugin stops, every answer ends, even if its client does not read, and no answer looks
+// complete.
+func TestStopBreaksEveryAnswer(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
 	c := begin(t, d, dockertest.Info{ContainerID: "web"})
-	// More than the connection takes, in one entry: when an answer has begun, it is stuck.
+	// One entry that is larger than what the connection buffers: an answer that has begun is stuck.
 	must(t, c.WriteEntry(&logdriver.LogEntry{Source: "stdout", TimeNano: 1, Line: make([]byte, 1<<20)}))
 	writeLast(t, d, c, "the last\n")
 	idle := readLogs(t, d, "web", dockertest.ReadConfig{Tail: 1, Follow: true})
@@ -386,8 +382,8 @@ func TestStopBreaksOff(t *testing.T) {
 	}
 }
 
-// TestReaderKeepsSession: what is being read is not put away or removed.
-func TestReaderKeepsSession(t *testing.T) {
+// TestLogIsNotArchivedWhileRead: the files of a log are neither archived nor removed while a client reads it.
+func TestLogIsNotArchivedWhileRead(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
@@ -403,10 +399,10 @@ func TestReaderKeepsSession(t *testing.T) {
 	}
 	must(t, c.Stop(t.Context()))
 	h.shipper.wait(t, "g/web", 5000)
-	// All is delivered and nothing is attached, which is when a session ends.
+	// A session ends when everything is delivered and no FIFO is attached.
 	for range 200 {
 		if len(h.containers()) == 0 {
-			t.Fatal("it was put away")
+			t.Fatal("it was archived")
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -416,9 +412,9 @@ func TestReaderKeepsSession(t *testing.T) {
 	h.gone()
 }
 
-// TestReadWhileTakenAway: what is at rest is given whole, although the container is started again or its age comes
-// while it is read.
-func TestReadWhileTakenAway(t *testing.T) {
+// TestArchivedLogIsReadWhole: a client gets an archived log as a whole, even if the container is restarted or the log expires
+// meanwhile.
+func TestArchivedLogIsReadWhole(t *testing.T) {
 	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
 	for name, during := range map[string]func(*host, *dockertest.Daemon) (end func()){
 		"started again": func(h *host, d *dockertest.Daemon) func() {
@@ -435,7 +431,7 @@ func TestReadWhileTakenAway(t *testing.T) {
 			h.start()
 			d := h.docker()
 			c := begin(t, d, info)
-			const n = 12_000 // of several segments, and more than the connection takes
+			const n = 12_000 // several segments, and more than the connection buffers
 			for range n {
 				must(t, c.Write("stdout", strings.Repeat("x", 1000)+"\n"))
 			}
@@ -453,202 +449,5 @@ func TestReadWhileTakenAway(t *testing.T) {
 			end()
 			h.gone()
 		})
-	}
-}
-
-// TestReadRefused: what cannot be answered is told as an error, before any entry.
-func TestReadRefused(t *testing.T) {
-	for _, tc := range []struct {
-		name   string
-		env    string
-		info   dockertest.Info
-		status int
-		want   string
-	}{
-		{"no container", "", dockertest.Info{}, 500, "not a container's ID"},
-		{"a path", "", dockertest.Info{ContainerID: "../../etc"}, 500, "not a container's ID"},
-		{"no history", "", dockertest.Info{ContainerID: "x", Config: map[string]string{"history-size": "0"}}, 500, "history-size is 0 for this container"},
-		{"none at all", "HISTORY_SIZE=0", dockertest.Info{ContainerID: "x"}, 500, "HISTORY_SIZE is 0"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			h := newHost(t, tc.env)
-			h.start()
-			d := h.docker()
-			_, err := d.ReadLogs(t.Context(), tc.info, all)
-			refused, ok := errors.AsType[*dockertest.Error](err)
-			if !ok || refused.Status != tc.status || !strings.Contains(refused.Msg, tc.want) {
-				t.Errorf("got %v, want status %d and %q", err, tc.status, tc.want)
-			}
-			capability, err := d.Capabilities(t.Context())
-			if err != nil || capability.ReadLogs != (tc.env == "") {
-				t.Errorf("capabilities %+v, %v", capability, err)
-			}
-		})
-	}
-	h := newHost(t)
-	h.start()
-	d := h.docker()
-	if got := readLogs(t, d, "unknown", all).rest(); len(got) != 0 {
-		t.Errorf("of an unknown container: %v", got)
-	}
-	for body, want := range map[string]int{
-		``: 400, `{`: 400, `{"Config":{"Tail":1e99}}`: 400, `{"Config":{"Since":"yesterday"}}`: 400, `{"Info":{"ContainerID":"x"}}`: 200,
-		`{"Info":{"ContainerID":"x"},"Config":null}`: 200, `{"Info":null}`: 500,
-	} {
-		status, answer, err := d.Post(t.Context(), "LogDriver.ReadLogs", []byte(body))
-		if err != nil || status != want || (status == 200) != (len(answer) == 0) {
-			t.Errorf("%s: status %d, %q, %v; want %d", body, status, answer, err, want)
-		}
-	}
-}
-
-// TestReadDamaged: what is left of a damaged history is given, and neither a hang nor a crash.
-func TestReadDamaged(t *testing.T) {
-	h := newHost(t)
-	h.start()
-	d := h.docker()
-	c := begin(t, d, dockertest.Info{ContainerID: "web"})
-	var want []string
-	for i := range 30_000 {
-		line := fmt.Sprintf("line %d %s\n", i, strings.Repeat("x", 100))
-		want = append(want, line)
-		must(t, c.Write("stdout", line))
-	}
-	must(t, c.Stop(t.Context()))
-	h.shipper.wait(t, "g/web", len(want))
-	h.gone()
-	segments, _ := filepath.Glob(filepath.Join(h.dir, "state", "stopped", "web", "spool", "*.seg"))
-	if len(segments) < 2 {
-		t.Fatalf("segments: %q", segments)
-	}
-	f, err := os.OpenFile(segments[0], os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.WriteAt([]byte("damaged"), 100_000); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	got := texts(readLogs(t, d, "web", all).rest())
-	if len(got) == len(want) || len(got) < len(want)/2 || got[len(got)-1] != want[len(want)-1] {
-		t.Errorf("%d of %d lines are left, the last is %.20q", len(got), len(want), got[len(got)-1])
-	}
-	h.gone()
-	for _, path := range segments {
-		if err := os.WriteFile(path, []byte("nothing of the kind"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, config := range []dockertest.ReadConfig{all, {Tail: 10}, {Tail: -1, Follow: true}} {
-		if got := readLogs(t, d, "web", config).rest(); len(got) != 0 {
-			t.Errorf("of nothing: %.100v", got)
-		}
-	}
-}
-
-// TestReadBreaksOff: an answer that cannot be read on does not look like the whole.
-func TestReadBreaksOff(t *testing.T) {
-	h := newHost(t)
-	disk := h.onSickDisk()
-	h.start()
-	d := h.docker()
-	c := begin(t, d, dockertest.Info{ContainerID: "web"})
-	for range 10_000 {
-		must(t, c.Write("stdout", strings.Repeat("x", 1000)+"\n"))
-	}
-	r := readLogs(t, d, "web", all)
-	if _, err := r.next(); err != nil {
-		t.Fatal(err)
-	}
-	disk.is(failing("open to read", "", syscall.EMFILE))
-	var err error
-	for err == nil {
-		_, err = r.next()
-	}
-	if err == io.EOF {
-		t.Error("an answer that broke off ends well")
-	}
-	for _, config := range []dockertest.ReadConfig{{Tail: 5}, all, {Tail: -1, Follow: true}, {Tail: -1, Since: time.Unix(1, 0)}} {
-		_, err = d.ReadLogs(t.Context(), dockertest.Info{ContainerID: "web"}, config)
-		if refused, ok := errors.AsType[*dockertest.Error](err); !ok || refused.Status != 500 || !strings.Contains(refused.Msg, "too many open files") {
-			t.Errorf("of a history that cannot be opened, %+v: %v", config, err)
-		}
-	}
-	disk.is(nil)
-	must(t, c.Stop(t.Context()))
-}
-
-// TestReadOverNoEntry: what has the form of an entry and is none costs no other, also none that begins within it.
-func TestReadOverNoEntry(t *testing.T) {
-	h := newHost(t)
-	h.start()
-	d := h.docker()
-	c := begin(t, d, dockertest.Info{ContainerID: "web"})
-	must(t, c.Write("stdout", "one\n"))
-	must(t, c.WriteRaw([]byte{0, 0, 0, 100, 0x0a, 0x7f, 1, 1}))
-	must(t, c.Write("stdout", "two\nthree\nfour\nfive\nsix\n"))
-	writeLast(t, d, c, "seven\n")
-	if got := strings.Join(texts(readLogs(t, d, "web", all).rest()), ""); got != "one\ntwo\nthree\nfour\nfive\nsix\nseven\n" {
-		t.Errorf("read %q", got)
-	}
-	must(t, c.Stop(t.Context()))
-}
-
-// TestIgnoredIsNotBounded: how much may wait to be delivered does not bound the log of a container that is not shipped;
-// its history's size does.
-func TestIgnoredIsNotBounded(t *testing.T) {
-	h := newHost(t)
-	h.start()
-	d := h.docker()
-	const n = 50_000
-	for id, size := range map[string]string{"all": "20m", "few": "64k"} {
-		config := map[string]string{"spool-max-size": "64k", "spool-full": "drop-newest", "history-size": size}
-		c := begin(t, d, dockertest.Info{ContainerID: id, ContainerEnv: []string{"LOGSPOUT=ignore"}, Config: config})
-		for range n {
-			must(t, c.Write("stdout", "a short line\n"))
-		}
-		must(t, c.Stop(t.Context()))
-		h.gone()
-		got, used := len(readLogs(t, d, id, all).rest()), h.budget.Used()
-		if id == "all" && got != n || id == "few" && (got == 0 || got > n/10) {
-			t.Errorf("%s: %d entries of %d", id, got, n)
-		}
-		t.Logf("%s: %d entries, %d bytes in all", id, got, used)
-	}
-}
-
-// TestIgnored: of a container that asks to be ignored nothing is shipped, and docker logs has all of it, also after a
-// restart.
-func TestIgnored(t *testing.T) {
-	h := newHost(t)
-	h.start()
-	d := h.docker()
-	info := dockertest.Info{ContainerID: "web", ContainerEnv: []string{"LOGSPOUT=ignore"}}
-	c := begin(t, d, info)
-	r := readLogs(t, d, "web", dockertest.ReadConfig{Tail: -1, Follow: true})
-	line := strings.Repeat("x", 1000) + "\n"
-	for range 3000 {
-		must(t, c.Write("stdout", line))
-	}
-	for range 3000 {
-		if _, err := r.next(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h.stop()
-	h.start()
-	d = h.docker()
-	if err := d.StopLogging(t.Context(), c.File); err != nil {
-		t.Fatal(err)
-	}
-	c.Kill()
-	h.gone()
-	if got := len(readLogs(t, d, "web", all).rest()); got != 3000 {
-		t.Errorf("%d entries, want 3000", got)
-	}
-	h.shipper.mu.Lock()
-	defer h.shipper.mu.Unlock()
-	if len(h.shipper.delivered) != 0 {
-		t.Errorf("shipped: %.200v", h.shipper.delivered)
 	}
 }

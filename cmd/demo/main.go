@@ -199,7 +199,7 @@ func (d demonstration) showLogs(ctx context.Context, s scene) error {
 }
 
 const againstAWS = `
-The same against AWS, with your own region and keys (or see README.md, "Credentials"):
+The same against AWS, with your own region and keys (or see docs/configuration.md, "Credentials"):
 
    make plugin
    docker plugin set logspool AWS_REGION=eu-central-1 AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=…

@@ -31,7 +31,7 @@ func documents(t *testing.T) []string {
 			all = append(all, rel)
 		}
 	}
-	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/operating.md", "docs/options.md",
+	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/operating.md", "docs/configuration.md",
 		"docs/migrating-from-awslogs.md", "docs/migrating-from-logspout.md"} {
 		if !slices.Contains(all, name) {
 			t.Fatalf("there is no %s", name)

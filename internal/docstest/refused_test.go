@@ -104,7 +104,7 @@ func TestBadOptions(t *testing.T) {
 		shown[o.name] = true
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", o.name, code(o.value), code(refused(t, map[string]string{o.name: o.value})))
 	}
-	generated(t, "docs/options.md", "options", b.String())
+	generated(t, "docs/configuration.md", "bad options", b.String())
 
 	settings, problems := config.Load(nil)
 	if problems != nil {
@@ -115,8 +115,8 @@ func TestBadOptions(t *testing.T) {
 			if _, err := settings.Container(map[string]string{d.Name: "(\x00"}, nil); err != nil {
 				t.Errorf("%s: a value is bad after all: %v", d.Name, err)
 			}
-			if shown[d.Name] || !strings.Contains(read(t, "docs/options.md"), "`"+d.Name+"`") {
-				t.Errorf("docs/options.md does not say that any value of %s is good", d.Name)
+			if shown[d.Name] || !strings.Contains(read(t, "docs/configuration.md"), "`"+d.Name+"`") {
+				t.Errorf("docs/configuration.md does not say that any value of %s is good", d.Name)
 			}
 			continue
 		}
@@ -150,7 +150,7 @@ func TestBadOptionsTogether(t *testing.T) {
 		slices.Sort(all)
 		fmt.Fprintf(&b, "| %s | %s |\n", strings.Join(all, " "), code(refused(t, opts)))
 	}
-	generated(t, "docs/options.md", "together", b.String())
+	generated(t, "docs/configuration.md", "bad together", b.String())
 }
 
 func TestBadSettings(t *testing.T) {
@@ -168,7 +168,7 @@ func TestBadSettings(t *testing.T) {
 		p := problems[0]
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", code(entry), code(p.Setting+": "+p.Text), sentence(p.Applies))
 	}
-	generated(t, "docs/options.md", "settings", b.String())
+	generated(t, "docs/configuration.md", "bad settings", b.String())
 	for _, d := range config.SettingDocs() {
 		if !shown[d.Name] {
 			t.Errorf("badSettings has no bad value of %s", d.Name)

@@ -89,7 +89,7 @@ func TestSettingsTable(t *testing.T) {
 	for _, d := range config.SettingDocs() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", d.Name, code(d.Default), sentence(d.Doc))
 	}
-	generated(t, "README.md", "settings", b.String())
+	generated(t, "docs/configuration.md", "settings", b.String())
 }
 
 func TestOptionsTable(t *testing.T) {
@@ -98,33 +98,33 @@ func TestOptionsTable(t *testing.T) {
 	for _, d := range config.OptionDocs() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", d.Name, code(d.Alias), code(d.Default), sentence(d.Doc))
 	}
-	generated(t, "README.md", "options", b.String())
+	generated(t, "docs/configuration.md", "options", b.String())
 }
 
 func TestFieldsTable(t *testing.T) {
 	var got []string
-	for _, r := range rows(t, "README.md", "fields") {
+	for _, r := range rows(t, "docs/configuration.md", "fields") {
 		got = append(got, strings.TrimPrefix(r[0], "."))
 	}
 	want := naming.Fields()
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
-		t.Errorf("the README has the fields %q, and templates have %q", got, want)
+		t.Errorf("docs/configuration.md has the fields %q, and templates have %q", got, want)
 	}
 }
 
 func TestFunctions(t *testing.T) {
-	_, after, found := strings.Cut(read(t, "README.md"), "\nFunctions: ")
+	_, after, found := strings.Cut(read(t, "docs/configuration.md"), "\nFunctions: ")
 	if !found {
-		t.Fatal("the README does not tell of functions")
+		t.Fatal("docs/configuration.md does not list the functions")
 	}
 	paragraph, _, _ := strings.Cut(after, " `tag` has")
 	var named []string
 	for _, m := range codeMarkup.FindAllStringSubmatch(paragraph, -1) {
 		named = append(named, m[1])
 	}
-	// The functions of text/template, which the README does not list.
+	// The functions of text/template, which the page does not list.
 	own := []string{"and", "or", "not", "index", "slice", "len", "eq", "ne", "lt", "le", "gt", "ge", "print", "printf", "println", "html", "js", "urlquery"}
 	known := naming.Functions()
 	if !slices.Contains(named, "call") || slices.Contains(known, "call") {
@@ -133,11 +133,11 @@ func TestFunctions(t *testing.T) {
 	named = append(slices.DeleteFunc(named, func(f string) bool { return f == "call" }), own...)
 	slices.Sort(named)
 	if !slices.Equal(named, known) {
-		t.Errorf("the README has the functions %q, and templates have %q", named, known)
+		t.Errorf("docs/configuration.md has the functions %q, and templates have %q", named, known)
 	}
 }
 
-// The container that the examples of the README are about.
+// The container that the examples are about.
 func TestTemplateExamples(t *testing.T) {
 	c := &naming.Container{
 		Info:       container.Info{ID: "8c1f0b5e2a7d" + strings.Repeat("0", 52), Name: "/shop-api-1", ImageName: "shop/api:1.4", Env: []string{"STAGE=prod"}, Labels: map[string]string{"com.docker.compose.project": "shop", "com.docker.compose.service": "api"}},
@@ -145,7 +145,7 @@ func TestTemplateExamples(t *testing.T) {
 		Region:     "eu-central-1",
 		Source:     "stdout",
 	}
-	for _, r := range rows(t, "README.md", "examples") {
+	for _, r := range rows(t, "docs/configuration.md", "examples") {
 		template, err := naming.Parse(r[0])
 		if err != nil {
 			t.Errorf("%s: %v", r[0], err)
@@ -153,7 +153,7 @@ func TestTemplateExamples(t *testing.T) {
 		}
 		for _, name := range []naming.Name{naming.Group(template, c), naming.Stream(template, c)} {
 			if name.Name != r[1] || name.Fallback != nil {
-				t.Errorf("%s is %q (%v), and the README says %q", r[0], name.Name, name.Fallback, r[1])
+				t.Errorf("%s is %q (%v), and docs/configuration.md says %q", r[0], name.Name, name.Fallback, r[1])
 			}
 		}
 	}
@@ -303,7 +303,7 @@ func TestVariables(t *testing.T) {
 	for _, d := range config.SettingDocs() {
 		known[d.Name] = true
 	}
-	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/operating.md"} {
+	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/operating.md", "docs/configuration.md"} {
 		for _, m := range codeMarkup.FindAllStringSubmatch(prose(read(t, name)), -1) {
 			word, _, _ := strings.Cut(m[1], "=")
 			if capitals.MatchString(word) && !known[word] && variables[word] == "" {

@@ -76,7 +76,7 @@ func TestWithoutEngine(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%v\n%s", err, &out)
 				}
-				checkTranscript(t, played.hostname, out.String())
+				checkTranscripts(t, played.hostname, out.String())
 			} else if want := strings.ReplaceAll(test.want, "HOST", played.hostname); err == nil || !strings.Contains(err.Error(), want) {
 				t.Fatalf("error %v, want one with %q", err, want)
 			}
@@ -95,32 +95,45 @@ func TestWithoutEngine(t *testing.T) {
 	}
 }
 
-// checkTranscript holds the README's transcript to what was printed: each of its lines, in order, with something
-// left out only where it says […].
-func checkTranscript(t *testing.T, hostname, printed string) {
+// checkTranscripts holds the transcripts of the README and of docs/demo.md to what was printed.
+func checkTranscripts(t *testing.T, hostname, printed string) {
 	t.Helper()
-	readme, err := os.ReadFile("../../README.md")
+	for _, page := range []string{"README.md", "docs/demo.md"} {
+		checkTranscript(t, page, hostname, printed)
+	}
+}
+
+// checkTranscript holds a page's transcript to what was printed: each of its lines, in order, with something left out
+// only where it says […].
+func checkTranscript(t *testing.T, page, hostname, printed string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("../..", page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, transcript, found := strings.Cut(string(readme), "$ make demo\n")
+	_, transcript, found := strings.Cut(string(text), "$ make demo\n")
 	transcript, _, ends := strings.Cut(transcript, "\n```")
-	_, transcript, engine := strings.Cut(transcript, "\nservice ") // what is before it is about the engine
-	if !found || !ends || !engine {
-		t.Fatal("the README has no transcript of make demo")
+	if !found || !ends {
+		t.Fatalf("%s has no transcript of make demo", page)
+	}
+	// The first lines are about the engine, which is another one here.
+	if _, after, ok := strings.Cut(transcript, "\nservice "); ok {
+		transcript = after
+	} else if !strings.HasPrefix(transcript, "[…]\n") {
+		t.Fatalf("the transcript of %s leaves out the first lines without saying so", page)
 	}
 	got := fixed(printed)
-	for _, shown := range strings.Split(fixed(strings.ReplaceAll(transcript, "myhost", hostname)), "\n[…]\n") {
+	for _, shown := range strings.Split(fixed(strings.ReplaceAll("\n"+transcript, "myhost", hostname)), "\n[…]\n") {
 		shown = strings.TrimSpace(shown)
 		at := strings.Index(got, shown)
 		if at < 0 {
-			t.Errorf("the README's transcript has\n%s\n\nand the demo printed\n%s", shown, got)
+			t.Errorf("the transcript of %s has\n%s\n\nand the demo printed\n%s", page, shown, got)
 			return
 		}
 		got = got[at+len(shown):]
 	}
 	if strings.TrimSpace(got) != "" {
-		t.Errorf("the README's transcript ends before the demo does, which went on with\n%s", got)
+		t.Errorf("the transcript of %s ends before the demo does, which went on with\n%s", page, got)
 	}
 }
 

@@ -32,7 +32,7 @@ func documents(t *testing.T) []string {
 		}
 	}
 	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/operating.md", "docs/configuration.md",
-		"docs/migrating-from-awslogs.md", "docs/migrating-from-logspout.md"} {
+		"docs/index.md", "docs/demo.md", "docs/decisions/README.md", "spool/DESIGN.md", "docs/migrating-from-awslogs.md", "docs/migrating-from-logspout.md"} {
 		if !slices.Contains(all, name) {
 			t.Fatalf("there is no %s", name)
 		}
@@ -139,9 +139,9 @@ func TestPolicyAllowsWhatIsCalled(t *testing.T) {
 		want = append(want, "logs:"+m[1])
 	}
 	slices.Sort(want)
-	// What only new groups with more than a name need is told of below the policy.
+	// The sentence below the policy names the actions that only new groups with more than a name need.
 	_, below, _ := strings.Cut(read(t, "README.md"), `"Statement"`)
-	below, _, _ = strings.Cut(below, "## Using it")
+	below, _, _ = strings.Cut(below, "\n## ")
 	want = slices.DeleteFunc(slices.Compact(want), func(action string) bool {
 		return action == "logs:PutRetentionPolicy" && strings.Contains(below, "`"+action+"`")
 	})

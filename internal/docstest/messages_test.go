@@ -89,9 +89,16 @@ func made(message string, literals []string) bool {
 func messages(t *testing.T) []string {
 	t.Helper()
 	var all []string
+	inTable := false
 	for line := range strings.Lines(read(t, "docs/operating.md")) {
+		switch {
+		case line == "| message | what it means | what to do |\n":
+			inTable = true
+		case !strings.HasPrefix(line, "|"):
+			inTable = false
+		}
 		cells := strings.Split(line, " | ")
-		if len(cells) != 3 {
+		if !inTable || len(cells) != 3 {
 			continue
 		}
 		for _, m := range codeMarkup.FindAllStringSubmatch(cells[0], -1) {
@@ -165,21 +172,28 @@ func TestMessagesAreExplained(t *testing.T) {
 	}
 }
 
-// What the README tells to look for is logged.
+// TestMessagesToLookFor checks that the messages that the README and the symptoms send a reader to are logged.
 func TestMessagesToLookFor(t *testing.T) {
-	_, after, _ := strings.Cut(read(t, "README.md"), "## Troubleshooting")
-	all, n := strings.Join(messages(t), "\n"), 0
-	for line := range strings.Lines(after) {
-		if _, hint, ok := strings.Cut(line, "look for "); ok {
-			for _, m := range codeMarkup.FindAllStringSubmatch(hint, -1) {
-				n++
-				if !strings.Contains(all, m[1]) {
-					t.Errorf("the README says to look for %q, which docs/operating.md does not explain", m[1])
+	all := strings.Join(messages(t), "\n")
+	for _, section := range []struct{ page, heading string }{
+		{"README.md", "Is it working?"},
+		{"docs/operating.md", "Symptoms"},
+	} {
+		_, text, _ := strings.Cut(read(t, section.page), "\n## "+section.heading+"\n")
+		text, _, _ = strings.Cut(text, "\n## ")
+		n := 0
+		for line := range strings.Lines(text) {
+			if _, hint, ok := strings.Cut(line, "ook for "); ok {
+				for _, m := range codeMarkup.FindAllStringSubmatch(hint, -1) {
+					n++
+					if !strings.Contains(all, m[1]) {
+						t.Errorf("%s says to look for %q, which docs/operating.md does not explain", section.page, m[1])
+					}
 				}
 			}
 		}
-	}
-	if n < 4 {
-		t.Errorf("the README names %d messages", n)
+		if n < 4 {
+			t.Errorf("%s, %s names %d messages", section.page, section.heading, n)
+		}
 	}
 }

@@ -145,7 +145,7 @@ func TestTemplateExamples(t *testing.T) {
 		Region:     "eu-central-1",
 		Source:     "stdout",
 	}
-	for _, r := range rows(t, "docs/configuration.md", "examples") {
+	for _, r := range append(rows(t, "docs/configuration.md", "examples"), rows(t, "README.md", "examples")...) {
 		template, err := naming.Parse(r[0])
 		if err != nil {
 			t.Errorf("%s: %v", r[0], err)
@@ -153,7 +153,7 @@ func TestTemplateExamples(t *testing.T) {
 		}
 		for _, name := range []naming.Name{naming.Group(template, c), naming.Stream(template, c)} {
 			if name.Name != r[1] || name.Fallback != nil {
-				t.Errorf("%s is %q (%v), and docs/configuration.md says %q", r[0], name.Name, name.Fallback, r[1])
+				t.Errorf("%s is %q (%v), and the examples say %q", r[0], name.Name, name.Fallback, r[1])
 			}
 		}
 	}
@@ -293,6 +293,8 @@ var variables = map[string]string{
 	"RLIMIT_NOFILE":      "a limit of the kernel",
 	"DOCKER_HOST":        "the docker command",
 	"STOP":               "a placeholder",
+	"CONTAINER":          "a placeholder",
+	"CONTAINER_ID":       "a placeholder",
 	"AWS_EC2_METADATA_*": "several settings",
 }
 

@@ -1,0 +1,78 @@
+package docstest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/logspool/logspool/internal/config"
+)
+
+// mostUsed are the ten options that the README shows.
+var mostUsed = []string{"group", "stream", "region", "create-group", "multiline-pattern", "format", "exclude-pattern",
+	"retention-days", "spool-max-size", "history-size"}
+
+func TestREADMEHasAtMost200Lines(t *testing.T) {
+	if n := strings.Count(read(t, "README.md"), "\n"); n > 200 {
+		t.Errorf("the README has %d lines", n)
+	}
+}
+
+func TestREADMEShowsTheOptionsMostUsed(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| option | also spelled | meaning |\n|---|---|---|\n")
+	for _, name := range mostUsed {
+		i := slices.IndexFunc(config.OptionDocs(), func(d config.Doc) bool { return d.Name == name })
+		if i < 0 {
+			t.Fatalf("there is no option %s", name)
+		}
+		d := config.OptionDocs()[i]
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", d.Name, code(d.Alias), sentence(d.Doc))
+	}
+	generated(t, "README.md", "ten", b.String())
+}
+
+// TestREADMEComparisonIsMeasured holds the comparison to the table that make fault WRITE=1 writes.
+func TestREADMEComparisonIsMeasured(t *testing.T) {
+	_, measured, _ := strings.Cut(read(t, "docs/reliability.md"), "<!-- table: written by make fault")
+	measured, _, found := strings.Cut(measured, "<!-- end of table -->")
+	if !found {
+		t.Fatal("docs/reliability.md has no measured table")
+	}
+	lost := map[string]map[string]string{"awslogs": {}, "logspool": {}}
+	var failures []string
+	for line := range strings.Lines(measured) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		driver, failure, ok := strings.Cut(strings.TrimSpace(cells[0]), ": ")
+		if !ok || lost[driver] == nil {
+			continue
+		}
+		written, silently := strings.TrimSpace(cells[1]), strings.TrimSpace(cells[5])
+		result := strings.TrimSpace(cells[len(cells)-1])
+		switch {
+		case written == "0":
+			lost[driver][failure], _, _ = strings.Cut(result, ";")
+		case driver == "awslogs":
+			lost[driver][failure] = fmt.Sprintf("%s of %s (%s)", silently, written, result)
+			failures = append(failures, failure)
+			continue
+		default:
+			lost[driver][failure] = fmt.Sprintf("%s of %s", silently, written)
+			continue
+		}
+		failures = append(failures, failure)
+	}
+	var b strings.Builder
+	b.WriteString("| failure | awslogs | logspool |\n|---|---|---|\n")
+	for _, f := range failures {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", f, lost["awslogs"][f], lost["logspool"][f])
+		if lost["awslogs"][f] == "" || lost["logspool"][f] == "" {
+			t.Errorf("%q was measured for one driver only", f)
+		}
+	}
+	if len(failures) < 6 {
+		t.Errorf("%d failures were found in docs/reliability.md", len(failures))
+	}
+	generated(t, "README.md", "comparison", b.String())
+}

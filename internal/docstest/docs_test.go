@@ -4,6 +4,8 @@ package docstest
 
 import (
 	"encoding/json"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,22 +16,27 @@ import (
 
 const root = "../.."
 
-// documents are all that a reader may be sent to.
+// documents are all Markdown files of the repository.
 func documents(t *testing.T) []string {
 	t.Helper()
 	var all []string
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "spool/*.md"} {
-		found, err := filepath.Glob(filepath.Join(root, pattern))
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		for _, f := range found {
-			rel, err := filepath.Rel(root, f)
-			if err != nil {
-				t.Fatal(err)
-			}
+		rel, err := filepath.Rel(root, path)
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && slices.Contains([]string{".git", "bin", "plugin"}, rel), d.IsDir() && d.Name() == "testdata":
+			return filepath.SkipDir
+		case !d.IsDir() && strings.HasSuffix(path, ".md"):
 			all = append(all, rel)
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/operating.md", "docs/configuration.md",
 		"docs/index.md", "docs/demo.md", "docs/decisions/README.md", "spool/DESIGN.md", "docs/migrating-from-awslogs.md", "docs/migrating-from-logspout.md"} {
@@ -52,7 +59,7 @@ func read(t *testing.T, name string) string {
 // block is a fenced block of a document.
 type block struct{ language, text string }
 
-var fence = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$")
+var fence = regexp.MustCompile("(?ms)^ *```([a-z]*)\n(.*?)^ *```$")
 
 func blocks(text string) []block {
 	var all []block
@@ -66,25 +73,43 @@ func blocks(text string) []block {
 func prose(text string) string { return fence.ReplaceAllString(text, "") }
 
 var (
-	link       = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	link       = regexp.MustCompile(`(?m)\]\(([^)\s]+)(?: "[^"]*")?\)|^ *\[[^\]\n]+\]: +(\S+)`)
 	heading    = regexp.MustCompile(`(?m)^#+ (.*)$`)
 	notInSlug  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 	codeMarkup = regexp.MustCompile("`([^`\n]+)`")
 )
 
-// anchors are the fragments that a document can be linked with, as GitHub makes them of headings.
+// anchors are the fragments that a document can be linked with, as GitHub makes them of headings. The second heading
+// with the same text gets "-1".
 func anchors(text string) map[string]bool {
 	all := map[string]bool{}
 	for _, m := range heading.FindAllStringSubmatch(prose(text), -1) {
-		all[strings.ReplaceAll(notInSlug.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")] = true
+		slug := strings.ReplaceAll(notInSlug.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")
+		unique := slug
+		for n := 1; all[unique]; n++ {
+			unique = fmt.Sprintf("%s-%d", slug, n)
+		}
+		all[unique] = true
 	}
 	return all
 }
 
+// links are the targets of a document's links.
+func links(t *testing.T, name string) []string {
+	t.Helper()
+	var all []string
+	for _, m := range link.FindAllStringSubmatch(prose(read(t, name)), -1) {
+		all = append(all, m[1]+m[2])
+	}
+	return all
+}
+
+// TestLinks checks that the file and the heading of each relative link exist.
 func TestLinks(t *testing.T) {
+	n := 0
 	for _, name := range documents(t) {
-		for _, m := range link.FindAllStringSubmatch(prose(read(t, name)), -1) {
-			to, fragment, _ := strings.Cut(m[1], "#")
+		for _, l := range links(t, name) {
+			to, fragment, _ := strings.Cut(l, "#")
 			if strings.Contains(to, "://") {
 				continue
 			}
@@ -93,12 +118,39 @@ func TestLinks(t *testing.T) {
 				target = filepath.Join(filepath.Dir(name), to)
 			}
 			if _, err := os.Stat(filepath.Join(root, target)); err != nil {
-				t.Errorf("%s links to %s, which is not there", name, m[1])
+				t.Errorf("%s links to %s, which is not there", name, l)
 				continue
 			}
+			n++
 			if fragment != "" && !anchors(read(t, target))[fragment] {
-				t.Errorf("%s links to %s, and %s has no such heading", name, m[1], target)
+				t.Errorf("%s links to %s, and %s has no such heading", name, l, target)
 			}
+		}
+	}
+	if n < 60 {
+		t.Errorf("%d relative links were found: this test holds nothing", n)
+	}
+}
+
+// TestEveryPageCanBeReached follows the links from the map.
+func TestEveryPageCanBeReached(t *testing.T) {
+	reached := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		if reached[name] || !strings.HasSuffix(name, ".md") {
+			return
+		}
+		reached[name] = true
+		for _, l := range links(t, name) {
+			if to, _, _ := strings.Cut(l, "#"); to != "" && !strings.Contains(to, "://") {
+				visit(filepath.Join(filepath.Dir(name), to))
+			}
+		}
+	}
+	visit("docs/index.md")
+	for _, name := range documents(t) {
+		if !reached[name] {
+			t.Errorf("no link leads from docs/index.md to %s", name)
 		}
 	}
 }

@@ -1,5 +1,6 @@
-// Package docstest holds the documents to the code: tables, examples, commands, messages and links. It is
-// tests alone. `go test ./internal/docstest -update` writes the tables of settings and log options anew.
+// Package docstest checks that the documents say what the code does: tables, examples, commands,
+// messages and links. It has only tests. `go test ./internal/docstest -update` writes the tables
+// that the code determines.
 package docstest
 
 import (
@@ -16,7 +17,7 @@ import (
 
 const root = "../.."
 
-// documents are all Markdown files of the repository.
+// documents returns all Markdown files of the repository.
 func documents(t *testing.T) []string {
 	t.Helper()
 	var all []string
@@ -28,7 +29,7 @@ func documents(t *testing.T) []string {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && slices.Contains([]string{".git", "bin", "plugin"}, rel), d.IsDir() && d.Name() == "testdata":
+		case d.IsDir() && (slices.Contains([]string{".git", "bin", "plugin"}, rel) || d.Name() == "testdata"):
 			return filepath.SkipDir
 		case !d.IsDir() && strings.HasSuffix(path, ".md"):
 			all = append(all, rel)
@@ -39,7 +40,7 @@ func documents(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/operating.md", "docs/configuration.md",
-		"docs/index.md", "docs/demo.md", "docs/decisions/README.md", "spool/DESIGN.md", "docs/migrating-from-awslogs.md", "docs/migrating-from-logspout.md"} {
+		"docs/index.md", "docs/demo.md", "docs/decisions/README.md", "spool/DESIGN.md", fromAwslogs, fromLogspout} {
 		if !slices.Contains(all, name) {
 			t.Fatalf("there is no %s", name)
 		}
@@ -69,7 +70,7 @@ func blocks(text string) []block {
 	return all
 }
 
-// prose is a document without its fenced blocks.
+// prose returns a document without its fenced blocks.
 func prose(text string) string { return fence.ReplaceAllString(text, "") }
 
 var (
@@ -79,8 +80,8 @@ var (
 	codeMarkup = regexp.MustCompile("`([^`\n]+)`")
 )
 
-// anchors are the fragments that a document can be linked with, as GitHub makes them of headings. The second heading
-// with the same text gets "-1".
+// anchors returns the fragments that GitHub makes of a document's headings. The second heading with
+// the same text gets "-1".
 func anchors(text string) map[string]bool {
 	all := map[string]bool{}
 	for _, m := range heading.FindAllStringSubmatch(prose(text), -1) {
@@ -94,7 +95,7 @@ func anchors(text string) map[string]bool {
 	return all
 }
 
-// links are the targets of a document's links.
+// links returns the targets of a document's links.
 func links(t *testing.T, name string) []string {
 	t.Helper()
 	var all []string
@@ -104,8 +105,7 @@ func links(t *testing.T, name string) []string {
 	return all
 }
 
-// TestLinks checks that the file and the heading of each relative link exist.
-func TestLinks(t *testing.T) {
+func TestRelativeLinksAndAnchorsExist(t *testing.T) {
 	n := 0
 	for _, name := range documents(t) {
 		for _, l := range links(t, name) {
@@ -118,7 +118,7 @@ func TestLinks(t *testing.T) {
 				target = filepath.Join(filepath.Dir(name), to)
 			}
 			if _, err := os.Stat(filepath.Join(root, target)); err != nil {
-				t.Errorf("%s links to %s, which is not there", name, l)
+				t.Errorf("%s links to %s, which does not exist", name, l)
 				continue
 			}
 			n++
@@ -128,11 +128,11 @@ func TestLinks(t *testing.T) {
 		}
 	}
 	if n < 60 {
-		t.Errorf("%d relative links were found: this test holds nothing", n)
+		t.Errorf("%d relative links were found: this test checks too little", n)
 	}
 }
 
-// TestEveryPageCanBeReached follows the links from the map.
+// TestEveryPageCanBeReached follows the links from docs/index.md.
 func TestEveryPageCanBeReached(t *testing.T) {
 	reached := map[string]bool{}
 	var visit func(name string)
@@ -155,7 +155,7 @@ func TestEveryPageCanBeReached(t *testing.T) {
 	}
 }
 
-func TestJSON(t *testing.T) {
+func TestJSONIsValid(t *testing.T) {
 	n := 0
 	for _, name := range documents(t) {
 		for _, b := range blocks(read(t, name)) {
@@ -169,11 +169,11 @@ func TestJSON(t *testing.T) {
 		}
 	}
 	if n == 0 {
-		t.Error("no JSON was found: this test holds nothing")
+		t.Error("no JSON was found: this test checks too little")
 	}
 }
 
-func TestPolicyAllowsWhatIsCalled(t *testing.T) {
+func TestPolicyAllowsTheCallsOfTheUploader(t *testing.T) {
 	var policy struct{ Statement []struct{ Action []string } }
 	for _, b := range blocks(read(t, "README.md")) {
 		if strings.Contains(b.text, `"Statement"`) {
@@ -198,7 +198,7 @@ func TestPolicyAllowsWhatIsCalled(t *testing.T) {
 		return action == "logs:PutRetentionPolicy" && strings.Contains(below, "`"+action+"`")
 	})
 	if !slices.Equal(policy.Statement[0].Action, want) {
-		t.Errorf("the policy allows %q, and uploader/client.go calls %q", policy.Statement[0].Action, want)
+		t.Errorf("the policy allows %q, but uploader/client.go calls %q", policy.Statement[0].Action, want)
 	}
 }
 
@@ -207,7 +207,7 @@ var (
 	makeTarget  = regexp.MustCompile(`(?m)^([a-z0-9]+):`)
 )
 
-func TestMakeTargets(t *testing.T) {
+func TestMakeTargetsExist(t *testing.T) {
 	targets := map[string]bool{}
 	for _, m := range makeTarget.FindAllStringSubmatch(read(t, "Makefile"), -1) {
 		targets[m[1]] = true
@@ -227,7 +227,7 @@ func TestMakeTargets(t *testing.T) {
 			for _, target := range strings.Fields(m[1]) {
 				mentioned[target] = true
 				if !targets[target] {
-					t.Errorf("%s says make %s, and the Makefile has no such target", name, target)
+					t.Errorf("%s mentions make %s, but the Makefile has no such target", name, target)
 				}
 			}
 		}

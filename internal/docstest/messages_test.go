@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// pluginFiles are the parsed source files of the plugin, without tests, and without what is not in it.
+// pluginFiles returns the parsed source files of the plugin, without tests and without packages that are
+// not part of it.
 func pluginFiles(t *testing.T) []*ast.File {
 	t.Helper()
 	var files []*ast.File
@@ -42,7 +43,8 @@ func pluginFiles(t *testing.T) []*ast.File {
 	return files
 }
 
-// literals are all strings in the plugin's source, and of formats that begin with a value what follows it.
+// literals returns all strings in the plugin's source. If a format has a %v, the text after it is another
+// literal.
 func literals(t *testing.T) []string {
 	t.Helper()
 	var all []string
@@ -67,7 +69,7 @@ func literals(t *testing.T) []string {
 	return all
 }
 
-// made reports whether a message is one of the literals, or several of them in a row.
+// made reports whether message is one of the literals, or several of them in a row.
 func made(message string, literals []string) bool {
 	reached := make([]bool, len(message)+1)
 	reached[0] = true
@@ -76,7 +78,7 @@ func made(message string, literals []string) bool {
 			continue
 		}
 		for _, l := range literals {
-			// Short ones would make anything.
+			// Short literals would match any message.
 			if len(l) > 5 && strings.HasPrefix(message[i:], l) {
 				reached[i+len(l)] = true
 			}
@@ -85,7 +87,8 @@ func made(message string, literals []string) bool {
 	return reached[len(message)]
 }
 
-// messages are the log lines that docs/operating.md explains: what its tables have as code in their first cells.
+// messages returns the log messages that docs/operating.md explains: the code in the first cells of its
+// message tables.
 func messages(t *testing.T) []string {
 	t.Helper()
 	var all []string
@@ -106,7 +109,7 @@ func messages(t *testing.T) []string {
 		}
 	}
 	if len(all) < 20 {
-		t.Fatalf("docs/operating.md explains %d messages: where are the others?", len(all))
+		t.Fatalf("docs/operating.md explains only %d messages", len(all))
 	}
 	return all
 }
@@ -115,12 +118,12 @@ func TestExplainedMessagesExist(t *testing.T) {
 	in := literals(t)
 	for _, m := range messages(t) {
 		if !made(m, in) {
-			t.Errorf("docs/operating.md explains %q, which the plugin does not log", m)
+			t.Errorf("docs/operating.md explains %q, but the plugin does not log it", m)
 		}
 	}
 }
 
-// Every message with a text of its own is explained, those that only a developer looks at aside.
+// TestMessagesAreExplained skips debug messages, which only a developer reads.
 func TestMessagesAreExplained(t *testing.T) {
 	explained := strings.Join(messages(t), "\n")
 	n := 0
@@ -148,7 +151,7 @@ func TestMessagesAreExplained(t *testing.T) {
 			if at >= len(call.Args) {
 				return true
 			}
-			// The text begins or ends in a literal; what is only in variables is somebody else's text.
+			// The text begins or ends in a literal. A text that is only in variables comes from elsewhere.
 			ast.Inspect(call.Args[at], func(node ast.Node) bool {
 				l, ok := node.(*ast.BasicLit)
 				if !ok || l.Kind != token.STRING {
@@ -160,7 +163,7 @@ func TestMessagesAreExplained(t *testing.T) {
 				}
 				n++
 				if !strings.Contains(explained, s) {
-					t.Errorf("the plugin logs %q, which docs/operating.md does not explain", s)
+					t.Errorf("the plugin logs %q, but docs/operating.md does not explain it", s)
 				}
 				return true
 			})
@@ -168,11 +171,11 @@ func TestMessagesAreExplained(t *testing.T) {
 		})
 	}
 	if n < 20 {
-		t.Errorf("%d messages were found in the source: where are the others?", n)
+		t.Errorf("only %d messages were found in the source", n)
 	}
 }
 
-// TestMessagesToLookFor checks that the messages that the README and the symptoms send a reader to are logged.
+// TestMessagesToLookFor checks the messages that the README and the symptoms send a reader to.
 func TestMessagesToLookFor(t *testing.T) {
 	all := strings.Join(messages(t), "\n")
 	for _, section := range []struct{ page, heading string }{
@@ -187,13 +190,13 @@ func TestMessagesToLookFor(t *testing.T) {
 				for _, m := range codeMarkup.FindAllStringSubmatch(hint, -1) {
 					n++
 					if !strings.Contains(all, m[1]) {
-						t.Errorf("%s says to look for %q, which docs/operating.md does not explain", section.page, m[1])
+						t.Errorf("%s says to look for %q, but docs/operating.md does not explain it", section.page, m[1])
 					}
 				}
 			}
 		}
 		if n < 4 {
-			t.Errorf("%s, %s names %d messages", section.page, section.heading, n)
+			t.Errorf("%s, section %s, names only %d messages", section.page, section.heading, n)
 		}
 	}
 }

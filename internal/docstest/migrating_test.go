@@ -23,7 +23,7 @@ const (
 	fromLogspout = "docs/migrating-from-logspout.md"
 )
 
-// mobyFile is a source file of the Docker daemon.
+// mobyFile parses a source file of the Docker daemon.
 func mobyFile(t *testing.T, name string) *ast.File {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/docker/docker")
@@ -48,7 +48,7 @@ func unquoted(e ast.Expr) string {
 	return ""
 }
 
-// values are what a file's constants and variables of one name, or of all names with one ending, hold.
+// values returns the values of the constants and variables of a file whose names end in ending.
 func values(f *ast.File, ending string) []ast.Expr {
 	var all []ast.Expr
 	ast.Inspect(f, func(n ast.Node) bool {
@@ -75,23 +75,22 @@ func firstCells(t *testing.T, document, name string) []string {
 
 func sorted(names ...[]string) []string { return slices.Sorted(slices.Values(slices.Concat(names...))) }
 
-// Every log option is in one of the page's tables, and every one there is a log option.
-func TestMigratingFromAwslogs(t *testing.T) {
-	// Read out of awslogs itself.
+func TestAwslogsPageHasEveryLogOption(t *testing.T) {
+	// The options in the source of awslogs.
 	var theirs []string
 	for _, v := range values(mobyFile(t, "daemon/logger/awslogs/cloudwatchlogs.go"), "Key") {
 		if name := unquoted(v); name != "AWS_REGION" {
 			theirs = append(theirs, name)
 		}
 	}
-	// In Docker since May 2026 (moby PR 52632), and so not yet in the module that is read here.
+	// Docker has these since May 2026 (moby PR 52632), so the module that is read here does not have them yet.
 	for _, name := range []string{"awslogs-entity-service-name", "awslogs-entity-environment", "awslogs-entity-attributes"} {
 		if !slices.Contains(theirs, name) {
 			theirs = append(theirs, name)
 		}
 	}
 	if diff := cmp.Diff(sorted(theirs), sorted(firstCells(t, fromAwslogs, "awslogs"))); diff != "" || len(theirs) < 13 {
-		t.Errorf("options of awslogs in its source -, and in %s +\n%s", fromAwslogs, diff)
+		t.Errorf("options of awslogs: in its source -, in %s +\n%s", fromAwslogs, diff)
 	}
 
 	here := map[string]string{}
@@ -105,21 +104,20 @@ func TestMigratingFromAwslogs(t *testing.T) {
 			continue
 		}
 		if here[d.Alias] != d.Name {
-			t.Errorf("%s is %s here, and %s says %q", d.Alias, d.Name, fromAwslogs, here[d.Alias])
+			t.Errorf("%s is %s in the code, but %s says %q", d.Alias, d.Name, fromAwslogs, here[d.Alias])
 		}
 	}
-	var told []string
+	var listed []string
 	for _, name := range here {
-		told = append(told, name)
+		listed = append(listed, name)
 	}
-	told = sorted(told, firstCells(t, fromAwslogs, "dockerd"), firstCells(t, fromAwslogs, "new"))
-	if diff := cmp.Diff(sorted(known), told); diff != "" {
-		t.Errorf("log options of the code -, and of %s +\n%s", fromAwslogs, diff)
+	listed = sorted(listed, firstCells(t, fromAwslogs, "dockerd"), firstCells(t, fromAwslogs, "new"))
+	if diff := cmp.Diff(sorted(known), listed); diff != "" {
+		t.Errorf("log options: in the code -, in %s +\n%s", fromAwslogs, diff)
 	}
 }
 
-// A format comes to the regexp that awslogs makes of it.
-func TestDatetimeFormatIsAwslogs(t *testing.T) {
+func TestDatetimeFormatGivesTheRegexpOfAwslogs(t *testing.T) {
 	settings, problems := config.Load(nil)
 	if problems != nil {
 		t.Fatal(problems)
@@ -136,7 +134,7 @@ func TestDatetimeFormatIsAwslogs(t *testing.T) {
 			}
 		}
 	}
-	// All that awslogs does not know are told of.
+	// Each sequence that awslogs does not know gets a warning.
 	unknown := 0
 	for c := byte('!'); c <= '~'; c++ {
 		container, err := settings.Container(map[string]string{"datetime-format": "x%" + string(c)}, nil)
@@ -147,12 +145,12 @@ func TestDatetimeFormatIsAwslogs(t *testing.T) {
 		}
 	}
 	if n < 19 || unknown != '~'-'!'+1-n {
-		t.Errorf("awslogs knows %d sequences, and %d others are told of", n, unknown)
+		t.Errorf("awslogs knows %d sequences, and %d others get a warning", n, unknown)
 	}
 }
 
-// Docker's tag template has the fields that it has here, also those that Docker's documents leave out. What a time
-// cannot say here is refused, and the page says so.
+// TestTagFieldsAreDockers includes the fields that Docker's documents leave out. The methods of a time that
+// are not available are refused, and the page names them.
 func TestTagFieldsAreDockers(t *testing.T) {
 	var docker []string
 	ast.Inspect(mobyFile(t, "daemon/logger/loginfo.go"), func(n ast.Node) bool {
@@ -167,17 +165,16 @@ func TestTagFieldsAreDockers(t *testing.T) {
 		return true
 	})
 	if diff := cmp.Diff(sorted(docker), sorted(naming.TagFields())); diff != "" {
-		t.Errorf("fields of the tag template in Docker -, and here +\n%s", diff)
+		t.Errorf("fields of the tag template: in Docker -, here +\n%s", diff)
 	}
 	for _, method := range []string{"Local", "GobEncode"} {
 		said := refused(t, map[string]string{"tag": "{{.ContainerCreated." + method + "}}"})
 		if !strings.Contains(said, "there is no .ContainerCreated."+method+": there are .") || !strings.Contains(read(t, fromAwslogs), "."+method+"`") {
-			t.Errorf("%s: %s says nothing of it, or it is refused with %s", method, fromAwslogs, said)
+			t.Errorf("%s: %s does not mention it, or it is refused with %s", method, fromAwslogs, said)
 		}
 	}
 }
 
-// The SDK knows the classes that the option does.
 func TestGroupClassesAreTheSDKs(t *testing.T) {
 	settings, problems := config.Load(nil)
 	if problems != nil {
@@ -193,23 +190,23 @@ func TestGroupClassesAreTheSDKs(t *testing.T) {
 	}
 	_, ours, _ := strings.Cut(refused(t, map[string]string{"group-class": "x"}), "use one of ")
 	if diff := cmp.Diff(sorted(sdk), sorted(strings.Fields(ours))); diff != "" {
-		t.Errorf("classes of the SDK -, and here +\n%s", diff)
+		t.Errorf("classes: in the SDK -, here +\n%s", diff)
 	}
 }
 
-// Every setting that logspout has, too, every field and every variable of a container is in the page's tables.
-func TestMigratingFromLogspout(t *testing.T) {
+// TestLogspoutPageHasEverySetting also checks the template fields and the variables of a container.
+func TestLogspoutPageHasEverySetting(t *testing.T) {
 	var settings []string
 	for _, d := range config.SettingDocs() {
 		settings = append(settings, d.Name)
 	}
 	want := sorted([]string{"ROUTE", "AWS_REGION"}, config.RouteOptions())
 	if diff := cmp.Diff(want, sorted(firstCells(t, fromLogspout, "variables"))); diff != "" {
-		t.Errorf("settings from logspout -, and in %s +\n%s", fromLogspout, diff)
+		t.Errorf("settings from logspout: in the code -, in %s +\n%s", fromLogspout, diff)
 	}
 	for _, name := range firstCells(t, fromLogspout, "variables") {
 		if !slices.Contains(settings, name) {
-			t.Errorf("%s has %s, which is no setting", fromLogspout, name)
+			t.Errorf("%s has %s, which is not a setting", fromLogspout, name)
 		}
 	}
 	var fields []string
@@ -217,10 +214,11 @@ func TestMigratingFromLogspout(t *testing.T) {
 		fields = append(fields, "."+name)
 	}
 	if diff := cmp.Diff(sorted(fields), sorted(firstCells(t, fromLogspout, "fields"))); diff != "" {
-		t.Errorf("fields of the code -, and of %s +\n%s", fromLogspout, diff)
+		t.Errorf("fields: in the code -, in %s +\n%s", fromLogspout, diff)
 	}
 
-	// A container's variables do something; those that are gone do nothing, in the plugin or in a container.
+	// A container's variables have an effect. The variables without an effect have none, in the plugin or in
+	// a container.
 	s, problems := config.Load(nil)
 	if problems != nil {
 		t.Fatal(problems)
@@ -234,7 +232,7 @@ func TestMigratingFromLogspout(t *testing.T) {
 			t.Errorf("%s has %s, which is not read from a container", fromLogspout, name)
 		}
 	}
-	// What is read from a container's environment, out of the source.
+	// The names in the source are the variables that the plugin reads from a container's environment.
 	reads := 0
 	for _, f := range pluginFiles(t) {
 		if f.Name.Name != "config" {
@@ -244,7 +242,7 @@ func TestMigratingFromLogspout(t *testing.T) {
 			if name := unquotedNode(n); strings.HasPrefix(name, "LOGSPOUT") && !strings.Contains(name, " ") {
 				reads++
 				if !slices.Contains(firstCells(t, fromLogspout, "container"), name) {
-					t.Errorf("the code reads %s, which %s does not have", name, fromLogspout)
+					t.Errorf("the code reads %s, but %s does not have it", name, fromLogspout)
 				}
 			}
 			return true
@@ -255,7 +253,7 @@ func TestMigratingFromLogspout(t *testing.T) {
 	}
 	for _, name := range firstCells(t, fromLogspout, "gone") {
 		if slices.Contains(settings, name) || heeded(name) {
-			t.Errorf("%s says that %s has no effect, and it has", fromLogspout, name)
+			t.Errorf("%s says that %s has no effect, but it has one", fromLogspout, name)
 		}
 	}
 }

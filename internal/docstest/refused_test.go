@@ -9,7 +9,7 @@ import (
 	"github.com/logspool/logspool/internal/config"
 )
 
-// badOptions has at least one bad value of each log option.
+// badOptions has at least one invalid value of each log option.
 var badOptions = []struct{ name, value string }{
 	{"group", "{{.Nmae}}"},
 	{"stream", "{{.Name"},
@@ -56,12 +56,12 @@ var badOptions = []struct{ name, value string }{
 	{"syslog-address", "udp://127.0.0.1"},
 }
 
-// unchecked are the options of which no value is bad.
+// unchecked reports whether every value of an option is valid.
 func unchecked(d config.Doc) bool {
 	return slices.Contains([]string{"labels", "env"}, d.Name) || strings.HasPrefix(d.Doc, "dockerd's own")
 }
 
-// bad are the log options that exclude each other, or need each other.
+// badTogether are log options that exclude each other, or need each other.
 var badTogether = []map[string]string{
 	{"group": "shop", "awslogs-group": "web"},
 	{"credentials-endpoint": "/v2/a", "awslogs-credentials-endpoint": "/v2/b"},
@@ -71,7 +71,7 @@ var badTogether = []map[string]string{
 	{"role-arn": "arn:aws:iam::123456789012:role/logs", "external-id": "s"},
 }
 
-// badSettings has at least one bad value of each setting; NOEC2 and DEBUG take any.
+// badSettings has at least one invalid value of each setting, except NOEC2 and DEBUG, which accept any value.
 var badSettings = []string{
 	"ROUTE=syslog://logs", "ROUTE=cloudwatch://eu-west1", "ROUTE=cloudwatch://auto?GZIP=off", "ROUTE=cloudwatch://auto?DELAY=soon",
 	"ROUTE=cloudwatch://auto?DELYA=8", "ROUTE=cloudwatch://auto?DELAY=4&DELAY=8",
@@ -81,7 +81,7 @@ var badSettings = []string{
 	"ENTITY_ENVIRONMENT={{.Source}}", "ENTITY_ATTRIBUTES=team", "PLUGIN_SOCKET=x.sock", "STATE_DIR=state",
 }
 
-// refused is what is said of options, without the driver's name before it.
+// refused returns the error for log options, without the driver's name before it.
 func refused(t *testing.T, opts map[string]string) string {
 	t.Helper()
 	settings, problems := config.Load(nil)
@@ -96,7 +96,7 @@ func refused(t *testing.T, opts map[string]string) string {
 	return strings.TrimPrefix(err.Error(), "logspool: ")
 }
 
-func TestBadOptions(t *testing.T) {
+func TestTableOfInvalidOptionsIsGenerated(t *testing.T) {
 	shown := map[string]bool{}
 	var b strings.Builder
 	b.WriteString("| option | bad value | what is said |\n|---|---|---|\n")
@@ -113,22 +113,22 @@ func TestBadOptions(t *testing.T) {
 	for _, d := range config.OptionDocs() {
 		if unchecked(d) {
 			if _, err := settings.Container(map[string]string{d.Name: "(\x00"}, nil); err != nil {
-				t.Errorf("%s: a value is bad after all: %v", d.Name, err)
+				t.Errorf("%s: a value is refused: %v", d.Name, err)
 			}
 			if shown[d.Name] || !strings.Contains(read(t, "docs/configuration.md"), "`"+d.Name+"`") {
-				t.Errorf("docs/configuration.md does not say that any value of %s is good", d.Name)
+				t.Errorf("docs/configuration.md does not say that every value of %s is valid", d.Name)
 			}
 			continue
 		}
 		if !shown[d.Name] {
-			t.Errorf("badOptions has no bad value of %s", d.Name)
+			t.Errorf("badOptions has no invalid value of %s", d.Name)
 		}
 	}
-	// In awslogs's spelling the same is said of the same values.
+	// The spelling of awslogs gets the same error for the same value.
 	for _, o := range badOptions {
 		i := slices.IndexFunc(config.OptionDocs(), func(d config.Doc) bool { return d.Name == o.name && d.Alias != "" })
 		if i < 0 || o.name == "format" || strings.HasPrefix(o.name, "entity-") && strings.Contains(o.value, "{{") {
-			// awslogs-format is another option, and templates have other fields in awslogs's spelling.
+			// awslogs-format accepts other values, and templates have other fields in awslogs's spelling.
 			continue
 		}
 		alias := config.OptionDocs()[i].Alias
@@ -139,7 +139,7 @@ func TestBadOptions(t *testing.T) {
 	}
 }
 
-func TestBadOptionsTogether(t *testing.T) {
+func TestTableOfExclusiveOptionsIsGenerated(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("| options | what is said |\n|---|---|\n")
 	for _, opts := range badTogether {
@@ -153,7 +153,7 @@ func TestBadOptionsTogether(t *testing.T) {
 	generated(t, "docs/configuration.md", "bad together", b.String())
 }
 
-func TestBadSettings(t *testing.T) {
+func TestTableOfInvalidSettingsIsGenerated(t *testing.T) {
 	shown := map[string]bool{"NOEC2": true, "DEBUG": true}
 	var b strings.Builder
 	b.WriteString("| setting | what is said | what applies until it is fixed |\n|---|---|---|\n")
@@ -171,7 +171,7 @@ func TestBadSettings(t *testing.T) {
 	generated(t, "docs/configuration.md", "bad settings", b.String())
 	for _, d := range config.SettingDocs() {
 		if !shown[d.Name] {
-			t.Errorf("badSettings has no bad value of %s", d.Name)
+			t.Errorf("badSettings has no invalid value of %s", d.Name)
 		}
 	}
 }

@@ -36,8 +36,8 @@ func TestSnippetsParse(t *testing.T) {
 	}
 }
 
-// TestSnippetsSetDisabledPlugin holds each snippet with a setting to what dockerd accepts: it changes the settings of a
-// disabled plugin only, and they take effect when the plugin is enabled.
+// TestSnippetsSetDisabledPlugin rests on a rule of dockerd: it changes the settings of a disabled
+// plugin only (moby, plugin/v2/plugin.go, Set).
 func TestSnippetsSetDisabledPlugin(t *testing.T) {
 	n := 0
 	for _, name := range documents(t) {

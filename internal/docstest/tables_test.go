@@ -18,9 +18,9 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-var update = flag.Bool("update", false, "write the tables of settings and log options anew")
+var update = flag.Bool("update", false, "write the tables that the code determines")
 
-// table returns what stands between the marks of a table.
+// table returns where the text between the marks of a table begins and ends.
 func table(t *testing.T, document, name string) (begin, end int) {
 	t.Helper()
 	text, mark := read(t, document), "<!-- table: "+name+" -->\n"
@@ -36,7 +36,7 @@ func table(t *testing.T, document, name string) (begin, end int) {
 	return begin, begin + length
 }
 
-// rows are the cells of a table, without its head.
+// rows returns the cells of a table, without its head.
 func rows(t *testing.T, document, name string) [][]string {
 	t.Helper()
 	begin, end := table(t, document, name)
@@ -56,7 +56,7 @@ func rows(t *testing.T, document, name string) [][]string {
 	return all
 }
 
-// generated holds a table of a document to the text that the code makes, or writes it.
+// generated compares a table of a document with want, or writes it with -update.
 func generated(t *testing.T, document, name, want string) {
 	t.Helper()
 	begin, end := table(t, document, name)
@@ -70,7 +70,7 @@ func generated(t *testing.T, document, name, want string) {
 		}
 		return
 	}
-	t.Errorf("the table of %s in %s is not what the code says (go test ./internal/docstest -update writes it):\n%s", name, document, want)
+	t.Errorf("the table of %s in %s differs from the code (go test ./internal/docstest -update writes it):\n%s", name, document, want)
 }
 
 func code(text string) string {
@@ -80,10 +80,10 @@ func code(text string) string {
 	return "`" + strings.ReplaceAll(text, "|", `\|`) + "`"
 }
 
-// sentence is a description from the code as it stands in a cell.
+// sentence escapes a description for a cell.
 func sentence(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
 
-func TestSettingsTable(t *testing.T) {
+func TestSettingsTableIsGenerated(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("| setting | default | meaning |\n|---|---|---|\n")
 	for _, d := range config.SettingDocs() {
@@ -92,7 +92,7 @@ func TestSettingsTable(t *testing.T) {
 	generated(t, "docs/configuration.md", "settings", b.String())
 }
 
-func TestOptionsTable(t *testing.T) {
+func TestOptionsTableIsGenerated(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("| option | also spelled | default | meaning |\n|---|---|---|---|\n")
 	for _, d := range config.OptionDocs() {
@@ -101,7 +101,7 @@ func TestOptionsTable(t *testing.T) {
 	generated(t, "docs/configuration.md", "options", b.String())
 }
 
-func TestFieldsTable(t *testing.T) {
+func TestFieldsTableHasEveryField(t *testing.T) {
 	var got []string
 	for _, r := range rows(t, "docs/configuration.md", "fields") {
 		got = append(got, strings.TrimPrefix(r[0], "."))
@@ -110,11 +110,11 @@ func TestFieldsTable(t *testing.T) {
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
-		t.Errorf("docs/configuration.md has the fields %q, and templates have %q", got, want)
+		t.Errorf("docs/configuration.md has the fields %q, but templates have %q", got, want)
 	}
 }
 
-func TestFunctions(t *testing.T) {
+func TestEveryTemplateFunctionIsListed(t *testing.T) {
 	_, after, found := strings.Cut(read(t, "docs/configuration.md"), "\nFunctions: ")
 	if !found {
 		t.Fatal("docs/configuration.md does not list the functions")
@@ -124,21 +124,21 @@ func TestFunctions(t *testing.T) {
 	for _, m := range codeMarkup.FindAllStringSubmatch(paragraph, -1) {
 		named = append(named, m[1])
 	}
-	// The functions of text/template, which the page does not list.
+	// The page does not list the functions of text/template.
 	own := []string{"and", "or", "not", "index", "slice", "len", "eq", "ne", "lt", "le", "gt", "ge", "print", "printf", "println", "html", "js", "urlquery"}
 	known := naming.Functions()
 	if !slices.Contains(named, "call") || slices.Contains(known, "call") {
-		t.Error("call is said to be missing, or is there")
+		t.Error("the page must say that call is missing, and templates must not have it")
 	}
 	named = append(slices.DeleteFunc(named, func(f string) bool { return f == "call" }), own...)
 	slices.Sort(named)
 	if !slices.Equal(named, known) {
-		t.Errorf("docs/configuration.md has the functions %q, and templates have %q", named, known)
+		t.Errorf("docs/configuration.md has the functions %q, but templates have %q", named, known)
 	}
 }
 
-// The container that the examples are about.
-func TestTemplateExamples(t *testing.T) {
+func TestTemplateExamplesRenderAsShown(t *testing.T) {
+	// The container of the examples.
 	c := &naming.Container{
 		Info:       container.Info{ID: "8c1f0b5e2a7d" + strings.Repeat("0", 52), Name: "/shop-api-1", ImageName: "shop/api:1.4", Env: []string{"STAGE=prod"}, Labels: map[string]string{"com.docker.compose.project": "shop", "com.docker.compose.service": "api"}},
 		LoggerHost: "myhost",
@@ -153,19 +153,19 @@ func TestTemplateExamples(t *testing.T) {
 		}
 		for _, name := range []naming.Name{naming.Group(template, c), naming.Stream(template, c)} {
 			if name.Name != r[1] || name.Fallback != nil {
-				t.Errorf("%s is %q (%v), and the examples say %q", r[0], name.Name, name.Fallback, r[1])
+				t.Errorf("%s is %q (%v), but the examples say %q", r[0], name.Name, name.Fallback, r[1])
 			}
 		}
 	}
 }
 
-func TestGapReasons(t *testing.T) {
+func TestGapReasonsAreListed(t *testing.T) {
 	marker := read(t, "driver/feed/marker.go")
 	var got []string
 	for _, r := range rows(t, "docs/operating.md", "reasons") {
 		got = append(got, r[0])
 		if !strings.Contains(marker, `"`+r[1]+`"`) {
-			t.Errorf("docs/operating.md has the reason %q, and driver/feed/marker.go has not", r[1])
+			t.Errorf("docs/operating.md has the reason %q, but driver/feed/marker.go does not", r[1])
 		}
 	}
 	var want []string
@@ -176,7 +176,7 @@ func TestGapReasons(t *testing.T) {
 		want = append(want, r.String())
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("docs/operating.md has the reasons %q, and spool and events have %q", got, want)
+		t.Errorf("docs/operating.md has the reasons %q, but spool and events have %q", got, want)
 	}
 	example := regexp.MustCompile(`(?m)^    (\[logspool\] .*\n    .*)$`).FindStringSubmatch(read(t, "docs/operating.md"))
 	pattern := regexp.MustCompile(`^\[logspool\] missing here: \d+ lines, \d+ bytes, from \S+Z to \S+Z;\n    reason: \w+ \([a-z0-9' ]+\)$`)
@@ -185,12 +185,12 @@ func TestGapReasons(t *testing.T) {
 	}
 	for _, part := range []string{`"%d bytes"`, `"%d lines, %s"`, `", from %s to %s"`, `"[logspool] missing here: %s%s;\nreason: %s (%s)"`} {
 		if !strings.Contains(marker, part) {
-			t.Errorf("driver/feed/marker.go has no %s: the example in docs/operating.md is another", part)
+			t.Errorf("driver/feed/marker.go has no %s, so the example in docs/operating.md is wrong", part)
 		}
 	}
 }
 
-// settable are the variables and mounts that docker plugin set takes.
+// settable returns the variables and mounts that docker plugin set accepts.
 func settable(t *testing.T) map[string]bool {
 	t.Helper()
 	var c struct {
@@ -216,8 +216,7 @@ var (
 	logOption  = regexp.MustCompile(`--log-opt (?:'([^']+)'|(\S+=)'([^']*)'|(\S+))`)
 )
 
-// What the documents tell to type is accepted.
-func TestSettingsInCommands(t *testing.T) {
+func TestSettingsInCommandsAreValid(t *testing.T) {
 	known, n := settable(t), 0
 	for _, name := range documents(t) {
 		for _, command := range setCommand.FindAllString(read(t, name), -1) {
@@ -243,11 +242,11 @@ func TestSettingsInCommands(t *testing.T) {
 		}
 	}
 	if n < 10 {
-		t.Errorf("%d settings were found in commands: this test holds nothing", n)
+		t.Errorf("%d settings were found in commands: this test checks too little", n)
 	}
 }
 
-func TestOptionsInCommands(t *testing.T) {
+func TestOptionsInCommandsAreValid(t *testing.T) {
 	settings, problems := config.Load(nil)
 	if problems != nil {
 		t.Fatal(problems)
@@ -267,11 +266,11 @@ func TestOptionsInCommands(t *testing.T) {
 		}
 	}
 	if n < 4 {
-		t.Errorf("%d log options were found in commands: this test holds nothing", n)
+		t.Errorf("%d log options were found in commands: this test checks too little", n)
 	}
 }
 
-// variables are names in capitals that the documents may use and that are no settings of the plugin.
+// variables are names in capitals that the documents may use although they are not settings of the plugin.
 var variables = map[string]string{
 	"LOGSPOUT":           "a container's own environment",
 	"HOSTNAME":           "a container's own environment",
@@ -304,7 +303,7 @@ var variables = map[string]string{
 
 var capitals = regexp.MustCompile(`^[A-Z][A-Z0-9_*]+$`)
 
-func TestVariables(t *testing.T) {
+func TestNamesInCapitalsAreSettings(t *testing.T) {
 	known := settable(t)
 	for _, d := range config.SettingDocs() {
 		known[d.Name] = true
@@ -314,7 +313,7 @@ func TestVariables(t *testing.T) {
 		for _, m := range codeMarkup.FindAllStringSubmatch(prose(read(t, name)), -1) {
 			word, _, _ := strings.Cut(m[1], "=")
 			if capitals.MatchString(word) && !known[word] && variables[word] == "" {
-				t.Errorf("%s speaks of %s, which is no setting", name, word)
+				t.Errorf("%s mentions %s, which is not a setting", name, word)
 			}
 		}
 	}

@@ -119,7 +119,7 @@ func TestEveryTemplateFunctionIsListed(t *testing.T) {
 	if !found {
 		t.Fatal("docs/configuration.md does not list the functions")
 	}
-	paragraph, _, _ := strings.Cut(after, " `tag` has")
+	paragraph, _, _ := strings.Cut(after, "\n`tag` has")
 	var named []string
 	for _, m := range codeMarkup.FindAllStringSubmatch(paragraph, -1) {
 		named = append(named, m[1])

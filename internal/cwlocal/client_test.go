@@ -21,6 +21,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// contentType is that of the service's protocol.
+const contentType = "application/x-amz-json-1.1"
+
 const (
 	testRegion = "eu-central-1"
 	testKey    = "AKIDEXAMPLE"

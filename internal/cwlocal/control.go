@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 // controlHandler serves what stands under /_cwlocal/. It asks for no signature.
@@ -41,7 +43,7 @@ func (s *Server) controlHandler() http.Handler {
 func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	w.Write(append(encode(v), '\n'))
+	w.Write(append(protocol.EncodeJSON(v), '\n'))
 }
 
 func complain(w http.ResponseWriter, err error) {
@@ -79,7 +81,7 @@ func (s *Server) controlEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	for _, e := range read(q.Get("region"), q.Get("group"), q.Get("stream")) {
-		if _, err := w.Write(append(encode(e), '\n')); err != nil {
+		if _, err := w.Write(append(protocol.EncodeJSON(e), '\n')); err != nil {
 			return
 		}
 	}

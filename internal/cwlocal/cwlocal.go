@@ -23,10 +23,12 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 // AccountID is the account that owns everything here: it stands in the ARNs.
-const AccountID = "123456789012"
+const AccountID = protocol.AccountID
 
 // KeepNone is the value of Options.Keep that keeps no event.
 const KeepNone = -1
@@ -150,18 +152,12 @@ func (s *Server) Close() error {
 
 // A call is one request on its way through.
 type call struct {
-	w  http.ResponseWriter
-	r  *http.Request
-	id string
-
-	wire, body int // bytes of the body as it came, and decompressed
-	gzip       bool
-	auth       authorization
-	sts        bool // it is for STS, whose protocol is another
-	op         string
-	operation  operation
-	in         input
+	w   http.ResponseWriter
+	r   *http.Request
+	req *protocol.Request
 }
+
+func (c *call) write(resp protocol.Response) { resp.Write(c.w, c.req.ID) }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.handlers.Add(1)
@@ -172,74 +168,58 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// By the clock that times are checked by: clients whose own is off learn it from here.
 	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
-	c := &call{w: w, r: r, id: newRequestID(), op: "unknown"}
+	c := &call{w: w, r: r, req: protocol.NewRequest(r)}
 	s.enter()
-	refused, err := s.check(c)
+	refused, err := c.req.Read(r, s.now(), s.findKey)
 	switch {
 	case err != nil: // the client went away in mid-body
 		s.leave(c, "gone", nil)
 		panic(http.ErrAbortHandler)
 	case refused != nil:
-		s.leave(c, refused.code, refused)
-		c.write(c.errorAnswer(refused))
+		s.leave(c, refused.Code, refused)
+		c.write(c.req.ErrorResponse(refused))
 	case !s.quotas.allow(c, s.now()):
-		s.leave(c, errThrottled.code, errThrottled)
-		c.write(c.errorAnswer(errThrottled))
+		s.leave(c, protocol.ErrThrottled.Code, protocol.ErrThrottled)
+		c.write(c.req.ErrorResponse(protocol.ErrThrottled))
 	default:
 		if f := s.faults.pick(c, s.now(), s.closing); f != nil {
 			s.serveFault(c, f)
 			return
 		}
-		ans, outcome, failed := s.run(c)
+		resp, outcome, failed := s.run(c)
 		s.leave(c, outcome, failed)
-		c.write(ans)
+		c.write(resp)
 	}
 }
 
 // run carries out a checked request.
-func (s *Server) run(c *call) (ans answer, outcome string, failed *apiError) {
-	out, failed := c.operation.run(s, c)
+func (s *Server) run(c *call) (resp protocol.Response, outcome string, failed *protocol.Error) {
+	result, failed := operations[c.req.Operation](s, c)
 	if failed != nil {
-		return c.errorAnswer(failed), failed.code, failed
+		return c.req.ErrorResponse(failed), failed.Code, failed
 	}
-	if c.sts {
-		return out.(answer), outcomeOK, nil
-	}
-	return resultAnswer(out), outcomeOK, nil
+	return c.req.ResultResponse(result), outcomeOK, nil
 }
 
-// check holds a request against the rules that need no state: the form of the call, the signature,
-// the encoding, the types. The error is not nil when the body could not be read to its end.
-func (s *Server) check(c *call) (*apiError, error) {
-	t := scratches.Get().(*scratch)
-	defer scratches.Put(t)
-	raw, refused, err := t.readWire(c.r)
-	c.wire = len(raw)
-	if refused != nil || err != nil {
-		return refused, err
-	}
-	service := sigService
-	if c.sts = isSTS(c.r); c.sts {
-		service = stsService
-	} else if refused := c.checkTarget(); refused != nil {
-		return refused, nil
-	}
-	c.auth, refused = parseAuthorization(c.r, service, s.now())
-	if refused != nil {
-		return refused, nil
-	}
-	if refused := s.verify(&c.auth, c.r, raw); refused != nil {
-		return refused, nil
-	}
-	if c.sts {
-		c.body = len(raw)
-		return c.decodeSTS(raw), nil
-	}
-	body, refused := t.decompress(c.r, raw)
-	if refused != nil {
-		return refused, nil
-	}
-	c.body, c.gzip = len(body), c.r.Header.Get("Content-Encoding") != ""
-	c.in, refused = decodeInput(body, c.operation.members, &t.arena)
-	return refused, nil
+// operations carry out the operations.
+var operations = map[string]func(*Server, *call) (any, *protocol.Error){
+	"PutLogEvents": (*Server).putLogEvents,
+
+	"CreateLogGroup":        (*Server).createLogGroup,
+	"DeleteLogGroup":        (*Server).deleteLogGroup,
+	"PutRetentionPolicy":    (*Server).putRetentionPolicy,
+	"DeleteRetentionPolicy": (*Server).deleteRetentionPolicy,
+	"TagResource":           (*Server).tagResource,
+	"UntagResource":         (*Server).untagResource,
+	"ListTagsForResource":   (*Server).listTagsForResource,
+	"DescribeLogGroups":     (*Server).describeLogGroups,
+
+	"CreateLogStream":    (*Server).createLogStream,
+	"DeleteLogStream":    (*Server).deleteLogStream,
+	"DescribeLogStreams": (*Server).describeLogStreams,
+
+	"GetLogEvents":    (*Server).getLogEvents,
+	"FilterLogEvents": (*Server).filterLogEvents,
+
+	protocol.AssumeRole: (*Server).assumeRole,
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 type groupDescription struct {
@@ -24,21 +26,21 @@ type groupDescription struct {
 	StoredBytes  int64  `json:"storedBytes"`
 }
 
-func (s *Server) describeLogGroups(c *call) (any, *apiError) {
+func (s *Server) describeLogGroups(c *call) (any, *protocol.Error) {
 	var v violations
-	prefix := v.optional(&c.in, "logGroupNamePrefix", maxName, groupNameForm)
-	part := c.in.strings["logGroupNamePattern"]
+	prefix := v.optional(&c.req.Input, "logGroupNamePrefix", maxName, groupNameForm)
+	part := c.req.Input.Strings["logGroupNamePattern"]
 	if part != "" {
 		v.checked(part, "logGroupNamePattern", maxName, groupNameForm)
 	}
-	class := v.oneOf(&c.in, "logGroupClass", groupClasses)
-	limit := v.between(&c.in, "limit", 1, maxListPage, maxListPage)
-	token := v.optional(&c.in, "nextToken", math.MaxInt, nil)
+	class := v.oneOf(&c.req.Input, "logGroupClass", groupClasses)
+	limit := v.between(&c.req.Input, "limit", 1, maxListPage, maxListPage)
+	token := v.optional(&c.req.Input, "nextToken", math.MaxInt, nil)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
 	if prefix != "" && part != "" {
-		return nil, invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
+		return nil, protocol.Invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
 	}
 	after, err := parseListToken(token)
 	if err != nil {
@@ -48,9 +50,9 @@ func (s *Server) describeLogGroups(c *call) (any, *apiError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := []groupDescription{}
-	for name, g := range s.store.regions[c.auth.region] {
+	for name, g := range s.store.regions[c.req.Auth.Region] {
 		if strings.HasPrefix(name, prefix) && strings.Contains(strings.ToLower(name), strings.ToLower(part)) && (class == "" || class == g.class) {
-			arn := groupARN(g.region, name)
+			arn := protocol.GroupARN(g.region, name)
 			list = append(list, groupDescription{ARN: arn + ":*", Created: g.created, KMSKey: g.kmsKey, LogGroupARN: arn,
 				Class: g.class, Name: name, Retention: g.retention})
 		}
@@ -82,22 +84,22 @@ func (d *streamDescription) last() int64 {
 	return *d.Last
 }
 
-func (s *Server) describeLogStreams(c *call) (any, *apiError) {
+func (s *Server) describeLogStreams(c *call) (any, *protocol.Error) {
 	var v violations
 	groupName := s.groupOf(c, &v)
-	prefix := v.optional(&c.in, "logStreamNamePrefix", maxName, streamNameForm)
-	order := v.oneOf(&c.in, "orderBy", []string{"LogStreamName", "LastEventTime"})
-	limit := v.between(&c.in, "limit", 1, maxListPage, maxListPage)
-	token := v.optional(&c.in, "nextToken", math.MaxInt, nil)
+	prefix := v.optional(&c.req.Input, "logStreamNamePrefix", maxName, streamNameForm)
+	order := v.oneOf(&c.req.Input, "orderBy", []string{"LogStreamName", "LastEventTime"})
+	limit := v.between(&c.req.Input, "limit", 1, maxListPage, maxListPage)
+	token := v.optional(&c.req.Input, "nextToken", math.MaxInt, nil)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
-	if err := oneGroupName(&c.in); err != nil {
+	if err := oneGroupName(&c.req.Input); err != nil {
 		return nil, err
 	}
 	byTime := order == "LastEventTime"
 	if byTime && prefix != "" {
-		return nil, invalid("Cannot order by LastEventTime with a logStreamNamePrefix.")
+		return nil, protocol.Invalid("Cannot order by LastEventTime with a logStreamNamePrefix.")
 	}
 	after, err := parseListToken(token)
 	if err != nil {
@@ -106,7 +108,7 @@ func (s *Server) describeLogStreams(c *call) (any, *apiError) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, err := s.store.group(c.auth.region, groupName)
+	g, err := s.store.group(c.req.Auth.Region, groupName)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +123,7 @@ func (s *Server) describeLogStreams(c *call) (any, *apiError) {
 		if byTime {
 			n = cmp.Or(cmp.Compare(a.last(), time), n)
 		}
-		if c.in.booleans["descending"] {
+		if c.req.Input.Booleans["descending"] {
 			return -n
 		}
 		return n
@@ -136,11 +138,11 @@ func (s *Server) describeLogStreams(c *call) (any, *apiError) {
 }
 
 func (st *stream) describe(g *group) streamDescription {
-	d := streamDescription{ARN: groupARN(g.region, g.name) + ":log-stream:" + st.name, Created: st.created, Name: st.name}
+	d := streamDescription{ARN: protocol.GroupARN(g.region, g.name) + ":log-stream:" + st.name, Created: st.created, Name: st.name}
 	if st.stats.Events > 0 {
 		first, last := st.stats.FirstTimestamp, st.stats.LastTimestamp
 		d.First, d.Last, d.LastIngested = &first, &last, st.lastIngested
-		d.UploadToken = sequenceToken(uint64(st.stats.Batches))
+		d.UploadToken = protocol.SequenceToken(uint64(st.stats.Batches))
 	}
 	return d
 }
@@ -155,7 +157,7 @@ func (t listToken) String() string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d/%s", t.time, t.name))
 }
 
-func parseListToken(s string) (t listToken, err *apiError) {
+func parseListToken(s string) (t listToken, err *protocol.Error) {
 	if s == "" {
 		return t, nil
 	}

@@ -4,19 +4,14 @@ import (
 	"maps"
 	"slices"
 	"unicode/utf8"
-)
 
-// Entity is what the events of a request belong to.
-// https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_Entity.html
-type Entity struct {
-	KeyAttributes map[string]string `json:"keyAttributes"`
-	Attributes    map[string]string `json:"attributes,omitempty"`
-}
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
+)
 
 // EntityStats counts the accepted batches of a stream that came with one entity. Rejected is the errorType with which
 // the entity was rejected; the batches were accepted all the same.
 type EntityStats struct {
-	Entity
+	protocol.Entity
 	Rejected string `json:"rejected,omitempty"`
 	Batches  int64  `json:"batches"`
 }
@@ -53,7 +48,7 @@ var (
 
 // reject returns the errorType of an entity that is not valid, and nothing otherwise. An entity that is rejected costs no
 // events.
-func (e *Entity) reject() string {
+func reject(e *protocol.Entity) string {
 	if !validMap(e.Attributes, 0, maxAttributes, maxAttributeName) {
 		return "InvalidAttributes"
 	}
@@ -96,7 +91,7 @@ func validMap(m map[string]string, least, most, longestName int) bool {
 }
 
 // countEntity adds a batch to those of its entity.
-func (t *StreamStats) countEntity(e *Entity, rejected string) {
+func (t *StreamStats) countEntity(e *protocol.Entity, rejected string) {
 	if e == nil {
 		return
 	}
@@ -114,29 +109,3 @@ func (t *StreamStats) countEntity(e *Entity, rejected string) {
 
 // maxEntities is how many entities of a stream are counted one by one. Any further ones are left out.
 const maxEntities = 100
-
-// entity takes an entity.
-func (r *reader) entity() (*Entity, *apiError) {
-	e := &Entity{}
-	seen := map[string]bool{}
-	err := r.object(func(member []byte) (err *apiError) {
-		name := string(member)
-		if seen[name] {
-			return serialization("Member '%s' is there twice", name)
-		}
-		seen[name] = true
-		if r.null() {
-			return nil
-		}
-		switch name {
-		case "keyAttributes":
-			e.KeyAttributes, err = r.stringMap()
-		case "attributes":
-			e.Attributes, err = r.stringMap()
-		default:
-			return serialization("Unknown member '%s' of an entity", name)
-		}
-		return err
-	})
-	return e, err
-}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 // TestEntities: an entity is counted with its batches, and one that is not valid costs no events.
@@ -46,7 +48,7 @@ func TestEntities(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newStreamClient(t, Options{})
-			e := Entity{KeyAttributes: k.key, Attributes: k.attributes}
+			e := protocol.Entity{KeyAttributes: k.key, Attributes: k.attributes}
 			text, err := json.Marshal(e)
 			if err != nil {
 				t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 // FaultKind is a way to fail.
@@ -118,10 +120,10 @@ func (f *Fault) check() error {
 		return fmt.Errorf("slow needs a delay")
 	case f.Kind == Poison && f.Text == "":
 		return fmt.Errorf("poison needs a text")
-	case f.Kind == SmallEvents && f.Limit <= eventOverhead:
-		return fmt.Errorf("limit is %d; small-events needs one of more than %d bytes", f.Limit, eventOverhead)
+	case f.Kind == SmallEvents && f.Limit <= protocol.EventOverhead:
+		return fmt.Errorf("limit is %d; small-events needs one of more than %d bytes", f.Limit, protocol.EventOverhead)
 	}
-	if _, ok := operations[f.Operation]; f.Operation != "" && f.Operation != assumeRole && !ok {
+	if _, ok := operations[f.Operation]; f.Operation != "" && !ok {
 		return fmt.Errorf("operation %q is not known here", f.Operation)
 	}
 	return nil
@@ -235,29 +237,29 @@ func (a *activeFault) takes(c *call, now time.Time) bool {
 	switch {
 	case a.Count > 0 && a.taken >= a.Count,
 		!a.until.IsZero() && !now.Before(a.until),
-		!fits(a.Operation, c.op),
-		!fits(a.Region, c.auth.region),
-		!fits(a.AccessKey, c.auth.keyID),
-		!fits(a.Group, c.in.strings["logGroupName"]),
-		!fits(a.Stream, c.in.strings["logStreamName"]),
-		(a.Kind == GzipUnsupported || a.Kind == GzipMisread || a.Kind == GzipCrash) && !c.gzip,
-		a.Kind == SmallEvents && c.in.longest() <= a.Limit,
-		a.Kind == DataAccepted && c.op != "PutLogEvents",
-		a.Kind == Poison && !c.in.contains(a.Text):
+		!fits(a.Operation, c.req.Operation),
+		!fits(a.Region, c.req.Auth.Region),
+		!fits(a.AccessKey, c.req.Auth.KeyID),
+		!fits(a.Group, c.req.Input.Strings["logGroupName"]),
+		!fits(a.Stream, c.req.Input.Strings["logStreamName"]),
+		(a.Kind == GzipUnsupported || a.Kind == GzipMisread || a.Kind == GzipCrash) && !c.req.Gzip,
+		a.Kind == SmallEvents && longest(&c.req.Input) <= a.Limit,
+		a.Kind == DataAccepted && c.req.Operation != "PutLogEvents",
+		a.Kind == Poison && !contains(&c.req.Input, a.Text):
 		return false
 	}
 	return a.Probability == 0 || a.dice.Float64() < a.Probability
 }
 
-func (in *input) contains(text string) bool {
-	return slices.ContainsFunc(in.events, func(e inputEvent) bool { return strings.Contains(e.message, text) })
+func contains(in *protocol.Input, text string) bool {
+	return slices.ContainsFunc(in.Events, func(e protocol.InputEvent) bool { return strings.Contains(e.Message, text) })
 }
 
 // longest is the size of the largest event, with its overhead.
-func (in *input) longest() int {
+func longest(in *protocol.Input) int {
 	n := 0
-	for i := range in.events {
-		n = max(n, len(in.events[i].message)+eventOverhead)
+	for i := range in.Events {
+		n = max(n, in.Events[i].Size())
 	}
 	return n
 }
@@ -269,36 +271,36 @@ func (s *Server) serveFault(c *call, f *activeFault) {
 	outcome := "fault:" + string(f.Kind)
 	fail := func(status int, code, message string) {
 		s.leave(c, outcome, nil)
-		c.write(c.errorAnswer(&apiError{status: status, code: code, message: message}))
+		c.write(c.req.ErrorResponse(&protocol.Error{Status: status, Code: code, Message: message}))
 	}
 	switch f.Kind {
 	case Throttle:
-		fail(400, errThrottled.code, errThrottled.message)
+		fail(400, protocol.ErrThrottled.Code, protocol.ErrThrottled.Message)
 	case InternalError:
 		fail(500, "InternalFailure", "The request processing has failed because of an unknown error, exception or failure.")
 	case Unavailable:
 		fail(503, "ServiceUnavailableException", "The service cannot complete the request.")
 	case Denied:
-		action, resource := "logs:"+c.op, groupARN(c.auth.region, c.in.strings["logGroupName"])+":log-stream:"+c.in.strings["logStreamName"]
-		if c.sts {
-			action, resource = "sts:"+c.op, c.in.strings["RoleArn"]
+		action, resource := "logs:"+c.req.Operation, protocol.GroupARN(c.req.Auth.Region, c.req.Input.Strings["logGroupName"])+":log-stream:"+c.req.Input.Strings["logStreamName"]
+		if c.req.STS {
+			action, resource = "sts:"+c.req.Operation, c.req.Input.Strings["RoleArn"]
 		}
 		fail(400, "AccessDeniedException", fmt.Sprintf("User: arn:aws:iam::%s:user/%s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action",
-			AccountID, c.auth.keyID, action, resource, action))
+			protocol.AccountID, c.req.Auth.KeyID, action, resource, action))
 	case ExpiredToken:
 		fail(400, "ExpiredTokenException", "The security token included in the request is expired")
 	case UnrecognizedClient:
-		fail(400, errUnknownKey.code, errUnknownKey.message)
+		fail(400, protocol.ErrUnknownKey.Code, protocol.ErrUnknownKey.Message)
 	case GzipUnsupported:
 		fail(415, "UnsupportedMediaTypeException", "Content-Encoding is not supported: gzip")
 	case GzipMisread:
-		fail(400, errNotJSON.code, errNotJSON.message)
+		fail(400, protocol.ErrNotJSON.Code, protocol.ErrNotJSON.Message)
 	case GzipCrash:
 		fail(500, "InternalFailure", "'utf-8' codec can't decode byte 0x8b in position 1: invalid start byte")
 	case SmallEvents:
 		message := f.Text
 		if message == "" {
-			message = fmt.Sprintf("Log event too large: %d bytes exceeds limit of %d", c.in.longest(), f.Limit)
+			message = fmt.Sprintf("Log event too large: %d bytes exceeds limit of %d", longest(&c.req.Input), f.Limit)
 		}
 		fail(400, "InvalidParameterException", message)
 	case Poison:
@@ -309,7 +311,7 @@ func (s *Server) serveFault(c *call, f *activeFault) {
 			status = http.StatusBadRequest
 		}
 		s.leave(c, outcome, nil)
-		c.write(answer{status, "text/html", fmt.Appendf(nil, aPage, status, status)})
+		c.write(protocol.Response{Status: status, ContentType: "text/html", Body: fmt.Appendf(nil, aPage, status, status)})
 	case ResetBefore:
 		s.leave(c, outcome, nil)
 		c.reset()
@@ -325,7 +327,7 @@ func (s *Server) serveFault(c *call, f *activeFault) {
 // serveFaultAfter carries the request out. If it fails by itself, that stays the answer of the kinds
 // that have one.
 func (s *Server) serveFaultAfter(c *call, f *activeFault, outcome string) {
-	ans, own, failed := s.run(c)
+	resp, own, failed := s.run(c)
 	if failed != nil {
 		outcome += " after " + own
 	}
@@ -338,16 +340,16 @@ func (s *Server) serveFaultAfter(c *call, f *activeFault, outcome string) {
 		c.reset()
 	case Truncated:
 		s.leave(c, outcome, failed)
-		ans.body = ans.body[:len(ans.body)/2]
-		c.write(ans)
+		resp.Body = resp.Body[:len(resp.Body)/2]
+		c.write(resp)
 	case DataAccepted:
 		if failed == nil {
-			ans = c.errorAnswer(&apiError{status: 400, code: "DataAlreadyAcceptedException",
-				message: "The given batch of log events has already been accepted.",
-				extra:   map[string]string{"expectedSequenceToken": sequenceToken(0)}})
+			resp = c.req.ErrorResponse(&protocol.Error{Status: 400, Code: "DataAlreadyAcceptedException",
+				Message: "The given batch of log events has already been accepted.",
+				Extra:   map[string]string{"expectedSequenceToken": protocol.SequenceToken(0)}})
 		}
 		s.leave(c, outcome, failed)
-		c.write(ans)
+		c.write(resp)
 	}
 }
 

@@ -9,12 +9,14 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 // FuzzRequest sends any bytes to any operation, compressed or not. The Server must answer, in the
 // service's form, and what it accepts must be what encoding/json reads.
 func FuzzRequest(f *testing.F) {
-	for op := range operations {
+	for _, op := range protocol.Operations() {
 		f.Add(op, []byte(`{"logGroupName":"g","logStreamName":"s"}`), false)
 		f.Add(op, []byte(`{"resourceArn":"arn:aws:logs:eu-central-1:123456789012:log-group:g","tags":{"a":"b"},"retentionInDays":7}`), false)
 	}
@@ -27,7 +29,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, op string, body []byte, packed bool) {
 		c := newStreamClient(t, Options{Sequence: MarkedSequence})
 		r := httptest.NewRequest("POST", "/", bytes.NewReader(body))
-		r.Header = http.Header{"Content-Type": {contentType}, "X-Amz-Target": {targetPrefix + op}, "X-Amz-Date": {"20261102T120000Z"},
+		r.Header = http.Header{"Content-Type": {contentType}, "X-Amz-Target": {"Logs_20140328." + op}, "X-Amz-Date": {"20261102T120000Z"},
 			"Authorization": {"AWS4-HMAC-SHA256 Credential=K/20261102/eu-central-1/logs/aws4_request, SignedHeaders=host;x-amz-date, Signature=" + strings.Repeat("0", 64)}}
 		if packed {
 			r.Header.Set("Content-Encoding", "gzip")

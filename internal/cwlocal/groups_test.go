@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 func tagsJSON(n int, key func(int) string) string {
@@ -308,7 +310,7 @@ func TestDescribeLogStreams(t *testing.T) {
 		"arn":           "arn:aws:logs:" + testRegion + ":123456789012:log-group:g:log-stream:a",
 		"logStreamName": "a", "storedBytes": 0.0, "creationTime": float64(testNow.UnixMilli()),
 		"firstEventTimestamp": float64(testNow.UnixMilli() - 3000), "lastEventTimestamp": float64(testNow.UnixMilli() - 2000),
-		"lastIngestionTime": float64(testNow.UnixMilli()), "uploadSequenceToken": sequenceToken(1),
+		"lastIngestionTime": float64(testNow.UnixMilli()), "uploadSequenceToken": protocol.SequenceToken(1),
 	}
 	if diff := cmp.Diff(want, a.LogStreams[0]); diff != "" {
 		t.Error(diff)

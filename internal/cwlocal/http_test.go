@@ -81,6 +81,7 @@ func TestBodiesMayBeCompressed(t *testing.T) {
 }
 
 func TestBodiesAreBounded(t *testing.T) {
+	const maxBody = 8 << 20
 	c := newClient(t, Options{})
 	spaces := func(n int) string { return "{}" + strings.Repeat(" ", n-2) }
 	for _, tc := range []struct {

@@ -1,16 +1,20 @@
 package cwlocal
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
+)
 
 // parsePattern makes a filter of a FilterLogEvents pattern of terms: plain ones and "quoted ones"
 // must all be in the message, -excluded ones must not; of ?optional ones one must be there, and they
 // count only where there are no others, as in the service. Case matters. The patterns for JSON, for
 // columns and for regular expressions are refused.
 // https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
-func parsePattern(text string) (match func(string) bool, err *apiError) {
+func parsePattern(text string) (match func(string) bool, err *protocol.Error) {
 	text = strings.TrimSpace(text)
 	if text != "" && strings.ContainsRune("{[%", rune(text[0])) {
-		return nil, invalid("Invalid filter pattern: cwlocal knows patterns of terms only, not of JSON ({), columns ([) or regular expressions (%%)")
+		return nil, protocol.Invalid("Invalid filter pattern: cwlocal knows patterns of terms only, not of JSON ({), columns ([) or regular expressions (%%)")
 	}
 	var all, none, any []string
 	for text != "" {
@@ -23,7 +27,7 @@ func parsePattern(text string) (match func(string) bool, err *apiError) {
 		}
 		term, rest, ok := cutTerm(text)
 		if !ok {
-			return nil, invalid("Invalid filter pattern")
+			return nil, protocol.Invalid("Invalid filter pattern")
 		}
 		*list = append(*list, term)
 		text = strings.TrimLeft(rest, " \t")

@@ -5,15 +5,16 @@ import (
 	"sort"
 	"strconv"
 	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 // The limits of PutLogEvents.
 // https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 const (
 	maxBatchEvents = 10000
-	maxBatchBytes  = 1 << 20 // of messages as UTF-8, and eventOverhead for each
-	maxEventBytes  = 1 << 20 // of a message and eventOverhead
-	eventOverhead  = 26
+	maxBatchBytes  = 1 << 20 // of messages as UTF-8, and EventOverhead for each
+	maxEventBytes  = 1 << 20 // of a message and EventOverhead
 	maxSpan        = 24 * time.Hour
 	maxAge         = 14 * 24 * time.Hour
 	maxAhead       = 2 * time.Hour
@@ -34,42 +35,42 @@ type rejectedInfo struct {
 	ExpiredEnd  *int `json:"expiredLogEventEndIndex,omitempty"`
 }
 
-func (s *Server) putLogEvents(c *call) (any, *apiError) {
+func (s *Server) putLogEvents(c *call) (any, *protocol.Error) {
 	var v violations
-	groupName, streamName := v.groupName(&c.in), v.streamName(&c.in)
-	v.optional(&c.in, "sequenceToken", math.MaxInt, nil) // ignored, but not empty
-	v.events(&c.in)
+	groupName, streamName := v.groupName(&c.req.Input), v.streamName(&c.req.Input)
+	v.optional(&c.req.Input, "sequenceToken", math.MaxInt, nil) // ignored, but not empty
+	v.events(&c.req.Input)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
-	if err := checkBatch(c.in.events); err != nil {
+	if err := checkBatch(c.req.Input.Events); err != nil {
 		return nil, err
 	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, st, err := s.store.stream(c.auth.region, groupName, streamName)
+	g, st, err := s.store.stream(c.req.Auth.Region, groupName, streamName)
 	if err != nil {
 		return nil, err
 	}
 	now := s.now()
-	tooOld, expired, tooNew := window(c.in.events, now, g.retention)
-	accepted := s.accept(c.in.events[max(tooOld, expired):tooNew], millis(now))
+	tooOld, expired, tooNew := window(c.req.Input.Events, now, g.retention)
+	accepted := s.accept(c.req.Input.Events[max(tooOld, expired):tooNew], millis(now))
 	s.count(c, g, st, accepted)
 	s.stats.TooOld += int64(tooOld)
 	s.stats.Expired += int64(max(tooOld, expired) - tooOld)
-	s.stats.TooNew += int64(len(c.in.events) - tooNew)
+	s.stats.TooNew += int64(len(c.req.Input.Events) - tooNew)
 
 	s.store.batches++
-	out := putResult{Next: sequenceToken(s.store.batches)}
-	if c.in.entity != nil {
-		errorType := c.in.entity.reject()
+	out := putResult{Next: protocol.SequenceToken(s.store.batches)}
+	if c.req.Input.Entity != nil {
+		errorType := reject(c.req.Input.Entity)
 		if errorType != "" {
 			out.RejectedEntity = &rejectedEntity{errorType}
 		}
-		st.stats.countEntity(c.in.entity, errorType)
+		st.stats.countEntity(c.req.Input.Entity, errorType)
 	}
-	if len(accepted) < len(c.in.events) {
+	if len(accepted) < len(c.req.Input.Events) {
 		out.Rejected = &rejectedInfo{}
 		if tooOld > 0 {
 			out.Rejected.TooOldEnd = &tooOld
@@ -77,7 +78,7 @@ func (s *Server) putLogEvents(c *call) (any, *apiError) {
 		if expired > tooOld {
 			out.Rejected.ExpiredEnd = &expired
 		}
-		if tooNew < len(c.in.events) {
+		if tooNew < len(c.req.Input.Events) {
 			out.Rejected.TooNewStart = &tooNew
 		}
 	}
@@ -85,65 +86,65 @@ func (s *Server) putLogEvents(c *call) (any, *apiError) {
 }
 
 // events checks what the model says of a batch.
-func (v *violations) events(in *input) {
+func (v *violations) events(in *protocol.Input) {
 	switch {
-	case !in.hasEvents:
+	case !in.HasEvents:
 		v.add("null", "logEvents", "not be null")
-	case len(in.events) == 0:
+	case len(in.Events) == 0:
 		v.add("'[]'", "logEvents", "have length greater than or equal to 1")
-	case len(in.events) > maxBatchEvents:
+	case len(in.Events) > maxBatchEvents:
 		v.add("'[...]'", "logEvents", "have length less than or equal to %d", maxBatchEvents)
 	}
-	for i := range in.events {
-		e := &in.events[i]
-		if e.hasTime && e.timestamp >= 0 && len(e.message) > 0 {
+	for i := range in.Events {
+		e := &in.Events[i]
+		if e.HasTime && e.Timestamp >= 0 && len(e.Message) > 0 {
 			continue
 		}
 		at := "logEvents." + strconv.Itoa(i+1) + ".member."
 		switch {
-		case !e.hasTime:
+		case !e.HasTime:
 			v.add("null", at+"timestamp", "not be null")
-		case e.timestamp < 0:
-			v.add(quoted(strconv.FormatInt(e.timestamp, 10)), at+"timestamp", "have value greater than or equal to 0")
+		case e.Timestamp < 0:
+			v.add(quoted(strconv.FormatInt(e.Timestamp, 10)), at+"timestamp", "have value greater than or equal to 0")
 		}
 		switch {
-		case !e.hasMessage:
+		case !e.HasMessage:
 			v.add("null", at+"message", "not be null")
-		case e.message == "":
+		case e.Message == "":
 			v.add("''", at+"message", "have length greater than or equal to 1")
 		}
 	}
 }
 
 // checkBatch checks size, order and span.
-func checkBatch(events []inputEvent) *apiError {
+func checkBatch(events []protocol.InputEvent) *protocol.Error {
 	size := 0
 	for i := range events {
-		n := len(events[i].message) + eventOverhead
+		n := events[i].Size()
 		if n > maxEventBytes {
-			return invalid("Log event too large: %d bytes exceeds limit of %d", n, maxEventBytes)
+			return protocol.Invalid("Log event too large: %d bytes exceeds limit of %d", n, maxEventBytes)
 		}
 		size += n
 	}
 	if size > maxBatchBytes {
-		return invalid("Upload too large: %d bytes exceeds limit of %d", size, maxBatchBytes)
+		return protocol.Invalid("Upload too large: %d bytes exceeds limit of %d", size, maxBatchBytes)
 	}
 	for i := 1; i < len(events); i++ {
-		if events[i].timestamp < events[i-1].timestamp {
-			return invalid("Log events in a single PutLogEvents request must be in chronological order.")
+		if events[i].Timestamp < events[i-1].Timestamp {
+			return protocol.Invalid("Log events in a single PutLogEvents request must be in chronological order.")
 		}
 	}
-	if events[len(events)-1].timestamp-events[0].timestamp > maxSpan.Milliseconds() {
-		return invalid("The batch of log events in a single PutLogEvents request cannot span more than 24 hours.")
+	if events[len(events)-1].Timestamp-events[0].Timestamp > maxSpan.Milliseconds() {
+		return protocol.Invalid("The batch of log events in a single PutLogEvents request cannot span more than 24 hours.")
 	}
 	return nil
 }
 
 // window says which events are within the time that the service takes: those from the greater of
 // tooOld and expired up to tooNew. An event that is both too old and expired counts as too old.
-func window(events []inputEvent, now time.Time, retention int64) (tooOld, expired, tooNew int) {
+func window(events []protocol.InputEvent, now time.Time, retention int64) (tooOld, expired, tooNew int) {
 	from := func(oldest int64) int {
-		return sort.Search(len(events), func(i int) bool { return events[i].timestamp >= oldest })
+		return sort.Search(len(events), func(i int) bool { return events[i].Timestamp >= oldest })
 	}
 	tooOld = from(millis(now.Add(-maxAge)))
 	if retention > 0 {
@@ -154,11 +155,11 @@ func window(events []inputEvent, now time.Time, retention int64) (tooOld, expire
 }
 
 // accept gives events their place. s.mu is held.
-func (s *Server) accept(in []inputEvent, now int64) []Event {
+func (s *Server) accept(in []protocol.InputEvent, now int64) []Event {
 	events := make([]Event, len(in))
 	for i := range in {
 		s.store.seq++
-		events[i] = Event{Timestamp: in[i].timestamp, Ingested: now, Seq: s.store.seq, Message: in[i].message}
+		events[i] = Event{Timestamp: in[i].Timestamp, Ingested: now, Seq: s.store.seq, Message: in[i].Message}
 	}
 	return events
 }

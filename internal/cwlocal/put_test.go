@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 // sized is a batch of n events of the same time whose messages have size bytes together.
@@ -90,11 +92,11 @@ func TestPutLogEventsRefusesWhatIsJustBeyondTheLimits(t *testing.T) {
 		{"stream with :", named("g", "a:b"), inv, one + "'a:b' at 'logStreamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [^:*]*"},
 		{"stream with *", named("g", "a*b"), inv, one + "'a*b' at 'logStreamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [^:*]*"},
 
-		{"nothing", "", ser, errNotJSON.message},
-		{"not JSON", "hello", ser, errNotJSON.message},
+		{"nothing", "", ser, protocol.ErrNotJSON.Message},
+		{"not JSON", "hello", ser, protocol.ErrNotJSON.Message},
 		{"a list", "[]", ser, "Start of list found where not expected"},
-		{"cut", batch(at(0, "x"))[:60], ser, errNotJSON.message},
-		{"more behind it", batch(at(0, "x")) + "{}", ser, errNotJSON.message},
+		{"cut", batch(at(0, "x"))[:60], ser, protocol.ErrNotJSON.Message},
+		{"more behind it", batch(at(0, "x")) + "{}", ser, protocol.ErrNotJSON.Message},
 		{"unknown member", `{"logGroupNam":"g"}`, ser, "Unknown member 'logGroupNam'"},
 		{"member twice", `{"logGroupName":"g","logGroupName":"g"}`, ser, "Member 'logGroupName' is there twice"},
 		{"unknown member of an event", events(`{"timestamp":1,"message":"x","level":"info"}`), ser, "Unknown member 'level' of an event"},
@@ -106,13 +108,13 @@ func TestPutLogEventsRefusesWhatIsJustBeyondTheLimits(t *testing.T) {
 		{"timestamp with a fraction", events(`{"timestamp":1.5,"message":"x"}`), ser, "NUMBER_VALUE can not be converted to a Long"},
 		{"timestamp with an exponent", events(`{"timestamp":1e12,"message":"x"}`), ser, "NUMBER_VALUE can not be converted to a Long"},
 		{"timestamp beyond 63 bits", events(`{"timestamp":9223372036854775808,"message":"x"}`), ser, "NUMBER_VALUE can not be converted to a Long"},
-		{"timestamp with a leading zero", events(`{"timestamp":01,"message":"x"}`), ser, errNotJSON.message},
+		{"timestamp with a leading zero", events(`{"timestamp":01,"message":"x"}`), ser, protocol.ErrNotJSON.Message},
 		{"events an object", `{"logEvents":{}}`, ser, "Start of structure or map found where not expected."},
 		{"event a string", events(`"x"`), ser, "STRING_VALUE can not be converted to a Map"},
-		{"comma at the end", events(`{"timestamp":1,"message":"x"},`), ser, errNotJSON.message},
-		{"raw newline in a string", events("{\"timestamp\":1,\"message\":\"a\nb\"}"), ser, errNotJSON.message},
-		{"unknown escape", events(`{"timestamp":1,"message":"\x"}`), ser, errNotJSON.message},
-		{"escape cut", events(`{"timestamp":1,"message":"\u12"}`), ser, errNotJSON.message},
+		{"comma at the end", events(`{"timestamp":1,"message":"x"},`), ser, protocol.ErrNotJSON.Message},
+		{"raw newline in a string", events("{\"timestamp\":1,\"message\":\"a\nb\"}"), ser, protocol.ErrNotJSON.Message},
+		{"unknown escape", events(`{"timestamp":1,"message":"\x"}`), ser, protocol.ErrNotJSON.Message},
+		{"escape cut", events(`{"timestamp":1,"message":"\u12"}`), ser, protocol.ErrNotJSON.Message},
 		{"entity is a list", `{"entity":[]}`, ser, "Start of list found where not expected"},
 		{"entity with another member", `{"entity":{"type":"Service"}}`, ser, "Unknown member 'type' of an entity"},
 		{"attribute is no string", `{"entity":{"attributes":{"a":1}}}`, ser, "NUMBER_VALUE can not be converted to a String"},

@@ -41,13 +41,13 @@ func newQuotas(opts Options) quotas {
 }
 
 func (q *quotas) allow(c *call, now time.Time) bool {
-	r, limited := q.rates[c.op]
+	r, limited := q.rates[c.req.Operation]
 	if !limited {
 		return true
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	key := [2]string{c.auth.region, c.op}
+	key := [2]string{c.req.Auth.Region, c.req.Operation}
 	b := q.buckets[key]
 	if b == nil {
 		b = rate.NewLimiter(rate.Limit(r), int(math.Ceil(r)))

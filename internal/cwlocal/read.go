@@ -5,9 +5,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// maxPageBytes bounds a page of events: messages, and eventOverhead for each.
+// maxPageBytes bounds a page of events: messages, and protocol.EventOverhead for each.
 const maxPageBytes = 1 << 20
 
 // identifierForm is that of a group's name or ARN.
@@ -16,22 +18,22 @@ var identifierForm = regexp.MustCompile(`^[\w#+=/:,.@-]*$`)
 // groupOf finds the group's name in a call that takes it as a name or as an identifier, which is a
 // name or an ARN.
 func (s *Server) groupOf(c *call, v *violations) string {
-	id, ok := c.in.strings["logGroupIdentifier"]
+	id, ok := c.req.Input.Strings["logGroupIdentifier"]
 	if !ok {
-		return v.groupName(&c.in)
+		return v.groupName(&c.req.Input)
 	}
-	v.optional(&c.in, "logGroupName", maxName, groupNameForm)
+	v.optional(&c.req.Input, "logGroupName", maxName, groupNameForm)
 	v.checked(id, "logGroupIdentifier", 2048, identifierForm)
-	if name, ok := groupOfARN(c.auth.region, id); ok {
+	if name, ok := protocol.GroupOfARN(c.req.Auth.Region, id); ok {
 		return name
 	}
 	return id
 }
 
-func oneGroupName(in *input) *apiError {
-	_, name := in.strings["logGroupName"]
-	if _, id := in.strings["logGroupIdentifier"]; name && id {
-		return refuse("ValidationException", "LogGroup name and LogGroup ARN are mutually exclusive parameters.")
+func oneGroupName(in *protocol.Input) *protocol.Error {
+	_, name := in.Strings["logGroupName"]
+	if _, id := in.Strings["logGroupIdentifier"]; name && id {
+		return protocol.Refuse("ValidationException", "LogGroup name and LogGroup ARN are mutually exclusive parameters.")
 	}
 	return nil
 }
@@ -42,24 +44,24 @@ type outputEvent struct {
 	Timestamp int64  `json:"timestamp"`
 }
 
-func (s *Server) getLogEvents(c *call) (any, *apiError) {
+func (s *Server) getLogEvents(c *call) (any, *protocol.Error) {
 	var v violations
-	groupName, streamName := s.groupOf(c, &v), v.streamName(&c.in)
-	start := v.between(&c.in, "startTime", 0, math.MaxInt64, 0)
-	end := v.between(&c.in, "endTime", 0, math.MaxInt64, math.MaxInt64)
-	limit := v.between(&c.in, "limit", 1, maxEventsPage, maxEventsPage)
-	token := v.optional(&c.in, "nextToken", math.MaxInt, nil)
+	groupName, streamName := s.groupOf(c, &v), v.streamName(&c.req.Input)
+	start := v.between(&c.req.Input, "startTime", 0, math.MaxInt64, 0)
+	end := v.between(&c.req.Input, "endTime", 0, math.MaxInt64, math.MaxInt64)
+	limit := v.between(&c.req.Input, "limit", 1, maxEventsPage, maxEventsPage)
+	token := v.optional(&c.req.Input, "nextToken", math.MaxInt, nil)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
-	if err := oneGroupName(&c.in); err != nil {
+	if err := oneGroupName(&c.req.Input); err != nil {
 		return nil, err
 	}
-	at, forward, err := parseEventsToken(token, c.in.booleans["startFromHead"])
+	at, forward, err := parseEventsToken(token, c.req.Input.Booleans["startFromHead"])
 	if err != nil {
 		return nil, err
 	}
-	events, err := s.readStream(c.auth.region, groupName, streamName)
+	events, err := s.readStream(c.req.Auth.Region, groupName, streamName)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +111,7 @@ func (s *Server) getLogEvents(c *call) (any, *apiError) {
 }
 
 // parseEventsToken is where a page starts, and in which direction it goes.
-func parseEventsToken(token string, fromHead bool) (at position, forward bool, err *apiError) {
+func parseEventsToken(token string, fromHead bool) (at position, forward bool, err *protocol.Error) {
 	if token == "" {
 		return at, fromHead, nil
 	}
@@ -121,7 +123,7 @@ func parseEventsToken(token string, fromHead bool) (at position, forward bool, e
 	return at, direction == "f", nil
 }
 
-func (s *Server) readStream(region, groupName, streamName string) ([]Event, *apiError) {
+func (s *Server) readStream(region, groupName, streamName string) ([]Event, *protocol.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, st, err := s.store.stream(region, groupName, streamName)
@@ -136,7 +138,7 @@ func fitting(n int, limit int64, message func(int) string) int {
 	n = int(min(int64(n), limit))
 	size := 0
 	for i := range n {
-		size += len(message(i)) + eventOverhead
+		size += len(message(i)) + protocol.EventOverhead
 		if size > maxPageBytes && i > 0 {
 			return i
 		}
@@ -152,28 +154,28 @@ type filteredEvent struct {
 	Timestamp int64  `json:"timestamp"`
 }
 
-func (s *Server) filterLogEvents(c *call) (any, *apiError) {
+func (s *Server) filterLogEvents(c *call) (any, *protocol.Error) {
 	var v violations
 	groupName := s.groupOf(c, &v)
-	prefix := v.optional(&c.in, "logStreamNamePrefix", maxName, streamNameForm)
-	names, named := c.in.lists["logStreamNames"]
+	prefix := v.optional(&c.req.Input, "logStreamNamePrefix", maxName, streamNameForm)
+	names, named := c.req.Input.Lists["logStreamNames"]
 	v.streamNames(names, named)
-	start := v.between(&c.in, "startTime", 0, math.MaxInt64, 0)
-	end := v.between(&c.in, "endTime", 0, math.MaxInt64, math.MaxInt64)
-	limit := v.between(&c.in, "limit", 1, maxEventsPage, maxEventsPage)
-	token := v.optional(&c.in, "nextToken", math.MaxInt, nil)
-	text := c.in.strings["filterPattern"]
+	start := v.between(&c.req.Input, "startTime", 0, math.MaxInt64, 0)
+	end := v.between(&c.req.Input, "endTime", 0, math.MaxInt64, math.MaxInt64)
+	limit := v.between(&c.req.Input, "limit", 1, maxEventsPage, maxEventsPage)
+	token := v.optional(&c.req.Input, "nextToken", math.MaxInt, nil)
+	text := c.req.Input.Strings["filterPattern"]
 	if text != "" {
 		v.checked(text, "filterPattern", maxPattern, nil)
 	}
 	if err := v.err(); err != nil {
 		return nil, err
 	}
-	if err := oneGroupName(&c.in); err != nil {
+	if err := oneGroupName(&c.req.Input); err != nil {
 		return nil, err
 	}
 	if named && prefix != "" {
-		return nil, invalid("LogStream names and LogStream name prefix are mutually exclusive parameters.")
+		return nil, protocol.Invalid("LogStream names and LogStream name prefix are mutually exclusive parameters.")
 	}
 	match, err := parsePattern(text)
 	if err != nil {
@@ -187,7 +189,7 @@ func (s *Server) filterLogEvents(c *call) (any, *apiError) {
 		}
 		from = p
 	}
-	streams, err := s.readStreams(c.auth.region, groupName, func(name string) bool {
+	streams, err := s.readStreams(c.req.Auth.Region, groupName, func(name string) bool {
 		return strings.HasPrefix(name, prefix) && (!named || slices.Contains(names, name))
 	}, names)
 	if err != nil {
@@ -204,7 +206,7 @@ func (s *Server) filterLogEvents(c *call) (any, *apiError) {
 		if !match(e.Message) {
 			continue
 		}
-		size += len(e.Message) + eventOverhead
+		size += len(e.Message) + protocol.EventOverhead
 		if int64(len(out.Events)) == limit || size > maxPageBytes && len(out.Events) > 0 {
 			out.Next = e.position().String()
 			break
@@ -227,7 +229,7 @@ func (v *violations) streamNames(names []string, given bool) {
 }
 
 // readStreams are the events of the wanted streams by name. Those in must have to be there.
-func (s *Server) readStreams(region, groupName string, want func(string) bool, must []string) (map[string][]Event, *apiError) {
+func (s *Server) readStreams(region, groupName string, want func(string) bool, must []string) (map[string][]Event, *protocol.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g, err := s.store.group(region, groupName)

@@ -253,7 +253,7 @@ func TestPatterns(t *testing.T) {
 	} {
 		match, err := parsePattern(tc.pattern)
 		if err != nil {
-			t.Errorf("%s: %s", tc.pattern, err.message)
+			t.Errorf("%s: %s", tc.pattern, err.Message)
 			continue
 		}
 		for _, m := range tc.yes {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 // outcomeOK is the outcome of a request that did what it asked for. The others are the service's
@@ -82,32 +84,32 @@ func (s *Server) enter() {
 }
 
 // leave counts a request out, before it is answered: who has the answer finds it in the counts.
-func (s *Server) leave(c *call, outcome string, failed *apiError) {
+func (s *Server) leave(c *call, outcome string, failed *protocol.Error) {
 	s.mu.Lock()
 	s.stats.Concurrent--
-	byOutcome := s.stats.Requests[c.op]
+	byOutcome := s.stats.Requests[c.req.Operation]
 	if byOutcome == nil {
 		byOutcome = map[string]int64{}
-		s.stats.Requests[c.op] = byOutcome
+		s.stats.Requests[c.req.Operation] = byOutcome
 	}
 	byOutcome[outcome]++
-	if c.auth.principal != "" {
-		s.stats.countBy(c.auth.principal, c.op)
+	if c.req.Auth.Principal != "" {
+		s.stats.countBy(c.req.Auth.Principal, c.req.Operation)
 	}
-	if c.r.Header.Get("X-Amz-Security-Token") != "" {
+	if c.req.SessionToken != "" {
 		s.stats.Tokens++
 	}
-	s.stats.WireBytes += int64(c.wire)
-	s.stats.BodyBytes += int64(c.body)
-	if c.gzip {
+	s.stats.WireBytes += int64(c.req.WireBytes)
+	s.stats.BodyBytes += int64(c.req.BodyBytes)
+	if c.req.Gzip {
 		s.stats.GzipRequests++
 	}
-	s.stats.Replaced += int64(c.in.replaced)
-	refused := failed != nil && !failed.expected
+	s.stats.Replaced += int64(c.req.Input.Replaced)
+	refused := failed != nil && !failed.Expected
 	var r Refusal
 	if refused {
-		r = Refusal{Time: s.now(), RequestID: c.id, Operation: c.op, Region: c.auth.region, Group: c.in.strings["logGroupName"],
-			Stream: c.in.strings["logStreamName"], Code: failed.code, Message: failed.message, Events: len(c.in.events), Bytes: c.body}
+		r = Refusal{Time: s.now(), RequestID: c.req.ID, Operation: c.req.Operation, Region: c.req.Auth.Region, Group: c.req.Input.Strings["logGroupName"],
+			Stream: c.req.Input.Strings["logStreamName"], Code: failed.Code, Message: failed.Message, Events: len(c.req.Input.Events), Bytes: c.req.BodyBytes}
 		s.stats.Refused++
 		if len(s.refusals) < maxRefusals {
 			s.refusals = append(s.refusals, r)
@@ -141,13 +143,13 @@ func (st *Stats) countBy(principal, op string) {
 func (s *Server) count(c *call, g *group, st *stream, events []Event) {
 	s.stats.Batches++
 	st.stats.Batches++
-	if strings.EqualFold(c.r.Header.Get("x-amzn-logs-format"), "json/emf") {
+	if c.req.EMF {
 		st.stats.EMFBatches++
 	}
 	if st.stats.By == nil {
 		st.stats.By = map[string]int64{}
 	}
-	st.stats.By[c.auth.principal]++
+	st.stats.By[c.req.Auth.Principal]++
 	newline := []byte("\n")
 	var line []byte
 	for i := range events {

@@ -8,8 +8,9 @@ import (
 	"slices"
 	"sort"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 // An Event is one that was accepted.
@@ -49,14 +50,14 @@ type stream struct {
 	seqs   map[string]*sequence
 }
 
-func (st *store) group(region, name string) (*group, *apiError) {
+func (st *store) group(region, name string) (*group, *protocol.Error) {
 	if g := st.regions[region][name]; g != nil {
 		return g, nil
 	}
 	return nil, errNoGroup
 }
 
-func (st *store) stream(region, groupName, name string) (*group, *stream, *apiError) {
+func (st *store) stream(region, groupName, name string) (*group, *stream, *protocol.Error) {
 	g, err := st.group(region, groupName)
 	if err != nil {
 		return nil, nil, err
@@ -137,16 +138,15 @@ func firstAt(events []Event, p position) int {
 	return sort.Search(len(events), func(i int) bool { return events[i].position().compare(p) >= 0 })
 }
 
-func sequenceToken(n uint64) string { return fmt.Sprintf("4%055d", n) }
-
-func groupARN(region, group string) string {
-	return "arn:aws:logs:" + region + ":" + AccountID + ":log-group:" + group
-}
-
-// groupOfARN is the group's name in an ARN of the region, with or without the :* at its end.
-func groupOfARN(region, arn string) (string, bool) {
-	name, ok := strings.CutPrefix(arn, groupARN(region, ""))
-	return strings.TrimSuffix(name, ":*"), ok
-}
-
 func millis(t time.Time) int64 { return t.UnixMilli() }
+
+// The errors that a client gets in its daily work without breaking a rule. The service ends some of
+// the messages with a full stop and some without.
+var (
+	errNoGroup      = &protocol.Error{Status: 400, Code: "ResourceNotFoundException", Message: "The specified log group does not exist.", Expected: true}
+	errNoStream     = &protocol.Error{Status: 400, Code: "ResourceNotFoundException", Message: "The specified log stream does not exist.", Expected: true}
+	errGroupExists  = &protocol.Error{Status: 400, Code: "ResourceAlreadyExistsException", Message: "The specified log group already exists", Expected: true}
+	errStreamExists = &protocol.Error{Status: 400, Code: "ResourceAlreadyExistsException", Message: "The specified log stream already exists", Expected: true}
+)
+
+var errBadToken = protocol.Invalid("The specified nextToken is invalid.")

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 // The constraints of the service's model. Those that a request breaks are reported together, ten at
@@ -45,21 +47,21 @@ func (v *violations) add(value, member, constraint string, args ...any) {
 	}
 }
 
-func (v violations) err() *apiError {
+func (v violations) err() *protocol.Error {
 	switch len(v) {
 	case 0:
 		return nil
 	case 1:
-		return invalid("1 validation error detected: %s", v[0])
+		return protocol.Invalid("1 validation error detected: %s", v[0])
 	}
-	return invalid("%d validation errors detected: %s", len(v), strings.Join(v, "; "))
+	return protocol.Invalid("%d validation errors detected: %s", len(v), strings.Join(v, "; "))
 }
 
 func quoted(s string) string { return "'" + s + "'" }
 
 // required checks a string that must be there.
-func (v *violations) required(in *input, member string, longest int, form *regexp.Regexp) string {
-	s, ok := in.strings[member]
+func (v *violations) required(in *protocol.Input, member string, longest int, form *regexp.Regexp) string {
+	s, ok := in.Strings[member]
 	if !ok {
 		v.add("null", member, "not be null")
 		return ""
@@ -68,8 +70,8 @@ func (v *violations) required(in *input, member string, longest int, form *regex
 }
 
 // optional checks a string that may be missing, but not empty.
-func (v *violations) optional(in *input, member string, longest int, form *regexp.Regexp) string {
-	s, ok := in.strings[member]
+func (v *violations) optional(in *protocol.Input, member string, longest int, form *regexp.Regexp) string {
+	s, ok := in.Strings[member]
 	if !ok {
 		return ""
 	}
@@ -100,17 +102,17 @@ func pattern(form *regexp.Regexp) string {
 
 var streamNameForm = regexp.MustCompile(`^[^:*]*$`)
 
-func (v *violations) groupName(in *input) string {
+func (v *violations) groupName(in *protocol.Input) string {
 	return v.required(in, "logGroupName", maxName, groupNameForm)
 }
 
-func (v *violations) streamName(in *input) string {
+func (v *violations) streamName(in *protocol.Input) string {
 	return v.required(in, "logStreamName", maxName, streamNameForm)
 }
 
 // between checks a number that may be missing; its value is def then.
-func (v *violations) between(in *input, member string, least, most, def int64) int64 {
-	n, ok := in.longs[member]
+func (v *violations) between(in *protocol.Input, member string, least, most, def int64) int64 {
+	n, ok := in.Longs[member]
 	switch {
 	case !ok:
 		return def
@@ -122,16 +124,16 @@ func (v *violations) between(in *input, member string, least, most, def int64) i
 	return n
 }
 
-func (v *violations) oneOf(in *input, member string, allowed []string) string {
-	s, ok := in.strings[member]
+func (v *violations) oneOf(in *protocol.Input, member string, allowed []string) string {
+	s, ok := in.Strings[member]
 	if ok && !slices.Contains(allowed, s) {
 		v.add(quoted(s), member, "satisfy enum value set: [%s]", strings.Join(allowed, ", "))
 	}
 	return s
 }
 
-func (v *violations) tags(in *input) map[string]string {
-	tags, ok := in.maps["tags"]
+func (v *violations) tags(in *protocol.Input) map[string]string {
+	tags, ok := in.Maps["tags"]
 	if !ok {
 		return nil
 	}
@@ -151,10 +153,10 @@ func (v *violations) tags(in *input) map[string]string {
 }
 
 // systemTag refuses the keys that AWS keeps for itself.
-func systemTag(tags map[string]string) *apiError {
+func systemTag(tags map[string]string) *protocol.Error {
 	for key := range tags {
 		if len(key) >= 4 && strings.EqualFold(key[:4], "aws:") {
-			return invalid("System tags cannot be added/updated by requester")
+			return protocol.Invalid("System tags cannot be added/updated by requester")
 		}
 	}
 	return nil
@@ -162,10 +164,10 @@ func systemTag(tags map[string]string) *apiError {
 
 // newName holds what CreateLogGroup and CreateLogStream ask of a name beyond the model: they have a
 // message of their own for a name that is too long.
-func newName(names ...string) *apiError {
+func newName(names ...string) *protocol.Error {
 	for _, name := range names {
 		if utf8.RuneCountInString(name) > maxName {
-			return invalid("Invalid LogGroup or LogStream, both must have length less than or equal to 512.")
+			return protocol.Invalid("Invalid LogGroup or LogStream, both must have length less than or equal to 512.")
 		}
 	}
 	return nil

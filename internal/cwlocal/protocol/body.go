@@ -1,4 +1,4 @@
-package cwlocal
+package protocol
 
 import (
 	"bytes"
@@ -13,8 +13,8 @@ import (
 // mebibyte of control characters takes six as \u00XX, and its 10,000 events less than one more.
 const maxBody = 8 << 20
 
-var errBodyTooLarge = &apiError{status: http.StatusRequestEntityTooLarge, code: "RequestEntityTooLargeException",
-	message: "Request body is larger than 8388608 bytes"}
+var errBodyTooLarge = &Error{Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLargeException",
+	Message: "Request body is larger than 8388608 bytes"}
 
 // scratch is what reading a body takes. It is used again and again: otherwise a benchmark would measure how the stand-in's
 // memory is made and given back.
@@ -28,7 +28,7 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // readWire reads the body as it was sent. It is valid as long as the scratch is not used again. The error is the
 // connection's.
-func (t *scratch) readWire(r *http.Request) ([]byte, *apiError, error) {
+func (t *scratch) readWire(r *http.Request) ([]byte, *Error, error) {
 	if r.ContentLength > maxBody {
 		return nil, errBodyTooLarge, nil
 	}
@@ -45,13 +45,13 @@ func (t *scratch) readWire(r *http.Request) ([]byte, *apiError, error) {
 }
 
 // decompress undoes the body's Content-Encoding: gzip or none. What it returns is valid as long as raw is.
-func (t *scratch) decompress(r *http.Request, raw []byte) ([]byte, *apiError) {
+func (t *scratch) decompress(r *http.Request, raw []byte) ([]byte, *Error) {
 	switch enc := r.Header.Values("Content-Encoding"); {
 	case len(enc) == 0:
 		return raw, nil
 	case len(enc) > 1 || enc[0] != "gzip":
-		return nil, &apiError{status: http.StatusUnsupportedMediaType, code: "UnsupportedMediaTypeException",
-			message: "Content-Encoding is not gzip: " + enc[0]}
+		return nil, &Error{Status: http.StatusUnsupportedMediaType, Code: "UnsupportedMediaTypeException",
+			Message: "Content-Encoding is not gzip: " + enc[0]}
 	}
 	if err := t.gzip.Reset(bytes.NewReader(raw)); err != nil {
 		return nil, serialization("Could not decompress the request body: %v", err)

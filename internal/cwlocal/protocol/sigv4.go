@@ -1,4 +1,4 @@
-package cwlocal
+package protocol
 
 import (
 	"crypto/hmac"
@@ -19,7 +19,6 @@ import (
 const (
 	sigAlgorithm  = "AWS4-HMAC-SHA256"
 	sigTerminator = "aws4_request"
-	sigService    = "logs"
 	sigTimeForm   = "20060102T150405Z"
 	sigTolerance  = 15 * time.Minute
 )
@@ -29,22 +28,24 @@ var (
 	signatureForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// authorization is what the headers of a request say about who signed it, and for which region.
-type authorization struct {
-	keyID, region string
-	principal     string // the role's ARN if STS gave the key out, and keyID if not
-	scope         string // date/region/SERVICE/aws4_request
-	time          string // X-Amz-Date
-	signed        []string
-	signature     string
+// Authorization is what the headers of a request say about who signed it, and for which region.
+type Authorization struct {
+	KeyID     string
+	Region    string
+	Principal string // Key.Principal; empty unless the signature was accepted
+
+	scope     string // date/region/SERVICE/aws4_request
+	time      string // X-Amz-Date
+	signed    []string
+	signature string
 }
 
 // parseAuthorization checks the form of the signature, not its value.
-func parseAuthorization(r *http.Request, service string, now time.Time) (authorization, *apiError) {
-	var a authorization
+func parseAuthorization(r *http.Request, service string, now time.Time) (Authorization, *Error) {
+	var a Authorization
 	header := r.Header.Get("Authorization")
 	if !strings.HasPrefix(header, "AWS4-") {
-		return a, refuse("MissingAuthenticationTokenException", "Missing Authentication Token")
+		return a, Refuse("MissingAuthenticationTokenException", "Missing Authentication Token")
 	}
 	algorithm, rest, _ := strings.Cut(header, " ")
 	fields := map[string]string{}
@@ -63,44 +64,44 @@ func parseAuthorization(r *http.Request, service string, now time.Time) (authori
 		missing += "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. "
 	}
 	if missing != "" {
-		return a, refuse("IncompleteSignatureException", "%sAuthorization=%s", missing, algorithm)
+		return a, Refuse("IncompleteSignatureException", "%sAuthorization=%s", missing, algorithm)
 	}
 
 	at, err := time.Parse(sigTimeForm, a.time)
 	if err != nil {
-		return a, refuse("IncompleteSignatureException", "Date must be in ISO-8601 'basic format'. Got '%s'. See http://en.wikipedia.org/wiki/ISO_8601", a.time)
+		return a, Refuse("IncompleteSignatureException", "Date must be in ISO-8601 'basic format'. Got '%s'. See http://en.wikipedia.org/wiki/ISO_8601", a.time)
 	}
 	now = now.UTC().Truncate(time.Second)
 	if oldest := now.Add(-sigTolerance); at.Before(oldest) {
-		return a, refuse("InvalidSignatureException", "Signature expired: %s is now earlier than %s (%s - 15 min.)", a.time, oldest.Format(sigTimeForm), now.Format(sigTimeForm))
+		return a, Refuse("InvalidSignatureException", "Signature expired: %s is now earlier than %s (%s - 15 min.)", a.time, oldest.Format(sigTimeForm), now.Format(sigTimeForm))
 	}
 	if newest := now.Add(sigTolerance); at.After(newest) {
-		return a, refuse("InvalidSignatureException", "Signature not yet current: %s is still later than %s (%s + 15 min.)", a.time, newest.Format(sigTimeForm), now.Format(sigTimeForm))
+		return a, Refuse("InvalidSignatureException", "Signature not yet current: %s is still later than %s (%s + 15 min.)", a.time, newest.Format(sigTimeForm), now.Format(sigTimeForm))
 	}
 
 	a.signed = strings.Split(fields["SignedHeaders"], ";")
 	if !slices.Contains(a.signed, "host") {
-		return a, refuse("InvalidSignatureException", "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
+		return a, Refuse("InvalidSignatureException", "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
 	}
 	if !slices.Contains(a.signed, "x-amz-date") {
-		return a, refuse("InvalidSignatureException", "'X-Amz-Date' must be a 'SignedHeader' in the AWS Authorization.")
+		return a, Refuse("InvalidSignatureException", "'X-Amz-Date' must be a 'SignedHeader' in the AWS Authorization.")
 	}
 	if len(r.Header.Values("X-Amz-Security-Token")) > 0 && !slices.Contains(a.signed, "x-amz-security-token") {
-		return a, refuse("InvalidSignatureException", "'X-Amz-Security-Token' must be a 'SignedHeader' in the AWS Authorization.")
+		return a, Refuse("InvalidSignatureException", "'X-Amz-Security-Token' must be a 'SignedHeader' in the AWS Authorization.")
 	}
 	if algorithm != sigAlgorithm {
-		return a, refuse("IncompleteSignatureException", "Unsupported AWS 'algorithm': '%s' (only AWS4-HMAC-SHA256 for now). ", algorithm)
+		return a, Refuse("IncompleteSignatureException", "Unsupported AWS 'algorithm': '%s' (only AWS4-HMAC-SHA256 for now). ", algorithm)
 	}
 
 	cred := strings.Split(fields["Credential"], "/")
 	if len(cred) != 5 {
-		return a, refuse("IncompleteSignatureException", "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'", fields["Credential"])
+		return a, Refuse("IncompleteSignatureException", "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'", fields["Credential"])
 	}
-	a.keyID, a.region = cred[0], cred[2]
+	a.KeyID, a.Region = cred[0], cred[2]
 	a.scope = strings.Join(cred[1:], "/")
 	wrong := ""
-	if !regionForm.MatchString(a.region) {
-		wrong += "Credential should be scoped to a valid region, not '" + a.region + "'. "
+	if !regionForm.MatchString(a.Region) {
+		wrong += "Credential should be scoped to a valid region, not '" + a.Region + "'. "
 	}
 	if cred[3] != service {
 		wrong += "Credential should be scoped to correct service: '" + service + "'. "
@@ -112,47 +113,51 @@ func parseAuthorization(r *http.Request, service string, now time.Time) (authori
 		wrong += "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" + cred[1] + "' != '" + a.time[:8] + "', from '" + a.time + "'."
 	}
 	if wrong != "" {
-		return a, refuse("InvalidSignatureException", "%s", strings.TrimSuffix(wrong, " "))
+		return a, Refuse("InvalidSignatureException", "%s", strings.TrimSuffix(wrong, " "))
 	}
 	a.signature = fields["Signature"]
-	if a.keyID == "" {
-		return a, errUnknownKey
+	if a.KeyID == "" {
+		return a, ErrUnknownKey
 	}
 	if !signatureForm.MatchString(a.signature) {
-		return a, errWrongSignature
+		return a, ErrWrongSignature
 	}
 	return a, nil
 }
 
-var (
-	errUnknownKey     = refuse("UnrecognizedClientException", "The security token included in the request is invalid.")
-	errWrongSignature = refuse("InvalidSignatureException", "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.")
-)
+// A Key is an access key, as a FindKey knows it.
+type Key struct {
+	Principal string // the ARN of the role that the key was given out for, or else the key's ID
+	Secret    string
+	Verify    bool // the signature must be the one that Secret makes
+}
 
-// verify finds out who signed the request, and computes the signature over the body as it was sent:
-// compression comes before signing. A payload hash that the client states must be true whether or not
-// the key is known.
-func (s *Server) verify(a *authorization, r *http.Request, raw []byte) *apiError {
-	secret, check, refused := s.secretOf(a, r.Header.Get("X-Amz-Security-Token"))
-	stated := r.Header.Get("X-Amz-Content-Sha256")
-	if refused == nil && !check && stated == "" {
-		return nil
+// A FindKey looks up an access key. The session token is empty if the request has none.
+type FindKey func(keyID, sessionToken string) (Key, *Error)
+
+// authenticate finds out who signed the request, and computes the signature over the body as it was
+// sent: compression comes before signing. If the client states a payload hash, that must be true
+// whether or not the key is known.
+func (a *Authorization) authenticate(req *http.Request, raw []byte, find FindKey) *Error {
+	key, refused := find(a.KeyID, req.Header.Get("X-Amz-Security-Token"))
+	stated := req.Header.Get("X-Amz-Content-Sha256")
+	if key.Verify && refused == nil || stated != "" {
+		sum := sha256.Sum256(raw)
+		payload := hex.EncodeToString(sum[:])
+		switch {
+		case stated != "" && stated != payload:
+			refused = ErrWrongSignature
+		case refused == nil && key.Verify:
+			refused = a.verify(req, payload, key.Secret)
+		}
 	}
-	sum := sha256.Sum256(raw)
-	payload := hex.EncodeToString(sum[:])
-	switch {
-	case stated != "" && stated != payload:
-		refused = errWrongSignature
-	case refused == nil && check:
-		refused = a.verify(r, payload, secret)
-	}
-	if refused != nil {
-		a.principal = ""
+	if refused == nil {
+		a.Principal = key.Principal
 	}
 	return refused
 }
 
-func (a *authorization) verify(r *http.Request, payload, secret string) *apiError {
+func (a *Authorization) verify(r *http.Request, payload, secret string) *Error {
 	canonical := sha256.Sum256([]byte(a.canonicalRequest(r, payload)))
 	toSign := strings.Join([]string{sigAlgorithm, a.time, a.scope, hex.EncodeToString(canonical[:])}, "\n")
 	key := []byte("AWS4" + secret)
@@ -160,12 +165,12 @@ func (a *authorization) verify(r *http.Request, payload, secret string) *apiErro
 		key = hmacSHA256(key, part)
 	}
 	if !hmac.Equal([]byte(hex.EncodeToString(hmacSHA256(key, toSign))), []byte(a.signature)) {
-		return errWrongSignature
+		return ErrWrongSignature
 	}
 	return nil
 }
 
-func (a *authorization) canonicalRequest(r *http.Request, payload string) string {
+func (a *Authorization) canonicalRequest(r *http.Request, payload string) string {
 	var b strings.Builder
 	b.WriteString(r.Method + "\n" + r.URL.EscapedPath() + "\n")
 	// url.Values.Encode sorts by key, but writes a space as a plus.

@@ -1,4 +1,4 @@
-package cwlocal
+package protocol
 
 import (
 	"bytes"
@@ -19,8 +19,6 @@ type reader struct {
 	replaced int    // strings in which invalid UTF-8 was replaced
 }
 
-var errNotJSON = serialization("Could not parse the request body as JSON")
-
 // peek is the next byte that is not white space, or 0 at the end.
 func (r *reader) peek() byte {
 	for ; r.i < len(r.b); r.i++ {
@@ -33,9 +31,9 @@ func (r *reader) peek() byte {
 	return 0
 }
 
-func (r *reader) expect(c byte) *apiError {
+func (r *reader) expect(c byte) *Error {
 	if r.peek() != c || r.i == len(r.b) {
-		return errNotJSON
+		return ErrNotJSON
 	}
 	r.i++
 	return nil
@@ -51,7 +49,7 @@ func (r *reader) null() bool {
 }
 
 // mismatch says that the next value is not of the wanted type, in the service's words.
-func (r *reader) mismatch(want string) *apiError {
+func (r *reader) mismatch(want string) *Error {
 	switch c := r.peek(); {
 	case c == '{':
 		return serialization("Start of structure or map found where not expected.")
@@ -66,11 +64,11 @@ func (r *reader) mismatch(want string) *apiError {
 	case c == '-' || c >= '0' && c <= '9':
 		return serialization("NUMBER_VALUE can not be converted to a %s", want)
 	}
-	return errNotJSON
+	return ErrNotJSON
 }
 
 // object calls member for each member, which must take its value. The name is good until it does.
-func (r *reader) object(member func(name []byte) *apiError) *apiError {
+func (r *reader) object(member func(name []byte) *Error) *Error {
 	if r.peek() != '{' {
 		return r.mismatch("Map")
 	}
@@ -81,7 +79,7 @@ func (r *reader) object(member func(name []byte) *apiError) *apiError {
 	}
 	for {
 		if r.peek() != '"' {
-			return errNotJSON
+			return ErrNotJSON
 		}
 		mark := len(r.arena)
 		from, to, err := r.str()
@@ -103,7 +101,7 @@ func (r *reader) object(member func(name []byte) *apiError) *apiError {
 }
 
 // list calls element for each element, which must take it.
-func (r *reader) list(element func() *apiError) *apiError {
+func (r *reader) list(element func() *Error) *Error {
 	if r.peek() != '[' {
 		return r.mismatch("List")
 	}
@@ -123,7 +121,7 @@ func (r *reader) list(element func() *apiError) *apiError {
 }
 
 // more takes the comma or the end that must come after a member or an element.
-func (r *reader) more(end byte) (done bool, err *apiError) {
+func (r *reader) more(end byte) (done bool, err *Error) {
 	switch r.peek() {
 	case ',':
 		r.i++
@@ -132,7 +130,7 @@ func (r *reader) more(end byte) (done bool, err *apiError) {
 		r.i++
 		return true, nil
 	}
-	return false, errNotJSON
+	return false, ErrNotJSON
 }
 
 // plain are the bytes that stand for themselves inside a string.
@@ -144,7 +142,7 @@ var plain = func() (t [256]bool) {
 }()
 
 // str decodes a string to the arena's end and says where it lies there.
-func (r *reader) str() (from, to int, err *apiError) {
+func (r *reader) str() (from, to int, err *Error) {
 	if r.peek() != '"' {
 		return 0, 0, r.mismatch("String")
 	}
@@ -160,7 +158,7 @@ func (r *reader) str() (from, to int, err *apiError) {
 		r.i = j
 		switch {
 		case j == len(r.b) || r.b[j] < 0x20:
-			return 0, 0, errNotJSON
+			return 0, 0, ErrNotJSON
 		case r.b[j] == '"':
 			r.i++
 			r.replaced += replaced
@@ -168,7 +166,7 @@ func (r *reader) str() (from, to int, err *apiError) {
 		case r.b[j] == '\\':
 			c, ok := r.escape()
 			if !ok {
-				return 0, 0, errNotJSON
+				return 0, 0, ErrNotJSON
 			}
 			if utf16.IsSurrogate(c) {
 				replaced = 1
@@ -247,7 +245,7 @@ func (r *reader) hex4() (rune, bool) {
 }
 
 // number takes a number and returns its text.
-func (r *reader) number(want string) ([]byte, *apiError) {
+func (r *reader) number(want string) ([]byte, *Error) {
 	if c := r.peek(); c != '-' && (c < '0' || c > '9') {
 		return nil, r.mismatch(want)
 	}
@@ -257,12 +255,12 @@ func (r *reader) number(want string) ([]byte, *apiError) {
 	}
 	digits := r.digits()
 	if digits == 0 || digits > 1 && r.b[r.i-digits] == '0' {
-		return nil, errNotJSON
+		return nil, ErrNotJSON
 	}
 	if r.i < len(r.b) && r.b[r.i] == '.' {
 		r.i++
 		if r.digits() == 0 {
-			return nil, errNotJSON
+			return nil, ErrNotJSON
 		}
 	}
 	if r.i < len(r.b) && r.b[r.i]|0x20 == 'e' {
@@ -271,7 +269,7 @@ func (r *reader) number(want string) ([]byte, *apiError) {
 			r.i++
 		}
 		if r.digits() == 0 {
-			return nil, errNotJSON
+			return nil, ErrNotJSON
 		}
 	}
 	return r.b[from:r.i], nil
@@ -286,7 +284,7 @@ func (r *reader) digits() (n int) {
 }
 
 // long takes a whole number. The least of 64 bits is not one that anyone sends, and is refused.
-func (r *reader) long() (int64, *apiError) {
+func (r *reader) long() (int64, *Error) {
 	text, err := r.number("Long")
 	if err != nil {
 		return 0, err
@@ -305,7 +303,7 @@ func (r *reader) long() (int64, *apiError) {
 	return int64(v), nil
 }
 
-func (r *reader) boolean() (bool, *apiError) {
+func (r *reader) boolean() (bool, *Error) {
 	r.peek()
 	for text, v := range map[string]bool{"true": true, "false": false} {
 		if bytes.HasPrefix(r.b[r.i:], []byte(text)) {
@@ -317,9 +315,9 @@ func (r *reader) boolean() (bool, *apiError) {
 }
 
 // end holds that nothing but white space is left.
-func (r *reader) end() *apiError {
+func (r *reader) end() *Error {
 	if r.peek(); r.i != len(r.b) {
-		return errNotJSON
+		return ErrNotJSON
 	}
 	return nil
 }

@@ -112,5 +112,5 @@ func (s *Server) controlWait(w http.ResponseWriter, r *http.Request) {
 	} else if err != nil {
 		status = http.StatusServiceUnavailable
 	}
-	reply(w, status, map[string]int64{"events": s.eventCount(region, group, stream)})
+	reply(w, status, map[string]int64{"events": s.store.EventCount(region, group, stream)})
 }

@@ -25,13 +25,8 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
+	"github.com/logspool/logspool/internal/cwlocal/store"
 )
-
-// AccountID is the account that owns everything here: it stands in the ARNs.
-const AccountID = protocol.AccountID
-
-// KeepNone is the value of Options.Keep that keeps no event.
-const KeepNone = -1
 
 // Options say what a Server checks and keeps. The zero value checks everything but the value of
 // signatures, sets no quotas, and keeps all events.
@@ -52,7 +47,7 @@ type Options struct {
 	// last, KeepNone none. Counts, digests and sequences cover all events whatever Keep is.
 	Keep int
 
-	// Quotas holds each region to the service's default quotas (see DefaultRates). Rates, in
+	// Quotas holds each region to the service's default quotas (see store.DefaultRates). Rates, in
 	// requests a second by operation, does the same with other numbers.
 	Quotas bool
 	Rates  map[string]float64
@@ -75,14 +70,14 @@ type Server struct {
 	opts     Options
 	now      func() time.Time
 	control  http.Handler
-	quotas   quotas
+	store    *store.Store
+	keys     *store.Credentials
+	quotas   *store.Quotas
 	faults   faults
 	closing  chan struct{} // closed by Close: lets go of what hangs or waits
 	handlers sync.WaitGroup
 
 	mu       sync.Mutex
-	store    store
-	sessions map[string]*session // by access key ID
 	stats    Stats
 	refusals []Refusal
 	changed  chan struct{} // closed and replaced whenever a request has ended
@@ -95,19 +90,19 @@ type Server struct {
 
 // New makes a Server that listens nowhere; use it as a handler.
 func New(opts Options) *Server {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
 	s := &Server{
-		opts:     opts,
-		now:      opts.Now,
-		closing:  make(chan struct{}),
-		changed:  make(chan struct{}),
-		sessions: map[string]*session{},
-		store:    store{regions: map[string]map[string]*group{}},
-		stats:    Stats{Requests: map[string]map[string]int64{}, By: map[string]map[string]int64{}},
+		opts:    opts,
+		now:     opts.Now,
+		store:   store.New(store.Options{Now: opts.Now, Keep: opts.Keep, OnAccepted: opts.OnAccepted, Sequence: opts.Sequence}),
+		keys:    store.NewCredentials(opts.Keys, opts.Roles, opts.Now),
+		quotas:  store.NewQuotas(opts.Quotas, opts.Rates),
+		closing: make(chan struct{}),
+		changed: make(chan struct{}),
+		stats:   Stats{Requests: map[string]map[string]int64{}, By: map[string]map[string]int64{}},
 	}
-	if s.now == nil {
-		s.now = time.Now
-	}
-	s.quotas = newQuotas(opts)
 	s.control = s.controlHandler()
 	return s
 }
@@ -170,7 +165,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
 	c := &call{w: w, r: r, req: protocol.NewRequest(r)}
 	s.enter()
-	refused, err := c.req.Read(r, s.now(), s.findKey)
+	refused, err := c.req.Read(r, s.now(), s.keys.FindKey)
 	switch {
 	case err != nil: // the client went away in mid-body
 		s.leave(c, "gone", nil)
@@ -178,7 +173,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case refused != nil:
 		s.leave(c, refused.Code, refused)
 		c.write(c.req.ErrorResponse(refused))
-	case !s.quotas.allow(c, s.now()):
+	case !s.quotas.Allow(c.req.Auth.Region, c.req.Operation, s.now()):
 		s.leave(c, protocol.ErrThrottled.Code, protocol.ErrThrottled)
 		c.write(c.req.ErrorResponse(protocol.ErrThrottled))
 	default:
@@ -194,32 +189,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // run carries out a checked request.
 func (s *Server) run(c *call) (resp protocol.Response, outcome string, failed *protocol.Error) {
-	result, failed := operations[c.req.Operation](s, c)
+	var result any
+	if c.req.STS {
+		result, failed = s.keys.AssumeRole(c.req)
+	} else {
+		result, failed = s.store.Do(c.req)
+	}
 	if failed != nil {
 		return c.req.ErrorResponse(failed), failed.Code, failed
 	}
 	return c.req.ResultResponse(result), outcomeOK, nil
-}
-
-// operations carry out the operations.
-var operations = map[string]func(*Server, *call) (any, *protocol.Error){
-	"PutLogEvents": (*Server).putLogEvents,
-
-	"CreateLogGroup":        (*Server).createLogGroup,
-	"DeleteLogGroup":        (*Server).deleteLogGroup,
-	"PutRetentionPolicy":    (*Server).putRetentionPolicy,
-	"DeleteRetentionPolicy": (*Server).deleteRetentionPolicy,
-	"TagResource":           (*Server).tagResource,
-	"UntagResource":         (*Server).untagResource,
-	"ListTagsForResource":   (*Server).listTagsForResource,
-	"DescribeLogGroups":     (*Server).describeLogGroups,
-
-	"CreateLogStream":    (*Server).createLogStream,
-	"DeleteLogStream":    (*Server).deleteLogStream,
-	"DescribeLogStreams": (*Server).describeLogStreams,
-
-	"GetLogEvents":    (*Server).getLogEvents,
-	"FilterLogEvents": (*Server).filterLogEvents,
-
-	protocol.AssumeRole: (*Server).assumeRole,
 }

@@ -123,7 +123,7 @@ func (f *Fault) check() error {
 	case f.Kind == SmallEvents && f.Limit <= protocol.EventOverhead:
 		return fmt.Errorf("limit is %d; small-events needs one of more than %d bytes", f.Limit, protocol.EventOverhead)
 	}
-	if _, ok := operations[f.Operation]; f.Operation != "" && !ok {
+	if f.Operation != "" && f.Operation != protocol.AssumeRole && !slices.Contains(protocol.Operations(), f.Operation) {
 		return fmt.Errorf("operation %q is not known here", f.Operation)
 	}
 	return nil

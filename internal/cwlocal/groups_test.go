@@ -176,7 +176,7 @@ func TestTags(t *testing.T) {
 	if diff := cmp.Diff(want, out.Tags); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]GroupInfo{{testRegion, "g", "DELIVERY", key, 0, want}}, c.s.Groups()); diff != "" {
+	if diff := cmp.Diff([]GroupInfo{{Region: testRegion, Name: "g", Class: "DELIVERY", KMSKey: key, Tags: want}}, c.s.Groups()); diff != "" {
 		t.Error(diff)
 	}
 	c.ok("TagResource", `{"resourceArn":"`+arn+`","tags":`+tagsJSON(47, func(i int) string { return fmt.Sprint("k", i) })+`}`)

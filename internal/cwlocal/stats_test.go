@@ -17,6 +17,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/logspool/logspool/internal/cwlocal/store"
 )
 
 func TestStatsCountWhatCame(t *testing.T) {
@@ -39,7 +41,7 @@ func TestStatsCountWhatCame(t *testing.T) {
 	}
 	other := len(`{"logGroupName":"g"}`) + len(`{"logGroupName":"g","logStreamName":"s"}`) + len(batchTo("g", "none", at(0, "x")))
 	want := Stats{By: map[string]map[string]int64{testKey: {"CreateLogGroup": 1, "CreateLogStream": 1, "PutLogEvents": 3}}, MaxConcurrent: 1, Refused: 2, GzipRequests: 1, WireBytes: int64(other + len(packed) + len("{") + len("{}")),
-		BodyBytes: int64(other + len(body) + len("{")), Batches: 1, Events: 2, EventBytes: 3}
+		BodyBytes: int64(other + len(body) + len("{")), EventStats: store.EventStats{Batches: 1, Events: 2, EventBytes: 3}}
 	if diff := cmp.Diff(want, st, cmpopts.IgnoreFields(Stats{}, "Requests")); diff != "" {
 		t.Error(diff)
 	}
@@ -183,7 +185,7 @@ func TestQuotasAreForARegionAndOperation(t *testing.T) {
 	if r := c.s.Refusals(); len(r) != 0 {
 		t.Errorf("to be throttled breaks no rule: %v", r)
 	}
-	if DefaultRates()["PutLogEvents"] != 5000 {
+	if store.DefaultRates()["PutLogEvents"] != 5000 {
 		t.Error("PutLogEvents' quota is 5,000/s")
 	}
 }

@@ -42,26 +42,11 @@ func (s *Server) Wait(ctx context.Context, done func() bool) error {
 func (s *Server) WaitEvents(ctx context.Context, region, group, stream string, n int64) error {
 	var have int64
 	err := s.Wait(ctx, func() bool {
-		have = s.eventCount(region, group, stream)
+		have = s.store.EventCount(region, group, stream)
 		return have >= n
 	})
 	if err != nil {
 		return fmt.Errorf("waited for %d events in %q %q %q, got %d: %w", n, region, group, stream, have, err)
 	}
 	return nil
-}
-
-func (s *Server) eventCount(region, group, stream string) (n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for r, groups := range s.store.regions {
-		for _, g := range groups {
-			for _, st := range g.streams {
-				if (region == "" || region == r) && (group == "" || group == g.name) && (stream == "" || stream == st.name) {
-					n += st.stats.Events
-				}
-			}
-		}
-	}
-	return n
 }

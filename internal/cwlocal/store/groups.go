@@ -1,4 +1,4 @@
-package cwlocal
+package store
 
 import (
 	"maps"
@@ -10,16 +10,16 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-func (s *Server) createLogGroup(c *call) (any, *protocol.Error) {
+func (s *Store) createLogGroup(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
-	name := c.req.Input.Strings["logGroupName"]
+	name := r.Input.Strings["logGroupName"]
 	if err := newName(name); err != nil {
 		return nil, err
 	}
-	v.groupName(&c.req.Input)
-	kmsKey := v.optional(&c.req.Input, "kmsKeyId", maxKMSKey, nil)
-	class := v.oneOf(&c.req.Input, "logGroupClass", groupClasses)
-	tags := v.tags(&c.req.Input)
+	v.groupName(&r.Input)
+	kmsKey := v.optional(&r.Input, "kmsKeyId", maxKMSKey, nil)
+	class := v.oneOf(&r.Input, "logGroupClass", groupClasses)
+	tags := v.tags(&r.Input)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
@@ -29,8 +29,8 @@ func (s *Server) createLogGroup(c *call) (any, *protocol.Error) {
 	if err := systemTag(tags); err != nil {
 		return nil, err
 	}
-	if kmsKey != "" && !usableKey(kmsKey, c.req.Auth.Region) {
-		return nil, protocol.Invalid("The specified KMS key does not exist or is not allowed to be used with LogGroup '%s'", protocol.GroupARN(c.req.Auth.Region, name))
+	if kmsKey != "" && !usableKey(kmsKey, r.Auth.Region) {
+		return nil, protocol.Invalid("The specified KMS key does not exist or is not allowed to be used with LogGroup '%s'", protocol.GroupARN(r.Auth.Region, name))
 	}
 	if class == "" {
 		class = "STANDARD"
@@ -38,15 +38,15 @@ func (s *Server) createLogGroup(c *call) (any, *protocol.Error) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	region := s.store.regions[c.req.Auth.Region]
+	region := s.regions[r.Auth.Region]
 	if region == nil {
 		region = map[string]*group{}
-		s.store.regions[c.req.Auth.Region] = region
+		s.regions[r.Auth.Region] = region
 	}
 	if region[name] != nil {
 		return nil, errGroupExists
 	}
-	g := &group{name: name, region: c.req.Auth.Region, class: class, kmsKey: kmsKey, created: millis(s.now()),
+	g := &group{name: name, region: r.Auth.Region, class: class, kmsKey: kmsKey, created: millis(s.opts.Now()),
 		tags: map[string]string{}, streams: map[string]*stream{}}
 	maps.Copy(g.tags, tags)
 	region[name] = g
@@ -63,15 +63,15 @@ func usableKey(arn, region string) bool {
 var keyARNForm = regexp.MustCompile(`^arn:aws[a-z-]*:kms:([a-z0-9-]+):[0-9]{12}:key/[0-9A-Za-z-]+$`)
 
 // changeGroup is the common part of the calls that name a group and change it, or its place.
-func (s *Server) changeGroup(c *call, change func(g *group)) (any, *protocol.Error) {
+func (s *Store) changeGroup(r *protocol.Request, change func(g *group)) (any, *protocol.Error) {
 	var v violations
-	name := v.groupName(&c.req.Input)
+	name := v.groupName(&r.Input)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, err := s.store.group(c.req.Auth.Region, name)
+	g, err := s.group(r.Auth.Region, name)
 	if err != nil {
 		return nil, err
 	}
@@ -79,12 +79,12 @@ func (s *Server) changeGroup(c *call, change func(g *group)) (any, *protocol.Err
 	return nil, nil
 }
 
-func (s *Server) deleteLogGroup(c *call) (any, *protocol.Error) {
-	return s.changeGroup(c, func(g *group) { delete(s.store.regions[g.region], g.name) })
+func (s *Store) deleteLogGroup(r *protocol.Request) (any, *protocol.Error) {
+	return s.changeGroup(r, func(g *group) { delete(s.regions[g.region], g.name) })
 }
 
-func (s *Server) putRetentionPolicy(c *call) (any, *protocol.Error) {
-	days, ok := c.req.Input.Longs["retentionInDays"]
+func (s *Store) putRetentionPolicy(r *protocol.Request) (any, *protocol.Error) {
+	days, ok := r.Input.Longs["retentionInDays"]
 	var v violations
 	switch {
 	case !ok:
@@ -99,39 +99,39 @@ func (s *Server) putRetentionPolicy(c *call) (any, *protocol.Error) {
 	if err := v.err(); err != nil {
 		return nil, err
 	}
-	return s.changeGroup(c, func(g *group) { g.retention = days })
+	return s.changeGroup(r, func(g *group) { g.retention = days })
 }
 
-func (s *Server) deleteRetentionPolicy(c *call) (any, *protocol.Error) {
-	return s.changeGroup(c, func(g *group) { g.retention = 0 })
+func (s *Store) deleteRetentionPolicy(r *protocol.Request) (any, *protocol.Error) {
+	return s.changeGroup(r, func(g *group) { g.retention = 0 })
 }
 
 // onTags is the common part of the tagging calls, once their members are checked.
-func (s *Server) onTags(c *call, v violations, arn string, do func(g *group) (any, *protocol.Error)) (any, *protocol.Error) {
+func (s *Store) onTags(r *protocol.Request, v violations, arn string, do func(g *group) (any, *protocol.Error)) (any, *protocol.Error) {
 	if err := v.err(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	name, ok := protocol.GroupOfARN(c.req.Auth.Region, arn)
+	name, ok := protocol.GroupOfARN(r.Auth.Region, arn)
 	if !ok {
 		return nil, protocol.Invalid("The specified resource ARN is not that of a log group in this account and region: %s", arn)
 	}
-	g, err := s.store.group(c.req.Auth.Region, name)
+	g, err := s.group(r.Auth.Region, name)
 	if err != nil {
 		return nil, err
 	}
 	return do(g)
 }
 
-func (s *Server) tagResource(c *call) (any, *protocol.Error) {
+func (s *Store) tagResource(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
-	arn := v.required(&c.req.Input, "resourceArn", maxARN, arnForm)
-	tags := v.tags(&c.req.Input)
+	arn := v.required(&r.Input, "resourceArn", maxARN, arnForm)
+	tags := v.tags(&r.Input)
 	if tags == nil {
 		v.add("null", "tags", "not be null")
 	}
-	return s.onTags(c, v, arn, func(g *group) (any, *protocol.Error) {
+	return s.onTags(r, v, arn, func(g *group) (any, *protocol.Error) {
 		if err := systemTag(tags); err != nil {
 			return nil, err
 		}
@@ -147,10 +147,10 @@ func (s *Server) tagResource(c *call) (any, *protocol.Error) {
 	})
 }
 
-func (s *Server) untagResource(c *call) (any, *protocol.Error) {
+func (s *Store) untagResource(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
-	arn := v.required(&c.req.Input, "resourceArn", maxARN, arnForm)
-	keys, ok := c.req.Input.Lists["tagKeys"]
+	arn := v.required(&r.Input, "resourceArn", maxARN, arnForm)
+	keys, ok := r.Input.Lists["tagKeys"]
 	switch {
 	case !ok:
 		v.add("null", "tagKeys", "not be null")
@@ -160,7 +160,7 @@ func (s *Server) untagResource(c *call) (any, *protocol.Error) {
 	for i, key := range keys {
 		v.checked(key, "tagKeys."+strconv.Itoa(i+1)+".member", maxTagKey, tagKeyForm)
 	}
-	return s.onTags(c, v, arn, func(g *group) (any, *protocol.Error) {
+	return s.onTags(r, v, arn, func(g *group) (any, *protocol.Error) {
 		for _, key := range keys {
 			delete(g.tags, key)
 		}
@@ -168,29 +168,29 @@ func (s *Server) untagResource(c *call) (any, *protocol.Error) {
 	})
 }
 
-func (s *Server) listTagsForResource(c *call) (any, *protocol.Error) {
+func (s *Store) listTagsForResource(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
-	arn := v.required(&c.req.Input, "resourceArn", maxARN, arnForm)
-	return s.onTags(c, v, arn, func(g *group) (any, *protocol.Error) {
+	arn := v.required(&r.Input, "resourceArn", maxARN, arnForm)
+	return s.onTags(r, v, arn, func(g *group) (any, *protocol.Error) {
 		return map[string]any{"tags": maps.Clone(g.tags)}, nil
 	})
 }
 
-func (s *Server) createLogStream(c *call) (any, *protocol.Error) {
-	if err := newName(c.req.Input.Strings["logGroupName"], c.req.Input.Strings["logStreamName"]); err != nil {
+func (s *Store) createLogStream(r *protocol.Request) (any, *protocol.Error) {
+	if err := newName(r.Input.Strings["logGroupName"], r.Input.Strings["logStreamName"]); err != nil {
 		return nil, err
 	}
-	return s.onStream(c, func(g *group, name string) *protocol.Error {
+	return s.onStream(r, func(g *group, name string) *protocol.Error {
 		if g.streams[name] != nil {
 			return errStreamExists
 		}
-		g.streams[name] = newStream(name, millis(s.now()), s.opts.Keep)
+		g.streams[name] = newStream(name, millis(s.opts.Now()), s.opts.Keep)
 		return nil
 	})
 }
 
-func (s *Server) deleteLogStream(c *call) (any, *protocol.Error) {
-	return s.onStream(c, func(g *group, name string) *protocol.Error {
+func (s *Store) deleteLogStream(r *protocol.Request) (any, *protocol.Error) {
+	return s.onStream(r, func(g *group, name string) *protocol.Error {
 		if g.streams[name] == nil {
 			return errNoStream
 		}
@@ -200,15 +200,15 @@ func (s *Server) deleteLogStream(c *call) (any, *protocol.Error) {
 }
 
 // onStream is the common part of the calls that make or delete a stream.
-func (s *Server) onStream(c *call, change func(g *group, name string) *protocol.Error) (any, *protocol.Error) {
+func (s *Store) onStream(r *protocol.Request, change func(g *group, name string) *protocol.Error) (any, *protocol.Error) {
 	var v violations
-	groupName, name := v.groupName(&c.req.Input), v.streamName(&c.req.Input)
+	groupName, name := v.groupName(&r.Input), v.streamName(&r.Input)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, err := s.store.group(c.req.Auth.Region, groupName)
+	g, err := s.group(r.Auth.Region, groupName)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,10 @@
-package cwlocal
+// Package store is the account behind the stand-in: the log groups, streams and events that it holds, its
+// access keys and the sessions of assumed roles, and the rules of the service that say what may be done
+// with them. Each operation checks its members, then changes or reads the account under one lock.
+//
+// It was written from AWS's documentation alone, so it must not know the plugin's uploader. It must not
+// know HTTP, JSON, signatures or faults either.
+package store
 
 import (
 	"cmp"
@@ -8,6 +14,7 @@ import (
 	"slices"
 	"sort"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
@@ -21,11 +28,67 @@ type Event struct {
 	Message   string `json:"message"`
 }
 
-// store is what the account holds: by region, then by group's name. Guarded by Server.mu.
-type store struct {
+// KeepNone is the value of Options.Keep that keeps no event.
+const KeepNone = -1
+
+// Options say what a Store keeps. Now must be set.
+type Options struct {
+	Now func() time.Time
+
+	// Keep is how many events each stream keeps for reading: 0 is all of them, N the N that came
+	// last, KeepNone none. Counts, digests and sequences cover all events whatever Keep is.
+	Keep int
+
+	// OnAccepted is called for every accepted batch, in order of arrival, with the Store's lock held:
+	// it must be quick and must not call the Store. It may keep the events.
+	OnAccepted func(region, group, stream string, events []Event)
+
+	// Sequence finds a writer's name and a running number in a message, so that StreamStats can
+	// say what is missing, doubled or out of order (see MarkedSequence). Nil checks nothing.
+	Sequence func(message string) (writer string, n uint64, ok bool)
+}
+
+// A Store is what the account holds: by region, then by group's name. All methods may be called at
+// once.
+type Store struct {
+	opts Options
+
+	mu      sync.Mutex
 	regions map[string]map[string]*group
 	seq     uint64 // of the newest event
 	batches uint64
+	stats   EventStats
+}
+
+// New makes an empty Store.
+func New(opts Options) *Store {
+	return &Store{opts: opts, regions: map[string]map[string]*group{}}
+}
+
+// Do carries out a request of CloudWatch Logs that protocol.Request.Read has accepted.
+func (s *Store) Do(r *protocol.Request) (any, *protocol.Error) {
+	return operations[r.Operation](s, r)
+}
+
+// operations carry out the operations.
+var operations = map[string]func(*Store, *protocol.Request) (any, *protocol.Error){
+	"PutLogEvents": (*Store).putLogEvents,
+
+	"CreateLogGroup":        (*Store).createLogGroup,
+	"DeleteLogGroup":        (*Store).deleteLogGroup,
+	"PutRetentionPolicy":    (*Store).putRetentionPolicy,
+	"DeleteRetentionPolicy": (*Store).deleteRetentionPolicy,
+	"TagResource":           (*Store).tagResource,
+	"UntagResource":         (*Store).untagResource,
+	"ListTagsForResource":   (*Store).listTagsForResource,
+	"DescribeLogGroups":     (*Store).describeLogGroups,
+
+	"CreateLogStream":    (*Store).createLogStream,
+	"DeleteLogStream":    (*Store).deleteLogStream,
+	"DescribeLogStreams": (*Store).describeLogStreams,
+
+	"GetLogEvents":    (*Store).getLogEvents,
+	"FilterLogEvents": (*Store).filterLogEvents,
 }
 
 type group struct {
@@ -50,20 +113,20 @@ type stream struct {
 	seqs   map[string]*sequence
 }
 
-func (st *store) group(region, name string) (*group, *protocol.Error) {
-	if g := st.regions[region][name]; g != nil {
+func (s *Store) group(region, name string) (*group, *protocol.Error) {
+	if g := s.regions[region][name]; g != nil {
 		return g, nil
 	}
 	return nil, errNoGroup
 }
 
-func (st *store) stream(region, groupName, name string) (*group, *stream, *protocol.Error) {
-	g, err := st.group(region, groupName)
+func (s *Store) stream(region, groupName, name string) (*group, *stream, *protocol.Error) {
+	g, err := s.group(region, groupName)
 	if err != nil {
 		return nil, nil, err
 	}
-	if s := g.streams[name]; s != nil {
-		return g, s, nil
+	if st := g.streams[name]; st != nil {
+		return g, st, nil
 	}
 	return nil, nil, errNoStream
 }
@@ -74,38 +137,38 @@ func newStream(name string, now int64, keepMax int) *stream {
 
 // arrived returns the kept events in order of arrival. The slice may be read after the lock is gone:
 // what it shows is never written again.
-func (s *stream) arrived() []Event {
+func (st *stream) arrived() []Event {
 	from := 0
-	if s.keepMax > 0 {
-		from = max(0, len(s.kept)-s.keepMax)
+	if st.keepMax > 0 {
+		from = max(0, len(st.kept)-st.keepMax)
 	}
-	return s.kept[from:len(s.kept):len(s.kept)]
+	return st.kept[from:len(st.kept):len(st.kept)]
 }
 
 // byTime returns the kept events by time, and in order of arrival where that is the same. The slice
 // may be read after the lock is gone, as arrived's.
-func (s *stream) byTime() []Event {
-	if s.sorted != nil {
-		return s.sorted
+func (st *stream) byTime() []Event {
+	if st.sorted != nil {
+		return st.sorted
 	}
 	older := func(a, b Event) int { return cmp.Compare(a.Timestamp, b.Timestamp) }
-	s.sorted = s.arrived()
-	if !slices.IsSortedFunc(s.sorted, older) {
-		s.sorted = slices.Clone(s.sorted)
-		slices.SortStableFunc(s.sorted, older)
+	st.sorted = st.arrived()
+	if !slices.IsSortedFunc(st.sorted, older) {
+		st.sorted = slices.Clone(st.sorted)
+		slices.SortStableFunc(st.sorted, older)
 	}
-	return s.sorted
+	return st.sorted
 }
 
 // keep adds events. Where only some are kept, it forgets the others when there are twice as many.
-func (s *stream) keep(events []Event) {
-	if s.keepMax < 0 {
+func (st *stream) keep(events []Event) {
+	if st.keepMax < 0 {
 		return
 	}
-	s.kept = append(s.kept, events...)
-	s.sorted = nil
-	if s.keepMax > 0 && len(s.kept) > 2*s.keepMax {
-		s.kept = slices.Clone(s.arrived()) // anew: readers may still hold the old ones
+	st.kept = append(st.kept, events...)
+	st.sorted = nil
+	if st.keepMax > 0 && len(st.kept) > 2*st.keepMax {
+		st.kept = slices.Clone(st.arrived()) // anew: readers may still hold the old ones
 	}
 }
 

@@ -1,4 +1,4 @@
-package cwlocal
+package store
 
 import (
 	"math"
@@ -17,14 +17,14 @@ var identifierForm = regexp.MustCompile(`^[\w#+=/:,.@-]*$`)
 
 // groupOf finds the group's name in a call that takes it as a name or as an identifier, which is a
 // name or an ARN.
-func (s *Server) groupOf(c *call, v *violations) string {
-	id, ok := c.req.Input.Strings["logGroupIdentifier"]
+func (s *Store) groupOf(r *protocol.Request, v *violations) string {
+	id, ok := r.Input.Strings["logGroupIdentifier"]
 	if !ok {
-		return v.groupName(&c.req.Input)
+		return v.groupName(&r.Input)
 	}
-	v.optional(&c.req.Input, "logGroupName", maxName, groupNameForm)
+	v.optional(&r.Input, "logGroupName", maxName, groupNameForm)
 	v.checked(id, "logGroupIdentifier", 2048, identifierForm)
-	if name, ok := protocol.GroupOfARN(c.req.Auth.Region, id); ok {
+	if name, ok := protocol.GroupOfARN(r.Auth.Region, id); ok {
 		return name
 	}
 	return id
@@ -44,24 +44,24 @@ type outputEvent struct {
 	Timestamp int64  `json:"timestamp"`
 }
 
-func (s *Server) getLogEvents(c *call) (any, *protocol.Error) {
+func (s *Store) getLogEvents(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
-	groupName, streamName := s.groupOf(c, &v), v.streamName(&c.req.Input)
-	start := v.between(&c.req.Input, "startTime", 0, math.MaxInt64, 0)
-	end := v.between(&c.req.Input, "endTime", 0, math.MaxInt64, math.MaxInt64)
-	limit := v.between(&c.req.Input, "limit", 1, maxEventsPage, maxEventsPage)
-	token := v.optional(&c.req.Input, "nextToken", math.MaxInt, nil)
+	groupName, streamName := s.groupOf(r, &v), v.streamName(&r.Input)
+	start := v.between(&r.Input, "startTime", 0, math.MaxInt64, 0)
+	end := v.between(&r.Input, "endTime", 0, math.MaxInt64, math.MaxInt64)
+	limit := v.between(&r.Input, "limit", 1, maxEventsPage, maxEventsPage)
+	token := v.optional(&r.Input, "nextToken", math.MaxInt, nil)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
-	if err := oneGroupName(&c.req.Input); err != nil {
+	if err := oneGroupName(&r.Input); err != nil {
 		return nil, err
 	}
-	at, forward, err := parseEventsToken(token, c.req.Input.Booleans["startFromHead"])
+	at, forward, err := parseEventsToken(token, r.Input.Booleans["startFromHead"])
 	if err != nil {
 		return nil, err
 	}
-	events, err := s.readStream(c.req.Auth.Region, groupName, streamName)
+	events, err := s.readStream(r.Auth.Region, groupName, streamName)
 	if err != nil {
 		return nil, err
 	}
@@ -123,10 +123,10 @@ func parseEventsToken(token string, fromHead bool) (at position, forward bool, e
 	return at, direction == "f", nil
 }
 
-func (s *Server) readStream(region, groupName, streamName string) ([]Event, *protocol.Error) {
+func (s *Store) readStream(region, groupName, streamName string) ([]Event, *protocol.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, st, err := s.store.stream(region, groupName, streamName)
+	_, st, err := s.stream(region, groupName, streamName)
 	if err != nil {
 		return nil, err
 	}
@@ -154,24 +154,24 @@ type filteredEvent struct {
 	Timestamp int64  `json:"timestamp"`
 }
 
-func (s *Server) filterLogEvents(c *call) (any, *protocol.Error) {
+func (s *Store) filterLogEvents(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
-	groupName := s.groupOf(c, &v)
-	prefix := v.optional(&c.req.Input, "logStreamNamePrefix", maxName, streamNameForm)
-	names, named := c.req.Input.Lists["logStreamNames"]
+	groupName := s.groupOf(r, &v)
+	prefix := v.optional(&r.Input, "logStreamNamePrefix", maxName, streamNameForm)
+	names, named := r.Input.Lists["logStreamNames"]
 	v.streamNames(names, named)
-	start := v.between(&c.req.Input, "startTime", 0, math.MaxInt64, 0)
-	end := v.between(&c.req.Input, "endTime", 0, math.MaxInt64, math.MaxInt64)
-	limit := v.between(&c.req.Input, "limit", 1, maxEventsPage, maxEventsPage)
-	token := v.optional(&c.req.Input, "nextToken", math.MaxInt, nil)
-	text := c.req.Input.Strings["filterPattern"]
+	start := v.between(&r.Input, "startTime", 0, math.MaxInt64, 0)
+	end := v.between(&r.Input, "endTime", 0, math.MaxInt64, math.MaxInt64)
+	limit := v.between(&r.Input, "limit", 1, maxEventsPage, maxEventsPage)
+	token := v.optional(&r.Input, "nextToken", math.MaxInt, nil)
+	text := r.Input.Strings["filterPattern"]
 	if text != "" {
 		v.checked(text, "filterPattern", maxPattern, nil)
 	}
 	if err := v.err(); err != nil {
 		return nil, err
 	}
-	if err := oneGroupName(&c.req.Input); err != nil {
+	if err := oneGroupName(&r.Input); err != nil {
 		return nil, err
 	}
 	if named && prefix != "" {
@@ -189,7 +189,7 @@ func (s *Server) filterLogEvents(c *call) (any, *protocol.Error) {
 		}
 		from = p
 	}
-	streams, err := s.readStreams(c.req.Auth.Region, groupName, func(name string) bool {
+	streams, err := s.readStreams(r.Auth.Region, groupName, func(name string) bool {
 		return strings.HasPrefix(name, prefix) && (!named || slices.Contains(names, name))
 	}, names)
 	if err != nil {
@@ -229,10 +229,10 @@ func (v *violations) streamNames(names []string, given bool) {
 }
 
 // readStreams are the events of the wanted streams by name. Those in must have to be there.
-func (s *Server) readStreams(region, groupName string, want func(string) bool, must []string) (map[string][]Event, *protocol.Error) {
+func (s *Store) readStreams(region, groupName string, want func(string) bool, must []string) (map[string][]Event, *protocol.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, err := s.store.group(region, groupName)
+	g, err := s.group(region, groupName)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package cwlocal
+package store
 
 import (
 	"fmt"

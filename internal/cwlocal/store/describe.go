@@ -1,4 +1,4 @@
-package cwlocal
+package store
 
 import (
 	"cmp"
@@ -26,16 +26,16 @@ type groupDescription struct {
 	StoredBytes  int64  `json:"storedBytes"`
 }
 
-func (s *Server) describeLogGroups(c *call) (any, *protocol.Error) {
+func (s *Store) describeLogGroups(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
-	prefix := v.optional(&c.req.Input, "logGroupNamePrefix", maxName, groupNameForm)
-	part := c.req.Input.Strings["logGroupNamePattern"]
+	prefix := v.optional(&r.Input, "logGroupNamePrefix", maxName, groupNameForm)
+	part := r.Input.Strings["logGroupNamePattern"]
 	if part != "" {
 		v.checked(part, "logGroupNamePattern", maxName, groupNameForm)
 	}
-	class := v.oneOf(&c.req.Input, "logGroupClass", groupClasses)
-	limit := v.between(&c.req.Input, "limit", 1, maxListPage, maxListPage)
-	token := v.optional(&c.req.Input, "nextToken", math.MaxInt, nil)
+	class := v.oneOf(&r.Input, "logGroupClass", groupClasses)
+	limit := v.between(&r.Input, "limit", 1, maxListPage, maxListPage)
+	token := v.optional(&r.Input, "nextToken", math.MaxInt, nil)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (s *Server) describeLogGroups(c *call) (any, *protocol.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := []groupDescription{}
-	for name, g := range s.store.regions[c.req.Auth.Region] {
+	for name, g := range s.regions[r.Auth.Region] {
 		if strings.HasPrefix(name, prefix) && strings.Contains(strings.ToLower(name), strings.ToLower(part)) && (class == "" || class == g.class) {
 			arn := protocol.GroupARN(g.region, name)
 			list = append(list, groupDescription{ARN: arn + ":*", Created: g.created, KMSKey: g.kmsKey, LogGroupARN: arn,
@@ -84,17 +84,17 @@ func (d *streamDescription) last() int64 {
 	return *d.Last
 }
 
-func (s *Server) describeLogStreams(c *call) (any, *protocol.Error) {
+func (s *Store) describeLogStreams(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
-	groupName := s.groupOf(c, &v)
-	prefix := v.optional(&c.req.Input, "logStreamNamePrefix", maxName, streamNameForm)
-	order := v.oneOf(&c.req.Input, "orderBy", []string{"LogStreamName", "LastEventTime"})
-	limit := v.between(&c.req.Input, "limit", 1, maxListPage, maxListPage)
-	token := v.optional(&c.req.Input, "nextToken", math.MaxInt, nil)
+	groupName := s.groupOf(r, &v)
+	prefix := v.optional(&r.Input, "logStreamNamePrefix", maxName, streamNameForm)
+	order := v.oneOf(&r.Input, "orderBy", []string{"LogStreamName", "LastEventTime"})
+	limit := v.between(&r.Input, "limit", 1, maxListPage, maxListPage)
+	token := v.optional(&r.Input, "nextToken", math.MaxInt, nil)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
-	if err := oneGroupName(&c.req.Input); err != nil {
+	if err := oneGroupName(&r.Input); err != nil {
 		return nil, err
 	}
 	byTime := order == "LastEventTime"
@@ -108,7 +108,7 @@ func (s *Server) describeLogStreams(c *call) (any, *protocol.Error) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, err := s.store.group(c.req.Auth.Region, groupName)
+	g, err := s.group(r.Auth.Region, groupName)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +123,7 @@ func (s *Server) describeLogStreams(c *call) (any, *protocol.Error) {
 		if byTime {
 			n = cmp.Or(cmp.Compare(a.last(), time), n)
 		}
-		if c.req.Input.Booleans["descending"] {
+		if r.Input.Booleans["descending"] {
 			return -n
 		}
 		return n
@@ -195,11 +195,11 @@ type GroupInfo struct {
 }
 
 // Groups lists all groups by region and name.
-func (s *Server) Groups() []GroupInfo {
+func (s *Store) Groups() []GroupInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []GroupInfo
-	for _, groups := range s.store.regions {
+	for _, groups := range s.regions {
 		for _, g := range groups {
 			list = append(list, GroupInfo{g.region, g.name, g.class, g.kmsKey, int(g.retention), maps.Clone(g.tags)})
 		}

@@ -1,4 +1,4 @@
-package cwlocal
+package store
 
 import (
 	"crypto/rand"
@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
@@ -43,33 +44,50 @@ type session struct {
 	secret, token string
 }
 
+// Credentials are the access keys of the account: the fixed ones, and those that AssumeRole gave out.
+// All methods may be called at once.
+type Credentials struct {
+	keys  map[string]string
+	roles map[string]Role
+	now   func() time.Time
+
+	mu       sync.Mutex
+	sessions map[string]*session // by access key ID
+}
+
+// NewCredentials makes Credentials of secret access keys by access key ID, and of roles by ARN. Without
+// keys, any key will do. If roles is nil, AssumeRole gives out keys for any role.
+func NewCredentials(keys map[string]string, roles map[string]Role, now func() time.Time) *Credentials {
+	return &Credentials{keys: keys, roles: roles, now: now, sessions: map[string]*session{}}
+}
+
 // Sessions lists what AssumeRole gave out, in no order. Those that have expired may be missing.
-func (s *Server) Sessions() []Session {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (c *Credentials) Sessions() []Session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	list := []Session{}
-	for _, given := range s.sessions {
+	for _, given := range c.sessions {
 		list = append(list, given.Session)
 	}
 	return list
 }
 
-// findKey is the protocol.FindKey of the account.
-func (s *Server) findKey(keyID, token string) (key protocol.Key, refused *protocol.Error) {
-	s.mu.Lock()
-	given := s.sessions[keyID]
-	s.mu.Unlock()
+// FindKey is a protocol.FindKey.
+func (c *Credentials) FindKey(keyID, token string) (key protocol.Key, refused *protocol.Error) {
+	c.mu.Lock()
+	given := c.sessions[keyID]
+	c.mu.Unlock()
 	switch {
 	case given != nil && given.token != token:
 		return key, protocol.ErrUnknownKey
-	case given != nil && !s.now().Before(given.Expires):
+	case given != nil && !c.now().Before(given.Expires):
 		return key, protocol.ErrExpiredToken
 	case given != nil:
 		return protocol.Key{Principal: given.Role, Secret: given.secret, Verify: true}, nil
-	case len(s.opts.Keys) == 0:
+	case len(c.keys) == 0:
 		return protocol.Key{Principal: keyID}, nil
 	}
-	secret, ok := s.opts.Keys[keyID]
+	secret, ok := c.keys[keyID]
 	if !ok {
 		return key, protocol.ErrUnknownKey
 	}
@@ -86,19 +104,19 @@ var (
 	externalIDForm  = regexp.MustCompile(`^[\w+=,.@:/-]*$`)
 )
 
-// protocol.AssumeRole gives out keys for a role.
-func (s *Server) assumeRole(c *call) (any, *protocol.Error) {
+// AssumeRole gives out keys for a role.
+func (c *Credentials) AssumeRole(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
-	arn := v.required(&c.req.Input, "RoleArn", 2048, nil)
-	name := v.required(&c.req.Input, "RoleSessionName", 64, sessionNameForm)
-	external := v.optional(&c.req.Input, "ExternalId", 1224, externalIDForm)
+	arn := v.required(&r.Input, "RoleArn", 2048, nil)
+	name := v.required(&r.Input, "RoleSessionName", 64, sessionNameForm)
+	external := v.optional(&r.Input, "ExternalId", 1224, externalIDForm)
 	for member, value := range map[string]string{"RoleSessionName": name, "ExternalId": external} {
 		if len(value) == 1 {
 			v.add(quoted(value), member, "have length greater than or equal to 2")
 		}
 	}
 	life := maxSession
-	if text, ok := c.req.Input.Strings["DurationSeconds"]; ok {
+	if text, ok := r.Input.Strings["DurationSeconds"]; ok {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 900 || n > 43200 {
 			v.add(quoted(text), "DurationSeconds", "have value between 900 and 43200")
@@ -111,33 +129,33 @@ func (s *Server) assumeRole(c *call) (any, *protocol.Error) {
 	if !roleARNForm.MatchString(arn) {
 		return nil, invalidSTS("%s is invalid", arn)
 	}
-	role, known := s.opts.Roles[arn]
-	if s.opts.Roles != nil && (!known || role.ExternalID != "" && role.ExternalID != external) {
+	role, known := c.roles[arn]
+	if c.roles != nil && (!known || role.ExternalID != "" && role.ExternalID != external) {
 		return nil, &protocol.Error{Status: http.StatusForbidden, Code: "AccessDenied", Message: fmt.Sprintf(
-			"User: %s is not authorized to perform: sts:AssumeRole on resource: %s", c.req.Auth.Principal, arn)}
+			"User: %s is not authorized to perform: sts:AssumeRole on resource: %s", r.Auth.Principal, arn)}
 	}
 	if life > maxSession {
 		return nil, invalidSTS("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
 	}
 
 	given := &session{Session{AccessKeyID: "ASIA" + rand.Text()[:16], Role: arn, Name: name, ExternalID: external,
-		By: c.req.Auth.Principal, Region: c.req.Auth.Region, Expires: s.now().Add(life).UTC().Truncate(time.Second)},
+		By: r.Auth.Principal, Region: r.Auth.Region, Expires: c.now().Add(life).UTC().Truncate(time.Second)},
 		rand.Text() + rand.Text()[:14], rand.Text() + rand.Text()}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.sessions) >= maxSessions {
-		s.forgetSession()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.sessions) >= maxSessions {
+		c.forgetSession()
 	}
-	s.sessions[given.AccessKeyID] = given
+	c.sessions[given.AccessKeyID] = given
 	return &protocol.AssumedRole{RoleARN: arn, SessionName: name, KeyID: given.AccessKeyID, Secret: given.secret, SessionToken: given.token, Expires: given.Expires}, nil
 }
 
-func (s *Server) forgetSession() {
+func (c *Credentials) forgetSession() {
 	var first *session
-	for _, given := range s.sessions {
+	for _, given := range c.sessions {
 		if first == nil || given.Expires.Before(first.Expires) {
 			first = given
 		}
 	}
-	delete(s.sessions, first.AccessKeyID)
+	delete(c.sessions, first.AccessKeyID)
 }

@@ -1,4 +1,4 @@
-package cwlocal
+package store
 
 import (
 	"math"
@@ -35,42 +35,42 @@ type rejectedInfo struct {
 	ExpiredEnd  *int `json:"expiredLogEventEndIndex,omitempty"`
 }
 
-func (s *Server) putLogEvents(c *call) (any, *protocol.Error) {
+func (s *Store) putLogEvents(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
-	groupName, streamName := v.groupName(&c.req.Input), v.streamName(&c.req.Input)
-	v.optional(&c.req.Input, "sequenceToken", math.MaxInt, nil) // ignored, but not empty
-	v.events(&c.req.Input)
+	groupName, streamName := v.groupName(&r.Input), v.streamName(&r.Input)
+	v.optional(&r.Input, "sequenceToken", math.MaxInt, nil) // ignored, but not empty
+	v.events(&r.Input)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
-	if err := checkBatch(c.req.Input.Events); err != nil {
+	if err := checkBatch(r.Input.Events); err != nil {
 		return nil, err
 	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, st, err := s.store.stream(c.req.Auth.Region, groupName, streamName)
+	g, st, err := s.stream(r.Auth.Region, groupName, streamName)
 	if err != nil {
 		return nil, err
 	}
-	now := s.now()
-	tooOld, expired, tooNew := window(c.req.Input.Events, now, g.retention)
-	accepted := s.accept(c.req.Input.Events[max(tooOld, expired):tooNew], millis(now))
-	s.count(c, g, st, accepted)
+	now := s.opts.Now()
+	tooOld, expired, tooNew := window(r.Input.Events, now, g.retention)
+	accepted := s.accept(r.Input.Events[max(tooOld, expired):tooNew], millis(now))
+	s.count(r, g, st, accepted)
 	s.stats.TooOld += int64(tooOld)
 	s.stats.Expired += int64(max(tooOld, expired) - tooOld)
-	s.stats.TooNew += int64(len(c.req.Input.Events) - tooNew)
+	s.stats.TooNew += int64(len(r.Input.Events) - tooNew)
 
-	s.store.batches++
-	out := putResult{Next: protocol.SequenceToken(s.store.batches)}
-	if c.req.Input.Entity != nil {
-		errorType := reject(c.req.Input.Entity)
+	s.batches++
+	out := putResult{Next: protocol.SequenceToken(s.batches)}
+	if r.Input.Entity != nil {
+		errorType := reject(r.Input.Entity)
 		if errorType != "" {
 			out.RejectedEntity = &rejectedEntity{errorType}
 		}
-		st.stats.countEntity(c.req.Input.Entity, errorType)
+		st.stats.countEntity(r.Input.Entity, errorType)
 	}
-	if len(accepted) < len(c.req.Input.Events) {
+	if len(accepted) < len(r.Input.Events) {
 		out.Rejected = &rejectedInfo{}
 		if tooOld > 0 {
 			out.Rejected.TooOldEnd = &tooOld
@@ -78,7 +78,7 @@ func (s *Server) putLogEvents(c *call) (any, *protocol.Error) {
 		if expired > tooOld {
 			out.Rejected.ExpiredEnd = &expired
 		}
-		if tooNew < len(c.req.Input.Events) {
+		if tooNew < len(r.Input.Events) {
 			out.Rejected.TooNewStart = &tooNew
 		}
 	}
@@ -155,11 +155,11 @@ func window(events []protocol.InputEvent, now time.Time, retention int64) (tooOl
 }
 
 // accept gives events their place. s.mu is held.
-func (s *Server) accept(in []protocol.InputEvent, now int64) []Event {
+func (s *Store) accept(in []protocol.InputEvent, now int64) []Event {
 	events := make([]Event, len(in))
 	for i := range in {
-		s.store.seq++
-		events[i] = Event{Timestamp: in[i].Timestamp, Ingested: now, Seq: s.store.seq, Message: in[i].Message}
+		s.seq++
+		events[i] = Event{Timestamp: in[i].Timestamp, Ingested: now, Seq: s.seq, Message: in[i].Message}
 	}
 	return events
 }

@@ -1,4 +1,4 @@
-package cwlocal
+package store
 
 import (
 	"maps"
@@ -23,34 +23,34 @@ func DefaultRates() map[string]float64 {
 	}
 }
 
-// quotas are token buckets, one for each region and operation, that hold one second's requests.
-type quotas struct {
+// Quotas are token buckets, one for each region and operation, that hold one second's requests.
+type Quotas struct {
 	rates map[string]float64
 
-	mu      *sync.Mutex
+	mu      sync.Mutex
 	buckets map[[2]string]*rate.Limiter
 }
 
-func newQuotas(opts Options) quotas {
-	q := quotas{rates: map[string]float64{}, mu: new(sync.Mutex), buckets: map[[2]string]*rate.Limiter{}}
-	if opts.Quotas {
+func NewQuotas(quotas bool, rates map[string]float64) *Quotas {
+	q := &Quotas{rates: map[string]float64{}, buckets: map[[2]string]*rate.Limiter{}}
+	if quotas {
 		q.rates = DefaultRates()
 	}
-	maps.Copy(q.rates, opts.Rates)
+	maps.Copy(q.rates, rates)
 	return q
 }
 
-func (q *quotas) allow(c *call, now time.Time) bool {
-	r, limited := q.rates[c.req.Operation]
+func (q *Quotas) Allow(region, operation string, now time.Time) bool {
+	perSecond, limited := q.rates[operation]
 	if !limited {
 		return true
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	key := [2]string{c.req.Auth.Region, c.req.Operation}
+	key := [2]string{region, operation}
 	b := q.buckets[key]
 	if b == nil {
-		b = rate.NewLimiter(rate.Limit(r), int(math.Ceil(r)))
+		b = rate.NewLimiter(rate.Limit(perSecond), int(math.Ceil(perSecond)))
 		q.buckets[key] = b
 	}
 	return b.AllowN(now, 1)

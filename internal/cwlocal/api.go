@@ -1,12 +1,16 @@
 package cwlocal
 
 import (
+	"github.com/logspool/logspool/internal/cwlocal/fault"
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 	"github.com/logspool/logspool/internal/cwlocal/store"
 )
 
 // The types and values of the packages below that users of a Server need.
 type (
+	ActiveFault   = fault.Status
+	Fault         = fault.Fault
+	FaultKind     = fault.Kind
 	Entity        = protocol.Entity
 	EntityStats   = store.EntityStats
 	Event         = store.Event
@@ -15,6 +19,33 @@ type (
 	SequenceStats = store.SequenceStats
 	Session       = store.Session
 	StreamStats   = store.StreamStats
+)
+
+// FaultKinds are all kinds of faults.
+var FaultKinds = fault.Kinds
+
+// The kinds of faults; package fault says what each does.
+const (
+	Throttle           = fault.Throttle
+	InternalError      = fault.InternalError
+	Unavailable        = fault.Unavailable
+	Denied             = fault.Denied
+	ExpiredToken       = fault.ExpiredToken
+	UnrecognizedClient = fault.UnrecognizedClient
+	ResetBefore        = fault.ResetBefore
+	ResetAfter         = fault.ResetAfter
+	Hang               = fault.Hang
+	HangAfter          = fault.HangAfter
+	HTMLOK             = fault.HTMLOK
+	HTMLBad            = fault.HTMLBad
+	Truncated          = fault.Truncated
+	DataAccepted       = fault.DataAccepted
+	GzipUnsupported    = fault.GzipUnsupported
+	GzipMisread        = fault.GzipMisread
+	Slow               = fault.Slow
+	GzipCrash          = fault.GzipCrash
+	Poison             = fault.Poison
+	SmallEvents        = fault.SmallEvents
 )
 
 // AccountID is the account that owns everything in a Server. It is part of each ARN.

@@ -58,7 +58,7 @@ func (s *Server) controlAddFault(w http.ResponseWriter, r *http.Request) {
 	var f Fault
 	err = json.Unmarshal(b, &f)
 	if err == nil {
-		err = f.check()
+		err = f.Check()
 	}
 	if err != nil {
 		complain(w, err)

@@ -24,6 +24,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/logspool/logspool/internal/cwlocal/fault"
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 	"github.com/logspool/logspool/internal/cwlocal/store"
 )
@@ -73,7 +74,7 @@ type Server struct {
 	store    *store.Store
 	keys     *store.Credentials
 	quotas   *store.Quotas
-	faults   faults
+	faults   fault.List
 	closing  chan struct{} // closed by Close: lets go of what hangs or waits
 	handlers sync.WaitGroup
 
@@ -177,7 +178,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.leave(c, protocol.ErrThrottled.Code, protocol.ErrThrottled)
 		c.write(c.req.ErrorResponse(protocol.ErrThrottled))
 	default:
-		if f := s.faults.pick(c, s.now(), s.closing); f != nil {
+		if f := s.faults.Pick(r.Context(), c.req, s.now(), s.closing); f != nil {
 			s.serveFault(c, f)
 			return
 		}

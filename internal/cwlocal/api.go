@@ -3,6 +3,7 @@ package cwlocal
 import (
 	"github.com/logspool/logspool/internal/cwlocal/fault"
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
+	"github.com/logspool/logspool/internal/cwlocal/stats"
 	"github.com/logspool/logspool/internal/cwlocal/store"
 )
 
@@ -15,6 +16,7 @@ type (
 	EntityStats   = store.EntityStats
 	Event         = store.Event
 	GroupInfo     = store.GroupInfo
+	Refusal       = stats.Refusal
 	Role          = store.Role
 	SequenceStats = store.SequenceStats
 	Session       = store.Session

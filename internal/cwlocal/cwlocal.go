@@ -26,6 +26,7 @@ import (
 
 	"github.com/logspool/logspool/internal/cwlocal/fault"
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
+	"github.com/logspool/logspool/internal/cwlocal/stats"
 	"github.com/logspool/logspool/internal/cwlocal/store"
 )
 
@@ -75,13 +76,12 @@ type Server struct {
 	keys     *store.Credentials
 	quotas   *store.Quotas
 	faults   fault.List
+	recorder *stats.Recorder
 	closing  chan struct{} // closed by Close: lets go of what hangs or waits
 	handlers sync.WaitGroup
 
-	mu       sync.Mutex
-	stats    Stats
-	refusals []Refusal
-	changed  chan struct{} // closed and replaced whenever a request has ended
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced whenever a request has ended
 
 	listener net.Listener // nil unless Start made it
 	http     *http.Server
@@ -95,14 +95,14 @@ func New(opts Options) *Server {
 		opts.Now = time.Now
 	}
 	s := &Server{
-		opts:    opts,
-		now:     opts.Now,
-		store:   store.New(store.Options{Now: opts.Now, Keep: opts.Keep, OnAccepted: opts.OnAccepted, Sequence: opts.Sequence}),
-		keys:    store.NewCredentials(opts.Keys, opts.Roles, opts.Now),
-		quotas:  store.NewQuotas(opts.Quotas, opts.Rates),
-		closing: make(chan struct{}),
-		changed: make(chan struct{}),
-		stats:   Stats{Requests: map[string]map[string]int64{}, By: map[string]map[string]int64{}},
+		opts:     opts,
+		now:      opts.Now,
+		store:    store.New(store.Options{Now: opts.Now, Keep: opts.Keep, OnAccepted: opts.OnAccepted, Sequence: opts.Sequence}),
+		keys:     store.NewCredentials(opts.Keys, opts.Roles, opts.Now),
+		quotas:   store.NewQuotas(opts.Quotas, opts.Rates),
+		recorder: stats.New(),
+		closing:  make(chan struct{}),
+		changed:  make(chan struct{}),
 	}
 	s.control = s.controlHandler()
 	return s
@@ -165,17 +165,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// By the clock that times are checked by: clients whose own is off learn it from here.
 	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
 	c := &call{w: w, r: r, req: protocol.NewRequest(r)}
-	s.enter()
+	s.recorder.Begin()
 	refused, err := c.req.Read(r, s.now(), s.keys.FindKey)
 	switch {
 	case err != nil: // the client went away in mid-body
-		s.leave(c, "gone", nil)
+		s.end(c, "gone", nil)
 		panic(http.ErrAbortHandler)
 	case refused != nil:
-		s.leave(c, refused.Code, refused)
+		s.end(c, refused.Code, refused)
 		c.write(c.req.ErrorResponse(refused))
 	case !s.quotas.Allow(c.req.Auth.Region, c.req.Operation, s.now()):
-		s.leave(c, protocol.ErrThrottled.Code, protocol.ErrThrottled)
+		s.end(c, protocol.ErrThrottled.Code, protocol.ErrThrottled)
 		c.write(c.req.ErrorResponse(protocol.ErrThrottled))
 	default:
 		if f := s.faults.Pick(r.Context(), c.req, s.now(), s.closing); f != nil {
@@ -183,7 +183,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		resp, outcome, failed := s.run(c)
-		s.leave(c, outcome, failed)
+		s.end(c, outcome, failed)
 		c.write(resp)
 	}
 }

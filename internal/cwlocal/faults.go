@@ -27,10 +27,10 @@ func (s *Server) serveFault(c *call, f *fault.Active) {
 		s.hang(c, f)
 		fallthrough
 	case fault.ResetBefore:
-		s.leave(c, outcome, nil)
+		s.end(c, outcome, nil)
 		c.reset()
 	default:
-		s.leave(c, outcome, nil)
+		s.end(c, outcome, nil)
 		c.write(f.Response(c.req))
 	}
 }
@@ -47,10 +47,10 @@ func (s *Server) serveFaultAfter(c *call, f *fault.Active, outcome string) {
 		s.hang(c, f)
 		fallthrough
 	case fault.ResetAfter:
-		s.leave(c, outcome, failed)
+		s.end(c, outcome, failed)
 		c.reset()
 	case fault.Truncated:
-		s.leave(c, outcome, failed)
+		s.end(c, outcome, failed)
 		resp.Body = resp.Body[:len(resp.Body)/2]
 		c.write(resp)
 	case fault.DataAccepted:
@@ -59,7 +59,7 @@ func (s *Server) serveFaultAfter(c *call, f *fault.Active, outcome string) {
 				Message: "The given batch of log events has already been accepted.",
 				Extra:   map[string]string{"expectedSequenceToken": protocol.SequenceToken(0)}})
 		}
-		s.leave(c, outcome, failed)
+		s.end(c, outcome, failed)
 		c.write(resp)
 	}
 }

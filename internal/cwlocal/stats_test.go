@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/logspool/logspool/internal/cwlocal/stats"
 	"github.com/logspool/logspool/internal/cwlocal/store"
 )
 
@@ -40,9 +41,16 @@ func TestStatsCountWhatCame(t *testing.T) {
 		t.Error(diff)
 	}
 	other := len(`{"logGroupName":"g"}`) + len(`{"logGroupName":"g","logStreamName":"s"}`) + len(batchTo("g", "none", at(0, "x")))
-	want := Stats{By: map[string]map[string]int64{testKey: {"CreateLogGroup": 1, "CreateLogStream": 1, "PutLogEvents": 3}}, MaxConcurrent: 1, Refused: 2, GzipRequests: 1, WireBytes: int64(other + len(packed) + len("{") + len("{}")),
-		BodyBytes: int64(other + len(body) + len("{")), EventStats: store.EventStats{Batches: 1, Events: 2, EventBytes: 3}}
-	if diff := cmp.Diff(want, st, cmpopts.IgnoreFields(Stats{}, "Requests")); diff != "" {
+	want := Stats{
+		RequestStats: stats.RequestStats{
+			By:            map[string]map[string]int64{testKey: {"CreateLogGroup": 1, "CreateLogStream": 1, "PutLogEvents": 3}},
+			MaxConcurrent: 1, Refused: 2, GzipRequests: 1,
+			WireBytes: int64(other + len(packed) + len("{") + len("{}")),
+			BodyBytes: int64(other + len(body) + len("{")),
+		},
+		EventStats: store.EventStats{Batches: 1, Events: 2, EventBytes: 3},
+	}
+	if diff := cmp.Diff(want, st, cmpopts.IgnoreFields(Stats{}, "RequestStats.Requests")); diff != "" {
 		t.Error(diff)
 	}
 	var codes []string

@@ -232,6 +232,7 @@ func TestFaultsAreOfSTSToo(t *testing.T) {
 
 func TestPrincipalsAreBounded(t *testing.T) {
 	c := newClient(t, Options{})
+	const maxPrincipals = 1000
 	for i := range maxPrincipals + 10 {
 		c.keyID = fmt.Sprint("KEY", i)
 		c.ok("DescribeLogGroups", "{}")

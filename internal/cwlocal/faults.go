@@ -7,17 +7,7 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// AddFault sets a fault to work and returns its number. It panics on a fault that makes no sense.
-func (s *Server) AddFault(f Fault) (id int64) { return s.faults.Add(f, s.now()) }
-
-// ListFaults shows the faults that were added and not cleared, also those that are used up.
-func (s *Server) ListFaults() []ActiveFault { return s.faults.All() }
-
-// ClearFault ends a fault, and all with the number 0. What hangs on it has its connection reset. It
-// says how many there were.
-func (s *Server) ClearFault(id int64) int { return s.faults.Clear(id) }
-
-// serveFault answers a request as its fault says, or does not.
+// serveFault serves a request as its fault demands.
 func (s *Server) serveFault(c *call, f *fault.Active) {
 	outcome := "fault:" + string(f.Kind)
 	switch f.Kind {
@@ -35,38 +25,34 @@ func (s *Server) serveFault(c *call, f *fault.Active) {
 	}
 }
 
-// serveFaultAfter carries the request out. If it fails by itself, that stays the answer of the kinds
-// that have one.
+// serveFaultAfter carries the request out and then fails. DataAccepted and Truncated send the error of a
+// request that fails by itself.
 func (s *Server) serveFaultAfter(c *call, f *fault.Active, outcome string) {
 	resp, own, failed := s.run(c)
 	if failed != nil {
 		outcome += " after " + own
 	}
-	switch f.Kind {
-	case fault.HangAfter:
+	if f.Kind == fault.HangAfter {
 		s.hang(c, f)
-		fallthrough
-	case fault.ResetAfter:
-		s.end(c, outcome, failed)
-		c.reset()
-	case fault.Truncated:
-		s.end(c, outcome, failed)
-		resp.Body = resp.Body[:len(resp.Body)/2]
-		c.write(resp)
-	case fault.DataAccepted:
-		if failed == nil {
-			resp = c.req.ErrorResponse(&protocol.Error{Status: 400, Code: "DataAlreadyAcceptedException",
-				Message: "The given batch of log events has already been accepted.",
-				Extra:   map[string]string{"expectedSequenceToken": protocol.SequenceToken(0)}})
-		}
-		s.end(c, outcome, failed)
-		c.write(resp)
 	}
+	s.end(c, outcome, failed)
+	switch {
+	case f.Kind == fault.HangAfter || f.Kind == fault.ResetAfter:
+		c.reset()
+		return
+	case f.Kind == fault.Truncated:
+		resp.Body = resp.Body[:len(resp.Body)/2]
+	case failed == nil: // DataAccepted
+		resp = c.req.ErrorResponse(&protocol.Error{Status: 400, Code: "DataAlreadyAcceptedException",
+			Message: "The given batch of log events has already been accepted.",
+			Extra:   map[string]string{"expectedSequenceToken": protocol.SequenceToken(0)}})
+	}
+	c.write(resp)
 }
 
-// hang blocks until the client goes, the fault is cleared, or the Server is closed.
+// hang blocks until the client goes away, the fault is cleared, or the Server is closed.
 func (s *Server) hang(c *call, f *fault.Active) {
-	s.touch() // that it hangs, and what it stored, is there to be waited for
+	s.changed.notify() // so that a test can wait for the request to hang
 	select {
 	case <-c.r.Context().Done():
 	case <-f.Cleared():
@@ -74,7 +60,7 @@ func (s *Server) hang(c *call, f *fault.Active) {
 	}
 }
 
-// reset ends the connection with a TCP reset instead of an answer.
+// reset sends a TCP reset instead of a response.
 func (c *call) reset() {
 	if h, ok := c.w.(http.Hijacker); ok {
 		if conn, _, err := h.Hijack(); err == nil {

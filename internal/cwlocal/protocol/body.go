@@ -28,13 +28,13 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // readWire reads the body as it was sent. It is valid as long as the scratch is not used again. The error is the
 // connection's.
-func (t *scratch) readWire(r *http.Request) ([]byte, *Error, error) {
-	if r.ContentLength > maxBody {
+func (t *scratch) readWire(req *http.Request) ([]byte, *Error, error) {
+	if req.ContentLength > maxBody {
 		return nil, errBodyTooLarge, nil
 	}
 	t.wire.Reset()
-	t.wire.Grow(int(max(r.ContentLength, 0)) + bytes.MinRead)
-	n, err := t.wire.ReadFrom(io.LimitReader(r.Body, maxBody+1))
+	t.wire.Grow(int(max(req.ContentLength, 0)) + bytes.MinRead)
+	n, err := t.wire.ReadFrom(io.LimitReader(req.Body, maxBody+1))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -45,8 +45,8 @@ func (t *scratch) readWire(r *http.Request) ([]byte, *Error, error) {
 }
 
 // decompress undoes the body's Content-Encoding: gzip or none. What it returns is valid as long as raw is.
-func (t *scratch) decompress(r *http.Request, raw []byte) ([]byte, *Error) {
-	switch enc := r.Header.Values("Content-Encoding"); {
+func (t *scratch) decompress(req *http.Request, raw []byte) ([]byte, *Error) {
+	switch enc := req.Header.Values("Content-Encoding"); {
 	case len(enc) == 0:
 		return raw, nil
 	case len(enc) > 1 || enc[0] != "gzip":

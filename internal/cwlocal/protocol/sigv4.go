@@ -40,10 +40,10 @@ type Authorization struct {
 	signature string
 }
 
-// parseAuthorization checks the form of the signature, not its value.
-func parseAuthorization(r *http.Request, service string, now time.Time) (Authorization, *Error) {
-	var a Authorization
-	header := r.Header.Get("Authorization")
+// parseAuthorization checks the form of the signature, not its value. When it refuses a request, the
+// fields that it had read by then are set.
+func parseAuthorization(req *http.Request, service string, now time.Time) (a Authorization, refused *Error) {
+	header := req.Header.Get("Authorization")
 	if !strings.HasPrefix(header, "AWS4-") {
 		return a, Refuse("MissingAuthenticationTokenException", "Missing Authentication Token")
 	}
@@ -53,76 +53,116 @@ func parseAuthorization(r *http.Request, service string, now time.Time) (Authori
 		k, v, _ := strings.Cut(strings.TrimSpace(part), "=")
 		fields[k] = v
 	}
-	a.time = r.Header.Get("X-Amz-Date")
+	a.time = req.Header.Get("X-Amz-Date")
+	a.signed = strings.Split(fields["SignedHeaders"], ";")
+	a.signature = fields["Signature"]
+
+	refused = checkPresent(fields, a.time, algorithm)
+	if refused == nil {
+		refused = checkDate(a.time, now)
+	}
+	if refused == nil {
+		refused = a.checkSignedHeaders(req)
+	}
+	if refused == nil && algorithm != sigAlgorithm {
+		refused = incompleteSignature("Unsupported AWS 'algorithm': '%s' (only AWS4-HMAC-SHA256 for now). ", algorithm)
+	}
+	if refused == nil {
+		refused = a.parseCredential(fields["Credential"], service)
+	}
+	switch {
+	case refused != nil:
+	case a.KeyID == "":
+		refused = ErrUnknownKey
+	case !signatureForm.MatchString(a.signature):
+		refused = ErrWrongSignature
+	}
+	return a, refused
+}
+
+func incompleteSignature(format string, args ...any) *Error {
+	return Refuse("IncompleteSignatureException", format, args...)
+}
+
+func invalidSignature(format string, args ...any) *Error {
+	return Refuse("InvalidSignatureException", format, args...)
+}
+
+// checkPresent checks that the header Authorization has all its fields, and that there is a date.
+func checkPresent(fields map[string]string, date, algorithm string) *Error {
 	missing := ""
 	for _, k := range []string{"Credential", "Signature", "SignedHeaders"} {
 		if fields[k] == "" {
 			missing += "Authorization header requires '" + k + "' parameter. "
 		}
 	}
-	if a.time == "" {
+	if date == "" {
 		missing += "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. "
 	}
 	if missing != "" {
-		return a, Refuse("IncompleteSignatureException", "%sAuthorization=%s", missing, algorithm)
+		return incompleteSignature("%sAuthorization=%s", missing, algorithm)
 	}
+	return nil
+}
 
-	at, err := time.Parse(sigTimeForm, a.time)
+// checkDate checks that the request was signed at about the present time.
+func checkDate(date string, now time.Time) *Error {
+	at, err := time.Parse(sigTimeForm, date)
 	if err != nil {
-		return a, Refuse("IncompleteSignatureException", "Date must be in ISO-8601 'basic format'. Got '%s'. See http://en.wikipedia.org/wiki/ISO_8601", a.time)
+		return incompleteSignature("Date must be in ISO-8601 'basic format'. Got '%s'. See http://en.wikipedia.org/wiki/ISO_8601", date)
 	}
 	now = now.UTC().Truncate(time.Second)
 	if oldest := now.Add(-sigTolerance); at.Before(oldest) {
-		return a, Refuse("InvalidSignatureException", "Signature expired: %s is now earlier than %s (%s - 15 min.)", a.time, oldest.Format(sigTimeForm), now.Format(sigTimeForm))
+		return invalidSignature("Signature expired: %s is now earlier than %s (%s - 15 min.)",
+			date, oldest.Format(sigTimeForm), now.Format(sigTimeForm))
 	}
 	if newest := now.Add(sigTolerance); at.After(newest) {
-		return a, Refuse("InvalidSignatureException", "Signature not yet current: %s is still later than %s (%s + 15 min.)", a.time, newest.Format(sigTimeForm), now.Format(sigTimeForm))
+		return invalidSignature("Signature not yet current: %s is still later than %s (%s + 15 min.)",
+			date, newest.Format(sigTimeForm), now.Format(sigTimeForm))
 	}
+	return nil
+}
 
-	a.signed = strings.Split(fields["SignedHeaders"], ";")
+// checkSignedHeaders checks that the headers are signed that have to be.
+func (a *Authorization) checkSignedHeaders(req *http.Request) *Error {
 	if !slices.Contains(a.signed, "host") {
-		return a, Refuse("InvalidSignatureException", "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
+		return invalidSignature("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
 	}
 	if !slices.Contains(a.signed, "x-amz-date") {
-		return a, Refuse("InvalidSignatureException", "'X-Amz-Date' must be a 'SignedHeader' in the AWS Authorization.")
+		return invalidSignature("'X-Amz-Date' must be a 'SignedHeader' in the AWS Authorization.")
 	}
-	if len(r.Header.Values("X-Amz-Security-Token")) > 0 && !slices.Contains(a.signed, "x-amz-security-token") {
-		return a, Refuse("InvalidSignatureException", "'X-Amz-Security-Token' must be a 'SignedHeader' in the AWS Authorization.")
+	if len(req.Header.Values("X-Amz-Security-Token")) > 0 && !slices.Contains(a.signed, "x-amz-security-token") {
+		return invalidSignature("'X-Amz-Security-Token' must be a 'SignedHeader' in the AWS Authorization.")
 	}
-	if algorithm != sigAlgorithm {
-		return a, Refuse("IncompleteSignatureException", "Unsupported AWS 'algorithm': '%s' (only AWS4-HMAC-SHA256 for now). ", algorithm)
-	}
+	return nil
+}
 
-	cred := strings.Split(fields["Credential"], "/")
-	if len(cred) != 5 {
-		return a, Refuse("IncompleteSignatureException", "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'", fields["Credential"])
+// parseCredential reads the access key's ID and the scope, and checks the scope.
+func (a *Authorization) parseCredential(credential, service string) *Error {
+	parts := strings.Split(credential, "/")
+	if len(parts) != 5 {
+		return incompleteSignature("Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '%s'", credential)
 	}
-	a.KeyID, a.Region = cred[0], cred[2]
-	a.scope = strings.Join(cred[1:], "/")
+	a.KeyID, a.Region = parts[0], parts[2]
+	a.scope = strings.Join(parts[1:], "/")
 	wrong := ""
 	if !regionForm.MatchString(a.Region) {
 		wrong += "Credential should be scoped to a valid region, not '" + a.Region + "'. "
 	}
-	if cred[3] != service {
+	if parts[3] != service {
 		wrong += "Credential should be scoped to correct service: '" + service + "'. "
 	}
-	if cred[4] != sigTerminator {
-		wrong += "Credential should be scoped with a valid terminator: 'aws4_request', not '" + cred[4] + "'. "
+	if parts[4] != sigTerminator {
+		wrong += "Credential should be scoped with a valid terminator: 'aws4_request', not '" + parts[4] + "'. "
 	}
-	if cred[1] != a.time[:8] {
-		wrong += "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" + cred[1] + "' != '" + a.time[:8] + "', from '" + a.time + "'."
+	if date := a.time[:8]; parts[1] != date {
+		wrong += "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '" +
+			parts[1] + "' != '" + date + "', from '" + a.time + "'."
 	}
 	if wrong != "" {
-		return a, Refuse("InvalidSignatureException", "%s", strings.TrimSuffix(wrong, " "))
+		return invalidSignature("%s", strings.TrimSuffix(wrong, " "))
 	}
-	a.signature = fields["Signature"]
-	if a.KeyID == "" {
-		return a, ErrUnknownKey
-	}
-	if !signatureForm.MatchString(a.signature) {
-		return a, ErrWrongSignature
-	}
-	return a, nil
+	return nil
 }
 
 // A Key is an access key, as a FindKey knows it.
@@ -157,8 +197,8 @@ func (a *Authorization) authenticate(req *http.Request, raw []byte, find FindKey
 	return refused
 }
 
-func (a *Authorization) verify(r *http.Request, payload, secret string) *Error {
-	canonical := sha256.Sum256([]byte(a.canonicalRequest(r, payload)))
+func (a *Authorization) verify(req *http.Request, payload, secret string) *Error {
+	canonical := sha256.Sum256([]byte(a.canonicalRequest(req, payload)))
 	toSign := strings.Join([]string{sigAlgorithm, a.time, a.scope, hex.EncodeToString(canonical[:])}, "\n")
 	key := []byte("AWS4" + secret)
 	for part := range strings.SplitSeq(a.scope, "/") {
@@ -170,13 +210,13 @@ func (a *Authorization) verify(r *http.Request, payload, secret string) *Error {
 	return nil
 }
 
-func (a *Authorization) canonicalRequest(r *http.Request, payload string) string {
+func (a *Authorization) canonicalRequest(req *http.Request, payload string) string {
 	var b strings.Builder
-	b.WriteString(r.Method + "\n" + r.URL.EscapedPath() + "\n")
+	b.WriteString(req.Method + "\n" + req.URL.EscapedPath() + "\n")
 	// url.Values.Encode sorts by key, but writes a space as a plus.
-	b.WriteString(strings.ReplaceAll(queryOf(r.URL).Encode(), "+", "%20") + "\n")
+	b.WriteString(strings.ReplaceAll(queryOf(req.URL).Encode(), "+", "%20") + "\n")
 	for _, name := range a.signed {
-		b.WriteString(name + ":" + canonicalHeader(r, name) + "\n")
+		b.WriteString(name + ":" + canonicalHeader(req, name) + "\n")
 	}
 	b.WriteString("\n" + strings.Join(a.signed, ";") + "\n" + payload)
 	return b.String()
@@ -192,14 +232,14 @@ func queryOf(u *url.URL) url.Values {
 
 // canonicalHeader is a header's value with its spaces squeezed. net/http takes Host and
 // Content-Length out of the header or may have.
-func canonicalHeader(r *http.Request, name string) string {
+func canonicalHeader(req *http.Request, name string) string {
 	switch name {
 	case "host":
-		return r.Host
+		return req.Host
 	case "content-length":
-		return strconv.FormatInt(r.ContentLength, 10)
+		return strconv.FormatInt(req.ContentLength, 10)
 	}
-	values := r.Header.Values(name)
+	values := req.Header.Values(name)
 	squeezed := make([]string, len(values))
 	for i, v := range values {
 		squeezed[i] = strings.Join(strings.Fields(v), " ")

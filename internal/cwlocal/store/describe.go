@@ -86,7 +86,7 @@ func (d *streamDescription) last() int64 {
 
 func (s *Store) describeLogStreams(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
-	groupName := s.groupOf(r, &v)
+	groupName := v.groupNameOrARN(r)
 	prefix := v.optional(&r.Input, "logStreamNamePrefix", maxName, streamNameForm)
 	order := v.oneOf(&r.Input, "orderBy", []string{"LogStreamName", "LastEventTime"})
 	limit := v.between(&r.Input, "limit", 1, maxListPage, maxListPage)

@@ -331,10 +331,10 @@ func TestFaultsOverHTTP(t *testing.T) {
 		{"POST", "faults", `{"kind":"503","for":"soon"}`, 400, `{"error":"time: invalid duration \"soon\""}`},
 		{"POST", "faults", `{"kind":"503","probability":2}`, 400, `{"error":"probability is 2; it must be from 0 to 1"}`},
 		{"POST", "faults", `{"kind":"503","count":-1}`, 400, `{"error":"count, for and delay must not be negative"}`},
-		{"POST", "faults", `{"kind":"503","operation":"Sing"}`, 400, `{"error":"operation \"Sing\" is not known here"}`},
+		{"POST", "faults", `{"kind":"503","operation":"Sing"}`, 400, `{"error":"unknown operation \"Sing\""}`},
 		{"POST", "faults", `{"kind":"slow"}`, 400, `{"error":"slow needs a delay"}`},
 		{"POST", "faults", `{"kind":"poison"}`, 400, `{"error":"poison needs a text"}`},
-		{"POST", "faults", `{"kind":"small-events","limit":26}`, 400, `{"error":"limit is 26; small-events needs one of more than 26 bytes"}`},
+		{"POST", "faults", `{"kind":"small-events","limit":26}`, 400, `{"error":"limit is 26; small-events needs a limit of more than 26 bytes"}`},
 		{"PUT", "faults", ``, 405, "Method Not Allowed"},
 		{"GET", "nothing", ``, 404, "404 page not found"},
 	} {

@@ -1,7 +1,7 @@
-// Package fault makes the stand-in fail on demand: it holds the faults that users ask for, finds the one
-// that a request meets, and makes the response of those that respond.
+// Package fault makes the stand-in fail on demand. It holds the faults that users add, finds the one that
+// applies to a request, and makes the response for the kinds of faults that replace one.
 //
-// It knows requests as package protocol reads them. It must not know the account or how responses are
+// It knows requests as package protocol reads them. It must not know the account, or how a response is
 // sent.
 package fault
 
@@ -18,7 +18,7 @@ import (
 // A Kind is a way to fail.
 type Kind string
 
-// The kinds. Those that say "stored" carry the request out and only then fail.
+// The kinds. Those marked "stored" first carry the request out.
 const (
 	Throttle           Kind = "throttle"            // ThrottlingException
 	InternalError      Kind = "500"                 // HTTP 500, InternalFailure
@@ -26,49 +26,54 @@ const (
 	Denied             Kind = "denied"              // AccessDeniedException
 	ExpiredToken       Kind = "expired-token"       // ExpiredTokenException
 	UnrecognizedClient Kind = "unrecognized-client" // UnrecognizedClientException
-	ResetBefore        Kind = "reset-before"        // the connection is reset, nothing stored
-	ResetAfter         Kind = "reset-after"         // stored, then the connection is reset
-	Hang               Kind = "hang"                // no answer, nothing stored
-	HangAfter          Kind = "hang-after"          // stored, then no answer
-	HTMLOK             Kind = "html-200"            // 200 with a web page, nothing stored
-	HTMLBad            Kind = "html-400"            // 400 with a web page, nothing stored
-	Truncated          Kind = "truncated"           // stored, the answer's JSON cut in half
+	ResetBefore        Kind = "reset-before"        // not stored, the connection is reset
+	ResetAfter         Kind = "reset-after"         // stored, the connection is reset
+	Hang               Kind = "hang"                // not stored, no response
+	HangAfter          Kind = "hang-after"          // stored, no response
+	HTMLOK             Kind = "html-200"            // not stored, HTTP 200 with a web page
+	HTMLBad            Kind = "html-400"            // not stored, HTTP 400 with a web page
+	Truncated          Kind = "truncated"           // stored, half of the response
 	DataAccepted       Kind = "data-accepted"       // stored, DataAlreadyAcceptedException
-	GzipUnsupported    Kind = "gzip-415"            // compressed bodies get HTTP 415
-	GzipMisread        Kind = "gzip-serialization"  // compressed bodies get SerializationException
-	Slow               Kind = "slow"                // served as ever, Delay later
-	GzipCrash          Kind = "gzip-500"            // compressed bodies get HTTP 500, as from moto's server
-	Poison             Kind = "poison"              // InvalidParameterException for a batch with Text in a message
-	SmallEvents        Kind = "small-events"        // the limit of an event is Limit; Text, if any, is the error's message
+	GzipUnsupported    Kind = "gzip-415"            // HTTP 415 for compressed bodies
+	GzipMisread        Kind = "gzip-serialization"  // SerializationException for compressed bodies
+	GzipCrash          Kind = "gzip-500"            // HTTP 500 for compressed bodies, as moto's server responds
+	Slow               Kind = "slow"                // served normally after Delay
+	Poison             Kind = "poison"              // InvalidParameterException for batches with Text in a message
+	SmallEvents        Kind = "small-events"        // InvalidParameterException for batches with an event larger than Limit
 )
 
 // Kinds are all kinds.
 var Kinds = []Kind{Throttle, InternalError, Unavailable, Denied, ExpiredToken, UnrecognizedClient, ResetBefore,
 	ResetAfter, Hang, HangAfter, HTMLOK, HTMLBad, Truncated, DataAccepted, GzipUnsupported, GzipMisread, GzipCrash, Slow, Poison, SmallEvents}
 
-// A Fault makes requests fail that no rule refuses. Its empty fields match everything. Faults are
-// tried in the order in which they were added and the first that fits is taken; Slow adds its delay
-// and lets the next ones be tried.
+// A Fault makes requests fail that break no rule. The first matching fault applies, in the order in which
+// they were added. A Slow fault only adds its delay, and the faults after it are tried too.
+//
+// The fields are not grouped into structs, because a Fault reads like the flat JSON object that the control
+// endpoint takes.
 type Fault struct {
 	Kind Kind `json:"kind"`
 
-	Operation string `json:"operation,omitempty"` // as PutLogEvents
+	// A fault applies to requests that match these. An empty field matches every request.
+	Operation string `json:"operation,omitempty"` // such as PutLogEvents
 	Region    string `json:"region,omitempty"`
 	Group     string `json:"group,omitempty"`
 	Stream    string `json:"stream,omitempty"`
 	AccessKey string `json:"accessKey,omitempty"` // access key ID
 
-	Probability float64       `json:"probability,omitempty"` // 0 is always
-	Seed        uint64        `json:"seed,omitempty"`        // of Probability's dice
-	Count       int           `json:"count,omitempty"`       // how many requests it takes; 0 is no end
-	For         time.Duration `json:"-"`                     // how long it takes requests, by the Server's clock; 0 is no end
+	// These limit how often and how long a fault applies.
+	Probability float64       `json:"probability,omitempty"` // 0 means always
+	Seed        uint64        `json:"seed,omitempty"`        // of the random numbers for Probability
+	Count       int           `json:"count,omitempty"`       // number of requests; 0 means no limit
+	For         time.Duration `json:"-"`                     // by the Server's clock; 0 means no limit
 
-	Delay time.Duration `json:"-"`               // of Slow, in real time
-	Text  string        `json:"text,omitempty"`  // of Poison and SmallEvents
-	Limit int           `json:"limit,omitempty"` // of SmallEvents, in bytes, the 26 of each event included
+	// These belong to single kinds.
+	Delay time.Duration `json:"-"`               // real time, for Slow
+	Text  string        `json:"text,omitempty"`  // for Poison; for SmallEvents, the error's message instead of the service's
+	Limit int           `json:"limit,omitempty"` // size in bytes, for SmallEvents (see protocol.InputEvent.Size)
 }
 
-// faultJSON is a Fault with its durations spelt as 1m30s.
+// faultJSON is a Fault with durations such as 1m30s.
 type faultJSON struct {
 	*plainFault
 	For   string `json:"for,omitempty"`
@@ -77,7 +82,7 @@ type faultJSON struct {
 
 type plainFault Fault
 
-// MarshalJSON spells durations as Go does.
+// MarshalJSON writes durations in Go's notation.
 func (f Fault) MarshalJSON() ([]byte, error) {
 	j := faultJSON{plainFault: (*plainFault)(&f)}
 	if f.For != 0 {
@@ -89,7 +94,7 @@ func (f Fault) MarshalJSON() ([]byte, error) {
 	return json.Marshal(j)
 }
 
-// UnmarshalJSON takes what MarshalJSON makes, and refuses unknown members.
+// UnmarshalJSON reads what MarshalJSON writes. It refuses unknown members.
 func (f *Fault) UnmarshalJSON(b []byte) error {
 	j := faultJSON{plainFault: (*plainFault)(f)}
 	d := json.NewDecoder(strings.NewReader(string(b)))
@@ -110,7 +115,7 @@ func (f *Fault) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Check returns an error if the fault makes no sense.
+// Check returns an error if the fault is invalid.
 func (f *Fault) Check() error {
 	switch {
 	case !slices.Contains(Kinds, f.Kind):
@@ -124,10 +129,9 @@ func (f *Fault) Check() error {
 	case f.Kind == Poison && f.Text == "":
 		return fmt.Errorf("poison needs a text")
 	case f.Kind == SmallEvents && f.Limit <= protocol.EventOverhead:
-		return fmt.Errorf("limit is %d; small-events needs one of more than %d bytes", f.Limit, protocol.EventOverhead)
-	}
-	if f.Operation != "" && f.Operation != protocol.AssumeRole && !slices.Contains(protocol.Operations(), f.Operation) {
-		return fmt.Errorf("operation %q is not known here", f.Operation)
+		return fmt.Errorf("limit is %d; small-events needs a limit of more than %d bytes", f.Limit, protocol.EventOverhead)
+	case f.Operation != "" && f.Operation != protocol.AssumeRole && !slices.Contains(protocol.Operations(), f.Operation):
+		return fmt.Errorf("unknown operation %q", f.Operation)
 	}
 	return nil
 }

@@ -7,51 +7,71 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-const aPage = "<html><head><title>%d</title></head><body><h1>%d</h1><p>cwlocal: a proxy's page</p></body></html>\n"
+const webPage = "<html><head><title>%d</title></head><body><h1>%d</h1><p>cwlocal: a proxy's page</p></body></html>\n"
 
-// Response is the response of the kinds that respond without carrying out the request.
-func (a *Active) Response(r *protocol.Request) protocol.Response {
-	fail := func(status int, code, message string) protocol.Response {
-		return r.ErrorResponse(&protocol.Error{Status: status, Code: code, Message: message})
+// Response returns the response to a request that the fault applies to. It panics for the kinds that send
+// none, or that carry the request out.
+func (f *Fault) Response(r *protocol.Request) protocol.Response {
+	switch f.Kind {
+	case HTMLOK:
+		return page(http.StatusOK)
+	case HTMLBad:
+		return page(http.StatusBadRequest)
 	}
-	switch a.Kind {
+	e := f.error(r)
+	if e == nil {
+		panic("cwlocal: a fault of kind " + string(f.Kind) + " has no response")
+	}
+	return r.ErrorResponse(e)
+}
+
+func page(status int) protocol.Response {
+	return protocol.Response{Status: status, ContentType: "text/html", Body: fmt.Appendf(nil, webPage, status, status)}
+}
+
+// error returns the error of the kinds that respond with one, and nil for the others.
+func (f *Fault) error(r *protocol.Request) *protocol.Error {
+	switch f.Kind {
 	case Throttle:
-		return fail(400, protocol.ErrThrottled.Code, protocol.ErrThrottled.Message)
-	case InternalError:
-		return fail(500, "InternalFailure", "The request processing has failed because of an unknown error, exception or failure.")
-	case Unavailable:
-		return fail(503, "ServiceUnavailableException", "The service cannot complete the request.")
-	case Denied:
-		action, resource := "logs:"+r.Operation, protocol.GroupARN(r.Auth.Region, r.Input.Strings["logGroupName"])+":log-stream:"+r.Input.Strings["logStreamName"]
-		if r.STS {
-			action, resource = "sts:"+r.Operation, r.Input.Strings["RoleArn"]
-		}
-		return fail(400, "AccessDeniedException", fmt.Sprintf("User: arn:aws:iam::%s:user/%s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action",
-			protocol.AccountID, r.Auth.KeyID, action, resource, action))
+		return protocol.ErrThrottled
 	case ExpiredToken:
-		return fail(400, "ExpiredTokenException", "The security token included in the request is expired")
+		return protocol.ErrExpiredToken
 	case UnrecognizedClient:
-		return fail(400, protocol.ErrUnknownKey.Code, protocol.ErrUnknownKey.Message)
-	case GzipUnsupported:
-		return fail(415, "UnsupportedMediaTypeException", "Content-Encoding is not supported: gzip")
+		return protocol.ErrUnknownKey
 	case GzipMisread:
-		return fail(400, protocol.ErrNotJSON.Code, protocol.ErrNotJSON.Message)
+		return protocol.ErrNotJSON
+	case Denied:
+		return denied(r)
+	case InternalError:
+		return &protocol.Error{Status: http.StatusInternalServerError, Code: "InternalFailure",
+			Message: "The request processing has failed because of an unknown error, exception or failure."}
+	case Unavailable:
+		return &protocol.Error{Status: http.StatusServiceUnavailable, Code: "ServiceUnavailableException",
+			Message: "The service cannot complete the request."}
+	case GzipUnsupported:
+		return &protocol.Error{Status: http.StatusUnsupportedMediaType, Code: "UnsupportedMediaTypeException",
+			Message: "Content-Encoding is not supported: gzip"}
 	case GzipCrash:
-		return fail(500, "InternalFailure", "'utf-8' codec can't decode byte 0x8b in position 1: invalid start byte")
-	case SmallEvents:
-		message := a.Text
-		if message == "" {
-			message = fmt.Sprintf("Log event too large: %d bytes exceeds limit of %d", longest(&r.Input), a.Limit)
-		}
-		return fail(400, "InvalidParameterException", message)
+		return &protocol.Error{Status: http.StatusInternalServerError, Code: "InternalFailure",
+			Message: "'utf-8' codec can't decode byte 0x8b in position 1: invalid start byte"}
 	case Poison:
-		return fail(400, "InvalidParameterException", "A log event is not acceptable.")
-	case HTMLOK, HTMLBad:
-		status := http.StatusOK
-		if a.Kind == HTMLBad {
-			status = http.StatusBadRequest
+		return protocol.Invalid("A log event is not acceptable.")
+	case SmallEvents:
+		if f.Text != "" {
+			return protocol.Invalid("%s", f.Text)
 		}
-		return protocol.Response{Status: status, ContentType: "text/html", Body: fmt.Appendf(nil, aPage, status, status)}
+		return protocol.Invalid("Log event too large: %d bytes exceeds limit of %d", largest(r.Input.Events), f.Limit)
 	}
-	panic("cwlocal: a fault of kind " + string(a.Kind) + " has no response")
+	return nil
+}
+
+func denied(r *protocol.Request) *protocol.Error {
+	action := "logs:" + r.Operation
+	resource := protocol.GroupARN(r.Auth.Region, r.Input.Strings["logGroupName"]) + ":log-stream:" + r.Input.Strings["logStreamName"]
+	if r.STS {
+		action, resource = "sts:"+r.Operation, r.Input.Strings["RoleArn"]
+	}
+	return protocol.Refuse("AccessDeniedException", "User: arn:aws:iam::%s:user/%s is not authorized to perform: %s "+
+		"on resource: %s because no identity-based policy allows the %s action",
+		protocol.AccountID, r.Auth.KeyID, action, resource, action)
 }

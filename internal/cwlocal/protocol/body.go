@@ -9,25 +9,26 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// maxBody bounds a request's body, compressed or not, in bytes. A legal batch stays below it: a
-// mebibyte of control characters takes six as \u00XX, and its 10,000 events less than one more.
+// maxBody bounds the size of a request's body in bytes, before and after decompression. A valid batch is
+// smaller: a mebibyte of control characters takes six mebibytes as \u00XX, and the other members of 10,000
+// events take less than one.
 const maxBody = 8 << 20
 
 var errBodyTooLarge = &Error{Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLargeException",
 	Message: "Request body is larger than 8388608 bytes"}
 
-// scratch is what reading a body takes. It is used again and again: otherwise a benchmark would measure how the stand-in's
-// memory is made and given back.
+// scratch is the memory for reading a body. It is pooled, so that benchmarks do not measure the stand-in's
+// allocations and garbage collection.
 type scratch struct {
 	wire, body bytes.Buffer
 	gzip       gzip.Reader
-	arena      []byte // see reader
+	arena      []byte // of a reader
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// readWire reads the body as it was sent. It is valid as long as the scratch is not used again. The error is the
-// connection's.
+// readWire reads the body as it was sent. The body is valid until the scratch is used again. The error
+// comes from the connection.
 func (t *scratch) readWire(req *http.Request) ([]byte, *Error, error) {
 	if req.ContentLength > maxBody {
 		return nil, errBodyTooLarge, nil
@@ -44,7 +45,8 @@ func (t *scratch) readWire(req *http.Request) ([]byte, *Error, error) {
 	return t.wire.Bytes(), nil, nil
 }
 
-// decompress undoes the body's Content-Encoding: gzip or none. What it returns is valid as long as raw is.
+// decompress decodes the body according to its Content-Encoding: gzip or none. The result is valid as long
+// as raw is.
 func (t *scratch) decompress(req *http.Request, raw []byte) ([]byte, *Error) {
 	switch enc := req.Header.Values("Content-Encoding"); {
 	case len(enc) == 0:

@@ -1,20 +1,20 @@
 package protocol
 
-// Entity is what the events of a request belong to.
+// An Entity describes what the events of a request belong to.
 // https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_Entity.html
 type Entity struct {
 	KeyAttributes map[string]string `json:"keyAttributes"`
 	Attributes    map[string]string `json:"attributes,omitempty"`
 }
 
-// entity takes an entity.
+// entity reads an entity.
 func (r *reader) entity() (*Entity, *Error) {
 	e := &Entity{}
 	seen := map[string]bool{}
 	err := r.object(func(member []byte) (err *Error) {
 		name := string(member)
 		if seen[name] {
-			return serialization("Member '%s' is there twice", name)
+			return serialization("Member '%s' occurs twice", name)
 		}
 		seen[name] = true
 		if r.null() {

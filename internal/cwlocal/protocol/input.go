@@ -1,58 +1,8 @@
 package protocol
 
-import (
-	"maps"
-	"slices"
-)
+import "slices"
 
-// kind is the type of a member of a request.
-type kind int
-
-const (
-	aString kind = iota
-	aLong
-	aBoolean
-	aStringList
-	aStringMap
-	theEvents // PutLogEvents' own
-	theEntity // PutLogEvents' own
-)
-
-type members = map[string]kind
-
-// operations are the operations of CloudWatch Logs with the members that each takes, by the service's
-// model.
-var operations = map[string]members{
-	"PutLogEvents": {"logGroupName": aString, "logStreamName": aString, "logEvents": theEvents,
-		"sequenceToken": aString, "entity": theEntity},
-
-	"CreateLogGroup": {"logGroupName": aString, "kmsKeyId": aString, "tags": aStringMap,
-		"logGroupClass": aString, "deletionProtectionEnabled": aBoolean},
-	"DeleteLogGroup":        {"logGroupName": aString},
-	"PutRetentionPolicy":    {"logGroupName": aString, "retentionInDays": aLong},
-	"DeleteRetentionPolicy": {"logGroupName": aString},
-	"TagResource":           {"resourceArn": aString, "tags": aStringMap},
-	"UntagResource":         {"resourceArn": aString, "tagKeys": aStringList},
-	"ListTagsForResource":   {"resourceArn": aString},
-	"DescribeLogGroups": {"accountIdentifiers": aStringList, "includeLinkedAccounts": aBoolean, "limit": aLong,
-		"logGroupClass": aString, "logGroupNamePattern": aString, "logGroupNamePrefix": aString, "nextToken": aString},
-
-	"CreateLogStream": {"logGroupName": aString, "logStreamName": aString},
-	"DeleteLogStream": {"logGroupName": aString, "logStreamName": aString},
-	"DescribeLogStreams": {"descending": aBoolean, "limit": aLong, "logGroupIdentifier": aString, "logGroupName": aString,
-		"logStreamNamePrefix": aString, "nextToken": aString, "orderBy": aString},
-
-	"GetLogEvents": {"endTime": aLong, "limit": aLong, "logGroupIdentifier": aString, "logGroupName": aString,
-		"logStreamName": aString, "nextToken": aString, "startFromHead": aBoolean, "startTime": aLong, "unmask": aBoolean},
-	"FilterLogEvents": {"endTime": aLong, "filterPattern": aString, "interleaved": aBoolean, "limit": aLong,
-		"logGroupIdentifier": aString, "logGroupName": aString, "logStreamNamePrefix": aString, "logStreamNames": aStringList,
-		"nextToken": aString, "startFromHead": aBoolean, "startTime": aLong, "unmask": aBoolean},
-}
-
-// Operations lists the operations of CloudWatch Logs that the stand-in knows, in no order.
-func Operations() []string { return slices.Collect(maps.Keys(operations)) }
-
-// Input is a request's members. One that is missing, or null, is in none of the maps.
+// Input is the members of a request by name. A member that is missing or null is in none of the maps.
 type Input struct {
 	Strings  map[string]string
 	Longs    map[string]int64
@@ -61,28 +11,33 @@ type Input struct {
 	Maps     map[string]map[string]string
 
 	Events    []InputEvent
-	HasEvents bool
+	HasEvents bool // the request has the member logEvents
 	Entity    *Entity
 	Replaced  int // strings in which invalid UTF-8 was replaced
 }
 
-// An InputEvent is an event of PutLogEvents before it is checked.
+// An InputEvent is an event of PutLogEvents whose values have not been checked.
 type InputEvent struct {
-	Timestamp           int64
-	Message             string
-	HasTime, HasMessage bool
+	Timestamp  int64 // milliseconds since 1970
+	Message    string
+	HasTime    bool
+	HasMessage bool
 
-	from, to int // of the message in the reader's arena
+	from, to int // the bounds of the message in the reader's arena
 }
 
-// EventOverhead is what the service adds to the length of each message, in bytes.
+// EventOverhead is how many bytes the service adds to the length of each message.
 const EventOverhead = 26
 
-// Size returns the event's size as the service counts it.
+// Size returns the event's size in bytes, as the service counts it.
 func (e *InputEvent) Size() int { return len(e.Message) + EventOverhead }
 
-// decodeInput reads a request's body by the types of its members. Of body and arena, which is written over, it keeps
-// nothing.
+// maxLikelyEvents bounds the memory that is allocated before events are read. PutLogEvents accepts no more
+// events than that.
+const maxLikelyEvents = 10000
+
+// decodeInput reads a request's body by the types of its members. It overwrites arena, and keeps no
+// reference to arena or body.
 func decodeInput(body []byte, types members, arena *[]byte) (Input, *Error) {
 	in := Input{Strings: map[string]string{}, Longs: map[string]int64{}, Booleans: map[string]bool{},
 		Lists: map[string][]string{}, Maps: map[string]map[string]string{}}
@@ -96,7 +51,7 @@ func decodeInput(body []byte, types members, arena *[]byte) (Input, *Error) {
 		case !known:
 			return serialization("Unknown member '%s'", name)
 		case seen[name]:
-			return serialization("Member '%s' is there twice", name)
+			return serialization("Member '%s' occurs twice", name)
 		}
 		seen[name] = true
 		if r.null() {
@@ -110,7 +65,7 @@ func decodeInput(body []byte, types members, arena *[]byte) (Input, *Error) {
 	if err != nil {
 		return Input{}, err
 	}
-	// One string holds all messages: one allocation, and it lives as long as they do.
+	// All messages share one string, which takes one allocation.
 	all := string(r.arena)
 	for i := range in.Events {
 		in.Events[i].Message = all[in.Events[i].from:in.Events[i].to]
@@ -138,7 +93,7 @@ func (in *Input) member(r *reader, name string, k kind) (err *Error) {
 		in.Maps[name], err = r.stringMap()
 	case theEvents:
 		in.HasEvents = true
-		in.Events = make([]InputEvent, 0, min(10000, len(r.b)/64+1)) // an event is seldom shorter
+		in.Events = make([]InputEvent, 0, min(maxLikelyEvents, len(r.b)/64+1)) // few events are shorter than 64 bytes
 		err = r.list(func() *Error { return in.event(r) })
 	case theEntity:
 		in.Entity, err = r.entity()
@@ -152,14 +107,14 @@ func (in *Input) event(r *reader) *Error {
 		switch string(name) {
 		case "timestamp":
 			if e.HasTime {
-				return serialization("Member 'timestamp' is there twice")
+				return serialization("Member 'timestamp' occurs twice")
 			}
 			if e.HasTime = !r.null(); e.HasTime {
 				e.Timestamp, err = r.long()
 			}
 		case "message":
 			if e.HasMessage {
-				return serialization("Member 'message' is there twice")
+				return serialization("Member 'message' occurs twice")
 			}
 			if e.HasMessage = !r.null(); e.HasMessage {
 				e.from, e.to, err = r.str()
@@ -179,7 +134,7 @@ func (r *reader) stringMap() (map[string]string, *Error) {
 		key := string(name)
 		v, err := r.text()
 		if _, twice := m[key]; twice {
-			return serialization("Key '%s' is there twice", key)
+			return serialization("Key '%s' occurs twice", key)
 		}
 		m[key] = v
 		return err
@@ -187,7 +142,7 @@ func (r *reader) stringMap() (map[string]string, *Error) {
 	return m, err
 }
 
-// text takes a string and leaves nothing in the arena.
+// text reads a string, and leaves nothing in the arena.
 func (r *reader) text() (string, *Error) {
 	mark := len(r.arena)
 	from, to, err := r.str()

@@ -7,19 +7,19 @@ import (
 	"unicode/utf8"
 )
 
-// A reader walks over a JSON document once, without building a tree: a batch of a mebibyte must
-// cost a few milliseconds, or benchmarks would measure the stand-in. It is RFC 8259 to the letter
-// but for invalid UTF-8, which becomes U+FFFD as the service makes it. Errors are the service's
+// A reader reads a JSON document in one pass, without building a tree. Reading a batch of a mebibyte takes
+// a few milliseconds, so that benchmarks do not measure the stand-in. It follows RFC 8259 strictly, with
+// one exception: it replaces invalid UTF-8 by U+FFFD, as the service does. Its errors are the service's
 // SerializationException.
 type reader struct {
 	b []byte
-	i int
+	i int // index of the next byte in b
 
 	arena    []byte // decoded strings, one after the other
 	replaced int    // strings in which invalid UTF-8 was replaced
 }
 
-// peek is the next byte that is not white space, or 0 at the end.
+// peek skips white space and returns the next byte, or 0 at the end.
 func (r *reader) peek() byte {
 	for ; r.i < len(r.b); r.i++ {
 		switch c := r.b[r.i]; c {
@@ -39,7 +39,7 @@ func (r *reader) expect(c byte) *Error {
 	return nil
 }
 
-// null takes a null if it comes next. A null member is as good as none.
+// null reads a null if it comes next. A member that is null counts as missing.
 func (r *reader) null() bool {
 	if r.peek() == 'n' && bytes.HasPrefix(r.b[r.i:], []byte("null")) {
 		r.i += len("null")
@@ -48,7 +48,7 @@ func (r *reader) null() bool {
 	return false
 }
 
-// mismatch says that the next value is not of the wanted type, in the service's words.
+// mismatch returns the service's error for a next value that is not of the wanted type.
 func (r *reader) mismatch(want string) *Error {
 	switch c := r.peek(); {
 	case c == '{':
@@ -67,7 +67,8 @@ func (r *reader) mismatch(want string) *Error {
 	return ErrNotJSON
 }
 
-// object calls member for each member, which must take its value. The name is good until it does.
+// object reads an object. It calls member for each member, which must read the value. The name is valid
+// until then.
 func (r *reader) object(member func(name []byte) *Error) *Error {
 	if r.peek() != '{' {
 		return r.mismatch("Map")
@@ -100,7 +101,7 @@ func (r *reader) object(member func(name []byte) *Error) *Error {
 	}
 }
 
-// list calls element for each element, which must take it.
+// list reads a list. It calls element for each element, which must read it.
 func (r *reader) list(element func() *Error) *Error {
 	if r.peek() != '[' {
 		return r.mismatch("List")
@@ -120,7 +121,7 @@ func (r *reader) list(element func() *Error) *Error {
 	}
 }
 
-// more takes the comma or the end that must come after a member or an element.
+// more reads the comma or the end that must follow a member or an element.
 func (r *reader) more(end byte) (done bool, err *Error) {
 	switch r.peek() {
 	case ',':
@@ -133,7 +134,7 @@ func (r *reader) more(end byte) (done bool, err *Error) {
 	return false, ErrNotJSON
 }
 
-// plain are the bytes that stand for themselves inside a string.
+// plain marks the bytes that a string contains without escaping or decoding.
 var plain = func() (t [256]bool) {
 	for c := 0x20; c < 0x80; c++ {
 		t[c] = c != '"' && c != '\\'
@@ -141,7 +142,7 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// str decodes a string to the arena's end and says where it lies there.
+// str decodes a string to the end of the arena, and returns its bounds there.
 func (r *reader) str() (from, to int, err *Error) {
 	if r.peek() != '"' {
 		return 0, 0, r.mismatch("String")
@@ -183,7 +184,7 @@ func (r *reader) str() (from, to int, err *Error) {
 	}
 }
 
-// escape decodes what stands after a backslash. Half a surrogate pair stays what it is.
+// escape decodes the escape sequence that starts at a backslash. It returns half a surrogate pair as it is.
 func (r *reader) escape() (rune, bool) {
 	if r.i+1 >= len(r.b) {
 		return 0, false
@@ -218,7 +219,7 @@ func (r *reader) escape() (rune, bool) {
 			if c := utf16.DecodeRune(first, second); c != utf8.RuneError {
 				return c, true
 			}
-			r.i = mark // the second is a character of its own
+			r.i = mark // the second escape is another character
 		}
 		return first, true
 	}
@@ -244,7 +245,7 @@ func (r *reader) hex4() (rune, bool) {
 	return v, true
 }
 
-// number takes a number and returns its text.
+// number reads a number and returns its text.
 func (r *reader) number(want string) ([]byte, *Error) {
 	if c := r.peek(); c != '-' && (c < '0' || c > '9') {
 		return nil, r.mismatch(want)
@@ -283,7 +284,7 @@ func (r *reader) digits() (n int) {
 	return n
 }
 
-// long takes a whole number. The least of 64 bits is not one that anyone sends, and is refused.
+// long reads an integer. It refuses the smallest one of 64 bits, which no client sends.
 func (r *reader) long() (int64, *Error) {
 	text, err := r.number("Long")
 	if err != nil {
@@ -314,7 +315,7 @@ func (r *reader) boolean() (bool, *Error) {
 	return false, r.mismatch("Boolean")
 }
 
-// end holds that nothing but white space is left.
+// end checks that only white space is left.
 func (r *reader) end() *Error {
 	if r.peek(); r.i != len(r.b) {
 		return ErrNotJSON

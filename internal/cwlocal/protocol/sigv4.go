@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// The checks of AWS Signature Version 4, in the order in which the services make them, with their
-// messages. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+// The checks of AWS Signature Version 4 come in the order in which AWS makes them, with its messages.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 
 const (
 	sigAlgorithm  = "AWS4-HMAC-SHA256"
@@ -28,7 +28,7 @@ var (
 	signatureForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// Authorization is what the headers of a request say about who signed it, and for which region.
+// An Authorization is what the headers of a request say about its signature.
 type Authorization struct {
 	KeyID     string
 	Region    string
@@ -36,12 +36,12 @@ type Authorization struct {
 
 	scope     string // date/region/SERVICE/aws4_request
 	time      string // X-Amz-Date
-	signed    []string
+	signed    []string // the names of the signed headers
 	signature string
 }
 
-// parseAuthorization checks the form of the signature, not its value. When it refuses a request, the
-// fields that it had read by then are set.
+// parseAuthorization checks the form of the signature, not its value. service is the one that the signature
+// must be for. If parseAuthorization refuses the request, the fields that it had read by then are set.
 func parseAuthorization(req *http.Request, service string, now time.Time) (a Authorization, refused *Error) {
 	header := req.Header.Get("Authorization")
 	if !strings.HasPrefix(header, "AWS4-") {
@@ -88,7 +88,7 @@ func invalidSignature(format string, args ...any) *Error {
 	return Refuse("InvalidSignatureException", format, args...)
 }
 
-// checkPresent checks that the header Authorization has all its fields, and that there is a date.
+// checkPresent checks that the header Authorization has all its fields, and that the date is not empty.
 func checkPresent(fields map[string]string, date, algorithm string) *Error {
 	missing := ""
 	for _, k := range []string{"Credential", "Signature", "SignedHeaders"} {
@@ -105,7 +105,7 @@ func checkPresent(fields map[string]string, date, algorithm string) *Error {
 	return nil
 }
 
-// checkDate checks that the request was signed at about the present time.
+// checkDate checks that the request was signed within sigTolerance of the present.
 func checkDate(date string, now time.Time) *Error {
 	at, err := time.Parse(sigTimeForm, date)
 	if err != nil {
@@ -123,7 +123,7 @@ func checkDate(date string, now time.Time) *Error {
 	return nil
 }
 
-// checkSignedHeaders checks that the headers are signed that have to be.
+// checkSignedHeaders checks that the signature covers the headers that it must cover.
 func (a *Authorization) checkSignedHeaders(req *http.Request) *Error {
 	if !slices.Contains(a.signed, "host") {
 		return invalidSignature("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
@@ -137,7 +137,7 @@ func (a *Authorization) checkSignedHeaders(req *http.Request) *Error {
 	return nil
 }
 
-// parseCredential reads the access key's ID and the scope, and checks the scope.
+// parseCredential reads the access key's ID and the scope. It checks the scope.
 func (a *Authorization) parseCredential(credential, service string) *Error {
 	parts := strings.Split(credential, "/")
 	if len(parts) != 5 {
@@ -165,19 +165,19 @@ func (a *Authorization) parseCredential(credential, service string) *Error {
 	return nil
 }
 
-// A Key is an access key, as a FindKey knows it.
+// A Key is an access key.
 type Key struct {
-	Principal string // the ARN of the role that the key was given out for, or else the key's ID
+	Principal string // the ARN of the role that the key was issued for, or else the key's ID
 	Secret    string
-	Verify    bool // the signature must be the one that Secret makes
+	Verify    bool // whether the signature is verified with Secret
 }
 
 // A FindKey looks up an access key. The session token is empty if the request has none.
 type FindKey func(keyID, sessionToken string) (Key, *Error)
 
-// authenticate finds out who signed the request, and computes the signature over the body as it was
-// sent: compression comes before signing. If the client states a payload hash, that must be true
-// whether or not the key is known.
+// authenticate verifies the signature with the key that find returns, and sets Principal. The signature
+// covers the body as it was sent, because clients compress a body before they sign it. A payload hash in
+// the headers must be right even if the key is unknown or its signatures are not verified.
 func (a *Authorization) authenticate(req *http.Request, raw []byte, find FindKey) *Error {
 	key, refused := find(a.KeyID, req.Header.Get("X-Amz-Security-Token"))
 	stated := req.Header.Get("X-Amz-Content-Sha256")
@@ -230,8 +230,8 @@ func queryOf(u *url.URL) url.Values {
 	return q
 }
 
-// canonicalHeader is a header's value with its spaces squeezed. net/http takes Host and
-// Content-Length out of the header or may have.
+// canonicalHeader returns a header's value with each run of spaces replaced by one. net/http keeps Host,
+// and may keep Content-Length, outside of the header map.
 func canonicalHeader(req *http.Request, name string) string {
 	switch name {
 	case "host":

@@ -37,7 +37,7 @@ func (r *Request) readQuery(raw []byte) *Error {
 	r.Input.Strings = map[string]string{}
 	for name, values := range form {
 		if !slices.Contains(assumeRoleMembers, name) || len(values) != 1 {
-			return Refuse("InvalidParameterCombination", "cwlocal does not know the parameter %s of AssumeRole, or it is there twice", name)
+			return Refuse("InvalidParameterCombination", "the parameter %s of AssumeRole is unknown to cwlocal or occurs twice", name)
 		}
 		r.Input.Strings[name] = values[0]
 	}

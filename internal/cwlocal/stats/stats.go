@@ -1,8 +1,8 @@
-// Package stats counts the requests that the stand-in gets, by operation, outcome and sender, and lists
-// those that broke a rule.
+// Package stats counts the requests that the stand-in gets, by operation, outcome and sender, and keeps a
+// list of those that broke a rule.
 //
-// It knows requests as package protocol reads them. It must not know the account, which counts its
-// events itself, or faults.
+// It knows requests as package protocol reads them. It must not know the account, which counts its events
+// itself, or faults.
 package stats
 
 import (
@@ -14,29 +14,31 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// maxRefusals is how many refusals are kept. RequestStats.Refused counts them all.
-const maxRefusals = 1000
+const (
+	maxRefusals   = 1000 // refusals that are kept; RequestStats.Refused counts all
+	maxPrincipals = 1000 // senders that are counted separately; the others are counted as ""
+)
 
-// RequestStats count requests since the start.
+// RequestStats are counts of requests since the start.
 type RequestStats struct {
-	// Requests by operation and outcome; the operation is "unknown" until it could be read.
+	// Requests counts by operation and outcome. The operation is "unknown" if it could not be read.
 	Requests map[string]map[string]int64 `json:"requests"`
-	// By is who made them, by operation: the ARN of the role whose keys they were signed with, or the
-	// ID of the access key. Those whose signature was refused are not among them.
-	By            map[string]map[string]int64 `json:"by"`
-	Tokens        int64                       `json:"tokens"`     // requests with a session token
-	Concurrent    int                         `json:"concurrent"` // under way now
-	MaxConcurrent int                         `json:"maxConcurrent"`
-	Refused       int64                       `json:"refused"` // requests that broke a rule
-	GzipRequests  int64                       `json:"gzipRequests"`
-	WireBytes     int64                       `json:"wireBytes"` // of bodies as they came
-	BodyBytes     int64                       `json:"bodyBytes"` // of bodies decompressed
+	// By counts by sender and operation. The sender is the ARN of the role that the access key was issued
+	// for, or else the key's ID. Requests whose signature was refused are not counted.
+	By map[string]map[string]int64 `json:"by"`
 
-	Replaced int64 `json:"replaced"` // strings with invalid UTF-8
+	Tokens        int64 `json:"tokens"`     // requests with a session token
+	Concurrent    int   `json:"concurrent"` // requests in flight now
+	MaxConcurrent int   `json:"maxConcurrent"`
+	Refused       int64 `json:"refused"` // requests that broke a rule
+	GzipRequests  int64 `json:"gzipRequests"`
+	WireBytes     int64 `json:"wireBytes"` // sizes of bodies as they were sent
+	BodyBytes     int64 `json:"bodyBytes"` // sizes of bodies after decompression
+	Replaced      int64 `json:"replaced"`  // strings in which invalid UTF-8 was replaced
 }
 
-// A Refusal is a request that broke a rule: it was refused, and not by a fault or a quota, nor
-// because something is not there yet or is there already.
+// A Refusal is a request that was refused because it broke a rule. Errors because of a fault or a quota, or
+// because a group or stream does not exist or already exists, are no refusals.
 type Refusal struct {
 	Time      time.Time `json:"time"`
 	RequestID string    `json:"requestId"`
@@ -47,22 +49,22 @@ type Refusal struct {
 	Code      string    `json:"code"`
 	Message   string    `json:"message"`
 	Events    int       `json:"events"`
-	Bytes     int       `json:"bytes"` // of the body, decompressed
+	Bytes     int       `json:"bytes"` // size of the body after decompression
 }
 
-// A Recorder counts requests. All methods may be called at once.
+// A Recorder counts requests. All methods may be called concurrently.
 type Recorder struct {
 	mu       sync.Mutex
 	stats    RequestStats
 	refusals []Refusal
 }
 
-// New makes a Recorder that has counted nothing.
+// New makes a Recorder.
 func New() *Recorder {
 	return &Recorder{stats: RequestStats{Requests: map[string]map[string]int64{}, By: map[string]map[string]int64{}}}
 }
 
-// Begin counts a request in.
+// Begin counts a request as in flight.
 func (r *Recorder) Begin() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,8 +72,8 @@ func (r *Recorder) Begin() {
 	r.stats.MaxConcurrent = max(r.stats.MaxConcurrent, r.stats.Concurrent)
 }
 
-// End counts a request out, with its outcome: OK, an error code, or something else that says what
-// happened to it. It returns the Refusal if the request failed because it broke a rule.
+// End counts a request as ended with an outcome. failed is the error of the service, if that is why it
+// failed. If the error means that the request broke a rule, End also returns the Refusal.
 func (r *Recorder) End(req *protocol.Request, outcome string, failed *protocol.Error, now time.Time) (refusal Refusal, refused bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,63 +92,51 @@ func (r *Recorder) End(req *protocol.Request, outcome string, failed *protocol.E
 }
 
 func (r *Recorder) count(req *protocol.Request, outcome string) {
-	r.stats.Concurrent--
-	byOutcome := r.stats.Requests[req.Operation]
-	if byOutcome == nil {
-		byOutcome = map[string]int64{}
-		r.stats.Requests[req.Operation] = byOutcome
-	}
-	byOutcome[outcome]++
-	if req.Auth.Principal != "" {
-		r.countBy(req.Auth.Principal, req.Operation)
+	st := &r.stats
+	st.Concurrent--
+	add(st.Requests, req.Operation, outcome)
+	if by := req.Auth.Principal; by != "" {
+		if st.By[by] == nil && len(st.By) >= maxPrincipals {
+			by = ""
+		}
+		add(st.By, by, req.Operation)
 	}
 	if req.SessionToken != "" {
-		r.stats.Tokens++
+		st.Tokens++
 	}
 	if req.Gzip {
-		r.stats.GzipRequests++
+		st.GzipRequests++
 	}
-	r.stats.WireBytes += int64(req.WireBytes)
-	r.stats.BodyBytes += int64(req.BodyBytes)
-	r.stats.Replaced += int64(req.Input.Replaced)
+	st.WireBytes += int64(req.WireBytes)
+	st.BodyBytes += int64(req.BodyBytes)
+	st.Replaced += int64(req.Input.Replaced)
 }
 
-// maxPrincipals bounds those that are told apart. The others are counted together, by no name.
-const maxPrincipals = 1000
-
-func (r *Recorder) countBy(principal, op string) {
-	byOp := r.stats.By[principal]
-	if byOp == nil {
-		if len(r.stats.By) >= maxPrincipals {
-			principal = ""
-		}
-		if byOp = r.stats.By[principal]; byOp == nil {
-			byOp = map[string]int64{}
-			r.stats.By[principal] = byOp
-		}
+func add(counts map[string]map[string]int64, first, second string) {
+	if counts[first] == nil {
+		counts[first] = map[string]int64{}
 	}
-	byOp[op]++
+	counts[first][second]++
 }
 
-// Stats returns a copy of the counts.
+// Stats returns the current counts. They do not change later.
 func (r *Recorder) Stats() RequestStats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := r.stats
-	out.Requests = cloneCounts(r.stats.Requests)
-	out.By = cloneCounts(r.stats.By)
+	out.Requests, out.By = clone(out.Requests), clone(out.By)
 	return out
 }
 
-func cloneCounts(m map[string]map[string]int64) map[string]map[string]int64 {
-	out := make(map[string]map[string]int64, len(m))
-	for key, counts := range m {
-		out[key] = maps.Clone(counts)
+func clone(counts map[string]map[string]int64) map[string]map[string]int64 {
+	out := make(map[string]map[string]int64, len(counts))
+	for first, m := range counts {
+		out[first] = maps.Clone(m)
 	}
 	return out
 }
 
-// Refusals lists the requests that broke a rule, the first thousand of them.
+// Refusals returns the first refusals, at most 1000.
 func (r *Recorder) Refusals() []Refusal {
 	r.mu.Lock()
 	defer r.mu.Unlock()

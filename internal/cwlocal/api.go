@@ -56,7 +56,8 @@ const AccountID = protocol.AccountID
 // KeepNone is the value of Options.Keep that keeps no events.
 const KeepNone = store.KeepNone
 
-// MarkedSequence is an Options.Sequence for messages that contain seq=WRITER:N, such as seq=web-3:1200.
+// MarkedSequence is an Options.Sequence for messages that contain seq=WRITER:N, such as
+// seq=web-3:1200.
 func MarkedSequence(message string) (writer string, n uint64, ok bool) {
 	return store.MarkedSequence(message)
 }
@@ -67,14 +68,15 @@ type Stats struct {
 	store.EventStats
 }
 
-// Stats returns the current counts. If they show that a request has ended, they include its events.
+// Stats returns the current counts. If they show that a request has ended, they include its
+// events.
 func (s *Server) Stats() Stats {
 	requests := s.recorder.Stats() // first: events are counted before their request ends
 	return Stats{requests, s.store.Stats()}
 }
 
-// Refusals lists the requests that broke a rule, at most the first thousand. A test of a client expects
-// none.
+// Refusals lists the requests that broke a rule, at most the first thousand. A test of a
+// client expects none.
 func (s *Server) Refusals() []Refusal { return s.recorder.Refusals() }
 
 // Sessions lists the sessions of assumed roles, in no order. Expired ones may be missing.
@@ -83,7 +85,8 @@ func (s *Server) Sessions() []Session { return s.keys.Sessions() }
 // Groups lists all groups by region and name.
 func (s *Server) Groups() []GroupInfo { return s.store.Groups() }
 
-// Streams lists the counts of all streams by region, group and name. Deleted streams are missing.
+// Streams lists the counts of all streams by region, group and name. Deleted streams are
+// missing.
 func (s *Server) Streams() []StreamStats { return s.store.Streams() }
 
 // Stream returns the counts of one stream. ok is false if the stream does not exist.
@@ -91,14 +94,14 @@ func (s *Server) Stream(region, group, stream string) (st StreamStats, ok bool) 
 	return s.store.Stream(region, group, stream)
 }
 
-// Arrived returns the events that a stream has kept, in order of arrival. The caller must not write to the
-// slice.
+// Arrived returns the events that a stream has kept, in order of arrival. The caller must
+// not write to the slice.
 func (s *Server) Arrived(region, group, stream string) []Event {
 	return s.store.Arrived(region, group, stream)
 }
 
-// Sorted returns the events that a stream has kept, in the service's order: by time, and by arrival within
-// a millisecond. The caller must not write to the slice.
+// Sorted returns the events that a stream has kept, in the service's order: by time, and by
+// arrival within a millisecond. The caller must not write to the slice.
 func (s *Server) Sorted(region, group, stream string) []Event {
 	return s.store.Sorted(region, group, stream)
 }
@@ -106,9 +109,11 @@ func (s *Server) Sorted(region, group, stream string) []Event {
 // AddFault activates a fault and returns its number. It panics if the fault is invalid.
 func (s *Server) AddFault(f Fault) (id int64) { return s.faults.Add(f, s.opts.Now()) }
 
-// ListFaults lists the faults that were added and not cleared, including those that are used up.
+// ListFaults lists the faults that were added and not cleared, including those that are
+// used up.
 func (s *Server) ListFaults() []ActiveFault { return s.faults.All() }
 
-// ClearFault ends the fault with that number, or all faults if the number is 0. A request that hangs
-// because of it gets its connection reset. ClearFault returns how many faults it ended.
+// ClearFault ends the fault with that number, or all faults if the number is 0. A request
+// that hangs because of it gets its connection reset. ClearFault returns how many faults it
+// ended.
 func (s *Server) ClearFault(id int64) int { return s.faults.Clear(id) }

@@ -15,12 +15,14 @@ import (
 
 const controlPrefix = "/_cwlocal/"
 
-// controlHandler serves the control endpoint: what a Server counted and kept, and its faults. Requests to
-// it are not signed.
+// controlHandler serves the control endpoint: what a Server counted and kept, and its
+// faults. Requests to it are not signed.
 func (s *Server) controlHandler() http.Handler {
 	mux := http.NewServeMux()
 	get := func(name string, value func() any) {
-		mux.HandleFunc("GET "+controlPrefix+name, func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, value()) })
+		mux.HandleFunc("GET "+controlPrefix+name, func(w http.ResponseWriter, _ *http.Request) {
+			reply(w, http.StatusOK, value())
+		})
 	}
 	get("stats", func() any { return s.Stats() })
 	get("streams", func() any { return s.Streams() })
@@ -91,8 +93,8 @@ func (s *Server) controlEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// controlWait responds when there are as many events as the client asks for, or with HTTP status 408 when
-// the timeout has expired.
+// controlWait responds when there are as many events as the client asks for, or with HTTP
+// status 408 when the timeout has expired.
 func (s *Server) controlWait(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	n, err := strconv.ParseInt(q.Get("events"), 10, 64)

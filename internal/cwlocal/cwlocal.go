@@ -1,25 +1,28 @@
-// Package cwlocal is a strict stand-in for Amazon CloudWatch Logs, as an HTTP server. It checks every
-// rule of the service, responds with the service's own error codes and messages, and fails on demand. A
-// client that works with it therefore works with the service, also while the service has problems.
+// Package cwlocal is a strict stand-in for Amazon CloudWatch Logs, as an HTTP server. It
+// applies the service's rules to every request, responds with the service's own error codes
+// and messages, and fails on demand. A client that works with it therefore works with the
+// service, also while the service has problems.
 //
-// On the same port it serves AssumeRole of STS. Stats and StreamStats count requests by the key that
-// signed them, so a test can tell whether a client assumed a role.
+// On the same port it serves AssumeRole of STS. Stats and StreamStats count requests by the
+// key that signed them, so a test can tell whether a client assumed a role.
 //
-// This package is what users import. It joins four parts, which import each other in one direction
-// only (docs/decisions/0007-parts-of-cwlocal.md):
+// This package is what users import. It joins four parts, which import each other in one
+// direction only:
 //
 //   - protocol reads requests and encodes responses,
 //   - store is the account: its groups, streams, events and keys, and the rules for them,
 //   - fault finds the fault that applies to a request,
 //   - stats counts requests.
 //
-// No part may know the plugin's own packages, so that the stand-in cannot share their mistakes: it was
-// written from the service's model and documentation alone. Where the service is lenient, but a client
-// that relies on it would be wrong all the same, cwlocal refuses. Examples are unknown or repeated members
-// of a request, and fractions where an integer is expected.
+// No part may know the plugin's own packages, so that the stand-in cannot share their
+// mistakes: it was written from the service's model and documentation alone. Where the
+// service is lenient, but a client that relies on it would be wrong all the same, cwlocal
+// refuses. Examples are unknown or repeated members of a request, and fractions where an
+// integer is expected.
 //
-// Every request is checked completely before a fault or a quota applies to it, so no fault hides a broken
-// rule. Refusals lists the requests that broke a rule. The stand-in keeps everything in memory.
+// Every request is checked completely before a fault or a quota applies to it, so no fault
+// hides a broken rule. Refusals lists the requests that broke a rule. The stand-in keeps
+// everything in memory.
 package cwlocal
 
 import (
@@ -36,24 +39,25 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/store"
 )
 
-// Options configure a Server. The zero value checks everything except the value of signatures, applies no
-// quotas, and keeps all events.
+// Options configure a Server. The zero value checks everything except the value of
+// signatures, applies no quotas, and keeps all events.
 type Options struct {
-	// Keys are secret access keys by access key ID. If there are any, each request must be signed with
-	// one of them, and the signature is verified over the bytes as they were sent. If there are none,
-	// every key is accepted, and only the form of the signature is checked.
+	// Keys are secret access keys by access key ID. If there are any, each request must be
+	// signed with one of them, and the signature is verified over the bytes as they were
+	// sent. If there are none, every key is accepted, and only the form of the signature is
+	// checked.
 	Keys map[string]string
 
-	// Roles are the roles that AssumeRole issues keys for, by ARN. If Roles is nil, it issues keys for
-	// every role, with every external ID. The keys that it issued are always verified, with their session
-	// token, and expire.
+	// Roles are the roles that AssumeRole issues keys for, by ARN. If Roles is nil, it
+	// issues keys for every role, with every external ID. The keys that it issued are
+	// always verified, with their session token, and expire.
 	Roles map[string]Role
 
 	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 
-	// Keep is how many events each stream keeps for reading: 0 keeps all, N the N that arrived last,
-	// KeepNone none. Counts, digests and sequences always cover all events.
+	// Keep is how many events each stream keeps for reading: 0 keeps all, N the N that
+	// arrived last, KeepNone none. Counts, digests and sequences always cover all events.
 	Keep int
 
 	// Quotas applies the service's default quotas to each region (see store.DefaultRates).
@@ -61,20 +65,23 @@ type Options struct {
 	// Rates are further quotas, in requests per second by operation. They replace the defaults.
 	Rates map[string]float64
 
-	// OnAccepted is called for every accepted batch, in order of arrival. It runs with a lock of the
-	// Server held, so it must be quick and must not call the Server. It may keep the events.
+	// OnAccepted is called for every accepted batch, in order of arrival. It runs with a
+	// lock of the Server held, so it must be quick and must not call the Server. It may
+	// keep the events.
 	OnAccepted func(region, group, stream string, events []Event)
 
-	// OnRefused is called for every request that broke a rule, with the entry that Refusals lists.
+	// OnRefused is called for every request that broke a rule, with the entry that Refusals
+	// lists.
 	OnRefused func(Refusal)
 
-	// Sequence finds a writer's name and a sequence number in a message, so that StreamStats can report
-	// which numbers are missing, repeated or out of order (see MarkedSequence). Nil checks nothing.
+	// Sequence finds a writer's name and a sequence number in a message, so that
+	// StreamStats can report which numbers are missing, repeated or out of order (see
+	// MarkedSequence). Nil checks nothing.
 	Sequence func(message string) (writer string, n uint64, ok bool)
 }
 
-// A Server is the stand-in. It is an http.Handler for the service's API and, under /_cwlocal/, for the
-// control endpoint. All methods may be called concurrently.
+// A Server is the stand-in. It is an http.Handler for the service's API and, under
+// /_cwlocal/, for the control endpoint. All methods may be called concurrently.
 type Server struct {
 	opts Options // Now is set
 
@@ -139,8 +146,8 @@ func Start(address string, opts Options) (*Server, error) {
 // URL returns the endpoint of a Server made by Start, without a slash at its end.
 func (s *Server) URL() string { return "http://" + s.listener.address.String() }
 
-// Close ends the requests that hang, stops listening, and waits for the requests in flight. It takes at
-// most two seconds, unless a callback blocks.
+// Close ends the requests that hang, stops listening, and waits for the requests in flight.
+// It takes at most two seconds, unless a callback blocks.
 func (s *Server) Close() error {
 	var err error
 	s.closeOnce.Do(func() {
@@ -156,7 +163,8 @@ func (s *Server) Close() error {
 func (l *listener) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	// Shutdown waits for open requests. A client that is still sending its body then is cut off.
+	// Shutdown waits for open requests. A client that is still sending its body then is cut
+	// off.
 	err := l.server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = l.server.Close()

@@ -25,8 +25,8 @@ func (s *Server) serveFault(c *call, f *fault.Active) {
 	}
 }
 
-// serveFaultAfter carries the request out and then fails. DataAccepted and Truncated send the error of a
-// request that fails by itself.
+// serveFaultAfter carries the request out and then fails. DataAccepted and Truncated send
+// the error of a request that fails by itself.
 func (s *Server) serveFaultAfter(c *call, f *fault.Active, outcome string) {
 	resp, own, failed := s.run(c)
 	if failed != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// The outcomes of requests, as Stats counts them. The other outcomes are the service's error codes, and
-// "fault:KIND".
+// The outcomes of requests, as Stats counts them. The other outcomes are the service's
+// error codes, and "fault:KIND".
 const (
 	outcomeOK   = "ok"
 	outcomeGone = "gone" // the client left before its request was complete
@@ -72,8 +72,8 @@ func (s *Server) run(c *call) (resp protocol.Response, outcome string, failed *p
 	return c.req.ResultResponse(result), outcomeOK, nil
 }
 
-// end counts the request as ended. It comes before the response, so that a client that has its response
-// finds the request in the counts.
+// end counts the request as ended. It comes before the response, so that a client that has
+// its response finds the request in the counts.
 func (s *Server) end(c *call, outcome string, failed *protocol.Error) {
 	refusal, refused := s.recorder.End(c.req, outcome, failed, s.opts.Now())
 	s.changed.notify()

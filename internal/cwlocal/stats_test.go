@@ -84,7 +84,7 @@ func TestDigestIsOfTheMessagesInOrderOfArrival(t *testing.T) {
 		c.ok("PutLogEvents", batch(at(-time.Second, "early")))
 		sum := sha256.Sum256([]byte("late\nlater\nearly\n"))
 		st, ok := c.s.Stream(testRegion, "g", "s")
-		want := StreamStats{Region: testRegion, Group: "g", Stream: "s", Batches: 2, By: map[string]int64{testKey: 2}, Events: 3, Bytes: 14, Backwards: 1,
+		want := StreamStats{StreamID: store.StreamID{Region: testRegion, Group: "g", Stream: "s"}, Batches: 2, By: map[string]int64{testKey: 2}, Events: 3, Bytes: 14, Backwards: 1,
 			FirstTimestamp: testNow.UnixMilli() - 1000, LastTimestamp: testNow.UnixMilli() + 1000, Digest: hex.EncodeToString(sum[:])}
 		if diff := cmp.Diff(want, st); diff != "" || !ok {
 			t.Errorf("keep %d: %s", keep, diff)

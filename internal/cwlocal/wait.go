@@ -34,9 +34,9 @@ func (b *broadcast) notify() {
 	}
 }
 
-// Wait blocks until done returns true. It calls done immediately, and again whenever a request has ended
-// or begins to hang. done may call the Server. The error is the context's, or reports that the Server was
-// closed.
+// Wait blocks until done returns true. It calls done immediately, and again whenever a
+// request has ended or begins to hang. done may call the Server. The error is the
+// context's, or reports that the Server was closed.
 func (s *Server) Wait(ctx context.Context, done func() bool) error {
 	for {
 		changed := s.changed.next()
@@ -53,8 +53,8 @@ func (s *Server) Wait(ctx context.Context, done func() bool) error {
 	}
 }
 
-// WaitEvents blocks until a stream has accepted n events. An empty region, group or stream matches all.
-// The error says how many events there are.
+// WaitEvents blocks until a stream has accepted n events. An empty region, group or stream
+// matches all. The error says how many events there are.
 func (s *Server) WaitEvents(ctx context.Context, region, group, stream string, n int64) error {
 	var have int64
 	err := s.Wait(ctx, func() bool {

@@ -1,8 +1,9 @@
-// Package fault makes the stand-in fail on demand. It holds the faults that users add, finds the one that
-// applies to a request, and makes the response for the kinds of faults that replace one.
+// Package fault makes the stand-in fail on demand. It holds the faults that users add,
+// finds the one that applies to a request, and makes the response for the kinds of faults
+// that replace one.
 //
-// It knows requests as package protocol reads them. It must not know the account, or how a response is
-// sent.
+// It knows requests as package protocol reads them. It must not know the account, or how a
+// response is sent.
 package fault
 
 import (
@@ -43,14 +44,16 @@ const (
 )
 
 // Kinds are all kinds.
-var Kinds = []Kind{Throttle, InternalError, Unavailable, Denied, ExpiredToken, UnrecognizedClient, ResetBefore,
-	ResetAfter, Hang, HangAfter, HTMLOK, HTMLBad, Truncated, DataAccepted, GzipUnsupported, GzipMisread, GzipCrash, Slow, Poison, SmallEvents}
+var Kinds = []Kind{Throttle, InternalError, Unavailable, Denied, ExpiredToken, UnrecognizedClient,
+	ResetBefore, ResetAfter, Hang, HangAfter, HTMLOK, HTMLBad, Truncated, DataAccepted,
+	GzipUnsupported, GzipMisread, GzipCrash, Slow, Poison, SmallEvents}
 
-// A Fault makes requests fail that break no rule. The first matching fault applies, in the order in which
-// they were added. A Slow fault only adds its delay, and the faults after it are tried too.
+// A Fault makes requests fail that break no rule. The first matching fault applies, in the
+// order in which they were added. A Slow fault only adds its delay, and the faults after it
+// are tried too.
 //
-// The fields are not grouped into structs, because a Fault reads like the flat JSON object that the control
-// endpoint takes.
+// The fields are not grouped into structs, because a Fault reads like the flat JSON object
+// that the control endpoint takes.
 type Fault struct {
 	Kind Kind `json:"kind"`
 
@@ -69,7 +72,7 @@ type Fault struct {
 
 	// These belong to single kinds.
 	Delay time.Duration `json:"-"`               // real time, for Slow
-	Text  string        `json:"text,omitempty"`  // for Poison; for SmallEvents, the error's message instead of the service's
+	Text  string        `json:"text,omitempty"`  // for Poison; for SmallEvents, the message of the error
 	Limit int           `json:"limit,omitempty"` // size in bytes, for SmallEvents (see protocol.InputEvent.Size)
 }
 

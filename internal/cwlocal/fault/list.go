@@ -11,8 +11,8 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// A List holds the faults of a stand-in, in the order in which they were added. All methods may be called
-// concurrently. The zero value is empty.
+// A List holds the faults of a stand-in, in the order in which they were added. All methods
+// may be called concurrently. The zero value is empty.
 type List struct {
 	mu     sync.Mutex
 	lastID int64
@@ -67,8 +67,8 @@ func (l *List) All() []Status {
 	return list
 }
 
-// Clear removes the fault with that number, or all faults if the number is 0. It returns how many it
-// removed.
+// Clear removes the fault with that number, or all faults if the number is 0. It returns
+// how many it removed.
 func (l *List) Clear(id int64) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,8 +83,8 @@ func (l *List) Clear(id int64) int {
 	return n - len(l.active)
 }
 
-// Pick returns the fault that applies to a request, or nil. It blocks for the delays of Slow faults, until
-// ctx is done or closing is closed.
+// Pick returns the fault that applies to a request, or nil. It blocks for the delays of
+// Slow faults, until ctx is done or closing is closed.
 func (l *List) Pick(ctx context.Context, r *protocol.Request, now time.Time, closing <-chan struct{}) *Active {
 	f, delay := l.take(r, now)
 	if delay > 0 {
@@ -99,8 +99,8 @@ func (l *List) Pick(ctx context.Context, r *protocol.Request, now time.Time, clo
 	return f
 }
 
-// take counts the request in the faults that apply to it. It returns the sum of the delays of Slow faults,
-// and the fault of another kind.
+// take counts the request in the faults that apply to it. It returns the sum of the delays
+// of Slow faults, and the fault of another kind.
 func (l *List) take(r *protocol.Request, now time.Time) (f *Active, delay time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,8 +117,9 @@ func (l *List) take(r *protocol.Request, now time.Time) (f *Active, delay time.D
 	return nil, delay
 }
 
-// applies reports whether the fault applies to a request. It draws a random number only if everything else
-// matches, so that the same seed and the same requests give the same result.
+// applies reports whether the fault applies to a request. It draws a random number only if
+// everything else matches, so that the same seed and the same requests give the same
+// result.
 func (a *Active) applies(r *protocol.Request, now time.Time) bool {
 	matches := func(want, got string) bool { return want == "" || want == got }
 	switch {

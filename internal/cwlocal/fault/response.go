@@ -9,8 +9,8 @@ import (
 
 const webPage = "<html><head><title>%d</title></head><body><h1>%d</h1><p>cwlocal: a proxy's page</p></body></html>\n"
 
-// Response returns the response to a request that the fault applies to. It panics for the kinds that send
-// none, or that carry the request out.
+// Response returns the response to a request that the fault applies to. It panics for the
+// kinds that send none, or that carry the request out.
 func (f *Fault) Response(r *protocol.Request) protocol.Response {
 	switch f.Kind {
 	case HTMLOK:
@@ -66,8 +66,9 @@ func (f *Fault) error(r *protocol.Request) *protocol.Error {
 }
 
 func denied(r *protocol.Request) *protocol.Error {
+	group, stream := r.Input.Strings["logGroupName"], r.Input.Strings["logStreamName"]
 	action := "logs:" + r.Operation
-	resource := protocol.GroupARN(r.Auth.Region, r.Input.Strings["logGroupName"]) + ":log-stream:" + r.Input.Strings["logStreamName"]
+	resource := protocol.GroupARN(r.Auth.Region, group) + ":log-stream:" + stream
 	if r.STS {
 		action, resource = "sts:"+r.Operation, r.Input.Strings["RoleArn"]
 	}

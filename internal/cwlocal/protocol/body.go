@@ -9,16 +9,16 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// maxBody bounds the size of a request's body in bytes, before and after decompression. A valid batch is
-// smaller: a mebibyte of control characters takes six mebibytes as \u00XX, and the other members of 10,000
-// events take less than one.
+// maxBody bounds the size of a request's body in bytes, before and after decompression. A
+// valid batch is smaller: a mebibyte of control characters takes six mebibytes as \u00XX,
+// and the other members of 10,000 events take less than one.
 const maxBody = 8 << 20
 
 var errBodyTooLarge = &Error{Status: http.StatusRequestEntityTooLarge, Code: "RequestEntityTooLargeException",
 	Message: "Request body is larger than 8388608 bytes"}
 
-// scratch is the memory for reading a body. It is pooled, so that benchmarks do not measure the stand-in's
-// allocations and garbage collection.
+// scratch is the memory for reading a body. It is pooled, so that benchmarks do not measure
+// the stand-in's allocations and garbage collection.
 type scratch struct {
 	wire, body bytes.Buffer
 	gzip       gzip.Reader
@@ -27,8 +27,8 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// readWire reads the body as it was sent. The body is valid until the scratch is used again. The error
-// comes from the connection.
+// readWire reads the body as it was sent. The body is valid until the scratch is used
+// again. The error comes from the connection.
 func (t *scratch) readWire(req *http.Request) ([]byte, *Error, error) {
 	if req.ContentLength > maxBody {
 		return nil, errBodyTooLarge, nil
@@ -45,8 +45,8 @@ func (t *scratch) readWire(req *http.Request) ([]byte, *Error, error) {
 	return t.wire.Bytes(), nil, nil
 }
 
-// decompress decodes the body according to its Content-Encoding: gzip or none. The result is valid as long
-// as raw is.
+// decompress decodes the body according to its Content-Encoding: gzip or none. The result
+// is valid as long as raw is.
 func (t *scratch) decompress(req *http.Request, raw []byte) ([]byte, *Error) {
 	switch enc := req.Header.Values("Content-Encoding"); {
 	case len(enc) == 0:

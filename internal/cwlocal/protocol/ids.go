@@ -14,8 +14,8 @@ func GroupARN(region, group string) string {
 	return "arn:aws:logs:" + region + ":" + AccountID + ":log-group:" + group
 }
 
-// GroupOfARN returns the name of the group that an ARN of this account and the region names, with or
-// without :* at its end.
+// GroupOfARN returns the name of the group that an ARN of this account and the region
+// names, with or without :* at its end.
 func GroupOfARN(region, arn string) (name string, ok bool) {
 	name, ok = strings.CutPrefix(arn, GroupARN(region, ""))
 	return strings.TrimSuffix(name, ":*"), ok

@@ -2,7 +2,8 @@ package protocol
 
 import "slices"
 
-// Input is the members of a request by name. A member that is missing or null is in none of the maps.
+// Input is the members of a request by name. A member that is missing or null is in none of
+// the maps.
 type Input struct {
 	Strings  map[string]string
 	Longs    map[string]int64
@@ -32,12 +33,12 @@ const EventOverhead = 26
 // Size returns the event's size in bytes, as the service counts it.
 func (e *InputEvent) Size() int { return len(e.Message) + EventOverhead }
 
-// maxLikelyEvents bounds the memory that is allocated before events are read. PutLogEvents accepts no more
-// events than that.
+// maxLikelyEvents bounds the memory that is allocated before events are read. PutLogEvents
+// accepts no more events than that.
 const maxLikelyEvents = 10000
 
-// decodeInput reads a request's body by the types of its members. It overwrites arena, and keeps no
-// reference to arena or body.
+// decodeInput reads a request's body by the types of its members. It overwrites arena, and
+// keeps no reference to arena or body.
 func decodeInput(body []byte, types members, arena *[]byte) (Input, *Error) {
 	in := Input{Strings: map[string]string{}, Longs: map[string]int64{}, Booleans: map[string]bool{},
 		Lists: map[string][]string{}, Maps: map[string]map[string]string{}}

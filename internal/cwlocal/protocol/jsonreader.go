@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// A reader reads a JSON document in one pass, without building a tree. Reading a batch of a mebibyte takes
-// a few milliseconds, so that benchmarks do not measure the stand-in. It follows RFC 8259 strictly, with
-// one exception: it replaces invalid UTF-8 by U+FFFD, as the service does. Its errors are the service's
-// SerializationException.
+// A reader reads a JSON document in one pass, without building a tree. Reading a batch of a
+// mebibyte takes a few milliseconds, so that benchmarks do not measure the stand-in. It
+// follows RFC 8259 strictly, with one exception: it replaces invalid UTF-8 by U+FFFD, as
+// the service does. Its errors are the service's SerializationException.
 type reader struct {
 	b []byte
 	i int // index of the next byte in b
@@ -67,8 +67,8 @@ func (r *reader) mismatch(want string) *Error {
 	return ErrNotJSON
 }
 
-// object reads an object. It calls member for each member, which must read the value. The name is valid
-// until then.
+// object reads an object. It calls member for each member, which must read the value. The
+// name is valid until then.
 func (r *reader) object(member func(name []byte) *Error) *Error {
 	if r.peek() != '{' {
 		return r.mismatch("Map")
@@ -184,7 +184,8 @@ func (r *reader) str() (from, to int, err *Error) {
 	}
 }
 
-// escape decodes the escape sequence that starts at a backslash. It returns half a surrogate pair as it is.
+// escape decodes the escape sequence that starts at a backslash. It returns half a
+// surrogate pair as it is.
 func (r *reader) escape() (rune, bool) {
 	if r.i+1 >= len(r.b) {
 		return 0, false

@@ -20,8 +20,8 @@ const (
 
 type members = map[string]kind
 
-// operations are the operations of CloudWatch Logs, with the members that the service's model lists for
-// each.
+// operations are the operations of CloudWatch Logs, with the members that the service's
+// model lists for each.
 var operations = map[string]members{
 	"PutLogEvents": {"logGroupName": aString, "logStreamName": aString, "logEvents": theEvents,
 		"sequenceToken": aString, "entity": theEntity},

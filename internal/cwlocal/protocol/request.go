@@ -1,9 +1,10 @@
-// Package protocol is the wire side of the stand-in: it reads and checks what clients send to
-// CloudWatch Logs and STS, and encodes what they get back. That is HTTP, awsJson 1.1 and STS's query
-// protocol, Signature Version 4, compression, the members of each operation, and error responses.
+// Package protocol is the wire side of the stand-in: it reads and checks what clients send
+// to CloudWatch Logs and STS, and encodes what they get back. That is HTTP, awsJson 1.1 and
+// STS's query protocol, Signature Version 4, compression, the members of each operation,
+// and error responses.
 //
-// It holds no state. It must not know the rules of the service beyond the form of a request, the
-// account's groups, streams and keys, or faults.
+// It holds no state. It must not know the rules of the service beyond the form of a
+// request, the account's groups, streams and keys, or faults.
 package protocol
 
 import (
@@ -23,8 +24,8 @@ const (
 	unknownOperation = "unknown"
 )
 
-// A Request is one request of a client. Read fills it in. When Read refuses the request, the fields
-// that it had read by then are set.
+// A Request is one request of a client. Read fills it in. When Read refuses the request,
+// the fields that it had read by then are set.
 type Request struct {
 	ID        string
 	Operation string // "unknown" until it has been read
@@ -49,9 +50,9 @@ func NewRequest(req *http.Request) *Request {
 	}
 }
 
-// Read reads the request and checks everything that needs no state of the account: the form of the
-// call, the signature with a key that find returns, the encoding, and the types of the members. The
-// error is not nil if the body could not be read to its end.
+// Read reads the request and checks everything that needs no state of the account: the form
+// of the call, the signature with a key that find returns, the encoding, and the types of
+// the members. The error is not nil if the body could not be read to its end.
 func (r *Request) Read(req *http.Request, now time.Time, find FindKey) (*Error, error) {
 	t := scratches.Get().(*scratch)
 	defer scratches.Put(t)
@@ -91,12 +92,13 @@ func (r *Request) readTarget(req *http.Request) *Error {
 	media, _, err := mime.ParseMediaType(sent)
 	if err != nil || media != contentType || req.Method != http.MethodPost || req.URL.Path != "/" {
 		return &Error{Status: http.StatusNotFound, Code: "UnknownOperationException", xmlPage: true,
-			Message: fmt.Sprintf("%s %s with Content-Type %q: a call is a POST to / with %s", req.Method, req.URL.Path, sent, contentType)}
+			Message: fmt.Sprintf("got %s %s with Content-Type %q, want POST / with %s",
+				req.Method, req.URL.Path, sent, contentType)}
 	}
 	target := req.Header.Get("X-Amz-Target")
 	op, ok := strings.CutPrefix(target, targetPrefix)
 	if _, known := operations[op]; !ok || !known {
-		return Refuse("UnknownOperationException", "X-Amz-Target %q is none of the operations here", target)
+		return Refuse("UnknownOperationException", "cwlocal does not know the operation in X-Amz-Target %q", target)
 	}
 	r.Operation = op
 	return nil

@@ -34,8 +34,8 @@ func (r *Request) ErrorResponse(e *Error) Response {
 	return Response{e.Status, contentType, EncodeJSON(m)}
 }
 
-// ResultResponse encodes the result of an operation that succeeded. The body is empty if the result
-// is nil. The result of AssumeRole is an *AssumedRole.
+// ResultResponse encodes the result of an operation that succeeded. The body is empty if
+// the result is nil. The result of AssumeRole is an *AssumedRole.
 func (r *Request) ResultResponse(result any) Response {
 	if role, ok := result.(*AssumedRole); ok {
 		return role.response(r.ID)
@@ -56,8 +56,8 @@ func (r Response) Write(w http.ResponseWriter, requestID string) {
 	w.Write(r.Body)
 }
 
-// EncodeJSON encodes v as compact JSON that leaves <, > and & as they are. It panics if v cannot be
-// encoded.
+// EncodeJSON encodes v as compact JSON that leaves <, > and & as they are. It panics if v
+// cannot be encoded.
 func EncodeJSON(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

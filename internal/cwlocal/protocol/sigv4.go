@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// The checks of AWS Signature Version 4 come in the order in which AWS makes them, with its messages.
+// The checks of AWS Signature Version 4 come in the order in which AWS makes them, with its
+// messages.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 
 const (
@@ -34,14 +35,15 @@ type Authorization struct {
 	Region    string
 	Principal string // Key.Principal; empty unless the signature was accepted
 
-	scope     string // date/region/SERVICE/aws4_request
-	time      string // X-Amz-Date
+	scope     string   // date/region/SERVICE/aws4_request
+	time      string   // X-Amz-Date
 	signed    []string // the names of the signed headers
 	signature string
 }
 
-// parseAuthorization checks the form of the signature, not its value. service is the one that the signature
-// must be for. If parseAuthorization refuses the request, the fields that it had read by then are set.
+// parseAuthorization checks the form of the signature, not its value. service is the one
+// that the signature must be for. If parseAuthorization refuses the request, the fields
+// that it had read by then are set.
 func parseAuthorization(req *http.Request, service string, now time.Time) (a Authorization, refused *Error) {
 	header := req.Header.Get("Authorization")
 	if !strings.HasPrefix(header, "AWS4-") {
@@ -88,7 +90,8 @@ func invalidSignature(format string, args ...any) *Error {
 	return Refuse("InvalidSignatureException", format, args...)
 }
 
-// checkPresent checks that the header Authorization has all its fields, and that the date is not empty.
+// checkPresent checks that the header Authorization has all its fields, and that the date
+// is not empty.
 func checkPresent(fields map[string]string, date, algorithm string) *Error {
 	missing := ""
 	for _, k := range []string{"Credential", "Signature", "SignedHeaders"} {
@@ -175,9 +178,10 @@ type Key struct {
 // A FindKey looks up an access key. The session token is empty if the request has none.
 type FindKey func(keyID, sessionToken string) (Key, *Error)
 
-// authenticate verifies the signature with the key that find returns, and sets Principal. The signature
-// covers the body as it was sent, because clients compress a body before they sign it. A payload hash in
-// the headers must be right even if the key is unknown or its signatures are not verified.
+// authenticate verifies the signature with the key that find returns, and sets Principal.
+// The signature covers the body as it was sent, because clients compress a body before they
+// sign it. A payload hash in the headers must be right even if the key is unknown or its
+// signatures are not verified.
 func (a *Authorization) authenticate(req *http.Request, raw []byte, find FindKey) *Error {
 	key, refused := find(a.KeyID, req.Header.Get("X-Amz-Security-Token"))
 	stated := req.Header.Get("X-Amz-Content-Sha256")
@@ -230,8 +234,8 @@ func queryOf(u *url.URL) url.Values {
 	return q
 }
 
-// canonicalHeader returns a header's value with each run of spaces replaced by one. net/http keeps Host,
-// and may keep Content-Length, outside of the header map.
+// canonicalHeader returns a header's value with each run of spaces replaced by one.
+// net/http keeps Host, and may keep Content-Length, outside of the header map.
 func canonicalHeader(req *http.Request, name string) string {
 	switch name {
 	case "host":

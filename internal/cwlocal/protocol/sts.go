@@ -31,13 +31,15 @@ func (r *Request) readQuery(raw []byte) *Error {
 		return Refuse("MalformedQueryString", "The query string is malformed: %v", err)
 	}
 	if form.Get("Action") != AssumeRole || form.Get("Version") != stsVersion {
-		return Refuse("InvalidAction", "Could not find operation %s for version %s; cwlocal knows AssumeRole of %s", form.Get("Action"), form.Get("Version"), stsVersion)
+		return Refuse("InvalidAction", "Could not find operation %s for version %s; cwlocal knows AssumeRole of %s",
+			form.Get("Action"), form.Get("Version"), stsVersion)
 	}
 	r.Operation = AssumeRole
 	r.Input.Strings = map[string]string{}
 	for name, values := range form {
 		if !slices.Contains(assumeRoleMembers, name) || len(values) != 1 {
-			return Refuse("InvalidParameterCombination", "the parameter %s of AssumeRole is unknown to cwlocal or occurs twice", name)
+			return Refuse("InvalidParameterCombination",
+				"The parameter %s of AssumeRole is unknown to cwlocal or occurs twice", name)
 		}
 		r.Input.Strings[name] = values[0]
 	}
@@ -71,13 +73,16 @@ func (a *AssumedRole) response(requestID string) Response {
 		RequestID   string   `xml:"ResponseMetadata>RequestId"`
 	}{
 		Credentials: keys{a.KeyID, a.Secret, a.SessionToken, a.Expires.Format(time.RFC3339)},
-		User:        user{"arn:aws:sts::" + account + ":assumed-role/" + role + "/" + a.SessionName, "AROAEXAMPLEEXAMPLE:" + a.SessionName},
-		RequestID:   requestID,
+		User: user{
+			Arn:           "arn:aws:sts::" + account + ":assumed-role/" + role + "/" + a.SessionName,
+			AssumedRoleID: "AROAEXAMPLEEXAMPLE:" + a.SessionName,
+		},
+		RequestID: requestID,
 	})
 }
 
-// stsCodes are STS's names for errors that CloudWatch Logs names differently. STS sends them with
-// HTTP status 403.
+// stsCodes are STS's names for errors that CloudWatch Logs names differently. STS sends
+// them with HTTP status 403.
 var stsCodes = map[string]string{
 	ErrUnknownKey.Code:                    "InvalidClientTokenId",
 	ErrExpiredToken.Code:                  "ExpiredToken",

@@ -1,8 +1,8 @@
-// Package stats counts the requests that the stand-in gets, by operation, outcome and sender, and keeps a
-// list of those that broke a rule.
+// Package stats counts the requests that the stand-in gets, by operation, outcome and
+// sender, and keeps a list of those that broke a rule.
 //
-// It knows requests as package protocol reads them. It must not know the account, which counts its events
-// itself, or faults.
+// It knows requests as package protocol reads them. It must not know the account, which
+// counts its events itself, or faults.
 package stats
 
 import (
@@ -21,10 +21,12 @@ const (
 
 // RequestStats are counts of requests since the start.
 type RequestStats struct {
-	// Requests counts by operation and outcome. The operation is "unknown" if it could not be read.
+	// Requests counts by operation and outcome. The operation is "unknown" if it could not
+	// be read.
 	Requests map[string]map[string]int64 `json:"requests"`
-	// By counts by sender and operation. The sender is the ARN of the role that the access key was issued
-	// for, or else the key's ID. Requests whose signature was refused are not counted.
+	// By counts by sender and operation. The sender is the ARN of the role that the access
+	// key was issued for, or else the key's ID. Requests whose signature was refused are
+	// not counted.
 	By map[string]map[string]int64 `json:"by"`
 
 	Tokens        int64 `json:"tokens"`     // requests with a session token
@@ -37,8 +39,9 @@ type RequestStats struct {
 	Replaced      int64 `json:"replaced"`  // strings in which invalid UTF-8 was replaced
 }
 
-// A Refusal is a request that was refused because it broke a rule. Errors because of a fault or a quota, or
-// because a group or stream does not exist or already exists, are no refusals.
+// A Refusal is a request that was refused because it broke a rule. Errors because of a
+// fault or a quota, or because a group or stream does not exist or already exists, are no
+// refusals.
 type Refusal struct {
 	Time      time.Time `json:"time"`
 	RequestID string    `json:"requestId"`
@@ -72,9 +75,11 @@ func (r *Recorder) Begin() {
 	r.stats.MaxConcurrent = max(r.stats.MaxConcurrent, r.stats.Concurrent)
 }
 
-// End counts a request as ended with an outcome. failed is the error of the service, if that is why it
-// failed. If the error means that the request broke a rule, End also returns the Refusal.
-func (r *Recorder) End(req *protocol.Request, outcome string, failed *protocol.Error, now time.Time) (refusal Refusal, refused bool) {
+// End counts a request as ended with an outcome. failed is the error of the service, if
+// that is why it failed. If the error means that the request broke a rule, End also returns
+// the Refusal.
+func (r *Recorder) End(req *protocol.Request, outcome string, failed *protocol.Error, now time.Time) (
+	refusal Refusal, refused bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count(req, outcome)

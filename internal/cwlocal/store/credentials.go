@@ -12,30 +12,26 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// AssumeRole of STS, by the query protocol: as much of it as a client of CloudWatch Logs needs to get keys.
-// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
-
 const (
-	// maxSession is for how long a role gives keys, unless it was told otherwise.
-	maxSession = time.Hour
-	// maxSessions bounds the sessions that are remembered: the one that ends first goes first.
-	maxSessions = 10000
+	maxSessionDuration = time.Hour // MaxSessionDuration of a role that was created without a value for it
+	maxSessions        = 10000     // sessions that are kept; the one that expires first is dropped first
 )
 
-// A Role is one that AssumeRole gives keys for.
+// A Role is a role that AssumeRole issues keys for.
 type Role struct {
-	// ExternalID is what the trust policy asks for; empty: nothing.
+	// ExternalID is the external ID that the role's trust policy requires. If it is empty,
+	// any is accepted.
 	ExternalID string
 }
 
-// A Session is what AssumeRole gave out, without the secrets.
+// A Session is an assumed role, without its secrets.
 type Session struct {
 	AccessKeyID string    `json:"accessKeyId"`
 	Role        string    `json:"role"` // ARN
 	Name        string    `json:"name"`
 	ExternalID  string    `json:"externalId,omitempty"`
-	By          string    `json:"by"`     // who assumed the role, as in Stats
-	Region      string    `json:"region"` // where STS was asked
+	By          string    `json:"by"`     // who assumed the role, as protocol.Key.Principal
+	Region      string    `json:"region"` // of the endpoint of STS
 	Expires     time.Time `json:"expires"`
 }
 
@@ -44,30 +40,31 @@ type session struct {
 	secret, token string
 }
 
-// Credentials are the access keys of the account: the fixed ones, and those that AssumeRole gave out.
-// All methods may be called at once.
+// Credentials are the access keys of the account: fixed keys, and the keys that AssumeRole
+// issued. All methods may be called concurrently.
 type Credentials struct {
-	keys  map[string]string
-	roles map[string]Role
+	keys  map[string]string // secrets of the fixed keys by ID
+	roles map[string]Role   // by ARN; nil allows all
 	now   func() time.Time
 
 	mu       sync.Mutex
 	sessions map[string]*session // by access key ID
 }
 
-// NewCredentials makes Credentials of secret access keys by access key ID, and of roles by ARN. Without
-// keys, any key will do. If roles is nil, AssumeRole gives out keys for any role.
+// NewCredentials makes Credentials with fixed keys, which are secrets by access key ID, and
+// with roles by ARN. If there are no fixed keys, every key is accepted. If roles is nil,
+// AssumeRole issues keys for every role.
 func NewCredentials(keys map[string]string, roles map[string]Role, now func() time.Time) *Credentials {
 	return &Credentials{keys: keys, roles: roles, now: now, sessions: map[string]*session{}}
 }
 
-// Sessions lists what AssumeRole gave out, in no order. Those that have expired may be missing.
+// Sessions lists the sessions in no order. Expired ones may be missing.
 func (c *Credentials) Sessions() []Session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	list := []Session{}
-	for _, given := range c.sessions {
-		list = append(list, given.Session)
+	for _, s := range c.sessions {
+		list = append(list, s.Session)
 	}
 	return list
 }
@@ -75,15 +72,15 @@ func (c *Credentials) Sessions() []Session {
 // FindKey is a protocol.FindKey.
 func (c *Credentials) FindKey(keyID, token string) (key protocol.Key, refused *protocol.Error) {
 	c.mu.Lock()
-	given := c.sessions[keyID]
+	s := c.sessions[keyID]
 	c.mu.Unlock()
 	switch {
-	case given != nil && given.token != token:
+	case s != nil && s.token != token:
 		return key, protocol.ErrUnknownKey
-	case given != nil && !c.now().Before(given.Expires):
+	case s != nil && !c.now().Before(s.Expires):
 		return key, protocol.ErrExpiredToken
-	case given != nil:
-		return protocol.Key{Principal: given.Role, Secret: given.secret, Verify: true}, nil
+	case s != nil:
+		return protocol.Key{Principal: s.Role, Secret: s.secret, Verify: true}, nil
 	case len(c.keys) == 0:
 		return protocol.Key{Principal: keyID}, nil
 	}
@@ -94,18 +91,44 @@ func (c *Credentials) FindKey(keyID, token string) (key protocol.Key, refused *p
 	return protocol.Key{Principal: keyID, Secret: secret, Verify: true}, nil
 }
 
-func invalidSTS(format string, args ...any) *protocol.Error {
-	return protocol.Refuse("ValidationError", format, args...)
-}
-
 var (
 	roleARNForm     = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\x21-\x7e]+$`)
 	sessionNameForm = regexp.MustCompile(`^[\w+=,.@-]*$`)
 	externalIDForm  = regexp.MustCompile(`^[\w+=,.@:/-]*$`)
 )
 
-// AssumeRole gives out keys for a role.
-func (c *Credentials) AssumeRole(r *protocol.Request) (any, *protocol.Error) {
+// AssumeRole issues keys for a role.
+func (c *Credentials) AssumeRole(r *protocol.Request) (*protocol.AssumedRole, *protocol.Error) {
+	s, duration, err := parseAssumeRole(r)
+	if err != nil {
+		return nil, err
+	}
+	role, known := c.roles[s.Role]
+	if c.roles != nil && (!known || role.ExternalID != "" && role.ExternalID != s.ExternalID) {
+		return nil, &protocol.Error{Status: http.StatusForbidden, Code: "AccessDenied", Message: fmt.Sprintf(
+			"User: %s is not authorized to perform: sts:AssumeRole on resource: %s", s.By, s.Role)}
+	}
+	if duration > maxSessionDuration {
+		return nil, invalidSTS("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+	}
+	s.AccessKeyID = "ASIA" + rand.Text()[:16]
+	s.secret = rand.Text() + rand.Text()[:14]
+	s.token = rand.Text() + rand.Text()
+	s.Expires = c.now().Add(duration).UTC().Truncate(time.Second)
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.sessions) >= maxSessions {
+		c.dropSession()
+	}
+	c.sessions[s.AccessKeyID] = s
+	return &protocol.AssumedRole{RoleARN: s.Role, SessionName: s.Name,
+		KeyID: s.AccessKeyID, Secret: s.secret, SessionToken: s.token, Expires: s.Expires}, nil
+}
+
+// parseAssumeRole checks the members of a request, and makes a session of them that has no
+// keys yet.
+func parseAssumeRole(r *protocol.Request) (s *session, duration time.Duration, err *protocol.Error) {
 	var v violations
 	arn := v.required(&r.Input, "RoleArn", 2048, nil)
 	name := v.required(&r.Input, "RoleSessionName", 64, sessionNameForm)
@@ -115,46 +138,34 @@ func (c *Credentials) AssumeRole(r *protocol.Request) (any, *protocol.Error) {
 			v.add(quoted(value), member, "have length greater than or equal to 2")
 		}
 	}
-	life := maxSession
+	duration = maxSessionDuration
 	if text, ok := r.Input.Strings["DurationSeconds"]; ok {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 900 || n > 43200 {
 			v.add(quoted(text), "DurationSeconds", "have value between 900 and 43200")
 		}
-		life = time.Duration(n) * time.Second
+		duration = time.Duration(n) * time.Second
 	}
 	if err := v.err(); err != nil {
-		return nil, invalidSTS("%s", err.Message)
+		return nil, 0, invalidSTS("%s", err.Message)
 	}
 	if !roleARNForm.MatchString(arn) {
-		return nil, invalidSTS("%s is invalid", arn)
+		return nil, 0, invalidSTS("%s is invalid", arn)
 	}
-	role, known := c.roles[arn]
-	if c.roles != nil && (!known || role.ExternalID != "" && role.ExternalID != external) {
-		return nil, &protocol.Error{Status: http.StatusForbidden, Code: "AccessDenied", Message: fmt.Sprintf(
-			"User: %s is not authorized to perform: sts:AssumeRole on resource: %s", r.Auth.Principal, arn)}
-	}
-	if life > maxSession {
-		return nil, invalidSTS("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
-	}
-
-	given := &session{Session{AccessKeyID: "ASIA" + rand.Text()[:16], Role: arn, Name: name, ExternalID: external,
-		By: r.Auth.Principal, Region: r.Auth.Region, Expires: c.now().Add(life).UTC().Truncate(time.Second)},
-		rand.Text() + rand.Text()[:14], rand.Text() + rand.Text()}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.sessions) >= maxSessions {
-		c.forgetSession()
-	}
-	c.sessions[given.AccessKeyID] = given
-	return &protocol.AssumedRole{RoleARN: arn, SessionName: name, KeyID: given.AccessKeyID, Secret: given.secret, SessionToken: given.token, Expires: given.Expires}, nil
+	return &session{Session: Session{Role: arn, Name: name, ExternalID: external,
+		By: r.Auth.Principal, Region: r.Auth.Region}}, duration, nil
 }
 
-func (c *Credentials) forgetSession() {
+func invalidSTS(format string, args ...any) *protocol.Error {
+	return protocol.Refuse("ValidationError", format, args...)
+}
+
+// dropSession drops the session that expires first. c.mu is held.
+func (c *Credentials) dropSession() {
 	var first *session
-	for _, given := range c.sessions {
-		if first == nil || given.Expires.Before(first.Expires) {
-			first = given
+	for _, s := range c.sessions {
+		if first == nil || s.Expires.Before(first.Expires) {
+			first = s
 		}
 	}
 	delete(c.sessions, first.AccessKeyID)

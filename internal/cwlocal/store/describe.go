@@ -51,19 +51,25 @@ func (s *Store) describeLogGroups(r *protocol.Request) (any, *protocol.Error) {
 	defer s.mu.Unlock()
 	list := []groupDescription{}
 	for name, g := range s.regions[r.Auth.Region] {
-		if strings.HasPrefix(name, prefix) && strings.Contains(strings.ToLower(name), strings.ToLower(part)) && (class == "" || class == g.class) {
-			arn := protocol.GroupARN(g.region, name)
-			list = append(list, groupDescription{ARN: arn + ":*", Created: g.created, KMSKey: g.kmsKey, LogGroupARN: arn,
-				Class: g.class, Name: name, Retention: g.retention})
+		if strings.HasPrefix(name, prefix) && strings.Contains(strings.ToLower(name), strings.ToLower(part)) &&
+			(class == "" || class == g.class) {
+			list = append(list, g.describe())
 		}
 	}
 	slices.SortFunc(list, func(a, b groupDescription) int { return strings.Compare(a.Name, b.Name) })
-	list, next := page(list, limit, token != "", func(g groupDescription) int { return strings.Compare(g.Name, after.name) },
+	list, next := page(list, limit, token != "",
+		func(g groupDescription) int { return strings.Compare(g.Name, after.name) },
 		func(g groupDescription) listToken { return listToken{name: g.Name} })
 	return struct {
 		Groups []groupDescription `json:"logGroups"`
 		Next   string             `json:"nextToken,omitempty"`
 	}{list, next}, nil
+}
+
+func (g *group) describe() groupDescription {
+	arn := protocol.GroupARN(g.region, g.name)
+	return groupDescription{ARN: arn + ":*", Created: g.created, KMSKey: g.kmsKey, LogGroupARN: arn,
+		Class: g.class, Name: g.name, Retention: g.retention}
 }
 
 type streamDescription struct {
@@ -129,7 +135,8 @@ func (s *Store) describeLogStreams(r *protocol.Request) (any, *protocol.Error) {
 		return n
 	}
 	slices.SortFunc(list, func(a, b streamDescription) int { return compare(a, b.last(), b.Name) })
-	list, next := page(list, limit, token != "", func(d streamDescription) int { return compare(d, after.time, after.name) },
+	list, next := page(list, limit, token != "",
+		func(d streamDescription) int { return compare(d, after.time, after.name) },
 		func(d streamDescription) listToken { return listToken{time: d.last(), name: d.Name} })
 	return struct {
 		Streams []streamDescription `json:"logStreams"`
@@ -138,7 +145,8 @@ func (s *Store) describeLogStreams(r *protocol.Request) (any, *protocol.Error) {
 }
 
 func (st *stream) describe(g *group) streamDescription {
-	d := streamDescription{ARN: protocol.GroupARN(g.region, g.name) + ":log-stream:" + st.name, Created: st.created, Name: st.name}
+	d := streamDescription{ARN: protocol.GroupARN(g.region, g.name) + ":log-stream:" + st.name,
+		Created: st.created, Name: st.name}
 	if st.stats.Events > 0 {
 		first, last := st.stats.FirstTimestamp, st.stats.LastTimestamp
 		d.First, d.Last, d.LastIngested = &first, &last, st.lastIngested
@@ -147,7 +155,8 @@ func (st *stream) describe(g *group) streamDescription {
 	return d
 }
 
-// A listToken is the last entry of a page: the next one starts behind it, also if it is gone.
+// A listToken names the last entry of a page. The next page starts after it, even if it has
+// been deleted.
 type listToken struct {
 	time int64
 	name string
@@ -170,11 +179,12 @@ func parseListToken(s string) (t listToken, err *protocol.Error) {
 	return listToken{n, name}, nil
 }
 
-// page cuts a sorted list to what comes behind a token, limit entries of it, and makes the token of
-// the rest.
-func page[T any](list []T, limit int64, skip bool, behind func(T) int, token func(T) listToken) ([]T, string) {
+// page returns one page of a sorted list, and the token for the next page, which is empty
+// if there is none. If skip is set, the page starts with the first entry for which compare
+// is positive.
+func page[T any](list []T, limit int64, skip bool, compare func(T) int, token func(T) listToken) ([]T, string) {
 	if skip {
-		i := slices.IndexFunc(list, func(e T) bool { return behind(e) > 0 })
+		i := slices.IndexFunc(list, func(e T) bool { return compare(e) > 0 })
 		if i < 0 {
 			i = len(list)
 		}
@@ -187,7 +197,7 @@ func page[T any](list []T, limit int64, skip bool, behind func(T) int, token fun
 	return list, token(list[limit-1]).String()
 }
 
-// GroupInfo is what is known of a group.
+// GroupInfo describes a group.
 type GroupInfo struct {
 	Region, Name, Class, KMSKey string
 	RetentionDays               int

@@ -8,8 +8,8 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// EntityStats counts the accepted batches of a stream that came with one entity. Rejected is the errorType with which
-// the entity was rejected; the batches were accepted all the same.
+// EntityStats counts the accepted batches of a stream that had one entity. Rejected is the
+// errorType if the service rejected the entity, which does not reject the batches.
 type EntityStats struct {
 	protocol.Entity
 	Rejected string `json:"rejected,omitempty"`
@@ -23,10 +23,10 @@ const (
 	maxKeyAttributeName = 32
 	maxAttributes       = 10
 	maxAttributeName    = 256
-	maxAttributeValue   = 512 // of key attributes, too
+	maxAttributeValue   = 512 // also of key attributes
 )
 
-// rejectedEntity says why an entity was rejected.
+// rejectedEntity reports why an entity was rejected.
 // https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_RejectedEntityInfo.html
 type rejectedEntity struct {
 	ErrorType string `json:"errorType"`
@@ -35,8 +35,8 @@ type rejectedEntity struct {
 var (
 	keyAttributes = []string{"Type", "ResourceType", "Identifier", "Name", "Environment"}
 
-	// requiredAttributes are the key attributes that each type of entity needs ("How to add related information to
-	// telemetry" in the CloudWatch User Guide).
+	// requiredAttributes are the key attributes that each type of entity requires ("How to
+	// add related information to telemetry" in the CloudWatch User Guide).
 	requiredAttributes = map[string][]string{
 		"Service":       {"Name", "Environment"},
 		"RemoteService": {"Name"},
@@ -46,9 +46,9 @@ var (
 	}
 )
 
-// reject returns the errorType of an entity that is not valid, and nothing otherwise. An entity that is rejected costs no
-// events.
-func reject(e *protocol.Entity) string {
+// entityError returns the errorType for an invalid entity, and "" for a valid one. Events
+// of a rejected entity are accepted all the same.
+func entityError(e *protocol.Entity) string {
 	if !validMap(e.Attributes, 0, maxAttributes, maxAttributeName) {
 		return "InvalidAttributes"
 	}
@@ -76,7 +76,8 @@ func reject(e *protocol.Entity) string {
 	return ""
 }
 
-// validMap checks how many entries there are and how long they are, in characters.
+// validMap checks the number of entries, and the length of their names and values in
+// characters.
 func validMap(m map[string]string, least, most, longestName int) bool {
 	if len(m) < least || len(m) > most {
 		return false
@@ -90,22 +91,22 @@ func validMap(m map[string]string, least, most, longestName int) bool {
 	return true
 }
 
-// countEntity adds a batch to those of its entity.
-func (t *StreamStats) countEntity(e *protocol.Entity, rejected string) {
+// countEntity counts a batch with its entity.
+func (st *StreamStats) countEntity(e *protocol.Entity, rejected string) {
 	if e == nil {
 		return
 	}
-	for i := range t.Entities {
-		s := &t.Entities[i]
+	for i := range st.Entities {
+		s := &st.Entities[i]
 		if maps.Equal(s.KeyAttributes, e.KeyAttributes) && maps.Equal(s.Attributes, e.Attributes) {
 			s.Batches++
 			return
 		}
 	}
-	if len(t.Entities) < maxEntities {
-		t.Entities = append(t.Entities, EntityStats{Entity: *e, Rejected: rejected, Batches: 1})
+	if len(st.Entities) < maxEntities {
+		st.Entities = append(st.Entities, EntityStats{Entity: *e, Rejected: rejected, Batches: 1})
 	}
 }
 
-// maxEntities is how many entities of a stream are counted one by one. Any further ones are left out.
+// maxEntities is how many entities of a stream are counted. Further ones are not.
 const maxEntities = 100

@@ -101,13 +101,14 @@ func (s *Store) filterLogEvents(r *protocol.Request) (any, *protocol.Error) {
 			out.Next = e.position().String()
 			break
 		}
-		out.Events = append(out.Events, filteredEvent{e.position().String(), e.Ingested, e.stream, e.Message, e.Timestamp})
+		id := e.position().String()
+		out.Events = append(out.Events, filteredEvent{id, e.Ingested, e.stream, e.Message, e.Timestamp})
 	}
 	return out, nil
 }
 
-// readStreams returns the kept events, sorted, of the streams that a query asks for, by name. The streams
-// that the query names must exist.
+// readStreams returns the kept events, sorted, of the streams that a query asks for, by
+// name. The streams that the query names must exist.
 func (s *Store) readStreams(region string, q *filterQuery) (map[string][]Event, *protocol.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +135,8 @@ type streamEvent struct {
 	stream string
 }
 
-// merged returns the events of several streams in one order, from a position up to and including a time.
+// merged returns the events of several streams in one order, from a position up to and
+// including a time.
 func merged(streams map[string][]Event, from position, end int64) iter.Seq[streamEvent] {
 	return func(yield func(streamEvent) bool) {
 		type rest struct {

@@ -30,7 +30,8 @@ func (s *Store) createLogGroup(r *protocol.Request) (any, *protocol.Error) {
 		return nil, err
 	}
 	if kmsKey != "" && !usableKey(kmsKey, r.Auth.Region) {
-		return nil, protocol.Invalid("The specified KMS key does not exist or is not allowed to be used with LogGroup '%s'", protocol.GroupARN(r.Auth.Region, name))
+		return nil, protocol.Invalid("The specified KMS key does not exist or is not allowed to be used with LogGroup '%s'",
+			protocol.GroupARN(r.Auth.Region, name))
 	}
 	if class == "" {
 		class = "STANDARD"
@@ -53,8 +54,8 @@ func (s *Store) createLogGroup(r *protocol.Request) (any, *protocol.Error) {
 	return nil, nil
 }
 
-// usableKey reports whether a KMS key can be one of the account's in the region. Which keys there are
-// is not known here; the service takes ARNs alone, and no aliases.
+// usableKey reports whether a KMS key may be used in the region. The stand-in does not know
+// which keys exist. The service accepts ARNs only, and no aliases.
 func usableKey(arn, region string) bool {
 	m := keyARNForm.FindStringSubmatch(arn)
 	return m != nil && m[1] == region
@@ -62,7 +63,8 @@ func usableKey(arn, region string) bool {
 
 var keyARNForm = regexp.MustCompile(`^arn:aws[a-z-]*:kms:([a-z0-9-]+):[0-9]{12}:key/[0-9A-Za-z-]+$`)
 
-// changeGroup is the common part of the calls that name a group and change it, or its place.
+// changeGroup is the common part of the operations that change or delete a group. change
+// runs with s.mu held.
 func (s *Store) changeGroup(r *protocol.Request, change func(g *group)) (any, *protocol.Error) {
 	var v violations
 	name := v.groupName(&r.Input)
@@ -94,7 +96,8 @@ func (s *Store) putRetentionPolicy(r *protocol.Request) (any, *protocol.Error) {
 		for i, d := range retentions {
 			allowed[i] = strconv.FormatInt(d, 10)
 		}
-		v.add(quoted(strconv.FormatInt(days, 10)), "retentionInDays", "satisfy enum value set: [%s]", strings.Join(allowed, ", "))
+		v.add(quoted(strconv.FormatInt(days, 10)), "retentionInDays",
+			"satisfy enum value set: [%s]", strings.Join(allowed, ", "))
 	}
 	if err := v.err(); err != nil {
 		return nil, err
@@ -106,8 +109,10 @@ func (s *Store) deleteRetentionPolicy(r *protocol.Request) (any, *protocol.Error
 	return s.changeGroup(r, func(g *group) { g.retention = 0 })
 }
 
-// onTags is the common part of the tagging calls, once their members are checked.
-func (s *Store) onTags(r *protocol.Request, v violations, arn string, do func(g *group) (any, *protocol.Error)) (any, *protocol.Error) {
+// onTags is the common part of the tag operations, after v has checked their members. do
+// runs with s.mu held.
+func (s *Store) onTags(r *protocol.Request, v violations, arn string, do func(*group) (any, *protocol.Error)) (
+	any, *protocol.Error) {
 	if err := v.err(); err != nil {
 		return nil, err
 	}
@@ -199,8 +204,10 @@ func (s *Store) deleteLogStream(r *protocol.Request) (any, *protocol.Error) {
 	})
 }
 
-// onStream is the common part of the calls that make or delete a stream.
-func (s *Store) onStream(r *protocol.Request, change func(g *group, name string) *protocol.Error) (any, *protocol.Error) {
+// onStream is the common part of the operations that create or delete a stream. change runs
+// with s.mu held.
+func (s *Store) onStream(r *protocol.Request, change func(g *group, name string) *protocol.Error) (
+	any, *protocol.Error) {
 	var v violations
 	groupName, name := v.groupName(&r.Input), v.streamName(&r.Input)
 	if err := v.err(); err != nil {

@@ -13,8 +13,8 @@ import (
 // https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 const (
 	maxBatchEvents = 10000
-	maxBatchBytes  = 1 << 20 // of messages as UTF-8, and EventOverhead for each
-	maxEventBytes  = 1 << 20 // of a message and EventOverhead
+	maxBatchBytes  = 1 << 20 // sum of protocol.InputEvent.Size
+	maxEventBytes  = 1 << 20 // protocol.InputEvent.Size
 	maxSpan        = 24 * time.Hour
 	maxAge         = 14 * 24 * time.Hour
 	maxAhead       = 2 * time.Hour
@@ -27,8 +27,8 @@ type putResult struct {
 	RejectedEntity *rejectedEntity `json:"rejectedEntityInfo,omitempty"`
 }
 
-// rejectedInfo says which events of a batch were dropped: those before the ends and those from the
-// start on.
+// rejectedInfo reports which events of a batch were dropped: the events before each end,
+// and the events from the start on.
 type rejectedInfo struct {
 	TooNewStart *int `json:"tooNewLogEventStartIndex,omitempty"`
 	TooOldEnd   *int `json:"tooOldLogEventEndIndex,omitempty"`
@@ -38,7 +38,7 @@ type rejectedInfo struct {
 func (s *Store) putLogEvents(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
 	groupName, streamName := v.groupName(&r.Input), v.streamName(&r.Input)
-	v.optional(&r.Input, "sequenceToken", math.MaxInt, nil) // ignored, but not empty
+	v.optional(&r.Input, "sequenceToken", math.MaxInt, nil) // it is ignored, but must not be empty
 	v.events(&r.Input)
 	if err := v.err(); err != nil {
 		return nil, err
@@ -56,36 +56,45 @@ func (s *Store) putLogEvents(r *protocol.Request) (any, *protocol.Error) {
 	now := s.opts.Now()
 	tooOld, expired, tooNew := window(r.Input.Events, now, g.retention)
 	accepted := s.accept(r.Input.Events[max(tooOld, expired):tooNew], millis(now))
-	s.count(r, g, st, accepted)
+	s.record(r, g, st, accepted)
 	s.stats.TooOld += int64(tooOld)
 	s.stats.Expired += int64(max(tooOld, expired) - tooOld)
 	s.stats.TooNew += int64(len(r.Input.Events) - tooNew)
 
-	s.batches++
-	out := putResult{Next: protocol.SequenceToken(s.batches)}
+	out := putResult{
+		Next:     protocol.SequenceToken(uint64(s.stats.Batches)),
+		Rejected: rejected(tooOld, expired, tooNew, len(r.Input.Events)),
+	}
 	if r.Input.Entity != nil {
-		errorType := reject(r.Input.Entity)
+		errorType := entityError(r.Input.Entity)
 		if errorType != "" {
 			out.RejectedEntity = &rejectedEntity{errorType}
 		}
 		st.stats.countEntity(r.Input.Entity, errorType)
 	}
-	if len(accepted) < len(r.Input.Events) {
-		out.Rejected = &rejectedInfo{}
-		if tooOld > 0 {
-			out.Rejected.TooOldEnd = &tooOld
-		}
-		if expired > tooOld {
-			out.Rejected.ExpiredEnd = &expired
-		}
-		if tooNew < len(r.Input.Events) {
-			out.Rejected.TooNewStart = &tooNew
-		}
-	}
 	return out, nil
 }
 
-// events checks what the model says of a batch.
+// rejected returns the rejectedInfo for what window returned for a batch of n events, or
+// nil if all were accepted.
+func rejected(tooOld, expired, tooNew, n int) *rejectedInfo {
+	if tooOld == 0 && expired == 0 && tooNew == n {
+		return nil
+	}
+	info := &rejectedInfo{}
+	if tooOld > 0 {
+		info.TooOldEnd = &tooOld
+	}
+	if expired > tooOld {
+		info.ExpiredEnd = &expired
+	}
+	if tooNew < n {
+		info.TooNewStart = &tooNew
+	}
+	return info
+}
+
+// events checks the constraints of the model for a batch.
 func (v *violations) events(in *protocol.Input) {
 	switch {
 	case !in.HasEvents:
@@ -116,7 +125,7 @@ func (v *violations) events(in *protocol.Input) {
 	}
 }
 
-// checkBatch checks size, order and span.
+// checkBatch checks the size, the order and the time span of a batch.
 func checkBatch(events []protocol.InputEvent) *protocol.Error {
 	size := 0
 	for i := range events {
@@ -140,8 +149,9 @@ func checkBatch(events []protocol.InputEvent) *protocol.Error {
 	return nil
 }
 
-// window says which events are within the time that the service takes: those from the greater of
-// tooOld and expired up to tooNew. An event that is both too old and expired counts as too old.
+// window returns which events the service accepts by their time: from the greater of tooOld
+// and expired up to tooNew, exclusive. An event that is both too old and expired counts as
+// too old.
 func window(events []protocol.InputEvent, now time.Time, retention int64) (tooOld, expired, tooNew int) {
 	from := func(oldest int64) int {
 		return sort.Search(len(events), func(i int) bool { return events[i].Timestamp >= oldest })
@@ -154,7 +164,7 @@ func window(events []protocol.InputEvent, now time.Time, retention int64) (tooOl
 	return tooOld, expired, tooNew
 }
 
-// accept gives events their place. s.mu is held.
+// accept makes accepted events of the events of a request. s.mu is held.
 func (s *Store) accept(in []protocol.InputEvent, now int64) []Event {
 	events := make([]Event, len(in))
 	for i := range in {

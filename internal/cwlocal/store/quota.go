@@ -9,7 +9,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// DefaultRates are the service's quotas, in requests a second for an account and region.
+// DefaultRates returns the service's quotas by operation, in requests per second for an
+// account and region.
 // https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html
 func DefaultRates() map[string]float64 {
 	return map[string]float64{
@@ -23,23 +24,27 @@ func DefaultRates() map[string]float64 {
 	}
 }
 
-// Quotas are token buckets, one for each region and operation, that hold one second's requests.
+// Quotas limit the rate of requests by token buckets, one per region and operation. A
+// bucket holds the requests of one second.
 type Quotas struct {
 	rates map[string]float64
 
 	mu      sync.Mutex
-	buckets map[[2]string]*rate.Limiter
+	buckets map[[2]string]*rate.Limiter // by region and operation
 }
 
-func NewQuotas(quotas bool, rates map[string]float64) *Quotas {
+// NewQuotas makes Quotas of rates and, if defaults is set, of DefaultRates for the other
+// operations.
+func NewQuotas(defaults bool, rates map[string]float64) *Quotas {
 	q := &Quotas{rates: map[string]float64{}, buckets: map[[2]string]*rate.Limiter{}}
-	if quotas {
+	if defaults {
 		q.rates = DefaultRates()
 	}
 	maps.Copy(q.rates, rates)
 	return q
 }
 
+// Allow reports whether a request is within the quota, and counts it if it is.
 func (q *Quotas) Allow(region, operation string, now time.Time) bool {
 	perSecond, limited := q.rates[operation]
 	if !limited {

@@ -14,8 +14,8 @@ const maxPageBytes = 1 << 20
 // identifierForm is the form of a group's name or ARN.
 var identifierForm = regexp.MustCompile(`^[\w#+=/:,.@-]*$`)
 
-// groupNameOrARN checks the group in a call that takes it by logGroupName or by logGroupIdentifier, which
-// is a name or an ARN. It returns the group's name.
+// groupNameOrARN checks the group in a call that takes it by logGroupName or by
+// logGroupIdentifier, which is a name or an ARN. It returns the group's name.
 func (v *violations) groupNameOrARN(r *protocol.Request) string {
 	id, ok := r.Input.Strings["logGroupIdentifier"]
 	if !ok {
@@ -99,9 +99,10 @@ func (q *getQuery) page(events []Event) []Event {
 	return events[len(events)-n:]
 }
 
-// tokens returns the tokens that lead back and forward from a page. A forward token holds the position of
-// the event before the next page, a backward token the position of the event behind it. When a page is
-// empty, the token that asked for it is returned again: that is how a reader knows that it has everything.
+// tokens returns the tokens that lead back and forward from a page. A forward token holds
+// the position of the event before the next page, a backward token the position of the
+// event behind it. When a page is empty, the token that asked for it is returned again:
+// that is how a reader knows that it has everything.
 func (q *getQuery) tokens(page []Event) (backward, forward string) {
 	first, last := q.at, q.at
 	switch {

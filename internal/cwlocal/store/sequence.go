@@ -7,22 +7,24 @@ import (
 	"strings"
 )
 
-// maxSequence bounds the numbers that are checked, and so what a stray one can cost: 128 MiB.
+// maxSequence bounds the numbers that are checked, and so the memory that one number can
+// take: 128 MiB.
 const maxSequence = 1 << 30
 
-// SequenceStats says how a writer's running numbers, which start at 0 or 1, arrived in one stream.
+// SequenceStats describe how the sequence numbers of one writer arrived in one stream. The
+// numbers start at 0 or 1.
 type SequenceStats struct {
 	Writer    string `json:"writer"`
 	Highest   uint64 `json:"highest"`
-	Missing   uint64 `json:"missing"`   // numbers up to Highest that never came
-	Doubled   uint64 `json:"doubled"`   // events whose number had come before
-	Backwards uint64 `json:"backwards"` // events with a new number after one that is higher
+	Missing   uint64 `json:"missing"`   // numbers up to Highest that did not arrive
+	Doubled   uint64 `json:"doubled"`   // events with a number that had arrived before
+	Backwards uint64 `json:"backwards"` // events with a new number that arrived after a higher number
 }
 
 // sequence is the state behind SequenceStats.
 type sequence struct {
 	stats SequenceStats
-	seen  []uint64 // a bit for each number
+	seen  []uint64 // one bit per number
 }
 
 func (q *sequence) add(n uint64) {
@@ -54,7 +56,8 @@ func (q *sequence) result() SequenceStats {
 	return st
 }
 
-// MarkedSequence is an Options.Sequence for messages that hold seq=WRITER:N, such as seq=web-3:1200.
+// MarkedSequence is an Options.Sequence for messages that contain seq=WRITER:N, such as
+// seq=web-3:1200.
 func MarkedSequence(message string) (writer string, n uint64, ok bool) {
 	_, rest, ok := strings.Cut(message, "seq=")
 	if !ok {

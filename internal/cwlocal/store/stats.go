@@ -10,36 +10,41 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// EventStats count the events of all streams since the start.
+// EventStats are counts of the events of all streams since the start.
 type EventStats struct {
-	Batches    int64 `json:"batches"` // accepted
-	Events     int64 `json:"events"`  // accepted
+	Batches    int64 `json:"batches"` // accepted batches
+	Events     int64 `json:"events"`  // accepted events
 	EventBytes int64 `json:"eventBytes"`
-	TooOld     int64 `json:"tooOld"` // events dropped from batches that were accepted
+	TooOld     int64 `json:"tooOld"` // events that were dropped from accepted batches, as are the next two
 	Expired    int64 `json:"expired"`
 	TooNew     int64 `json:"tooNew"`
 }
 
-// StreamStats are a stream's counts since it was made.
+// A StreamID names a stream of the account.
+type StreamID struct {
+	Region string `json:"region"`
+	Group  string `json:"group"`
+	Stream string `json:"stream"`
+}
+
+// StreamStats are the counts of one stream since it was created.
 type StreamStats struct {
-	Region         string           `json:"region"`
-	Group          string           `json:"group"`
-	Stream         string           `json:"stream"`
+	StreamID
 	Batches        int64            `json:"batches"`
-	EMFBatches     int64            `json:"emfBatches"` // with the header x-amzn-logs-format: json/emf
-	By             map[string]int64 `json:"by"`         // batches by who sent them, as in Stats
+	EMFBatches     int64            `json:"emfBatches"` // batches with the header x-amzn-logs-format: json/emf
+	By             map[string]int64 `json:"by"`         // batches by sender, as protocol.Key.Principal
 	Events         int64            `json:"events"`
-	Bytes          int64            `json:"bytes"` // of messages
+	Bytes          int64            `json:"bytes"` // sum of the lengths of messages
 	FirstTimestamp int64            `json:"firstTimestamp"`
 	LastTimestamp  int64            `json:"lastTimestamp"`
-	Backwards      int64            `json:"backwards"` // events that came after one with a later time
+	Backwards      int64            `json:"backwards"` // events that arrived after an event with a later time
 	Digest         string           `json:"digest"`    // SHA-256 of the messages in order of arrival, each with a newline
 	Entities       []EntityStats    `json:"entities,omitempty"`
 	Sequences      []SequenceStats  `json:"sequences,omitempty"`
 }
 
-// count adds an accepted batch to the books. s.mu is held.
-func (s *Store) count(r *protocol.Request, g *group, st *stream, events []Event) {
+// record counts and keeps the accepted events of a batch. s.mu is held.
+func (s *Store) record(r *protocol.Request, g *group, st *stream, events []Event) {
 	s.stats.Batches++
 	st.stats.Batches++
 	if r.EMF {
@@ -49,7 +54,6 @@ func (s *Store) count(r *protocol.Request, g *group, st *stream, events []Event)
 		st.stats.By = map[string]int64{}
 	}
 	st.stats.By[r.Auth.Principal]++
-	newline := []byte("\n")
 	var line []byte
 	for i := range events {
 		e := &events[i]
@@ -57,11 +61,11 @@ func (s *Store) count(r *protocol.Request, g *group, st *stream, events []Event)
 		st.stats.Events++
 		st.stats.Bytes += int64(len(e.Message))
 		s.stats.EventBytes += int64(len(e.Message))
-		line = append(append(line[:0], e.Message...), newline...)
+		line = append(append(line[:0], e.Message...), '\n')
 		st.digest.Write(line)
 		st.lastIngested = e.Ingested
 		if s.opts.Sequence != nil {
-			st.number(s.opts.Sequence(e.Message))
+			st.addSequence(s.opts.Sequence(e.Message))
 		}
 	}
 	s.stats.Events += int64(len(events))
@@ -71,18 +75,18 @@ func (s *Store) count(r *protocol.Request, g *group, st *stream, events []Event)
 	}
 }
 
-func (t *StreamStats) addTime(at int64) {
-	if t.Events == 0 {
-		t.FirstTimestamp, t.LastTimestamp = at, at
+func (st *StreamStats) addTime(at int64) {
+	if st.Events == 0 {
+		st.FirstTimestamp, st.LastTimestamp = at, at
 	}
-	if at < t.LastTimestamp {
-		t.Backwards++
+	if at < st.LastTimestamp {
+		st.Backwards++
 	}
-	t.FirstTimestamp = min(t.FirstTimestamp, at)
-	t.LastTimestamp = max(t.LastTimestamp, at)
+	st.FirstTimestamp = min(st.FirstTimestamp, at)
+	st.LastTimestamp = max(st.LastTimestamp, at)
 }
 
-func (st *stream) number(writer string, n uint64, ok bool) {
+func (st *stream) addSequence(writer string, n uint64, ok bool) {
 	if !ok || n >= maxSequence {
 		return
 	}
@@ -94,14 +98,14 @@ func (st *stream) number(writer string, n uint64, ok bool) {
 	q.add(n)
 }
 
-// Stats are the counts as they are now.
+// Stats returns the current counts.
 func (s *Store) Stats() EventStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stats
 }
 
-// Streams lists the streams that are there by region, group and name.
+// Streams lists the counts of all streams by region, group and name.
 func (s *Store) Streams() []StreamStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,12 +118,13 @@ func (s *Store) Streams() []StreamStats {
 		}
 	}
 	slices.SortFunc(list, func(a, b StreamStats) int {
-		return cmp.Or(strings.Compare(a.Region, b.Region), strings.Compare(a.Group, b.Group), strings.Compare(a.Stream, b.Stream))
+		return cmp.Or(strings.Compare(a.Region, b.Region), strings.Compare(a.Group, b.Group),
+			strings.Compare(a.Stream, b.Stream))
 	})
 	return list
 }
 
-// Stream is one stream's counts.
+// Stream returns the counts of one stream. The bool is false if the stream does not exist.
 func (s *Store) Stream(region, group, name string) (StreamStats, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,9 +135,10 @@ func (s *Store) Stream(region, group, name string) (StreamStats, bool) {
 	return st.result(region, group), true
 }
 
+// result returns the counts of a stream. The Store's mu is held.
 func (st *stream) result(region, group string) StreamStats {
 	out := st.stats
-	out.Region, out.Group, out.Stream = region, group, st.name
+	out.StreamID = StreamID{region, group, st.name}
 	out.By = maps.Clone(out.By)
 	out.Entities = slices.Clone(out.Entities)
 	out.Digest = hex.EncodeToString(st.digest.Sum(nil))
@@ -142,7 +148,8 @@ func (st *stream) result(region, group string) StreamStats {
 	return out
 }
 
-// Arrived are a stream's kept events in order of arrival. The slice must not be written to.
+// Arrived returns the events that a stream has kept, in order of arrival. The caller must
+// not write to the slice.
 func (s *Store) Arrived(region, group, stream string) []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,8 +160,8 @@ func (s *Store) Arrived(region, group, stream string) []Event {
 	return st.arrived()
 }
 
-// Sorted are a stream's kept events as the service shows them: by time, and in order of arrival where
-// that is the same. The slice must not be written to.
+// Sorted returns the events that a stream has kept, in the service's order: by time, and by
+// arrival within a millisecond. The caller must not write to the slice.
 func (s *Store) Sorted(region, group, stream string) []Event {
 	events, err := s.readStream(region, group, stream)
 	if err != nil {
@@ -163,15 +170,16 @@ func (s *Store) Sorted(region, group, stream string) []Event {
 	return events
 }
 
-// EventCount returns how many events a stream has taken. An empty region, group or stream stands for
-// all of them together.
+// EventCount returns how many events a stream has accepted. An empty region, group or
+// stream matches all.
 func (s *Store) EventCount(region, group, stream string) (n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for r, groups := range s.regions {
 		for _, g := range groups {
 			for _, st := range g.streams {
-				if (region == "" || region == r) && (group == "" || group == g.name) && (stream == "" || stream == st.name) {
+				if (region == "" || region == r) && (group == "" || group == g.name) &&
+					(stream == "" || stream == st.name) {
 					n += st.stats.Events
 				}
 			}

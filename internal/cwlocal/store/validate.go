@@ -11,9 +11,8 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// The constraints of the service's model. Those that a request breaks are reported together, ten at
-// most, as the service's front reports them, before the request's meaning is looked at.
-
+// These are the constraints of the service's model. As at the service's front end, they are
+// checked before all other rules, and one error reports up to ten violations.
 const (
 	maxName        = 512
 	maxKMSKey      = 256
@@ -29,21 +28,25 @@ const (
 )
 
 var (
-	groupNameForm = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]+$`)
-	tagKeyForm    = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]+$`)
-	tagValueForm  = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
-	arnForm       = regexp.MustCompile(`^[\w+=/:,.@-]*$`)
+	groupNameForm  = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]+$`)
+	streamNameForm = regexp.MustCompile(`^[^:*]*$`)
+	tagKeyForm     = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]+$`)
+	tagValueForm   = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
+	arnForm        = regexp.MustCompile(`^[\w+=/:,.@-]*$`)
 
 	groupClasses = []string{"STANDARD", "INFREQUENT_ACCESS", "DELIVERY", "ESSENTIALS"}
-	retentions   = []int64{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
+	retentions   = []int64{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827,
+		2192, 2557, 2922, 3288, 3653}
 )
 
-// violations are the broken constraints of one request.
+// violations are the constraints that one request violates.
 type violations []string
 
+// add adds a violation. constraint completes the service's sentence "Member must …".
 func (v *violations) add(value, member, constraint string, args ...any) {
 	if len(*v) < maxViolations {
-		*v = append(*v, fmt.Sprintf("Value %s at '%s' failed to satisfy constraint: Member must %s", value, member, fmt.Sprintf(constraint, args...)))
+		*v = append(*v, fmt.Sprintf("Value %s at '%s' failed to satisfy constraint: Member must %s",
+			value, member, fmt.Sprintf(constraint, args...)))
 	}
 }
 
@@ -59,7 +62,7 @@ func (v violations) err() *protocol.Error {
 
 func quoted(s string) string { return "'" + s + "'" }
 
-// required checks a string that must be there.
+// required checks a string that must not be missing.
 func (v *violations) required(in *protocol.Input, member string, longest int, form *regexp.Regexp) string {
 	s, ok := in.Strings[member]
 	if !ok {
@@ -69,7 +72,7 @@ func (v *violations) required(in *protocol.Input, member string, longest int, fo
 	return v.checked(s, member, longest, form)
 }
 
-// optional checks a string that may be missing, but not empty.
+// optional checks a string that may be missing. It must not be empty.
 func (v *violations) optional(in *protocol.Input, member string, longest int, form *regexp.Regexp) string {
 	s, ok := in.Strings[member]
 	if !ok {
@@ -92,15 +95,13 @@ func (v *violations) checked(s, member string, longest int, form *regexp.Regexp)
 	return s
 }
 
-// pattern is a form as the service's messages spell it.
+// pattern returns a regular expression as the service's messages write it.
 func pattern(form *regexp.Regexp) string {
 	if form == groupNameForm {
 		return `[\.\-_/#A-Za-z0-9]+`
 	}
 	return strings.Trim(form.String(), "^$")
 }
-
-var streamNameForm = regexp.MustCompile(`^[^:*]*$`)
 
 func (v *violations) groupName(in *protocol.Input) string {
 	return v.required(in, "logGroupName", maxName, groupNameForm)
@@ -110,7 +111,7 @@ func (v *violations) streamName(in *protocol.Input) string {
 	return v.required(in, "logStreamName", maxName, streamNameForm)
 }
 
-// between checks a number that may be missing; its value is def then.
+// between checks a number that may be missing, and returns def if it is.
 func (v *violations) between(in *protocol.Input, member string, least, most, def int64) int64 {
 	n, ok := in.Longs[member]
 	switch {
@@ -124,6 +125,7 @@ func (v *violations) between(in *protocol.Input, member string, least, most, def
 	return n
 }
 
+// oneOf checks a string that may be missing.
 func (v *violations) oneOf(in *protocol.Input, member string, allowed []string) string {
 	s, ok := in.Strings[member]
 	if ok && !slices.Contains(allowed, s) {
@@ -132,6 +134,7 @@ func (v *violations) oneOf(in *protocol.Input, member string, allowed []string) 
 	return s
 }
 
+// tags checks the member tags, and returns nil if it is missing.
 func (v *violations) tags(in *protocol.Input) map[string]string {
 	tags, ok := in.Maps["tags"]
 	if !ok {
@@ -152,7 +155,7 @@ func (v *violations) tags(in *protocol.Input) map[string]string {
 	return tags
 }
 
-// systemTag refuses the keys that AWS keeps for itself.
+// systemTag refuses keys that are reserved for AWS.
 func systemTag(tags map[string]string) *protocol.Error {
 	for key := range tags {
 		if len(key) >= 4 && strings.EqualFold(key[:4], "aws:") {
@@ -162,8 +165,8 @@ func systemTag(tags map[string]string) *protocol.Error {
 	return nil
 }
 
-// newName holds what CreateLogGroup and CreateLogStream ask of a name beyond the model: they have a
-// message of their own for a name that is too long.
+// newName checks names for CreateLogGroup and CreateLogStream, which have a special message
+// for a name that is too long.
 func newName(names ...string) *protocol.Error {
 	for _, name := range names {
 		if utf8.RuneCountInString(name) > maxName {

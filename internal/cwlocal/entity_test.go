@@ -12,8 +12,7 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// TestEntities: an entity is counted with its batches, and one that is not valid costs no events.
-func TestEntities(t *testing.T) {
+func TestInvalidEntityIsRejectedButItsEventsAreAccepted(t *testing.T) {
 	type m = map[string]string
 	service := func(more m) m {
 		k := m{"Type": "Service", "Name": "shop", "Environment": "prod"}

@@ -13,8 +13,9 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// FuzzRequest sends any bytes to any operation, compressed or not. The Server must answer, in the
-// service's form, and what it accepts must be what encoding/json reads.
+// FuzzRequest sends any bytes to any operation, compressed or not. The Server must send a
+// response of the service, and the events that it accepts must be the events that
+// encoding/json reads.
 func FuzzRequest(f *testing.F) {
 	for _, op := range protocol.Operations() {
 		f.Add(op, []byte(`{"logGroupName":"g","logStreamName":"s"}`), false)
@@ -40,7 +41,7 @@ func FuzzRequest(f *testing.F) {
 			t.Fatalf("status %d", w.Code)
 		}
 		if b := w.Body.Bytes(); len(b) > 0 && !json.Valid(b) {
-			t.Fatalf("answer %q", b)
+			t.Fatalf("response %q", b)
 		}
 		if w.Code != 200 || op != "PutLogEvents" || packed {
 			return
@@ -55,7 +56,7 @@ func FuzzRequest(f *testing.F) {
 			t.Fatalf("accepted %q: %v", body, err)
 		}
 		if !utf8.Valid(body) {
-			return // encoding/json counts the pieces of broken UTF-8 as we do, but need not
+			return // encoding/json need not replace invalid UTF-8 in the same way
 		}
 		st := c.s.Stats()
 		if st.Events+st.TooOld+st.TooNew != int64(len(in.LogEvents)) {
@@ -71,7 +72,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzAuthorization takes any headers of a signature.
+// FuzzAuthorization sends any headers of a signature. Only the right ones must be accepted.
 func FuzzAuthorization(f *testing.F) {
 	c := newClient(f, Options{})
 	r := c.request("DescribeLogGroups", nil)
@@ -85,7 +86,7 @@ func FuzzAuthorization(f *testing.F) {
 		r.Header.Set("X-Amz-Date", date)
 		r.Header.Set("X-Amz-Security-Token", token)
 		if res := c.serve(r); res.status == 200 && auth != was {
-			t.Fatalf("%q was taken for a signature", auth)
+			t.Fatalf("%q was accepted as a signature", auth)
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// sized is a batch of n events of the same time whose messages have size bytes together.
+// sized returns n events of the same time whose messages have size bytes in total.
 func sized(n, size int) []ev {
 	events := make([]ev, n)
 	for i := range events {
@@ -22,7 +22,7 @@ func sized(n, size int) []ev {
 	return events
 }
 
-func TestPutLogEventsTakesWhatIsJustWithinTheLimits(t *testing.T) {
+func TestPutLogEventsAcceptsBatchesAtTheLimits(t *testing.T) {
 	for name, body := range map[string]string{
 		"one event":                  batch(at(0, "x")),
 		"10,000 events":              batch(sized(10000, 10000)...),
@@ -54,7 +54,7 @@ func TestPutLogEventsTakesWhatIsJustWithinTheLimits(t *testing.T) {
 	}
 }
 
-func TestPutLogEventsRefusesWhatIsJustBeyondTheLimits(t *testing.T) {
+func TestPutLogEventsRefusesInvalidBatches(t *testing.T) {
 	const (
 		inv = "InvalidParameterException"
 		ser = "SerializationException"
@@ -95,8 +95,8 @@ func TestPutLogEventsRefusesWhatIsJustBeyondTheLimits(t *testing.T) {
 		{"nothing", "", ser, protocol.ErrNotJSON.Message},
 		{"not JSON", "hello", ser, protocol.ErrNotJSON.Message},
 		{"a list", "[]", ser, "Start of list found where not expected"},
-		{"cut", batch(at(0, "x"))[:60], ser, protocol.ErrNotJSON.Message},
-		{"more behind it", batch(at(0, "x")) + "{}", ser, protocol.ErrNotJSON.Message},
+		{"truncated", batch(at(0, "x"))[:60], ser, protocol.ErrNotJSON.Message},
+		{"data after the end", batch(at(0, "x")) + "{}", ser, protocol.ErrNotJSON.Message},
 		{"unknown member", `{"logGroupNam":"g"}`, ser, "Unknown member 'logGroupNam'"},
 		{"member twice", `{"logGroupName":"g","logGroupName":"g"}`, ser, "Member 'logGroupName' occurs twice"},
 		{"unknown member of an event", events(`{"timestamp":1,"message":"x","level":"info"}`), ser, "Unknown member 'level' of an event"},
@@ -132,7 +132,7 @@ func TestPutLogEventsRefusesWhatIsJustBeyondTheLimits(t *testing.T) {
 	}
 }
 
-func TestValidationErrorsEndAtTen(t *testing.T) {
+func TestAtMostTenViolationsAreReported(t *testing.T) {
 	c := newStreamClient(t, Options{})
 	res := c.do("PutLogEvents", batch(make([]ev, 20)...))
 	if !strings.HasPrefix(res.message, "10 validation errors detected: ") || strings.Count(res.message, "logEvents.") != 10 {
@@ -140,9 +140,9 @@ func TestValidationErrorsEndAtTen(t *testing.T) {
 	}
 }
 
-// The end indices are exclusive, the start index is inclusive:
+// The end indices are exclusive. The start index is inclusive.
 // https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_RejectedLogEventsInfo.html
-func TestEventsOutsideTheWindowAreDroppedAlone(t *testing.T) {
+func TestOnlyEventsOutsideTheTimeWindowAreDropped(t *testing.T) {
 	const day = 24 * time.Hour
 	ms := time.Millisecond
 	for _, tc := range []struct {
@@ -179,10 +179,10 @@ func TestEventsOutsideTheWindowAreDroppedAlone(t *testing.T) {
 			}
 			st := c.s.Stats()
 			if st.TooOld+st.Expired+st.TooNew+st.Events != int64(len(tc.events)) {
-				t.Errorf("%d too old, %d expired, %d too new, %d taken, of %d", st.TooOld, st.Expired, st.TooNew, st.Events, len(tc.events))
+				t.Errorf("%d too old, %d expired, %d too new, %d accepted, of %d", st.TooOld, st.Expired, st.TooNew, st.Events, len(tc.events))
 			}
 			if len(c.s.Refusals()) != 0 {
-				t.Error("a dropped event is no refused request")
+				t.Error("dropped events were counted as a refusal")
 			}
 		})
 	}
@@ -217,7 +217,7 @@ func TestMessagesAreDecodedAsJSON(t *testing.T) {
 	}
 }
 
-// Invalid UTF-8 grows to three bytes a piece before it is counted.
+// Each invalid byte grows to three bytes before the size is counted.
 func TestSizeIsCountedAfterInvalidUTF8IsReplaced(t *testing.T) {
 	c := newStreamClient(t, Options{})
 	raw := func(n int) string {

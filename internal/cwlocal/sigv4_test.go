@@ -95,8 +95,7 @@ func TestSignatureIsVerifiedOverTheBytesAsSent(t *testing.T) {
 	}
 }
 
-// Without keys the form must still be right.
-func TestSignatureHeadersAreRequired(t *testing.T) {
+func TestSignatureFormIsCheckedWithoutKeys(t *testing.T) {
 	const (
 		missing    = "MissingAuthenticationTokenException"
 		incomplete = "IncompleteSignatureException"

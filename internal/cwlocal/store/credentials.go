@@ -3,7 +3,6 @@ package store
 import (
 	"crypto/rand"
 	"fmt"
-	"net/http"
 	"regexp"
 	"strconv"
 	"sync"
@@ -105,7 +104,7 @@ func (c *Credentials) AssumeRole(r *protocol.Request) (*protocol.AssumedRole, *p
 	}
 	role, known := c.roles[s.Role]
 	if c.roles != nil && (!known || role.ExternalID != "" && role.ExternalID != s.ExternalID) {
-		return nil, &protocol.Error{Status: http.StatusForbidden, Code: "AccessDenied", Message: fmt.Sprintf(
+		return nil, &protocol.Error{Status: 403, Code: "AccessDenied", Message: fmt.Sprintf(
 			"User: %s is not authorized to perform: sts:AssumeRole on resource: %s", s.By, s.Role)}
 	}
 	if duration > maxSessionDuration {

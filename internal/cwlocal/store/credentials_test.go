@@ -8,7 +8,7 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-func TestSessionsAreBounded(t *testing.T) {
+func TestNumberOfSessionsIsLimited(t *testing.T) {
 	now := time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
 	c := NewCredentials(nil, nil, func() time.Time { return now })
 	for i := range maxSessions {

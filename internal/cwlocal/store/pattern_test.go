@@ -2,7 +2,7 @@ package store
 
 import "testing"
 
-func TestPatterns(t *testing.T) {
+func TestPatternsOfTermsMatchAsInTheService(t *testing.T) {
 	for _, tc := range []struct {
 		pattern string
 		yes, no []string
@@ -15,7 +15,7 @@ func TestPatterns(t *testing.T) {
 		{"ERROR -retry", []string{"ERROR"}, []string{"ERROR retry", "retry"}},
 		{`-"no way"`, []string{"", "way"}, []string{"no way"}},
 		{"?ERROR ?WARN", []string{"ERROR", "WARN"}, []string{"INFO"}},
-		{"?ERROR WARN", []string{"WARN"}, []string{"ERROR"}}, // a plain term makes optional ones idle
+		{"?ERROR WARN", []string{"WARN"}, []string{"ERROR"}}, // with a plain term, optional terms have no effect
 	} {
 		match, err := parsePattern(tc.pattern)
 		if err != nil {
@@ -24,7 +24,7 @@ func TestPatterns(t *testing.T) {
 		}
 		for _, m := range tc.yes {
 			if !match(m) {
-				t.Errorf("%s doesn't match %q", tc.pattern, m)
+				t.Errorf("%s does not match %q", tc.pattern, m)
 			}
 		}
 		for _, m := range tc.no {
@@ -35,7 +35,7 @@ func TestPatterns(t *testing.T) {
 	}
 	for _, bad := range []string{"{ $.x = 1 }", "[a, b]", "%x%", `"open`, "a.b", "-", `""`} {
 		if _, err := parsePattern(bad); err == nil {
-			t.Errorf("%s was taken", bad)
+			t.Errorf("%s was accepted", bad)
 		}
 	}
 }

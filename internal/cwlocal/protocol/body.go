@@ -29,25 +29,25 @@ var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
 // readWire reads the body as it was sent. The body is valid until the scratch is used
 // again. The error comes from the connection.
-func (t *scratch) readWire(req *http.Request) ([]byte, *Error, error) {
+func (s *scratch) readWire(req *http.Request) ([]byte, *Error, error) {
 	if req.ContentLength > maxBody {
 		return nil, errBodyTooLarge, nil
 	}
-	t.wire.Reset()
-	t.wire.Grow(int(max(req.ContentLength, 0)) + bytes.MinRead)
-	n, err := t.wire.ReadFrom(io.LimitReader(req.Body, maxBody+1))
+	s.wire.Reset()
+	s.wire.Grow(int(max(req.ContentLength, 0)) + bytes.MinRead)
+	n, err := s.wire.ReadFrom(io.LimitReader(req.Body, maxBody+1))
 	if err != nil {
 		return nil, nil, err
 	}
 	if n > maxBody {
 		return nil, errBodyTooLarge, nil
 	}
-	return t.wire.Bytes(), nil, nil
+	return s.wire.Bytes(), nil, nil
 }
 
 // decompress decodes the body according to its Content-Encoding: gzip or none. The result
 // is valid as long as raw is.
-func (t *scratch) decompress(req *http.Request, raw []byte) ([]byte, *Error) {
+func (s *scratch) decompress(req *http.Request, raw []byte) ([]byte, *Error) {
 	switch enc := req.Header.Values("Content-Encoding"); {
 	case len(enc) == 0:
 		return raw, nil
@@ -55,17 +55,17 @@ func (t *scratch) decompress(req *http.Request, raw []byte) ([]byte, *Error) {
 		return nil, &Error{Status: http.StatusUnsupportedMediaType, Code: "UnsupportedMediaTypeException",
 			Message: "Content-Encoding is not gzip: " + enc[0]}
 	}
-	if err := t.gzip.Reset(bytes.NewReader(raw)); err != nil {
+	if err := s.gzip.Reset(bytes.NewReader(raw)); err != nil {
 		return nil, serialization("Could not decompress the request body: %v", err)
 	}
-	t.body.Reset()
-	t.body.Grow(min(8*len(raw), maxBody) + bytes.MinRead)
-	n, err := t.body.ReadFrom(io.LimitReader(&t.gzip, maxBody+1))
+	s.body.Reset()
+	s.body.Grow(min(8*len(raw), maxBody) + bytes.MinRead)
+	n, err := s.body.ReadFrom(io.LimitReader(&s.gzip, maxBody+1))
 	switch {
 	case err != nil:
 		return nil, serialization("Could not decompress the request body: %v", err)
 	case n > maxBody:
 		return nil, errBodyTooLarge
 	}
-	return t.body.Bytes(), nil
+	return s.body.Bytes(), nil
 }

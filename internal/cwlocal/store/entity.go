@@ -93,13 +93,10 @@ func validMap(m map[string]string, least, most, longestName int) bool {
 
 // countEntity counts a batch with its entity.
 func (st *StreamStats) countEntity(e *protocol.Entity, rejected string) {
-	if e == nil {
-		return
-	}
 	for i := range st.Entities {
-		s := &st.Entities[i]
-		if maps.Equal(s.KeyAttributes, e.KeyAttributes) && maps.Equal(s.Attributes, e.Attributes) {
-			s.Batches++
+		known := &st.Entities[i]
+		if maps.Equal(known.KeyAttributes, e.KeyAttributes) && maps.Equal(known.Attributes, e.Attributes) {
+			known.Batches++
 			return
 		}
 	}

@@ -27,29 +27,29 @@ type sequence struct {
 	seen  []uint64 // one bit per number
 }
 
-func (q *sequence) add(n uint64) {
+func (s *sequence) add(n uint64) {
 	word, bit := n/64, uint64(1)<<(n%64)
-	if word >= uint64(len(q.seen)) {
-		q.seen = slices.Grow(q.seen, int(word)+1-len(q.seen))[:word+1]
+	if word >= uint64(len(s.seen)) {
+		s.seen = slices.Grow(s.seen, int(word)+1-len(s.seen))[:word+1]
 	}
 	switch {
-	case q.seen[word]&bit != 0:
-		q.stats.Doubled++
-	case n < q.stats.Highest:
-		q.stats.Backwards++
+	case s.seen[word]&bit != 0:
+		s.stats.Doubled++
+	case n < s.stats.Highest:
+		s.stats.Backwards++
 	}
-	q.seen[word] |= bit
-	q.stats.Highest = max(q.stats.Highest, n)
+	s.seen[word] |= bit
+	s.stats.Highest = max(s.stats.Highest, n)
 }
 
-func (q *sequence) result() SequenceStats {
-	st := q.stats
+func (s *sequence) result() SequenceStats {
+	st := s.stats
 	have := uint64(0)
-	for _, w := range q.seen {
+	for _, w := range s.seen {
 		have += uint64(bits.OnesCount64(w))
 	}
 	total := st.Highest + 1
-	if len(q.seen) > 0 && q.seen[0]&1 == 0 {
+	if len(s.seen) > 0 && s.seen[0]&1 == 0 {
 		total-- // it started at 1
 	}
 	st.Missing = total - have

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// awsCLI is Debian's package; another aws in the PATH may be anything.
+// awsCLI is the program of Debian's package. Another aws in PATH may be anything.
 const awsCLI = "/usr/bin/aws"
 
 type cli struct {
@@ -25,7 +25,7 @@ type cli struct {
 	env []string
 }
 
-// command is killed when it takes a minute, so that nothing hangs.
+// command returns a command of the AWS CLI, which is killed after a minute.
 func (c *cli) command(args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	c.t.Cleanup(cancel)
@@ -43,13 +43,14 @@ func (c *cli) run(args ...string) string {
 	return string(out)
 }
 
-// logs runs a command of the service, given as words; those that hold spaces come after.
+// logs runs a command of CloudWatch Logs. words are arguments without spaces; more are
+// further arguments.
 func (c *cli) logs(words string, more ...string) string {
 	c.t.Helper()
 	return c.run(append(append([]string{"logs"}, strings.Fields(words)...), more...)...)
 }
 
-// refused holds that a command fails with an error of the service.
+// refused checks that a command fails with an error of the service.
 func (c *cli) refused(want string, args ...string) {
 	c.t.Helper()
 	if out, err := c.command(args...).CombinedOutput(); err == nil || !strings.Contains(string(out), want) {
@@ -57,7 +58,7 @@ func (c *cli) refused(want string, args ...string) {
 	}
 }
 
-// cliEvent is one for put.
+// A cliEvent is an event as the AWS CLI reads and writes it.
 type cliEvent struct {
 	Timestamp int64  `json:"timestamp"`
 	Message   string `json:"message"`
@@ -72,7 +73,8 @@ func (c *cli) put(group, stream string, events ...cliEvent) {
 	c.logs("put-log-events --log-group-name "+group+" --log-stream-name "+stream+" --log-events", string(b))
 }
 
-// startCLI starts the program with arguments, and makes what runs the AWS CLI on it. Skips where there is none.
+// startCLI starts the program with arguments, and returns a cli for it and the program's
+// output. It skips the test if there is no AWS CLI.
 func startCLI(t *testing.T, args ...string) (*cli, *bufio.Scanner) {
 	t.Helper()
 	if _, err := os.Stat(awsCLI); err != nil {
@@ -84,7 +86,7 @@ func startCLI(t *testing.T, args ...string) (*cli, *bufio.Scanner) {
 		"AWS_DEFAULT_REGION=eu-west-1", "AWS_PAGER=", "PYTHONUNBUFFERED=1", "AWS_CONFIG_FILE=" + filepath.Join(home, "none"), "AWS_EC2_METADATA_DISABLED=true"}}, lines
 }
 
-// control gets what stands under /_cwlocal/.
+// control gets a path of the control endpoint.
 func (c *cli) control(path string) []byte {
 	c.t.Helper()
 	defer http.DefaultClient.CloseIdleConnections()
@@ -100,8 +102,8 @@ func (c *cli) control(path string) []byte {
 	return b
 }
 
-// The AWS CLI is a client that no one here wrote, and the one that people will use.
-func TestWithTheAWSCLI(t *testing.T) {
+// The AWS CLI is independent of this code, and it is the client that most users have.
+func TestAWSCLICanWriteReadAndFollow(t *testing.T) {
 	t.Parallel()
 	c, lines := startCLI(t, "-v")
 	printed := make(chan string, 100)
@@ -154,11 +156,12 @@ func TestWithTheAWSCLI(t *testing.T) {
 	c.refused("(InvalidParameterException)", strings.Fields("logs put-retention-policy --log-group-name demo --retention-in-days 2")...)
 	b := c.control("refusals")
 	if n := bytes.Count(b, []byte(`"requestId"`)); n != 1 || !bytes.Contains(b, []byte("PutRetentionPolicy")) {
-		t.Errorf("refusals: %s, want the bad retention alone", b)
+		t.Errorf("refusals: %s, want only the invalid retention", b)
 	}
 }
 
-// follow runs tail --follow, waits for what is there, does something, and waits for what that brings.
+// follow runs tail --follow, waits for the three events that exist, calls then, and waits
+// for the event that it adds.
 func (c *cli) follow(then func()) {
 	c.t.Helper()
 	cmd := c.command("logs", "tail", "demo", "--follow", "--format", "short")
@@ -187,8 +190,7 @@ func (c *cli) follow(then func()) {
 	}
 }
 
-// What a group is made with, and what is changed later, is shown.
-func TestGroupsWithTheAWSCLI(t *testing.T) {
+func TestAWSCLICanChangeGroups(t *testing.T) {
 	t.Parallel()
 	c, _ := startCLI(t)
 	const key = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd"
@@ -212,8 +214,7 @@ func TestGroupsWithTheAWSCLI(t *testing.T) {
 	c.refused("The specified KMS key does not exist", "logs", "create-log-group", "--log-group-name", "other", "--kms-key-id", "alias/logs")
 }
 
-// Reading: pages, times and patterns, over two streams.
-func TestReadingWithTheAWSCLI(t *testing.T) {
+func TestAWSCLICanReadPagesTimesAndPatterns(t *testing.T) {
 	t.Parallel()
 	c, _ := startCLI(t)
 	c.logs("create-log-group --log-group-name demo")
@@ -246,7 +247,7 @@ func TestReadingWithTheAWSCLI(t *testing.T) {
 
 	at := func(i int) string { return fmt.Sprint(begin.Add(time.Duration(i) * time.Minute).UnixMilli()) }
 	got := texts(c.logs("filter-log-events --log-group-name demo --query events[].message --output text --start-time " + at(1) + " --end-time " + at(2)))
-	if want := []string{"a " + lines[1], "b " + lines[1], "a " + lines[2]}; fmt.Sprint(got) != fmt.Sprint(want) { // the end is included
+	if want := []string{"a " + lines[1], "b " + lines[1], "a " + lines[2]}; fmt.Sprint(got) != fmt.Sprint(want) { // the end is inclusive
 		t.Errorf("between two times: %q, want %q", got, want)
 	}
 
@@ -266,7 +267,7 @@ func TestReadingWithTheAWSCLI(t *testing.T) {
 		for _, e := range page.Events {
 			all = append(all, e.Message)
 		}
-		if page.NextForwardToken == token { // that was the end
+		if page.NextForwardToken == token { // the end of the stream
 			break
 		}
 		token = page.NextForwardToken
@@ -287,8 +288,7 @@ func TestReadingWithTheAWSCLI(t *testing.T) {
 	}
 }
 
-// The CLI assumes a role and writes with its keys.
-func TestRolesWithTheAWSCLI(t *testing.T) {
+func TestAWSCLICanAssumeRoles(t *testing.T) {
 	const role = "arn:aws:iam::123456789012:role/logs"
 	t.Parallel()
 	c, _ := startCLI(t, "-role", role+"=our-id")
@@ -309,7 +309,7 @@ func TestRolesWithTheAWSCLI(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := fmt.Sprint(stats.By); got != "map[ID:map[AssumeRole:2 CreateLogGroup:1] "+role+":map[CreateLogStream:1]]" {
-		t.Errorf("by whom: %s", got)
+		t.Errorf("requests by sender: %s", got)
 	}
 	if got := string(c.control("sessions")); !strings.Contains(got, `"externalId":"our-id"`) || strings.Contains(got, k.SessionToken) || strings.Contains(got, k.SecretAccessKey) {
 		t.Errorf("sessions: %s", got)

@@ -1,5 +1,5 @@
-// Command cwlocal runs the strict stand-in for Amazon CloudWatch Logs as a program, for the demo,
-// for benchmarks, and for any client that takes an endpoint, such as the AWS CLI.
+// Command cwlocal runs the strict stand-in for Amazon CloudWatch Logs as a program, for any
+// client whose endpoint can be set, such as the AWS CLI.
 package main
 
 import (
@@ -20,35 +20,38 @@ import (
 
 const usage = `cwlocal is a strict stand-in for Amazon CloudWatch Logs. It keeps everything in memory.
 
-Start it, and point a client at it:
+Start it:
 
     cwlocal -listen 127.0.0.1:4586
+
+Use it from another shell:
+
     export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1
     aws --endpoint-url http://127.0.0.1:4586 logs create-log-group --log-group-name demo
     aws --endpoint-url http://127.0.0.1:4586 logs tail demo --follow
 
-It is STS too, as far as AssumeRole goes (stats and streams say whose keys were used):
+It also serves AssumeRole of STS. The stats show which requests used the keys of a role:
 
     aws --endpoint-url http://127.0.0.1:4586 sts assume-role --role-arn arn:aws:iam::123456789012:role/logs --role-session-name me
 
-What it saw:
+See what it received:
 
     curl http://127.0.0.1:4586/_cwlocal/stats       counts of requests, bytes and events
-    curl http://127.0.0.1:4586/_cwlocal/streams     counts by stream, digests, sequences
+    curl http://127.0.0.1:4586/_cwlocal/streams     counts, digest and sequences of each stream
     curl http://127.0.0.1:4586/_cwlocal/refusals    requests that broke a rule of the service
-    curl http://127.0.0.1:4586/_cwlocal/sessions    keys that were given out for roles
+    curl http://127.0.0.1:4586/_cwlocal/sessions    sessions of assumed roles
     curl 'http://127.0.0.1:4586/_cwlocal/events?region=us-east-1&group=demo&stream=a&order=arrival'
     curl 'http://127.0.0.1:4586/_cwlocal/wait?region=us-east-1&group=demo&stream=a&events=10&timeout=30s'
 
-Make it fail (every member but kind may be left out):
+Make it fail. A fault needs a kind; slow also needs delay, poison text, and small-events limit:
 
     curl -d '{"kind":"503","operation":"PutLogEvents","for":"12s"}' http://127.0.0.1:4586/_cwlocal/faults
     curl -d '{"kind":"reset-after","probability":0.1,"seed":7}' http://127.0.0.1:4586/_cwlocal/faults
     curl -d '{"kind":"slow","delay":"500ms","group":"demo","stream":"a","count":3}' http://127.0.0.1:4586/_cwlocal/faults
     curl -d '{"kind":"poison","text":"bad line"}' http://127.0.0.1:4586/_cwlocal/faults
-    curl http://127.0.0.1:4586/_cwlocal/faults                list them
-    curl -X DELETE http://127.0.0.1:4586/_cwlocal/faults/1    clear one
-    curl -X DELETE http://127.0.0.1:4586/_cwlocal/faults      clear all
+    curl http://127.0.0.1:4586/_cwlocal/faults                list the faults
+    curl -X DELETE http://127.0.0.1:4586/_cwlocal/faults/1    clear fault 1
+    curl -X DELETE http://127.0.0.1:4586/_cwlocal/faults      clear all faults
 
     kinds: KINDS
 
@@ -61,61 +64,16 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the program. It blocks until ctx is done and returns the exit status.
+// run runs the program until ctx is done. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	opts := cwlocal.Options{Keys: map[string]string{}}
-	flags := flag.NewFlagSet("cwlocal", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {
-		var kinds []string
-		for _, k := range cwlocal.FaultKinds {
-			kinds = append(kinds, string(k))
-		}
-		fmt.Fprint(stderr, strings.Replace(usage, "KINDS", strings.Join(kinds, ", "), 1))
-		flags.PrintDefaults()
-	}
-	listen := flags.String("listen", "127.0.0.1:4586", "`address` to listen on; port 0 takes a free one")
-	flags.Func("keys", "access key as `ID:SECRET`; may be given again. Then requests must be signed with one of them; without, any key will do", func(v string) error {
-		id, secret, ok := strings.Cut(v, ":")
-		if !ok || id == "" || secret == "" {
-			return errors.New("it must be ID:SECRET")
-		}
-		opts.Keys[id] = secret
-		return nil
-	})
-	flags.Func("role", "role that AssumeRole gives keys for, as `ARN[=EXTERNAL-ID]`; may be given again. Without, every role will do", func(v string) error {
-		arn, external, _ := strings.Cut(v, "=")
-		if !strings.HasPrefix(arn, "arn:") {
-			return errors.New("it must be ARN or ARN=EXTERNAL-ID")
-		}
-		if opts.Roles == nil {
-			opts.Roles = map[string]cwlocal.Role{}
-		}
-		opts.Roles[arn] = cwlocal.Role{ExternalID: external}
-		return nil
-	})
-	flags.BoolVar(&opts.Quotas, "quotas", false, "hold each region to the service's request quotas")
-	flags.IntVar(&opts.Keep, "keep", 0, "`number` of newest events to keep of each stream; 0 keeps all, -1 none (counts and digests stay)")
-	sequence := flags.Bool("sequence", false, "check that running numbers written as seq=WRITER:N arrive once each and in order (see /_cwlocal/streams)")
-	verbose := flags.Bool("v", false, "print each event as it is accepted, and each request that is refused")
-	switch err := flags.Parse(args); {
+	address, opts, err := parseArgs(args, stdout, stderr)
+	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
-	case err != nil:
-		return 2
-	case flags.NArg() > 0:
-		fmt.Fprintf(stderr, "cwlocal: %q is not a flag; see cwlocal -h\n", flags.Arg(0))
+	case err != nil: // parseArgs has printed it
 		return 2
 	}
-	if *sequence {
-		opts.Sequence = cwlocal.MarkedSequence
-	}
-	if *verbose {
-		p := &printer{w: stdout}
-		opts.OnAccepted, opts.OnRefused = p.accepted, p.refused
-	}
-
-	s, err := cwlocal.Start(*listen, opts)
+	s, err := cwlocal.Start(address, opts)
 	if err != nil {
 		fmt.Fprintf(stderr, "cwlocal: %v\n", err)
 		return 1
@@ -129,7 +87,75 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// printer writes whole lines, whoever calls.
+// parseArgs reads the command line. It prints errors, and the usage text if there is an
+// error or if help is requested.
+func parseArgs(args []string, stdout, stderr io.Writer) (address string, opts cwlocal.Options, err error) {
+	flags := flag.NewFlagSet("cwlocal", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { printUsage(flags) }
+	flags.StringVar(&address, "listen", "127.0.0.1:4586", "`address` to listen on; port 0 picks a free port")
+	flags.Func("keys", "access key as `ID:SECRET`, repeatable. Requests must be signed with one of the keys. "+
+		"Without this flag, every key is accepted", func(v string) error { return addKey(&opts, v) })
+	flags.Func("role", "role that AssumeRole issues keys for, as `ARN[=EXTERNAL-ID]`, repeatable. "+
+		"Without this flag, every role is accepted", func(v string) error { return addRole(&opts, v) })
+	flags.BoolVar(&opts.Quotas, "quotas", false, "apply the service's request quotas to each region")
+	flags.IntVar(&opts.Keep, "keep", 0, "`number` of events to keep per stream, the newest ones; "+
+		"0 keeps all, -1 none. Counts and digests cover all events")
+	sequence := flags.Bool("sequence", false, "check that sequence numbers in messages, written as seq=WRITER:N, "+
+		"arrive once each and in order. The results are in /_cwlocal/streams")
+	verbose := flags.Bool("v", false, "print each accepted event and each refused request")
+	if err := flags.Parse(args); err != nil {
+		return "", opts, err
+	}
+	if flags.NArg() > 0 {
+		err := fmt.Errorf("%q is not a flag; see cwlocal -h", flags.Arg(0))
+		fmt.Fprintf(stderr, "cwlocal: %v\n", err)
+		return "", opts, err
+	}
+	if *sequence {
+		opts.Sequence = cwlocal.MarkedSequence
+	}
+	if *verbose {
+		p := &printer{w: stdout}
+		opts.OnAccepted, opts.OnRefused = p.accepted, p.refused
+	}
+	return address, opts, nil
+}
+
+func printUsage(flags *flag.FlagSet) {
+	var kinds []string
+	for _, k := range cwlocal.FaultKinds {
+		kinds = append(kinds, string(k))
+	}
+	fmt.Fprint(flags.Output(), strings.Replace(usage, "KINDS", strings.Join(kinds, ", "), 1))
+	flags.PrintDefaults()
+}
+
+func addKey(opts *cwlocal.Options, v string) error {
+	id, secret, ok := strings.Cut(v, ":")
+	if !ok || id == "" || secret == "" {
+		return errors.New("it must be ID:SECRET")
+	}
+	if opts.Keys == nil {
+		opts.Keys = map[string]string{}
+	}
+	opts.Keys[id] = secret
+	return nil
+}
+
+func addRole(opts *cwlocal.Options, v string) error {
+	arn, external, _ := strings.Cut(v, "=")
+	if !strings.HasPrefix(arn, "arn:") {
+		return errors.New("it must be ARN or ARN=EXTERNAL-ID")
+	}
+	if opts.Roles == nil {
+		opts.Roles = map[string]cwlocal.Role{}
+	}
+	opts.Roles[arn] = cwlocal.Role{ExternalID: external}
+	return nil
+}
+
+// A printer prints events and refusals. Its methods may be called concurrently.
 type printer struct {
 	mu sync.Mutex
 	w  io.Writer

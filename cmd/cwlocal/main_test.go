@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain lets the test binary be the program itself, so that a signal can be sent to it.
+// TestMain lets the test binary run as the program, so that a test can send it a signal.
 func TestMain(m *testing.M) {
 	if os.Getenv("CWLOCAL_TEST_MAIN") != "" {
 		main()
@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// start runs the program inside the test and returns its URL, the rest of its output, and what stops
-// it and returns its status.
+// start runs the program inside the test. It returns the program's URL, the rest of its
+// output, and a function that stops it and returns its exit status.
 func start(t *testing.T, args ...string) (url string, lines *bufio.Scanner, stop func() int) {
 	t.Helper()
 	r, w := io.Pipe()
@@ -51,16 +51,16 @@ func start(t *testing.T, args ...string) (url string, lines *bufio.Scanner, stop
 		}
 	})
 	if !lines.Scan() {
-		t.Fatalf("it printed nothing: %s", stderr.String())
+		t.Fatalf("the program printed nothing: %s", stderr.String())
 	}
 	m := regexp.MustCompile(`^cwlocal: listening on (http://127\.0\.0\.1:[0-9]+)$`).FindStringSubmatch(lines.Text())
 	if m == nil {
-		t.Fatalf("its first line is %q", lines.Text())
+		t.Fatalf("the first line is %q", lines.Text())
 	}
 	return m[1], lines, stop
 }
 
-func TestItStopsWhenItIsTold(t *testing.T) {
+func TestRunEndsWhenItsContextEnds(t *testing.T) {
 	url, _, stop := start(t, "-quotas", "-keep", "-1", "-sequence", "-keys", "ID:SECRET", "-keys", "OTHER:SEC:RET")
 	resp, err := http.Get(url + "/_cwlocal/stats")
 	if err != nil {
@@ -72,11 +72,11 @@ func TestItStopsWhenItIsTold(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	if _, err := http.Get(url); err == nil {
-		t.Error("it still listens")
+		t.Error("the program still listens")
 	}
 }
 
-func TestSIGTERMEndsIt(t *testing.T) {
+func TestSIGTERMStopsTheProgram(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -97,11 +97,11 @@ func TestSIGTERMEndsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("the program ended with %v", err)
 	}
 }
 
-func TestBadArguments(t *testing.T) {
+func TestBadArgumentsAreReported(t *testing.T) {
 	for _, tc := range []struct {
 		args   string
 		status int

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// BenchmarkPutLogEvents is a full batch: about a mebibyte in 100-byte lines.
+// BenchmarkPutLogEvents sends a full batch: about a mebibyte in lines of 100 bytes.
 func BenchmarkPutLogEvents(b *testing.B) {
 	var events []ev
 	for i := range 8300 {

@@ -21,16 +21,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// contentType is the media type of the service's protocol.
+const contentType = "application/x-amz-json-1.1"
+
 const (
 	testRegion = "eu-central-1"
 	testKey    = "AKIDEXAMPLE"
 	testSecret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 )
 
-// testNow is where the clock of most tests stands.
+// testNow is the time of the clock in most tests.
 var testNow = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
 
-// client calls a Server's handler, signed by the SDK's signer.
+// A client calls a Server's handler with requests that the SDK's signer signs.
 type client struct {
 	t                     testing.TB
 	s                     *Server
@@ -39,7 +42,8 @@ type client struct {
 	now                   func() time.Time
 }
 
-// newClient makes a Server whose clock stands at testNow, unless opts say otherwise.
+// newClient makes a Server and a client for it. The clock is fixed at testNow unless opts
+// has another.
 func newClient(t testing.TB, opts Options) *client {
 	t.Helper()
 	if opts.Now == nil {
@@ -50,7 +54,7 @@ func newClient(t testing.TB, opts Options) *client {
 	return &client{t: t, s: s, region: testRegion, keyID: testKey, secret: testSecret, now: opts.Now}
 }
 
-// newStreamClient also makes group g with stream s.
+// newStreamClient also creates group g with stream s.
 func newStreamClient(t testing.TB, opts Options) *client {
 	t.Helper()
 	c := newClient(t, opts)
@@ -69,11 +73,11 @@ type result struct {
 func (r result) into(t testing.TB, v any) {
 	t.Helper()
 	if err := json.Unmarshal(r.body, v); err != nil {
-		t.Fatalf("answer %q: %v", r.body, err)
+		t.Fatalf("response %q: %v", r.body, err)
 	}
 }
 
-// request makes a signed request. edit changes it before it is signed.
+// request makes a signed request. The edit functions change it before it is signed.
 func (c *client) request(op string, body []byte, edit ...func(*http.Request)) *http.Request {
 	c.t.Helper()
 	r := httptest.NewRequest("POST", "/", bytes.NewReader(body))
@@ -105,7 +109,7 @@ func (c *client) serve(r *http.Request) result {
 		}
 	}
 	if w.Header().Get("x-amzn-RequestId") == "" {
-		c.t.Errorf("answer %d has no x-amzn-RequestId", w.Code)
+		c.t.Errorf("response %d has no x-amzn-RequestId", w.Code)
 	}
 	return res
 }
@@ -124,7 +128,7 @@ func (c *client) ok(op, body string, edit ...func(*http.Request)) result {
 	return res
 }
 
-// refused holds that a call gets an error of the service, with HTTP 400.
+// refused checks that a call gets an error of the service, with HTTP status 400.
 func (c *client) refused(op, body, code, message string) {
 	c.t.Helper()
 	res := c.do(op, body)
@@ -138,7 +142,7 @@ type ev struct {
 	m string
 }
 
-// at is an event at testNow and a duration.
+// at returns an event at testNow plus a duration.
 func at(d time.Duration, message string) ev { return ev{testNow.Add(d).UnixMilli(), message} }
 
 func quote(s string) string {
@@ -149,7 +153,7 @@ func quote(s string) string {
 	return string(b)
 }
 
-// batch is the body of a PutLogEvents to group g and stream s.
+// batch returns the body of a PutLogEvents to group g and stream s.
 func batch(events ...ev) string { return batchTo("g", "s", events...) }
 
 func batchTo(group, stream string, events ...ev) string {
@@ -185,7 +189,7 @@ func messages(events []Event) (out []string) {
 	return out
 }
 
-// newHTTPClient is an HTTP client whose connections end with the test.
+// newHTTPClient returns an HTTP client whose connections are closed when the test ends.
 func newHTTPClient(t *testing.T) *http.Client {
 	tr := &http.Transport{}
 	t.Cleanup(tr.CloseIdleConnections)

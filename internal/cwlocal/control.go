@@ -9,31 +9,39 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// controlHandler serves what stands under /_cwlocal/. It asks for no signature.
+const controlPrefix = "/_cwlocal/"
+
+// controlHandler serves the control endpoint: what a Server counted and kept, and its
+// faults. Requests to it are not signed.
 func (s *Server) controlHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /_cwlocal/stats", func(w http.ResponseWriter, r *http.Request) { reply(w, 200, s.Stats()) })
-	mux.HandleFunc("GET /_cwlocal/streams", func(w http.ResponseWriter, r *http.Request) { reply(w, 200, s.Streams()) })
-	mux.HandleFunc("GET /_cwlocal/refusals", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, 200, append([]Refusal{}, s.Refusals()...))
+	get := func(name string, value func() any) {
+		mux.HandleFunc("GET "+controlPrefix+name, func(w http.ResponseWriter, _ *http.Request) {
+			reply(w, http.StatusOK, value())
+		})
+	}
+	get("stats", func() any { return s.Stats() })
+	get("streams", func() any { return s.Streams() })
+	get("refusals", func() any { return append([]Refusal{}, s.Refusals()...) }) // [] rather than null
+	get("sessions", func() any { return s.Sessions() })
+	get("faults", func() any { return s.ListFaults() })
+	mux.HandleFunc("GET "+controlPrefix+"events", s.controlEvents)
+	mux.HandleFunc("GET "+controlPrefix+"wait", s.controlWait)
+	mux.HandleFunc("POST "+controlPrefix+"faults", s.controlAddFault)
+	mux.HandleFunc("DELETE "+controlPrefix+"faults", func(w http.ResponseWriter, r *http.Request) {
+		reply(w, http.StatusOK, map[string]int{"cleared": s.ClearFault(0)})
 	})
-	mux.HandleFunc("GET /_cwlocal/sessions", func(w http.ResponseWriter, r *http.Request) { reply(w, 200, s.Sessions()) })
-	mux.HandleFunc("GET /_cwlocal/events", s.controlEvents)
-	mux.HandleFunc("GET /_cwlocal/wait", s.controlWait)
-	mux.HandleFunc("GET /_cwlocal/faults", func(w http.ResponseWriter, r *http.Request) { reply(w, 200, s.ListFaults()) })
-	mux.HandleFunc("POST /_cwlocal/faults", s.controlAddFault)
-	mux.HandleFunc("DELETE /_cwlocal/faults", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, 200, map[string]int{"cleared": s.ClearFault(0)})
-	})
-	mux.HandleFunc("DELETE /_cwlocal/faults/{id}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("DELETE "+controlPrefix+"faults/{id}", func(w http.ResponseWriter, r *http.Request) {
 		id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 		if err != nil || id <= 0 {
-			complain(w, fmt.Errorf("%q is not the number of a fault", r.PathValue("id")))
+			replyBadRequest(w, fmt.Errorf("%q is not the number of a fault", r.PathValue("id")))
 			return
 		}
-		reply(w, 200, map[string]int{"cleared": s.ClearFault(id)})
+		reply(w, http.StatusOK, map[string]int{"cleared": s.ClearFault(id)})
 	})
 	return mux
 }
@@ -41,10 +49,10 @@ func (s *Server) controlHandler() http.Handler {
 func reply(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	w.Write(append(encode(v), '\n'))
+	w.Write(append(protocol.EncodeJSON(v), '\n'))
 }
 
-func complain(w http.ResponseWriter, err error) {
+func replyBadRequest(w http.ResponseWriter, err error) {
 	reply(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
 }
 
@@ -56,16 +64,16 @@ func (s *Server) controlAddFault(w http.ResponseWriter, r *http.Request) {
 	var f Fault
 	err = json.Unmarshal(b, &f)
 	if err == nil {
-		err = f.check()
+		err = f.Check()
 	}
 	if err != nil {
-		complain(w, err)
+		replyBadRequest(w, err)
 		return
 	}
-	reply(w, 200, map[string]int64{"id": s.AddFault(f)})
+	reply(w, http.StatusOK, map[string]int64{"id": s.AddFault(f)})
 }
 
-// controlEvents gives a stream's kept events, one JSON object a line.
+// controlEvents sends the events that a stream has kept, one JSON object per line.
 func (s *Server) controlEvents(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	read := s.Sorted
@@ -74,29 +82,30 @@ func (s *Server) controlEvents(w http.ResponseWriter, r *http.Request) {
 	case "arrival":
 		read = s.Arrived
 	default:
-		complain(w, fmt.Errorf("order is %q; it must be sorted or arrival", order))
+		replyBadRequest(w, fmt.Errorf("order is %q; it must be sorted or arrival", order))
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	for _, e := range read(q.Get("region"), q.Get("group"), q.Get("stream")) {
-		if _, err := w.Write(append(encode(e), '\n')); err != nil {
+		if _, err := w.Write(append(protocol.EncodeJSON(e), '\n')); err != nil {
 			return
 		}
 	}
 }
 
-// controlWait answers when there are as many events as asked for, with HTTP 408 when the time is up.
+// controlWait responds when there are as many events as the client asks for, or with HTTP
+// status 408 when the timeout has expired.
 func (s *Server) controlWait(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	n, err := strconv.ParseInt(q.Get("events"), 10, 64)
 	if err != nil {
-		complain(w, fmt.Errorf("events is %q; it must be a number", q.Get("events")))
+		replyBadRequest(w, fmt.Errorf("events is %q; it must be a number", q.Get("events")))
 		return
 	}
 	timeout := 30 * time.Second
 	if text := q.Get("timeout"); text != "" {
 		if timeout, err = time.ParseDuration(text); err != nil {
-			complain(w, err)
+			replyBadRequest(w, err)
 			return
 		}
 	}
@@ -110,5 +119,5 @@ func (s *Server) controlWait(w http.ResponseWriter, r *http.Request) {
 	} else if err != nil {
 		status = http.StatusServiceUnavailable
 	}
-	reply(w, status, map[string]int64{"events": s.eventCount(region, group, stream)})
+	reply(w, status, map[string]int64{"events": s.store.EventCount(region, group, stream)})
 }

@@ -1,17 +1,28 @@
-// Package cwlocal is a strict stand-in for Amazon CloudWatch Logs: it holds every rule that the
-// service holds, answers with the service's own error codes and messages, and fails on demand, so
-// that a client which gets along with it gets along with the service, on its bad days too.
+// Package cwlocal is a strict stand-in for Amazon CloudWatch Logs, as an HTTP server. It
+// applies the service's rules to every request, responds with the service's own error codes
+// and messages, and fails on demand. A client that works with it therefore works with the
+// service, also while the service has problems.
 //
-// On the same port it answers STS's AssumeRole, so that a client which assumes a role can be told from
-// one that doesn't: Stats and StreamStats say whose keys a request was signed with.
+// On the same port it serves AssumeRole of STS. Stats and StreamStats count requests by the
+// key that signed them, so a test can tell whether a client assumed a role.
 //
-// It speaks HTTP only. It must not know the uploader or use its code, so that it cannot share its
-// mistakes; it was written from the service's model and documentation alone. Where the service is
-// lenient and a client that leans on it would be wrong all the same, cwlocal refuses: unknown or
-// doubled members of a request, numbers with a fraction where a whole number is meant.
+// This package is what users import. It joins four parts, which import each other in one
+// direction only:
 //
-// Every request is checked whole before a fault or a quota is applied to it, so no fault hides a
-// broken rule: Refusals lists the requests that broke one. Everything is kept in memory.
+//   - protocol reads requests and encodes responses,
+//   - store is the account: its groups, streams, events and keys, and the rules for them,
+//   - fault finds the fault that applies to a request,
+//   - stats counts requests.
+//
+// No part may know the plugin's own packages, so that the stand-in cannot share their
+// mistakes: it was written from the service's model and documentation alone. Where the
+// service is lenient, but a client that relies on it would be wrong all the same, cwlocal
+// refuses. Examples are unknown or repeated members of a request, and fractions where an
+// integer is expected.
+//
+// Every request is checked completely before a fault or a quota applies to it, so no fault
+// hides a broken rule. Refusals lists the requests that broke a rule. The stand-in keeps
+// everything in memory.
 package cwlocal
 
 import (
@@ -20,226 +31,144 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal/fault"
+	"github.com/logspool/logspool/internal/cwlocal/stats"
+	"github.com/logspool/logspool/internal/cwlocal/store"
 )
 
-// AccountID is the account that owns everything here: it stands in the ARNs.
-const AccountID = "123456789012"
-
-// KeepNone is the value of Options.Keep that keeps no event.
-const KeepNone = -1
-
-// Options say what a Server checks and keeps. The zero value checks everything but the value of
-// signatures, sets no quotas, and keeps all events.
+// Options configure a Server. The zero value checks everything except the value of
+// signatures, applies no quotas, and keeps all events.
 type Options struct {
-	// Keys are secret access keys by access key ID. When there are any, a request must be signed
-	// by one of them and its signature is computed over the bytes as they came. When there are
-	// none, any key will do and only the form of the signature is checked.
+	// Keys are secret access keys by access key ID. If there are any, each request must be
+	// signed with one of them, and the signature is verified over the bytes as they were
+	// sent. If there are none, every key is accepted, and only the form of the signature is
+	// checked.
 	Keys map[string]string
 
-	// Roles are those that AssumeRole gives keys for, by their ARN. Nil: every role, and whatever external
-	// ID. Keys that it gave out are always checked, signature and session token, and expire.
+	// Roles are the roles that AssumeRole issues keys for, by ARN. If Roles is nil, it
+	// issues keys for every role, with every external ID. The keys that it issued are
+	// always verified, with their session token, and expire.
 	Roles map[string]Role
 
-	// Now is the clock; nil is time.Now.
+	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 
-	// Keep is how many events each stream keeps for reading: 0 is all of them, N the N that came
-	// last, KeepNone none. Counts, digests and sequences cover all events whatever Keep is.
+	// Keep is how many events each stream keeps for reading: 0 keeps all, N the N that
+	// arrived last, KeepNone none. Counts, digests and sequences always cover all events.
 	Keep int
 
-	// Quotas holds each region to the service's default quotas (see DefaultRates). Rates, in
-	// requests a second by operation, does the same with other numbers.
+	// Quotas applies the service's default quotas to each region (see store.DefaultRates).
 	Quotas bool
-	Rates  map[string]float64
+	// Rates are further quotas, in requests per second by operation. They replace the defaults.
+	Rates map[string]float64
 
-	// OnAccepted is called for every accepted batch, in order of arrival, with a lock of the
-	// Server held: it must be quick and must not call the Server. It may keep the events.
+	// OnAccepted is called for every accepted batch, in order of arrival. It runs with a
+	// lock of the Server held, so it must be quick and must not call the Server. It may
+	// keep the events.
 	OnAccepted func(region, group, stream string, events []Event)
 
-	// OnRefused is called for every request that broke a rule, as Refusals would list it.
+	// OnRefused is called for every request that broke a rule, with the entry that Refusals
+	// lists.
 	OnRefused func(Refusal)
 
-	// Sequence finds a writer's name and a running number in a message, so that StreamStats can
-	// say what is missing, doubled or out of order (see MarkedSequence). Nil checks nothing.
+	// Sequence finds a writer's name and a sequence number in a message, so that
+	// StreamStats can report which numbers are missing, repeated or out of order (see
+	// MarkedSequence). Nil checks nothing.
 	Sequence func(message string) (writer string, n uint64, ok bool)
 }
 
-// Server is the stand-in. It is an http.Handler for the service's API and, under /_cwlocal/, for
-// faults and introspection. All methods may be called at once.
+// A Server is the stand-in. It is an http.Handler for the service's API and, under
+// /_cwlocal/, for the control endpoint. All methods may be called concurrently.
 type Server struct {
-	opts     Options
-	now      func() time.Time
+	opts Options // Now is set
+
+	// The parts. Each has its own lock.
+	store    *store.Store
+	keys     *store.Credentials
+	quotas   *store.Quotas
+	faults   fault.List
+	recorder *stats.Recorder
+	changed  broadcast // a request has ended, or hangs
+
 	control  http.Handler
-	quotas   quotas
-	faults   faults
-	closing  chan struct{} // closed by Close: lets go of what hangs or waits
-	handlers sync.WaitGroup
+	listener *listener // nil unless Start made the Server
 
-	mu       sync.Mutex
-	store    store
-	sessions map[string]*session // by access key ID
-	stats    Stats
-	refusals []Refusal
-	changed  chan struct{} // closed and replaced whenever a request has ended
-
-	listener net.Listener // nil unless Start made it
-	http     *http.Server
-	closed   sync.Once
-	served   chan error
+	closing   chan struct{} // closed by Close, to release the requests that hang or wait
+	closeOnce sync.Once
+	handlers  sync.WaitGroup // the requests in flight
 }
 
-// New makes a Server that listens nowhere; use it as a handler.
+// A listener serves a Server on a TCP address.
+type listener struct {
+	address net.Addr
+	server  *http.Server
+	done    chan error // gets the result of Serve
+}
+
+// New makes a Server that does not listen. Use it as a handler.
 func New(opts Options) *Server {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
 	s := &Server{
-		opts:     opts,
-		now:      opts.Now,
+		opts: opts,
+		store: store.New(store.Options{Now: opts.Now, Keep: opts.Keep,
+			OnAccepted: opts.OnAccepted, Sequence: opts.Sequence}),
+		keys:     store.NewCredentials(opts.Keys, opts.Roles, opts.Now),
+		quotas:   store.NewQuotas(opts.Quotas, opts.Rates),
+		recorder: stats.New(),
 		closing:  make(chan struct{}),
-		changed:  make(chan struct{}),
-		sessions: map[string]*session{},
-		store:    store{regions: map[string]map[string]*group{}},
-		stats:    Stats{Requests: map[string]map[string]int64{}, By: map[string]map[string]int64{}},
 	}
-	if s.now == nil {
-		s.now = time.Now
-	}
-	s.quotas = newQuotas(opts)
 	s.control = s.controlHandler()
 	return s
 }
 
 // Start makes a Server that listens on a TCP address, such as 127.0.0.1:0. Close stops it.
 func Start(address string, opts Options) (*Server, error) {
-	l, err := net.Listen("tcp", address)
+	tcp, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("couldn't listen: %w", err)
 	}
 	s := New(opts)
+	l := &listener{
+		address: tcp.Addr(),
+		server:  &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second},
+		done:    make(chan error, 1),
+	}
 	s.listener = l
-	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
-	s.served = make(chan error, 1)
-	go func() { s.served <- s.http.Serve(l) }()
+	go func() { l.done <- l.server.Serve(tcp) }()
 	return s, nil
 }
 
-// URL is the endpoint of a Server made by Start, without a slash at its end.
-func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+// URL returns the endpoint of a Server made by Start, without a slash at its end.
+func (s *Server) URL() string { return "http://" + s.listener.address.String() }
 
-// Close lets go of requests that hang, stops listening, and waits for what is under way. It takes
-// two seconds at most, unless a callback blocks.
+// Close ends the requests that hang, stops listening, and waits for the requests in flight.
+// It takes at most two seconds, unless a callback blocks.
 func (s *Server) Close() error {
 	var err error
-	s.closed.Do(func() {
+	s.closeOnce.Do(func() {
 		close(s.closing)
-		if s.http != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-			defer cancel()
-			// Shutdown waits for open requests; a client that keeps sending its body is cut off.
-			err = s.http.Shutdown(ctx)
-			if errors.Is(err, context.DeadlineExceeded) {
-				err = s.http.Close()
-			}
-			<-s.served
+		if s.listener != nil {
+			err = s.listener.close()
 		}
 		s.handlers.Wait()
 	})
 	return err
 }
 
-// A call is one request on its way through.
-type call struct {
-	w  http.ResponseWriter
-	r  *http.Request
-	id string
-
-	wire, body int // bytes of the body as it came, and decompressed
-	gzip       bool
-	auth       authorization
-	sts        bool // it is for STS, whose protocol is another
-	op         string
-	operation  operation
-	in         input
-}
-
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.handlers.Add(1)
-	defer s.handlers.Done()
-	if strings.HasPrefix(r.URL.Path, "/_cwlocal/") {
-		s.control.ServeHTTP(w, r)
-		return
+func (l *listener) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	// Shutdown waits for open requests. A client that is still sending its body then is cut
+	// off.
+	err := l.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = l.server.Close()
 	}
-	// By the clock that times are checked by: clients whose own is off learn it from here.
-	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
-	c := &call{w: w, r: r, id: newRequestID(), op: "unknown"}
-	s.enter()
-	refused, err := s.check(c)
-	switch {
-	case err != nil: // the client went away in mid-body
-		s.leave(c, "gone", nil)
-		panic(http.ErrAbortHandler)
-	case refused != nil:
-		s.leave(c, refused.code, refused)
-		c.write(c.errorAnswer(refused))
-	case !s.quotas.allow(c, s.now()):
-		s.leave(c, errThrottled.code, errThrottled)
-		c.write(c.errorAnswer(errThrottled))
-	default:
-		if f := s.faults.pick(c, s.now(), s.closing); f != nil {
-			s.serveFault(c, f)
-			return
-		}
-		ans, outcome, failed := s.run(c)
-		s.leave(c, outcome, failed)
-		c.write(ans)
-	}
-}
-
-// run carries out a checked request.
-func (s *Server) run(c *call) (ans answer, outcome string, failed *apiError) {
-	out, failed := c.operation.run(s, c)
-	if failed != nil {
-		return c.errorAnswer(failed), failed.code, failed
-	}
-	if c.sts {
-		return out.(answer), outcomeOK, nil
-	}
-	return resultAnswer(out), outcomeOK, nil
-}
-
-// check holds a request against the rules that need no state: the form of the call, the signature,
-// the encoding, the types. The error is not nil when the body could not be read to its end.
-func (s *Server) check(c *call) (*apiError, error) {
-	t := scratches.Get().(*scratch)
-	defer scratches.Put(t)
-	raw, refused, err := t.readWire(c.r)
-	c.wire = len(raw)
-	if refused != nil || err != nil {
-		return refused, err
-	}
-	service := sigService
-	if c.sts = isSTS(c.r); c.sts {
-		service = stsService
-	} else if refused := c.checkTarget(); refused != nil {
-		return refused, nil
-	}
-	c.auth, refused = parseAuthorization(c.r, service, s.now())
-	if refused != nil {
-		return refused, nil
-	}
-	if refused := s.verify(&c.auth, c.r, raw); refused != nil {
-		return refused, nil
-	}
-	if c.sts {
-		c.body = len(raw)
-		return c.decodeSTS(raw), nil
-	}
-	body, refused := t.decompress(c.r, raw)
-	if refused != nil {
-		return refused, nil
-	}
-	c.body, c.gzip = len(body), c.r.Header.Get("Content-Encoding") != ""
-	c.in, refused = decodeInput(body, c.operation.members, &t.arena)
-	return refused, nil
+	<-l.done
+	return err
 }

@@ -8,10 +8,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// TestEntities: an entity is counted with its batches, and one that is not valid costs no events.
-func TestEntities(t *testing.T) {
+func TestInvalidEntityIsRejectedButItsEventsAreAccepted(t *testing.T) {
 	type m = map[string]string
 	service := func(more m) m {
 		k := m{"Type": "Service", "Name": "shop", "Environment": "prod"}
@@ -46,7 +47,7 @@ func TestEntities(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newStreamClient(t, Options{})
-			e := Entity{KeyAttributes: k.key, Attributes: k.attributes}
+			e := protocol.Entity{KeyAttributes: k.key, Attributes: k.attributes}
 			text, err := json.Marshal(e)
 			if err != nil {
 				t.Fatal(err)

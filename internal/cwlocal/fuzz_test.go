@@ -9,12 +9,15 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// FuzzRequest sends any bytes to any operation, compressed or not. The Server must answer, in the
-// service's form, and what it accepts must be what encoding/json reads.
+// FuzzRequest sends any bytes to any operation, compressed or not. The Server must send a
+// response of the service, and the events that it accepts must be the events that
+// encoding/json reads.
 func FuzzRequest(f *testing.F) {
-	for op := range operations {
+	for _, op := range protocol.Operations() {
 		f.Add(op, []byte(`{"logGroupName":"g","logStreamName":"s"}`), false)
 		f.Add(op, []byte(`{"resourceArn":"arn:aws:logs:eu-central-1:123456789012:log-group:g","tags":{"a":"b"},"retentionInDays":7}`), false)
 	}
@@ -27,7 +30,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, op string, body []byte, packed bool) {
 		c := newStreamClient(t, Options{Sequence: MarkedSequence})
 		r := httptest.NewRequest("POST", "/", bytes.NewReader(body))
-		r.Header = http.Header{"Content-Type": {contentType}, "X-Amz-Target": {targetPrefix + op}, "X-Amz-Date": {"20261102T120000Z"},
+		r.Header = http.Header{"Content-Type": {contentType}, "X-Amz-Target": {"Logs_20140328." + op}, "X-Amz-Date": {"20261102T120000Z"},
 			"Authorization": {"AWS4-HMAC-SHA256 Credential=K/20261102/eu-central-1/logs/aws4_request, SignedHeaders=host;x-amz-date, Signature=" + strings.Repeat("0", 64)}}
 		if packed {
 			r.Header.Set("Content-Encoding", "gzip")
@@ -38,7 +41,7 @@ func FuzzRequest(f *testing.F) {
 			t.Fatalf("status %d", w.Code)
 		}
 		if b := w.Body.Bytes(); len(b) > 0 && !json.Valid(b) {
-			t.Fatalf("answer %q", b)
+			t.Fatalf("response %q", b)
 		}
 		if w.Code != 200 || op != "PutLogEvents" || packed {
 			return
@@ -53,7 +56,7 @@ func FuzzRequest(f *testing.F) {
 			t.Fatalf("accepted %q: %v", body, err)
 		}
 		if !utf8.Valid(body) {
-			return // encoding/json counts the pieces of broken UTF-8 as we do, but need not
+			return // encoding/json need not replace invalid UTF-8 in the same way
 		}
 		st := c.s.Stats()
 		if st.Events+st.TooOld+st.TooNew != int64(len(in.LogEvents)) {
@@ -69,7 +72,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzAuthorization takes any headers of a signature.
+// FuzzAuthorization sends any headers of a signature. Only the right ones must be accepted.
 func FuzzAuthorization(f *testing.F) {
 	c := newClient(f, Options{})
 	r := c.request("DescribeLogGroups", nil)
@@ -83,7 +86,7 @@ func FuzzAuthorization(f *testing.F) {
 		r.Header.Set("X-Amz-Date", date)
 		r.Header.Set("X-Amz-Security-Token", token)
 		if res := c.serve(r); res.status == 200 && auth != was {
-			t.Fatalf("%q was taken for a signature", auth)
+			t.Fatalf("%q was accepted as a signature", auth)
 		}
 	})
 }

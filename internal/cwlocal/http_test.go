@@ -2,12 +2,16 @@ package cwlocal
 
 import (
 	"bytes"
+	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 )
 
-func TestTheCallMustHaveTheProtocolsForm(t *testing.T) {
+func TestCallsThatAreNotAWSJSONAreRefused(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		edit   func(*http.Request)
@@ -38,7 +42,7 @@ func TestTheCallMustHaveTheProtocolsForm(t *testing.T) {
 	}
 }
 
-func TestBodiesMayBeCompressed(t *testing.T) {
+func TestBodiesMayBeCompressedWithGzipOnly(t *testing.T) {
 	body := batch(at(0, strings.Repeat("x", 5000)))
 	packed := gzipped(t, body)
 	header := func(v string) func(*http.Request) {
@@ -55,10 +59,10 @@ func TestBodiesMayBeCompressed(t *testing.T) {
 		{"gzip in two members", append(gzipped(t, body[:100]), gzipped(t, body[100:])...), header("gzip"), 200, ""},
 		{"not gzip", []byte(body), header("gzip"), 400, "SerializationException"},
 		{"nothing", nil, header("gzip"), 400, "SerializationException"},
-		{"cut", packed[:len(packed)-9], header("gzip"), 400, "SerializationException"},
+		{"truncated", packed[:len(packed)-9], header("gzip"), 400, "SerializationException"},
 		{"checksum", append(bytes.Clone(packed[:len(packed)-8]), 1, 2, 3, 4, 0, 0, 0, 0), header("gzip"), 400, "SerializationException"},
-		{"rubbish behind it", append(bytes.Clone(packed), "rubbish"...), header("gzip"), 400, "SerializationException"},
-		{"not said", packed, func(*http.Request) {}, 400, "SerializationException"},
+		{"garbage at the end", append(bytes.Clone(packed), "garbage"...), header("gzip"), 400, "SerializationException"},
+		{"compressed without the header", packed, func(*http.Request) {}, 400, "SerializationException"},
 		{"twice", gzipped(t, string(packed)), header("gzip"), 400, "SerializationException"},
 		{"deflate", packed, header("deflate"), 415, "UnsupportedMediaTypeException"},
 		{"identity", []byte(body), header("identity"), 415, "UnsupportedMediaTypeException"},
@@ -80,7 +84,8 @@ func TestBodiesMayBeCompressed(t *testing.T) {
 	}
 }
 
-func TestBodiesAreBounded(t *testing.T) {
+func TestBodiesOverEightMebibytesAreRefused(t *testing.T) {
+	const maxBody = 8 << 20
 	c := newClient(t, Options{})
 	spaces := func(n int) string { return "{}" + strings.Repeat(" ", n-2) }
 	for _, tc := range []struct {
@@ -101,4 +106,53 @@ func TestBodiesAreBounded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Each client's batches also stay in order.
+func TestParallelRequestsAreNeitherLostNorRepeated(t *testing.T) {
+	c := startClient(t, Options{Sequence: MarkedSequence})
+	c.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 8}}
+	defer c.http.CloseIdleConnections()
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := range 50 {
+				status, got, err := c.send(context.Background(), "PutLogEvents", nowBatch(fmt.Sprintf("seq=w%d:%d", w, i)))
+				if status != 200 {
+					t.Errorf("got %d %s %v", status, got, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	st, _ := c.s.Stream(testRegion, "g", "s")
+	if st.Events != 400 || len(st.Sequences) != 8 {
+		t.Errorf("%d events of %d writers", st.Events, len(st.Sequences))
+	}
+	for _, q := range st.Sequences {
+		if q.Highest != 49 || q.Missing+q.Doubled+q.Backwards != 0 {
+			t.Errorf("%+v", q)
+		}
+	}
+	if got := c.s.Stats(); got.Concurrent != 0 || got.MaxConcurrent < 1 || got.MaxConcurrent > 8 {
+		t.Errorf("concurrent %d, at most %d", got.Concurrent, got.MaxConcurrent)
+	}
+}
+
+func TestStartNeedsAFreeAddress(t *testing.T) {
+	s, err := Start("127.0.0.1:0", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := Start(strings.TrimPrefix(s.URL(), "http://"), Options{}); err == nil {
+		t.Error("two servers listen on one address")
+	}
+	resp, err := http.Get(s.URL() + "/_cwlocal/stats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
 }

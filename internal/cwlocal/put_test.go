@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// sized is a batch of n events of the same time whose messages have size bytes together.
+// sized returns n events of the same time whose messages have size bytes in total.
 func sized(n, size int) []ev {
 	events := make([]ev, n)
 	for i := range events {
@@ -20,7 +22,7 @@ func sized(n, size int) []ev {
 	return events
 }
 
-func TestPutLogEventsTakesWhatIsJustWithinTheLimits(t *testing.T) {
+func TestPutLogEventsAcceptsBatchesAtTheLimits(t *testing.T) {
 	for name, body := range map[string]string{
 		"one event":                  batch(at(0, "x")),
 		"10,000 events":              batch(sized(10000, 10000)...),
@@ -52,7 +54,7 @@ func TestPutLogEventsTakesWhatIsJustWithinTheLimits(t *testing.T) {
 	}
 }
 
-func TestPutLogEventsRefusesWhatIsJustBeyondTheLimits(t *testing.T) {
+func TestPutLogEventsRefusesInvalidBatches(t *testing.T) {
 	const (
 		inv = "InvalidParameterException"
 		ser = "SerializationException"
@@ -90,15 +92,15 @@ func TestPutLogEventsRefusesWhatIsJustBeyondTheLimits(t *testing.T) {
 		{"stream with :", named("g", "a:b"), inv, one + "'a:b' at 'logStreamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [^:*]*"},
 		{"stream with *", named("g", "a*b"), inv, one + "'a*b' at 'logStreamName' failed to satisfy constraint: Member must satisfy regular expression pattern: [^:*]*"},
 
-		{"nothing", "", ser, errNotJSON.message},
-		{"not JSON", "hello", ser, errNotJSON.message},
+		{"nothing", "", ser, protocol.ErrNotJSON.Message},
+		{"not JSON", "hello", ser, protocol.ErrNotJSON.Message},
 		{"a list", "[]", ser, "Start of list found where not expected"},
-		{"cut", batch(at(0, "x"))[:60], ser, errNotJSON.message},
-		{"more behind it", batch(at(0, "x")) + "{}", ser, errNotJSON.message},
+		{"truncated", batch(at(0, "x"))[:60], ser, protocol.ErrNotJSON.Message},
+		{"data after the end", batch(at(0, "x")) + "{}", ser, protocol.ErrNotJSON.Message},
 		{"unknown member", `{"logGroupNam":"g"}`, ser, "Unknown member 'logGroupNam'"},
-		{"member twice", `{"logGroupName":"g","logGroupName":"g"}`, ser, "Member 'logGroupName' is there twice"},
+		{"member twice", `{"logGroupName":"g","logGroupName":"g"}`, ser, "Member 'logGroupName' occurs twice"},
 		{"unknown member of an event", events(`{"timestamp":1,"message":"x","level":"info"}`), ser, "Unknown member 'level' of an event"},
-		{"message twice", events(`{"timestamp":1,"message":"x","message":"y"}`), ser, "Member 'message' is there twice"},
+		{"message twice", events(`{"timestamp":1,"message":"x","message":"y"}`), ser, "Member 'message' occurs twice"},
 		{"message a number", events(`{"timestamp":1,"message":2}`), ser, "NUMBER_VALUE can not be converted to a String"},
 		{"message true", events(`{"timestamp":1,"message":true}`), ser, "TRUE_VALUE can not be converted to a String"},
 		{"message an object", events(`{"timestamp":1,"message":{}}`), ser, "Start of structure or map found where not expected."},
@@ -106,13 +108,13 @@ func TestPutLogEventsRefusesWhatIsJustBeyondTheLimits(t *testing.T) {
 		{"timestamp with a fraction", events(`{"timestamp":1.5,"message":"x"}`), ser, "NUMBER_VALUE can not be converted to a Long"},
 		{"timestamp with an exponent", events(`{"timestamp":1e12,"message":"x"}`), ser, "NUMBER_VALUE can not be converted to a Long"},
 		{"timestamp beyond 63 bits", events(`{"timestamp":9223372036854775808,"message":"x"}`), ser, "NUMBER_VALUE can not be converted to a Long"},
-		{"timestamp with a leading zero", events(`{"timestamp":01,"message":"x"}`), ser, errNotJSON.message},
+		{"timestamp with a leading zero", events(`{"timestamp":01,"message":"x"}`), ser, protocol.ErrNotJSON.Message},
 		{"events an object", `{"logEvents":{}}`, ser, "Start of structure or map found where not expected."},
 		{"event a string", events(`"x"`), ser, "STRING_VALUE can not be converted to a Map"},
-		{"comma at the end", events(`{"timestamp":1,"message":"x"},`), ser, errNotJSON.message},
-		{"raw newline in a string", events("{\"timestamp\":1,\"message\":\"a\nb\"}"), ser, errNotJSON.message},
-		{"unknown escape", events(`{"timestamp":1,"message":"\x"}`), ser, errNotJSON.message},
-		{"escape cut", events(`{"timestamp":1,"message":"\u12"}`), ser, errNotJSON.message},
+		{"comma at the end", events(`{"timestamp":1,"message":"x"},`), ser, protocol.ErrNotJSON.Message},
+		{"raw newline in a string", events("{\"timestamp\":1,\"message\":\"a\nb\"}"), ser, protocol.ErrNotJSON.Message},
+		{"unknown escape", events(`{"timestamp":1,"message":"\x"}`), ser, protocol.ErrNotJSON.Message},
+		{"escape cut", events(`{"timestamp":1,"message":"\u12"}`), ser, protocol.ErrNotJSON.Message},
 		{"entity is a list", `{"entity":[]}`, ser, "Start of list found where not expected"},
 		{"entity with another member", `{"entity":{"type":"Service"}}`, ser, "Unknown member 'type' of an entity"},
 		{"attribute is no string", `{"entity":{"attributes":{"a":1}}}`, ser, "NUMBER_VALUE can not be converted to a String"},
@@ -130,7 +132,7 @@ func TestPutLogEventsRefusesWhatIsJustBeyondTheLimits(t *testing.T) {
 	}
 }
 
-func TestValidationErrorsEndAtTen(t *testing.T) {
+func TestAtMostTenViolationsAreReported(t *testing.T) {
 	c := newStreamClient(t, Options{})
 	res := c.do("PutLogEvents", batch(make([]ev, 20)...))
 	if !strings.HasPrefix(res.message, "10 validation errors detected: ") || strings.Count(res.message, "logEvents.") != 10 {
@@ -138,9 +140,9 @@ func TestValidationErrorsEndAtTen(t *testing.T) {
 	}
 }
 
-// The end indices are exclusive, the start index is inclusive:
+// The end indices are exclusive. The start index is inclusive.
 // https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_RejectedLogEventsInfo.html
-func TestEventsOutsideTheWindowAreDroppedAlone(t *testing.T) {
+func TestOnlyEventsOutsideTheTimeWindowAreDropped(t *testing.T) {
 	const day = 24 * time.Hour
 	ms := time.Millisecond
 	for _, tc := range []struct {
@@ -177,10 +179,10 @@ func TestEventsOutsideTheWindowAreDroppedAlone(t *testing.T) {
 			}
 			st := c.s.Stats()
 			if st.TooOld+st.Expired+st.TooNew+st.Events != int64(len(tc.events)) {
-				t.Errorf("%d too old, %d expired, %d too new, %d taken, of %d", st.TooOld, st.Expired, st.TooNew, st.Events, len(tc.events))
+				t.Errorf("%d too old, %d expired, %d too new, %d accepted, of %d", st.TooOld, st.Expired, st.TooNew, st.Events, len(tc.events))
 			}
 			if len(c.s.Refusals()) != 0 {
-				t.Error("a dropped event is no refused request")
+				t.Error("dropped events were counted as a refusal")
 			}
 		})
 	}
@@ -215,7 +217,7 @@ func TestMessagesAreDecodedAsJSON(t *testing.T) {
 	}
 }
 
-// Invalid UTF-8 grows to three bytes a piece before it is counted.
+// Each invalid byte grows to three bytes before the size is counted.
 func TestSizeIsCountedAfterInvalidUTF8IsReplaced(t *testing.T) {
 	c := newStreamClient(t, Options{})
 	raw := func(n int) string {

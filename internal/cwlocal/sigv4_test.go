@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 func TestSignatureIsVerifiedOverTheBytesAsSent(t *testing.T) {
@@ -93,8 +95,7 @@ func TestSignatureIsVerifiedOverTheBytesAsSent(t *testing.T) {
 	}
 }
 
-// Without keys the form must still be right.
-func TestSignatureHeadersAreRequired(t *testing.T) {
+func TestSignatureFormIsCheckedWithoutKeys(t *testing.T) {
 	const (
 		missing    = "MissingAuthenticationTokenException"
 		incomplete = "IncompleteSignatureException"
@@ -125,7 +126,7 @@ func TestSignatureHeadersAreRequired(t *testing.T) {
 		{"another terminator", with("aws4_request", "aws5"), "", wrong, "Credential should be scoped with a valid terminator: 'aws4_request', not 'aws5'."},
 		{"another day", with("20261102", "20261101"), "", wrong, "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '20261101' != '20261102', from '20261102T120000Z'."},
 		{"no key", with("=K/", "=/"), "", "UnrecognizedClientException", "The security token included in the request is invalid."},
-		{"signature too short", good + "00", "", wrong, errWrongSignature.message},
+		{"signature too short", good + "00", "", wrong, protocol.ErrWrongSignature.Message},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newClient(t, Options{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
@@ -29,8 +30,8 @@ const (
 	otherRole = "arn:aws:iam::210987654321:role/other"
 )
 
-// The SDK assumes a role and writes with its keys: the stand-in tells these from others.
-func TestAssumedRoleWithTheSDK(t *testing.T) {
+// Stats tell the keys of the roles from the fixed keys.
+func TestSDKCanAssumeRoles(t *testing.T) {
 	ctx := context.Background()
 	s, err := Start("127.0.0.1:0", Options{Keys: map[string]string{testKey: testSecret},
 		Roles: map[string]Role{testRole: {ExternalID: "our/id:1"}, otherRole: {}}})
@@ -62,7 +63,7 @@ func TestAssumedRoleWithTheSDK(t *testing.T) {
 	refused(credentials.NewStaticCredentialsProvider("STRANGER", "s", ""), otherRole, "", "InvalidClientTokenId")
 	refused(credentials.NewStaticCredentialsProvider(testKey, "wrong", ""), otherRole, "", "SignatureDoesNotMatch")
 	if len(s.Sessions()) != 0 {
-		t.Errorf("keys were given out: %+v", s.Sessions())
+		t.Errorf("keys were issued: %+v", s.Sessions())
 	}
 
 	logs := assume(base, testRole, "our/id:1")
@@ -91,7 +92,7 @@ func TestAssumedRoleWithTheSDK(t *testing.T) {
 	for _, given := range s.Sessions() {
 		got = append(got, fmt.Sprint(given.Role, " ", given.Name, " ", given.ExternalID, " ", given.By, " ", given.Region))
 		if left := time.Until(given.Expires); left < 14*time.Minute || left > 15*time.Minute {
-			t.Errorf("they expire in %v, want 15m", left)
+			t.Errorf("the keys expire in %v, want 15m", left)
 		}
 	}
 	sessions := []string{testRole + " logspool-host our/id:1 " + testKey + " " + testRegion, otherRole + " logspool-host  " + testRole + " " + testRegion}
@@ -100,7 +101,7 @@ func TestAssumedRoleWithTheSDK(t *testing.T) {
 	}
 }
 
-// assume makes a request of the query protocol, signed for STS.
+// assume sends a request of the query protocol, signed for STS.
 func (c *client) assume(query string) (status int, body string) {
 	c.t.Helper()
 	r := httptest.NewRequest("POST", "/", strings.NewReader(query))
@@ -123,7 +124,7 @@ func assumeQuery(edit ...string) string {
 	return q.Encode()
 }
 
-func TestAssumeRoleRules(t *testing.T) {
+func TestAssumeRoleChecksItsMembers(t *testing.T) {
 	c := newClient(t, Options{})
 	for _, tc := range []struct {
 		name, query string
@@ -158,7 +159,7 @@ func TestAssumeRoleRules(t *testing.T) {
 			t.Errorf("%s: refusals %v", tc.name, c.s.Refusals()[before:])
 		}
 	}
-	// A signature for the one service is none for the other.
+	// A signature for one service is not valid for the other.
 	r := c.request("DescribeLogGroups", []byte(assumeQuery()), func(r *http.Request) { r.Header.Set("Content-Type", "application/x-www-form-urlencoded") })
 	w := httptest.NewRecorder()
 	c.s.ServeHTTP(w, r)
@@ -167,18 +168,24 @@ func TestAssumeRoleRules(t *testing.T) {
 	}
 }
 
-// Keys that were given out are checked though any others will do: secret, token and end.
-func TestSessionKeysAreChecked(t *testing.T) {
+// They are verified even if every other key is accepted.
+func TestKeysOfARoleAreVerifiedAndExpire(t *testing.T) {
 	now := testNow
 	c := newClient(t, Options{Now: func() time.Time { return now }})
-	if status, body := c.assume(assumeQuery()); status != 200 {
+	status, body := c.assume(assumeQuery())
+	if status != 200 {
 		t.Fatalf("%d %s", status, body)
 	}
-	var given *session
-	for _, given = range c.s.sessions {
+	var given struct {
+		KeyID  string `xml:"AssumeRoleResult>Credentials>AccessKeyId"`
+		Secret string `xml:"AssumeRoleResult>Credentials>SecretAccessKey"`
+		Token  string `xml:"AssumeRoleResult>Credentials>SessionToken"`
+	}
+	if err := xml.Unmarshal([]byte(body), &given); err != nil {
+		t.Fatal(err)
 	}
 	session := *c
-	session.keyID, session.secret, session.token = given.AccessKeyID, given.secret, given.token
+	session.keyID, session.secret, session.token = given.KeyID, given.Secret, given.Token
 	session.ok("DescribeLogGroups", "{}")
 	wrong := session
 	wrong.token = "another"
@@ -202,7 +209,7 @@ func TestSessionKeysAreChecked(t *testing.T) {
 	}
 }
 
-func TestFaultsAreOfSTSToo(t *testing.T) {
+func TestFaultsApplyToSTS(t *testing.T) {
 	c := newClient(t, Options{})
 	for _, tc := range []struct {
 		kind   FaultKind
@@ -223,20 +230,15 @@ func TestFaultsAreOfSTSToo(t *testing.T) {
 	}
 }
 
-func TestPrincipalsAndSessionsAreBounded(t *testing.T) {
+func TestNumberOfSendersInStatsIsLimited(t *testing.T) {
 	c := newClient(t, Options{})
+	const maxPrincipals = 1000
 	for i := range maxPrincipals + 10 {
 		c.keyID = fmt.Sprint("KEY", i)
 		c.ok("DescribeLogGroups", "{}")
 	}
 	by := c.s.Stats().By
 	if len(by) != maxPrincipals+1 || by[""]["DescribeLogGroups"] != 10 {
-		t.Errorf("%d principals, and %v of no name", len(by), by[""])
-	}
-	for i := range maxSessions {
-		c.s.sessions[fmt.Sprint(i)] = &session{Session: Session{AccessKeyID: fmt.Sprint(i), Expires: testNow.Add(time.Duration(i))}}
-	}
-	if status, _ := c.assume(assumeQuery()); status != 200 || len(c.s.sessions) != maxSessions || c.s.sessions["0"] != nil {
-		t.Errorf("%d, %d sessions", status, len(c.s.sessions))
+		t.Errorf("%d senders, and %v for the others", len(by), by[""])
 	}
 }

@@ -4,26 +4,42 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 )
 
-// errClosed is why a wait ended that nothing else ended.
 var errClosed = errors.New("the stand-in was closed")
 
-// touch wakes those who wait.
-func (s *Server) touch() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	close(s.changed)
-	s.changed = make(chan struct{})
+// A broadcast wakes everything that waits for a change.
+type broadcast struct {
+	mu sync.Mutex
+	ch chan struct{} // closed and replaced by notify; nil if nothing waits
 }
 
-// Wait blocks until done says so. It asks at once and whenever a request has ended; done may call
-// the Server.
+// next returns a channel that the next notify closes.
+func (b *broadcast) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch == nil {
+		b.ch = make(chan struct{})
+	}
+	return b.ch
+}
+
+func (b *broadcast) notify() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch != nil {
+		close(b.ch)
+		b.ch = nil
+	}
+}
+
+// Wait blocks until done returns true. It calls done immediately, and again whenever a
+// request has ended or begins to hang. done may call the Server. The error is the
+// context's, or reports that the Server was closed.
 func (s *Server) Wait(ctx context.Context, done func() bool) error {
 	for {
-		s.mu.Lock()
-		changed := s.changed
-		s.mu.Unlock()
+		changed := s.changed.next()
 		if done() {
 			return nil
 		}
@@ -37,31 +53,16 @@ func (s *Server) Wait(ctx context.Context, done func() bool) error {
 	}
 }
 
-// WaitEvents blocks until a stream has taken n events. An empty region, group or stream stands for
-// all of them together. The error says how many there are.
+// WaitEvents blocks until a stream has accepted n events. An empty region, group or stream
+// matches all. The error says how many events there are.
 func (s *Server) WaitEvents(ctx context.Context, region, group, stream string, n int64) error {
 	var have int64
 	err := s.Wait(ctx, func() bool {
-		have = s.eventCount(region, group, stream)
+		have = s.store.EventCount(region, group, stream)
 		return have >= n
 	})
 	if err != nil {
 		return fmt.Errorf("waited for %d events in %q %q %q, got %d: %w", n, region, group, stream, have, err)
 	}
 	return nil
-}
-
-func (s *Server) eventCount(region, group, stream string) (n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for r, groups := range s.store.regions {
-		for _, g := range groups {
-			for _, st := range g.streams {
-				if (region == "" || region == r) && (group == "" || group == g.name) && (stream == "" || stream == st.name) {
-					n += st.stats.Events
-				}
-			}
-		}
-	}
-	return n
 }

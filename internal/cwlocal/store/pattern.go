@@ -1,16 +1,22 @@
-package cwlocal
+package store
 
-import "strings"
+import (
+	"strings"
 
-// parsePattern makes a filter of a FilterLogEvents pattern of terms: plain ones and "quoted ones"
-// must all be in the message, -excluded ones must not; of ?optional ones one must be there, and they
-// count only where there are no others, as in the service. Case matters. The patterns for JSON, for
-// columns and for regular expressions are refused.
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
+)
+
+// parsePattern makes a function of a filter pattern of terms, which reports whether a
+// message matches. The message must contain all plain and all "quoted" terms, and none of
+// the -excluded terms. If all terms are ?optional, it must contain one of them; otherwise
+// optional terms have no effect, as in the service. Letters must match in case. Patterns
+// for JSON, columns and regular expressions are refused.
 // https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
-func parsePattern(text string) (match func(string) bool, err *apiError) {
+func parsePattern(text string) (match func(string) bool, err *protocol.Error) {
 	text = strings.TrimSpace(text)
 	if text != "" && strings.ContainsRune("{[%", rune(text[0])) {
-		return nil, invalid("Invalid filter pattern: cwlocal knows patterns of terms only, not of JSON ({), columns ([) or regular expressions (%%)")
+		return nil, protocol.Invalid("Invalid filter pattern: " +
+			"cwlocal knows patterns of terms only, not of JSON ({), columns ([) or regular expressions (%%)")
 	}
 	var all, none, any []string
 	for text != "" {
@@ -23,7 +29,7 @@ func parsePattern(text string) (match func(string) bool, err *apiError) {
 		}
 		term, rest, ok := cutTerm(text)
 		if !ok {
-			return nil, invalid("Invalid filter pattern")
+			return nil, protocol.Invalid("Invalid filter pattern")
 		}
 		*list = append(*list, term)
 		text = strings.TrimLeft(rest, " \t")
@@ -51,7 +57,7 @@ func parsePattern(text string) (match func(string) bool, err *apiError) {
 	}, nil
 }
 
-// cutTerm takes one term, in quotes or of the characters that need none.
+// cutTerm reads one term, in quotes or of characters that need no quotes.
 func cutTerm(text string) (term, rest string, ok bool) {
 	if strings.HasPrefix(text, `"`) {
 		var b strings.Builder
@@ -75,7 +81,7 @@ func cutTerm(text string) (term, rest string, ok bool) {
 	term = text[:end]
 	for _, c := range term {
 		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' || c >= 0x80) {
-			return "", "", false // the service wants quotes around it
+			return "", "", false // the service requires quotes
 		}
 	}
 	return term, text[end:], term != ""

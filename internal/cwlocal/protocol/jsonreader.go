@@ -1,4 +1,4 @@
-package cwlocal
+package protocol
 
 import (
 	"bytes"
@@ -7,21 +7,19 @@ import (
 	"unicode/utf8"
 )
 
-// A reader walks over a JSON document once, without building a tree: a batch of a mebibyte must
-// cost a few milliseconds, or benchmarks would measure the stand-in. It is RFC 8259 to the letter
-// but for invalid UTF-8, which becomes U+FFFD as the service makes it. Errors are the service's
-// SerializationException.
+// A reader reads a JSON document in one pass, without building a tree. Reading a batch of a
+// mebibyte takes a few milliseconds, so that benchmarks do not measure the stand-in. It
+// follows RFC 8259 strictly, with one exception: it replaces invalid UTF-8 by U+FFFD, as
+// the service does. Its errors are the service's SerializationException.
 type reader struct {
 	b []byte
-	i int
+	i int // index of the next byte in b
 
 	arena    []byte // decoded strings, one after the other
 	replaced int    // strings in which invalid UTF-8 was replaced
 }
 
-var errNotJSON = serialization("Could not parse the request body as JSON")
-
-// peek is the next byte that is not white space, or 0 at the end.
+// peek skips white space and returns the next byte, or 0 at the end.
 func (r *reader) peek() byte {
 	for ; r.i < len(r.b); r.i++ {
 		switch c := r.b[r.i]; c {
@@ -33,15 +31,15 @@ func (r *reader) peek() byte {
 	return 0
 }
 
-func (r *reader) expect(c byte) *apiError {
+func (r *reader) expect(c byte) *Error {
 	if r.peek() != c || r.i == len(r.b) {
-		return errNotJSON
+		return ErrNotJSON
 	}
 	r.i++
 	return nil
 }
 
-// null takes a null if it comes next. A null member is as good as none.
+// null reads a null if it comes next. A member that is null counts as missing.
 func (r *reader) null() bool {
 	if r.peek() == 'n' && bytes.HasPrefix(r.b[r.i:], []byte("null")) {
 		r.i += len("null")
@@ -50,8 +48,8 @@ func (r *reader) null() bool {
 	return false
 }
 
-// mismatch says that the next value is not of the wanted type, in the service's words.
-func (r *reader) mismatch(want string) *apiError {
+// mismatch returns the service's error for a next value that is not of the wanted type.
+func (r *reader) mismatch(want string) *Error {
 	switch c := r.peek(); {
 	case c == '{':
 		return serialization("Start of structure or map found where not expected.")
@@ -66,11 +64,12 @@ func (r *reader) mismatch(want string) *apiError {
 	case c == '-' || c >= '0' && c <= '9':
 		return serialization("NUMBER_VALUE can not be converted to a %s", want)
 	}
-	return errNotJSON
+	return ErrNotJSON
 }
 
-// object calls member for each member, which must take its value. The name is good until it does.
-func (r *reader) object(member func(name []byte) *apiError) *apiError {
+// object reads an object. It calls member for each member, which must read the value. The
+// name is valid until then.
+func (r *reader) object(member func(name []byte) *Error) *Error {
 	if r.peek() != '{' {
 		return r.mismatch("Map")
 	}
@@ -81,7 +80,7 @@ func (r *reader) object(member func(name []byte) *apiError) *apiError {
 	}
 	for {
 		if r.peek() != '"' {
-			return errNotJSON
+			return ErrNotJSON
 		}
 		mark := len(r.arena)
 		from, to, err := r.str()
@@ -102,8 +101,8 @@ func (r *reader) object(member func(name []byte) *apiError) *apiError {
 	}
 }
 
-// list calls element for each element, which must take it.
-func (r *reader) list(element func() *apiError) *apiError {
+// list reads a list. It calls element for each element, which must read it.
+func (r *reader) list(element func() *Error) *Error {
 	if r.peek() != '[' {
 		return r.mismatch("List")
 	}
@@ -122,8 +121,8 @@ func (r *reader) list(element func() *apiError) *apiError {
 	}
 }
 
-// more takes the comma or the end that must come after a member or an element.
-func (r *reader) more(end byte) (done bool, err *apiError) {
+// more reads the comma or the end that must follow a member or an element.
+func (r *reader) more(end byte) (done bool, err *Error) {
 	switch r.peek() {
 	case ',':
 		r.i++
@@ -132,10 +131,10 @@ func (r *reader) more(end byte) (done bool, err *apiError) {
 		r.i++
 		return true, nil
 	}
-	return false, errNotJSON
+	return false, ErrNotJSON
 }
 
-// plain are the bytes that stand for themselves inside a string.
+// plain marks the bytes that a string contains without escaping or decoding.
 var plain = func() (t [256]bool) {
 	for c := 0x20; c < 0x80; c++ {
 		t[c] = c != '"' && c != '\\'
@@ -143,8 +142,8 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// str decodes a string to the arena's end and says where it lies there.
-func (r *reader) str() (from, to int, err *apiError) {
+// str decodes a string to the end of the arena, and returns its bounds there.
+func (r *reader) str() (from, to int, err *Error) {
 	if r.peek() != '"' {
 		return 0, 0, r.mismatch("String")
 	}
@@ -160,7 +159,7 @@ func (r *reader) str() (from, to int, err *apiError) {
 		r.i = j
 		switch {
 		case j == len(r.b) || r.b[j] < 0x20:
-			return 0, 0, errNotJSON
+			return 0, 0, ErrNotJSON
 		case r.b[j] == '"':
 			r.i++
 			r.replaced += replaced
@@ -168,7 +167,7 @@ func (r *reader) str() (from, to int, err *apiError) {
 		case r.b[j] == '\\':
 			c, ok := r.escape()
 			if !ok {
-				return 0, 0, errNotJSON
+				return 0, 0, ErrNotJSON
 			}
 			if utf16.IsSurrogate(c) {
 				replaced = 1
@@ -185,7 +184,8 @@ func (r *reader) str() (from, to int, err *apiError) {
 	}
 }
 
-// escape decodes what stands after a backslash. Half a surrogate pair stays what it is.
+// escape decodes the escape sequence that starts at a backslash. It returns half a
+// surrogate pair as it is.
 func (r *reader) escape() (rune, bool) {
 	if r.i+1 >= len(r.b) {
 		return 0, false
@@ -220,7 +220,7 @@ func (r *reader) escape() (rune, bool) {
 			if c := utf16.DecodeRune(first, second); c != utf8.RuneError {
 				return c, true
 			}
-			r.i = mark // the second is a character of its own
+			r.i = mark // the second escape is another character
 		}
 		return first, true
 	}
@@ -246,8 +246,8 @@ func (r *reader) hex4() (rune, bool) {
 	return v, true
 }
 
-// number takes a number and returns its text.
-func (r *reader) number(want string) ([]byte, *apiError) {
+// number reads a number and returns its text.
+func (r *reader) number(want string) ([]byte, *Error) {
 	if c := r.peek(); c != '-' && (c < '0' || c > '9') {
 		return nil, r.mismatch(want)
 	}
@@ -257,12 +257,12 @@ func (r *reader) number(want string) ([]byte, *apiError) {
 	}
 	digits := r.digits()
 	if digits == 0 || digits > 1 && r.b[r.i-digits] == '0' {
-		return nil, errNotJSON
+		return nil, ErrNotJSON
 	}
 	if r.i < len(r.b) && r.b[r.i] == '.' {
 		r.i++
 		if r.digits() == 0 {
-			return nil, errNotJSON
+			return nil, ErrNotJSON
 		}
 	}
 	if r.i < len(r.b) && r.b[r.i]|0x20 == 'e' {
@@ -271,7 +271,7 @@ func (r *reader) number(want string) ([]byte, *apiError) {
 			r.i++
 		}
 		if r.digits() == 0 {
-			return nil, errNotJSON
+			return nil, ErrNotJSON
 		}
 	}
 	return r.b[from:r.i], nil
@@ -285,8 +285,8 @@ func (r *reader) digits() (n int) {
 	return n
 }
 
-// long takes a whole number. The least of 64 bits is not one that anyone sends, and is refused.
-func (r *reader) long() (int64, *apiError) {
+// long reads an integer. It refuses the smallest one of 64 bits, which no client sends.
+func (r *reader) long() (int64, *Error) {
 	text, err := r.number("Long")
 	if err != nil {
 		return 0, err
@@ -305,7 +305,7 @@ func (r *reader) long() (int64, *apiError) {
 	return int64(v), nil
 }
 
-func (r *reader) boolean() (bool, *apiError) {
+func (r *reader) boolean() (bool, *Error) {
 	r.peek()
 	for text, v := range map[string]bool{"true": true, "false": false} {
 		if bytes.HasPrefix(r.b[r.i:], []byte(text)) {
@@ -316,10 +316,10 @@ func (r *reader) boolean() (bool, *apiError) {
 	return false, r.mismatch("Boolean")
 }
 
-// end holds that nothing but white space is left.
-func (r *reader) end() *apiError {
+// end checks that only white space is left.
+func (r *reader) end() *Error {
 	if r.peek(); r.i != len(r.b) {
-		return errNotJSON
+		return ErrNotJSON
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package cwlocal
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// wireClient calls a Server over TCP, each call on a connection of its own.
+// A wireClient calls a Server over TCP, with a new connection for each call.
 type wireClient struct {
 	*client
 	http *http.Client
@@ -64,7 +63,7 @@ func (c *wireClient) send(ctx context.Context, op, body string, edit ...func(*ht
 
 func nowBatch(message string) string { return batch(ev{time.Now().UnixMilli(), message}) }
 
-func TestFaults(t *testing.T) {
+func TestEveryKindOfFaultFailsAsDocumented(t *testing.T) {
 	type want struct {
 		status int
 		has    string // in the body
@@ -122,7 +121,7 @@ func TestFaults(t *testing.T) {
 				t.Errorf("got %d %s %v, want %d with %s", status, got, err, w.status, w.has)
 			}
 			if kind == Truncated && json.Valid([]byte(got)) {
-				t.Errorf("%s is whole", got)
+				t.Errorf("the response %s is complete", got)
 			}
 			if stored := c.s.Stats().Events > before; stored != w.stored {
 				t.Errorf("stored: %v, want %v", stored, w.stored)
@@ -133,7 +132,7 @@ func TestFaults(t *testing.T) {
 				}
 			}
 			if r := c.s.Refusals(); len(r) != 0 {
-				t.Errorf("a fault broke no rule: %v", r)
+				t.Errorf("a fault caused refusals: %v", r)
 			}
 			if status, got, err := c.send(context.Background(), "PutLogEvents", nowBatch("after")); status != 200 {
 				t.Errorf("after the fault: got %d %s %v", status, got, err)
@@ -142,7 +141,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestHangingEndsWithTheClientTheFaultOrTheServer(t *testing.T) {
+func TestHangEndsWhenClientFaultOrServerGoes(t *testing.T) {
 	for _, kind := range []FaultKind{Hang, HangAfter} {
 		stored := int64(0)
 		if kind == HangAfter {
@@ -176,7 +175,7 @@ func TestHangingEndsWithTheClientTheFaultOrTheServer(t *testing.T) {
 				t.Errorf("%d events stored, want %d", got, stored)
 			}
 		}
-		t.Run(string(kind)+" and the client goes", func(t *testing.T) {
+		t.Run(string(kind)+" and the client goes away", func(t *testing.T) {
 			c, _, cancel, done := hung(t)
 			cancel()
 			if err := <-done; !errors.Is(err, context.Canceled) {
@@ -200,13 +199,13 @@ func TestHangingEndsWithTheClientTheFaultOrTheServer(t *testing.T) {
 				t.Error(err)
 			}
 			if err := <-done; err == nil {
-				t.Error("it was answered")
+				t.Error("the request got a response")
 			}
 		})
 	}
 }
 
-func TestFaultsAreLimited(t *testing.T) {
+func TestFaultAppliesOnlyToMatchingRequests(t *testing.T) {
 	now := testNow
 	put := func(c *client) string { return c.do("PutLogEvents", batch(at(0, "x"))).code }
 	refused := "ServiceUnavailableException"
@@ -272,10 +271,10 @@ func TestFaultsAreLimited(t *testing.T) {
 			t.Errorf("%d of 300 failed, want about 90", n)
 		}
 		if one != run(1) || one == two {
-			t.Error("the seed doesn't decide the run")
+			t.Error("the failures do not depend on the seed alone")
 		}
 	})
-	t.Run("a broken rule shows through", func(t *testing.T) {
+	t.Run("a request that breaks a rule gets its own error", func(t *testing.T) {
 		c := newStreamClient(t, Options{})
 		c.s.AddFault(Fault{Kind: Throttle})
 		if got := c.do("PutLogEvents", `{"x":1}`).code; got != "SerializationException" {
@@ -294,53 +293,4 @@ func TestFaultsAreLimited(t *testing.T) {
 		c.refused("PutLogEvents", batchTo("g", "none", at(0, "x")), "ResourceNotFoundException", "The specified log stream does not exist.")
 		c.refused("PutLogEvents", batch(at(0, "x")), "DataAlreadyAcceptedException", "The given batch of log events has already been accepted.")
 	})
-}
-
-func TestFaultsOverHTTP(t *testing.T) {
-	c := startClient(t, Options{})
-	ask := func(method, path, body string) (int, string) {
-		t.Helper()
-		r, err := http.NewRequest(method, c.s.URL()+"/_cwlocal/"+path, bytes.NewReader([]byte(body)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := c.http.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, _ := io.ReadAll(resp.Body)
-		return resp.StatusCode, strings.TrimSpace(string(b))
-	}
-	full := `{"kind":"slow","operation":"PutLogEvents","region":"r","group":"g","stream":"s","accessKey":"k","probability":0.5,"seed":7,"count":3,"for":"1m30s","delay":"10ms"}`
-	for _, tc := range []struct {
-		method, path, body string
-		status             int
-		want               string
-	}{
-		{"GET", "faults", "", 200, `[]`},
-		{"POST", "faults", `{"kind":"503","count":1}`, 200, `{"id":1}`},
-		{"POST", "faults", full, 200, `{"id":2}`},
-		{"GET", "faults", "", 200, `[{"id":1,"fault":{"kind":"503","count":1},"taken":0},{"id":2,"fault":` + full + `,"taken":0}]`},
-		{"DELETE", "faults/1", "", 200, `{"cleared":1}`},
-		{"DELETE", "faults/1", "", 200, `{"cleared":0}`},
-		{"DELETE", "faults/x", "", 400, `{"error":"\"x\" is not the number of a fault"}`},
-		{"DELETE", "faults", "", 200, `{"cleared":1}`},
-		{"POST", "faults", `{"kind":"rain"}`, 400, `{"error":"kind is \"rain\"; it must be one of [throttle 500 503 denied expired-token unrecognized-client reset-before reset-after hang hang-after html-200 html-400 truncated data-accepted gzip-415 gzip-serialization gzip-500 slow poison small-events]"}`},
-		{"POST", "faults", `{"kind":"503","colour":"red"}`, 400, `{"error":"json: unknown field \"colour\""}`},
-		{"POST", "faults", `{"kind":"503","for":"soon"}`, 400, `{"error":"time: invalid duration \"soon\""}`},
-		{"POST", "faults", `{"kind":"503","probability":2}`, 400, `{"error":"probability is 2; it must be from 0 to 1"}`},
-		{"POST", "faults", `{"kind":"503","count":-1}`, 400, `{"error":"count, for and delay must not be negative"}`},
-		{"POST", "faults", `{"kind":"503","operation":"Sing"}`, 400, `{"error":"operation \"Sing\" is not known here"}`},
-		{"POST", "faults", `{"kind":"slow"}`, 400, `{"error":"slow needs a delay"}`},
-		{"POST", "faults", `{"kind":"poison"}`, 400, `{"error":"poison needs a text"}`},
-		{"POST", "faults", `{"kind":"small-events","limit":26}`, 400, `{"error":"limit is 26; small-events needs one of more than 26 bytes"}`},
-		{"PUT", "faults", ``, 405, "Method Not Allowed"},
-		{"GET", "nothing", ``, 404, "404 page not found"},
-	} {
-		status, got := ask(tc.method, tc.path, tc.body)
-		if status != tc.status || got != tc.want {
-			t.Errorf("%s %s %s:\n got %d %s\nwant %d %s", tc.method, tc.path, tc.body, status, got, tc.status, tc.want)
-		}
-	}
 }

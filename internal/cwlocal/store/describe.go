@@ -1,4 +1,4 @@
-package cwlocal
+package store
 
 import (
 	"cmp"
@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
 type groupDescription struct {
@@ -24,21 +26,21 @@ type groupDescription struct {
 	StoredBytes  int64  `json:"storedBytes"`
 }
 
-func (s *Server) describeLogGroups(c *call) (any, *apiError) {
+func (s *Store) describeLogGroups(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
-	prefix := v.optional(&c.in, "logGroupNamePrefix", maxName, groupNameForm)
-	part := c.in.strings["logGroupNamePattern"]
+	prefix := v.optional(&r.Input, "logGroupNamePrefix", maxName, groupNameForm)
+	part := r.Input.Strings["logGroupNamePattern"]
 	if part != "" {
 		v.checked(part, "logGroupNamePattern", maxName, groupNameForm)
 	}
-	class := v.oneOf(&c.in, "logGroupClass", groupClasses)
-	limit := v.between(&c.in, "limit", 1, maxListPage, maxListPage)
-	token := v.optional(&c.in, "nextToken", math.MaxInt, nil)
+	class := v.oneOf(&r.Input, "logGroupClass", groupClasses)
+	limit := v.between(&r.Input, "limit", 1, maxListPage, maxListPage)
+	token := v.optional(&r.Input, "nextToken", math.MaxInt, nil)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
 	if prefix != "" && part != "" {
-		return nil, invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
+		return nil, protocol.Invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
 	}
 	after, err := parseListToken(token)
 	if err != nil {
@@ -48,20 +50,26 @@ func (s *Server) describeLogGroups(c *call) (any, *apiError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := []groupDescription{}
-	for name, g := range s.store.regions[c.auth.region] {
-		if strings.HasPrefix(name, prefix) && strings.Contains(strings.ToLower(name), strings.ToLower(part)) && (class == "" || class == g.class) {
-			arn := groupARN(g.region, name)
-			list = append(list, groupDescription{ARN: arn + ":*", Created: g.created, KMSKey: g.kmsKey, LogGroupARN: arn,
-				Class: g.class, Name: name, Retention: g.retention})
+	for name, g := range s.regions[r.Auth.Region] {
+		if strings.HasPrefix(name, prefix) && strings.Contains(strings.ToLower(name), strings.ToLower(part)) &&
+			(class == "" || class == g.class) {
+			list = append(list, g.describe())
 		}
 	}
 	slices.SortFunc(list, func(a, b groupDescription) int { return strings.Compare(a.Name, b.Name) })
-	list, next := page(list, limit, token != "", func(g groupDescription) int { return strings.Compare(g.Name, after.name) },
+	list, next := page(list, limit, token != "",
+		func(g groupDescription) int { return strings.Compare(g.Name, after.name) },
 		func(g groupDescription) listToken { return listToken{name: g.Name} })
 	return struct {
 		Groups []groupDescription `json:"logGroups"`
 		Next   string             `json:"nextToken,omitempty"`
 	}{list, next}, nil
+}
+
+func (g *group) describe() groupDescription {
+	arn := protocol.GroupARN(g.region, g.name)
+	return groupDescription{ARN: arn + ":*", Created: g.created, KMSKey: g.kmsKey, LogGroupARN: arn,
+		Class: g.class, Name: g.name, Retention: g.retention}
 }
 
 type streamDescription struct {
@@ -82,22 +90,22 @@ func (d *streamDescription) last() int64 {
 	return *d.Last
 }
 
-func (s *Server) describeLogStreams(c *call) (any, *apiError) {
+func (s *Store) describeLogStreams(r *protocol.Request) (any, *protocol.Error) {
 	var v violations
-	groupName := s.groupOf(c, &v)
-	prefix := v.optional(&c.in, "logStreamNamePrefix", maxName, streamNameForm)
-	order := v.oneOf(&c.in, "orderBy", []string{"LogStreamName", "LastEventTime"})
-	limit := v.between(&c.in, "limit", 1, maxListPage, maxListPage)
-	token := v.optional(&c.in, "nextToken", math.MaxInt, nil)
+	groupName := v.groupNameOrARN(r)
+	prefix := v.optional(&r.Input, "logStreamNamePrefix", maxName, streamNameForm)
+	order := v.oneOf(&r.Input, "orderBy", []string{"LogStreamName", "LastEventTime"})
+	limit := v.between(&r.Input, "limit", 1, maxListPage, maxListPage)
+	token := v.optional(&r.Input, "nextToken", math.MaxInt, nil)
 	if err := v.err(); err != nil {
 		return nil, err
 	}
-	if err := oneGroupName(&c.in); err != nil {
+	if err := oneGroupName(&r.Input); err != nil {
 		return nil, err
 	}
 	byTime := order == "LastEventTime"
 	if byTime && prefix != "" {
-		return nil, invalid("Cannot order by LastEventTime with a logStreamNamePrefix.")
+		return nil, protocol.Invalid("Cannot order by LastEventTime with a logStreamNamePrefix.")
 	}
 	after, err := parseListToken(token)
 	if err != nil {
@@ -106,7 +114,7 @@ func (s *Server) describeLogStreams(c *call) (any, *apiError) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, err := s.store.group(c.auth.region, groupName)
+	g, err := s.group(r.Auth.Region, groupName)
 	if err != nil {
 		return nil, err
 	}
@@ -121,13 +129,14 @@ func (s *Server) describeLogStreams(c *call) (any, *apiError) {
 		if byTime {
 			n = cmp.Or(cmp.Compare(a.last(), time), n)
 		}
-		if c.in.booleans["descending"] {
+		if r.Input.Booleans["descending"] {
 			return -n
 		}
 		return n
 	}
 	slices.SortFunc(list, func(a, b streamDescription) int { return compare(a, b.last(), b.Name) })
-	list, next := page(list, limit, token != "", func(d streamDescription) int { return compare(d, after.time, after.name) },
+	list, next := page(list, limit, token != "",
+		func(d streamDescription) int { return compare(d, after.time, after.name) },
 		func(d streamDescription) listToken { return listToken{time: d.last(), name: d.Name} })
 	return struct {
 		Streams []streamDescription `json:"logStreams"`
@@ -136,16 +145,18 @@ func (s *Server) describeLogStreams(c *call) (any, *apiError) {
 }
 
 func (st *stream) describe(g *group) streamDescription {
-	d := streamDescription{ARN: groupARN(g.region, g.name) + ":log-stream:" + st.name, Created: st.created, Name: st.name}
+	d := streamDescription{ARN: protocol.GroupARN(g.region, g.name) + ":log-stream:" + st.name,
+		Created: st.created, Name: st.name}
 	if st.stats.Events > 0 {
 		first, last := st.stats.FirstTimestamp, st.stats.LastTimestamp
 		d.First, d.Last, d.LastIngested = &first, &last, st.lastIngested
-		d.UploadToken = sequenceToken(uint64(st.stats.Batches))
+		d.UploadToken = protocol.SequenceToken(uint64(st.stats.Batches))
 	}
 	return d
 }
 
-// A listToken is the last entry of a page: the next one starts behind it, also if it is gone.
+// A listToken names the last entry of a page. The next page starts after it, even if it has
+// been deleted.
 type listToken struct {
 	time int64
 	name string
@@ -155,7 +166,7 @@ func (t listToken) String() string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%d/%s", t.time, t.name))
 }
 
-func parseListToken(s string) (t listToken, err *apiError) {
+func parseListToken(s string) (t listToken, err *protocol.Error) {
 	if s == "" {
 		return t, nil
 	}
@@ -168,11 +179,12 @@ func parseListToken(s string) (t listToken, err *apiError) {
 	return listToken{n, name}, nil
 }
 
-// page cuts a sorted list to what comes behind a token, limit entries of it, and makes the token of
-// the rest.
-func page[T any](list []T, limit int64, skip bool, behind func(T) int, token func(T) listToken) ([]T, string) {
+// page returns one page of a sorted list, and the token for the next page, which is empty
+// if there is none. If skip is set, the page starts with the first entry for which compare
+// is positive.
+func page[T any](list []T, limit int64, skip bool, compare func(T) int, token func(T) listToken) ([]T, string) {
 	if skip {
-		i := slices.IndexFunc(list, func(e T) bool { return behind(e) > 0 })
+		i := slices.IndexFunc(list, func(e T) bool { return compare(e) > 0 })
 		if i < 0 {
 			i = len(list)
 		}
@@ -185,7 +197,7 @@ func page[T any](list []T, limit int64, skip bool, behind func(T) int, token fun
 	return list, token(list[limit-1]).String()
 }
 
-// GroupInfo is what is known of a group.
+// GroupInfo describes a group.
 type GroupInfo struct {
 	Region, Name, Class, KMSKey string
 	RetentionDays               int
@@ -193,11 +205,11 @@ type GroupInfo struct {
 }
 
 // Groups lists all groups by region and name.
-func (s *Server) Groups() []GroupInfo {
+func (s *Store) Groups() []GroupInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []GroupInfo
-	for _, groups := range s.store.regions {
+	for _, groups := range s.regions {
 		for _, g := range groups {
 			list = append(list, GroupInfo{g.region, g.name, g.class, g.kmsKey, int(g.retention), maps.Clone(g.tags)})
 		}

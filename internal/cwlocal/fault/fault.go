@@ -1,0 +1,140 @@
+// Package fault makes the stand-in fail on demand. It holds the faults that users add,
+// finds the one that applies to a request, and makes the response for the kinds of faults
+// that replace one.
+//
+// It knows requests as package protocol reads them. It must not know the account, or how a
+// response is sent.
+package fault
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/logspool/logspool/internal/cwlocal/protocol"
+)
+
+// A Kind is a way to fail.
+type Kind string
+
+// The kinds. Those marked "stored" first carry the request out.
+const (
+	Throttle           Kind = "throttle"            // ThrottlingException
+	InternalError      Kind = "500"                 // HTTP 500, InternalFailure
+	Unavailable        Kind = "503"                 // HTTP 503, ServiceUnavailableException
+	Denied             Kind = "denied"              // AccessDeniedException
+	ExpiredToken       Kind = "expired-token"       // ExpiredTokenException
+	UnrecognizedClient Kind = "unrecognized-client" // UnrecognizedClientException
+	ResetBefore        Kind = "reset-before"        // not stored, the connection is reset
+	ResetAfter         Kind = "reset-after"         // stored, the connection is reset
+	Hang               Kind = "hang"                // not stored, no response
+	HangAfter          Kind = "hang-after"          // stored, no response
+	HTMLOK             Kind = "html-200"            // not stored, HTTP 200 with a web page
+	HTMLBad            Kind = "html-400"            // not stored, HTTP 400 with a web page
+	Truncated          Kind = "truncated"           // stored, half of the response
+	DataAccepted       Kind = "data-accepted"       // stored, DataAlreadyAcceptedException
+	GzipUnsupported    Kind = "gzip-415"            // HTTP 415 for compressed bodies
+	GzipMisread        Kind = "gzip-serialization"  // SerializationException for compressed bodies
+	GzipCrash          Kind = "gzip-500"            // HTTP 500 for compressed bodies, as moto's server responds
+	Slow               Kind = "slow"                // served normally after Delay
+	Poison             Kind = "poison"              // InvalidParameterException for batches with Text in a message
+	SmallEvents        Kind = "small-events"        // InvalidParameterException for batches with an event larger than Limit
+)
+
+// Kinds are all kinds.
+var Kinds = []Kind{Throttle, InternalError, Unavailable, Denied, ExpiredToken, UnrecognizedClient,
+	ResetBefore, ResetAfter, Hang, HangAfter, HTMLOK, HTMLBad, Truncated, DataAccepted,
+	GzipUnsupported, GzipMisread, GzipCrash, Slow, Poison, SmallEvents}
+
+// A Fault makes requests fail that break no rule. The first matching fault applies, in the
+// order in which they were added. A Slow fault only adds its delay, and the faults after it
+// are tried too.
+//
+// The fields are not grouped into structs, because a Fault reads like the flat JSON object
+// that the control endpoint takes.
+type Fault struct {
+	Kind Kind `json:"kind"`
+
+	// A fault applies to requests that match these. An empty field matches every request.
+	Operation string `json:"operation,omitempty"` // such as PutLogEvents
+	Region    string `json:"region,omitempty"`
+	Group     string `json:"group,omitempty"`
+	Stream    string `json:"stream,omitempty"`
+	AccessKey string `json:"accessKey,omitempty"` // access key ID
+
+	// These limit how often and how long a fault applies.
+	Probability float64       `json:"probability,omitempty"` // 0 means always
+	Seed        uint64        `json:"seed,omitempty"`        // of the random numbers for Probability
+	Count       int           `json:"count,omitempty"`       // number of requests; 0 means no limit
+	For         time.Duration `json:"-"`                     // by the Server's clock; 0 means no limit
+
+	// These belong to single kinds.
+	Delay time.Duration `json:"-"`               // real time, for Slow
+	Text  string        `json:"text,omitempty"`  // for Poison; for SmallEvents, the message of the error
+	Limit int           `json:"limit,omitempty"` // size in bytes, for SmallEvents (see protocol.InputEvent.Size)
+}
+
+// faultJSON is a Fault with durations such as 1m30s.
+type faultJSON struct {
+	*plainFault
+	For   string `json:"for,omitempty"`
+	Delay string `json:"delay,omitempty"`
+}
+
+type plainFault Fault
+
+// MarshalJSON writes durations in Go's notation.
+func (f Fault) MarshalJSON() ([]byte, error) {
+	j := faultJSON{plainFault: (*plainFault)(&f)}
+	if f.For != 0 {
+		j.For = f.For.String()
+	}
+	if f.Delay != 0 {
+		j.Delay = f.Delay.String()
+	}
+	return json.Marshal(j)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes. It refuses unknown members.
+func (f *Fault) UnmarshalJSON(b []byte) error {
+	j := faultJSON{plainFault: (*plainFault)(f)}
+	d := json.NewDecoder(strings.NewReader(string(b)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&j); err != nil {
+		return err
+	}
+	for text, to := range map[string]*time.Duration{j.For: &f.For, j.Delay: &f.Delay} {
+		if text == "" {
+			continue
+		}
+		v, err := time.ParseDuration(text)
+		if err != nil {
+			return err
+		}
+		*to = v
+	}
+	return nil
+}
+
+// Check returns an error if the fault is invalid.
+func (f *Fault) Check() error {
+	switch {
+	case !slices.Contains(Kinds, f.Kind):
+		return fmt.Errorf("kind is %q; it must be one of %v", f.Kind, Kinds)
+	case f.Probability < 0 || f.Probability > 1:
+		return fmt.Errorf("probability is %v; it must be from 0 to 1", f.Probability)
+	case f.Count < 0 || f.For < 0 || f.Delay < 0:
+		return fmt.Errorf("count, for and delay must not be negative")
+	case f.Kind == Slow && f.Delay == 0:
+		return fmt.Errorf("slow needs a delay")
+	case f.Kind == Poison && f.Text == "":
+		return fmt.Errorf("poison needs a text")
+	case f.Kind == SmallEvents && f.Limit <= protocol.EventOverhead:
+		return fmt.Errorf("limit is %d; small-events needs a limit of more than %d bytes", f.Limit, protocol.EventOverhead)
+	case f.Operation != "" && f.Operation != protocol.AssumeRole && !slices.Contains(protocol.Operations(), f.Operation):
+		return fmt.Errorf("unknown operation %q", f.Operation)
+	}
+	return nil
+}

@@ -121,12 +121,12 @@ func dnsServer(conn net.PacketConn) {
 // privateEtc gives the second engine a copy of /etc, whose resolv.conf the test may replace.
 func (s *secondEngine) privateEtc(t *testing.T) (resolvConf string) {
 	t.Helper()
-	etc := filepath.Join(s.dir, "etc")
+	etc := filepath.Join(s.own.Dir, "etc")
 	if err := copyTree("/etc", etc); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	s.apart.Do(func() {
+	s.own.Network.Do(func() {
 		err = errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
 			unix.Mount(etc, "/etc", "", unix.MS_BIND, ""))
 	})
@@ -155,7 +155,7 @@ func TestReplacedResolvConfReachesThePlugin(t *testing.T) {
 	replaceFile(t, resolvConf, "nameserver 127.0.0.2\noptions timeout:1 attempts:1\n") // where nobody answers
 	var dns net.PacketConn
 	var err error
-	s.apart.Do(func() { dns, err = net.ListenPacket("udp", "127.0.0.3:53") })
+	s.own.Network.Do(func() { dns, err = net.ListenPacket("udp", "127.0.0.3:53") })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func newParityEngine(t *testing.T) *parityEngine {
 	p.secondEngine = newSecondEngine(t)
 	p.endpoint = "http://" + p.serve(t, "127.0.0.1:0", p.route())
 	p.lent.account = p.third
-	p.apart.Do(func() {
+	p.own.Network.Do(func() {
 		if err := addAddress(credentialsHost); err != nil {
 			t.Error(err)
 		}
@@ -84,7 +84,7 @@ func (p *parityEngine) serve(t *testing.T, address string, h http.Handler) strin
 	t.Helper()
 	var l net.Listener
 	var err error
-	p.apart.Do(func() { l, err = net.Listen("tcp", address) })
+	p.own.Network.Do(func() { l, err = net.Listen("tcp", address) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,10 +3,7 @@
 package e2e
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -15,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/dockertest"
@@ -27,12 +23,9 @@ import (
 // daemon/daemon_unix.go, removeDefaultBridgeInterface).
 type secondEngine struct {
 	engine
-	dir    string
-	stand  *cwlocal.Server
-	port   string // of the stand-in, in the namespace
-	apart  *hosttest.Thread
-	daemon *exec.Cmd
-	ended  chan error
+	own   *hosttest.Engine
+	stand *cwlocal.Server
+	port  string // of the stand-in, in the engine's network namespace
 }
 
 // newSecondEngine makes the namespace, and serves a stand-in and runs a containerd in it. The engine is not started yet.
@@ -56,14 +49,14 @@ func prepareSecondEngine(t *testing.T) *secondEngine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &secondEngine{dir: dir, stand: cwlocal.New(standOptions())}
-	s.host = "unix://" + filepath.Join(dir, "docker.sock")
-	if s.apart, err = hosttest.NewThread(true); err != nil {
+	own, err := hosttest.NewEngine(dir)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.apart.End)
+	t.Cleanup(own.Network.End)
+	s := &secondEngine{engine: engine{own.Host}, own: own, stand: cwlocal.New(standOptions())}
 	var listener net.Listener
-	s.apart.Do(func() { listener, err = net.Listen("tcp", "127.0.0.1:0") })
+	s.own.Network.Do(func() { listener, err = net.Listen("tcp", "127.0.0.1:0") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,56 +74,25 @@ func prepareSecondEngine(t *testing.T) *secondEngine {
 // start starts the engine with a daemon.json, and waits until it answers.
 func (s *secondEngine) start(t *testing.T, conf map[string]any) {
 	t.Helper()
-	data, err := json.Marshal(conf)
-	if err != nil {
+	if err := s.own.Start(conf, nil, "--containerd", s.containerd()); err != nil {
 		t.Fatal(err)
 	}
-	config := filepath.Join(s.dir, "daemon.json")
-	if err := os.WriteFile(config, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.daemon = exec.Command("dockerd", "--config-file", config,
-		"--data-root", filepath.Join(s.dir, "data"), "--exec-root", filepath.Join(s.dir, "exec"),
-		"--pidfile", filepath.Join(s.dir, "pid"), "--host", s.host,
-		"--containerd", s.containerd(), "--bridge", "none", "--iptables=false", "--ip6tables=false")
-	out, err := s.daemon.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.launch(s.daemon); err != nil {
-		t.Fatal(err)
-	}
-	answers := make(chan struct{})
-	s.ended = make(chan error, 1)
-	go func() { s.ended <- s.follow(out, answers) }()
-	select {
-	case <-answers:
-	case err := <-s.ended:
-		s.daemon = nil
-		t.Fatalf("the second engine ended: %v", err)
-	case <-time.After(patience):
-		t.Fatal("the second engine does not answer")
-	}
-}
-
-// launch starts a command in the namespace.
-func (s *secondEngine) launch(cmd *exec.Cmd) (err error) {
-	s.apart.Do(func() { err = cmd.Start() })
-	return err
 }
 
 // startContainerd starts a containerd for the engine: dockerd would take the machine's, if there is one, and so
 // run the plugin outside the namespace.
 func (s *secondEngine) startContainerd(t *testing.T) {
 	t.Helper()
-	config := filepath.Join(s.dir, "containerd.toml")
+	config := filepath.Join(s.own.Dir, "containerd.toml")
 	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = %q\n",
-		filepath.Join(s.dir, "containerd"), filepath.Join(s.dir, "tasks"), s.containerd())
+		filepath.Join(s.own.Dir, "containerd"), filepath.Join(s.own.Dir, "tasks"), s.containerd())
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	containerd := exec.Command("containerd", "--config", config)
-	if err := s.launch(containerd); err != nil {
+	var err error
+	s.own.Network.Do(func() { err = containerd.Start() })
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -139,49 +101,18 @@ func (s *secondEngine) startContainerd(t *testing.T) {
 	})
 }
 
-func (s *secondEngine) containerd() string { return filepath.Join(s.dir, "containerd.sock") }
+func (s *secondEngine) containerd() string { return filepath.Join(s.own.Dir, "containerd.sock") }
 
-// follow reads what the engine logs, closes answers when it says that it listens, and returns its last lines
-// when it has ended.
-func (s *secondEngine) follow(out io.Reader, answers chan<- struct{}) error {
-	var last []string
-	in := bufio.NewScanner(out)
-	in.Buffer(nil, 1<<20)
-	for in.Scan() {
-		last = append(last[max(0, len(last)-20):], in.Text())
-		if answers != nil && strings.Contains(in.Text(), "API listen on") {
-			close(answers)
-			answers = nil
-		}
-	}
-	_, _ = io.Copy(io.Discard, out)
-	return fmt.Errorf("%v, after\n%s", s.daemon.Wait(), strings.Join(last, "\n"))
-}
-
-// end ends the engine, and with it its containers and plugins.
+// end stops the engine, and with it its containers and plugins.
 func (s *secondEngine) end(t *testing.T) {
 	t.Helper()
-	if s.daemon == nil {
-		return
+	if err := s.own.Stop(); err != nil {
+		t.Error(err)
 	}
-	_ = s.daemon.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-s.ended:
-	case <-time.After(patience):
-		t.Errorf("the second engine does not end")
-		_ = s.daemon.Process.Kill()
-		<-s.ended
-	}
-	s.daemon = nil
 }
 
-// crash kills the engine. Its containers and plugins run on.
-func (s *secondEngine) crash(t *testing.T) {
-	t.Helper()
-	killProcess(t, s.daemon.Process.Pid)
-	<-s.ended
-	s.daemon = nil
-}
+// crash kills the engine. Its containers and plugins keep running.
+func (s *secondEngine) crash(*testing.T) { s.own.Kill() }
 
 // install installs the plugin under test and the tests' image.
 func (s *secondEngine) install(t *testing.T) *plugin {

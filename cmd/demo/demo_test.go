@@ -87,7 +87,7 @@ func TestWithoutEngine(t *testing.T) {
 				t.Errorf("%s is left behind (%v)", played.dir, err)
 			}
 			select {
-			case <-played.exited:
+			case <-played.plugin.Exited():
 			default:
 				t.Error("the plugin is left behind")
 			}
@@ -179,7 +179,7 @@ func TestInterrupted(t *testing.T) {
 	if _, err := os.Stat(played.dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%s is left behind (%v)", played.dir, err)
 	}
-	<-played.exited
+	<-played.plugin.Exited()
 }
 
 func TestCompare(t *testing.T) {

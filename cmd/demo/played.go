@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -18,16 +16,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/hosttest"
 )
 
 // playedHost runs the plugin's binary as a process of this machine's and plays dockerd's part towards it.
 type playedHost struct {
 	binary, dir, hostname string
 
-	plugin     *exec.Cmd
-	exited     chan struct{} // closed when the plugin's process has ended, with exitErr
-	exitErr    error
-	log        logBuffer
+	plugin     *hosttest.Program
 	daemon     *dockertest.Daemon
 	containers errgroup.Group
 	infos      map[string]dockertest.Info // of the containers, by name
@@ -56,17 +52,9 @@ func (h *playedHost) install(_ context.Context, settings []string) (err error) {
 	}
 	plugin := exec.Command(h.binary)
 	plugin.Env = append([]string{"PLUGIN_SOCKET=" + socket, "STATE_DIR=" + filepath.Join(h.dir, "state"), "HOME=" + h.dir}, settings...)
-	plugin.Stdout, plugin.Stderr = &h.log, &h.log
-	plugin.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is ours to answer
-	if err := plugin.Start(); err != nil {
-		return fmt.Errorf("couldn't start the plugin: %w", err)
-	}
-	h.plugin, h.exited = plugin, make(chan struct{})
-	go func() {
-		h.exitErr = plugin.Wait()
-		close(h.exited)
-	}()
-	return nil
+	plugin.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the demo answers Ctrl-C
+	h.plugin, err = hosttest.StartProgram("the plugin", plugin, nil)
+	return err
 }
 
 func (h *playedHost) name() string { return h.hostname }
@@ -115,65 +103,27 @@ func (h *playedHost) logs(ctx context.Context, s scene) (string, error) {
 	}
 }
 
-func (h *playedHost) finish(ctx context.Context) error {
+func (h *playedHost) finish(context.Context) error {
 	if err := h.containers.Wait(); err != nil {
 		return err
 	}
-	if err := h.plugin.Process.Signal(syscall.SIGTERM); err != nil {
-		return err
-	}
-	select {
-	case <-h.exited:
-	case <-time.After(stopTime):
-		return fmt.Errorf("the plugin did not stop in %v", stopTime)
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	if h.exitErr != nil {
-		return fmt.Errorf("the plugin ended badly: %w", h.exitErr)
-	}
-	return nil
+	return h.plugin.Stop(stopTime)
 }
 
 func (h *playedHost) remove() error {
 	if h.daemon != nil {
 		h.daemon.Kill() // whatever writes to a FIFO fails
 	}
-	err := error(nil)
 	if h.plugin != nil {
-		if killErr := h.plugin.Process.Kill(); !errors.Is(killErr, os.ErrProcessDone) {
-			err = killErr
-		}
-		<-h.exited
+		h.plugin.Kill()
 	}
-	_ = h.containers.Wait() // finish has told of its error
-	if h.dir != "" {
-		err = errors.Join(err, os.RemoveAll(h.dir))
-	}
-	return err
+	_ = h.containers.Wait() // finish has returned its error
+	return os.RemoveAll(h.dir)
 }
 
 func (h *playedHost) help() string {
 	if h.plugin == nil {
 		return ""
 	}
-	return "\nthe plugin's log:\n" + h.log.String()
-}
-
-// logBuffer keeps what the plugin logs.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.TrimSpace(l.b.String())
+	return "\nthe plugin's log:\n" + strings.TrimSpace(h.plugin.Log.String())
 }

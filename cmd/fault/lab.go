@@ -58,13 +58,12 @@ func newLab(s settings) (*lab, error) {
 	return &lab{settings: s, dir: dir, lock: lock, born: born}, nil
 }
 
-func (l *lab) close() error {
+func (l *lab) close() (err error) {
 	if l.ownEngine != nil {
-		l.ownEngine.stop()
+		err = l.ownEngine.Close()
 	}
 	l.born.End()
-	err := hosttest.RemoveDir(l.dir)
-	return errors.Join(err, l.lock.Close())
+	return errors.Join(err, hosttest.RemoveDir(l.dir), l.lock.Close())
 }
 
 // lockDir takes a run's lock, which its end gives back however it ends.

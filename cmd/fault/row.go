@@ -127,7 +127,7 @@ func (l *lab) runRow(ctx context.Context, r row) *result {
 	if err != nil {
 		res.problems = append(res.problems, err.Error())
 	}
-	res.slowStart, res.slowStop, res.rss, res.note, res.log = t.slowStart, t.slowStop, t.rss, t.note, t.log.String()
+	res.slowStart, res.slowStop, res.rss, res.note, res.log = t.slowStart, t.slowStop, t.rss, t.note, t.log
 	for _, refusal := range t.service.Refusals() {
 		res.problems = append(res.problems, fmt.Sprintf("the service refused %s: %s", refusal.Operation, refusal.Message))
 		break

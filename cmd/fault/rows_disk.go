@@ -132,7 +132,7 @@ func (t *trial) remount(flags uintptr, options string) error {
 // (setrlimit(2), RLIMIT_FSIZE). A disk cannot be made read-only under a file that is open for writing.
 func (t *trial) limitFiles(size uint64) error {
 	limit := unix.Rlimit{Cur: size, Max: unix.RLIM_INFINITY}
-	return os.NewSyscallError("prlimit", unix.Prlimit(t.plugin.cmd.Process.Pid, unix.RLIMIT_FSIZE, &limit, nil))
+	return os.NewSyscallError("prlimit", unix.Prlimit(t.plugin.PID(), unix.RLIMIT_FSIZE, &limit, nil))
 }
 
 // damage changes bytes in the middle of each container's spool, and leaves a block at its end that was not

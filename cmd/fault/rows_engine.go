@@ -160,7 +160,7 @@ func (t *engineTrial) start(ctx context.Context, name string) {
 	args = append(args, imageName, printCommand, "-name", name, "-rate", fmt.Sprint(perContainer), "-size", fmt.Sprint(lineBytes),
 		"-for", t.stretch.String(), "-report", "/report/"+name)
 	begun := time.Now()
-	_, err := t.docker(ctx, nil, args...)
+	_, err := t.Docker(ctx, nil, args...)
 	took := time.Since(begun)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -194,12 +194,12 @@ func (t *engineTrial) finish(ctx context.Context, name string) error {
 		sleep(ctx, 20*time.Millisecond)
 	}
 	begun := time.Now()
-	_, err := t.docker(ctx, nil, "stop", name)
+	_, err := t.Docker(ctx, nil, "stop", name)
 	took := time.Since(begun)
 	t.mu.Lock()
 	t.res.slowStop = max(t.res.slowStop, took)
 	t.mu.Unlock()
-	_, rmErr := t.docker(ctx, nil, "rm", "-f", name)
+	_, rmErr := t.Docker(ctx, nil, "rm", "-f", name)
 	return errors.Join(err, rmErr)
 }
 

@@ -279,7 +279,7 @@ func thousand(ctx context.Context, t *trial) error {
 	t.sources = all
 	started := time.Since(begun)
 	open := func() int {
-		fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", t.plugin.cmd.Process.Pid))
+		fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", t.plugin.PID()))
 		return len(fds)
 	}
 	t.beginLoad(ctx, 10)

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -21,6 +19,7 @@ import (
 
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/hosttest"
 )
 
 const (
@@ -49,7 +48,7 @@ type trial struct {
 	sources  []*source
 	visitors []*source // that came and went
 	kills    []time.Time
-	plugin   *plugin // nil: none runs
+	plugin   *hosttest.Program // nil: none runs
 	load     errgroup.Group
 	cancel   context.CancelFunc // ends the load
 	note     string             // for the result
@@ -57,8 +56,8 @@ type trial struct {
 
 	mu                  sync.Mutex
 	slowStart, slowStop time.Duration
-	rss                 int // KiB
-	log                 tail
+	rss                 int    // KiB
+	log                 string // of the plugin's processes that have ended
 }
 
 // newTrial makes what a row needs. Nothing runs yet but the service.
@@ -113,78 +112,42 @@ func (t *trial) close() {
 	_ = t.service.Close()
 }
 
-// plugin is one process of the plugin.
-type plugin struct {
-	cmd   *exec.Cmd
-	ended chan struct{}
-	err   error // of its end
-}
-
 // start starts the plugin and returns when it listens.
-func (t *trial) start() error {
+func (t *trial) start() (err error) {
 	command := append(slices.Clone(t.wrap), t.binary)
-	p := &plugin{cmd: exec.Command(command[0], command[1:]...), ended: make(chan struct{})}
-	p.cmd.Env = t.env
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is ours to answer
-	r, w, err := os.Pipe()
-	if err != nil {
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Env = t.env
+	// This program answers Ctrl-C, and ends the plugin.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if t.plugin, err = hosttest.StartProgram("the plugin", cmd, t.born); err != nil {
 		return err
 	}
-	p.cmd.Stdout, p.cmd.Stderr = w, w
-	t.born.Do(func() { err = p.cmd.Start() })
-	w.Close()
-	if err != nil {
-		r.Close()
-		return err
-	}
-	listens := make(chan struct{})
-	go func() {
-		defer close(p.ended)
-		t.log.follow(r, "logspool listens", listens)
-		p.err = p.cmd.Wait()
-	}()
-	t.plugin = p
-	select {
-	case <-listens:
-		return nil
-	case <-p.ended:
-		return fmt.Errorf("the plugin ended at its start: %w", p.err)
-	case <-time.After(patience):
-		return errors.New("the plugin does not listen")
-	}
+	return t.plugin.WaitLogged("logspool listens", patience)
 }
 
-// kill ends the plugin as nothing can prevent.
+// kill kills the plugin.
 func (t *trial) kill() {
 	t.measureMemory()
-	_ = t.plugin.cmd.Process.Kill()
 	t.kills = append(t.kills, time.Now())
-	<-t.plugin.ended
+	t.plugin.Kill()
+	t.ended()
+}
+
+// stop stops the plugin as dockerd does, which kills it after ten seconds.
+func (t *trial) stop() error {
+	t.measureMemory()
+	defer t.ended()
+	return t.plugin.Stop(10 * time.Second)
+}
+
+// ended keeps the end of the log of the plugin's process, which has ended.
+func (t *trial) ended() {
+	t.log += t.plugin.Log.Tail(logLines) + "\n"
 	t.plugin = nil
 }
 
-// stop ends the plugin as dockerd does, which kills it after ten seconds.
-func (t *trial) stop() error {
-	t.measureMemory()
-	p := t.plugin
-	select {
-	case <-p.ended:
-		t.plugin = nil
-		return fmt.Errorf("the plugin ended by itself: %w", p.err)
-	default:
-	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.ended:
-		t.plugin = nil
-		if p.err != nil {
-			return fmt.Errorf("the plugin ended badly: %w", p.err)
-		}
-		return nil
-	case <-time.After(10 * time.Second):
-		return errors.New("the plugin takes more than 10 s to stop")
-	}
-}
+// logLines is how many lines of the log of each of the plugin's processes are kept.
+const logLines = 60
 
 // restart kills the plugin, or stops it, and starts it after a pause.
 func (t *trial) restart(gently bool, pause time.Duration) error {
@@ -200,7 +163,7 @@ func (t *trial) restart(gently bool, pause time.Duration) error {
 }
 
 // measureMemory takes the peak of the plugin's memory so far.
-func (t *trial) measureMemory() { t.rss = max(t.rss, peakMemory(t.plugin.cmd.Process.Pid)) }
+func (t *trial) measureMemory() { t.rss = max(t.rss, peakMemory(t.plugin.PID())) }
 
 // peakMemory is the peak of a process's resident memory in KiB (proc_pid_status(5), VmHWM); 0 if it has ended.
 func peakMemory(pid int) (kib int) {
@@ -325,8 +288,8 @@ func (t *trial) delivered(ctx context.Context) error {
 			return nil // all is dealt with; the balance tells how
 		}
 		select {
-		case <-t.plugin.ended:
-			return fmt.Errorf("the plugin ended by itself: %w", t.plugin.err)
+		case <-t.plugin.Exited():
+			return fmt.Errorf("the plugin ended: %v", t.plugin.Err())
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-stuck.C:
@@ -346,43 +309,6 @@ func (t *trial) end(ctx context.Context) error {
 		return err
 	}
 	return t.stop()
-}
-
-// tail keeps the last of what the plugin logs.
-type tail struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-const tailLines = 60
-
-// follow reads a process's log to its end and closes listens when it has said that it listens.
-func (l *tail) follow(r io.ReadCloser, saying string, listens chan<- struct{}) {
-	defer r.Close()
-	in := bufio.NewScanner(r)
-	in.Buffer(nil, 1<<20)
-	for in.Scan() {
-		if listens != nil && strings.Contains(in.Text(), saying) {
-			close(listens)
-			listens = nil
-		}
-		l.mu.Lock()
-		l.lines = append(l.lines[max(0, len(l.lines)-tailLines):], in.Text())
-		l.mu.Unlock()
-	}
-	_, _ = io.Copy(io.Discard, r)
-}
-
-func (l *tail) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.lines, "\n")
-}
-
-func (l *tail) last() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.lines[max(0, len(l.lines)-1):], "")
 }
 
 // sleep waits, unless ctx is done before.

@@ -1,21 +1,19 @@
 package realdocker
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/docker/docker/daemon/logger"
 
 	"github.com/logspool/logspool/internal/cwlocal"
+	"github.com/logspool/logspool/internal/hosttest"
 )
 
 // startPlugin builds the plugin, starts it with a service of its own, and returns dockerd's code to drive it.
@@ -33,32 +31,23 @@ func startPlugin(t *testing.T) (*Driver, *cwlocal.Server) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { service.Close() })
-	var log bytes.Buffer
-	plugin := exec.Command(binary)
-	plugin.Env = []string{
+	cmd := exec.Command(binary)
+	cmd.Env = []string{
 		"PLUGIN_SOCKET=" + filepath.Join(dir, "plugin"), "STATE_DIR=" + filepath.Join(dir, "state"), "HOME=" + dir,
 		"AWS_REGION=eu-central-1", "AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "NOEC2=1",
 		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + service.URL(), "DELAY=100ms", "LOGSPOUT_GROUP=g",
 	}
-	plugin.Stdout, plugin.Stderr = &log, &log
-	if err := plugin.Start(); err != nil {
+	plugin, err := hosttest.StartProgram("the plugin", cmd, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		plugin.Process.Signal(syscall.SIGTERM)
-		if err := plugin.Wait(); err != nil || t.Failed() {
-			t.Errorf("the plugin ended: %v\n%s", err, log.String())
+		if err := plugin.Stop(time.Minute); err != nil || t.Failed() {
+			t.Errorf("%v; the plugin's log:\n%s", err, plugin.Log.String())
 		}
 	})
-	listening := false
-	for begun := time.Now(); !listening && time.Since(begun) < time.Minute; time.Sleep(time.Millisecond) {
-		conn, err := net.Dial("unix", filepath.Join(dir, "plugin"))
-		if listening = err == nil; listening {
-			conn.Close()
-		}
-	}
-	if !listening {
-		t.Fatal("the plugin does not listen")
+	if err := plugin.WaitLogged("logspool listens", time.Minute); err != nil {
+		t.Fatal(err)
 	}
 	fifos := filepath.Join(dir, "fifos")
 	if err := os.Mkdir(fifos, 0o700); err != nil {

@@ -24,11 +24,11 @@ type engine struct{ *hosttest.Engine }
 
 func isRoot() bool { return os.Geteuid() == 0 }
 
-// noEngine says why there can be no engine, and nothing if there can.
+// noEngine returns why there can be no engine, and nothing if there can be one.
 func (l *lab) noEngine() string {
 	switch {
-	case l.plugin == "":
-		return "no plugin directory was named"
+	case l.pluginDir == "":
+		return "there is no -plugin directory"
 	case !isRoot():
 		return "needs root"
 	}
@@ -56,7 +56,7 @@ func newEngine(ctx context.Context, l *lab) (*engine, error) {
 	err = e.Start(map[string]any{}, []string{"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey,
 		"AWS_REGION=" + region, "AWS_EC2_METADATA_DISABLED=true"}, "--storage-driver", "vfs") // which every kernel has
 	if err == nil {
-		err = e.install(ctx, l.plugin)
+		err = e.install(ctx, l.pluginDir)
 	}
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
@@ -73,7 +73,7 @@ func (e *engine) install(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	// A row's containers say where its stand-in is, with a log option.
+	// A row's containers give the address of its stand-in in a log option.
 	settings := append([]string{"plugin", "set", pluginName}, pluginSettings("http://127.0.0.1:1")...)
 	for _, step := range []struct {
 		stdin io.Reader
@@ -91,13 +91,13 @@ func (e *engine) install(ctx context.Context, dir string) error {
 	return nil
 }
 
-// service makes a stand-in that the engine's containers' logs can reach.
+// service starts a stand-in that the engine can reach.
 func (e *engine) service(a *account) (s *cwlocal.Server, err error) {
 	e.Network.Do(func() { s, err = cwlocal.Start("127.0.0.1:0", serviceOptions(a)) })
 	return s, err
 }
 
-// memory is the peak of the plugin's resident memory, in KiB; 0 if it cannot be told.
+// memory returns the peak of the plugin's resident memory in KiB, and 0 if it is unknown.
 func (e *engine) memory(ctx context.Context) int {
 	out, err := e.Docker(ctx, nil, "plugin", "inspect", pluginName)
 	var found []struct{ ID string }

@@ -19,8 +19,8 @@ import (
 	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// playedHost runs the plugin's binary as a process of this machine's and plays dockerd's part towards it.
-type playedHost struct {
+// simulatedHost runs the plugin's binary as a process on this machine, and stands in for dockerd.
+type simulatedHost struct {
 	binary, dir, hostname string
 
 	plugin     *hosttest.Program
@@ -29,14 +29,14 @@ type playedHost struct {
 	infos      map[string]dockertest.Info // of the containers, by name
 }
 
-// stopTime is how long the plugin may take to stop. dockerd kills it after as long.
+// stopTime is how long the plugin may take to stop. dockerd kills it after the same time.
 const stopTime = 10 * time.Second
 
-func newPlayedHost(binary string) *playedHost {
-	return &playedHost{binary: binary, infos: map[string]dockertest.Info{}}
+func newSimulatedHost(binary string) *simulatedHost {
+	return &simulatedHost{binary: binary, infos: map[string]dockertest.Info{}}
 }
 
-func (h *playedHost) install(_ context.Context, settings []string) (err error) {
+func (h *simulatedHost) install(_ context.Context, settings []string) (err error) {
 	if h.hostname, err = os.Hostname(); err != nil {
 		return err
 	}
@@ -57,9 +57,9 @@ func (h *playedHost) install(_ context.Context, settings []string) (err error) {
 	return err
 }
 
-func (h *playedHost) name() string { return h.hostname }
+func (h *simulatedHost) name() string { return h.hostname }
 
-func (h *playedHost) start(ctx context.Context, s scene) error {
+func (h *simulatedHost) start(ctx context.Context, s scene) error {
 	c, err := h.daemon.Start(ctx, dockertest.Info{
 		Config:              s.options,
 		ContainerID:         dockertest.NewID(),
@@ -85,7 +85,7 @@ func (h *playedHost) start(ctx context.Context, s scene) error {
 	return nil
 }
 
-func (h *playedHost) logs(ctx context.Context, s scene) (string, error) {
+func (h *simulatedHost) logs(ctx context.Context, s scene) (string, error) {
 	body, err := h.daemon.ReadLogs(ctx, h.infos[s.name], dockertest.ReadConfig{Tail: -1, Follow: true})
 	if err != nil {
 		return "", err
@@ -103,16 +103,16 @@ func (h *playedHost) logs(ctx context.Context, s scene) (string, error) {
 	}
 }
 
-func (h *playedHost) finish(context.Context) error {
+func (h *simulatedHost) finish(context.Context) error {
 	if err := h.containers.Wait(); err != nil {
 		return err
 	}
 	return h.plugin.Stop(stopTime)
 }
 
-func (h *playedHost) remove() error {
+func (h *simulatedHost) remove() error {
 	if h.daemon != nil {
-		h.daemon.Kill() // whatever writes to a FIFO fails
+		h.daemon.Kill() // unblocks the containers' writes
 	}
 	if h.plugin != nil {
 		h.plugin.Kill()
@@ -121,7 +121,7 @@ func (h *playedHost) remove() error {
 	return os.RemoveAll(h.dir)
 }
 
-func (h *playedHost) help() string {
+func (h *simulatedHost) help() string {
 	if h.plugin == nil {
 		return ""
 	}

@@ -212,7 +212,7 @@ func TestPluginWithUndeliveredLinesIsNotReplaced(t *testing.T) {
 	s.must(t, "rm", c.name)
 	s.must(t, "plugin", "disable", p.name)
 	out, err := s.create(p.name)
-	if err == nil || strings.Count(out, "\n") != 1 || !strings.Contains(out, p.name+" holds undelivered lines") || !strings.Contains(out, c.name) || !strings.Contains(out, "FORCE=1") {
+	if err == nil || strings.Count(out, "\n") != 1 || !strings.Contains(out, p.name+" has undelivered lines") || !strings.Contains(out, c.name) || !strings.Contains(out, "FORCE=1") {
 		t.Errorf("%v: %s", err, out)
 	}
 	if err := p.enable(); err != nil {

@@ -109,7 +109,7 @@ func refused(t *testing.T, s spec) string {
 	if !ok || f.Code != 125 {
 		t.Fatalf("docker %s: %v; want exit 125", strings.Join(args, " "), err)
 	}
-	return f.Said
+	return f.Stderr
 }
 
 // wait waits until the container has ended, and returns its exit status.

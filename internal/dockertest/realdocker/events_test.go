@@ -14,7 +14,7 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// TestEventsOfMobysFrames holds that the frames that moby writes become the lines that went in.
+// TestEventsOfMobysFrames: the frames that moby writes become the lines of the output.
 func TestEventsOfMobysFrames(t *testing.T) {
 	for name, output := range outputs {
 		t.Run(name, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestEventsOfMobysFrames(t *testing.T) {
 			take()
 
 			want := strings.Split(output, "\n")
-			if n := len(want) - 1; want[n] == "" { // What follows the last newline is no line.
+			if n := len(want) - 1; want[n] == "" { // after the last newline there is no line
 				want = want[:n]
 			}
 			for _, src := range []events.Source{events.Stdout, events.Stderr} {

@@ -16,7 +16,7 @@ import (
 	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// startPlugin builds the plugin, starts it with a service of its own, and returns dockerd's code to drive it.
+// startPlugin builds the plugin, starts it with a stand-in for the service, and returns a Driver for it.
 func startPlugin(t *testing.T) (*Driver, *cwlocal.Server) {
 	t.Helper()
 	dir := t.TempDir()
@@ -65,8 +65,8 @@ func startPlugin(t *testing.T) (*Driver, *cwlocal.Server) {
 	return d, service
 }
 
-// TestPlugin drives the whole plugin with dockerd's own adapter and copier: what goes in as output of a
-// container comes out of the service as its lines.
+// TestPlugin: output that dockerd's own adapter and copier send to the plugin arrives in the service, line
+// by line.
 func TestPlugin(t *testing.T) {
 	d, service := startPlugin(t)
 	var output strings.Builder
@@ -105,7 +105,7 @@ func TestPlugin(t *testing.T) {
 	}
 }
 
-// read takes what a watcher gives until it ends.
+// read returns what a watcher receives until it ends.
 func read(t *testing.T, w *logger.LogWatcher) (text string) {
 	t.Helper()
 	defer w.ConsumerGone()
@@ -130,7 +130,7 @@ func read(t *testing.T, w *logger.LogWatcher) (text string) {
 	}
 }
 
-// TestReadLogs reads back through dockerd's adapter what went in through its copier.
+// TestReadLogs: dockerd's adapter reads back what its copier has written.
 func TestReadLogs(t *testing.T) {
 	d, _ := startPlugin(t)
 	info := logger.Info{ContainerID: strings.Repeat("cd", 32), ContainerName: "/web"}
@@ -169,7 +169,7 @@ func TestReadLogs(t *testing.T) {
 	if got := read(t, follow); got != "stdout the end" {
 		t.Errorf("the follow ended with %q", got)
 	}
-	// As for a container that does not run, which is attached for the reading.
+	// As for a stopped container, to which dockerd attaches the plugin for the reading.
 	c, err = d.Start(info, map[string]io.Reader{"stdout": strings.NewReader("")})
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// outputs are what a container may write.
+// outputs are outputs of a container.
 var outputs = map[string]string{
 	"nothing":                      "",
 	"lines":                        "one\ntwo\nthree\n",
@@ -37,19 +37,19 @@ var outputs = map[string]string{
 	"long after long":              strings.Repeat(strings.Repeat("x", 20000)+"\n", 5),
 }
 
-// readers deliver the same output in different portions.
+// readers split the same output differently.
 var readers = map[string]func(io.Reader) io.Reader{
-	"at once":      func(r io.Reader) io.Reader { return r },
-	"by halves":    iotest.HalfReader,
+	"in one read":  func(r io.Reader) io.Reader { return r },
+	"in halves":    iotest.HalfReader,
 	"data and EOF": iotest.DataErrReader,
 }
 
-// TestDockertestWritesTheSame holds that dockertest sends the requests and writes the frames that
-// moby's own code does, byte for byte, but for times and IDs.
+// TestDockertestWritesTheSame: dockertest sends the same requests and writes the same frames as moby's
+// code, byte for byte, except for times and IDs.
 func TestDockertestWritesTheSame(t *testing.T) {
 	for name, output := range outputs {
-		for portions, reader := range readers {
-			t.Run(name+" "+portions, func(t *testing.T) {
+		for split, reader := range readers {
+			t.Run(name+" "+split, func(t *testing.T) {
 				want := throughMoby(t, output, reader)
 				got := throughDockertest(t, output)
 				if len(want.frames) != len(got.frames) {
@@ -68,7 +68,7 @@ func TestDockertestWritesTheSame(t *testing.T) {
 	}
 }
 
-// record is what a plugin saw, with the names of FIFOs, IDs and times made the same.
+// record is what a plugin received, with fixed names of FIFOs, IDs and times.
 type record struct {
 	requests []dockertest.Request
 	frames   []string
@@ -99,7 +99,7 @@ func throughMoby(t *testing.T, output string, reader func(io.Reader) io.Reader) 
 		t.Fatal(err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
-		t.Errorf("%d files are left beside the socket", len(left)-1)
+		t.Errorf("%d files are left in the socket's directory", len(left)-1)
 	}
 	return recorded(t, rec)
 }
@@ -112,7 +112,7 @@ func throughDockertest(t *testing.T, output string) record {
 		t.Fatal(err)
 	}
 	defer rec.Close()
-	d, err := dockertest.NewDaemon(dockertest.Options{Socket: filepath.Join(dir, "s"), Dir: dir, Scope: ToldDir})
+	d, err := dockertest.NewDaemon(dockertest.Options{Socket: filepath.Join(dir, "s"), Dir: dir, Scope: FIFODir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func throughDockertest(t *testing.T, output string) record {
 	return recorded(t, rec)
 }
 
-// recorded takes what a Recorder has of one container.
+// recorded returns what a Recorder has received of one container.
 func recorded(t *testing.T, rec *dockertest.Recorder) record {
 	t.Helper()
 	var r record
@@ -148,11 +148,11 @@ func recorded(t *testing.T, rec *dockertest.Recorder) record {
 		t.Fatal(err)
 	}
 	lines := 0
-	var line *logdriver.LogEntry // the first piece of the line that is not complete
+	var line *logdriver.LogEntry // the first piece of an incomplete line
 	for rest := bytes.NewReader(stream); rest.Len() > 0; {
 		at := len(stream) - rest.Len()
 		var e logdriver.LogEntry
-		// The decoder takes no more than it needs.
+		// The decoder does not read ahead.
 		if err := logdriver.NewLogEntryDecoder(rest).Decode(&e); err != nil {
 			t.Fatal(err)
 		}
@@ -188,20 +188,20 @@ func recorded(t *testing.T, rec *dockertest.Recorder) record {
 	return r
 }
 
-// fifoOf returns the name of the FIFO that a Recorder was told.
+// fifoOf returns the name of the FIFO that a Recorder has received.
 func fifoOf(t *testing.T, rec *dockertest.Recorder) string {
 	t.Helper()
 	for _, req := range rec.Requests() {
-		if rest, ok := strings.CutPrefix(req.Body, `{"File":"`+ToldDir+"/"); ok {
+		if rest, ok := strings.CutPrefix(req.Body, `{"File":"`+FIFODir+"/"); ok {
 			fifo, _, _ := strings.Cut(rest, `"`)
 			return fifo
 		}
 	}
-	t.Fatal("no FIFO was named")
+	t.Fatal("no request has a FIFO")
 	return ""
 }
 
-// TestProxy holds that a plugin which maps no directories is told the real one.
+// TestProxy: a plugin without a mount namespace gets the real directory of the FIFOs.
 func TestProxy(t *testing.T) {
 	dir := t.TempDir()
 	rec, err := dockertest.NewRecorder(filepath.Join(dir, "plugin"), dir)
@@ -218,7 +218,7 @@ func TestProxy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := d.Start(logger.Info{ContainerID: ToldDir}, map[string]io.Reader{"stderr": strings.NewReader("hello\n")})
+	c, err := d.Start(logger.Info{ContainerID: FIFODir}, map[string]io.Reader{"stderr": strings.NewReader("hello\n")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func TestProxy(t *testing.T) {
 			t.Errorf("%s: %s", req.Method, req.Body)
 		}
 	}
-	if body := rec.Requests()[1].Body; !strings.Contains(body, `"ContainerID":"`+ToldDir+`"`) {
+	if body := rec.Requests()[1].Body; !strings.Contains(body, `"ContainerID":"`+FIFODir+`"`) {
 		t.Errorf("the proxy changed more than the file: %s", body)
 	}
 }

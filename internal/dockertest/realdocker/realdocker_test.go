@@ -74,20 +74,36 @@ type record struct {
 	frames   []string
 }
 
+// newRecorder starts a Recorder in a new directory, which has the socket and the FIFOs.
+func newRecorder(t *testing.T) (rec *dockertest.Recorder, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	rec, err := dockertest.NewRecorder(socketIn(dir), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(rec.Close)
+	return rec, dir
+}
+
+func socketIn(dir string) string { return filepath.Join(dir, "s") }
+
+// newDriver returns a Driver for the plugin whose socket and FIFOs are in dir.
+func newDriver(t *testing.T, dir string) *Driver {
+	t.Helper()
+	d, err := NewDriver(socketIn(dir), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 var created = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 
 func throughMoby(t *testing.T, output string, reader func(io.Reader) io.Reader) record {
 	t.Helper()
-	dir := t.TempDir()
-	rec, err := dockertest.NewRecorder(filepath.Join(dir, "s"), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rec.Close()
-	d, err := NewDriver(filepath.Join(dir, "s"), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec, dir := newRecorder(t)
+	d := newDriver(t, dir)
 	c, err := d.Start(logger.Info{
 		Config: map[string]string{"group": "g"}, ContainerID: "0123", ContainerName: "/c1", ContainerArgs: []string{"-c", "<&>"},
 		ContainerCreated: created, ContainerLabels: map[string]string{},
@@ -106,13 +122,8 @@ func throughMoby(t *testing.T, output string, reader func(io.Reader) io.Reader) 
 
 func throughDockertest(t *testing.T, output string) record {
 	t.Helper()
-	dir := t.TempDir()
-	rec, err := dockertest.NewRecorder(filepath.Join(dir, "s"), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rec.Close()
-	d, err := dockertest.NewDaemon(dockertest.Options{Socket: filepath.Join(dir, "s"), Dir: dir, Scope: FIFODir})
+	rec, dir := newRecorder(t)
+	d, err := dockertest.NewDaemon(dockertest.Options{Socket: socketIn(dir), Dir: dir, Scope: FIFODir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,18 +214,13 @@ func fifoOf(t *testing.T, rec *dockertest.Recorder) string {
 
 // TestProxy: a plugin without a mount namespace gets the real directory of the FIFOs.
 func TestProxy(t *testing.T) {
-	dir := t.TempDir()
-	rec, err := dockertest.NewRecorder(filepath.Join(dir, "plugin"), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rec.Close()
-	p, err := NewProxy(filepath.Join(dir, "s"), filepath.Join(dir, "plugin"), dir)
+	rec, dir := newRecorder(t)
+	p, err := NewProxy(filepath.Join(dir, "proxy"), socketIn(dir), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	d, err := NewDriver(filepath.Join(dir, "s"), dir)
+	d, err := NewDriver(filepath.Join(dir, "proxy"), dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,9 +18,7 @@ import (
 	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// secondEngine is a Docker engine of the tests' own. It has a network namespace to itself, with nothing but a
-// loopback interface: an engine without a bridge of its own deletes the other one's (moby,
-// daemon/daemon_unix.go, removeDefaultBridgeInterface).
+// secondEngine is a private Docker engine, with a stand-in for the service in its network namespace.
 type secondEngine struct {
 	engine
 	own   *hosttest.Engine
@@ -28,7 +26,8 @@ type secondEngine struct {
 	port  string // of the stand-in, in the engine's network namespace
 }
 
-// newSecondEngine makes the namespace, and serves a stand-in and runs a containerd in it. The engine is not started yet.
+// newSecondEngine makes the network namespace, and starts a stand-in and a containerd in it. It does not start the
+// engine.
 func newSecondEngine(t *testing.T) *secondEngine {
 	t.Helper()
 	s := prepareSecondEngine(t)
@@ -37,7 +36,7 @@ func newSecondEngine(t *testing.T) *secondEngine {
 	return s
 }
 
-// prepareSecondEngine is newSecondEngine without the containerd.
+// prepareSecondEngine is newSecondEngine without containerd.
 func prepareSecondEngine(t *testing.T) *secondEngine {
 	t.Helper()
 	for _, program := range []string{"dockerd", "containerd"} {
@@ -55,23 +54,30 @@ func prepareSecondEngine(t *testing.T) *secondEngine {
 	}
 	t.Cleanup(own.Network.End)
 	s := &secondEngine{engine: engine{own.Host}, own: own, stand: cwlocal.New(standOptions())}
-	var listener net.Listener
-	s.own.Network.Do(func() { listener, err = net.Listen("tcp", "127.0.0.1:0") })
+	_, s.port, _ = net.SplitHostPort(s.serve(t, "127.0.0.1:0", s.stand))
+	return s
+}
+
+// serve serves in the engine's network namespace, and returns the address.
+func (s *secondEngine) serve(t *testing.T, address string, h http.Handler) string {
+	t.Helper()
+	var l net.Listener
+	var err error
+	s.own.Network.Do(func() { l, err = net.Listen("tcp", address) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, s.port, _ = net.SplitHostPort(listener.Addr().String())
-	server := &http.Server{Handler: s.stand}
+	server := &http.Server{Handler: h}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
 		server.Close()
 		<-served
 	})
-	return s
+	return l.Addr().String()
 }
 
-// start starts the engine with a daemon.json, and waits until it answers.
+// start starts the engine with a daemon.json, and waits until it listens.
 func (s *secondEngine) start(t *testing.T, conf map[string]any) {
 	t.Helper()
 	if err := s.own.Start(conf, nil, "--containerd", s.containerd()); err != nil {
@@ -79,8 +85,8 @@ func (s *secondEngine) start(t *testing.T, conf map[string]any) {
 	}
 }
 
-// startContainerd starts a containerd for the engine: dockerd would take the machine's, if there is one, and so
-// run the plugin outside the namespace.
+// startContainerd starts a containerd for the engine. Otherwise, dockerd would use the machine's, if there is
+// one, which would run the plugin outside the namespace.
 func (s *secondEngine) startContainerd(t *testing.T) {
 	t.Helper()
 	config := filepath.Join(s.own.Dir, "containerd.toml")
@@ -131,7 +137,7 @@ func (s *secondEngine) install(t *testing.T) *plugin {
 	return p
 }
 
-// storage is the part of daemon.json that makes the second engine keep images as the first one does.
+// storage returns the part of daemon.json with which the second engine stores images as the default engine does.
 func storage(t *testing.T) map[string]any {
 	t.Helper()
 	conf := map[string]any{"storage-driver": local.must(t, "info", "--format", "{{.Driver}}")}
@@ -141,12 +147,12 @@ func storage(t *testing.T) map[string]any {
 	return conf
 }
 
+// TestDefaultDriver: the plugin can be the default driver in daemon.json.
 func TestDefaultDriver(t *testing.T) {
 	s := newSecondEngine(t)
 	conf := storage(t)
 
-	// dockerd does not start with log options for a driver that is not there: so first the plugin, then
-	// daemon.json.
+	// dockerd does not start with log options for a driver that does not exist, so the plugin comes first.
 	s.start(t, conf)
 	p := s.install(t)
 	s.end(t)
@@ -158,16 +164,16 @@ func TestDefaultDriver(t *testing.T) {
 	c.finish(t)
 	stream{s.stand, region, "daemon.json/" + c.name, c.name}.has(t, printed(c.name, "stdout", 100))
 
-	// A container's own options come before daemon.json's.
+	// A container's own options take precedence over those in daemon.json.
 	c = start(t, spec{engine: &s.engine, plain: true, opts: []string{"group=own"}, args: []string{"-lines", "100"}})
 	c.finish(t)
 	stream{s.stand, region, "own", c.name}.has(t, printed(c.name, "stdout", 100))
 }
 
-// A dockerd that is killed ends the logging of its containers without a word to the plugin, and loses what it has
-// read of the container's output and not handed over: at one place a line may be torn and others missing. What
-// it had handed over arrives once, and a container that is started again has its lines behind that.
-func TestEngineKilledInMidRun(t *testing.T) {
+// TestKilledDockerdLosesOnlyItsBuffer: a killed dockerd sends no StopLogging. It loses what it has read of a
+// container's output and not written to the FIFO: at one place, lines may be missing, and one may be cut off.
+// What it had written arrives once, and the lines of the container's next run follow.
+func TestKilledDockerdLosesOnlyItsBuffer(t *testing.T) {
 	s := newSecondEngine(t)
 	conf := storage(t)
 	s.start(t, conf)
@@ -179,7 +185,7 @@ func TestEngineKilledInMidRun(t *testing.T) {
 	before := r.tell("print 300")
 	q.waitFor(t, before)
 
-	// These are spooled and cannot be delivered when dockerd is killed.
+	// These lines are spooled and undelivered when dockerd is killed.
 	fault := s.stand.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
 	n := r.tell("print 300")
 	wait(t, s.stand, "a try to deliver", func() bool { return s.stand.ListFaults()[0].Taken > 0 })
@@ -209,7 +215,7 @@ func TestEngineKilledInMidRun(t *testing.T) {
 	}
 	result := q.check(printed(c.name, "stdout", n))
 	if torn := result.Damaged + result.Unknown; result.Doubled != 1 || result.Disordered != 0 || torn > 2 {
-		t.Errorf("one line is doubled, the second run's, and two at most are torn; but %v", result.Err())
+		t.Errorf("want one line twice, the second run's, and at most two cut off: %v", result.Err())
 	}
 	t.Logf("of %d lines, dockerd lost %d", n, result.Missing)
 }

@@ -20,10 +20,12 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fakeDocker replaces the docker command by a shell script.
-func fakeDocker(t *testing.T, script string) {
+func fakeDocker(t *testing.T, script string) { fakeCommand(t, "docker", script) }
+
+func fakeCommand(t *testing.T, name, script string) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
@@ -177,5 +179,50 @@ func TestThreadHasItsOwnNetwork(t *testing.T) {
 	thread.Do(func() { err = dial() })
 	if err != nil {
 		t.Errorf("not reached on the thread: %v", err)
+	}
+}
+
+// TestEngine starts, kills and stops a shell script in the place of dockerd.
+func TestEngine(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	e, err := NewEngine(t.TempDir())
+	if err != nil {
+		t.Skipf("couldn't make a network namespace: %v", err)
+	}
+	defer e.Close()
+	fakeCommand(t, "dockerd", `trap 'echo "stopped" >>"$REPORT"; exit 0' TERM
+echo "$*" >"$REPORT"; cat "$2" >>"$REPORT"
+echo 'msg="API listen on /s"' >&2
+while :; do sleep 0.01 >/dev/null 2>&1; done`)
+	report := filepath.Join(e.Dir, "report")
+	start := func() {
+		t.Helper()
+		if err := e.Start(map[string]any{"live-restore": true}, []string{"REPORT=" + report}, "--storage-driver", "vfs"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start()
+	e.Kill()
+	start()
+	if err := e.Stop(); err != nil {
+		t.Error(err)
+	}
+	if err := e.Stop(); err != nil {
+		t.Errorf("the second Stop: %v", err)
+	}
+	got, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "--config-file " + filepath.Join(e.Dir, "daemon.json") + " --data-root " + filepath.Join(e.Dir, "data")
+	if text := string(got); !strings.HasPrefix(text, want) || !strings.Contains(text, "--host "+e.Host) ||
+		!strings.HasSuffix(text, " --storage-driver vfs\n{\"live-restore\":true}stopped\n") {
+		t.Errorf("dockerd reports %q", text)
+	}
+	fakeCommand(t, "dockerd", `echo "no such file" >&2; exit 1`)
+	if err := e.Start(nil, nil); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("dockerd that fails: %v", err)
 	}
 }

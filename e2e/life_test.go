@@ -28,7 +28,7 @@ func running(t *testing.T, args ...string) (*container, *remote) {
 // TestDisableAndEnableLoseNothing: every line arrives that is printed before, while and after the plugin is
 // disabled. One container prints at known moments, and another one all the time.
 func TestDisableAndEnableLoseNothing(t *testing.T) {
-	told, r := running(t)
+	onDemand, r := running(t)
 	steady, s := running(t, "-to", "stdout,stderr")
 	s.tell("flood 500")
 	r.tell("print 300")
@@ -46,7 +46,7 @@ func TestDisableAndEnableLoseNothing(t *testing.T) {
 	s.tell("stop")
 	n := s.end()
 	r.end()
-	to(hostName(t), told.name).has(t, printed(told.name, "stdout", 1500))
+	to(hostName(t), onDemand.name).has(t, printed(onDemand.name, "stdout", 1500))
 	to(hostName(t), steady.name).has(t, printed(steady.name, "stdout", n), printed(steady.name, "stderr", n))
 }
 
@@ -85,7 +85,7 @@ func TestUpgradeLosesNothing(t *testing.T) {
 	local.must(t, "plugin", "push", upgraded)
 	local.must(t, "plugin", "rm", upgraded)
 
-	told, r := running(t)
+	onDemand, r := running(t)
 	steady, s := running(t, "-to", "stdout,stderr")
 	s.tell("flood 500")
 	r.tell("print 300")
@@ -103,7 +103,7 @@ func TestUpgradeLosesNothing(t *testing.T) {
 	if tested.program(t) == before {
 		t.Errorf("the upgraded plugin runs the same program as before")
 	}
-	f := startFollower(t, told, "logs", "-f")
+	f := startFollower(t, onDemand, "logs", "-f")
 	f.waitFor(t, "n=000899")
 	if n := strings.Count(f.answer().stdout, "\n"); n != 900 {
 		t.Errorf("docker logs shows %d lines of 900, some of them from before the upgrade", n)
@@ -111,7 +111,7 @@ func TestUpgradeLosesNothing(t *testing.T) {
 	s.tell("stop")
 	n := s.end()
 	r.end()
-	to(hostName(t), told.name).has(t, printed(told.name, "stdout", 900))
+	to(hostName(t), onDemand.name).has(t, printed(onDemand.name, "stdout", 900))
 	to(hostName(t), steady.name).has(t, printed(steady.name, "stdout", n), printed(steady.name, "stderr", n))
 }
 

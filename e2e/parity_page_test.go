@@ -18,7 +18,7 @@ var elsewhere = map[string]string{
 	"dockerd or the host crashes":           "make fault, TestKilledDockerdLosesOnlyItsBuffer",
 	"a group's KMS key that cannot be used": "the uploader's tests",
 	"`docker logs`":                         "TestDockerLogsIsJSONFiles",
-	"credentials":                           "each case: the two drivers' events are told apart by their keys",
+	"credentials":                           "each case: the drivers' events have different keys",
 
 	// Not every version of a major version of Docker knows these.
 	"`awslogs-entity-service-name`":                                         "the uploader's and the driver's tests",

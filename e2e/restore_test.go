@@ -45,10 +45,10 @@ func TestLiveRestore(t *testing.T) {
 			r.connect()
 			flood := stream{s.stand, region, "restored", flooding.name}
 			fifo := s.openFIFO(t, p)
-			told, quiet := s.quiet(t, "restored")
+			remote, quiet := s.quiet(t, "restored")
 			process, plugin := flooding.pid(t), p.pid(t)
 
-			before := told.tell("print 300")
+			before := remote.tell("print 300")
 			quiet.waitFor(t, before)
 			r.tell("flood 0")
 			flood.waitFor(t, 20_000)
@@ -59,7 +59,7 @@ func TestLiveRestore(t *testing.T) {
 			outage := s.stand.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
 			end.dead(t)
 			last := lastLine(t, fifo, flooding.name)
-			told.tell("print 300")
+			remote.tell("print 300")
 			sendSignal(t, plugin, unix.SIGCONT)
 			s.start(t, conf)
 			if now := flooding.pid(t); now != process {
@@ -72,8 +72,8 @@ func TestLiveRestore(t *testing.T) {
 			flood.waitFor(t, last+20_000)
 			r.tell("stop")
 			n := r.end()
-			told.tell("print 300")
-			told.end()
+			remote.tell("print 300")
+			remote.end()
 
 			quiet.has(t, printed(quiet.stream, "stdout", before+600))
 			flooding.finish(t)

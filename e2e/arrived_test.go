@@ -24,8 +24,8 @@ func to(group, name string) stream { return stream{stand, region, group, name} }
 
 func (s stream) String() string { return fmt.Sprintf("%s %s %s", s.region, s.group, s.stream) }
 
-// settled has the streams whose test has ended, with how many events each had and must still have at
-// the end of the run.
+// settled has the streams whose test has ended, with how many events each had and must
+// still have at the end of the run.
 var settled struct {
 	mu     sync.Mutex
 	events map[stream]int64
@@ -40,8 +40,8 @@ func settle(s stream, events int) {
 	settled.events[s] = int64(events)
 }
 
-// audit returns what is wrong after all tests have run: streams that got more events after their test,
-// and requests that broke a rule of the service.
+// audit returns what is wrong after all tests have run: streams that got more events after
+// their test, and requests that broke a rule of the service.
 func audit() (problems []string) {
 	settled.mu.Lock()
 	defer settled.mu.Unlock()
@@ -84,8 +84,8 @@ func (b *batchSizes) of(s stream) []int {
 	return b.sizes[[3]string{s.region, s.group, s.stream}]
 }
 
-// repeated returns how many of the stream's batches arrived again. It fails the test if a part of a batch
-// did, because the plugin repeats whole requests.
+// repeated returns how many of the stream's batches arrived again. It fails the test if a
+// part of a batch did, because the plugin repeats whole requests.
 func (s stream) repeated(t *testing.T) (n int) {
 	t.Helper()
 	events := s.server.Arrived(s.region, s.group, s.stream)
@@ -142,8 +142,8 @@ func wait(t *testing.T, server *cwlocal.Server, what string, done func() bool) {
 	}
 }
 
-// has waits for the lines of the sequences, and fails the test unless the stream has each of them once, in
-// order, and nothing else.
+// has waits for the lines of the sequences, and fails the test unless the stream has each
+// of them once, in order, and nothing else.
 func (s stream) has(t *testing.T, sequences ...dockertest.Sequence) {
 	t.Helper()
 	total := 0
@@ -169,7 +169,8 @@ func (s stream) check(sequences ...dockertest.Sequence) dockertest.Result {
 	return c.Result()
 }
 
-// hasMessages waits for these messages, and fails the test unless the stream has them and nothing else.
+// hasMessages waits for these messages, and fails the test unless the stream has them and
+// nothing else.
 func (s stream) hasMessages(t *testing.T, want ...string) {
 	t.Helper()
 	s.waitFor(t, len(want))

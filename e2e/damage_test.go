@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// TestDamagedRecordHoldsUpNothing: if a container's record is damaged while the plugin is disabled, the
-// plugin does not know the container's FIFO. The container still runs, and docker stop returns. What was
-// spooled is delivered, and so is the container's next run.
+// TestDamagedRecordHoldsUpNothing: if a container's record is damaged while the plugin is
+// disabled, the plugin does not know the container's FIFO. The container still runs, and
+// docker stop returns. What was spooled is delivered, and so is the container's next run.
 func TestDamagedRecordHoldsUpNothing(t *testing.T) {
 	c, r := running(t, "-size", "200")
 	r.tell("print 300")
@@ -49,7 +49,8 @@ func TestDamagedRecordHoldsUpNothing(t *testing.T) {
 	to(hostName(t), c.name).waitFor(t, 310)
 }
 
-// TestManyRestartsAtOnce: many containers that are restarted at the same time all stop, start and deliver.
+// TestManyRestartsAtOnce: many containers that are restarted at the same time all stop,
+// start and deliver.
 func TestManyRestartsAtOnce(t *testing.T) {
 	const n = 20
 	var all []*container

@@ -56,7 +56,8 @@ func newName(t *testing.T) string {
 	return fmt.Sprintf("%s-%s-%s-%d", ours, runID, strings.ToLower(name), numbered)
 }
 
-// spec is a container to run. The zero value is a container that prints nothing, with the plugin under test.
+// spec is a container to run. The zero value is a container that prints nothing, with the
+// plugin under test.
 type spec struct {
 	engine *engine  // nil: the default engine
 	name   string   // empty: a new one
@@ -147,7 +148,8 @@ type remote struct {
 	conn net.Conn
 }
 
-// newRemote makes the socket of a remote, and returns the options of docker run and of the program for it.
+// newRemote makes the socket of a remote, and returns the options of docker run and of the
+// program for it.
 func newRemote(t *testing.T) (r *remote, docker, args []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -166,7 +168,8 @@ func newRemote(t *testing.T) (r *remote, docker, args []string) {
 	return r, []string{"-v", dir + ":/control"}, []string{"-control", "/control/control"}
 }
 
-// connect waits until the program has connected. It is called again after each start of the container.
+// connect waits until the program has connected. It is called again after each start of the
+// container.
 func (r *remote) connect() {
 	r.t.Helper()
 	_ = r.l.SetDeadline(time.Now().Add(patience))

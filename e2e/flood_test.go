@@ -11,8 +11,9 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// TestFiveContainersAtOnce: five containers print at the same time to both outputs, and every line arrives
-// in its stream, once and in order. One container has a stream for each output.
+// TestFiveContainersAtOnce: five containers print at the same time to both outputs, and
+// every line arrives in its stream, once and in order. One container has a stream for each
+// output.
 func TestFiveContainersAtOnce(t *testing.T) {
 	const lines = 100_000
 	group := newName(t)
@@ -41,8 +42,8 @@ func TestFiveContainersAtOnce(t *testing.T) {
 	}
 }
 
-// TestStopInFloodLosesNothing: when a container that prints as fast as it can is stopped, every line arrives
-// that it had printed.
+// TestStopInFloodLosesNothing: when a container that prints as fast as it can is stopped,
+// every line arrives that it had printed.
 func TestStopInFloodLosesNothing(t *testing.T) {
 	r, docker, args := newRemote(t)
 	c := start(t, spec{docker: docker, args: append(args, "-size", "200")})
@@ -59,9 +60,9 @@ func TestStopInFloodLosesNothing(t *testing.T) {
 	s.has(t, printed(c.name, "stdout", r.printed()))
 }
 
-// TestKillInFloodLeavesNoHole: when a container that prints as fast as it can is killed, the lines that
-// arrive have no holes, and only the last one may be incomplete. The first line of the container's second
-// run shows that nothing of the first run is missing.
+// TestKillInFloodLeavesNoHole: when a container that prints as fast as it can is killed,
+// the lines that arrive have no holes, and only the last one may be incomplete. The first
+// line of the container's second run shows that nothing of the first run is missing.
 func TestKillInFloodLeavesNoHole(t *testing.T) {
 	r, docker, args := newRemote(t)
 	c := start(t, spec{docker: docker, args: append(args, "-size", "200", "-ignore-term")})

@@ -18,8 +18,9 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// TestDisksBelowTheAWSDirectoryStayOutOfThePlugin: the plugin does not see file systems that are mounted
-// below the source of the AWS files, before or after it is enabled, and does not keep them busy.
+// TestDisksBelowTheAWSDirectoryStayOutOfThePlugin: the plugin does not see file systems
+// that are mounted below the source of the AWS files, before or after it is enabled, and
+// does not keep them busy.
 func TestDisksBelowTheAWSDirectoryStayOutOfThePlugin(t *testing.T) {
 	source := t.TempDir()
 	disk := func(name string) string {
@@ -59,7 +60,8 @@ func TestDisksBelowTheAWSDirectoryStayOutOfThePlugin(t *testing.T) {
 	}
 }
 
-// TestDefaultAWSDirectoryIsNoDisk: by default, the directory of the AWS files is not on a disk of the host.
+// TestDefaultAWSDirectoryIsNoDisk: by default, the directory of the AWS files is not on a
+// disk of the host.
 func TestDefaultAWSDirectoryIsNoDisk(t *testing.T) {
 	var got unix.Statfs_t
 	if err := unix.Statfs(fmt.Sprintf("/proc/%d/root/.aws", tested.pid(t)), &got); err != nil {
@@ -70,8 +72,8 @@ func TestDefaultAWSDirectoryIsNoDisk(t *testing.T) {
 	}
 }
 
-// TestEmptyAWSSourceIsReported: with an empty source, runc mounts a directory of its own. The plugin runs,
-// and logs what to do.
+// TestEmptyAWSSourceIsReported: with an empty source, runc mounts a directory of its own.
+// The plugin runs, and logs what to do.
 func TestEmptyAWSSourceIsReported(t *testing.T) {
 	if err := tested.reset("aws.source="); err != nil {
 		t.Fatal(err)
@@ -119,8 +121,8 @@ func dnsServer(conn net.PacketConn) {
 	}
 }
 
-// privateEtc mounts a copy of /etc for the second engine, and returns the path of its resolv.conf, which
-// the test may replace.
+// privateEtc mounts a copy of /etc for the second engine, and returns the path of its
+// resolv.conf, which the test may replace.
 func (s *secondEngine) privateEtc(t *testing.T) (resolvConf string) {
 	t.Helper()
 	etc := filepath.Join(s.own.Dir, "etc")
@@ -149,8 +151,9 @@ func replaceFile(t *testing.T, name, text string) {
 	}
 }
 
-// TestReplacedResolvConfReachesThePlugin: when the host replaces /etc/resolv.conf, the plugin still has the
-// old file mounted. It stops, dockerd starts it again with the new file, and everything is delivered.
+// TestReplacedResolvConfReachesThePlugin: when the host replaces /etc/resolv.conf, the
+// plugin still has the old file mounted. It stops, dockerd starts it again with the new
+// file, and everything is delivered.
 func TestReplacedResolvConfReachesThePlugin(t *testing.T) {
 	s := prepareSecondEngine(t)
 	resolvConf := s.privateEtc(t)
@@ -203,8 +206,8 @@ func (s *secondEngine) create(name string, env ...string) (string, error) {
 	return string(out), err
 }
 
-// TestPluginWithUndeliveredLinesIsNotReplaced: scripts/plugin does not replace a plugin that has undelivered
-// lines, because that deletes them.
+// TestPluginWithUndeliveredLinesIsNotReplaced: scripts/plugin does not replace a plugin
+// that has undelivered lines, because that deletes them.
 func TestPluginWithUndeliveredLinesIsNotReplaced(t *testing.T) {
 	s := newSecondEngine(t)
 	s.start(t, storage(t))
@@ -247,9 +250,9 @@ func TestPluginWithUndeliveredLinesIsNotReplaced(t *testing.T) {
 	}
 }
 
-// TestPluginInUseWithoutContainers: when a container stops while the plugin is disabled, dockerd cannot call
-// StopLogging, and counts the container as a user of the plugin from then on (moby,
-// daemon/logger/adapter.go, Close). docs/operating.md says what to do.
+// TestPluginInUseWithoutContainers: when a container stops while the plugin is disabled,
+// dockerd cannot call StopLogging, and counts the container as a user of the plugin from
+// then on (moby, daemon/logger/adapter.go, Close). docs/operating.md says what to do.
 func TestPluginInUseWithoutContainers(t *testing.T) {
 	s := newSecondEngine(t)
 	s.start(t, storage(t))

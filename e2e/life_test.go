@@ -25,8 +25,9 @@ func running(t *testing.T, args ...string) (*container, *remote) {
 	return c, r
 }
 
-// TestDisableAndEnableLoseNothing: every line arrives that is printed before, while and after the plugin is
-// disabled. One container prints at known moments, and another one all the time.
+// TestDisableAndEnableLoseNothing: every line arrives that is printed before, while and
+// after the plugin is disabled. One container prints at known moments, and another one all
+// the time.
 func TestDisableAndEnableLoseNothing(t *testing.T) {
 	onDemand, r := running(t)
 	steady, s := running(t, "-to", "stdout,stderr")
@@ -50,8 +51,8 @@ func TestDisableAndEnableLoseNothing(t *testing.T) {
 	to(hostName(t), steady.name).has(t, printed(steady.name, "stdout", n), printed(steady.name, "stderr", n))
 }
 
-// TestExitWhileDisabledLosesNothing: the lines of a container that exits while the plugin is disabled are
-// delivered when it is enabled.
+// TestExitWhileDisabledLosesNothing: the lines of a container that exits while the plugin
+// is disabled are delivered when it is enabled.
 func TestExitWhileDisabledLosesNothing(t *testing.T) {
 	c, r := running(t)
 	if err := tested.disable(); err != nil {
@@ -66,8 +67,8 @@ func TestExitWhileDisabledLosesNothing(t *testing.T) {
 	to(hostName(t), c.name).has(t, printed(c.name, "stdout", 300))
 }
 
-// TestUpgradeLosesNothing: every line arrives that is printed before, during and after docker plugin upgrade,
-// which gets another build of the plugin from a registry.
+// TestUpgradeLosesNothing: every line arrives that is printed before, during and after
+// docker plugin upgrade, which gets another build of the plugin from a registry.
 func TestUpgradeLosesNothing(t *testing.T) {
 	upgraded := newRegistry(t) + "/" + ours + ":" + runID
 	version := newName(t)
@@ -115,13 +116,13 @@ func TestUpgradeLosesNothing(t *testing.T) {
 	to(hostName(t), steady.name).has(t, printed(steady.name, "stdout", n), printed(steady.name, "stderr", n))
 }
 
-// TestKilledPluginLosesNothing: when the plugin is killed, dockerd starts it again. No line is lost, and lines
-// arrive twice only if their request had no answer yet.
+// TestKilledPluginLosesNothing: when the plugin is killed, dockerd starts it again. No line
+// is lost, and lines arrive twice only if their request had no answer yet.
 func TestKilledPluginLosesNothing(t *testing.T) {
 	const (
 		kills = 3
-		// Half a second after dockerd has started the plugin again, it disables the plugin if it does not
-		// listen (moby, plugin/manager_linux.go, pluginPostStart).
+		// Half a second after dockerd has started the plugin again, it disables the plugin
+		// if it does not listen (moby, plugin/manager_linux.go, pluginPostStart).
 		apart = 2 * time.Second
 		// inFlight is how many requests of one stream may be in flight at once.
 		inFlight = 4
@@ -161,16 +162,17 @@ func TestKilledPluginLosesNothing(t *testing.T) {
 	settle(s, result.Written+doubled)
 }
 
-// TestKilledPluginRepeatsOnlyInFlight: the service does not answer while the plugin is killed. The lines that
-// arrive twice are exactly those that the service had stored without an answer.
+// TestKilledPluginRepeatsOnlyInFlight: the service does not answer while the plugin is
+// killed. The lines that arrive twice are exactly those that the service had stored without
+// an answer.
 func TestKilledPluginRepeatsOnlyInFlight(t *testing.T) {
 	c, r := running(t)
 	s := to(hostName(t), c.name)
 	answered := r.tell("print 1000")
 	s.waitFor(t, answered)
 
-	// Without a backlog, the plugin sends a stream's batches one after the other. When the next batch
-	// arrives, the plugin has had the answer to the last one.
+	// Without a backlog, the plugin sends a stream's batches one after the other. When the
+	// next batch arrives, the plugin has had the answer to the last one.
 	fault := stand.AddFault(cwlocal.Fault{Kind: cwlocal.HangAfter, Operation: "PutLogEvents", Group: s.group, Stream: s.stream})
 	t.Cleanup(func() { stand.ClearFault(fault) })
 	r.tell("print 500")
@@ -226,8 +228,9 @@ func killProcess(t *testing.T, pid int) {
 	}
 }
 
-// TestContainersDoNotWaitForTheService: while nothing listens on the service's port, containers start and stop
-// as quickly as without logging. What they print arrives when the service is back.
+// TestContainersDoNotWaitForTheService: while nothing listens on the service's port,
+// containers start and stop as quickly as without logging. What they print arrives when the
+// service is back.
 func TestContainersDoNotWaitForTheService(t *testing.T) {
 	down, err := cwlocal.Start("127.0.0.1:0", standOptions())
 	if err != nil {

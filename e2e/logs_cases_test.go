@@ -18,8 +18,8 @@ type printing struct {
 	chunks []chunk
 }
 
-// chunk is output that is printed at once. The next chunk is printed after this one has been read back, so
-// that the order of the two outputs is known.
+// chunk is output that is printed at once. The next chunk is printed after this one has
+// been read back, so that the order of the two outputs is known.
 type chunk struct {
 	to   string
 	text string
@@ -39,8 +39,8 @@ func numberedLines(from, to int) string {
 	return b.String()
 }
 
-// longLines returns lines of critical lengths: around dockerd's buffer of 16 KiB, twice that and a pipe, and
-// longer ones.
+// longLines returns lines of critical lengths: around dockerd's buffer of 16 KiB, twice
+// that and a pipe, and longer ones.
 func longLines() string {
 	var b strings.Builder
 	for _, n := range []int{16383, 16384, 16385, 1, 32767, 32768, 32769, 65536, 65537, 100_000, 1 << 20, 1<<20 + 100_001} {
@@ -53,8 +53,8 @@ func longLines() string {
 	return b.String()
 }
 
-// binary returns every byte, each kind of invalid UTF-8, and multi-byte characters that the end of dockerd's
-// buffer cuts.
+// binary returns every byte, each kind of invalid UTF-8, and multi-byte characters that the
+// end of dockerd's buffer cuts.
 func binary() string {
 	var b bytes.Buffer
 	for i := range 256 {
@@ -106,8 +106,8 @@ func fixed(args ...string) func([]time.Time) []string {
 	return func([]time.Time) []string { return args }
 }
 
-// at returns the time of the entry at a part of the list, as docker logs prints it. Without entries, it
-// returns the current time.
+// at returns the time of the entry at a part of the list, as docker logs prints it. Without
+// entries, it returns the current time.
 func at(times []time.Time, part float64) string {
 	if len(times) == 0 {
 		return time.Now().Format(time.RFC3339Nano)

@@ -33,8 +33,8 @@ func TestDockerLogsAfterRestart(t *testing.T) {
 	}
 }
 
-// TestDockerLogsSendsNothing: docker logs of a stopped container sends nothing to the service, however often it
-// is called.
+// TestDockerLogsSendsNothing: docker logs of a stopped container sends nothing to the
+// service, however often it is called.
 func TestDockerLogsSendsNothing(t *testing.T) {
 	c := start(t, spec{args: []string{"-lines", "100"}})
 	c.finish(t)
@@ -62,12 +62,13 @@ func TestDockerLogsOfIgnored(t *testing.T) {
 	to(hostName(t), c.name).empty(t)
 }
 
-// TestDockerLogsWithoutHistory: with history-size=0, docker logs says why it has nothing. With HISTORY_SIZE=0,
-// it answers from dockerd's own cache.
+// TestDockerLogsWithoutHistory: with history-size=0, docker logs says why it has nothing.
+// With HISTORY_SIZE=0, it answers from dockerd's own cache.
 func TestDockerLogsWithoutHistory(t *testing.T) {
 	c := start(t, spec{opts: []string{"history-size=0"}, args: []string{"-lines", "10"}})
 	c.finish(t)
-	// dockerd gets the error and the end of the log at once, and handles either first (moby, daemon/logs.go).
+	// dockerd gets the error and the end of the log at once, and handles either first
+	// (moby, daemon/logs.go).
 	explained := false
 	for tries := 0; tries < 50 && !explained; tries++ {
 		a := c.logs()
@@ -89,8 +90,9 @@ func TestDockerLogsWithoutHistory(t *testing.T) {
 	}
 }
 
-// TestFollowOutlivesDockersTimeout: dockerd aborts every answer of a plugin after the timeout with which the
-// plugin was enabled, 30 s by default. `make enable`, which this test uses, and the documents disable it.
+// TestFollowOutlivesDockersTimeout: dockerd aborts every answer of a plugin after the
+// timeout with which the plugin was enabled, 30 s by default. `make enable`, which this
+// test uses, and the documents disable it.
 func TestFollowOutlivesDockersTimeout(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 35 s")
@@ -161,8 +163,9 @@ func TestServiceLogs(t *testing.T) {
 		t.Errorf("docker service logs -f: json-file gives %.200q, the plugin %.200q", whole[model], whole[ours])
 	}
 	lines := strings.SplitAfter(whole[ours], "\n")
-	// Without -f, the manager ignores a task until it knows that the task runs, and then answers nothing, with
-	// success (swarmkit, manager/logbroker/subscription.go, match). The task may run before that.
+	// Without -f, the manager ignores a task until it knows that the task runs, and then
+	// answers nothing, with success (swarmkit, manager/logbroker/subscription.go, match).
+	// The task may run before that.
 	for _, service := range []string{model, ours} {
 		for begun := time.Now(); !strings.HasPrefix(s.must(t, "service", "ps", "--format", "{{.CurrentState}}", service), "Running"); {
 			if time.Since(begun) > patience {

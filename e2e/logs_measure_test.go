@@ -35,8 +35,8 @@ const (
 	followedLines = 5_000_000
 )
 
-// TestMeasureDockerLogs measures what docker logs costs. It checks nothing, but prints the figures, and with
-// -write writes them into the document.
+// TestMeasureDockerLogs measures what docker logs costs. It checks nothing, but prints the
+// figures, and with -write writes them into the document.
 func TestMeasureDockerLogs(t *testing.T) {
 	if *measure == "" {
 		t.Skip("takes minutes: run make benchlogs")
@@ -91,7 +91,8 @@ type meter struct {
 	service *cwlocal.Server
 }
 
-// flood starts a container that prints what the remote tells it, with a stream in the meter's service.
+// flood starts a container that prints what the remote tells it, with a stream in the
+// meter's service.
 func (m *meter) flood(size int, docker ...string) (*container, *remote, stream) {
 	r, control, args := newRemote(m.t)
 	name := newName(m.t)
@@ -137,8 +138,8 @@ type sample struct {
 	given               float64 // lines a second that all followers together got
 }
 
-// measureOne measures measuredLines lines of 100 bytes. The CPU times are until all are delivered, and the rate
-// is the container's.
+// measureOne measures measuredLines lines of 100 bytes. The CPU times are until all are
+// delivered, and the rate is the container's.
 func (m *meter) measureOne() sample {
 	m.t.Helper()
 	c, r, s := m.flood(99) // plus a newline
@@ -236,7 +237,8 @@ func (m *meter) pipeWrite() float64 {
 	return took.Seconds() / fills / writes * 1e6
 }
 
-// followers compares a container that prints as fast as it can without followers and with twenty, alternately.
+// followers compares a container that prints as fast as it can without followers and with
+// twenty, alternately.
 func (m *meter) followers() []string {
 	const many = 20
 	if err := tested.reset("HISTORY_SIZE="); err != nil {

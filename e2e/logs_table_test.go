@@ -51,7 +51,8 @@ func table(pairs []*pair, r *results) string {
 	return b.String()
 }
 
-// checkTable compares the document's table with the results of the test. With -write, it writes the table.
+// checkTable compares the document's table with the results of the test. With -write, it
+// writes the table.
 func checkTable(t *testing.T, pairs []*pair, r *results) {
 	t.Helper()
 	data, err := os.ReadFile(logsDocument)

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// pair is two containers that print the same, one with json-file and one with the plugin. docker logs must
-// answer the same for both.
+// pair is two containers that print the same, one with json-file and one with the plugin.
+// docker logs must answer the same for both.
 type pair struct {
 	printing
 	model, ours *logged
@@ -74,7 +74,8 @@ func (l *logged) print(chunks []chunk) {
 
 const leadLine = "-- now --"
 
-// lead prints lines until the follower has one. A follower that skips the existing log may begin with any of them.
+// lead prints lines until the follower has one. A follower that skips the existing log may
+// begin with any of them.
 func (l *logged) lead() {
 	l.t.Helper()
 	if err := os.WriteFile(filepath.Join(l.dir, "lead"), []byte(leadLine+"\n"), 0o600); err != nil {
@@ -262,8 +263,8 @@ func (f *follower) waitFor(t *testing.T, text string) {
 	}
 }
 
-// becomes waits until the follower has printed the wanted answer. It returns how the answer differs if the
-// follower never does.
+// becomes waits until the follower has printed the wanted answer. It returns how the answer
+// differs if the follower never does.
 func (f *follower) becomes(want logsAnswer) string {
 	for late := time.Now().Add(patience); ; {
 		got := f.answer()
@@ -361,9 +362,9 @@ func askAll(t *testing.T, pairs []*pair, all []query, r *results) {
 	group.Wait()
 }
 
-// TestDockerLogsIsJSONFiles: docker logs with the plugin answers every query byte for byte as with json-file:
-// while the containers run, after they have stopped, after they were started again, and after the plugin was
-// disabled and killed.
+// TestDockerLogsIsJSONFiles: docker logs with the plugin answers every query byte for byte
+// as with json-file: while the containers run, after they have stopped, after they were
+// started again, and after the plugin was disabled and killed.
 func TestDockerLogsIsJSONFiles(t *testing.T) {
 	var pairs []*pair
 	for _, p := range printings() {
@@ -412,8 +413,8 @@ func TestDockerLogsIsJSONFiles(t *testing.T) {
 				l.remote.end()
 				l.finish(t)
 			}
-			// With json-file, docker logs -f may end before the last piece (seen with 20.10), so the wanted answer
-			// is that of docker logs.
+			// With json-file, docker logs -f may end before the last piece (seen with
+			// 20.10), so the wanted answer is that of docker logs.
 			p.model.follow.wait(t)
 			d := differs(p.model.logs(), p.ours.follow.wait(t))
 			r.note("-f", p.name, d)
@@ -432,8 +433,8 @@ func TestDockerLogsIsJSONFiles(t *testing.T) {
 	checkTable(t, pairs, &r)
 }
 
-// startAgain starts the containers again, prints the chunks again, and compares docker logs -f --tail 0 and docker
-// logs.
+// startAgain starts the containers again, prints the chunks again, and compares docker logs
+// -f --tail 0 and docker logs.
 func startAgain(t *testing.T, pairs []*pair, r *results) {
 	t.Helper()
 	for _, p := range pairs {

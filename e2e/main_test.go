@@ -1,9 +1,10 @@
 //go:build e2e
 
-// Package e2e tests the installed plugin with a real Docker engine and real containers. Package cwlocal
-// stands in for CloudWatch Logs. `make e2e` runs the tests, as root.
+// Package e2e tests the installed plugin with a real Docker engine and real containers.
+// Package cwlocal stands in for CloudWatch Logs. `make e2e` runs the tests, as root.
 //
-// The tests must know only what a user knows of the plugin: its settings, its options, and what arrives.
+// The tests must know only what a user knows of the plugin: its settings, its options, and
+// what arrives.
 package e2e
 
 import (
@@ -20,8 +21,8 @@ import (
 )
 
 const (
-	// ours is the name of everything that the tests make, or the beginning of its name, so that a later run
-	// finds what an aborted one has left.
+	// ours is the name of everything that the tests make, or the beginning of its name, so
+	// that a later run finds what an aborted one has left.
 	ours = "logspool-e2e"
 
 	// label is a label of the tests' containers and services.
@@ -34,8 +35,8 @@ const (
 	runDirVar = "LOGSPOOL_E2E_RUN_DIR"
 )
 
-// TestMain runs the tests in a second process, so that it cleans up in any case. A panic or the timeout of
-// go test ends a process without running deferred functions.
+// TestMain runs the tests in a second process, so that it cleans up in any case. A panic or
+// the timeout of go test ends a process without running deferred functions.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(runDirVar); dir != "" {
 		os.Exit(runTests(m, dir))

@@ -32,8 +32,8 @@ func TestEnvironmentNamesTheStream(t *testing.T) {
 	to(hostName(t), c.name).has(t, printed(c.name, "stdout", 20))
 }
 
-// TestIgnoredContainerSendsNothing: no line of a container with LOGSPOUT=ignore arrives, although those of a
-// later container do.
+// TestIgnoredContainerSendsNothing: no line of a container with LOGSPOUT=ignore arrives,
+// although those of a later container do.
 func TestIgnoredContainerSendsNothing(t *testing.T) {
 	ignored := start(t, spec{docker: []string{"-e", "LOGSPOUT=ignore"}, args: []string{"-lines", "5000"}})
 	ignored.finish(t)
@@ -69,8 +69,9 @@ func TestPluginSettings(t *testing.T) {
 	}
 }
 
-// TestInvalidSettingStopsNothing: with an invalid setting, the plugin and its containers still start, run and
-// stop. Their lines are delivered, or spooled until it is fixed if the setting says where they go.
+// TestInvalidSettingStopsNothing: with an invalid setting, the plugin and its containers
+// still start, run and stop. Their lines are delivered, or spooled until it is fixed if the
+// setting says where they go.
 func TestInvalidSettingStopsNothing(t *testing.T) {
 	r, docker, args := newRemote(t)
 	running := start(t, spec{docker: docker, args: args})
@@ -131,8 +132,8 @@ func TestSourceSplitsTheOutputs(t *testing.T) {
 	to(hostName(t), c.name+"/stderr").has(t, printed(c.name, "stderr", 1000))
 }
 
-// TestHostIsTheHostName: {{.Host}} is the container's host name, which the container prints. dockerd does not
-// pass the name to a log driver.
+// TestHostIsTheHostName: {{.Host}} is the container's host name, which the container
+// prints. dockerd does not pass the name to a log driver.
 func TestHostIsTheHostName(t *testing.T) {
 	group := newName(t)
 	show := func(t *testing.T, want string, docker ...string) {
@@ -169,7 +170,8 @@ func enginesSocket(t *testing.T) string {
 	return socket
 }
 
-// TestComposeLabelsNameTheStream uses Compose if it is installed, and otherwise sets the same labels.
+// TestComposeLabelsNameTheStream uses Compose if it is installed, and otherwise sets the
+// same labels.
 func TestComposeLabelsNameTheStream(t *testing.T) {
 	project, service := newName(t), "web"
 	opts := []string{

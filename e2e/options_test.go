@@ -59,7 +59,8 @@ func TestLongDelayIsFlushedAtExit(t *testing.T) {
 	to(hostName(t), slow.name).has(t, printed(slow.name, "stdout", 10))
 }
 
-// TestCreateGroupFalseWaits: with create-group=false, lines are sent after somebody else has created the group.
+// TestCreateGroupFalseWaits: with create-group=false, lines are sent after somebody else
+// has created the group.
 func TestCreateGroupFalseWaits(t *testing.T) {
 	group := newName(t)
 	missing := func() int64 {
@@ -80,8 +81,8 @@ func TestCreateGroupFalseWaits(t *testing.T) {
 	to(group, c.name).has(t, printed(c.name, "stdout", 10))
 }
 
-// TestBadOptionsRefuseTheStart: a container with an invalid option does not start, the error is one line that
-// says why, and no FIFO is left.
+// TestBadOptionsRefuseTheStart: a container with an invalid option does not start, the
+// error is one line that says why, and no FIFO is left.
 func TestBadOptionsRefuseTheStart(t *testing.T) {
 	before := tested.fifos(t)
 	for what, test := range map[string]struct {

@@ -21,8 +21,8 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// account is the stand-in for one driver's events. Both drivers have the same group, stream and endpoint, and
-// the key that signs a request shows from which driver it is.
+// account is the stand-in for one driver's events. Both drivers have the same group, stream
+// and endpoint, and the key that signs a request shows from which driver it is.
 type account struct {
 	*cwlocal.Server
 	name, key, secret string
@@ -95,8 +95,8 @@ func (p *parityEngine) route() http.Handler {
 	})
 }
 
-// credentialsHost is the host of the path in awslogs-credentials-endpoint (moby, daemon/logger/awslogs,
-// credentialsEndpoint).
+// credentialsHost is the host of the path in awslogs-credentials-endpoint (moby,
+// daemon/logger/awslogs, credentialsEndpoint).
 const credentialsHost = "169.254.170.2"
 
 // addAddress adds an address to the loopback interface of the calling thread's network namespace.
@@ -169,8 +169,8 @@ func (p *parityEngine) checked(s stream, events int) {
 	p.events[s] = events
 }
 
-// audit fails the test if a stream got more events after the end of its case, or if a request of the plugin
-// broke a rule of the service.
+// audit fails the test if a stream got more events after the end of its case, or if a
+// request of the plugin broke a rule of the service.
 func (p *parityEngine) audit(t *testing.T) {
 	t.Helper()
 	for s, before := range p.events {

@@ -12,8 +12,8 @@ import (
 const texts = "first\n\n\n  indented\ttabbed  \n \n\t\nwith \r in it\r\n\"quoted\" \\ /slashed/ <&> \u2028\nÄ ü – 日本 🙂 e\u0301\n\x1b[31mred\x1b[0m\n" +
 	"{\"level\":\"info\",\"n\":1.50}\nthe same\nthe same\nthe end"
 
-// lines returns the events of a text in which each line is an event. An empty line is not, because an event has
-// at least one byte (PutLogEvents).
+// lines returns the events of a text in which each line is an event. An empty line is not,
+// because an event has at least one byte (PutLogEvents).
 func lines(text string) (all []string) {
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSuffix(line, "\n"); line != "" {
@@ -113,7 +113,8 @@ func pieces(text string, n int) (all []string) {
 	return append(all, text)
 }
 
-// parts returns a line of ASCII in the parts that the plugin makes of it, each as long as an event can be.
+// parts returns a line of ASCII in the parts that the plugin makes of it, each as long as
+// an event can be.
 func parts(line string) (all []string) {
 	const most = 1_048_550
 	for n := 1; ; n++ {

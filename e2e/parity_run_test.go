@@ -17,8 +17,8 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// parity is a case of TestParity: two containers that print the same with the same options, one with awslogs
-// and one with the plugin.
+// parity is a case of TestParity: two containers that print the same with the same options,
+// one with awslogs and one with the plugin.
 type parity struct {
 	name   string
 	opts   []string // log options, in addition to the endpoint and, without bare, group and create-group
@@ -49,15 +49,15 @@ type difference struct {
 	empty   bool     // the stream is created although nothing is sent
 }
 
-// With these in the place of an output, a chunk of parity.prints waits until as many events have arrived as its
-// text says: of both drivers, or only of awslogs.
+// With these in the place of an output, a chunk of parity.prints waits until as many events
+// have arrived as its text says: of both drivers, or only of awslogs.
 const (
 	arrived       = "arrived"
 	theirsArrived = "arrived from awslogs"
 )
 
-// TestParity: for the same output and options, the plugin sends the same events as awslogs, to the same group and
-// stream, apart from the differences on the page.
+// TestParity: for the same output and options, the plugin sends the same events as awslogs,
+// to the same group and stream, apart from the differences on the page.
 func TestParity(t *testing.T) {
 	p := newParityEngine(t)
 	page := readMigrating(t)
@@ -159,7 +159,8 @@ func (p *parityEngine) compare(t *testing.T, name string, c parity) {
 	}
 }
 
-// start starts the container. It returns false, after a check of the error, if the container must not start.
+// start starts the container. It returns false, after a check of the error, if the
+// container must not start.
 func (r *parityRun) start(t *testing.T, p *parityEngine, name string) bool {
 	t.Helper()
 	opts := append([]string{"awslogs-endpoint=" + p.endpoint}, r.opts...)
@@ -206,7 +207,8 @@ func (r *parityRun) target() stream {
 	return stream{r.Server, r.region, r.group, name}
 }
 
-// waitFor waits until n events have arrived, or until some have in another stream of the case's group.
+// waitFor waits until n events have arrived, or until some have in another stream of the
+// case's group.
 func (r *parityRun) waitFor(t *testing.T, n int) {
 	t.Helper()
 	limit := patience
@@ -231,7 +233,8 @@ func (r *parityRun) waitFor(t *testing.T, n int) {
 	}
 }
 
-// check compares what has arrived with what must arrive. It returns the stream and its number of events.
+// check compares what has arrived with what must arrive. It returns the stream and its
+// number of events.
 func (r *parityRun) check(t *testing.T) (stream, int) {
 	t.Helper()
 	s := r.target()
@@ -324,12 +327,14 @@ func (l lineTimes) longest() (pause time.Duration) {
 	return pause
 }
 
-// lossy reports whether docker logs may not have a container's last line: without mode=blocking, dockerd's ring
-// may drop it when the ring is closed (moby, daemon/logger/ring.go and loggerutils/cache).
+// lossy reports whether docker logs may not have a container's last line: without
+// mode=blocking, dockerd's ring may drop it when the ring is closed (moby,
+// daemon/logger/ring.go and loggerutils/cache).
 func (r *parityRun) lossy() bool { return slices.Contains(r.opts, "mode=non-blocking") }
 
-// times returns the times of the container's lines, and nil if docker logs cannot show them: it prints a time
-// within a long line, where dockerd cuts it, and may have lost a line.
+// times returns the times of the container's lines, and nil if docker logs cannot show
+// them: it prints a time within a long line, where dockerd cuts it, and may have lost a
+// line.
 func (r *parityRun) times(t *testing.T) lineTimes {
 	t.Helper()
 	if r.lossy() || slices.ContainsFunc(r.want, func(m string) bool { return len(m) > 16<<10 }) {
@@ -367,8 +372,8 @@ func (r *parityRun) checkTimes(t *testing.T, got []cwlocal.Event, times lineTime
 	}
 }
 
-// refusal is a case of TestParity in which the plugin refuses to start a container. awslogs refuses too, unless
-// the page says that it does not.
+// refusal is a case of TestParity in which the plugin refuses to start a container. awslogs
+// refuses too, unless the page says that it does not.
 type refusal struct {
 	name         string
 	opts         []string

@@ -15,8 +15,9 @@ import (
 	"testing"
 )
 
-// registry implements the part of the distribution API (OCI Distribution Specification) that is needed to push a
-// plugin and to upgrade to it. It keeps everything in memory, and checks the digests.
+// registry implements the part of the distribution API (OCI Distribution Specification)
+// that is needed to push a plugin and to upgrade to it. It keeps everything in memory, and
+// checks the digests.
 type registry struct {
 	mu        sync.Mutex
 	blobs     map[string][]byte   // by digest
@@ -29,7 +30,8 @@ type manifest struct {
 	data              []byte
 }
 
-// newRegistry starts a registry on a loopback address, for which dockerd uses HTTP, and returns the address.
+// newRegistry starts a registry on a loopback address, for which dockerd uses HTTP, and
+// returns the address.
 func newRegistry(t *testing.T) (address string) {
 	r := &registry{blobs: map[string][]byte{}, manifests: map[string]manifest{}, uploads: map[string][]byte{}}
 	server := httptest.NewServer(r)

@@ -17,13 +17,14 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// TestLiveRestore: with live-restore, containers and plugins keep running without dockerd, and the next dockerd
-// continues to log the containers. The plugin sees a FIFO that ends without StopLogging, with lines in it, and
-// then another FIFO of the same container.
+// TestLiveRestore: with live-restore, containers and plugins keep running without dockerd,
+// and the next dockerd continues to log the containers. The plugin sees a FIFO that ends
+// without StopLogging, with lines in it, and then another FIFO of the same container.
 //
-// What the first dockerd had written to the FIFO arrives once, and so does everything from the place where the
-// next one continues. Between the two, lines are missing at one place, and one line may be cut off: a dockerd
-// that ends while a container prints fast loses what it has read and not written, with any log driver.
+// What the first dockerd had written to the FIFO arrives once, and so does everything from
+// the place where the next one continues. Between the two, lines are missing at one place,
+// and one line may be cut off: a dockerd that ends while a container prints fast loses what
+// it has read and not written, with any log driver.
 func TestLiveRestore(t *testing.T) {
 	s := newSecondEngine(t)
 	conf := storage(t)
@@ -55,7 +56,8 @@ func TestLiveRestore(t *testing.T) {
 			sendSignal(t, plugin, unix.SIGSTOP)
 			waitStopped(t, plugin)
 			waitFilled(t, fifo)
-			// With undelivered lines, the plugin still has the container's session when the new FIFO arrives.
+			// With undelivered lines, the plugin still has the container's session when the
+			// new FIFO arrives.
 			outage := s.stand.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
 			end.dead(t)
 			last := lastLine(t, fifo, flooding.name)
@@ -89,8 +91,9 @@ func TestLiveRestore(t *testing.T) {
 			}
 			settle(flood, len(messages))
 			lost := checkOneHole(t, messages, lines, last)
-			// dockerd's pipe to a log driver adds a buffer of 1 MB when it has a little less than that (moby,
-			// pkg/ioutils/bytespipe.go), and its copiers have 32 KiB before and after the pipe.
+			// dockerd's pipe to a log driver adds a buffer of 1 MB when it has a little
+			// less than that (moby, pkg/ioutils/bytespipe.go), and its copiers have 32 KiB
+			// before and after the pipe.
 			if bytes := lost * 200; bytes > 2_100_000 {
 				t.Errorf("%d bytes are missing, which is more than dockerd can have buffered", bytes)
 			}
@@ -107,8 +110,9 @@ func (s *secondEngine) quiet(t *testing.T, group string) (*remote, stream) {
 	return r, stream{s.stand, region, group, c.name}
 }
 
-// checkOneHole fails the test unless the messages are the lines up to number last, perhaps a part of a line, and
-// then the last lines of the sequence without a gap. It returns how many lines are missing in between.
+// checkOneHole fails the test unless the messages are the lines up to number last, perhaps
+// a part of a line, and then the last lines of the sequence without a gap. It returns how
+// many lines are missing in between.
 func checkOneHole(t *testing.T, messages []string, lines dockertest.Sequence, last int) (missing int) {
 	t.Helper()
 	next := dockertest.Sequence{Container: lines.Container, Source: lines.Source}
@@ -149,8 +153,8 @@ func (s *secondEngine) openFIFO(t *testing.T, p *plugin) int {
 	return fd
 }
 
-// waitDelivered waits until the plugin has delivered everything of stopped containers and has therefore moved their
-// directories.
+// waitDelivered waits until the plugin has delivered everything of stopped containers and
+// has therefore moved their directories.
 func (p *plugin) waitDelivered(t *testing.T) {
 	t.Helper()
 	dir := filepath.Join(p.dir(t), ".state", "containers")
@@ -165,7 +169,8 @@ func (p *plugin) waitDelivered(t *testing.T) {
 	}
 }
 
-// waitStopped waits until SIGSTOP has stopped each thread of a process. A thread first finishes its system call.
+// waitStopped waits until SIGSTOP has stopped each thread of a process. A thread first
+// finishes its system call.
 func waitStopped(t *testing.T, pid int) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // no event reports it
@@ -207,8 +212,9 @@ func sendSignal(t *testing.T, pid int, s unix.Signal) {
 	}
 }
 
-// lastLine returns the number of the last line in a FIFO that nobody writes to or reads from. A frame of less than
-// PIPE_BUF bytes is in the FIFO either whole or not at all (pipe(7)).
+// lastLine returns the number of the last line in a FIFO that nobody writes to or reads
+// from. A frame of less than PIPE_BUF bytes is in the FIFO either whole or not at all
+// (pipe(7)).
 func lastLine(t *testing.T, fifo int, name string) int {
 	t.Helper()
 	var copied [2]int

@@ -14,8 +14,8 @@ func TestDefaultNames(t *testing.T) {
 	to(hostName(t), c.name).has(t, printed(c.name, "stdout", 500), printed(c.name, "stderr", 500))
 }
 
-// TestNoFinalNewline: text without a newline at the end of the output arrives. dockerd sends it as a partial
-// frame that no last one follows.
+// TestNoFinalNewline: text without a newline at the end of the output arrives. dockerd
+// sends it as a partial frame that no last one follows.
 func TestNoFinalNewline(t *testing.T) {
 	c := start(t, spec{args: []string{"-text", "first\nthe end"}})
 	c.finish(t)
@@ -29,7 +29,8 @@ func TestLongLineIsOneEvent(t *testing.T) {
 	to(hostName(t), c.name).has(t, printed(c.name, "stdout", 20), printed(c.name, "stderr", 20))
 }
 
-// TestTTYKeepsCarriageReturns: a terminal ends lines with \r\n, and dockerd removes only the newline.
+// TestTTYKeepsCarriageReturns: a terminal ends lines with \r\n, and dockerd removes only
+// the newline.
 func TestTTYKeepsCarriageReturns(t *testing.T) {
 	c := start(t, spec{docker: []string{"-t"}, args: []string{"-text", "one\ntwo\nthree"}})
 	c.finish(t)

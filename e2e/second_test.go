@@ -18,7 +18,8 @@ import (
 	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// secondEngine is a private Docker engine, with a stand-in for the service in its network namespace.
+// secondEngine is a private Docker engine, with a stand-in for the service in its network
+// namespace.
 type secondEngine struct {
 	engine
 	own   *hosttest.Engine
@@ -26,8 +27,8 @@ type secondEngine struct {
 	port  string // of the stand-in, in the engine's network namespace
 }
 
-// newSecondEngine makes the network namespace, and starts a stand-in and a containerd in it. It does not start the
-// engine.
+// newSecondEngine makes the network namespace, and starts a stand-in and a containerd in
+// it. It does not start the engine.
 func newSecondEngine(t *testing.T) *secondEngine {
 	t.Helper()
 	s := prepareSecondEngine(t)
@@ -85,8 +86,8 @@ func (s *secondEngine) start(t *testing.T, conf map[string]any) {
 	}
 }
 
-// startContainerd starts a containerd for the engine. Otherwise, dockerd would use the machine's, if there is
-// one, which would run the plugin outside the namespace.
+// startContainerd starts a containerd for the engine. Otherwise, dockerd would use the
+// machine's, if there is one, which would run the plugin outside the namespace.
 func (s *secondEngine) startContainerd(t *testing.T) {
 	t.Helper()
 	config := filepath.Join(s.own.Dir, "containerd.toml")
@@ -137,7 +138,8 @@ func (s *secondEngine) install(t *testing.T) *plugin {
 	return p
 }
 
-// storage returns the part of daemon.json with which the second engine stores images as the default engine does.
+// storage returns the part of daemon.json with which the second engine stores images as the
+// default engine does.
 func storage(t *testing.T) map[string]any {
 	t.Helper()
 	conf := map[string]any{"storage-driver": local.must(t, "info", "--format", "{{.Driver}}")}
@@ -152,7 +154,8 @@ func TestDefaultDriver(t *testing.T) {
 	s := newSecondEngine(t)
 	conf := storage(t)
 
-	// dockerd does not start with log options for a driver that does not exist, so the plugin comes first.
+	// dockerd does not start with log options for a driver that does not exist, so the
+	// plugin comes first.
 	s.start(t, conf)
 	p := s.install(t)
 	s.end(t)
@@ -170,9 +173,10 @@ func TestDefaultDriver(t *testing.T) {
 	stream{s.stand, region, "own", c.name}.has(t, printed(c.name, "stdout", 100))
 }
 
-// TestKilledDockerdLosesOnlyItsBuffer: a killed dockerd sends no StopLogging. It loses what it has read of a
-// container's output and not written to the FIFO: at one place, lines may be missing, and one may be cut off.
-// What it had written arrives once, and the lines of the container's next run follow.
+// TestKilledDockerdLosesOnlyItsBuffer: a killed dockerd sends no StopLogging. It loses what
+// it has read of a container's output and not written to the FIFO: at one place, lines may
+// be missing, and one may be cut off. What it had written arrives once, and the lines of
+// the container's next run follow.
 func TestKilledDockerdLosesOnlyItsBuffer(t *testing.T) {
 	s := newSecondEngine(t)
 	conf := storage(t)

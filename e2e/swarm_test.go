@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// swarmMark is a file in the run's directory. It says that the engine's swarm belongs to the tests, and
-	// whether joining the swarm has made its bridge, which leaving does not remove.
+	// swarmMark is a file in the run's directory. It says that the engine's swarm belongs
+	// to the tests, and whether joining the swarm has made its bridge, which leaving does
+	// not remove.
 	swarmMark   = "swarm"
 	swarmBridge = "docker_gwbridge"
 	madeBridge  = "made " + swarmBridge

@@ -95,8 +95,8 @@ func TestWithoutEngine(t *testing.T) {
 	}
 }
 
-// checkTranscript compares the README's transcript with what was printed. The transcript must have every
-// line, in order, except where it says […].
+// checkTranscript compares the README's transcript with what was printed. The transcript
+// must have every line, in order, except where it says […].
 func checkTranscript(t *testing.T, hostname, printed string) {
 	t.Helper()
 	readme, err := os.ReadFile("../../README.md")
@@ -124,8 +124,8 @@ func checkTranscript(t *testing.T, hostname, printed string) {
 	}
 }
 
-// fixed replaces what differs from run to run: times, the port, and the order and width of a table that
-// has the host's name.
+// fixed replaces what differs from run to run: times, the port, and the order and width of
+// a table that has the host's name.
 func fixed(text string) string {
 	for _, r := range []struct{ pattern, by string }{
 		{`\d\d:\d\d:\d\d\.\d{3}`, "TIME"},

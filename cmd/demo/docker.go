@@ -14,8 +14,8 @@ import (
 	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// dockerHost is this machine's Docker engine. The demo's containers and its image have a label of this
-// run, by which they are removed, so that nothing else is.
+// dockerHost is this machine's Docker engine. The demo's containers and its image have a
+// label of this run, by which they are removed, so that nothing else is.
 type dockerHost struct {
 	dir      string // for docker plugin create
 	hostname string
@@ -28,8 +28,9 @@ func newDockerHost(dir string) *dockerHost {
 	return &dockerHost{dir: dir, label: "logspool.demo=" + dockertest.NewID()[:12]}
 }
 
-// docker runs the docker command and returns what it printed. A command that makes something must have
-// a context that Ctrl-C does not end: if it were interrupted, nobody would know what to remove.
+// docker runs the docker command and returns what it printed. A command that makes
+// something must have a context that Ctrl-C does not end: if it were interrupted, nobody
+// would know what to remove.
 func docker(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
 	return hosttest.Docker(ctx, "", stdin, args...)
 }
@@ -107,9 +108,9 @@ func (h *dockerHost) namesAreFree(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// ownPlugin copies the plugin's directory and adds a file with the label, because dockerd makes no
-// second plugin from a root file system that it has already, such as that of the plugin under its usual
-// name.
+// ownPlugin copies the plugin's directory and adds a file with the label, because dockerd
+// makes no second plugin from a root file system that it has already, such as that of the
+// plugin under its usual name.
 func (h *dockerHost) ownPlugin() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "logspool-demo-"); err != nil {
 		return "", err

@@ -1,13 +1,14 @@
-// Command demo shows the plugin at work. It installs the plugin under a name of its own and starts a
-// stand-in for CloudWatch Logs. Then it runs a few containers that name their groups and streams in
-// different ways, and shows what arrives, read back through the AWS API. It exits with status 0 only if
-// every line arrived exactly once. It always removes what it made, and it touches nothing else.
+// Command demo shows the plugin at work. It installs the plugin under a name of its own and
+// starts a stand-in for CloudWatch Logs. Then it runs a few containers that name their
+// groups and streams in different ways, and shows what arrives, read back through the AWS
+// API. It exits with status 0 only if every line arrived exactly once. It always removes
+// what it made, and it touches nothing else.
 //
-// If no Docker engine answers, the demo runs the plugin's binary itself and stands in for dockerd
-// (dockertest).
+// If no Docker engine answers, the demo runs the plugin's binary itself and stands in for
+// dockerd (dockertest).
 //
-// The command must not know the plugin's packages: like a user, it has settings, log options and the
-// AWS API.
+// The command must not know the plugin's packages: like a user, it has settings, log
+// options and the AWS API.
 package main
 
 import (
@@ -28,8 +29,8 @@ import (
 const (
 	// longest is how long the demo may take, without the build.
 	longest = 2 * time.Minute
-	// patience is how long the demo waits for the next event of a stream. It is longer than the outage
-	// and the 30 s until the plugin tries again.
+	// patience is how long the demo waits for the next event of a stream. It is longer than
+	// the outage and the 30 s until the plugin tries again.
 	patience = 45 * time.Second
 )
 
@@ -82,11 +83,13 @@ type host interface {
 	start(ctx context.Context, s scene) error
 	// logs returns what docker logs -f prints of a container, until the container exits.
 	logs(ctx context.Context, s scene) (string, error)
-	// finish waits until the containers have exited, and stops the plugin. Nothing is sent after that.
+	// finish waits until the containers have exited, and stops the plugin. Nothing is sent
+	// after that.
 	finish(ctx context.Context) error
 	// remove removes everything that install and start made.
 	remove() error
-	// help returns the plugin's log, or where it is, after a newline. It is empty if there is no plugin.
+	// help returns the plugin's log, or where it is, after a newline. It is empty if there
+	// is no plugin.
 	help() string
 }
 
@@ -135,7 +138,8 @@ func (d demonstration) run(ctx context.Context) (err error) {
 	return d.check(ctx, want, service, api)
 }
 
-// cleanUp removes what the demo made. It returns err, with why ctx has ended or where the plugin's log is.
+// cleanUp removes what the demo made. It returns err, with why ctx has ended or where the
+// plugin's log is.
 func (d demonstration) cleanUp(ctx context.Context, installed bool, err error) error {
 	switch {
 	case err == nil:

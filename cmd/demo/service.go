@@ -40,8 +40,8 @@ type event struct {
 	message string
 }
 
-// next returns the events of a stream after the token, or from its beginning if token is nil, and the
-// token for the next call. A stream that does not exist yet has no events.
+// next returns the events of a stream after the token, or from its beginning if token is
+// nil, and the token for the next call. A stream that does not exist yet has no events.
 func (r *reader) next(ctx context.Context, a address, token *string) ([]event, *string, error) {
 	page, err := r.client.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
 		LogGroupName: &a.group, LogStreamName: &a.stream, StartFromHead: aws.Bool(true), NextToken: token,

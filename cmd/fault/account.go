@@ -14,9 +14,10 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// account records every line that is written and every event that the service accepts, and counts what
-// became of the lines. It keeps eight bytes a line, and no text. Each container here has a log stream of
-// its own name. Its methods may be called by several goroutines at once.
+// account records every line that is written and every event that the service accepts, and
+// counts what became of the lines. It keeps eight bytes a line, and no text. Each container
+// here has a log stream of its own name. Its methods may be called by several goroutines at
+// once.
 type account struct {
 	begun time.Time
 	check dockertest.Checker // compares what arrives with what was written
@@ -128,7 +129,8 @@ func (a *account) accepted(name string, events []cwlocal.Event) {
 			s.positions = append(s.positions, position{})
 		}
 		if first := s.positions[n].seq; first != 0 {
-			// The batch of the first copy is the one before the first batch that begins after that copy.
+			// The batch of the first copy is the one before the first batch that begins
+			// after that copy.
 			a.doubled[sort.Search(len(a.batches), func(i int) bool { return a.batches[i].first > first })-1]++
 			continue
 		}
@@ -166,8 +168,8 @@ func lineNumber(message string) (name string, n int, ok bool) {
 	return name, n, err == nil && n >= 0
 }
 
-// open returns how many lines have neither arrived nor are counted by a marker, and whether there are
-// markers that give bytes alone.
+// open returns how many lines have neither arrived nor are counted by a marker, and whether
+// there are markers that give bytes alone.
 func (a *account) open() (lines int, inBytes bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -187,8 +189,9 @@ func (a *account) firstAndLastBatch() (first, last time.Time) {
 	return a.batches[0].at, a.batches[len(a.batches)-1].at
 }
 
-// doubledOutside counts the lines that arrived twice although they were not in flight at a kill: the
-// service accepted them neither within the window before a kill nor within the window after it.
+// doubledOutside counts the lines that arrived twice although they were not in flight at a
+// kill: the service accepted them neither within the window before a kill nor within the
+// window after it.
 func (a *account) doubledOutside(kills []time.Time, window time.Duration) (lines int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -229,9 +232,9 @@ func (a *account) balance() balance {
 	return b
 }
 
-// addTo adds a stream's lines to the balance. It looks for a marker at the millisecond of the missing
-// lines, because the service orders by that: the marker may come after other lines of the same
-// millisecond.
+// addTo adds a stream's lines to the balance. It looks for a marker at the millisecond of
+// the missing lines, because the service orders by that: the marker may come after other
+// lines of the same millisecond.
 func (s *stream) addTo(b *balance, name string) {
 	slices.SortFunc(s.markers, func(x, y marker) int { return x.at.compare(y.at) })
 	b.written += s.written

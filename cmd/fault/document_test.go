@@ -10,7 +10,8 @@ import (
 
 const document = "../../docs/reliability.md"
 
-// TestDocument: the table in the document has every row and no other, and the document explains each row.
+// TestDocument: the table in the document has every row and no other, and the document
+// explains each row.
 func TestDocument(t *testing.T) {
 	text, err := os.ReadFile(document)
 	if err != nil {

@@ -18,8 +18,8 @@ const (
 	pluginName = "logspool:fault"
 )
 
-// engine is a private Docker engine with the plugin installed and an image of this program. A stand-in
-// that it must reach listens in its network namespace.
+// engine is a private Docker engine with the plugin installed and an image of this program.
+// A stand-in that it must reach listens in its network namespace.
 type engine struct{ *hosttest.Engine }
 
 func isRoot() bool { return os.Geteuid() == 0 }

@@ -12,8 +12,8 @@ import (
 	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// lab is where the rows run. They leave nothing outside its directory, so that a later run finds what
-// a killed one left.
+// lab is where the rows run. They leave nothing outside its directory, so that a later run
+// finds what a killed one left.
 type lab struct {
 	settings
 	dir    string

@@ -35,7 +35,8 @@ func (l *load) beginLoad(ctx context.Context, rate int) {
 	}
 }
 
-// stopLoad makes the containers stop writing. It does not wait for them, because a write may be blocked.
+// stopLoad makes the containers stop writing. It does not wait for them, because a write
+// may be blocked.
 func (l *load) stopLoad() {
 	if l.cancel != nil {
 		l.cancel()
@@ -111,8 +112,9 @@ func (s *source) longestWrite() time.Duration {
 	return max(s.longest, c.LongestWrite())
 }
 
-// write writes the next line. If dockerd is killed, a frame of less than PIPE_BUF bytes is in the FIFO
-// either whole or not at all (pipe(7)). In the second case, write writes it to the next container.
+// write writes the next line. If dockerd is killed, a frame of less than PIPE_BUF bytes is
+// in the FIFO either whole or not at all (pipe(7)). In the second case, write writes it to
+// the next container.
 func (s *source) write(ctx context.Context) error {
 	line := s.sequence.Next(s.size) + "\n"
 	for {
@@ -141,7 +143,8 @@ type printed struct {
 	longestWrite time.Duration
 }
 
-// printLines prints numbered lines for some time, writes its report to a file, and waits for SIGTERM.
+// printLines prints numbered lines for some time, writes its report to a file, and waits
+// for SIGTERM.
 func printLines(args []string) error {
 	flags := flag.NewFlagSet(printCommand, flag.ExitOnError)
 	name := flags.String("name", "", "name in the lines")

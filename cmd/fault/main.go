@@ -1,10 +1,11 @@
-// Command fault runs the fault matrix: each row breaks something while containers write numbered
-// lines, and counts what became of every line. `make fault` prints the matrix. docs/reliability.md
-// shows it and explains each row.
+// Command fault runs the fault matrix: each row breaks something while containers write
+// numbered lines, and counts what became of every line. `make fault` prints the matrix.
+// docs/reliability.md shows it and explains each row.
 //
-// The plugin is the real binary. Package dockertest stands in for dockerd, and cwlocal for CloudWatch
-// Logs, whose rules it checks. The last rows have a real Docker engine of their own. The command must
-// not know the plugin's packages: it sees what a user sees, which is settings and events.
+// The plugin is the real binary. Package dockertest stands in for dockerd, and cwlocal for
+// CloudWatch Logs, whose rules it checks. The last rows have a real Docker engine of their
+// own. The command must not know the plugin's packages: it sees what a user sees, which is
+// settings and events.
 package main
 
 import (
@@ -107,8 +108,8 @@ func run(ctx context.Context, args []string, out io.Writer) (failed bool, err er
 	return slices.ContainsFunc(results, (*result).failed), nil
 }
 
-// enginesAtOnce is how many rows share the real engine at a time. Each has five containers and their
-// processes.
+// enginesAtOnce is how many rows share the real engine at a time. Each has five containers
+// and their processes.
 const enginesAtOnce = 3
 
 // runAll runs the rows: first those that may run together, several at once, then those with a real

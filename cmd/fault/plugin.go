@@ -79,8 +79,8 @@ func (h *pluginHost) restart(gently bool, pause time.Duration) error {
 // measureMemory records the peak of the running plugin's memory.
 func (h *pluginHost) measureMemory() { h.rss = max(h.rss, peakMemory(h.plugin.PID())) }
 
-// peakMemory returns the peak of a process's resident memory in KiB (proc_pid_status(5), VmHWM), and 0
-// if the process has ended.
+// peakMemory returns the peak of a process's resident memory in KiB (proc_pid_status(5),
+// VmHWM), and 0 if the process has ended.
 func peakMemory(pid int) (kib int) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -46,8 +46,8 @@ const (
 	// inFlight is how long before a kill the service may have accepted a line that arrives twice.
 	inFlight = 100 * time.Millisecond
 
-	// Containers and dockerd wait for the plugin's process at most, and never for the service, whose
-	// faults last longer than this.
+	// Containers and dockerd wait for the plugin's process at most, and never for the
+	// service, whose faults last longer than this.
 	longestStart, longestStop, longestWrite = 2 * time.Second, 2 * time.Second, 2 * time.Second
 )
 

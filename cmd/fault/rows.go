@@ -30,8 +30,8 @@ func (t *trial) stretch() time.Duration {
 	return 10 * time.Second
 }
 
-// underLoad runs the load for the row's stretch, with lines of size bytes, calls during meanwhile, and
-// ends the trial.
+// underLoad runs the load for the row's stretch, with lines of size bytes, calls during
+// meanwhile, and ends the trial.
 func (t *trial) underLoad(ctx context.Context, size int, during func(ctx context.Context, stretch time.Duration) error) error {
 	if err := t.containers(ctx, containers, size); err != nil {
 		return err
@@ -174,8 +174,8 @@ func deletedStreams(ctx context.Context, t *trial) error {
 	})
 }
 
-// poisonEvents makes the service reject one event of each container. Clearing the other faults does not
-// clear this one.
+// poisonEvents makes the service reject one event of each container. Clearing the other
+// faults does not clear this one.
 func poisonEvents(ctx context.Context, t *trial) error {
 	t.service.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: " n=000500 "})
 	return t.underLoad(ctx, lineBytes, nothing)

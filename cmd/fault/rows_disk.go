@@ -138,8 +138,9 @@ func (t *trial) remount(flags uintptr, options string) error {
 	return os.NewSyscallError("remount", unix.Mount("tmpfs", t.state, "tmpfs", unix.MS_REMOUNT|flags, options))
 }
 
-// limitFiles makes every write of the plugin fail that would make a file larger than size bytes
-// (setrlimit(2), RLIMIT_FSIZE). A disk cannot be made read-only while a file on it is open for writing.
+// limitFiles makes every write of the plugin fail that would make a file larger than size
+// bytes (setrlimit(2), RLIMIT_FSIZE). A disk cannot be made read-only while a file on it is
+// open for writing.
 func (t *trial) limitFiles(size uint64) error {
 	limit := unix.Rlimit{Cur: size, Max: unix.RLIM_INFINITY}
 	return os.NewSyscallError("prlimit", unix.Prlimit(t.plugin.PID(), unix.RLIMIT_FSIZE, &limit, nil))

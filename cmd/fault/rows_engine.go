@@ -51,8 +51,9 @@ func engineRows() (all []row) {
 	return all
 }
 
-// engineStretch is how long the containers write. awslogs sends every five seconds unless a batch is
-// full. Half of the stretch is longer than that, so that awslogs meets every fault.
+// engineStretch is how long the containers write. awslogs sends every five seconds unless a
+// batch is full. Half of the stretch is longer than that, so that awslogs meets every
+// fault.
 const engineStretch = 14 * time.Second
 
 // engineTrial is one run of an engineRow.
@@ -107,7 +108,8 @@ func (t *engineTrial) run(ctx context.Context) error {
 	var starts sync.WaitGroup
 	for i := range containers {
 		name := fmt.Sprint(t.prefix, i)
-		// Every line that the container may print counts as written, until its report says how many it did print.
+		// Every line that the container may print counts as written, until its report says
+		// how many it did print.
 		t.account.written(dockertest.Sequence{Container: name, Source: dockertest.Stdout, N: 2 * perContainer * int(t.stretch.Seconds())})
 		starts.Go(func() { t.start(ctx, name) })
 	}
@@ -198,7 +200,8 @@ func (t *engineTrial) finish(ctx context.Context, name string) error {
 	return errors.Join(err, rmErr)
 }
 
-// waitDelivered waits until all lines have arrived, or until none has arrived for a while: awslogs drops lines.
+// waitDelivered waits until all lines have arrived, or until none has arrived for a while:
+// awslogs drops lines.
 func (t *engineTrial) waitDelivered(ctx context.Context) {
 	quiet := 20 * time.Second
 	if t.row.driver == awslogs {

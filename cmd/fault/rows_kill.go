@@ -39,8 +39,8 @@ func kills(ctx context.Context, t *trial) error {
 	return t.restarts(ctx, n, false)
 }
 
-// restarts stops or kills the plugin n times under load, each time after a random time, and starts it
-// after another random time.
+// restarts stops or kills the plugin n times under load, each time after a random time, and
+// starts it after another random time.
 func (t *trial) restarts(ctx context.Context, n int, gently bool) error {
 	if err := t.containers(ctx, containers, lineBytes); err != nil {
 		return err
@@ -70,7 +70,8 @@ func dockerdKills(ctx context.Context, t *trial) error {
 	})
 }
 
-// restartDockerd kills dockerd and starts it again, with live-restore: the containers get new FIFOs.
+// restartDockerd kills dockerd and starts it again, with live-restore: the containers get
+// new FIFOs.
 func (t *trial) restartDockerd(ctx context.Context) error {
 	t.docker.Kill()
 	for _, s := range t.sources {

@@ -39,8 +39,9 @@ func (t *trial) writeLines(ctx context.Context, lines int, sources ...*source) e
 	return t.delivered(ctx)
 }
 
-// deliveredFills makes 30 containers write more than all spools together may hold, one after the other.
-// Each one's lines are delivered before the next one writes. Then each container writes some more.
+// deliveredFills makes 30 containers write more than all spools together may hold, one
+// after the other. Each one's lines are delivered before the next one writes. Then each
+// container writes some more.
 func deliveredFills(ctx context.Context, t *trial) error {
 	if err := t.containers(ctx, 30, lineBytes); err != nil {
 		return err
@@ -58,8 +59,8 @@ func deliveredFills(ctx context.Context, t *trial) error {
 	return t.end(ctx)
 }
 
-// shortLived runs 60 containers one after the other, which write 300 KB each. The disk holds less than
-// all of them write.
+// shortLived runs 60 containers one after the other, which write 300 KB each. The disk
+// holds less than all of them write.
 func shortLived(ctx context.Context, t *trial) error {
 	if err := t.ownDisk("size=8m"); err != nil {
 		return err
@@ -109,7 +110,8 @@ func fewDescriptors(ctx context.Context, t *trial) error {
 	return t.end(ctx)
 }
 
-// unfinished makes 60 containers write the first half of a line of 1 MB, and a little later the second half.
+// unfinished makes 60 containers write the first half of a line of 1 MB, and a little later
+// the second half.
 func unfinished(ctx context.Context, t *trial) error {
 	const size, half = 1_000_000, 500_000
 	if err := t.containers(ctx, 60, size); err != nil {
@@ -135,9 +137,9 @@ func unfinished(ctx context.Context, t *trial) error {
 	return t.end(ctx)
 }
 
-// smallPipes uses up the pages that root's pipes share (pipe(7), pipe-user-pages-soft), so that a plugin
-// without CAP_SYS_RESOURCE, as dockerd runs it, gets pipes of two pages. It compares how fast one
-// container can write before and after that.
+// smallPipes uses up the pages that root's pipes share (pipe(7), pipe-user-pages-soft), so
+// that a plugin without CAP_SYS_RESOURCE, as dockerd runs it, gets pipes of two pages. It
+// compares how fast one container can write before and after that.
 func smallPipes(ctx context.Context, t *trial) error {
 	flood := func(name string) (float64, error) {
 		if err := t.restart(true, 0); err != nil {
@@ -176,8 +178,8 @@ func smallPipes(ctx context.Context, t *trial) error {
 	return t.end(ctx)
 }
 
-// useUpPipes makes pipes until they have more pages than the soft limit. The caller must call free, also
-// after an error.
+// useUpPipes makes pipes until they have more pages than the soft limit. The caller must
+// call free, also after an error.
 func useUpPipes() (free func(), err error) {
 	var fds []int
 	free = func() {
@@ -208,11 +210,12 @@ func useUpPipes() (free func(), err error) {
 	return free, nil
 }
 
-// maxRepeated is how many lines of one container may arrive again when its cursor is lost: 64 KiB of the
-// stream, and a batch in flight.
+// maxRepeated is how many lines of one container may arrive again when its cursor is lost:
+// 64 KiB of the stream, and a batch in flight.
 const maxRepeated = 3000
 
-// lostCursors empties, damages and removes cursors, and gives one the version number of a later plugin.
+// lostCursors empties, damages and removes cursors, and gives one the version number of a
+// later plugin.
 func lostCursors(ctx context.Context, t *trial) error {
 	if err := t.containers(ctx, containers, lineBytes); err != nil {
 		return err

@@ -42,8 +42,8 @@ func (r *recorder) Do(req *http.Request) (resp *http.Response, err error) {
 	return r.http.Do(req)
 }
 
-// trivialRate returns how many bytes of lines the stand-in accepts in a second from a trivial client,
-// which sends the same signed request again and again.
+// trivialRate returns how many bytes of lines the stand-in accepts in a second from a
+// trivial client, which sends the same signed request again and again.
 func trivialRate(ctx context.Context, lineSize int) (perSecond float64, err error) {
 	service, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{accessKey: secretKey}, Keep: cwlocal.KeepNone})
 	if err != nil {

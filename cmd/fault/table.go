@@ -59,8 +59,8 @@ func (r *result) line() string {
 	return line
 }
 
-// table returns a Markdown table of the results of simulated hosts, and another one of those of real
-// engines, if there are any.
+// table returns a Markdown table of the results of simulated hosts, and another one of
+// those of real engines, if there are any.
 func table(results []*result) string {
 	var simulated, real [][]string
 	for _, r := range results {

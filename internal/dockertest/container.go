@@ -24,9 +24,9 @@ var ErrClosed = errors.New("the container's FIFO is closed")
 
 // Container is one container's log, on its way from dockerd to the plugin.
 //
-// Its methods may be called by several goroutines at once. As in dockerd, frames are written one after
-// another under a lock: while a write is blocked because the plugin does not read the FIFO, the other
-// source and Stop are blocked too. Kill is not.
+// Its methods may be called by several goroutines at once. As in dockerd, frames are
+// written one after another under a lock: while a write is blocked because the plugin does
+// not read the FIFO, the other source and Stop are blocked too. Kill is not.
 type Container struct {
 	// Info is what the plugin got. It must not be changed.
 	Info Info
@@ -45,9 +45,9 @@ type Container struct {
 	longest time.Duration // longest write that has ended; guarded by waitMu
 }
 
-// Start starts a container's log as dockerd does: it asks for the capabilities, makes the FIFO, opens it
-// for reading and writing, and sends StartLogging. If the plugin refuses, Start leaves the FIFO, as
-// dockerd does.
+// Start starts a container's log as dockerd does: it asks for the capabilities, makes the
+// FIFO, opens it for reading and writing, and sends StartLogging. If the plugin refuses,
+// Start leaves the FIFO, as dockerd does.
 func (d *Daemon) Start(ctx context.Context, info Info) (*Container, error) {
 	// If dockerd gets no answer, it assumes that the plugin has no capabilities.
 	if _, err := d.Capabilities(ctx); err != nil && ctx.Err() != nil {
@@ -78,8 +78,9 @@ func (d *Daemon) Start(ctx context.Context, info Info) (*Container, error) {
 	return c, nil
 }
 
-// Write writes output of the container's process, which may be many lines or a part of one, to the FIFO,
-// in the frames that dockerd would make of it. It blocks while the FIFO is full.
+// Write writes output of the container's process, which may be many lines or a part of one,
+// to the FIFO, in the frames that dockerd would make of it. It blocks while the FIFO is
+// full.
 func (c *Container) Write(source, output string) error {
 	return c.write(source, output, time.Now)
 }
@@ -131,9 +132,9 @@ func (c *Container) endLocked(source string) error {
 	return s.end(time.Now)
 }
 
-// Stop stops the container's log: it ends the sources, sends StopLogging, waits for the answer, and
-// closes and removes the FIFO. If the plugin answers with an error, it leaves the FIFO open, as dockerd
-// does, and Stop may be called again.
+// Stop stops the container's log: it ends the sources, sends StopLogging, waits for the
+// answer, and closes and removes the FIFO. If the plugin answers with an error, it leaves
+// the FIFO open, as dockerd does, and Stop may be called again.
 func (c *Container) Stop(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,12 +154,12 @@ func (c *Container) Stop(ctx context.Context) error {
 	return os.Remove(c.Path)
 }
 
-// Kill closes the FIFO without StopLogging and leaves its file, as the death of dockerd does. A blocked
-// write fails.
+// Kill closes the FIFO without StopLogging and leaves its file, as the death of dockerd
+// does. A blocked write fails.
 func (c *Container) Kill() { c.close() }
 
-// Restart does what dockerd does with a container that runs when it starts, with live-restore: it gives
-// the container a new FIFO. Text that had no newline yet is lost.
+// Restart does what dockerd does with a container that runs when it starts, with
+// live-restore: it gives the container a new FIFO. Text that had no newline yet is lost.
 func (c *Container) Restart(ctx context.Context) (*Container, error) {
 	c.Kill()
 	return c.d.Start(ctx, c.Info)
@@ -171,8 +172,8 @@ func (c *Container) close() {
 	c.fifo.Close()
 }
 
-// LongestWrite returns how long the longest write to the FIFO has taken, including the current one. It
-// shows whether the container had to wait for the plugin.
+// LongestWrite returns how long the longest write to the FIFO has taken, including the
+// current one. It shows whether the container had to wait for the plugin.
 func (c *Container) LongestWrite() time.Duration {
 	c.waitMu.Lock()
 	defer c.waitMu.Unlock()

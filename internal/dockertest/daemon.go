@@ -1,12 +1,14 @@
-// Package dockertest stands in for dockerd towards a logging plugin: it sends dockerd's requests to the
-// plugin's socket, and makes its FIFOs and its frames, in the same order as dockerd (moby,
-// daemon/logger: plugin.go, adapter.go, proxy.go and copier.go). It can also fail as dockerd can: it
-// writes damaged frames, is killed, and sends requests out of order.
+// Package dockertest stands in for dockerd towards a logging plugin: it sends dockerd's
+// requests to the plugin's socket, and makes its FIFOs and its frames, in the same order as
+// dockerd (moby, daemon/logger: plugin.go, adapter.go, proxy.go and copier.go). It can also
+// fail as dockerd can: it writes damaged frames, is killed, and sends requests out of
+// order.
 //
-// It also makes streams of numbered lines, and checks what has become of the lines (Sequence, Checker).
+// It also makes streams of numbered lines, and checks what has become of the lines
+// (Sequence, Checker).
 //
-// Tests, the demo and benchmarks use the package. It must not know the plugin's packages, so that it
-// cannot share their mistakes.
+// Tests, the demo and benchmarks use the package. It must not know the plugin's packages,
+// so that it cannot share their mistakes.
 package dockertest
 
 import (
@@ -35,15 +37,16 @@ type Options struct {
 	// Scope is the path of Dir that the plugin gets; empty means Dir. dockerd always sends
 	// /run/docker/logging, whatever the directory is outside the plugin's mount namespace.
 	Scope string
-	// Timeout limits each try of a request, as "docker plugin enable --timeout" does. 0 means no limit.
+	// Timeout limits each try of a request, as "docker plugin enable --timeout" does. 0
+	// means no limit.
 	Timeout time.Duration
 	// Backoff is the time before the second try of a request without an answer; 0 means 1 s, as in
 	// dockerd. It doubles with each try. There are no more tries once 30 times Backoff have passed.
 	Backoff time.Duration
 }
 
-// Daemon is what one logging plugin sees of dockerd. Its methods may be called by several goroutines at
-// once.
+// Daemon is what one logging plugin sees of dockerd. Its methods may be called by several
+// goroutines at once.
 type Daemon struct {
 	opt    Options
 	client *http.Client
@@ -74,8 +77,9 @@ func NewDaemon(o Options) (*Daemon, error) {
 	}, nil
 }
 
-// Kill does what the death of dockerd does: it closes all FIFOs without StopLogging, so that blocked
-// writes fail, and leaves the files. After that, the Daemon can be used as the next dockerd.
+// Kill does what the death of dockerd does: it closes all FIFOs without StopLogging, so
+// that blocked writes fail, and leaves the files. After that, the Daemon can be used as the
+// next dockerd.
 func (d *Daemon) Kill() {
 	d.mu.Lock()
 	var all []*Container
@@ -89,8 +93,8 @@ func (d *Daemon) Kill() {
 	d.client.CloseIdleConnections()
 }
 
-// Info is what dockerd sends about a container, with the field names of moby's logger.Info. Nil maps and
-// slices become null, as in dockerd.
+// Info is what dockerd sends about a container, with the field names of moby's logger.Info.
+// Nil maps and slices become null, as in dockerd.
 type Info struct {
 	Config              map[string]string
 	ContainerID         string
@@ -106,7 +110,8 @@ type Info struct {
 	DaemonName          string
 }
 
-// ReadConfig is what "docker logs" asks for. A zero time is no limit, and a Tail of -1 is all lines.
+// ReadConfig is what "docker logs" asks for. A zero time is no limit, and a Tail of -1 is
+// all lines.
 type ReadConfig struct {
 	Since  time.Time
 	Until  time.Time
@@ -147,13 +152,14 @@ func (d *Daemon) StartLogging(ctx context.Context, file string, info Info) error
 	}{file, info})
 }
 
-// StopLogging sends only the request, for any file. Container.Stop also closes and removes the FIFO.
+// StopLogging sends only the request, for any file. Container.Stop also closes and removes
+// the FIFO.
 func (d *Daemon) StopLogging(ctx context.Context, file string) error {
 	return d.command(ctx, "LogDriver.StopLogging", struct{ File string }{file})
 }
 
-// ReadLogs returns the stream of frames that the plugin answers. The caller must close it. It ends when
-// the plugin ends it, or with ctx.
+// ReadLogs returns the stream of frames that the plugin answers. The caller must close it.
+// It ends when the plugin ends it, or with ctx.
 func (d *Daemon) ReadLogs(ctx context.Context, info Info, config ReadConfig) (io.ReadCloser, error) {
 	return d.request(ctx, "LogDriver.ReadLogs", struct {
 		Info   Info
@@ -196,8 +202,9 @@ func (d *Daemon) call(ctx context.Context, method string, args, answer any) erro
 	return nil
 }
 
-// request makes a request, with as many tries as dockerd makes (moby, pkg/plugins/client.go). All tries
-// read the same buffer: after a try that was sent and timed out, the next one has an empty body.
+// request makes a request, with as many tries as dockerd makes (moby,
+// pkg/plugins/client.go). All tries read the same buffer: after a try that was sent and
+// timed out, the next one has an empty body.
 func (d *Daemon) request(ctx context.Context, method string, args any) (io.ReadCloser, error) {
 	var body bytes.Buffer
 	if args != nil {
@@ -247,8 +254,8 @@ func accepted(method string, resp *http.Response) (io.ReadCloser, error) {
 	return nil, &Error{method, resp.StatusCode, answer.Err}
 }
 
-// NewID returns a random ID of 64 hexadecimal digits, as containers, FIFOs and partial lines have in
-// dockerd.
+// NewID returns a random ID of 64 hexadecimal digits, as containers, FIFOs and partial
+// lines have in dockerd.
 func NewID() string {
 	b := make([]byte, 32)
 	rand.Read(b) // never fails

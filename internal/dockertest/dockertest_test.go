@@ -162,8 +162,8 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
-// TestRetry: as dockerd, the Daemon sends an empty body when it tries again after a timeout, and the
-// whole body when it could not connect.
+// TestRetry: as dockerd, the Daemon sends an empty body when it tries again after a
+// timeout, and the whole body when it could not connect.
 func TestRetry(t *testing.T) {
 	d, r := setup(t, Options{Timeout: 200 * time.Millisecond, Backoff: 50 * time.Millisecond})
 	var tries atomic.Int32
@@ -245,8 +245,8 @@ func TestReadLogs(t *testing.T) {
 	}
 }
 
-// TestFrames checks where lines are cut, and the metadata of the pieces. Package realdocker compares
-// them with moby's.
+// TestFrames checks where lines are cut, and the metadata of the pieces. Package realdocker
+// compares them with moby's.
 func TestFrames(t *testing.T) {
 	type frame struct {
 		line    string
@@ -345,8 +345,8 @@ func TestSourcesAndRestart(t *testing.T) {
 	}
 }
 
-// TestBlockedWriter: a write to a FIFO that nobody reads is blocked, LongestWrite includes it, and Kill
-// unblocks it.
+// TestBlockedWriter: a write to a FIFO that nobody reads is blocked, LongestWrite includes
+// it, and Kill unblocks it.
 func TestBlockedWriter(t *testing.T) {
 	d, r := setup(t, Options{})
 	r.Answer = func(method string, _ []byte) (int, string) { return http.StatusOK, "{}" } // reads no FIFO
@@ -373,8 +373,8 @@ func TestBlockedWriter(t *testing.T) {
 	}
 }
 
-// TestOneWritePerFrame: each frame is one write(2), so that a frame of up to PIPE_BUF bytes is in the FIFO
-// either whole or not at all (pipe(7)).
+// TestOneWritePerFrame: each frame is one write(2), so that a frame of up to PIPE_BUF bytes
+// is in the FIFO either whole or not at all (pipe(7)).
 func TestOneWritePerFrame(t *testing.T) {
 	d, r := setup(t, Options{})
 	r.Answer = func(method string, _ []byte) (int, string) { return http.StatusOK, "{}" }

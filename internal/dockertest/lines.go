@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// Sequence makes numbered lines that name their container and source, so that a Checker knows what has
-// become of each. A Sequence with a Container and a Source starts at line 0. It must not be used by
-// several goroutines at once.
+// Sequence makes numbered lines that name their container and source, so that a Checker
+// knows what has become of each. A Sequence with a Container and a Source starts at line 0.
+// It must not be used by several goroutines at once.
 type Sequence struct {
 	Container string // without a space
 	Source    string // without a space
@@ -27,8 +27,8 @@ func (s *Sequence) Next(size int) string {
 	return line
 }
 
-// makeLine makes a line of size bytes. The filler depends on the number, so that the parts of two lines
-// do not make a valid line.
+// makeLine makes a line of size bytes. The filler depends on the number, so that the parts
+// of two lines do not make a valid line.
 func makeLine(container, source string, n, size int) string {
 	var b strings.Builder
 	b.Grow(size)
@@ -56,9 +56,9 @@ func parseLine(line string) (o output, n, size int, ok bool) {
 	return output{found[0], found[1]}, n, size, errN == nil && errSize == nil && n >= 0 && size >= 0
 }
 
-// Checker compares the lines that were written with the messages that have arrived. Its methods may be
-// called by several goroutines at once. Messages of one output must be passed in the order in which the
-// service has them.
+// Checker compares the lines that were written with the messages that have arrived. Its
+// methods may be called by several goroutines at once. Messages of one output must be
+// passed in the order in which the service has them.
 type Checker struct {
 	mu      sync.Mutex
 	outputs map[output]*account
@@ -94,7 +94,8 @@ func (r Result) Err() error {
 		r.Written, r.Missing, r.Doubled, r.Disordered, r.Damaged, r.Unknown, strings.Join(r.Examples, "; "))
 }
 
-// Written records the lines that the sequence has made so far. It may be called again when it has made more.
+// Written records the lines that the sequence has made so far. It may be called again when
+// it has made more.
 func (c *Checker) Written(s Sequence) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

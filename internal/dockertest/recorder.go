@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Recorder is a minimal logging plugin: it answers the requests, reads each FIFO to its end and keeps
-// everything. With it, tests check what dockerd, or a stand-in for it, does.
+// Recorder is a minimal logging plugin: it answers the requests, reads each FIFO to its end
+// and keeps everything. With it, tests check what dockerd, or a stand-in for it, does.
 type Recorder struct {
-	// Answer, if not nil, is called first. If it returns the status 0, the Recorder answers. It must
-	// be set before the first request.
+	// Answer, if not nil, is called first. If it returns the status 0, the Recorder
+	// answers. It must be set before the first request.
 	Answer func(method string, body []byte) (status int, answer string)
 
 	dir    string

@@ -7,14 +7,15 @@ import (
 	"github.com/docker/docker/api/types/plugins/logdriver"
 )
 
-// pieceBytes is the size of the buffer in which dockerd looks for the end of a line (defaultBufSize in
-// moby, daemon/logger/copier.go).
+// pieceBytes is the size of the buffer in which dockerd looks for the end of a line
+// (defaultBufSize in moby, daemon/logger/copier.go).
 const pieceBytes = 16 * 1024
 
-// splitter makes frames of the output of one source, as dockerd's copier does. It makes a frame for each
-// line, without the newline. When a line fills the buffer, it makes a frame of the buffer, which is
-// a piece of the line. A line whose length is a multiple of the buffer's therefore has an empty last
-// piece. Where a line is cut does not depend on how the output arrives.
+// splitter makes frames of the output of one source, as dockerd's copier does. It makes a
+// frame for each line, without the newline. When a line fills the buffer, it makes a frame
+// of the buffer, which is a piece of the line. A line whose length is a multiple of the
+// buffer's therefore has an empty last piece. Where a line is cut does not depend on how
+// the output arrives.
 type splitter struct {
 	source string
 	enc    logdriver.LogEntryEncoder

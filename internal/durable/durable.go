@@ -1,6 +1,7 @@
-// Package durable writes files so that they are there after a crash. It is the only package that knows
-// in which order to write, sync and rename. Everything that must survive a crash goes through the FS
-// interface, so that a test can replace the disk, lose what was not synced, and fail any call.
+// Package durable writes files so that they are there after a crash. It is the only package
+// that knows in which order to write, sync and rename. Everything that must survive a crash
+// goes through the FS interface, so that a test can replace the disk, lose what was not
+// synced, and fail any call.
 //
 // The package must not know what is in the files.
 package durable
@@ -24,8 +25,8 @@ type File interface {
 	Stat() (fs.FileInfo, error)
 }
 
-// FS is the file system of a state directory. Its methods are those of package os, apart from SyncDir.
-// Any of them may block for as long as the disk does.
+// FS is the file system of a state directory. Its methods are those of package os, apart
+// from SyncDir. Any of them may block for as long as the disk does.
 type FS interface {
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
@@ -33,7 +34,8 @@ type FS interface {
 	MkdirAll(name string, perm fs.FileMode) error
 	Rename(oldname, newname string) error
 	Remove(name string) error
-	// SyncDir syncs a directory, so that its entries (files made, renamed, removed) survive a power cut.
+	// SyncDir syncs a directory, so that its entries (files made, renamed, removed) survive
+	// a power cut.
 	SyncDir(name string) error
 }
 
@@ -66,10 +68,11 @@ func (osFS) SyncDir(name string) error {
 // tempSuffix is the suffix of a file that WriteFile has not finished.
 const tempSuffix = ".tmp"
 
-// WriteFile replaces the content of a file by data. After a crash of the process, the file has either its
-// old content or all of data: WriteFile writes a temporary file in the same directory (O_CREAT, O_TRUNC)
-// and renames it to name. With sync, the same is true after a power cut: WriteFile syncs the temporary
-// file before the rename and the directory after it, and blocks for as long as the disk takes.
+// WriteFile replaces the content of a file by data. After a crash of the process, the file
+// has either its old content or all of data: WriteFile writes a temporary file in the same
+// directory (O_CREAT, O_TRUNC) and renames it to name. With sync, the same is true after a
+// power cut: WriteFile syncs the temporary file before the rename and the directory after
+// it, and blocks for as long as the disk takes.
 func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode, sync bool) (err error) {
 	tmp := name + tempSuffix
 	f, err := fsys.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, perm)

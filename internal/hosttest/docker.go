@@ -1,6 +1,6 @@
-// Package hosttest is what tests, the demo and the fault matrix use of the machine that they run on: the
-// docker command, private Docker engines, programs in the background, processes and mounts, and threads
-// in a network namespace of their own.
+// Package hosttest is what tests, the demo and the fault matrix use of the machine that
+// they run on: the docker command, private Docker engines, programs in the background,
+// processes and mounts, and threads in a network namespace of their own.
 //
 // It must not know the plugin's packages, or what it is used for.
 package hosttest
@@ -33,12 +33,12 @@ func (e *DockerError) Error() string {
 	return fmt.Sprintf("%s: exit %d: %s", e.Command, e.Code, strings.ReplaceAll(e.Stderr, "\n", "; "))
 }
 
-// Docker runs a docker command and returns what it printed to stdout, without surrounding white space. It
-// blocks for DockerTime at most. Host is a DOCKER_HOST; empty means the default engine. The error is a
-// *DockerError.
+// Docker runs a docker command and returns what it printed to stdout, without surrounding
+// white space. It blocks for DockerTime at most. Host is a DOCKER_HOST; empty means the
+// default engine. The error is a *DockerError.
 //
-// Docker kills the command when ctx ends. What the engine has done by then is unknown, so a command that
-// makes or removes something should not have a ctx that Ctrl-C ends.
+// Docker kills the command when ctx ends. What the engine has done by then is unknown, so a
+// command that makes or removes something should not have a ctx that Ctrl-C ends.
 func Docker(ctx context.Context, host string, stdin io.Reader, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, DockerTime, fmt.Errorf("no answer in %v", DockerTime))
 	defer cancel()
@@ -69,8 +69,8 @@ func Docker(ctx context.Context, host string, stdin io.Reader, args ...string) (
 	return "", failed
 }
 
-// ImageTar returns a tar archive with a program under the given name, for an image that has nothing else.
-// The program at path must be a static binary.
+// ImageTar returns a tar archive with a program under the given name, for an image that has
+// nothing else. The program at path must be a static binary.
 func ImageTar(path, name string) (io.Reader, error) {
 	program, err := os.ReadFile(path)
 	if err != nil {

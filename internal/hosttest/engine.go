@@ -16,11 +16,11 @@ import (
 // engineTime bounds the start and the stop of an Engine.
 const engineTime = 90 * time.Second
 
-// Engine is a private Docker engine. Everything that belongs to it is in its directory, and RemoveDir
-// removes what it leaves there. It has a network namespace of its own, with nothing but a loopback
-// interface: an engine without a bridge deletes the bridge of the host's engine (moby,
-// daemon/daemon_unix.go, removeDefaultBridgeInterface). What it must reach has to listen in that
-// namespace.
+// Engine is a private Docker engine. Everything that belongs to it is in its directory, and
+// RemoveDir removes what it leaves there. It has a network namespace of its own, with
+// nothing but a loopback interface: an engine without a bridge deletes the bridge of the
+// host's engine (moby, daemon/daemon_unix.go, removeDefaultBridgeInterface). What it must
+// reach has to listen in that namespace.
 type Engine struct {
 	Dir     string
 	Host    string  // its DOCKER_HOST

@@ -88,8 +88,9 @@ func TestImageTar(t *testing.T) {
 	}
 }
 
-// TestRemoveDir: RemoveDir kills a process that has the directory among its arguments and the process's
-// child, and unmounts what is mounted there. It does not kill the caller or the caller's other child.
+// TestRemoveDir: RemoveDir kills a process that has the directory among its arguments and
+// the process's child, and unmounts what is mounted there. It does not kill the caller or
+// the caller's other child.
 func TestRemoveDir(t *testing.T) {
 	dir := t.TempDir()
 	in := filepath.Join(dir, "in")
@@ -149,8 +150,8 @@ func TestRemoveDir(t *testing.T) {
 	}
 }
 
-// TestThreadHasItsOwnNetwork: a socket on a thread with its own network cannot be reached from other
-// threads.
+// TestThreadHasItsOwnNetwork: a socket on a thread with its own network cannot be reached
+// from other threads.
 func TestThreadHasItsOwnNetwork(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")

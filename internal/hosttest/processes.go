@@ -40,8 +40,8 @@ func Processes() map[int]Process {
 	return all
 }
 
-// PluginProcess finds the process of the Docker plugin with an ID: the child of the shim that has the ID
-// among its arguments. Found is false if the plugin is not running.
+// PluginProcess finds the process of the Docker plugin with an ID: the child of the shim
+// that has the ID among its arguments. Found is false if the plugin is not running.
 func PluginProcess(id string) (pid int, found bool) {
 	all := Processes()
 	for pid, p := range all {
@@ -53,9 +53,10 @@ func PluginProcess(id string) (pid int, found bool) {
 	return 0, false
 }
 
-// RemoveDir removes a directory, and first kills the processes that use it and unmounts what is mounted
-// below it. It kills the processes that have a path below the directory in their arguments, and their
-// descendants: a Docker engine, its containerd, the shims and their children. It never kills the caller.
+// RemoveDir removes a directory, and first kills the processes that use it and unmounts
+// what is mounted below it. It kills the processes that have a path below the directory in
+// their arguments, and their descendants: a Docker engine, its containerd, the shims and
+// their children. It never kills the caller.
 func RemoveDir(dir string) error {
 	for _, pid := range processesOf(dir) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -136,7 +136,8 @@ func (l *Log) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// contains reports whether text is in the log, and if not, returns a channel that the next Write closes.
+// contains reports whether text is in the log, and if not, returns a channel that the next
+// Write closes.
 func (l *Log) contains(text string) (found bool, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

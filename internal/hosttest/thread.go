@@ -7,15 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Thread is an operating-system thread that lives until End. It is for what belongs to a thread and not
-// to the process: its network namespace, and Pdeathsig, which a child gets when the thread that started
-// it ends (prctl(2)).
+// Thread is an operating-system thread that lives until End. It is for what belongs to a
+// thread and not to the process: its network namespace, and Pdeathsig, which a child gets
+// when the thread that started it ends (prctl(2)).
 type Thread struct {
 	work chan func()
 }
 
-// NewThread starts a thread. With ownNetwork, which needs root, the thread is in a network namespace of its
-// own, with a loopback interface.
+// NewThread starts a thread. With ownNetwork, which needs root, the thread is in a network
+// namespace of its own, with a loopback interface.
 func NewThread(ownNetwork bool) (*Thread, error) {
 	t := &Thread{work: make(chan func())}
 	ready := make(chan error, 1)
@@ -48,7 +48,8 @@ func (t *Thread) Do(f func()) {
 // End ends the thread. Do must not be called after it.
 func (t *Thread) End() { close(t.work) }
 
-// unshareNetwork moves the calling thread to a new network namespace and brings up its loopback interface.
+// unshareNetwork moves the calling thread to a new network namespace and brings up its
+// loopback interface.
 func unshareNetwork() error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return os.NewSyscallError("unshare", err)

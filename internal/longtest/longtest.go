@@ -14,8 +14,8 @@ const (
 	Variable = "LOGSPOOL_LONG"
 )
 
-// Skip skips a long test unless the environment has LOGSPOOL_LONG=1. It must be the first statement of the
-// test.
+// Skip skips a long test unless the environment has LOGSPOOL_LONG=1. It must be the first
+// statement of the test.
 func Skip(t testing.TB) {
 	t.Helper()
 	if !strings.HasPrefix(t.Name(), Prefix) {

@@ -1,5 +1,6 @@
-// Command program is the only program in the image of the tests' containers. It prints numbered lines, either
-// when it starts or on commands over a socket, so that a test knows what was printed and when.
+// Command program is the only program in the image of the tests' containers. It prints
+// numbered lines, either when it starts or on commands over a socket, so that a test knows
+// what was printed and when.
 package main
 
 import (
@@ -112,8 +113,8 @@ func (p *printer) text(s string) {
 	p.flush()
 }
 
-// obey runs the commands that it gets over the socket at path, one a line. It answers each with the number of
-// lines that the program has printed:
+// obey runs the commands that it gets over the socket at path, one a line. It answers each
+// with the number of lines that the program has printed:
 //
 //	print N      prints N lines
 //	flood RATE   starts to print RATE lines a second, or as many as possible if RATE is 0

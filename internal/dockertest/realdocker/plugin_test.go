@@ -16,7 +16,8 @@ import (
 	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// startPlugin builds the plugin, starts it with a stand-in for the service, and returns a Driver for it.
+// startPlugin builds the plugin, starts it with a stand-in for the service, and returns a
+// Driver for it.
 func startPlugin(t *testing.T) (*Driver, *cwlocal.Server) {
 	t.Helper()
 	dir := t.TempDir()
@@ -65,8 +66,8 @@ func startPlugin(t *testing.T) (*Driver, *cwlocal.Server) {
 	return d, service
 }
 
-// TestPlugin: output that dockerd's own adapter and copier send to the plugin arrives in the service, line
-// by line.
+// TestPlugin: output that dockerd's own adapter and copier send to the plugin arrives in
+// the service, line by line.
 func TestPlugin(t *testing.T) {
 	d, service := startPlugin(t)
 	var output strings.Builder

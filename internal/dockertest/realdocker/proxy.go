@@ -11,15 +11,16 @@ import (
 	"path/filepath"
 )
 
-// Proxy passes requests of moby's code on to a plugin that has no mount namespace of its own. It replaces
-// FIFODir by the real directory of the FIFOs, and changes nothing else.
+// Proxy passes requests of moby's code on to a plugin that has no mount namespace of its
+// own. It replaces FIFODir by the real directory of the FIFOs, and changes nothing else.
 type Proxy struct {
 	server http.Server
 	out    http.Transport
 	done   chan struct{}
 }
 
-// NewProxy listens on socket and passes requests on to the socket plugin, with dir in the place of FIFODir.
+// NewProxy listens on socket and passes requests on to the socket plugin, with dir in the
+// place of FIFODir.
 func NewProxy(socket, plugin, dir string) (*Proxy, error) {
 	l, err := net.Listen("unix", socket)
 	if err != nil {

@@ -1,9 +1,10 @@
-// Package realdocker calls a logging plugin with dockerd's own code (moby, daemon/logger): the adapter,
-// which makes the FIFO, sends the requests and writes the frames, and the copier, which cuts output into
-// lines. It needs no dockerd. Its tests compare package dockertest, which imitates dockerd, with this
-// code.
+// Package realdocker calls a logging plugin with dockerd's own code (moby, daemon/logger):
+// the adapter, which makes the FIFO, sends the requests and writes the frames, and the
+// copier, which cuts output into lines. It needs no dockerd. Its tests compare package
+// dockertest, which imitates dockerd, with this code.
 //
-// It has a go.mod of its own, because moby's daemon needs many modules that nothing else here needs.
+// It has a go.mod of its own, because moby's daemon needs many modules that nothing else
+// here needs.
 package realdocker
 
 import (
@@ -27,8 +28,9 @@ type Driver struct {
 	create logger.Creator
 }
 
-// NewDriver returns a Driver for the plugin that listens on socket. The FIFOs are in dir, and the plugin
-// gets paths in FIFODir. A plugin that has not mounted dir there needs a Proxy.
+// NewDriver returns a Driver for the plugin that listens on socket. The FIFOs are in dir,
+// and the plugin gets paths in FIFODir. A plugin that has not mounted dir there needs a
+// Proxy.
 func NewDriver(socket, dir string) (*Driver, error) {
 	client, err := plugins.NewClient("unix://"+socket, nil)
 	if err != nil {
@@ -48,8 +50,9 @@ type Container struct {
 	copier *logger.Copier
 }
 
-// Start starts a container's log and copies its outputs, which are named "stdout" and "stderr", until
-// they end. A container with a TTY has only stdout. A request without an answer is repeated for 30 s.
+// Start starts a container's log and copies its outputs, which are named "stdout" and
+// "stderr", until they end. A container with a TTY has only stdout. A request without an
+// answer is repeated for 30 s.
 func (d *Driver) Start(info logger.Info, outputs map[string]io.Reader) (*Container, error) {
 	log, err := d.create(info)
 	if err != nil {
@@ -60,8 +63,9 @@ func (d *Driver) Start(info logger.Info, outputs map[string]io.Reader) (*Contain
 	return c, nil
 }
 
-// Read reads the container's log through dockerd's adapter, as docker logs does. The caller must call
-// ConsumerGone at the end. Read returns an error if the plugin has no capability to read.
+// Read reads the container's log through dockerd's adapter, as docker logs does. The caller
+// must call ConsumerGone at the end. Read returns an error if the plugin has no capability
+// to read.
 func (c *Container) Read(ctx context.Context, config logger.ReadConfig) (*logger.LogWatcher, error) {
 	reader, ok := c.log.(logger.LogReader)
 	if !ok {
@@ -73,8 +77,8 @@ func (c *Container) Read(ctx context.Context, config logger.ReadConfig) (*logger
 // Wait waits until the outputs have ended and are in the FIFO, which the plugin must read.
 func (c *Container) Wait() { c.copier.Wait() }
 
-// Stop calls Wait, sends StopLogging, waits for the answer, and closes and removes the FIFO. In dockerd,
-// the wait is 10 s at most.
+// Stop calls Wait, sends StopLogging, waits for the answer, and closes and removes the
+// FIFO. In dockerd, the wait is 10 s at most.
 func (c *Container) Stop() error {
 	c.Wait()
 	return c.log.Close()

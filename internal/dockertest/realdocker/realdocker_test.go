@@ -44,8 +44,8 @@ var readers = map[string]func(io.Reader) io.Reader{
 	"data and EOF": iotest.DataErrReader,
 }
 
-// TestDockertestWritesTheSame: dockertest sends the same requests and writes the same frames as moby's
-// code, byte for byte, except for times and IDs.
+// TestDockertestWritesTheSame: dockertest sends the same requests and writes the same
+// frames as moby's code, byte for byte, except for times and IDs.
 func TestDockertestWritesTheSame(t *testing.T) {
 	for name, output := range outputs {
 		for split, reader := range readers {

@@ -1,6 +1,6 @@
-// Package durabletest has file systems for tests. A Disk is in memory. It fails any operation that a test
-// chooses, with or without the effect, and shows what a crash would leave. A Hooked is a real or another
-// file system that a test can fail or delay.
+// Package durabletest has file systems for tests. A Disk is in memory. It fails any
+// operation that a test chooses, with or without the effect, and shows what a crash would
+// leave. A Hooked is a real or another file system that a test can fail or delay.
 //
 // The package must not know what is in the files.
 package durabletest
@@ -38,7 +38,8 @@ type Disk struct {
 // Failure is how a call fails. The zero value means that it does not fail.
 type Failure struct {
 	Err error
-	// After makes the call have its effect although it fails. Of a write, the first half is written.
+	// After makes the call have its effect although it fails. Of a write, the first half is
+	// written.
 	After bool
 }
 
@@ -57,9 +58,10 @@ func NewDisk() *Disk { return &Disk{dirs: map[string]*dir{"/": newDir()}} }
 
 func newDir() *dir { return &dir{now: map[string]*node{}, synced: map[string]*node{}} }
 
-// FailWhen sets a function that is called before each operation that opens, changes or syncs something, and
-// that returns how the operation fails. Call is the number of the operation since FailWhen, from 1, and
-// op is the method's name. If fail is nil, nothing fails.
+// FailWhen sets a function that is called before each operation that opens, changes or
+// syncs something, and that returns how the operation fails. Call is the number of the
+// operation since FailWhen, from 1, and op is the method's name. If fail is nil, nothing
+// fails.
 func (d *Disk) FailWhen(fail func(call int, op, name string) Failure) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -184,7 +186,8 @@ func (d *Disk) ReadFile(name string) ([]byte, error) {
 	return bytes.Clone(n.data), nil
 }
 
-// MkdirAll is os.MkdirAll. A new directory survives a power cut without a sync, because no test is about that.
+// MkdirAll is os.MkdirAll. A new directory survives a power cut without a sync, because no
+// test is about that.
 func (d *Disk) MkdirAll(name string, _ fs.FileMode) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,4 +1,4 @@
-# What can be made. `make` alone lists it: the comment after ## is a target's line.
+# `make` lists the targets: ##@ begins a group, and the text after ## is a target's line.
 
 PLUGIN_NAME ?= logspool
 PLUGIN_TAG  ?= latest
@@ -9,52 +9,58 @@ FUZZTIME    ?= 20s
 PLUGIN := $(PLUGIN_NAME):$(PLUGIN_TAG)
 BINARY := bin/linux-$(ARCH)/logspool
 GO     := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go
+# A program that is also the process of its containers is static, because their image has nothing else.
+TOOL    = $(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/$@ ./cmd/$@
 
 .PHONY: help demo test test-long e2e fault benchlogs fuzz lint build rootfs plugin enable disable push clean
 .DEFAULT_GOAL := help
 
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+help:
+	@awk -F ':.*## ' '/^##@ / { printf "%s%s:\n", sep, substr($$0, 5); sep = "\n" } \
+		/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'Settings: PLUGIN_NAME=$(PLUGIN_NAME) PLUGIN_TAG=$(PLUGIN_TAG) ARCH=$(ARCH) (amd64, arm64) FUZZTIME=$(FUZZTIME)'
 
-# The demo's program is the process of its containers as well, so it is static, too.
-demo: rootfs ## the plugin at work, with a real Docker engine where one answers; leaves nothing behind
-	@$(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/demo ./cmd/demo
+##@ Try it
+
+demo: rootfs ## see the plugin work, with a Docker engine if one answers; removes everything it makes
+	@$(TOOL)
 	@bin/linux-$(ARCH)/demo -binary $(BINARY) -plugin plugin
 
-test: ## the tests that need no Docker engine, without the long ones; with LOGSPOOL_E2E=required e2e as well
+##@ Test
+
+test: ## run the tests that need no Docker engine; with LOGSPOOL_E2E=required also make e2e
 	@scripts/test
 
-test-long: ## the long tests, which make test leaves out
+test-long: ## run the long tests, which make test skips
 	@scripts/test long
 
-e2e: ## the tests with a real Docker engine and the installed plugin (as root)
+e2e: ## test the installed plugin with a real Docker engine (as root)
 	@scripts/e2e
 
-# It is the process of its containers as well, so it is static, too.
-fault: rootfs ## the fault matrix: what becomes of every line on bad days; WRITE=1: into docs/reliability.md
-	@$(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/fault ./cmd/fault
-	@bin/linux-$(ARCH)/fault -binary $(BINARY) -plugin plugin $(if $(WRITE),-write docs/reliability.md) $(FAULT)
-
-benchlogs: ## what docker logs costs, with a real Docker engine (as root); WRITE=1: into docs/docker-logs.md
-	@go test -v -tags e2e -count 1 -timeout 60m ./e2e -run TestMeasureDockerLogs -args -measure all $(if $(WRITE),-write)
-
-fuzz: ## each fuzz target for FUZZTIME
+fuzz: ## run each fuzz target for FUZZTIME
 	@scripts/fuzz $(FUZZTIME)
 
-lint: ## gofmt, go vet, staticcheck, govulncheck
-	@scripts/lint
+##@ Measure
 
-# Static, so that the root file system needs nothing else, and the same bytes from the same source.
-build: ## the plugin's binary for linux/ARCH, in bin/
+fault: rootfs ## run the fault matrix, which counts every line; FAULT=flags; WRITE=1 updates docs/reliability.md
+	@$(TOOL)
+	@bin/linux-$(ARCH)/fault -binary $(BINARY) -plugin plugin $(if $(WRITE),-write docs/reliability.md) $(FAULT)
+
+benchlogs: ## measure docker logs with a real Docker engine (as root); WRITE=1 updates docs/docker-logs.md
+	@go test -v -tags e2e -count 1 -timeout 60m ./e2e -run TestMeasureDockerLogs -args -measure all $(if $(WRITE),-write)
+
+##@ Build and install
+
+# The binary is static, because the plugin's root file system has nothing else. The same source builds the same bytes.
+build: ## build the plugin's binary for linux/ARCH in bin/
 	@$(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) .
 	@echo 'built $(BINARY), version $(VERSION)'
 
-rootfs: build ## what `docker plugin create` takes, in plugin/
+rootfs: build ## make the directory plugin/ for docker plugin create
 	@scripts/rootfs $(BINARY)
 
-plugin: rootfs ## the plugin in the local Docker engine; replaces a disabled one that has delivered everything, or with FORCE=1 any
+plugin: rootfs ## create the plugin in the local Docker engine; FORCE=1 replaces one that has undelivered lines
 	@scripts/plugin create $(PLUGIN)
 
 enable: ## enable the plugin
@@ -63,8 +69,13 @@ enable: ## enable the plugin
 disable: ## disable the plugin
 	@scripts/plugin disable $(PLUGIN)
 
-push: ## the plugin to a registry of your own: PLUGIN_NAME=registry.example.com/logspool
+push: ## push the plugin to your own registry: PLUGIN_NAME=registry.example.com/logspool
 	@scripts/plugin push $(PLUGIN)
+
+##@ Maintain
+
+lint: ## run gofmt, go vet, staticcheck and govulncheck
+	@scripts/lint
 
 clean: ## remove bin/ and plugin/
 	@rm -rf bin plugin

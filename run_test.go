@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +21,7 @@ import (
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/hosttest"
 	"github.com/logspool/logspool/internal/longtest"
 )
 
@@ -46,46 +45,7 @@ type rig struct {
 	env     []string
 	service *cwlocal.Server
 	docker  *dockertest.Daemon
-	process *exec.Cmd
-	output  *logBuffer
-}
-
-// logBuffer keeps what the plugin logs, and lets a test wait for a line.
-type logBuffer struct {
-	mu      sync.Mutex
-	text    strings.Builder
-	changed chan struct{}
-}
-
-func (b *logBuffer) add(line string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.text.WriteString(line + "\n")
-	close(b.changed)
-	b.changed = make(chan struct{})
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-func (b *logBuffer) waitFor(t *testing.T, text string) {
-	t.Helper()
-	for {
-		b.mu.Lock()
-		found, changed := strings.Contains(b.text.String(), text), b.changed
-		b.mu.Unlock()
-		if found {
-			return
-		}
-		select {
-		case <-changed:
-		case <-time.After(time.Minute):
-			t.Fatalf("never logged: %s", text)
-		}
-	}
+	plugin  *hosttest.Program
 }
 
 // newRig makes a host whose plugin has the settings env, KEY=value, beside what it needs to reach the service.
@@ -118,48 +78,29 @@ func newRigAt(t *testing.T, now func() time.Time, env ...string) *rig {
 // start starts the plugin and returns when it listens.
 func (r *rig) start() {
 	r.t.Helper()
-	r.process = exec.Command(os.Args[0])
-	r.process.Env = r.env
-	pr, pw, err := os.Pipe()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = r.env
+	plugin, err := hosttest.StartProgram("the plugin", cmd, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.process.Stdout, r.process.Stderr = pw, pw
-	if err := r.process.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	pw.Close()
-	r.output = &logBuffer{changed: make(chan struct{})}
-	out := r.output
-	go func() {
-		defer pr.Close()
-		for lines := bufio.NewScanner(pr); lines.Scan(); {
-			out.add(lines.Text())
-		}
-	}()
-	process := r.process
+	r.plugin = plugin
 	r.t.Cleanup(func() {
-		process.Process.Kill()
-		process.Wait()
+		plugin.Kill()
 		if r.t.Failed() {
-			r.t.Logf("the plugin's log:\n%.6000s", out)
+			r.t.Logf("the plugin's log:\n%.6000s", plugin.Log.String())
 		}
 	})
-	r.output.waitFor(r.t, "logspool listens")
+	if err := plugin.WaitLogged("logspool listens", time.Minute); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
-// kill ends the plugin as nothing can prevent.
-func (r *rig) kill() {
-	r.process.Process.Kill()
-	r.process.Wait()
-}
-
-// stop ends the plugin as dockerd does, and checks that it ends well.
+// stop stops the plugin as dockerd does, and checks that it exits with status 0.
 func (r *rig) stop() {
 	r.t.Helper()
-	r.process.Process.Signal(syscall.SIGTERM)
-	if err := r.process.Wait(); err != nil {
-		r.t.Errorf("the plugin ended with %v", err)
+	if err := r.plugin.Stop(time.Minute); err != nil {
+		r.t.Error(err)
 	}
 }
 
@@ -381,7 +322,7 @@ func TestKillUnderLoad(t *testing.T) {
 		if err := r.service.WaitEvents(t.Context(), testRegion, "kill", "c0", int64(100*(i+1))); err != nil {
 			t.Fatal(err)
 		}
-		r.kill()
+		r.plugin.Kill()
 		r.start()
 	}
 	close(stop)
@@ -479,7 +420,7 @@ func TestInvalidSettings(t *testing.T) {
 		`level=ERROR msg="a setting is invalid" setting=DELAY err="'soon' is not a duration: use seconds`,
 		`applies="4 (the default)"`, "setting=GZIP", "setting=SPOOL_MAX_SIZE", "setting=LOGSPOUT_STREAM", "setting=GROUP_TAGS",
 	} {
-		if !strings.Contains(r.output.String(), want) {
+		if !strings.Contains(r.plugin.Log.String(), want) {
 			t.Errorf("the log does not have %s", want)
 		}
 	}
@@ -507,7 +448,7 @@ func TestInvalidSettingHolds(t *testing.T) {
 		t.Errorf("%d lines were sent", n)
 	}
 	r.stop()
-	if log := r.output.String(); !strings.Contains(log, `setting=ROUTE`) || !strings.Contains(log, "are spooled, and not sent") {
+	if log := r.plugin.Log.String(); !strings.Contains(log, `setting=ROUTE`) || !strings.Contains(log, "are spooled, and not sent") {
 		t.Errorf("the log does not say that lines are held: %s", log)
 	}
 	r.env = good

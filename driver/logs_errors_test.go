@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/durable/durabletest"
 )
 
 // TestReadLogsReportsErrors: a request that cannot be answered gets an error before any entry.
@@ -107,7 +108,7 @@ func TestDamagedLogIsReadAsFarAsPossible(t *testing.T) {
 // TestBrokenAnswerDoesNotLookComplete: an answer does not look complete if the log cannot be read to its end.
 func TestBrokenAnswerDoesNotLookComplete(t *testing.T) {
 	h := newHost(t)
-	disk := h.onSickDisk()
+	disk := h.onHookedDisk()
 	h.start()
 	d := h.docker()
 	c := begin(t, d, dockertest.Info{ContainerID: "web"})
@@ -118,7 +119,7 @@ func TestBrokenAnswerDoesNotLookComplete(t *testing.T) {
 	if _, err := r.next(); err != nil {
 		t.Fatal(err)
 	}
-	disk.is(failing("open to read", "", syscall.EMFILE))
+	disk.Before(durabletest.Fail(durabletest.OpenToRead, "", syscall.EMFILE))
 	var err error
 	for err == nil {
 		_, err = r.next()
@@ -132,7 +133,7 @@ func TestBrokenAnswerDoesNotLookComplete(t *testing.T) {
 			t.Errorf("of a history that cannot be opened, %+v: %v", config, err)
 		}
 	}
-	disk.is(nil)
+	disk.Before(nil)
 	must(t, c.Stop(t.Context()))
 }
 

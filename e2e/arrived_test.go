@@ -13,18 +13,19 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// stream is where lines are expected.
+// stream is a log stream in which a test expects lines.
 type stream struct {
 	server                *cwlocal.Server
 	region, group, stream string
 }
 
-// to is a stream in the stand-in that all tests share.
+// to returns a stream in the stand-in that all tests share.
 func to(group, name string) stream { return stream{stand, region, group, name} }
 
 func (s stream) String() string { return fmt.Sprintf("%s %s %s", s.region, s.group, s.stream) }
 
-// settled are the streams that have had all they should ever get.
+// settled has the streams whose test has ended, with how many events each had and must
+// still have at the end of the run.
 var settled struct {
 	mu     sync.Mutex
 	events map[stream]int64
@@ -39,8 +40,8 @@ func settle(s stream, events int) {
 	settled.events[s] = int64(events)
 }
 
-// audit says what is wrong once all tests have run: a stream that got more after its test had looked,
-// and requests that broke a rule of the service.
+// audit returns what is wrong after all tests have run: streams that got more events after
+// their test, and requests that broke a rule of the service.
 func audit() (problems []string) {
 	settled.mu.Lock()
 	defer settled.mu.Unlock()
@@ -48,7 +49,7 @@ func audit() (problems []string) {
 	for s, want := range settled.events {
 		servers[s.server] = true
 		if now := s.events(); now != want {
-			problems = append(problems, fmt.Sprintf("%v: %d events at the end, %d when its test looked", s, now, want))
+			problems = append(problems, fmt.Sprintf("%v: %d events at the end, %d at the end of its test", s, now, want))
 		}
 	}
 	for server := range servers {
@@ -59,7 +60,7 @@ func audit() (problems []string) {
 	return problems
 }
 
-// batches are how many events each accepted request had, in order of arrival.
+// batches has the number of events of each accepted request, in order of arrival.
 var batches batchSizes
 
 type batchSizes struct {
@@ -83,8 +84,8 @@ func (b *batchSizes) of(s stream) []int {
 	return b.sizes[[3]string{s.region, s.group, s.stream}]
 }
 
-// repeated is how many of the stream's batches came again, and fails the test if one came again in part: the
-// plugin has had the answer to a request or it has not.
+// repeated returns how many of the stream's batches arrived again. It fails the test if a
+// part of a batch did, because the plugin repeats whole requests.
 func (s stream) repeated(t *testing.T) (n int) {
 	t.Helper()
 	events := s.server.Arrived(s.region, s.group, s.stream)
@@ -104,18 +105,18 @@ func (s stream) repeated(t *testing.T) (n int) {
 			n++
 		}
 		if again != 0 && again != size {
-			t.Errorf("%v: of a batch of %d lines %d came again", s, size, again)
+			t.Errorf("%v: %d lines of a batch of %d arrived again", s, again, size)
 		}
 	}
 	return n
 }
 
-// printed says that a container has printed n lines to an output.
+// printed returns the first n lines that a container prints to an output.
 func printed(name, source string, n int) dockertest.Sequence {
 	return dockertest.Sequence{Container: name, Source: source, N: n}
 }
 
-// waitFor waits until a stream has taken n events.
+// waitFor waits until the stream has n events.
 func (s stream) waitFor(t *testing.T, n int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -125,13 +126,13 @@ func (s stream) waitFor(t *testing.T, n int) {
 	}
 }
 
-// events is how many the stream has taken.
+// events returns how many events the stream has.
 func (s stream) events() int64 {
 	stats, _ := s.server.Stream(s.region, s.group, s.stream)
 	return stats.Events
 }
 
-// wait waits until done says so; it is asked whenever a request has ended.
+// wait waits until done returns true. The server calls it whenever a request has ended.
 func wait(t *testing.T, server *cwlocal.Server, what string, done func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -141,7 +142,8 @@ func wait(t *testing.T, server *cwlocal.Server, what string, done func() bool) {
 	}
 }
 
-// has fails the test unless the stream gets every line of the sequences once, in order, and nothing else.
+// has waits for the lines of the sequences, and fails the test unless the stream has each
+// of them once, in order, and nothing else.
 func (s stream) has(t *testing.T, sequences ...dockertest.Sequence) {
 	t.Helper()
 	total := 0
@@ -155,7 +157,7 @@ func (s stream) has(t *testing.T, sequences ...dockertest.Sequence) {
 	settle(s, total)
 }
 
-// check compares what the stream shows now with what was printed.
+// check compares the stream's current events with what was printed.
 func (s stream) check(sequences ...dockertest.Sequence) dockertest.Result {
 	var c dockertest.Checker
 	for _, q := range sequences {
@@ -167,7 +169,8 @@ func (s stream) check(sequences ...dockertest.Sequence) dockertest.Result {
 	return c.Result()
 }
 
-// hasMessages fails the test unless the stream gets these messages and nothing else.
+// hasMessages waits for these messages, and fails the test unless the stream has them and
+// nothing else.
 func (s stream) hasMessages(t *testing.T, want ...string) {
 	t.Helper()
 	s.waitFor(t, len(want))
@@ -186,7 +189,7 @@ func (s stream) messages() []string {
 	return messages
 }
 
-// empty fails the test if anything has arrived.
+// empty fails the test if the stream has an event.
 func (s stream) empty(t *testing.T) {
 	t.Helper()
 	if got := s.messages(); len(got) > 0 {
@@ -195,7 +198,7 @@ func (s stream) empty(t *testing.T) {
 	settle(s, 0)
 }
 
-// hostName is the Docker host's, the default group.
+// hostName returns the Docker host's name, which is the default group.
 func hostName(t *testing.T) string {
 	t.Helper()
 	name, err := os.Hostname()

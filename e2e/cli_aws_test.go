@@ -16,7 +16,7 @@ import (
 	"unicode"
 )
 
-// awsCLI is Debian's package; another aws in the PATH may be anything.
+// awsCLI is the AWS CLI of Debian's package. Another aws in the PATH may be any version.
 const awsCLI = "/usr/bin/aws"
 
 // awsLogs runs a command of the AWS CLI against the stand-in and returns what it printed.
@@ -37,19 +37,19 @@ func awsLogs(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// Who looks with the AWS CLI finds what the containers printed, and when.
-func TestAWSCLI(t *testing.T) {
+// TestAWSCLIShowsEvents: the AWS CLI shows what the containers printed, and when.
+func TestAWSCLIShowsEvents(t *testing.T) {
 	if _, err := os.Stat(awsCLI); err != nil {
 		if os.Getenv("LOGSPOOL_E2E") == "required" {
-			t.Fatalf("%v: Debian's package awscli has it", err)
+			t.Fatalf("%v: install Debian's package awscli", err)
 		}
-		t.Skipf("skipped: %v: Debian's package awscli has it", err)
+		t.Skipf("%v: install Debian's package awscli", err)
 	}
 	group := newName(t)
 	var printed []string // as aws logs tail shows it
 	var messages []string
 	times := lineTimes{}
-	// One after the other: their lines are shown together, in the order of their times.
+	// The containers run one after the other, because the CLI orders the lines of both by time.
 	for _, c := range []struct {
 		stream, option string
 		prints         []chunk
@@ -75,7 +75,7 @@ func TestAWSCLI(t *testing.T) {
 		to(group, c.stream).hasMessages(t, c.want...)
 		for _, m := range c.want {
 			messages = append(messages, m)
-			// It leaves out the space at the end (awscli/customizations/logs/tail.py).
+			// The CLI removes white space at the end (awscli/customizations/logs/tail.py).
 			printed = append(printed, strings.TrimRightFunc("TIME "+c.stream+" "+m, unicode.IsSpace)+"\n")
 		}
 		times.add(t, run)

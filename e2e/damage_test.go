@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// A container whose record is damaged while the plugin is disabled goes on, and docker stop returns, although nobody knows
-// which FIFO is its own. What was spooled is delivered. Its next run is delivered as any other.
-func TestDamagedRecord(t *testing.T) {
+// TestDamagedRecordHoldsUpNothing: if a container's record is damaged while the plugin is
+// disabled, the plugin does not know the container's FIFO. The container still runs, and
+// docker stop returns. What was spooled is delivered, and so is the container's next run.
+func TestDamagedRecordHoldsUpNothing(t *testing.T) {
 	c, r := running(t, "-size", "200")
 	r.tell("print 300")
 	to(hostName(t), c.name).waitFor(t, 300)
@@ -48,7 +49,8 @@ func TestDamagedRecord(t *testing.T) {
 	to(hostName(t), c.name).waitFor(t, 310)
 }
 
-// Many containers that are restarted at once all start, stop and deliver.
+// TestManyRestartsAtOnce: many containers that are restarted at the same time all stop,
+// start and deliver.
 func TestManyRestartsAtOnce(t *testing.T) {
 	const n = 20
 	var all []*container

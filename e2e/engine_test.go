@@ -16,20 +16,20 @@ import (
 	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// patience bounds everything that is waited for. It only ends what has failed already.
+// patience bounds every wait. It is long enough that only a failure reaches it.
 const patience = 90 * time.Second
 
 // engine is a Docker engine, as the docker command speaks to it.
 type engine struct {
-	host string // DOCKER_HOST; empty: the one that answers
+	host string // DOCKER_HOST; empty: the default engine
 }
 
-// run runs a docker command and returns what it printed to stdout, without the space around it.
+// run runs a docker command and returns what it printed to stdout, without surrounding white space.
 func (e *engine) run(args ...string) (string, error) {
 	return hosttest.Docker(context.Background(), e.host, nil, args...)
 }
 
-// must is run where a failure fails the test.
+// must is run, and fails the test on an error.
 func (e *engine) must(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := e.run(args...)
@@ -42,25 +42,26 @@ func (e *engine) must(t *testing.T, args ...string) string {
 // container is a container of the tests' image.
 type container struct {
 	engine *engine
-	name   string // in Docker, and unless told otherwise the stream's
+	name   string // in Docker, and by default the stream's
 	id     string
 }
 
-// numbered makes names that no other container of any run has.
+// numbered is how many names newName has returned.
 var numbered int
 
-// newName returns a name for a container.
+// newName returns a name that no other container of any run has.
 func newName(t *testing.T) string {
 	numbered++
 	name, _, _ := strings.Cut(strings.TrimPrefix(t.Name(), "Test"), "/")
 	return fmt.Sprintf("%s-%s-%s-%d", ours, runID, strings.ToLower(name), numbered)
 }
 
-// spec says what container to run. The zero value is one that prints nothing with the plugin under test.
+// spec is a container to run. The zero value is a container that prints nothing, with the
+// plugin under test.
 type spec struct {
-	engine *engine  // nil: the one that answers
+	engine *engine  // nil: the default engine
 	name   string   // empty: a new one
-	plain  bool     // with the engine's default log driver
+	plain  bool     // without --log-driver
 	docker []string // options of docker run
 	opts   []string // log options
 	args   []string // of the program
@@ -85,7 +86,7 @@ func (s *spec) dockerArgs(t *testing.T) []string {
 	return append(args, s.args...)
 }
 
-// start starts a container, which is removed at the end of the test.
+// start starts a container, and removes it at the end of the test.
 func start(t *testing.T, s spec) *container {
 	t.Helper()
 	args := s.dockerArgs(t)
@@ -99,7 +100,7 @@ func start(t *testing.T, s spec) *container {
 	return c
 }
 
-// refused runs a container that must not start, and returns what the user is told.
+// refused runs a container that must not start, and returns the error message that a user sees.
 func refused(t *testing.T, s spec) string {
 	t.Helper()
 	args := s.dockerArgs(t)
@@ -109,10 +110,10 @@ func refused(t *testing.T, s spec) string {
 	if !ok || f.Code != 125 {
 		t.Fatalf("docker %s: %v; want exit 125", strings.Join(args, " "), err)
 	}
-	return f.Said
+	return f.Stderr
 }
 
-// wait waits until the container has ended, and returns its exit status.
+// wait waits until the container has exited, and returns its exit status.
 func (c *container) wait(t *testing.T) int {
 	t.Helper()
 	code, err := strconv.Atoi(c.engine.must(t, "wait", c.name))
@@ -122,15 +123,15 @@ func (c *container) wait(t *testing.T) int {
 	return code
 }
 
-// finish waits until the container has ended well.
+// finish waits until the container has exited, and fails the test unless its status is 0.
 func (c *container) finish(t *testing.T) {
 	t.Helper()
 	if code := c.wait(t); code != 0 {
-		t.Fatalf("%s ended with exit %d", c.name, code)
+		t.Fatalf("%s exited with status %d", c.name, code)
 	}
 }
 
-// pid is the container's process.
+// pid returns the ID of the container's process.
 func (c *container) pid(t *testing.T) int {
 	t.Helper()
 	pid, err := strconv.Atoi(c.engine.must(t, "inspect", "--format", "{{.State.Pid}}", c.name))
@@ -147,7 +148,8 @@ type remote struct {
 	conn net.Conn
 }
 
-// newRemote makes the socket for a container, and the options of docker run and of the program that go with it.
+// newRemote makes the socket of a remote, and returns the options of docker run and of the
+// program for it.
 func newRemote(t *testing.T) (r *remote, docker, args []string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -166,7 +168,8 @@ func newRemote(t *testing.T) (r *remote, docker, args []string) {
 	return r, []string{"-v", dir + ":/control"}, []string{"-control", "/control/control"}
 }
 
-// connect waits for the program, which may have been started again.
+// connect waits until the program has connected. It is called again after each start of the
+// container.
 func (r *remote) connect() {
 	r.t.Helper()
 	_ = r.l.SetDeadline(time.Now().Add(patience))
@@ -177,7 +180,7 @@ func (r *remote) connect() {
 	r.conn = conn
 }
 
-// tell sends a command and returns how many lines the program has printed once it is carried out.
+// tell sends a command, and returns how many lines the program has printed after it.
 func (r *remote) tell(format string, args ...any) int {
 	r.t.Helper()
 	if _, err := fmt.Fprintf(r.conn, format+"\n", args...); err != nil {
@@ -186,7 +189,7 @@ func (r *remote) tell(format string, args ...any) int {
 	return r.printed()
 }
 
-// printed waits for the program's next answer.
+// printed waits for the program's next answer, which is how many lines it has printed.
 func (r *remote) printed() int {
 	r.t.Helper()
 	_ = r.conn.SetReadDeadline(time.Now().Add(patience))
@@ -197,7 +200,7 @@ func (r *remote) printed() int {
 	return n
 }
 
-// end tells the program to end and returns how many lines it has printed.
+// end ends the program, and returns how many lines it has printed.
 func (r *remote) end() int {
 	r.t.Helper()
 	if err := r.conn.(*net.UnixConn).CloseWrite(); err != nil {

@@ -11,7 +11,9 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// The five containers print at the same time, each to both outputs, one into a group of its own.
+// TestFiveContainersAtOnce: five containers print at the same time to both outputs, and
+// every line arrives in its stream, once and in order. One container has a stream for each
+// output.
 func TestFiveContainersAtOnce(t *testing.T) {
 	const lines = 100_000
 	group := newName(t)
@@ -40,8 +42,9 @@ func TestFiveContainersAtOnce(t *testing.T) {
 	}
 }
 
-// A program that floods and obeys SIGTERM says how many lines it has printed by then: they all arrive.
-func TestStoppedInFlood(t *testing.T) {
+// TestStopInFloodLosesNothing: when a container that prints as fast as it can is stopped,
+// every line arrives that it had printed.
+func TestStopInFloodLosesNothing(t *testing.T) {
 	r, docker, args := newRemote(t)
 	c := start(t, spec{docker: docker, args: append(args, "-size", "200")})
 	r.connect()
@@ -50,16 +53,17 @@ func TestStoppedInFlood(t *testing.T) {
 	s.waitFor(t, 20_000)
 	begun := time.Now()
 	c.engine.must(t, "stop", "-t", "30", c.name)
-	// dockerd's copier gives up after 10 s, if the plugin does not keep up with what is in the pipe.
+	// If the plugin does not read what is in the pipe, dockerd's copier gives up after 10 s.
 	if took := time.Since(begun); took > 10*time.Second {
 		t.Errorf("docker stop took %v", took)
 	}
 	s.has(t, printed(c.name, "stdout", r.printed()))
 }
 
-// A program that is killed in its flood leaves an unfinished line: what arrives has no holes, and its last line
-// may be that one. A line of the container's second run says that nothing of the first is still to come.
-func TestKilledInFlood(t *testing.T) {
+// TestKillInFloodLeavesNoHole: when a container that prints as fast as it can is killed,
+// the lines that arrive have no holes, and only the last one may be incomplete. The first
+// line of the container's second run shows that nothing of the first run is missing.
+func TestKillInFloodLeavesNoHole(t *testing.T) {
 	r, docker, args := newRemote(t)
 	c := start(t, spec{docker: docker, args: append(args, "-size", "200", "-ignore-term")})
 	r.connect()

@@ -18,8 +18,9 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// What is mounted below the source of the AWS files stays out of the plugin, before and after it is enabled: it is not
-// visible there, not writable, and not kept busy.
+// TestDisksBelowTheAWSDirectoryStayOutOfThePlugin: the plugin does not see file systems
+// that are mounted below the source of the AWS files, before or after it is enabled, and
+// does not keep them busy.
 func TestDisksBelowTheAWSDirectoryStayOutOfThePlugin(t *testing.T) {
 	source := t.TempDir()
 	disk := func(name string) string {
@@ -59,7 +60,8 @@ func TestDisksBelowTheAWSDirectoryStayOutOfThePlugin(t *testing.T) {
 	}
 }
 
-// By default the plugin has no file of the host's disks at the place of the AWS files.
+// TestDefaultAWSDirectoryIsNoDisk: by default, the directory of the AWS files is not on a
+// disk of the host.
 func TestDefaultAWSDirectoryIsNoDisk(t *testing.T) {
 	var got unix.Statfs_t
 	if err := unix.Statfs(fmt.Sprintf("/proc/%d/root/.aws", tested.pid(t)), &got); err != nil {
@@ -70,7 +72,8 @@ func TestDefaultAWSDirectoryIsNoDisk(t *testing.T) {
 	}
 }
 
-// An empty source mounts a directory of runc's. The plugin runs, and says what to do.
+// TestEmptyAWSSourceIsReported: with an empty source, runc mounts a directory of its own.
+// The plugin runs, and logs what to do.
 func TestEmptyAWSSourceIsReported(t *testing.T) {
 	if err := tested.reset("aws.source="); err != nil {
 		t.Fatal(err)
@@ -85,7 +88,7 @@ func TestEmptyAWSSourceIsReported(t *testing.T) {
 	to(hostName(t), c.name).has(t, printed(c.name, "stdout", 3))
 	spec := fmt.Sprintf("/proc/%d/root/.aws/config.json", tested.pid(t))
 	if b, err := os.ReadFile(spec); err != nil || !strings.Contains(string(b), `"ociVersion"`) {
-		t.Errorf("the directory of an empty source is another one now: %v; the plugin looks for %s", err, spec)
+		t.Errorf("runc mounts another directory for an empty source: %v; the plugin looks for %s", err, spec)
 	}
 }
 
@@ -118,15 +121,16 @@ func dnsServer(conn net.PacketConn) {
 	}
 }
 
-// privateEtc gives the second engine a copy of /etc, whose resolv.conf the test may replace.
+// privateEtc mounts a copy of /etc for the second engine, and returns the path of its
+// resolv.conf, which the test may replace.
 func (s *secondEngine) privateEtc(t *testing.T) (resolvConf string) {
 	t.Helper()
-	etc := filepath.Join(s.dir, "etc")
+	etc := filepath.Join(s.own.Dir, "etc")
 	if err := copyTree("/etc", etc); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	s.apart.Do(func() {
+	s.own.Network.Do(func() {
 		err = errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
 			unix.Mount(etc, "/etc", "", unix.MS_BIND, ""))
 	})
@@ -147,15 +151,16 @@ func replaceFile(t *testing.T, name, text string) {
 	}
 }
 
-// A host that replaces /etc/resolv.conf leaves the plugin with the old file. The plugin stops in order, dockerd starts it
-// again, and everything is delivered.
+// TestReplacedResolvConfReachesThePlugin: when the host replaces /etc/resolv.conf, the
+// plugin still has the old file mounted. It stops, dockerd starts it again with the new
+// file, and everything is delivered.
 func TestReplacedResolvConfReachesThePlugin(t *testing.T) {
 	s := prepareSecondEngine(t)
 	resolvConf := s.privateEtc(t)
-	replaceFile(t, resolvConf, "nameserver 127.0.0.2\noptions timeout:1 attempts:1\n") // where nobody answers
+	replaceFile(t, resolvConf, "nameserver 127.0.0.2\noptions timeout:1 attempts:1\n") // no server has this address
 	var dns net.PacketConn
 	var err error
-	s.apart.Do(func() { dns, err = net.ListenPacket("udp", "127.0.0.3:53") })
+	s.own.Network.Do(func() { dns, err = net.ListenPacket("udp", "127.0.0.3:53") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,14 +180,14 @@ func TestReplacedResolvConfReachesThePlugin(t *testing.T) {
 	first := p.pid(t)
 
 	replaceFile(t, resolvConf, "nameserver 127.0.0.3\n")
-	// The plugin runs for two minutes before it may stop.
+	// The plugin does not stop in its first two minutes.
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	if err := s.stand.WaitEvents(ctx, region, "dns", c.name, int64(sent)); err != nil {
 		t.Fatal(err)
 	}
 	if p.pid(t) == first {
-		t.Error("it is the same process, which cannot have the new file")
+		t.Error("the plugin is the same process, which cannot have the new file")
 	}
 	r.tell("print 300")
 	n := r.end()
@@ -201,7 +206,8 @@ func (s *secondEngine) create(name string, env ...string) (string, error) {
 	return string(out), err
 }
 
-// Replacing a plugin deletes its spools, so it is refused while they hold anything.
+// TestPluginWithUndeliveredLinesIsNotReplaced: scripts/plugin does not replace a plugin
+// that has undelivered lines, because that deletes them.
 func TestPluginWithUndeliveredLinesIsNotReplaced(t *testing.T) {
 	s := newSecondEngine(t)
 	s.start(t, storage(t))
@@ -212,11 +218,11 @@ func TestPluginWithUndeliveredLinesIsNotReplaced(t *testing.T) {
 	s.must(t, "rm", c.name)
 	s.must(t, "plugin", "disable", p.name)
 	out, err := s.create(p.name)
-	if err == nil || strings.Count(out, "\n") != 1 || !strings.Contains(out, p.name+" holds undelivered lines") || !strings.Contains(out, c.name) || !strings.Contains(out, "FORCE=1") {
+	if err == nil || strings.Count(out, "\n") != 1 || !strings.Contains(out, p.name+" has undelivered lines") || !strings.Contains(out, c.name) || !strings.Contains(out, "FORCE=1") {
 		t.Errorf("%v: %s", err, out)
 	}
 	if err := p.enable(); err != nil {
-		t.Fatalf("it is not there any more: %v", err)
+		t.Fatalf("the plugin was removed: %v", err)
 	}
 	s.stand.ClearFault(fault)
 	stream{s.stand, region, "replaced", c.name}.has(t, printed(c.name, "stdout", 100))
@@ -225,7 +231,7 @@ func TestPluginWithUndeliveredLinesIsNotReplaced(t *testing.T) {
 		t.Errorf("after everything is delivered: %v: %s", err, out)
 	}
 
-	// It is another plugin now, with no settings. With FORCE=1 what it has is deleted.
+	// This is another plugin, without settings. FORCE=1 deletes its undelivered lines.
 	if err := p.set(settings("http://127.0.0.1:1")...); err != nil {
 		t.Fatal(err)
 	}
@@ -244,8 +250,9 @@ func TestPluginWithUndeliveredLinesIsNotReplaced(t *testing.T) {
 	}
 }
 
-// When a container stops while the plugin is disabled, dockerd cannot tell the plugin, and counts the container as a user
-// of the plugin from then on (moby, daemon/logger/adapter.go, Close). docs/operating.md says what helps.
+// TestPluginInUseWithoutContainers: when a container stops while the plugin is disabled,
+// dockerd cannot call StopLogging, and counts the container as a user of the plugin from
+// then on (moby, daemon/logger/adapter.go, Close). docs/operating.md says what to do.
 func TestPluginInUseWithoutContainers(t *testing.T) {
 	s := newSecondEngine(t)
 	s.start(t, storage(t))
@@ -264,16 +271,16 @@ func TestPluginInUseWithoutContainers(t *testing.T) {
 	stream{s.stand, region, "inuse", c.name}.has(t, printed(c.name, "stdout", n))
 	s.must(t, "rm", c.name)
 	if _, err := s.run("plugin", "disable", p.name); err == nil {
-		t.Log("dockerd has no leak any more: docs/operating.md can say so")
+		t.Log("this dockerd does not have the leak: say so in docs/operating.md")
 	} else if !strings.Contains(err.Error(), "is in use") {
 		t.Error(err)
 	}
 
-	// Settings can be changed all the same.
+	// The settings can still be changed.
 	if err := p.reset("DELAY=300ms"); err != nil {
 		t.Errorf("with -f: %v", err)
 	}
-	// A new start of dockerd counts again.
+	// dockerd counts the users again when it starts.
 	s.end(t)
 	s.start(t, storage(t))
 	s.must(t, "plugin", "disable", p.name)

@@ -16,7 +16,7 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// running is a container that prints what it is told.
+// running starts a container that prints what the remote tells it.
 func running(t *testing.T, args ...string) (*container, *remote) {
 	t.Helper()
 	r, docker, control := newRemote(t)
@@ -25,10 +25,11 @@ func running(t *testing.T, args ...string) (*container, *remote) {
 	return c, r
 }
 
-// Lines are printed before the plugin is disabled, while it is, and after, by a container that is told to and
-// by one that never stops.
-func TestDisableAndEnableInMidRun(t *testing.T) {
-	told, r := running(t)
+// TestDisableAndEnableLoseNothing: every line arrives that is printed before, while and
+// after the plugin is disabled. One container prints at known moments, and another one all
+// the time.
+func TestDisableAndEnableLoseNothing(t *testing.T) {
+	onDemand, r := running(t)
 	steady, s := running(t, "-to", "stdout,stderr")
 	s.tell("flood 500")
 	r.tell("print 300")
@@ -46,12 +47,13 @@ func TestDisableAndEnableInMidRun(t *testing.T) {
 	s.tell("stop")
 	n := s.end()
 	r.end()
-	to(hostName(t), told.name).has(t, printed(told.name, "stdout", 1500))
+	to(hostName(t), onDemand.name).has(t, printed(onDemand.name, "stdout", 1500))
 	to(hostName(t), steady.name).has(t, printed(steady.name, "stdout", n), printed(steady.name, "stderr", n))
 }
 
-// A container that ended while the plugin was disabled has its lines delivered all the same.
-func TestStoppedWhileDisabled(t *testing.T) {
+// TestExitWhileDisabledLosesNothing: the lines of a container that exits while the plugin
+// is disabled are delivered when it is enabled.
+func TestExitWhileDisabledLosesNothing(t *testing.T) {
 	c, r := running(t)
 	if err := tested.disable(); err != nil {
 		t.Fatal(err)
@@ -65,8 +67,9 @@ func TestStoppedWhileDisabled(t *testing.T) {
 	to(hostName(t), c.name).has(t, printed(c.name, "stdout", 300))
 }
 
-// The upgrade is a real one, from a registry, to a plugin that was built anew.
-func TestUpgradeInMidRun(t *testing.T) {
+// TestUpgradeLosesNothing: every line arrives that is printed before, during and after
+// docker plugin upgrade, which gets another build of the plugin from a registry.
+func TestUpgradeLosesNothing(t *testing.T) {
 	upgraded := newRegistry(t) + "/" + ours + ":" + runID
 	version := newName(t)
 	dir := filepath.Join(runDir, version)
@@ -83,7 +86,7 @@ func TestUpgradeInMidRun(t *testing.T) {
 	local.must(t, "plugin", "push", upgraded)
 	local.must(t, "plugin", "rm", upgraded)
 
-	told, r := running(t)
+	onDemand, r := running(t)
 	steady, s := running(t, "-to", "stdout,stderr")
 	s.tell("flood 500")
 	r.tell("print 300")
@@ -101,28 +104,28 @@ func TestUpgradeInMidRun(t *testing.T) {
 	if tested.program(t) == before {
 		t.Errorf("the upgraded plugin runs the same program as before")
 	}
-	f := startFollower(t, told, "logs", "-f")
+	f := startFollower(t, onDemand, "logs", "-f")
 	f.waitFor(t, "n=000899")
 	if n := strings.Count(f.answer().stdout, "\n"); n != 900 {
-		t.Errorf("docker logs shows %d lines from before the upgrade on, of 900", n)
+		t.Errorf("docker logs shows %d lines of 900, some of them from before the upgrade", n)
 	}
 	s.tell("stop")
 	n := s.end()
 	r.end()
-	to(hostName(t), told.name).has(t, printed(told.name, "stdout", 900))
+	to(hostName(t), onDemand.name).has(t, printed(onDemand.name, "stdout", 900))
 	to(hostName(t), steady.name).has(t, printed(steady.name, "stdout", n), printed(steady.name, "stderr", n))
 }
 
-// dockerd starts a plugin that was killed again. Nothing is lost, and doubled is only what was under way: the
-// requests of which the plugin had no answer when it was killed.
-func TestKilledPluginInFlood(t *testing.T) {
+// TestKilledPluginLosesNothing: when the plugin is killed, dockerd starts it again. No line
+// is lost, and lines arrive twice only if their request had no answer yet.
+func TestKilledPluginLosesNothing(t *testing.T) {
 	const (
 		kills = 3
-		// dockerd looks whether a plugin listens half a second after it has started it again, and disables one
-		// that is dead by then (moby, plugin/manager_linux.go, pluginPostStart).
+		// Half a second after dockerd has started the plugin again, it disables the plugin
+		// if it does not listen (moby, plugin/manager_linux.go, pluginPostStart).
 		apart = 2 * time.Second
-		// That many requests of one stream may be under way at once.
-		underWay = 4
+		// inFlight is how many requests of one stream may be in flight at once.
+		inFlight = 4
 	)
 	group := newName(t)
 	r, docker, args := newRemote(t)
@@ -149,8 +152,8 @@ func TestKilledPluginInFlood(t *testing.T) {
 	result := s.check(sequences...)
 	doubled, repeated := result.Doubled, s.repeated(t)
 	t.Logf("%d lines, %d of them doubled in %d requests by %d kills", result.Written, doubled, repeated, kills)
-	if repeated > kills*underWay {
-		t.Errorf("%d requests were repeated, which is more than can have been under way", repeated)
+	if repeated > kills*inFlight {
+		t.Errorf("%d requests were repeated, which is more than can have been in flight", repeated)
 	}
 	result.Doubled = 0
 	if err := result.Err(); err != nil {
@@ -159,16 +162,17 @@ func TestKilledPluginInFlood(t *testing.T) {
 	settle(s, result.Written+doubled)
 }
 
-// The service holds its answers back while the plugin is killed, so what is doubled is known: what the service
-// had stored without an answer, and nothing from before.
-func TestKilledPluginDoublesWhatWasUnderWay(t *testing.T) {
+// TestKilledPluginRepeatsOnlyInFlight: the service does not answer while the plugin is
+// killed. The lines that arrive twice are exactly those that the service had stored without
+// an answer.
+func TestKilledPluginRepeatsOnlyInFlight(t *testing.T) {
 	c, r := running(t)
 	s := to(hostName(t), c.name)
 	answered := r.tell("print 1000")
 	s.waitFor(t, answered)
 
-	// Without a backlog batches of one stream are sent one after the other, so that the next one is under
-	// way says that the last one was answered.
+	// Without a backlog, the plugin sends a stream's batches one after the other. When the
+	// next batch arrives, the plugin has had the answer to the last one.
 	fault := stand.AddFault(cwlocal.Fault{Kind: cwlocal.HangAfter, Operation: "PutLogEvents", Group: s.group, Stream: s.stream})
 	t.Cleanup(func() { stand.ClearFault(fault) })
 	r.tell("print 500")
@@ -194,13 +198,13 @@ func TestKilledPluginDoublesWhatWasUnderWay(t *testing.T) {
 	}
 }
 
-// kill kills the plugin's process, which dockerd starts again.
+// kill kills the plugin's process. dockerd starts it again.
 func kill(t *testing.T, p *plugin) {
 	t.Helper()
 	killProcess(t, p.pid(t))
 }
 
-// killProcess kills a process and waits until it is gone.
+// killProcess kills a process, and waits until it has ended.
 func killProcess(t *testing.T, pid int) {
 	t.Helper()
 	fd, err := unix.PidfdOpen(pid, 0)
@@ -218,15 +222,16 @@ func killProcess(t *testing.T, pid int) {
 			continue
 		}
 		if n == 0 {
-			t.Fatalf("the killed process %d is not gone: %v", pid, err)
+			t.Fatalf("the killed process %d has not ended: %v", pid, err)
 		}
 		return
 	}
 }
 
-// While nothing listens where the service should be, containers start and stop as quickly as ever, and what
-// they print arrives once it is back.
-func TestServiceDown(t *testing.T) {
+// TestContainersDoNotWaitForTheService: while nothing listens on the service's port,
+// containers start and stop as quickly as without logging. What they print arrives when the
+// service is back.
+func TestContainersDoNotWaitForTheService(t *testing.T) {
 	down, err := cwlocal.Start("127.0.0.1:0", standOptions())
 	if err != nil {
 		t.Fatal(err)
@@ -248,7 +253,7 @@ func TestServiceDown(t *testing.T) {
 	for range 3 {
 		c, took := timed(spec{opts: []string{"endpoint=http://" + address}, args: args})
 		if took > without+2*time.Second {
-			t.Errorf("docker run and docker stop took %v with the service down, and %v with no logs at all", took, without)
+			t.Errorf("docker run and docker stop took %v with the service down, and %v without logging", took, without)
 		}
 		containers = append(containers, c)
 	}
@@ -262,6 +267,6 @@ func TestServiceDown(t *testing.T) {
 		stream{back, region, hostName(t), c.name}.has(t, printed(c.name, "stdout", 200))
 	}
 	if took := time.Since(returned); took > 30*time.Second {
-		t.Errorf("the lines arrived %v after the service's return; 30 s are promised", took)
+		t.Errorf("the lines arrived %v after the service was back, and not within 30 s", took)
 	}
 }

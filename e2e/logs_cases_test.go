@@ -11,15 +11,15 @@ import (
 
 // printing is what a pair of containers prints, one with json-file and one with the plugin.
 type printing struct {
-	name   string // as the document says it
+	name   string // in the document
 	docker []string
-	opts   []string // log options, of both
-	attrs  string   // what --details shows of a container with json-file; nothing tells dockerd of it from a plugin
+	opts   []string // log options of both
+	attrs  string   // what --details shows with json-file; a plugin cannot pass it to dockerd
 	chunks []chunk
 }
 
-// chunk is output that is printed at once. The next one follows when it has been read back, so the order of the
-// two outputs is known.
+// chunk is output that is printed at once. The next chunk is printed after this one has
+// been read back, so that the order of the two outputs is known.
 type chunk struct {
 	to   string
 	text string
@@ -30,7 +30,7 @@ const endMark = "-- that is all --"
 
 func stdout(text string) []chunk { return []chunk{{"stdout", text}} }
 
-// numberedLines are lines of different lengths, each with its number.
+// numberedLines returns lines of different lengths, each with its number.
 func numberedLines(from, to int) string {
 	var b strings.Builder
 	for i := from; i <= to; i++ {
@@ -39,8 +39,8 @@ func numberedLines(from, to int) string {
 	return b.String()
 }
 
-// longLines have the lengths at which something changes: dockerd's buffer of 16 KiB, twice that, a pipe, and a frame
-// that a reader might not expect.
+// longLines returns lines of critical lengths: around dockerd's buffer of 16 KiB, twice
+// that and a pipe, and longer ones.
 func longLines() string {
 	var b strings.Builder
 	for _, n := range []int{16383, 16384, 16385, 1, 32767, 32768, 32769, 65536, 65537, 100_000, 1 << 20, 1<<20 + 100_001} {
@@ -53,7 +53,8 @@ func longLines() string {
 	return b.String()
 }
 
-// binary is every byte, broken UTF-8 of each kind, and characters of several bytes across the end of dockerd's buffer.
+// binary returns every byte, each kind of invalid UTF-8, and multi-byte characters that the
+// end of dockerd's buffer cuts.
 func binary() string {
 	var b bytes.Buffer
 	for i := range 256 {
@@ -66,7 +67,7 @@ func binary() string {
 	return b.String()
 }
 
-// printings are the columns of the document's table.
+// printings returns the columns of the document's table.
 func printings() []printing {
 	var both []chunk
 	for i := range 12 {
@@ -92,20 +93,21 @@ func printings() []printing {
 	}
 }
 
-// query is what docker logs is asked, a row of the document's table.
+// query is a call of docker logs, and a row of the document's table.
 type query struct {
-	name string // as the document says it
-	// args are the options, for a container whose entries have these times.
-	args func(times []time.Time) []string
-	// times: the answer has a time before each entry; details: and its attributes.
-	times, details bool
+	name string // in the document
+	// args returns the options, for a container whose entries have these times.
+	args    func(times []time.Time) []string
+	times   bool // the answer has a time before each entry
+	details bool // the answer has the attributes before each entry
 }
 
 func fixed(args ...string) func([]time.Time) []string {
 	return func([]time.Time) []string { return args }
 }
 
-// at is the time of the entry so far into the list, as docker logs prints it. Without entries it is now.
+// at returns the time of the entry at a part of the list, as docker logs prints it. Without
+// entries, it returns the current time.
 func at(times []time.Time, part float64) string {
 	if len(times) == 0 {
 		return time.Now().Format(time.RFC3339Nano)

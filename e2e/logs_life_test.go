@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// TestDockerLogsAfterRestart: docker restart ends a follow, and the log goes on in the same place.
+// TestDockerLogsAfterRestart: docker restart ends a docker logs -f, and the log continues after it.
 func TestDockerLogsAfterRestart(t *testing.T) {
 	p := startPair(t, printing{name: "restart"})
 	for _, l := range p.both() {
@@ -33,9 +33,9 @@ func TestDockerLogsAfterRestart(t *testing.T) {
 	}
 }
 
-// TestDockerLogsAsksNothingOfTheService: what docker logs does to a container that has stopped leaves no trace in the
-// service, however often it is asked.
-func TestDockerLogsAsksNothingOfTheService(t *testing.T) {
+// TestDockerLogsSendsNothing: docker logs of a stopped container sends nothing to the
+// service, however often it is called.
+func TestDockerLogsSendsNothing(t *testing.T) {
 	c := start(t, spec{args: []string{"-lines", "100"}})
 	c.finish(t)
 	s := to(hostName(t), c.name)
@@ -49,10 +49,10 @@ func TestDockerLogsAsksNothingOfTheService(t *testing.T) {
 	if n := strings.Count(want.stdout, "\n"); n != 100 {
 		t.Errorf("%d lines", n)
 	}
-	// The audit at the end says so of the stream.
+	// The audit at the end of the run checks the stream.
 }
 
-// TestDockerLogsOfIgnored: a container that asks to be ignored has its log all the same.
+// TestDockerLogsOfIgnored: docker logs works for a container with LOGSPOUT=ignore.
 func TestDockerLogsOfIgnored(t *testing.T) {
 	c := start(t, spec{docker: []string{"-e", "LOGSPOUT=ignore"}, args: []string{"-lines", "1000"}})
 	c.finish(t)
@@ -62,36 +62,38 @@ func TestDockerLogsOfIgnored(t *testing.T) {
 	to(hostName(t), c.name).empty(t)
 }
 
-// TestDockerLogsWithoutHistory: a container that has none says so, and with HISTORY_SIZE=0 the engine's own cache
-// answers.
+// TestDockerLogsWithoutHistory: with history-size=0, docker logs says why it has nothing.
+// With HISTORY_SIZE=0, it answers from dockerd's own cache.
 func TestDockerLogsWithoutHistory(t *testing.T) {
 	c := start(t, spec{opts: []string{"history-size=0"}, args: []string{"-lines", "10"}})
 	c.finish(t)
-	// dockerd learns of the error and of the end of the log at once, and takes either first (moby, daemon/logs.go).
-	told := false
-	for tries := 0; tries < 50 && !told; tries++ {
+	// dockerd gets the error and the end of the log at once, and handles either first
+	// (moby, daemon/logs.go).
+	explained := false
+	for tries := 0; tries < 50 && !explained; tries++ {
 		a := c.logs()
 		if a.stdout != "" {
-			t.Fatalf("docker logs said %+v", a)
+			t.Fatalf("docker logs answered %+v", a)
 		}
-		told = strings.Contains(a.stderr+a.err, "history-size is 0 for this container")
+		explained = strings.Contains(a.stderr+a.err, "history-size is 0 for this container")
 	}
-	if !told {
-		t.Error("docker logs never said why there is nothing")
+	if !explained {
+		t.Error("docker logs never said why it has nothing")
 	}
 	tested.with(t, []string{"HISTORY_SIZE=0"}, []string{"HISTORY_SIZE="})
 	for _, opts := range [][]string{nil, {"history-size=1m"}} {
 		c = start(t, spec{opts: opts, args: []string{"-lines", "10"}})
 		c.finish(t)
 		if a := c.logs(); strings.Count(a.stdout, "\n") != 10 {
-			t.Errorf("%s: the engine's cache gave %+v", opts, a)
+			t.Errorf("%s: docker logs answered %+v from dockerd's cache", opts, a)
 		}
 	}
 }
 
-// TestFollowLastsLong: dockerd cuts every answer of a plugin that was enabled with a time-out, 30 s unless told
-// otherwise. `make enable`, by which the plugin of this test is enabled, and the documents say 0.
-func TestFollowLastsLong(t *testing.T) {
+// TestFollowOutlivesDockersTimeout: dockerd aborts every answer of a plugin after the
+// timeout with which the plugin was enabled, 30 s by default. `make enable`, which this
+// test uses, and the documents disable it.
+func TestFollowOutlivesDockersTimeout(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 35 s")
 	}
@@ -113,7 +115,7 @@ func TestFollowLastsLong(t *testing.T) {
 		}
 		for line := range strings.Lines(string(text)) {
 			if strings.Contains(line, "docker plugin enable ") && !strings.Contains(line, "--timeout 0") {
-				t.Errorf("%s enables the plugin with a time-out: %s", page, line)
+				t.Errorf("%s enables the plugin with a timeout: %s", page, line)
 			}
 		}
 	}
@@ -126,17 +128,17 @@ func TestFollowLastsLong(t *testing.T) {
 	p.ours.remote.end()
 	p.ours.finish(t)
 	if a := p.ours.follow.wait(t); a.err != "" || a.stdout != "the first\n"+endMark+"\nthe last\n" {
-		t.Errorf("after %v the follow gave %+v", time.Since(begun), a)
+		t.Errorf("after %v, docker logs -f had answered %+v", time.Since(begun), a)
 	}
 }
 
-// TestServiceLogs: docker service logs reads the tasks' logs through the same door, with what it puts before each line.
+// TestServiceLogs: docker service logs answers the same with the plugin as with json-file.
 func TestServiceLogs(t *testing.T) {
 	s := newSecondEngine(t)
 	s.start(t, storage(t))
 	s.install(t)
 	if _, err := s.run("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1", "--data-path-addr", "127.0.0.1"); err != nil {
-		t.Skipf("the second engine makes no swarm: %v", err)
+		t.Skipf("the second engine can't make a swarm: %v", err)
 	}
 	create := func(driver string) string {
 		name := newName(t)
@@ -161,12 +163,13 @@ func TestServiceLogs(t *testing.T) {
 		t.Errorf("docker service logs -f: json-file gives %.200q, the plugin %.200q", whole[model], whole[ours])
 	}
 	lines := strings.SplitAfter(whole[ours], "\n")
-	// Without -f the manager asks nothing of a task that it does not yet know to run, and answers nothing with success
-	// (swarmkit, manager/logbroker/subscription.go, match). The task itself is ahead of that.
+	// Without -f, the manager ignores a task until it knows that the task runs, and then
+	// answers nothing, with success (swarmkit, manager/logbroker/subscription.go, match).
+	// The task may run before that.
 	for _, service := range []string{model, ours} {
 		for begun := time.Now(); !strings.HasPrefix(s.must(t, "service", "ps", "--format", "{{.CurrentState}}", service), "Running"); {
 			if time.Since(begun) > patience {
-				t.Fatalf("%s does not run, by its manager", service)
+				t.Fatalf("the manager does not know that %s runs", service)
 			}
 		}
 	}
@@ -184,7 +187,7 @@ func TestServiceLogs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Without -f the command leaves out the last newline, with any driver.
+			// Without -f, the command does not print the last newline, with any driver.
 			if got != strings.TrimSuffix(test.want, "\n") {
 				t.Errorf("docker service logs %s of %s gives %d bytes, want %d: %.200q", test.args, service, len(got), len(test.want), got)
 			}
@@ -192,13 +195,13 @@ func TestServiceLogs(t *testing.T) {
 	}
 }
 
-// TestComposeLogs: what docker compose logs shows is what docker logs does.
+// TestComposeLogs: docker compose logs shows the same as docker logs.
 func TestComposeLogs(t *testing.T) {
 	compose := []string{"docker", "compose"}
 	if exec.Command("docker", "compose", "version").Run() != nil {
 		compose = []string{"docker-compose"}
 		if _, err := exec.LookPath(compose[0]); err != nil {
-			t.Skip("there is neither docker compose nor docker-compose")
+			t.Skip("neither docker compose nor docker-compose is installed")
 		}
 	}
 	file := filepath.Join(t.TempDir(), "compose.yaml")
@@ -229,7 +232,7 @@ func TestComposeLogs(t *testing.T) {
 		t.Errorf("docker logs gives %d newlines in 50 lines", n)
 	}
 	got := must("logs", "--no-log-prefix", "--no-color")
-	if rest, ok := strings.CutPrefix(got, "Attaching to "); ok { // docker-compose's own line
+	if rest, ok := strings.CutPrefix(got, "Attaching to "); ok { // this line is from docker-compose
 		_, got, _ = strings.Cut(rest, "\n")
 	}
 	if got != want {

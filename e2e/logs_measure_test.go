@@ -19,14 +19,15 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/dockertest"
-	"golang.org/x/sys/unix"
 )
 
 var (
 	measure = flag.String("measure", "", "measure docker logs and print the figures: all, cache, followers or tail")
-	rounds  = flag.Int("rounds", 5, "how often each of the two that are compared is measured")
+	rounds  = flag.Int("rounds", 5, "how often to measure each of two things that are compared")
 )
 
 const (
@@ -34,13 +35,13 @@ const (
 	followedLines = 5_000_000
 )
 
-// TestMeasureDockerLogs measures what docker logs costs. It holds nothing: the figures are read by people, and written
-// into the document with -write.
+// TestMeasureDockerLogs measures what docker logs costs. It checks nothing, but prints the
+// figures, and with -write writes them into the document.
 func TestMeasureDockerLogs(t *testing.T) {
 	if *measure == "" {
-		t.Skip("measures for minutes: make benchlogs")
+		t.Skip("takes minutes: run make benchlogs")
 	}
-	// A service of its own, which forgets what it has taken.
+	// This stand-in does not keep what it has accepted.
 	service, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{accessKey: secretKey}, Keep: cwlocal.KeepNone})
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +71,7 @@ func TestMeasureDockerLogs(t *testing.T) {
 	}
 }
 
-// writeFigures puts a table between its two marks in the document.
+// writeFigures replaces the table between two marks in the document.
 func writeFigures(name, table string) error {
 	data, err := os.ReadFile(logsDocument)
 	if err != nil {
@@ -90,7 +91,8 @@ type meter struct {
 	service *cwlocal.Server
 }
 
-// flood is a container that is told to print, with its stream in the meter's service.
+// flood starts a container that prints what the remote tells it, with a stream in the
+// meter's service.
 func (m *meter) flood(size int, docker ...string) (*container, *remote, stream) {
 	r, control, args := newRemote(m.t)
 	name := newName(m.t)
@@ -102,7 +104,7 @@ func (m *meter) flood(size int, docker ...string) (*container, *remote, stream) 
 	return c, r, stream{m.service, region, "measured", name}
 }
 
-// cpu is what a process has used of the processors.
+// cpu returns the CPU time that a process has used.
 func cpu(t *testing.T, pid int) time.Duration {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -112,15 +114,15 @@ func cpu(t *testing.T, pid int) time.Duration {
 	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 	user, _ := strconv.Atoi(fields[11])
 	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 everywhere
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is always 100
 }
 
-// enginePID is the process of the engine that answers.
+// enginePID returns the ID of the default engine's process.
 func enginePID(t *testing.T) int {
 	t.Helper()
 	data, err := os.ReadFile("/var/run/docker.pid")
 	if err != nil {
-		t.Skipf("the engine's process is not to be found: %v", err)
+		t.Skipf("couldn't find the engine's process: %v", err)
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
 	if err != nil {
@@ -133,14 +135,14 @@ func enginePID(t *testing.T) int {
 type sample struct {
 	lines               float64 // a second
 	engine, plugin, sum time.Duration
-	given               float64 // lines a second that all followers got meanwhile
+	given               float64 // lines a second that all followers together got
 }
 
-// measureOne measures measuredLines lines of 100 bytes, from the first until the last is delivered; the rate is that of
-// the container.
+// measureOne measures measuredLines lines of 100 bytes. The CPU times are until all are
+// delivered, and the rate is the container's.
 func (m *meter) measureOne() sample {
 	m.t.Helper()
-	c, r, s := m.flood(99) // and a newline
+	c, r, s := m.flood(99) // plus a newline
 	engine, plugin := enginePID(m.t), tested.pid(m.t)
 	engineBefore, pluginBefore := cpu(m.t, engine), cpu(m.t, plugin)
 	begun := time.Now()
@@ -167,7 +169,7 @@ func median(samples []sample, of func(sample) float64) float64 {
 	return values[len(values)/2]
 }
 
-// withAndWithout compares reading from the spool with the engine's cache, in turns.
+// withAndWithout compares reading from the spool with dockerd's cache, alternately.
 func (m *meter) withAndWithout() []string {
 	var spool, cache []sample
 	set := func(size string) {
@@ -202,13 +204,13 @@ func (m *meter) withAndWithout() []string {
 		"", fmt.Sprintf("A write of 150 bytes into a pipe, of which dockerd does one for each line, takes %.1f µs on this machine.", m.pipeWrite()))
 }
 
-// spread is the median of ratios, with the least and the greatest.
+// spread returns the median of ratios, with the least and the greatest.
 func spread(ratios []float64) string {
 	slices.Sort(ratios)
 	return fmt.Sprintf("**%.2f** (%.2f to %.2f)", ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1])
 }
 
-// pipeWrite measures how long a write of 150 bytes into a pipe takes, in microseconds, where nobody waits for them.
+// pipeWrite returns how many microseconds a write of 150 bytes to a pipe takes if no reader waits.
 func (m *meter) pipeWrite() float64 {
 	m.t.Helper()
 	var fds [2]int
@@ -235,7 +237,8 @@ func (m *meter) pipeWrite() float64 {
 	return took.Seconds() / fills / writes * 1e6
 }
 
-// followers compares a container that floods alone with one that is followed by twenty, in turns.
+// followers compares a container that prints as fast as it can without followers and with
+// twenty, alternately.
 func (m *meter) followers() []string {
 	const many = 20
 	if err := tested.reset("HISTORY_SIZE="); err != nil {
@@ -308,7 +311,7 @@ func (m *meter) measureFollowed(n int) sample {
 		_ = f.Wait()
 	}
 	if n := s.events(); n != followedLines+1 {
-		m.t.Errorf("%d lines were delivered of %d", n, followedLines)
+		m.t.Errorf("%d of %d lines were delivered", n, followedLines)
 	}
 	return sample{lines: followedLines / took.Seconds(), given: float64(got) / took.Seconds()}
 }
@@ -324,7 +327,7 @@ func (m *meter) tail() []string {
 			m.t.Error(err)
 		}
 	}()
-	// It is not about delivery.
+	// Delivery would disturb the measurement.
 	c, r, _ := m.flood(size-1, "-e", "LOGSPOUT=ignore")
 	r.tell("print %d", lines)
 	pid := tested.pid(m.t)

@@ -18,7 +18,7 @@ const (
 
 var write = flag.Bool("write", false, "write the tables of docs/docker-logs.md")
 
-// table is the document's table of what was asked of what.
+// table returns the document's table of queries and printings.
 func table(pairs []*pair, r *results) string {
 	var b strings.Builder
 	b.WriteString("| `docker logs` |")
@@ -51,7 +51,8 @@ func table(pairs []*pair, r *results) string {
 	return b.String()
 }
 
-// checkTable compares the document's table with what the test has just seen, or writes it.
+// checkTable compares the document's table with the results of the test. With -write, it
+// writes the table.
 func checkTable(t *testing.T, pairs []*pair, r *results) {
 	t.Helper()
 	data, err := os.ReadFile(logsDocument)
@@ -68,7 +69,7 @@ func checkTable(t *testing.T, pairs []*pair, r *results) {
 		return
 	}
 	if !*write {
-		t.Errorf("the table in %s is not what was seen; write it with -write:\n%s", logsDocument, now)
+		t.Errorf("the table in %s is not up to date; write it with -write:\n%s", logsDocument, now)
 		return
 	}
 	if err := os.WriteFile(logsDocument, []byte(before+tableBegin+"\n"+now+tableEnd+after), 0o644); err != nil {

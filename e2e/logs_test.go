@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// pair is two containers that print the same, one with json-file, which is what docker logs is held to, and one
-// with the plugin.
+// pair is two containers that print the same, one with json-file and one with the plugin.
+// docker logs must answer the same for both.
 type pair struct {
 	printing
 	model, ours *logged
@@ -34,10 +34,10 @@ type logged struct {
 	dir    string // as /control in the container
 	files  int
 	follow *follower
-	at     []time.Time // of its entries, as last looked up
+	at     []time.Time // times of its entries, as docker logs last printed them
 }
 
-// startPair starts two containers that print nothing yet, and follows both.
+// startPair starts two containers that print nothing yet, and a docker logs -f of each.
 func startPair(t *testing.T, p printing) *pair {
 	t.Helper()
 	one := func(plain bool, docker ...string) *logged {
@@ -53,7 +53,7 @@ func startPair(t *testing.T, p printing) *pair {
 	return &pair{p, one(true, "--log-driver", "json-file"), one(false)}
 }
 
-// print prints chunks, each when the one before has been read back.
+// print prints chunks, each after the one before has been read back.
 func (l *logged) print(chunks []chunk) {
 	l.t.Helper()
 	for _, c := range chunks {
@@ -74,7 +74,8 @@ func (l *logged) print(chunks []chunk) {
 
 const leadLine = "-- now --"
 
-// lead prints lines until the follower has one: a follow that skips what there is may begin at any of them.
+// lead prints lines until the follower has one. A follower that skips the existing log may
+// begin with any of them.
 func (l *logged) lead() {
 	l.t.Helper()
 	if err := os.WriteFile(filepath.Join(l.dir, "lead"), []byte(leadLine+"\n"), 0o600); err != nil {
@@ -82,31 +83,32 @@ func (l *logged) lead() {
 	}
 	for begun := time.Now(); !strings.Contains(l.follow.answer().stdout, leadLine); {
 		if time.Since(begun) > patience {
-			l.t.Fatalf("the follower of %s gets nothing", l.name)
+			l.t.Fatalf("docker logs -f of %s prints nothing", l.name)
 		}
 		l.remote.tell("file stdout /control/lead")
 		l.follow.more(100 * time.Millisecond)
 	}
 }
 
-// afterLead is what was printed after the lead lines, withoutLead all else but them.
+// afterLead returns the answer without what was printed before the last lead line.
 func (a logsAnswer) afterLead() logsAnswer {
 	a.stdout = a.stdout[max(0, strings.LastIndex(a.stdout, leadLine)):]
 	return a
 }
 
+// withoutLead returns the answer without the lead lines.
 func (a logsAnswer) withoutLead() logsAnswer {
 	a.stdout = strings.NewReplacer(leadLine+"\r\n", "", leadLine+"\n", "").Replace(a.stdout)
 	return a
 }
 
-// logsAnswer is what docker logs answered.
+// logsAnswer is what docker logs printed.
 type logsAnswer struct {
 	stdout, stderr string
 	err            string
 }
 
-// logs asks docker logs.
+// logs runs docker logs.
 func (c *container) logs(args ...string) logsAnswer {
 	cmd := exec.Command("docker", append(append([]string{"logs"}, args...), c.name)...)
 	cmd.Env = cmd.Environ()
@@ -125,17 +127,17 @@ func (c *container) logs(args ...string) logsAnswer {
 	return a
 }
 
-// A time stands before each entry, and so within a long line.
+// entryTime is the time before each entry, and so also within a long line.
 var entryTime = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}(Z|[+-]\d\d:\d\d) `)
 
-// withoutTimes puts a word in the place of each time.
+// withoutTimes replaces each time by a word.
 func (a logsAnswer) withoutTimes() logsAnswer {
 	a.stdout = entryTime.ReplaceAllLiteralString(a.stdout, "TIME ")
 	a.stderr = entryTime.ReplaceAllLiteralString(a.stderr, "TIME ")
 	return a
 }
 
-// times are those of a container's entries, in order. Of two entries with the same time one is left out.
+// times returns the times of a container's entries, in order and without duplicates.
 func (l *logged) times() (times []time.Time) {
 	l.t.Helper()
 	a := l.logs("-t")
@@ -150,7 +152,7 @@ func (l *logged) times() (times []time.Time) {
 	return slices.CompactFunc(times, time.Time.Equal)
 }
 
-// differs says where two answers differ; empty: nowhere.
+// differs returns how two answers differ, and nothing if they do not.
 func differs(want, got logsAnswer) string {
 	for _, part := range []struct{ name, want, got string }{
 		{"exit", want.err, got.err}, {"stdout", want.stdout, got.stdout}, {"stderr", want.stderr, got.stderr},
@@ -163,13 +165,13 @@ func differs(want, got logsAnswer) string {
 			i++
 		}
 		from := max(0, i-20)
-		return fmt.Sprintf("%s: json-file gives %d bytes, the plugin %d; from byte %d on %.80q and %.80q",
+		return fmt.Sprintf("%s: %d bytes with json-file, %d with the plugin; from byte %d on %.80q and %.80q",
 			part.name, len(part.want), len(part.got), i, part.want[from:], part.got[from:])
 	}
 	return ""
 }
 
-// ask asks both containers the same, and says how the answers differ.
+// ask runs the same docker logs for both containers, and returns how the answers differ.
 func (p *pair) ask(q query) string {
 	want, got := p.model.logs(q.args(p.model.at)...), p.ours.logs(q.args(p.ours.at)...)
 	if q.times {
@@ -184,14 +186,14 @@ func (p *pair) ask(q query) string {
 	return differs(want, got)
 }
 
-// follower is a docker logs -f under way.
+// follower is a running docker logs -f.
 type follower struct {
 	name  string
 	cmd   *exec.Cmd
 	ended chan struct{}
 
 	mu             sync.Mutex
-	news           chan struct{} // closed and made anew when something has come
+	news           chan struct{} // closed and replaced by each write
 	stdout, stderr bytes.Buffer
 	err            error
 }
@@ -201,7 +203,7 @@ func (l *logged) startFollow(args ...string) *follower {
 	return startFollower(l.t, l.container, append([]string{"logs", "-f"}, args...)...)
 }
 
-// startFollower runs a docker command that goes on until what it follows has ended.
+// startFollower starts a docker command that runs until what it follows has ended.
 func startFollower(t *testing.T, c *container, args ...string) *follower {
 	t.Helper()
 	f := &follower{name: c.name, news: make(chan struct{}), ended: make(chan struct{})}
@@ -239,12 +241,12 @@ func (o followerOutput) Write(p []byte) (int, error) {
 	return o.b.Write(p)
 }
 
-// waitFor waits until the text has come.
+// waitFor waits until the follower has printed the text.
 func (f *follower) waitFor(t *testing.T, text string) {
 	t.Helper()
 	for late := time.After(patience); ; {
 		f.mu.Lock()
-		// A terminal's program writes \n, and \r\n comes.
+		// A terminal replaces \n by \r\n.
 		found := strings.Contains(strings.ReplaceAll(f.stdout.String(), "\r\n", "\n"), text) || strings.Contains(f.stderr.String(), text)
 		news := f.news
 		f.mu.Unlock()
@@ -254,19 +256,20 @@ func (f *follower) waitFor(t *testing.T, text string) {
 		select {
 		case <-news:
 		case <-f.ended:
-			t.Fatalf("the follower of %s ended without %.60q: %v", f.name, text, f.answer())
+			t.Fatalf("docker logs -f of %s ended without %.60q: %v", f.name, text, f.answer())
 		case <-late:
-			t.Fatalf("the follower of %s did not get %.60q: %.300v", f.name, text, f.answer())
+			t.Fatalf("docker logs -f of %s did not print %.60q: %.300v", f.name, text, f.answer())
 		}
 	}
 }
 
-// becomes waits until the follower has got what an answer says, and says where it differs if it never has.
+// becomes waits until the follower has printed the wanted answer. It returns how the answer
+// differs if the follower never does.
 func (f *follower) becomes(want logsAnswer) string {
 	for late := time.Now().Add(patience); ; {
 		got := f.answer()
 		d := differs(want, got)
-		// What is too much, or other, does not become right.
+		// An answer that is too long does not become right.
 		if d == "" || time.Now().After(late) || len(got.stdout) > len(want.stdout) || len(got.stderr) > len(want.stderr) {
 			return d
 		}
@@ -274,7 +277,7 @@ func (f *follower) becomes(want logsAnswer) string {
 	}
 }
 
-// more waits until something has come, or for a while.
+// more waits until the follower has printed something, or for a while.
 func (f *follower) more(while time.Duration) {
 	f.mu.Lock()
 	news := f.news
@@ -286,13 +289,13 @@ func (f *follower) more(while time.Duration) {
 	}
 }
 
-// wait waits until it has ended by itself.
+// wait waits until the follower has ended by itself.
 func (f *follower) wait(t *testing.T) logsAnswer {
 	t.Helper()
 	select {
 	case <-f.ended:
 	case <-time.After(patience):
-		t.Fatalf("the follower of %s does not end", f.name)
+		t.Fatalf("docker logs -f of %s does not end", f.name)
 	}
 	return f.answer()
 }
@@ -311,16 +314,16 @@ func (f *follower) answer() logsAnswer {
 	return a
 }
 
-// kill ends the follower as its user would.
+// kill kills the follower.
 func (f *follower) kill() {
 	_ = f.cmd.Process.Kill()
 	<-f.ended
 }
 
-// results are what came of each query of each printing, over all states of the containers.
+// results are the results of each query for each printing, over all states of the containers.
 type results struct {
 	mu       sync.Mutex
-	problems map[[2]string]string // by query and printing; empty: the same
+	problems map[[2]string]string // by query and printing; empty: the answers were the same
 }
 
 func (r *results) note(q, p, problem string) {
@@ -335,7 +338,7 @@ func (r *results) note(q, p, problem string) {
 	}
 }
 
-// askAll asks both containers of each pair everything.
+// askAll runs all queries for each pair.
 func askAll(t *testing.T, pairs []*pair, all []query, r *results) {
 	t.Helper()
 	var group sync.WaitGroup
@@ -359,9 +362,9 @@ func askAll(t *testing.T, pairs []*pair, all []query, r *results) {
 	group.Wait()
 }
 
-// TestDockerLogsIsJSONFiles: docker logs answers for a container with the plugin byte for byte what it answers with
-// json-file, whatever is asked, while the containers run, when they have stopped, when they were started again, and
-// after the plugin was disabled and killed.
+// TestDockerLogsIsJSONFiles: docker logs with the plugin answers every query byte for byte
+// as with json-file: while the containers run, after they have stopped, after they were
+// started again, and after the plugin was disabled and killed.
 func TestDockerLogsIsJSONFiles(t *testing.T) {
 	var pairs []*pair
 	for _, p := range printings() {
@@ -382,7 +385,7 @@ func TestDockerLogsIsJSONFiles(t *testing.T) {
 			d := p.ours.follow.becomes(p.model.logs())
 			r.note("-f", p.name, d)
 			if d != "" {
-				t.Errorf("%s, docker logs -f of a container that runs: %s", p.name, d)
+				t.Errorf("%s, docker logs -f of a running container: %s", p.name, d)
 			}
 		}
 	})
@@ -400,7 +403,7 @@ func TestDockerLogsIsJSONFiles(t *testing.T) {
 		waitForPlugin(t, pairs[0].ours)
 		askAll(t, pairs, few, &r)
 		for _, p := range pairs {
-			p.ours.follow.kill() // the plugin has cut it
+			p.ours.follow.kill() // the kill of the plugin has ended it
 			p.ours.follow = p.ours.startFollow("--tail", "all")
 		}
 	})
@@ -410,8 +413,8 @@ func TestDockerLogsIsJSONFiles(t *testing.T) {
 				l.remote.end()
 				l.finish(t)
 			}
-			// An engine's own follow of json-file may end before the last piece (seen with 20.10): its whole log is the
-			// measure.
+			// With json-file, docker logs -f may end before the last piece (seen with
+			// 20.10), so the wanted answer is that of docker logs.
 			p.model.follow.wait(t)
 			d := differs(p.model.logs(), p.ours.follow.wait(t))
 			r.note("-f", p.name, d)
@@ -426,47 +429,52 @@ func TestDockerLogsIsJSONFiles(t *testing.T) {
 		waitForPlugin(t, pairs[0].ours)
 		askAll(t, pairs, few, &r)
 	})
-	t.Run("started again", func(t *testing.T) {
-		for _, p := range pairs {
-			for _, l := range p.both() {
-				local.must(t, "start", l.name)
-				l.remote.connect()
-				l.follow = l.startFollow("--tail", "0")
-				l.lead()
-				l.print(p.chunks)
-			}
-		}
-		for _, p := range pairs {
-			for _, l := range p.both() {
-				l.remote.end()
-				l.finish(t)
-			}
-			want := p.model.follow.wait(t)
-			want.stdout = p.model.logs().stdout // see above
-			d := differs(want.afterLead(), p.ours.follow.wait(t).afterLead())
-			r.note("-f --tail 0", p.name, d)
-			if d != "" {
-				t.Errorf("%s, docker logs -f --tail 0: %s", p.name, d)
-			}
-		}
-		// The two have different numbers of lead lines.
-		for _, p := range pairs {
-			d := differs(p.model.logs().withoutLead(), p.ours.logs().withoutLead())
-			r.note("(none)", p.name, d)
-			if d != "" {
-				t.Errorf("%s, docker logs after two runs: %s", p.name, d)
-			}
-		}
-	})
+	t.Run("started again", func(t *testing.T) { startAgain(t, pairs, &r) })
 	checkTable(t, pairs, &r)
 }
 
-// waitForPlugin waits until the plugin answers again after it was killed.
+// startAgain starts the containers again, prints the chunks again, and compares docker logs
+// -f --tail 0 and docker logs.
+func startAgain(t *testing.T, pairs []*pair, r *results) {
+	t.Helper()
+	for _, p := range pairs {
+		for _, l := range p.both() {
+			local.must(t, "start", l.name)
+			l.remote.connect()
+			l.follow = l.startFollow("--tail", "0")
+			l.lead()
+			l.print(p.chunks)
+		}
+	}
+	for _, p := range pairs {
+		for _, l := range p.both() {
+			l.remote.end()
+			l.finish(t)
+		}
+		want := p.model.follow.wait(t)
+		want.stdout = p.model.logs().stdout // as above, -f may end early with json-file
+		d := differs(want.afterLead(), p.ours.follow.wait(t).afterLead())
+		r.note("-f --tail 0", p.name, d)
+		if d != "" {
+			t.Errorf("%s, docker logs -f --tail 0: %s", p.name, d)
+		}
+	}
+	// The two containers have different numbers of lead lines.
+	for _, p := range pairs {
+		d := differs(p.model.logs().withoutLead(), p.ours.logs().withoutLead())
+		r.note("(none)", p.name, d)
+		if d != "" {
+			t.Errorf("%s, docker logs after two runs: %s", p.name, d)
+		}
+	}
+}
+
+// waitForPlugin waits until the killed plugin answers again.
 func waitForPlugin(t *testing.T, l *logged) {
 	t.Helper()
 	for begun := time.Now(); l.logs("--tail", "0").err != ""; {
 		if time.Since(begun) > patience {
-			t.Fatal("the plugin does not come back")
+			t.Fatal("the plugin does not answer again")
 		}
 	}
 }

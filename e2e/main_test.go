@@ -1,9 +1,10 @@
 //go:build e2e
 
-// Package e2e shows that the installed plugin does what it promises: a real Docker engine, real containers,
-// and cwlocal in the place of CloudWatch Logs. It is run by `make e2e`, as root.
+// Package e2e tests the installed plugin with a real Docker engine and real containers.
+// Package cwlocal stands in for CloudWatch Logs. `make e2e` runs the tests, as root.
 //
-// It must know nothing of the plugin but what a user can: its settings, its options, and what arrives.
+// The tests must know only what a user knows of the plugin: its settings, its options, and
+// what arrives.
 package e2e
 
 import (
@@ -20,22 +21,22 @@ import (
 )
 
 const (
-	// Everything that the tests leave anywhere has this name or begins with it, so that a later run
-	// finds what an aborted one left behind.
+	// ours is the name of everything that the tests make, or the beginning of its name, so
+	// that a later run finds what an aborted one has left.
 	ours = "logspool-e2e"
 
-	// label marks the tests' containers and services.
+	// label is a label of the tests' containers and services.
 	label = "com.github.logspool.e2e"
 
-	// runDirs is where each run has a directory; the second engine needs a real file system.
+	// runDirs has a directory for each run. The second engine needs a real file system.
 	runDirs = "/var/tmp"
 
-	// runDirVar tells the process that runs the tests its directory.
+	// runDirVar is the variable with the run's directory, for the process that runs the tests.
 	runDirVar = "LOGSPOOL_E2E_RUN_DIR"
 )
 
-// TestMain runs the tests in a second process, so that cleaning up happens whatever becomes of them: a
-// panic and go test's time-out end a process before anything deferred can run.
+// TestMain runs the tests in a second process, so that it cleans up in any case. A panic or
+// the timeout of go test ends a process without running deferred functions.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(runDirVar); dir != "" {
 		os.Exit(runTests(m, dir))
@@ -50,7 +51,7 @@ func TestMain(m *testing.M) {
 
 func supervise() (status int, err error) {
 	if os.Getuid() != 0 {
-		return 1, fmt.Errorf("root is needed to look into the plugin's directories and to start a second engine")
+		return 1, fmt.Errorf("needs root to read the plugin's directories and to start a second engine")
 	}
 	unlock, err := lock()
 	if err != nil {
@@ -59,7 +60,7 @@ func supervise() (status int, err error) {
 	defer unlock()
 	local := &engine{}
 	if err := cleanUp(local); err != nil {
-		return 1, fmt.Errorf("couldn't remove what an earlier run left behind: %w", err)
+		return 1, fmt.Errorf("couldn't remove what an earlier run has left: %w", err)
 	}
 	dir, err := os.MkdirTemp(runDirs, ours+"-")
 	if err != nil {
@@ -89,22 +90,22 @@ func supervise() (status int, err error) {
 	if code := tests.ProcessState.ExitCode(); code >= 0 {
 		return code, nil
 	}
-	return 1, fmt.Errorf("the tests ended by %v", tests.ProcessState)
+	return 1, fmt.Errorf("the tests ended with %v", tests.ProcessState)
 }
 
-// lock keeps two runs from removing each other's plugins.
+// lock makes sure that only one run exists at a time: two would remove each other's plugins.
 func lock() (unlock func(), err error) {
 	f, err := os.OpenFile("/run/"+ours+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, fmt.Errorf("another run of these tests is under way: %s: %w", f.Name(), err)
+		return nil, fmt.Errorf("another run of these tests exists: %s: %w", f.Name(), err)
 	}
 	return func() { f.Close() }, nil
 }
 
-// runTests sets up what all tests share, runs them, and then looks at what arrived after each had looked.
+// runTests sets up what all tests share, runs them, and checks what arrived after their ends.
 func runTests(m *testing.M, dir string) int {
 	if err := setUp(dir); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
@@ -118,7 +119,7 @@ func runTests(m *testing.M, dir string) int {
 	return status
 }
 
-// cleanUp removes what the tests have made, in this run or an earlier one. It goes on after an error.
+// cleanUp removes what this run and earlier ones have made. It continues after an error.
 func cleanUp(local *engine) error {
 	var failed []string
 	try := func(args ...string) []string {
@@ -132,7 +133,7 @@ func cleanUp(local *engine) error {
 
 	plugins := try("plugin", "ls", "--format", "{{.Name}}={{.Enabled}}")
 	for _, p := range plugins {
-		// A container whose FIFO nobody reads can neither be stopped nor removed.
+		// dockerd can neither stop nor remove a container whose FIFO the plugin does not read.
 		if name, ok := strings.CutSuffix(p, "=false"); ok && isOurs(name) {
 			_, _ = local.run("plugin", "enable", "--timeout", "0", name)
 		}
@@ -167,7 +168,7 @@ func cleanUp(local *engine) error {
 	return nil
 }
 
-// isOurs reports whether a plugin is one of the tests', also under the name of a registry.
+// isOurs reports whether a plugin belongs to the tests, with or without a registry in its name.
 func isOurs(name string) bool {
 	return strings.HasPrefix(name[strings.LastIndexByte(name, '/')+1:], ours+":")
 }

@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-func TestContainerEnvironment(t *testing.T) {
+// TestEnvironmentNamesTheStream: the container's environment sets the group and the stream.
+func TestEnvironmentNamesTheStream(t *testing.T) {
 	group := newName(t)
 	env := []string{"-e", "LOGSPOUT_GROUP=" + group + "/{{.Env.APP}}", "-e", "LOGSPOUT_STREAM={{.Name}}.{{.ShortID}}", "-e", "APP=shop"}
 	lines := []string{"-lines", "20"}
@@ -20,19 +21,20 @@ func TestContainerEnvironment(t *testing.T) {
 	c.finish(t)
 	to(group+"/shop", c.name+"."+c.id[:12]).has(t, printed(c.name, "stdout", 20))
 
-	// Log options come before the environment, each for itself.
+	// Each log option takes precedence over its variable.
 	c = start(t, spec{docker: env, opts: []string{"group=" + group + "/option"}, args: lines})
 	c.finish(t)
 	to(group+"/option", c.name+"."+c.id[:12]).has(t, printed(c.name, "stdout", 20))
 
-	// A broken template in the environment does not keep the container from starting.
+	// A container with an invalid template in its environment starts.
 	c = start(t, spec{docker: []string{"-e", "LOGSPOUT_GROUP={{.Nmae}}", "-e", "LOGSPOUT_STREAM={{"}, args: lines})
 	c.finish(t)
 	to(hostName(t), c.name).has(t, printed(c.name, "stdout", 20))
 }
 
-// The other container's lines arrive after the ignored one's would have.
-func TestIgnore(t *testing.T) {
+// TestIgnoredContainerSendsNothing: no line of a container with LOGSPOUT=ignore arrives,
+// although those of a later container do.
+func TestIgnoredContainerSendsNothing(t *testing.T) {
 	ignored := start(t, spec{docker: []string{"-e", "LOGSPOUT=ignore"}, args: []string{"-lines", "5000"}})
 	ignored.finish(t)
 	other := start(t, spec{args: []string{"-lines", "20"}})
@@ -41,6 +43,7 @@ func TestIgnore(t *testing.T) {
 	to(hostName(t), ignored.name).empty(t)
 }
 
+// TestContainerEnvOff: with CONTAINER_ENV=off, the plugin ignores the container's environment.
 func TestContainerEnvOff(t *testing.T) {
 	tested.with(t, []string{"CONTAINER_ENV=off"}, []string{"CONTAINER_ENV="})
 	c := start(t, spec{
@@ -51,8 +54,8 @@ func TestContainerEnvOff(t *testing.T) {
 	to(hostName(t), c.name).has(t, printed(c.name, "stdout", 20))
 }
 
-// The plugin's environment, as `docker plugin set` fills it.
-func TestPluginEnvironment(t *testing.T) {
+// TestPluginSettings: settings of `docker plugin set` apply to every container.
+func TestPluginSettings(t *testing.T) {
 	group := newName(t)
 	tested.with(t,
 		[]string{"LOGSPOUT_GROUP=" + group + "/{{.LoggerHost}}", "LOGSPOUT_STREAM={{.Name}}/{{.ImageName}}", "ROUTE=cloudwatch://auto?DELAY=300ms&NOEC2", "GZIP=off"},
@@ -66,9 +69,10 @@ func TestPluginEnvironment(t *testing.T) {
 	}
 }
 
-// An invalid setting ends neither the plugin nor a container: containers start, run and stop, and their lines are
-// delivered or, where the setting says where they go, kept until it is fixed.
-func TestInvalidSetting(t *testing.T) {
+// TestInvalidSettingStopsNothing: with an invalid setting, the plugin and its containers
+// still start, run and stop. Their lines are delivered, or spooled until it is fixed if the
+// setting says where they go.
+func TestInvalidSettingStopsNothing(t *testing.T) {
 	r, docker, args := newRemote(t)
 	running := start(t, spec{docker: docker, args: args})
 	r.connect()
@@ -96,7 +100,8 @@ func TestInvalidSetting(t *testing.T) {
 	to(hostName(t), running.name).has(t, printed(running.name, "stdout", 300))
 }
 
-func TestLabels(t *testing.T) {
+// TestLabelsNameTheStream: templates can use the container's labels.
+func TestLabelsNameTheStream(t *testing.T) {
 	group := newName(t)
 	labels := []string{"--label", "team=red", "--label", "com.example.app=shop"}
 	for template, want := range map[string]string{
@@ -116,7 +121,8 @@ func TestLabels(t *testing.T) {
 	}
 }
 
-func TestSource(t *testing.T) {
+// TestSourceSplitsTheOutputs: with {{.Source}}, each output has a stream.
+func TestSourceSplitsTheOutputs(t *testing.T) {
 	c := start(t, spec{
 		opts: []string{"stream={{.Name}}/{{.Source}}"},
 		args: []string{"-lines", "1000", "-to", "stdout,stderr"},
@@ -126,8 +132,9 @@ func TestSource(t *testing.T) {
 	to(hostName(t), c.name+"/stderr").has(t, printed(c.name, "stderr", 1000))
 }
 
-// Docker does not tell a log driver a container's host name. The container itself prints what it is.
-func TestHost(t *testing.T) {
+// TestHostIsTheHostName: {{.Host}} is the container's host name, which the container
+// prints. dockerd does not pass the name to a log driver.
+func TestHostIsTheHostName(t *testing.T) {
 	group := newName(t)
 	show := func(t *testing.T, want string, docker ...string) {
 		t.Helper()
@@ -150,7 +157,7 @@ func TestHost(t *testing.T) {
 	})
 }
 
-// enginesSocket is where the engine under test listens.
+// enginesSocket returns the socket of the engine under test.
 func enginesSocket(t *testing.T) string {
 	host := os.Getenv("DOCKER_HOST")
 	if host == "" {
@@ -158,13 +165,14 @@ func enginesSocket(t *testing.T) string {
 	}
 	socket, ok := strings.CutPrefix(host, "unix://")
 	if !ok {
-		t.Skipf("the engine listens on %s, and there is no socket of it to mount", host)
+		t.Skipf("the engine listens on %s, which is not a socket that can be mounted", host)
 	}
 	return socket
 }
 
-// With Compose where it is installed, else with the labels that it sets.
-func TestCompose(t *testing.T) {
+// TestComposeLabelsNameTheStream uses Compose if it is installed, and otherwise sets the
+// same labels.
+func TestComposeLabelsNameTheStream(t *testing.T) {
 	project, service := newName(t), "web"
 	opts := []string{
 		`group={{.Lbl "com.docker.compose.project"}}/{{.Lbl "com.docker.compose.service"}}`,
@@ -173,7 +181,7 @@ func TestCompose(t *testing.T) {
 	container := project + "-c"
 	compose := composeCommand()
 	if compose == nil {
-		t.Log("there is no Compose here: its labels are set by hand")
+		t.Log("Compose is not installed: the test sets its labels")
 		c := start(t, spec{
 			name: container, opts: opts, args: []string{"-lines", "20"},
 			docker: []string{"--label", "com.docker.compose.project=" + project, "--label", "com.docker.compose.service=" + service},
@@ -218,7 +226,7 @@ func yamlOptions(opts []string) string {
 	return strings.Join(pairs, ", ")
 }
 
-// composeCommand is how Compose is called here; nil: it is not installed.
+// composeCommand returns the command of Compose, and nil if it is not installed.
 func composeCommand() []string {
 	for _, c := range [][]string{{"docker", "compose"}, {"docker-compose"}} {
 		if exec.Command(c[0], append(c[1:], "version")...).Run() == nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 )
 
+// TestLogOptions: log options set the region, the group and the stream.
 func TestLogOptions(t *testing.T) {
 	name := newName(t)
 	id := func(c *container) string { return c.id }
@@ -16,7 +17,7 @@ func TestLogOptions(t *testing.T) {
 		region string
 		group  string
 		stream string
-		by     func(*container) string // the stream, where it is not known before
+		by     func(*container) string // the stream, if it is known only after the start
 	}{
 		"group and stream": {
 			opts:  []string{"group=" + name + "/g-{{.Name}}", `stream={{.ImageName | replace "/" "-" | replace ":" "-" | upper}}`},
@@ -46,8 +47,8 @@ func TestLogOptions(t *testing.T) {
 	}
 }
 
-// A container with a long delay is flushed when it ends, and not before.
-func TestDelay(t *testing.T) {
+// TestLongDelayIsFlushedAtExit: with a long delay, a container's lines are sent when it exits.
+func TestLongDelayIsFlushedAtExit(t *testing.T) {
 	slow := start(t, spec{opts: []string{"delay=1h"}, args: []string{"-lines", "10", "-hold"}})
 	quick := start(t, spec{opts: []string{"awslogs-force-flush-interval-seconds=1"}, args: []string{"-lines", "10"}})
 	to(hostName(t), quick.name).has(t, printed(quick.name, "stdout", 10))
@@ -58,8 +59,9 @@ func TestDelay(t *testing.T) {
 	to(hostName(t), slow.name).has(t, printed(slow.name, "stdout", 10))
 }
 
-// Without leave to make the group its lines wait until somebody else has.
-func TestCreateGroupFalse(t *testing.T) {
+// TestCreateGroupFalseWaits: with create-group=false, lines are sent after somebody else
+// has created the group.
+func TestCreateGroupFalseWaits(t *testing.T) {
 	group := newName(t)
 	missing := func() int64 {
 		requests := stand.Stats().Requests
@@ -68,10 +70,10 @@ func TestCreateGroupFalse(t *testing.T) {
 	before := missing()
 	c := start(t, spec{opts: []string{"group=" + group, "create-group=false"}, args: []string{"-lines", "10"}})
 	c.finish(t)
-	wait(t, stand, "requests that miss the group", func() bool { return missing() >= before+2 })
+	wait(t, stand, "requests for the missing group", func() bool { return missing() >= before+2 })
 	for _, g := range stand.Groups() {
 		if g.Name == group {
-			t.Errorf("the group %s was made", group)
+			t.Errorf("the group %s was created", group)
 		}
 	}
 	other := start(t, spec{opts: []string{"group=" + group}, args: []string{"-lines", "10"}})
@@ -79,8 +81,9 @@ func TestCreateGroupFalse(t *testing.T) {
 	to(group, c.name).has(t, printed(c.name, "stdout", 10))
 }
 
-// A container with a bad option does not start, its user is told why in one line, and no FIFO is left behind.
-func TestBadOptions(t *testing.T) {
+// TestBadOptionsRefuseTheStart: a container with an invalid option does not start, the
+// error is one line that says why, and no FIFO is left.
+func TestBadOptionsRefuseTheStart(t *testing.T) {
 	before := tested.fifos(t)
 	for what, test := range map[string]struct {
 		opts []string
@@ -96,17 +99,17 @@ func TestBadOptions(t *testing.T) {
 		"two that are bad": {[]string{"delay=soon", "grup=x"}, []string{`"delay"`, `"grup"`}},
 	} {
 		t.Run(what, func(t *testing.T) {
-			told := refused(t, spec{opts: test.opts})
-			lines := slices.DeleteFunc(strings.Split(told, "\n"), func(l string) bool {
-				// The docker command's own.
+			message := refused(t, spec{opts: test.opts})
+			lines := slices.DeleteFunc(strings.Split(message, "\n"), func(l string) bool {
+				// Without the lines of the docker command itself.
 				return strings.TrimSpace(l) == "" || strings.Contains(l, "docker run --help")
 			})
 			if len(lines) != 1 {
 				t.Errorf("more than one line: %q", lines)
 			}
 			for _, part := range append(test.want, "failed to initialize logging driver") {
-				if !strings.Contains(told, part) {
-					t.Errorf("%q does not say %q", told, part)
+				if !strings.Contains(message, part) {
+					t.Errorf("%q does not say %q", message, part)
 				}
 			}
 		})

@@ -9,6 +9,7 @@ import (
 	"time"
 )
 
+// parities returns the cases of TestParity.
 func parities(t *testing.T) []parity {
 	const many = 20_000
 	java := strings.Join(javaTrace, "")
@@ -45,7 +46,7 @@ func parities(t *testing.T) []parity {
 		{name: "no group", bare: true, group: hostName(t), stream: "NAME", prints: one, want: two,
 			shows: []row{{"no group", "the group has the host's name"}}, differs: &difference{refused: "must specify a value for log opt 'awslogs-group'"}},
 
-		// Making groups and streams.
+		// Creating groups and streams.
 		{name: "group not there", bare: true, opts: []string{"awslogs-group=parity/new"}, group: "parity/new", prints: one, want: two,
 			shows: []row{{"`awslogs-create-group`", "`false`; `true` makes a missing group"}}, differs: &difference{refused: "The specified log group does not exist"}},
 		{name: "group there", bare: true, opts: []string{"awslogs-group=parity/there", "awslogs-create-group=false"}, group: "parity/there",
@@ -78,7 +79,7 @@ func parities(t *testing.T) []parity {
 		{name: "over 1 MiB", opts: []string{"cache-disabled=true"}, prints: stdout(huge + "\nshort\n"), want: append(parts(huge), "short"),
 			shows: []row{{"long lines, over 256 KiB", "`[logspool: part 2]`"}}, differs: &difference{want: append(pieces(huge, 262_118), "short")}},
 
-		// Events of several lines.
+		// Multi-line events.
 		traces("java", `^\d{4}-\d\d-\d\d `, "stdout", javaTrace),
 		traces("python", `^(INFO|WARNING|ERROR):`, "stderr", pythonTrace),
 		traces("go", `^(panic:|goroutine 1[0-9]|\d{4}/)`, "stderr", goTrace),
@@ -110,7 +111,7 @@ func parities(t *testing.T) []parity {
 			shows: []row{{"a multi-line event whose next line takes its time", "cut at a flush, once it is older than the flush interval"},
 				{"time of a multi-line event", "that of an earlier event after a pause"}}, differs: &difference{want: []string{"x one\n", "  more\n", "x two\n"}, stale: []int{1}}},
 
-		// How and when it is sent.
+		// Sending.
 		{name: "flush", opts: []string{"awslogs-force-flush-interval-seconds=1", "awslogs-max-buffered-events=10"},
 			prints: append(stdout("one\n"), chunk{arrived, "1"}, chunk{"stdout", "two\n"}), want: two},
 		{name: "not blocking", opts: []string{"mode=non-blocking", "max-buffer-size=4m", "cache-max-size=1m", "cache-max-file=2", "cache-compress=false", "awslogs-force-flush-interval-seconds=1"},
@@ -124,6 +125,7 @@ func parities(t *testing.T) []parity {
 // lentPath is a path on the container credentials endpoint.
 const lentPath = "/v2/credentials/42?a=b"
 
+// refusals returns the cases in which the plugin refuses the options.
 func refusals() []refusal {
 	return []refusal{
 		{name: "unknown", opts: []string{"awslogs-grup=x"}, theirs: "unknown log opt", ours: `unknown log option "awslogs-grup"`,

@@ -21,8 +21,8 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// An account is where one driver's events go: the two are given the same group, stream and endpoint, and are told apart by
-// whose key signs.
+// account is the stand-in for one driver's events. Both drivers have the same group, stream
+// and endpoint, and the key that signs a request shows from which driver it is.
 type account struct {
 	*cwlocal.Server
 	name, key, secret string
@@ -33,19 +33,19 @@ func newAccount(name, key string) *account {
 	return &account{cwlocal.New(cwlocal.Options{Keys: map[string]string{key: secret}, OnAccepted: batches.accepted}), name, key, secret}
 }
 
-// parityEngine is an engine whose own awslogs and whose plugin can be given the same options.
+// parityEngine is an engine for comparing its own awslogs with the plugin.
 type parityEngine struct {
 	*secondEngine
 	plugin   *plugin
 	endpoint string
 	lent     lentKeys
 
-	theirs, ours *account // of dockerd's keys, and of the plugin's
-	third        *account // of the keys that the container credentials endpoint lends
+	theirs, ours *account // for dockerd's keys, and for the plugin's
+	third        *account // for the keys from the container credentials endpoint
 
-	vain   atomic.Int32 // what was waited for in vain
-	mu     sync.Mutex
-	looked map[stream]int
+	failedWaits atomic.Int32
+	mu          sync.Mutex
+	events      map[stream]int // at the end of their case; guarded by mu
 }
 
 func newParityEngine(t *testing.T) *parityEngine {
@@ -63,7 +63,7 @@ func newParityEngine(t *testing.T) *parityEngine {
 	p.secondEngine = newSecondEngine(t)
 	p.endpoint = "http://" + p.serve(t, "127.0.0.1:0", p.route())
 	p.lent.account = p.third
-	p.apart.Do(func() {
+	p.own.Network.Do(func() {
 		if err := addAddress(credentialsHost); err != nil {
 			t.Error(err)
 		}
@@ -72,33 +72,15 @@ func newParityEngine(t *testing.T) *parityEngine {
 	p.start(t, storage(t))
 	p.plugin = p.install(t)
 	if err := p.plugin.reset(
-		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=http://127.0.0.1:1", // the log option says the real one
+		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=http://127.0.0.1:1", // the log option has the right one
 		"AWS_ACCESS_KEY_ID="+p.ours.key, "AWS_SECRET_ACCESS_KEY="+p.ours.secret, "DELAY=1h"); err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-// serve serves in the engine's namespace, and returns the address.
-func (p *parityEngine) serve(t *testing.T, address string, h http.Handler) string {
-	t.Helper()
-	var l net.Listener
-	var err error
-	p.apart.Do(func() { l, err = net.Listen("tcp", address) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: h}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	t.Cleanup(func() {
-		server.Close()
-		<-served
-	})
-	return l.Addr().String()
-}
-
-// route hands a request to the account whose key signed it (Signature Version 4: Credential=KEY/date/region/…).
+// route passes a request to the account whose key has signed it (Signature Version 4:
+// Credential=KEY/date/region/…).
 func (p *parityEngine) route() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, credential, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
@@ -109,14 +91,15 @@ func (p *parityEngine) route() http.Handler {
 				return
 			}
 		}
-		http.Error(w, fmt.Sprintf("nobody's key: %q", key), http.StatusForbidden)
+		http.Error(w, fmt.Sprintf("unknown key: %q", key), http.StatusForbidden)
 	})
 }
 
-// credentialsHost is where awslogs-credentials-endpoint is a path (moby, daemon/logger/awslogs, credentialsEndpoint).
+// credentialsHost is the host of the path in awslogs-credentials-endpoint (moby,
+// daemon/logger/awslogs, credentialsEndpoint).
 const credentialsHost = "169.254.170.2"
 
-// addAddress gives the loopback interface of the caller's namespace one more address.
+// addAddress adds an address to the loopback interface of the calling thread's network namespace.
 func addAddress(address string) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -137,7 +120,7 @@ func addAddress(address string) error {
 type lentKeys struct {
 	account *account
 	mu      sync.Mutex
-	asked   map[string]int // by path
+	asked   map[string]int // number of requests by path; guarded by mu
 }
 
 func (l *lentKeys) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -151,14 +134,14 @@ func (l *lentKeys) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `{"AccessKeyId":%q,"SecretAccessKey":%q,"Token":"token","Expiration":"2099-01-01T00:00:00Z"}`, l.account.key, l.account.secret)
 }
 
-// by is how often a path was asked for.
-func (l *lentKeys) by(path string) int {
+// count returns how many requests a path had.
+func (l *lentKeys) count(path string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.asked[path]
 }
 
-// makeGroup makes a group, as somebody else would.
+// makeGroup creates a log group, as another client.
 func (a *account) makeGroup(t *testing.T, region, group string) {
 	t.Helper()
 	c := cloudwatchlogs.New(cloudwatchlogs.Options{Region: region, BaseEndpoint: aws.String("http://account"), HTTPClient: a,
@@ -168,7 +151,7 @@ func (a *account) makeGroup(t *testing.T, region, group string) {
 	}
 }
 
-// Do carries out a request without a network.
+// Do serves a request of an SDK client without a network.
 func (a *account) Do(r *http.Request) (*http.Response, error) {
 	r.Host = r.URL.Host
 	w := httptest.NewRecorder()
@@ -176,22 +159,23 @@ func (a *account) Do(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// came notes how many events a stream had when its case looked.
-func (p *parityEngine) came(s stream, events int) {
+// checked records how many events a stream had when its case ended.
+func (p *parityEngine) checked(s stream, events int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.looked == nil {
-		p.looked = map[stream]int{}
+	if p.events == nil {
+		p.events = map[stream]int{}
 	}
-	p.looked[s] = events
+	p.events[s] = events
 }
 
-// audit says what has come since, and which of the plugin's requests broke a rule of the service.
+// audit fails the test if a stream got more events after the end of its case, or if a
+// request of the plugin broke a rule of the service.
 func (p *parityEngine) audit(t *testing.T) {
 	t.Helper()
-	for s, before := range p.looked {
+	for s, before := range p.events {
 		if now := s.events(); now != int64(before) {
-			t.Errorf("%v: %d events at the end, %d when its case looked", s, now, before)
+			t.Errorf("%v: %d events at the end, %d at the end of its case", s, now, before)
 		}
 	}
 	for _, a := range []*account{p.ours, p.third} {

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// texts are lines of all kinds that are text. The last has no newline.
+// texts has many kinds of text lines. The last one has no newline.
 const texts = "first\n\n\n  indented\ttabbed  \n \n\t\nwith \r in it\r\n\"quoted\" \\ /slashed/ <&> \u2028\nÄ ü – 日本 🙂 e\u0301\n\x1b[31mred\x1b[0m\n" +
 	"{\"level\":\"info\",\"n\":1.50}\nthe same\nthe same\nthe end"
 
-// lines are what each line of a text is an event of, where each is one: an event has a byte at least
-// (PutLogEvents), so an empty line is none.
+// lines returns the events of a text in which each line is an event. An empty line is not,
+// because an event has at least one byte (PutLogEvents).
 func lines(text string) (all []string) {
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSuffix(line, "\n"); line != "" {
@@ -23,16 +23,16 @@ func lines(text string) (all []string) {
 	return all
 }
 
-// finalLine is a text's last line.
+// finalLine returns the last line of a text.
 func finalLine(text string) string {
 	text = strings.TrimSuffix(text, "\n")
 	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
-// valid is text as the service keeps it: with U+FFFD for each byte that is not UTF-8.
+// valid returns text as the service stores it, with U+FFFD for each byte that is not UTF-8.
 func valid(text string) string { return string([]rune(text)) }
 
-// anyBytes is every byte but the newline, and UTF-8 that is broken in each way that it can be.
+// anyBytes returns every byte except the newline, and each kind of invalid UTF-8.
 func anyBytes() string {
 	var b bytes.Buffer
 	for i := range 256 {
@@ -44,7 +44,7 @@ func anyBytes() string {
 	return b.String()
 }
 
-// wide is a line of n bytes in which no place looks like another.
+// wide returns a line of n bytes in which no two places look the same.
 func wide(name string, n int) string {
 	var b strings.Builder
 	b.WriteString(name + ":")
@@ -54,6 +54,7 @@ func wide(name string, n int) string {
 	return b.String()[:n]
 }
 
+// counted returns n numbered lines.
 func counted(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -104,7 +105,7 @@ var goTrace = []string{
 	"goroutine 18 [chan receive]:\nmain.wait(0xc000012345)\n\t/app/wait.go:5 +0x3a\nexit status 2\n",
 }
 
-// pieces are a text cut every n bytes.
+// pieces returns a text in pieces of n bytes.
 func pieces(text string, n int) (all []string) {
 	for ; len(text) > n; text = text[n:] {
 		all = append(all, text[:n])
@@ -112,7 +113,8 @@ func pieces(text string, n int) (all []string) {
 	return append(all, text)
 }
 
-// parts are a line of ASCII as the plugin divides it: each part is as long as an event can be.
+// parts returns a line of ASCII in the parts that the plugin makes of it, each as long as
+// an event can be.
 func parts(line string) (all []string) {
 	const most = 1_048_550
 	for n := 1; ; n++ {
@@ -123,8 +125,8 @@ func parts(line string) (all []string) {
 		if len(before)+len(line) <= most {
 			return append(all, before+line)
 		}
-		room := most - len(before) - len(after)
-		all = append(all, before+line[:room]+after)
-		line = line[room:]
+		n := most - len(before) - len(after)
+		all = append(all, before+line[:n]+after)
+		line = line[n:]
 	}
 }

@@ -8,19 +8,19 @@ import (
 	"testing"
 )
 
-// migrating is the page that says how the plugin differs from awslogs.
+// migrating is the page about the differences between the plugin and awslogs.
 const migrating = "../docs/migrating-from-awslogs.md"
 
-// elsewhere are the rows that TestParity does not show, and what does.
+// elsewhere has the rows that TestParity does not test, and what tests them.
 var elsewhere = map[string]string{
 	"a request fails":                       "make fault",
 	"an event that the service refuses":     "the uploader's tests",
-	"dockerd or the host crashes":           "make fault, TestEngineKilledInMidRun",
+	"dockerd or the host crashes":           "make fault, TestKilledDockerdLosesOnlyItsBuffer",
 	"a group's KMS key that cannot be used": "the uploader's tests",
 	"`docker logs`":                         "TestDockerLogsIsJSONFiles",
-	"credentials":                           "each case: the two drivers' events are told apart by their keys",
+	"credentials":                           "each case: the drivers' events have different keys",
 
-	// Which versions of Docker know these differs within a major version.
+	// Not every version of a major version of Docker knows these.
 	"`awslogs-entity-service-name`":                                         "the uploader's and the driver's tests",
 	"`awslogs-entity-environment`":                                          "the uploader's and the driver's tests",
 	"`awslogs-entity-attributes`":                                           "the uploader's and the driver's tests",
@@ -28,13 +28,13 @@ var elsewhere = map[string]string{
 	"a tag template that asks for a label that the container does not have": "the tests of package naming",
 }
 
-// A row is one of the page's, by its first cell, and what stands in it.
+// row is a row of the page: its first cell, and a text that it must have.
 type row struct{ name, says string }
 
-// migratingPage is what the page says, and what of it was shown.
+// migratingPage is the page, and which of its rows were tested.
 type migratingPage struct {
-	rows map[string]string // of all tables, by the first cell
-	todo map[string]bool   // rows that say what differs, and options of awslogs and dockerd
+	rows map[string]string // rows of all tables, by the first cell
+	todo map[string]bool   // whether a row must be tested, and was not yet
 }
 
 func readMigrating(t *testing.T) *migratingPage {
@@ -66,7 +66,7 @@ func readMigrating(t *testing.T) *migratingPage {
 	return p
 }
 
-// shown notes what a case shows, and fails the test unless the page says it.
+// shown records what a case tests, and fails the test unless the page says so.
 func (p *migratingPage) shown(t *testing.T, opts []string, rows []row) {
 	t.Helper()
 	for _, o := range opts {
@@ -81,14 +81,14 @@ func (p *migratingPage) shown(t *testing.T, opts []string, rows []row) {
 	}
 }
 
-// allShown fails the test if there is a row that no case shows.
+// allShown fails the test if no case tests a row that must be tested.
 func (p *migratingPage) allShown(t *testing.T) {
 	t.Helper()
 	for row, todo := range p.todo {
 		if by, ok := elsewhere[row]; todo && !ok {
-			t.Errorf("%s: no case shows the row %q", migrating, row)
+			t.Errorf("%s: no case tests the row %q", migrating, row)
 		} else if !todo && ok {
-			t.Errorf("%s: the row %q is shown here, and by %s", migrating, row, by)
+			t.Errorf("%s: the row %q is tested here, and by %s", migrating, row, by)
 		}
 	}
 	for row := range elsewhere {

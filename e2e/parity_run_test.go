@@ -17,50 +17,51 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// A parity is what one container prints with awslogs and another with the plugin, with the same options.
+// parity is a case of TestParity: two containers that print the same with the same options,
+// one with awslogs and one with the plugin.
 type parity struct {
 	name   string
-	opts   []string // beside the endpoint, the group and leave to make it
-	bare   bool     // beside the endpoint alone
+	opts   []string // log options, in addition to the endpoint and, without bare, group and create-group
+	bare   bool     // only the endpoint is added to opts
 	docker []string // options of docker run
-	groups []string // that are there before
-	late   string   // a group that is made when the container has ended
-	prints []chunk  // each when the one before has been read back
-	lent   bool     // the keys are those of the container credentials endpoint
+	groups []string // groups that exist before the start
+	late   string   // a group that is created after the container has exited
+	prints []chunk  // each is printed after the one before has been read back
+	lent   bool     // the keys are from the container credentials endpoint
 
-	region string   // empty: the usual one
+	region string   // empty: the default region
 	group  string   // empty: parity/ and the case's name
-	stream string   // where NAME, ID, SHORT and FIVE stand for the container's; empty: ID
+	stream string   // NAME, ID, SHORT and FIVE are replaced by the container's; empty: ID
 	want   []string // the events, in order
-	paused []string // the events if there were 5 s between the two halves, on a slow machine
-	emf    bool
+	paused []string // the events after a pause of 5 s, which a slow machine may cause
+	emf    bool     // the batches are in EMF
 
-	differs *difference // nil: awslogs does the same
-	shows   []row       // of the page; where it differs, the ones that say so
+	differs *difference // what awslogs does; nil: the same
+	shows   []row       // rows of the page that the case tests
 }
 
-// A difference is what awslogs does otherwise.
+// difference is what awslogs does differently.
 type difference struct {
-	before  int    // the major version of Docker since which it does not; 0: it does
-	refused string // why the container does not start
-	want    []string
-	stale   []int // which events have the time of the one before, and not their first line's
-	empty   bool  // the stream is there though nothing was sent
+	before  int      // the difference is only in major versions of Docker before this; 0: in all
+	refused string   // a part of the error with which the container does not start
+	want    []string // the events
+	stale   []int    // events that have the time of the event before, and not of their first line
+	empty   bool     // the stream is created although nothing is sent
 }
 
-// What stands in the place of an output in parity.prints for waiting until as many events as the text says have
-// arrived: of both drivers, or of awslogs.
+// With these in the place of an output, a chunk of parity.prints waits until as many events
+// have arrived as its text says: of both drivers, or only of awslogs.
 const (
 	arrived       = "arrived"
 	theirsArrived = "arrived from awslogs"
 )
 
-// TestParity: with the same options, the plugin sends what awslogs sends of the same output, to the same group and
-// stream, or differs as the page says.
+// TestParity: for the same output and options, the plugin sends the same events as awslogs,
+// to the same group and stream, apart from the differences on the page.
 func TestParity(t *testing.T) {
 	p := newParityEngine(t)
 	page := readMigrating(t)
-	page.shown(t, []string{"awslogs-endpoint", "awslogs-group"}, nil) // by every case
+	page.shown(t, []string{"awslogs-endpoint", "awslogs-group"}, nil) // every case tests these
 	major, _, _ := strings.Cut(p.must(t, "version", "--format", "{{.Server.Version}}"), ".")
 	version, err := strconv.Atoi(major)
 	if err != nil {
@@ -70,7 +71,7 @@ func TestParity(t *testing.T) {
 		for i, c := range parities(t) {
 			page.shown(t, c.opts, c.shows)
 			if c.differs != nil && c.shows == nil {
-				t.Errorf("%s: where does the page say so?", c.name)
+				t.Errorf("%s: the case has a difference and no row of the page", c.name)
 			}
 			if c.differs != nil && c.differs.before > 0 && c.differs.before <= version {
 				c.differs = nil
@@ -97,15 +98,15 @@ type parityRun struct {
 	parity
 	driver string
 	account
-	theirs  *difference // of awslogs alone
+	theirs  *difference // set for awslogs
 	started time.Time
 	ended   time.Time
 
 	*container
-	dir    string // as /control in it
-	remote *remote
-	vain   *atomic.Int32 // the engine's
-	follow *follower     // where there is more than one thing to print
+	dir         string // /control in the container
+	remote      *remote
+	failedWaits *atomic.Int32 // the engine's
+	follow      *follower     // nil if there is only one chunk
 }
 
 // compare runs a case with both drivers at once.
@@ -119,8 +120,8 @@ func (p *parityEngine) compare(t *testing.T, name string, c parity) {
 	if c.stream == "" {
 		c.stream = "ID"
 	}
-	theirs := &parityRun{parity: c, driver: "awslogs", account: *p.theirs, vain: &p.vain, theirs: c.differs}
-	mine := &parityRun{parity: c, driver: p.plugin.name, account: *p.ours, vain: &p.vain}
+	theirs := &parityRun{parity: c, driver: "awslogs", account: *p.theirs, failedWaits: &p.failedWaits, theirs: c.differs}
+	mine := &parityRun{parity: c, driver: p.plugin.name, account: *p.ours, failedWaits: &p.failedWaits}
 	var runs []*parityRun
 	for i, r := range []*parityRun{theirs, mine} {
 		if c.lent {
@@ -151,14 +152,15 @@ func (p *parityEngine) compare(t *testing.T, name string, c parity) {
 		}
 	}
 	for _, r := range runs {
-		p.came(r.check(t))
+		p.checked(r.check(t))
 	}
-	if n := p.lent.by(lentPath); c.lent && n < len(runs) {
-		t.Errorf("%s was asked for %d times, want each driver to have done so", lentPath, n)
+	if n := p.lent.count(lentPath); c.lent && n < len(runs) {
+		t.Errorf("%s had %d requests, want one of each driver", lentPath, n)
 	}
 }
 
-// start starts the container, or sees that it does not start where it should not.
+// start starts the container. It returns false, after a check of the error, if the
+// container must not start.
 func (r *parityRun) start(t *testing.T, p *parityEngine, name string) bool {
 	t.Helper()
 	opts := append([]string{"awslogs-endpoint=" + p.endpoint}, r.opts...)
@@ -174,8 +176,8 @@ func (r *parityRun) start(t *testing.T, p *parityEngine, name string) bool {
 	docker = append(append(docker, r.docker...), "--log-driver", r.driver)
 	s := spec{engine: &p.engine, name: name, plain: true, docker: docker, opts: opts, args: args}
 	if r.theirs != nil && r.theirs.refused != "" {
-		if told := refused(t, s); !strings.Contains(told, r.theirs.refused) {
-			t.Errorf("%s says %q, want %q", r.driver, told, r.theirs.refused)
+		if message := refused(t, s); !strings.Contains(message, r.theirs.refused) {
+			t.Errorf("%s says %q, want %q", r.driver, message, r.theirs.refused)
 		}
 		return false
 	}
@@ -199,17 +201,18 @@ func (r *parityRun) print(t *testing.T, file string, out chunk) {
 	}
 }
 
-// target is where the container's events go.
+// target returns the stream of the container's events.
 func (r *parityRun) target() stream {
 	name := strings.NewReplacer("NAME", r.container.name, "SHORT", r.id[:12], "FIVE", r.id[:5], "ID", r.id).Replace(r.parity.stream)
 	return stream{r.Server, r.region, r.group, name}
 }
 
-// waitFor waits until n events have arrived, or some have elsewhere in the group, which is the case's own.
+// waitFor waits until n events have arrived, or until some have in another stream of the
+// case's group.
 func (r *parityRun) waitFor(t *testing.T, n int) {
 	t.Helper()
 	limit := patience
-	if r.vain.Load() > 1 { // it would take too long to wait as patiently for each case
+	if r.failedWaits.Load() > 1 { // many long waits would take too long
 		limit = time.Second
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -225,12 +228,13 @@ func (r *parityRun) waitFor(t *testing.T, n int) {
 	}
 	err := s.server.Wait(ctx, func() bool { return s.events() >= int64(n) || strays() != nil })
 	if names := strays(); err != nil || names != nil {
-		r.vain.Add(1)
-		t.Fatalf("%s: waited for %d events in %v: %d have come, and some in %q: %v", r.driver, n, s, s.events(), names, err)
+		r.failedWaits.Add(1)
+		t.Fatalf("%s: waited for %d events in %v: %d have arrived, and some in %q: %v", r.driver, n, s, s.events(), names, err)
 	}
 }
 
-// check holds what arrived to what was to arrive.
+// check compares what has arrived with what must arrive. It returns the stream and its
+// number of events.
 func (r *parityRun) check(t *testing.T) (stream, int) {
 	t.Helper()
 	s := r.target()
@@ -251,22 +255,22 @@ func (r *parityRun) check(t *testing.T) (stream, int) {
 	r.checkTimes(t, got, times, stale)
 	stats, made := s.server.Stream(s.region, s.group, s.stream)
 	if len(want) == 0 && made != empty {
-		t.Errorf("%s: the stream was made: %v", r.driver, made)
+		t.Errorf("%s: the stream was created: %v", r.driver, made)
 	}
 	if r.emf != (stats.EMFBatches > 0) || stats.EMFBatches != 0 && stats.EMFBatches != stats.Batches {
-		t.Errorf("%s: of %d batches %d are in EMF", r.driver, stats.Batches, stats.EMFBatches)
+		t.Errorf("%s: %d of %d batches are in EMF", r.driver, stats.EMFBatches, stats.Batches)
 	}
 	return s, len(want)
 }
 
-// sameMessages says where what arrived is not what was to arrive.
+// sameMessages returns an error that says where got differs from want.
 func sameMessages(want []string, got []cwlocal.Event) error {
 	for i := range max(len(want), len(got)) {
 		switch {
 		case i >= len(got):
-			return fmt.Errorf("%d events came, want %d: %.80q is missing", len(got), len(want), want[i])
+			return fmt.Errorf("%d events arrived, want %d: %.80q is missing", len(got), len(want), want[i])
 		case i >= len(want):
-			return fmt.Errorf("%d events came, want %d: %.80q is too many", len(got), len(want), got[i].Message)
+			return fmt.Errorf("%d events arrived, want %d: %.80q is too many", len(got), len(want), got[i].Message)
 		case got[i].Message != want[i]:
 			w, g := want[i], got[i].Message
 			at := 0
@@ -274,16 +278,16 @@ func sameMessages(want []string, got []cwlocal.Event) error {
 				at++
 			}
 			from := max(0, at-20)
-			return fmt.Errorf("event %d of %d has %d bytes, want %d: from byte %d on it is %.200q, want %.200q", i, len(got), len(g), len(w), from, g[from:], w[from:])
+			return fmt.Errorf("event %d of %d has %d bytes, want %d: from byte %d on it has %.200q, want %.200q", i, len(got), len(g), len(w), from, g[from:], w[from:])
 		}
 	}
 	return nil
 }
 
-// lineTimes are dockerd's times of the lines, by their text, as docker logs says them.
+// lineTimes has dockerd's times of lines, as docker logs prints them, by the text of the line.
 type lineTimes map[string][]time.Time
 
-// add asks docker logs for a container's lines.
+// add adds a container's lines.
 func (l lineTimes) add(t *testing.T, c *container) {
 	t.Helper()
 	a := c.logs("--timestamps")
@@ -301,7 +305,7 @@ func (l lineTimes) add(t *testing.T, c *container) {
 	}
 }
 
-// next is the time of the first line with that text that has not been asked for.
+// next returns the time of the next line with a text.
 func (l lineTimes) next(text string) (at time.Time, ok bool) {
 	if len(l[text]) == 0 {
 		return at, false
@@ -310,7 +314,7 @@ func (l lineTimes) next(text string) (at time.Time, ok bool) {
 	return at, true
 }
 
-// longest is how long nothing was printed.
+// longest returns the longest time between two lines.
 func (l lineTimes) longest() (pause time.Duration) {
 	var all []time.Time
 	for _, times := range l {
@@ -323,13 +327,14 @@ func (l lineTimes) longest() (pause time.Duration) {
 	return pause
 }
 
-// lossy returns whether dockerd may lose a container's last line between its output and docker logs: unless it
-// is told to block, a ring that is closed may have handed out a message whose turn has not come (moby,
+// lossy reports whether docker logs may not have a container's last line: without
+// mode=blocking, dockerd's ring may drop it when the ring is closed (moby,
 // daemon/logger/ring.go and loggerutils/cache).
 func (r *parityRun) lossy() bool { return slices.Contains(r.opts, "mode=non-blocking") }
 
-// times are nil where docker logs cannot tell: it has a time in the middle of a long line, where dockerd divides
-// it, and it may have lost some.
+// times returns the times of the container's lines, and nil if docker logs cannot show
+// them: it prints a time within a long line, where dockerd cuts it, and may have lost a
+// line.
 func (r *parityRun) times(t *testing.T) lineTimes {
 	t.Helper()
 	if r.lossy() || slices.ContainsFunc(r.want, func(m string) bool { return len(m) > 16<<10 }) {
@@ -340,7 +345,7 @@ func (r *parityRun) times(t *testing.T) lineTimes {
 	return times
 }
 
-// checkTimes holds each event's time to that of its first line, to the millisecond.
+// checkTimes checks that each event has the time of its first line, to the millisecond.
 func (r *parityRun) checkTimes(t *testing.T, got []cwlocal.Event, times lineTimes, stale []int) {
 	t.Helper()
 	for i, e := range got {
@@ -353,7 +358,7 @@ func (r *parityRun) checkTimes(t *testing.T, got []cwlocal.Event, times lineTime
 		first, _, _ := strings.Cut(e.Message, "\n")
 		line, ok := times.next(first)
 		if !ok {
-			t.Errorf("%s: event %d begins with %.60q, which docker logs has not", r.driver, i, first)
+			t.Errorf("%s: event %d begins with %.60q, which docker logs does not have", r.driver, i, first)
 			return
 		}
 		at := line.UnixMilli()
@@ -367,11 +372,12 @@ func (r *parityRun) checkTimes(t *testing.T, got []cwlocal.Event, times lineTime
 	}
 }
 
-// A refusal is options with which the plugin does not start a container, and awslogs neither, unless the page says that it does.
+// refusal is a case of TestParity in which the plugin refuses to start a container. awslogs
+// refuses too, unless the page says that it does not.
 type refusal struct {
 	name         string
 	opts         []string
-	theirs, ours string // part of what the user is told; theirs empty: the container starts
+	theirs, ours string // a part of the error; theirs empty: the container starts with awslogs
 	shows        []row
 }
 
@@ -381,8 +387,8 @@ func (p *parityEngine) refuse(t *testing.T, name string, c refusal) {
 		s := spec{engine: &p.engine, name: fmt.Sprintf("%s-%d", name, i), plain: true, docker: []string{"--log-driver", r.driver}, opts: opts}
 		if r.want == "" {
 			start(t, s).finish(t)
-		} else if told := refused(t, s); !strings.Contains(told, r.want) {
-			t.Errorf("%s says %q, want %q", r.driver, told, r.want)
+		} else if message := refused(t, s); !strings.Contains(message, r.want) {
+			t.Errorf("%s says %q, want %q", r.driver, message, r.want)
 		}
 	}
 }

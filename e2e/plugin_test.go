@@ -21,7 +21,7 @@ import (
 
 const (
 	imageName = ours + "-program"
-	region    = "us-east-1" // where containers' logs go that name no region
+	region    = "us-east-1" // of containers without a region option
 	accessKey = "AKIDLOGSPOOLE2E"
 	secretKey = "e2e/secret+key"
 )
@@ -30,8 +30,8 @@ const (
 var (
 	runDir string
 	runID  string
-	local  = &engine{} // the engine that answers
-	tested *plugin     // on it
+	local  = &engine{} // the default engine
+	tested *plugin     // the plugin under test, in local
 	image  string
 	stand  *cwlocal.Server
 )
@@ -55,7 +55,7 @@ func setUp(dir string) error {
 	if err := makeTarget("plugin", "PLUGIN_NAME="+ours, "PLUGIN_TAG="+runID); err != nil {
 		return err
 	}
-	// The tests' own copy: somebody may make another while they run.
+	// The tests use a copy, because plugin/ may be built again while they run.
 	if err := copyTree("../plugin", filepath.Join(dir, "plugin")); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func standOptions() cwlocal.Options {
 	return cwlocal.Options{Keys: map[string]string{accessKey: secretKey}, OnAccepted: batches.accepted}
 }
 
-// settings is what the plugin under test is told.
+// settings returns the settings of the plugin under test.
 func settings(endpoint string) []string {
 	return []string{
 		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + endpoint,
@@ -88,7 +88,7 @@ func settings(endpoint string) []string {
 	}
 }
 
-// makeTarget makes a target of the project's Makefile.
+// makeTarget runs make with a target of the project's Makefile.
 func makeTarget(args ...string) error {
 	cmd := exec.Command("make", append([]string{"-s", "-C", ".."}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -140,13 +140,13 @@ func (p *plugin) enable() error {
 	return err
 }
 
-// disable disables the plugin under running containers.
+// disable disables the plugin, also while containers use it.
 func (p *plugin) disable() error {
 	_, err := p.engine.run("plugin", "disable", "-f", p.name)
 	return err
 }
 
-// reset sets the plugin up anew while it is disabled.
+// reset disables the plugin, changes settings and enables it.
 func (p *plugin) reset(settings ...string) error {
 	if err := p.disable(); err != nil {
 		return err
@@ -157,7 +157,7 @@ func (p *plugin) reset(settings ...string) error {
 	return p.enable()
 }
 
-// with sets the plugin up anew for one test; undo are the settings as they were.
+// with changes settings for one test. Undo has the old settings.
 func (p *plugin) with(t *testing.T, settings, undo []string) {
 	t.Helper()
 	if err := p.reset(settings...); err != nil {
@@ -170,7 +170,7 @@ func (p *plugin) with(t *testing.T, settings, undo []string) {
 	})
 }
 
-// dir is the plugin's directory of FIFOs and state, as the host sees it.
+// dir returns the plugin's directory of FIFOs and state on the host.
 func (p *plugin) dir(t *testing.T) string {
 	root := p.engine.must(t, "info", "--format", "{{.DockerRootDir}}")
 	return filepath.Join(root, "plugins", p.id(t), "propagated-mount")
@@ -180,7 +180,7 @@ func (p *plugin) id(t *testing.T) string {
 	return p.engine.must(t, "plugin", "inspect", "--format", "{{.Id}}", p.name)
 }
 
-// fifos lists the FIFOs that are there.
+// fifos returns the names of the plugin's FIFOs.
 func (p *plugin) fifos(t *testing.T) []string {
 	t.Helper()
 	entries, err := os.ReadDir(p.dir(t))
@@ -196,18 +196,18 @@ func (p *plugin) fifos(t *testing.T) []string {
 	return names
 }
 
-// pid is the plugin's process.
+// pid returns the ID of the plugin's process.
 func (p *plugin) pid(t *testing.T) int {
 	t.Helper()
 	id := p.id(t)
 	pid, ok := hosttest.PluginProcess(id)
 	if !ok {
-		t.Fatalf("the process of plugin %s is not to be found", id)
+		t.Fatalf("couldn't find the process of plugin %s", id)
 	}
 	return pid
 }
 
-// program is the hash of what the plugin's process executes.
+// program returns a hash of the program that the plugin's process executes.
 func (p *plugin) program(t *testing.T) string {
 	t.Helper()
 	f, err := os.Open(fmt.Sprintf("/proc/%d/exe", p.pid(t)))
@@ -222,7 +222,7 @@ func (p *plugin) program(t *testing.T) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// portOf is the TCP port of a URL.
+// portOf returns the TCP port of a URL.
 func portOf(t *testing.T, rawURL string) string {
 	t.Helper()
 	u, err := url.Parse(rawURL)

@@ -15,8 +15,9 @@ import (
 	"testing"
 )
 
-// registry is as much of the distribution API (OCI Distribution Specification) as it takes to push a plugin
-// and to upgrade to it. It keeps everything in memory and checks what it is given against its digest.
+// registry implements the part of the distribution API (OCI Distribution Specification)
+// that is needed to push a plugin and to upgrade to it. It keeps everything in memory, and
+// checks the digests.
 type registry struct {
 	mu        sync.Mutex
 	blobs     map[string][]byte   // by digest
@@ -29,7 +30,8 @@ type manifest struct {
 	data              []byte
 }
 
-// newRegistry serves a registry on a loopback address, where dockerd speaks HTTP to it, and returns that.
+// newRegistry starts a registry on a loopback address, for which dockerd uses HTTP, and
+// returns the address.
 func newRegistry(t *testing.T) (address string) {
 	r := &registry{blobs: map[string][]byte{}, manifests: map[string]manifest{}, uploads: map[string][]byte{}}
 	server := httptest.NewServer(r)
@@ -90,7 +92,7 @@ func answer(w http.ResponseWriter, q *http.Request, ok bool, m manifest) {
 	}
 }
 
-// upload takes a blob: POST begins, PATCH adds, PUT ends.
+// upload receives a blob: POST begins it, PATCH appends to it, and PUT ends it.
 func (r *registry) upload(w http.ResponseWriter, q *http.Request, body []byte) {
 	path := q.URL.Path
 	if q.Method == http.MethodPost {

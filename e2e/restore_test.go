@@ -17,20 +17,21 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// With live-restore, containers and plugins run on while dockerd is away, and the next dockerd takes up the containers'
-// output again. To the plugin the FIFO ends without a StopLogging, with lines in it, and another one of the same
-// container comes.
+// TestLiveRestore: with live-restore, containers and plugins keep running without dockerd,
+// and the next dockerd continues to log the containers. The plugin sees a FIFO that ends
+// without StopLogging, with lines in it, and then another FIFO of the same container.
 //
-// What the dead dockerd had handed over arrives once, and so does everything behind the place where the next one goes
-// on. Between the two a dockerd that ends in a flood loses what it has read and not handed over, with any log driver:
-// at one place lines are missing, and one may be torn.
+// What the first dockerd had written to the FIFO arrives once, and so does everything from
+// the place where the next one continues. Between the two, lines are missing at one place,
+// and one line may be cut off: a dockerd that ends while a container prints fast loses what
+// it has read and not written, with any log driver.
 func TestLiveRestore(t *testing.T) {
 	s := newSecondEngine(t)
 	conf := storage(t)
 	conf["live-restore"] = true
 	s.start(t, conf)
 	p := s.install(t)
-	t.Cleanup(func() { // it would outlive its dockerd
+	t.Cleanup(func() { // otherwise, the plugin would outlive dockerd
 		if err := p.disable(); err != nil {
 			t.Error(err)
 		}
@@ -45,21 +46,22 @@ func TestLiveRestore(t *testing.T) {
 			r.connect()
 			flood := stream{s.stand, region, "restored", flooding.name}
 			fifo := s.openFIFO(t, p)
-			told, quiet := s.quiet(t, "restored")
+			remote, quiet := s.quiet(t, "restored")
 			process, plugin := flooding.pid(t), p.pid(t)
 
-			before := told.tell("print 300")
+			before := remote.tell("print 300")
 			quiet.waitFor(t, before)
 			r.tell("flood 0")
 			flood.waitFor(t, 20_000)
 			sendSignal(t, plugin, unix.SIGSTOP)
 			waitStopped(t, plugin)
 			waitFilled(t, fifo)
-			// What is not delivered yet keeps the container's old FIFO in the plugin's mind when the new one comes.
+			// With undelivered lines, the plugin still has the container's session when the
+			// new FIFO arrives.
 			outage := s.stand.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
 			end.dead(t)
 			last := lastLine(t, fifo, flooding.name)
-			told.tell("print 300")
+			remote.tell("print 300")
 			sendSignal(t, plugin, unix.SIGCONT)
 			s.start(t, conf)
 			if now := flooding.pid(t); now != process {
@@ -72,8 +74,8 @@ func TestLiveRestore(t *testing.T) {
 			flood.waitFor(t, last+20_000)
 			r.tell("stop")
 			n := r.end()
-			told.tell("print 300")
-			told.end()
+			remote.tell("print 300")
+			remote.end()
 
 			quiet.has(t, printed(quiet.stream, "stdout", before+600))
 			flooding.finish(t)
@@ -85,21 +87,22 @@ func TestLiveRestore(t *testing.T) {
 			p.waitDelivered(t)
 			messages := flood.messages()
 			if len(messages) == 0 || messages[len(messages)-1] != final {
-				t.Fatalf("the last of %d lines is not there", len(messages))
+				t.Fatalf("the last of %d lines is missing", len(messages))
 			}
 			settle(flood, len(messages))
 			lost := checkOneHole(t, messages, lines, last)
-			// Its pipe to a log driver takes another buffer of 1 MB when it holds a little less than that
-			// (moby, pkg/ioutils/bytespipe.go), and its copiers have 32 KiB on either side.
+			// dockerd's pipe to a log driver adds a buffer of 1 MB when it has a little
+			// less than that (moby, pkg/ioutils/bytespipe.go), and its copiers have 32 KiB
+			// before and after the pipe.
 			if bytes := lost * 200; bytes > 2_100_000 {
-				t.Errorf("%d bytes are missing, which is more than dockerd may have held", bytes)
+				t.Errorf("%d bytes are missing, which is more than dockerd can have buffered", bytes)
 			}
-			t.Logf("of %d lines, dockerd handed over %d and then lost %d", n, last+1, lost)
+			t.Logf("of %d lines, dockerd wrote %d to the FIFO and then lost %d", n, last+1, lost)
 		})
 	}
 }
 
-// quiet is a container that prints when it is told.
+// quiet starts a container that prints only what the remote tells it.
 func (s *secondEngine) quiet(t *testing.T, group string) (*remote, stream) {
 	r, docker, args := newRemote(t)
 	c := start(t, spec{engine: &s.engine, docker: docker, args: args, opts: []string{"group=" + group}})
@@ -107,19 +110,20 @@ func (s *secondEngine) quiet(t *testing.T, group string) (*remote, stream) {
 	return r, stream{s.stand, region, group, c.name}
 }
 
-// checkOneHole fails the test unless the messages are the lines up to number last, and the last ones up to the
-// sequence's end; between them may be a part of a line. It returns how many lines are missing there.
+// checkOneHole fails the test unless the messages are the lines up to number last, perhaps
+// a part of a line, and then the last lines of the sequence without a gap. It returns how
+// many lines are missing in between.
 func checkOneHole(t *testing.T, messages []string, lines dockertest.Sequence, last int) (missing int) {
 	t.Helper()
 	next := dockertest.Sequence{Container: lines.Container, Source: lines.Source}
 	for i := range last + 1 {
 		if line := next.Next(200); i >= len(messages) || messages[i] != line {
-			t.Fatalf("line %d of the %d that dockerd handed over is not in its place", i, last+1)
+			t.Fatalf("line %d of the %d that dockerd wrote to the FIFO is not at its place", i, last+1)
 		}
 	}
 	rest := messages[last+1:]
 	if len(rest) > 0 && !strings.HasPrefix(rest[0], "c=") {
-		t.Logf("torn: %q", rest[0])
+		t.Logf("cut off: %q", rest[0])
 		rest = rest[1:]
 	}
 	missing = lines.N - (last + 1) - len(rest)
@@ -128,13 +132,13 @@ func checkOneHole(t *testing.T, messages []string, lines dockertest.Sequence, la
 	}
 	for i, m := range rest {
 		if line := next.Next(200); m != line {
-			t.Fatalf("behind the hole, line %d is %q, want %q", i, m, line)
+			t.Fatalf("after the hole, line %d is %q, want %q", i, m, line)
 		}
 	}
 	return missing
 }
 
-// openFIFO opens the plugin's only FIFO, to look into it without taking anything out of it.
+// openFIFO opens the plugin's only FIFO, for reading its contents without removing them.
 func (s *secondEngine) openFIFO(t *testing.T, p *plugin) int {
 	t.Helper()
 	fifos := p.fifos(t)
@@ -149,15 +153,15 @@ func (s *secondEngine) openFIFO(t *testing.T, p *plugin) int {
 	return fd
 }
 
-// waitDelivered waits until all that the plugin has of containers that have ended is delivered: their directories
-// are not among those of the others any more.
+// waitDelivered waits until the plugin has delivered everything of stopped containers and
+// has therefore moved their directories.
 func (p *plugin) waitDelivered(t *testing.T) {
 	t.Helper()
 	dir := filepath.Join(p.dir(t), ".state", "containers")
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // there is no event for that
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // no event reports it
 		left, err := os.ReadDir(dir)
 		if err != nil || time.Now().After(deadline) {
-			t.Fatalf("there is something of %d containers left in %s: %v", len(left), dir, err)
+			t.Fatalf("%d containers have something left in %s: %v", len(left), dir, err)
 		}
 		if len(left) == 0 {
 			return
@@ -165,17 +169,18 @@ func (p *plugin) waitDelivered(t *testing.T) {
 	}
 }
 
-// waitStopped waits until each thread of a process has stopped: one that is in a system call first finishes that.
+// waitStopped waits until SIGSTOP has stopped each thread of a process. A thread first
+// finishes its system call.
 func waitStopped(t *testing.T, pid int) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // there is no event for that
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) { // no event reports it
 		stats, err := filepath.Glob(filepath.Join("/proc", strconv.Itoa(pid), "task/*/stat"))
 		if err != nil || len(stats) == 0 || time.Now().After(deadline) {
-			t.Fatalf("process %d has not stopped: %v", pid, err)
+			t.Fatalf("process %d is not stopped: %v", pid, err)
 		}
 		running := slices.ContainsFunc(stats, func(path string) bool {
 			stat, err := os.ReadFile(path)
-			_, state, _ := strings.Cut(string(stat), ") ") // proc(5): behind the name, in parentheses
+			_, state, _ := strings.Cut(string(stat), ") ") // after the name in parentheses (proc_pid_stat(5))
 			return err == nil && !strings.HasPrefix(state, "T")
 		})
 		if !running {
@@ -192,9 +197,9 @@ func waitFilled(t *testing.T, fifo int) {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(patience)
-	for n := 0; n < size/2; time.Sleep(time.Millisecond) { // there is no event for that
+	for n := 0; n < size/2; time.Sleep(time.Millisecond) { // no event reports it
 		if n, err = unix.IoctlGetInt(fifo, unix.TIOCINQ); err != nil || time.Now().After(deadline) {
-			t.Fatalf("of its %d bytes the FIFO has %d: %v", size, n, err)
+			t.Fatalf("the FIFO of %d bytes has only %d: %v", size, n, err)
 		}
 	}
 }
@@ -207,8 +212,9 @@ func sendSignal(t *testing.T, pid int, s unix.Signal) {
 	}
 }
 
-// lastLine is the number of the last line in a FIFO that nobody writes to or reads from. dockerd writes a frame of less
-// than PIPE_BUF at once or not at all (pipe(7)).
+// lastLine returns the number of the last line in a FIFO that nobody writes to or reads
+// from. A frame of less than PIPE_BUF bytes is in the FIFO either whole or not at all
+// (pipe(7)).
 func lastLine(t *testing.T, fifo int, name string) int {
 	t.Helper()
 	var copied [2]int
@@ -225,7 +231,7 @@ func lastLine(t *testing.T, fifo int, name string) int {
 		t.Fatal(err)
 	}
 	if _, err := unix.Tee(fifo, copied[1], size, unix.SPLICE_F_NONBLOCK); err != nil {
-		t.Fatalf("couldn't look into the FIFO: %v", err)
+		t.Fatalf("couldn't read the FIFO: %v", err)
 	}
 	content := make([]byte, size)
 	n, err := unix.Read(copied[0], content)
@@ -236,7 +242,7 @@ func lastLine(t *testing.T, fifo int, name string) int {
 	header := "c=" + name + " s=stdout n="
 	_, number, ok := strings.Cut(text[max(0, strings.LastIndex(text, header)):], header)
 	if !ok {
-		t.Fatalf("no line is in the FIFO, but %d bytes", n)
+		t.Fatalf("the FIFO has %d bytes and no line", n)
 	}
 	number, _, _ = strings.Cut(number, " ")
 	last, err := strconv.Atoi(number)

@@ -7,34 +7,38 @@ import (
 	"testing"
 )
 
-func TestDefaults(t *testing.T) {
+// TestDefaultNames: without options, the group is the host's name and the stream the container's.
+func TestDefaultNames(t *testing.T) {
 	c := start(t, spec{args: []string{"-lines", "500", "-to", "stdout,stderr"}})
 	c.finish(t)
 	to(hostName(t), c.name).has(t, printed(c.name, "stdout", 500), printed(c.name, "stderr", 500))
 }
 
-// The output's end has no newline, so the last line is a piece that is never closed.
+// TestNoFinalNewline: text without a newline at the end of the output arrives. dockerd
+// sends it as a partial frame that no last one follows.
 func TestNoFinalNewline(t *testing.T) {
 	c := start(t, spec{args: []string{"-text", "first\nthe end"}})
 	c.finish(t)
 	to(hostName(t), c.name).hasMessages(t, "first", "the end")
 }
 
-// dockerd cuts lines after 16 KiB.
-func TestLongLines(t *testing.T) {
+// TestLongLineIsOneEvent: a line that dockerd cuts after 16 KiB is one event.
+func TestLongLineIsOneEvent(t *testing.T) {
 	c := start(t, spec{args: []string{"-lines", "20", "-size", "100000", "-to", "stdout,stderr"}})
 	c.finish(t)
 	to(hostName(t), c.name).has(t, printed(c.name, "stdout", 20), printed(c.name, "stderr", 20))
 }
 
-// A terminal ends lines in \r\n, of which dockerd strips the newline alone.
-func TestTTY(t *testing.T) {
+// TestTTYKeepsCarriageReturns: a terminal ends lines with \r\n, and dockerd removes only
+// the newline.
+func TestTTYKeepsCarriageReturns(t *testing.T) {
 	c := start(t, spec{docker: []string{"-t"}, args: []string{"-text", "one\ntwo\nthree"}})
 	c.finish(t)
 	to(hostName(t), c.name).hasMessages(t, "one\r", "two\r", "three")
 }
 
-func TestContainerStartedAgain(t *testing.T) {
+// TestSecondRunContinuesTheStream: the lines of a container's second run follow those of the first.
+func TestSecondRunContinuesTheStream(t *testing.T) {
 	c := start(t, spec{args: []string{"-lines", "10"}})
 	c.finish(t)
 	to(hostName(t), c.name).waitFor(t, 10)
@@ -49,7 +53,7 @@ func TestContainerStartedAgain(t *testing.T) {
 	settle(s, 20)
 }
 
-// dockerd keeps a cache of its own for drivers that cannot read.
+// TestDockerLogs: docker logs works while a container runs and after it has stopped.
 func TestDockerLogs(t *testing.T) {
 	c := start(t, spec{args: []string{"-text", "one\ntwo\nthree\n", "-hold"}})
 	to(hostName(t), c.name).waitFor(t, 3)
@@ -60,6 +64,6 @@ func TestDockerLogs(t *testing.T) {
 	if got := c.engine.must(t, "logs", "--tail", "2", c.name); got != "two\nthree" {
 		t.Errorf("docker logs --tail 2 of a stopped container: %q", got)
 	}
-	// Asking makes dockerd attach and detach the plugin without a line.
+	// For a stopped container, dockerd has started and stopped logging without a line.
 	to(hostName(t), c.name).hasMessages(t, "one", "two", "three")
 }

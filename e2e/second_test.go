@@ -3,10 +3,7 @@
 package e2e
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -15,27 +12,23 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// secondEngine is a Docker engine of the tests' own. It has a network namespace to itself, with nothing but a
-// loopback interface: an engine without a bridge of its own deletes the other one's (moby,
-// daemon/daemon_unix.go, removeDefaultBridgeInterface).
+// secondEngine is a private Docker engine, with a stand-in for the service in its network
+// namespace.
 type secondEngine struct {
 	engine
-	dir    string
-	stand  *cwlocal.Server
-	port   string // of the stand-in, in the namespace
-	apart  *hosttest.Thread
-	daemon *exec.Cmd
-	ended  chan error
+	own   *hosttest.Engine
+	stand *cwlocal.Server
+	port  string // of the stand-in, in the engine's network namespace
 }
 
-// newSecondEngine makes the namespace, and serves a stand-in and runs a containerd in it. The engine is not started yet.
+// newSecondEngine makes the network namespace, and starts a stand-in and a containerd in
+// it. It does not start the engine.
 func newSecondEngine(t *testing.T) *secondEngine {
 	t.Helper()
 	s := prepareSecondEngine(t)
@@ -44,7 +37,7 @@ func newSecondEngine(t *testing.T) *secondEngine {
 	return s
 }
 
-// prepareSecondEngine is newSecondEngine without the containerd.
+// prepareSecondEngine is newSecondEngine without containerd.
 func prepareSecondEngine(t *testing.T) *secondEngine {
 	t.Helper()
 	for _, program := range []string{"dockerd", "containerd"} {
@@ -56,81 +49,57 @@ func prepareSecondEngine(t *testing.T) *secondEngine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &secondEngine{dir: dir, stand: cwlocal.New(standOptions())}
-	s.host = "unix://" + filepath.Join(dir, "docker.sock")
-	if s.apart, err = hosttest.NewThread(true); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.apart.End)
-	var listener net.Listener
-	s.apart.Do(func() { listener, err = net.Listen("tcp", "127.0.0.1:0") })
+	own, err := hosttest.NewEngine(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, s.port, _ = net.SplitHostPort(listener.Addr().String())
-	server := &http.Server{Handler: s.stand}
+	t.Cleanup(own.Network.End)
+	s := &secondEngine{engine: engine{own.Host}, own: own, stand: cwlocal.New(standOptions())}
+	_, s.port, _ = net.SplitHostPort(s.serve(t, "127.0.0.1:0", s.stand))
+	return s
+}
+
+// serve serves in the engine's network namespace, and returns the address.
+func (s *secondEngine) serve(t *testing.T, address string, h http.Handler) string {
+	t.Helper()
+	var l net.Listener
+	var err error
+	s.own.Network.Do(func() { l, err = net.Listen("tcp", address) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: h}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
 		server.Close()
 		<-served
 	})
-	return s
+	return l.Addr().String()
 }
 
-// start starts the engine with a daemon.json, and waits until it answers.
+// start starts the engine with a daemon.json, and waits until it listens.
 func (s *secondEngine) start(t *testing.T, conf map[string]any) {
 	t.Helper()
-	data, err := json.Marshal(conf)
-	if err != nil {
+	if err := s.own.Start(conf, nil, "--containerd", s.containerd()); err != nil {
 		t.Fatal(err)
-	}
-	config := filepath.Join(s.dir, "daemon.json")
-	if err := os.WriteFile(config, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.daemon = exec.Command("dockerd", "--config-file", config,
-		"--data-root", filepath.Join(s.dir, "data"), "--exec-root", filepath.Join(s.dir, "exec"),
-		"--pidfile", filepath.Join(s.dir, "pid"), "--host", s.host,
-		"--containerd", s.containerd(), "--bridge", "none", "--iptables=false", "--ip6tables=false")
-	out, err := s.daemon.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.launch(s.daemon); err != nil {
-		t.Fatal(err)
-	}
-	answers := make(chan struct{})
-	s.ended = make(chan error, 1)
-	go func() { s.ended <- s.follow(out, answers) }()
-	select {
-	case <-answers:
-	case err := <-s.ended:
-		s.daemon = nil
-		t.Fatalf("the second engine ended: %v", err)
-	case <-time.After(patience):
-		t.Fatal("the second engine does not answer")
 	}
 }
 
-// launch starts a command in the namespace.
-func (s *secondEngine) launch(cmd *exec.Cmd) (err error) {
-	s.apart.Do(func() { err = cmd.Start() })
-	return err
-}
-
-// startContainerd starts a containerd for the engine: dockerd would take the machine's, if there is one, and so
-// run the plugin outside the namespace.
+// startContainerd starts a containerd for the engine. Otherwise, dockerd would use the
+// machine's, if there is one, which would run the plugin outside the namespace.
 func (s *secondEngine) startContainerd(t *testing.T) {
 	t.Helper()
-	config := filepath.Join(s.dir, "containerd.toml")
+	config := filepath.Join(s.own.Dir, "containerd.toml")
 	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = %q\n",
-		filepath.Join(s.dir, "containerd"), filepath.Join(s.dir, "tasks"), s.containerd())
+		filepath.Join(s.own.Dir, "containerd"), filepath.Join(s.own.Dir, "tasks"), s.containerd())
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	containerd := exec.Command("containerd", "--config", config)
-	if err := s.launch(containerd); err != nil {
+	var err error
+	s.own.Network.Do(func() { err = containerd.Start() })
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -139,49 +108,18 @@ func (s *secondEngine) startContainerd(t *testing.T) {
 	})
 }
 
-func (s *secondEngine) containerd() string { return filepath.Join(s.dir, "containerd.sock") }
+func (s *secondEngine) containerd() string { return filepath.Join(s.own.Dir, "containerd.sock") }
 
-// follow reads what the engine logs, closes answers when it says that it listens, and returns its last lines
-// when it has ended.
-func (s *secondEngine) follow(out io.Reader, answers chan<- struct{}) error {
-	var last []string
-	in := bufio.NewScanner(out)
-	in.Buffer(nil, 1<<20)
-	for in.Scan() {
-		last = append(last[max(0, len(last)-20):], in.Text())
-		if answers != nil && strings.Contains(in.Text(), "API listen on") {
-			close(answers)
-			answers = nil
-		}
-	}
-	_, _ = io.Copy(io.Discard, out)
-	return fmt.Errorf("%v, after\n%s", s.daemon.Wait(), strings.Join(last, "\n"))
-}
-
-// end ends the engine, and with it its containers and plugins.
+// end stops the engine, and with it its containers and plugins.
 func (s *secondEngine) end(t *testing.T) {
 	t.Helper()
-	if s.daemon == nil {
-		return
+	if err := s.own.Stop(); err != nil {
+		t.Error(err)
 	}
-	_ = s.daemon.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-s.ended:
-	case <-time.After(patience):
-		t.Errorf("the second engine does not end")
-		_ = s.daemon.Process.Kill()
-		<-s.ended
-	}
-	s.daemon = nil
 }
 
-// crash kills the engine. Its containers and plugins run on.
-func (s *secondEngine) crash(t *testing.T) {
-	t.Helper()
-	killProcess(t, s.daemon.Process.Pid)
-	<-s.ended
-	s.daemon = nil
-}
+// crash kills the engine. Its containers and plugins keep running.
+func (s *secondEngine) crash(*testing.T) { s.own.Kill() }
 
 // install installs the plugin under test and the tests' image.
 func (s *secondEngine) install(t *testing.T) *plugin {
@@ -200,7 +138,8 @@ func (s *secondEngine) install(t *testing.T) *plugin {
 	return p
 }
 
-// storage is the part of daemon.json that makes the second engine keep images as the first one does.
+// storage returns the part of daemon.json with which the second engine stores images as the
+// default engine does.
 func storage(t *testing.T) map[string]any {
 	t.Helper()
 	conf := map[string]any{"storage-driver": local.must(t, "info", "--format", "{{.Driver}}")}
@@ -210,12 +149,13 @@ func storage(t *testing.T) map[string]any {
 	return conf
 }
 
+// TestDefaultDriver: the plugin can be the default driver in daemon.json.
 func TestDefaultDriver(t *testing.T) {
 	s := newSecondEngine(t)
 	conf := storage(t)
 
-	// dockerd does not start with log options for a driver that is not there: so first the plugin, then
-	// daemon.json.
+	// dockerd does not start with log options for a driver that does not exist, so the
+	// plugin comes first.
 	s.start(t, conf)
 	p := s.install(t)
 	s.end(t)
@@ -227,16 +167,17 @@ func TestDefaultDriver(t *testing.T) {
 	c.finish(t)
 	stream{s.stand, region, "daemon.json/" + c.name, c.name}.has(t, printed(c.name, "stdout", 100))
 
-	// A container's own options come before daemon.json's.
+	// A container's own options take precedence over those in daemon.json.
 	c = start(t, spec{engine: &s.engine, plain: true, opts: []string{"group=own"}, args: []string{"-lines", "100"}})
 	c.finish(t)
 	stream{s.stand, region, "own", c.name}.has(t, printed(c.name, "stdout", 100))
 }
 
-// A dockerd that is killed ends the logging of its containers without a word to the plugin, and loses what it has
-// read of the container's output and not handed over: at one place a line may be torn and others missing. What
-// it had handed over arrives once, and a container that is started again has its lines behind that.
-func TestEngineKilledInMidRun(t *testing.T) {
+// TestKilledDockerdLosesOnlyItsBuffer: a killed dockerd sends no StopLogging. It loses what
+// it has read of a container's output and not written to the FIFO: at one place, lines may
+// be missing, and one may be cut off. What it had written arrives once, and the lines of
+// the container's next run follow.
+func TestKilledDockerdLosesOnlyItsBuffer(t *testing.T) {
 	s := newSecondEngine(t)
 	conf := storage(t)
 	s.start(t, conf)
@@ -248,7 +189,7 @@ func TestEngineKilledInMidRun(t *testing.T) {
 	before := r.tell("print 300")
 	q.waitFor(t, before)
 
-	// These are spooled and cannot be delivered when dockerd is killed.
+	// These lines are spooled and undelivered when dockerd is killed.
 	fault := s.stand.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
 	n := r.tell("print 300")
 	wait(t, s.stand, "a try to deliver", func() bool { return s.stand.ListFaults()[0].Taken > 0 })
@@ -278,7 +219,7 @@ func TestEngineKilledInMidRun(t *testing.T) {
 	}
 	result := q.check(printed(c.name, "stdout", n))
 	if torn := result.Damaged + result.Unknown; result.Doubled != 1 || result.Disordered != 0 || torn > 2 {
-		t.Errorf("one line is doubled, the second run's, and two at most are torn; but %v", result.Err())
+		t.Errorf("want one line twice, the second run's, and at most two cut off: %v", result.Err())
 	}
 	t.Logf("of %d lines, dockerd lost %d", n, result.Missing)
 }

@@ -11,16 +11,18 @@ import (
 )
 
 const (
-	// swarmMark is a file in a run's directory that says that the engine's swarm is the tests' own, and
-	// whether joining it made the bridge that leaving leaves behind.
+	// swarmMark is a file in the run's directory. It says that the engine's swarm belongs
+	// to the tests, and whether joining the swarm has made its bridge, which leaving does
+	// not remove.
 	swarmMark   = "swarm"
 	swarmBridge = "docker_gwbridge"
 	madeBridge  = "made " + swarmBridge
 )
 
+// TestSwarmService: the labels of a Swarm service's tasks name the group and the streams.
 func TestSwarmService(t *testing.T) {
 	if state := local.must(t, "info", "--format", "{{.Swarm.LocalNodeState}}"); state != "inactive" {
-		t.Skipf("this engine's swarm is %s: it is not ours to change", state)
+		t.Skipf("this engine's swarm is %s and does not belong to the tests", state)
 	}
 	mark := madeBridge
 	if local.must(t, "network", "ls", "-q", "--filter", "name=^"+swarmBridge+"$") != "" {
@@ -64,7 +66,7 @@ func TestSwarmService(t *testing.T) {
 	local.must(t, "service", "rm", id)
 }
 
-// leaveSwarm ends the swarm of a run, if it has made one.
+// leaveSwarm ends the swarm of a run, if the run has made one.
 func leaveSwarm(e *engine, dir string) error {
 	path := filepath.Join(dir, swarmMark)
 	mark, err := os.ReadFile(path)

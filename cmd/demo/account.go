@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// address is where a stream is.
+// address is the group and the name of a stream.
 type address struct{ group, stream string }
 
-// contents is what streams hold, in order.
+// contents is the messages of streams, in order.
 type contents map[address][]string
 
 func (c contents) addresses() []address {
@@ -28,7 +28,7 @@ func (c contents) count() (n int) {
 	return n
 }
 
-// String is a table of the streams.
+// String returns a table of the streams.
 func (c contents) String() string {
 	group, stream := len("group"), len("stream")
 	for a := range c {
@@ -42,7 +42,7 @@ func (c contents) String() string {
 	return b.String()
 }
 
-// compare says how have differs from want, stream by stream.
+// compare returns an error that says how have differs from want, stream by stream.
 func compare(want, have contents) error {
 	var errs []error
 	for _, a := range want.addresses() {
@@ -58,12 +58,12 @@ func compare(want, have contents) error {
 	return errors.Join(errs...)
 }
 
-// difference says how the lines differ; nothing if they are the same.
+// difference returns how the lines differ, and nothing if they are the same.
 func difference(want, have []string) string {
 	if slices.Equal(want, have) {
 		return ""
 	}
-	count := map[string]int{} // in want and not, or not yet, found in have
+	count := map[string]int{} // lines of want that were not found in have yet
 	for _, l := range want {
 		count[l]++
 	}

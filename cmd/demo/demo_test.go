@@ -26,7 +26,7 @@ func buildPlugin(t *testing.T) string {
 	return binary
 }
 
-// The whole demonstration where there is no engine, and what a demonstration says that something is wrong with.
+// TestWithoutEngine runs the whole demo without a Docker engine, and demos that must fail.
 func TestWithoutEngine(t *testing.T) {
 	t.Parallel()
 	binary := buildPlugin(t)
@@ -39,9 +39,9 @@ func TestWithoutEngine(t *testing.T) {
 	tests := []struct {
 		name   string
 		scenes []scene
-		// spoil changes what the containers print, not what is expected of them.
+		// spoil changes what a container prints, and not what is expected.
 		spoil func(*scene)
-		want  string // in the error; empty: none
+		want  string // in the error; empty: no error
 	}{
 		{"all well", quick, func(*scene) {}, ""},
 		{"another line", calm, func(s *scene) {
@@ -54,7 +54,7 @@ func TestWithoutEngine(t *testing.T) {
 				s.lines = append(slices.Clone(s.lines), s.lines[2])
 			}
 		}, "group shop, stream api/shop-api-1: of 3 lines 0 are missing; 1 came again, 0 are none that were printed"},
-		{"a line that never comes", scenes[:1], func(s *scene) { s.lines = s.lines[:2] }, "of 3 lines arrived, and no more in 1s"},
+		{"a line that never arrives", scenes[:1], func(s *scene) { s.lines = s.lines[:2] }, "of 3 lines arrived, and no more in 1s"},
 		{"docker logs has less", outages, func(s *scene) { s.lines = s.lines[1:] }, "docker logs demo-outage: of 3 lines 1 are missing"},
 		{"a long line cut short", calm, func(s *scene) {
 			if s.name == "demo-long" {
@@ -67,27 +67,27 @@ func TestWithoutEngine(t *testing.T) {
 			t.Parallel()
 			patience := patience
 			if strings.Contains(test.want, "and no more in") {
-				patience = time.Second // however long it were, too little would come
+				patience = time.Second // too little arrives, however long it waits
 			}
-			played := newPlayedHost(binary)
+			host := newSimulatedHost(binary)
 			var out bytes.Buffer
-			err := demonstration{spoiledHost{played, test.spoil}, test.scenes, patience, &out}.run(context.Background())
+			err := demonstration{spoiledHost{host, test.spoil}, test.scenes, patience, &out}.run(context.Background())
 			if test.want == "" {
 				if err != nil {
 					t.Fatalf("%v\n%s", err, &out)
 				}
-				checkTranscripts(t, played.hostname, out.String())
-			} else if want := strings.ReplaceAll(test.want, "HOST", played.hostname); err == nil || !strings.Contains(err.Error(), want) {
+				checkTranscripts(t, host.hostname, out.String())
+			} else if want := strings.ReplaceAll(test.want, "HOST", host.hostname); err == nil || !strings.Contains(err.Error(), want) {
 				t.Fatalf("error %v, want one with %q", err, want)
 			}
 			if said := strings.Contains(out.String(), "lines arrived, each of them once"); said != (err == nil) {
-				t.Errorf("the demonstration says that all went well: %v; its error: %v", said, err)
+				t.Errorf("the demo says that all lines arrived: %v; its error: %v", said, err)
 			}
-			if _, err := os.Stat(played.dir); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("%s is left behind (%v)", played.dir, err)
+			if _, err := os.Stat(host.dir); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s is left behind (%v)", host.dir, err)
 			}
 			select {
-			case <-played.exited:
+			case <-host.plugin.Exited():
 			default:
 				t.Error("the plugin is left behind")
 			}
@@ -137,8 +137,8 @@ func checkTranscript(t *testing.T, page, hostname, printed string) {
 	}
 }
 
-// fixed leaves out what differs from run to run: times, the port, the order and width of a table with the
-// host's name in it.
+// fixed replaces what differs from run to run: times, the port, and the order and width of
+// a table that has the host's name.
 func fixed(text string) string {
 	for _, r := range []struct{ pattern, by string }{
 		{`\d\d:\d\d:\d\d\.\d{3}`, "TIME"},
@@ -163,7 +163,7 @@ func fixed(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// spoiledHost is a host whose containers print something else.
+// spoiledHost is a host whose containers print something else than expected.
 type spoiledHost struct {
 	host
 	spoil func(*scene)
@@ -174,13 +174,13 @@ func (h spoiledHost) start(ctx context.Context, s scene) error {
 	return h.host.start(ctx, s)
 }
 
-// What is interrupted leaves nothing behind either, and is no success.
+// TestInterrupted: an interrupted demo fails, and leaves nothing behind.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
-	played := newPlayedHost(buildPlugin(t))
+	host := newSimulatedHost(buildPlugin(t))
 	why := errors.New("Ctrl-C")
 	ctx, cancel := context.WithCancelCause(context.Background())
-	h := spoiledHost{played, func(s *scene) {
+	h := spoiledHost{host, func(s *scene) {
 		if s.name == scenes[1].name {
 			cancel(why)
 		}
@@ -189,10 +189,10 @@ func TestInterrupted(t *testing.T) {
 	if err := (demonstration{h, scenes, patience, &out}).run(ctx); !errors.Is(err, why) {
 		t.Fatalf("error %v, want %v", err, why)
 	}
-	if _, err := os.Stat(played.dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s is left behind (%v)", played.dir, err)
+	if _, err := os.Stat(host.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is left behind (%v)", host.dir, err)
 	}
-	<-played.exited
+	<-host.plugin.Exited()
 }
 
 func TestCompare(t *testing.T) {
@@ -224,7 +224,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// What the demo shows to be typed is what it does.
+// TestCommand: the command that the demo shows is the one that it runs.
 func TestCommand(t *testing.T) {
 	for _, s := range scenes {
 		cmd := exec.Command("sh", "-c", `docker() { printf '%s\n' "$@"; }; `+strings.TrimPrefix(s.command(), "$ "))

@@ -14,13 +14,13 @@ import (
 	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// dockerHost is this machine's Docker engine. Its containers and its image bear a label of this run, and by
-// that they are removed: nothing else can be meant.
+// dockerHost is this machine's Docker engine. The demo's containers and its image have a
+// label of this run, by which they are removed, so that nothing else is.
 type dockerHost struct {
 	dir      string // for docker plugin create
 	hostname string
 	label    string
-	plugin   bool     // it was made
+	plugin   bool     // the plugin was created
 	started  []string // names of containers
 }
 
@@ -28,13 +28,14 @@ func newDockerHost(dir string) *dockerHost {
 	return &dockerHost{dir: dir, label: "logspool.demo=" + dockertest.NewID()[:12]}
 }
 
-// docker runs the docker command and returns what it printed. A command that makes something is given a context
-// that Ctrl-C does not end: half done, nobody knew what there is to remove.
+// docker runs the docker command and returns what it printed. A command that makes
+// something must have a context that Ctrl-C does not end: if it were interrupted, nobody
+// would know what to remove.
 func docker(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
 	return hosttest.Docker(ctx, "", stdin, args...)
 }
 
-// engineVersion returns the version of this machine's engine, and an error where there is none.
+// engineVersion returns the version of this machine's engine, and an error if none answers.
 func engineVersion(ctx context.Context) (string, error) {
 	if _, err := exec.LookPath("docker"); err != nil {
 		return "", errors.New("there is no docker command")
@@ -42,7 +43,7 @@ func engineVersion(ctx context.Context) (string, error) {
 	// The plugin must reach the stand-in, which listens on this machine's loopback address.
 	endpoint := os.Getenv("DOCKER_HOST")
 	if endpoint != "" && !strings.HasPrefix(endpoint, "unix://") {
-		return "", errors.New("DOCKER_HOST names one on another machine")
+		return "", errors.New("DOCKER_HOST is an engine on another machine")
 	}
 	return docker(ctx, nil, "version", "--format", "{{.Server.Version}}")
 }
@@ -82,8 +83,8 @@ func (h *dockerHost) install(ctx context.Context, settings []string) (err error)
 	return err
 }
 
-// namesAreFree makes sure that nothing of somebody else's is in the way. It may be what a demo left that was
-// killed, but nobody knows.
+// namesAreFree returns an error if the engine has something with one of the demo's names already. A
+// killed demo may have left it, but it may as well belong to somebody else.
 func (h *dockerHost) namesAreFree(ctx context.Context) error {
 	taken := func(kind, name string) bool {
 		_, err := docker(ctx, nil, kind, "inspect", name)
@@ -107,8 +108,9 @@ func (h *dockerHost) namesAreFree(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// ownPlugin copies the plugin's directory and puts the label into it: dockerd makes no second plugin of a root
-// file system that it has already, such as that of the plugin under its usual name.
+// ownPlugin copies the plugin's directory and adds a file with the label, because dockerd
+// makes no second plugin from a root file system that it has already, such as that of the
+// plugin under its usual name.
 func (h *dockerHost) ownPlugin() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "logspool-demo-"); err != nil {
 		return "", err
@@ -155,7 +157,7 @@ func (h *dockerHost) removeContainers(ctx context.Context) error {
 	return removeListed(ctx, []string{"ps", "-aq", "--filter", "label=" + h.label}, "rm", "-f")
 }
 
-// removeListed gives what a command lists to another one, which removes it.
+// removeListed removes, with one command, what another command lists.
 func removeListed(ctx context.Context, list []string, remove ...string) error {
 	ids, err := docker(ctx, nil, list...)
 	if err != nil || ids == "" {
@@ -185,5 +187,5 @@ func (h *dockerHost) help() string {
 	if !h.plugin {
 		return ""
 	}
-	return "\nthe plugin's log is in the Docker daemon's (journalctl -u docker), on the lines with plugin="
+	return "\nthe plugin's log is in dockerd's (journalctl -u docker), on the lines with plugin="
 }

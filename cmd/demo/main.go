@@ -1,11 +1,14 @@
-// Command demo shows the plugin at work: it installs it under a name of its own, stands in for CloudWatch
-// Logs, runs a few containers that name their groups and streams in different ways, and shows what arrives,
-// read back through the AWS API. It ends well only if every line arrived exactly once. Whatever happens, it
-// removes what it made, and it touches nothing else.
+// Command demo shows the plugin at work. It installs the plugin under a name of its own and
+// starts a stand-in for CloudWatch Logs. Then it runs a few containers that name their
+// groups and streams in different ways, and shows what arrives, read back through the AWS
+// API. It exits with status 0 only if every line arrived exactly once. It always removes
+// what it made, and it touches nothing else.
 //
-// Where no Docker engine answers it runs the plugin's binary itself and plays dockerd's part (dockertest).
+// If no Docker engine answers, the demo runs the plugin's binary itself and stands in for
+// dockerd (dockertest).
 //
-// The command must not know the plugin's packages: like a user, it has settings, log options and the AWS API.
+// The command must not know the plugin's packages: like a user, it has settings, log
+// options and the AWS API.
 package main
 
 import (
@@ -24,10 +27,10 @@ import (
 )
 
 const (
-	// longest is how long all of it may take, the build aside.
+	// longest is how long the demo may take, without the build.
 	longest = 2 * time.Minute
-	// patience is how long a stream may stand still: the outage, and 30 s until the plugin tries again, have to
-	// be over by then.
+	// patience is how long the demo waits for the next event of a stream. It is longer than
+	// the outage and the 30 s until the plugin tries again.
 	patience = 45 * time.Second
 )
 
@@ -40,11 +43,11 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the program; it returns the exit status.
+// run is the program. It returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	binary := flags.String("binary", "", "the plugin's `binary`, for where no engine answers (make build)")
+	binary := flags.String("binary", "", "the plugin's `binary`, used if no engine answers (make build)")
 	dir := flags.String("plugin", "", "`directory` that docker plugin create takes (make rootfs)")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -58,8 +61,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "engine   Docker %s; the plugin is %s, for as long as this runs\n", version, pluginName)
 		h = newDockerHost(*dir)
 	} else {
-		fmt.Fprintf(stdout, "engine   none (%v): dockerd's part is played, the plugin's binary is the real one\n", err)
-		h = newPlayedHost(*binary)
+		fmt.Fprintf(stdout, "engine   none (%v); the demo stands in for dockerd and runs the plugin's binary\n", err)
+		h = newSimulatedHost(*binary)
 	}
 	d := demonstration{host: h, scenes: scenes, patience: patience, out: stdout}
 	if err := d.run(ctx); err != nil {
@@ -69,37 +72,37 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// host is a Docker host with the plugin on it. After install nothing of it may be left when remove returns,
-// however far it got.
+// host is a Docker host with the plugin. Nothing that install and start made is left when remove
+// returns, even if they failed halfway.
 type host interface {
-	// install makes the plugin ready, with these settings.
+	// install starts the plugin with these settings.
 	install(ctx context.Context, settings []string) error
-	// name is the host's own name, where the default group comes from.
+	// name returns the host's name, which is the default group.
 	name() string
-	// start starts a container and does not wait for its end.
+	// start starts a container, and does not wait until it exits.
 	start(ctx context.Context, s scene) error
-	// logs returns what docker logs -f of a container prints until the container ends.
+	// logs returns what docker logs -f prints of a container, until the container exits.
 	logs(ctx context.Context, s scene) (string, error)
-	// finish waits for the containers' ends and stops the plugin: nothing is sent after it.
+	// finish waits until the containers have exited, and stops the plugin. Nothing is sent
+	// after that.
 	finish(ctx context.Context) error
-	// remove removes all that install and start made.
+	// remove removes everything that install and start made.
 	remove() error
-	// help says where the plugin's own log is, in lines after the first; nothing where there is no plugin.
+	// help returns the plugin's log, or where it is, after a newline. It is empty if there
+	// is no plugin.
 	help() string
 }
 
-// demonstration is what is shown, where, and to whom.
+// demonstration is one run of the demo.
 type demonstration struct {
-	host   host
-	scenes []scene
-	// patience is how long a stream may stand still before it is taken to have all it will get.
-	patience time.Duration
+	host     host
+	scenes   []scene
+	patience time.Duration // how long to wait for the next event of a stream
 	out      io.Writer
 }
 
-// run is the demonstration. The error says what is missing, if anything is.
+// run runs the demo. It returns an error that says what is missing if not every line arrived once.
 func (d demonstration) run(ctx context.Context) (err error) {
-	h, out := d.host, d.out
 	ctx, cancel := context.WithTimeoutCause(ctx, longest, fmt.Errorf("not done after %v", longest))
 	defer cancel()
 	service, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{pluginKey: keySecret, readerKey: keySecret}})
@@ -107,77 +110,98 @@ func (d demonstration) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer service.Close()
-	fmt.Fprintf(out, "service  a strict stand-in for CloudWatch Logs (cmd/cwlocal) at %s\n", service.URL())
+	fmt.Fprintf(d.out, "service  a strict stand-in for CloudWatch Logs (cmd/cwlocal) at %s\n", service.URL())
 
-	begun := false
-	defer func() {
-		switch {
-		case err == nil:
-		case ctx.Err() != nil: // whatever it made of the step under way
-			err = context.Cause(ctx)
-		default:
-			err = fmt.Errorf("%w%s", err, h.help())
-		}
-		if removeErr := h.remove(); removeErr != nil {
-			err = errors.Join(err, removeErr)
-		} else if begun {
-			fmt.Fprintln(out, "\nEverything that the demo made is removed.")
-		}
-	}()
-	if err := h.install(ctx, []string{
+	installed := false
+	defer func() { err = d.cleanUp(ctx, installed, err) }()
+	if err := d.host.install(ctx, []string{
 		"AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + pluginKey, "AWS_SECRET_ACCESS_KEY=" + keySecret,
 		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + service.URL(), "NOEC2=1", "DELAY=500ms",
 	}); err != nil {
 		return err
 	}
-	begun = true
+	installed = true
 	api := newReader(service.URL())
 	want := contents{}
 	for i, s := range d.scenes {
-		fmt.Fprintf(out, "\n%d. %s\n\n   %s\n", i+1, s.title, s.command())
-		if s.outage > 0 {
-			service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable, AccessKey: pluginKey, For: s.outage})
-			fmt.Fprintf(out, "\n   for %v from now on the service answers the plugin with 503\n", s.outage)
-		}
-		since := time.Now()
-		if err := h.start(ctx, s); err != nil {
+		fmt.Fprintf(d.out, "\n%d. %s\n\n   %s\n", i+1, s.title, s.command())
+		if err := d.show(ctx, s, service, api); err != nil {
 			return err
 		}
-		if s.outage > 0 {
-			if err := d.showLogs(ctx, s); err != nil {
-				return err
-			}
-		}
-		for _, to := range s.expected(h.name()) {
+		for _, to := range s.expected(d.host.name()) {
 			want[to.address] = to.lines
-			if err := follow(ctx, api, to, d.patience, out); err != nil {
-				return err
-			}
-		}
-		if s.outage > 0 {
-			fmt.Fprintf(out, "\n   they arrived %.1f s after the container's start\n", time.Since(since).Seconds())
 		}
 	}
-	if err := h.finish(ctx); err != nil {
+	if err := d.host.finish(ctx); err != nil {
 		return err
 	}
+	return d.check(ctx, want, service, api)
+}
+
+// cleanUp removes what the demo made. It returns err, with why ctx has ended or where the
+// plugin's log is.
+func (d demonstration) cleanUp(ctx context.Context, installed bool, err error) error {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil: // err is what the end of ctx caused
+		err = context.Cause(ctx)
+	default:
+		err = fmt.Errorf("%w%s", err, d.host.help())
+	}
+	if removeErr := d.host.remove(); removeErr != nil {
+		return errors.Join(err, removeErr)
+	}
+	if installed {
+		fmt.Fprintln(d.out, "\nEverything that the demo made is removed.")
+	}
+	return err
+}
+
+// show runs the container of a scene, and prints what arrives.
+func (d demonstration) show(ctx context.Context, s scene, service *cwlocal.Server, api *reader) error {
+	if s.outage > 0 {
+		service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable, AccessKey: pluginKey, For: s.outage})
+		fmt.Fprintf(d.out, "\n   for %v from now on the service answers the plugin with 503\n", s.outage)
+	}
+	since := time.Now()
+	if err := d.host.start(ctx, s); err != nil {
+		return err
+	}
+	if s.outage > 0 {
+		if err := d.showLogs(ctx, s); err != nil {
+			return err
+		}
+	}
+	for _, to := range s.expected(d.host.name()) {
+		if err := follow(ctx, api, to, d.patience, d.out); err != nil {
+			return err
+		}
+	}
+	if s.outage > 0 {
+		fmt.Fprintf(d.out, "\n   they arrived %.1f s after the container's start\n", time.Since(since).Seconds())
+	}
+	return nil
+}
+
+// check compares everything that the service has with what was printed.
+func (d demonstration) check(ctx context.Context, want contents, service *cwlocal.Server, api *reader) error {
 	have, err := api.all(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\nWhat the service has now (DescribeLogGroups, DescribeLogStreams, GetLogEvents):\n\n%s", have)
+	fmt.Fprintf(d.out, "\nWhat the service has now (DescribeLogGroups, DescribeLogStreams, GetLogEvents):\n\n%s", have)
 	if err := compare(want, have); err != nil {
 		return err
 	}
 	if refused := service.Refusals(); len(refused) > 0 {
 		return fmt.Errorf("%d requests broke a rule of the service, the first one: %+v", len(refused), refused[0])
 	}
-	fmt.Fprintf(out, "\nAll %d lines arrived, each of them once and in order, and no request broke a rule of the service.\n", want.count())
-	fmt.Fprint(out, againstAWS)
+	fmt.Fprintf(d.out, "\nAll %d lines arrived, each of them once and in order, and no request broke a rule of the service.\n", want.count())
+	fmt.Fprint(d.out, againstAWS)
 	return nil
 }
 
-// showLogs shows docker logs, which needs no service.
+// showLogs runs docker logs, which works while the service is down.
 func (d demonstration) showLogs(ctx context.Context, s scene) error {
 	fmt.Fprintf(d.out, "\n   $ docker logs -f %s\n", s.name)
 	printed, err := d.host.logs(ctx, s)

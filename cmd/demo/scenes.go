@@ -10,26 +10,26 @@ import (
 )
 
 const (
-	// pluginName and imageName are what the demo's plugin and image are called.
+	// pluginName and imageName are the names of the demo's plugin and image.
 	pluginName = "logspool-demo"
 	imageName  = "logspool-demo"
 
-	// pause is the time between two lines of a container. It also keeps the order of lines that come out
-	// of two pipes.
+	// pause is the time between two lines of a container. It also keeps the order of lines that are
+	// written to two pipes.
 	pause = 100 * time.Millisecond
 )
 
-// scene is one container: how it is run, what it prints, and where that is expected.
+// scene is one container: its options, what it prints, and where the events are expected.
 type scene struct {
 	title   string
 	name    string // the container's
 	labels  map[string]string
 	env     []string
 	options map[string]string
-	outage  time.Duration // how long the service is down from the container's start on
+	outage  time.Duration // how long the service is down, from the container's start
 
 	lines []line
-	// group and stream are the names expected, by source; HOST stands for the host's name.
+	// group and stream are the expected names, stream by source. HOST means the host's name.
 	group  string
 	stream map[string]string
 }
@@ -113,7 +113,7 @@ const (
 	longPieces = (longLine + 16<<10 - 1) / (16 << 10) // moby, daemon/logger/copier.go, defaultBufSize
 )
 
-// numbered returns a text of size bytes in which each word says where it stands.
+// numbered returns a text of size bytes in which each word is its own offset.
 func numbered(size int) string {
 	var b strings.Builder
 	for b.Len() < size {
@@ -155,7 +155,7 @@ func say(name string) int {
 	return 0
 }
 
-// args are what docker is given.
+// args returns the arguments of the docker command.
 func (s scene) args() []string {
 	args := []string{"run", "-d", "--network", "none", "--name", s.name}
 	for _, k := range slices.Sorted(maps.Keys(s.labels)) {
@@ -171,14 +171,14 @@ func (s scene) args() []string {
 	return append(args, imageName, "say", s.name)
 }
 
-// command is what to type, a line for each group of options.
+// command returns the docker command as a user types it, with a line for each option.
 func (s scene) command() string {
 	var b strings.Builder
 	b.WriteString("$ docker")
 	for _, arg := range s.args() {
 		switch arg {
 		case "--label", "-e", "--log-driver", "--log-opt", imageName:
-			if !strings.HasSuffix(b.String(), "--log-driver") { // whose value is the image's name, too
+			if !strings.HasSuffix(b.String(), "--log-driver") { // its value is also the image's name
 				b.WriteString(" \\\n       ")
 			}
 		}
@@ -187,7 +187,7 @@ func (s scene) command() string {
 	return b.String()
 }
 
-// quote quotes for a shell.
+// quote quotes an argument for a shell.
 func quote(arg string) string {
 	if strings.ContainsAny(arg, " \"'{}$\\") {
 		return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
@@ -195,13 +195,13 @@ func quote(arg string) string {
 	return arg
 }
 
-// delivery is what one stream is expected to hold.
+// delivery is what one stream is expected to have.
 type delivery struct {
 	address
 	lines []string
 }
 
-// expected returns what each stream of the scene should hold on a host of this name, stdout's first.
+// expected returns what each stream of the scene must have on a host of this name, stdout's first.
 func (s scene) expected(host string) []delivery {
 	var all []delivery
 	for _, source := range []string{stdout, stderr} {

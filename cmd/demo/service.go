@@ -16,14 +16,14 @@ import (
 const (
 	region    = "eu-central-1"
 	pluginKey = "AKIDEXAMPLE"
-	readerKey = "AKIDREADER" // spared by the outage
+	readerKey = "AKIDREADER" // the outage does not affect it
 	keySecret = "not-a-secret"
 
-	// poll is how often a stream is looked at.
+	// poll is the time between two reads of a stream.
 	poll = 200 * time.Millisecond
 )
 
-// reader reads what has arrived, with the AWS SDK, as anybody could.
+// reader reads what has arrived, with the AWS SDK, as a user can.
 type reader struct{ client *cloudwatchlogs.Client }
 
 func newReader(endpoint string) *reader {
@@ -40,8 +40,8 @@ type event struct {
 	message string
 }
 
-// next returns the events of a stream behind the token, of a first page where that is nil, and the token
-// behind them. A stream that is not there yet has none.
+// next returns the events of a stream after the token, or from its beginning if token is
+// nil, and the token for the next call. A stream that does not exist yet has no events.
 func (r *reader) next(ctx context.Context, a address, token *string) ([]event, *string, error) {
 	page, err := r.client.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
 		LogGroupName: &a.group, LogStreamName: &a.stream, StartFromHead: aws.Bool(true), NextToken: token,
@@ -59,7 +59,7 @@ func (r *reader) next(ctx context.Context, a address, token *string) ([]event, *
 	return events, page.NextForwardToken, nil
 }
 
-// all returns everything the service has.
+// all returns everything that the service has.
 func (r *reader) all(ctx context.Context) (contents, error) {
 	all := contents{}
 	groups := cloudwatchlogs.NewDescribeLogGroupsPaginator(r.client, &cloudwatchlogs.DescribeLogGroupsInput{})
@@ -87,7 +87,7 @@ func (r *reader) group(ctx context.Context, group string, all contents) error {
 		for _, s := range page.LogStreams {
 			a := address{group, aws.ToString(s.LogStreamName)}
 			all[a] = nil
-			// The token of the last page is the one that it was asked for with.
+			// On the last page, the service returns the token of the request.
 			for token := (*string)(nil); ; {
 				events, after, err := r.next(ctx, a, token)
 				if err != nil {
@@ -106,7 +106,8 @@ func (r *reader) group(ctx context.Context, group string, all contents) error {
 	return nil
 }
 
-// follow prints the events of a stream as they arrive, until it has as many as it should have.
+// follow prints the events of a stream as they arrive, until all are there. It returns an error if
+// none arrives within patience.
 func follow(ctx context.Context, r *reader, to delivery, patience time.Duration, out io.Writer) error {
 	fmt.Fprintf(out, "\n   group %s, stream %s\n", to.group, to.stream)
 	var token *string
@@ -136,7 +137,7 @@ func follow(ctx context.Context, r *reader, to delivery, patience time.Duration,
 	}
 }
 
-// shortened is the message, or the beginning of a long one and its length.
+// shortened returns the message, or the beginning of a long one and its length.
 func shortened(message string) string {
 	if len(message) <= 100 {
 		return message

@@ -14,42 +14,48 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// account is told of every line that is written and every event that the service accepts, and says what
-// became of each line. It keeps eight bytes a line, and no text.
+// account records every line that is written and every event that the service accepts, and
+// counts what became of the lines. It keeps eight bytes a line, and no text. Each container
+// here has a log stream of its own name. Its methods may be called by several goroutines at
+// once.
 type account struct {
 	begun time.Time
-	check dockertest.Checker // holds what a line says against what was written
+	check dockertest.Checker // compares what arrives with what was written
 
 	mu      sync.Mutex
 	streams map[string]*stream // by container
-	missing int                // lines that are written, not arrived and not told of by their number
+	missing int                // written lines that have not arrived
 	batches []batch            // in order of arrival
-	doubled map[int]int        // lines that came again, by the index of the batch in which they came first
+	doubled map[int]int        // lines that arrived again, by the index of the batch in which they arrived first
 }
 
-// stream is one container's lines. Each container here has a stream to itself.
+// stream is one container's lines.
 type stream struct {
-	written int
-	places  []place // by line number
-	markers []marker
-	toldAll int // lines, of all markers
+	written   int
+	positions []position // by line number
+	markers   []marker
+	marked    int // lines that the markers count
 }
 
-// place is where an event stands in its stream: the service orders by time, then by arrival.
-type place struct{ ms, seq uint32 } // ms since the account was begun; seq from 1, 0: it has not arrived
+// position is the position of an event in its log stream. The service orders events by time, and
+// those of one millisecond by arrival.
+type position struct {
+	ms  uint32 // since the account was begun
+	seq uint32 // in order of arrival, from 1; 0: the event has not arrived
+}
 
-func (p place) compare(q place) int {
+func (p position) compare(q position) int {
 	return cmp.Or(cmp.Compare(p.ms, q.ms), cmp.Compare(p.seq, q.seq))
 }
 
-// marker tells of a gap.
+// marker is an event that reports missing lines.
 type marker struct {
-	at    place
-	lines int // 0: it could only say how many bytes
+	at    position
+	lines int // 0: the marker gives bytes alone
 	text  string
 }
 
-// batch is one that the service took.
+// batch is an accepted batch.
 type batch struct {
 	first uint32 // seq of its first event
 	at    time.Time
@@ -58,7 +64,7 @@ type batch struct {
 const markerPrefix = "[logspool] missing here: "
 
 func newAccount() *account {
-	// Markers and lines may have the time of a moment before.
+	// A marker or a line may have a time before the first line.
 	return &account{begun: time.Now().Add(-time.Hour), streams: map[string]*stream{}, doubled: map[int]int{}}
 }
 
@@ -71,7 +77,7 @@ func (a *account) stream(name string) *stream {
 	return s
 }
 
-// written says how many lines a container has written, or is about to.
+// written records that a container has written the lines of a sequence, or is about to.
 func (a *account) written(q dockertest.Sequence) {
 	a.check.Written(q)
 	a.mu.Lock()
@@ -81,7 +87,7 @@ func (a *account) written(q dockertest.Sequence) {
 	s.written = max(s.written, q.N)
 }
 
-// unwritten takes back the last line: it did not come into the FIFO.
+// unwritten takes back the last line, which did not get into the FIFO.
 func (a *account) unwritten(q dockertest.Sequence) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -89,7 +95,7 @@ func (a *account) unwritten(q dockertest.Sequence) {
 	a.missing--
 }
 
-// wrote says in the end how many lines a container has written, of those that it might have.
+// wrote records, at the end, how many of the lines that a container might write it has written.
 func (a *account) wrote(name string, lines int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,7 +104,7 @@ func (a *account) wrote(name string, lines int) {
 	s.written = lines
 }
 
-// accepted is told of every batch, as the service takes it. Each container has a stream of its own name.
+// accepted records a batch that the service has accepted for a container's stream.
 func (a *account) accepted(name string, events []cwlocal.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -108,7 +114,7 @@ func (a *account) accepted(name string, events []cwlocal.Event) {
 	a.batches = append(a.batches, batch{first: uint32(events[0].Seq) + 1, at: time.Now()})
 	own := a.stream(name)
 	for _, e := range events {
-		at := place{uint32(e.Timestamp - a.begun.UnixMilli()), uint32(e.Seq) + 1}
+		at := position{uint32(e.Timestamp - a.begun.UnixMilli()), uint32(e.Seq) + 1}
 		if rest, ok := strings.CutPrefix(e.Message, markerPrefix); ok {
 			own.mark(at, e.Message, rest)
 			continue
@@ -119,33 +125,34 @@ func (a *account) accepted(name string, events []cwlocal.Event) {
 		if !ok || s == nil || n >= s.written {
 			continue // the Checker has counted it
 		}
-		for len(s.places) <= n {
-			s.places = append(s.places, place{})
+		for len(s.positions) <= n {
+			s.positions = append(s.positions, position{})
 		}
-		if first := s.places[n].seq; first != 0 {
-			// The first batch whose events begin after it is the one behind its own.
+		if first := s.positions[n].seq; first != 0 {
+			// The batch of the first copy is the one before the first batch that begins
+			// after that copy.
 			a.doubled[sort.Search(len(a.batches), func(i int) bool { return a.batches[i].first > first })-1]++
 			continue
 		}
-		s.places[n] = at
+		s.positions[n] = at
 		a.missing--
 	}
 }
 
-// mark takes a marker, and rest of its text behind the prefix.
-func (s *stream) mark(at place, text, rest string) {
+// mark records a marker. Rest is its text after the prefix.
+func (s *stream) mark(at position, text, rest string) {
 	m := marker{at: at, text: text}
 	if number, _, ok := strings.Cut(rest, " lines,"); ok {
 		m.lines, _ = strconv.Atoi(number)
 	}
 	again := func(o marker) bool { return o.at.ms == m.at.ms && o.text == m.text }
-	if !slices.ContainsFunc(s.markers, again) { // else it came twice, as a line may
+	if !slices.ContainsFunc(s.markers, again) { // a marker may arrive twice, as a line may
 		s.markers = append(s.markers, m)
-		s.toldAll += m.lines
+		s.marked += m.lines
 	}
 }
 
-// lineNumber reads the container and the number out of a line (dockertest.Sequence).
+// lineNumber returns the container and the number of a line (dockertest.Sequence).
 func lineNumber(message string) (name string, n int, ok bool) {
 	rest, ok := strings.CutPrefix(message, "c=")
 	if !ok {
@@ -161,32 +168,49 @@ func lineNumber(message string) (name string, n int, ok bool) {
 	return name, n, err == nil && n >= 0
 }
 
-// open is how many lines have neither arrived nor been told of by their number; told is whether there are
-// markers that could only tell bytes.
-func (a *account) open() (lines int, bytesTold bool) {
+// open returns how many lines have neither arrived nor are counted by a marker, and whether
+// there are markers that give bytes alone.
+func (a *account) open() (lines int, inBytes bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	lines = a.missing
 	for _, s := range a.streams {
-		lines -= s.toldAll
-		bytesTold = bytesTold || slices.ContainsFunc(s.markers, func(m marker) bool { return m.lines == 0 })
+		lines -= s.marked
+		inBytes = inBytes || slices.ContainsFunc(s.markers, func(m marker) bool { return m.lines == 0 })
 	}
-	return lines, bytesTold
+	return lines, inBytes
 }
 
-// firstAndLastBatch says when the first and the last batch were taken. There must have been one.
+// firstAndLastBatch returns when the service accepted the first and the last batch. It must have
+// accepted one.
 func (a *account) firstAndLastBatch() (first, last time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.batches[0].at, a.batches[len(a.batches)-1].at
 }
 
+// doubledOutside counts the lines that arrived twice although they were not in flight at a
+// kill: the service accepted them neither within the window before a kill nor within the
+// window after it.
+func (a *account) doubledOutside(kills []time.Time, window time.Duration) (lines int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, n := range a.doubled {
+		at := a.batches[i].at
+		near := func(k time.Time) bool { return at.After(k.Add(-window)) && at.Before(k.Add(window)) }
+		if !slices.ContainsFunc(kills, near) {
+			lines += n
+		}
+	}
+	return lines
+}
+
 // balance is what became of all lines.
 type balance struct {
 	written, delivered, doubled int
-	marked                      int // lines missing where a marker tells of them
-	lost                        int // missing lines that no marker at their place tells of
-	overtold                    int // lines that markers tell of beyond what is missing at their place
+	marked                      int // missing lines that a marker at their place counts
+	lost                        int // missing lines that no marker at their place counts
+	overmarked                  int // lines that markers count although they are not missing at their place
 	disordered                  int
 	wrong                       int // messages that are not as they were written
 	examples                    []string
@@ -203,75 +227,66 @@ func (a *account) balance() balance {
 		})
 	}
 	for name, s := range a.streams {
-		s.settle(name, &b)
+		s.addTo(&b, name)
 	}
 	return b
 }
 
-// settle adds a stream's lines to the balance. A marker's place is its millisecond, which is what the service
-// orders by: it may stand behind other lines of the same one.
-func (s *stream) settle(name string, b *balance) {
+// addTo adds a stream's lines to the balance. It looks for a marker at the millisecond of
+// the missing lines, because the service orders by that: the marker may come after other
+// lines of the same millisecond.
+func (s *stream) addTo(b *balance, name string) {
 	slices.SortFunc(s.markers, func(x, y marker) int { return x.at.compare(y.at) })
 	b.written += s.written
-	var (
-		before  place
-		missing int // lines before the one that is looked at
-		markers = s.markers
-		told    int    // lines that markers so far tell of, beyond those that were missing
-		bytes   bool   // one of them could only tell bytes
-		upTo    uint32 // the last marker's time
-	)
-	// hold holds the missing lines before number n against the markers up to its time.
-	hold := func(n int, ms uint32) {
-		for len(markers) > 0 && markers[0].at.ms <= ms {
-			told += markers[0].lines
-			bytes = bytes || markers[0].lines == 0
-			upTo = markers[0].at.ms
-			markers = markers[1:]
-		}
-		marked := min(missing, told)
-		told -= marked
-		if bytes {
-			marked = missing
-		}
-		b.marked += marked
-		if missing > marked {
-			b.lost += missing - marked
-			b.examples = append(b.examples, fmt.Sprintf("%s: of the %d lines before number %d that are missing markers tell %d", name, missing, n, marked))
-		}
-		missing = 0
-		if ms > upTo {
-			b.overtold += told
-			told, bytes = 0, false
-		}
-	}
+	missing, before := 0, position{} // missing lines before the current one, and the last one that arrived
+	m := matcher{b: b, name: name, markers: s.markers}
 	for n := range s.written {
-		if n >= len(s.places) || s.places[n].seq == 0 {
+		if n >= len(s.positions) || s.positions[n].seq == 0 {
 			missing++
 			continue
 		}
-		at := s.places[n]
+		at := s.positions[n]
 		b.delivered++
 		if at.compare(before) < 0 {
 			b.disordered++
 		}
-		hold(n, at.ms)
-		before = at
+		m.match(missing, n, at.ms)
+		missing, before = 0, at
 	}
-	hold(s.written, 1<<32-1)
+	m.match(missing, s.written, 1<<32-1)
 }
 
-// doubledElsewhere counts the lines that came twice although the service had taken them neither shortly before nor
-// after one of these moments: they were not under way then.
-func (a *account) doubledElsewhere(kills []time.Time, underWay time.Duration) (lines int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for i, n := range a.doubled {
-		at := a.batches[i].at
-		near := func(k time.Time) bool { return at.After(k.Add(-underWay)) && at.Before(k.Add(underWay)) }
-		if !slices.ContainsFunc(kills, near) {
-			lines += n
-		}
+// matcher compares the missing lines of a stream with its markers, in order.
+type matcher struct {
+	b       *balance
+	name    string
+	markers []marker // those that were not looked at
+	lines   int      // counted by the markers so far, and not missing so far
+	inBytes bool     // one of those markers gives bytes alone
+	upTo    uint32   // the time of the last of those markers
+}
+
+// match takes the missing lines before line number n, and the markers up to its time ms.
+func (m *matcher) match(missing, n int, ms uint32) {
+	for len(m.markers) > 0 && m.markers[0].at.ms <= ms {
+		m.lines += m.markers[0].lines
+		m.inBytes = m.inBytes || m.markers[0].lines == 0
+		m.upTo = m.markers[0].at.ms
+		m.markers = m.markers[1:]
 	}
-	return lines
+	marked := min(missing, m.lines)
+	m.lines -= marked
+	if m.inBytes {
+		marked = missing
+	}
+	m.b.marked += marked
+	if missing > marked {
+		m.b.lost += missing - marked
+		m.b.examples = append(m.b.examples,
+			fmt.Sprintf("%s: %d lines before number %d are missing, and markers count %d of them", m.name, missing, n, marked))
+	}
+	if ms > m.upTo {
+		m.b.overmarked += m.lines
+		m.lines, m.inBytes = 0, false
+	}
 }

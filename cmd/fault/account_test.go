@@ -9,49 +9,50 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// happening is what the service takes: a line, a line of a number that is not the stream's next, or a marker.
-type happening struct {
-	n    int   // line number; -1: text
+// arrival is an event that the service accepts: a line or a marker.
+type arrival struct {
+	n    int   // line number; -1: the event has the text
 	ms   int64 // its time
 	text string
 }
 
-// TestBalance holds the oracle of all rows against made-up runs of ten lines, each in a millisecond of its own.
+// TestBalance compares the balance, which judges all rows, with invented runs of ten lines,
+// each in a millisecond of its own.
 func TestBalance(t *testing.T) {
-	line := func(n int) happening { return happening{n: n, ms: int64(n)} }
-	marker := func(ms int64, text string) happening { return happening{-1, ms, markerPrefix + text} }
-	lines := func(numbers ...int) (all []happening) {
+	line := func(n int) arrival { return arrival{n: n, ms: int64(n)} }
+	marker := func(ms int64, text string) arrival { return arrival{-1, ms, markerPrefix + text} }
+	lines := func(numbers ...int) (all []arrival) {
 		for _, n := range numbers {
 			all = append(all, line(n))
 		}
 		return all
 	}
 	for _, test := range []struct {
-		name  string
-		taken []happening
-		want  balance
+		name     string
+		accepted []arrival
+		want     balance
 	}{
 		{"all", lines(0, 1, 2, 3, 4, 5, 6, 7, 8, 9), balance{delivered: 10}},
 		{"nothing", nil, balance{lost: 10}},
 		{"batches in another order than time", lines(5, 6, 7, 8, 9, 0, 1, 2, 3, 4), balance{delivered: 10}},
 		{"one doubled", lines(0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9), balance{delivered: 10, doubled: 1}},
-		{"two at the wrong times", append(lines(0, 1, 2, 5, 6, 7, 8, 9), happening{n: 3, ms: 4}, happening{n: 4, ms: 3}), balance{delivered: 10, disordered: 1}},
+		{"two at the wrong times", append(lines(0, 1, 2, 5, 6, 7, 8, 9), arrival{n: 3, ms: 4}, arrival{n: 4, ms: 3}), balance{delivered: 10, disordered: 1}},
 		{"lost in the middle", lines(0, 1, 2, 6, 7, 8, 9), balance{delivered: 7, lost: 3}},
 		{"lost at the end", lines(0, 1, 2), balance{delivered: 3, lost: 7}},
-		{"told", append(lines(0, 1, 2, 6, 7, 8, 9), marker(3, "3 lines, 300 bytes; reason: full")), balance{delivered: 7, marked: 3}},
-		{"told twice by one marker", append(lines(0, 1, 2, 6, 7, 8, 9), marker(3, "3 lines, 1 bytes"), marker(3, "3 lines, 1 bytes")), balance{delivered: 7, marked: 3}},
-		{"told by two markers", append(lines(0, 1, 2, 6, 7, 8, 9), marker(3, "1 lines, 1 bytes"), marker(4, "2 lines, 2 bytes")), balance{delivered: 7, marked: 3}},
-		{"told in part", append(lines(0, 1, 2, 6, 7, 8, 9), marker(3, "2 lines, 2 bytes")), balance{delivered: 7, marked: 2, lost: 1}},
-		{"told in bytes", append(lines(0, 1, 2, 6, 7, 8, 9), marker(2, "300 bytes")), balance{delivered: 7, marked: 3}},
-		{"told elsewhere", append(lines(0, 1, 2, 6, 7, 8, 9), marker(8, "3 lines, 3 bytes")), balance{delivered: 7, lost: 3, overtold: 3}},
-		{"told elsewhere in bytes", append(lines(0, 1, 2, 6, 7, 8, 9), marker(0, "3 bytes")), balance{delivered: 7, lost: 3}},
-		{"told too much", append(lines(0, 1, 2, 6, 7, 8, 9), marker(3, "4 lines, 4 bytes")), balance{delivered: 7, marked: 3, overtold: 1}},
-		{"told and delivered", append(lines(0, 1, 2, 3, 4, 5, 6, 7, 8, 9), marker(3, "1 lines, 4 bytes")), balance{delivered: 10, overtold: 1}},
-		{"told at the end", append(lines(0, 1, 2), marker(3, "7 lines, 7 bytes")), balance{delivered: 3, marked: 7}},
-		// The marker of an event that the service refuses comes after others of the same millisecond.
-		{"told behind lines of its time", append([]happening{{n: 0}, {n: 1}, {n: 2}, {n: 4}, {n: 5}, {n: 7}, {n: 8}, {n: 9}},
+		{"marked", append(lines(0, 1, 2, 6, 7, 8, 9), marker(3, "3 lines, 300 bytes; reason: full")), balance{delivered: 7, marked: 3}},
+		{"marked by one marker that arrives twice", append(lines(0, 1, 2, 6, 7, 8, 9), marker(3, "3 lines, 1 bytes"), marker(3, "3 lines, 1 bytes")), balance{delivered: 7, marked: 3}},
+		{"marked by two markers", append(lines(0, 1, 2, 6, 7, 8, 9), marker(3, "1 lines, 1 bytes"), marker(4, "2 lines, 2 bytes")), balance{delivered: 7, marked: 3}},
+		{"marked in part", append(lines(0, 1, 2, 6, 7, 8, 9), marker(3, "2 lines, 2 bytes")), balance{delivered: 7, marked: 2, lost: 1}},
+		{"marked in bytes", append(lines(0, 1, 2, 6, 7, 8, 9), marker(2, "300 bytes")), balance{delivered: 7, marked: 3}},
+		{"marked elsewhere", append(lines(0, 1, 2, 6, 7, 8, 9), marker(8, "3 lines, 3 bytes")), balance{delivered: 7, lost: 3, overmarked: 3}},
+		{"marked elsewhere in bytes", append(lines(0, 1, 2, 6, 7, 8, 9), marker(0, "3 bytes")), balance{delivered: 7, lost: 3}},
+		{"too many marked", append(lines(0, 1, 2, 6, 7, 8, 9), marker(3, "4 lines, 4 bytes")), balance{delivered: 7, marked: 3, overmarked: 1}},
+		{"marked and delivered", append(lines(0, 1, 2, 3, 4, 5, 6, 7, 8, 9), marker(3, "1 lines, 4 bytes")), balance{delivered: 10, overmarked: 1}},
+		{"marked at the end", append(lines(0, 1, 2), marker(3, "7 lines, 7 bytes")), balance{delivered: 3, marked: 7}},
+		// The marker of a rejected event comes after others of the same millisecond.
+		{"marked after lines of the same time", append([]arrival{{n: 0}, {n: 1}, {n: 2}, {n: 4}, {n: 5}, {n: 7}, {n: 8}, {n: 9}},
 			marker(0, "1 lines, 1 bytes"), marker(0, "1 lines, 2 bytes")), balance{delivered: 8, marked: 2}},
-		{"not a line", append(lines(0, 1, 2, 3, 4, 5, 6, 7, 8, 9), happening{-1, 3, "what is this"}), balance{delivered: 10, wrong: 1}},
+		{"not a line", append(lines(0, 1, 2, 3, 4, 5, 6, 7, 8, 9), arrival{-1, 3, "what is this"}), balance{delivered: 10, wrong: 1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a := newAccount()
@@ -61,7 +62,7 @@ func TestBalance(t *testing.T) {
 				text = append(text, q.Next(60))
 			}
 			a.written(q)
-			for i, h := range test.taken {
+			for i, h := range test.accepted {
 				m := h.text
 				if h.n >= 0 {
 					m = text[h.n]
@@ -81,8 +82,8 @@ func TestBalance(t *testing.T) {
 	}
 }
 
-// TestDoubledElsewhere: a line may come twice if its first batch was under way at a kill.
-func TestDoubledElsewhere(t *testing.T) {
+// TestDoubledOutside: a line may arrive twice if its first batch was in flight at a kill.
+func TestDoubledOutside(t *testing.T) {
 	a := newAccount()
 	q := dockertest.Sequence{Container: "c", Source: "stdout"}
 	var events []cwlocal.Event
@@ -100,11 +101,11 @@ func TestDoubledElsewhere(t *testing.T) {
 	}
 	again(events[1])
 	again(events[2])
-	if n := a.doubledElsewhere(kills, 100*time.Millisecond); n != 0 {
-		t.Errorf("%d lines of the batch at the kill were not under way", n)
+	if n := a.doubledOutside(kills, 100*time.Millisecond); n != 0 {
+		t.Errorf("%d lines of the batch at the kill were not in flight", n)
 	}
 	again(events[4])
-	if n := a.doubledElsewhere(kills, 100*time.Millisecond); n != 1 {
-		t.Errorf("%d lines doubled elsewhere, want 1", n)
+	if n := a.doubledOutside(kills, 100*time.Millisecond); n != 1 {
+		t.Errorf("%d lines doubled outside, want 1", n)
 	}
 }

@@ -10,8 +10,8 @@ import (
 
 const document = "../../docs/reliability.md"
 
-// TestDocument: the table in the document has every row and no other, so it was written by this program, and each
-// row is explained.
+// TestDocument: the table in the document has every row and no other, and the document
+// explains each row.
 func TestDocument(t *testing.T) {
 	text, err := os.ReadFile(document)
 	if err != nil {
@@ -43,7 +43,7 @@ func TestDocument(t *testing.T) {
 	delete(in, "row")
 	delete(in, "---")
 	for name := range in {
-		t.Errorf("the table has a row %q that there is not", name)
+		t.Errorf("the table has a row %q that does not exist", name)
 	}
 }
 
@@ -64,13 +64,13 @@ func TestRewrite(t *testing.T) {
 		}
 	}
 	if err := rewrite(os.DevNull, "", now); err == nil {
-		t.Error("a document without the lines was taken")
+		t.Error("no error for a document without a place for the table")
 	}
 }
 
 func TestCells(t *testing.T) {
-	r := result{row: row{name: "r"}, balance: balance{written: 1234567}, slowStart: 1500 * time.Millisecond, slowStop: 20 * time.Millisecond,
-		longest: time.Microsecond, rss: 1025, problems: []string{"p"}}
+	r := result{row: row{name: "r"}, balance: balance{written: 1234567},
+		times: &times{start: 1500 * time.Millisecond, stop: 20 * time.Millisecond, write: time.Microsecond}, rss: 1025, problems: []string{"p"}}
 	if got := strings.Join(r.cells(), "|"); got != "r|1,234,567|0|0|0|0|1.5 s|20 ms|<1 ms|2|lost 0, doubled 0, marked 0|**FAIL**" {
 		t.Error(got)
 	}

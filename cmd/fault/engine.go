@@ -4,13 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/hosttest"
@@ -21,25 +18,17 @@ const (
 	pluginName = "logspool:fault"
 )
 
-// engine is a Docker engine of the command's own, with the plugin installed and an image of this program. It has a
-// network namespace to itself: an engine without a bridge of its own deletes the other one's (moby,
-// daemon/daemon_unix.go, removeDefaultBridgeInterface). So has every stand-in that it is to reach.
-type engine struct {
-	dir    string
-	host   string // DOCKER_HOST
-	apart  *hosttest.Thread
-	daemon *exec.Cmd
-	log    tail
-	ended  chan struct{}
-}
+// engine is a private Docker engine with the plugin installed and an image of this program.
+// A stand-in that it must reach listens in its network namespace.
+type engine struct{ *hosttest.Engine }
 
 func isRoot() bool { return os.Geteuid() == 0 }
 
-// noEngine says why there can be no engine, and nothing if there can.
+// noEngine returns why there can be no engine, and nothing if there can be one.
 func (l *lab) noEngine() string {
 	switch {
-	case l.plugin == "":
-		return "no plugin directory was named"
+	case l.pluginDir == "":
+		return "there is no -plugin directory"
 	case !isRoot():
 		return "needs root"
 	}
@@ -51,81 +40,28 @@ func (l *lab) noEngine() string {
 	return ""
 }
 
-// newEngine starts an engine and installs the plugin and the image in it.
+// newEngine starts an engine and installs the plugin and the image in it. What the engine leaves is
+// removed with the lab's directory.
 func newEngine(ctx context.Context, l *lab) (*engine, error) {
-	e := &engine{dir: filepath.Join(l.dir, "engine"), ended: make(chan struct{})}
-	e.host = "unix://" + filepath.Join(e.dir, "docker.sock")
-	if err := os.Mkdir(e.dir, 0o700); err != nil {
+	dir := filepath.Join(l.dir, "engine")
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	var err error
-	if e.apart, err = hosttest.NewThread(true); err != nil {
+	own, err := hosttest.NewEngine(dir)
+	if err != nil {
 		return nil, err
 	}
-	if err := e.start(); err != nil {
-		e.stop()
-		return nil, err
+	e := &engine{own}
+	// awslogs takes its credentials from dockerd's environment.
+	err = e.Start(map[string]any{}, []string{"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey,
+		"AWS_REGION=" + region, "AWS_EC2_METADATA_DISABLED=true"}, "--storage-driver", "vfs") // which every kernel has
+	if err == nil {
+		err = e.install(ctx, l.pluginDir)
 	}
-	if err := e.install(ctx, l.plugin); err != nil {
-		e.stop()
-		return nil, err
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
-}
-
-// start starts dockerd and returns when it listens. awslogs takes its credentials from dockerd's environment.
-func (e *engine) start() error {
-	config := filepath.Join(e.dir, "daemon.json")
-	if err := os.WriteFile(config, []byte("{}\n"), 0o600); err != nil {
-		return err
-	}
-	e.daemon = exec.Command("dockerd", "--config-file", config, "--storage-driver", "vfs", // which is everywhere
-		"--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"),
-		"--pidfile", filepath.Join(e.dir, "pid"), "--host", e.host,
-		"--bridge", "none", "--iptables=false", "--ip6tables=false")
-	e.daemon.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey,
-		"AWS_REGION="+region, "AWS_EC2_METADATA_DISABLED=true")
-	e.daemon.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true} // Ctrl-C is ours to answer
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	e.daemon.Stdout, e.daemon.Stderr = w, w
-	e.apart.Do(func() { err = e.daemon.Start() })
-	w.Close()
-	if err != nil {
-		r.Close()
-		e.daemon = nil
-		return err
-	}
-	listens := make(chan struct{})
-	go func() {
-		defer close(e.ended)
-		e.log.follow(r, "API listen on", listens)
-		_ = e.daemon.Wait()
-	}()
-	select {
-	case <-listens:
-		return nil
-	case <-e.ended:
-		return fmt.Errorf("dockerd ended: %s", e.log.last())
-	case <-time.After(patience):
-		return errors.New("dockerd does not listen")
-	}
-}
-
-// stop ends the engine, and with it its containers and plugins. What it leaves goes with the lab's directory.
-func (e *engine) stop() {
-	if e.daemon != nil {
-		_ = e.daemon.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-e.ended:
-		case <-time.After(30 * time.Second):
-			_ = e.daemon.Process.Kill()
-			<-e.ended
-		}
-	}
-	e.apart.End()
 }
 
 func (e *engine) install(ctx context.Context, dir string) error {
@@ -137,7 +73,7 @@ func (e *engine) install(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	// A row's containers say where its stand-in is, with a log option.
+	// A row's containers give the address of its stand-in in a log option.
 	settings := append([]string{"plugin", "set", pluginName}, pluginSettings("http://127.0.0.1:1")...)
 	for _, step := range []struct {
 		stdin io.Reader
@@ -148,27 +84,22 @@ func (e *engine) install(ctx context.Context, dir string) error {
 		{nil, settings},
 		{nil, []string{"plugin", "enable", "--timeout", "0", pluginName}},
 	} {
-		if _, err := e.docker(ctx, step.stdin, step.args...); err != nil {
+		if _, err := e.Docker(ctx, step.stdin, step.args...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// docker runs a docker command and returns what it printed.
-func (e *engine) docker(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
-	return hosttest.Docker(ctx, e.host, stdin, args...)
-}
-
-// service makes a stand-in that the engine's containers' logs can reach.
+// service starts a stand-in that the engine can reach.
 func (e *engine) service(a *account) (s *cwlocal.Server, err error) {
-	e.apart.Do(func() { s, err = cwlocal.Start("127.0.0.1:0", serviceOptions(a)) })
+	e.Network.Do(func() { s, err = cwlocal.Start("127.0.0.1:0", serviceOptions(a)) })
 	return s, err
 }
 
-// memory is the peak of the plugin's resident memory, in KiB; 0 if it cannot be told.
+// memory returns the peak of the plugin's resident memory in KiB, and 0 if it is unknown.
 func (e *engine) memory(ctx context.Context) int {
-	out, err := e.docker(ctx, nil, "plugin", "inspect", pluginName)
+	out, err := e.Docker(ctx, nil, "plugin", "inspect", pluginName)
 	var found []struct{ ID string }
 	if err != nil || json.Unmarshal([]byte(out), &found) != nil || len(found) != 1 {
 		return 0

@@ -12,27 +12,27 @@ import (
 	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// lab is where the rows run. Everything that they leave anywhere is below its directory, so that a later run
+// lab is where the rows run. They leave nothing outside its directory, so that a later run
 // finds what a killed one left.
 type lab struct {
 	settings
-	dir  string
-	lock *os.File
-	born *hosttest.Thread // starts the plugin's processes
+	dir    string
+	lock   *os.File
+	thread *hosttest.Thread // starts the plugin's processes, which end with it
 
 	engineOnce sync.Once
 	ownEngine  *engine // nil: none was started
 	engineErr  error
 }
 
-// engine is the lab's Docker engine, which the first row that needs one starts.
+// engine returns the lab's Docker engine. The first row that needs it starts it.
 func (l *lab) engine(ctx context.Context) (*engine, error) {
 	l.engineOnce.Do(func() { l.ownEngine, l.engineErr = newEngine(ctx, l) })
 	return l.ownEngine, l.engineErr
 }
 
 const (
-	labDirs   = "/var/tmp" // a real file system: the spools are on disks of the kind that users have
+	labDirs   = "/var/tmp" // a real file system, as users' spools are on
 	labPrefix = "logspool-fault-"
 )
 
@@ -51,23 +51,22 @@ func newLab(s settings) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	born, err := hosttest.NewThread(false)
+	thread, err := hosttest.NewThread(false)
 	if err != nil {
 		return nil, err
 	}
-	return &lab{settings: s, dir: dir, lock: lock, born: born}, nil
+	return &lab{settings: s, dir: dir, lock: lock, thread: thread}, nil
 }
 
-func (l *lab) close() error {
+func (l *lab) close() (err error) {
 	if l.ownEngine != nil {
-		l.ownEngine.stop()
+		err = l.ownEngine.Close()
 	}
-	l.born.End()
-	err := hosttest.RemoveDir(l.dir)
-	return errors.Join(err, l.lock.Close())
+	l.thread.End()
+	return errors.Join(err, hosttest.RemoveDir(l.dir), l.lock.Close())
 }
 
-// lockDir takes a run's lock, which its end gives back however it ends.
+// lockDir takes a run's lock. The kernel releases it when the run ends, however it ends.
 func lockDir(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -80,13 +79,13 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// removeDead removes what runs have left that were killed.
+// removeDead removes what killed runs have left.
 func removeDead() error {
 	dirs, err := filepath.Glob(filepath.Join(labDirs, labPrefix+"*"))
 	for _, dir := range dirs {
 		lock, lockErr := lockDir(dir)
 		if lockErr != nil {
-			continue // it runs
+			continue // the run has not ended
 		}
 		err = errors.Join(err, hosttest.RemoveDir(dir))
 		lock.Close()

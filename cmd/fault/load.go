@@ -10,18 +10,48 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// tick is how often a writer looks how many lines are due.
+// load is the containers of a trial, which write.
+type load struct {
+	sources []*source // started by the row's goroutine
+	writers errgroup.Group
+	cancel  context.CancelFunc // ends the writing; nil before beginLoad
+
+	mu       sync.Mutex
+	visitors []*source // containers that were started and stopped during the load; guarded by mu
+}
+
+// beginLoad makes all containers write rate lines a second each until stopLoad.
+func (l *load) beginLoad(ctx context.Context, rate int) {
+	ctx, l.cancel = context.WithCancel(ctx)
+	for _, s := range l.sources {
+		l.writers.Go(func() error {
+			return pace(ctx, rate, func() error { return s.write(ctx) })
+		})
+	}
+}
+
+// stopLoad makes the containers stop writing. It does not wait for them, because a write
+// may be blocked.
+func (l *load) stopLoad() {
+	if l.cancel != nil {
+		l.cancel()
+	}
+}
+
+// tick is how often a writer checks how many lines are due.
 const tick = 10 * time.Millisecond
 
-// pace calls write as often as it takes to come to rate lines a second, until ctx is done or write says
-// that it cannot go on. A writer that was held up makes up for it.
+// pace calls write rate times a second, until ctx is done or write returns an error. After a write
+// that was blocked, it catches up.
 func pace(ctx context.Context, rate int, write func() error) error {
 	begun, done := time.Now(), 0
-	beat := time.NewTicker(tick)
-	defer beat.Stop()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
 	for {
 		for due := int(time.Since(begun).Seconds() * float64(rate)); done < due; done++ {
 			if ctx.Err() != nil {
@@ -34,29 +64,29 @@ func pace(ctx context.Context, rate int, write func() error) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-beat.C:
+		case <-ticker.C:
 		}
 	}
 }
 
-// source is a container that writes numbered lines to its stdout. dockerd may die under it and come back.
+// source is a container that writes numbered lines to its stdout. It outlives its dockerd.
 type source struct {
 	account  *account
-	sequence dockertest.Sequence // for the writing goroutine
+	sequence dockertest.Sequence // used by the writing goroutine alone
 	size     int                 // bytes of a line
 
 	mu        sync.Mutex
 	container *dockertest.Container
-	back      chan struct{} // closed when there is another container
-	longest   time.Duration // write, of the containers before this one
+	replaced  chan struct{} // closed when there is another container
+	longest   time.Duration // longest write to the earlier containers
 }
 
 func newSource(a *account, name string, size int) *source {
 	return &source{account: a, sequence: dockertest.Sequence{Container: name, Source: dockertest.Stdout}, size: size,
-		back: make(chan struct{})}
+		replaced: make(chan struct{})}
 }
 
-// attach gives the source its container, the first one or the one after dockerd's death.
+// attach gives the source its container: the first one, or the one of the next dockerd.
 func (s *source) attach(c *dockertest.Container) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,14 +94,15 @@ func (s *source) attach(c *dockertest.Container) {
 		s.longest = max(s.longest, s.container.LongestWrite())
 	}
 	s.container = c
-	close(s.back)
-	s.back = make(chan struct{})
+	close(s.replaced)
+	s.replaced = make(chan struct{})
 }
 
+// current returns the source's container, and a channel that is closed when there is another one.
 func (s *source) current() (*dockertest.Container, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.container, s.back
+	return s.container, s.replaced
 }
 
 func (s *source) longestWrite() time.Duration {
@@ -81,19 +112,20 @@ func (s *source) longestWrite() time.Duration {
 	return max(s.longest, c.LongestWrite())
 }
 
-// write writes the next line. A frame of less than PIPE_BUF bytes is in the FIFO whole or, if dockerd dies, not
-// at all (pipe(7)): then it is written to the next container.
+// write writes the next line. If dockerd is killed, a frame of less than PIPE_BUF bytes is
+// in the FIFO either whole or not at all (pipe(7)). In the second case, write writes it to
+// the next container.
 func (s *source) write(ctx context.Context) error {
 	line := s.sequence.Next(s.size) + "\n"
 	for {
-		c, back := s.current()
+		c, replaced := s.current()
 		s.account.written(s.sequence)
 		err := c.Write(s.sequence.Source, line)
 		if err != dockertest.ErrClosed {
 			return err
 		}
 		select {
-		case <-back:
+		case <-replaced:
 		case <-ctx.Done():
 			s.sequence.N--
 			s.account.unwritten(s.sequence)
@@ -105,24 +137,25 @@ func (s *source) write(ctx context.Context) error {
 // printCommand makes this program the process of a container in a real engine.
 const printCommand = "print"
 
-// printed is what such a process tells at its end.
+// printed is what such a process reports at its end.
 type printed struct {
-	lines   int
-	longest time.Duration // write
+	lines        int
+	longestWrite time.Duration
 }
 
-// printLines prints numbered lines for a while, leaves in a file what it did, and waits for SIGTERM.
+// printLines prints numbered lines for some time, writes its report to a file, and waits
+// for SIGTERM.
 func printLines(args []string) error {
 	flags := flag.NewFlagSet(printCommand, flag.ExitOnError)
 	name := flags.String("name", "", "name in the lines")
 	rate := flags.Int("rate", 1000, "lines a second")
 	size := flags.Int("size", 0, "bytes of a line")
-	length := flags.Duration("for", time.Second, "how long")
-	report := flags.String("report", "", "file to leave the number of lines and the longest write in")
+	length := flags.Duration("for", time.Second, "how long to print")
+	report := flags.String("report", "", "file for the number of lines and the longest write")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	term := make(chan os.Signal, 1) // the kernel ignores it for a PID 1 without a handler
+	term := make(chan os.Signal, 1) // without a handler, the kernel ignores SIGTERM for PID 1
 	signal.Notify(term, syscall.SIGTERM)
 	ctx, cancel := context.WithTimeout(context.Background(), *length)
 	defer cancel()
@@ -131,13 +164,13 @@ func printLines(args []string) error {
 	err := pace(ctx, *rate, func() error {
 		begun := time.Now()
 		_, err := os.Stdout.WriteString(s.Next(*size) + "\n")
-		p.longest = max(p.longest, time.Since(begun))
+		p.longestWrite = max(p.longestWrite, time.Since(begun))
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintln(s.N, int64(p.longest))
+	text := fmt.Sprintln(s.N, int64(p.longestWrite))
 	if err := os.WriteFile(*report+".part", []byte(text), 0o644); err != nil {
 		return err
 	}

@@ -1,10 +1,11 @@
-// Command fault runs the fault matrix: each row breaks something while containers write numbered lines, and
-// counts what became of every line. `make fault` prints it; docs/reliability.md shows what it printed and says
-// what each row does.
+// Command fault runs the fault matrix: each row breaks something while containers write
+// numbered lines, and counts what became of every line. `make fault` prints the matrix.
+// docs/reliability.md shows it and explains each row.
 //
-// The plugin is the real binary. dockerd's part is played by dockertest, the service's by cwlocal with every
-// rule of the service checked; the last rows have a real Docker engine of their own. The command must not know the
-// plugin's packages: it sees what a user sees, its settings and what arrives.
+// The plugin is the real binary. Package dockertest stands in for dockerd, and cwlocal for
+// CloudWatch Logs, whose rules it checks. The last rows have a real Docker engine of their
+// own. The command must not know the plugin's packages: it sees what a user sees, which is
+// settings and events.
 package main
 
 import (
@@ -26,13 +27,13 @@ import (
 
 // settings are the command's flags.
 type settings struct {
-	binary, plugin string
-	short, long    bool
-	only           *regexp.Regexp
-	seed           uint64
-	parallel       int
-	document       string
-	verbose        bool
+	binary, pluginDir string
+	short, long       bool
+	only              *regexp.Regexp
+	seed              uint64
+	parallel          int
+	document          string
+	verbose           bool
 }
 
 func main() {
@@ -60,13 +61,13 @@ func run(ctx context.Context, args []string, out io.Writer) (failed bool, err er
 	var only string
 	flags := flag.NewFlagSet("fault", flag.ExitOnError)
 	flags.StringVar(&s.binary, "binary", "", "the plugin's `binary`")
-	flags.StringVar(&s.plugin, "plugin", "", "`directory` for docker plugin create; none: no real engine")
+	flags.StringVar(&s.pluginDir, "plugin", "", "`directory` for docker plugin create; without it, no row runs with a real engine")
 	flags.BoolVar(&s.short, "short", false, "a few rows, each shorter, in about a minute")
-	flags.BoolVar(&s.long, "long", false, "the row that takes ten minutes, too")
+	flags.BoolVar(&s.long, "long", false, "also the row that takes ten minutes")
 	flags.StringVar(&only, "run", "", "only the rows whose name matches this `regexp`")
-	flags.Uint64Var(&s.seed, "seed", 1, "of what is done at random")
-	flags.IntVar(&s.parallel, "parallel", 5, "rows at once, of those that bear company")
-	flags.StringVar(&s.document, "write", "", "also write the table into this `document`; with the row of -long")
+	flags.Uint64Var(&s.seed, "seed", 1, "of everything random")
+	flags.IntVar(&s.parallel, "parallel", 5, "how many rows run at once, of those that may")
+	flags.StringVar(&s.document, "write", "", "also write the table into this `document`; implies -long")
 	flags.BoolVar(&s.verbose, "v", false, "show the plugin's log of rows that fail")
 	if err := flags.Parse(args); err != nil {
 		return false, err
@@ -75,7 +76,7 @@ func run(ctx context.Context, args []string, out io.Writer) (failed bool, err er
 		return false, err
 	}
 	if s.document != "" && (s.short || only != "") {
-		return false, errors.New("the document wants the whole matrix: no -short, no -run")
+		return false, errors.New("-write needs the whole matrix: it cannot be used with -short or -run")
 	}
 	s.long = s.long || s.document != ""
 	l, err := newLab(s)
@@ -95,7 +96,7 @@ func run(ctx context.Context, args []string, out io.Writer) (failed bool, err er
 		return true, errors.New("interrupted")
 	}
 	if len(results) == 0 {
-		return true, fmt.Errorf("no row's name matches %q", only)
+		return true, fmt.Errorf("no row has a name that matches %q", only)
 	}
 	text := table(results)
 	fmt.Fprintf(out, "\n%s\n%s", text, summary(results, time.Since(begun)))
@@ -107,12 +108,14 @@ func run(ctx context.Context, args []string, out io.Writer) (failed bool, err er
 	return slices.ContainsFunc(results, (*result).failed), nil
 }
 
-// enginesAtOnce is how many rows share the real engine at a time: each has five containers and their processes.
+// enginesAtOnce is how many rows share the real engine at a time. Each has five containers
+// and their processes.
 const enginesAtOnce = 3
 
-// runAll runs the rows: first those that bear company, several at once, then those with a real engine, then the others
-// one by one. It returns the results in the rows' order; each is told as it comes.
-func (l *lab) runAll(ctx context.Context, all []row, tell func(*result)) []*result {
+// runAll runs the rows: first those that may run together, several at once, then those with a real
+// engine, then the others one by one. It calls report with each result when it has it, and returns
+// all of them in the order of the rows.
+func (l *lab) runAll(ctx context.Context, all []row, report func(*result)) []*result {
 	results := make([]*result, len(all))
 	var mu sync.Mutex
 	do := func(which func(row) bool, atOnce int) {
@@ -127,7 +130,7 @@ func (l *lab) runAll(ctx context.Context, all []row, tell func(*result)) []*resu
 				mu.Lock()
 				defer mu.Unlock()
 				results[i] = res
-				tell(res)
+				report(res)
 				return nil
 			})
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -13,10 +14,10 @@ import (
 type row struct {
 	name  string
 	short bool     // it is part of the short matrix
-	alone bool     // it bears no other row beside it
+	alone bool     // no other row may run at the same time
 	root  bool     // it needs root
-	long  bool     // it takes minutes, and is run only if asked for
-	env   []string // settings of the plugin beside the usual ones
+	long  bool     // it takes minutes, and runs only with -long
+	env   []string // settings of the plugin, in addition to those of every row
 	want  want
 	do    func(ctx context.Context, t *trial) error
 
@@ -24,29 +25,29 @@ type row struct {
 	engine *engineRow
 }
 
-// want is what a row must come to, beside that no line is lost silently, none comes out of order, nothing is damaged and
-// the strict service finds no fault with any request.
+// want is what a row must result in. In addition, in every row no line may be lost silently or come
+// out of order, nothing may be damaged, and the stand-in must accept every request.
 type want struct {
-	doubled bool // lines may come twice: the service had taken them, and could not say so
-	killed  bool // lines may come twice that were under way when the plugin was killed
-	marked  int  // lines that may be marked as missing; or asMany or some
-	noise   bool // markers may take what never was a line for one: it looked like one
-	flood   bool // the containers write as fast as they can, and so wait for the disk
-	memory  int  // MiB; 0: not bounded
+	doubled bool // lines may arrive twice, because the service stored them and its answer was lost
+	killed  bool // lines that were in flight when the plugin was killed may arrive twice
+	marked  int  // how many lines are marked as missing; or anyNumber or atLeastOne
+	noise   bool // markers may count noise in the FIFO as lines
+	flood   bool // the containers write as fast as they can, and may wait for the disk
+	memory  int  // limit in MiB; 0: none
 }
 
 // Numbers of marked lines.
 const (
-	asMany = -1 // not bounded
-	some   = -2 // one at least
+	anyNumber  = -1
+	atLeastOne = -2
 )
 
 const (
-	// underWay is how long before a kill a line that comes twice may have been taken by the service.
-	underWay = 100 * time.Millisecond
+	// inFlight is how long before a kill the service may have accepted a line that arrives twice.
+	inFlight = 100 * time.Millisecond
 
-	// Containers and dockerd wait for the plugin's process at most, never for the service, whose
-	// faults last longer.
+	// Containers and dockerd wait for the plugin's process at most, and never for the
+	// service, whose faults last longer than this.
 	longestStart, longestStop, longestWrite = 2 * time.Second, 2 * time.Second, 2 * time.Second
 )
 
@@ -54,13 +55,13 @@ func (w want) String() string {
 	all := []string{"lost 0"}
 	switch {
 	case w.killed:
-		all = append(all, "doubled only what was under way")
+		all = append(all, "doubled only what was in flight")
 	case !w.doubled:
 		all = append(all, "doubled 0")
 	}
 	switch w.marked {
-	case asMany:
-	case some:
+	case anyNumber:
+	case atLeastOne:
 		all = append(all, "marked what is missing")
 	default:
 		all = append(all, fmt.Sprintf("marked %d", w.marked))
@@ -71,29 +72,46 @@ func (w want) String() string {
 	return strings.Join(all, ", ")
 }
 
-// result is what came of a row.
+// times are the longest times that containers waited for the plugin. Its methods may be called by
+// several goroutines at once.
+type times struct {
+	mu                 sync.Mutex
+	start, stop, write time.Duration
+}
+
+func (t *times) started(took time.Duration) { t.record(&t.start, took) }
+func (t *times) stopped(took time.Duration) { t.record(&t.stop, took) }
+func (t *times) wrote(took time.Duration)   { t.record(&t.write, took) }
+
+func (t *times) record(longest *time.Duration, took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	*longest = max(*longest, took)
+}
+
+// result is what a row resulted in.
 type result struct {
-	row                          row
-	balance                      balance
-	slowStart, slowStop, longest time.Duration
-	rss                          int // KiB
-	note                         string
-	notRun                       string   // why it was not run
-	problems                     []string // what is not as it must be
-	log                          string   // of the plugin, its end
-	took                         time.Duration
+	row      row
+	balance  balance
+	times    *times
+	rss      int // KiB
+	note     string
+	notRun   string   // why the row was not run
+	problems []string // what is not as it must be
+	log      string   // the end of the plugin's log
+	took     time.Duration
 }
 
 func (r *result) failed() bool { return len(r.problems) > 0 && !r.row.compared() }
 
-// compared: the row is Docker's own driver's, which is measured and not judged.
+// compared reports whether the row is one of Docker's own driver, which is measured and not judged.
 func (r row) compared() bool { return r.engine != nil && r.engine.driver == awslogs }
 
 var rowNumber atomic.Int32
 
 // runRow runs one row.
 func (l *lab) runRow(ctx context.Context, r row) *result {
-	res := &result{row: r}
+	res := &result{row: r, times: &times{}}
 	begun := time.Now()
 	defer func() { res.took = time.Since(begun) }()
 	switch {
@@ -120,23 +138,22 @@ func (l *lab) runRow(ctx context.Context, r row) *result {
 	}
 	for _, s := range slices.Concat(t.sources, t.visitors) {
 		if c, _ := s.current(); c != nil {
-			res.longest = max(res.longest, s.longestWrite())
+			t.times.wrote(s.longestWrite())
 		}
 	}
 	t.close()
 	if err != nil {
 		res.problems = append(res.problems, err.Error())
 	}
-	res.slowStart, res.slowStop, res.rss, res.note, res.log = t.slowStart, t.slowStop, t.rss, t.note, t.log.String()
-	for _, refusal := range t.service.Refusals() {
-		res.problems = append(res.problems, fmt.Sprintf("the service refused %s: %s", refusal.Operation, refusal.Message))
-		break
+	res.times, res.rss, res.note, res.log = &t.times, t.rss, t.note, t.log
+	if refused := t.service.Refusals(); len(refused) > 0 {
+		res.problems = append(res.problems, fmt.Sprintf("the service refused %s: %s", refused[0].Operation, refused[0].Message))
 	}
 	res.judge(t.account, t.kills)
 	return res
 }
 
-// judge holds what came of a row against what must.
+// judge compares the result of a row with what it must be.
 func (r *result) judge(a *account, kills []time.Time) {
 	b, w := a.balance(), r.row.want
 	r.balance = b
@@ -153,11 +170,11 @@ func (r *result) judge(a *account, kills []time.Time) {
 	if b.wrong > 0 {
 		bad("%d messages are not as they were written", b.wrong)
 	}
-	if b.overtold > 0 && !w.noise {
-		bad("markers tell of %d lines that are not missing there", b.overtold)
+	if b.overmarked > 0 && !w.noise {
+		bad("markers count %d lines that are not missing there", b.overmarked)
 	}
-	if w.marked == some && b.marked == 0 {
-		bad("nothing is missing: the row has not shown anything")
+	if w.marked == atLeastOne && b.marked == 0 {
+		bad("nothing is missing, so the row has shown nothing")
 	}
 	if w.marked >= 0 && b.marked != w.marked {
 		bad("%d lines marked as missing, want %d", b.marked, w.marked)
@@ -165,8 +182,8 @@ func (r *result) judge(a *account, kills []time.Time) {
 	switch {
 	case w.doubled:
 	case w.killed:
-		if n := a.doubledElsewhere(kills, underWay); n > 0 {
-			bad("%d of the doubled lines were not under way at a kill", n)
+		if n := a.doubledOutside(kills, inFlight); n > 0 {
+			bad("%d of the doubled lines were not in flight at a kill", n)
 		}
 	case b.doubled > 0:
 		bad("%d lines doubled", b.doubled)
@@ -174,7 +191,7 @@ func (r *result) judge(a *account, kills []time.Time) {
 	for _, d := range []struct {
 		what      string
 		took, max time.Duration
-	}{{"StartLogging", r.slowStart, longestStart}, {"StopLogging", r.slowStop, longestStop}, {"a write", r.longest, longestWrite}} {
+	}{{"StartLogging", r.times.start, longestStart}, {"StopLogging", r.times.stop, longestStop}, {"a write", r.times.write, longestWrite}} {
 		if d.took > d.max && r.row.engine == nil && !(w.flood && d.what == "a write") {
 			bad("%s took %v", d.what, d.took)
 		}

@@ -19,15 +19,7 @@ const (
 
 // rows is the whole matrix.
 func rows() []row {
-	var all []row
-	all = append(all, serviceRows()...)
-	all = append(all, targetRows()...)
-	all = append(all, killRows()...)
-	all = append(all, diskRows()...)
-	all = append(all, roomRows()...)
-	all = append(all, manyRows()...)
-	all = append(all, engineRows()...)
-	return all
+	return slices.Concat(serviceRows(), targetRows(), killRows(), diskRows(), limitRows(), manyRows(), engineRows())
 }
 
 // stretch is how long the containers of most rows write.
@@ -38,8 +30,9 @@ func (t *trial) stretch() time.Duration {
 	return 10 * time.Second
 }
 
-// under runs the load for the row's stretch and does something meanwhile.
-func (t *trial) under(ctx context.Context, size int, during func(ctx context.Context, stretch time.Duration) error) error {
+// underLoad runs the load for the row's stretch, with lines of size bytes, calls during
+// meanwhile, and ends the trial.
+func (t *trial) underLoad(ctx context.Context, size int, during func(ctx context.Context, stretch time.Duration) error) error {
 	if err := t.containers(ctx, containers, size); err != nil {
 		return err
 	}
@@ -56,10 +49,13 @@ func (t *trial) under(ctx context.Context, size int, during func(ctx context.Con
 	return t.end(ctx)
 }
 
-// visit is a container that comes, writes some lines and goes.
+// nothing is for underLoad, where the load is enough.
+func nothing(context.Context, time.Duration) error { return nil }
+
+// visit starts a container, writes some lines and stops it.
 func (t *trial) visit(ctx context.Context, name string, lines int) error {
 	s := newSource(t.account, name, lineBytes)
-	if err := t.run(ctx, s, nil); err != nil {
+	if err := t.startContainer(ctx, s); err != nil {
 		return err
 	}
 	t.mu.Lock()
@@ -70,19 +66,19 @@ func (t *trial) visit(ctx context.Context, name string, lines int) error {
 			return err
 		}
 	}
-	return t.finish(ctx, s)
+	return t.stopContainer(ctx, s)
 }
 
 // halfWay makes the service fail for the middle half of the stretch.
 func halfWay(faults ...cwlocal.Fault) func(context.Context, *trial) error {
 	return func(ctx context.Context, t *trial) error {
-		return t.under(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
+		return t.underLoad(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
 			sleep(ctx, stretch/4)
 			for _, f := range faults {
 				t.service.AddFault(f)
 			}
 			sleep(ctx, stretch/4)
-			// One that comes and goes while something is wrong.
+			// A container that starts and stops during the fault.
 			if err := t.visit(ctx, "visitor", 100); err != nil {
 				return err
 			}
@@ -93,6 +89,7 @@ func halfWay(faults ...cwlocal.Fault) func(context.Context, *trial) error {
 	}
 }
 
+// serviceRows are the rows in which the service or the network to it fails.
 func serviceRows() []row {
 	fault := func(name string, w want, faults ...cwlocal.Fault) row {
 		return row{name: name, want: w, do: halfWay(faults...)}
@@ -119,10 +116,10 @@ func serviceRows() []row {
 		{name: "the service down from before the first container until after the last", want: once,
 			do: func(ctx context.Context, t *trial) error {
 				t.service.AddFault(kind(cwlocal.ResetBefore))
-				return t.under(ctx, lineBytes, func(ctx context.Context, _ time.Duration) error { return nil })
+				return t.underLoad(ctx, lineBytes, nothing)
 			}},
 	}
-	// The others take longer to come back: the plugin tries them less often.
+	// These take longer to recover, because the plugin retries them less often.
 	slow := []string{"requests hang", "access denied", "400 with a web page", "200 with a web page", "answers take 2 s"}
 	for i := range all {
 		all[i].short = !slices.Contains(slow, all[i].name)
@@ -130,38 +127,7 @@ func serviceRows() []row {
 	return all
 }
 
-// targetRows have a target or an event that the service does not take.
-func targetRows() []row {
-	return []row{
-		{name: "the log group deleted in mid-run", short: true, do: func(ctx context.Context, t *trial) error {
-			return t.under(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
-				sleep(ctx, stretch/2)
-				_, err := user(t.service.URL(), nil).DeleteLogGroup(ctx, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: aws.String(group)})
-				return err
-			})
-		}},
-		{name: "each log stream deleted in mid-run", short: true, do: func(ctx context.Context, t *trial) error {
-			return t.under(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
-				sleep(ctx, stretch/2)
-				for _, s := range t.sources {
-					_, err := user(t.service.URL(), nil).DeleteLogStream(ctx, &cloudwatchlogs.DeleteLogStreamInput{
-						LogGroupName: aws.String(group), LogStreamName: aws.String(s.sequence.Container)})
-					if err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		}},
-		{name: "one event of each container that the service refuses", short: true, want: want{marked: containers}, do: func(ctx context.Context, t *trial) error {
-			t.service.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: " n=000500 "})
-			// It stays when the others are cleared: it is no passing fault.
-			return t.under(ctx, lineBytes, nothing)
-		}},
-	}
-}
-
-// mixture is every way to fail, for some requests each.
+// mixture is every fault, each for some of the requests.
 func mixture(seed uint64) []cwlocal.Fault {
 	var all []cwlocal.Fault
 	for i, k := range []cwlocal.FaultKind{
@@ -175,4 +141,42 @@ func mixture(seed uint64) []cwlocal.Fault {
 		all = append(all, f)
 	}
 	return all
+}
+
+// targetRows are the rows in which the service rejects the log group, the log stream or an event.
+func targetRows() []row {
+	return []row{
+		{name: "the log group deleted in mid-run", short: true, do: deletedGroup},
+		{name: "each log stream deleted in mid-run", short: true, do: deletedStreams},
+		{name: "one event of each container that the service refuses", short: true, want: want{marked: containers}, do: poisonEvents},
+	}
+}
+
+func deletedGroup(ctx context.Context, t *trial) error {
+	return t.underLoad(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
+		sleep(ctx, stretch/2)
+		_, err := user(t.service.URL(), nil).DeleteLogGroup(ctx, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: aws.String(group)})
+		return err
+	})
+}
+
+func deletedStreams(ctx context.Context, t *trial) error {
+	return t.underLoad(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
+		sleep(ctx, stretch/2)
+		for _, s := range t.sources {
+			_, err := user(t.service.URL(), nil).DeleteLogStream(ctx, &cloudwatchlogs.DeleteLogStreamInput{
+				LogGroupName: aws.String(group), LogStreamName: aws.String(s.sequence.Container)})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// poisonEvents makes the service reject one event of each container. Clearing the other
+// faults does not clear this one.
+func poisonEvents(ctx context.Context, t *trial) error {
+	t.service.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: " n=000500 "})
+	return t.underLoad(ctx, lineBytes, nothing)
 }

@@ -15,105 +15,115 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// Rows in which there is no room, or the disk fails.
+// diskRows are the rows in which the spool or the disk is full, or the disk fails.
 func diskRows() []row {
-	outage := cwlocal.Fault{Kind: cwlocal.Unavailable}
-	full := func(policy string, short bool) row {
-		return row{name: "the spool full, " + policy, short: short, want: want{marked: some},
-			env: []string{"SPOOL_MAX_SIZE=1m", "SPOOL_FULL=" + policy},
-			do: func(ctx context.Context, t *trial) error {
-				t.service.AddFault(outage)
-				return t.under(ctx, 800, nothing)
-			}}
-	}
+	dropNewest := []string{"SPOOL_MAX_SIZE=1m", "SPOOL_FULL=drop-newest"}
 	return []row{
-		full("drop-oldest", true),
-		full("drop-newest", false),
-		{name: "the spool full, drop-newest, and two new starts", want: want{killed: true, marked: some},
-			env: []string{"SPOOL_MAX_SIZE=1m", "SPOOL_FULL=drop-newest"}, do: func(ctx context.Context, t *trial) error {
-				t.service.AddFault(outage)
-				return t.under(ctx, 800, func(ctx context.Context, stretch time.Duration) error {
-					sleep(ctx, stretch/2)
-					if err := t.restart(true, 0); err != nil {
-						return err
-					}
-					sleep(ctx, stretch/4)
-					return t.restart(false, 0)
-				})
-			}},
-		{name: "the disk full in an outage, and room again", short: true, root: true, want: want{marked: some}, do: func(ctx context.Context, t *trial) error {
-			if err := t.ownDisk("size=4m"); err != nil {
-				return err
-			}
-			t.service.AddFault(outage)
-			return t.under(ctx, 800, func(ctx context.Context, stretch time.Duration) error {
-				sleep(ctx, stretch*3/4)
-				return t.remount(0, "size=64m")
-			})
-		}},
-		{name: "the disk full at the start of the plugin, and room again", root: true, want: want{killed: true, marked: some}, do: func(ctx context.Context, t *trial) error {
-			if err := t.ownDisk("size=4m"); err != nil {
-				return err
-			}
-			t.service.AddFault(outage)
-			return t.under(ctx, 800, func(ctx context.Context, stretch time.Duration) error {
-				sleep(ctx, stretch/2)
-				if err := t.restart(false, 0); err != nil {
-					return err
-				}
-				sleep(ctx, stretch/4)
-				return t.remount(0, "size=64m")
-			})
-		}},
-		{name: "every write to a file fails for half of the run", short: true, want: want{marked: some}, do: func(ctx context.Context, t *trial) error {
-			return t.under(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
-				sleep(ctx, stretch/4)
-				if err := t.limitFiles(0); err != nil {
-					return err
-				}
-				sleep(ctx, stretch/2)
-				return t.limitFiles(unix.RLIM_INFINITY)
-			})
-		}},
-		{name: "the disk read-only at the start of the plugin, and writable again", root: true, want: want{killed: true, marked: asMany},
-			do: func(ctx context.Context, t *trial) error {
-				if err := t.ownDisk("size=64m"); err != nil {
-					return err
-				}
-				return t.under(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
-					sleep(ctx, stretch/4)
-					t.kill()
-					if err := t.remount(unix.MS_RDONLY, "size=64m"); err != nil {
-						return err
-					}
-					if err := t.start(); err != nil {
-						return err
-					}
-					sleep(ctx, stretch/2)
-					return t.remount(0, "size=64m")
-				})
-			}},
-		{name: "a spool damaged between a kill and a start", short: true, want: want{killed: true, marked: some},
-			env: []string{"SPOOL_MAX_SIZE=4m"}, do: func(ctx context.Context, t *trial) error {
-				t.service.AddFault(outage)
-				return t.under(ctx, 300, func(ctx context.Context, stretch time.Duration) error {
-					sleep(ctx, stretch*3/4)
-					t.kill()
-					if err := t.damage(); err != nil {
-						return err
-					}
-					return t.start()
-				})
-			}},
-		{name: "bytes that are no frames in the FIFO", short: true, want: want{marked: asMany, noise: true}, do: func(ctx context.Context, t *trial) error {
-			return t.under(ctx, lineBytes, t.garbage)
-		}},
+		{name: "the spool full, drop-oldest", short: true, want: want{marked: atLeastOne},
+			env: []string{"SPOOL_MAX_SIZE=1m", "SPOOL_FULL=drop-oldest"}, do: fullSpool},
+		{name: "the spool full, drop-newest", want: want{marked: atLeastOne}, env: dropNewest, do: fullSpool},
+		{name: "the spool full, drop-newest, and two restarts", want: want{killed: true, marked: atLeastOne}, env: dropNewest, do: fullSpoolRestarted},
+		{name: "the disk full in an outage, and space again", short: true, root: true, want: want{marked: atLeastOne}, do: fullDisk},
+		{name: "the disk full at the start of the plugin, and space again", root: true, want: want{killed: true, marked: atLeastOne}, do: fullDiskAtStart},
+		{name: "every write to a file fails for half of the run", short: true, want: want{marked: atLeastOne}, do: failingWrites},
+		{name: "the disk read-only at the start of the plugin, and writable again", root: true, want: want{killed: true, marked: anyNumber}, do: readOnlyAtStart},
+		{name: "a spool damaged between a kill and a start", short: true, want: want{killed: true, marked: atLeastOne},
+			env: []string{"SPOOL_MAX_SIZE=4m"}, do: damagedSpools},
+		{name: "bytes in the FIFO that are not frames", short: true, want: want{marked: anyNumber, noise: true}, do: noise},
 	}
 }
 
-func nothing(context.Context, time.Duration) error { return nil }
+// longBytes is the size of lines that fill a small spool or disk within a stretch.
+const longBytes = 800
 
-// ownDisk gives the state directory a small disk of its own, before the plugin has used it.
+// outage makes the service fail until the end of the row.
+func (t *trial) outage() { t.service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable}) }
+
+func fullSpool(ctx context.Context, t *trial) error {
+	t.outage()
+	return t.underLoad(ctx, longBytes, nothing)
+}
+
+func fullSpoolRestarted(ctx context.Context, t *trial) error {
+	t.outage()
+	return t.underLoad(ctx, longBytes, func(ctx context.Context, stretch time.Duration) error {
+		sleep(ctx, stretch/2)
+		if err := t.restart(true, 0); err != nil {
+			return err
+		}
+		sleep(ctx, stretch/4)
+		return t.restart(false, 0)
+	})
+}
+
+func fullDisk(ctx context.Context, t *trial) error {
+	if err := t.ownDisk("size=4m"); err != nil {
+		return err
+	}
+	t.outage()
+	return t.underLoad(ctx, longBytes, func(ctx context.Context, stretch time.Duration) error {
+		sleep(ctx, stretch*3/4)
+		return t.remount(0, "size=64m")
+	})
+}
+
+func fullDiskAtStart(ctx context.Context, t *trial) error {
+	if err := t.ownDisk("size=4m"); err != nil {
+		return err
+	}
+	t.outage()
+	return t.underLoad(ctx, longBytes, func(ctx context.Context, stretch time.Duration) error {
+		sleep(ctx, stretch/2)
+		if err := t.restart(false, 0); err != nil {
+			return err
+		}
+		sleep(ctx, stretch/4)
+		return t.remount(0, "size=64m")
+	})
+}
+
+func failingWrites(ctx context.Context, t *trial) error {
+	return t.underLoad(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
+		sleep(ctx, stretch/4)
+		if err := t.limitFiles(0); err != nil {
+			return err
+		}
+		sleep(ctx, stretch/2)
+		return t.limitFiles(unix.RLIM_INFINITY)
+	})
+}
+
+func readOnlyAtStart(ctx context.Context, t *trial) error {
+	if err := t.ownDisk("size=64m"); err != nil {
+		return err
+	}
+	return t.underLoad(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
+		sleep(ctx, stretch/4)
+		t.kill()
+		if err := t.remount(unix.MS_RDONLY, "size=64m"); err != nil {
+			return err
+		}
+		if err := t.start(); err != nil {
+			return err
+		}
+		sleep(ctx, stretch/2)
+		return t.remount(0, "size=64m")
+	})
+}
+
+func damagedSpools(ctx context.Context, t *trial) error {
+	t.outage()
+	return t.underLoad(ctx, 300, func(ctx context.Context, stretch time.Duration) error {
+		sleep(ctx, stretch*3/4)
+		t.kill()
+		if err := t.damage(); err != nil {
+			return err
+		}
+		return t.start()
+	})
+}
+
+// ownDisk mounts a small disk at the state directory, before the plugin has used it.
 func (t *trial) ownDisk(options string) error {
 	if err := t.stop(); err != nil {
 		return err
@@ -128,15 +138,15 @@ func (t *trial) remount(flags uintptr, options string) error {
 	return os.NewSyscallError("remount", unix.Mount("tmpfs", t.state, "tmpfs", unix.MS_REMOUNT|flags, options))
 }
 
-// limitFiles makes every write of the plugin to a file fail that would make it larger than size
-// (setrlimit(2), RLIMIT_FSIZE). A disk cannot be made read-only under a file that is open for writing.
+// limitFiles makes every write of the plugin fail that would make a file larger than size
+// bytes (setrlimit(2), RLIMIT_FSIZE). A disk cannot be made read-only while a file on it is
+// open for writing.
 func (t *trial) limitFiles(size uint64) error {
 	limit := unix.Rlimit{Cur: size, Max: unix.RLIM_INFINITY}
-	return os.NewSyscallError("prlimit", unix.Prlimit(t.plugin.cmd.Process.Pid, unix.RLIMIT_FSIZE, &limit, nil))
+	return os.NewSyscallError("prlimit", unix.Prlimit(t.plugin.PID(), unix.RLIMIT_FSIZE, &limit, nil))
 }
 
-// damage changes bytes in the middle of each container's spool, and leaves a block at its end that was not
-// written to its end.
+// damage changes bytes in the middle of each container's spool, and appends an incomplete block.
 func (t *trial) damage() error {
 	spools, err := filepath.Glob(filepath.Join(t.state, "containers", "*", "spool"))
 	if err != nil || len(spools) != containers {
@@ -171,7 +181,7 @@ func flip(path string) error {
 	return os.WriteFile(path, data, 0o600)
 }
 
-// tear appends the first bytes of a segment's first block to it (spool/DESIGN.md).
+// tear appends the first bytes of a segment's first block to the segment (spool/DESIGN.md).
 func tear(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -184,23 +194,25 @@ func tear(path string) error {
 	return os.WriteFile(path, append(data, data[header:header+piece]...), 0o600)
 }
 
-// garbage writes bytes that are no frames into each FIFO, between lines.
-func (t *trial) garbage(ctx context.Context, stretch time.Duration) error {
-	for i := range 5 {
-		sleep(ctx, stretch/6)
-		for _, s := range t.sources {
-			c, _ := s.current()
-			noise := make([]byte, 1+t.random.IntN(20000))
-			for j := range noise {
-				noise[j] = byte(t.random.Uint32())
-			}
-			if i%2 == 0 {
-				noise = bytes.Repeat([]byte{0xff, 0, 0xfe}, len(noise)/3+1)
-			}
-			if err := c.WriteRaw(noise); err != nil {
-				return err
+// noise writes bytes that are not frames into each FIFO, between lines.
+func noise(ctx context.Context, t *trial) error {
+	return t.underLoad(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
+		for i := range 5 {
+			sleep(ctx, stretch/6)
+			for _, s := range t.sources {
+				c, _ := s.current()
+				b := make([]byte, 1+t.random.IntN(20000))
+				for j := range b {
+					b[j] = byte(t.random.Uint32())
+				}
+				if i%2 == 0 {
+					b = bytes.Repeat([]byte{0xff, 0, 0xfe}, len(b)/3+1)
+				}
+				if err := c.WriteRaw(b); err != nil {
+					return err
+				}
 			}
 		}
-	}
-	return nil
+		return nil
+	})
 }

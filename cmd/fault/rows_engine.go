@@ -18,7 +18,7 @@ import (
 
 const awslogs = "awslogs"
 
-// engineRow is a row in a real Docker engine: real containers with one driver or the other.
+// engineRow is a row in a real Docker engine: real containers with awslogs or the plugin.
 type engineRow struct {
 	driver  string
 	options []string
@@ -26,7 +26,7 @@ type engineRow struct {
 	down    bool           // from before the first container until the middle of the run
 }
 
-// engineRows are the same rows for Docker's own driver and for logspool.
+// engineRows are the rows with a real Docker engine, each for Docker's own driver and for logspool.
 func engineRows() (all []row) {
 	half := func(k cwlocal.FaultKind) *cwlocal.Fault { return &cwlocal.Fault{Kind: k} }
 	blocking, ring := []string{"mode=blocking"}, []string{"mode=non-blocking"}
@@ -51,24 +51,26 @@ func engineRows() (all []row) {
 	return all
 }
 
-// engineStretch is how long the containers write. awslogs sends every five seconds unless a batch is full: half of
-// it must be longer than that, or it is luck whether awslogs notices a fault.
+// engineStretch is how long the containers write. awslogs sends every five seconds unless a
+// batch is full. Half of the stretch is longer than that, so that awslogs meets every
+// fault.
 const engineStretch = 14 * time.Second
 
-// engineTrial is one run of such a row.
+// engineTrial is one run of an engineRow.
 type engineTrial struct {
 	*engine
 	row     engineRow
-	name    string // that its containers' names begin with
-	reports string // directory
+	prefix  string // of its containers' names
+	reports string // directory of the containers' reports
 	account *account
 	service *cwlocal.Server
 	stretch time.Duration
 
+	res *result // for the row's goroutine, apart from times
+
 	mu      sync.Mutex
-	res     *result
-	running []string
-	refused error // of the first container that did not start
+	running []string // names of the containers that started; guarded by mu
+	refused error    // why the others did not start; guarded by mu
 }
 
 func (l *lab) runEngineRow(ctx context.Context, res *result) {
@@ -82,8 +84,8 @@ func (l *lab) runEngineRow(ctx context.Context, res *result) {
 		return
 	}
 	t := &engineTrial{engine: e, row: *res.row.engine, res: res, account: newAccount(), stretch: engineStretch,
-		name: fmt.Sprintf("r%d-", rowNumber.Add(1))}
-	t.reports = filepath.Join(l.dir, t.name)
+		prefix: fmt.Sprintf("r%d-", rowNumber.Add(1))}
+	t.reports = filepath.Join(l.dir, t.prefix)
 	if err := os.Mkdir(t.reports, 0o755); err != nil {
 		fail(err)
 		return
@@ -103,14 +105,15 @@ func (t *engineTrial) run(ctx context.Context) error {
 	if t.row.down {
 		t.service.AddFault(cwlocal.Fault{Kind: cwlocal.ResetBefore})
 	}
-	var g errgroup.Group
+	var starts sync.WaitGroup
 	for i := range containers {
-		name := fmt.Sprintf("%s%d", t.name, i)
-		// Every line that it may print, so that what arrives is known; what it did print is told at its end.
+		name := fmt.Sprint(t.prefix, i)
+		// Every line that the container may print counts as written, until its report says
+		// how many it did print.
 		t.account.written(dockertest.Sequence{Container: name, Source: dockertest.Stdout, N: 2 * perContainer * int(t.stretch.Seconds())})
-		g.Go(func() error { t.start(ctx, name); return nil })
+		starts.Go(func() { t.start(ctx, name) })
 	}
-	_ = g.Wait()
+	starts.Wait()
 	begun := time.Now()
 	if t.row.fault != nil {
 		sleep(ctx, t.stretch/4)
@@ -129,7 +132,7 @@ func (t *engineTrial) run(ctx context.Context) error {
 		ends.Go(func() error { return t.finish(ctx, name) })
 	}
 	for i := range containers {
-		if name := fmt.Sprintf("%s%d", t.name, i); !started[name] {
+		if name := fmt.Sprint(t.prefix, i); !started[name] {
 			t.account.wrote(name, 0)
 		}
 	}
@@ -141,7 +144,7 @@ func (t *engineTrial) run(ctx context.Context) error {
 		}
 	}
 	if err == nil {
-		t.settle(ctx)
+		t.waitDelivered(ctx)
 	}
 	if t.row.driver != awslogs {
 		t.res.rss = t.memory(ctx)
@@ -160,11 +163,10 @@ func (t *engineTrial) start(ctx context.Context, name string) {
 	args = append(args, imageName, printCommand, "-name", name, "-rate", fmt.Sprint(perContainer), "-size", fmt.Sprint(lineBytes),
 		"-for", t.stretch.String(), "-report", "/report/"+name)
 	begun := time.Now()
-	_, err := t.docker(ctx, nil, args...)
-	took := time.Since(begun)
+	_, err := t.Docker(ctx, nil, args...)
+	t.res.times.started(time.Since(begun))
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.res.slowStart = max(t.res.slowStart, took)
 	if err != nil {
 		t.refused = errors.Join(t.refused, err)
 		return
@@ -179,32 +181,28 @@ func (t *engineTrial) finish(ctx context.Context, name string) error {
 		var p printed
 		text, err := os.ReadFile(filepath.Join(t.reports, name))
 		if err == nil {
-			_, err = fmt.Sscan(string(text), &p.lines, &p.longest)
+			_, err = fmt.Sscan(string(text), &p.lines, &p.longestWrite)
 			t.account.wrote(name, p.lines)
-			t.mu.Lock()
-			t.res.longest = max(t.res.longest, p.longest)
-			t.mu.Unlock()
+			t.res.times.wrote(p.longestWrite)
 		}
 		if err == nil {
 			break
 		}
 		if ctx.Err() != nil || time.Now().After(deadline) {
-			return fmt.Errorf("container %s does not come to its end", name)
+			return fmt.Errorf("container %s does not finish printing", name)
 		}
 		sleep(ctx, 20*time.Millisecond)
 	}
 	begun := time.Now()
-	_, err := t.docker(ctx, nil, "stop", name)
-	took := time.Since(begun)
-	t.mu.Lock()
-	t.res.slowStop = max(t.res.slowStop, took)
-	t.mu.Unlock()
-	_, rmErr := t.docker(ctx, nil, "rm", "-f", name)
+	_, err := t.Docker(ctx, nil, "stop", name)
+	t.res.times.stopped(time.Since(begun))
+	_, rmErr := t.Docker(ctx, nil, "rm", "-f", name)
 	return errors.Join(err, rmErr)
 }
 
-// settle waits until all lines are there; with awslogs, which gives up lines, until nothing has come for a while.
-func (t *engineTrial) settle(ctx context.Context) {
+// waitDelivered waits until all lines have arrived, or until none has arrived for a while:
+// awslogs drops lines.
+func (t *engineTrial) waitDelivered(ctx context.Context) {
 	quiet := 20 * time.Second
 	if t.row.driver == awslogs {
 		quiet = 4 * time.Second

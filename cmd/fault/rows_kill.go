@@ -8,46 +8,39 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// Rows in which the plugin, or dockerd, dies.
+// killRows are the rows in which the plugin or dockerd is killed or restarted.
 func killRows() []row {
-	// Small batches, and a service that takes its time, so that something is under way at most kills.
+	// With small batches and a slow service, a request is in flight at most kills.
 	busy := []string{"DELAY=30ms"}
 	return []row{
-		{name: "kills of the plugin at random", short: true, alone: true, env: busy, want: want{killed: true}, do: func(ctx context.Context, t *trial) error {
-			n := 100
-			if t.short {
-				n = 10
-			}
-			t.note = fmt.Sprintf("%d kills", n)
-			t.service.AddFault(unhurried)
-			return t.restarts(ctx, n, false)
-		}},
-		{name: "SIGTERM and a new start, 10 times", short: true, alone: true, env: busy, do: func(ctx context.Context, t *trial) error {
-			t.service.AddFault(unhurried)
+		{name: "kills of the plugin at random", short: true, alone: true, env: busy, want: want{killed: true}, do: kills},
+		{name: "SIGTERM and a restart, 10 times", short: true, alone: true, env: busy, do: func(ctx context.Context, t *trial) error {
+			t.service.AddFault(slow)
 			return t.restarts(ctx, 10, true)
 		}},
 		{name: "kills of the plugin in an outage", short: true, want: want{killed: true}, do: func(ctx context.Context, t *trial) error {
-			t.service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
+			t.outage()
 			return t.restarts(ctx, 5, false)
 		}},
-		{name: "dockerd killed and started again, 5 times", short: true, do: func(ctx context.Context, t *trial) error {
-			return t.under(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
-				for range 5 {
-					sleep(ctx, stretch/6)
-					if err := t.newDockerd(ctx); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		}},
+		{name: "dockerd killed and started again, 5 times", short: true, do: dockerdKills},
 	}
 }
 
-// unhurried is a service that takes its time, as the real one does.
-var unhurried = cwlocal.Fault{Kind: cwlocal.Slow, Delay: 20 * time.Millisecond}
+// slow is a service that takes as long for an answer as the real one does.
+var slow = cwlocal.Fault{Kind: cwlocal.Slow, Delay: 20 * time.Millisecond}
 
-// restarts ends the plugin n times under load, after a random time each, and starts it after another.
+func kills(ctx context.Context, t *trial) error {
+	n := 100
+	if t.short {
+		n = 10
+	}
+	t.note = fmt.Sprintf("%d kills", n)
+	t.service.AddFault(slow)
+	return t.restarts(ctx, n, false)
+}
+
+// restarts stops or kills the plugin n times under load, each time after a random time, and
+// starts it after another random time.
 func (t *trial) restarts(ctx context.Context, n int, gently bool) error {
 	if err := t.containers(ctx, containers, lineBytes); err != nil {
 		return err
@@ -65,14 +58,27 @@ func (t *trial) restarts(ctx context.Context, n int, gently bool) error {
 	return t.end(ctx)
 }
 
-// newDockerd is dockerd's death and return, with live-restore: the containers have new FIFOs.
-func (t *trial) newDockerd(ctx context.Context) error {
+func dockerdKills(ctx context.Context, t *trial) error {
+	return t.underLoad(ctx, lineBytes, func(ctx context.Context, stretch time.Duration) error {
+		for range 5 {
+			sleep(ctx, stretch/6)
+			if err := t.restartDockerd(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// restartDockerd kills dockerd and starts it again, with live-restore: the containers get
+// new FIFOs.
+func (t *trial) restartDockerd(ctx context.Context) error {
 	t.docker.Kill()
 	for _, s := range t.sources {
 		old, _ := s.current()
 		begun := time.Now()
 		c, err := old.Restart(ctx)
-		t.tellTime(&t.slowStart, begun)
+		t.times.started(time.Since(begun))
 		if err != nil {
 			return err
 		}

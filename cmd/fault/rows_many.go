@@ -6,24 +6,12 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// Rows with many containers, and with many bytes.
+// manyRows are the rows with many containers or many bytes.
 func manyRows() []row {
 	return []row{
-		{name: "500 containers come and go", alone: true, do: func(ctx context.Context, t *trial) error {
-			var g errgroup.Group
-			g.SetLimit(40)
-			for i := range 500 {
-				g.Go(func() error { return t.visit(ctx, fmt.Sprintf("short%d", i), 20) })
-			}
-			if err := g.Wait(); err != nil {
-				return err
-			}
-			return t.end(ctx)
-		}},
+		{name: "500 containers come and go", alone: true, do: comeAndGo},
 		{name: "an outage with a backlog", alone: true, want: want{memory: 96, flood: true}, env: []string{"SPOOL_MAX_SIZE=1g"},
 			do: func(ctx context.Context, t *trial) error { return backlog(ctx, t, backlogAtOnce) }},
 		{name: "an outage of ten minutes at 5 MB/s", alone: true, long: true, want: want{memory: 96}, env: []string{"SPOOL_MAX_SIZE=1g"},
@@ -31,15 +19,27 @@ func manyRows() []row {
 	}
 }
 
+func comeAndGo(ctx context.Context, t *trial) error {
+	var g errgroup.Group
+	g.SetLimit(40)
+	for i := range 500 {
+		g.Go(func() error { return t.visit(ctx, fmt.Sprintf("short%d", i), 20) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return t.end(ctx)
+}
+
 const backlogLine = 200 // bytes
 
-// backlogRate is the rate of a container whose part of 5 MB/s that is.
-const backlogRate = 5_000_000 / backlogLine / containers // lines a second
+// backlogRate is how many lines a second each container writes, for 5 MB/s from all of them.
+const backlogRate = 5_000_000 / backlogLine / containers
 
-// backlogAtOnce lets the containers write as fast as they can what 5 MB/s come to in a minute.
+// backlogAtOnce makes the containers write 300 MB, a minute's worth of 5 MB/s, as fast as they can.
 func backlogAtOnce(ctx context.Context, t *trial) {
 	for _, s := range t.sources {
-		t.load.Go(func() error {
+		t.writers.Go(func() error {
 			for range 60 * backlogRate {
 				if err := s.write(ctx); err != nil || ctx.Err() != nil {
 					return err
@@ -48,19 +48,19 @@ func backlogAtOnce(ctx context.Context, t *trial) {
 			return nil
 		})
 	}
-	_ = t.load.Wait() // endLoad tells
+	_ = t.writers.Wait() // endLoad returns the error
 }
 
-// backlogInRealTime lets the containers write 5 MB/s for ten minutes.
+// backlogInRealTime makes the containers write 5 MB/s for ten minutes.
 func backlogInRealTime(ctx context.Context, t *trial) {
 	t.beginLoad(ctx, backlogRate)
 	sleep(ctx, 10*time.Minute)
 }
 
-// backlog lets the containers write while the service is away. It tells the rate of the delivery afterwards beside what
-// the stand-in takes from a trivial client.
+// backlog makes the containers write during an outage. Its note compares the rate of the delivery
+// afterwards with what the stand-in accepts from a trivial client.
 func backlog(ctx context.Context, t *trial, write func(context.Context, *trial)) error {
-	t.service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
+	t.outage()
 	if err := t.containers(ctx, containers, backlogLine); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// user is somebody else who uses the service: one who deletes a group, or sends events of his own.
+// user returns another client of the service, such as one that deletes a log group.
 func user(endpoint string, by cloudwatchlogs.HTTPClient) *cloudwatchlogs.Client {
 	return cloudwatchlogs.New(cloudwatchlogs.Options{
 		Region: region, BaseEndpoint: aws.String(endpoint), HTTPClient: by,
@@ -24,7 +24,7 @@ func user(endpoint string, by cloudwatchlogs.HTTPClient) *cloudwatchlogs.Client 
 	})
 }
 
-// recorder keeps the last request's bytes, so that it can be sent again.
+// recorder keeps the last request, so that it can be sent again.
 type recorder struct {
 	http *http.Client
 	last *http.Request
@@ -42,8 +42,8 @@ func (r *recorder) Do(req *http.Request) (resp *http.Response, err error) {
 	return r.http.Do(req)
 }
 
-// trivialRate is how many bytes of lines a second the stand-in takes from the most trivial of clients: one that
-// sends the same signed request again and again.
+// trivialRate returns how many bytes of lines the stand-in accepts in a second from a
+// trivial client, which sends the same signed request again and again.
 func trivialRate(ctx context.Context, lineSize int) (perSecond float64, err error) {
 	service, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{accessKey: secretKey}, Keep: cwlocal.KeepNone})
 	if err != nil {
@@ -60,7 +60,8 @@ func trivialRate(ctx context.Context, lineSize int) (perSecond float64, err erro
 	if _, err := u.CreateLogStream(ctx, &cloudwatchlogs.CreateLogStreamInput{LogGroupName: aws.String("g"), LogStreamName: aws.String("s")}); err != nil {
 		return 0, err
 	}
-	// A batch is 1,048,576 bytes at most, of which each event takes 26 beside its message (PutLogEvents).
+	// A batch has at most 1,048,576 bytes, and each event counts 26 bytes more than its message
+	// (PutLogEvents).
 	batch := make([]types.InputLogEvent, 1<<20/(lineSize+26))
 	message := string(bytes.Repeat([]byte{'x'}, lineSize))
 	for i := range batch {

@@ -10,7 +10,7 @@ import (
 var heads = []string{"row", "written", "delivered", "doubled", "marked", "lost silently",
 	"start", "stop", "write", "MiB", "must hold", "result"}
 
-// cells are a result's cells, as heads names them.
+// cells returns the cells of a result, in the order of heads.
 func (r *result) cells() []string {
 	if r.notRun != "" {
 		return []string{r.row.name, "", "", "", "", "", "", "", "", "", r.row.want.String(), "not run: " + r.notRun}
@@ -35,10 +35,10 @@ func (r *result) cells() []string {
 		must = "–"
 	}
 	return []string{r.row.name, thousands(b.written), thousands(b.delivered), thousands(b.doubled), thousands(b.marked),
-		thousands(b.lost), short(r.slowStart), short(r.slowStop), short(r.longest), memory, must, verdict}
+		thousands(b.lost), short(r.times.start), short(r.times.stop), short(r.times.write), memory, must, verdict}
 }
 
-// comparison says of Docker's own driver what it did.
+// comparison returns what Docker's own driver did.
 func (r *result) comparison() string {
 	if r.balance.written == 0 {
 		return "no container starts"
@@ -49,7 +49,7 @@ func (r *result) comparison() string {
 	return "loses none"
 }
 
-// line is a result as it is told when it comes.
+// line returns a result as it is printed when its row ends.
 func (r *result) line() string {
 	c := r.cells()
 	line := fmt.Sprintf("%5.1f s  %-58s %s", r.took.Seconds(), r.row.name, c[len(c)-1])
@@ -59,17 +59,18 @@ func (r *result) line() string {
 	return line
 }
 
-// table is a Markdown table of the results: the played hosts' and, if any, the real engines'.
+// table returns a Markdown table of the results of simulated hosts, and another one of
+// those of real engines, if there are any.
 func table(results []*result) string {
-	var played, real [][]string
+	var simulated, real [][]string
 	for _, r := range results {
 		if r.row.engine != nil {
 			real = append(real, r.cells())
 		} else {
-			played = append(played, r.cells())
+			simulated = append(simulated, r.cells())
 		}
 	}
-	text := markdown(played)
+	text := markdown(simulated)
 	if real != nil {
 		text += "\nIn a real Docker engine, the same containers with Docker's own driver and with logspool:\n\n" + markdown(real)
 	}
@@ -130,13 +131,13 @@ func short(d time.Duration) string {
 	return fmt.Sprintf("%.1f s", d.Seconds())
 }
 
-// The table in the document stands between these lines.
+// The table in the document is between these lines.
 const (
 	tableBegin = "<!-- table: written by make fault WRITE=1 -->"
 	tableEnd   = "<!-- end of table -->"
 )
 
-// rewrite puts the table into the document.
+// rewrite replaces the table in the document.
 func rewrite(path, text string, now time.Time) error {
 	old, err := os.ReadFile(path)
 	if err != nil {

@@ -1,20 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,43 +22,31 @@ const (
 	accessKey = "AKIDEXAMPLE"
 	secretKey = "secret"
 
-	// patience bounds every wait. It only ends what has failed already.
+	// patience bounds every wait. It is long enough that only a failure reaches it.
 	patience = 90 * time.Second
 )
 
-// trial is one run of a row: a host with a dockerd and a plugin, and a service.
+// trial is one run of a row: a host with a dockerd and a plugin, and a stand-in for CloudWatch.
 type trial struct {
-	*lab
 	row     row
-	dir     string
-	state   string // STATE_DIR
-	env     []string
+	short   bool   // the row runs in its shorter form
+	seed    uint64 // of everything random
+	random  *rand.Rand
 	account *account
 	service *cwlocal.Server
 	docker  *dockertest.Daemon
-	random  *rand.Rand
+	times   times
 
-	// Set up by the row, for the row's goroutine.
-	sources  []*source
-	visitors []*source // that came and went
-	kills    []time.Time
-	plugin   *plugin // nil: none runs
-	load     errgroup.Group
-	cancel   context.CancelFunc // ends the load
-	note     string             // for the result
-	wrap     []string           // the command that starts the plugin, its path last; empty: none
-
-	mu                  sync.Mutex
-	slowStart, slowStop time.Duration
-	rss                 int // KiB
-	log                 tail
+	pluginHost
+	load
+	note string // for the result; set by the row's goroutine
 }
 
-// newTrial makes what a row needs. Nothing runs yet but the service.
+// newTrial makes what a row needs. Only the stand-in runs yet.
 func newTrial(l *lab, r row, number int) (t *trial, err error) {
-	t = &trial{lab: l, row: r, dir: filepath.Join(l.dir, "row"+strconv.Itoa(number)), account: newAccount()}
-	t.state = filepath.Join(t.dir, "state")
-	t.random = rand.New(rand.NewPCG(l.seed, uint64(number)))
+	dir := filepath.Join(l.dir, "row"+strconv.Itoa(number))
+	t = &trial{row: r, short: l.short, seed: l.seed, account: newAccount(), random: rand.New(rand.NewPCG(l.seed, uint64(number)))}
+	t.binary, t.thread, t.state = l.binary, l.thread, filepath.Join(dir, "state")
 	if err := os.MkdirAll(t.state, 0o700); err != nil {
 		return nil, err
 	}
@@ -73,15 +54,15 @@ func newTrial(l *lab, r row, number int) (t *trial, err error) {
 	if err != nil {
 		return nil, err
 	}
-	socket := filepath.Join(t.dir, "s")
+	socket := filepath.Join(dir, "s")
 	t.docker, err = dockertest.NewDaemon(dockertest.Options{
-		Socket: socket, Dir: filepath.Join(t.dir, "fifos"), Backoff: 100 * time.Millisecond,
+		Socket: socket, Dir: filepath.Join(dir, "fifos"), Backoff: 100 * time.Millisecond,
 	})
 	if err != nil {
 		t.service.Close()
 		return nil, err
 	}
-	t.env = append(pluginSettings(t.service.URL()), "PLUGIN_SOCKET="+socket, "STATE_DIR="+t.state, "HOME="+t.dir)
+	t.env = append(pluginSettings(t.service.URL()), "PLUGIN_SOCKET="+socket, "STATE_DIR="+t.state, "HOME="+dir)
 	t.env = append(t.env, r.env...)
 	return t, nil
 }
@@ -105,123 +86,22 @@ func pluginSettings(endpoint string) []string {
 // close ends what still runs.
 func (t *trial) close() {
 	t.stopLoad()
-	t.docker.Kill() // before the load's end: a writer may be blocked
-	_ = t.load.Wait()
+	t.docker.Kill() // unblocks the load's writes
+	_ = t.writers.Wait()
 	if t.plugin != nil {
 		t.kill()
 	}
 	_ = t.service.Close()
 }
 
-// plugin is one process of the plugin.
-type plugin struct {
-	cmd   *exec.Cmd
-	ended chan struct{}
-	err   error // of its end
-}
-
-// start starts the plugin and returns when it listens.
-func (t *trial) start() error {
-	command := append(slices.Clone(t.wrap), t.binary)
-	p := &plugin{cmd: exec.Command(command[0], command[1:]...), ended: make(chan struct{})}
-	p.cmd.Env = t.env
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is ours to answer
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	p.cmd.Stdout, p.cmd.Stderr = w, w
-	t.born.Do(func() { err = p.cmd.Start() })
-	w.Close()
-	if err != nil {
-		r.Close()
-		return err
-	}
-	listens := make(chan struct{})
-	go func() {
-		defer close(p.ended)
-		t.log.follow(r, "logspool listens", listens)
-		p.err = p.cmd.Wait()
-	}()
-	t.plugin = p
-	select {
-	case <-listens:
-		return nil
-	case <-p.ended:
-		return fmt.Errorf("the plugin ended at its start: %w", p.err)
-	case <-time.After(patience):
-		return errors.New("the plugin does not listen")
-	}
-}
-
-// kill ends the plugin as nothing can prevent.
-func (t *trial) kill() {
-	t.measureMemory()
-	_ = t.plugin.cmd.Process.Kill()
-	t.kills = append(t.kills, time.Now())
-	<-t.plugin.ended
-	t.plugin = nil
-}
-
-// stop ends the plugin as dockerd does, which kills it after ten seconds.
-func (t *trial) stop() error {
-	t.measureMemory()
-	p := t.plugin
-	select {
-	case <-p.ended:
-		t.plugin = nil
-		return fmt.Errorf("the plugin ended by itself: %w", p.err)
-	default:
-	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.ended:
-		t.plugin = nil
-		if p.err != nil {
-			return fmt.Errorf("the plugin ended badly: %w", p.err)
-		}
-		return nil
-	case <-time.After(10 * time.Second):
-		return errors.New("the plugin takes more than 10 s to stop")
-	}
-}
-
-// restart kills the plugin, or stops it, and starts it after a pause.
-func (t *trial) restart(gently bool, pause time.Duration) error {
-	if gently {
-		if err := t.stop(); err != nil {
-			return err
-		}
-	} else {
-		t.kill()
-	}
-	time.Sleep(pause)
-	return t.start()
-}
-
-// measureMemory takes the peak of the plugin's memory so far.
-func (t *trial) measureMemory() { t.rss = max(t.rss, peakMemory(t.plugin.cmd.Process.Pid)) }
-
-// peakMemory is the peak of a process's resident memory in KiB (proc_pid_status(5), VmHWM); 0 if it has ended.
-func peakMemory(pid int) (kib int) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	if _, rest, ok := strings.Cut(string(status), "VmHWM:"); ok {
-		_, _ = fmt.Sscan(rest, &kib)
-	}
-	return kib
-}
-
-// run starts a container's log and tells how long that took.
-func (t *trial) run(ctx context.Context, s *source, options map[string]string) error {
+// startContainer starts a container's log.
+func (t *trial) startContainer(ctx context.Context, s *source) error {
 	name := s.sequence.Container
 	begun := time.Now()
 	c, err := t.docker.Start(ctx, dockertest.Info{
-		Config: options, ContainerID: dockertest.NewID(), ContainerName: "/" + name, ContainerImageName: "image:1",
+		ContainerID: dockertest.NewID(), ContainerName: "/" + name, ContainerImageName: "image:1",
 	})
-	t.tellTime(&t.slowStart, begun)
+	t.times.started(time.Since(begun))
 	if err != nil {
 		return fmt.Errorf("container %s: %w", name, err)
 	}
@@ -229,20 +109,13 @@ func (t *trial) run(ctx context.Context, s *source, options map[string]string) e
 	return nil
 }
 
-// finish stops a container and tells how long that took.
-func (t *trial) finish(ctx context.Context, s *source) error {
+// stopContainer stops a container's log.
+func (t *trial) stopContainer(ctx context.Context, s *source) error {
 	c, _ := s.current()
 	begun := time.Now()
 	err := c.Stop(ctx)
-	t.tellTime(&t.slowStop, begun)
+	t.times.stopped(time.Since(begun))
 	return err
-}
-
-func (t *trial) tellTime(slowest *time.Duration, begun time.Time) {
-	took := time.Since(begun)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	*slowest = max(*slowest, took)
 }
 
 // containers starts n containers whose lines have size bytes.
@@ -255,47 +128,30 @@ func (t *trial) containers(ctx context.Context, n, size int) error {
 	return nil
 }
 
-// container starts one more container, whose lines have size bytes.
+// container starts a container whose lines have size bytes.
 func (t *trial) container(ctx context.Context, name string, size int) error {
 	s := newSource(t.account, name, size)
-	if err := t.run(ctx, s, nil); err != nil {
+	if err := t.startContainer(ctx, s); err != nil {
 		return err
 	}
 	t.sources = append(t.sources, s)
 	return nil
 }
 
-// beginLoad makes all containers write rate lines a second each until stopLoad.
-func (t *trial) beginLoad(ctx context.Context, rate int) {
-	ctx, t.cancel = context.WithCancel(ctx)
-	for _, s := range t.sources {
-		t.load.Go(func() error {
-			return pace(ctx, rate, func() error { return s.write(ctx) })
-		})
-	}
-}
-
-// stopLoad makes the containers stop writing. It does not wait: a write may be blocked.
-func (t *trial) stopLoad() {
-	if t.cancel != nil {
-		t.cancel()
-	}
-}
-
-// endLoad ends the writing and the containers.
+// endLoad ends the writing, and stops the containers.
 func (t *trial) endLoad(ctx context.Context) error {
 	t.stopLoad()
-	if err := waitFor(t.load.Wait, "a container's write is blocked"); err != nil {
+	if err := waitFor(t.writers.Wait, "a container's write is blocked"); err != nil {
 		return err
 	}
 	var g errgroup.Group
 	for _, s := range t.sources {
-		g.Go(func() error { return t.finish(ctx, s) })
+		g.Go(func() error { return t.stopContainer(ctx, s) })
 	}
 	return waitFor(g.Wait, "StopLogging is not answered")
 }
 
-// waitFor waits for f, but not for good.
+// waitFor waits for f, and returns an error with the text otherwise if f takes too long.
 func waitFor(f func() error, otherwise string) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
@@ -307,8 +163,9 @@ func waitFor(f func() error, otherwise string) error {
 	}
 }
 
-// delivered waits until every line has arrived or is told of, as long as more do. Lines that markers could only
-// tell in bytes cannot be counted before the end: then nothing may be left on the disk.
+// delivered waits until every line has arrived or is counted by a marker. It fails if the number of
+// open lines does not change for a while. Lines of a marker that only gives bytes cannot be counted
+// before the end: in that case, delivered waits until the plugin has removed every spool.
 func (t *trial) delivered(ctx context.Context) error {
 	last, stuck := -1, time.NewTimer(patience)
 	defer stuck.Stop()
@@ -322,21 +179,21 @@ func (t *trial) delivered(ctx context.Context) error {
 			return nil
 		}
 		if left, err := os.ReadDir(filepath.Join(t.state, "containers")); err == nil && len(left) == 0 {
-			return nil // all is dealt with; the balance tells how
+			return nil // everything is acknowledged; the balance shows how
 		}
 		select {
-		case <-t.plugin.ended:
-			return fmt.Errorf("the plugin ended by itself: %w", t.plugin.err)
+		case <-t.plugin.Exited():
+			return fmt.Errorf("the plugin ended: %v", t.plugin.Err())
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-stuck.C:
-			return fmt.Errorf("%d lines have not come, and none in %v", lines, patience)
+			return fmt.Errorf("%d lines have not arrived, and none has in %v", lines, patience)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-// end ends a trial as it should: writing, containers, delivery, plugin.
+// end ends a trial in order: the writing, the containers, the delivery, the plugin.
 func (t *trial) end(ctx context.Context) error {
 	if err := t.endLoad(ctx); err != nil {
 		return err
@@ -348,44 +205,7 @@ func (t *trial) end(ctx context.Context) error {
 	return t.stop()
 }
 
-// tail keeps the last of what the plugin logs.
-type tail struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-const tailLines = 60
-
-// follow reads a process's log to its end and closes listens when it has said that it listens.
-func (l *tail) follow(r io.ReadCloser, saying string, listens chan<- struct{}) {
-	defer r.Close()
-	in := bufio.NewScanner(r)
-	in.Buffer(nil, 1<<20)
-	for in.Scan() {
-		if listens != nil && strings.Contains(in.Text(), saying) {
-			close(listens)
-			listens = nil
-		}
-		l.mu.Lock()
-		l.lines = append(l.lines[max(0, len(l.lines)-tailLines):], in.Text())
-		l.mu.Unlock()
-	}
-	_, _ = io.Copy(io.Discard, r)
-}
-
-func (l *tail) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.lines, "\n")
-}
-
-func (l *tail) last() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.lines[max(0, len(l.lines)-1):], "")
-}
-
-// sleep waits, unless ctx is done before.
+// sleep waits for d or until ctx is done.
 func sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():

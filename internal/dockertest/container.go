@@ -13,43 +13,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The sources that dockerd knows.
+// The sources in dockerd's frames.
 const (
 	Stdout = "stdout"
 	Stderr = "stderr"
 )
 
-// ErrClosed is returned when a container's FIFO has been closed, by Stop or by Kill.
+// ErrClosed is returned after Stop or Kill has closed a container's FIFO.
 var ErrClosed = errors.New("the container's FIFO is closed")
 
-// Container is one container's log on its way from dockerd to the plugin.
+// Container is one container's log, on its way from dockerd to the plugin.
 //
-// Its methods may be called at the same time by several goroutines. As in dockerd, frames are written
-// one after another under a lock: while a write waits because nobody reads the FIFO, the other source
-// and Stop wait too. Kill does not.
+// Its methods may be called by several goroutines at once. As in dockerd, frames are
+// written one after another under a lock: while a write is blocked because the plugin does
+// not read the FIFO, the other source and Stop are blocked too. Kill is not.
 type Container struct {
-	// Info is what the plugin was told. It is not changed.
+	// Info is what the plugin got. It must not be changed.
 	Info Info
-	// File is the FIFO as the plugin was told it, Path is where it is.
-	File, Path string
+	File string // the FIFO's path that the plugin got
+	Path string // the FIFO's path on the host
 
 	d    *Daemon
 	fifo *os.File
 
-	mu      sync.Mutex // held while a frame is written and while the plugin is told to stop
-	outputs map[string]*splitter
-	stopped bool
+	mu      sync.Mutex           // held during a write and during StopLogging
+	outputs map[string]*splitter // by source; guarded by mu
+	stopped bool                 // guarded by mu
 
 	waitMu  sync.Mutex
-	since   time.Time     // when the write under way began; zero if there is none
-	longest time.Duration // of the writes that have ended
+	since   time.Time     // when the current write began; zero without one; guarded by waitMu
+	longest time.Duration // longest write that has ended; guarded by waitMu
 }
 
-// Start begins a container's log as dockerd does: it asks for the capabilities, makes the FIFO and
-// opens it for reading and writing, and sends StartLogging. If the plugin refuses, the FIFO's file
-// is left behind.
+// Start starts a container's log as dockerd does: it asks for the capabilities, makes the
+// FIFO, opens it for reading and writing, and sends StartLogging. If the plugin refuses,
+// Start leaves the FIFO, as dockerd does.
 func (d *Daemon) Start(ctx context.Context, info Info) (*Container, error) {
-	// dockerd goes on without an answer to this one, with no capability.
+	// If dockerd gets no answer, it assumes that the plugin has no capabilities.
 	if _, err := d.Capabilities(ctx); err != nil && ctx.Err() != nil {
 		return nil, err
 	}
@@ -78,13 +78,14 @@ func (d *Daemon) Start(ctx context.Context, info Info) (*Container, error) {
 	return c, nil
 }
 
-// Write is output of the container, as its process writes it: it may hold many lines, or a part of
-// one. It becomes frames as in dockerd. It blocks as long as the FIFO is full.
+// Write writes output of the container's process, which may be many lines or a part of one,
+// to the FIFO, in the frames that dockerd would make of it. It blocks while the FIFO is
+// full.
 func (c *Container) Write(source, output string) error {
 	return c.write(source, output, time.Now)
 }
 
-// WriteAt is Write at the time t.
+// WriteAt is Write with the time t in the frames.
 func (c *Container) WriteAt(t time.Time, source, output string) error {
 	return c.write(source, output, func() time.Time { return t })
 }
@@ -100,14 +101,14 @@ func (c *Container) write(source, output string, now func() time.Time) error {
 	return s.write(output, now)
 }
 
-// WriteEntry writes one frame as it is, such as another dockerd would write.
+// WriteEntry writes one frame, which dockerd does not have to be able to write.
 func (c *Container) WriteEntry(e *logdriver.LogEntry) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return logdriver.NewLogEntryEncoder((*fifoWriter)(c)).Encode(e)
 }
 
-// WriteRaw writes bytes that need not be a frame, with one write.
+// WriteRaw writes any bytes, with one write(2).
 func (c *Container) WriteRaw(b []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,8 +116,7 @@ func (c *Container) WriteRaw(b []byte) error {
 	return err
 }
 
-// End is the end of a source: what stands there without a newline goes out as a piece that no
-// last one follows.
+// End ends a source. It writes text without a newline as a partial frame that no last one follows.
 func (c *Container) End(source string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,9 +132,9 @@ func (c *Container) endLocked(source string) error {
 	return s.end(time.Now)
 }
 
-// Stop is the end of the container: its sources end, StopLogging is sent, and when it has been
-// answered the FIFO is closed and removed. If the plugin answers with an error, dockerd does neither,
-// and Stop may be called again.
+// Stop stops the container's log: it ends the sources, sends StopLogging, waits for the
+// answer, and closes and removes the FIFO. If the plugin answers with an error, it leaves
+// the FIFO open, as dockerd does, and Stop may be called again.
 func (c *Container) Stop(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,12 +154,12 @@ func (c *Container) Stop(ctx context.Context) error {
 	return os.Remove(c.Path)
 }
 
-// Kill closes the FIFO without StopLogging and leaves its file behind, as the death of dockerd does.
-// A write under way fails.
+// Kill closes the FIFO without StopLogging and leaves its file, as the death of dockerd
+// does. A blocked write fails.
 func (c *Container) Kill() { c.close() }
 
-// Restart is the return of dockerd after its death, with live-restore: the same container has a new
-// FIFO. What had no newline yet is forgotten.
+// Restart does what dockerd does with a container that runs when it starts, with
+// live-restore: it gives the container a new FIFO. Text that had no newline yet is lost.
 func (c *Container) Restart(ctx context.Context) (*Container, error) {
 	c.Kill()
 	return c.d.Start(ctx, c.Info)
@@ -172,8 +172,8 @@ func (c *Container) close() {
 	c.fifo.Close()
 }
 
-// LongestWrite returns how long the longest write to the FIFO has taken so far, the one under way
-// included. It tells whether the container had to wait for the plugin.
+// LongestWrite returns how long the longest write to the FIFO has taken, including the
+// current one. It shows whether the container had to wait for the plugin.
 func (c *Container) LongestWrite() time.Duration {
 	c.waitMu.Lock()
 	defer c.waitMu.Unlock()

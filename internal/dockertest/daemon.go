@@ -1,12 +1,14 @@
-// Package dockertest plays dockerd's part towards a logging plugin: its requests on the plugin's
-// socket, its FIFOs and its frames, in dockerd's own order (moby, daemon/logger: plugin.go,
-// adapter.go, proxy.go and copier.go). It also plays dockerd's bad days: damaged frames, a dockerd
-// that is killed, requests out of order.
+// Package dockertest stands in for dockerd towards a logging plugin: it sends dockerd's
+// requests to the plugin's socket, and makes its FIFOs and its frames, in the same order as
+// dockerd (moby, daemon/logger: plugin.go, adapter.go, proxy.go and copier.go). It can also
+// fail as dockerd can: it writes damaged frames, is killed, and sends requests out of
+// order.
 //
-// It makes streams of numbered lines, too, and checks what has become of them (Sequence, Checker).
+// It also makes streams of numbered lines, and checks what has become of the lines
+// (Sequence, Checker).
 //
-// The package serves tests, the demonstration and benchmarks alike. It must not know the plugin's
-// packages, so that it cannot share their mistakes.
+// Tests, the demo and benchmarks use the package. It must not know the plugin's packages,
+// so that it cannot share their mistakes.
 package dockertest
 
 import (
@@ -30,30 +32,30 @@ import (
 type Options struct {
 	// Socket is the plugin's socket.
 	Socket string
-	// Dir is the directory of the FIFOs; it is made if it is missing.
+	// Dir is the directory of the FIFOs. NewDaemon makes it if it does not exist.
 	Dir string
-	// Scope is the directory of the FIFOs as the plugin is told it; Dir if empty. dockerd says
-	// /run/docker/logging, whatever it is outside the plugin's mount namespace.
+	// Scope is the path of Dir that the plugin gets; empty means Dir. dockerd always sends
+	// /run/docker/logging, whatever the directory is outside the plugin's mount namespace.
 	Scope string
-	// Timeout bounds each try of a request, as "docker plugin enable --timeout" does; 0 is no bound.
+	// Timeout limits each try of a request, as "docker plugin enable --timeout" does. 0
+	// means no limit.
 	Timeout time.Duration
-	// Backoff is the wait before the second try of a request that got no answer; 1 s if zero, as
-	// dockerd does it. The wait doubles each time, and the last try ends 30 times as much after the
-	// first one began.
+	// Backoff is the time before the second try of a request without an answer; 0 means 1 s, as in
+	// dockerd. It doubles with each try. There are no more tries once 30 times Backoff have passed.
 	Backoff time.Duration
 }
 
-// Daemon is a dockerd, as far as one logging plugin can see. Its methods may be called at the same
-// time by several goroutines.
+// Daemon is what one logging plugin sees of dockerd. Its methods may be called by several
+// goroutines at once.
 type Daemon struct {
 	opt    Options
 	client *http.Client
 
 	mu         sync.Mutex
-	containers map[*Container]bool // those whose FIFO is open
+	containers map[*Container]bool // the containers whose FIFO is open; guarded by mu
 }
 
-// NewDaemon returns a Daemon. The plugin need not listen yet.
+// NewDaemon returns a Daemon. The plugin does not have to listen yet.
 func NewDaemon(o Options) (*Daemon, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("couldn't make the FIFOs' directory: %w", err)
@@ -65,7 +67,7 @@ func NewDaemon(o Options) (*Daemon, error) {
 		client: &http.Client{
 			Timeout: o.Timeout,
 			Transport: &http.Transport{
-				DisableCompression: true, // As go-connections/sockets sets it.
+				DisableCompression: true, // as go-connections/sockets does
 				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 					return new(net.Dialer).DialContext(ctx, "unix", o.Socket)
 				},
@@ -75,8 +77,9 @@ func NewDaemon(o Options) (*Daemon, error) {
 	}, nil
 }
 
-// Kill is the death of dockerd: all FIFOs are closed without StopLogging, writers that were blocked
-// fail, and the files are left behind. The Daemon can go on as the next dockerd.
+// Kill does what the death of dockerd does: it closes all FIFOs without StopLogging, so
+// that blocked writes fail, and leaves the files. After that, the Daemon can be used as the
+// next dockerd.
 func (d *Daemon) Kill() {
 	d.mu.Lock()
 	var all []*Container
@@ -90,8 +93,8 @@ func (d *Daemon) Kill() {
 	d.client.CloseIdleConnections()
 }
 
-// Info is what dockerd tells the plugin of a container, with the field names of moby's logger.Info.
-// Nil maps and lists become null, as dockerd sends them.
+// Info is what dockerd sends about a container, with the field names of moby's logger.Info.
+// Nil maps and slices become null, as in dockerd.
 type Info struct {
 	Config              map[string]string
 	ContainerID         string
@@ -107,7 +110,8 @@ type Info struct {
 	DaemonName          string
 }
 
-// ReadConfig says what "docker logs" asks for. Zero times are no bounds; a Tail of -1 is everything.
+// ReadConfig is what "docker logs" asks for. A zero time is no limit, and a Tail of -1 is
+// all lines.
 type ReadConfig struct {
 	Since  time.Time
 	Until  time.Time
@@ -118,11 +122,11 @@ type ReadConfig struct {
 // Capability is the answer to LogDriver.Capabilities.
 type Capability struct{ ReadLogs bool }
 
-// Error is a plugin's refusal.
+// Error is an error that the plugin has answered.
 type Error struct {
 	Method string
 	Status int    // HTTP status
-	Msg    string // from the answer's Err, or its whole body if that has none
+	Msg    string // the answer's Err, or the whole body if it has no Err
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s: status %d: %s", e.Method, e.Status, e.Msg) }
@@ -140,21 +144,22 @@ func (d *Daemon) Capabilities(ctx context.Context) (Capability, error) {
 	return answer.Cap, err
 }
 
-// StartLogging sends the request and nothing else: no FIFO is made. Start does it all.
+// StartLogging sends only the request, and makes no FIFO. Start does both.
 func (d *Daemon) StartLogging(ctx context.Context, file string, info Info) error {
-	return d.order(ctx, "LogDriver.StartLogging", struct {
+	return d.command(ctx, "LogDriver.StartLogging", struct {
 		File string
 		Info Info
 	}{file, info})
 }
 
-// StopLogging sends the request and nothing else, for any file. Container.Stop does it all.
+// StopLogging sends only the request, for any file. Container.Stop also closes and removes
+// the FIFO.
 func (d *Daemon) StopLogging(ctx context.Context, file string) error {
-	return d.order(ctx, "LogDriver.StopLogging", struct{ File string }{file})
+	return d.command(ctx, "LogDriver.StopLogging", struct{ File string }{file})
 }
 
-// ReadLogs returns the stream of frames that the plugin answers, which the caller closes. It ends
-// when the plugin ends it, or with ctx.
+// ReadLogs returns the stream of frames that the plugin answers. The caller must close it.
+// It ends when the plugin ends it, or with ctx.
 func (d *Daemon) ReadLogs(ctx context.Context, info Info, config ReadConfig) (io.ReadCloser, error) {
 	return d.request(ctx, "LogDriver.ReadLogs", struct {
 		Info   Info
@@ -162,7 +167,7 @@ func (d *Daemon) ReadLogs(ctx context.Context, info Info, config ReadConfig) (io
 	}{info, config})
 }
 
-// Post sends one request as it is, valid or not, and returns the answer's status and body.
+// Post sends any body, valid or not, once, and returns the answer's status and body.
 func (d *Daemon) Post(ctx context.Context, method string, body []byte) (status int, answer []byte, err error) {
 	resp, err := d.try(ctx, method, bytes.NewBuffer(body))
 	if err != nil {
@@ -173,8 +178,8 @@ func (d *Daemon) Post(ctx context.Context, method string, body []byte) (status i
 	return resp.StatusCode, answer, err
 }
 
-// order makes a request whose answer holds nothing but an error.
-func (d *Daemon) order(ctx context.Context, method string, args any) error {
+// command makes a request whose answer has only an error.
+func (d *Daemon) command(ctx context.Context, method string, args any) error {
 	var answer struct{ Err string }
 	if err := d.call(ctx, method, args, &answer); err != nil {
 		return err
@@ -197,8 +202,9 @@ func (d *Daemon) call(ctx context.Context, method string, args, answer any) erro
 	return nil
 }
 
-// request makes a request with dockerd's tries (moby, pkg/plugins/client.go). All of them read the
-// same buffer: after a try that was sent and timed out, the next has an empty body.
+// request makes a request, with as many tries as dockerd makes (moby,
+// pkg/plugins/client.go). All tries read the same buffer: after a try that was sent and
+// timed out, the next one has an empty body.
 func (d *Daemon) request(ctx context.Context, method string, args any) (io.ReadCloser, error) {
 	var body bytes.Buffer
 	if args != nil {
@@ -227,11 +233,11 @@ func (d *Daemon) try(ctx context.Context, method string, body *bytes.Buffer) (*h
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", "application/vnd.docker.plugins.v1.2+json") // And no Content-Type.
+	req.Header.Set("Accept", "application/vnd.docker.plugins.v1.2+json") // dockerd sends no Content-Type
 	return d.client.Do(req)
 }
 
-// accepted returns the body of a good answer and turns any other into an Error.
+// accepted returns the body of an answer with status 200, and an Error for any other answer.
 func accepted(method string, resp *http.Response) (io.ReadCloser, error) {
 	if resp.StatusCode == http.StatusOK {
 		return resp.Body, nil
@@ -248,10 +254,10 @@ func accepted(method string, resp *http.Response) (io.ReadCloser, error) {
 	return nil, &Error{method, resp.StatusCode, answer.Err}
 }
 
-// NewID returns a random ID of 64 hexadecimal digits, as dockerd gives to containers, FIFOs and the
-// pieces of long lines.
+// NewID returns a random ID of 64 hexadecimal digits, as containers, FIFOs and partial
+// lines have in dockerd.
 func NewID() string {
 	b := make([]byte, 32)
-	rand.Read(b) // Never fails.
+	rand.Read(b) // never fails
 	return hex.EncodeToString(b)
 }

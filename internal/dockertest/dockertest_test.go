@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// setup starts a Recorder and a Daemon that talks to it.
+// setup starts a Recorder, and a Daemon that talks to it.
 func setup(t *testing.T, o Options) (*Daemon, *Recorder) {
 	t.Helper()
 	dir := t.TempDir()
@@ -59,7 +59,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// entriesOf decodes what came out of a container's FIFO.
+// entriesOf decodes what the Recorder has read from a container's FIFO.
 func entriesOf(t *testing.T, r *Recorder, c *Container) []logdriver.LogEntry {
 	t.Helper()
 	b, err := r.Stream(c.File)
@@ -77,7 +77,7 @@ func entriesOf(t *testing.T, r *Recorder, c *Container) []logdriver.LogEntry {
 	}
 }
 
-// TestRequests holds the order and the form of the requests, to the byte (seen on a live dockerd).
+// TestRequests: the requests have the order and the bytes of a real dockerd's.
 func TestRequests(t *testing.T) {
 	d, r := setup(t, Options{Scope: "/run/docker/logging"})
 	c := start(t, d, Info{
@@ -91,7 +91,7 @@ func TestRequests(t *testing.T) {
 	if err := c.Stop(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("the second Stop: %v", err)
 	}
-	must(t, d.StopLogging(t.Context(), c.File)) // Twice.
+	must(t, d.StopLogging(t.Context(), c.File)) // a second time
 	must(t, d.StopLogging(t.Context(), "/run/docker/logging/unknown"))
 
 	info := `{"Config":null,"ContainerID":"0123","ContainerName":"/c1","ContainerEntrypoint":"","ContainerArgs":null,` +
@@ -153,17 +153,17 @@ func TestRefusal(t *testing.T) {
 	must(t, c.Stop(t.Context()))
 
 	answers["LogDriver.Capabilities"] = "{}"
-	c = start(t, d, Info{}) // dockerd goes on without capabilities.
+	c = start(t, d, Info{}) // dockerd does without capabilities
 	must(t, c.Stop(t.Context()))
 
 	answers["LogDriver.StopLogging"], status = "nonsense", http.StatusOK
 	if err := d.StopLogging(t.Context(), "x"); err == nil {
-		t.Error("an answer that is not JSON is taken")
+		t.Error("no error for an answer that is not JSON")
 	}
 }
 
-// TestRetry holds dockerd's habit of sending an empty body when it tries again after a time-out, and
-// the whole body when it could not connect.
+// TestRetry: as dockerd, the Daemon sends an empty body when it tries again after a
+// timeout, and the whole body when it could not connect.
 func TestRetry(t *testing.T) {
 	d, r := setup(t, Options{Timeout: 200 * time.Millisecond, Backoff: 50 * time.Millisecond})
 	var tries atomic.Int32
@@ -245,8 +245,8 @@ func TestReadLogs(t *testing.T) {
 	}
 }
 
-// TestFrames holds where lines are cut and what the pieces say. That moby's own code does the same
-// is tested in realdocker.
+// TestFrames checks where lines are cut, and the metadata of the pieces. Package realdocker
+// compares them with moby's.
 func TestFrames(t *testing.T) {
 	type frame struct {
 		line    string
@@ -329,7 +329,7 @@ func TestSourcesAndRestart(t *testing.T) {
 		t.Errorf("the old FIFO is gone: %v", err)
 	}
 	if err := c.Write(Stdout, "x\n"); !errors.Is(err, ErrClosed) {
-		t.Errorf("a write after the death: %v", err)
+		t.Errorf("a write after the kill: %v", err)
 	}
 	var got []string
 	for _, e := range entriesOf(t, r, c) {
@@ -345,11 +345,11 @@ func TestSourcesAndRestart(t *testing.T) {
 	}
 }
 
-// TestBlockedWriter holds that a writer whose FIFO nobody reads waits, says so while it waits, and
-// is let go by Kill.
+// TestBlockedWriter: a write to a FIFO that nobody reads is blocked, LongestWrite includes
+// it, and Kill unblocks it.
 func TestBlockedWriter(t *testing.T) {
 	d, r := setup(t, Options{})
-	r.Answer = func(method string, _ []byte) (int, string) { return http.StatusOK, "{}" } // Reads nothing.
+	r.Answer = func(method string, _ []byte) (int, string) { return http.StatusOK, "{}" } // reads no FIFO
 	c := start(t, d, Info{})
 	must(t, c.Write(Stdout, "fits\n"))
 	done := make(chan error)
@@ -373,14 +373,13 @@ func TestBlockedWriter(t *testing.T) {
 	}
 }
 
-// TestOneWriteAFrame holds that each frame is one write(2): up to PIPE_BUF (pipe(7)) it is then
-// whole in the FIFO or not at all.
-func TestOneWriteAFrame(t *testing.T) {
+// TestOneWritePerFrame: each frame is one write(2), so that a frame of up to PIPE_BUF bytes
+// is in the FIFO either whole or not at all (pipe(7)).
+func TestOneWritePerFrame(t *testing.T) {
 	d, r := setup(t, Options{})
 	r.Answer = func(method string, _ []byte) (int, string) { return http.StatusOK, "{}" }
 	c := start(t, d, Info{})
-	// Packet mode keeps the boundaries of writes, so that each read gives one (pipe2(2), O_DIRECT).
-	// A FIFO holds 16 of them.
+	// In packet mode, each read returns one write (pipe2(2), O_DIRECT). A FIFO holds 16 of them.
 	in, err := unix.Open(c.Path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	must(t, err)
 	defer unix.Close(in)

@@ -7,16 +7,16 @@ import (
 	"sync"
 )
 
-// Sequence makes numbered lines that say which output they are of, so that a Checker can tell what
-// has become of each. The zero value with a name and a source begins at 0. It is not safe for use by
-// several goroutines at once.
+// Sequence makes numbered lines that name their container and source, so that a Checker
+// knows what has become of each. A Sequence with a Container and a Source starts at line 0.
+// It must not be used by several goroutines at once.
 type Sequence struct {
 	Container string // without a space
 	Source    string // without a space
-	N         int    // how many lines were made
+	N         int    // how many lines it has made
 }
 
-// header is what each line begins with: container, source, number, length of the whole line.
+// header is the beginning of each line: container, source, number, and length of the whole line.
 const header = "c=%s s=%s n=%06d l=%d "
 
 // Next returns the next line, without a newline, such as "c=web s=stdout n=000123 l=40 bcdefghij".
@@ -27,8 +27,8 @@ func (s *Sequence) Next(size int) string {
 	return line
 }
 
-// makeLine makes a line of size bytes. The filler depends on the number, so that the parts of
-// different lines cannot be put together unseen.
+// makeLine makes a line of size bytes. The filler depends on the number, so that the parts
+// of two lines do not make a valid line.
 func makeLine(container, source string, n, size int) string {
 	var b strings.Builder
 	b.Grow(size)
@@ -56,9 +56,9 @@ func parseLine(line string) (o output, n, size int, ok bool) {
 	return output{found[0], found[1]}, n, size, errN == nil && errSize == nil && n >= 0 && size >= 0
 }
 
-// Checker is told of the lines that were written and of the messages that have arrived, and counts
-// what does not agree. It is safe for use by several goroutines at once; messages of one output must
-// be told in the order in which the service has them.
+// Checker compares the lines that were written with the messages that have arrived. Its
+// methods may be called by several goroutines at once. Messages of one output must be
+// passed in the order in which the service has them.
 type Checker struct {
 	mu      sync.Mutex
 	outputs map[output]*account
@@ -69,25 +69,23 @@ type output struct{ container, source string }
 
 type account struct {
 	written int
-	seen    []bool // by number
+	seen    []bool // by line number
 	next    int    // one past the highest number seen
 }
 
-// Result is a Checker's account.
+// Result is what a Checker has found.
 type Result struct {
-	Written int // lines
-	Arrived int // of them, at least once
-	Missing int // lines that have not arrived
-	Doubled int // messages that had arrived before
-	// Disordered messages arrived for the first time after one with a higher number of their output.
-	Disordered int
-	Damaged    int // messages that are not as the line was written
-	Unknown    int // messages that are not numbered lines that were written
-	// Examples describe the first things that were wrong.
-	Examples []string
+	Written    int      // lines that were written
+	Arrived    int      // lines that have arrived at least once
+	Missing    int      // lines that have not arrived
+	Doubled    int      // messages that had arrived before
+	Disordered int      // lines that arrived first after a line of their output with a higher number
+	Damaged    int      // messages that differ from the line that was written
+	Unknown    int      // messages that are not one of the lines that were written
+	Examples   []string // the first of the messages and lines that are wrong
 }
 
-// Err returns nil if all that was written has arrived once and in order, and nothing else.
+// Err returns nil if every written line has arrived once and in order, and nothing else has.
 func (r Result) Err() error {
 	if r.Missing+r.Doubled+r.Disordered+r.Damaged+r.Unknown == 0 {
 		return nil
@@ -96,7 +94,8 @@ func (r Result) Err() error {
 		r.Written, r.Missing, r.Doubled, r.Disordered, r.Damaged, r.Unknown, strings.Join(r.Examples, "; "))
 }
 
-// Written says how many lines of its output the sequence has made; it may be told again as it goes on.
+// Written records the lines that the sequence has made so far. It may be called again when
+// it has made more.
 func (c *Checker) Written(s Sequence) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,7 +111,7 @@ func (c *Checker) Written(s Sequence) {
 	a.written = max(a.written, s.N)
 }
 
-// Arrived takes one message. Its output must have been told by Written, the line included.
+// Arrived records a message. Written must have recorded its line before.
 func (c *Checker) Arrived(message string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,7 +122,7 @@ func (c *Checker) Arrived(message string) {
 		c.example("unknown: %.80q", message)
 		return
 	}
-	// A size that damage has made is not believed: makeLine would allocate it.
+	// makeLine would allocate the size of a damaged header.
 	if size > len(message) || message != makeLine(o.container, o.source, n, size) {
 		c.res.Damaged++
 		c.example("damaged: %.80q, %d bytes", message, len(message))
@@ -144,7 +143,7 @@ func (c *Checker) Arrived(message string) {
 	a.next = max(a.next, n+1)
 }
 
-// Result returns the account so far.
+// Result returns what the Checker has found so far.
 func (c *Checker) Result() Result {
 	c.mu.Lock()
 	defer c.mu.Unlock()

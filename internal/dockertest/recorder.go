@@ -15,38 +15,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Recorder is the least of logging plugins: it answers the requests, reads each FIFO to its end and
-// keeps everything. Tests hold against it what dockerd, or whoever plays its part, does.
+// Recorder is a minimal logging plugin: it answers the requests, reads each FIFO to its end
+// and keeps everything. With it, tests check what dockerd, or a stand-in for it, does.
 type Recorder struct {
-	// Answer, if not nil, is asked first; a status of 0 leaves the answer to the Recorder. It is
-	// set before the first request.
+	// Answer, if not nil, is called first. If it returns the status 0, the Recorder
+	// answers. It must be set before the first request.
 	Answer func(method string, body []byte) (status int, answer string)
 
 	dir    string
 	server http.Server
-	group  sync.WaitGroup // the server, and a reader for each FIFO
+	group  sync.WaitGroup // the server and the readers of the FIFOs
 
 	mu       sync.Mutex
-	requests []Request
-	streams  map[string]*stream // by the FIFO's base name
+	requests []Request          // guarded by mu
+	streams  map[string]*stream // by the FIFO's base name; guarded by mu
 }
 
-// Request is one that a Recorder has had.
+// Request is a request that a Recorder has received.
 type Request struct {
 	Method string // such as "LogDriver.StartLogging"
 	Header http.Header
 	Body   string
 }
 
-// stream is what came out of one FIFO.
+// stream is what was read from one FIFO.
 type stream struct {
 	read []byte
 	err  error
-	done chan struct{} // closed at the end of the stream, after which nothing changes
+	done chan struct{} // closed at the end of the stream; nothing changes after that
 }
 
-// NewRecorder listens on socket. It looks for FIFOs in dir, by the last part of the name that it is
-// told, as a plugin does for which dir is mounted elsewhere.
+// NewRecorder returns a Recorder that listens on socket. It looks for FIFOs in dir, and ignores the
+// directory in StartLogging, as a plugin must that has dir mounted elsewhere.
 func NewRecorder(socket, dir string) (*Recorder, error) {
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -58,7 +58,7 @@ func NewRecorder(socket, dir string) (*Recorder, error) {
 	return r, nil
 }
 
-// Close stops listening and waits for the FIFOs' ends, which the writers must bring about.
+// Close stops listening and waits until every FIFO has ended, which is up to the writers.
 func (r *Recorder) Close() {
 	r.server.Close()
 	r.group.Wait()
@@ -71,7 +71,7 @@ func (r *Recorder) Requests() []Request {
 	return slices.Clone(r.requests)
 }
 
-// Stream waits for the end of a FIFO, which StartLogging has named, and returns what came out of it.
+// Stream waits until a FIFO of StartLogging has ended, and returns what was read from it.
 func (r *Recorder) Stream(file string) ([]byte, error) {
 	r.mu.Lock()
 	s := r.streams[filepath.Base(file)]
@@ -117,7 +117,7 @@ func (r *Recorder) answer(method string, body []byte) (status int, answer string
 			return http.StatusOK, `{"Err":"couldn't open the FIFO"}`
 		}
 	case "LogDriver.StopLogging":
-		// The reader goes on to the end. What is in the pipe stays there for it.
+		// The reader continues to the end of the FIFO.
 	default:
 		return http.StatusNotFound, `{"Err":"unknown method"}`
 	}
@@ -125,7 +125,7 @@ func (r *Recorder) answer(method string, body []byte) (status int, answer string
 }
 
 func (r *Recorder) attach(name string) error {
-	// A plain open would wait for a writer.
+	// Without O_NONBLOCK, the open would wait for a writer.
 	f, err := os.OpenFile(filepath.Join(r.dir, name), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err

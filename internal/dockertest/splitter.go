@@ -7,34 +7,35 @@ import (
 	"github.com/docker/docker/api/types/plugins/logdriver"
 )
 
-// pieceBytes is the size of the buffer in which dockerd looks for a line's end (defaultBufSize in
-// moby, daemon/logger/copier.go).
+// pieceBytes is the size of the buffer in which dockerd looks for the end of a line
+// (defaultBufSize in moby, daemon/logger/copier.go).
 const pieceBytes = 16 * 1024
 
-// splitter makes frames of the output of one source, as dockerd's copier does: a frame a line,
-// without its newline; when the buffer is full of a line, it goes out as a piece, so that a line
-// whose length is a multiple of the buffer's has an empty last piece. What is cut where does not
-// depend on how the output arrives.
+// splitter makes frames of the output of one source, as dockerd's copier does. It makes a
+// frame for each line, without the newline. When a line fills the buffer, it makes a frame
+// of the buffer, which is a piece of the line. A line whose length is a multiple of the
+// buffer's therefore has an empty last piece. Where a line is cut does not depend on how
+// the output arrives.
 type splitter struct {
 	source string
 	enc    logdriver.LogEntryEncoder
-	buf    []byte // of the current line, what is not out; less than pieceBytes
+	buf    []byte // the part of the current line that was not written; less than pieceBytes
 
-	// The pieces of the current line; id is empty if there is none yet.
-	id      string
-	ordinal int32
-	time    time.Time // of the first one, which all have
+	// Of the pieces of the current line:
+	id      string // empty before the first piece
+	ordinal int32  // of the last piece
+	time    time.Time
 }
 
 func newSplitter(source string, enc logdriver.LogEntryEncoder) *splitter {
 	return &splitter{source: source, enc: enc, buf: make([]byte, 0, pieceBytes)}
 }
 
-// write takes output, and asks for the time at which each line ends or is cut for the first time.
+// write takes output. It calls now when a line ends or is cut for the first time.
 func (s *splitter) write(output string, now func() time.Time) error {
 	for len(output) > 0 {
-		room := output[:min(len(output), pieceBytes-len(s.buf))]
-		line, _, found := strings.Cut(room, "\n")
+		next := output[:min(len(output), pieceBytes-len(s.buf))]
+		line, _, found := strings.Cut(next, "\n")
 		s.buf = append(s.buf, line...)
 		output = output[len(line):]
 		if found {
@@ -49,7 +50,7 @@ func (s *splitter) write(output string, now func() time.Time) error {
 	return nil
 }
 
-// end takes the end of the output.
+// end ends the output.
 func (s *splitter) end(now func() time.Time) error {
 	if len(s.buf) == 0 {
 		return nil
@@ -57,7 +58,7 @@ func (s *splitter) end(now func() time.Time) error {
 	return s.emit(false, now)
 }
 
-// emit writes a frame of what is in the buffer; last says that the line ends there.
+// emit writes a frame of the buffer. Last says that the line ends there.
 func (s *splitter) emit(last bool, now func() time.Time) error {
 	e := logdriver.LogEntry{Source: s.source, Line: s.buf}
 	switch {

@@ -1,7 +1,7 @@
-// Package durable puts files on disk so that they are there after a crash. It is the only package
-// that knows in which order to write, sync and rename; everything that must survive goes through
-// the FS interface, so that a test can stand in for the disk, lose what was not synced, and fail at
-// any call.
+// Package durable writes files so that they are there after a crash. It is the only package
+// that knows in which order to write, sync and rename. Everything that must survive a crash
+// goes through the FS interface, so that a test can replace the disk, lose what was not
+// synced, and fail any call.
 //
 // The package must not know what is in the files.
 package durable
@@ -15,7 +15,7 @@ import (
 	"path/filepath"
 )
 
-// File is an open file. Methods are those of os.File.
+// File is an open file. Its methods are those of os.File.
 type File interface {
 	io.ReaderAt
 	io.WriterAt
@@ -25,8 +25,8 @@ type File interface {
 	Stat() (fs.FileInfo, error)
 }
 
-// FS is the file system under a state directory. Methods are those of package os, except SyncDir.
-// All may block for as long as the disk does.
+// FS is the file system of a state directory. Its methods are those of package os, apart
+// from SyncDir. Any of them may block for as long as the disk does.
 type FS interface {
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	ReadDir(name string) ([]fs.DirEntry, error)
@@ -34,7 +34,8 @@ type FS interface {
 	MkdirAll(name string, perm fs.FileMode) error
 	Rename(oldname, newname string) error
 	Remove(name string) error
-	// SyncDir makes the directory's entries (files made, renamed, removed) survive a power cut.
+	// SyncDir syncs a directory, so that its entries (files made, renamed, removed) survive
+	// a power cut.
 	SyncDir(name string) error
 }
 
@@ -46,7 +47,7 @@ type osFS struct{}
 func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	f, err := os.OpenFile(name, flag, perm)
 	if err != nil {
-		return nil, err // not f: a nil *os.File in a File is not nil
+		return nil, err // not f: a File with a nil *os.File is not nil
 	}
 	return f, nil
 }
@@ -64,13 +65,14 @@ func (osFS) SyncDir(name string) error {
 	return d.Sync()
 }
 
-// tempSuffix marks a file that WriteFile has not finished; RemoveTemp clears what a crash left.
+// tempSuffix is the suffix of a file that WriteFile has not finished.
 const tempSuffix = ".tmp"
 
-// WriteFile replaces the file name with data, so that after a crash of the process it holds either what it
-// held before or all of data: it writes a temporary file beside it (O_CREAT, O_TRUNC) and renames it over
-// name. With sync it holds after a power cut too: the file is synced before the rename and the directory
-// after it, and WriteFile blocks for as long as the disk takes.
+// WriteFile replaces the content of a file by data. After a crash of the process, the file
+// has either its old content or all of data: WriteFile writes a temporary file in the same
+// directory (O_CREAT, O_TRUNC) and renames it to name. With sync, the same is true after a
+// power cut: WriteFile syncs the temporary file before the rename and the directory after
+// it, and blocks for as long as the disk takes.
 func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode, sync bool) (err error) {
 	tmp := name + tempSuffix
 	f, err := fsys.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, perm)
@@ -106,7 +108,7 @@ func WriteFile(fsys FS, name string, data []byte, perm fs.FileMode, sync bool) (
 	return nil
 }
 
-// RemoveTemp removes what an interrupted WriteFile left in dir.
+// RemoveTemp removes the temporary files in dir that an interrupted WriteFile has left.
 func RemoveTemp(fsys FS, dir string) error {
 	entries, err := fsys.ReadDir(dir)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// ReadOnly returns the files of fsys as a file system that is mounted read-only would have them: whatever would change
-// something fails with EROFS, except that a file may be opened for writing, and only the write fails.
+// ReadOnly returns fsys as if it were mounted read-only. Every change fails with EROFS. Unlike on a
+// read-only mount, a file can be opened for writing, and only the write fails.
 func ReadOnly(fsys FS) FS { return readOnlyFS{fsys} }
 
 type readOnlyFS struct{ FS }

@@ -1,7 +1,8 @@
-// Package hosttest is what tests, the demo and the fault matrix do with the machine that they run on: its docker
-// command, its processes and mounts, and threads in a network of their own.
+// Package hosttest is what tests, the demo and the fault matrix use of the machine that
+// they run on: the docker command, private Docker engines, programs in the background,
+// processes and mounts, and threads in a network namespace of their own.
 //
-// It must not know the plugin, nor what a run is for.
+// It must not know the plugin's packages, or what it is used for.
 package hosttest
 
 import (
@@ -18,30 +19,31 @@ import (
 	"time"
 )
 
-// DockerTime bounds one docker command. It only ends what has failed already.
+// DockerTime limits one docker command. It is long enough that only a failure reaches it.
 const DockerTime = 90 * time.Second
 
 // A DockerError is a docker command that failed.
 type DockerError struct {
 	Command string // as in "docker plugin create"
-	Code    int    // exit status; -1: it was not run to its end
-	Said    string // to stderr, or why it has no end
+	Code    int    // exit status; -1 if the command did not run to its end
+	Stderr  string // what it printed to stderr, or why it did not run to its end
 }
 
 func (e *DockerError) Error() string {
-	return fmt.Sprintf("%s: exit %d: %s", e.Command, e.Code, strings.ReplaceAll(e.Said, "\n", "; "))
+	return fmt.Sprintf("%s: exit %d: %s", e.Command, e.Code, strings.ReplaceAll(e.Stderr, "\n", "; "))
 }
 
-// Docker runs a docker command and returns what it printed to stdout, without the space around it. It blocks for
-// DockerTime at most. host is a DOCKER_HOST; empty: the engine that answers. The error is a *DockerError.
+// Docker runs a docker command and returns what it printed to stdout, without surrounding
+// white space. It blocks for DockerTime at most. Host is a DOCKER_HOST; empty means the
+// default engine. The error is a *DockerError.
 //
-// When ctx ends the command is killed, and nobody knows what the engine has done by then: what makes or removes something
-// should not have one that Ctrl-C ends.
+// Docker kills the command when ctx ends. What the engine has done by then is unknown, so a
+// command that makes or removes something should not have a ctx that Ctrl-C ends.
 func Docker(ctx context.Context, host string, stdin io.Reader, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, DockerTime, fmt.Errorf("no answer in %v", DockerTime))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "docker", args...)
-	// Content trust would look for a notary beside a registry of the run's own.
+	// With content trust, docker would look for a notary of a test's registry.
 	cmd.Env = append(cmd.Environ(), "DOCKER_CONTENT_TRUST=0")
 	if host != "" {
 		cmd.Env = append(cmd.Env, "DOCKER_HOST="+host)
@@ -58,16 +60,17 @@ func Docker(ctx context.Context, host string, stdin io.Reader, args ...string) (
 	exit, ended := errors.AsType[*exec.ExitError](err)
 	switch {
 	case ctx.Err() != nil:
-		failed.Said = context.Cause(ctx).Error()
+		failed.Stderr = context.Cause(ctx).Error()
 	case ended:
-		failed.Code, failed.Said = exit.ExitCode(), strings.TrimSpace(stderr.String())
+		failed.Code, failed.Stderr = exit.ExitCode(), strings.TrimSpace(stderr.String())
 	default:
-		failed.Said = err.Error()
+		failed.Stderr = err.Error()
 	}
 	return "", failed
 }
 
-// ImageTar is the root file system of an image with nothing in it but a program, a static binary, under a name.
+// ImageTar returns a tar archive with a program under the given name, for an image that has
+// nothing else. The program at path must be a static binary.
 func ImageTar(path, name string) (io.Reader, error) {
 	program, err := os.ReadFile(path)
 	if err != nil {

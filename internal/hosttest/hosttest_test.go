@@ -19,11 +19,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeDocker puts a shell script in the place of the docker command.
-func fakeDocker(t *testing.T, script string) {
+// fakeDocker replaces the docker command by a shell script.
+func fakeDocker(t *testing.T, script string) { fakeCommand(t, "docker", script) }
+
+func fakeCommand(t *testing.T, name, script string) {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "docker"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
@@ -82,12 +84,13 @@ func TestImageTar(t *testing.T) {
 		t.Errorf("and %+v, %v", h, err)
 	}
 	if _, err := ImageTar(path+"x", "name"); err == nil {
-		t.Error("an image of nothing")
+		t.Error("no error for a program that does not exist")
 	}
 }
 
-// A process that was started with the directory, one of its own, and a mount go with the directory; the caller's process
-// and its other children stay.
+// TestRemoveDir: RemoveDir kills a process that has the directory among its arguments and
+// the process's child, and unmounts what is mounted there. It does not kill the caller or
+// the caller's other child.
 func TestRemoveDir(t *testing.T) {
 	dir := t.TempDir()
 	in := filepath.Join(dir, "in")
@@ -96,7 +99,7 @@ func TestRemoveDir(t *testing.T) {
 	}
 	if os.Getuid() == 0 {
 		if err := unix.Mount("x", in, "tmpfs", 0, ""); err != nil {
-			t.Logf("nothing is mounted: %v", err)
+			t.Logf("couldn't mount: %v", err)
 		}
 	}
 	other := exec.Command("cat")
@@ -126,39 +129,40 @@ func TestRemoveDir(t *testing.T) {
 	if err := RemoveDir(dir); err != nil {
 		t.Error(err)
 	}
-	if rest, err := io.ReadAll(out); len(rest) > 0 || err != nil { // which both of them had open
+	if rest, err := io.ReadAll(out); len(rest) > 0 || err != nil { // both processes had it open
 		t.Errorf("%q, %v", rest, err)
 	}
 	if err := mine.Wait(); err == nil {
-		t.Error("the process ended well")
+		t.Error("the process exited with status 0")
 	}
 	_, err = io.WriteString(to, "alive")
 	if err := errors.Join(err, to.Close(), other.Wait()); err != nil || said.String() != "alive" {
-		t.Errorf("the other process said %q, %v", said.String(), err)
+		t.Errorf("the other process printed %q, %v", said.String(), err)
 	}
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("the directory is there: %v", err)
+		t.Errorf("the directory still exists: %v", err)
 	}
 	if pids := processesOf(filepath.Dir(os.Args[0])); slices.Contains(pids, os.Getpid()) {
-		t.Errorf("%q would end itself", os.Args)
+		t.Errorf("%q would kill itself", os.Args)
 	}
 	if pid, ok := PluginProcess("none"); ok {
-		t.Errorf("a plugin that there is not has the process %d", pid)
+		t.Errorf("a plugin that does not exist has the process %d", pid)
 	}
 }
 
-// What listens on a thread apart is not to be reached from elsewhere.
-func TestThreadApart(t *testing.T) {
+// TestThreadHasItsOwnNetwork: a socket on a thread with its own network cannot be reached
+// from other threads.
+func TestThreadHasItsOwnNetwork(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}
-	apart, err := NewThread(true)
+	thread, err := NewThread(true)
 	if err != nil {
-		t.Skipf("no network of its own: %v", err)
+		t.Skipf("couldn't make a network namespace: %v", err)
 	}
-	defer apart.End()
+	defer thread.End()
 	var l net.Listener
-	apart.Do(func() { l, err = net.Listen("tcp", "127.0.0.1:0") })
+	thread.Do(func() { l, err = net.Listen("tcp", "127.0.0.1:0") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,8 +177,53 @@ func TestThreadApart(t *testing.T) {
 	if err := dial(); err == nil {
 		t.Error("reached from outside")
 	}
-	apart.Do(func() { err = dial() })
+	thread.Do(func() { err = dial() })
 	if err != nil {
 		t.Errorf("not reached on the thread: %v", err)
+	}
+}
+
+// TestEngine starts, kills and stops a shell script in the place of dockerd.
+func TestEngine(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	e, err := NewEngine(t.TempDir())
+	if err != nil {
+		t.Skipf("couldn't make a network namespace: %v", err)
+	}
+	defer e.Close()
+	fakeCommand(t, "dockerd", `trap 'echo "stopped" >>"$REPORT"; exit 0' TERM
+echo "$*" >"$REPORT"; cat "$2" >>"$REPORT"
+echo 'msg="API listen on /s"' >&2
+while :; do sleep 0.01 >/dev/null 2>&1; done`)
+	report := filepath.Join(e.Dir, "report")
+	start := func() {
+		t.Helper()
+		if err := e.Start(map[string]any{"live-restore": true}, []string{"REPORT=" + report}, "--storage-driver", "vfs"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start()
+	e.Kill()
+	start()
+	if err := e.Stop(); err != nil {
+		t.Error(err)
+	}
+	if err := e.Stop(); err != nil {
+		t.Errorf("the second Stop: %v", err)
+	}
+	got, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "--config-file " + filepath.Join(e.Dir, "daemon.json") + " --data-root " + filepath.Join(e.Dir, "data")
+	if text := string(got); !strings.HasPrefix(text, want) || !strings.Contains(text, "--host "+e.Host) ||
+		!strings.HasSuffix(text, " --storage-driver vfs\n{\"live-restore\":true}stopped\n") {
+		t.Errorf("dockerd reports %q", text)
+	}
+	fakeCommand(t, "dockerd", `echo "no such file" >&2; exit 1`)
+	if err := e.Start(nil, nil); err == nil || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("dockerd that fails: %v", err)
 	}
 }

@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is one that runs.
+// Process is a running process.
 type Process struct {
 	Parent int
-	Args   []string // one at least
+	Args   []string // at least one
 }
 
-// Processes are those that run now, by their number. The kernel's own are not among them.
+// Processes returns the running processes by ID, without those of the kernel.
 func Processes() map[int]Process {
 	all := map[int]Process{}
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
@@ -27,9 +27,9 @@ func Processes() map[int]Process {
 		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 		stat, statErr := os.ReadFile(filepath.Join(dir, "stat"))
 		if err != nil || statErr != nil || len(args) == 0 {
-			continue // it has ended, or is the kernel's
+			continue // it has ended, or belongs to the kernel
 		}
-		// The command's name, in parentheses, may hold anything (proc_pid_stat(5)).
+		// The command's name, in parentheses, may have any characters (proc_pid_stat(5)).
 		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 		if len(fields) < 2 {
 			continue
@@ -40,8 +40,8 @@ func Processes() map[int]Process {
 	return all
 }
 
-// PluginProcess finds the process of the Docker plugin with an ID: the child of the shim that has the ID among its
-// arguments. Found is false where none runs.
+// PluginProcess finds the process of the Docker plugin with an ID: the child of the shim
+// that has the ID among its arguments. Found is false if the plugin is not running.
 func PluginProcess(id string) (pid int, found bool) {
 	all := Processes()
 	for pid, p := range all {
@@ -53,9 +53,10 @@ func PluginProcess(id string) (pid int, found bool) {
 	return 0, false
 }
 
-// RemoveDir removes a run's directory, the processes that still belong to it, and what is mounted there. These are the
-// processes that have a path below it in their arguments, and their descendants: a Docker engine, its containerd,
-// the shims and what they run. The caller's process is not one of them.
+// RemoveDir removes a directory, and first kills the processes that use it and unmounts
+// what is mounted below it. It kills the processes that have a path below the directory in
+// their arguments, and their descendants: a Docker engine, its containerd, the shims and
+// their children. It never kills the caller.
 func RemoveDir(dir string) error {
 	for _, pid := range processesOf(dir) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -77,17 +78,18 @@ func RemoveDir(dir string) error {
 	return errors.Join(err, os.RemoveAll(dir))
 }
 
+// processesOf returns the processes that RemoveDir kills.
 func processesOf(dir string) (pids []int) {
 	all := Processes()
-	mine := map[int]bool{os.Getpid(): false}
+	known := map[int]bool{os.Getpid(): false} // whether a process uses the directory
 	for found := true; found; {
 		found = false
 		for pid, p := range all {
-			if _, known := mine[pid]; known {
+			if _, ok := known[pid]; ok {
 				continue
 			}
-			if mine[p.Parent] || slices.ContainsFunc(p.Args, func(a string) bool { return strings.Contains(a, dir+"/") }) {
-				mine[pid], found = true, true
+			if known[p.Parent] || slices.ContainsFunc(p.Args, func(a string) bool { return strings.Contains(a, dir+"/") }) {
+				known[pid], found = true, true
 				pids = append(pids, pid)
 			}
 		}

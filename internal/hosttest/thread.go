@@ -7,21 +7,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Thread is an operating-system thread that lives until End, for what belongs to a thread and not
-// to the process: the network namespace it is in, and the death of its children with it (Pdeathsig is sent when
-// the thread that started the child ends, prctl(2)).
+// Thread is an operating-system thread that lives until End. It is for what belongs to a
+// thread and not to the process: its network namespace, and Pdeathsig, which a child gets
+// when the thread that started it ends (prctl(2)).
 type Thread struct {
 	work chan func()
 }
 
-// NewThread begins a thread. With apart, it is in a network namespace of its own, with a loopback interface.
-func NewThread(apart bool) (*Thread, error) {
+// NewThread starts a thread. With ownNetwork, which needs root, the thread is in a network
+// namespace of its own, with a loopback interface.
+func NewThread(ownNetwork bool) (*Thread, error) {
 	t := &Thread{work: make(chan func())}
 	ready := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		if apart {
-			if err := ownNetwork(); err != nil {
+		runtime.LockOSThread() // never unlocked, so that the thread ends with the goroutine
+		if ownNetwork {
+			if err := unshareNetwork(); err != nil {
 				ready <- err
 				return
 			}
@@ -44,10 +45,12 @@ func (t *Thread) Do(f func()) {
 	<-done
 }
 
-// End ends the thread. Nothing may be done on it any more.
+// End ends the thread. Do must not be called after it.
 func (t *Thread) End() { close(t.work) }
 
-func ownNetwork() error {
+// unshareNetwork moves the calling thread to a new network namespace and brings up its
+// loopback interface.
+func unshareNetwork() error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return os.NewSyscallError("unshare", err)
 	}

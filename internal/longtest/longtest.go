@@ -1,4 +1,4 @@
-// Package longtest leaves the long tests out of `go test ./...`. `make test-long` runs them, and them alone.
+// Package longtest skips the long tests in `go test ./...`. `make test-long` runs only them.
 package longtest
 
 import (
@@ -8,13 +8,14 @@ import (
 )
 
 const (
-	// Prefix begins the name of each long test. scripts/test finds them by it.
+	// Prefix is the beginning of the name of each long test. scripts/test finds the tests by it.
 	Prefix = "TestLong_"
-	// Variable is the environment variable that asks for the long tests.
+	// Variable is the environment variable that enables the long tests.
 	Variable = "LOGSPOOL_LONG"
 )
 
-// Skip skips a long test unless the environment has LOGSPOOL_LONG=1. It is the first statement of the test.
+// Skip skips a long test unless the environment has LOGSPOOL_LONG=1. It must be the first
+// statement of the test.
 func Skip(t testing.TB) {
 	t.Helper()
 	if !strings.HasPrefix(t.Name(), Prefix) {

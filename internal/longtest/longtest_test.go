@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// fakeTest notes what Skip does to a test.
+// fakeTest records what Skip does to a test.
 type fakeTest struct {
 	testing.TB
 	name, outcome string
@@ -26,7 +26,7 @@ func (f *fakeTest) Fatalf(format string, args ...any) { f.end("fail", format, ar
 func TestSkip(t *testing.T) {
 	for _, test := range []struct {
 		name, variable string
-		want           string // at the beginning of what becomes of the test
+		want           string // the beginning of the outcome
 	}{
 		{"TestLong_Way", "", "skip: a long test: run it with LOGSPOOL_LONG=1, or all of them with make test-long"},
 		{"TestLong_Way", "1", "runs"},

@@ -1,5 +1,6 @@
-// Command program is all that is in the image of the tests' containers: it prints numbered lines, at once
-// or when it is told to over a socket, so that a test knows what was printed and when.
+// Command program is the only program in the image of the tests' containers. It prints
+// numbered lines, either when it starts or on commands over a socket, so that a test knows
+// what was printed and when.
 package main
 
 import (
@@ -22,18 +23,18 @@ import (
 func main() {
 	log.SetFlags(0)
 	name := flag.String("name", "program", "name in the lines")
-	lines := flag.Int("lines", 0, "lines to print at once, to each output")
-	size := flag.Int("size", 0, "bytes of a line, 0: as short as can be")
+	lines := flag.Int("lines", 0, "lines to print at the start, to each output")
+	size := flag.Int("size", 0, "bytes of a line; 0: as short as possible")
 	to := flag.String("to", "stdout", "outputs: stdout, stderr or stdout,stderr")
-	text := flag.String("text", "", "text to print as it is, after the lines")
-	env := flag.String("env", "", "variable whose value to print as it is, after the lines")
-	host := flag.Bool("host", false, "print the host name as it is, after the lines")
+	text := flag.String("text", "", "text to print after the lines")
+	env := flag.String("env", "", "variable whose value to print after the lines")
+	host := flag.Bool("host", false, "print the host name after the lines")
 	hold := flag.Bool("hold", false, "wait for SIGTERM at the end")
 	ignore := flag.Bool("ignore-term", false, "ignore SIGTERM")
-	control := flag.String("control", "", "socket on which to be told what to print")
+	control := flag.String("control", "", "socket for commands")
 	flag.Parse()
 
-	// The kernel ignores SIGTERM for a PID 1 that has no handler.
+	// Without a handler, the kernel ignores SIGTERM for PID 1.
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
 	if *ignore {
@@ -44,7 +45,7 @@ func main() {
 	for _, source := range strings.Split(*to, ",") {
 		file := map[string]*os.File{"stdout": os.Stdout, "stderr": os.Stderr}[source]
 		if file == nil {
-			log.Fatalf("-to %s: stdout and stderr are the outputs", *to)
+			log.Fatalf("-to %s: the outputs are stdout and stderr", *to)
 		}
 		p.outputs = append(p.outputs, output{
 			Writer:   bufio.NewWriterSize(file, 32<<10),
@@ -112,15 +113,15 @@ func (p *printer) text(s string) {
 	p.flush()
 }
 
-// obey does what it is told over the socket at path, a line a command, and answers each with the number of
-// lines that it has printed since it was started:
+// obey runs the commands that it gets over the socket at path, one a line. It answers each
+// with the number of lines that the program has printed:
 //
 //	print N      prints N lines
-//	flood RATE   begins to print RATE lines a second, or as many as it can if that is 0
-//	stop         stops that
-//	file TO PATH prints the file at path as it is, to the output TO
+//	flood RATE   starts to print RATE lines a second, or as many as possible if RATE is 0
+//	stop         stops the flood
+//	file TO PATH prints the file at PATH to the output TO
 //
-// At the end of the commands, and at SIGTERM, it stops and says so a last time.
+// At the end of the commands and at SIGTERM, it stops and answers once more.
 func (p *printer) obey(path string, term <-chan os.Signal) error {
 	conn, err := net.Dial("unix", path)
 	if err != nil {
@@ -176,7 +177,7 @@ func (p *printer) obey(path string, term <-chan os.Signal) error {
 	}
 }
 
-// printFile prints a file to an output, past the buffers.
+// printFile prints a file to an output, without the buffers.
 func printFile(arg string) error {
 	to, path, _ := strings.Cut(arg, " ")
 	data, err := os.ReadFile(path)

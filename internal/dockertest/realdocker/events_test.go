@@ -3,7 +3,6 @@ package realdocker
 import (
 	"encoding/binary"
 	"io"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,23 +10,14 @@ import (
 	"github.com/docker/docker/daemon/logger"
 
 	"github.com/logspool/logspool/events"
-	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// TestEventsOfMobysFrames holds that the frames that moby writes become the lines that went in.
+// TestEventsOfMobysFrames: the frames that moby writes become the lines of the output.
 func TestEventsOfMobysFrames(t *testing.T) {
 	for name, output := range outputs {
 		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			rec, err := dockertest.NewRecorder(filepath.Join(dir, "s"), dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer rec.Close()
-			d, err := NewDriver(filepath.Join(dir, "s"), dir)
-			if err != nil {
-				t.Fatal(err)
-			}
+			rec, dir := newRecorder(t)
+			d := newDriver(t, dir)
 			c, err := d.Start(logger.Info{}, map[string]io.Reader{
 				"stdout": strings.NewReader(output), "stderr": strings.NewReader(output),
 			})
@@ -63,7 +53,7 @@ func TestEventsOfMobysFrames(t *testing.T) {
 			take()
 
 			want := strings.Split(output, "\n")
-			if n := len(want) - 1; want[n] == "" { // What follows the last newline is no line.
+			if n := len(want) - 1; want[n] == "" { // after the last newline there is no line
 				want = want[:n]
 			}
 			for _, src := range []events.Source{events.Stdout, events.Stderr} {

@@ -1,24 +1,23 @@
 package realdocker
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/docker/docker/daemon/logger"
 
 	"github.com/logspool/logspool/internal/cwlocal"
+	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// startPlugin builds the plugin, starts it with a service of its own, and returns dockerd's code to drive it.
+// startPlugin builds the plugin, starts it with a stand-in for the service, and returns a
+// Driver for it.
 func startPlugin(t *testing.T) (*Driver, *cwlocal.Server) {
 	t.Helper()
 	dir := t.TempDir()
@@ -33,32 +32,23 @@ func startPlugin(t *testing.T) (*Driver, *cwlocal.Server) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { service.Close() })
-	var log bytes.Buffer
-	plugin := exec.Command(binary)
-	plugin.Env = []string{
+	cmd := exec.Command(binary)
+	cmd.Env = []string{
 		"PLUGIN_SOCKET=" + filepath.Join(dir, "plugin"), "STATE_DIR=" + filepath.Join(dir, "state"), "HOME=" + dir,
 		"AWS_REGION=eu-central-1", "AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "NOEC2=1",
 		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + service.URL(), "DELAY=100ms", "LOGSPOUT_GROUP=g",
 	}
-	plugin.Stdout, plugin.Stderr = &log, &log
-	if err := plugin.Start(); err != nil {
+	plugin, err := hosttest.StartProgram("the plugin", cmd, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		plugin.Process.Signal(syscall.SIGTERM)
-		if err := plugin.Wait(); err != nil || t.Failed() {
-			t.Errorf("the plugin ended: %v\n%s", err, log.String())
+		if err := plugin.Stop(time.Minute); err != nil || t.Failed() {
+			t.Errorf("%v; the plugin's log:\n%s", err, plugin.Log.String())
 		}
 	})
-	listening := false
-	for begun := time.Now(); !listening && time.Since(begun) < time.Minute; time.Sleep(time.Millisecond) {
-		conn, err := net.Dial("unix", filepath.Join(dir, "plugin"))
-		if listening = err == nil; listening {
-			conn.Close()
-		}
-	}
-	if !listening {
-		t.Fatal("the plugin does not listen")
+	if err := plugin.WaitLogged("logspool listens", time.Minute); err != nil {
+		t.Fatal(err)
 	}
 	fifos := filepath.Join(dir, "fifos")
 	if err := os.Mkdir(fifos, 0o700); err != nil {
@@ -76,8 +66,8 @@ func startPlugin(t *testing.T) (*Driver, *cwlocal.Server) {
 	return d, service
 }
 
-// TestPlugin drives the whole plugin with dockerd's own adapter and copier: what goes in as output of a
-// container comes out of the service as its lines.
+// TestPlugin: output that dockerd's own adapter and copier send to the plugin arrives in
+// the service, line by line.
 func TestPlugin(t *testing.T) {
 	d, service := startPlugin(t)
 	var output strings.Builder
@@ -116,7 +106,7 @@ func TestPlugin(t *testing.T) {
 	}
 }
 
-// read takes what a watcher gives until it ends.
+// read returns what a watcher receives until it ends.
 func read(t *testing.T, w *logger.LogWatcher) (text string) {
 	t.Helper()
 	defer w.ConsumerGone()
@@ -141,7 +131,7 @@ func read(t *testing.T, w *logger.LogWatcher) (text string) {
 	}
 }
 
-// TestReadLogs reads back through dockerd's adapter what went in through its copier.
+// TestReadLogs: dockerd's adapter reads back what its copier has written.
 func TestReadLogs(t *testing.T) {
 	d, _ := startPlugin(t)
 	info := logger.Info{ContainerID: strings.Repeat("cd", 32), ContainerName: "/web"}
@@ -180,7 +170,7 @@ func TestReadLogs(t *testing.T) {
 	if got := read(t, follow); got != "stdout the end" {
 		t.Errorf("the follow ended with %q", got)
 	}
-	// As for a container that does not run, which is attached for the reading.
+	// As for a stopped container, to which dockerd attaches the plugin for the reading.
 	c, err = d.Start(info, map[string]io.Reader{"stdout": strings.NewReader("")})
 	if err != nil {
 		t.Fatal(err)

@@ -11,15 +11,16 @@ import (
 	"path/filepath"
 )
 
-// Proxy stands between moby's code and a plugin that runs in no mount namespace of its own: it tells
-// the plugin where the FIFOs really are. It changes nothing else.
+// Proxy passes requests of moby's code on to a plugin that has no mount namespace of its
+// own. It replaces FIFODir by the real directory of the FIFOs, and changes nothing else.
 type Proxy struct {
 	server http.Server
 	out    http.Transport
 	done   chan struct{}
 }
 
-// NewProxy listens on socket and passes requests on to the plugin's socket, with dir for ToldDir.
+// NewProxy listens on socket and passes requests on to the socket plugin, with dir in the
+// place of FIFODir.
 func NewProxy(socket, plugin, dir string) (*Proxy, error) {
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -31,16 +32,16 @@ func NewProxy(socket, plugin, dir string) (*Proxy, error) {
 	}
 	forward := &httputil.ReverseProxy{
 		Transport:     &p.out,
-		FlushInterval: -1, // For ReadLogs, whose answer is a stream.
+		FlushInterval: -1, // the answer to ReadLogs is a stream
 		Rewrite:       func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", r.In.Host },
 	}
-	told, real := fmt.Appendf(nil, `{"File":"%s/`, ToldDir), fmt.Appendf(nil, `{"File":"%s/`, filepath.Clean(dir))
+	sent, real := fmt.Appendf(nil, `{"File":"%s/`, FIFODir), fmt.Appendf(nil, `{"File":"%s/`, filepath.Clean(dir))
 	p.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return
 		}
-		if rest, ok := bytes.CutPrefix(body, told); ok {
+		if rest, ok := bytes.CutPrefix(body, sent); ok {
 			body = append(real, rest...)
 		}
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
@@ -53,7 +54,7 @@ func NewProxy(socket, plugin, dir string) (*Proxy, error) {
 	return p, nil
 }
 
-// Close stops listening and drops what is under way.
+// Close stops listening and aborts the requests in flight.
 func (p *Proxy) Close() {
 	p.server.Close()
 	<-p.done

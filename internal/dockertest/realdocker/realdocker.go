@@ -1,10 +1,10 @@
-// Package realdocker drives a logging plugin's socket with dockerd's own code: the adapter, which
-// makes the FIFO, sends the requests and writes the frames, and the copier, which cuts output into
-// lines (moby, daemon/logger). It needs no daemon. Where package dockertest is what we believe of
-// dockerd, this is what is so.
+// Package realdocker calls a logging plugin with dockerd's own code (moby, daemon/logger):
+// the adapter, which makes the FIFO, sends the requests and writes the frames, and the
+// copier, which cuts output into lines. It needs no dockerd. Its tests compare package
+// dockertest, which imitates dockerd, with this code.
 //
-// It has a go.mod of its own, because moby's daemon brings many modules that nothing else here
-// needs.
+// It has a go.mod of its own, because moby's daemon needs many modules that nothing else
+// here needs.
 package realdocker
 
 import (
@@ -19,18 +19,18 @@ import (
 	"github.com/docker/docker/pkg/plugins"
 )
 
-// ToldDir is the directory of the FIFOs as moby tells it to every plugin, whatever it is outside the
-// plugin's mount namespace.
-const ToldDir = "/run/docker/logging"
+// FIFODir is the directory of the FIFOs that moby sends to every plugin, whatever the directory is
+// outside the plugin's mount namespace.
+const FIFODir = "/run/docker/logging"
 
-// Driver is one logging plugin, as dockerd sees it.
+// Driver is a logging plugin, as dockerd sees it.
 type Driver struct {
 	create logger.Creator
 }
 
-// NewDriver makes a Driver of the plugin that listens on socket. Its FIFOs are in dir, and the plugin
-// is told that they are in ToldDir: a plugin that does not map the one to the other is reached
-// through a Proxy.
+// NewDriver returns a Driver for the plugin that listens on socket. The FIFOs are in dir,
+// and the plugin gets paths in FIFODir. A plugin that has not mounted dir there needs a
+// Proxy.
 func NewDriver(socket, dir string) (*Driver, error) {
 	client, err := plugins.NewClient("unix://"+socket, nil)
 	if err != nil {
@@ -50,9 +50,9 @@ type Container struct {
 	copier *logger.Copier
 }
 
-// Start begins a container's log and copies its outputs, by the names "stdout" and "stderr", until
-// they end. A container with a TTY has the first one only. A request that gets no answer is tried
-// again for 30 s.
+// Start starts a container's log and copies its outputs, which are named "stdout" and
+// "stderr", until they end. A container with a TTY has only stdout. A request without an
+// answer is repeated for 30 s.
 func (d *Driver) Start(info logger.Info, outputs map[string]io.Reader) (*Container, error) {
 	log, err := d.create(info)
 	if err != nil {
@@ -63,8 +63,9 @@ func (d *Driver) Start(info logger.Info, outputs map[string]io.Reader) (*Contain
 	return c, nil
 }
 
-// Read reads the container's log as docker logs does, through dockerd's adapter. It must be told
-// ConsumerGone when no more is wanted. The error is that the plugin has said that it cannot read.
+// Read reads the container's log through dockerd's adapter, as docker logs does. The caller
+// must call ConsumerGone at the end. Read returns an error if the plugin has no capability
+// to read.
 func (c *Container) Read(ctx context.Context, config logger.ReadConfig) (*logger.LogWatcher, error) {
 	reader, ok := c.log.(logger.LogReader)
 	if !ok {
@@ -73,18 +74,17 @@ func (c *Container) Read(ctx context.Context, config logger.ReadConfig) (*logger
 	return reader.ReadLogs(ctx, config), nil
 }
 
-// Wait waits until all that the outputs gave is in the FIFO. The outputs must end, and the FIFO must
-// be read.
+// Wait waits until the outputs have ended and are in the FIFO, which the plugin must read.
 func (c *Container) Wait() { c.copier.Wait() }
 
-// Stop waits, sends StopLogging, and when it has been answered closes and removes the FIFO. (dockerd
-// waits for 10 s at most.)
+// Stop calls Wait, sends StopLogging, waits for the answer, and closes and removes the
+// FIFO. In dockerd, the wait is 10 s at most.
 func (c *Container) Stop() error {
 	c.Wait()
 	return c.log.Close()
 }
 
-// registry is the plugin store that moby's logger asks; it has one for the whole process.
+// registry is the plugin store of moby's logger, which has one for the whole process.
 var (
 	registry getter
 	register sync.Once
@@ -120,7 +120,7 @@ func (g *getter) GetAllByCap(string) ([]plugingetter.CompatPlugin, error)      {
 func (g *getter) GetAllManagedPluginsByCap(string) []plugingetter.CompatPlugin { return nil }
 func (g *getter) Handle(string, func(string, *plugins.Client))                 {}
 
-// plugin is a plugin as moby's store describes it.
+// plugin implements the interface of a plugin in moby's store.
 type plugin struct {
 	name   string
 	dir    string

@@ -17,7 +17,7 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// outputs are what a container may write.
+// outputs are outputs of a container.
 var outputs = map[string]string{
 	"nothing":                      "",
 	"lines":                        "one\ntwo\nthree\n",
@@ -37,19 +37,19 @@ var outputs = map[string]string{
 	"long after long":              strings.Repeat(strings.Repeat("x", 20000)+"\n", 5),
 }
 
-// readers deliver the same output in different portions.
+// readers split the same output differently.
 var readers = map[string]func(io.Reader) io.Reader{
-	"at once":      func(r io.Reader) io.Reader { return r },
-	"by halves":    iotest.HalfReader,
+	"in one read":  func(r io.Reader) io.Reader { return r },
+	"in halves":    iotest.HalfReader,
 	"data and EOF": iotest.DataErrReader,
 }
 
-// TestDockertestWritesTheSame holds that dockertest sends the requests and writes the frames that
-// moby's own code does, byte for byte, but for times and IDs.
+// TestDockertestWritesTheSame: dockertest sends the same requests and writes the same
+// frames as moby's code, byte for byte, except for times and IDs.
 func TestDockertestWritesTheSame(t *testing.T) {
 	for name, output := range outputs {
-		for portions, reader := range readers {
-			t.Run(name+" "+portions, func(t *testing.T) {
+		for split, reader := range readers {
+			t.Run(name+" "+split, func(t *testing.T) {
 				want := throughMoby(t, output, reader)
 				got := throughDockertest(t, output)
 				if len(want.frames) != len(got.frames) {
@@ -68,26 +68,42 @@ func TestDockertestWritesTheSame(t *testing.T) {
 	}
 }
 
-// record is what a plugin saw, with the names of FIFOs, IDs and times made the same.
+// record is what a plugin received, with fixed names of FIFOs, IDs and times.
 type record struct {
 	requests []dockertest.Request
 	frames   []string
+}
+
+// newRecorder starts a Recorder in a new directory, which has the socket and the FIFOs.
+func newRecorder(t *testing.T) (rec *dockertest.Recorder, dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	rec, err := dockertest.NewRecorder(socketIn(dir), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(rec.Close)
+	return rec, dir
+}
+
+func socketIn(dir string) string { return filepath.Join(dir, "s") }
+
+// newDriver returns a Driver for the plugin whose socket and FIFOs are in dir.
+func newDriver(t *testing.T, dir string) *Driver {
+	t.Helper()
+	d, err := NewDriver(socketIn(dir), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 var created = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 
 func throughMoby(t *testing.T, output string, reader func(io.Reader) io.Reader) record {
 	t.Helper()
-	dir := t.TempDir()
-	rec, err := dockertest.NewRecorder(filepath.Join(dir, "s"), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rec.Close()
-	d, err := NewDriver(filepath.Join(dir, "s"), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	rec, dir := newRecorder(t)
+	d := newDriver(t, dir)
 	c, err := d.Start(logger.Info{
 		Config: map[string]string{"group": "g"}, ContainerID: "0123", ContainerName: "/c1", ContainerArgs: []string{"-c", "<&>"},
 		ContainerCreated: created, ContainerLabels: map[string]string{},
@@ -99,20 +115,15 @@ func throughMoby(t *testing.T, output string, reader func(io.Reader) io.Reader) 
 		t.Fatal(err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
-		t.Errorf("%d files are left beside the socket", len(left)-1)
+		t.Errorf("%d files are left in the socket's directory", len(left)-1)
 	}
 	return recorded(t, rec)
 }
 
 func throughDockertest(t *testing.T, output string) record {
 	t.Helper()
-	dir := t.TempDir()
-	rec, err := dockertest.NewRecorder(filepath.Join(dir, "s"), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rec.Close()
-	d, err := dockertest.NewDaemon(dockertest.Options{Socket: filepath.Join(dir, "s"), Dir: dir, Scope: ToldDir})
+	rec, dir := newRecorder(t)
+	d, err := dockertest.NewDaemon(dockertest.Options{Socket: socketIn(dir), Dir: dir, Scope: FIFODir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +144,7 @@ func throughDockertest(t *testing.T, output string) record {
 	return recorded(t, rec)
 }
 
-// recorded takes what a Recorder has of one container.
+// recorded returns what a Recorder has received of one container.
 func recorded(t *testing.T, rec *dockertest.Recorder) record {
 	t.Helper()
 	var r record
@@ -148,11 +159,11 @@ func recorded(t *testing.T, rec *dockertest.Recorder) record {
 		t.Fatal(err)
 	}
 	lines := 0
-	var line *logdriver.LogEntry // the first piece of the line that is not complete
+	var line *logdriver.LogEntry // the first piece of an incomplete line
 	for rest := bytes.NewReader(stream); rest.Len() > 0; {
 		at := len(stream) - rest.Len()
 		var e logdriver.LogEntry
-		// The decoder takes no more than it needs.
+		// The decoder does not read ahead.
 		if err := logdriver.NewLogEntryDecoder(rest).Decode(&e); err != nil {
 			t.Fatal(err)
 		}
@@ -188,37 +199,32 @@ func recorded(t *testing.T, rec *dockertest.Recorder) record {
 	return r
 }
 
-// fifoOf returns the name of the FIFO that a Recorder was told.
+// fifoOf returns the name of the FIFO that a Recorder has received.
 func fifoOf(t *testing.T, rec *dockertest.Recorder) string {
 	t.Helper()
 	for _, req := range rec.Requests() {
-		if rest, ok := strings.CutPrefix(req.Body, `{"File":"`+ToldDir+"/"); ok {
+		if rest, ok := strings.CutPrefix(req.Body, `{"File":"`+FIFODir+"/"); ok {
 			fifo, _, _ := strings.Cut(rest, `"`)
 			return fifo
 		}
 	}
-	t.Fatal("no FIFO was named")
+	t.Fatal("no request has a FIFO")
 	return ""
 }
 
-// TestProxy holds that a plugin which maps no directories is told the real one.
+// TestProxy: a plugin without a mount namespace gets the real directory of the FIFOs.
 func TestProxy(t *testing.T) {
-	dir := t.TempDir()
-	rec, err := dockertest.NewRecorder(filepath.Join(dir, "plugin"), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rec.Close()
-	p, err := NewProxy(filepath.Join(dir, "s"), filepath.Join(dir, "plugin"), dir)
+	rec, dir := newRecorder(t)
+	p, err := NewProxy(filepath.Join(dir, "proxy"), socketIn(dir), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	d, err := NewDriver(filepath.Join(dir, "s"), dir)
+	d, err := NewDriver(filepath.Join(dir, "proxy"), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := d.Start(logger.Info{ContainerID: ToldDir}, map[string]io.Reader{"stderr": strings.NewReader("hello\n")})
+	c, err := d.Start(logger.Info{ContainerID: FIFODir}, map[string]io.Reader{"stderr": strings.NewReader("hello\n")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +236,7 @@ func TestProxy(t *testing.T) {
 			t.Errorf("%s: %s", req.Method, req.Body)
 		}
 	}
-	if body := rec.Requests()[1].Body; !strings.Contains(body, `"ContainerID":"`+ToldDir+`"`) {
+	if body := rec.Requests()[1].Body; !strings.Contains(body, `"ContainerID":"`+FIFODir+`"`) {
 		t.Errorf("the proxy changed more than the file: %s", body)
 	}
 }

@@ -1,5 +1,6 @@
-// Package durabletest is a disk for tests of what must survive: a durable.FS in memory that fails at any call that
-// a test names, with or without the effect, and that can be looked at as a crash would leave it.
+// Package durabletest has file systems for tests. A Disk is in memory. It fails any
+// operation that a test chooses, with or without the effect, and shows what a crash would
+// leave. A Hooked is a real or another file system that a test can fail or delay.
 //
 // The package must not know what is in the files.
 package durabletest
@@ -22,31 +23,32 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// ErrInjected is what a call fails with where the test names no other error.
+// ErrInjected is the error of a failed call if the test gives no other.
 var ErrInjected = errors.New("injected")
 
 // Disk is a durable.FS in memory. All methods may be called from any goroutine.
 type Disk struct {
-	mu    sync.Mutex
+	mu    sync.Mutex // guards everything here and in dir, node and file
 	dirs  map[string]*dir
-	calls int
+	calls int // since FailWhen
 	fail  func(call int, op, name string) Failure
-	limit int64 // bytes that all files may have; 0: no bound
+	limit int64 // how many bytes all files together may have; 0: no limit
 }
 
-// Failure says how a call fails; the zero value, that it does not.
+// Failure is how a call fails. The zero value means that it does not fail.
 type Failure struct {
 	Err error
-	// After says that the effect is there all the same; for a write, the first half of it.
+	// After makes the call have its effect although it fails. Of a write, the first half is
+	// written.
 	After bool
 }
 
-// dir is a directory. What is there now and what a power cut would leave are two things.
+// dir is a directory: its files now, and the files that a power cut would leave.
 type dir struct {
-	now, synced map[string]*node
+	now, synced map[string]*node // by base name
 }
 
-// node is a file's content, now and as it was last synced.
+// node is a file's content: now, and when it was last synced.
 type node struct {
 	data, synced []byte
 }
@@ -56,34 +58,36 @@ func NewDisk() *Disk { return &Disk{dirs: map[string]*dir{"/": newDir()}} }
 
 func newDir() *dir { return &dir{now: map[string]*node{}, synced: map[string]*node{}} }
 
-// FailWhen has fail asked before each call that changes the disk or syncs it, and each open. call counts them from
-// 1; op is the method's name. Nil: nothing fails.
+// FailWhen sets a function that is called before each operation that opens, changes or
+// syncs something, and that returns how the operation fails. Call is the number of the
+// operation since FailWhen, from 1, and op is the method's name. If fail is nil, nothing
+// fails.
 func (d *Disk) FailWhen(fail func(call int, op, name string) Failure) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fail, d.calls = fail, 0
 }
 
-// Limit makes the disk full at so many bytes; 0: it never is.
+// Limit sets the size of the disk in bytes. 0 means no limit.
 func (d *Disk) Limit(bytes int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.limit = bytes
 }
 
-// Calls returns how many calls FailWhen's function would have been asked about.
+// Calls returns how many operations have called FailWhen's function, or would have.
 func (d *Disk) Calls() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.calls
 }
 
-// Killed returns the disk as the next process finds it after a kill: everything the kernel was told is there.
+// Killed returns the disk as it is after a kill of the process: it has everything that was written.
 func (d *Disk) Killed() *Disk {
 	return d.clone(func(x *dir) map[string]*node { return x.now }, func(n *node) []byte { return n.data })
 }
 
-// PowerCut returns the disk as it is found after a power cut: what was synced is there, nothing else.
+// PowerCut returns the disk as it is after a power cut: it has only what was synced.
 func (d *Disk) PowerCut() *Disk {
 	return d.clone(func(x *dir) map[string]*node { return x.synced }, func(n *node) []byte { return n.synced })
 }
@@ -103,8 +107,8 @@ func (d *Disk) clone(entries func(*dir) map[string]*node, content func(*node) []
 	return out
 }
 
-// enter counts a call in and says how it fails. d.mu is held.
-func (d *Disk) enter(op, name string) Failure {
+// enterLocked counts a call and returns how it fails.
+func (d *Disk) enterLocked(op, name string) Failure {
 	d.calls++
 	if d.fail == nil {
 		return Failure{}
@@ -118,7 +122,7 @@ func (d *Disk) enter(op, name string) Failure {
 
 func pathError(op, name string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
 
-func (d *Disk) lookup(name string) (*dir, *node) {
+func (d *Disk) lookupLocked(name string) (*dir, *node) {
 	x := d.dirs[filepath.Dir(filepath.Clean(name))]
 	if x == nil {
 		return nil, nil
@@ -130,11 +134,11 @@ func (d *Disk) lookup(name string) (*dir, *node) {
 func (d *Disk) OpenFile(name string, flag int, _ fs.FileMode) (durable.File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f := d.enter("OpenFile", name)
+	f := d.enterLocked("OpenFile", name)
 	if f.Err != nil && !f.After {
 		return nil, pathError("open", name, f.Err)
 	}
-	x, n := d.lookup(name)
+	x, n := d.lookupLocked(name)
 	switch {
 	case x == nil, n == nil && flag&os.O_CREATE == 0:
 		return nil, pathError("open", name, fs.ErrNotExist)
@@ -175,18 +179,19 @@ func (d *Disk) ReadDir(name string) ([]fs.DirEntry, error) {
 func (d *Disk) ReadFile(name string) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, n := d.lookup(name)
+	_, n := d.lookupLocked(name)
 	if n == nil {
 		return nil, pathError("open", name, fs.ErrNotExist)
 	}
 	return bytes.Clone(n.data), nil
 }
 
-// MkdirAll is os.MkdirAll. A directory survives a power cut at once: none of the tests is about that.
+// MkdirAll is os.MkdirAll. A new directory survives a power cut without a sync, because no
+// test is about that.
 func (d *Disk) MkdirAll(name string, _ fs.FileMode) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if f := d.enter("MkdirAll", name); f.Err != nil && !f.After {
+	if f := d.enterLocked("MkdirAll", name); f.Err != nil && !f.After {
 		return pathError("mkdir", name, f.Err)
 	}
 	for path := filepath.Clean(name); ; path = filepath.Dir(path) {
@@ -199,16 +204,16 @@ func (d *Disk) MkdirAll(name string, _ fs.FileMode) error {
 	}
 }
 
-// Rename is os.Rename for files of one directory.
+// Rename is os.Rename for files, not for directories.
 func (d *Disk) Rename(oldname, newname string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f := d.enter("Rename", newname)
+	f := d.enterLocked("Rename", newname)
 	if f.Err != nil && !f.After {
 		return pathError("rename", newname, f.Err)
 	}
-	x, n := d.lookup(oldname)
-	y, _ := d.lookup(newname)
+	x, n := d.lookupLocked(oldname)
+	y, _ := d.lookupLocked(newname)
 	if n == nil || y == nil {
 		return pathError("rename", oldname, fs.ErrNotExist)
 	}
@@ -224,12 +229,12 @@ func (d *Disk) Rename(oldname, newname string) error {
 func (d *Disk) Remove(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	f := d.enter("Remove", name)
+	f := d.enterLocked("Remove", name)
 	if f.Err != nil && !f.After {
 		return pathError("remove", name, f.Err)
 	}
 	clean := filepath.Clean(name)
-	x, n := d.lookup(name)
+	x, n := d.lookupLocked(name)
 	switch {
 	case n != nil:
 		delete(x.now, filepath.Base(name))
@@ -256,7 +261,7 @@ func (d *Disk) SyncDir(name string) error {
 	if x == nil {
 		return pathError("sync", name, fs.ErrNotExist)
 	}
-	f := d.enter("SyncDir", name)
+	f := d.enterLocked("SyncDir", name)
 	if f.Err == nil || f.After {
 		x.synced = maps.Clone(x.now)
 	}
@@ -266,7 +271,7 @@ func (d *Disk) SyncDir(name string) error {
 	return nil
 }
 
-// file is an open file. It goes on after its entry was removed.
+// file is an open file. It can be used after its entry was removed, as on a real disk.
 type file struct {
 	d      *Disk
 	n      *node
@@ -299,16 +304,16 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	if f.closed {
 		return 0, pathError("write", f.name, fs.ErrClosed)
 	}
-	fail := f.d.enter("WriteAt", f.name)
+	fail := f.d.enterLocked("WriteAt", f.name)
 	if fail.Err != nil && !fail.After {
 		return 0, pathError("write", f.name, fail.Err)
 	}
 	if fail.Err != nil {
 		p = p[:len(p)/2]
 	}
-	if room := f.d.roomLocked(); room >= 0 {
-		if grow := off + int64(len(p)) - int64(len(f.n.data)); grow > room {
-			p = p[:max(0, int64(len(p))-(grow-room))]
+	if free := f.d.freeLocked(); free >= 0 {
+		if grow := off + int64(len(p)) - int64(len(f.n.data)); grow > free {
+			p = p[:max(0, int64(len(p))-(grow-free))]
 			fail.Err = cmp.Or(fail.Err, error(syscall.ENOSPC))
 		}
 	}
@@ -322,24 +327,24 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// roomLocked is how many bytes are free; -1: no bound.
-func (d *Disk) roomLocked() int64 {
+// freeLocked returns how many bytes are free, and -1 without a limit.
+func (d *Disk) freeLocked() int64 {
 	if d.limit == 0 {
 		return -1
 	}
-	room := d.limit
+	free := d.limit
 	for _, x := range d.dirs {
 		for _, n := range x.now {
-			room -= int64(len(n.data))
+			free -= int64(len(n.data))
 		}
 	}
-	return max(room, 0)
+	return max(free, 0)
 }
 
 func (f *file) Truncate(size int64) error {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
-	fail := f.d.enter("Truncate", f.name)
+	fail := f.d.enterLocked("Truncate", f.name)
 	if fail.Err != nil && !fail.After {
 		return pathError("truncate", f.name, fail.Err)
 	}
@@ -357,7 +362,7 @@ func (f *file) Truncate(size int64) error {
 func (f *file) Sync() error {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
-	fail := f.d.enter("Sync", f.name)
+	fail := f.d.enterLocked("Sync", f.name)
 	if fail.Err == nil || fail.After {
 		f.n.synced = bytes.Clone(f.n.data)
 	}

@@ -13,17 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Rows about what many containers take together: disk space, descriptors, memory, pipes; and about delivery progress
-// that is lost.
-func roomRows() []row {
+// limitRows are the rows about resources that containers share: disk space, descriptors, memory and
+// pipes. One more is about lost delivery progress.
+func limitRows() []row {
 	return []row{
 		{name: "SPOOL_TOTAL_SIZE full of delivered data", env: []string{"SPOOL_TOTAL_SIZE=8m", "SPOOL_MAX_SIZE=8m"}, do: deliveredFills},
-		{name: "60 short-lived containers on a disk of 8 MiB", short: true, root: true, do: func(ctx context.Context, t *trial) error {
-			if err := t.ownDisk("size=8m"); err != nil {
-				return err
-			}
-			return shortLived(ctx, t)
-		}},
+		{name: "60 short-lived containers on a disk of 8 MiB", short: true, root: true, do: shortLived},
 		{name: "descriptors for half of the containers", short: true, do: fewDescriptors},
 		{name: "60 containers with unfinished lines of 1 MB", alone: true, want: want{memory: 160}, do: unfinished},
 		{name: "pipes of 8 KiB, because root's pipes are used up", root: true, alone: true, want: want{flood: true}, do: smallPipes},
@@ -32,7 +27,7 @@ func roomRows() []row {
 	}
 }
 
-// writeLines lets each of the sources write so many lines, and returns when they have arrived.
+// writeLines writes a number of lines from each of the sources, and waits until they have arrived.
 func (t *trial) writeLines(ctx context.Context, lines int, sources ...*source) error {
 	for _, s := range sources {
 		for range lines {
@@ -44,8 +39,9 @@ func (t *trial) writeLines(ctx context.Context, lines int, sources ...*source) e
 	return t.delivered(ctx)
 }
 
-// deliveredFills lets 30 containers write more than all spools together may have, one after the other, each delivered
-// before the next one writes, and then a little more.
+// deliveredFills makes 30 containers write more than all spools together may hold, one
+// after the other. Each one's lines are delivered before the next one writes. Then each
+// container writes some more.
 func deliveredFills(ctx context.Context, t *trial) error {
 	if err := t.containers(ctx, 30, lineBytes); err != nil {
 		return err
@@ -63,8 +59,12 @@ func deliveredFills(ctx context.Context, t *trial) error {
 	return t.end(ctx)
 }
 
-// shortLived runs containers of 300 KB one after the other, more than the disk holds.
+// shortLived runs 60 containers one after the other, which write 300 KB each. The disk
+// holds less than all of them write.
 func shortLived(ctx context.Context, t *trial) error {
+	if err := t.ownDisk("size=8m"); err != nil {
+		return err
+	}
 	for i := range 60 {
 		if err := t.visit(ctx, fmt.Sprintf("short%d", i), 300_000/lineBytes); err != nil {
 			return err
@@ -76,10 +76,10 @@ func shortLived(ctx context.Context, t *trial) error {
 	return t.end(ctx)
 }
 
-// descriptorLimit is what the plugin's process may open in the row about descriptors.
+// descriptorLimit is how many files the plugin may open in the row about descriptors.
 const descriptorLimit = 120
 
-// fewDescriptors starts containers until one is refused. What the others write arrives.
+// fewDescriptors starts containers until the plugin refuses one. What the others write must arrive.
 func fewDescriptors(ctx context.Context, t *trial) error {
 	if err := t.stop(); err != nil {
 		return err
@@ -110,7 +110,8 @@ func fewDescriptors(ctx context.Context, t *trial) error {
 	return t.end(ctx)
 }
 
-// unfinished lets 60 containers write the first half of a line of 1 MB, and the second half a little later.
+// unfinished makes 60 containers write the first half of a line of 1 MB, and a little later
+// the second half.
 func unfinished(ctx context.Context, t *trial) error {
 	const size, half = 1_000_000, 500_000
 	if err := t.containers(ctx, 60, size); err != nil {
@@ -136,9 +137,9 @@ func unfinished(ctx context.Context, t *trial) error {
 	return t.end(ctx)
 }
 
-// smallPipes uses up what root's pipes share (pipe(7), pipe-user-pages-soft), so that a plugin without
-// CAP_SYS_RESOURCE, as dockerd runs it, gets pipes of two pages. It compares how fast one container can write with how
-// fast it could before.
+// smallPipes uses up the pages that root's pipes share (pipe(7), pipe-user-pages-soft), so
+// that a plugin without CAP_SYS_RESOURCE, as dockerd runs it, gets pipes of two pages. It
+// compares how fast one container can write before and after that.
 func smallPipes(ctx context.Context, t *trial) error {
 	flood := func(name string) (float64, error) {
 		if err := t.restart(true, 0); err != nil {
@@ -177,7 +178,8 @@ func smallPipes(ctx context.Context, t *trial) error {
 	return t.end(ctx)
 }
 
-// useUpPipes makes pipes until their pages are more than the soft limit.
+// useUpPipes makes pipes until they have more pages than the soft limit. The caller must
+// call free, also after an error.
 func useUpPipes() (free func(), err error) {
 	var fds []int
 	free = func() {
@@ -208,11 +210,12 @@ func useUpPipes() (free func(), err error) {
 	return free, nil
 }
 
-// repeatedMost is how many lines of one container may come again when its cursor is lost: 64 KiB of the stream, and a
-// batch in flight.
-const repeatedMost = 3000
+// maxRepeated is how many lines of one container may arrive again when its cursor is lost:
+// 64 KiB of the stream, and a batch in flight.
+const maxRepeated = 3000
 
-// lostCursors empties, damages and removes the cursors, and makes one look like a later version's.
+// lostCursors empties, damages and removes cursors, and gives one the version number of a
+// later plugin.
 func lostCursors(ctx context.Context, t *trial) error {
 	if err := t.containers(ctx, containers, lineBytes); err != nil {
 		return err
@@ -253,14 +256,14 @@ func lostCursors(ctx context.Context, t *trial) error {
 		return err
 	}
 	n := t.account.balance().doubled
-	if n > containers*repeatedMost {
-		return fmt.Errorf("%d of %d lines came again", n, containers*20_000)
+	if n > containers*maxRepeated {
+		return fmt.Errorf("%d of %d lines arrived again", n, containers*20_000)
 	}
-	t.note = fmt.Sprintf("%d of %d lines came again", n, containers*20_000)
+	t.note = fmt.Sprintf("%d of %d lines arrived again", n, containers*20_000)
 	return t.end(ctx)
 }
 
-// thousand runs a thousand containers at once.
+// thousand runs a thousand containers at once, and counts the plugin's open files.
 func thousand(ctx context.Context, t *trial) error {
 	const n = 1000
 	var g errgroup.Group
@@ -270,7 +273,7 @@ func thousand(ctx context.Context, t *trial) error {
 	for i := range n {
 		g.Go(func() error {
 			all[i] = newSource(t.account, fmt.Sprintf("c%d", i), lineBytes)
-			return t.run(ctx, all[i], nil)
+			return t.startContainer(ctx, all[i])
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -279,20 +282,20 @@ func thousand(ctx context.Context, t *trial) error {
 	t.sources = all
 	started := time.Since(begun)
 	open := func() int {
-		fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", t.plugin.cmd.Process.Pid))
+		fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", t.plugin.PID()))
 		return len(fds)
 	}
 	t.beginLoad(ctx, 10)
 	sleep(ctx, 10*time.Second)
 	busy := open()
 	t.stopLoad()
-	if err := waitFor(t.load.Wait, "a container's write is blocked"); err != nil {
+	if err := waitFor(t.writers.Wait, "a container's write is blocked"); err != nil {
 		return err
 	}
 	if err := t.delivered(ctx); err != nil {
 		return err
 	}
-	sleep(ctx, 12*time.Second) // an idle container's files are closed after ten
+	sleep(ctx, 12*time.Second) // the plugin closes the files of a container that was idle for ten
 	t.note = fmt.Sprintf("started in %.1f s; %d descriptors, %d when idle", started.Seconds(), busy, open())
 	return t.end(ctx)
 }

@@ -312,3 +312,28 @@ func (s *Spool) evictFor(other *Spool) bool {
 	}
 	return true
 }
+
+// charge counts n more bytes on disk in the budget, or fewer where n is negative: what an Append has taken there before
+// is used first.
+func (s *Spool) charge(n int64) {
+	s.charged += n
+	covered := max(0, min(n, s.reserved))
+	s.reserved -= covered
+	s.budget.add(n - covered)
+}
+
+// chargeLocked counts everything that the spool has on disk: segments, cursor, what is beside it, and its directory.
+func (s *Spool) chargeLocked() {
+	now := s.beside + s.other + allocationUnit + s.cursor.allocated()
+	for _, seg := range s.segments {
+		now += Allocated(seg.size)
+	}
+	s.charge(now - s.charged)
+}
+
+// resizeLocked takes note of the size of a segment's file.
+func (s *Spool) resizeLocked(seg *segment, size int64) {
+	s.total += size - seg.size
+	s.charge(Allocated(size) - Allocated(seg.size))
+	seg.size = size
+}

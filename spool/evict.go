@@ -54,31 +54,6 @@ func (s *Spool) fitsLocked(n int64) bool {
 	return s.hasRoomLocked(n) && s.budget.Fits(n+segmentHeaderSize)
 }
 
-// resizeLocked takes note of the size of a segment's file.
-func (s *Spool) resizeLocked(seg *segment, size int64) {
-	s.total += size - seg.size
-	s.charge(Allocated(size) - Allocated(seg.size))
-	seg.size = size
-}
-
-// charge counts n more bytes on disk in the budget, or fewer where n is negative: what an Append has taken there before
-// is used first.
-func (s *Spool) charge(n int64) {
-	s.charged += n
-	covered := max(0, min(n, s.reserved))
-	s.reserved -= covered
-	s.budget.add(n - covered)
-}
-
-// chargeLocked counts everything that the spool has on disk: segments, cursor, what is beside it, and its directory.
-func (s *Spool) chargeLocked() {
-	now := s.beside + s.other + allocationUnit + s.cursor.allocated()
-	for _, seg := range s.segments {
-		now += Allocated(seg.size)
-	}
-	s.charge(now - s.charged)
-}
-
 // evictUndeliveredLocked evicts the oldest segment of which nothing is in flight: what readers have been given is lost or
 // kept exactly as it turns out. It records what of the segment had not been acknowledged, and returns false when there is
 // no such segment.
@@ -311,37 +286,4 @@ func (s *Spool) trimHistoryLocked() {
 		size -= s.segments[n].size
 	}
 	s.removeSegmentsLocked(0, n)
-}
-
-func (s *Spool) removeSegmentsLocked(from, to int) {
-	for i, seg := range s.segments[from:to] {
-		// A file that cannot be removed now is found and removed when the spool is next opened.
-		s.fs.Remove(s.segmentPath(seg.base))
-		s.total -= seg.size
-		s.charge(-Allocated(seg.size))
-		if from+i < s.deliveredN {
-			s.delivered -= seg.size
-		}
-	}
-	s.deliveredN -= max(0, min(to, s.deliveredN)-from)
-	s.segments = slices.Delete(s.segments, from, to)
-}
-
-// segmentSize is how large a segment is at least, before the next one is begun, so that room is given back in steps
-// that suit both bounds. A history of 64 KiB is not to be one segment, of which nothing is left when the next is full.
-func segmentSize(maxSize, history int64) int64 {
-	size := int64(maxSegmentSize)
-	if maxSize > 0 {
-		size = min(size, max(maxSize/16, minSegmentSize))
-	}
-	if history > 0 {
-		size = min(size, max(history/8, minHistorySegment))
-	}
-	return size
-}
-
-// fullLocked is the size at which a segment is full: larger while much waits to be delivered, so that small segments
-// do not become thousands of files.
-func (s *Spool) fullLocked() int64 {
-	return min(max(s.segmentSize, (s.total-s.delivered)/64), maxSegmentSize)
 }

@@ -78,34 +78,6 @@ func (c *cursor) storeReserve() error {
 
 const gapBlockSize = BlockHeaderSize + gapPayloadSize
 
-// missLocked adds to what could not be kept since the last block.
-func (s *Spool) missLocked(g Gap, epoch uint32) {
-	if s.missing.Frames == 0 && s.missing.Bytes == 0 {
-		s.missing.Reason = g.Reason
-	}
-	s.missing.add(g)
-	s.missingEpoch = epoch
-	s.useLocked()
-	s.cursor.reserve[pendingSlot] = slot{epoch, s.end.Load(), s.missing}
-	_ = s.cursor.storeReserve()
-}
-
-// lostLocked reports a loss in the spool.
-func (s *Spool) lostLocked(g Gap) {
-	if s.onLoss != nil && (g.Frames > 0 || g.Bytes > 0) {
-		s.onLoss(g)
-	}
-}
-
-// appendMissingLocked writes what has not been kept as a gap.
-func (s *Spool) appendMissingLocked() error {
-	if err := s.appendGapLocked(s.missing, s.missingEpoch, gapHere); err != nil {
-		return err
-	}
-	s.missing = Gap{}
-	return nil
-}
-
 // maxAdded bounds the added gaps that wait in memory; those beyond it are joined to the last one.
 const maxAdded = 64
 
@@ -136,32 +108,6 @@ func (s *Spool) addGapLocked(g Gap) {
 	} else {
 		s.added = append(s.added, g)
 	}
-}
-
-// appendAddedLocked writes the added gaps that wait, and returns how many it wrote.
-func (s *Spool) appendAddedLocked() (n int) {
-	for len(s.added) > 0 && !s.midFrame && s.missing.Bytes == 0 && s.fitsLocked(gapBlockSize) {
-		if s.appendElsewhereLocked(s.added[0]) != nil {
-			break
-		}
-		s.added = s.added[1:]
-		n++
-	}
-	if n > 0 {
-		s.storeHeldLocked()
-	}
-	return n
-}
-
-// appendElsewhereLocked writes a gap that records a loss elsewhere.
-func (s *Spool) appendElsewhereLocked(g Gap) error { return s.appendGapLocked(g, 0, gapElsewhere) }
-
-func (s *Spool) appendGapLocked(g Gap, epoch uint32, where byte) error {
-	block := make([]byte, gapBlockSize)
-	encodeGap(block[BlockHeaderSize:], g)
-	block[BlockHeaderSize+1] = where
-	h := blockHeader{length: gapPayloadSize, position: s.end.Load(), epoch: epoch, kind: kindGap}
-	return s.writeBlockLocked(block, h)
 }
 
 // HoldGap keeps a gap whose marker the service did not accept, until ReleaseGap puts it into the stream again. Gaps that

@@ -242,3 +242,18 @@ func (s *Spool) setAside(r *Repair, at uint64, cut []byte, size int64) {
 	}
 	r.CutFile = path
 }
+
+// openPendingGaps takes over the pending gaps on disk, and adds what the repair has lost.
+func (s *Spool) openPendingGaps(lost Gap) {
+	if p := s.cursor.reserve[pendingSlot]; p.position >= s.end.Load() { // otherwise the gap is a block already
+		s.missing, s.missingEpoch = p.gap, p.epoch
+	}
+	s.held = s.cursor.reserve[heldSlot].gap
+	s.beforeTorn = s.missing
+	if lost.Bytes > 0 {
+		s.missLocked(lost, s.missingEpoch)
+		if s.tornGap = lost; s.torn == nil {
+			s.reportTornLocked()
+		}
+	}
+}

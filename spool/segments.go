@@ -1,13 +1,14 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/logspool/logspool/internal/durable"
@@ -181,110 +182,6 @@ func cutSuffixName(name, suffix string) (string, bool) {
 	return name[:len(name)-len(suffix)], true
 }
 
-// Append writes one block: the payload is block[BlockHeaderSize:], described by info, of the FIFO that
-// epoch counts; block[:BlockHeaderSize] is overwritten with the header. block is the caller's again on return.
-//
-// When the block is not kept, because the spool is full (ErrFull) or the disk does not take it, that is
-// remembered, and a gap stands in its place in the stream as soon as something can be written again.
-// It blocks for as long as one write(2) into the page cache does.
-func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
-	length := len(block) - BlockHeaderSize
-	if length <= 0 || length > MaxPayload {
-		return fmt.Errorf("a block of %d bytes: 1 to %d are possible", length, MaxPayload)
-	}
-	// Before the lock is taken, for others may have to give way. What was not kept may have to be told of first.
-	need := Allocated(int64(len(block))+gapBlockSize+2*segmentHeaderSize) + 3*allocationUnit
-	inBudget := s.budget.take(s, need)
-	err := s.append(block, epoch, info, need, inBudget)
-	for evicted := 0; diskFull(err) && s.budget.reclaimDisk(s, evicted == 0); evicted++ {
-		err = s.append(block, epoch, info, need, inBudget && s.budget.take(s, need))
-	}
-	if err != nil && !errors.Is(err, fs.ErrClosed) {
-		s.lose(block, epoch, info, err)
-	}
-	s.appended.tell()
-	return err
-}
-
-func (s *Spool) append(block []byte, epoch uint32, info BlockInfo, need int64, inBudget bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if inBudget {
-		s.reserved = need
-		defer func() {
-			s.budget.add(-s.reserved)
-			s.reserved = 0
-		}()
-	}
-	if s.closed {
-		return fs.ErrClosed
-	}
-	err := ErrFull
-	if inBudget {
-		err = s.appendLocked(block, epoch, info)
-	}
-	if err == nil {
-		s.undropped.Store(true)
-	}
-	return err
-}
-
-// lose records that a block was not kept, and why.
-func (s *Spool) lose(block []byte, epoch uint32, info BlockInfo, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return
-	}
-	reason := Unwritable
-	if errors.Is(err, ErrFull) {
-		reason = Full
-	}
-	g := Gap{
-		Reason: reason, Frames: uint64(info.Frames), Bytes: uint64(len(block) - BlockHeaderSize), MinTime: info.MinTime, MaxTime: info.MaxTime,
-	}
-	s.missLocked(g, epoch)
-	s.lostLocked(g)
-}
-
-func diskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
-// writeBlockLocked writes a block to the last segment, or to a new one when that is full. A gap stays where the block
-// before it is, which may still stand at the head of its FIFO: Open looks for it in the last segment.
-func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
-	s.useLocked()
-	if s.appendable {
-		full := s.fullLocked()
-		if h.kind == kindGap {
-			full += MaxPayload
-		}
-		if s.segments[len(s.segments)-1].size >= full {
-			s.sealLocked()
-		}
-	}
-	if err := s.openActiveLocked(); err != nil {
-		return err
-	}
-	h.before = s.lastSize
-	h.encode(block)
-	seg := &s.segments[len(s.segments)-1]
-	if _, err := s.file.WriteAt(block, seg.size); err != nil {
-		// What was written of it stays behind the segment's end: the next block goes into a new one,
-		// and a reader that finds the torn block finds the next segment's first position as well.
-		_ = s.file.Truncate(seg.size)
-		s.sealLocked()
-		return fmt.Errorf("couldn't write %q: %w", s.segmentPath(seg.base), err)
-	}
-	s.resizeLocked(seg, seg.size+h.diskSize())
-	seg.end, seg.dirty = h.end(), true
-	s.lastSize = h.diskSize()
-	s.seenLocked(h.info)
-	s.end.Store(seg.end)
-	return nil
-}
-
 // openActiveLocked opens the segment that is appended to, and begins one if there is none.
 func (s *Spool) openActiveLocked() error {
 	if !s.appendable {
@@ -300,15 +197,6 @@ func (s *Spool) openActiveLocked() error {
 	}
 	s.file = f
 	return nil
-}
-
-// seenLocked takes note of the times of a block that is appended.
-func (s *Spool) seenLocked(info BlockInfo) {
-	s.maxTime = max(s.maxTime, info.MaxTime)
-	if !info.tail.boundary() {
-		// The time of its last frame may be in the next block. dockerd took it before it wrote the frame.
-		s.maxTime = max(s.maxTime, time.Now().UnixNano())
-	}
 }
 
 // sealLocked ends the last segment; the next block begins a new one.
@@ -382,4 +270,49 @@ func removeDir(fsys durable.FS, dir string) error {
 		}
 	}
 	return fsys.Remove(dir)
+}
+
+// segmentSize is how large a segment is at least, before the next one is begun, so that room is given back in steps
+// that suit both bounds. A history of 64 KiB is not to be one segment, of which nothing is left when the next is full.
+func segmentSize(maxSize, history int64) int64 {
+	size := int64(maxSegmentSize)
+	if maxSize > 0 {
+		size = min(size, max(maxSize/16, minSegmentSize))
+	}
+	if history > 0 {
+		size = min(size, max(history/8, minHistorySegment))
+	}
+	return size
+}
+
+// fullLocked is the size at which a segment is full: larger while much waits to be delivered, so that small segments
+// do not become thousands of files.
+func (s *Spool) fullLocked() int64 {
+	return min(max(s.segmentSize, (s.total-s.delivered)/64), maxSegmentSize)
+}
+
+func (s *Spool) removeSegmentsLocked(from, to int) {
+	for i, seg := range s.segments[from:to] {
+		// A file that cannot be removed now is found and removed when the spool is next opened.
+		s.fs.Remove(s.segmentPath(seg.base))
+		s.total -= seg.size
+		s.charge(-Allocated(seg.size))
+		if from+i < s.deliveredN {
+			s.delivered -= seg.size
+		}
+	}
+	s.deliveredN -= max(0, min(to, s.deliveredN)-from)
+	s.segments = slices.Delete(s.segments, from, to)
+}
+
+// closeActiveLocked closes the file of the segment that is appended to, until it is needed again.
+func (s *Spool) closeActiveLocked() {
+	if s.file != nil {
+		s.file.Close()
+		s.file = nil
+	}
+}
+
+func (s *Spool) findLocked(base uint64) (int, bool) {
+	return slices.BinarySearchFunc(s.segments, base, func(g segment, base uint64) int { return cmp.Compare(g.base, base) })
 }

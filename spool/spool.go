@@ -183,53 +183,6 @@ func Open(o Options) (*Spool, Repair, error) {
 	return s, r, nil
 }
 
-// openPendingGaps takes over the pending gaps on disk, and adds what the repair has lost.
-func (s *Spool) openPendingGaps(lost Gap) {
-	if p := s.cursor.reserve[pendingSlot]; p.position >= s.end.Load() { // otherwise the gap is a block already
-		s.missing, s.missingEpoch = p.gap, p.epoch
-	}
-	s.held = s.cursor.reserve[heldSlot].gap
-	s.beforeTorn = s.missing
-	if lost.Bytes > 0 {
-		s.missLocked(lost, s.missingEpoch)
-		if s.tornGap = lost; s.torn == nil {
-			s.reportTornLocked()
-		}
-	}
-}
-
-func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
-	need := int64(len(block))
-	if s.missing.Bytes > 0 {
-		need += gapBlockSize
-	}
-	if err := s.makeRoomLocked(need); err != nil {
-		return err
-	}
-	if s.missing.Bytes > 0 {
-		if err := s.appendMissingLocked(); err != nil {
-			return err
-		}
-	}
-	h := blockHeader{length: len(block) - BlockHeaderSize, position: s.end.Load(), epoch: epoch, kind: kindData, info: info}
-	if err := s.writeBlockLocked(block, h); err != nil {
-		return err
-	}
-	s.last = lastBlock{}
-	s.reportTornLocked()
-	s.midFrame = !info.tail.boundary()
-	s.appendAddedLocked()
-	return nil
-}
-
-// reportTornLocked reports the loss of what a repair cut off, once: it is not in the FIFO.
-func (s *Spool) reportTornLocked() {
-	if s.torn = nil; s.tornGap != (Gap{}) {
-		s.lostLocked(s.tornGap)
-		s.tornGap = Gap{}
-	}
-}
-
 // Ack says that the ranges are delivered or accounted for, and removes the segments that are not needed any more.
 // On return it survives a crash of the process. ranges may come in any order and may have been
 // acknowledged before; they are sorted in place. An error means that a crash could make readers

@@ -99,11 +99,3 @@ func (s *Spool) closeDescriptorsLocked() {
 	s.closeActiveLocked()
 	s.cursor.close()
 }
-
-// closeActiveLocked closes the file of the segment that is appended to, until it is needed again.
-func (s *Spool) closeActiveLocked() {
-	if s.file != nil {
-		s.file.Close()
-		s.file = nil
-	}
-}

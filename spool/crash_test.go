@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -283,49 +282,6 @@ func errorAtEveryCall(t *testing.T, o Options) {
 			}
 			w.check(fmt.Sprintf("call %d, %s, after=%v", call, op, after), w.disk, w.kept, w.acked)
 		}
-	}
-}
-
-// TestFullDisk: on a disk without room nothing is kept and nothing ends; when there is room again it goes on,
-// and what was not kept is told.
-func TestFullDisk(t *testing.T) {
-	w := newWorld(t, durabletest.NewDisk(), Options{MaxSize: 16 << 20})
-	if err := w.open(); err != nil {
-		t.Fatal(err)
-	}
-	w.append(10, 100)
-	w.disk.Limit(50_000)
-	for range 200 {
-		w.append(10, 100)
-	}
-	if len(w.refused) == 0 {
-		t.Fatal("the disk was never full")
-	}
-	w.disk.Limit(0)
-	w.append(10, 100)
-	read, told := 0, uint64(0)
-	for {
-		item, ok := w.r.Next()
-		if !ok {
-			break
-		}
-		if item.Gap != nil {
-			if item.Gap.Reason != Unwritable {
-				t.Errorf("a gap for %v", item.Gap.Reason)
-			}
-			told += item.Gap.Frames
-			continue
-		}
-		if !w.kept[frameTime(item.Frame)] {
-			t.Fatalf("frame %d was read, and was not kept", frameTime(item.Frame))
-		}
-		read++
-	}
-	if read != len(w.kept) || told != uint64(len(w.refused)) {
-		t.Errorf("%d of %d kept frames read, %d of %d refused ones told", read, len(w.kept), told, len(w.refused))
-	}
-	if err := w.s.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-		t.Error(err)
 	}
 }
 

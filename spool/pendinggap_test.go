@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -76,5 +77,89 @@ func TestMissingOutlivesAKill(t *testing.T) {
 				t.Error("what was told is to be told again")
 			}
 		})
+	}
+}
+
+// TestHeldGap: a gap whose marker was refused is pending until it was put into the stream again, across a kill.
+func TestHeldGap(t *testing.T) {
+	disk := durabletest.NewDisk()
+	s, a := smallSpool(t, disk)
+	a.append(t, numbered(1, 10, 100))
+	if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
+		t.Fatal(err)
+	}
+	if s.Pending() || s.ReleaseGap() {
+		t.Error("pending before anything was held")
+	}
+	s.HoldGap(Gap{Reason: FirstForeign, Frames: 2, Bytes: 20})
+	s.HoldGap(Gap{Reason: FirstForeign + 1, Frames: 3, Bytes: 30})
+	for range 2 {
+		if !s.Pending() || !s.HoldsGap() || s.Undelivered() != 0 {
+			t.Fatalf("not pending: %d bytes undelivered", s.Undelivered())
+		}
+		s = mustOpen(t, Options{Dir: "/spool", FS: disk.Killed(), MaxSize: 1 << 20})
+		defer s.Close()
+	}
+	if !s.ReleaseGap() || s.HoldsGap() {
+		t.Error("not released")
+	}
+	r := s.NewReader()
+	defer r.Close()
+	if got := read(r); got != "unknown:5" {
+		t.Errorf("read %s", got)
+	}
+	if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
+		t.Fatal(err)
+	}
+	if s.Pending() {
+		t.Error("still pending")
+	}
+}
+
+// TestAddedGapSurvivesAKill: a loss behind the spool that has no room in the stream yet is not forgotten.
+func TestAddedGapSurvivesAKill(t *testing.T) {
+	disk := durabletest.NewDisk()
+	s, a := smallSpool(t, disk)
+	p := numbered(1, 1, 1000)
+	a.append(t, p[:500]) // a gap does not come between the parts of a frame
+	s.AddGap(Gap{Reason: FirstForeign, Frames: 7, Bytes: 70})
+	s = mustOpen(t, Options{Dir: "/spool", FS: disk.Killed(), MaxSize: 1 << 20})
+	defer s.Close()
+	if !s.HoldsGap() {
+		t.Fatal("the gap is forgotten")
+	}
+}
+
+// TestPendingTellsWhatWasNotKept: what a full budget did not let in is told of when everything else is delivered,
+// although others still need the room, and so is a note that waits for the rest of a frame that never comes.
+func TestPendingTellsWhatWasNotKept(t *testing.T) {
+	budget := NewBudget(1)
+	s := mustOpen(t, Options{Dir: "/spool", FS: durabletest.NewDisk(), Budget: budget})
+	defer s.Close()
+	if s.Pending() {
+		t.Error("pending before anything came")
+	}
+	var tr Tracker
+	p := numbered(1, 10, 100)
+	p = append(p, p[:50]...)
+	info := tr.All(p)
+	if err := s.Append(append(make([]byte, BlockHeaderSize), p...), 1, info); !errors.Is(err, ErrFull) {
+		t.Fatalf("Append: %v", err)
+	}
+	s.midFrame = true
+	s.AddGap(Gap{Reason: FirstForeign, Frames: 3, Bytes: 1})
+	if !s.Pending() {
+		t.Fatal("nothing is pending")
+	}
+	r := s.NewReader()
+	defer r.Close()
+	if got := read(r); got != "spool_full:11 unknown:3" {
+		t.Errorf("read %s", got)
+	}
+	if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
+		t.Fatal(err)
+	}
+	if s.Pending() {
+		t.Error("still pending")
 	}
 }

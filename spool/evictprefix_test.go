@@ -2,6 +2,7 @@ package spool
 
 import (
 	"io/fs"
+	"os"
 	"strings"
 	"testing"
 
@@ -124,5 +125,73 @@ func TestEvictBeginningCopiesLittle(t *testing.T) {
 	freed := size - w.s.Size()
 	if freed < size/2 || int64(written) > 9*freed { // the cursor's records are written, too
 		t.Errorf("%d bytes were written to remove %d of %d", written, freed, size)
+	}
+}
+
+// TestEvictBeginning: when the delivered beginning of a segment is removed, readers go on with the rest, nothing that was
+// handed out is lost, and a crash at any step leaves every undelivered line.
+func TestEvictBeginning(t *testing.T) {
+	disk := durabletest.NewDisk()
+	b := NewBudget(1 << 30)
+	w := newBudgeted(t, b, Options{FS: disk, MaxSize: 64 << 20, History: 64 << 20})
+	for range 20 {
+		w.write(100)
+	}
+	r := w.s.NewReader()
+	defer r.Close()
+	handed := handOut(t, r, 1234)
+	if err := w.s.Ack(handed[:1100]); err != nil {
+		t.Fatal(err)
+	}
+	size := w.s.Size()
+	if !w.s.evictBeginning() || w.s.Size() > size/2 || w.s.evictBeginning() {
+		t.Fatalf("%d bytes are left of %d", w.s.Size(), size)
+	}
+	check := func(disk *durabletest.Disk) {
+		t.Helper()
+		s := mustOpen(t, Options{Dir: "/s", FS: disk, History: 64 << 20})
+		defer s.Close()
+		r := s.NewReader()
+		defer r.Close()
+		if got := read(r); got != "1101-2000" {
+			t.Errorf("read %s", got)
+		}
+	}
+	check(disk.Killed())
+	if w.s.evictUndeliveredLocked() {
+		t.Error("a segment was evicted of which frames are in flight")
+	}
+	w.write(10)
+	if got := read(r); got != "1235-2010" {
+		t.Errorf("read %s", got)
+	}
+	if _, lost := w.accountAfter(t, 1100); lost > 0 {
+		t.Errorf("%d lines are lost", lost)
+	}
+	// The old file is still there.
+	both := disk.Killed()
+	full := durabletest.NewDisk()
+	w2 := newBudgeted(t, b, Options{FS: full})
+	for range 20 {
+		w2.write(100)
+	}
+	old, err := full.ReadFile("/s/0000000000000000.seg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := both.OpenFile("/s/0000000000000000.seg", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(old, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	s := mustOpen(t, Options{Dir: "/s", FS: both, History: 64 << 20})
+	defer s.Close()
+	again := s.NewReader()
+	defer again.Close()
+	if got := read(again); got != "1101-2010" {
+		t.Errorf("read %s", got)
 	}
 }

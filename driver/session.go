@@ -226,7 +226,7 @@ func (s *session) writeRecord(r *archive.Record) error {
 		return err
 	}
 	if data, err := json.Marshal(r); err == nil {
-		s.spool.CountBeside(spool.Allocated(int64(len(data))) + directorySize)
+		s.spool.CountExtra(spool.Allocated(int64(len(data))) + directorySize)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func TestOneReaderStuck(t *testing.T) {
 			for i := range readers {
 				r := s.NewReader()
 				defer r.Close()
-				r.Own(func(frame []byte) bool {
+				r.SetOwner(func(frame []byte) bool {
 					return frame == nil && i == 0 || frame != nil && frameTime(frame)&1 == int64(i)
 				})
 				readers[i] = r
@@ -120,7 +120,7 @@ func TestMissingBeforeWhatGivesWay(t *testing.T) {
 	ahead, behind := s.NewReader(), s.NewReader()
 	defer ahead.Close()
 	defer behind.Close()
-	ahead.Own(func(frame []byte) bool { return frame == nil })
+	ahead.SetOwner(func(frame []byte) bool { return frame == nil })
 	for i := range 5 {
 		a.append(t, numbered(i*200+1, i*200+200, 400)) // a segment
 		if i == 0 {

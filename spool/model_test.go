@@ -55,7 +55,7 @@ func (m *model) open(t fataler) {
 	m.a.s = m.s
 	for i := range m.readers {
 		m.readers[i] = modelReader{Reader: m.s.NewReader()}
-		m.readers[i].Own(func(frame []byte) bool {
+		m.readers[i].SetOwner(func(frame []byte) bool {
 			gap := !bytes.HasPrefix(frame, []byte("\x0a\x06stdout\x10")) // or rejected
 			return i == 0 && gap || !gap && int(frameTime(frame)&1) == i
 		})

@@ -54,10 +54,10 @@ func (s *Spool) NewReader() *Reader {
 	return r
 }
 
-// Own says which of the frames that the reader gives are its user's, where others read the same spool: mine is asked
+// SetOwner says which of the frames that the reader gives are its user's, where others read the same spool: mine is asked
 // with the protobuf of a frame, or nil for a gap. What no reader has that has passed it can give way. It is called with
 // the spool locked, must not call the spool, and says the same of the same frame each time.
-func (r *Reader) Own(mine func(frame []byte) bool) {
+func (r *Reader) SetOwner(mine func(frame []byte) bool) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
 	r.owned = mine

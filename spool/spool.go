@@ -114,7 +114,7 @@ type Spool struct {
 	delivered    int64  // bytes of the first segments, in which everything is acknowledged
 	deliveredN   int    // the number of those segments
 	charged      int64  // bytes that the budget counts for the spool
-	beside       int64  // bytes of CountBeside, part of charged
+	beside       int64  // bytes of CountExtra, part of charged
 	other        int64  // bytes on disk of files that a repair has set aside, part of charged
 	reserved     int64  // bytes that an Append has taken in the budget and not used yet
 	lastSize     int64  // bytes on disk of the last block; 0: not known
@@ -240,9 +240,9 @@ func (s *Spool) Prepare() error {
 	return s.cursor.make()
 }
 
-// CountBeside counts so many bytes on disk of files beside the spool, such as the container's record, in the budget. It
+// CountExtra counts so many bytes on disk of files beside the spool, such as the container's record, in the budget. It
 // replaces what was counted before.
-func (s *Spool) CountBeside(bytes int64) {
+func (s *Spool) CountExtra(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {

@@ -21,15 +21,15 @@ func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 	}
 	// Before the lock is taken, for others may have to give way. What was not kept may have to be told of first.
 	need := Allocated(int64(len(block))+gapBlockSize+2*segmentHeaderSize) + 3*allocationUnit
-	inBudget := s.budget.take(s, need)
+	inBudget := s.budget.reserve(s, need)
 	err := s.append(block, epoch, info, need, inBudget)
 	for evicted := 0; diskFull(err) && s.budget.reclaimDisk(s, evicted == 0); evicted++ {
-		err = s.append(block, epoch, info, need, inBudget && s.budget.take(s, need))
+		err = s.append(block, epoch, info, need, inBudget && s.budget.reserve(s, need))
 	}
 	if err != nil && !errors.Is(err, fs.ErrClosed) {
-		s.lose(block, epoch, info, err)
+		s.countUnkept(block, epoch, info, err)
 	}
-	s.appended.tell()
+	s.appended.notify()
 	return err
 }
 
@@ -51,13 +51,13 @@ func (s *Spool) append(block []byte, epoch uint32, info BlockInfo, need int64, i
 		err = s.appendLocked(block, epoch, info)
 	}
 	if err == nil {
-		s.undropped.Store(true)
+		s.lastInFIFO.Store(true)
 	}
 	return err
 }
 
-// lose records that a block was not kept, and why.
-func (s *Spool) lose(block []byte, epoch uint32, info BlockInfo, err error) {
+// countUnkept records that a block was not kept, and why.
+func (s *Spool) countUnkept(block []byte, epoch uint32, info BlockInfo, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -70,8 +70,8 @@ func (s *Spool) lose(block []byte, epoch uint32, info BlockInfo, err error) {
 	g := Gap{
 		Reason: reason, Frames: uint64(info.Frames), Bytes: uint64(len(block) - BlockHeaderSize), MinTime: info.MinTime, MaxTime: info.MaxTime,
 	}
-	s.missLocked(g, epoch)
-	s.lostLocked(g)
+	s.addUnkeptLocked(g, epoch)
+	s.reportLossLocked(g)
 }
 
 func diskFull(err error) bool {
@@ -80,14 +80,14 @@ func diskFull(err error) bool {
 
 func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
 	need := int64(len(block))
-	if s.missing.Bytes > 0 {
+	if s.unkept.Bytes > 0 {
 		need += gapBlockSize
 	}
-	if err := s.makeRoomLocked(need); err != nil {
+	if err := s.evictForLocked(need); err != nil {
 		return err
 	}
-	if s.missing.Bytes > 0 {
-		if err := s.appendMissingLocked(); err != nil {
+	if s.unkept.Bytes > 0 {
+		if err := s.appendUnkeptLocked(); err != nil {
 			return err
 		}
 	}
@@ -95,17 +95,17 @@ func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
 	if err := s.writeBlockLocked(block, h); err != nil {
 		return err
 	}
-	s.last = lastBlock{}
+	s.lastBlock = lastBlock{}
 	s.reportTornLocked()
 	s.midFrame = !info.tail.boundary()
-	s.appendAddedLocked()
+	s.appendAddedGapsLocked()
 	return nil
 }
 
 // writeBlockLocked writes a block to the last segment, or to a new one when that is full. A gap stays where the block
 // before it is, which may still stand at the head of its FIFO: Open looks for it in the last segment.
 func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
-	s.useLocked()
+	s.markUsedLocked()
 	if s.appendable {
 		full := s.fullLocked()
 		if h.kind == kindGap {
@@ -131,13 +131,13 @@ func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
 	s.resizeLocked(seg, seg.size+h.diskSize())
 	seg.end, seg.dirty = h.end(), true
 	s.lastSize = h.diskSize()
-	s.seenLocked(h.info)
+	s.noteTimesLocked(h.info)
 	s.end.Store(seg.end)
 	return nil
 }
 
-// seenLocked takes note of the times of a block that is appended.
-func (s *Spool) seenLocked(info BlockInfo) {
+// noteTimesLocked takes note of the times of a block that is appended.
+func (s *Spool) noteTimesLocked(info BlockInfo) {
 	s.maxTime = max(s.maxTime, info.MaxTime)
 	if !info.tail.boundary() {
 		// The time of its last frame may be in the next block. dockerd took it before it wrote the frame.
@@ -148,56 +148,56 @@ func (s *Spool) seenLocked(info BlockInfo) {
 // reportTornLocked reports the loss of what a repair cut off, once: it is not in the FIFO.
 func (s *Spool) reportTornLocked() {
 	if s.torn = nil; s.tornGap != (Gap{}) {
-		s.lostLocked(s.tornGap)
+		s.reportLossLocked(s.tornGap)
 		s.tornGap = Gap{}
 	}
 }
 
-// missLocked adds to what could not be kept since the last block.
-func (s *Spool) missLocked(g Gap, epoch uint32) {
-	if s.missing.Frames == 0 && s.missing.Bytes == 0 {
-		s.missing.Reason = g.Reason
+// addUnkeptLocked adds to what could not be kept since the last block.
+func (s *Spool) addUnkeptLocked(g Gap, epoch uint32) {
+	if s.unkept.Frames == 0 && s.unkept.Bytes == 0 {
+		s.unkept.Reason = g.Reason
 	}
-	s.missing.add(g)
-	s.missingEpoch = epoch
-	s.useLocked()
-	s.cursor.reserve[pendingSlot] = slot{epoch, s.end.Load(), s.missing}
-	_ = s.cursor.storeReserve()
+	s.unkept.join(g)
+	s.unkeptEpoch = epoch
+	s.markUsedLocked()
+	s.cursor.slots[unkeptSlot] = slot{epoch, s.end.Load(), s.unkept}
+	_ = s.cursor.storeSlots()
 }
 
-// lostLocked reports a loss in the spool.
-func (s *Spool) lostLocked(g Gap) {
+// reportLossLocked reports a loss in the spool.
+func (s *Spool) reportLossLocked(g Gap) {
 	if s.onLoss != nil && (g.Frames > 0 || g.Bytes > 0) {
 		s.onLoss(g)
 	}
 }
 
-// appendMissingLocked writes what has not been kept as a gap.
-func (s *Spool) appendMissingLocked() error {
-	if err := s.appendGapLocked(s.missing, s.missingEpoch, gapHere); err != nil {
+// appendUnkeptLocked writes what has not been kept as a gap.
+func (s *Spool) appendUnkeptLocked() error {
+	if err := s.appendGapLocked(s.unkept, s.unkeptEpoch, gapHere); err != nil {
 		return err
 	}
-	s.missing = Gap{}
+	s.unkept = Gap{}
 	return nil
 }
 
-// appendAddedLocked writes the added gaps that wait, and returns how many it wrote.
-func (s *Spool) appendAddedLocked() (n int) {
-	for len(s.added) > 0 && !s.midFrame && s.missing.Bytes == 0 && s.fitsLocked(gapBlockSize) {
-		if s.appendElsewhereLocked(s.added[0]) != nil {
+// appendAddedGapsLocked writes the added gaps that wait, and returns how many it wrote.
+func (s *Spool) appendAddedGapsLocked() (n int) {
+	for len(s.addedGaps) > 0 && !s.midFrame && s.unkept.Bytes == 0 && s.fitsLocked(gapBlockSize) {
+		if s.appendAddedGapLocked(s.addedGaps[0]) != nil {
 			break
 		}
-		s.added = s.added[1:]
+		s.addedGaps = s.addedGaps[1:]
 		n++
 	}
 	if n > 0 {
-		s.storeHeldLocked()
+		s.storeAddedGapsLocked()
 	}
 	return n
 }
 
-// appendElsewhereLocked writes a gap that records a loss elsewhere.
-func (s *Spool) appendElsewhereLocked(g Gap) error { return s.appendGapLocked(g, 0, gapElsewhere) }
+// appendAddedGapLocked writes a gap that records a loss elsewhere.
+func (s *Spool) appendAddedGapLocked(g Gap) error { return s.appendGapLocked(g, 0, gapElsewhere) }
 
 func (s *Spool) appendGapLocked(g Gap, epoch uint32, where byte) error {
 	block := make([]byte, gapBlockSize)

@@ -137,10 +137,10 @@ func (b *Budget) leave(s *Spool) {
 
 // leaveBudgetLocked takes the spool's bytes out of the budget, once.
 func (s *Spool) leaveBudgetLocked() {
-	if !s.left {
-		s.left = true
+	if !s.leftBudget {
+		s.leftBudget = true
 		s.budget.add(-s.charged)
-		s.budget.closed(s)
+		s.budget.filesClosed(s)
 	}
 }
 
@@ -153,8 +153,8 @@ func (b *Budget) add(n int64) {
 // Fits reports whether there is room for n more bytes without removing anything. b may be nil.
 func (b *Budget) Fits(n int64) bool { return b == nil || b.used.Load()+n <= b.limit }
 
-// take takes n bytes for s, which is not locked, and makes room for it. False: there is no room.
-func (b *Budget) take(s *Spool, n int64) bool {
+// reserve takes n bytes for s, which is not locked, and makes room for it. False: there is no room.
+func (b *Budget) reserve(s *Spool, n int64) bool {
 	if b == nil {
 		return true
 	}
@@ -162,7 +162,7 @@ func (b *Budget) take(s *Spool, n int64) bool {
 	if s.dropNewest {
 		limit -= limit / 16
 	}
-	if b.tryTake(n, limit) {
+	if b.tryReserve(n, limit) {
 		return true
 	}
 	b.reclaiming.Lock()
@@ -170,7 +170,7 @@ func (b *Budget) take(s *Spool, n int64) bool {
 	if limit < b.limit && b.withinShare(s, n) {
 		limit = b.limit
 	}
-	for !b.tryTake(n, limit) {
+	for !b.tryReserve(n, limit) {
 		if !b.reclaim(s, true) {
 			return false
 		}
@@ -185,7 +185,7 @@ func (b *Budget) withinShare(s *Spool, n int64) bool {
 	return pending+n <= b.limit/16/int64(max(1, len(b.open)))
 }
 
-func (b *Budget) tryTake(n, limit int64) bool {
+func (b *Budget) tryReserve(n, limit int64) bool {
 	for {
 		used := b.used.Load()
 		if used+n > limit {
@@ -243,7 +243,7 @@ func (b *Budget) reclaim(s *Spool, undelivered bool) bool {
 		}
 	}
 	for _, o := range open {
-		if o.evictBeginning() {
+		if o.evictPrefix() {
 			return true
 		}
 	}
@@ -277,19 +277,19 @@ func (s *Spool) sizes() (delivered, pending int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lastDeliveredLocked() {
-		return s.total, 0
+		return s.totalBytes, 0
 	}
-	return s.delivered, s.total - s.delivered
+	return s.deliveredBytes, s.totalBytes - s.deliveredBytes
 }
 
 // evictHistory removes the oldest segment in which everything is delivered.
 func (s *Spool) evictHistory() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.deliveredN == 0 && !s.sealDeliveredLocked() {
+	if s.closed || s.deliveredCount == 0 && !s.sealDeliveredLocked() {
 		return false
 	}
-	if s.deliveredN > 0 { // otherwise the history's own bound has removed it
+	if s.deliveredCount > 0 { // otherwise the history's own bound has removed it
 		s.removeSegmentsLocked(0, 1)
 	}
 	return true
@@ -303,7 +303,7 @@ func (s *Spool) evictFor(other *Spool) bool {
 	if s.closed {
 		return false
 	}
-	s.useLocked()
+	s.markUsedLocked()
 	if !s.evictUndeliveredLocked() {
 		return false
 	}
@@ -324,7 +324,7 @@ func (s *Spool) charge(n int64) {
 
 // chargeLocked counts everything that the spool has on disk: segments, cursor, what is beside it, and its directory.
 func (s *Spool) chargeLocked() {
-	now := s.beside + s.other + allocationUnit + s.cursor.allocated()
+	now := s.extraBytes + s.otherBytes + allocationUnit + s.cursor.allocated()
 	for _, seg := range s.segments {
 		now += Allocated(seg.size)
 	}
@@ -333,7 +333,7 @@ func (s *Spool) chargeLocked() {
 
 // resizeLocked takes note of the size of a segment's file.
 func (s *Spool) resizeLocked(seg *segment, size int64) {
-	s.total += size - seg.size
+	s.totalBytes += size - seg.size
 	s.charge(Allocated(size) - Allocated(seg.size))
 	seg.size = size
 }

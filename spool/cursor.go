@@ -23,11 +23,11 @@ const (
 	cursorMagic      = "LSPLCUR1"
 	cursorFamily     = "LSPLCUR" // and a version
 	cursorRecordHead = 8         // u32 checksum of all that follows, u16 body length, u8 kind, u8 zero
-	cursorReserveEnd = len(cursorMagic) + cursorRecordHead + slots*slotSize
+	cursorSlotsEnd   = len(cursorMagic) + cursorRecordHead + slotCount*slotSize
 
 	recordAck     = 1
-	recordDropped = 2
-	recordReserve = 3
+	recordEvicted = 2
+	recordSlots   = 3
 
 	// maxRecordBody keeps a record's length in 16 bits; an Ack of more ranges makes several records.
 	maxRecordBody = 1 << 15
@@ -37,13 +37,13 @@ const (
 	// newerName is where a cursor of a newer version is kept.
 	newerName = "cursor.newer"
 
-	// missingName is the file of earlier versions that had a pending gap.
-	missingName  = "missing"
-	missingMagic = "LSPLMIS1"
+	// pendingGapFile is the file of earlier versions that had a pending gap.
+	pendingGapFile  = "missing"
+	pendingGapMagic = "LSPLMIS1"
 )
 
-// dropped is a range of the stream that was evicted before it was delivered.
-type dropped struct {
+// evicted is a range of the stream that was evicted before it was delivered.
+type evicted struct {
 	stream.Range
 	Gap
 }
@@ -55,26 +55,26 @@ type cursor struct {
 	// durable makes a rewritten file survive a power cut, at the price of waiting for the disk.
 	durable bool
 
-	file    durable.File // nil: closed, or not there
-	there   bool         // the file exists, with the reserve at its beginning
-	stale   bool         // it must be rewritten whole at the next change
-	size    int64        // of what is good of it
-	limit   int64        // size at which it is worth rewriting
-	dirty   bool         // written to since it was last synced
-	entered bool         // made or replaced since the directory was last synced
-	resized func()       // called when the file takes more or less on the disk; nil: nobody counts it
+	file     durable.File // nil: closed, or not there
+	exists   bool         // the file exists, with the reserve at its beginning
+	stale    bool         // it must be rewritten whole at the next change
+	size     int64        // of what is good of it
+	limit    int64        // size at which it is worth rewriting
+	dirty    bool         // written to since it was last synced
+	dirDirty bool         // made or replaced since the directory was last synced
+	resized  func()       // called when the file takes more or less on the disk; nil: nobody counts it
 
 	acked    ackSet
-	dropped  []dropped // not yet acknowledged
-	reserve  [slots]slot
-	reported Repair // what opening it found
+	evicted  []evicted // not yet acknowledged
+	slots    [slotCount]slot
+	repaired Repair // what opening it found
 }
 
 // openCursor reads the cursor file in dir. It writes only where a crash has left something behind: a file that is whole is
 // continued, and none is made before there is something to record. A file of a newer version is kept under another name.
 func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, err error) {
 	c = &cursor{fs: fsys, path: filepath.Join(dir, cursorName), durable: durable, limit: cursorCompactSize}
-	defer c.readMissing(dir)
+	defer c.readPendingGapFile(dir)
 	data, err := fsys.ReadFile(c.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -83,17 +83,17 @@ func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, err error
 		return nil, fmt.Errorf("couldn't read %q: %w", c.path, err)
 	}
 	if len(data) >= len(cursorMagic) && string(data[:len(cursorFamily)]) == cursorFamily && data[len(cursorFamily)] != cursorMagic[len(cursorFamily)] {
-		c.reported.NewerCursor = filepath.Join(dir, newerName)
-		if err := fsys.Rename(c.path, c.reported.NewerCursor); err != nil {
+		c.repaired.NewerCursor = filepath.Join(dir, newerName)
+		if err := fsys.Rename(c.path, c.repaired.NewerCursor); err != nil {
 			return nil, fmt.Errorf("couldn't keep %q of a newer version: %w", c.path, err)
 		}
 		return c, nil
 	}
 	good := c.replay(data)
-	c.reported.CursorCutBytes = int64(len(data)) - good
+	c.repaired.CursorCutBytes = int64(len(data)) - good
 	c.size = int64(len(data))
 	c.limit = max(cursorCompactSize, 4*c.size)
-	if c.stale = !c.there || c.reported.CursorCutBytes > 0; c.stale {
+	if c.stale = !c.exists || c.repaired.CursorCutBytes > 0; c.stale {
 		// What a crash cut off, and whatever follows it, goes. Where that fails, on a full disk, it is done at the next
 		// change: FIFOs have to be read all the same.
 		_ = c.rewrite()
@@ -101,21 +101,21 @@ func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, err error
 	return c, nil
 }
 
-// readMissing takes over the pending gap of an earlier version, which had a file of its own.
-func (c *cursor) readMissing(dir string) {
+// readPendingGapFile takes over the pending gap of an earlier version, which had a file of its own.
+func (c *cursor) readPendingGapFile(dir string) {
 	if c == nil {
 		return
 	}
-	path := filepath.Join(dir, missingName)
+	path := filepath.Join(dir, pendingGapFile)
 	p, err := c.fs.ReadFile(path)
 	if err != nil {
 		return
 	}
 	le := binary.LittleEndian
-	if len(p) >= 8+slotSize && string(p[:8]) == missingMagic && le.Uint32(p[8:]) == crc32.Checksum(p[12:8+slotSize], castagnoli) {
-		if old := decodeSlot(p[8:]); c.reserve[pendingSlot] == (slot{}) && old.gap.Bytes > 0 {
-			c.reserve[pendingSlot] = old
-			if c.storeReserve() != nil {
+	if len(p) >= 8+slotSize && string(p[:8]) == pendingGapMagic && le.Uint32(p[8:]) == crc32.Checksum(p[12:8+slotSize], castagnoli) {
+		if old := decodeSlot(p[8:]); c.slots[unkeptSlot] == (slot{}) && old.gap.Bytes > 0 {
+			c.slots[unkeptSlot] = old
+			if c.storeSlots() != nil {
 				return
 			}
 		}
@@ -134,11 +134,11 @@ func (c *cursor) replay(data []byte) (good int64) {
 			return int64(off)
 		}
 		n := int(binary.LittleEndian.Uint16(rest[4:]))
-		if off == len(cursorMagic) && rest[6] == recordReserve && n == slots*slotSize && len(data) >= cursorReserveEnd {
+		if off == len(cursorMagic) && rest[6] == recordSlots && n == slotCount*slotSize && len(data) >= cursorSlotsEnd {
 			// A power cut can tear what is overwritten in place. That costs the pending gaps, not the records behind it.
-			c.there = true
-			c.readReserve(rest)
-			off = cursorReserveEnd
+			c.exists = true
+			c.readSlots(rest)
+			off = cursorSlotsEnd
 			continue
 		}
 		if len(rest) < cursorRecordHead+n ||
@@ -170,17 +170,17 @@ func (c *cursor) apply(kind byte, body []byte) {
 				c.acked.add(stream.Range{From: from, To: at})
 			}
 		}
-	case recordDropped:
-		d := dropped{Range: stream.Range{From: next(), To: 0}}
+	case recordEvicted:
+		d := evicted{Range: stream.Range{From: next(), To: 0}}
 		d.To = d.From + next()
 		d.Reason, d.Frames, d.Bytes = Reason(next()), next(), next()
 		d.MinTime, d.MaxTime = int64(next()), int64(next())
 		if d.From >= d.To || d.To > maxPosition {
 			return
 		}
-		c.note(d)
+		c.addEvicted(d)
 	}
-	c.forgetDropped()
+	c.forgetReported()
 }
 
 func appendRecord(p []byte, kind byte, body func([]byte) []byte) []byte {
@@ -209,8 +209,8 @@ func appendAck(p []byte, ranges []stream.Range) []byte {
 	return p
 }
 
-func appendDropped(p []byte, d dropped) []byte {
-	return appendRecord(p, recordDropped, func(p []byte) []byte {
+func appendEvicted(p []byte, d evicted) []byte {
+	return appendRecord(p, recordEvicted, func(p []byte) []byte {
 		for _, v := range []uint64{d.From, d.To - d.From, uint64(d.Reason), d.Frames, d.Bytes,
 			uint64(d.MinTime), uint64(d.MaxTime)} {
 			p = binary.AppendUvarint(p, v)
@@ -238,30 +238,30 @@ func (c *cursor) ack(ranges []stream.Range) error {
 	if !changed {
 		return nil
 	}
-	c.forgetDropped()
+	c.forgetReported()
 	return c.write(appendAck(nil, merged))
 }
 
-// drop notes that d was given up.
-func (c *cursor) drop(d dropped) error {
-	c.note(d)
-	return c.write(appendDropped(nil, d))
+// evict notes that d was given up.
+func (c *cursor) evict(d evicted) error {
+	c.addEvicted(d)
+	return c.write(appendEvicted(nil, d))
 }
 
-// note puts d among what was given up, in the place of what is part of it: that has become longer.
-func (c *cursor) note(d dropped) {
-	c.dropped = slices.DeleteFunc(c.dropped, func(o dropped) bool { return d.From <= o.From && o.To <= d.To })
-	c.dropped = append(c.dropped, d)
+// addEvicted puts d among what was given up, in the place of what is part of it: that has become longer.
+func (c *cursor) addEvicted(d evicted) {
+	c.evicted = slices.DeleteFunc(c.evicted, func(o evicted) bool { return d.From <= o.From && o.To <= d.To })
+	c.evicted = append(c.evicted, d)
 }
 
-// forgetDropped forgets what was given up and has been reported since.
-func (c *cursor) forgetDropped() {
-	c.dropped = slices.DeleteFunc(c.dropped, func(d dropped) bool { return c.acked.through(d.From) >= d.To })
+// forgetReported forgets what was given up and has been reported since.
+func (c *cursor) forgetReported() {
+	c.evicted = slices.DeleteFunc(c.evicted, func(d evicted) bool { return c.acked.through(d.From) >= d.To })
 }
 
 // write appends records. After an error the file is rewritten at the next change.
 func (c *cursor) write(records []byte) error {
-	if !c.there || c.stale || c.size >= c.limit {
+	if !c.exists || c.stale || c.size >= c.limit {
 		return c.rewrite()
 	}
 	err := c.open()
@@ -280,14 +280,14 @@ func (c *cursor) write(records []byte) error {
 // resize takes note of the size of the file.
 func (c *cursor) resize(size int64) {
 	before := c.allocated()
-	if c.size, c.there = size, true; c.allocated() != before && c.resized != nil {
+	if c.size, c.exists = size, true; c.allocated() != before && c.resized != nil {
 		c.resized()
 	}
 }
 
 // allocated returns what the file takes on the disk.
 func (c *cursor) allocated() int64 {
-	if !c.there {
+	if !c.exists {
 		return 0
 	}
 	return Allocated(c.size)
@@ -301,9 +301,9 @@ func (c *cursor) open() (err error) {
 	return err
 }
 
-// make makes the file if it is not there.
-func (c *cursor) make() error {
-	if c.there {
+// create makes the file if it is not there.
+func (c *cursor) create() error {
+	if c.exists {
 		return nil
 	}
 	return c.rewrite()
@@ -311,9 +311,9 @@ func (c *cursor) make() error {
 
 // rewrite replaces the file by one that says what is known now, through durable.WriteFile.
 func (c *cursor) rewrite() error {
-	p := appendReserve([]byte(cursorMagic), &c.reserve)
-	for _, d := range c.dropped {
-		p = appendDropped(p, d)
+	p := appendSlots([]byte(cursorMagic), &c.slots)
+	for _, d := range c.evicted {
+		p = appendEvicted(p, d)
 	}
 	if c.acked.prefix > 0 {
 		p = appendAck(p, []stream.Range{{From: 0, To: c.acked.prefix}})
@@ -326,7 +326,7 @@ func (c *cursor) rewrite() error {
 	}
 	c.stale = false
 	c.resize(int64(len(p)))
-	c.dirty, c.entered = !c.durable, !c.durable
+	c.dirty, c.dirDirty = !c.durable, !c.durable
 	c.limit = max(cursorCompactSize, 4*c.size)
 	return nil
 }

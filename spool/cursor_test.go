@@ -23,7 +23,7 @@ func TestLostCursor(t *testing.T) {
 			return os.WriteFile(path, bytes.Repeat([]byte{0x55}, len(data)), 0o600)
 		},
 		"damaged record": func(path string, data []byte) error {
-			data[cursorReserveEnd+10] ^= 0xff
+			data[cursorSlotsEnd+10] ^= 0xff
 			return os.WriteFile(path, data, 0o600)
 		},
 		"newer": func(path string, data []byte) error {
@@ -89,7 +89,7 @@ func TestCursorNonsense(t *testing.T) {
 		binary.AppendUvarint(binary.AppendUvarint(nil, 1<<64-1), 1<<64-1),
 		bytes.Repeat([]byte{0xff}, 30),
 	} {
-		for _, kind := range []byte{recordAck, recordDropped} {
+		for _, kind := range []byte{recordAck, recordEvicted} {
 			p = appendRecord(p, kind, func(p []byte) []byte { return append(p, body...) })
 		}
 	}

@@ -75,7 +75,7 @@ func TestTrimAtOpen(t *testing.T) {
 	w.s.Close()
 	var lost Gap
 	read := &meteredFS{FS: disk}
-	s := mustOpen(t, Options{Dir: "/s", FS: read, MaxSize: 1 << 20, OnLoss: func(g Gap) { lost.add(g) }})
+	s := mustOpen(t, Options{Dir: "/s", FS: read, MaxSize: 1 << 20, OnLoss: func(g Gap) { lost.join(g) }})
 	defer s.Close()
 	if s.Size() > 5<<20 { // a segment is as large as it was made
 		t.Errorf("%d bytes are left", s.Size())
@@ -147,7 +147,7 @@ func TestCountsAgree(t *testing.T) {
 // lines were lost.
 func TestEvictedGapIsReportedOnce(t *testing.T) {
 	var lost Gap
-	s := mustOpen(t, Options{Dir: t.TempDir(), MaxSize: 1 << 20, OnLoss: func(g Gap) { lost.add(g) }})
+	s := mustOpen(t, Options{Dir: t.TempDir(), MaxSize: 1 << 20, OnLoss: func(g Gap) { lost.join(g) }})
 	defer s.Close()
 	a := &appender{s: s}
 	const foreign = 70_000 // as the uploader adds it, which has reported it

@@ -7,23 +7,23 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// evictBeginning removes the delivered beginning of the first segment that is not delivered, and reports whether that was
+// evictPrefix removes the delivered beginning of the first segment that is not delivered, and reports whether that was
 // worth it: the rest of the segment goes into a file of its own, and takes the segment's place. What is copied is at most
 // copiedMost times what is removed. Where it was not worth it, or failed, it is tried again when more is delivered: many
 // spools are asked for each block that finds no space.
 //
 // If we crash before the old file is removed, both are there: the old one ends where the new one begins, and is history.
-func (s *Spool) evictBeginning() bool {
+func (s *Spool) evictPrefix() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, acked := s.deliveredN, s.cursor.acked.prefix
-	if s.closed || i >= len(s.segments) || acked <= s.segments[i].base || acked >= s.segments[i].end || acked == s.vain {
+	i, acked := s.deliveredCount, s.cursor.acked.prefix
+	if s.closed || i >= len(s.segments) || acked <= s.segments[i].base || acked >= s.segments[i].end || acked == s.prefixTriedAt {
 		return false
 	}
-	s.vain = acked
+	s.prefixTriedAt = acked
 	old := s.segments[i]
-	off, header, ok := s.blockOfLocked(old, acked)
-	if !ok || off < 2*allocationUnit || off*copiedMost < old.size-off {
+	off, header, ok := s.findBlockLocked(old, acked)
+	if !ok || off < 2*allocationUnit || off*maxCopyRatio < old.size-off {
 		return false
 	}
 	rest := make([]byte, segmentHeaderSize+old.size-off)
@@ -49,7 +49,7 @@ func (s *Spool) evictBeginning() bool {
 	s.removeSegmentsLocked(i, i+1)
 	s.segments = slices.Insert(s.segments, i, segment{base: header.base, end: old.end, dirty: !s.cursor.durable, progress: header.progress})
 	s.resizeLocked(&s.segments[i], int64(len(rest)))
-	s.entered = true
+	s.dirDirty = true
 	for _, r := range s.readers { // those that are in the old segment are in the new one
 		if r.pinned > old.base {
 			r.pinned = max(r.pinned, header.base+1)
@@ -58,14 +58,14 @@ func (s *Spool) evictBeginning() bool {
 	return true
 }
 
-// copiedMost is how many times as much as it frees a removal of a segment's beginning may copy.
-const copiedMost = 8
+// maxCopyRatio is how many times as much as it frees a removal of a segment's beginning may copy.
+const maxCopyRatio = 8
 
-// blockOfLocked returns where in a segment the block that holds pos begins, and the header of a segment that begins there.
-func (s *Spool) blockOfLocked(seg segment, pos uint64) (off int64, header segmentHeader, ok bool) {
+// findBlockLocked returns where in a segment the block that holds pos begins, and the header of a segment that begins there.
+func (s *Spool) findBlockLocked(seg segment, pos uint64) (off int64, header segmentHeader, ok bool) {
 	w := window{s: s, headers: true}
-	w.turnTo(seg.base)
-	defer w.closeFile()
+	w.openSegment(seg.base)
+	defer w.closeSegment()
 	if w.fill(0, segmentHeaderSize, seg.size) != nil {
 		return 0, header, false
 	}
@@ -73,7 +73,7 @@ func (s *Spool) blockOfLocked(seg segment, pos uint64) (off int64, header segmen
 	if err != nil {
 		return 0, header, false
 	}
-	at, p := seg.base, place{size: seg.size, end: seg.end}
+	at, p := seg.base, extent{size: seg.size, end: seg.end}
 	for off = segmentHeaderSize; off < seg.size; {
 		h, err := w.header(off, p)
 		if err != nil || h.position != at {

@@ -81,7 +81,7 @@ func TestEvictBeginningKilled(t *testing.T) {
 		check("killed before "+op+" of "+name, disk.Killed())
 		check("power cut before "+op+" of "+name, disk.PowerCut())
 	}
-	if !w.s.evictBeginning() {
+	if !w.s.evictPrefix() {
 		t.Fatal("nothing was removed")
 	}
 	step.step = func(op, name string) {}
@@ -116,9 +116,9 @@ func TestEvictBeginningCopiesLittle(t *testing.T) {
 		if err := w.s.Ack(handed); err != nil {
 			t.Fatal(err)
 		}
-		w.s.evictBeginning()
+		w.s.evictPrefix()
 		before := opens
-		if w.s.evictBeginning() || opens > before {
+		if w.s.evictPrefix() || opens > before {
 			t.Fatal("looked again although nothing more was delivered")
 		}
 	}
@@ -144,7 +144,7 @@ func TestEvictBeginning(t *testing.T) {
 		t.Fatal(err)
 	}
 	size := w.s.Size()
-	if !w.s.evictBeginning() || w.s.Size() > size/2 || w.s.evictBeginning() {
+	if !w.s.evictPrefix() || w.s.Size() > size/2 || w.s.evictPrefix() {
 		t.Fatalf("%d bytes are left of %d", w.s.Size(), size)
 	}
 	check := func(disk *durabletest.Disk) {

@@ -135,7 +135,7 @@ func TestMissingBeforeWhatGivesWay(t *testing.T) {
 	}
 	disk.Limit(0)
 	s.mu.Lock()
-	gaveWay := s.evictPassedLocked() // as for an Append that never comes to write
+	gaveWay := s.evictUnownedLocked() // as for an Append that never comes to write
 	s.mu.Unlock()
 	if !gaveWay {
 		t.Fatal("nothing gave way")

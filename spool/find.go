@@ -14,10 +14,10 @@ import (
 // has the last word.
 type finder struct {
 	window
-	ctx      context.Context
-	segments []segment // as they were; the last one's end is that of the stream
-	made     uint64    // the stream's end then, also where there is no segment
-	before   int64     // size of the block before the spot at hand; 0: not known
+	ctx       context.Context
+	segments  []segment // as they were; the last one's end is that of the stream
+	streamEnd uint64    // the stream's end then, also where there is no segment
+	before    int64     // size of the block before the spot at hand; 0: not known
 }
 
 // spot is where a block begins, or the last one ends.
@@ -33,18 +33,18 @@ func newFinder(ctx context.Context, s *Spool) *finder {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &finder{
-		window: window{s: s, headers: true}, ctx: ctx, segments: slices.Clone(s.segments), made: s.end.Load(), before: s.lastSize,
+		window: window{s: s, headers: true}, ctx: ctx, segments: slices.Clone(s.segments), streamEnd: s.end.Load(), before: s.lastSize,
 	}
 }
 
 // history returns a History that begins where o says. gone says that what was to be passed over in its first segment has
 // been removed meanwhile, so that what came after it may have been passed over.
 func (f *finder) history(o HistoryOptions) (h *History, gone bool, err error) {
-	h = &History{r: f.reader(), made: f.made}
+	h = &History{r: f.reader(), endAtStart: f.streamEnd}
 	if len(f.segments) == 0 {
 		return h, false, nil
 	}
-	defer f.closeFile()
+	defer f.closeSegment()
 	begin := spot{0, segmentHeaderSize, f.segments[0].base}
 	if o.Since > 0 {
 		begin = f.since(o.Since)
@@ -56,7 +56,7 @@ func (f *finder) history(o HistoryOptions) (h *History, gone bool, err error) {
 			return nil, false, err
 		}
 	}
-	f.put(h.r, begin)
+	f.place(h.r, begin)
 	if skip == 0 {
 		return h, false, nil
 	}
@@ -89,10 +89,10 @@ func (f *finder) skip(r *Reader, frames int, until uint64) error {
 
 func (f *finder) reader() *Reader { return &Reader{window: window{s: f.s}, all: true, lost: true} }
 
-// put places a reader at a spot. The end of a frame that began before it is passed over.
-func (f *finder) put(r *Reader, at spot) {
-	r.turnTo(f.segments[at.i].base)
-	r.entered, r.off, r.pos, r.lost = true, at.off, at.pos, true
+// place places a reader at a spot. The end of a frame that began before it is passed over.
+func (f *finder) place(r *Reader, at spot) {
+	r.openSegment(f.segments[at.i].base)
+	r.located, r.off, r.pos, r.lost = true, at.off, at.pos, true
 }
 
 func (f *finder) end() spot {
@@ -100,19 +100,19 @@ func (f *finder) end() spot {
 	return spot{i, f.segments[i].size, f.segments[i].end}
 }
 
-// in makes the segment of a spot the one at hand, and says what it holds.
-func (f *finder) in(i int) place {
+// enterSegment makes the segment of a spot the one at hand, and says what it holds.
+func (f *finder) enterSegment(i int) extent {
 	if base := f.segments[i].base; f.segment != base || f.file == nil {
-		f.turnTo(base)
+		f.openSegment(base)
 	}
-	return place{size: f.segments[i].size, end: f.segments[i].end}
+	return extent{size: f.segments[i].size, end: f.segments[i].end}
 }
 
 // since returns the first block that may have a frame which is not earlier than t.
 func (f *finder) since(t int64) spot {
 	// The header of a segment says how late frames are that begin before it.
 	i := sort.Search(len(f.segments)-1, func(i int) bool {
-		p := f.in(i + 1)
+		p := f.enterSegment(i + 1)
 		if f.fill(0, segmentHeaderSize, p.size) != nil {
 			return true
 		}
@@ -120,7 +120,7 @@ func (f *finder) since(t int64) spot {
 		return err != nil || h.maxTime >= t
 	})
 	at := spot{i, segmentHeaderSize, f.segments[i].base}
-	p := f.in(i)
+	p := f.enterSegment(i)
 	for at.off < p.size {
 		h, err := f.header(at.off, p)
 		// Of a frame that a block ends within the time may not be known.
@@ -190,7 +190,7 @@ func (f *finder) tail(n int, begin spot) (at spot, skip int, until uint64, err e
 // checkFrames is after how many frames it is looked at whether anybody still wants to know.
 const checkFrames = 1024
 
-var errNoWay = errors.New("the block before this one cannot be told")
+var errNotWalkable = errors.New("the block before this one cannot be told")
 
 // stepBack moves a spot, which is not the first one, to the block before it, and returns its header. Where that cannot
 // be told, it moves to the beginning of the segment, and the error is errNoWay.
@@ -199,14 +199,14 @@ func (f *finder) stepBack(at *spot) (blockHeader, error) {
 		at.i--
 		at.off = f.segments[at.i].size
 	}
-	p := f.in(at.i)
+	p := f.enterSegment(at.i)
 	h, ok := f.blockBefore(*at, p, f.before)
 	if !ok && at.off == p.size {
 		h, ok = f.blockBefore(*at, p, f.lastSize(p)) // nothing after it says
 	}
 	if !ok {
 		*at, f.before = spot{at.i, segmentHeaderSize, f.segment}, 0
-		return h, errNoWay
+		return h, errNotWalkable
 	}
 	at.off -= h.diskSize()
 	at.pos, f.before = h.position, h.before
@@ -214,7 +214,7 @@ func (f *finder) stepBack(at *spot) (blockHeader, error) {
 }
 
 // blockBefore returns the header of the block that ends at a spot, if size is its size on disk.
-func (f *finder) blockBefore(at spot, p place, size int64) (blockHeader, bool) {
+func (f *finder) blockBefore(at spot, p extent, size int64) (blockHeader, bool) {
 	if size <= BlockHeaderSize || at.off-size < segmentHeaderSize {
 		return blockHeader{}, false
 	}
@@ -223,7 +223,7 @@ func (f *finder) blockBefore(at spot, p place, size int64) (blockHeader, bool) {
 }
 
 // lastSize looks for the last block of the segment at hand, which must end where that does; 0: there is none.
-func (f *finder) lastSize(p place) int64 {
+func (f *finder) lastSize(p extent) int64 {
 	for to := p.size; to >= segmentHeaderSize+BlockHeaderSize && p.size-to <= MaxPayload; {
 		from := max(segmentHeaderSize, to-headerChunk)
 		if f.fill(from, to-from, p.size) != nil {
@@ -256,7 +256,7 @@ func (f *finder) count(from, to, end spot) (n int, err error) {
 	r := f.reader()
 	defer r.Release()
 	r.limit = end.pos
-	f.put(r, from)
+	f.place(r, from)
 	for {
 		item, ok := r.Next()
 		if !ok || item.From >= to.pos {

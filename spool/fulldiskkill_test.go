@@ -52,7 +52,7 @@ func TestFullDiskKilled(t *testing.T) {
 			"append": write, "append2": write, "append3": write,
 			"deliver":   func(t *rapid.T) { deliver(index(t), rapid.IntRange(1, 2000).Draw(t, "most")) },
 			"pending":   func(t *rapid.T) { all[index(t)].s.Pending() },
-			"beginning": func(t *rapid.T) { all[index(t)].s.evictBeginning() },
+			"beginning": func(t *rapid.T) { all[index(t)].s.evictPrefix() },
 			"history":   func(t *rapid.T) { all[index(t)].s.evictHistory() },
 			"kill": func(t *rapid.T) {
 				disk = disk.Killed()

@@ -38,7 +38,7 @@ type Gap struct {
 	MaxTime int64  // epoch; 0 when not known
 }
 
-func (g *Gap) add(o Gap) {
+func (g *Gap) join(o Gap) {
 	g.Frames += o.Frames
 	g.Bytes += o.Bytes
 	if o.MinTime != 0 && (g.MinTime == 0 || o.MinTime < g.MinTime) {
@@ -47,8 +47,8 @@ func (g *Gap) add(o Gap) {
 	g.MaxTime = max(g.MaxTime, o.MaxTime)
 }
 
-// without returns g less the frames and bytes of o, a part of it.
-func (g Gap) without(o Gap) Gap {
+// minus returns g less the frames and bytes of o, a part of it.
+func (g Gap) minus(o Gap) Gap {
 	g.Frames -= o.Frames
 	g.Bytes -= o.Bytes
 	return g

@@ -24,11 +24,11 @@ type HistoryOptions struct {
 // A History belongs to one goroutine. Its methods wait for nothing but the local disk, Wait apart. It holds one open
 // file, until Pause, and a buffer of 256 KiB (1 MiB and some where blocks are longer) that is given back while it waits.
 type History struct {
-	r    *Reader
-	made uint64 // where the stream ended when it was
+	r          *Reader
+	endAtStart uint64 // where the stream ended when it was
 
-	seen uint64    // where the stream ended when there was nothing more
-	woke time.Time // when Wait last returned
+	endSeen uint64    // where the stream ended when there was nothing more
+	wokenAt time.Time // when Wait last returned
 }
 
 // followPause is how long a History that has been woken waits before it may be woken again: twenty that follow a
@@ -64,7 +64,7 @@ func (h *History) Next() (frame []byte, ok bool, err error) {
 		case !ok && h.r.err != nil:
 			return nil, false, h.r.err
 		case !ok:
-			h.seen = end
+			h.endSeen = end
 			return nil, false, nil
 		case item.Gap == nil:
 			return item.Frame, true, nil
@@ -74,10 +74,10 @@ func (h *History) Next() (frame []byte, ok bool, err error) {
 
 // Pause is for when it may be long until the next Next: it closes the file, which would stay on disk although its segment
 // is removed, and be counted nowhere.
-func (h *History) Pause() { h.r.letGo() }
+func (h *History) Pause() { h.r.closeFile() }
 
 // End returns where the stream ended when the History was made: what HistoryOptions.Tail counts ends there.
-func (h *History) End() uint64 { return h.made }
+func (h *History) End() uint64 { return h.endAtStart }
 
 // Position returns where the stream goes on behind what Next has returned.
 func (h *History) Position() uint64 { return h.r.Position() }
@@ -92,9 +92,9 @@ func (h *History) Wait(ctx context.Context) error {
 	if len(h.r.rest) > 0 {
 		return nil
 	}
-	h.r.giveBuffer()
+	h.r.releaseBuffer()
 	s := h.r.s
-	if pause := time.Until(h.woke.Add(followPause)); pause > 0 && !s.isClosed() {
+	if pause := time.Until(h.wokenAt.Add(followPause)); pause > 0 && !s.isClosed() {
 		t := time.NewTimer(pause)
 		defer t.Stop()
 		select {
@@ -106,8 +106,8 @@ func (h *History) Wait(ctx context.Context) error {
 	for {
 		more := s.appended.wait()
 		closed := s.isClosed() // asked first: Close appends, too
-		if s.End() > h.seen {
-			h.woke = time.Now()
+		if s.End() > h.endSeen {
+			h.wokenAt = time.Now()
 			return nil
 		}
 		if closed {

@@ -35,12 +35,12 @@ func Inspect(fsys durable.FS, dir string) (i Info, err error) {
 	if err != nil {
 		return i, err
 	}
-	i.Allocated += allocationUnit + otherFiles(entries)
+	i.Allocated += allocationUnit + otherAllocated(entries)
 	return i, nil
 }
 
-// otherFiles returns the bytes on disk of what is beside the segments among the entries of a spool's directory.
-func otherFiles(entries []fs.DirEntry) (sum int64) {
+// otherAllocated returns the bytes on disk of what is beside the segments among the entries of a spool's directory.
+func otherAllocated(entries []fs.DirEntry) (sum int64) {
 	for _, e := range entries {
 		if _, segment := parseSegmentName(e.Name()); segment {
 			continue

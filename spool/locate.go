@@ -13,57 +13,57 @@ func (r *Reader) load() (item Item, ok, more bool) {
 	if r.limit > 0 && at >= r.limit {
 		return item, false, false
 	}
-	if !r.entered {
-		return r.enter(at)
+	if !r.located {
+		return r.locate(at)
 	}
-	p := r.where()
+	p := r.currentSegment()
 	switch {
 	case !p.found:
 		// It gave way, or everything in it has been acknowledged.
-		r.leave()
+		r.unlocate()
 		return item, false, true
 	case r.off >= p.size && at < p.next:
-		return r.passMissing(p.next)
+		return r.skipMissing(p.next)
 	case r.off >= p.size && p.last:
 		return item, false, false
 	case r.off >= p.size:
-		return r.goOn(p.next)
+		return r.nextSegment(p.next)
 	}
 	h, err := r.block(r.off, p)
-	if r.troubled(err) {
+	if r.readFailed(err) {
 		return item, false, false
 	}
 	if err != nil {
-		if !r.where().found {
+		if !r.currentSegment().found {
 			return item, false, true // removed meanwhile
 		}
-		if r.off == segmentHeaderSize && r.isNewer(p) {
+		if r.off == segmentHeaderSize && r.segmentIsNewer(p) {
 			r.err = fmt.Errorf("%q: %w", r.s.segmentPath(r.segment), ErrVersion)
 			return item, false, false
 		}
-		return r.passDamage(p)
+		return r.skipDamage(p)
 	}
-	return r.take(h)
+	return r.useBlock(h)
 }
 
-// maxTrouble is how often a read may fail for a reason that may pass before it counts as damage. A file that
+// maxReadFailures is how often a read may fail for a reason that may pass before it counts as damage. A file that
 // cannot be opened, because there are too many open files or for want of permission, says nothing about what is in
 // it: that is waited for without end.
-const maxTrouble = 10
+const maxReadFailures = 10
 
-// troubled reports whether err is a trouble of reading, rather than of what was read, that may pass.
-func (r *Reader) troubled(err error) bool {
+// readFailed reports whether err is a trouble of reading, rather than of what was read, that may pass.
+func (r *Reader) readFailed(err error) bool {
 	switch {
 	case err == nil:
-		r.troubles = 0
+		r.failures = 0
 		return false
 	case errors.Is(err, errNoBlock), errors.Is(err, errShort), errors.Is(err, errChecksum), errors.Is(err, fs.ErrNotExist):
 		return false
 	}
 	if r.file != nil {
-		r.closeFile()
-		if r.troubles++; r.troubles >= maxTrouble {
-			r.troubles = 0
+		r.closeSegment()
+		if r.failures++; r.failures >= maxReadFailures {
+			r.failures = 0
 			return false
 		}
 	}
@@ -71,8 +71,8 @@ func (r *Reader) troubled(err error) bool {
 	return true
 }
 
-// place is what is known of the segment that a reader is in.
-type place struct {
+// extent is what is known of the segment that a reader is in.
+type extent struct {
 	found bool
 	size  int64  // bytes on disk
 	end   uint64 // position behind what it holds, or should hold
@@ -80,8 +80,8 @@ type place struct {
 	next  uint64 // where the following one begins; of the last one, where the stream ends
 }
 
-// where looks at the segment that the reader is in.
-func (r *Reader) where() (p place) {
+// currentSegment looks at the segment that the reader is in.
+func (r *Reader) currentSegment() (p extent) {
 	r.lock()
 	defer r.unlock()
 	i, found := r.s.findLocked(r.segment)
@@ -89,36 +89,36 @@ func (r *Reader) where() (p place) {
 		return p
 	}
 	seg := r.s.segments[i]
-	p = place{found: true, size: seg.size, end: seg.end, last: i+1 == len(r.s.segments), next: r.s.end.Load()}
+	p = extent{found: true, size: seg.size, end: seg.end, last: i+1 == len(r.s.segments), next: r.s.end.Load()}
 	if !p.last {
 		p.next = r.s.segments[i+1].base
 	}
 	return p
 }
 
-// leave forgets where pos is on disk, and what was read from there.
-func (r *Reader) leave() {
-	r.closeFile()
-	r.entered = false
+// unlocate forgets where pos is on disk, and what was read from there.
+func (r *Reader) unlocate() {
+	r.closeSegment()
+	r.located = false
 	r.rest, r.carry, r.last = nil, r.carry[:0], nil
 }
 
-// goOn goes on to the segment that begins at next.
-func (r *Reader) goOn(next uint64) (item Item, ok, more bool) {
-	r.closeFile()
+// nextSegment goes on to the segment that begins at next.
+func (r *Reader) nextSegment(next uint64) (item Item, ok, more bool) {
+	r.closeSegment()
 	r.lock()
 	defer r.unlock()
 	if _, found := r.s.findLocked(next); !found {
-		r.entered = false // it gave way
+		r.located = false // it gave way
 		return item, false, true
 	}
-	r.turnTo(next)
+	r.openSegment(next)
 	r.off, r.pinned = segmentHeaderSize, max(r.pinned, next+1)
 	return item, false, true
 }
 
-// enter finds the segment that holds the position at, and passes over what is not there any more.
-func (r *Reader) enter(at uint64) (item Item, ok, more bool) {
+// locate finds the segment that holds the position at, and passes over what is not there any more.
+func (r *Reader) locate(at uint64) (item Item, ok, more bool) {
 	r.lock()
 	defer r.unlock()
 	segments := r.s.segments
@@ -135,37 +135,37 @@ func (r *Reader) enter(at uint64) (item Item, ok, more bool) {
 			if at >= to {
 				return item, false, false
 			}
-			return r.passMissingLocked(to)
+			return r.skipMissingLocked(to)
 		}
 	}
-	r.turnTo(segments[i].base)
-	r.entered, r.off = true, segmentHeaderSize
+	r.openSegment(segments[i].base)
+	r.located, r.off = true, segmentHeaderSize
 	r.pinned = max(r.pinned, r.segment+1)
 	return item, false, true
 }
 
-// passMissing passes over what the segment at hand should hold up to to, and does not: a power cut can do that.
-func (r *Reader) passMissing(to uint64) (item Item, ok, more bool) {
-	r.closeFile()
+// skipMissing passes over what the segment at hand should hold up to to, and does not: a power cut can do that.
+func (r *Reader) skipMissing(to uint64) (item Item, ok, more bool) {
+	r.closeSegment()
 	r.lock()
 	defer r.unlock()
-	r.entered = false
-	return r.passMissingLocked(to)
+	r.located = false
+	return r.skipMissingLocked(to)
 }
 
-// passMissingLocked passes over the stream up to to, which is on disk no more, or up to where another
+// skipMissingLocked passes over the stream up to to, which is on disk no more, or up to where another
 // reason begins. It asks the cursor as it is now: what has been dealt with since is not missing.
-func (r *Reader) passMissingLocked(to uint64) (item Item, ok, more bool) {
+func (r *Reader) skipMissingLocked(to uint64) (item Item, ok, more bool) {
 	from := r.pos + uint64(len(r.carry))
 	gap := Gap{Reason: Damaged}
 	if r.all {
 		if len(r.carry) > 0 {
-			return r.dropCarry(to, Damaged), true, true
+			return r.giveUpFrame(to, Damaged), true, true
 		}
 		r.lost = true
 		return r.gap(to, Damaged, 0), true, true
 	}
-	for _, d := range r.s.cursor.dropped {
+	for _, d := range r.s.cursor.evicted {
 		switch {
 		case d.To <= from:
 		case d.From <= from:
@@ -182,7 +182,7 @@ func (r *Reader) passMissingLocked(to uint64) (item Item, ok, more bool) {
 		if r.s.cursor.acked.through(from) > from {
 			gap.Reason = Full // the rest of the frame gave way: see evictPassedLocked
 		}
-		return r.dropCarry(from, gap.Reason), true, true
+		return r.giveUpFrame(from, gap.Reason), true, true
 	}
 	item = r.gap(to, gap.Reason, 0)
 	if gap.Reason != Damaged {
@@ -192,8 +192,8 @@ func (r *Reader) passMissingLocked(to uint64) (item Item, ok, more bool) {
 	return item, true, true
 }
 
-// take makes the block with header h, at r.off, the one at hand.
-func (r *Reader) take(h blockHeader) (item Item, ok, more bool) {
+// useBlock makes the block with header h, at r.off, the one at hand.
+func (r *Reader) useBlock(h blockHeader) (item Item, ok, more bool) {
 	at := r.pos + uint64(len(r.carry))
 	switch {
 	case h.end() <= at:
@@ -201,10 +201,10 @@ func (r *Reader) take(h blockHeader) (item Item, ok, more bool) {
 		return item, false, true
 	case h.position > at:
 		// Blocks are missing in between: they were damaged, and passed over.
-		return r.dropCarry(h.position, Damaged), true, true
+		return r.giveUpFrame(h.position, Damaged), true, true
 	case len(r.carry) > 0 && (h.epoch != r.epoch || h.kind == kindGap):
 		// Another FIFO, or what was not kept: the rest of that frame will never come.
-		return r.dropCarry(at, Unreadable), true, true
+		return r.giveUpFrame(at, Unreadable), true, true
 	}
 	payload := r.at(r.off)[BlockHeaderSize:h.diskSize()][at-h.position:]
 	r.blockAt, r.epoch = r.off, h.epoch
@@ -216,7 +216,7 @@ func (r *Reader) take(h blockHeader) (item Item, ok, more bool) {
 		item.Gap, r.lost = &g, g.Reason < FirstForeign // which stand between frames
 		return item, true, true
 	case len(r.carry) > 0:
-		return r.takeCarried(payload)
+		return r.continueFrame(payload)
 	case r.lost && at == h.position && h.info.First > 0:
 		// The end of a frame whose beginning is lost, or more of its middle.
 		r.rest = payload[h.info.First:]
@@ -227,14 +227,14 @@ func (r *Reader) take(h blockHeader) (item Item, ok, more bool) {
 	return item, false, true
 }
 
-// isNewer reports whether the segment at hand was written by a newer version, so that nothing in it is damage.
-func (r *Reader) isNewer(p place) bool {
+// segmentIsNewer reports whether the segment at hand was written by a newer version, so that nothing in it is damage.
+func (r *Reader) segmentIsNewer(p extent) bool {
 	return r.fill(0, segmentHeaderSize, p.size) == nil && newerSegment(r.at(0))
 }
 
-// passDamage puts the reader before the next good block of the segment; take then passes over what is missing.
+// skipDamage puts the reader before the next good block of the segment; take then passes over what is missing.
 // Where there is none, the rest of the segment is given up.
-func (r *Reader) passDamage(p place) (item Item, ok, more bool) {
+func (r *Reader) skipDamage(p extent) (item Item, ok, more bool) {
 	for r.off++; r.off+BlockHeaderSize <= p.size; {
 		if err := r.fill(r.off, BlockHeaderSize, p.size); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
@@ -263,7 +263,7 @@ func (r *Reader) passDamage(p place) (item Item, ok, more bool) {
 	if end := r.pos + uint64(len(r.carry)); p.end <= end {
 		return item, false, true
 	}
-	return r.dropCarry(p.end, Damaged), true, true
+	return r.giveUpFrame(p.end, Damaged), true, true
 }
 
 // diskPage is how much of a file cannot be read where a sector of the disk cannot: the kernel reads by pages.

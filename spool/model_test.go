@@ -320,11 +320,11 @@ func (m *model) finish(t *rapid.T) {
 	if m.exact && len(m.numbers)+m.lost != m.frames {
 		t.Fatalf("%d delivered + %d told of as lost, %d were written", len(m.numbers), m.lost, m.frames)
 	}
-	if m.s.HistorySize() > m.o.History || m.s.deliveredN != len(m.s.segments[:max(0, len(m.s.segments)-1)]) && m.s.appendable {
-		t.Fatalf("%d bytes of history of %d, %d segments of %d", m.s.HistorySize(), m.o.History, m.s.deliveredN, len(m.s.segments))
+	if m.s.HistorySize() > m.o.History || m.s.deliveredCount != len(m.s.segments[:max(0, len(m.s.segments)-1)]) && m.s.appendable {
+		t.Fatalf("%d bytes of history of %d, %d segments of %d", m.s.HistorySize(), m.o.History, m.s.deliveredCount, len(m.s.segments))
 	}
-	if len(m.s.segments)-m.s.deliveredN > 1 || m.s.Fragments() > 0 || len(m.s.cursor.dropped) > 0 {
-		t.Fatalf("left behind: %d segments, %d fragments, %d notes", len(m.s.segments), m.s.Fragments(), len(m.s.cursor.dropped))
+	if len(m.s.segments)-m.s.deliveredCount > 1 || m.s.Fragments() > 0 || len(m.s.cursor.evicted) > 0 {
+		t.Fatalf("left behind: %d segments, %d fragments, %d notes", len(m.s.segments), m.s.Fragments(), len(m.s.cursor.evicted))
 	}
 	entries, err := m.disk.ReadDir(m.o.Dir)
 	if err != nil {
@@ -399,7 +399,7 @@ func TestModel(t *testing.T) {
 				}
 				m.crash(t, rapid.Bool().Draw(t, "torn"))
 			},
-			"evict beginning": func(t *rapid.T) { m.s.evictBeginning() },
+			"evict beginning": func(t *rapid.T) { m.s.evictPrefix() },
 			"evict history": forget(func(t *rapid.T) {
 				m.s.Dropped()
 				m.s.evictHistory()

@@ -38,8 +38,8 @@ func (b *Budget) closeIdle() {
 	b.filesMu.Unlock()
 	for _, s := range all {
 		if s.mu.TryLock() { // a spool that is locked is in use
-			if s.used {
-				s.used = false
+			if s.filesUsed {
+				s.filesUsed = false
 			} else {
 				s.closeFilesLocked()
 			}
@@ -48,15 +48,15 @@ func (b *Budget) closeIdle() {
 	}
 }
 
-// useLocked takes note that the spool's files are about to be used. Where too many spools have open files, the one that
+// markUsedLocked takes note that the spool's files are about to be used. Where too many spools have open files, the one that
 // has had them for the longest time closes them; it opens them again when it needs them.
-func (s *Spool) useLocked() {
-	s.used = true
+func (s *Spool) markUsedLocked() {
+	s.filesUsed = true
 	b := s.budget
-	if s.listed || b == nil {
+	if s.filesListed || b == nil {
 		return
 	}
-	s.listed = true
+	s.filesListed = true
 	b.filesMu.Lock()
 	defer b.filesMu.Unlock()
 	b.withFiles = append(b.withFiles, s)
@@ -70,7 +70,7 @@ func (s *Spool) useLocked() {
 			continue
 		}
 		b.withFiles = slices.Delete(b.withFiles, i, i+1)
-		o.listed = false
+		o.filesListed = false
 		o.closeDescriptorsLocked()
 		o.mu.Unlock()
 	}
@@ -80,16 +80,16 @@ func (s *Spool) useLocked() {
 func (s *Spool) closeFilesLocked() {
 	s.closeDescriptorsLocked()
 	if s.budget != nil {
-		s.budget.closed(s)
+		s.budget.filesClosed(s)
 	}
 }
 
-// closed takes a spool, which is locked, off the list of those with open files.
-func (b *Budget) closed(s *Spool) {
-	if b == nil || !s.listed {
+// filesClosed takes a spool, which is locked, off the list of those with open files.
+func (b *Budget) filesClosed(s *Spool) {
+	if b == nil || !s.filesListed {
 		return
 	}
-	s.listed = false
+	s.filesListed = false
 	b.filesMu.Lock()
 	defer b.filesMu.Unlock()
 	b.withFiles = slices.DeleteFunc(b.withFiles, func(o *Spool) bool { return o == s })

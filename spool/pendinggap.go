@@ -12,9 +12,9 @@ import (
 //     slot says behind which position: once the gap is a block, the spool goes on behind that, and the slot is void.
 //   - what was lost behind the spool (AddGap) and is not a block yet, or whose marker the service refused (HoldGap).
 const (
-	pendingSlot = iota
-	heldSlot
-	slots
+	unkeptSlot = iota
+	addedSlot
+	slotCount
 
 	slotSize = 4 + 4 + 8 + gapPayloadSize
 )
@@ -44,10 +44,10 @@ func decodeSlot(p []byte) slot {
 	return slot{le.Uint32(p[4:]), le.Uint64(p[8:]), g}
 }
 
-func appendReserve(p []byte, reserve *[slots]slot) []byte {
-	return appendRecord(p, recordReserve, func(p []byte) []byte {
+func appendSlots(p []byte, reserve *[slotCount]slot) []byte {
+	return appendRecord(p, recordSlots, func(p []byte) []byte {
 		at := len(p)
-		p = append(p, make([]byte, slots*slotSize)...)
+		p = append(p, make([]byte, slotCount*slotSize)...)
 		for i, s := range reserve {
 			s.encode(p[at+i*slotSize:])
 		}
@@ -55,22 +55,22 @@ func appendReserve(p []byte, reserve *[slots]slot) []byte {
 	})
 }
 
-// readReserve reads the record at the beginning of p.
-func (c *cursor) readReserve(p []byte) {
-	for i := range c.reserve {
-		c.reserve[i] = decodeSlot(p[cursorRecordHead+i*slotSize:])
+// readSlots reads the record at the beginning of p.
+func (c *cursor) readSlots(p []byte) {
+	for i := range c.slots {
+		c.slots[i] = decodeSlot(p[cursorRecordHead+i*slotSize:])
 	}
 }
 
-// storeReserve writes the pending gaps in place, with one write, and makes the file if it is not there. An error means
+// storeSlots writes the pending gaps in place, with one write, and makes the file if it is not there. An error means
 // that a kill would lose the count.
-func (c *cursor) storeReserve() error {
-	if !c.there {
+func (c *cursor) storeSlots() error {
+	if !c.exists {
 		return c.rewrite()
 	}
 	err := c.open()
 	if err == nil {
-		_, err = c.file.WriteAt(appendReserve(nil, &c.reserve), int64(len(cursorMagic)))
+		_, err = c.file.WriteAt(appendSlots(nil, &c.slots), int64(len(cursorMagic)))
 	}
 	c.dirty = true
 	return err
@@ -95,18 +95,18 @@ func (s *Spool) AddGap(g Gap) {
 // putGapLocked adds g, and reports the gaps that became blocks.
 func (s *Spool) putGapLocked(g Gap) {
 	s.addGapLocked(g)
-	n := s.appendAddedLocked()
-	s.storeHeldLocked()
+	n := s.appendAddedGapsLocked()
+	s.storeAddedGapsLocked()
 	if n > 0 && s.onGap != nil {
 		s.onGap(n * gapPayloadSize)
 	}
 }
 
 func (s *Spool) addGapLocked(g Gap) {
-	if n := len(s.added); n >= maxAdded {
-		s.added[n-1].add(g)
+	if n := len(s.addedGaps); n >= maxAdded {
+		s.addedGaps[n-1].join(g)
 	} else {
-		s.added = append(s.added, g)
+		s.addedGaps = append(s.addedGaps, g)
 	}
 }
 
@@ -119,46 +119,46 @@ func (s *Spool) HoldGap(g Gap) {
 	if s.closed {
 		return
 	}
-	if s.held == (Gap{}) {
-		s.held.Reason = g.Reason
+	if s.heldGap == (Gap{}) {
+		s.heldGap.Reason = g.Reason
 	}
-	s.held.add(g)
-	s.storeHeldLocked()
+	s.heldGap.join(g)
+	s.storeAddedGapsLocked()
 }
 
 // HoldsGap reports whether a gap is held.
 func (s *Spool) HoldsGap() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.held != (Gap{})
+	return s.heldGap != (Gap{})
 }
 
 // ReleaseGap puts the held gap into the stream, behind what is there, and reports whether there was one.
 func (s *Spool) ReleaseGap() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := s.held
+	g := s.heldGap
 	if g == (Gap{}) || s.closed {
 		return false
 	}
-	s.held = Gap{}
+	s.heldGap = Gap{}
 	s.putGapLocked(g)
 	return true
 }
 
-// storeHeldLocked records what waits to become a block and what is held, joined, if that has changed. A crash between a
+// storeAddedGapsLocked records what waits to become a block and what is held, joined, if that has changed. A crash between a
 // block's write and this one records the loss twice, never not at all.
-func (s *Spool) storeHeldLocked() {
-	now := s.held
-	for _, g := range s.added {
+func (s *Spool) storeAddedGapsLocked() {
+	now := s.heldGap
+	for _, g := range s.addedGaps {
 		if now == (Gap{}) {
 			now.Reason = g.Reason
 		}
-		now.add(g)
+		now.join(g)
 	}
-	if stored := &s.cursor.reserve[heldSlot]; stored.gap != now {
-		s.useLocked()
+	if stored := &s.cursor.slots[addedSlot]; stored.gap != now {
+		s.markUsedLocked()
 		*stored = slot{gap: now}
-		_ = s.cursor.storeReserve()
+		_ = s.cursor.storeSlots()
 	}
 }

@@ -27,10 +27,10 @@ type Reader struct {
 
 	// Guarded by s.mu: what lies below it may have been handed out, and does not give way unless it is another's.
 	pinned uint64
-	owned  func(frame []byte) bool // nil: all
+	owner  func(frame []byte) bool // nil: all
 
-	// Where pos is on disk. entered says that segment is.
-	entered  bool
+	// Where pos is on disk. located says that segment is.
+	located  bool
 	off      int64  // of the next block
 	blockAt  int64  // where the current block begins in the file
 	rest     []byte // what is left of its payload, within raw; begins at pos
@@ -38,7 +38,7 @@ type Reader struct {
 	epoch    uint32
 	lost     bool   // what stands before pos is lost: a frame may have begun there
 	err      error  // why the last read failed, and
-	troubles int    // how many have in a row
+	failures int    // how many have in a row
 	lastFrom uint64 // where the last frame began
 	last     []byte // the block from there on, or the frame alone if it was
 	carried  bool   // put together from several blocks
@@ -60,7 +60,7 @@ func (s *Spool) NewReader() *Reader {
 func (r *Reader) SetOwner(mine func(frame []byte) bool) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	r.owned = mine
+	r.owner = mine
 }
 
 // SetLimit makes the reader read no block that begins at limit or behind it; 0: no limit.
@@ -81,7 +81,7 @@ func (r *Reader) Rewind() {
 	defer r.s.mu.Unlock()
 	r.acked = ackSet{r.s.cursor.acked.prefix, slices.Clone(r.s.cursor.acked.beyond)}
 	r.pos, r.pinned, r.lost = r.acked.prefix, 0, false
-	r.leave()
+	r.unlocate()
 }
 
 // Position returns where the next item begins.
@@ -93,11 +93,11 @@ func (r *Reader) Release() {
 		r.off = r.blockAt
 	}
 	if len(r.carry) > 0 {
-		r.leave()
+		r.unlocate()
 	}
 	r.rest, r.carry, r.last = nil, nil, nil
-	r.closeFile()
-	r.giveBuffer()
+	r.closeSegment()
+	r.releaseBuffer()
 }
 
 func (r *Reader) lock() {
@@ -126,15 +126,15 @@ func (r *Reader) Next() (Item, bool) {
 		if ok && r.all {
 			return item, true
 		}
-		if ok && r.acked.through(item.From) < item.To && (item.Gap == nil || !r.dealtWith(item.Range)) {
+		if ok && r.acked.through(item.From) < item.To && (item.Gap == nil || !r.acknowledged(item.Range)) {
 			return item, true
 		}
 	}
 }
 
-// dealtWith reports whether all of g has been acknowledged by now. A gap may be so although it was not when the
+// acknowledged reports whether all of g has been acknowledged by now. A gap may be so although it was not when the
 // reader was rewound: another reader had the frame of which this one finds the beginning or the end alone.
-func (r *Reader) dealtWith(g stream.Range) bool {
+func (r *Reader) acknowledged(g stream.Range) bool {
 	if r.all {
 		return false
 	}
@@ -187,12 +187,12 @@ func (r *Reader) GiveUp() (Item, bool) {
 	}
 	end := r.pos + uint64(len(r.carry))
 	i := findFrame(r.carry[1:])
-	if done := r.dealtWith(stream.Range{From: r.pos, To: end}); done || i < 0 {
-		return r.dropCarry(end, Unreadable), !done
+	if done := r.acknowledged(stream.Range{From: r.pos, To: end}); done || i < 0 {
+		return r.giveUpFrame(end, Unreadable), !done
 	}
-	item := r.dropCarry(r.pos+1+uint64(i), Unreadable)
+	item := r.giveUpFrame(r.pos+1+uint64(i), Unreadable)
 	r.lost = false
-	r.leave()
+	r.unlocate()
 	return item, true
 }
 
@@ -203,21 +203,21 @@ func (r *Reader) Reject() (Item, bool) {
 	if i := findFrame(r.last[1:min(len(r.last), int(r.pos-r.lastFrom))]); i >= 0 {
 		to = r.lastFrom + 1 + uint64(i)
 		if r.carried {
-			r.leave() // and come back to it
+			r.unlocate() // and come back to it
 		} else {
 			r.rest = r.last[1+i:]
 		}
 	}
 	r.pos = r.lastFrom
 	item := r.gap(to, Unreadable, 1)
-	return item, !r.dealtWith(item.Range)
+	return item, !r.acknowledged(item.Range)
 }
 
 // Err returns why Next could not read on, although there may be more; nil when it could. Try again later.
 func (r *Reader) Err() error { return r.err }
 
-// takeCarried goes on with the frame in carry, whose rest is payload or begins it.
-func (r *Reader) takeCarried(payload []byte) (item Item, ok, more bool) {
+// continueFrame goes on with the frame in carry, whose rest is payload or begins it.
+func (r *Reader) continueFrame(payload []byte) (item Item, ok, more bool) {
 	had := len(r.carry)
 	want := frameHeaderSize + 1 // with the first byte of protobuf, which tells garbage
 	for {
@@ -229,7 +229,7 @@ func (r *Reader) takeCarried(payload []byte) (item Item, ok, more bool) {
 		n, plausible := frameLength(r.carry)
 		if !plausible {
 			r.carry, r.rest = r.carry[:had], payload
-			item = r.dropCarry(r.pos+uint64(had), Unreadable)
+			item = r.giveUpFrame(r.pos+uint64(had), Unreadable)
 			r.lost = false
 			return item, true, true
 		}
@@ -245,8 +245,8 @@ func (r *Reader) takeCarried(payload []byte) (item Item, ok, more bool) {
 	return item, true, true
 }
 
-// dropCarry gives up the frame under way and everything else up to to.
-func (r *Reader) dropCarry(to uint64, reason Reason) Item {
+// giveUpFrame gives up the frame under way and everything else up to to.
+func (r *Reader) giveUpFrame(to uint64, reason Reason) Item {
 	frames := uint64(0)
 	if len(r.carry) > 0 {
 		frames = 1

@@ -276,7 +276,7 @@ func TestGapBetweenSegments(t *testing.T) {
 		r.Next()
 	}
 	write(10)
-	if len(s.cursor.dropped) == 0 {
+	if len(s.cursor.evicted) == 0 {
 		t.Fatal("nothing gave way: the test tests nothing")
 	}
 	r.Close()

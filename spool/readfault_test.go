@@ -84,7 +84,7 @@ func TestUnreadableSector(t *testing.T) {
 	defer r.Close()
 	disk.set(nil, 4*diskPage)
 	var got string
-	for range 3 * maxTrouble {
+	for range 3 * maxReadFailures {
 		got += read(r) + " "
 		if r.Err() == nil {
 			break

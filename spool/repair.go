@@ -51,17 +51,17 @@ func (s *Spool) repairLast(r *Repair) {
 		s.removeSegmentsLocked(n-1, n)
 		return
 	}
-	seg.end, s.last, s.midFrame, s.lastSize = found.end, found.last, found.midFrame, found.lastSize
+	seg.end, s.lastBlock, s.midFrame, s.lastSize = found.end, found.last, found.midFrame, found.lastSize
 	if err == nil && !found.cutFrames {
 		s.maxTime = max(h.maxTime, found.maxTime)
 	}
 	if err == nil && h.progress <= maxPosition {
 		seg.progress = h.progress
 		s.cursor.acked.add(stream.Range{From: 0, To: h.progress})
-		s.cursor.forgetDropped()
+		s.cursor.forgetReported()
 	}
 	if cut := seg.size - int64(found.size); cut > 0 {
-		s.noteCut(r, data[found.size:], found.end)
+		s.countCut(r, data[found.size:], found.end)
 		s.setAside(r, seg.end, data[found.size:], cut)
 		if f.Truncate(int64(found.size)) != nil {
 			f.Close()
@@ -98,9 +98,9 @@ func (t *Torn) Matches(head []byte, unread int) bool {
 	return sum == binary.LittleEndian.Uint32(t.header[4:])
 }
 
-// noteCut finds out what is lost with the bytes that are cut off behind the last good block, which ends at end. A block
+// countCut finds out what is lost with the bytes that are cut off behind the last good block, which ends at end. A block
 // whose write was cut short is noted in s.torn, and counted as lost until RecoverTorn.
-func (s *Spool) noteCut(r *Repair, cut []byte, end uint64) {
+func (s *Spool) countCut(r *Repair, cut []byte, end uint64) {
 	if len(cut) < BlockHeaderSize {
 		return // the beginning of a header: its block was being written, and is in the FIFO
 	}
@@ -124,7 +124,7 @@ func (s *Spool) noteCut(r *Repair, cut []byte, end uint64) {
 		if h.kind == kindGap {
 			g = Gap{Bytes: uint64(h.length)}
 		}
-		lost.add(g)
+		lost.join(g)
 		to = h.end()
 		off += int(min(h.diskSize(), int64(len(cut))))
 	}
@@ -149,10 +149,10 @@ func (s *Spool) RecoverTorn() {
 		return
 	}
 	s.torn, s.tornGap = nil, Gap{}
-	s.missing = s.beforeTorn
-	s.useLocked()
-	s.cursor.reserve[pendingSlot] = slot{s.missingEpoch, s.end.Load(), s.missing}
-	_ = s.cursor.storeReserve()
+	s.unkept = s.beforeTorn
+	s.markUsedLocked()
+	s.cursor.slots[unkeptSlot] = slot{s.unkeptEpoch, s.end.Load(), s.unkept}
+	_ = s.cursor.storeSlots()
 }
 
 // foundBlocks is what goodBlocks found in a segment.
@@ -245,13 +245,13 @@ func (s *Spool) setAside(r *Repair, at uint64, cut []byte, size int64) {
 
 // openPendingGaps takes over the pending gaps on disk, and adds what the repair has lost.
 func (s *Spool) openPendingGaps(lost Gap) {
-	if p := s.cursor.reserve[pendingSlot]; p.position >= s.end.Load() { // otherwise the gap is a block already
-		s.missing, s.missingEpoch = p.gap, p.epoch
+	if p := s.cursor.slots[unkeptSlot]; p.position >= s.end.Load() { // otherwise the gap is a block already
+		s.unkept, s.unkeptEpoch = p.gap, p.epoch
 	}
-	s.held = s.cursor.reserve[heldSlot].gap
-	s.beforeTorn = s.missing
+	s.heldGap = s.cursor.slots[addedSlot].gap
+	s.beforeTorn = s.unkept
 	if lost.Bytes > 0 {
-		s.missLocked(lost, s.missingEpoch)
+		s.addUnkeptLocked(lost, s.unkeptEpoch)
 		if s.tornGap = lost; s.torn == nil {
 			s.reportTornLocked()
 		}

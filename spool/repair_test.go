@@ -161,7 +161,7 @@ func TestDamagedEnd(t *testing.T) {
 			dir := build(t, 0)
 			damage(t, dir, tc.f)
 			var lost Gap
-			s := mustOpen(t, Options{Dir: dir, OnLoss: func(g Gap) { lost.add(g) }})
+			s := mustOpen(t, Options{Dir: dir, OnLoss: func(g Gap) { lost.join(g) }})
 			a := &appender{s: s}
 			a.append(t, numbered(402, 410, 100))
 			r := s.NewReader()

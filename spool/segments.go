@@ -64,7 +64,7 @@ func (s *Spool) listSegments() error {
 	}
 	err = eachSegment(entries, func(base uint64, size int64, _ time.Time) {
 		s.segments = append(s.segments, segment{base: base, size: size})
-		s.total += size
+		s.totalBytes += size
 	})
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (s *Spool) openSegments(r *Repair, delivered uint64) {
 	for i := range max(0, len(s.segments)-1) {
 		// It ends where the next one begins, or where what followed it was evicted.
 		seg := &s.segments[i]
-		for _, d := range s.cursor.dropped {
+		for _, d := range s.cursor.evicted {
 			if seg.base < d.From {
 				seg.end = min(seg.end, d.From)
 			}
@@ -131,10 +131,10 @@ func (s *Spool) openSegments(r *Repair, delivered uint64) {
 	if delivered <= maxPosition {
 		end = max(end, delivered)
 	}
-	if p := s.cursor.reserve[pendingSlot]; p.gap.Bytes > 0 && p.position <= maxPosition && r.lost.Bytes == 0 {
+	if p := s.cursor.slots[unkeptSlot]; p.gap.Bytes > 0 && p.position <= maxPosition && r.lost.Bytes == 0 {
 		end = max(end, p.position) // what was before it was evicted, and a full disk took no record of that
 	}
-	for _, d := range s.cursor.dropped {
+	for _, d := range s.cursor.evicted {
 		end = max(end, d.To)
 	}
 	// A cursor that knows of more than the segments hold outlived them in a power cut. Positions are
@@ -146,8 +146,8 @@ func (s *Spool) openSegments(r *Repair, delivered uint64) {
 	}
 	if to := min(delivered, end); to > s.cursor.acked.prefix {
 		s.cursor.acked.add(stream.Range{From: 0, To: to}) // in memory: the caller knows it the next time, too
-		s.cursor.forgetDropped()
-		s.cursor.stale = s.cursor.there
+		s.cursor.forgetReported()
+		s.cursor.stale = s.cursor.exists
 	}
 	s.ackedPrefix.Store(s.cursor.acked.prefix)
 	s.chargeLocked()
@@ -220,7 +220,7 @@ func (s *Spool) beginSegmentLocked() error {
 		f.Close()
 		return errors.Join(fmt.Errorf("couldn't write %q: %w", path, err), s.fs.Remove(path))
 	}
-	s.file, s.appendable, s.entered = f, true, true
+	s.file, s.appendable, s.dirDirty = f, true, true
 	s.segments = append(s.segments, segment{base: base, end: base, progress: h.progress})
 	s.resizeLocked(&s.segments[len(s.segments)-1], segmentHeaderSize)
 	return nil
@@ -288,20 +288,20 @@ func segmentSize(maxSize, history int64) int64 {
 // fullLocked is the size at which a segment is full: larger while much waits to be delivered, so that small segments
 // do not become thousands of files.
 func (s *Spool) fullLocked() int64 {
-	return min(max(s.segmentSize, (s.total-s.delivered)/64), maxSegmentSize)
+	return min(max(s.segmentSize, (s.totalBytes-s.deliveredBytes)/64), maxSegmentSize)
 }
 
 func (s *Spool) removeSegmentsLocked(from, to int) {
 	for i, seg := range s.segments[from:to] {
 		// A file that cannot be removed now is found and removed when the spool is next opened.
 		s.fs.Remove(s.segmentPath(seg.base))
-		s.total -= seg.size
+		s.totalBytes -= seg.size
 		s.charge(-Allocated(seg.size))
-		if from+i < s.deliveredN {
-			s.delivered -= seg.size
+		if from+i < s.deliveredCount {
+			s.deliveredBytes -= seg.size
 		}
 	}
-	s.deliveredN -= max(0, min(to, s.deliveredN)-from)
+	s.deliveredCount -= max(0, min(to, s.deliveredCount)-from)
 	s.segments = slices.Delete(s.segments, from, to)
 }
 

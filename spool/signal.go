@@ -22,8 +22,8 @@ func (s *signal) wait() <-chan struct{} {
 	}
 }
 
-// tell wakes all that wait.
-func (s *signal) tell() {
+// notify wakes all that wait.
+func (s *signal) notify() {
 	if s.waiting.Load() != nil {
 		if c := s.waiting.Swap(nil); c != nil {
 			close(*c)

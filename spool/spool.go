@@ -90,41 +90,41 @@ type Spool struct {
 
 	// mu guards what follows. It is held while a block is written, so that whoever sees a block's end
 	// can read it.
-	mu           sync.Mutex
-	segments     []segment    // in order; the last one is appended to
-	appendable   bool         // the last segment takes more; otherwise the next block begins a new one
-	file         durable.File // of the last segment while it is appendable; nil: closed
-	used         bool         // the files were used since the budget last looked
-	listed       bool         // the budget knows that files are open
-	last         lastBlock
-	torn         *Torn // nil, too, once another block has been appended
-	beforeTorn   Gap   // what was missing without it
-	tornGap      Gap   // what is lost with it, not reported yet
-	cursor       *cursor
-	missing      Gap // what has not been kept since the last block; becomes a block when there is room
-	missingEpoch uint32
-	added        []Gap // gaps of AddGap that have not become blocks
-	held         Gap   // the gap of HoldGap
-	midFrame     bool  // the last block ends within a frame
-	closed       bool
-	left         bool   // the budget counts the spool no more
-	removed      bool   // Remove was called, maybe while Sync runs
-	entered      bool   // a segment was made since the directory was last synced
-	total        int64  // bytes of all segments
-	delivered    int64  // bytes of the first segments, in which everything is acknowledged
-	deliveredN   int    // the number of those segments
-	charged      int64  // bytes that the budget counts for the spool
-	beside       int64  // bytes of CountExtra, part of charged
-	other        int64  // bytes on disk of files that a repair has set aside, part of charged
-	reserved     int64  // bytes that an Append has taken in the budget and not used yet
-	lastSize     int64  // bytes on disk of the last block; 0: not known
-	vain         uint64 // delivered up to here, evictBeginning found nothing to remove
-	maxTime      int64  // no frame of the stream so far is later; nanoseconds since the Unix epoch
-	readers      []*Reader
+	mu             sync.Mutex
+	segments       []segment    // in order; the last one is appended to
+	appendable     bool         // the last segment takes more; otherwise the next block begins a new one
+	file           durable.File // of the last segment while it is appendable; nil: closed
+	filesUsed      bool         // the files were used since the budget last looked
+	filesListed    bool         // the budget knows that files are open
+	lastBlock      lastBlock
+	torn           *Torn // nil, too, once another block has been appended
+	beforeTorn     Gap   // what was missing without it
+	tornGap        Gap   // what is lost with it, not reported yet
+	cursor         *cursor
+	unkept         Gap // what has not been kept since the last block; becomes a block when there is room
+	unkeptEpoch    uint32
+	addedGaps      []Gap // gaps of AddGap that have not become blocks
+	heldGap        Gap   // the gap of HoldGap
+	midFrame       bool  // the last block ends within a frame
+	closed         bool
+	leftBudget     bool   // the budget counts the spool no more
+	removed        bool   // Remove was called, maybe while Sync runs
+	dirDirty       bool   // a segment was made since the directory was last synced
+	totalBytes     int64  // bytes of all segments
+	deliveredBytes int64  // bytes of the first segments, in which everything is acknowledged
+	deliveredCount int    // the number of those segments
+	charged        int64  // bytes that the budget counts for the spool
+	extraBytes     int64  // bytes of CountExtra, part of charged
+	otherBytes     int64  // bytes on disk of files that a repair has set aside, part of charged
+	reserved       int64  // bytes that an Append has taken in the budget and not used yet
+	lastSize       int64  // bytes on disk of the last block; 0: not known
+	prefixTriedAt  uint64 // delivered up to here, evictBeginning found nothing to remove
+	maxTime        int64  // no frame of the stream so far is later; nanoseconds since the Unix epoch
+	readers        []*Reader
 
 	end         atomic.Uint64
 	ackedPrefix atomic.Uint64 // the cursor's
-	undropped   atomic.Bool   // the last block may still be at the head of its FIFO
+	lastInFIFO  atomic.Bool   // the last block may still be at the head of its FIFO
 	appended    signal        // told by each Append, and by Close
 
 	syncing sync.Mutex // held by Sync, before mu
@@ -162,15 +162,15 @@ func Open(o Options) (*Spool, Repair, error) {
 	if s.cursor, err = openCursor(s.fs, s.dir, o.Durable); err != nil {
 		return nil, Repair{}, err
 	}
-	r := s.cursor.reported
+	r := s.cursor.repaired
 	s.openSegments(&r, o.Delivered)
 	s.openPendingGaps(r.lost)
 	entries, _ := readDir(s.fs, s.dir)
-	s.other = otherFiles(entries)
-	s.other = max(0, s.other-s.cursor.allocated())
+	s.otherBytes = otherAllocated(entries)
+	s.otherBytes = max(0, s.otherBytes-s.cursor.allocated())
 	s.chargeLocked()
 	s.cursor.resized = func() {
-		if !s.left {
+		if !s.leftBudget {
 			s.chargeLocked()
 		}
 	}
@@ -193,19 +193,19 @@ func (s *Spool) Ack(ranges []stream.Range) error {
 	if s.closed {
 		return fs.ErrClosed
 	}
-	s.useLocked()
+	s.markUsedLocked()
 	err := s.cursor.ack(ranges)
 	s.ackedPrefix.Store(s.cursor.acked.prefix)
-	before := s.total
-	if s.trimHistoryLocked(); err != nil && s.total < before {
+	before := s.totalBytes
+	if s.trimHistoryLocked(); err != nil && s.totalBytes < before {
 		err = s.cursor.rewrite() // there may be room now
 	}
 	s.recordProgressLocked()
 	added := 0
-	if s.missing.Bytes > 0 && s.fitsLocked(gapBlockSize) && s.appendMissingLocked() == nil {
+	if s.unkept.Bytes > 0 && s.fitsLocked(gapBlockSize) && s.appendUnkeptLocked() == nil {
 		added++
 	}
-	added += s.appendAddedLocked()
+	added += s.appendAddedGapsLocked()
 	if added > 0 && s.onGap != nil {
 		s.onGap(added * gapPayloadSize)
 	}
@@ -237,7 +237,7 @@ func (s *Spool) Prepare() error {
 	if s.closed {
 		return fs.ErrClosed
 	}
-	return s.cursor.make()
+	return s.cursor.create()
 }
 
 // CountExtra counts so many bytes on disk of files beside the spool, such as the container's record, in the budget. It
@@ -246,7 +246,7 @@ func (s *Spool) CountExtra(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
-		s.beside = bytes
+		s.extraBytes = bytes
 		s.chargeLocked()
 	}
 }
@@ -262,14 +262,14 @@ func (s *Spool) Fragments() int {
 func (s *Spool) Size() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.total
+	return s.totalBytes
 }
 
 // HistorySize returns the bytes on disk of the segments that are kept although everything in them is delivered.
 func (s *Spool) HistorySize() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.delivered
+	return s.deliveredBytes
 }
 
 // LastBlock returns the payload of the last block, its description and epoch, as found when the spool
@@ -278,8 +278,8 @@ func (s *Spool) HistorySize() int64 {
 func (s *Spool) LastBlock() (payload []byte, info BlockInfo, epoch uint32, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.last
-	s.last = lastBlock{}
+	l := s.lastBlock
+	s.lastBlock = lastBlock{}
 	return l.payload, l.header.info, l.header.epoch, l.payload != nil
 }
 
@@ -295,23 +295,23 @@ func (s *Spool) Pending() bool {
 	if s.cursor.acked.prefix < s.end.Load() {
 		return true
 	}
-	if s.missing.Bytes == 0 && len(s.added) == 0 {
-		return s.held != (Gap{})
+	if s.unkept.Bytes == 0 && len(s.addedGaps) == 0 {
+		return s.heldGap != (Gap{})
 	}
 	s.reportTornLocked()
-	if s.missing.Bytes > 0 && s.appendMissingLocked() != nil {
+	if s.unkept.Bytes > 0 && s.appendUnkeptLocked() != nil {
 		return true
 	}
 	s.midFrame = false // the rest of the frame will not come
-	for len(s.added) > 0 && s.appendElsewhereLocked(s.added[0]) == nil {
-		s.added = s.added[1:]
+	for len(s.addedGaps) > 0 && s.appendAddedGapLocked(s.addedGaps[0]) == nil {
+		s.addedGaps = s.addedGaps[1:]
 	}
-	s.storeHeldLocked()
+	s.storeAddedGapsLocked()
 	return true
 }
 
 // Dropped says that the last block has been dropped from its FIFO: nobody will look for it there any more.
-func (s *Spool) Dropped() { s.undropped.Store(false) }
+func (s *Spool) Dropped() { s.lastInFIFO.Store(false) }
 
 // Sync makes everything that has been appended and acknowledged before survive a power cut. It blocks for as long
 // as the disk takes, and Append does not wait for it. A file whose sync failed is given up: the next block begins a
@@ -345,8 +345,8 @@ func (s *Spool) sync() error {
 	if s.cursor.stale {
 		err = s.cursor.rewrite()
 	}
-	cursorDirty, entered := s.cursor.dirty, s.entered || s.cursor.entered
-	s.cursor.dirty, s.cursor.entered, s.entered = false, false, false
+	cursorDirty, entered := s.cursor.dirty, s.dirDirty || s.cursor.dirDirty
+	s.cursor.dirty, s.cursor.dirDirty, s.dirDirty = false, false, false
 	s.mu.Unlock()
 
 	for _, base := range dirty {
@@ -363,7 +363,7 @@ func (s *Spool) sync() error {
 		if dirErr := s.fs.SyncDir(s.dir); dirErr != nil {
 			err = errors.Join(err, dirErr)
 			s.mu.Lock()
-			s.entered = true
+			s.dirDirty = true
 			s.mu.Unlock()
 		}
 	}
@@ -403,7 +403,7 @@ func (s *Spool) syncFile(path string) error {
 // Close closes the spool. With Options.Durable it syncs it first. What is pending stays on disk.
 func (s *Spool) Close() error {
 	defer s.budget.leave(s)
-	defer s.appended.tell()
+	defer s.appended.notify()
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -431,13 +431,13 @@ func (s *Spool) Close() error {
 // Remove closes the spool and removes its files and its directory.
 func (s *Spool) Remove() error {
 	defer s.budget.leave(s)
-	defer s.appended.tell()
+	defer s.appended.notify()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed, s.removed = true, true
 	s.sealLocked()
 	s.cursor.close()
 	s.leaveBudgetLocked()
-	s.total, s.segments, s.delivered, s.deliveredN = 0, nil, 0, 0
+	s.totalBytes, s.segments, s.deliveredBytes, s.deliveredCount = 0, nil, 0, 0
 	return removeDir(s.fs, s.dir)
 }

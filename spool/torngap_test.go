@@ -15,7 +15,7 @@ func TestTornGapIsNoLoss(t *testing.T) {
 	for name, lose := range map[string]func(*budgeted){
 		"what Append could not keep": func(w *budgeted) {
 			w.s.mu.Lock()
-			w.s.missLocked(Gap{Reason: Full, Frames: 3, Bytes: 300}, 0)
+			w.s.addUnkeptLocked(Gap{Reason: Full, Frames: 3, Bytes: 300}, 0)
 			w.s.mu.Unlock()
 		},
 		"lost behind the spool": func(w *budgeted) { w.s.HoldGap(Gap{Reason: FirstForeign, Frames: 3, Bytes: 300}) },

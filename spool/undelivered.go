@@ -76,11 +76,11 @@ func Undelivered(fsys durable.FS, dir string) (b Backlog, err error) {
 func (s *Spool) pendingGaps() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.added)
-	if s.missing.Bytes > 0 {
+	n := len(s.addedGaps)
+	if s.unkept.Bytes > 0 {
 		n++
 	}
-	if s.held != (Gap{}) {
+	if s.heldGap != (Gap{}) {
 		n++
 	}
 	return n

@@ -121,7 +121,7 @@ func TestUndeliveredCountsLosses(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
-	s.missLocked(Gap{Reason: Full, Frames: 3, Bytes: 30}, 0)
+	s.addUnkeptLocked(Gap{Reason: Full, Frames: 3, Bytes: 30}, 0)
 	s.mu.Unlock()
 	if got, err := Undelivered(nil, dir); err != nil || got.Gaps != 1 || got.Empty() {
 		t.Errorf("while it runs: %+v, %v", got, err)

@@ -92,7 +92,7 @@ func TestEarlierVersion(t *testing.T) {
 	disk.Remove("/spool/cursor")
 	write("cursor", appendAck([]byte(cursorMagic), []stream.Range{{From: 0, To: half}}), 0)
 	missing := make([]byte, 8+slotSize)
-	copy(missing, missingMagic)
+	copy(missing, pendingGapMagic)
 	slot{epoch: 3, position: end, gap: Gap{Reason: Full, Frames: 5, Bytes: 500}}.encode(missing[8:])
 	write("missing", missing, 0)
 	for range 2 {
@@ -100,8 +100,8 @@ func TestEarlierVersion(t *testing.T) {
 		if s.Acked() != half {
 			t.Errorf("acknowledged up to %d, want %d", s.Acked(), half)
 		}
-		if s.missing.Frames != 5 {
-			t.Errorf("the pending gap is %+v", s.missing)
+		if s.unkept.Frames != 5 {
+			t.Errorf("the pending gap is %+v", s.unkept)
 		}
 		s.Close()
 		if _, err := disk.ReadFile("/spool/missing"); !errors.Is(err, fs.ErrNotExist) {

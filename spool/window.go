@@ -60,26 +60,26 @@ type window struct {
 	rawAt   int64
 }
 
-// turnTo goes on to the segment that begins at base.
-func (w *window) turnTo(base uint64) {
-	w.closeFile()
+// openSegment goes on to the segment that begins at base.
+func (w *window) openSegment(base uint64) {
+	w.closeSegment()
 	w.segment = base
 }
 
-func (w *window) closeFile() {
-	w.letGo()
+func (w *window) closeSegment() {
+	w.closeFile()
 	w.raw = nil
 }
 
-// letGo closes the file. What is in memory stays.
-func (w *window) letGo() {
+// closeFile closes the file. What is in memory stays.
+func (w *window) closeFile() {
 	if w.file != nil {
 		w.file.Close()
 		w.file = nil
 	}
 }
 
-func (w *window) giveBuffer() {
+func (w *window) releaseBuffer() {
 	if w.buffer != nil {
 		putBuffer(w.buffer)
 		w.buffer, w.raw = nil, nil
@@ -132,7 +132,7 @@ func (w *window) fill(off, n, size int64) error {
 	}
 	if !w.headers {
 		if w.chunk == 0 {
-			w.letGo() // a reader that needs no more than this holds no descriptor
+			w.closeFile() // a reader that needs no more than this holds no descriptor
 		}
 		w.chunk = min(w.chunk+1, len(chunks)-1)
 	}
@@ -144,7 +144,7 @@ func (w *window) at(off int64) []byte { return w.raw[off-w.rawAt:] }
 
 // header reads the header of the block at off; p says what the segment holds. What it returns is bounded, and not yet
 // to be trusted: see decodeHeader.
-func (w *window) header(off int64, p place) (h blockHeader, err error) {
+func (w *window) header(off int64, p extent) (h blockHeader, err error) {
 	if err := w.fill(off, BlockHeaderSize, p.size); err != nil {
 		return h, err
 	}
@@ -158,7 +158,7 @@ func (w *window) header(off int64, p place) (h blockHeader, err error) {
 }
 
 // block reads and checks the block at off.
-func (w *window) block(off int64, p place) (h blockHeader, err error) {
+func (w *window) block(off int64, p extent) (h blockHeader, err error) {
 	if h, err = w.header(off, p); err != nil {
 		return h, err
 	}

@@ -8,18 +8,20 @@ import (
 	"time"
 )
 
-// Append writes one block: the payload is block[BlockHeaderSize:], described by info, of the FIFO that
-// epoch counts; block[:BlockHeaderSize] is overwritten with the header. block is the caller's again on return.
+// Append writes one block. The payload is block[BlockHeaderSize:], info describes it, and epoch
+// counts the FIFO from which it came. Append overwrites block[:BlockHeaderSize] with the header.
+// The caller owns block again when Append returns.
 //
-// When the block is not kept, because the spool is full (ErrFull) or the disk does not take it, that is
-// remembered, and a gap stands in its place in the stream as soon as something can be written again.
-// It blocks for as long as one write(2) into the page cache does.
+// If the block cannot be kept, because the spool is full (ErrFull) or the disk refuses the write,
+// Append counts it. A gap takes its place in the stream as soon as something can be written again.
+// Append blocks for as long as a write(2) into the page cache does.
 func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 	length := len(block) - BlockHeaderSize
 	if length <= 0 || length > MaxPayload {
 		return fmt.Errorf("a block of %d bytes: 1 to %d are possible", length, MaxPayload)
 	}
-	// Before the lock is taken, for others may have to give way. What was not kept may have to be told of first.
+	// This is done without the lock, because other spools may have to evict something. An unkept
+	// gap may come before the block, and each of the two may start a segment.
 	need := Allocated(int64(len(block))+gapBlockSize+2*segmentHeaderSize) + 3*allocationUnit
 	inBudget := s.budget.reserve(s, need)
 	err := s.append(block, epoch, info, need, inBudget)
@@ -33,14 +35,15 @@ func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 	return err
 }
 
+// append is one try of Append. If inBudget is false, the budget has no space for the block.
 func (s *Spool) append(block []byte, epoch uint32, info BlockInfo, need int64, inBudget bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if inBudget {
-		s.reserved = need
+		s.usage.reserved = need
 		defer func() {
-			s.budget.add(-s.reserved)
-			s.reserved = 0
+			s.budget.add(-s.usage.reserved)
+			s.usage.reserved = 0
 		}()
 	}
 	if s.closed {
@@ -56,7 +59,7 @@ func (s *Spool) append(block []byte, epoch uint32, info BlockInfo, need int64, i
 	return err
 }
 
-// countUnkept records that a block was not kept, and why.
+// countUnkept counts a block that Append could not keep because of err.
 func (s *Spool) countUnkept(block []byte, epoch uint32, info BlockInfo, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,9 +70,7 @@ func (s *Spool) countUnkept(block []byte, epoch uint32, info BlockInfo, err erro
 	if errors.Is(err, ErrFull) {
 		reason = Full
 	}
-	g := Gap{
-		Reason: reason, Frames: uint64(info.Frames), Bytes: uint64(len(block) - BlockHeaderSize), MinTime: info.MinTime, MaxTime: info.MaxTime,
-	}
+	g := info.gap(reason, len(block)-BlockHeaderSize)
 	s.addUnkeptLocked(g, epoch)
 	s.reportLossLocked(g)
 }
@@ -80,13 +81,13 @@ func diskFull(err error) bool {
 
 func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
 	need := int64(len(block))
-	if s.unkept.Bytes > 0 {
+	if s.gaps.unkept.Bytes > 0 {
 		need += gapBlockSize
 	}
 	if err := s.evictForLocked(need); err != nil {
 		return err
 	}
-	if s.unkept.Bytes > 0 {
+	if s.gaps.unkept.Bytes > 0 {
 		if err := s.appendUnkeptLocked(); err != nil {
 			return err
 		}
@@ -95,18 +96,19 @@ func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
 	if err := s.writeBlockLocked(block, h); err != nil {
 		return err
 	}
-	s.lastBlock = lastBlock{}
+	s.recovered.last = lastBlock{}
 	s.reportTornLocked()
-	s.midFrame = !info.tail.boundary()
+	s.active.midFrame = !info.tail.boundary()
 	s.appendAddedGapsLocked()
 	return nil
 }
 
-// writeBlockLocked writes a block to the last segment, or to a new one when that is full. A gap stays where the block
-// before it is, which may still stand at the head of its FIFO: Open looks for it in the last segment.
+// writeBlockLocked writes a block to the active segment, or to a new one if that is full. A gap
+// block does not start a new segment for want of a few bytes: the data block before it may still
+// be at the head of its FIFO, and Open looks for that block in the last segment.
 func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
 	s.markUsedLocked()
-	if s.appendable {
+	if s.active.appendable {
 		full := s.fullLocked()
 		if h.kind == kindGap {
 			full += MaxPayload
@@ -118,76 +120,46 @@ func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
 	if err := s.openActiveLocked(); err != nil {
 		return err
 	}
-	h.before = s.lastSize
+	h.before = s.active.lastBlockSize
 	h.encode(block)
 	seg := &s.segments[len(s.segments)-1]
-	if _, err := s.file.WriteAt(block, seg.size); err != nil {
-		// What was written of it stays behind the segment's end: the next block goes into a new one,
-		// and a reader that finds the torn block finds the next segment's first position as well.
-		_ = s.file.Truncate(seg.size)
+	if _, err := s.active.file.WriteAt(block, seg.size); err != nil {
+		// What was written of the block stays after the segment's end, because the next block
+		// starts a new segment. A reader that finds the torn block continues at that segment.
+		_ = s.active.file.Truncate(seg.size)
 		s.sealLocked()
 		return fmt.Errorf("couldn't write %q: %w", s.segmentPath(seg.base), err)
 	}
 	s.resizeLocked(seg, seg.size+h.diskSize())
 	seg.end, seg.dirty = h.end(), true
-	s.lastSize = h.diskSize()
-	s.noteTimesLocked(h.info)
+	s.active.lastBlockSize = h.diskSize()
+	s.active.maxTime = max(s.active.maxTime, h.info.MaxTime)
+	if !h.info.tail.boundary() {
+		// The time of the last frame may be in the next block. dockerd read its clock for it
+		// before it wrote the frame, so it is not later than now.
+		s.active.maxTime = max(s.active.maxTime, time.Now().UnixNano())
+	}
 	s.end.Store(seg.end)
 	return nil
 }
 
-// noteTimesLocked takes note of the times of a block that is appended.
-func (s *Spool) noteTimesLocked(info BlockInfo) {
-	s.maxTime = max(s.maxTime, info.MaxTime)
-	if !info.tail.boundary() {
-		// The time of its last frame may be in the next block. dockerd took it before it wrote the frame.
-		s.maxTime = max(s.maxTime, time.Now().UnixNano())
-	}
-}
-
-// reportTornLocked reports the loss of what a repair cut off, once: it is not in the FIFO.
-func (s *Spool) reportTornLocked() {
-	if s.torn = nil; s.tornGap != (Gap{}) {
-		s.reportLossLocked(s.tornGap)
-		s.tornGap = Gap{}
-	}
-}
-
-// addUnkeptLocked adds to what could not be kept since the last block.
-func (s *Spool) addUnkeptLocked(g Gap, epoch uint32) {
-	if s.unkept.Frames == 0 && s.unkept.Bytes == 0 {
-		s.unkept.Reason = g.Reason
-	}
-	s.unkept.join(g)
-	s.unkeptEpoch = epoch
-	s.markUsedLocked()
-	s.cursor.slots[unkeptSlot] = slot{epoch, s.end.Load(), s.unkept}
-	_ = s.cursor.storeSlots()
-}
-
-// reportLossLocked reports a loss in the spool.
-func (s *Spool) reportLossLocked(g Gap) {
-	if s.onLoss != nil && (g.Frames > 0 || g.Bytes > 0) {
-		s.onLoss(g)
-	}
-}
-
-// appendUnkeptLocked writes what has not been kept as a gap.
+// appendUnkeptLocked writes the unkept gap to the stream.
 func (s *Spool) appendUnkeptLocked() error {
-	if err := s.appendGapLocked(s.unkept, s.unkeptEpoch, gapHere); err != nil {
+	if err := s.appendGapLocked(s.gaps.unkept, s.gaps.unkeptEpoch, gapHere); err != nil {
 		return err
 	}
-	s.unkept = Gap{}
+	s.gaps.unkept = Gap{}
 	return nil
 }
 
-// appendAddedGapsLocked writes the added gaps that wait, and returns how many it wrote.
+// appendAddedGapsLocked writes the added gaps for which there is space, unless a frame is
+// incomplete. It returns how many it wrote.
 func (s *Spool) appendAddedGapsLocked() (n int) {
-	for len(s.addedGaps) > 0 && !s.midFrame && s.unkept.Bytes == 0 && s.fitsLocked(gapBlockSize) {
-		if s.appendAddedGapLocked(s.addedGaps[0]) != nil {
+	for len(s.gaps.added) > 0 && !s.active.midFrame && s.gaps.unkept.Bytes == 0 && s.fitsLocked(gapBlockSize) {
+		if s.appendAddedGapLocked(s.gaps.added[0]) != nil {
 			break
 		}
-		s.addedGaps = s.addedGaps[1:]
+		s.gaps.added = s.gaps.added[1:]
 		n++
 	}
 	if n > 0 {
@@ -196,7 +168,7 @@ func (s *Spool) appendAddedGapsLocked() (n int) {
 	return n
 }
 
-// appendAddedGapLocked writes a gap that records a loss elsewhere.
+// appendAddedGapLocked writes a gap whose data is missing elsewhere in the stream.
 func (s *Spool) appendAddedGapLocked(g Gap) error { return s.appendGapLocked(g, 0, gapElsewhere) }
 
 func (s *Spool) appendGapLocked(g Gap, epoch uint32, where byte) error {

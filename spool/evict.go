@@ -6,26 +6,37 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// evictForLocked makes n more bytes fit in the spool's own bound, or returns ErrFull. The room in the budget has
-// been taken before: see Budget.
+// evictForLocked makes n more bytes fit below the spool's own limit, or returns ErrFull. The space
+// in the budget has been reserved before: see Budget.
 func (s *Spool) evictForLocked(n int64) error {
 	for !s.withinLimitLocked(n) {
-		if !s.sealDeliveredLocked() && !s.evictAckedLocked() && (s.dropNewest || !s.evictUndeliveredLocked()) {
+		if !s.sealDeliveredLocked() && !s.evictAckedLocked() && (s.limits.dropNewest || !s.evictUndeliveredLocked()) {
 			return ErrFull
 		}
 	}
 	return nil
 }
 
-// trimLocked evicts what is undelivered beyond the spool's own bound, as when that was lowered since the spool was last
-// open. What a drop-newest spool has stays.
+// trimLocked evicts undelivered data beyond the spool's own limit, which may have been lowered
+// since the spool was last open. A drop-newest spool keeps what it has.
 func (s *Spool) trimLocked() {
-	for !s.dropNewest && !s.withinLimitLocked(0) && s.evictUndeliveredLocked() {
+	for !s.limits.dropNewest && !s.withinLimitLocked(0) && s.evictUndeliveredLocked() {
 	}
 }
 
-// sealDeliveredLocked ends the segment that is appended to if everything in it is acknowledged, so that it is history,
-// and reports whether it did.
+// withinLimitLocked reports whether the spool's own limit allows n more bytes, and the header of a
+// segment that they may start.
+func (s *Spool) withinLimitLocked(n int64) bool {
+	return s.limits.maxSize == 0 || s.stored.total-s.stored.delivered+n+segmentHeaderSize <= s.limits.maxSize
+}
+
+// fitsLocked reports whether both the spool's own limit and the budget allow n more bytes.
+func (s *Spool) fitsLocked(n int64) bool {
+	return s.withinLimitLocked(n) && s.budget.Fits(n+segmentHeaderSize)
+}
+
+// sealDeliveredLocked seals the active segment if everything in it is acknowledged, so that it
+// becomes history. It reports whether it did.
 func (s *Spool) sealDeliveredLocked() bool {
 	if !s.lastDeliveredLocked() {
 		return false
@@ -35,39 +46,92 @@ func (s *Spool) sealDeliveredLocked() bool {
 	return true
 }
 
-// lastDeliveredLocked reports whether the segment that is appended to may be sealed to become history: something is in it,
-// all of it is acknowledged, and its last block is not in the FIFO any more. After a crash it would be looked for there.
+// lastDeliveredLocked reports whether the active segment may become history: it has blocks, all of
+// them are acknowledged, and the last one is not in its FIFO any more. The next start would look
+// in this segment for a block that is still in its FIFO.
 func (s *Spool) lastDeliveredLocked() bool {
-	if !s.appendable || s.lastInFIFO.Load() {
+	if !s.active.appendable || s.lastInFIFO.Load() {
 		return false
 	}
 	last := s.segments[len(s.segments)-1]
 	return last.end <= s.cursor.acked.prefix && last.size > segmentHeaderSize
 }
 
-func (s *Spool) withinLimitLocked(n int64) bool {
-	return s.maxSize == 0 || s.totalBytes-s.deliveredBytes+n+segmentHeaderSize <= s.maxSize
+// trimHistoryLocked counts the leading segments in which everything is acknowledged as history, and
+// removes the oldest ones beyond the limit of the history.
+func (s *Spool) trimHistoryLocked() {
+	for {
+		i := s.stored.deliveredSegments
+		if i == len(s.segments) || s.segments[i].end > s.cursor.acked.prefix || s.active.appendable && i == len(s.segments)-1 {
+			break
+		}
+		s.stored.delivered += s.segments[i].size
+		s.stored.deliveredSegments++
+	}
+	n, size := 0, s.stored.delivered
+	for ; size > s.limits.history; n++ {
+		size -= s.segments[n].size
+	}
+	s.removeSegmentsLocked(0, n)
 }
 
-// fitsLocked reports whether n more bytes, and the header of a segment that they may begin, fit.
-func (s *Spool) fitsLocked(n int64) bool {
-	return s.withinLimitLocked(n) && s.budget.Fits(n+segmentHeaderSize)
+// sizes returns the bytes of delivered data that may be removed, and of undelivered data.
+func (s *Spool) sizes() (delivered, pending int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lastDeliveredLocked() {
+		return s.stored.total, 0
+	}
+	return s.stored.delivered, s.stored.total - s.stored.delivered
 }
 
-// evictUndeliveredLocked evicts the oldest segment of which nothing is in flight: what readers have been given is lost or
-// kept exactly as it turns out. It records what of the segment had not been acknowledged, and returns false when there is
-// no such segment.
+// evictHistory removes the oldest segment in which everything is delivered. It reports whether
+// there was one.
+func (s *Spool) evictHistory() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.stored.deliveredSegments == 0 && !s.sealDeliveredLocked() {
+		return false
+	}
+	if s.stored.deliveredSegments > 0 { // otherwise sealDeliveredLocked has removed it
+		s.removeSegmentsLocked(0, 1)
+	}
+	return true
+}
+
+// evictFor evicts the oldest undelivered segment that may be evicted, to make space for another
+// spool. It reports whether there was one.
+func (s *Spool) evictFor(other *Spool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	end := s.end.Load()
+	s.markUsedLocked()
+	if !s.evictUndeliveredLocked() {
+		return false
+	}
+	if added := s.end.Load() - end; added > 0 && s.onGap != nil && s != other {
+		s.onGap(int(added))
+	}
+	return true
+}
+
+// evictUndeliveredLocked evicts the oldest segment of which nothing is in flight. What is in flight
+// is not evicted: its delivery decides whether it is lost. The unacknowledged part of the segment
+// is recorded as lost. It returns false if there is no such segment.
 func (s *Spool) evictUndeliveredLocked() bool {
 	return s.evictAckedLocked() || s.evictUnownedLocked() || s.evictUnreadLocked()
 }
 
-// evictAckedLocked removes the oldest segment in which everything is acknowledged and that is kept only because
-// something before it has not, as where one of two outputs is stuck. It costs nothing but history.
+// evictAckedLocked removes the oldest segment in which everything is acknowledged although
+// something before it is not, as when one of two outputs is stuck. Only history is lost.
 func (s *Spool) evictAckedLocked() bool {
-	for i := s.deliveredCount; i < len(s.segments)-1; i++ {
+	for i := s.stored.deliveredSegments; i < len(s.segments)-1; i++ {
 		seg := s.segments[i]
-		standsIn := func(r *Reader) bool { return seg.base < r.pinned && r.pinned <= s.segments[i+1].base }
-		if s.cursor.acked.through(seg.base) >= seg.end && !slices.ContainsFunc(s.readers, standsIn) {
+		inside := func(r *Reader) bool { return seg.base < r.pinned && r.pinned <= s.segments[i+1].base }
+		if s.cursor.acked.through(seg.base) >= seg.end && !slices.ContainsFunc(s.readers, inside) {
 			s.removeSegmentsLocked(i, i+1)
 			return true
 		}
@@ -75,75 +139,84 @@ func (s *Spool) evictAckedLocked() bool {
 	return false
 }
 
-// evictUnownedLocked evicts the oldest segment that some readers have passed and others have not come to, as where one of
-// two outputs is stuck, and of which the former have nothing under way. They do not come to the place any more: the gap
-// is written at the end of the stream, and what it covers counts as acknowledged.
+// evictUnownedLocked evicts the oldest segment that some readers have passed and others have not
+// reached, and of which the former have nothing in flight. This is the case when the outputs of a
+// container go to two streams and one of them is stuck, or has nothing to send while the other is
+// stuck (docs/decisions/0007). The readers that have passed the place do not return to it.
+// Therefore a gap block at the end of the stream records the loss, and the lost frames count as
+// acknowledged.
 //
-// After a crash behind the gap, both the gap and the frames are there. After a crash behind the record in the cursor, the
-// gap is there, and a segment in which everything is acknowledged.
+// A crash after the gap block leaves both the gap and the frames. A crash after the record in the
+// cursor leaves the gap and a segment in which everything is acknowledged.
 func (s *Spool) evictUnownedLocked() bool {
 	if len(s.readers) < 2 {
 		return false
 	}
-	for i := s.deliveredCount; i < len(s.segments)-1; i++ {
-		base := s.segments[i].base
-		var passed []*Reader
-		for _, r := range s.readers {
-			if r.pinned > s.segments[i+1].base {
-				passed = append(passed, r)
-			} else if r.pinned > base { // it stands in it
-				passed = nil
-				break
-			}
-		}
+	for i := s.stored.deliveredSegments; i < len(s.segments)-1; i++ {
+		passed := s.passedLocked(i)
 		if len(passed) == 0 || len(passed) == len(s.readers) {
 			continue
 		}
-		g, again, lost, ok := s.countUnownedLocked(i, passed)
+		l, lost, ok := s.countUnownedLocked(i, passed)
 		if !ok {
 			continue
 		}
-		if s.unkept.Bytes > 0 { // its gap belongs where it is missing
+		if s.gaps.unkept.Bytes > 0 { // that gap comes first, because its data was next in the stream
 			if s.appendUnkeptLocked() != nil {
 				return false
 			}
 		}
-		s.midFrame = false // a frame under way is the price: nothing comes between its parts
-		if g.Bytes > 0 && s.appendAddedGapLocked(g) != nil {
+		s.active.midFrame = false // a frame in progress is lost: nothing may come between its parts
+		if l.all.Bytes > 0 && s.appendAddedGapLocked(l.all) != nil {
 			return false
 		}
-		// When the record cannot be written now, the cursor is rewritten at the next change.
+		// If the record cannot be written now, the cursor is rewritten at the next change.
 		_ = s.cursor.ack(lost)
 		s.ackedPrefix.Store(s.cursor.acked.prefix)
-		s.reportLossLocked(g.minus(again))
+		s.reportLossLocked(l.newlyLost())
 		s.removeSegmentsLocked(i, i+1)
 		return true
 	}
 	return false
 }
 
-// countUnownedLocked returns what of a segment has not been acknowledged, cut frames with all of them, and false when something
-// of it is a passed reader's. again is what of it gaps record, so that it was lost before.
-func (s *Spool) countUnownedLocked(i int, passed []*Reader) (g, again Gap, lost []stream.Range, ok bool) {
+// passedLocked returns the readers that have passed segment i, which is not the last one; nil if
+// a reader is in it.
+func (s *Spool) passedLocked(i int) (passed []*Reader) {
+	for _, r := range s.readers {
+		switch {
+		case r.pinned > s.segments[i+1].base:
+			passed = append(passed, r)
+		case r.pinned > s.segments[i].base:
+			return nil
+		}
+	}
+	return passed
+}
+
+// countUnownedLocked counts the unacknowledged items of segment i, including those that begin or
+// end in a neighbouring segment, and returns their ranges. ok is false if one of them belongs to a
+// reader in passed.
+func (s *Spool) countUnownedLocked(i int, passed []*Reader) (l loss, lost []stream.Range, ok bool) {
 	seg := s.segments[i]
-	g.Reason = Full
+	l.all.Reason = Full
 	r := &Reader{window: window{s: s}, locked: true, pos: s.cursor.acked.through(seg.base), acked: s.cursor.acked}
 	defer r.Release()
 	if r.pos == seg.base {
 		r.openSegment(seg.base)
 		h, err := r.block(segmentHeaderSize, extent{size: seg.size, end: seg.end})
 		if err != nil || h.position != seg.base || h.info.First > 0 && i == 0 {
-			return g, again, nil, false
+			return l, nil, false
 		}
-		if h.info.First > 0 { // a frame that begins in the segment before, which stays
+		if h.info.First > 0 { // a frame begins in the segment before, which stays
 			r.pos = s.cursor.acked.through(s.segments[i-1].base)
-			r.lost = r.pos == s.segments[i-1].base
+			r.current.lost = r.pos == s.segments[i-1].base
 		}
 	}
 	for r.pos < seg.end {
 		item, more := r.Next()
 		if !more {
-			return g, again, nil, false
+			return l, nil, false
 		}
 		if item.From >= seg.end {
 			break
@@ -153,23 +226,24 @@ func (s *Spool) countUnownedLocked(i int, passed []*Reader) (g, again Gap, lost 
 		}
 		for _, p := range passed {
 			if p.owner == nil || p.owner(item.Frame) {
-				return g, again, nil, false
+				return l, nil, false
 			}
 		}
 		lost = append(lost, item.Range)
-		countItem(item, &g, &again)
+		l.add(item)
 	}
-	return g, again, lost, true
+	return l, lost, true
 }
 
-// evictUnreadLocked evicts the oldest segment that no reader is in or has passed. The readers come to the place.
+// evictUnreadLocked evicts the oldest segment that no reader is in or has passed. The readers will
+// reach the place, so the cursor records the loss and the reader returns it as a gap.
 func (s *Spool) evictUnreadLocked() bool {
 	pinned := uint64(0)
 	for _, r := range s.readers {
 		pinned = max(pinned, r.pinned)
 	}
 	i, _ := s.findLocked(pinned)
-	i = max(i, s.deliveredCount)
+	i = max(i, s.stored.deliveredSegments)
 	if i >= len(s.segments) {
 		return false
 	}
@@ -177,53 +251,94 @@ func (s *Spool) evictUnreadLocked() bool {
 		s.sealLocked()
 	}
 	seg := s.segments[i]
-	d := evicted{Range: stream.Range{From: max(seg.base, s.cursor.acked.prefix), To: seg.end}, Gap: Gap{Reason: Full}}
+	e := evicted{Range: stream.Range{From: max(seg.base, s.cursor.acked.prefix), To: seg.end}}
 	known := s.cursor.evicted
-	if d.From < d.To {
-		var again Gap
-		g, ok := s.countHeaders(seg)
+	if e.From < e.To {
+		g, ok := s.countHeadersLocked(seg)
+		l := loss{all: g}
 		if !ok {
-			g, again = s.countFrames(seg, d.Range)
+			l = s.countFramesLocked(seg, e.Range)
 		}
-		d.Gap.join(g)
-		s.reportLossLocked(d.Gap.minus(again))
+		e.Gap = l.all
+		s.reportLossLocked(l.newlyLost())
 		known = slices.Clone(known)
-		_ = s.cursor.evict(s.joinEvictedLocked(d, pinned))
+		_ = s.cursor.evict(s.joinEvictedLocked(e, pinned))
 	}
 	s.removeSegmentsLocked(i, i+1)
-	if s.cursor.stale && s.cursor.rewrite() != nil && d.From < d.To { // not even now is there space for the record
+	if s.cursor.file.stale && s.cursor.rewrite() != nil && e.From < e.To { // not even now is there space for the record
 		s.cursor.evicted = known
-		s.recordEvictedAsGapLocked(d)
+		s.recordEvictedAsGapLocked(e)
 	}
 	return true
 }
 
-// joinEvictedLocked joins d to the stretch before it, unless a reader has reported that: one record for one stretch,
-// however long it becomes.
-func (s *Spool) joinEvictedLocked(d evicted, pinned uint64) evicted {
+// joinEvictedLocked joins e to the evicted range just before it, unless a reader has already
+// reported that one. So one record describes an evicted range, however long it becomes.
+func (s *Spool) joinEvictedLocked(e evicted, pinned uint64) evicted {
 	for _, before := range s.cursor.evicted {
-		if before.To == d.From && before.From >= pinned {
-			d.From = before.From
-			d.Gap.join(before.Gap)
+		if before.To == e.From && before.From >= pinned {
+			e.From = before.From
+			e.Gap.join(before.Gap)
 			break
 		}
 	}
-	return d
+	return e
 }
 
-// recordEvictedAsGapLocked reports what was evicted behind what there is, as a pending gap: that is overwritten in place, and a
-// full disk lets it be. The place counts as acknowledged.
-func (s *Spool) recordEvictedAsGapLocked(d evicted) {
-	s.cursor.acked.add(d.Range)
+// recordEvictedAsGapLocked records e as a gap at the end of the stream instead of at its place,
+// which counts as acknowledged. That gap is pending, and a full disk allows its record to be
+// overwritten in place.
+func (s *Spool) recordEvictedAsGapLocked(e evicted) {
+	s.cursor.acked.add(e.Range)
 	s.cursor.forgetReported()
 	s.ackedPrefix.Store(s.cursor.acked.prefix)
-	s.addGapLocked(d.Gap)
+	s.addGapLocked(e.Gap)
 	s.storeAddedGapsLocked()
 }
 
-// countHeaders counts the frames of a segment in which nothing is acknowledged by the headers of its blocks, so that the
-// intake does not wait until all of it is read. ok is false where they do not account for all of it.
-func (s *Spool) countHeaders(seg segment) (g Gap, ok bool) {
+// loss is what an eviction loses.
+type loss struct {
+	all   Gap // everything that had not been acknowledged
+	again Gap // the part of it that gap blocks recorded, so that it was lost before
+}
+
+func (l *loss) add(item Item) {
+	if item.Gap != nil {
+		l.all.join(*item.Gap)
+		l.again.join(*item.Gap)
+		return
+	}
+	t := frameTime(item.Frame)
+	l.all.join(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
+}
+
+// newlyLost returns what had not been lost before.
+func (l loss) newlyLost() Gap { return l.all.minus(l.again) }
+
+// countFramesLocked counts what is not acknowledged of in, the end of a segment or all of it.
+func (s *Spool) countFramesLocked(seg segment, in stream.Range) loss {
+	l := loss{all: Gap{Reason: Full}}
+	r := &Reader{window: window{s: s}, locked: true, pos: in.From, limit: in.To, acked: s.cursor.acked}
+	r.current.lost = in.From == seg.base
+	defer r.Release()
+	for {
+		item, ok := r.Next()
+		if !ok {
+			if item, ok = r.GiveUp(); !ok {
+				break
+			}
+		}
+		l.add(item)
+	}
+	l.all.join(Gap{Bytes: in.To - min(r.pos, in.To)}) // what could not be read
+	return l
+}
+
+// countHeadersLocked counts a segment by the headers of its blocks, so that the intake does not wait
+// until all of it is read. ok is false if the headers do not suffice: part of the segment is
+// acknowledged, or is a gap, or a frame begins before it.
+func (s *Spool) countHeadersLocked(seg segment) (g Gap, ok bool) {
+	g.Reason = Full
 	if s.cursor.acked.within(stream.Range{From: seg.base, To: seg.end}) {
 		return g, false
 	}
@@ -237,53 +352,10 @@ func (s *Spool) countHeaders(seg segment) (g Gap, ok bool) {
 			return g, false
 		}
 		if h.kind == kindGap {
-			return g, false // what it records is in its payload
+			return g, false // the numbers are in its payload
 		}
-		g.join(Gap{Frames: uint64(h.info.Frames), Bytes: uint64(h.length), MinTime: h.info.MinTime, MaxTime: h.info.MaxTime})
+		g.join(h.info.gap(Full, h.length))
 		pos, off = h.end(), off+h.diskSize()
 	}
 	return g, pos == seg.end
-}
-
-// countFrames counts the frames in r, a part of a segment, that are not acknowledged. again is what of it gaps record, so
-// that it was lost before.
-func (s *Spool) countFrames(seg segment, in stream.Range) (g, again Gap) {
-	r := &Reader{window: window{s: s}, locked: true, pos: in.From, limit: in.To, acked: s.cursor.acked, lost: in.From == seg.base}
-	defer r.Release()
-	for {
-		item, ok := r.Next()
-		if !ok {
-			if item, ok = r.GiveUp(); !ok {
-				break
-			}
-		}
-		countItem(item, &g, &again)
-	}
-	g.join(Gap{Bytes: in.To - min(r.pos, in.To)}) // what could not be read
-	return g, again
-}
-
-// countItem adds an item that is evicted to g. What a gap records was lost before: it is added to again too.
-func countItem(item Item, g, again *Gap) {
-	if item.Gap != nil {
-		g.join(*item.Gap)
-		again.join(*item.Gap)
-		return
-	}
-	t := frameTime(item.Frame)
-	g.join(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
-}
-
-// trimHistoryLocked counts the segments in which everything is acknowledged among the history, and removes the oldest
-// for which that has no room.
-func (s *Spool) trimHistoryLocked() {
-	for n := len(s.segments); s.deliveredCount < n && s.segments[s.deliveredCount].end <= s.cursor.acked.prefix && !(s.appendable && s.deliveredCount == n-1); {
-		s.deliveredBytes += s.segments[s.deliveredCount].size
-		s.deliveredCount++
-	}
-	n, size := 0, s.deliveredBytes
-	for ; size > s.history; n++ {
-		size -= s.segments[n].size
-	}
-	s.removeSegmentsLocked(0, n)
 }

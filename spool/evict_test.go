@@ -137,8 +137,8 @@ func TestCountsAgree(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seg := s.segments[0]
-	byHeaders, ok := s.countHeaders(seg)
-	if byFrames, _ := s.countFrames(seg, stream.Range{From: seg.base, To: seg.end}); !ok || byHeaders != byFrames {
+	byHeaders, ok := s.countHeadersLocked(seg)
+	if byFrames := s.countFramesLocked(seg, stream.Range{From: seg.base, To: seg.end}).all; !ok || byHeaders != byFrames {
 		t.Errorf("by headers %+v (%v), by frames %+v", byHeaders, ok, byFrames)
 	}
 }

@@ -7,20 +7,25 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// evictPrefix removes the delivered beginning of the first segment that is not delivered, and reports whether that was
-// worth it: the rest of the segment goes into a file of its own, and takes the segment's place. What is copied is at most
-// copiedMost times what is removed. Where it was not worth it, or failed, it is tried again when more is delivered: many
-// spools are asked for each block that finds no space.
+// maxCopyRatio is how many bytes evictPrefix may copy for each byte that it frees.
+const maxCopyRatio = 8
+
+// evictPrefix removes the delivered prefix of the first segment that is not wholly delivered: the
+// rest of the segment moves to a file of its own, which takes the segment's place. It reports
+// whether it did. It does nothing if too little would be freed (see maxCopyRatio). Then, and after
+// a failure, it tries again only when more is delivered, because the budget asks many spools for
+// each block that finds no space.
 //
-// If we crash before the old file is removed, both are there: the old one ends where the new one begins, and is history.
+// A crash before the old file is removed leaves both files. The old one ends where the new one
+// begins, and is history.
 func (s *Spool) evictPrefix() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i, acked := s.deliveredCount, s.cursor.acked.prefix
-	if s.closed || i >= len(s.segments) || acked <= s.segments[i].base || acked >= s.segments[i].end || acked == s.prefixTriedAt {
+	i, acked := s.stored.deliveredSegments, s.cursor.acked.prefix
+	if s.closed || i >= len(s.segments) || acked <= s.segments[i].base || acked >= s.segments[i].end || acked == s.triedAt {
 		return false
 	}
-	s.prefixTriedAt = acked
+	s.triedAt = acked
 	old := s.segments[i]
 	off, header, ok := s.findBlockLocked(old, acked)
 	if !ok || off < 2*allocationUnit || off*maxCopyRatio < old.size-off {
@@ -36,11 +41,11 @@ func (s *Spool) evictPrefix() bool {
 		return false
 	}
 	copy(rest, header.encode())
-	// Under its name it must be whole: the old segment ends where it begins. With Durable it must be on the disk, as the
-	// old one is, before that is removed.
+	// The new file must be whole when it gets its name, because the old segment ends where it begins.
+	// With Options.Durable, it must also be synced before the old file is removed.
 	path := s.segmentPath(header.base)
 	if durable.WriteFile(s.fs, path, rest, filePerm, s.cursor.durable) != nil {
-		_ = s.fs.Remove(path) // the directory could not be synced, and the old segment goes on
+		_ = s.fs.Remove(path) // the directory could not be synced, and the old segment continues
 		return false
 	}
 	if i == len(s.segments)-1 {
@@ -50,7 +55,7 @@ func (s *Spool) evictPrefix() bool {
 	s.segments = slices.Insert(s.segments, i, segment{base: header.base, end: old.end, dirty: !s.cursor.durable, progress: header.progress})
 	s.resizeLocked(&s.segments[i], int64(len(rest)))
 	s.dirDirty = true
-	for _, r := range s.readers { // those that are in the old segment are in the new one
+	for _, r := range s.readers { // readers in the old segment are now in the new one
 		if r.pinned > old.base {
 			r.pinned = max(r.pinned, header.base+1)
 		}
@@ -58,10 +63,8 @@ func (s *Spool) evictPrefix() bool {
 	return true
 }
 
-// maxCopyRatio is how many times as much as it frees a removal of a segment's beginning may copy.
-const maxCopyRatio = 8
-
-// findBlockLocked returns where in a segment the block that holds pos begins, and the header of a segment that begins there.
+// findBlockLocked returns the offset of the block of seg that holds pos, and the header of a segment
+// that begins with that block.
 func (s *Spool) findBlockLocked(seg segment, pos uint64) (off int64, header segmentHeader, ok bool) {
 	w := window{s: s, headers: true}
 	w.openSegment(seg.base)
@@ -79,13 +82,12 @@ func (s *Spool) findBlockLocked(seg segment, pos uint64) (off int64, header segm
 		if err != nil || h.position != at {
 			return 0, header, false
 		}
+		// This includes the block that holds pos: a frame that began before it may have its time in it.
+		header.maxTime = max(header.maxTime, h.info.MaxTime)
 		if h.end() > pos {
-			// A frame that ends in this block may have its time in it.
 			header.base, header.progress = h.position, s.cursor.acked.prefix
-			header.maxTime = max(header.maxTime, h.info.MaxTime)
 			return off, header, true
 		}
-		header.maxTime = max(header.maxTime, h.info.MaxTime)
 		at, off = h.end(), off+h.diskSize()
 	}
 	return 0, header, false

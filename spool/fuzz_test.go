@@ -118,13 +118,13 @@ func readHistory(t *testing.T, h *History, appended map[uint64][]byte) {
 		if !ok {
 			return
 		}
-		if want := appended[h.r.lastFrom]; !bytes.Equal(frame, want) {
-			t.Fatalf("what the history has at %d was not appended there: %.40q", h.r.lastFrom, frame)
+		if want := appended[h.r.last.from]; !bytes.Equal(frame, want) {
+			t.Fatalf("what the history has at %d was not appended there: %.40q", h.r.last.from, frame)
 		}
-		if frames > 0 && h.r.lastFrom <= at || frames > 100_000 {
-			t.Fatalf("frame %d at %d behind %d", frames, h.r.lastFrom, at)
+		if frames > 0 && h.r.last.from <= at || frames > 100_000 {
+			t.Fatalf("frame %d at %d behind %d", frames, h.r.last.from, at)
 		}
-		at = h.r.lastFrom
+		at = h.r.last.from
 	}
 }
 

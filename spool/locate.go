@@ -6,39 +6,39 @@ import (
 	"io/fs"
 )
 
-// load makes the next block the one at hand. When that is not possible in one go, it returns an item for
-// what is passed over, or says that there is more.
+// load makes the next block the current one. On the way it may return a gap for a part that it
+// skips.
 func (r *Reader) load() (item Item, ok, more bool) {
-	at := r.pos + uint64(len(r.carry))
+	at := r.pos + uint64(len(r.current.carry))
 	if r.limit > 0 && at >= r.limit {
 		return item, false, false
 	}
-	if !r.located {
+	if !r.current.located {
 		return r.locate(at)
 	}
 	p := r.currentSegment()
 	switch {
 	case !p.found:
-		// It gave way, or everything in it has been acknowledged.
+		// It was evicted, or everything in it has been acknowledged.
 		r.unlocate()
 		return item, false, true
-	case r.off >= p.size && at < p.next:
+	case r.current.off >= p.size && at < p.next:
 		return r.skipMissing(p.next)
-	case r.off >= p.size && p.last:
+	case r.current.off >= p.size && p.last:
 		return item, false, false
-	case r.off >= p.size:
+	case r.current.off >= p.size:
 		return r.nextSegment(p.next)
 	}
-	h, err := r.block(r.off, p)
+	h, err := r.block(r.current.off, p)
 	if r.readFailed(err) {
 		return item, false, false
 	}
 	if err != nil {
 		if !r.currentSegment().found {
-			return item, false, true // removed meanwhile
+			return item, false, true // it has been removed meanwhile
 		}
-		if r.off == segmentHeaderSize && r.segmentIsNewer(p) {
-			r.err = fmt.Errorf("%q: %w", r.s.segmentPath(r.segment), ErrVersion)
+		if r.current.off == segmentHeaderSize && r.segmentIsNewer(p) {
+			r.failure.err = fmt.Errorf("%q: %w", r.s.segmentPath(r.segment), ErrVersion)
 			return item, false, false
 		}
 		return r.skipDamage(p)
@@ -46,41 +46,42 @@ func (r *Reader) load() (item Item, ok, more bool) {
 	return r.useBlock(h)
 }
 
-// maxReadFailures is how often a read may fail for a reason that may pass before it counts as damage. A file that
-// cannot be opened, because there are too many open files or for want of permission, says nothing about what is in
-// it: that is waited for without end.
+// maxReadFailures is how many reads may fail in a row before the block counts as damaged. If the
+// file cannot be opened, because there are too many open files or the permissions are wrong, nothing
+// is known of its content, and the reader retries without a limit.
 const maxReadFailures = 10
 
-// readFailed reports whether err is a trouble of reading, rather than of what was read, that may pass.
+// readFailed reports whether err is a failure to read, which may pass, and not damage of what was
+// read.
 func (r *Reader) readFailed(err error) bool {
 	switch {
 	case err == nil:
-		r.failures = 0
+		r.failure.count = 0
 		return false
 	case errors.Is(err, errNoBlock), errors.Is(err, errShort), errors.Is(err, errChecksum), errors.Is(err, fs.ErrNotExist):
 		return false
 	}
 	if r.file != nil {
 		r.closeSegment()
-		if r.failures++; r.failures >= maxReadFailures {
-			r.failures = 0
+		if r.failure.count++; r.failure.count >= maxReadFailures {
+			r.failure.count = 0
 			return false
 		}
 	}
-	r.err = err
+	r.failure.err = err
 	return true
 }
 
-// extent is what is known of the segment that a reader is in.
+// extent is the part of the stream, and of the disk, that a segment takes.
 type extent struct {
 	found bool
 	size  int64  // bytes on disk
-	end   uint64 // position behind what it holds, or should hold
-	last  bool   // no other follows
-	next  uint64 // where the following one begins; of the last one, where the stream ends
+	end   uint64 // position after what the segment holds, or should hold
+	last  bool   // no other segment follows
+	next  uint64 // where the next segment begins; for the last segment, where the stream ends
 }
 
-// currentSegment looks at the segment that the reader is in.
+// currentSegment returns the extent of the segment that the reader is in.
 func (r *Reader) currentSegment() (p extent) {
 	r.lock()
 	defer r.unlock()
@@ -96,28 +97,14 @@ func (r *Reader) currentSegment() (p extent) {
 	return p
 }
 
-// unlocate forgets where pos is on disk, and what was read from there.
+// unlocate forgets where pos is on the disk, and what was read from there.
 func (r *Reader) unlocate() {
 	r.closeSegment()
-	r.located = false
-	r.rest, r.carry, r.last = nil, r.carry[:0], nil
+	r.current.located = false
+	r.current.rest, r.current.carry, r.last.bytes = nil, r.current.carry[:0], nil
 }
 
-// nextSegment goes on to the segment that begins at next.
-func (r *Reader) nextSegment(next uint64) (item Item, ok, more bool) {
-	r.closeSegment()
-	r.lock()
-	defer r.unlock()
-	if _, found := r.s.findLocked(next); !found {
-		r.located = false // it gave way
-		return item, false, true
-	}
-	r.openSegment(next)
-	r.off, r.pinned = segmentHeaderSize, max(r.pinned, next+1)
-	return item, false, true
-}
-
-// locate finds the segment that holds the position at, and passes over what is not there any more.
+// locate finds the segment that holds the position at, or skips a part that no segment holds.
 func (r *Reader) locate(at uint64) (item Item, ok, more bool) {
 	r.lock()
 	defer r.unlock()
@@ -127,7 +114,7 @@ func (r *Reader) locate(at uint64) (item Item, ok, more bool) {
 		if i > 0 && at < segments[i-1].end {
 			i-- // at is inside it
 		} else {
-			// Nothing holds it: it gave way, or was lost, or has not been written yet.
+			// No segment holds it: it was evicted or lost, or has not been written yet.
 			to := r.s.end.Load()
 			if i < len(segments) {
 				to = segments[i].base
@@ -139,48 +126,65 @@ func (r *Reader) locate(at uint64) (item Item, ok, more bool) {
 		}
 	}
 	r.openSegment(segments[i].base)
-	r.located, r.off = true, segmentHeaderSize
+	r.current.located, r.current.off = true, segmentHeaderSize
 	r.pinned = max(r.pinned, r.segment+1)
 	return item, false, true
 }
 
-// skipMissing passes over what the segment at hand should hold up to to, and does not: a power cut can do that.
+// nextSegment moves on to the segment that begins at next.
+func (r *Reader) nextSegment(next uint64) (item Item, ok, more bool) {
+	r.closeSegment()
+	r.lock()
+	defer r.unlock()
+	if _, found := r.s.findLocked(next); !found {
+		r.current.located = false // it was evicted
+		return item, false, true
+	}
+	r.openSegment(next)
+	r.current.off, r.pinned = segmentHeaderSize, max(r.pinned, next+1)
+	return item, false, true
+}
+
+// skipMissing skips what the current segment should hold before to and does not, as after a power
+// cut.
 func (r *Reader) skipMissing(to uint64) (item Item, ok, more bool) {
 	r.closeSegment()
 	r.lock()
 	defer r.unlock()
-	r.located = false
+	r.current.located = false
 	return r.skipMissingLocked(to)
 }
 
-// skipMissingLocked passes over the stream up to to, which is on disk no more, or up to where another
-// reason begins. It asks the cursor as it is now: what has been dealt with since is not missing.
+// skipMissingLocked skips the stream up to to, which is no longer on the disk, or up to where
+// another reason begins. It uses the present cursor, because what has been acknowledged meanwhile
+// is not missing.
 func (r *Reader) skipMissingLocked(to uint64) (item Item, ok, more bool) {
-	from := r.pos + uint64(len(r.carry))
+	carried := len(r.current.carry) > 0
+	from := r.pos + uint64(len(r.current.carry))
 	gap := Gap{Reason: Damaged}
 	if r.all {
-		if len(r.carry) > 0 {
+		if carried {
 			return r.giveUpFrame(to, Damaged), true, true
 		}
-		r.lost = true
+		r.current.lost = true
 		return r.gap(to, Damaged, 0), true, true
 	}
-	for _, d := range r.s.cursor.evicted {
+	for _, e := range r.s.cursor.evicted {
 		switch {
-		case d.To <= from:
-		case d.From <= from:
-			to, gap = min(to, d.To), d.Gap
+		case e.To <= from:
+		case e.From <= from:
+			to, gap = min(to, e.To), e.Gap
 		default:
-			to = min(to, d.From)
+			to = min(to, e.From)
 		}
 	}
 	if end := r.s.cursor.acked.through(r.pos); end > r.pos {
-		r.pos, r.carry = end, r.carry[:0] // where an item ends, which to need not be
+		r.pos, r.current.carry = end, r.current.carry[:0] // an item ends there; to may be inside one
 		return item, false, true
 	}
-	if len(r.carry) > 0 {
+	if carried {
 		if r.s.cursor.acked.through(from) > from {
-			gap.Reason = Full // the rest of the frame gave way: see evictPassedLocked
+			gap.Reason = Full // the rest of the frame was evicted: see evictUnownedLocked
 		}
 		return r.giveUpFrame(from, gap.Reason), true, true
 	}
@@ -188,83 +192,87 @@ func (r *Reader) skipMissingLocked(to uint64) (item Item, ok, more bool) {
 	if gap.Reason != Damaged {
 		item.Gap = &gap
 	}
-	r.pinned, r.lost = max(r.pinned, to), true
+	r.pinned, r.current.lost = max(r.pinned, to), true
 	return item, true, true
 }
 
-// useBlock makes the block with header h, at r.off, the one at hand.
+// useBlock makes the block with header h, at current.off, the current one.
 func (r *Reader) useBlock(h blockHeader) (item Item, ok, more bool) {
-	at := r.pos + uint64(len(r.carry))
+	carried := len(r.current.carry) > 0
+	at := r.pos + uint64(len(r.current.carry))
 	switch {
 	case h.end() <= at:
-		r.off += h.diskSize()
+		r.current.off += h.diskSize()
 		return item, false, true
 	case h.position > at:
-		// Blocks are missing in between: they were damaged, and passed over.
+		// Blocks are missing in between: they were damaged, and skipped.
 		return r.giveUpFrame(h.position, Damaged), true, true
-	case len(r.carry) > 0 && (h.epoch != r.epoch || h.kind == kindGap):
-		// Another FIFO, or what was not kept: the rest of that frame will never come.
+	case carried && (h.epoch != r.current.epoch || h.kind == kindGap):
+		// The block is of another FIFO, or a gap: the rest of the frame will never come.
 		return r.giveUpFrame(at, Unreadable), true, true
 	}
-	payload := r.at(r.off)[BlockHeaderSize:h.diskSize()][at-h.position:]
-	r.blockAt, r.epoch = r.off, h.epoch
-	r.off += h.diskSize()
+	payload := r.at(r.current.off)[BlockHeaderSize:h.diskSize()][at-h.position:]
+	r.current.block, r.current.epoch = r.current.off, h.epoch
+	r.current.off += h.diskSize()
 	switch {
 	case h.kind == kindGap:
 		g, _ := decodeGap(payload)
 		item = r.gap(h.end(), g.Reason, g.Frames)
-		item.Gap, r.lost = &g, g.Reason < FirstForeign // which stand between frames
+		item.Gap, r.current.lost = &g, g.Reason < FirstForeign // foreign gaps are between frames
 		return item, true, true
-	case len(r.carry) > 0:
+	case carried:
 		return r.continueFrame(payload)
-	case r.lost && at == h.position && h.info.First > 0:
+	case r.current.lost && at == h.position && h.info.First > 0:
 		// The end of a frame whose beginning is lost, or more of its middle.
-		r.rest = payload[h.info.First:]
-		r.lost = len(r.rest) == 0
+		r.current.rest = payload[h.info.First:]
+		r.current.lost = len(r.current.rest) == 0
 		return r.gap(h.position+uint64(h.info.First), Unreadable, 0), true, true
 	}
-	r.lost, r.rest = false, payload
+	r.current.lost, r.current.rest = false, payload
 	return item, false, true
 }
 
-// segmentIsNewer reports whether the segment at hand was written by a newer version, so that nothing in it is damage.
+// segmentIsNewer reports whether a newer version wrote the current segment, so that it is not
+// damaged.
 func (r *Reader) segmentIsNewer(p extent) bool {
 	return r.fill(0, segmentHeaderSize, p.size) == nil && newerSegment(r.at(0))
 }
 
-// skipDamage puts the reader before the next good block of the segment; take then passes over what is missing.
-// Where there is none, the rest of the segment is given up.
+// skipDamage moves the reader to the next good block of the segment; useBlock then returns the gap.
+// If there is none, the rest of the segment is lost.
 func (r *Reader) skipDamage(p extent) (item Item, ok, more bool) {
-	for r.off++; r.off+BlockHeaderSize <= p.size; {
-		if err := r.fill(r.off, BlockHeaderSize, p.size); err != nil {
+	off := &r.current.off
+	for *off++; *off+BlockHeaderSize <= p.size; {
+		if err := r.fill(*off, BlockHeaderSize, p.size); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
 				break
 			}
 			if r.file == nil {
-				r.err = err
+				r.failure.err = err
 				return item, false, false
 			}
-			r.off = (r.off/diskPage + 1) * diskPage
+			*off = (*off/diskPage + 1) * diskPage
 			continue
 		}
-		rest := r.at(r.off)
+		rest := r.at(*off)
 		i := nextBlock(rest)
 		if i < 0 {
-			r.off += int64(len(rest) - len(blockMagicBytes) + 1)
+			*off += int64(len(rest) - len(blockMagicBytes) + 1)
 			continue
 		}
-		r.off += int64(i)
-		if _, err := r.block(r.off, p); err == nil {
+		*off += int64(i)
+		if _, err := r.block(*off, p); err == nil {
 			return item, false, true
 		}
-		r.off++
+		*off++
 	}
-	r.off = p.size
-	if end := r.pos + uint64(len(r.carry)); p.end <= end {
+	*off = p.size
+	if end := r.pos + uint64(len(r.current.carry)); p.end <= end {
 		return item, false, true
 	}
 	return r.giveUpFrame(p.end, Damaged), true, true
 }
 
-// diskPage is how much of a file cannot be read where a sector of the disk cannot: the kernel reads by pages.
+// diskPage is the number of bytes that cannot be read if one sector of the disk is bad, because the
+// kernel reads whole pages.
 const diskPage = 4096

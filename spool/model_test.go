@@ -245,7 +245,7 @@ func (m *model) positions(t *rapid.T, h *History) (positions []uint64) {
 		if !ok {
 			return positions
 		}
-		at := stream.Range{From: h.r.lastFrom, To: h.r.lastFrom + uint64(frameHeaderSize+len(frame))}
+		at := stream.Range{From: h.r.last.from, To: h.r.last.from + uint64(frameHeaderSize+len(frame))}
 		if want, ok := m.at(at); !ok || !bytes.Equal(want[frameHeaderSize:], frame) {
 			t.Fatalf("what the history has at %v was not appended there", at)
 		}
@@ -320,10 +320,10 @@ func (m *model) finish(t *rapid.T) {
 	if m.exact && len(m.numbers)+m.lost != m.frames {
 		t.Fatalf("%d delivered + %d told of as lost, %d were written", len(m.numbers), m.lost, m.frames)
 	}
-	if m.s.HistorySize() > m.o.History || m.s.deliveredCount != len(m.s.segments[:max(0, len(m.s.segments)-1)]) && m.s.appendable {
-		t.Fatalf("%d bytes of history of %d, %d segments of %d", m.s.HistorySize(), m.o.History, m.s.deliveredCount, len(m.s.segments))
+	if m.s.HistorySize() > m.o.History || m.s.stored.deliveredSegments != len(m.s.segments[:max(0, len(m.s.segments)-1)]) && m.s.active.appendable {
+		t.Fatalf("%d bytes of history of %d, %d segments of %d", m.s.HistorySize(), m.o.History, m.s.stored.deliveredSegments, len(m.s.segments))
 	}
-	if len(m.s.segments)-m.s.deliveredCount > 1 || m.s.Fragments() > 0 || len(m.s.cursor.evicted) > 0 {
+	if len(m.s.segments)-m.s.stored.deliveredSegments > 1 || m.s.Fragments() > 0 || len(m.s.cursor.evicted) > 0 {
 		t.Fatalf("left behind: %d segments, %d fragments, %d notes", len(m.s.segments), m.s.Fragments(), len(m.s.cursor.evicted))
 	}
 	entries, err := m.disk.ReadDir(m.o.Dir)

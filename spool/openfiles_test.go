@@ -82,7 +82,7 @@ func TestEvictionClosesFiles(t *testing.T) {
 		"hold a gap":        func(s *Spool) bool { s.HoldGap(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1}); return true },
 		"recover a torn block": func(s *Spool) bool {
 			s.mu.Lock()
-			s.torn = &Torn{}
+			s.recovered.torn = &Torn{}
 			s.mu.Unlock()
 			s.RecoverTorn()
 			return true
@@ -104,10 +104,10 @@ func TestEvictionClosesFiles(t *testing.T) {
 			if !do(w.s) {
 				t.Fatal("nothing was done")
 			}
-			if w.s.cursor.file == nil {
+			if w.s.cursor.file.handle == nil {
 				t.Fatal("nothing was recorded")
 			}
-			if idle(); w.s.cursor.file != nil || w.s.file != nil {
+			if idle(); w.s.cursor.file.handle != nil || w.s.active.file != nil {
 				t.Error("a file of an idle spool is open")
 			}
 		})

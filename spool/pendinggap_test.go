@@ -146,7 +146,7 @@ func TestPendingTellsWhatWasNotKept(t *testing.T) {
 	if err := s.Append(append(make([]byte, BlockHeaderSize), p...), 1, info); !errors.Is(err, ErrFull) {
 		t.Fatalf("Append: %v", err)
 	}
-	s.midFrame = true
+	s.active.midFrame = true
 	s.AddGap(Gap{Reason: FirstForeign, Frames: 3, Bytes: 1})
 	if !s.Pending() {
 		t.Fatal("nothing is pending")

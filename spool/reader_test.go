@@ -101,7 +101,7 @@ func TestReleaseWithinABlock(t *testing.T) {
 			t.Fatalf("read %+v, %v, want frame %d", item, ok, n)
 		}
 		r.Release()
-		if r.buffer != nil || r.file != nil || r.rest != nil {
+		if r.buffer != nil || r.file != nil || r.current.rest != nil {
 			t.Fatal("something is held on to")
 		}
 	}

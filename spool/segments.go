@@ -9,23 +9,68 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// segment is a file of blocks. base never changes; size and end do as long as it is the last one.
+const (
+	segmentSuffix = ".seg"
+
+	// maxSegmentSize and minSegmentSize bound a segment, which is the unit of eviction. A quarter
+	// of a small spool would be too much to evict at once; a thousandth would be too many files.
+	maxSegmentSize = 4 << 20
+	minSegmentSize = 64 << 10
+
+	// minHistorySegment is the lower bound if a small history asks for smaller segments.
+	minHistorySegment = 16 << 10
+
+	// progressStep is the number of acknowledged bytes after which the header of the active segment
+	// is updated.
+	progressStep = 64 << 10
+)
+
+// segment is a file of blocks. size and end change only while it is the last segment.
 type segment struct {
 	base     uint64 // position of its first byte
-	end      uint64 // position behind its last byte
+	end      uint64 // position after its last byte
 	size     int64  // bytes of the file
-	dirty    bool   // written to since it was last synced
-	progress uint64 // delivery progress as its header records it, where that is known
+	dirty    bool   // the file was written after it was last synced
+	progress uint64 // the delivery progress that its header records, if that is known
+}
+
+// segmentSize returns the least size of a full segment, which suits both limits. It divides a
+// history of 64 KiB, because such a history would be empty if its only segment were evicted.
+func segmentSize(maxSize, history int64) int64 {
+	size := int64(maxSegmentSize)
+	if maxSize > 0 {
+		size = min(size, max(maxSize/16, minSegmentSize))
+	}
+	if history > 0 {
+		size = min(size, max(history/8, minHistorySegment))
+	}
+	return size
+}
+
+// fullLocked returns the size at which a segment is full. It grows with the undelivered data, so
+// that a small segment size does not result in thousands of files.
+func (s *Spool) fullLocked() int64 {
+	return min(max(s.limits.segmentSize, (s.stored.total-s.stored.delivered)/64), maxSegmentSize)
 }
 
 func (s *Spool) segmentPath(base uint64) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%016x%s", base, segmentSuffix))
+}
+
+func parseSegmentName(name string) (base uint64, ok bool) {
+	hex, found := strings.CutSuffix(name, segmentSuffix)
+	if !found || len(hex) != 16 {
+		return 0, false
+	}
+	base, err := strconv.ParseUint(hex, 16, 64)
+	return base, err == nil && base <= maxPosition
 }
 
 func readDir(fsys durable.FS, dir string) ([]fs.DirEntry, error) {
@@ -38,14 +83,14 @@ func readDir(fsys durable.FS, dir string) ([]fs.DirEntry, error) {
 
 // eachSegment calls f for each segment among the entries of a spool's directory, in order.
 func eachSegment(entries []fs.DirEntry, f func(base uint64, size int64, written time.Time)) error {
-	for _, e := range entries { // in order: names are positions in hexadecimal
+	for _, e := range entries { // in order, because names are positions in hexadecimal
 		base, ok := parseSegmentName(e.Name())
 		if !ok || !e.Type().IsRegular() {
 			continue
 		}
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed since by the process that has the spool open
+			continue // the process that has the spool open has removed it
 		}
 		if err != nil {
 			return fmt.Errorf("couldn't look at %q: %w", e.Name(), err)
@@ -55,8 +100,8 @@ func eachSegment(entries []fs.DirEntry, f func(base uint64, size int64, written 
 	return nil
 }
 
-// listSegments finds the segments on disk. Each ends where the next one begins, and the last one no further away than
-// its bytes reach.
+// listSegments finds the segments on disk. Each ends where the next one begins. The last one ends
+// where its size allows at most.
 func (s *Spool) listSegments() error {
 	entries, err := readDir(s.fs, s.dir)
 	if err != nil {
@@ -64,7 +109,7 @@ func (s *Spool) listSegments() error {
 	}
 	err = eachSegment(entries, func(base uint64, size int64, _ time.Time) {
 		s.segments = append(s.segments, segment{base: base, size: size})
-		s.totalBytes += size
+		s.stored.total += size
 	})
 	if err != nil {
 		return err
@@ -79,14 +124,14 @@ func (s *Spool) listSegments() error {
 	return nil
 }
 
-// checkVersion says with ErrVersion that the last segment is of a version that is not known.
+// checkVersion returns ErrVersion if the last segment is of an unknown version.
 func (s *Spool) checkVersion() error {
 	n := len(s.segments)
 	if n == 0 {
 		return nil
 	}
 	base := s.segments[n-1].base
-	if newerSegment(s.segmentStart(base)) { // repairLast says what it means that nothing can be read
+	if newerSegment(s.segmentStart(base)) { // repairLast handles a header that cannot be read
 		return fmt.Errorf("%q: %w", s.segmentPath(base), ErrVersion)
 	}
 	return nil
@@ -104,90 +149,80 @@ func (s *Spool) segmentStart(base uint64) []byte {
 	return p[:n]
 }
 
-// openSegments finds out where the stream and its undelivered part begin and end. delivered is what the caller knows to be
-// delivered.
+// openSegments determines where the stream ends and how much of it is delivered. The caller knows
+// that everything before delivered is.
 func (s *Spool) openSegments(r *Repair, delivered uint64) {
 	for i := range max(0, len(s.segments)-1) {
-		// It ends where the next one begins, or where what followed it was evicted.
+		// The segment ends where the next one begins, or earlier if what followed it was evicted.
 		seg := &s.segments[i]
-		for _, d := range s.cursor.evicted {
-			if seg.base < d.From {
-				seg.end = min(seg.end, d.From)
+		for _, e := range s.cursor.evicted {
+			if seg.base < e.From {
+				seg.end = min(seg.end, e.From)
 			}
 		}
 	}
 	if s.cursor.acked.prefix == 0 {
-		s.acceptProgress() // of segments before the last one, which repairLast reads
+		s.acceptProgress() // from the earlier segments; repairLast reads the last one
 	}
 	s.repairLast(r)
 	end := s.cursor.acked.end()
 	if n := len(s.segments); n > 0 {
-		held := s.segments[n-1].end
-		if cut := held + r.lost.Bytes; r.lost.Bytes > 0 && cut <= delivered {
-			held, r.lost, s.torn = cut, Gap{}, nil // damaged after its delivery
+		stored := s.segments[n-1].end
+		if cut := stored + r.lost.Bytes; r.lost.Bytes > 0 && cut <= delivered {
+			stored, r.lost, s.recovered.torn = cut, Gap{}, nil // it was damaged after its delivery
 		}
-		end = max(end, held)
+		end = max(end, stored)
 	}
 	if delivered <= maxPosition {
 		end = max(end, delivered)
 	}
 	if p := s.cursor.slots[unkeptSlot]; p.gap.Bytes > 0 && p.position <= maxPosition && r.lost.Bytes == 0 {
-		end = max(end, p.position) // what was before it was evicted, and a full disk took no record of that
+		end = max(end, p.position) // what came before was evicted, and a full disk took no record of that
 	}
-	for _, d := range s.cursor.evicted {
-		end = max(end, d.To)
+	for _, e := range s.cursor.evicted {
+		end = max(end, e.To)
 	}
-	// A cursor that knows of more than the segments hold outlived them in a power cut. Positions are
-	// never used twice: go on behind it, in a new segment.
+	// After a power cut, the cursor may know of positions that the segments do not hold. Positions
+	// are never used twice, so the stream continues after them in a new segment.
 	s.end.Store(end)
-	if s.appendable && s.segments[len(s.segments)-1].end < end {
+	if s.active.appendable && s.segments[len(s.segments)-1].end < end {
 		s.sealLocked()
-		s.lastSize = 0
+		s.active.lastBlockSize = 0
 	}
 	if to := min(delivered, end); to > s.cursor.acked.prefix {
-		s.cursor.acked.add(stream.Range{From: 0, To: to}) // in memory: the caller knows it the next time, too
+		s.cursor.acked.add(stream.Range{From: 0, To: to}) // in memory: the caller knows it next time, too
 		s.cursor.forgetReported()
-		s.cursor.stale = s.cursor.exists
+		s.cursor.file.stale = s.cursor.file.exists
 	}
 	s.ackedPrefix.Store(s.cursor.acked.prefix)
 	s.chargeLocked()
 	s.trimHistoryLocked()
 }
 
-// acceptProgress takes over the delivery progress that the headers of segments record: the cursor was lost. A header that
-// cannot be read records none.
+// acceptProgress takes the delivery progress from the headers of the segments, because the cursor
+// is lost. A header that cannot be read records no progress.
 func (s *Spool) acceptProgress() {
 	for i := len(s.segments) - 2; i >= 0; i-- {
 		base := s.segments[i].base
 		if h, err := decodeSegmentHeader(s.segmentStart(base), base); err == nil {
 			s.cursor.acked.add(stream.Range{From: 0, To: h.progress})
-			return // earlier ones record less
+			return // earlier headers record less
 		}
 	}
 }
 
-func parseSegmentName(name string) (base uint64, ok bool) {
-	hex, found := cutSuffixName(name, segmentSuffix)
-	if !found || len(hex) != 16 {
-		return 0, false
-	}
-	base, err := strconv.ParseUint(hex, 16, 64)
-	return base, err == nil && base <= maxPosition
+// findLocked returns the index of the segment that begins at base, or where it would be inserted.
+func (s *Spool) findLocked(base uint64) (int, bool) {
+	return slices.BinarySearchFunc(s.segments, base, func(g segment, base uint64) int { return cmp.Compare(g.base, base) })
 }
 
-func cutSuffixName(name, suffix string) (string, bool) {
-	if filepath.Ext(name) != suffix {
-		return "", false
-	}
-	return name[:len(name)-len(suffix)], true
-}
-
-// openActiveLocked opens the segment that is appended to, and begins one if there is none.
+// openActiveLocked opens the file of the active segment, and starts a new segment if none is
+// appendable.
 func (s *Spool) openActiveLocked() error {
-	if !s.appendable {
+	if !s.active.appendable {
 		return s.beginSegmentLocked()
 	}
-	if s.file != nil {
+	if s.active.file != nil {
 		return nil
 	}
 	path := s.segmentPath(s.segments[len(s.segments)-1].base)
@@ -195,14 +230,22 @@ func (s *Spool) openActiveLocked() error {
 	if err != nil {
 		return fmt.Errorf("couldn't open %q: %w", path, err)
 	}
-	s.file = f
+	s.active.file = f
 	return nil
 }
 
-// sealLocked ends the last segment; the next block begins a new one.
+// closeActiveLocked closes the file of the active segment until it is needed again.
+func (s *Spool) closeActiveLocked() {
+	if s.active.file != nil {
+		s.active.file.Close()
+		s.active.file = nil
+	}
+}
+
+// sealLocked ends the active segment. The next block starts a new one.
 func (s *Spool) sealLocked() {
 	s.closeActiveLocked()
-	s.appendable = false
+	s.active.appendable = false
 }
 
 func (s *Spool) beginSegmentLocked() error {
@@ -215,27 +258,24 @@ func (s *Spool) beginSegmentLocked() error {
 	if err != nil {
 		return fmt.Errorf("couldn't create %q: %w", path, err)
 	}
-	h := segmentHeader{base: base, progress: s.cursor.acked.prefix, maxTime: s.maxTime}
+	h := segmentHeader{base: base, progress: s.cursor.acked.prefix, maxTime: s.active.maxTime}
 	if _, err := f.WriteAt(h.encode(), 0); err != nil {
 		f.Close()
 		return errors.Join(fmt.Errorf("couldn't write %q: %w", path, err), s.fs.Remove(path))
 	}
-	s.file, s.appendable, s.dirDirty = f, true, true
+	s.active.file, s.active.appendable, s.dirDirty = f, true, true
 	s.segments = append(s.segments, segment{base: base, end: base, progress: h.progress})
 	s.resizeLocked(&s.segments[len(s.segments)-1], segmentHeaderSize)
 	return nil
 }
 
-// progressStep is after how many acknowledged bytes the header of the segment that is appended to is brought up to date.
-const progressStep = 64 << 10
-
-// recordProgressLocked overwrites the delivery progress in the header of the segment that is appended to: from time to
-// time, and when everything is delivered. It is the second record, for when the cursor is lost, so an error is left to the
-// next time.
+// recordProgressLocked overwrites the delivery progress in the header of the active segment: after
+// every progressStep bytes, when everything is delivered, and when the spool is closed. This is the
+// second record, for the case that the cursor is lost, so an error is left to the next call.
 func (s *Spool) recordProgressLocked() {
 	acked := s.cursor.acked.prefix
 	n := len(s.segments)
-	if !s.appendable || acked > s.end.Load() {
+	if !s.active.appendable || acked > s.end.Load() {
 		return
 	}
 	seg := &s.segments[n-1]
@@ -246,7 +286,7 @@ func (s *Spool) recordProgressLocked() {
 		return
 	}
 	var p [segmentHeaderSize]byte
-	if _, err := s.file.ReadAt(p[:], 0); err != nil {
+	if _, err := s.active.file.ReadAt(p[:], 0); err != nil {
 		return
 	}
 	h, err := decodeSegmentHeader(p[:], seg.base)
@@ -254,9 +294,24 @@ func (s *Spool) recordProgressLocked() {
 		return
 	}
 	h.progress = acked
-	if _, err := s.file.WriteAt(h.encode(), 0); err == nil {
+	if _, err := s.active.file.WriteAt(h.encode(), 0); err == nil {
 		seg.progress, seg.dirty = acked, true
 	}
+}
+
+// removeSegmentsLocked removes the segments from index from to before index to.
+func (s *Spool) removeSegmentsLocked(from, to int) {
+	for i, seg := range s.segments[from:to] {
+		// A file that cannot be removed now is found and removed when the spool is next opened.
+		s.fs.Remove(s.segmentPath(seg.base))
+		s.stored.total -= seg.size
+		s.charge(-Allocated(seg.size))
+		if from+i < s.stored.deliveredSegments {
+			s.stored.delivered -= seg.size
+		}
+	}
+	s.stored.deliveredSegments -= max(0, min(to, s.stored.deliveredSegments)-from)
+	s.segments = slices.Delete(s.segments, from, to)
 }
 
 func removeDir(fsys durable.FS, dir string) error {
@@ -270,49 +325,4 @@ func removeDir(fsys durable.FS, dir string) error {
 		}
 	}
 	return fsys.Remove(dir)
-}
-
-// segmentSize is how large a segment is at least, before the next one is begun, so that room is given back in steps
-// that suit both bounds. A history of 64 KiB is not to be one segment, of which nothing is left when the next is full.
-func segmentSize(maxSize, history int64) int64 {
-	size := int64(maxSegmentSize)
-	if maxSize > 0 {
-		size = min(size, max(maxSize/16, minSegmentSize))
-	}
-	if history > 0 {
-		size = min(size, max(history/8, minHistorySegment))
-	}
-	return size
-}
-
-// fullLocked is the size at which a segment is full: larger while much waits to be delivered, so that small segments
-// do not become thousands of files.
-func (s *Spool) fullLocked() int64 {
-	return min(max(s.segmentSize, (s.totalBytes-s.deliveredBytes)/64), maxSegmentSize)
-}
-
-func (s *Spool) removeSegmentsLocked(from, to int) {
-	for i, seg := range s.segments[from:to] {
-		// A file that cannot be removed now is found and removed when the spool is next opened.
-		s.fs.Remove(s.segmentPath(seg.base))
-		s.totalBytes -= seg.size
-		s.charge(-Allocated(seg.size))
-		if from+i < s.deliveredCount {
-			s.deliveredBytes -= seg.size
-		}
-	}
-	s.deliveredCount -= max(0, min(to, s.deliveredCount)-from)
-	s.segments = slices.Delete(s.segments, from, to)
-}
-
-// closeActiveLocked closes the file of the segment that is appended to, until it is needed again.
-func (s *Spool) closeActiveLocked() {
-	if s.file != nil {
-		s.file.Close()
-		s.file = nil
-	}
-}
-
-func (s *Spool) findLocked(base uint64) (int, bool) {
-	return slices.BinarySearchFunc(s.segments, base, func(g segment, base uint64) int { return cmp.Compare(g.base, base) })
 }

@@ -465,3 +465,10 @@ func TestGarbageInTheStream(t *testing.T) {
 		}
 	})
 }
+
+// HistorySize returns the bytes of the segments that are kept although everything in them is delivered.
+func (s *Spool) HistorySize() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stored.delivered
+}

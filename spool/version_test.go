@@ -100,8 +100,8 @@ func TestEarlierVersion(t *testing.T) {
 		if s.Acked() != half {
 			t.Errorf("acknowledged up to %d, want %d", s.Acked(), half)
 		}
-		if s.unkept.Frames != 5 {
-			t.Errorf("the pending gap is %+v", s.unkept)
+		if s.gaps.unkept.Frames != 5 {
+			t.Errorf("the pending gap is %+v", s.gaps.unkept)
 		}
 		s.Close()
 		if _, err := disk.ReadFile("/spool/missing"); !errors.Is(err, fs.ErrNotExist) {

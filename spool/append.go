@@ -23,10 +23,10 @@ func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 	// This is done without the lock, because other spools may have to evict something. An unkept
 	// gap may come before the block, and each of the two may start a segment.
 	need := Allocated(int64(len(block))+gapBlockSize+2*segmentHeaderSize) + 3*allocationUnit
-	inBudget := s.budget.reserve(s, need)
+	inBudget := s.opts.Budget.reserve(s, need)
 	err := s.append(block, epoch, info, need, inBudget)
-	for evicted := 0; diskFull(err) && s.budget.reclaimDisk(s, evicted == 0); evicted++ {
-		err = s.append(block, epoch, info, need, inBudget && s.budget.reserve(s, need))
+	for evicted := 0; diskFull(err) && s.opts.Budget.reclaimDisk(s, evicted == 0); evicted++ {
+		err = s.append(block, epoch, info, need, inBudget && s.opts.Budget.reserve(s, need))
 	}
 	if err != nil && !errors.Is(err, fs.ErrClosed) {
 		s.countUnkept(block, epoch, info, err)
@@ -42,7 +42,7 @@ func (s *Spool) append(block []byte, epoch uint32, info BlockInfo, need int64, i
 	if inBudget {
 		s.usage.reserved = need
 		defer func() {
-			s.budget.add(-s.usage.reserved)
+			s.opts.Budget.add(-s.usage.reserved)
 			s.usage.reserved = 0
 		}()
 	}
@@ -153,19 +153,18 @@ func (s *Spool) appendUnkeptLocked() error {
 }
 
 // appendAddedGapsLocked writes the added gaps for which there is space, unless a frame is
-// incomplete. It returns how many it wrote.
-func (s *Spool) appendAddedGapsLocked() (n int) {
+// incomplete.
+func (s *Spool) appendAddedGapsLocked() {
+	before := len(s.gaps.added)
 	for len(s.gaps.added) > 0 && !s.active.midFrame && s.gaps.unkept.Bytes == 0 && s.fitsLocked(gapBlockSize) {
 		if s.appendAddedGapLocked(s.gaps.added[0]) != nil {
 			break
 		}
 		s.gaps.added = s.gaps.added[1:]
-		n++
 	}
-	if n > 0 {
+	if len(s.gaps.added) < before {
 		s.storeAddedGapsLocked()
 	}
-	return n
 }
 
 // appendAddedGapLocked writes a gap whose data is missing elsewhere in the stream.

@@ -156,7 +156,7 @@ func (b *Budget) leave(s *Spool) {
 func (s *Spool) leaveBudgetLocked() {
 	if !s.usage.left {
 		s.usage.left = true
-		s.budget.add(-s.usage.charged)
+		s.opts.Budget.add(-s.usage.charged)
 		s.unlistFilesLocked()
 	}
 }
@@ -177,7 +177,7 @@ func (b *Budget) reserve(s *Spool, n int64) bool {
 		return true
 	}
 	limit := b.limit
-	if s.limits.dropNewest {
+	if s.opts.DropNewest {
 		limit -= limit / 16
 	}
 	if b.tryReserve(n, limit) {
@@ -254,8 +254,8 @@ func (b *Budget) reclaim(s *Spool, undelivered bool) bool {
 	}
 	slices.SortFunc(claims, func(a, b claim) int { return cmp.Compare(b.pending, a.pending) })
 	for _, c := range claims {
-		smaller := c.pending < own || s.limits.dropNewest && c.pending == own
-		if !smaller && !c.s.limits.dropNewest && c.s.evictFor(s) {
+		smaller := c.pending < own || s.opts.DropNewest && c.pending == own
+		if !smaller && !c.s.opts.DropNewest && c.s.evictFor(s) {
 			return true
 		}
 	}
@@ -300,7 +300,7 @@ func (s *Spool) charge(n int64) {
 	s.usage.charged += n
 	covered := max(0, min(n, s.usage.reserved))
 	s.usage.reserved -= covered
-	s.budget.add(n - covered)
+	s.opts.Budget.add(n - covered)
 }
 
 // chargeLocked counts everything that the spool has on disk: segments, cursor, other files, and the

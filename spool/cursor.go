@@ -229,7 +229,7 @@ func appendEvicted(p []byte, d evicted) []byte {
 
 // ack adds ranges to the set and records them. It sorts them in place.
 func (c *cursor) ack(ranges []stream.Range) error {
-	sortRanges(ranges)
+	slices.SortFunc(ranges, func(a, b stream.Range) int { return cmp.Compare(a.From, b.From) })
 	merged := ranges[:0]
 	changed := false
 	for _, r := range ranges {
@@ -309,14 +309,6 @@ func (c *cursor) open() (err error) {
 	return err
 }
 
-// create creates the file if it does not exist.
-func (c *cursor) create() error {
-	if c.file.exists {
-		return nil
-	}
-	return c.rewrite()
-}
-
 // rewrite replaces the file by one with the present state, by means of durable.WriteFile.
 func (c *cursor) rewrite() error {
 	p := appendSlots([]byte(cursorMagic), &c.slots)
@@ -346,8 +338,4 @@ func (c *cursor) close() error {
 	err := c.file.handle.Close()
 	c.file.handle = nil
 	return err
-}
-
-func sortRanges(ranges []stream.Range) {
-	slices.SortFunc(ranges, func(a, b stream.Range) int { return cmp.Compare(a.From, b.From) })
 }

@@ -10,7 +10,7 @@ import (
 // in the budget has been reserved before: see Budget.
 func (s *Spool) evictForLocked(n int64) error {
 	for !s.withinLimitLocked(n) {
-		if !s.sealDeliveredLocked() && !s.evictAckedLocked() && (s.limits.dropNewest || !s.evictUndeliveredLocked()) {
+		if !s.sealDeliveredLocked() && !s.evictAckedLocked() && (s.opts.DropNewest || !s.evictUndeliveredLocked()) {
 			return ErrFull
 		}
 	}
@@ -20,19 +20,19 @@ func (s *Spool) evictForLocked(n int64) error {
 // trimLocked evicts undelivered data beyond the spool's own limit, which may have been lowered
 // since the spool was last open. A drop-newest spool keeps what it has.
 func (s *Spool) trimLocked() {
-	for !s.limits.dropNewest && !s.withinLimitLocked(0) && s.evictUndeliveredLocked() {
+	for !s.opts.DropNewest && !s.withinLimitLocked(0) && s.evictUndeliveredLocked() {
 	}
 }
 
 // withinLimitLocked reports whether the spool's own limit allows n more bytes, and the header of a
 // segment that they may start.
 func (s *Spool) withinLimitLocked(n int64) bool {
-	return s.limits.maxSize == 0 || s.stored.total-s.stored.delivered+n+segmentHeaderSize <= s.limits.maxSize
+	return s.opts.MaxSize == 0 || s.stored.total-s.stored.delivered+n+segmentHeaderSize <= s.opts.MaxSize
 }
 
 // fitsLocked reports whether both the spool's own limit and the budget allow n more bytes.
 func (s *Spool) fitsLocked(n int64) bool {
-	return s.withinLimitLocked(n) && s.budget.Fits(n+segmentHeaderSize)
+	return s.withinLimitLocked(n) && s.opts.Budget.Fits(n+segmentHeaderSize)
 }
 
 // sealDeliveredLocked seals the active segment if everything in it is acknowledged, so that it
@@ -69,7 +69,7 @@ func (s *Spool) trimHistoryLocked() {
 		s.stored.deliveredSegments++
 	}
 	n, size := 0, s.stored.delivered
-	for ; size > s.limits.history; n++ {
+	for ; size > s.opts.History; n++ {
 		size -= s.segments[n].size
 	}
 	s.removeSegmentsLocked(0, n)
@@ -112,8 +112,8 @@ func (s *Spool) evictFor(other *Spool) bool {
 	if !s.evictUndeliveredLocked() {
 		return false
 	}
-	if added := s.end.Load() - end; added > 0 && s.onGap != nil && s != other {
-		s.onGap(int(added))
+	if s != other {
+		s.reportGapsLocked(int(s.end.Load() - end))
 	}
 	return true
 }
@@ -342,20 +342,26 @@ func (s *Spool) countHeadersLocked(seg segment) (g Gap, ok bool) {
 	if s.cursor.acked.within(stream.Range{From: seg.base, To: seg.end}) {
 		return g, false
 	}
+	ok = s.walkHeaders(seg, func(off int64, h blockHeader) bool {
+		g.join(h.info.gap(Full, h.length))
+		return h.kind != kindGap && (off > segmentHeaderSize || h.info.First == 0) // a gap has its numbers in the payload
+	})
+	return g, ok
+}
+
+// walkHeaders calls f with the header of each block of seg, without verifying it, until f returns
+// false. It reports whether f returned true for all, and the headers account for all of seg.
+func (s *Spool) walkHeaders(seg segment, f func(off int64, h blockHeader) bool) bool {
 	w := window{s: s, headers: true}
 	w.openSegment(seg.base)
 	defer w.closeSegment()
 	pos, p := seg.base, extent{size: seg.size, end: seg.end}
 	for off := int64(segmentHeaderSize); off < seg.size; {
 		h, err := w.header(off, p)
-		if err != nil || h.position != pos || off == segmentHeaderSize && h.info.First > 0 {
-			return g, false
+		if err != nil || h.position != pos || !f(off, h) {
+			return false
 		}
-		if h.kind == kindGap {
-			return g, false // the numbers are in its payload
-		}
-		g.join(h.info.gap(Full, h.length))
 		pos, off = h.end(), off+h.diskSize()
 	}
-	return g, pos == seg.end
+	return pos == seg.end
 }

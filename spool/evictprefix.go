@@ -32,7 +32,7 @@ func (s *Spool) evictPrefix() bool {
 		return false
 	}
 	rest := make([]byte, segmentHeaderSize+old.size-off)
-	r, err := s.fs.OpenFile(s.segmentPath(old.base), os.O_RDONLY, 0)
+	r, err := s.opts.FS.OpenFile(s.segmentPath(old.base), os.O_RDONLY, 0)
 	if err != nil {
 		return false
 	}
@@ -44,8 +44,8 @@ func (s *Spool) evictPrefix() bool {
 	// The new file must be whole when it gets its name, because the old segment ends where it begins.
 	// With Options.Durable, it must also be synced before the old file is removed.
 	path := s.segmentPath(header.base)
-	if durable.WriteFile(s.fs, path, rest, filePerm, s.cursor.durable) != nil {
-		_ = s.fs.Remove(path) // the directory could not be synced, and the old segment continues
+	if durable.WriteFile(s.opts.FS, path, rest, filePerm, s.cursor.durable) != nil {
+		_ = s.opts.FS.Remove(path) // the directory could not be synced, and the old segment continues
 		return false
 	}
 	if i == len(s.segments)-1 {
@@ -66,29 +66,16 @@ func (s *Spool) evictPrefix() bool {
 // findBlockLocked returns the offset of the block of seg that holds pos, and the header of a segment
 // that begins with that block.
 func (s *Spool) findBlockLocked(seg segment, pos uint64) (off int64, header segmentHeader, ok bool) {
-	w := window{s: s, headers: true}
-	w.openSegment(seg.base)
-	defer w.closeSegment()
-	if w.fill(0, segmentHeaderSize, seg.size) != nil {
-		return 0, header, false
-	}
-	header, err := decodeSegmentHeader(w.at(0), seg.base)
+	header, err := decodeSegmentHeader(s.segmentStart(seg.base), seg.base)
 	if err != nil {
 		return 0, header, false
 	}
-	at, p := seg.base, extent{size: seg.size, end: seg.end}
-	for off = segmentHeaderSize; off < seg.size; {
-		h, err := w.header(off, p)
-		if err != nil || h.position != at {
-			return 0, header, false
-		}
+	header.progress = s.cursor.acked.prefix
+	s.walkHeaders(seg, func(at int64, h blockHeader) bool {
 		// This includes the block that holds pos: a frame that began before it may have its time in it.
 		header.maxTime = max(header.maxTime, h.info.MaxTime)
-		if h.end() > pos {
-			header.base, header.progress = h.position, s.cursor.acked.prefix
-			return off, header, true
-		}
-		at, off = h.end(), off+h.diskSize()
-	}
-	return 0, header, false
+		header.base, off, ok = h.position, at, h.end() > pos
+		return !ok
+	})
+	return off, header, ok
 }

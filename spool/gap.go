@@ -1,5 +1,7 @@
 package spool
 
+import "cmp"
+
 // Reason is the reason for which a part of the stream is missing.
 type Reason uint8
 
@@ -14,19 +16,10 @@ const (
 	FirstForeign Reason = 16
 )
 
+var reasonWords = map[Reason]string{Full: "spool_full", Unwritable: "spool_unwritable", Damaged: "spool_damaged", Unreadable: "unreadable"}
+
 func (r Reason) String() string {
-	switch r {
-	case Full:
-		return "spool_full"
-	case Unwritable:
-		return "spool_unwritable"
-	case Damaged:
-		return "spool_damaged"
-	case Unreadable:
-		return "unreadable"
-	default:
-		return "unknown"
-	}
+	return cmp.Or(reasonWords[r], "unknown")
 }
 
 // Gap describes a missing part of the stream.

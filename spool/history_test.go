@@ -49,7 +49,7 @@ func (f countingFile) ReadAt(p []byte, off int64) (int, error) {
 // openHistory returns a History of what is in dir, by nothing but the names and sizes of its segments: without what a
 // Spool remembers of its last block.
 func openHistory(disk durable.FS, dir string, o HistoryOptions) (*History, error) {
-	s := &Spool{dir: dir, fs: disk, closed: true}
+	s := &Spool{opts: Options{Dir: dir, FS: disk}, closed: true}
 	if err := s.listSegments(); err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func histories(t fataler, s *Spool, o HistoryOptions) []*History {
 	if err != nil {
 		t.Fatalf("NewHistory: %v", err)
 	}
-	found, err := openHistory(s.fs, s.dir, o)
+	found, err := openHistory(s.opts.FS, s.opts.Dir, o)
 	if err != nil {
 		t.Fatalf("openHistory: %v", err)
 	}

@@ -60,7 +60,7 @@ func (b *Budget) closeIdle() {
 // again when it needs them.
 func (s *Spool) markUsedLocked() {
 	s.files.used = true
-	b := s.budget
+	b := s.opts.Budget
 	if s.files.listed || b == nil {
 		return
 	}
@@ -92,7 +92,7 @@ func (s *Spool) closeFilesLocked() {
 
 // unlistFilesLocked removes the spool from the budget's list of spools with open files.
 func (s *Spool) unlistFilesLocked() {
-	b := s.budget
+	b := s.opts.Budget
 	if b == nil || !s.files.listed {
 		return
 	}

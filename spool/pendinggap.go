@@ -117,8 +117,8 @@ func (s *Spool) reportTornLocked() {
 
 // reportLossLocked reports a loss in the spool to Options.OnLoss.
 func (s *Spool) reportLossLocked(g Gap) {
-	if s.onLoss != nil && (g.Frames > 0 || g.Bytes > 0) {
-		s.onLoss(g)
+	if s.opts.OnLoss != nil && (g.Frames > 0 || g.Bytes > 0) {
+		s.opts.OnLoss(g)
 	}
 }
 
@@ -138,10 +138,11 @@ func (s *Spool) AddGap(g Gap) {
 
 // putGapLocked adds g, and reports the gaps that became blocks.
 func (s *Spool) putGapLocked(g Gap) {
+	end := s.end.Load()
 	s.addGapLocked(g)
-	n := s.appendAddedGapsLocked()
+	s.appendAddedGapsLocked()
 	s.storeAddedGapsLocked()
-	s.reportGapsLocked(n)
+	s.reportGapsLocked(int(s.end.Load() - end))
 }
 
 func (s *Spool) addGapLocked(g Gap) {
@@ -152,10 +153,10 @@ func (s *Spool) addGapLocked(g Gap) {
 	}
 }
 
-// reportGapsLocked reports n new gap blocks to Options.OnGap.
-func (s *Spool) reportGapsLocked(n int) {
-	if n > 0 && s.onGap != nil {
-		s.onGap(n * gapPayloadSize)
+// reportGapsLocked reports new gap blocks of so many bytes of stream to Options.OnGap.
+func (s *Spool) reportGapsLocked(bytes int) {
+	if bytes > 0 && s.opts.OnGap != nil {
+		s.opts.OnGap(bytes)
 	}
 }
 

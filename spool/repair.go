@@ -36,7 +36,7 @@ func (s *Spool) repairLast(r *Repair) {
 	seg := &s.segments[n-1]
 	s.active.maxTime = time.Now().UnixNano() // until more is known
 	path := s.segmentPath(seg.base)
-	f, err := s.fs.OpenFile(path, os.O_RDWR, filePerm)
+	f, err := s.opts.FS.OpenFile(path, os.O_RDWR, filePerm)
 	if err != nil {
 		return
 	}
@@ -224,7 +224,7 @@ func (s *Spool) setAside(r *Repair, at uint64, cut []byte, size int64) {
 		return
 	}
 	r.CutBytes += size
-	entries, err := s.fs.ReadDir(s.dir)
+	entries, err := s.opts.FS.ReadDir(s.opts.Dir)
 	if err != nil {
 		return
 	}
@@ -237,14 +237,14 @@ func (s *Spool) setAside(r *Repair, at uint64, cut []byte, size int64) {
 	if files >= maxCutFiles {
 		return
 	}
-	path := filepath.Join(s.dir, fmt.Sprintf("%016x%s", at, cutSuffix))
-	f, err := s.fs.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, filePerm)
+	path := filepath.Join(s.opts.Dir, fmt.Sprintf("%016x%s", at, cutSuffix))
+	f, err := s.opts.FS.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, filePerm)
 	if err != nil {
 		return
 	}
 	defer f.Close()
 	if _, err := f.WriteAt(cut, 0); err != nil {
-		_ = s.fs.Remove(path)
+		_ = s.opts.FS.Remove(path)
 		return
 	}
 	r.CutFile = path

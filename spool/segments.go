@@ -57,11 +57,11 @@ func segmentSize(maxSize, history int64) int64 {
 // fullLocked returns the size at which a segment is full. It grows with the undelivered data, so
 // that a small segment size does not result in thousands of files.
 func (s *Spool) fullLocked() int64 {
-	return min(max(s.limits.segmentSize, (s.stored.total-s.stored.delivered)/64), maxSegmentSize)
+	return min(max(s.segmentSize, (s.stored.total-s.stored.delivered)/64), maxSegmentSize)
 }
 
 func (s *Spool) segmentPath(base uint64) string {
-	return filepath.Join(s.dir, fmt.Sprintf("%016x%s", base, segmentSuffix))
+	return filepath.Join(s.opts.Dir, fmt.Sprintf("%016x%s", base, segmentSuffix))
 }
 
 func parseSegmentName(name string) (base uint64, ok bool) {
@@ -103,7 +103,7 @@ func eachSegment(entries []fs.DirEntry, f func(base uint64, size int64, written 
 // listSegments finds the segments on disk. Each ends where the next one begins. The last one ends
 // where its size allows at most.
 func (s *Spool) listSegments() error {
-	entries, err := readDir(s.fs, s.dir)
+	entries, err := readDir(s.opts.FS, s.opts.Dir)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (s *Spool) checkVersion() error {
 
 // segmentStart returns the bytes of a segment's header, as far as they can be read.
 func (s *Spool) segmentStart(base uint64) []byte {
-	f, err := s.fs.OpenFile(s.segmentPath(base), os.O_RDONLY, 0)
+	f, err := s.opts.FS.OpenFile(s.segmentPath(base), os.O_RDONLY, 0)
 	if err != nil {
 		return nil
 	}
@@ -226,7 +226,7 @@ func (s *Spool) openActiveLocked() error {
 		return nil
 	}
 	path := s.segmentPath(s.segments[len(s.segments)-1].base)
-	f, err := s.fs.OpenFile(path, os.O_RDWR, filePerm)
+	f, err := s.opts.FS.OpenFile(path, os.O_RDWR, filePerm)
 	if err != nil {
 		return fmt.Errorf("couldn't open %q: %w", path, err)
 	}
@@ -254,14 +254,14 @@ func (s *Spool) beginSegmentLocked() error {
 		s.removeSegmentsLocked(n-1, n) // nothing was written to it
 	}
 	path := s.segmentPath(base)
-	f, err := s.fs.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, filePerm)
+	f, err := s.opts.FS.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, filePerm)
 	if err != nil {
 		return fmt.Errorf("couldn't create %q: %w", path, err)
 	}
 	h := segmentHeader{base: base, progress: s.cursor.acked.prefix, maxTime: s.active.maxTime}
 	if _, err := f.WriteAt(h.encode(), 0); err != nil {
 		f.Close()
-		return errors.Join(fmt.Errorf("couldn't write %q: %w", path, err), s.fs.Remove(path))
+		return errors.Join(fmt.Errorf("couldn't write %q: %w", path, err), s.opts.FS.Remove(path))
 	}
 	s.active.file, s.active.appendable, s.dirDirty = f, true, true
 	s.segments = append(s.segments, segment{base: base, end: base, progress: h.progress})
@@ -303,7 +303,7 @@ func (s *Spool) recordProgressLocked() {
 func (s *Spool) removeSegmentsLocked(from, to int) {
 	for i, seg := range s.segments[from:to] {
 		// A file that cannot be removed now is found and removed when the spool is next opened.
-		s.fs.Remove(s.segmentPath(seg.base))
+		s.opts.FS.Remove(s.segmentPath(seg.base))
 		s.stored.total -= seg.size
 		s.charge(-Allocated(seg.size))
 		if from+i < s.stored.deliveredSegments {

@@ -71,12 +71,8 @@ type Repair struct {
 // methods may be called from any goroutine. Methods block for the local disk only.
 type Spool struct {
 	// Open sets these fields, and nothing changes them.
-	dir    string
-	fs     durable.FS
-	limits limits
-	budget *Budget
-	onGap  func(bytes int)
-	onLoss func(Gap)
+	opts        Options
+	segmentSize int64 // the least size of a full segment, in bytes
 
 	// syncing is held by Sync and Close, and is taken before mu.
 	syncing sync.Mutex
@@ -105,14 +101,6 @@ type Spool struct {
 
 	// appended wakes the readers that wait for the next Append or for Close.
 	appended signal
-}
-
-// limits are the size limits of one spool, in bytes.
-type limits struct {
-	maxSize     int64 // of undelivered data; 0: no limit
-	history     int64 // of delivered data
-	segmentSize int64 // the least size of a full segment
-	dropNewest  bool  // a full spool refuses new blocks
 }
 
 // storedBytes counts the bytes of the segments. Spool.mu guards it.
@@ -162,14 +150,12 @@ func Open(o Options) (*Spool, Repair, error) {
 	if o.FS == nil {
 		o.FS = durable.OS
 	}
-	s := &Spool{dir: o.Dir, fs: o.FS, budget: o.Budget, onGap: o.OnGap, onLoss: o.OnLoss, limits: limits{
-		maxSize: o.MaxSize, history: o.History, segmentSize: segmentSize(o.MaxSize, o.History), dropNewest: o.DropNewest,
-	}}
+	s := &Spool{opts: o, segmentSize: segmentSize(o.MaxSize, o.History)}
 	if o.MaxSize > 0 {
-		s.limits.maxSize = max(o.MaxSize, 16*minSegmentSize)
+		s.opts.MaxSize = max(o.MaxSize, 16*minSegmentSize)
 	}
-	if err := s.fs.MkdirAll(s.dir, dirPerm); err != nil {
-		return nil, Repair{}, fmt.Errorf("couldn't make %q: %w", s.dir, err)
+	if err := s.opts.FS.MkdirAll(s.opts.Dir, dirPerm); err != nil {
+		return nil, Repair{}, fmt.Errorf("couldn't make %q: %w", s.opts.Dir, err)
 	}
 	if err := s.listSegments(); err != nil {
 		return nil, Repair{}, err
@@ -177,15 +163,15 @@ func Open(o Options) (*Spool, Repair, error) {
 	if err := s.checkVersion(); err != nil {
 		return nil, Repair{}, err
 	}
-	_ = durable.RemoveTemp(s.fs, s.dir) // what stays is overwritten by the next WriteFile
+	_ = durable.RemoveTemp(s.opts.FS, s.opts.Dir) // what stays is overwritten by the next WriteFile
 	var err error
-	if s.cursor, err = openCursor(s.fs, s.dir, o.Durable); err != nil {
+	if s.cursor, err = openCursor(s.opts.FS, s.opts.Dir, o.Durable); err != nil {
 		return nil, Repair{}, err
 	}
 	r := s.cursor.repaired
 	s.openSegments(&r, o.Delivered)
 	s.openPendingGaps(r.lost)
-	entries, _ := readDir(s.fs, s.dir)
+	entries, _ := readDir(s.opts.FS, s.opts.Dir)
 	s.usage.other = max(0, otherAllocated(entries)-s.cursor.allocated())
 	s.chargeLocked()
 	s.cursor.file.resized = func() {
@@ -193,12 +179,12 @@ func Open(o Options) (*Spool, Repair, error) {
 			s.chargeLocked()
 		}
 	}
-	s.budget.join(s)
+	s.opts.Budget.join(s)
 	s.mu.Lock()
 	s.trimLocked()
 	s.closeFilesLocked()
 	s.mu.Unlock()
-	s.budget.Trim()
+	s.opts.Budget.Trim()
 	return s, r, nil
 }
 
@@ -220,11 +206,12 @@ func (s *Spool) Ack(ranges []stream.Range) error {
 		err = s.cursor.rewrite() // the removed segments may have made space
 	}
 	s.recordProgressLocked()
-	added := 0
-	if s.gaps.unkept.Bytes > 0 && s.fitsLocked(gapBlockSize) && s.appendUnkeptLocked() == nil {
-		added++
+	end := s.end.Load()
+	if s.gaps.unkept.Bytes > 0 && s.fitsLocked(gapBlockSize) {
+		_ = s.appendUnkeptLocked() // after an error, it stays pending
 	}
-	s.reportGapsLocked(added + s.appendAddedGapsLocked())
+	s.appendAddedGapsLocked()
+	s.reportGapsLocked(int(s.end.Load() - end))
 	return err
 }
 
@@ -253,7 +240,10 @@ func (s *Spool) Prepare() error {
 	if s.closed {
 		return fs.ErrClosed
 	}
-	return s.cursor.create()
+	if s.cursor.file.exists {
+		return nil
+	}
+	return s.cursor.rewrite()
 }
 
 // CountExtra charges the budget with so many bytes on disk of files outside the spool's directory,
@@ -352,7 +342,7 @@ func (s *Spool) sync() error {
 	}
 	var dirErr, cursorErr error
 	if dir {
-		dirErr = s.fs.SyncDir(s.dir)
+		dirErr = s.opts.FS.SyncDir(s.opts.Dir)
 	}
 	if cursor {
 		cursorErr = s.syncFile(s.cursor.path)
@@ -392,7 +382,7 @@ func (s *Spool) takeDirty() (segments []uint64, dir, cursor bool, err error) {
 // syncFile syncs a file, unless it has been removed. It uses a descriptor of its own, which syncs
 // the same file (fsync(2)) and which nothing closes meanwhile.
 func (s *Spool) syncFile(path string) error {
-	f, err := s.fs.OpenFile(path, os.O_RDWR, filePerm)
+	f, err := s.opts.FS.OpenFile(path, os.O_RDWR, filePerm)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -409,7 +399,7 @@ func (s *Spool) syncFile(path string) error {
 // Close closes the spool. With Options.Durable, it syncs the spool first. What is pending stays on
 // the disk.
 func (s *Spool) Close() error {
-	defer s.budget.leave(s)
+	defer s.opts.Budget.leave(s)
 	defer s.appended.notify()
 	s.mu.Lock()
 	if s.closed {
@@ -437,7 +427,7 @@ func (s *Spool) Close() error {
 
 // Remove closes the spool and removes its files and its directory.
 func (s *Spool) Remove() error {
-	defer s.budget.leave(s)
+	defer s.opts.Budget.leave(s)
 	defer s.appended.notify()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -446,5 +436,5 @@ func (s *Spool) Remove() error {
 	s.cursor.close()
 	s.leaveBudgetLocked()
 	s.segments, s.stored = nil, storedBytes{}
-	return removeDir(s.fs, s.dir)
+	return removeDir(s.opts.FS, s.opts.Dir)
 }

@@ -2,11 +2,13 @@ package spool
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -210,7 +212,7 @@ func sorted(m map[stream.Range]bool) (out []stream.Range) {
 	for r := range m {
 		out = append(out, r)
 	}
-	sortRanges(out)
+	slices.SortFunc(out, func(a, b stream.Range) int { return cmp.Compare(a.From, b.From) })
 	return out
 }
 

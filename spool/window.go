@@ -99,29 +99,24 @@ func (w *window) fill(off, n, size int64) error {
 	}
 	if w.file == nil {
 		path := w.s.segmentPath(w.segment)
-		f, err := w.s.fs.OpenFile(path, os.O_RDONLY, 0)
+		f, err := w.s.opts.FS.OpenFile(path, os.O_RDONLY, 0)
 		if err != nil {
 			return fmt.Errorf("couldn't open %q: %w", path, err)
 		}
 		w.file = f
 	}
 	from := off
-	switch {
-	case w.headers:
-		if w.buffer == nil {
-			b := make([]byte, headerChunk)
-			w.buffer = &b
+	if w.headers && w.buffer == nil {
+		b := make([]byte, headerChunk)
+		w.buffer = &b
+	} else if !w.headers && (w.buffer == nil || int64(len(*w.buffer)) < max(n, int64(chunks[w.chunk]))) {
+		if w.buffer != nil {
+			putBuffer(w.buffer)
 		}
-		if w.back {
-			from = max(0, off+n-headerChunk)
-		}
-	default:
-		if w.buffer == nil || int64(len(*w.buffer)) < max(n, int64(chunks[w.chunk])) {
-			if w.buffer != nil {
-				putBuffer(w.buffer)
-			}
-			w.buffer = getBuffer(n, w.chunk)
-		}
+		w.buffer = getBuffer(n, w.chunk)
+	}
+	if w.back {
+		from = max(0, off+n-headerChunk)
 	}
 	raw := (*w.buffer)[:min(int64(len(*w.buffer)), size-from)]
 	got, err := w.file.ReadAt(raw, from)

@@ -149,3 +149,33 @@ func TestMissingBeforeWhatGivesWay(t *testing.T) {
 		t.Errorf("read %s, want %s", got, want)
 	}
 }
+
+// TestDropOldestWithQuietOutput: while nothing can be delivered, the reader of an output that prints
+// nothing reaches the end of the spool. A full spool still takes new blocks and evicts the oldest.
+func TestDropOldestWithQuietOutput(t *testing.T) {
+	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), MaxSize: 1 << 20})
+	defer s.Close()
+	a := &appender{s: s}
+	busy, quiet := s.NewReader(), s.NewReader()
+	defer busy.Close()
+	defer quiet.Close()
+	busy.SetOwner(func([]byte) bool { return true })
+	quiet.SetOwner(func([]byte) bool { return false })
+	const blocks, perBlock = 400, 50
+	for i := range blocks {
+		a.append(t, numbered(i*perBlock+1, (i+1)*perBlock, 100)) // fails if the block is refused
+		frames(quiet)
+	}
+	read, lost := 0, 0
+	newest := int64(0)
+	for _, item := range frames(busy) {
+		if item.Gap != nil {
+			lost += int(item.Gap.Frames)
+			continue
+		}
+		read, newest = read+1, frameTime(item.Frame)
+	}
+	if newest != blocks*perBlock || lost == 0 || read+lost != blocks*perBlock {
+		t.Errorf("%d frames are read, up to number %d, and %d are lost, of %d", read, newest, lost, blocks*perBlock)
+	}
+}

@@ -12,14 +12,15 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// accounted is a container's directory under a budget, as the driver uses it: open, archived, or gone.
+// accounted is a container's directory under a budget, in the states that the driver uses: open,
+// archived, or removed.
 type accounted struct {
 	dir      string
 	w        *budgeted
 	archived *ArchivedLog
 }
 
-// onDisk is what the directory takes on the disk.
+// onDisk returns the bytes that the directory takes on the disk.
 func (a *accounted) onDisk(t fataler, disk *durabletest.Disk) int64 {
 	if a.w == nil && a.archived == nil {
 		return 0
@@ -31,9 +32,9 @@ func (a *accounted) onDisk(t fataler, disk *durabletest.Disk) int64 {
 	return info.Allocated
 }
 
-// TestAccounting holds a budget's count against what is on the disk, whatever is done to the logs under it, on a disk that
-// may be full.
-func TestAccounting(t *testing.T) {
+// TestBudgetCountsWhatIsOnDisk: whatever is done to the logs under a budget, on a disk that may
+// be full, its count equals what is on the disk.
+func TestBudgetCountsWhatIsOnDisk(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		disk := durabletest.NewDisk()
 		b := NewBudget(2 << 20)
@@ -162,7 +163,8 @@ func TestAccounting(t *testing.T) {
 	})
 }
 
-// TestCursorIsCounted: the cursor counts as what it takes on the disk, whatever made it and however long it becomes.
+// TestCursorIsCounted: the budget counts what the cursor takes on the disk, whatever created it and
+// however long it becomes.
 func TestCursorIsCounted(t *testing.T) {
 	disk, b := durabletest.NewDisk(), NewBudget(64<<20)
 	w := newBudgeted(t, b, Options{FS: disk})

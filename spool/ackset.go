@@ -6,8 +6,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// ackSet is the set of acknowledged positions: all below prefix, and the ranges in beyond. Those are
-// in order and disjoint, and never touch each other or the prefix.
+// ackSet is the set of acknowledged positions: all below prefix, and the ranges in beyond.
+// Those are in order and disjoint, and never touch each other or the prefix.
 type ackSet struct {
 	prefix uint64
 	beyond []stream.Range

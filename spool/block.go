@@ -81,8 +81,8 @@ var (
 	errChecksum = errors.New("checksum does not match")
 )
 
-// decodeHeader decodes a header, and checks that its values are within limits. It does not verify the
-// checksum, which covers the payload too.
+// decodeHeader decodes a header, and checks that its values are within limits. It does not
+// verify the checksum, which covers the payload too.
 func decodeHeader(p []byte) (h blockHeader, err error) {
 	if len(p) < BlockHeaderSize {
 		return h, errShort

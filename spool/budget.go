@@ -170,8 +170,8 @@ func (b *Budget) add(n int64) {
 // Fits reports whether n more bytes fit without removing anything. b may be nil.
 func (b *Budget) Fits(n int64) bool { return b == nil || b.used.Load()+n <= b.limit }
 
-// reserve reserves n bytes for s, which is not locked, and removes things to make space for them. It
-// returns false if nothing more may be removed.
+// reserve reserves n bytes for s, which is not locked, and removes things to make space for
+// them. It returns false if nothing more may be removed.
 func (b *Budget) reserve(s *Spool, n int64) bool {
 	if b == nil {
 		return true
@@ -216,9 +216,9 @@ func (b *Budget) tryReserve(n, limit int64) bool {
 	}
 }
 
-// reclaimDisk removes one thing because the disk is full, and reports whether it did. s is the spool
-// that needs space, which is not locked; nil: the caller is not a spool. undelivered says that
-// undelivered data may be removed.
+// reclaimDisk removes one thing because the disk is full, and reports whether it did. s is the
+// spool that needs space, which is not locked; nil: the caller is not a spool. undelivered says
+// that undelivered data may be removed.
 func (b *Budget) reclaimDisk(s *Spool, undelivered bool) bool {
 	if b == nil {
 		return s != nil && s.evictHistory()
@@ -294,8 +294,8 @@ func (b *Budget) oldestArchived() *ArchivedLog {
 	return oldest
 }
 
-// charge counts n more bytes on disk in the budget, or fewer if n is negative. It first uses what an
-// Append has reserved.
+// charge counts n more bytes on disk in the budget, or fewer if n is negative. It first uses
+// what an Append has reserved.
 func (s *Spool) charge(n int64) {
 	s.usage.charged += n
 	covered := max(0, min(n, s.usage.reserved))

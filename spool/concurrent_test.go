@@ -10,10 +10,11 @@ import (
 	"github.com/logspool/logspool/internal/durable/durabletest"
 )
 
-// TestBudgetConcurrently: one goroutine appends to all spools of a full budget, as the intake does, while each is read,
-// acknowledged, read as history, synced and opened again, and archived logs come and go. Nothing deadlocks, each line is
-// delivered or counted as lost, and nothing is counted at the end.
-func TestBudgetConcurrently(t *testing.T) {
+// TestFullBudgetNeverDeadlocks: one goroutine appends to all spools of a full budget, as the
+// intake does. Meanwhile each spool is read, acknowledged, read as history, synced and opened
+// again, and archived logs come and go. Nothing deadlocks, each line is delivered or counted as
+// lost, and at the end nothing is counted.
+func TestFullBudgetNeverDeadlocks(t *testing.T) {
 	disk := durabletest.NewDisk()
 	b := NewBudget(3 << 20)
 	b.LimitFiles(3)

@@ -12,8 +12,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// world is a spool on a disk that fails or loses what was not synced, and the oracle beside it: what was appended,
-// what was refused, and what has been acknowledged.
+// world is a spool on a disk that fails or loses what was not synced, with an oracle: what was
+// appended, what was refused, and what has been acknowledged.
 type world struct {
 	t    *testing.T
 	disk *durabletest.Disk
@@ -102,7 +102,7 @@ func (w *world) sync() {
 	}
 }
 
-// script is the workload that is swept: it comes by every kind of call that a spool makes.
+// script is the workload of the sweep. It makes every kind of call that a spool makes.
 func (w *world) script() {
 	if w.open() != nil {
 		return
@@ -130,8 +130,8 @@ func (w *world) script() {
 	_ = w.s.Close()
 }
 
-// check opens what is left on the disk and reads all of it: every frame that had to survive and was not
-// acknowledged is there, in order, and nothing that was never kept.
+// check opens what is left on the disk and reads all of it. Every frame in must that was not
+// acknowledged is there, in order, and no frame is there that was not kept.
 func (w *world) check(what string, disk *durabletest.Disk, must, acked map[int64]bool) {
 	w.t.Helper()
 	o := w.o
@@ -216,8 +216,9 @@ func sweep(t *testing.T, f func(*testing.T, Options)) {
 	}
 }
 
-// TestCrashAtEveryCall ends the process, and cuts the power, before and after each call that changes the disk. A
-// frame that was kept survives the one, a frame that was synced the other.
+// TestCrashAtEveryCall kills the process, and cuts the power, before and after each call that
+// changes the disk. A frame that was kept survives the kill; a frame that was synced survives
+// the power cut.
 func TestCrashAtEveryCall(t *testing.T) { sweep(t, crashAtEveryCall) }
 
 func crashAtEveryCall(t *testing.T, o Options) {
@@ -253,8 +254,8 @@ func crashAtEveryCall(t *testing.T, o Options) {
 	t.Logf("%d calls", calls)
 }
 
-// TestErrorAtEveryCall fails each call once, with and without its effect, and goes on: what was kept is read,
-// what was not is in a gap, and nothing else is missing.
+// TestErrorAtEveryCall fails each call once, with and without its effect, and continues. What
+// was kept is read, what was not kept is in a gap, and nothing else is missing.
 func TestErrorAtEveryCall(t *testing.T) { sweep(t, errorAtEveryCall) }
 
 func errorAtEveryCall(t *testing.T, o Options) {

@@ -15,10 +15,10 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// The cursor file is a log of delivery progress. Each Ack appends a record, and so does each eviction
-// of undelivered data. The file is rewritten when it has grown to many times its content. Its first
-// record, the slots of the pending gaps (pendinggap.go), is overwritten in place, which is possible
-// even when the disk is full.
+// The cursor file is a log of delivery progress. Each Ack appends a record, and so does each
+// eviction of undelivered data. The file is rewritten when it has grown to many times its
+// content. Its first record, the slots of the pending gaps (pendinggap.go), is overwritten in
+// place, which is possible even when the disk is full.
 const (
 	cursorName       = "cursor"
 	cursorMagic      = "LSPLCUR1"
@@ -30,7 +30,8 @@ const (
 	recordEvicted = 2
 	recordSlots   = 3
 
-	// maxRecordBody keeps a record's length in 16 bits. An Ack of more ranges makes several records.
+	// maxRecordBody keeps a record's length in 16 bits. An Ack of more ranges makes several
+	// records.
 	maxRecordBody = 1 << 15
 
 	cursorCompactSize = 64 << 10
@@ -74,9 +75,9 @@ type cursorFile struct {
 	resized   func()       // called when the allocated size changes; nil: nothing counts it
 }
 
-// openCursor reads the cursor file in dir. It writes only to repair what a crash left: it appends to
-// an intact file, and creates none before there is something to record. It renames a file of a
-// newer version, to keep it.
+// openCursor reads the cursor file in dir. It writes only to repair what a crash left: it
+// appends to an intact file, and creates none before there is something to record. It renames a
+// file of a newer version, to keep it.
 func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, err error) {
 	c = &cursor{fs: fsys, path: filepath.Join(dir, cursorName), durable: durable, file: cursorFile{rewriteAt: cursorCompactSize}}
 	defer c.readPendingGapFile(dir)
@@ -99,8 +100,8 @@ func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, err error
 	c.file.size = int64(len(data))
 	c.file.rewriteAt = max(cursorCompactSize, 4*c.file.size)
 	if c.file.stale = !c.file.exists || c.repaired.CursorCutBytes > 0; c.file.stale {
-		// This discards a torn record and what follows it. If it fails, because the disk is full, the
-		// next change does it: FIFOs must be read all the same.
+		// This discards a torn record and what follows it. If it fails, because the disk is
+		// full, the next change does it: FIFOs must be read all the same.
 		_ = c.rewrite()
 	}
 	return c, nil
@@ -141,8 +142,8 @@ func (c *cursor) replay(data []byte) (good int64) {
 		}
 		n := int(binary.LittleEndian.Uint16(rest[4:]))
 		if off == len(cursorMagic) && rest[6] == recordSlots && n == slotCount*slotSize && len(data) >= cursorSlotsEnd {
-			// A power cut can tear a record that is overwritten in place. That loses the pending gaps,
-			// but not the records after it.
+			// A power cut can tear a record that is overwritten in place. That loses the
+			// pending gaps, but not the records after it.
 			c.file.exists = true
 			c.readSlots(rest)
 			off = cursorSlotsEnd

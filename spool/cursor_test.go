@@ -13,8 +13,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestLostCursor: when the cursor is missing, empty, damaged or of a newer version, what was delivered is not sent again,
-// apart from the last few lines, and a newer cursor is kept.
+// TestLostCursor: if the cursor is missing, damaged or of a newer version, only the last few
+// delivered lines are sent again, and a newer cursor is kept.
 func TestLostCursor(t *testing.T) {
 	for name, damage := range map[string]func(path string, data []byte) error{
 		"missing": func(path string, _ []byte) error { return os.Remove(path) },
@@ -77,8 +77,9 @@ func TestLostCursor(t *testing.T) {
 	}
 }
 
-// TestCursorNonsense: a record whose numbers make no sense changes nothing, whatever its checksum says.
-func TestCursorNonsense(t *testing.T) {
+// TestCursorIgnoresImpossibleRecord: a record with impossible numbers changes nothing, even if
+// its checksum is right.
+func TestCursorIgnoresImpossibleRecord(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	a.append(t, numbered(1, 10, 100))

@@ -334,9 +334,9 @@ func (s *Spool) countFramesLocked(seg segment, in stream.Range) loss {
 	return l
 }
 
-// countHeadersLocked counts a segment by the headers of its blocks, so that the intake does not wait
-// until all of it is read. ok is false if the headers do not suffice: part of the segment is
-// acknowledged, or is a gap, or a frame begins before it.
+// countHeadersLocked counts a segment by the headers of its blocks, so that the intake does not
+// wait until all of it is read. ok is false if the headers do not suffice: part of the segment
+// is acknowledged, or is a gap, or a frame begins before it.
 func (s *Spool) countHeadersLocked(seg segment) (g Gap, ok bool) {
 	g.Reason = Full
 	if s.cursor.acked.within(stream.Range{From: seg.base, To: seg.end}) {

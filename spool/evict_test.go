@@ -10,8 +10,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestDeliveredDataNeverCostsALine: where a budget is full of delivered data, also of segments that are still appended
-// to, every new line is kept.
+// TestDeliveredDataNeverCostsALine: if a budget is full of delivered data, including active
+// segments, every new line is kept.
 func TestDeliveredDataNeverCostsALine(t *testing.T) {
 	const limit = 8 << 20
 	b := NewBudget(limit)
@@ -46,9 +46,9 @@ func TestDeliveredDataNeverCostsALine(t *testing.T) {
 	}
 }
 
-// TestUndroppedBlockIsNotSealed: the block that may still be at the head of its FIFO is not removed: after a crash it is
-// looked for.
-func TestUndroppedBlockIsNotSealed(t *testing.T) {
+// TestBlockInFIFOIsNotEvicted: a block that may still be at the head of its FIFO is not
+// removed, because the next start compares it with the FIFO.
+func TestBlockInFIFOIsNotEvicted(t *testing.T) {
 	b := NewBudget(1 << 20)
 	s := newBudgeted(t, b, Options{History: 1 << 20})
 	s.write(100)
@@ -64,8 +64,8 @@ func TestUndroppedBlockIsNotSealed(t *testing.T) {
 	}
 }
 
-// TestTrimAtOpen: what is undelivered beyond a bound that was lowered is evicted when the spool is opened and not at the
-// first Append, by the headers alone, and is counted exactly.
+// TestTrimAtOpen: undelivered data beyond a lowered limit is evicted by Open and not by the
+// first Append. Open reads block headers only, and the count is exact.
 func TestTrimAtOpen(t *testing.T) {
 	disk := durabletest.NewDisk()
 	w := newBudgeted(t, NewBudget(1<<30), Options{FS: disk, MaxSize: 64 << 20})
@@ -126,8 +126,9 @@ func (f meteredFile) ReadAt(p []byte, off int64) (int, error) {
 
 func (f meteredFile) Sync() error { f.fs.syncs++; return f.File.Sync() }
 
-// TestCountsAgree: the headers of a segment and its frames give the same count.
-func TestCountsAgree(t *testing.T) {
+// TestHeadersAndFramesCountTheSame: counting a segment by its headers and by its frames gives
+// the same result.
+func TestHeadersAndFramesCountTheSame(t *testing.T) {
 	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk()})
 	defer s.Close()
 	a := &appender{s: s}
@@ -143,8 +144,8 @@ func TestCountsAgree(t *testing.T) {
 	}
 }
 
-// TestEvictedGapIsReportedOnce: a gap that is evicted is recorded in the stream again, and reported as a loss only when its
-// lines were lost.
+// TestEvictedGapIsReportedOnce: an evicted gap is recorded in the stream again, but is not
+// reported as a new loss unless the spool lost its lines.
 func TestEvictedGapIsReportedOnce(t *testing.T) {
 	var lost Gap
 	s := mustOpen(t, Options{Dir: t.TempDir(), MaxSize: 1 << 20, OnLoss: func(g Gap) { lost.join(g) }})

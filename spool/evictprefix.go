@@ -41,8 +41,8 @@ func (s *Spool) evictPrefix() bool {
 		return false
 	}
 	copy(rest, header.encode())
-	// The new file must be whole when it gets its name, because the old segment ends where it begins.
-	// With Options.Durable, it must also be synced before the old file is removed.
+	// The new file must be whole when it gets its name, because the old segment ends where it
+	// begins. With Options.Durable, it must also be synced before the old file is removed.
 	path := s.segmentPath(header.base)
 	if durable.WriteFile(s.opts.FS, path, rest, filePerm, s.cursor.durable) != nil {
 		_ = s.opts.FS.Remove(path) // the directory could not be synced, and the old segment continues
@@ -63,8 +63,8 @@ func (s *Spool) evictPrefix() bool {
 	return true
 }
 
-// findBlockLocked returns the offset of the block of seg that holds pos, and the header of a segment
-// that begins with that block.
+// findBlockLocked returns the offset of the block of seg that holds pos, and the header of a
+// segment that begins with that block.
 func (s *Spool) findBlockLocked(seg segment, pos uint64) (off int64, header segmentHeader, ok bool) {
 	header, err := decodeSegmentHeader(s.segmentStart(seg.base), seg.base)
 	if err != nil {
@@ -72,7 +72,8 @@ func (s *Spool) findBlockLocked(seg segment, pos uint64) (off int64, header segm
 	}
 	header.progress = s.cursor.acked.prefix
 	s.walkHeaders(seg, func(at int64, h blockHeader) bool {
-		// This includes the block that holds pos: a frame that began before it may have its time in it.
+		// This includes the block that holds pos: a frame that began before it may have its
+		// time in it.
 		header.maxTime = max(header.maxTime, h.info.MaxTime)
 		header.base, off, ok = h.position, at, h.end() > pos
 		return !ok

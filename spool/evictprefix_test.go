@@ -10,7 +10,8 @@ import (
 	"github.com/logspool/logspool/internal/durable/durabletest"
 )
 
-// stepFS calls step before each call that changes a file or a directory, and when half of a write is done.
+// stepFS calls step before each call that changes a file or a directory, and when half of a
+// write is done.
 type stepFS struct {
 	durable.FS
 	step  func(op, name string)
@@ -45,9 +46,9 @@ func (f *stepFile) WriteAt(p []byte, off int64) (int, error) {
 	return f.File.WriteAt(p, off)
 }
 
-// TestEvictBeginningKilled: a kill or, with Durable, a power cut at any step of removing the delivered beginning of a
-// segment leaves every undelivered line, once. A write may have been cut short.
-func TestEvictBeginningKilled(t *testing.T) {
+// TestEvictPrefixSurvivesCrash: after a kill at any step of evictPrefix, or a power cut with
+// Durable, every undelivered line is there once. A write may have been cut short.
+func TestEvictPrefixSurvivesCrash(t *testing.T) {
 	disk := durabletest.NewDisk()
 	steps := 0
 	check := func(what string, disk *durabletest.Disk) {
@@ -92,10 +93,9 @@ func TestEvictBeginningKilled(t *testing.T) {
 	}
 }
 
-// TestEvictBeginningCopiesLittle: however small the steps are in which a segment is delivered, what is copied to remove
-// its beginning is at most eight times what is removed, and a spool of which nothing more was delivered is not read
-// again.
-func TestEvictBeginningCopiesLittle(t *testing.T) {
+// TestEvictPrefixCopiesLittle: however small the steps of the delivery are, evictPrefix copies
+// at most eight times what it removes, and reads nothing again until more is delivered.
+func TestEvictPrefixCopiesLittle(t *testing.T) {
 	disk := durabletest.NewDisk()
 	opens, written := 0, 0
 	step := &stepFS{FS: disk, step: func(op, _ string) {
@@ -128,9 +128,10 @@ func TestEvictBeginningCopiesLittle(t *testing.T) {
 	}
 }
 
-// TestEvictBeginning: when the delivered beginning of a segment is removed, readers go on with the rest, nothing that was
-// handed out is lost, and a crash at any step leaves every undelivered line.
-func TestEvictBeginning(t *testing.T) {
+// TestEvictPrefix: when the delivered prefix of a segment is removed, readers continue with the
+// rest, nothing that was handed out is lost, and a crash at any step leaves every undelivered
+// line.
+func TestEvictPrefix(t *testing.T) {
 	disk := durabletest.NewDisk()
 	b := NewBudget(1 << 30)
 	w := newBudgeted(t, b, Options{FS: disk, MaxSize: 64 << 20, History: 64 << 20})

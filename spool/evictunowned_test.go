@@ -8,9 +8,10 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestOneReaderStuck: where one output of a container is stuck, a full spool takes what is new, at the cost of the stuck
-// one alone. What that has handed out stays its own; each frame is delivered once or told of as lost once.
-func TestOneReaderStuck(t *testing.T) {
+// TestLiveReaderLosesNothingWhileOtherIsStuck: while one of two outputs is stuck, a full spool
+// takes new blocks and evicts only frames of the stuck output. What that reader has handed out
+// is not evicted. Each frame is delivered once or reported as lost once.
+func TestLiveReaderLosesNothingWhileOtherIsStuck(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		stuck int64 // its frames' parity; gaps belong to 0
@@ -110,9 +111,10 @@ func TestOneReaderStuck(t *testing.T) {
 	}
 }
 
-// TestMissingBeforeWhatGivesWay: what was not kept is told although the process dies just when a segment has given way
-// behind one of two readers, whose gap would otherwise stand where that is to be told.
-func TestMissingBeforeWhatGivesWay(t *testing.T) {
+// TestUnkeptGapPrecedesGapOfEviction: if the process dies just after a segment behind one of
+// two readers was evicted, the unkept gap is still reported. The gap of the eviction must not
+// take its place.
+func TestUnkeptGapPrecedesGapOfEviction(t *testing.T) {
 	disk := durabletest.NewDisk()
 	o := Options{Dir: "/s", FS: disk, MaxSize: 1 << 20}
 	s := mustOpen(t, o)
@@ -150,8 +152,9 @@ func TestMissingBeforeWhatGivesWay(t *testing.T) {
 	}
 }
 
-// TestDropOldestWithQuietOutput: while nothing can be delivered, the reader of an output that prints
-// nothing reaches the end of the spool. A full spool still takes new blocks and evicts the oldest.
+// TestDropOldestWithQuietOutput: while nothing can be delivered, the reader of an output that
+// prints nothing reaches the end of the spool. A full spool still takes new blocks and evicts
+// the oldest.
 func TestDropOldestWithQuietOutput(t *testing.T) {
 	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), MaxSize: 1 << 20})
 	defer s.Close()

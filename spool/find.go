@@ -8,10 +8,10 @@ import (
 	"sort"
 )
 
-// finder finds where in a spool a History begins, and reads as little as possible. It reads block
-// headers, which also contain the size of the previous block, so a segment can be walked backwards.
-// It does not verify the headers, because that takes the payloads. If headers contradict each other,
-// or contradict what is read afterwards, what the Reader reads is right.
+// finder finds where in a spool a History begins, and reads as little as possible. It reads
+// block headers, which also contain the size of the previous block, so a segment can be walked
+// backwards. It does not verify the headers, because that takes the payloads. If headers
+// contradict each other, or contradict what is read afterwards, what the Reader reads is right.
 type finder struct {
 	window
 	ctx       context.Context
@@ -37,8 +37,9 @@ func newFinder(ctx context.Context, s *Spool) *finder {
 	}
 }
 
-// history returns a History that begins where o says. gone reports that the first segment has been
-// removed while frames of it were to be skipped, so that later frames may have been skipped instead.
+// history returns a History that begins where o says. gone reports that the first segment has
+// been removed while frames of it were to be skipped, so that later frames may have been
+// skipped instead.
 func (f *finder) history(o HistoryOptions) (h *History, gone bool, err error) {
 	h = &History{r: f.reader(), endAtStart: f.streamEnd}
 	if len(f.segments) == 0 {
@@ -147,8 +148,9 @@ func (f *finder) since(t int64) spot {
 	return at
 }
 
-// tail returns a spot from which on there are n whole frames, and skip more before those. The frames
-// to skip begin before until. If there are at most n frames after begin, tail returns begin.
+// tail returns a spot from which on there are n whole frames, and skip more before those. The
+// frames to skip begin before until. If there are at most n frames after begin, tail returns
+// begin.
 func (f *finder) tail(n int, begin spot) (at spot, skip int, until uint64, err error) {
 	at = f.end()
 	end := at
@@ -195,9 +197,9 @@ const checkFrames = 1024
 
 var errNotWalkable = errors.New("the previous block is not known")
 
-// stepBack moves a spot, which is not the first one, to the previous block, and returns its header. If
-// that block is not known, it moves the spot to the beginning of the segment and returns
-// errNotWalkable.
+// stepBack moves a spot, which is not the first one, to the previous block, and returns its
+// header. If that block is not known, it moves the spot to the beginning of the segment and
+// returns errNotWalkable.
 func (f *finder) stepBack(at *spot) (blockHeader, error) {
 	for at.off <= segmentHeaderSize && at.i > 0 {
 		at.i--
@@ -226,8 +228,8 @@ func (f *finder) blockBefore(at spot, p extent, size int64) (blockHeader, bool) 
 	return h, err == nil && h.diskSize() == size && h.end() == at.pos
 }
 
-// lastSize returns the size of the last block of the current segment, which must end where the segment
-// ends; 0: none was found.
+// lastSize returns the size of the last block of the current segment, which must end where the
+// segment ends; 0: none was found.
 func (f *finder) lastSize(p extent) int64 {
 	for to := p.size; to >= segmentHeaderSize+BlockHeaderSize && p.size-to <= MaxPayload; {
 		from := max(segmentHeaderSize, to-headerChunk)
@@ -240,7 +242,8 @@ func (f *finder) lastSize(p extent) int64 {
 				break
 			}
 			off := from + int64(i)
-			// A container can print bytes that look like a block. Positions advance no faster than bytes.
+			// A container can print bytes that look like a block. Positions advance no faster
+			// than bytes.
 			h, err := decodeHeader(piece[i:])
 			if err == nil && off+h.diskSize() == p.size && h.position >= f.segment && h.end() <= p.end &&
 				h.position-f.segment <= uint64(off-segmentHeaderSize) {
@@ -256,7 +259,8 @@ func (f *finder) lastSize(p extent) int64 {
 	return 0
 }
 
-// count returns the number of whole frames that begin between two spots. end is the end of the stream.
+// count returns the number of whole frames that begin between two spots. end is the end of the
+// stream.
 func (f *finder) count(from, to, end spot) (n int, err error) {
 	r := f.reader()
 	defer r.Release()

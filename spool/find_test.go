@@ -17,8 +17,9 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestTail: the last frames and no others, wherever blocks and segments end, delivered or not, with gaps between them
-// and the beginning of a frame at the end; and afterwards what comes then.
+// TestTail: a History returns exactly the last frames, wherever blocks and segments end,
+// delivered or not, with gaps between them and an incomplete frame at the end. Then it returns
+// what is appended.
 func TestTail(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		disk := durabletest.NewDisk()
@@ -93,8 +94,8 @@ func TestTail(t *testing.T) {
 	})
 }
 
-// TestTailReadsLittle: the end of a long history is found within a few hundred kilobytes, whatever the size of
-// its blocks, also when it has been opened again; and so is a time.
+// TestTailReadsLittle: the end of a long history, and a time in it, is found with a few hundred
+// kilobytes of reads, whatever the size of its blocks, and also after it has been opened again.
 func TestTailReadsLittle(t *testing.T) { testTailReadsLittle(t, 1) }
 
 func TestLong_TailReadsLittle(t *testing.T) {
@@ -161,7 +162,7 @@ func testTailReadsLittle(t *testing.T, times int) {
 	}
 }
 
-// TestSince: no frame of that time or later is passed over, and of the earlier ones most are.
+// TestSince: no frame of that time or later is skipped, and most of the earlier ones are.
 func TestSince(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		disk := durabletest.NewDisk()
@@ -204,9 +205,9 @@ func TestSince(t *testing.T) {
 	})
 }
 
-// TestSinceBeforeEarlierTimes: what is late and stands before what is early is found, also where a frame's time is in
-// another segment than its beginning, and across openings.
-func TestSinceBeforeEarlierTimes(t *testing.T) {
+// TestSinceFindsLateFrameBeforeEarlyOnes: a late frame before early ones is found, also if its
+// time is in another segment than its beginning, and after the spool has been opened again.
+func TestSinceFindsLateFrameBeforeEarlyOnes(t *testing.T) {
 	for _, cut := range []bool{false, true} {
 		for _, reopen := range []bool{false, true} {
 			t.Run(fmt.Sprintf("cut=%v, reopened=%v", cut, reopen), func(t *testing.T) {
@@ -244,7 +245,7 @@ func TestSinceBeforeEarlierTimes(t *testing.T) {
 	}
 }
 
-// TestSinceOverDamage: damage to a header costs a search by time no block but that one.
+// TestSinceOverDamage: a damaged header makes a search by time lose no block but that one.
 func TestSinceOverDamage(t *testing.T) {
 	for at := range BlockHeaderSize {
 		for _, flip := range []byte{1, 0x14, 0x80} {
@@ -277,9 +278,9 @@ func TestSinceOverDamage(t *testing.T) {
 	}
 }
 
-// TestTailReclaimed: a segment that is removed while the last frames are looked for, or before they are read, costs none
-// that is still there, and has none given that was not asked for.
-func TestTailReclaimed(t *testing.T) {
+// TestTailWhileSegmentIsRemoved: if a segment is removed during the search for the last frames,
+// or before they are read, the frames that are left are returned, and no others.
+func TestTailWhileSegmentIsRemoved(t *testing.T) {
 	for opened := range 5 {
 		t.Run(fmt.Sprint(opened), func(t *testing.T) {
 			disk := &hookedFS{FS: durabletest.NewDisk()}
@@ -321,8 +322,9 @@ func TestTailReclaimed(t *testing.T) {
 	}
 }
 
-// TestTailForNobody: who wants to know no more does not hold up what waits for the end of reading.
-func TestTailForNobody(t *testing.T) {
+// TestTailEndsWithItsContext: a search stops soon after its context is done, so it does not
+// hold up what waits for its end.
+func TestTailEndsWithItsContext(t *testing.T) {
 	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), MaxSize: 16 << 20})
 	defer s.Close()
 	a := &appender{s: s}
@@ -346,7 +348,7 @@ func TestTailForNobody(t *testing.T) {
 	}
 }
 
-// countedContext is canceled when it has been asked so often.
+// countedContext is canceled after so many calls of Err.
 type countedContext struct {
 	context.Context
 	left int

@@ -11,13 +11,13 @@ import (
 const (
 	frameHeaderSize = 4
 
-	// MaxFrame is the maximum length of a frame, in bytes of protobuf; a greater length is damage.
-	// dockerd cuts lines at 16 KiB (moby, daemon/logger/copier.go, defaultBufSize). Other writers may
-	// use a megabyte, and the rest is for the other fields.
+	// MaxFrame is the maximum length of a frame, in bytes of protobuf; a greater length is
+	// damage. dockerd cuts lines at 16 KiB (moby, daemon/logger/copier.go, defaultBufSize).
+	// Other writers may use a megabyte, and the rest is for the other fields.
 	MaxFrame = 1<<20 + 64<<10
 
-	// signatureSize is how many bytes from a frame's start are needed to recognise a frame in unknown
-	// bytes: the length, `0a 06 "stdout"` or `0a 06 "stderr"`, and the tag of the time.
+	// signatureSize is how many bytes from a frame's start are needed to recognise a frame in
+	// unknown bytes: the length, `0a 06 "stdout"` or `0a 06 "stderr"`, and the tag of the time.
 	signatureSize = frameHeaderSize + 9
 )
 
@@ -26,9 +26,9 @@ var (
 	signatureStderr = []byte("\x0a\x06stderr\x10")
 )
 
-// frameLength returns the length in the frame header at the start of p, and whether a frame may begin
-// like that. p must hold the four bytes of the length. The first byte of protobuf is checked if p
-// holds it.
+// frameLength returns the length in the frame header at the start of p, and whether a frame may
+// begin like that. p must hold the four bytes of the length. The first byte of protobuf is
+// checked if p holds it.
 func frameLength(p []byte) (n int, plausible bool) {
 	l := binary.BigEndian.Uint32(p)
 	if l == 0 || l > MaxFrame {
@@ -73,8 +73,8 @@ func nextSignature(p []byte) int {
 	return a
 }
 
-// frameTime returns time_nano, field 2 of the LogEntry; 0 if p does not include it. p is the protobuf
-// of a frame, or the beginning of it.
+// frameTime returns time_nano, field 2 of the LogEntry; 0 if p does not include it. p is the
+// protobuf of a frame, or the beginning of it.
 func frameTime(p []byte) int64 {
 	// dockerd writes field 1 and then field 2. A few other fields are skipped.
 	for range 8 {
@@ -136,8 +136,8 @@ type BlockInfo struct {
 	tail tail
 }
 
-// Remaining returns the number of bytes of the last frame that are still to come. It is also 0 if the
-// frame's length is incomplete.
+// Remaining returns the number of bytes of the last frame that are still to come. It is also 0
+// if the frame's length is incomplete.
 func (i BlockInfo) Remaining() int { return int(i.tail.remaining) }
 
 // Tracker follows a stream, and knows where frames start in it. The zero value is at the start of a
@@ -147,9 +147,9 @@ type Tracker struct{ tail tail }
 // Tracker returns a tracker at the end of the described piece of the stream.
 func (i BlockInfo) Tracker() Tracker { return Tracker{i.tail} }
 
-// Whole returns the length of the longest part of p, from its start, that ends with a whole frame, and
-// describes that part. p follows the tracker's place in the stream. The length is 0 if p contains no
-// end of a frame. Whole does not move the tracker: see Advance.
+// Whole returns the length of the longest part of p, from its start, that ends with a whole
+// frame, and describes that part. p follows the tracker's place in the stream. The length is 0
+// if p contains no end of a frame. Whole does not move the tracker: see Advance.
 func (t *Tracker) Whole(p []byte) (int, BlockInfo) { return t.scan(p, true) }
 
 // All describes all of p, whether it ends with a whole frame or not.
@@ -206,8 +206,8 @@ func (t *Tracker) scan(p []byte, whole bool) (int, BlockInfo) {
 	return end, atEnd
 }
 
-// firstFrame returns the offset in p at which the first frame starts. complete is false if the frame
-// before it does not end in p; then to is set to the state at the end of p.
+// firstFrame returns the offset in p at which the first frame starts. complete is false if the
+// frame before it does not end in p; then to is set to the state at the end of p.
 func (t *Tracker) firstFrame(p []byte, to *tail) (off int, complete bool) {
 	off = int(t.tail.remaining)
 	if t.tail.prefixLen > 0 {

@@ -17,8 +17,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestFullDiskCountsExactly: a disk that refuses any calls for want of space, at any time, costs lines that are counted
-// exactly, and after it has space again nothing is left pending.
+// TestFullDiskCountsExactly: if a disk refuses any calls because it is full, the lost lines are
+// counted exactly. When it has space again, nothing stays pending.
 func TestFullDiskCountsExactly(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		disk := durabletest.NewDisk()
@@ -128,8 +128,9 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	}
 }
 
-// TestAckOnAFullDisk: where the segments that an Ack removes make the room that its record needs, it is recorded.
-func TestAckOnAFullDisk(t *testing.T) {
+// TestAckRecordsIntoSpaceThatItFrees: if the segments that an Ack removes make the space that
+// its record needs, the record is written.
+func TestAckRecordsIntoSpaceThatItFrees(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	for i := range 10 {
@@ -156,7 +157,7 @@ func TestAckOnAFullDisk(t *testing.T) {
 	}
 }
 
-// fullDisk says of a disk without room what the kernel says.
+// fullDisk is a disk without space. Its errors are those of the kernel.
 type fullDisk struct{ *durabletest.Disk }
 
 func (d fullDisk) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
@@ -177,8 +178,8 @@ func (f fullDiskFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// TestFullDisk: on a disk without room nothing is kept and nothing ends; when there is room again it goes on,
-// and what was not kept is told.
+// TestFullDisk: a disk without space keeps nothing, and the spool continues. When there is
+// space again, what was not kept is reported.
 func TestFullDisk(t *testing.T) {
 	w := newWorld(t, durabletest.NewDisk(), Options{MaxSize: 16 << 20})
 	if err := w.open(); err != nil {
@@ -220,9 +221,9 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestFullDiskMakesRoom: a full disk removes the same things in the same order as a full budget, wherever the shortage
-// appears.
-func TestFullDiskMakesRoom(t *testing.T) {
+// TestFullDiskEvictsInOrder: a full disk evicts the same things in the same order as a full
+// budget, whichever call finds it full.
+func TestFullDiskEvictsInOrder(t *testing.T) {
 	disk := smallDisk(2 << 20)
 	b := NewBudget(1 << 30)
 	old := newBudgeted(t, b, Options{Dir: "/old", FS: disk, MaxSize: 64 << 20, History: 64 << 20})
@@ -280,7 +281,7 @@ func TestFullDiskMakesRoom(t *testing.T) {
 	}
 }
 
-// smallDisk is a disk in memory on which only a part of what other programs leave is free.
+// smallDisk is a disk in memory with so many free bytes; other programs use the rest.
 func smallDisk(bytes int64) *durabletest.Disk {
 	disk := durabletest.NewDisk()
 	disk.Limit(bytes)

@@ -8,8 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestFullDiskKilled: on a disk that is full from time to time and a process that is killed at any time, each line is
-// delivered or reported as lost: too much may be reported, never too little.
+// TestFullDiskKilled: if the disk is full from time to time and the process is killed at any
+// time, each line is delivered or reported as lost. Too many may be reported, but never too
+// few.
 func TestFullDiskKilled(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		disk := durabletest.NewDisk()

@@ -11,8 +11,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// damagedSpool is a spool with everything in it that there can be: several segments, cut frames, a gap, notes of what
-// gave way, acknowledged ranges here and there; and what was appended, by position.
+// damagedSpool returns a spool with several segments, cut frames, a gap, evicted ranges and
+// acknowledged ranges, and what was appended to it, by position.
 func damagedSpool(t fataler) (*durabletest.Disk, map[uint64][]byte) {
 	disk := durabletest.NewDisk()
 	s := mustOpen(t, Options{Dir: "/spool", FS: disk, MaxSize: 1 << 20, History: 200 << 10})
@@ -47,8 +47,8 @@ func damagedSpool(t fataler) (*durabletest.Disk, map[uint64][]byte) {
 	return disk.Killed(), appended
 }
 
-// FuzzOpen damages the files of a spool: it opens, there is an end to what is read, what is read is a frame that was
-// appended where it is read, or a gap, and what is appended afterwards is read too.
+// FuzzOpen damages the files of a spool. The spool opens, and reading it ends. Each item is a
+// frame that was appended at its position, or a gap. What is appended afterwards is read too.
 func FuzzOpen(f *testing.F) {
 	// Each six bytes: what to do, which file, three bytes of where, and a byte to write.
 	f.Add([]byte{})
@@ -107,7 +107,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// readHistory reads a history of damaged files: there is an end to it, and what it gives was appended.
+// readHistory reads a history of damaged files: it ends, and returns only what was appended.
 func readHistory(t *testing.T, h *History, appended map[uint64][]byte) {
 	defer h.Close()
 	for frames, at := 0, uint64(0); ; frames++ {

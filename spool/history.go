@@ -17,13 +17,13 @@ type HistoryOptions struct {
 	Since int64
 }
 
-// History returns the frames of a spool in the order of the stream, delivered or not. It skips damage
-// and gaps. It pins nothing: Append and Ack do not wait for it, and if its segment is removed, it
-// continues at the first one that is left.
+// History returns the frames of a spool in the order of the stream, delivered or not. It skips
+// damage and gaps. It pins nothing: Append and Ack do not wait for it, and if its segment is
+// removed, it continues at the first one that is left.
 //
-// A History belongs to one goroutine. Its methods block for the local disk only, except Wait. It has
-// one open file, until Pause, and a buffer of 256 KiB (a little over 1 MiB if blocks are longer), which
-// it returns while it waits.
+// A History belongs to one goroutine. Its methods block for the local disk only, except Wait.
+// It has one open file, until Pause, and a buffer of 256 KiB (a little over 1 MiB if blocks are
+// longer), which it returns while it waits.
 type History struct {
 	r          *Reader
 	endAtStart uint64 // the end of the stream when the History was made
@@ -32,13 +32,14 @@ type History struct {
 	wokenAt time.Time // when Wait last returned
 }
 
-// followPause is the least time between two wake-ups of a History. Without it, twenty followers of a
-// container that writes without a pause would cost its intake twenty wake-ups for each block.
+// followPause is the least time between two wake-ups of a History. Without it, twenty followers
+// of a container that writes without a pause would cost its intake twenty wake-ups for each
+// block.
 const followPause = 10 * time.Millisecond
 
-// NewHistory returns a History of the spool. Close it after use. NewHistory blocks for the local disk,
-// longer if Tail is large, until ctx is done at the latest. The error is that of ctx, a failure to
-// read that may pass, or fs.ErrClosed. Damage is not an error.
+// NewHistory returns a History of the spool. Close it after use. NewHistory blocks for the
+// local disk, longer if Tail is large, until ctx is done at the latest. The error is that of
+// ctx, a failure to read that may pass, or fs.ErrClosed. Damage is not an error.
 func (s *Spool) NewHistory(ctx context.Context, o HistoryOptions) (*History, error) {
 	for try := 1; ; try++ {
 		if s.isClosed() {
@@ -52,12 +53,13 @@ func (s *Spool) NewHistory(ctx context.Context, o HistoryOptions) (*History, err
 	}
 }
 
-// maxTries limits the tries of NewHistory. A segment is usually kept for much longer than a search takes.
+// maxTries limits the tries of NewHistory. A segment is usually kept for much longer than a
+// search takes.
 const maxTries = 10
 
-// Next returns the protobuf of the next frame, which is valid until the next call of any method. ok is
-// false if there is none now; Wait waits for one. An error is a failure to read that may pass: try
-// again later.
+// Next returns the protobuf of the next frame, which is valid until the next call of any
+// method. ok is false if there is none now; Wait waits for one. An error is a failure to read
+// that may pass: try again later.
 func (h *History) Next() (frame []byte, ok bool, err error) {
 	end := h.r.s.End()
 	for {
@@ -74,11 +76,12 @@ func (h *History) Next() (frame []byte, ok bool, err error) {
 	}
 }
 
-// Pause closes the file until the next Next. Call it if that may take long: if the segment is removed
-// meanwhile, an open file would still take space on the disk, which nothing counts.
+// Pause closes the file until the next Next. Call it if that may take long: if the segment is
+// removed meanwhile, an open file would still take space on the disk, which nothing counts.
 func (h *History) Pause() { h.r.closeFile() }
 
-// End returns the end of the stream when the History was made. HistoryOptions.Tail counts from there.
+// End returns the end of the stream when the History was made. HistoryOptions.Tail counts from
+// there.
 func (h *History) End() uint64 { return h.endAtStart }
 
 // Position returns the position after what Next has returned.
@@ -88,8 +91,8 @@ func (h *History) Position() uint64 { return h.r.Position() }
 // frames, the next Next continues with those.
 func (h *History) Reject() { h.r.Reject() }
 
-// Wait blocks until something has been appended since Next last found nothing. It returns the error of
-// ctx when ctx is done, and fs.ErrClosed if nothing will be appended any more.
+// Wait blocks until something has been appended since Next last found nothing. It returns the
+// error of ctx when ctx is done, and fs.ErrClosed if nothing will be appended any more.
 func (h *History) Wait(ctx context.Context) error {
 	if len(h.r.current.rest) > 0 {
 		return nil

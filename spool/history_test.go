@@ -46,8 +46,8 @@ func (f countingFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// openHistory returns a History of what is in dir, by nothing but the names and sizes of its segments: without what a
-// Spool remembers of its last block.
+// openHistory returns a History of dir that knows only the names and sizes of its segments, and
+// not the last block, which an open Spool knows.
 func openHistory(disk durable.FS, dir string, o HistoryOptions) (*History, error) {
 	s := &Spool{opts: Options{Dir: dir, FS: disk}, closed: true}
 	if err := s.listSegments(); err != nil {
@@ -60,7 +60,7 @@ func openHistory(disk durable.FS, dir string, o HistoryOptions) (*History, error
 	return h, err
 }
 
-// histories opens the history of a spool, and that of what is on disk of it.
+// histories opens the history of the spool, and the history of its files.
 func histories(t fataler, s *Spool, o HistoryOptions) []*History {
 	own, err := s.NewHistory(context.Background(), o)
 	if err != nil {
@@ -90,7 +90,7 @@ func (h *History) all(t fataler) (times []int64) {
 	}
 }
 
-// spans says numbers in a line.
+// spans formats numbers as ranges in one line.
 func spans(n []int64) string {
 	var b strings.Builder
 	for i := 0; i < len(n); {
@@ -104,8 +104,8 @@ func spans(n []int64) string {
 	return strings.TrimSpace(b.String())
 }
 
-// TestHistoryIsKept: what is delivered stays as far as its bound reaches, the newest of it, whatever the bound of what
-// is not delivered; and a smaller bound applies from the next opening on.
+// TestHistoryIsKept: the newest delivered data is kept up to the limit of the history, whatever
+// the limit of undelivered data is. A lower limit applies from the next Open on.
 func TestHistoryIsKept(t *testing.T) {
 	for _, history := range []int64{0, 64 << 10, 300 << 10, 20 << 20} {
 		t.Run(fmt.Sprint(history), func(t *testing.T) {
@@ -151,7 +151,8 @@ func TestHistoryIsKept(t *testing.T) {
 	}
 }
 
-// TestHistoryStaysWhenFull: a spool that gives way for want of room of its own leaves its history, which would make none.
+// TestHistoryStaysWhenFull: a spool that has reached its own limit keeps its history, because
+// removing it would make no space.
 func TestHistoryStaysWhenFull(t *testing.T) {
 	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), MaxSize: 1 << 20, History: 512 << 10})
 	defer s.Close()
@@ -171,8 +172,8 @@ func TestHistoryStaysWhenFull(t *testing.T) {
 	}
 }
 
-// TestHistoryOverDamage: damage costs the block that it is in, in the history as in the delivery, wherever the history
-// begins; and what was counted as read before it stays counted.
+// TestHistoryOverDamage: in the history as in the delivery, damage loses the block that it is
+// in, wherever the history begins. What was read and counted before the damage stays counted.
 func TestHistoryOverDamage(t *testing.T) {
 	for _, block := range []int{4, 8, 9} {
 		disk := durabletest.NewDisk()
@@ -222,8 +223,9 @@ func TestHistoryOverDamage(t *testing.T) {
 	}
 }
 
-// TestHistoryReclaimed: a History whose segment is removed under it goes on at the first one that is left.
-func TestHistoryReclaimed(t *testing.T) {
+// TestHistoryContinuesAfterRemovedSegment: a History whose segment is removed continues at the
+// first one that is left.
+func TestHistoryContinuesAfterRemovedSegment(t *testing.T) {
 	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), MaxSize: 1 << 20, History: 128 << 10})
 	defer s.Close()
 	a := &appender{s: s}
@@ -271,8 +273,9 @@ func (h *hookedFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.Fi
 	return h.FS.OpenFile(name, flag, perm)
 }
 
-// TestHistoryOnAFullDisk: where the disk has no room, what is delivered makes it before a line is lost.
-func TestHistoryOnAFullDisk(t *testing.T) {
+// TestFullDiskEvictsHistoryFirst: if the disk is full, delivered data is removed before a line
+// is lost.
+func TestFullDiskEvictsHistoryFirst(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s := mustOpen(t, Options{Dir: "/s", FS: fullDisk{disk}, MaxSize: 16 << 20, History: 1 << 20})
 	defer s.Close()
@@ -301,7 +304,8 @@ func TestHistoryOnAFullDisk(t *testing.T) {
 	}
 }
 
-// TestWait: a History waits until something comes, its context is done, or nothing can come any more.
+// TestWait: Wait returns when something is appended, when its context is done, and when nothing
+// will be appended any more.
 func TestWait(t *testing.T) {
 	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), History: 1 << 20})
 	a := &appender{s: s}

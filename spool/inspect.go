@@ -16,8 +16,8 @@ type Info struct {
 	Written   time.Time // the last write to a segment, by the file system's clock; zero: no segment
 }
 
-// Inspect returns the sizes of the spool in dir, which need not be open. It reads no file. If fsys is
-// nil, it uses durable.OS.
+// Inspect returns the sizes of the spool in dir, which need not be open. It reads no file. If
+// fsys is nil, it uses durable.OS.
 func Inspect(fsys durable.FS, dir string) (i Info, err error) {
 	if fsys == nil {
 		fsys = durable.OS
@@ -40,8 +40,8 @@ func Inspect(fsys durable.FS, dir string) (i Info, err error) {
 	return i, nil
 }
 
-// otherAllocated returns the bytes on disk of the files that are not segments among the entries of a
-// spool's directory.
+// otherAllocated returns the bytes on disk of the files that are not segments among the entries
+// of a spool's directory.
 func otherAllocated(entries []fs.DirEntry) (sum int64) {
 	for _, e := range entries {
 		if _, segment := parseSegmentName(e.Name()); segment {

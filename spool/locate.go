@@ -46,9 +46,9 @@ func (r *Reader) load() (item Item, ok, more bool) {
 	return r.useBlock(h)
 }
 
-// maxReadFailures is how many reads may fail in a row before the block counts as damaged. If the
-// file cannot be opened, because there are too many open files or the permissions are wrong, nothing
-// is known of its content, and the reader retries without a limit.
+// maxReadFailures is how many reads may fail in a row before the block counts as damaged. If
+// the file cannot be opened, because there are too many open files or the permissions are
+// wrong, nothing is known of its content, and the reader retries without a limit.
 const maxReadFailures = 10
 
 // readFailed reports whether err is a failure to read, which may pass, and not damage of what was

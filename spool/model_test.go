@@ -16,8 +16,9 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// model is a spool and the oracle beside it, with two readers that share the frames as the two outputs of a container
-// do: a frame belongs to the reader of its time's parity, a gap to the first.
+// model is a spool with an oracle. Two readers share the frames like the two outputs of a
+// container: the parity of a frame's time decides to which reader it belongs, and gaps belong
+// to the first.
 type model struct {
 	disk *durabletest.Disk
 	o    Options
@@ -62,12 +63,13 @@ func (m *model) open(t fataler) {
 	}
 }
 
-// block makes the next block: frames, perhaps garbage between them, perhaps cut anywhere.
+// block returns the next block: frames, perhaps garbage between them, perhaps cut anywhere.
 func (m *model) block(t *rapid.T) []byte {
 	p := m.rest
 	least := 1
 	if len(m.rest) > 0 {
-		// Of the middle of a frame a reader that is rewound to it cannot tell less from the beginning of one.
+		// Of the middle of a frame a reader that is rewound to it cannot tell less from the
+		// beginning of one.
 		least = frameHeaderSize + 1
 	}
 	m.rest = nil
@@ -114,7 +116,7 @@ func (m *model) put(t *rapid.T, p []byte) {
 	}
 }
 
-// at returns what was appended at r; false when that is not all there.
+// at returns what was appended at r; false if not all of it was.
 func (m *model) at(r stream.Range) ([]byte, bool) {
 	var p []byte
 	i, _ := slices.BinarySearchFunc(m.chunks, r.From+1, func(c chunk, pos uint64) int {
@@ -177,7 +179,7 @@ func (m *model) owner(item Item) int {
 	return int(frameTime(item.Frame) & 1)
 }
 
-// ack acknowledges those of what the reader handed out that which says.
+// ack acknowledges the items for which which returns true.
 func (m *model) ack(t *rapid.T, r *modelReader, which func() bool) {
 	var ranges []stream.Range
 	r.handed = slices.DeleteFunc(r.handed, func(item Item) bool {
@@ -203,8 +205,9 @@ func (m *model) ack(t *rapid.T, r *modelReader, which func() bool) {
 	}
 }
 
-// history reads the history, of the open spool or of its directory, and checks that it has all that the delivery would
-// give, nothing that was not appended, and no more than the newest of what was asked for.
+// history reads the history of the open spool and of its files. It contains everything that the
+// delivery would return, nothing that was not appended, and only the newest of what was asked
+// for.
 func (m *model) history(t *rapid.T, tail int) {
 	pending := map[uint64]bool{}
 	r := m.s.NewReader()
@@ -234,7 +237,7 @@ func (m *model) history(t *rapid.T, tail int) {
 	}
 }
 
-// positions reads and closes h, checks each frame, and returns where they begin.
+// positions reads and closes h, checks each frame, and returns where the frames begin.
 func (m *model) positions(t *rapid.T, h *History) (positions []uint64) {
 	defer h.Close()
 	for {
@@ -265,7 +268,8 @@ func (r *modelReader) rewind() {
 	r.handed, r.at = nil, 0
 }
 
-// crash leaves the files as a killed process does, with the last block torn if torn says so, and opens them.
+// crash leaves the files of a killed process, with the last block torn if torn is true, and
+// opens them.
 func (m *model) crash(t *rapid.T, torn bool) {
 	disk := m.disk.Killed()
 	if torn && m.last != nil {
@@ -342,8 +346,9 @@ func (m *model) finish(t *rapid.T) {
 
 var historyBounds = rapid.SampledFrom([]int64{0, 40 << 10, 256 << 10, 1 << 30})
 
-// TestModel does to a spool whatever can be done to it, in any order: nothing is read that was not appended
-// where it is read, nothing that was acknowledged, and nothing is missing that is not told of.
+// TestModel does everything that can be done to a spool, in any order. What is read was
+// appended at that position and was not acknowledged, and everything that is missing is
+// reported.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		disk := durabletest.NewDisk()

@@ -13,7 +13,7 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// openFiles counts the descriptors of this process for files below dir.
+// openFiles returns the number of descriptors of this process for files below dir.
 func openFiles(t *testing.T, dir string) (n int) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -27,7 +27,8 @@ func openFiles(t *testing.T, dir string) (n int) {
 	return n
 }
 
-// TestFilesAreBounded: no more spools have open files than LimitFiles says, and one that is idle has none.
+// TestFilesAreBounded: no more spools have files open than LimitFiles allows, and an idle one
+// has none.
 func TestFilesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -73,8 +74,8 @@ func TestFilesAreBounded(t *testing.T) {
 	})
 }
 
-// TestEvictionClosesFiles: the files that an eviction opened, or another call that records something, are closed when they
-// are idle, as any.
+// TestEvictionClosesFiles: files that an eviction or another recording call opened are closed
+// when they are idle.
 func TestEvictionClosesFiles(t *testing.T) {
 	b := NewBudget(64 << 20)
 	for name, do := range map[string]func(s *Spool) bool{

@@ -192,8 +192,9 @@ func (s *Spool) ReleaseGap() bool {
 	return true
 }
 
-// storeAddedGapsLocked records the sum of the added and held gaps, if it has changed. It is called
-// after the write of a gap block: a crash between the two records the loss twice, but never drops it.
+// storeAddedGapsLocked records the sum of the added and held gaps, if it has changed. It is
+// called after the write of a gap block: a crash between the two records the loss twice, but
+// never drops it.
 func (s *Spool) storeAddedGapsLocked() {
 	sum := s.gaps.held
 	for _, g := range s.gaps.added {

@@ -9,9 +9,9 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestMissingOutlivesAKill: what a full spool, or a full disk, has not kept is told by the process after the one that
-// was killed, once.
-func TestMissingOutlivesAKill(t *testing.T) {
+// TestUnkeptGapSurvivesKill: what a full spool or a full disk did not keep is reported once by
+// the process that follows a killed one.
+func TestUnkeptGapSurvivesKill(t *testing.T) {
 	for _, full := range []string{"spool", "disk"} {
 		t.Run(full, func(t *testing.T) {
 			disk := durabletest.NewDisk()
@@ -80,7 +80,8 @@ func TestMissingOutlivesAKill(t *testing.T) {
 	}
 }
 
-// TestHeldGap: a gap whose marker was refused is pending until it was put into the stream again, across a kill.
+// TestHeldGap: a gap whose marker was rejected is pending until it is in the stream again, also
+// after a kill.
 func TestHeldGap(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
@@ -116,8 +117,8 @@ func TestHeldGap(t *testing.T) {
 	}
 }
 
-// TestAddedGapSurvivesAKill: a loss behind the spool that has no room in the stream yet is not forgotten.
-func TestAddedGapSurvivesAKill(t *testing.T) {
+// TestAddedGapSurvivesKill: an added gap for which the stream has no space yet survives a kill.
+func TestAddedGapSurvivesKill(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	p := numbered(1, 1, 1000)
@@ -130,9 +131,10 @@ func TestAddedGapSurvivesAKill(t *testing.T) {
 	}
 }
 
-// TestPendingTellsWhatWasNotKept: what a full budget did not let in is told of when everything else is delivered,
-// although others still need the room, and so is a note that waits for the rest of a frame that never comes.
-func TestPendingTellsWhatWasNotKept(t *testing.T) {
+// TestPendingAppendsUnkeptGap: what a full budget refused is reported when everything else is
+// delivered, although other spools still use the space. So is an added gap that waits for the
+// rest of a frame that never comes.
+func TestPendingAppendsUnkeptGap(t *testing.T) {
 	budget := NewBudget(1)
 	s := mustOpen(t, Options{Dir: "/spool", FS: durabletest.NewDisk(), Budget: budget})
 	defer s.Close()

@@ -13,11 +13,11 @@ type Item struct {
 	Gap          *Gap   // nil for a frame
 }
 
-// Reader returns the frames of a spool that have not been acknowledged, in the order of the stream.
-// It finds damage, and the next frame after it. A reader belongs to one goroutine.
+// Reader returns the frames of a spool that have not been acknowledged, in the order of the
+// stream. It finds damage, and the next frame after it. A reader belongs to one goroutine.
 //
-// A full spool may evict the segments that the reader has not reached. It does not evict the segment
-// that the reader is in, nor those that it has passed, unless SetOwner allows that.
+// A full spool may evict the segments that the reader has not reached. It does not evict the
+// segment that the reader is in, nor those that it has passed, unless SetOwner allows that.
 type Reader struct {
 	// These fields are set before use. The reader's goroutine changes only limit.
 	locked bool   // the caller holds s.mu
@@ -72,10 +72,11 @@ func (s *Spool) NewReader() *Reader {
 	return r
 }
 
-// SetOwner tells the spool which frames the user of this reader delivers, if other readers deliver
-// the rest. A segment that the reader has passed may be evicted if owns returns false for all of it.
-// owns gets the protobuf of a frame, or nil for a gap. It is called with the spool locked, must not
-// call the spool, and must return the same result for the same frame each time.
+// SetOwner tells the spool which frames the user of this reader delivers, if other readers
+// deliver the rest. A segment that the reader has passed may be evicted if owns returns false
+// for all of it. owns gets the protobuf of a frame, or nil for a gap. It is called with the
+// spool locked, must not call the spool, and must return the same result for the same frame
+// each time.
 func (r *Reader) SetOwner(owns func(frame []byte) bool) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
@@ -131,11 +132,12 @@ func (r *Reader) unlock() {
 	}
 }
 
-// Next returns the next item. It returns false if there is none now: the end is reached, or the rest
-// of a frame has not been written yet. The frame is valid until the next call of any method.
+// Next returns the next item. It returns false if there is none now: the end is reached, or the
+// rest of a frame has not been written yet. The frame is valid until the next call of any
+// method.
 //
-// The functions that Next calls return an item if ok is true. Otherwise, more says whether calling
-// again can find one.
+// The functions that Next calls return an item if ok is true. Otherwise, more says whether
+// calling again can find one.
 func (r *Reader) Next() (Item, bool) {
 	r.failure.err = nil
 	for {
@@ -245,9 +247,9 @@ func (r *Reader) giveUpFrame(to uint64, reason Reason) Item {
 	return r.gap(to, reason, frames)
 }
 
-// GiveUp returns the incomplete frame at the end of the stream as a gap; false if there is none. Call
-// it after Next has returned false, if the rest of the frame will never be written. If the given up
-// bytes contain a frame, the next Next continues with that.
+// GiveUp returns the incomplete frame at the end of the stream as a gap; false if there is
+// none. Call it after Next has returned false, if the rest of the frame will never be written.
+// If the given up bytes contain a frame, the next Next continues with that.
 func (r *Reader) GiveUp() (Item, bool) {
 	carry := r.current.carry
 	if len(carry) == 0 {
@@ -264,9 +266,9 @@ func (r *Reader) GiveUp() (Item, bool) {
 	return item, true
 }
 
-// Reject is called if the frame that Next has just returned is not a frame. It returns a gap in its
-// place; false if the gap has been acknowledged. If the rejected bytes contain a frame, the next Next
-// continues with that.
+// Reject is called if the frame that Next has just returned is not a frame. It returns a gap in
+// its place; false if the gap has been acknowledged. If the rejected bytes contain a frame, the
+// next Next continues with that.
 func (r *Reader) Reject() (Item, bool) {
 	to := r.pos
 	if i := findFrame(r.last.bytes[1:min(len(r.last.bytes), int(r.pos-r.last.from))]); i >= 0 {

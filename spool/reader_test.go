@@ -12,14 +12,14 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// smallSpool is a spool on a disk in memory, of 1 MiB in segments of 64 KiB.
+// smallSpool returns a spool of 1 MiB, in segments of 64 KiB, on a disk in memory.
 func smallSpool(t testing.TB, disk durable.FS) (*Spool, *appender) {
 	s := mustOpen(t, Options{Dir: "/spool", FS: disk, MaxSize: 1 << 20})
 	t.Cleanup(func() { s.Close() })
 	return s, &appender{s: s}
 }
 
-// numbered makes frames from to to, whose times are their numbers.
+// numbered returns the frames from to to. Their times are their numbers.
 func numbered(from, to, size int) (p []byte) {
 	for i := from; i <= to; i++ {
 		p = append(p, testFrame("stdout", int64(i), bytes.Repeat([]byte("n"), size))...)
@@ -27,7 +27,8 @@ func numbered(from, to, size int) (p []byte) {
 	return p
 }
 
-// read reads everything and says it in a line: frames by their numbers, gaps by reason and frames.
+// read reads everything and formats it in one line: frames by their numbers, gaps by reason and
+// frames.
 func read(r *Reader) string {
 	var b strings.Builder
 	from, last := int64(0), int64(0)
@@ -55,8 +56,8 @@ func read(r *Reader) string {
 	return strings.TrimSpace(b.String())
 }
 
-// TestReleaseKeepsWhatWasHandedOut: a reader that is released while the end of a frame has not come yet still stands
-// where it stands: a full spool does not give up, and count as lost, what the reader has given already.
+// TestReleaseKeepsWhatWasHandedOut: a reader that is released while a frame is incomplete keeps
+// its place. A full spool does not evict what the reader has handed out.
 func TestReleaseKeepsWhatWasHandedOut(t *testing.T) {
 	s, a := smallSpool(t, durabletest.NewDisk())
 	r := s.NewReader()
@@ -87,7 +88,8 @@ func TestReleaseKeepsWhatWasHandedOut(t *testing.T) {
 	}
 }
 
-// TestReleaseWithinABlock: a reader goes on where it stood, wherever in a block that was, and has held on to nothing.
+// TestReleaseWithinABlock: a released reader continues at its place, anywhere in a block, and
+// holds no buffer and no file meanwhile.
 func TestReleaseWithinABlock(t *testing.T) {
 	s, a := smallSpool(t, durabletest.NewDisk())
 	r := s.NewReader()
@@ -107,9 +109,9 @@ func TestReleaseWithinABlock(t *testing.T) {
 	}
 }
 
-// TestLostBeginning: behind a block that is damaged, the end of a frame that began in it is passed over, whatever it
-// looks like: it does not pass for a frame.
-func TestLostBeginning(t *testing.T) {
+// TestEndOfLostFrameIsSkipped: after a damaged block, the end of a frame that began in it is
+// skipped, even if it looks like a frame.
+func TestEndOfLostFrameIsSkipped(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	// The line's end is a whole frame, as another container's output may be when it is printed.
@@ -131,8 +133,9 @@ func TestLostBeginning(t *testing.T) {
 	}
 }
 
-// TestGapIsToldOnce: what gives way behind a gap that a reader has told of already is another gap, not a longer one.
-func TestGapIsToldOnce(t *testing.T) {
+// TestReportedGapDoesNotGrow: what is evicted after a gap that a reader has reported is another
+// gap.
+func TestReportedGapDoesNotGrow(t *testing.T) {
 	s, a := smallSpool(t, durabletest.NewDisk())
 	r := s.NewReader()
 	defer r.Close()
@@ -168,7 +171,8 @@ func TestGapIsToldOnce(t *testing.T) {
 	}
 }
 
-// TestCutFrameIsCountedOnce: a frame that lies in two segments, of which the first gives way, is one lost frame.
+// TestCutFrameIsCountedOnce: a frame that lies in two segments, of which the first is evicted,
+// is one lost frame.
 func TestCutFrameIsCountedOnce(t *testing.T) {
 	s, a := smallSpool(t, durabletest.NewDisk())
 	total := 0
@@ -193,9 +197,9 @@ func TestCutFrameIsCountedOnce(t *testing.T) {
 	}
 }
 
-// TestMissingEnd: what the cursor knows of and no segment holds, because a power cut took it, is told of at the
-// end of the last segment, and there is an end to it.
-func TestMissingEnd(t *testing.T) {
+// TestGapForEndLostInPowerCut: what the cursor knows and no segment holds after a power cut is
+// reported once at the end of the last segment.
+func TestGapForEndLostInPowerCut(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s := mustOpen(t, Options{Dir: "/spool", FS: disk})
 	a := &appender{s: s}
@@ -225,9 +229,9 @@ func TestMissingEnd(t *testing.T) {
 	}
 }
 
-// TestNoteAtTheEnd: when the last segments gave way and the process died before it began a new one, the gap is told
-// with its frames and its reason.
-func TestNoteAtTheEnd(t *testing.T) {
+// TestGapForEvictedEnd: if the last segments were evicted and the process died before it
+// started a new one, the gap is reported with its frames and its reason.
+func TestGapForEvictedEnd(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	r := s.NewReader()
@@ -258,8 +262,8 @@ func TestNoteAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestGapBetweenSegments: what gave way between two segments stays told apart from the one before it, also when that
-// one gives way after a restart.
+// TestGapBetweenSegments: what was evicted between two segments stays a gap of its own, also
+// when the segment before it is evicted after a restart.
 func TestGapBetweenSegments(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
@@ -302,8 +306,8 @@ func TestGapBetweenSegments(t *testing.T) {
 	}
 }
 
-// TestFramesInsideGarbage: garbage that looks like the length of a long frame swallows the frames behind it only
-// until it turns out to be none: then they are found.
+// TestFramesInsideGarbage: garbage that looks like the length of a long frame hides the frames
+// after it only until the long frame turns out to be none. Then they are found.
 func TestFramesInsideGarbage(t *testing.T) {
 	garbage := binary.BigEndian.AppendUint32(nil, 50_000)
 	garbage = append(garbage, 0x0a, 0xff, 0xff)
@@ -352,8 +356,9 @@ func TestFramesInsideGarbage(t *testing.T) {
 	}
 }
 
-// TestDamagedNeighbour: damage in the header of a block that was acknowledged costs nothing of those behind it.
-func TestDamagedNeighbour(t *testing.T) {
+// TestDamageToAcknowledgedBlockLosesNothing: damage in the header of an acknowledged block
+// loses none of the blocks after it.
+func TestDamageToAcknowledgedBlockLosesNothing(t *testing.T) {
 	for at := range BlockHeaderSize {
 		disk := durabletest.NewDisk()
 		s, a := smallSpool(t, disk)
@@ -382,8 +387,9 @@ func TestDamagedNeighbour(t *testing.T) {
 	}
 }
 
-// TestReaderBeginsSmall: a reader that has given a few frames of a backlog holds little memory and no descriptor. One that
-// reads on reads more at a time, and is small again after Release.
+// TestReaderBeginsSmall: a reader that has returned a few frames of a backlog holds little
+// memory and no descriptor. A reader that reads more uses larger reads, and is small again
+// after Release.
 func TestReaderBeginsSmall(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)

@@ -52,9 +52,9 @@ func (f faultyFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.File.ReadAt(p, off)
 }
 
-// TestNoDescriptors: that a segment cannot be opened says nothing about what is in it. However long it lasts, nothing
-// is given up, and afterwards everything is read.
-func TestNoDescriptors(t *testing.T) {
+// TestUnopenableSegmentLosesNothing: however long a segment cannot be opened, nothing is given
+// up, and afterwards everything is read.
+func TestUnopenableSegmentLosesNothing(t *testing.T) {
 	disk := &faultyReads{FS: durabletest.NewDisk()}
 	s, a := smallSpool(t, disk)
 	a.append(t, numbered(1, 10, 100))
@@ -72,8 +72,8 @@ func TestNoDescriptors(t *testing.T) {
 	}
 }
 
-// TestUnreadableSector: a place on the disk that cannot be read for good costs the blocks that it is in; the reader
-// says for how long it tries again, and then no more.
+// TestUnreadableSector: a sector that can never be read loses the blocks that it is in. The
+// reader retries a limited number of times.
 func TestUnreadableSector(t *testing.T) {
 	disk := &faultyReads{FS: durabletest.NewDisk()}
 	s, a := smallSpool(t, disk)

@@ -12,8 +12,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// maxSegmentFile is more than a segment file ever has: a full segment, the block that filled it, and
-// gap blocks after that.
+// maxSegmentFile is more than a segment file ever has: a full segment, the block that filled
+// it, and gap blocks after that.
 const maxSegmentFile = maxSegmentSize + 3*MaxPayload
 
 // repairLast finds the last good block of the last segment, cuts off what follows it, and keeps that
@@ -211,14 +211,14 @@ func nextBlock(p []byte) int { return bytes.Index(p, blockMagicBytes) }
 const (
 	cutSuffix = ".cut"
 
-	// maxCutFiles limits the files that are set aside. The oldest are kept, because they are nearest
-	// to the cause.
+	// maxCutFiles limits the files that are set aside. The oldest are kept, because they are
+	// nearest to the cause.
 	maxCutFiles = 8
 )
 
-// setAside counts size bytes that are cut off, and writes cut, which is all or the first of them, to
-// a file, so that the damage can be examined. It ignores errors: a full disk must not prevent the
-// spool from opening.
+// setAside counts size bytes that are cut off, and writes cut, which is all or the first of
+// them, to a file, so that the damage can be examined. It ignores errors: a full disk must not
+// prevent the spool from opening.
 func (s *Spool) setAside(r *Repair, at uint64, cut []byte, size int64) {
 	if size == 0 {
 		return

@@ -12,9 +12,9 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestLastBlockBehindNotes: a note that comes between a block's append and its drop from the FIFO does not hide the
-// block: it is what the head of the FIFO must be compared with.
-func TestLastBlockBehindNotes(t *testing.T) {
+// TestLastBlockBeforeAddedGap: an added gap that comes between a block's append and its removal
+// from the FIFO does not hide the block, which must be compared with the head of the FIFO.
+func TestLastBlockBeforeAddedGap(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		blocks int
@@ -44,8 +44,9 @@ func TestLastBlockBehindNotes(t *testing.T) {
 	}
 }
 
-// TestNoteWithinAFrame: a note does not come between the parts of a frame, not even after a restart.
-func TestNoteWithinAFrame(t *testing.T) {
+// TestAddedGapWaitsForEndOfFrame: an added gap does not come between the parts of a frame, not
+// even after a restart.
+func TestAddedGapWaitsForEndOfFrame(t *testing.T) {
 	disk := durabletest.NewDisk()
 	_, a := smallSpool(t, disk)
 	p := numbered(1, 1, 1000)
@@ -65,7 +66,7 @@ func TestNoteWithinAFrame(t *testing.T) {
 	}
 }
 
-// TestHugeSegment: what is read of a segment at the start is bounded, whatever the file has become.
+// TestHugeSegment: Open reads a limited part of a segment, however large the file has become.
 func TestHugeSegment(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, Options{Dir: dir})
@@ -90,8 +91,8 @@ func TestHugeSegment(t *testing.T) {
 	}
 }
 
-// TestForgedBlock: what a container printed is not taken for a block where a torn one is looked through: positions
-// in a segment cannot go on faster than its bytes.
+// TestForgedBlock: bytes of a container that look like a block are not taken for one when a
+// torn block is skipped, because positions advance no faster than bytes.
 func TestForgedBlock(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
@@ -119,7 +120,8 @@ func TestForgedBlock(t *testing.T) {
 	}
 }
 
-// TestDamagedEnd: what a repair cuts off the end and was not delivered is recorded in the stream, with its lines.
+// TestDamagedEnd: what a repair cuts off and was not delivered is recorded in the stream, with
+// its lines.
 func TestDamagedEnd(t *testing.T) {
 	build := func(t *testing.T, acked uint64) string {
 		dir := t.TempDir()

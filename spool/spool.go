@@ -313,9 +313,9 @@ func (s *Spool) Pending() bool {
 // start will not look for it there.
 func (s *Spool) Dropped() { s.lastInFIFO.Store(false) }
 
-// Sync makes everything that was appended and acknowledged before the call survive a power cut. It
-// blocks for as long as the disk takes; Append does not wait for it. If the sync of a segment fails,
-// the segment is abandoned: the next block starts a new one.
+// Sync makes everything that was appended and acknowledged before the call survive a power cut.
+// It blocks for as long as the disk takes; Append does not wait for it. If the sync of a
+// segment fails, the segment is abandoned: the next block starts a new one.
 func (s *Spool) Sync() error {
 	s.mu.Lock()
 	closed := s.closed

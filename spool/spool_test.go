@@ -17,7 +17,7 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// testFrame is a frame as dockerd would write it, with the given time and line.
+// testFrame returns a frame as dockerd would write it, with the given time and line.
 func testFrame(source string, t int64, line []byte) []byte {
 	p := append([]byte{0x0a, byte(len(source))}, source...)
 	p = append(p, 0x10)
@@ -30,7 +30,7 @@ func testFrame(source string, t int64, line []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
 }
 
-// appender appends a stream in blocks, the way driver/fifo does.
+// appender appends a stream in blocks, like driver/fifo.
 type appender struct {
 	s       *Spool
 	tracker Tracker
@@ -67,9 +67,9 @@ func frames(r *Reader) (items []Item) {
 	}
 }
 
-// TestStreamComesBack cuts a stream into blocks at places that have nothing to do with frames, opens the
-// spool again at some of them, and reads it back: every frame once, at its position, without a gap.
-func TestStreamComesBack(t *testing.T) {
+// TestStreamIsReadBack cuts a stream into blocks anywhere, opens the spool again at some of the
+// cuts, and reads it back: every frame once, at its position, without a gap.
+func TestStreamIsReadBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp("", "spool")
 		if err != nil {
@@ -136,8 +136,8 @@ func TestStreamComesBack(t *testing.T) {
 	})
 }
 
-// TestAckAnyOrder acknowledges in any order and checks that what is not acknowledged, and nothing else,
-// is read after a rewind and after opening the spool again.
+// TestAckAnyOrder acknowledges in any order. What is not acknowledged, and nothing else, is
+// read after a rewind and after opening the spool again.
 func TestAckAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp("", "spool")
@@ -216,8 +216,8 @@ func sorted(m map[stream.Range]bool) (out []stream.Range) {
 	return out
 }
 
-// TestFullSpoolAccountsForEverything fills a small spool under both policies: frames read and frames in
-// gaps add up to the frames appended, and each gap stands where the frames are missing.
+// TestFullSpoolAccountsForEverything fills a small spool under both policies. Frames read and
+// frames in gaps add up to the frames appended, and each gap is where its frames are missing.
 func TestFullSpoolAccountsForEverything(t *testing.T) {
 	for _, newest := range []bool{false, true} {
 		t.Run(fmt.Sprintf("dropNewest=%v", newest), func(t *testing.T) {
@@ -294,7 +294,7 @@ func TestFullSpoolAccountsForEverything(t *testing.T) {
 	}
 }
 
-// TestDamage damages one block in the middle of a segment: that block's frames are lost, no others.
+// TestDamage damages one block in the middle of a segment: only the frames of that block are lost.
 func TestDamage(t *testing.T) {
 	const blocks, perBlock = 20, 30
 	line := []byte(strings.Repeat("z", 90))
@@ -383,7 +383,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestLastBlock: what was appended last is given for comparing with a FIFO, once, with its epoch.
+// TestLastBlock: LastBlock returns the last block once, with its epoch.
 func TestLastBlock(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, Options{Dir: dir})
@@ -403,8 +403,8 @@ func TestLastBlock(t *testing.T) {
 	}
 }
 
-// TestGarbageInTheStream puts bytes that are no frames between frames: the frames are all read, and what
-// is between them is a gap.
+// TestGarbageInTheStream puts bytes that are not frames between frames. All frames are read,
+// and the bytes between them are gaps.
 func TestGarbageInTheStream(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp("", "spool")
@@ -468,7 +468,8 @@ func TestGarbageInTheStream(t *testing.T) {
 	})
 }
 
-// HistorySize returns the bytes of the segments that are kept although everything in them is delivered.
+// HistorySize returns the bytes of the segments that are kept although everything in them is
+// delivered.
 func (s *Spool) HistorySize() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,7 +10,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestCleanIsNotSynced: nothing that is clean is synced, and nothing at all without Durable, not even at Close.
+// TestCleanIsNotSynced: no clean file is synced. Without Durable nothing is synced, not even at
+// Close.
 func TestCleanIsNotSynced(t *testing.T) {
 	disk := &meteredFS{FS: durabletest.NewDisk()}
 	s := mustOpen(t, Options{Dir: "/s", FS: disk, Durable: true})
@@ -50,8 +51,8 @@ func TestCleanIsNotSynced(t *testing.T) {
 	}
 }
 
-// TestSyncedSurvives: all that was appended before a Sync survives a power cut, also what stands in segments that
-// were full by then.
+// TestSyncedSurvives: everything appended before a Sync survives a power cut, including
+// segments that were full by then.
 func TestSyncedSurvives(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
@@ -73,9 +74,9 @@ func TestSyncedSurvives(t *testing.T) {
 	}
 }
 
-// TestSyncFails: a sync that fails is an error each time until what it was for is on disk or given up, and what
-// comes after it goes into another file.
-func TestSyncFails(t *testing.T) {
+// TestSyncFailsUntilSynced: Sync returns an error until everything is on the disk or abandoned,
+// and later blocks go to another file.
+func TestSyncFailsUntilSynced(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	a.append(t, numbered(1, 100, 100))
@@ -121,7 +122,8 @@ func (r *removing) SyncDir(name string) error {
 	return r.FS.SyncDir(name)
 }
 
-// TestRemovedWhileSynced: a container may be delivered, and its spool removed, while the plugin's stop syncs all of them.
+// TestRemovedWhileSynced: a spool may be removed, because it is delivered, while the stop of
+// the plugin syncs all spools.
 func TestRemovedWhileSynced(t *testing.T) {
 	disk := &removing{FS: durabletest.NewDisk()}
 	s := mustOpen(t, Options{Dir: "/s", FS: disk})

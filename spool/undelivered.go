@@ -10,10 +10,10 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// OpenReadOnly opens the spool in dir for reading, and changes no file. It sees what Open would see
-// after a crash at this moment. Another process may have the spool open; its later changes are not
-// seen. The caller must close the spool and ignore the error of Close. If fsys is nil, durable.OS is
-// used.
+// OpenReadOnly opens the spool in dir for reading, and changes no file. It sees what Open would
+// see after a crash at this moment. Another process may have the spool open; its later changes
+// are not seen. The caller must close the spool and ignore the error of Close. If fsys is nil,
+// durable.OS is used.
 func OpenReadOnly(fsys durable.FS, dir string) (*Spool, error) {
 	if fsys == nil {
 		fsys = durable.OS

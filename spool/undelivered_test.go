@@ -12,7 +12,7 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// contents are all files below dir, with their modes and times of change.
+// contents returns all files below dir, with their modes and times of change.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -34,7 +34,8 @@ func contents(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// A spool is looked at as it is: the backlog is that of the next Open, and no file is touched, whatever state they are in.
+// TestUndeliveredChangesNothing: Undelivered returns the backlog of the next Open and changes
+// no file, whatever state the files are in.
 func TestUndeliveredChangesNothing(t *testing.T) {
 	line := func(i int) []byte {
 		return testFrame("stdout", int64(i)*int64(time.Second), fmt.Appendf(nil, "line %d", i))
@@ -111,7 +112,7 @@ func appendTo(t *testing.T, dir, pattern, text string) {
 	}
 }
 
-// A loss that no marker has reported yet waits like a line.
+// TestUndeliveredCountsLosses: a loss that no marker has reported yet counts as backlog.
 func TestUndeliveredCountsLosses(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, Options{Dir: dir, MaxSize: 1 << 20})

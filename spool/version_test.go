@@ -14,7 +14,7 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestUnknownSegmentVersion: a spool whose segments are of a newer version is refused and left as it is.
+// TestUnknownSegmentVersion: a spool with segments of a newer version is refused and left as it is.
 func TestUnknownSegmentVersion(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, Options{Dir: dir})
@@ -38,8 +38,9 @@ func TestUnknownSegmentVersion(t *testing.T) {
 	}
 }
 
-// TestUnknownSegmentInTheMiddle: a reader that comes to a segment of a newer version waits, and says why.
-func TestUnknownSegmentInTheMiddle(t *testing.T) {
+// TestReaderWaitsAtNewerSegment: a reader that comes to a segment of a newer version waits, and
+// reports why.
+func TestReaderWaitsAtNewerSegment(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	for i := range 10 {
@@ -65,7 +66,8 @@ func TestUnknownSegmentInTheMiddle(t *testing.T) {
 	}
 }
 
-// TestEarlierVersion: the files of earlier versions are read, with the pending gap that they kept beside the cursor.
+// TestEarlierVersion: the files of earlier versions are read, with the pending gap that was in
+// a file of its own.
 func TestEarlierVersion(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)

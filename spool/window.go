@@ -10,13 +10,13 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// headerChunk is how many bytes are read at a time if only headers are needed: a hundred short blocks,
-// and little of a long one.
+// headerChunk is how many bytes are read at a time if only headers are needed: a hundred short
+// blocks, and little of a long one.
 const headerChunk = 16 << 10
 
-// chunks are how many bytes a reader reads at a time: few at first, and more each time. So a thousand
-// readers that each need a few lines hold little memory, and a reader of a backlog reads several
-// blocks of a busy container at a time.
+// chunks are how many bytes a reader reads at a time: few at first, and more each time. So a
+// thousand readers that each need a few lines hold little memory, and a reader of a backlog
+// reads several blocks of a busy container at a time.
 var chunks = [...]int{16 << 10, 64 << 10, 256 << 10}
 
 // readBuffers holds free buffers, by index of chunks.
@@ -139,8 +139,8 @@ func (w *window) fill(off, n, size int64) error {
 // at returns the bytes in memory from off on.
 func (w *window) at(off int64) []byte { return w.raw[off-w.rawAt:] }
 
-// header reads the header of the block at off in a segment of extent p. The header is within limits,
-// but not verified: see decodeHeader.
+// header reads the header of the block at off in a segment of extent p. The header is within
+// limits, but not verified: see decodeHeader.
 func (w *window) header(off int64, p extent) (h blockHeader, err error) {
 	if err := w.fill(off, BlockHeaderSize, p.size); err != nil {
 		return h, err

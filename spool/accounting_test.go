@@ -97,7 +97,7 @@ func TestBudgetCountsWhatIsOnDisk(t *testing.T) {
 			"reclaim": func(t *rapid.T) { b.reclaimDisk(nil, false) },
 			"disk": func(t *rapid.T) {
 				if full = !full; full {
-					disk.Limit(1) // what is there stays
+					disk.Limit(1) // full as it is
 				} else {
 					disk.Limit(0)
 				}
@@ -111,7 +111,7 @@ func TestBudgetCountsWhatIsOnDisk(t *testing.T) {
 			"archive": func(t *rapid.T) {
 				a := pick(t)
 				for a.w.s.Pending() && !full {
-					a.w.s.ReleaseGap() // what was not a block yet is held after an open
+					a.w.s.ReleaseGap() // after Open, added gaps are held
 					_ = a.w.s.Ack([]stream.Range{{From: 0, To: a.w.s.End()}})
 				}
 				_ = a.w.s.Close()

@@ -114,12 +114,12 @@ func TestNoisySpoolsLoseLinesQuietOnesDoNot(t *testing.T) {
 				}
 			}
 			if read, _ := quiet.account(t); read != quiet.n {
-				t.Errorf("%d of %d frames of the quiet one are left", read, quiet.n)
+				t.Errorf("%d of %d frames of the quiet spool are left", read, quiet.n)
 			}
 			for _, n := range noisy {
 				read, lost := n.account(t)
 				if lost+n.refused == 0 || read < limit/4/200 {
-					t.Errorf("%d frames of a noisy one are left, %d gave way, %d were refused", read, lost, n.refused)
+					t.Errorf("%d frames of a noisy spool are left, %d were evicted, %d were refused", read, lost, n.refused)
 				}
 			}
 		})
@@ -146,7 +146,7 @@ func TestHistoryIsEvictedFirst(t *testing.T) {
 		b.AddArchived(500<<10, now.Add(-r.age*time.Hour), func() error {
 			removed = append(removed, r.name)
 			if running.s.HistorySize() < 800<<10 {
-				t.Errorf("%s is removed after running history", r.name)
+				t.Errorf("%s was removed after the history of a running container", r.name)
 			}
 			if r.name == "stubborn" {
 				return errors.New("no")
@@ -166,7 +166,7 @@ func TestHistoryIsEvictedFirst(t *testing.T) {
 		before, history := len(removed), running.s.HistorySize()
 		w.write(50)
 		if i%20 > 0 && len(removed) == before && running.s.HistorySize() == history {
-			continue // what is lost stays lost, so that not each write needs a look
+			continue // lost lines stay lost, so not each write needs a check
 		}
 		if read, lost := w.account(t); read != w.n || lost > 0 {
 			t.Fatalf("%d lost of %d with %v removed and %d bytes of history left", lost, w.n, removed, running.s.HistorySize())
@@ -179,7 +179,7 @@ func TestHistoryIsEvictedFirst(t *testing.T) {
 		w.write(50)
 	}
 	if _, lost := w.account(t); lost == 0 || b.Used() > 4<<20 {
-		t.Errorf("%d frames gave way, %d bytes are on disk", lost, b.Used())
+		t.Errorf("%d frames were evicted, %d bytes are on disk", lost, b.Used())
 	}
 }
 
@@ -203,8 +203,8 @@ func TestBudgetHoldsUnderConcurrentUse(t *testing.T) {
 				r := s.NewReader()
 				for k := range 40 {
 					x.write(1 + i*3)
-					// An opened spool counts before there is room for it: its directory and its
-					// cursor.
+					// Open counts the directory and the cursor before there is space for
+					// them.
 					if used := b.Used(); used > limit+24*3*allocationUnit {
 						t.Errorf("%d bytes on disk", used)
 					}
@@ -233,7 +233,7 @@ func TestBudgetHoldsUnderConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 	if b.Used() != 0 || len(b.open) != 0 || len(b.archived) != 0 {
-		t.Errorf("%d bytes, %d open and %d resting are left", b.Used(), len(b.open), len(b.archived))
+		t.Errorf("%d bytes, %d open and %d archived logs are left", b.Used(), len(b.open), len(b.archived))
 	}
 }
 
@@ -260,8 +260,8 @@ func TestBudgetCountsFromOpen(t *testing.T) {
 		t.Errorf("%+v, %v; the file has %d bytes of %v", info, err, st.Size(), st.ModTime())
 	}
 	s = mustOpen(t, o)
-	// A segment, what was cut off, and the directory. The cursor is made when there is
-	// something to record. Here that is what was lost with the cut.
+	// A segment, the cut bytes, the directory, and the cursor, which records the loss of the
+	// cut bytes.
 	cut := int64(3 * allocationUnit)
 	if want := Allocated(s.Size()) + cut + allocationUnit; b.Used() != want || s.Size() != st.Size()-5000 {
 		t.Errorf("%d bytes are counted, want %d; %d are in segments", b.Used(), want, s.Size())
@@ -271,7 +271,7 @@ func TestBudgetCountsFromOpen(t *testing.T) {
 	}
 	s.Close()
 	if b.Used() != 0 {
-		t.Errorf("%d bytes are counted of none", b.Used())
+		t.Errorf("%d bytes are counted without a spool", b.Used())
 	}
 	if info, err := Inspect(nil, filepath.Join(dir, "nothing")); !errors.Is(err, os.ErrNotExist) || info.Bytes != 0 {
 		t.Errorf("%+v, %v", info, err)

@@ -18,7 +18,7 @@ func TestFullBudgetNeverDeadlocks(t *testing.T) {
 	disk := durabletest.NewDisk()
 	b := NewBudget(3 << 20)
 	b.LimitFiles(3)
-	var archive sync.Mutex // as the archive's: held around AddArchived and Release, and taken by remove
+	var archive sync.Mutex // like the archive's: held around AddArchived and Release, and in remove
 	const n = 8
 	all := make([]*budgeted, n)
 	for i := range all {
@@ -40,8 +40,8 @@ func TestFullBudgetNeverDeadlocks(t *testing.T) {
 	}
 	read, lost := make([]int, n), make([]int, n)
 	deliver := func(i int, r *Reader) bool {
-		ranges, missing := takeItems(r, 300, func([]byte) { read[i]++ })
-		lost[i] += missing
+		ranges, lostNow := takeItems(r, 300, func([]byte) { read[i]++ })
+		lost[i] += lostNow
 		if len(ranges) > 0 {
 			if err := all[i].s.Ack(ranges); err != nil {
 				t.Error(err)

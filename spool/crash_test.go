@@ -24,7 +24,7 @@ type world struct {
 	tracker Tracker
 	n       int64                  // frames written so far; a frame's time is its number
 	kept    map[int64]bool         // frames that Append took
-	refused map[int64]bool         // frames that it did not
+	refused map[int64]bool         // frames that Append did not take
 	acked   map[int64]bool         // frames whose Ack was tried
 	synced  map[int64]bool         // frames that a Sync covered
 	handed  map[stream.Range]int64 // handed out and not acknowledged
@@ -46,7 +46,7 @@ func (w *world) open() error {
 	return nil
 }
 
-// append writes a block of frames, as the intake does, and notes whether it was kept.
+// append writes a block of frames, as the intake does, and records whether it was kept.
 func (w *world) append(frames, size int) {
 	var p []byte
 	first := w.n + 1
@@ -121,7 +121,7 @@ func (w *world) script() {
 	}
 	w.take(1 << 20)
 	w.ack()
-	w.append(5, 20000) // begins a new segment, and has one removed
+	w.append(5, 20000) // starts a segment and removes one
 	w.take(1 << 20)
 	w.ack()
 	w.append(3, 100)
@@ -164,7 +164,7 @@ func (w *world) check(what string, disk *durabletest.Disk, must, acked map[int64
 	last := int64(0)
 	for items := 0; ; items++ {
 		if items > 100_000 {
-			w.t.Fatalf("%s: there is no end to what is read: at %d of %d", what, r.Position(), s.End())
+			w.t.Fatalf("%s: reading does not end: at %d of %d", what, r.Position(), s.End())
 		}
 		item, ok := r.Next()
 		if !ok {
@@ -178,7 +178,7 @@ func (w *world) check(what string, disk *durabletest.Disk, must, acked map[int64
 		case n < 1 || n > w.n || !bytes.Contains(item.Frame, []byte("xx")):
 			w.t.Fatalf("%s: read something that was never written: %.60q", what, item.Frame)
 		case n <= last:
-			w.t.Fatalf("%s: frame %d behind %d", what, n, last)
+			w.t.Fatalf("%s: frame %d after %d", what, n, last)
 		}
 		last = n
 		found[n] = true
@@ -188,7 +188,7 @@ func (w *world) check(what string, disk *durabletest.Disk, must, acked map[int64
 			w.t.Fatalf("%s: frame %d is lost", what, n)
 		}
 	}
-	// And it goes on: what is appended now is read.
+	// The spool continues: what is appended now is read.
 	p := testFrame("stdout", w.n+1, []byte("xx"))
 	var tr Tracker
 	if err := s.Append(append(make([]byte, BlockHeaderSize), p...), 9, tr.All(p)); err != nil {
@@ -197,7 +197,7 @@ func (w *world) check(what string, disk *durabletest.Disk, must, acked map[int64
 	for {
 		item, ok := r.Next()
 		if !ok {
-			w.t.Fatalf("%s: what was appended after it is not read", what)
+			w.t.Fatalf("%s: what was appended after Open is not read", what)
 		}
 		if item.Gap == nil && frameTime(item.Frame) == w.n+1 {
 			return
@@ -226,7 +226,7 @@ func crashAtEveryCall(t *testing.T, o Options) {
 	w.script()
 	calls := w.disk.Calls()
 	if calls < 40 {
-		t.Fatalf("only %d calls: the script comes by too little", calls)
+		t.Fatalf("only %d calls: the script makes too few", calls)
 	}
 	for call := 1; call <= calls; call++ {
 		for _, after := range []bool{false, true} {
@@ -245,7 +245,7 @@ func crashAtEveryCall(t *testing.T, o Options) {
 				return durabletest.Failure{Err: crashed}
 			})
 			w.script()
-			// Nothing was done after the failing call, so the disk stands as it stood then.
+			// Nothing was done after the failing call, so the disk is in the state of that moment.
 			killed, cut = w.disk.Killed(), w.disk.PowerCut()
 			w.check(fmt.Sprintf("killed at call %d, after=%v", call, after), killed, kept, acked)
 			w.check(fmt.Sprintf("power cut at call %d, after=%v", call, after), cut, synced, acked)
@@ -275,7 +275,7 @@ func errorAtEveryCall(t *testing.T, o Options) {
 			})
 			w.script()
 			if w.s == nil {
-				// Opening failed. The next try must not.
+				// Open failed. The next try must not.
 				if err := w.open(); err != nil {
 					t.Fatalf("call %d, %s, after=%v: Open failed twice: %v", call, op, after, err)
 				}

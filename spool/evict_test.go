@@ -56,7 +56,7 @@ func TestBlockInFIFOIsNotEvicted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.s.evictHistory() {
-		t.Error("removed before it was dropped")
+		t.Error("removed before its block left the FIFO")
 	}
 	s.s.Dropped()
 	if !s.s.evictHistory() || s.s.Size() != 0 {
@@ -77,7 +77,7 @@ func TestTrimAtOpen(t *testing.T) {
 	read := &meteredFS{FS: disk}
 	s := mustOpen(t, Options{Dir: "/s", FS: read, MaxSize: 1 << 20, OnLoss: func(g Gap) { lost.join(g) }})
 	defer s.Close()
-	if s.Size() > 5<<20 { // a segment is as large as it was made
+	if s.Size() > 5<<20 { // segments keep the size that they had
 		t.Errorf("%d bytes are left", s.Size())
 	}
 	reads := read.bytes
@@ -87,12 +87,12 @@ func TestTrimAtOpen(t *testing.T) {
 	if s.Size() < before {
 		t.Error("the first Append has evicted something")
 	}
-	got, told := w.account(t)
-	if told == 0 || int(lost.Frames) != told {
-		t.Errorf("%d lines are reported as lost, %d are recorded in the stream, %d read", lost.Frames, told, got)
+	got, recorded := w.account(t)
+	if recorded == 0 || int(lost.Frames) != recorded {
+		t.Errorf("%d lines are reported as lost, %d are recorded in the stream, %d read", lost.Frames, recorded, got)
 	}
 	if reads > 6<<20 { // the last segment, and the headers of the others
-		t.Errorf("opening has read %d bytes", reads)
+		t.Errorf("Open has read %d bytes", reads)
 	}
 }
 
@@ -151,7 +151,7 @@ func TestEvictedGapIsReportedOnce(t *testing.T) {
 	s := mustOpen(t, Options{Dir: t.TempDir(), MaxSize: 1 << 20, OnLoss: func(g Gap) { lost.join(g) }})
 	defer s.Close()
 	a := &appender{s: s}
-	const foreign = 70_000 // as the uploader adds it, which has reported it
+	const foreign = 70_000 // added and reported by the uploader
 	a.append(t, numbered(1, 10, 100))
 	s.AddGap(Gap{Reason: FirstForeign, Frames: foreign, Bytes: foreign * 100})
 	next := 11

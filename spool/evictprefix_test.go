@@ -15,7 +15,7 @@ import (
 type stepFS struct {
 	durable.FS
 	step  func(op, name string)
-	wrote func(bytes int) // nil: nobody wants to know
+	wrote func(bytes int) // nil: not called
 }
 
 func (f *stepFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
@@ -119,11 +119,11 @@ func TestEvictPrefixCopiesLittle(t *testing.T) {
 		w.s.evictPrefix()
 		before := opens
 		if w.s.evictPrefix() || opens > before {
-			t.Fatal("looked again although nothing more was delivered")
+			t.Fatal("read again although nothing more was delivered")
 		}
 	}
 	freed := size - w.s.Size()
-	if freed < size/2 || int64(written) > 9*freed { // the cursor's records are written, too
+	if freed < size/2 || int64(written) > 9*freed { // this includes the cursor's records
 		t.Errorf("%d bytes were written to remove %d of %d", written, freed, size)
 	}
 }

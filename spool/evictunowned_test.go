@@ -14,11 +14,11 @@ import (
 func TestLiveReaderLosesNothingWhileOtherIsStuck(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		stuck int64 // its frames' parity; gaps belong to 0
+		stuck int64 // the parity of its frames; gaps belong to parity 0
 		cut   int   // bytes of each block that come with the next one
 	}{
-		{"the one without gaps", 1, 0}, {"the one that tells of gaps", 0, 0},
-		{"the one without gaps, frames cut", 1, 70}, {"the one that tells of gaps, frames cut", 0, 70},
+		{"reader without gaps", 1, 0}, {"reader that reports gaps", 0, 0},
+		{"reader without gaps, frames cut", 1, 70}, {"reader that reports gaps, frames cut", 0, 70},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			disk := durabletest.NewDisk()
@@ -35,8 +35,8 @@ func TestLiveReaderLosesNothingWhileOtherIsStuck(t *testing.T) {
 				})
 				readers[i] = r
 			}
-			var under []stream.Range // way, of the stuck one
-			take := func(i int64, most int, under *[]stream.Range) {
+			var inFlight []stream.Range // of the stuck reader
+			take := func(i int64, most int, inFlight *[]stream.Range) {
 				var done []stream.Range
 				for range most {
 					item, ok := readers[i].Next()
@@ -55,8 +55,8 @@ func TestLiveReaderLosesNothingWhileOtherIsStuck(t *testing.T) {
 					}
 					done = append(done, item.Range)
 				}
-				if under != nil {
-					*under = append(*under, done...)
+				if inFlight != nil {
+					*inFlight = append(*inFlight, done...)
 				} else if err := s.Ack(done); err != nil {
 					t.Fatal(err)
 				}
@@ -77,7 +77,7 @@ func TestLiveReaderLosesNothingWhileOtherIsStuck(t *testing.T) {
 					refused++
 				}
 				if i == 20 {
-					take(tc.stuck, 900, &under)
+					take(tc.stuck, 900, &inFlight)
 				}
 				take(1-tc.stuck, 1<<20, nil)
 			}
@@ -87,11 +87,11 @@ func TestLiveReaderLosesNothingWhileOtherIsStuck(t *testing.T) {
 					missed++
 				}
 			}
-			// Where the gap comes between the parts of a frame, that is the price of a segment.
+			// If the gap comes between the parts of a frame, one frame is lost for each segment.
 			if refused > 0 || missed > 0 && tc.cut == 0 || missed > 400*50*120/minSegmentSize {
-				t.Errorf("%d blocks were refused, %d frames of the one that is not stuck are missing", refused, missed)
+				t.Errorf("%d blocks were refused, %d frames of the live reader are missing", refused, missed)
 			}
-			if err := s.Ack(under); err != nil { // it gets on
+			if err := s.Ack(inFlight); err != nil { // it is no longer stuck
 				t.Fatal(err)
 			}
 			for s.Pending() {
@@ -105,7 +105,7 @@ func TestLiveReaderLosesNothingWhileOtherIsStuck(t *testing.T) {
 				}
 			}
 			if len(seen)+lost != total || lost == 0 {
-				t.Errorf("%d delivered + %d told of as lost, %d were written", len(seen), lost, total)
+				t.Errorf("%d delivered + %d reported as lost, %d were written", len(seen), lost, total)
 			}
 		})
 	}
@@ -133,14 +133,14 @@ func TestUnkeptGapPrecedesGapOfEviction(t *testing.T) {
 	disk.Limit(1)
 	p := numbered(1001, 1007, 100)
 	if s.Append(append(make([]byte, BlockHeaderSize), p...), 0, a.tracker.All(p)) == nil {
-		t.Fatal("there was room on the disk")
+		t.Fatal("there was space on the disk")
 	}
 	disk.Limit(0)
 	s.mu.Lock()
-	gaveWay := s.evictUnownedLocked() // as for an Append that never comes to write
+	evicted := s.evictUnownedLocked() // like an Append that is killed before its write
 	s.mu.Unlock()
-	if !gaveWay {
-		t.Fatal("nothing gave way")
+	if !evicted {
+		t.Fatal("nothing was evicted")
 	}
 	o.FS = disk.Killed()
 	s = mustOpen(t, o)

@@ -74,7 +74,7 @@ func TestTail(t *testing.T) {
 				h.Close()
 			}
 		}
-		// And what comes then is given, once the frame under way has come whole.
+		// What is appended next is returned, once the incomplete frame is complete.
 		h, err := s.NewHistory(context.Background(), HistoryOptions{Tail: 0})
 		if err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func TestTail(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := h.all(t); len(got) < 3 || got[len(got)-1] != n+3 || len(all) > 0 && got[0] != last+1 {
-			t.Fatalf("read %s, behind %d up to %d", spans(got), last, n+3)
+			t.Fatalf("read %s, after %d up to %d", spans(got), last, n+3)
 		}
 	})
 }
@@ -106,7 +106,7 @@ func TestLong_TailReadsLittle(t *testing.T) {
 func testTailReadsLittle(t *testing.T, times int) {
 	for _, tc := range []struct {
 		name              string
-		frames, size, all int // in a block; bytes of a line; bytes of history
+		frames, size, all int // frames in a block, bytes of a line, bytes of the history
 	}{
 		{"one short frame in a block", 1, 100, 16 << 20},
 		{"long blocks", 2000, 100, 64 << 20},
@@ -219,7 +219,7 @@ func TestSinceFindsLateFrameBeforeEarlyOnes(t *testing.T) {
 				late := testFrame("stdout", 1000, []byte("late"))
 				at := len(late)
 				if cut {
-					at = 8 // before the time
+					at = 8 // the first bytes of the frame, without its time
 				}
 				a.append(t, append(bytes.Clone(full), late[:at]...))
 				again := func() {
@@ -236,7 +236,7 @@ func TestSinceFindsLateFrameBeforeEarlyOnes(t *testing.T) {
 				}
 				for _, h := range histories(t, a.s, HistoryOptions{Tail: -1, Since: 500}) {
 					if !slices.Contains(h.all(t), 1000) {
-						t.Error("the late frame is passed over")
+						t.Error("the late frame is skipped")
 					}
 					h.Close()
 				}
@@ -294,7 +294,7 @@ func TestTailWhileSegmentIsRemoved(t *testing.T) {
 				t.Fatal(err)
 			}
 			last := func() int64 { return int64(s.segments[0].end / uint64(len(numbered(100, 100, 300)))) } // frame of the first segment
-			tail := 1000 - int(last()) + 50                                                                 // so that some of that are passed over, and fifty are wanted
+			tail := 1000 - int(last()) + 50                                                                 // so that fifty frames of the first segment are returned, and the rest is skipped
 			first := s.segmentPath(s.segments[0].base)
 			removed := false
 			disk.onOpen = func(name string) {
@@ -316,7 +316,7 @@ func TestTailWhileSegmentIsRemoved(t *testing.T) {
 			}
 			got := h.all(t)
 			if n := len(got); n < 1000-int(got[0])+1 || n > tail || got[n-1] != 1000 || removed && n < tail-50 {
-				t.Errorf("of the last %d there are %s", tail, spans(got))
+				t.Errorf("the last %d frames are %s", tail, spans(got))
 			}
 		})
 	}
@@ -334,12 +334,12 @@ func TestTailEndsWithItsContext(t *testing.T) {
 	a.append(t, numbered(100_001, 120_000, 10))
 	for _, test := range []struct {
 		o     HistoryOptions
-		asked int // how often whoever asks is still there
+		asked int // calls of Err before the context is canceled
 	}{
-		{HistoryOptions{Tail: 50_000}, 3},               // while it looks for the place
+		{HistoryOptions{Tail: 50_000}, 3},               // canceled during the search for the place
 		{HistoryOptions{Tail: 50_000, Since: 1000}, 3},  //
-		{HistoryOptions{Tail: 10}, 3},                   // while it counts
-		{HistoryOptions{Tail: 10}, 1 + 20_000/1024 + 3}, // and while it passes over what is not wanted
+		{HistoryOptions{Tail: 10}, 3},                   // canceled while frames are counted
+		{HistoryOptions{Tail: 10}, 1 + 20_000/1024 + 3}, // canceled while frames are skipped
 	} {
 		ctx := &countedContext{Context: t.Context(), left: test.asked}
 		if _, err := s.NewHistory(ctx, test.o); !errors.Is(err, context.Canceled) {

@@ -36,8 +36,8 @@ func TestFullDiskCountsExactly(t *testing.T) {
 		deliver := func(i, most int) {
 			r := all[i].s.NewReader()
 			defer r.Close()
-			ranges, missing := takeItems(r, most, func([]byte) { read[i]++ })
-			lost[i] += missing
+			ranges, lostNow := takeItems(r, most, func([]byte) { read[i]++ })
+			lost[i] += lostNow
 			_ = all[i].s.Ack(ranges)
 		}
 		index := func(t *rapid.T) int { return rapid.IntRange(0, len(all)-1).Draw(t, "spool") }
@@ -72,7 +72,7 @@ func TestFullDiskCountsExactly(t *testing.T) {
 		for i, w := range all {
 			for rounds := 0; w.s.Pending(); rounds++ {
 				if rounds > 10 {
-					rt.Fatalf("spool %d is pending without end", i)
+					rt.Fatalf("spool %d stays pending", i)
 				}
 				deliver(i, 1<<20)
 			}
@@ -109,7 +109,7 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	if got := read(r); got != "11-20" {
 		t.Errorf("read %s", got)
 	}
-	// What is acknowledged now is on disk as soon as there is room.
+	// What is acknowledged now is on disk as soon as there is space.
 	all := []stream.Range{{From: half, To: s.End()}}
 	if err := s.Ack(all); err == nil {
 		t.Error("Ack: no error on a full disk")
@@ -195,7 +195,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	w.disk.Limit(0)
 	w.append(10, 100)
-	read, told := 0, uint64(0)
+	read, reported := 0, uint64(0)
 	for {
 		item, ok := w.r.Next()
 		if !ok {
@@ -205,7 +205,7 @@ func TestFullDisk(t *testing.T) {
 			if item.Gap.Reason != Unwritable {
 				t.Errorf("a gap for %v", item.Gap.Reason)
 			}
-			told += item.Gap.Frames
+			reported += item.Gap.Frames
 			continue
 		}
 		if !w.kept[frameTime(item.Frame)] {
@@ -213,8 +213,8 @@ func TestFullDisk(t *testing.T) {
 		}
 		read++
 	}
-	if read != len(w.kept) || told != uint64(len(w.refused)) {
-		t.Errorf("%d of %d kept frames read, %d of %d refused ones told", read, len(w.kept), told, len(w.refused))
+	if read != len(w.kept) || reported != uint64(len(w.refused)) {
+		t.Errorf("%d of %d kept frames read, %d of %d refused frames reported", read, len(w.kept), reported, len(w.refused))
 	}
 	if err := w.s.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		t.Error(err)
@@ -264,7 +264,7 @@ func TestFullDiskEvictsInOrder(t *testing.T) {
 	if archived != 3 {
 		t.Errorf("%d archived logs were removed", archived)
 	}
-	// The record of a start that finds no room.
+	// The record of a container whose start finds a full disk.
 	for range 400 {
 		w.write(50)
 	}
@@ -277,7 +277,7 @@ func TestFullDiskEvictsInOrder(t *testing.T) {
 		t.Errorf("%d calls, %v", calls, err)
 	}
 	if _, lost := w.account(t); lost == 0 {
-		t.Error("the full disk cost nothing")
+		t.Error("nothing was evicted for the full disk")
 	}
 }
 

@@ -92,7 +92,7 @@ func FuzzOpen(f *testing.F) {
 			case 2:
 				file.Truncate(at)
 			case 3:
-				file.Truncate(info.Size() + at) // zeros behind it
+				file.Truncate(info.Size() + at) // append zeros
 			case 4:
 				file.WriteAt(bytes.Repeat(edits[5:6], 300), at)
 			case 5:
@@ -122,7 +122,7 @@ func readHistory(t *testing.T, h *History, appended map[uint64][]byte) {
 			t.Fatalf("what the history has at %d was not appended there: %.40q", h.r.last.from, frame)
 		}
 		if frames > 0 && h.r.last.from <= at || frames > 100_000 {
-			t.Fatalf("frame %d at %d behind %d", frames, h.r.last.from, at)
+			t.Fatalf("frame %d at %d after %d", frames, h.r.last.from, at)
 		}
 		at = h.r.last.from
 	}
@@ -152,10 +152,10 @@ func readDamaged(t *testing.T, disk *durabletest.Disk, appended map[uint64][]byt
 			return false
 		}
 		if items++; items > 100_000 {
-			t.Fatalf("there is no end: %d items, at %d of %d", items, r.Position(), s.End())
+			t.Fatalf("reading does not end: %d items, at %d of %d", items, r.Position(), s.End())
 		}
 		if item.From < at || item.To <= item.From {
-			t.Fatalf("item at %v behind %d", item.Range, at)
+			t.Fatalf("item at %v after %d", item.Range, at)
 		}
 		at = item.To
 		if want, ok := appended[item.From]; item.Gap == nil && (!ok || !bytes.Equal(item.Frame, want)) {

@@ -85,7 +85,7 @@ func (h *History) all(t fataler) (times []int64) {
 		}
 		times = append(times, frameTime(f))
 		if len(times) > 10_000_000 {
-			t.Fatalf("there is no end")
+			t.Fatalf("reading does not end")
 		}
 	}
 }

@@ -44,7 +44,7 @@ func TestFilesAreBounded(t *testing.T) {
 			all = append(all, &appender{s: s})
 		}
 		if n := openFiles(t, dir); n != 0 {
-			t.Errorf("%d files are open of spools that were not used", n)
+			t.Errorf("%d files of unused spools are open", n)
 		}
 		for round := range 3 {
 			for _, a := range all {
@@ -60,7 +60,7 @@ func TestFilesAreBounded(t *testing.T) {
 		time.Sleep(3 * idleTime)
 		synctest.Wait()
 		if n := openFiles(t, dir); n != 0 {
-			t.Errorf("%d files are open of idle spools", n)
+			t.Errorf("%d files of idle spools are open", n)
 		}
 		for i, a := range all {
 			r := a.s.NewReader()
@@ -98,7 +98,7 @@ func TestEvictionClosesFiles(t *testing.T) {
 				w.write(400)
 			}
 			idle := func() {
-				b.closeIdle() // notes that it is not used
+				b.closeIdle() // marks the files as unused
 				b.closeIdle()
 			}
 			idle()

@@ -34,15 +34,15 @@ func TestUnkeptGapSurvivesKill(t *testing.T) {
 			if full == "disk" {
 				disk.Limit(500_000)
 			}
-			for range 3 { // what was counted before a kill is counted on after it
+			for range 3 { // a count survives a kill, and later blocks are added to it
 				if write(200) == 0 {
-					t.Fatal("there was room for all")
+					t.Fatal("there was space for everything")
 				}
 				a.s = mustOpen(t, o) // the process was killed
 			}
 			disk.Limit(0)
 			r := a.s.NewReader()
-			seen, told := 0, 0
+			seen, reported := 0, 0
 			take := func() {
 				for {
 					item, ok := r.Next()
@@ -50,9 +50,9 @@ func TestUnkeptGapSurvivesKill(t *testing.T) {
 						return
 					}
 					if item.Gap != nil {
-						told += int(item.Gap.Frames)
+						reported += int(item.Gap.Frames)
 						if item.Gap.MinTime != last+1 {
-							t.Errorf("the gap %+v stands behind time %d", *item.Gap, last)
+							t.Errorf("the gap %+v is after time %d", *item.Gap, last)
 						}
 						last = item.Gap.MaxTime
 					} else {
@@ -68,13 +68,13 @@ func TestUnkeptGapSurvivesKill(t *testing.T) {
 			for a.s.Pending() {
 				take()
 			}
-			if seen+told != total || told == 0 {
-				t.Errorf("%d read and %d told of %d", seen, told, total)
+			if seen+reported != total || reported == 0 {
+				t.Errorf("%d read and %d reported of %d", seen, reported, total)
 			}
 			r.Close()
 			a.s = mustOpen(t, o)
 			if a.s.Pending() {
-				t.Error("what was told is to be told again")
+				t.Error("a reported gap is reported again")
 			}
 		})
 	}
@@ -90,7 +90,7 @@ func TestHeldGap(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.Pending() || s.ReleaseGap() {
-		t.Error("pending before anything was held")
+		t.Error("pending before a gap was held")
 	}
 	s.HoldGap(Gap{Reason: FirstForeign, Frames: 2, Bytes: 20})
 	s.HoldGap(Gap{Reason: FirstForeign + 1, Frames: 3, Bytes: 30})
@@ -127,7 +127,7 @@ func TestAddedGapSurvivesKill(t *testing.T) {
 	s = mustOpen(t, Options{Dir: "/spool", FS: disk.Killed(), MaxSize: 1 << 20})
 	defer s.Close()
 	if !s.HoldsGap() {
-		t.Fatal("the gap is forgotten")
+		t.Fatal("the gap is lost")
 	}
 }
 
@@ -139,7 +139,7 @@ func TestPendingAppendsUnkeptGap(t *testing.T) {
 	s := mustOpen(t, Options{Dir: "/spool", FS: durabletest.NewDisk(), Budget: budget})
 	defer s.Close()
 	if s.Pending() {
-		t.Error("pending before anything came")
+		t.Error("pending before anything was appended")
 	}
 	var tr Tracker
 	p := numbered(1, 10, 100)

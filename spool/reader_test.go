@@ -104,7 +104,7 @@ func TestReleaseWithinABlock(t *testing.T) {
 		}
 		r.Release()
 		if r.buffer != nil || r.file != nil || r.current.rest != nil {
-			t.Fatal("something is held on to")
+			t.Fatal("a buffer or a file is still held")
 		}
 	}
 }
@@ -114,7 +114,7 @@ func TestReleaseWithinABlock(t *testing.T) {
 func TestEndOfLostFrameIsSkipped(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
-	// The line's end is a whole frame, as another container's output may be when it is printed.
+	// The end of the line is a whole frame, as if a container printed another one's output.
 	inner := numbered(99, 99, 50)
 	p := testFrame("stdout", 1, append(bytes.Repeat([]byte("x"), 100), inner...))
 	cut := len(p) - len(inner)
@@ -162,7 +162,7 @@ func TestReportedGapDoesNotGrow(t *testing.T) {
 	write(200)
 	take(1) // the gap
 	if lost == 0 {
-		t.Fatal("nothing gave way: the test tests nothing")
+		t.Fatal("nothing was evicted: the test tests nothing")
 	}
 	write(200)
 	take(1 << 20)
@@ -177,7 +177,7 @@ func TestCutFrameIsCountedOnce(t *testing.T) {
 	s, a := smallSpool(t, durabletest.NewDisk())
 	total := 0
 	for range 40 {
-		p := numbered(total+1, total+1, 60_000) // a segment and more
+		p := numbered(total+1, total+1, 60_000) // more than a segment
 		total++
 		a.append(t, p[:40_000])
 		a.append(t, p[40_000:])
@@ -225,7 +225,7 @@ func TestGapForEndLostInPowerCut(t *testing.T) {
 		t.Errorf("read %s", got)
 	}
 	if r.Position() != s.End() {
-		t.Errorf("the reader stands at %d, the end is %d", r.Position(), s.End())
+		t.Errorf("the reader is at %d, the end is %d", r.Position(), s.End())
 	}
 }
 
@@ -240,10 +240,10 @@ func TestGapForEvictedEnd(t *testing.T) {
 		a.append(t, numbered(total+1, total+200, 300))
 		total += 200
 	}
-	for range 201 { // stand in the second segment
+	for range 201 { // move into the second segment
 		r.Next()
 	}
-	// As makeRoomLocked does it for an Append that never comes to write.
+	// Like evictForLocked for an Append that is killed before its write.
 	s.mu.Lock()
 	for s.evictUndeliveredLocked() {
 	}
@@ -276,12 +276,12 @@ func TestGapBetweenSegments(t *testing.T) {
 		}
 	}
 	write(10)
-	for range 50 { // stand in the first
+	for range 50 { // move into the first segment
 		r.Next()
 	}
 	write(10)
 	if len(s.cursor.evicted) == 0 {
-		t.Fatal("nothing gave way: the test tests nothing")
+		t.Fatal("nothing was evicted: the test tests nothing")
 	}
 	r.Close()
 	s, _, err := Open(Options{Dir: "/spool", FS: disk.Killed(), MaxSize: 1 << 20})
@@ -344,7 +344,7 @@ func TestFramesInsideGarbage(t *testing.T) {
 					continue
 				}
 				if n := frameTime(item.Frame); n != last+1 {
-					t.Fatalf("frame %d behind %d", n, last)
+					t.Fatalf("frame %d after %d", n, last)
 				} else {
 					last = n
 				}

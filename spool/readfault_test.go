@@ -17,8 +17,8 @@ import (
 type faultyReads struct {
 	durable.FS
 	mu   sync.Mutex
-	open error // of the next opens
-	bad  int64 // where a page begins that cannot be read, in any file; 0: none
+	open error // the error of OpenFile; nil: none
+	bad  int64 // the offset of an unreadable page in any file; 0: none
 }
 
 func (d *faultyReads) set(open error, bad int64) {
@@ -46,7 +46,7 @@ func (f faultyFile) ReadAt(p []byte, off int64) (int, error) {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
 	if bad := f.d.bad; bad > 0 && off < bad+diskPage && bad < off+int64(len(p)) {
-		n, err := f.File.ReadAt(p[:max(0, bad-off)], off) // up to the page that cannot be read
+		n, err := f.File.ReadAt(p[:max(0, bad-off)], off) // up to the unreadable page
 		return n, cmp.Or(err, error(syscall.EIO))
 	}
 	return f.File.ReadAt(p, off)
@@ -78,7 +78,7 @@ func TestUnreadableSector(t *testing.T) {
 	disk := &faultyReads{FS: durabletest.NewDisk()}
 	s, a := smallSpool(t, disk)
 	for i := range 12 {
-		a.append(t, numbered(i*10+1, i*10+10, 400)) // blocks of 4 KiB and some
+		a.append(t, numbered(i*10+1, i*10+10, 400)) // blocks of a little over 4 KiB
 	}
 	r := s.NewReader()
 	defer r.Close()
@@ -91,7 +91,7 @@ func TestUnreadableSector(t *testing.T) {
 		}
 	}
 	if r.Err() != nil {
-		t.Errorf("still in trouble at the end: %v", r.Err())
+		t.Errorf("still failing at the end: %v", r.Err())
 	}
 	got = strings.Join(strings.Fields(got), " ")
 	if got != "1-30 spool_damaged:0 51-120" {

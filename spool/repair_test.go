@@ -157,7 +157,7 @@ func TestDamagedEnd(t *testing.T) {
 		"a header":          {func(p []byte) []byte { p[last(p)] ^= 1; return p }, "1-365 spool_damaged:0"},
 		"zeros":             {func(p []byte) []byte { clear(p[last(p):]); return p }, "1-365 spool_damaged:0"},
 		"cut in a block":    {func(p []byte) []byte { return p[:len(p)-50] }, "1-365 spool_damaged:36"},
-		"cut in its header": {func(p []byte) []byte { return p[:last(p)+20] }, "1-365"}, // its write began
+		"cut in its header": {func(p []byte) []byte { return p[:last(p)+20] }, "1-365"}, // the write of its header was cut short
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := build(t, 0)

@@ -201,7 +201,7 @@ func TestAckAnyOrder(t *testing.T) {
 		}
 		r.Rewind()
 		check()
-		// The last segment, which is full at 64 KiB, and the block that made it so.
+		// The last segment, which is full at 64 KiB, and the block that filled it.
 		if most := int64(64<<10 + 20*2100); len(pending) == 0 && s.Size() > most {
 			t.Fatalf("%d bytes on disk with nothing pending", s.Size())
 		}
@@ -249,7 +249,7 @@ func TestFullSpoolAccountsForEverything(t *testing.T) {
 					}
 					if item.Gap != nil {
 						if item.Gap.MinTime != last+1 || item.Gap.MaxTime != last+int64(item.Gap.Frames) {
-							t.Errorf("gap %+v behind time %d", *item.Gap, last)
+							t.Errorf("gap %+v after time %d", *item.Gap, last)
 						}
 						if item.Gap.Reason != Full {
 							t.Errorf("gap for %v", item.Gap.Reason)
@@ -259,7 +259,7 @@ func TestFullSpoolAccountsForEverything(t *testing.T) {
 						last = item.Gap.MaxTime
 					} else {
 						if ft := frameTime(item.Frame); ft != last+1 {
-							t.Fatalf("frame %d behind %d", ft, last)
+							t.Fatalf("frame %d after %d", ft, last)
 						} else {
 							last = ft
 						}
@@ -275,14 +275,14 @@ func TestFullSpoolAccountsForEverything(t *testing.T) {
 			}
 			write(100)
 			take(1000, true)
-			write(600) // the reader stands in the middle: what it has been given must not be counted
+			write(600) // the reader is in the middle: what it has handed out must not be counted
 			take(500, true)
 			if s.Size() > 1<<20 {
 				t.Errorf("%d bytes on disk", s.Size())
 			}
 			write(300)
 			take(1<<30, true)
-			write(1) // a refused tail is told by the block that follows it
+			write(1) // the next block reports the blocks that were refused last
 			take(1<<30, true)
 			if seen+lost != total || seenBytes+lostBytes != bytesTotal {
 				t.Errorf("%d read + %d lost != %d written; bytes %d + %d != %d", seen, lost, total, seenBytes, lostBytes, bytesTotal)
@@ -370,7 +370,7 @@ func TestDamage(t *testing.T) {
 			}
 			end := blocks * perBlock
 			if tc.lost[1] == blocks {
-				// Behind the last good block everything is cut: the stream ends there.
+				// Everything after the last good block is cut: the stream ends there.
 				end = tc.lost[0] * perBlock
 				if repair.CutBytes != int64(offsets[20]-offsets[19]) || repair.CutFile == "" {
 					t.Errorf("repair %+v", repair)
@@ -399,7 +399,7 @@ func TestLastBlock(t *testing.T) {
 		t.Fatalf("got %q, %+v, epoch %d, %v", payload, info, epoch, ok)
 	}
 	if _, _, _, ok := s.LastBlock(); ok {
-		t.Error("given twice")
+		t.Error("returned twice")
 	}
 }
 
@@ -428,7 +428,7 @@ func TestGarbageInTheStream(t *testing.T) {
 			content = append(content, f...)
 		}
 		a := &appender{s: s}
-		// As the intake does it: whole frames where there are any.
+		// Like the intake, append whole frames if there are any.
 		for p := content; len(p) > 0; {
 			n := min(rapid.IntRange(1, 300).Draw(t, "look"), len(p))
 			for {

@@ -36,7 +36,7 @@ func TestCleanIsNotSynced(t *testing.T) {
 	}
 	s.Close()
 	if before == 0 || disk.syncs != before {
-		t.Errorf("%d syncs, and %d of what was clean", before, disk.syncs-before)
+		t.Errorf("%d syncs, and %d of clean files", before, disk.syncs-before)
 	}
 	disk.syncs = 0
 	s = mustOpen(t, Options{Dir: "/t", FS: disk})

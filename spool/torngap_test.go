@@ -18,7 +18,7 @@ func TestTornGapIsReportedOnce(t *testing.T) {
 			w.s.addUnkeptLocked(Gap{Reason: Full, Frames: 3, Bytes: 300}, 0)
 			w.s.mu.Unlock()
 		},
-		"lost behind the spool": func(w *budgeted) { w.s.HoldGap(Gap{Reason: FirstForeign, Frames: 3, Bytes: 300}) },
+		"lost after the spool": func(w *budgeted) { w.s.HoldGap(Gap{Reason: FirstForeign, Frames: 3, Bytes: 300}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			disk := durabletest.NewDisk()
@@ -94,7 +94,7 @@ func TestDamagedEndOfDeliveredLog(t *testing.T) {
 				t.Errorf("pending %v, %d losses are logged", s.Pending(), lost)
 			}
 			if s.End() < end {
-				t.Errorf("positions are used again: the end was %d, and is %d", end, s.End())
+				t.Errorf("positions are used twice: the end was %d, and is %d", end, s.End())
 			}
 		})
 	}

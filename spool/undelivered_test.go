@@ -42,9 +42,9 @@ func TestUndeliveredChangesNothing(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name   string
-		acked  int // of 10 frames
+		acked  int // the number of acknowledged frames, of 10
 		damage func(t *testing.T, dir string)
-		want   Backlog // Bytes apart
+		want   Backlog // without Bytes
 	}{
 		{"nothing is delivered", 0, nil, Backlog{Frames: 10, Oldest: time.Unix(1, 0)}},
 		{"some is", 4, nil, Backlog{Frames: 6, Oldest: time.Unix(5, 0)}},

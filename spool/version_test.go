@@ -53,7 +53,7 @@ func TestReaderWaitsAtNewerSegment(t *testing.T) {
 	if _, err := f.WriteAt([]byte("9"), 7); err != nil {
 		t.Fatal(err)
 	}
-	// The blocks of that version are not known either.
+	// The format of its blocks is not known either.
 	if _, err := f.WriteAt(make([]byte, 64), segmentHeaderSize); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestEarlierVersion(t *testing.T) {
 		}
 	}
 	header := segmentHeader{}.encode()
-	binary.LittleEndian.PutUint64(header[16:], 1_700_000_000_000_000_000) // when the segment was begun
+	binary.LittleEndian.PutUint64(header[16:], 1_700_000_000_000_000_000) // the time at which the segment was started
 	binary.LittleEndian.PutUint32(header[32:], 0)
 	binary.LittleEndian.PutUint32(header[36:], crc32.Checksum(header[:36], castagnoli))
 	write("0000000000000000.seg", header, 0)

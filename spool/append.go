@@ -42,7 +42,7 @@ func (s *Spool) append(block []byte, epoch uint32, info BlockInfo, need int64, i
 	if inBudget {
 		s.usage.reserved = need
 		defer func() {
-			s.opts.Budget.add(-s.usage.reserved)
+			s.opts.Budget.used.Add(-s.usage.reserved)
 			s.usage.reserved = 0
 		}()
 	}

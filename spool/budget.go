@@ -115,7 +115,7 @@ func (b *Budget) Retry(f func() error) error {
 // Trim removes archived logs and delivered history until the limit is kept. The limit may have been
 // lowered since the last start.
 func (b *Budget) Trim() {
-	if b == nil || b.used.Load() <= b.limit {
+	if b.used.Load() <= b.limit {
 		return
 	}
 	b.reclaiming.Lock()
@@ -136,46 +136,33 @@ func Allocated(size int64) int64 {
 }
 
 func (b *Budget) join(s *Spool) {
-	if b != nil {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.open = append(b.open, s)
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open = append(b.open, s)
 }
 
 // leave must be called without the spool's lock.
 func (b *Budget) leave(s *Spool) {
-	if b != nil {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.open = slices.DeleteFunc(b.open, func(o *Spool) bool { return o == s })
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open = slices.DeleteFunc(b.open, func(o *Spool) bool { return o == s })
 }
 
 // leaveBudgetLocked stops the counting of the spool's bytes.
 func (s *Spool) leaveBudgetLocked() {
 	if !s.usage.left {
 		s.usage.left = true
-		s.opts.Budget.add(-s.usage.charged)
+		s.opts.Budget.used.Add(-s.usage.charged)
 		s.unlistFilesLocked()
 	}
 }
 
-func (b *Budget) add(n int64) {
-	if b != nil {
-		b.used.Add(n)
-	}
-}
-
-// Fits reports whether n more bytes fit without removing anything. b may be nil.
-func (b *Budget) Fits(n int64) bool { return b == nil || b.used.Load()+n <= b.limit }
+// Fits reports whether n more bytes fit without removing anything.
+func (b *Budget) Fits(n int64) bool { return b.used.Load()+n <= b.limit }
 
 // reserve reserves n bytes for s, which is not locked, and removes things to make space for
 // them. It returns false if nothing more may be removed.
 func (b *Budget) reserve(s *Spool, n int64) bool {
-	if b == nil {
-		return true
-	}
 	limit := b.limit
 	if s.opts.DropNewest {
 		limit -= limit / 16
@@ -220,9 +207,6 @@ func (b *Budget) tryReserve(n, limit int64) bool {
 // spool that needs space, which is not locked; nil: the caller is not a spool. undelivered says
 // that undelivered data may be removed.
 func (b *Budget) reclaimDisk(s *Spool, undelivered bool) bool {
-	if b == nil {
-		return s != nil && s.evictHistory()
-	}
 	b.reclaiming.Lock()
 	defer b.reclaiming.Unlock()
 	return b.reclaim(s, undelivered)
@@ -300,7 +284,7 @@ func (s *Spool) charge(n int64) {
 	s.usage.charged += n
 	covered := max(0, min(n, s.usage.reserved))
 	s.usage.reserved -= covered
-	s.opts.Budget.add(n - covered)
+	s.opts.Budget.used.Add(n - covered)
 }
 
 // chargeLocked counts everything that the spool has on disk: segments, cursor, other files, and the

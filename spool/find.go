@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sort"
 )
@@ -61,7 +62,7 @@ func (f *finder) history(o HistoryOptions) (h *History, gone bool, err error) {
 	if skip == 0 {
 		return h, false, nil
 	}
-	if err := f.skip(h.r, skip, until); err != nil {
+	if _, err := f.read(h.r, skip, until); err != nil {
 		h.Close()
 		return nil, false, err
 	}
@@ -71,21 +72,21 @@ func (f *finder) history(o HistoryOptions) (h *History, gone bool, err error) {
 	return h, !there, nil
 }
 
-// skip reads so many frames, but none that begins at until or later.
-func (f *finder) skip(r *Reader, frames int, until uint64) error {
-	for n := 0; n < frames && r.Position() < until; {
+// read reads frames that begin before until, at most so many, and returns how many it has read.
+func (f *finder) read(r *Reader, most int, until uint64) (n int, err error) {
+	for n < most && r.Position() < until {
 		item, ok := r.Next()
 		if !ok {
-			return r.failure.err
+			return n, r.failure.err
 		}
 		if item.Gap != nil {
 			continue
 		}
 		if n++; n%checkFrames == 0 && f.ctx.Err() != nil {
-			return f.ctx.Err()
+			return n, f.ctx.Err()
 		}
 	}
-	return nil
+	return n, nil
 }
 
 func (f *finder) reader() *Reader {
@@ -266,16 +267,5 @@ func (f *finder) count(from, to, end spot) (n int, err error) {
 	defer r.Release()
 	r.limit = end.pos
 	f.place(r, from)
-	for {
-		item, ok := r.Next()
-		if !ok || item.From >= to.pos {
-			return n, r.failure.err
-		}
-		if item.Gap != nil {
-			continue
-		}
-		if n++; n%checkFrames == 0 && f.ctx.Err() != nil {
-			return n, f.ctx.Err()
-		}
-	}
+	return f.read(r, math.MaxInt, to.pos)
 }

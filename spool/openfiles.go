@@ -61,7 +61,7 @@ func (b *Budget) closeIdle() {
 func (s *Spool) markUsedLocked() {
 	s.files.used = true
 	b := s.opts.Budget
-	if s.files.listed || b == nil {
+	if s.files.listed {
 		return
 	}
 	s.files.listed = true
@@ -93,7 +93,7 @@ func (s *Spool) closeFilesLocked() {
 // unlistFilesLocked removes the spool from the budget's list of spools with open files.
 func (s *Spool) unlistFilesLocked() {
 	b := s.opts.Budget
-	if b == nil || !s.files.listed {
+	if !s.files.listed {
 		return
 	}
 	s.files.listed = false

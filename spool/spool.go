@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -42,7 +43,8 @@ type Options struct {
 	// by one that is not on the disk yet. Without it, the data survives a crash of the process
 	// but perhaps not a power cut.
 	Durable bool
-	// Budget limits the bytes on disk of several spools together, history included; nil: no limit.
+	// Budget limits the bytes on disk of several spools together, history included; nil: no
+	// limit.
 	Budget *Budget
 	// OnGap, if set, is called when Ack, AddGap, ReleaseGap or an eviction for another spool
 	// adds gaps of so many bytes to the stream. It is called with the spool locked: it must not
@@ -149,6 +151,9 @@ type pendingGaps struct {
 func Open(o Options) (*Spool, Repair, error) {
 	if o.FS == nil {
 		o.FS = durable.OS
+	}
+	if o.Budget == nil {
+		o.Budget = NewBudget(math.MaxInt64)
 	}
 	s := &Spool{opts: o, segmentSize: segmentSize(o.MaxSize, o.History)}
 	if o.MaxSize > 0 {

@@ -36,7 +36,7 @@ const gapPayloadSize = 40
 
 // The places of the bytes that a gap block records.
 const (
-	gapHere      = 0 // the gap's own place: the block before it, and the lost bytes, have left the FIFO
+	gapHere      = 0 // the gap's own place: the FIFO holds neither them nor the block before
 	gapElsewhere = 1 // elsewhere: the block before it may still be in its FIFO
 )
 

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Budget limits the bytes on disk of several logs together, open spools and archived logs, and makes
-// space for new blocks. It alone decides what is removed, whether the budget or the disk is full:
+// Budget limits the bytes on disk of several logs together, open spools and archived logs, and
+// makes space for new blocks. It alone decides what is removed, whether the budget or the disk is full:
 //
 //  1. archived logs, the oldest first;
 //  2. the history of open spools, the largest history first. Whole segments go first, including an
@@ -25,9 +25,10 @@ import (
 //
 // Its methods may be called from any goroutine.
 //
-// Lock order: reclaiming, then the locks of spools, one at a time. Append reserves space before it
-// takes its spool's lock. The holder of a spool's lock may change the atomic count, and may close
-// the files of other spools whose locks are free (TryLock). No other lock is taken while mu is held.
+// Lock order: reclaiming, then the locks of spools, one at a time. Append reserves space before
+// it takes its spool's lock. The holder of a spool's lock may change the atomic count, and may
+// close the files of other spools whose locks are free (TryLock). No other lock is taken while
+// mu is held.
 type Budget struct {
 	limit int64 // set before use
 	used  atomic.Int64
@@ -257,6 +258,7 @@ func (b *Budget) claims(s *Spool) (claims []claim, own int64) {
 	b.mu.Lock()
 	open := slices.Clone(b.open)
 	b.mu.Unlock()
+	claims = make([]claim, 0, len(open))
 	for _, o := range open {
 		delivered, pending := o.sizes()
 		if claims = append(claims, claim{o, delivered, pending}); o == s {

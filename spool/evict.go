@@ -140,10 +140,10 @@ func (s *Spool) evictAckedLocked() bool {
 }
 
 // evictUnownedLocked evicts the oldest segment that some readers have passed and others have not
-// reached, and of which the former have nothing in flight. This is the case when the outputs of a
-// container go to two streams and one of them is stuck, or has nothing to send while the other is
-// stuck (docs/decisions/0007). The readers that have passed the place do not return to it.
-// Therefore a gap block at the end of the stream records the loss, and the lost frames count as
+// reached, and of which the former have nothing in flight. It matters when the outputs of a
+// container go to two streams: while one is stuck, the reader of the other reads on, in search of
+// its own frames (docs/decisions/0007). The readers that have passed the place do not return to
+// it. So a gap block at the end of the stream records the loss, and the lost frames count as
 // acknowledged.
 //
 // A crash after the gap block leaves both the gap and the frames. A crash after the record in the
@@ -161,10 +161,9 @@ func (s *Spool) evictUnownedLocked() bool {
 		if !ok {
 			continue
 		}
-		if s.gaps.unkept.Bytes > 0 { // that gap comes first, because its data was next in the stream
-			if s.appendUnkeptLocked() != nil {
-				return false
-			}
+		// The unkept gap comes first, because its data was next in the stream.
+		if s.gaps.unkept.Bytes > 0 && s.appendUnkeptLocked() != nil {
+			return false
 		}
 		s.active.midFrame = false // a frame in progress is lost: nothing may come between its parts
 		if l.all.Bytes > 0 && s.appendAddedGapLocked(l.all) != nil {
@@ -265,7 +264,8 @@ func (s *Spool) evictUnreadLocked() bool {
 		_ = s.cursor.evict(s.joinEvictedLocked(e, pinned))
 	}
 	s.removeSegmentsLocked(i, i+1)
-	if s.cursor.file.stale && s.cursor.rewrite() != nil && e.From < e.To { // not even now is there space for the record
+	if s.cursor.file.stale && s.cursor.rewrite() != nil && e.From < e.To {
+		// Not even the removed segment made space for the record.
 		s.cursor.evicted = known
 		s.recordEvictedAsGapLocked(e)
 	}
@@ -344,7 +344,8 @@ func (s *Spool) countHeadersLocked(seg segment) (g Gap, ok bool) {
 	}
 	ok = s.walkHeaders(seg, func(off int64, h blockHeader) bool {
 		g.join(h.info.gap(Full, h.length))
-		return h.kind != kindGap && (off > segmentHeaderSize || h.info.First == 0) // a gap has its numbers in the payload
+		// A gap block has its numbers in the payload.
+		return h.kind != kindGap && (off > segmentHeaderSize || h.info.First == 0)
 	})
 	return g, ok
 }

@@ -45,7 +45,7 @@ func (s *Spool) evictPrefix() bool {
 	// begins. With Options.Durable, it must also be synced before the old file is removed.
 	path := s.segmentPath(header.base)
 	if durable.WriteFile(s.opts.FS, path, rest, filePerm, s.cursor.durable) != nil {
-		_ = s.opts.FS.Remove(path) // the directory could not be synced, and the old segment continues
+		_ = s.opts.FS.Remove(path) // if the directory could not be synced; the old segment stays
 		return false
 	}
 	if i == len(s.segments)-1 {

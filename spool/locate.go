@@ -179,7 +179,7 @@ func (r *Reader) skipMissingLocked(to uint64) (item Item, ok, more bool) {
 		}
 	}
 	if end := r.s.cursor.acked.through(r.pos); end > r.pos {
-		r.pos, r.current.carry = end, r.current.carry[:0] // an item ends there; to may be inside one
+		r.pos, r.current.carry = end, r.current.carry[:0] // an item ends there, but perhaps not at to
 		return item, false, true
 	}
 	if carried {

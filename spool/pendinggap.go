@@ -83,7 +83,8 @@ const gapBlockSize = BlockHeaderSize + gapPayloadSize
 
 // openPendingGaps takes over the pending gaps on disk, and adds what the repair lost.
 func (s *Spool) openPendingGaps(lost Gap) {
-	if p := s.cursor.slots[unkeptSlot]; p.position >= s.end.Load() { // otherwise the gap is a block already
+	// An unkept gap before the end of the stream is a block already.
+	if p := s.cursor.slots[unkeptSlot]; p.position >= s.end.Load() {
 		s.gaps.unkept, s.gaps.unkeptEpoch = p.gap, p.epoch
 	}
 	s.gaps.held = s.cursor.slots[addedSlot].gap

@@ -210,7 +210,7 @@ func (r *Reader) fromBlock() (item Item, ok, more bool) {
 func (r *Reader) continueFrame(payload []byte) (item Item, ok, more bool) {
 	carry := r.current.carry
 	had := len(carry)
-	want := frameHeaderSize + 1 // with the first byte of protobuf, which shows whether it is a frame
+	want := frameHeaderSize + 1 // the first byte of protobuf shows whether it is a frame
 	for {
 		n := max(0, min(want-len(carry), len(payload)-(len(carry)-had)))
 		carry = append(carry, payload[len(carry)-had:][:n]...)

@@ -122,7 +122,7 @@ func (s *Spool) countCut(r *Repair, cut []byte, end uint64) {
 			s.recovered.torn = &Torn{Length: h.length, Epoch: h.epoch, header: begin[:BlockHeaderSize], first: h.info.First, begin: begin[BlockHeaderSize:]}
 		}
 		if h.kind == kindGap && h.diskSize() > int64(len(cut)-off) {
-			break // it was being written: the loss that it records is still pending or unacknowledged
+			break // it was being written: its loss is still pending or unacknowledged
 		}
 		if h.kind == kindGap {
 			h.info = BlockInfo{}

@@ -177,7 +177,7 @@ func (s *Spool) openSegments(r *Repair, delivered uint64) {
 		end = max(end, delivered)
 	}
 	if p := s.cursor.slots[unkeptSlot]; p.gap.Bytes > 0 && p.position <= maxPosition && r.lost.Bytes == 0 {
-		end = max(end, p.position) // what came before was evicted, and a full disk took no record of that
+		end = max(end, p.position) // what came before was evicted, and the disk was too full to record it
 	}
 	for _, e := range s.cursor.evicted {
 		end = max(end, e.To)
@@ -190,7 +190,7 @@ func (s *Spool) openSegments(r *Repair, delivered uint64) {
 		s.active.lastBlockSize = 0
 	}
 	if to := min(delivered, end); to > s.cursor.acked.prefix {
-		s.cursor.acked.add(stream.Range{From: 0, To: to}) // in memory: the caller knows it next time, too
+		s.cursor.acked.add(stream.Range{From: 0, To: to}) // not on disk: the caller says so each time
 		s.cursor.forgetReported()
 		s.cursor.file.stale = s.cursor.file.exists
 	}

@@ -96,7 +96,7 @@ type Spool struct {
 	dirDirty  bool   // a segment was created after the directory was last synced
 	triedAt   uint64 // the delivered position at which evictPrefix last tried
 
-	// These fields are written with mu held and read without it.
+	// These fields are read without mu. They are written with mu held, except by Dropped.
 	end         atomic.Uint64 // position after the last block
 	ackedPrefix atomic.Uint64 // the cursor's acknowledged prefix
 	lastInFIFO  atomic.Bool   // the last block may still be at the head of its FIFO
@@ -121,13 +121,12 @@ type activeSegment struct {
 	maxTime       int64        // no frame of the stream so far is later; Unix nanoseconds
 }
 
-// recovered is what Open found at the end of the stream. It is cleared when the next block is
-// appended. Spool.mu guards it.
+// recovered is what Open found at the end of the stream. Spool.mu guards it.
 type recovered struct {
 	last         lastBlock
-	torn         *Torn
-	tornGap      Gap // the loss of the torn block, not reported yet
-	unkeptBefore Gap // pendingGaps.unkept without the torn block
+	torn         *Torn // nil, too, after the next block was appended
+	tornGap      Gap   // the loss of the torn block, not reported yet
+	unkeptBefore Gap   // pendingGaps.unkept without the torn block
 }
 
 // lastBlock is the last block that Open found; empty after another one was appended.

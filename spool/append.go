@@ -18,7 +18,7 @@ import (
 func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 	length := len(block) - BlockHeaderSize
 	if length <= 0 || length > MaxPayload {
-		return fmt.Errorf("a block of %d bytes: 1 to %d are possible", length, MaxPayload)
+		return fmt.Errorf("payload of %d bytes, expected 1 to %d", length, MaxPayload)
 	}
 	// This is done without the lock, because other spools may have to evict something. An unkept
 	// gap may come before the block, and each of the two may start a segment.
@@ -104,8 +104,8 @@ func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
 }
 
 // writeBlockLocked writes a block to the active segment, or to a new one if that is full. A gap
-// block does not start a new segment for want of a few bytes: the data block before it may still
-// be at the head of its FIFO, and Open looks for that block in the last segment.
+// block is written to a full segment too: the data block before it may still be at the head of its
+// FIFO, and Open looks for that block in the last segment.
 func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
 	s.markUsedLocked()
 	if s.active.appendable {

@@ -214,9 +214,6 @@ func (s *session) changeRecordLocked(change func(r *archive.Record)) error {
 	return nil
 }
 
-// directorySize is what the container's directory takes on the disk.
-const directorySize = 4096
-
 func (s *session) writeRecord(r *archive.Record) error {
 	err := s.d.budget.Retry(func() error {
 		return r.Write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0)
@@ -225,7 +222,7 @@ func (s *session) writeRecord(r *archive.Record) error {
 		return err
 	}
 	if data, err := json.Marshal(r); err == nil {
-		s.spool.CountBeside(spool.Allocated(int64(len(data))) + directorySize)
+		s.spool.CountExtra(spool.Allocated(int64(len(data))) + spool.DirSize)
 	}
 	return nil
 }

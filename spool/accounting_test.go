@@ -12,14 +12,15 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// accounted is a container's directory under a budget, as the driver uses it: open, archived, or gone.
+// accounted is a container's directory under a budget, in the states that the driver uses: open,
+// archived, or removed.
 type accounted struct {
 	dir      string
 	w        *budgeted
 	archived *ArchivedLog
 }
 
-// onDisk is what the directory takes on the disk.
+// onDisk returns the bytes that the directory takes on the disk.
 func (a *accounted) onDisk(t fataler, disk *durabletest.Disk) int64 {
 	if a.w == nil && a.archived == nil {
 		return 0
@@ -31,9 +32,9 @@ func (a *accounted) onDisk(t fataler, disk *durabletest.Disk) int64 {
 	return info.Allocated
 }
 
-// TestAccounting holds a budget's count against what is on the disk, whatever is done to the logs under it, on a disk that
-// may be full.
-func TestAccounting(t *testing.T) {
+// TestBudgetCountsWhatIsOnDisk: whatever is done to the logs under a budget, on a disk that may
+// be full, its count equals what is on the disk.
+func TestBudgetCountsWhatIsOnDisk(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		disk := durabletest.NewDisk()
 		b := NewBudget(2 << 20)
@@ -96,7 +97,7 @@ func TestAccounting(t *testing.T) {
 			"reclaim": func(t *rapid.T) { b.reclaimDisk(nil, false) },
 			"disk": func(t *rapid.T) {
 				if full = !full; full {
-					disk.Limit(1) // what is there stays
+					disk.Limit(1) // full as it is
 				} else {
 					disk.Limit(0)
 				}
@@ -110,7 +111,7 @@ func TestAccounting(t *testing.T) {
 			"archive": func(t *rapid.T) {
 				a := pick(t)
 				for a.w.s.Pending() && !full {
-					a.w.s.ReleaseGap() // what was not a block yet is held after an open
+					a.w.s.ReleaseGap() // after Open, added gaps are held
 					_ = a.w.s.Ack([]stream.Range{{From: 0, To: a.w.s.End()}})
 				}
 				_ = a.w.s.Close()
@@ -162,7 +163,8 @@ func TestAccounting(t *testing.T) {
 	})
 }
 
-// TestCursorIsCounted: the cursor counts as what it takes on the disk, whatever made it and however long it becomes.
+// TestCursorIsCounted: the budget counts what the cursor takes on the disk, whatever created it and
+// however long it becomes.
 func TestCursorIsCounted(t *testing.T) {
 	disk, b := durabletest.NewDisk(), NewBudget(64<<20)
 	w := newBudgeted(t, b, Options{FS: disk})
@@ -178,46 +180,5 @@ func TestCursorIsCounted(t *testing.T) {
 	}
 	if info, _ := Inspect(disk, "/s"); info.Allocated < 10*allocationUnit {
 		t.Errorf("the cursor has not grown: %d bytes on the disk", info.Allocated)
-	}
-}
-
-// TestEvictionClosesFiles: the files that an eviction opened, or another call that records something, are closed when they
-// are idle, as any.
-func TestEvictionClosesFiles(t *testing.T) {
-	b := NewBudget(64 << 20)
-	for name, do := range map[string]func(s *Spool) bool{
-		"evict for another": func(s *Spool) bool { return s.evictFor(nil) },
-		"hold a gap":        func(s *Spool) bool { s.HoldGap(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1}); return true },
-		"recover a torn block": func(s *Spool) bool {
-			s.mu.Lock()
-			s.torn = &Torn{}
-			s.mu.Unlock()
-			s.RecoverTorn()
-			return true
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newBudgeted(t, b, Options{MaxSize: 1 << 20})
-			if err := w.s.Prepare(); err != nil {
-				t.Fatal(err)
-			}
-			for range 10 {
-				w.write(400)
-			}
-			idle := func() {
-				b.closeIdle() // notes that it is not used
-				b.closeIdle()
-			}
-			idle()
-			if !do(w.s) {
-				t.Fatal("nothing was done")
-			}
-			if w.s.cursor.file == nil {
-				t.Fatal("nothing was recorded")
-			}
-			if idle(); w.s.cursor.file != nil || w.s.file != nil {
-				t.Error("a file of an idle spool is open")
-			}
-		})
 	}
 }

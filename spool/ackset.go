@@ -6,20 +6,21 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// ackSet is the set of positions that have been dealt with: all below prefix, and the ranges beyond,
-// which are in order, disjoint and never touch each other or the prefix.
+// ackSet is the set of acknowledged positions: all below prefix, and the ranges in beyond.
+// Those are in order and disjoint, and never touch each other or the prefix.
 type ackSet struct {
 	prefix uint64
 	beyond []stream.Range
 }
 
-// add puts r into the set and reports whether that changed it.
+// add adds r to the set, and reports whether that changed the set.
 func (a *ackSet) add(r stream.Range) bool {
 	r.From = max(r.From, a.prefix)
 	if r.From >= r.To {
 		return false
 	}
-	// i: the first range that r touches or that stands behind it; j: the first behind it for sure.
+	// i is the first range that r touches or that follows it; j is the first that follows without
+	// touching it.
 	i, _ := slices.BinarySearchFunc(a.beyond, r.From, func(x stream.Range, from uint64) int {
 		if x.To < from {
 			return -1
@@ -46,8 +47,7 @@ func (a *ackSet) add(r stream.Range) bool {
 	return true
 }
 
-// through returns the end of the run of acknowledged positions that begins at or before pos; pos itself when
-// pos is not acknowledged.
+// through returns the end of the acknowledged range that includes pos; pos if there is none.
 func (a *ackSet) through(pos uint64) uint64 {
 	if pos < a.prefix {
 		return a.prefix
@@ -67,12 +67,12 @@ func (a *ackSet) through(pos uint64) uint64 {
 	return a.beyond[i].To
 }
 
-// within reports whether a position of r is acknowledged.
+// within reports whether any position of r is acknowledged.
 func (a *ackSet) within(r stream.Range) bool {
 	return r.From < a.prefix || slices.ContainsFunc(a.beyond, func(x stream.Range) bool { return x.From < r.To && r.From < x.To })
 }
 
-// end returns the position behind everything acknowledged.
+// end returns the position after everything acknowledged.
 func (a *ackSet) end() uint64 {
 	if n := len(a.beyond); n > 0 {
 		return a.beyond[n-1].To

@@ -9,9 +9,9 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// BenchmarkFollowed appends as much as dockerd gives at most, 38 KB each millisecond in lines of 100 bytes, while
-// so many follow: append-ns is what Append takes, which is what the intake waits for; behind is how many frames of those
-// that were written a follower has not been given at the end.
+// BenchmarkFollowed appends at the greatest rate of dockerd, 38 KB each millisecond in lines of
+// 100 bytes, while some Histories follow. append-ns is the duration of Append, for which the
+// intake waits. behind is how many frames a follower has not read at the end.
 func BenchmarkFollowed(b *testing.B) {
 	for _, followers := range []int{0, 1, 20} {
 		b.Run(fmt.Sprint(followers), func(b *testing.B) {

@@ -14,15 +14,15 @@ const (
 
 	blockMagic = 0x314b4c42 // "BLK1"
 
-	// BlockHeaderSize is the number of bytes before a block's payload, which the caller of Append
-	// leaves free so that header and payload are written by one call without a copy.
+	// BlockHeaderSize is the number of bytes before a block's payload. The caller of Append leaves
+	// them free, so that one call writes header and payload without a copy.
 	BlockHeaderSize = 64
 
-	// MaxPayload is the most that one block holds, in bytes: what one look into a FIFO gives at most,
-	// and room to spare. It bounds what a reader allocates for one block.
+	// MaxPayload is the maximum size of a block's payload, in bytes. It is more than one read of a
+	// FIFO returns, and it limits what a reader allocates for one block.
 	MaxPayload = 1 << 20
 
-	// maxPosition bounds positions, so that sums of them never overflow. No stream comes near it.
+	// maxPosition limits positions, so that sums of them never overflow. No stream is as long.
 	maxPosition = 1 << 62
 )
 
@@ -34,10 +34,10 @@ const (
 
 const gapPayloadSize = 40
 
-// Where what a gap tells of is missing.
+// The places of the bytes that a gap block records.
 const (
-	gapHere      = 0 // where it stands: of the FIFO, what came after the block before it is gone
-	gapElsewhere = 1 // it may come between a block and its drop from the FIFO
+	gapHere      = 0 // the gap's own place: the FIFO holds neither them nor the block before
+	gapElsewhere = 1 // elsewhere: the block before it may still be in its FIFO
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -46,16 +46,16 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type blockHeader struct {
 	length   int    // bytes of payload
 	position uint64 // of the payload's first byte
-	epoch    uint32 // which FIFO it came from
+	epoch    uint32 // the FIFO from which the payload came
 	kind     uint8
-	before   int64 // bytes on disk of the block before it, maybe in another segment; 0: not known
+	before   int64 // bytes on disk of the previous block, perhaps in another segment; 0: not known
 	info     BlockInfo
 }
 
 func (h *blockHeader) end() uint64     { return h.position + uint64(h.length) }
 func (h *blockHeader) diskSize() int64 { return BlockHeaderSize + int64(h.length) }
 
-// encode writes the header into block[:BlockHeaderSize]; block holds the payload behind it.
+// encode writes the header into block[:BlockHeaderSize]; the payload follows there.
 func (h *blockHeader) encode(block []byte) {
 	le := binary.LittleEndian
 	le.PutUint32(block[0:], blockMagic)
@@ -81,8 +81,8 @@ var (
 	errChecksum = errors.New("checksum does not match")
 )
 
-// decodeHeader reads a header without looking at the checksum, which covers the payload too: what it
-// returns is bounded, but not yet to be trusted.
+// decodeHeader decodes a header, and checks that its values are within limits. It does not
+// verify the checksum, which covers the payload too.
 func decodeHeader(p []byte) (h blockHeader, err error) {
 	if len(p) < BlockHeaderSize {
 		return h, errShort
@@ -115,7 +115,7 @@ func decodeHeader(p []byte) (h blockHeader, err error) {
 	return h, nil
 }
 
-// verify checks the block at the start of p, whose header says how long it is.
+// verify checks the checksum of the block at the start of p.
 func (h *blockHeader) verify(p []byte) error {
 	if int64(len(p)) < h.diskSize() {
 		return errShort
@@ -130,11 +130,11 @@ func (h *blockHeader) verify(p []byte) error {
 type segmentHeader struct {
 	base     uint64 // position of its first byte
 	progress uint64 // everything before this position was delivered when the header was last written
-	maxTime  int64  // no frame that begins before the segment is later, in nanoseconds since the Unix epoch
+	maxTime  int64  // no frame that begins before the segment is later; Unix nanoseconds
 }
 
-// hasProgress is a flag of a segment's header: bytes 16 to 23 hold the delivery progress. Earlier versions wrote no flags
-// there, and the time at which the segment was begun.
+// hasProgress is a flag in a segment's header: bytes 16 to 23 hold the delivery progress. Earlier
+// versions set no flag, and wrote the time at which the segment was started to those bytes.
 const hasProgress = 1
 
 func (h segmentHeader) encode() []byte {
@@ -149,7 +149,7 @@ func (h segmentHeader) encode() []byte {
 	return p
 }
 
-// decodeSegmentHeader reads the header of the segment that begins at base.
+// decodeSegmentHeader decodes and verifies the header of the segment that begins at base.
 func decodeSegmentHeader(p []byte, base uint64) (h segmentHeader, err error) {
 	le := binary.LittleEndian
 	switch {
@@ -171,7 +171,7 @@ func decodeSegmentHeader(p []byte, base uint64) (h segmentHeader, err error) {
 	return h, nil
 }
 
-// newerSegment reports whether p begins a segment of a version that is not known.
+// newerSegment reports whether p is the beginning of a segment of an unknown version.
 func newerSegment(p []byte) bool {
 	const family = len(segmentMagic) - 1
 	return len(p) >= len(segmentMagic) && string(p[:family]) == segmentMagic[:family] &&

@@ -8,40 +8,42 @@ import (
 	"time"
 )
 
-// Budget bounds the bytes on disk of several logs together, spools and archived ones, and makes room. It is the one place
-// that decides what is removed, for a full budget and for a full disk alike:
+// Budget limits the bytes on disk of several logs together, open spools and archived logs, and
+// makes space for new blocks. It alone decides what is removed, whether the budget or the disk is full:
 //
-//  1. archived logs, the oldest before the others;
-//  2. the history of open spools, the largest history first: whole segments, with the one that is appended to if all of it
-//     is delivered, and then the delivered beginnings of segments;
-//  3. what is not delivered, of the largest spool that drops its oldest and is not smaller than the one that appends: a
-//     container that writes much loses lines, not the one that happens to write.
+//  1. archived logs, the oldest first;
+//  2. the history of open spools, the largest history first. Whole segments go first, including an
+//     active segment if everything in it is delivered; then the delivered prefixes of segments;
+//  3. undelivered data of the largest drop-oldest spool that is not smaller than the appending one.
+//     So the container that writes much loses lines, not the one that happens to write now.
 //
-// A spool that drops its newest never loses what it has. It is refused where it would have to, and a sixteenth before the
-// limit unless it has less than its share of that: who writes little does not find the budget full of what will not go.
+// A drop-newest spool never loses what it has; its new blocks are refused. It is refused a
+// sixteenth before the limit, unless it has less than its share of that sixteenth. So a container
+// that writes little does not find the budget full of data that cannot be evicted.
 //
-// What is counted is what files take on the disk, by its block size, directories and records included.
+// A file counts with the blocks of the disk that it takes. Directories and records count too.
 //
 // Its methods may be called from any goroutine.
 //
-// Locks: Append asks for room before it takes its spool's lock, and the holder of a spool's lock touches only the atomic
-// count and, with TryLock, spools whose files it closes. So the order is reclaiming, then one spool's lock at a time; mu
-// is never held while another is taken.
+// Lock order: reclaiming, then the locks of spools, one at a time. Append reserves space before
+// it takes its spool's lock. The holder of a spool's lock may change the atomic count, and may
+// close the files of other spools whose locks are free (TryLock). No other lock is taken while
+// mu is held.
 type Budget struct {
-	limit int64
+	limit int64 // set before use
 	used  atomic.Int64
 
-	reclaiming sync.Mutex // held while room is made
+	reclaiming sync.Mutex // held while something is removed
 
-	// mu guards what follows.
+	// mu guards the logs under the budget.
 	mu       sync.Mutex
 	open     []*Spool
 	archived []*ArchivedLog
 
-	// filesMu guards what follows. It may be taken while a spool's lock is held.
+	// filesMu guards the list of open files. It may be taken while a spool's lock is held.
 	filesMu   sync.Mutex
-	withFiles []*Spool // whose files are open, in the order in which they were opened
-	mostFiles int      // spools with open files; 0: no bound
+	withFiles []*Spool // the spools with open files, in the order in which they opened them
+	mostFiles int      // the limit of withFiles; 0: no limit
 }
 
 // ArchivedLog is the log of a spool that is not open, as a Budget counts it.
@@ -53,19 +55,30 @@ type ArchivedLog struct {
 	gone    atomic.Bool
 }
 
-// NewBudget makes a budget of limit bytes.
+// usage is what the Budget counts for one spool, in bytes on disk. Spool.mu guards it.
+type usage struct {
+	charged  int64 // everything that the budget counts for the spool
+	extra    int64 // files outside the directory (CountExtra), a part of charged
+	other    int64 // files that a repair has set aside, a part of charged
+	reserved int64 // what an Append has reserved in the budget and not used yet
+	left     bool  // the budget does not count the spool any more
+}
+
+// NewBudget returns a budget of limit bytes.
 func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 
-// Raise makes the limit no less than limit bytes. It must be called before anything is under the budget.
+// Raise raises the limit to at least limit bytes. It must be called before anything is counted.
 func (b *Budget) Raise(limit int64) { b.limit = max(b.limit, limit) }
 
 // Used returns the bytes on disk of all logs under the budget.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
-// AddArchived counts the log of a spool that is not open: so many bytes on disk, last written to at written. When room is
-// needed, remove is called, once, from within a call of another spool or of Retry: it removes the files. If it returns
-// nil, they are counted no more; otherwise they are until Release. It may call Release, but no Append; the caller of
-// Append or Retry must hold no lock that it takes. Release it before the spool is opened, and when it is removed.
+// AddArchived counts the log of a spool that is not open: so many bytes on disk, last written to at
+// written. The budget calls remove at most once, from within a call of another spool or of Retry,
+// to remove the files. If remove returns nil, they are not counted any more; otherwise they are
+// counted until Release. remove may call Release, but not Append. The caller of Append or Retry
+// must hold no lock that remove takes. Call Release before the spool is opened, and after the files
+// are removed.
 func (b *Budget) AddArchived(bytes int64, written time.Time, remove func() error) *ArchivedLog {
 	r := &ArchivedLog{b: b, bytes: bytes, written: written, remove: remove}
 	b.used.Add(bytes)
@@ -75,7 +88,7 @@ func (b *Budget) AddArchived(bytes int64, written time.Time, remove func() error
 	return r
 }
 
-// Release ends the counting. remove is not called from then on, though a call may be in progress.
+// Release ends the counting. remove is not called after that, but a call may be in progress.
 func (r *ArchivedLog) Release() {
 	r.b.mu.Lock()
 	r.b.archived = slices.DeleteFunc(r.b.archived, func(o *ArchivedLog) bool { return o == r })
@@ -89,8 +102,9 @@ func (r *ArchivedLog) forget() {
 	}
 }
 
-// Retry calls f, and calls it again after removing archived logs and delivered history while it fails for want of space on
-// the disk (ENOSPC, EDQUOT). It removes nothing undelivered. The caller must hold no lock of a spool or of an archive.
+// Retry calls f. While f fails because the disk is full (ENOSPC, EDQUOT), Retry removes an archived
+// log or delivered history and calls f again. It removes nothing undelivered. The caller must hold
+// no lock of a spool or of an archive.
 func (b *Budget) Retry(f func() error) error {
 	err := f()
 	for diskFull(err) && b.reclaimDisk(nil, false) {
@@ -99,9 +113,10 @@ func (b *Budget) Retry(f func() error) error {
 	return err
 }
 
-// Trim removes archived logs and delivered history until the budget is kept, as at the start when it was lowered.
+// Trim removes archived logs and delivered history until the limit is kept. The limit may have been
+// lowered since the last start.
 func (b *Budget) Trim() {
-	if b == nil || b.used.Load() <= b.limit {
+	if b.used.Load() <= b.limit {
 		return
 	}
 	b.reclaiming.Lock()
@@ -110,59 +125,50 @@ func (b *Budget) Trim() {
 	}
 }
 
-// Allocated returns the bytes that a file of this size takes on the disk.
+// allocationUnit is the block size of the usual file systems, in bytes.
+const allocationUnit = 4096
+
+// DirSize is the number of bytes that a directory takes on the disk.
+const DirSize = allocationUnit
+
+// Allocated returns the number of bytes that a file of this size takes on the disk.
 func Allocated(size int64) int64 {
 	return (size + allocationUnit - 1) / allocationUnit * allocationUnit
 }
 
-// allocationUnit is the block size of the usual file systems, in bytes.
-const allocationUnit = 4096
-
 func (b *Budget) join(s *Spool) {
-	if b != nil {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.open = append(b.open, s)
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open = append(b.open, s)
 }
 
-// leave is called without the spool's lock.
+// leave must be called without the spool's lock.
 func (b *Budget) leave(s *Spool) {
-	if b != nil {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.open = slices.DeleteFunc(b.open, func(o *Spool) bool { return o == s })
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.open = slices.DeleteFunc(b.open, func(o *Spool) bool { return o == s })
 }
 
-// leaveBudgetLocked takes the spool's bytes out of the budget, once.
+// leaveBudgetLocked stops the counting of the spool's bytes.
 func (s *Spool) leaveBudgetLocked() {
-	if !s.left {
-		s.left = true
-		s.budget.add(-s.charged)
-		s.budget.closed(s)
+	if !s.usage.left {
+		s.usage.left = true
+		s.opts.Budget.used.Add(-s.usage.charged)
+		s.unlistFilesLocked()
 	}
 }
 
-func (b *Budget) add(n int64) {
-	if b != nil {
-		b.used.Add(n)
-	}
-}
+// Fits reports whether n more bytes fit without removing anything.
+func (b *Budget) Fits(n int64) bool { return b.used.Load()+n <= b.limit }
 
-// Fits reports whether there is room for n more bytes without removing anything. b may be nil.
-func (b *Budget) Fits(n int64) bool { return b == nil || b.used.Load()+n <= b.limit }
-
-// take takes n bytes for s, which is not locked, and makes room for it. False: there is no room.
-func (b *Budget) take(s *Spool, n int64) bool {
-	if b == nil {
-		return true
-	}
+// reserve reserves n bytes for s, which is not locked, and removes things to make space for
+// them. It returns false if nothing more may be removed.
+func (b *Budget) reserve(s *Spool, n int64) bool {
 	limit := b.limit
-	if s.dropNewest {
+	if s.opts.DropNewest {
 		limit -= limit / 16
 	}
-	if b.tryTake(n, limit) {
+	if b.tryReserve(n, limit) {
 		return true
 	}
 	b.reclaiming.Lock()
@@ -170,7 +176,7 @@ func (b *Budget) take(s *Spool, n int64) bool {
 	if limit < b.limit && b.withinShare(s, n) {
 		limit = b.limit
 	}
-	for !b.tryTake(n, limit) {
+	for !b.tryReserve(n, limit) {
 		if !b.reclaim(s, true) {
 			return false
 		}
@@ -178,6 +184,7 @@ func (b *Budget) take(s *Spool, n int64) bool {
 	return true
 }
 
+// withinShare reports whether s with n more bytes has no more than its share of the last sixteenth.
 func (b *Budget) withinShare(s *Spool, n int64) bool {
 	_, pending := s.sizes()
 	b.mu.Lock()
@@ -185,7 +192,7 @@ func (b *Budget) withinShare(s *Spool, n int64) bool {
 	return pending+n <= b.limit/16/int64(max(1, len(b.open)))
 }
 
-func (b *Budget) tryTake(n, limit int64) bool {
+func (b *Budget) tryReserve(n, limit int64) bool {
 	for {
 		used := b.used.Load()
 		if used+n > limit {
@@ -197,19 +204,17 @@ func (b *Budget) tryTake(n, limit int64) bool {
 	}
 }
 
-// reclaimDisk removes something for s, which is not locked, or for a caller that is no spool (nil), because the disk is
-// full. It reports whether it did.
+// reclaimDisk removes one thing because the disk is full, and reports whether it did. s is the
+// spool that needs space, which is not locked; nil: the caller is not a spool. undelivered says
+// that undelivered data may be removed.
 func (b *Budget) reclaimDisk(s *Spool, undelivered bool) bool {
-	if b == nil {
-		return s != nil && s.evictHistory()
-	}
 	b.reclaiming.Lock()
 	defer b.reclaiming.Unlock()
 	return b.reclaim(s, undelivered)
 }
 
-// reclaim removes one thing in the order that Budget says, and reports whether it did. undelivered says that this may be
-// undelivered data, for s.
+// reclaim removes one thing for s, in the order that Budget's comment gives, and reports whether it
+// did. undelivered says that undelivered data may be removed.
 func (b *Budget) reclaim(s *Spool, undelivered bool) bool {
 	for r := b.oldestArchived(); r != nil; r = b.oldestArchived() {
 		if r.remove() == nil {
@@ -217,33 +222,15 @@ func (b *Budget) reclaim(s *Spool, undelivered bool) bool {
 			return true
 		}
 	}
-	b.mu.Lock()
-	open := slices.Clone(b.open)
-	b.mu.Unlock()
-
-	type claim struct {
-		s         *Spool
-		delivered int64
-		pending   int64
-	}
-	claims := make([]claim, 0, len(open))
-	own := claim{s: s}
-	for _, o := range open {
-		delivered, pending := o.sizes()
-		c := claim{o, delivered, pending}
-		if o == s {
-			own = c
-		}
-		claims = append(claims, c)
-	}
+	claims, own := b.claims(s)
 	slices.SortFunc(claims, func(a, b claim) int { return cmp.Compare(b.delivered, a.delivered) })
 	for _, c := range claims {
 		if c.delivered > 0 && c.s.evictHistory() {
 			return true
 		}
 	}
-	for _, o := range open {
-		if o.evictBeginning() {
+	for _, c := range claims {
+		if c.s.evictPrefix() {
 			return true
 		}
 	}
@@ -252,15 +239,36 @@ func (b *Budget) reclaim(s *Spool, undelivered bool) bool {
 	}
 	slices.SortFunc(claims, func(a, b claim) int { return cmp.Compare(b.pending, a.pending) })
 	for _, c := range claims {
-		smaller := c.pending < own.pending || s.dropNewest && c.pending == own.pending
-		if !smaller && !c.s.dropNewest && c.s.evictFor(s) {
+		smaller := c.pending < own || s.opts.DropNewest && c.pending == own
+		if !smaller && !c.s.opts.DropNewest && c.s.evictFor(s) {
 			return true
 		}
 	}
 	return false
 }
 
-// oldestArchived takes the oldest archived log out of the list; nil: there is none.
+// claim is what an open spool has.
+type claim struct {
+	s                  *Spool
+	delivered, pending int64
+}
+
+// claims returns what the open spools have, and what s has pending.
+func (b *Budget) claims(s *Spool) (claims []claim, own int64) {
+	b.mu.Lock()
+	open := slices.Clone(b.open)
+	b.mu.Unlock()
+	claims = make([]claim, 0, len(open))
+	for _, o := range open {
+		delivered, pending := o.sizes()
+		if claims = append(claims, claim{o, delivered, pending}); o == s {
+			own = pending
+		}
+	}
+	return claims, own
+}
+
+// oldestArchived removes the oldest archived log from the list and returns it; nil: there is none.
 func (b *Budget) oldestArchived() *ArchivedLog {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -272,43 +280,28 @@ func (b *Budget) oldestArchived() *ArchivedLog {
 	return oldest
 }
 
-// sizes returns the bytes of what is delivered and may be removed, and of what is not delivered.
-func (s *Spool) sizes() (delivered, pending int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lastDeliveredLocked() {
-		return s.total, 0
-	}
-	return s.delivered, s.total - s.delivered
+// charge counts n more bytes on disk in the budget, or fewer if n is negative. It first uses
+// what an Append has reserved.
+func (s *Spool) charge(n int64) {
+	s.usage.charged += n
+	covered := max(0, min(n, s.usage.reserved))
+	s.usage.reserved -= covered
+	s.opts.Budget.used.Add(n - covered)
 }
 
-// evictHistory removes the oldest segment in which everything is delivered.
-func (s *Spool) evictHistory() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || s.deliveredN == 0 && !s.sealDeliveredLocked() {
-		return false
+// chargeLocked counts everything that the spool has on disk: segments, cursor, other files, and the
+// directory.
+func (s *Spool) chargeLocked() {
+	now := s.usage.extra + s.usage.other + DirSize + s.cursor.allocated()
+	for _, seg := range s.segments {
+		now += Allocated(seg.size)
 	}
-	if s.deliveredN > 0 { // otherwise the history's own bound has removed it
-		s.removeSegmentsLocked(0, 1)
-	}
-	return true
+	s.charge(now - s.usage.charged)
 }
 
-// evictFor evicts the oldest segment that is not delivered, to make room for another spool.
-func (s *Spool) evictFor(other *Spool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	end := s.end.Load()
-	if s.closed {
-		return false
-	}
-	s.useLocked()
-	if !s.evictUndeliveredLocked() {
-		return false
-	}
-	if added := s.end.Load() - end; added > 0 && s.onGap != nil && s != other {
-		s.onGap(int(added))
-	}
-	return true
+// resizeLocked records a new size of a segment's file.
+func (s *Spool) resizeLocked(seg *segment, size int64) {
+	s.stored.total += size - seg.size
+	s.charge(Allocated(size) - Allocated(seg.size))
+	seg.size = size
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// budgeted is a spool under a budget, and what has been written to it.
+// budgeted is a spool under a budget, and the number of frames that were written to it.
 type budgeted struct {
 	*appender
 	n, refused int
@@ -33,7 +33,7 @@ func newBudgeted(t testing.TB, b *Budget, o Options) *budgeted {
 	return &budgeted{appender: &appender{s: s}}
 }
 
-// write appends a block of so many frames of 100 bytes and some.
+// write appends a block of so many frames of a little over 100 bytes.
 func (b *budgeted) write(frames int) {
 	p := numbered(b.n+1, b.n+frames, 100)
 	b.n += frames
@@ -42,10 +42,10 @@ func (b *budgeted) write(frames int) {
 	}
 }
 
-// account reads everything: how many frames there are, and how many are recorded as lost.
+// account reads everything. It returns how many frames there are and how many gaps record as lost.
 func (b *budgeted) account(t testing.TB) (read, lost int) { return b.accountAfter(t, 0) }
 
-// accountAfter is account where so many frames are delivered.
+// accountAfter is account after so many frames were delivered.
 func (b *budgeted) accountAfter(t testing.TB, delivered int) (read, lost int) {
 	r := b.s.NewReader()
 	defer r.Close()
@@ -62,8 +62,8 @@ func (b *budgeted) accountAfter(t testing.TB, delivered int) (read, lost int) {
 	return read, lost
 }
 
-// takeItems reads at most so many items, and returns their ranges and how many frames gaps record as lost. frame is called
-// with each frame.
+// takeItems reads at most so many items. It returns their ranges and how many frames gaps record as
+// lost. It calls frame with each frame.
 func takeItems(r *Reader, most int, frame func([]byte)) (ranges []stream.Range, lost int) {
 	for range most {
 		item, ok := r.Next()
@@ -80,7 +80,7 @@ func takeItems(r *Reader, most int, frame func([]byte)) (ranges []stream.Range, 
 	return ranges, lost
 }
 
-// handOut reads so many items, and returns their ranges.
+// handOut reads so many items and returns their ranges.
 func handOut(t *testing.T, r *Reader, n int) []stream.Range {
 	t.Helper()
 	handed, _ := takeItems(r, n, func([]byte) {})
@@ -90,9 +90,10 @@ func handOut(t *testing.T, r *Reader, n int) []stream.Range {
 	return handed
 }
 
-// TestQuietBesideNoisy: when all have more than the budget allows, those that write much lose lines, and one that writes
-// little loses none, whoever it is that comes when there is no room, and whatever is done when it is full.
-func TestQuietBesideNoisy(t *testing.T) {
+// TestNoisySpoolsLoseLinesQuietOnesDoNot: if all together have more than the budget allows, the
+// spools that write much lose lines, and one that writes little loses none. It does not matter
+// which one appends when the budget is full.
+func TestNoisySpoolsLoseLinesQuietOnesDoNot(t *testing.T) {
 	for _, tc := range []struct{ noisy, quiet bool }{{false, false}, {false, true}, {true, false}, {true, true}} {
 		t.Run(fmt.Sprintf("noisy drop-newest=%v, quiet drop-newest=%v", tc.noisy, tc.quiet), func(t *testing.T) {
 			const limit = 3 << 20
@@ -113,21 +114,21 @@ func TestQuietBesideNoisy(t *testing.T) {
 				}
 			}
 			if read, _ := quiet.account(t); read != quiet.n {
-				t.Errorf("%d of %d frames of the quiet one are left", read, quiet.n)
+				t.Errorf("%d of %d frames of the quiet spool are left", read, quiet.n)
 			}
 			for _, n := range noisy {
 				read, lost := n.account(t)
 				if lost+n.refused == 0 || read < limit/4/200 {
-					t.Errorf("%d frames of a noisy one are left, %d gave way, %d were refused", read, lost, n.refused)
+					t.Errorf("%d frames of a noisy spool are left, %d were evicted, %d were refused", read, lost, n.refused)
 				}
 			}
 		})
 	}
 }
 
-// TestHistoryGivesWayFirst: no line is lost while there is history: first goes what is at rest, the oldest before the
-// others, then what running containers have delivered.
-func TestHistoryGivesWayFirst(t *testing.T) {
+// TestHistoryIsEvictedFirst: no line is lost while there is history. Archived logs are removed
+// first, the oldest first; then the delivered data of running containers.
+func TestHistoryIsEvictedFirst(t *testing.T) {
 	b := NewBudget(4 << 20)
 	running := newBudgeted(t, b, Options{History: 1 << 20, MaxSize: 1 << 20})
 	for running.s.HistorySize() < 800<<10 {
@@ -145,7 +146,7 @@ func TestHistoryGivesWayFirst(t *testing.T) {
 		b.AddArchived(500<<10, now.Add(-r.age*time.Hour), func() error {
 			removed = append(removed, r.name)
 			if running.s.HistorySize() < 800<<10 {
-				t.Errorf("%s is removed after running history", r.name)
+				t.Errorf("%s was removed after the history of a running container", r.name)
 			}
 			if r.name == "stubborn" {
 				return errors.New("no")
@@ -165,7 +166,7 @@ func TestHistoryGivesWayFirst(t *testing.T) {
 		before, history := len(removed), running.s.HistorySize()
 		w.write(50)
 		if i%20 > 0 && len(removed) == before && running.s.HistorySize() == history {
-			continue // what is lost stays lost, so that not each write needs a look
+			continue // lost lines stay lost, so not each write needs a check
 		}
 		if read, lost := w.account(t); read != w.n || lost > 0 {
 			t.Fatalf("%d lost of %d with %v removed and %d bytes of history left", lost, w.n, removed, running.s.HistorySize())
@@ -178,13 +179,13 @@ func TestHistoryGivesWayFirst(t *testing.T) {
 		w.write(50)
 	}
 	if _, lost := w.account(t); lost == 0 || b.Used() > 4<<20 {
-		t.Errorf("%d frames gave way, %d bytes are on disk", lost, b.Used())
+		t.Errorf("%d frames were evicted, %d bytes are on disk", lost, b.Used())
 	}
 }
 
-// TestBudgetRace: many that append, acknowledge, read, rest and come back at once keep to the budget, and at the end it
-// counts what is there.
-func TestBudgetRace(t *testing.T) {
+// TestBudgetHoldsUnderConcurrentUse: spools that append, acknowledge, read, are archived and
+// opened again at the same time keep to the budget, and at the end it counts what is there.
+func TestBudgetHoldsUnderConcurrentUse(t *testing.T) {
 	const limit = 2 << 20
 	b := NewBudget(limit)
 	disk := durabletest.NewDisk()
@@ -202,7 +203,8 @@ func TestBudgetRace(t *testing.T) {
 				r := s.NewReader()
 				for k := range 40 {
 					x.write(1 + i*3)
-					// An opened spool counts before there is room for it: its directory and its cursor.
+					// Open counts the directory and the cursor before there is space for
+					// them.
 					if used := b.Used(); used > limit+24*3*allocationUnit {
 						t.Errorf("%d bytes on disk", used)
 					}
@@ -231,12 +233,13 @@ func TestBudgetRace(t *testing.T) {
 	}
 	wg.Wait()
 	if b.Used() != 0 || len(b.open) != 0 || len(b.archived) != 0 {
-		t.Errorf("%d bytes, %d open and %d resting are left", b.Used(), len(b.open), len(b.archived))
+		t.Errorf("%d bytes, %d open and %d archived logs are left", b.Used(), len(b.open), len(b.archived))
 	}
 }
 
-// TestBudgetAtOpen: what a spool has on disk counts from its opening on, without what a repair cut off.
-func TestBudgetAtOpen(t *testing.T) {
+// TestBudgetCountsFromOpen: a spool's bytes count from Open on, without the bytes that a repair
+// cut off.
+func TestBudgetCountsFromOpen(t *testing.T) {
 	dir := t.TempDir()
 	b := NewBudget(1 << 30)
 	o := Options{Dir: dir, Budget: b}
@@ -257,8 +260,8 @@ func TestBudgetAtOpen(t *testing.T) {
 		t.Errorf("%+v, %v; the file has %d bytes of %v", info, err, st.Size(), st.ModTime())
 	}
 	s = mustOpen(t, o)
-	// A segment, what was cut off, and the directory. The cursor is made when there is something to record.
-	// Here that is what was lost with the cut.
+	// A segment, the cut bytes, the directory, and the cursor, which records the loss of the
+	// cut bytes.
 	cut := int64(3 * allocationUnit)
 	if want := Allocated(s.Size()) + cut + allocationUnit; b.Used() != want || s.Size() != st.Size()-5000 {
 		t.Errorf("%d bytes are counted, want %d; %d are in segments", b.Used(), want, s.Size())
@@ -268,7 +271,7 @@ func TestBudgetAtOpen(t *testing.T) {
 	}
 	s.Close()
 	if b.Used() != 0 {
-		t.Errorf("%d bytes are counted of none", b.Used())
+		t.Errorf("%d bytes are counted without a spool", b.Used())
 	}
 	if info, err := Inspect(nil, filepath.Join(dir, "nothing")); !errors.Is(err, os.ErrNotExist) || info.Bytes != 0 {
 		t.Errorf("%+v, %v", info, err)

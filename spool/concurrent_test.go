@@ -10,14 +10,15 @@ import (
 	"github.com/logspool/logspool/internal/durable/durabletest"
 )
 
-// TestBudgetConcurrently: one goroutine appends to all spools of a full budget, as the intake does, while each is read,
-// acknowledged, read as history, synced and opened again, and archived logs come and go. Nothing deadlocks, each line is
-// delivered or counted as lost, and nothing is counted at the end.
-func TestBudgetConcurrently(t *testing.T) {
+// TestFullBudgetNeverDeadlocks: one goroutine appends to all spools of a full budget, as the
+// intake does. Meanwhile each spool is read, acknowledged, read as history, synced and opened
+// again, and archived logs come and go. Nothing deadlocks, each line is delivered or counted as
+// lost, and at the end nothing is counted.
+func TestFullBudgetNeverDeadlocks(t *testing.T) {
 	disk := durabletest.NewDisk()
 	b := NewBudget(3 << 20)
 	b.LimitFiles(3)
-	var archive sync.Mutex // as the archive's: held around AddArchived and Release, and taken by remove
+	var archive sync.Mutex // like the archive's: held around AddArchived and Release, and in remove
 	const n = 8
 	all := make([]*budgeted, n)
 	for i := range all {
@@ -39,8 +40,8 @@ func TestBudgetConcurrently(t *testing.T) {
 	}
 	read, lost := make([]int, n), make([]int, n)
 	deliver := func(i int, r *Reader) bool {
-		ranges, missing := takeItems(r, 300, func([]byte) { read[i]++ })
-		lost[i] += missing
+		ranges, lostNow := takeItems(r, 300, func([]byte) { read[i]++ })
+		lost[i] += lostNow
 		if len(ranges) > 0 {
 			if err := all[i].s.Ack(ranges); err != nil {
 				t.Error(err)

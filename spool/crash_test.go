@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,8 +12,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// world is a spool on a disk that fails or loses what was not synced, and the oracle beside it: what was appended,
-// what was refused, and what has been acknowledged.
+// world is a spool on a disk that fails or loses what was not synced, with an oracle: what was
+// appended, what was refused, and what has been acknowledged.
 type world struct {
 	t    *testing.T
 	disk *durabletest.Disk
@@ -25,7 +24,7 @@ type world struct {
 	tracker Tracker
 	n       int64                  // frames written so far; a frame's time is its number
 	kept    map[int64]bool         // frames that Append took
-	refused map[int64]bool         // frames that it did not
+	refused map[int64]bool         // frames that Append did not take
 	acked   map[int64]bool         // frames whose Ack was tried
 	synced  map[int64]bool         // frames that a Sync covered
 	handed  map[stream.Range]int64 // handed out and not acknowledged
@@ -47,7 +46,7 @@ func (w *world) open() error {
 	return nil
 }
 
-// append writes a block of frames, as the intake does, and notes whether it was kept.
+// append writes a block of frames, as the intake does, and records whether it was kept.
 func (w *world) append(frames, size int) {
 	var p []byte
 	first := w.n + 1
@@ -103,7 +102,7 @@ func (w *world) sync() {
 	}
 }
 
-// script is the workload that is swept: it comes by every kind of call that a spool makes.
+// script is the workload of the sweep. It makes every kind of call that a spool makes.
 func (w *world) script() {
 	if w.open() != nil {
 		return
@@ -122,7 +121,7 @@ func (w *world) script() {
 	}
 	w.take(1 << 20)
 	w.ack()
-	w.append(5, 20000) // begins a new segment, and has one removed
+	w.append(5, 20000) // starts a segment and removes one
 	w.take(1 << 20)
 	w.ack()
 	w.append(3, 100)
@@ -131,8 +130,8 @@ func (w *world) script() {
 	_ = w.s.Close()
 }
 
-// check opens what is left on the disk and reads all of it: every frame that had to survive and was not
-// acknowledged is there, in order, and nothing that was never kept.
+// check opens what is left on the disk and reads all of it. Every frame in must that was not
+// acknowledged is there, in order, and no frame is there that was not kept.
 func (w *world) check(what string, disk *durabletest.Disk, must, acked map[int64]bool) {
 	w.t.Helper()
 	o := w.o
@@ -165,7 +164,7 @@ func (w *world) check(what string, disk *durabletest.Disk, must, acked map[int64
 	last := int64(0)
 	for items := 0; ; items++ {
 		if items > 100_000 {
-			w.t.Fatalf("%s: there is no end to what is read: at %d of %d", what, r.Position(), s.End())
+			w.t.Fatalf("%s: reading does not end: at %d of %d", what, r.Position(), s.End())
 		}
 		item, ok := r.Next()
 		if !ok {
@@ -179,7 +178,7 @@ func (w *world) check(what string, disk *durabletest.Disk, must, acked map[int64
 		case n < 1 || n > w.n || !bytes.Contains(item.Frame, []byte("xx")):
 			w.t.Fatalf("%s: read something that was never written: %.60q", what, item.Frame)
 		case n <= last:
-			w.t.Fatalf("%s: frame %d behind %d", what, n, last)
+			w.t.Fatalf("%s: frame %d after %d", what, n, last)
 		}
 		last = n
 		found[n] = true
@@ -189,7 +188,7 @@ func (w *world) check(what string, disk *durabletest.Disk, must, acked map[int64
 			w.t.Fatalf("%s: frame %d is lost", what, n)
 		}
 	}
-	// And it goes on: what is appended now is read.
+	// The spool continues: what is appended now is read.
 	p := testFrame("stdout", w.n+1, []byte("xx"))
 	var tr Tracker
 	if err := s.Append(append(make([]byte, BlockHeaderSize), p...), 9, tr.All(p)); err != nil {
@@ -198,7 +197,7 @@ func (w *world) check(what string, disk *durabletest.Disk, must, acked map[int64
 	for {
 		item, ok := r.Next()
 		if !ok {
-			w.t.Fatalf("%s: what was appended after it is not read", what)
+			w.t.Fatalf("%s: what was appended after Open is not read", what)
 		}
 		if item.Gap == nil && frameTime(item.Frame) == w.n+1 {
 			return
@@ -217,8 +216,9 @@ func sweep(t *testing.T, f func(*testing.T, Options)) {
 	}
 }
 
-// TestCrashAtEveryCall ends the process, and cuts the power, before and after each call that changes the disk. A
-// frame that was kept survives the one, a frame that was synced the other.
+// TestCrashAtEveryCall kills the process, and cuts the power, before and after each call that
+// changes the disk. A frame that was kept survives the kill; a frame that was synced survives
+// the power cut.
 func TestCrashAtEveryCall(t *testing.T) { sweep(t, crashAtEveryCall) }
 
 func crashAtEveryCall(t *testing.T, o Options) {
@@ -226,7 +226,7 @@ func crashAtEveryCall(t *testing.T, o Options) {
 	w.script()
 	calls := w.disk.Calls()
 	if calls < 40 {
-		t.Fatalf("only %d calls: the script comes by too little", calls)
+		t.Fatalf("only %d calls: the script makes too few", calls)
 	}
 	for call := 1; call <= calls; call++ {
 		for _, after := range []bool{false, true} {
@@ -245,7 +245,7 @@ func crashAtEveryCall(t *testing.T, o Options) {
 				return durabletest.Failure{Err: crashed}
 			})
 			w.script()
-			// Nothing was done after the failing call, so the disk stands as it stood then.
+			// Nothing was done after the failing call, so the disk is in the state of that moment.
 			killed, cut = w.disk.Killed(), w.disk.PowerCut()
 			w.check(fmt.Sprintf("killed at call %d, after=%v", call, after), killed, kept, acked)
 			w.check(fmt.Sprintf("power cut at call %d, after=%v", call, after), cut, synced, acked)
@@ -254,8 +254,8 @@ func crashAtEveryCall(t *testing.T, o Options) {
 	t.Logf("%d calls", calls)
 }
 
-// TestErrorAtEveryCall fails each call once, with and without its effect, and goes on: what was kept is read,
-// what was not is in a gap, and nothing else is missing.
+// TestErrorAtEveryCall fails each call once, with and without its effect, and continues. What
+// was kept is read, what was not kept is in a gap, and nothing else is missing.
 func TestErrorAtEveryCall(t *testing.T) { sweep(t, errorAtEveryCall) }
 
 func errorAtEveryCall(t *testing.T, o Options) {
@@ -275,7 +275,7 @@ func errorAtEveryCall(t *testing.T, o Options) {
 			})
 			w.script()
 			if w.s == nil {
-				// Opening failed. The next try must not.
+				// Open failed. The next try must not.
 				if err := w.open(); err != nil {
 					t.Fatalf("call %d, %s, after=%v: Open failed twice: %v", call, op, after, err)
 				}
@@ -283,49 +283,6 @@ func errorAtEveryCall(t *testing.T, o Options) {
 			}
 			w.check(fmt.Sprintf("call %d, %s, after=%v", call, op, after), w.disk, w.kept, w.acked)
 		}
-	}
-}
-
-// TestFullDisk: on a disk without room nothing is kept and nothing ends; when there is room again it goes on,
-// and what was not kept is told.
-func TestFullDisk(t *testing.T) {
-	w := newWorld(t, durabletest.NewDisk(), Options{MaxSize: 16 << 20})
-	if err := w.open(); err != nil {
-		t.Fatal(err)
-	}
-	w.append(10, 100)
-	w.disk.Limit(50_000)
-	for range 200 {
-		w.append(10, 100)
-	}
-	if len(w.refused) == 0 {
-		t.Fatal("the disk was never full")
-	}
-	w.disk.Limit(0)
-	w.append(10, 100)
-	read, told := 0, uint64(0)
-	for {
-		item, ok := w.r.Next()
-		if !ok {
-			break
-		}
-		if item.Gap != nil {
-			if item.Gap.Reason != Unwritable {
-				t.Errorf("a gap for %v", item.Gap.Reason)
-			}
-			told += item.Gap.Frames
-			continue
-		}
-		if !w.kept[frameTime(item.Frame)] {
-			t.Fatalf("frame %d was read, and was not kept", frameTime(item.Frame))
-		}
-		read++
-	}
-	if read != len(w.kept) || told != uint64(len(w.refused)) {
-		t.Errorf("%d of %d kept frames read, %d of %d refused ones told", read, len(w.kept), told, len(w.refused))
-	}
-	if err := w.s.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-		t.Error(err)
 	}
 }
 

@@ -15,66 +15,72 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// The cursor file is a log of delivery progress: one record for each Ack and for each time that the spool evicted
-// something undelivered. It is rewritten when it has grown to many times what it says. Its first record is a reserve that
-// is overwritten in place: pending gaps (pendinggap.go) are on disk there although a full disk takes no new block.
+// The cursor file is a log of delivery progress. Each Ack appends a record, and so does each
+// eviction of undelivered data. The file is rewritten when it has grown to many times its
+// content. Its first record, the slots of the pending gaps (pendinggap.go), is overwritten in
+// place, which is possible even when the disk is full.
 const (
 	cursorName       = "cursor"
 	cursorMagic      = "LSPLCUR1"
-	cursorFamily     = "LSPLCUR" // and a version
-	cursorRecordHead = 8         // u32 checksum of all that follows, u16 body length, u8 kind, u8 zero
-	cursorReserveEnd = len(cursorMagic) + cursorRecordHead + slots*slotSize
+	cursorFamily     = "LSPLCUR" // followed by a version
+	cursorRecordHead = 8         // u32 checksum of the rest, u16 body length, u8 kind, u8 zero
+	cursorSlotsEnd   = len(cursorMagic) + cursorRecordHead + slotCount*slotSize
 
 	recordAck     = 1
-	recordDropped = 2
-	recordReserve = 3
+	recordEvicted = 2
+	recordSlots   = 3
 
-	// maxRecordBody keeps a record's length in 16 bits; an Ack of more ranges makes several records.
+	// maxRecordBody keeps a record's length in 16 bits. An Ack of more ranges makes several
+	// records.
 	maxRecordBody = 1 << 15
 
 	cursorCompactSize = 64 << 10
 
-	// newerName is where a cursor of a newer version is kept.
+	// newerName is the name under which a cursor of a newer version is kept.
 	newerName = "cursor.newer"
 
-	// missingName is the file of earlier versions that had a pending gap.
-	missingName  = "missing"
-	missingMagic = "LSPLMIS1"
+	// pendingGapFile is where earlier versions kept the unkept gap.
+	pendingGapFile  = "missing"
+	pendingGapMagic = "LSPLMIS1"
 )
 
-// dropped is a range of the stream that was evicted before it was delivered.
-type dropped struct {
+// evicted is a range of the stream that was evicted before it was delivered.
+type evicted struct {
 	stream.Range
 	Gap
 }
 
-// cursor is the delivery progress, and the file that records it.
+// cursor is the delivery progress and the file that records it. Spool.mu guards it.
 type cursor struct {
-	fs   durable.FS
-	path string
-	// durable makes a rewritten file survive a power cut, at the price of waiting for the disk.
-	durable bool
-
-	file    durable.File // nil: closed, or not there
-	there   bool         // the file exists, with the reserve at its beginning
-	stale   bool         // it must be rewritten whole at the next change
-	size    int64        // of what is good of it
-	limit   int64        // size at which it is worth rewriting
-	dirty   bool         // written to since it was last synced
-	entered bool         // made or replaced since the directory was last synced
-	resized func()       // called when the file takes more or less on the disk; nil: nobody counts it
+	fs      durable.FS
+	path    string
+	durable bool // a rewritten file must survive a power cut, so rewrite waits for the disk
+	file    cursorFile
 
 	acked    ackSet
-	dropped  []dropped // not yet acknowledged
-	reserve  [slots]slot
-	reported Repair // what opening it found
+	evicted  []evicted // ranges that have not been acknowledged
+	slots    [slotCount]slot
+	repaired Repair // what openCursor repaired
 }
 
-// openCursor reads the cursor file in dir. It writes only where a crash has left something behind: a file that is whole is
-// continued, and none is made before there is something to record. A file of a newer version is kept under another name.
+// cursorFile is the state of the cursor's file.
+type cursorFile struct {
+	handle    durable.File // nil: closed, or the file does not exist
+	exists    bool         // the file exists and has the slots as its first record
+	stale     bool         // the next change must rewrite the whole file
+	size      int64        // bytes of the file
+	rewriteAt int64        // the size from which on the next change rewrites the file
+	dirty     bool         // the file was written after it was last synced
+	dirDirty  bool         // the file was created or replaced after the directory was last synced
+	resized   func()       // called when the allocated size changes; nil: nothing counts it
+}
+
+// openCursor reads the cursor file in dir. It writes only to repair what a crash left: it
+// appends to an intact file, and creates none before there is something to record. It renames a
+// file of a newer version, to keep it.
 func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, err error) {
-	c = &cursor{fs: fsys, path: filepath.Join(dir, cursorName), durable: durable, limit: cursorCompactSize}
-	defer c.readMissing(dir)
+	c = &cursor{fs: fsys, path: filepath.Join(dir, cursorName), durable: durable, file: cursorFile{rewriteAt: cursorCompactSize}}
+	defer c.readPendingGapFile(dir)
 	data, err := fsys.ReadFile(c.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -83,39 +89,39 @@ func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, err error
 		return nil, fmt.Errorf("couldn't read %q: %w", c.path, err)
 	}
 	if len(data) >= len(cursorMagic) && string(data[:len(cursorFamily)]) == cursorFamily && data[len(cursorFamily)] != cursorMagic[len(cursorFamily)] {
-		c.reported.NewerCursor = filepath.Join(dir, newerName)
-		if err := fsys.Rename(c.path, c.reported.NewerCursor); err != nil {
+		c.repaired.NewerCursor = filepath.Join(dir, newerName)
+		if err := fsys.Rename(c.path, c.repaired.NewerCursor); err != nil {
 			return nil, fmt.Errorf("couldn't keep %q of a newer version: %w", c.path, err)
 		}
 		return c, nil
 	}
 	good := c.replay(data)
-	c.reported.CursorCutBytes = int64(len(data)) - good
-	c.size = int64(len(data))
-	c.limit = max(cursorCompactSize, 4*c.size)
-	if c.stale = !c.there || c.reported.CursorCutBytes > 0; c.stale {
-		// What a crash cut off, and whatever follows it, goes. Where that fails, on a full disk, it is done at the next
-		// change: FIFOs have to be read all the same.
+	c.repaired.CursorCutBytes = int64(len(data)) - good
+	c.file.size = int64(len(data))
+	c.file.rewriteAt = max(cursorCompactSize, 4*c.file.size)
+	if c.file.stale = !c.file.exists || c.repaired.CursorCutBytes > 0; c.file.stale {
+		// This discards a torn record and what follows it. If it fails, because the disk is
+		// full, the next change does it: FIFOs must be read all the same.
 		_ = c.rewrite()
 	}
 	return c, nil
 }
 
-// readMissing takes over the pending gap of an earlier version, which had a file of its own.
-func (c *cursor) readMissing(dir string) {
+// readPendingGapFile takes over the pending gap of an earlier version, and removes its file.
+func (c *cursor) readPendingGapFile(dir string) {
 	if c == nil {
 		return
 	}
-	path := filepath.Join(dir, missingName)
+	path := filepath.Join(dir, pendingGapFile)
 	p, err := c.fs.ReadFile(path)
 	if err != nil {
 		return
 	}
 	le := binary.LittleEndian
-	if len(p) >= 8+slotSize && string(p[:8]) == missingMagic && le.Uint32(p[8:]) == crc32.Checksum(p[12:8+slotSize], castagnoli) {
-		if old := decodeSlot(p[8:]); c.reserve[pendingSlot] == (slot{}) && old.gap.Bytes > 0 {
-			c.reserve[pendingSlot] = old
-			if c.storeReserve() != nil {
+	if len(p) >= 8+slotSize && string(p[:8]) == pendingGapMagic && le.Uint32(p[8:]) == crc32.Checksum(p[12:8+slotSize], castagnoli) {
+		if old := decodeSlot(p[8:]); c.slots[unkeptSlot] == (slot{}) && old.gap.Bytes > 0 {
+			c.slots[unkeptSlot] = old
+			if c.storeSlots() != nil {
 				return
 			}
 		}
@@ -123,6 +129,7 @@ func (c *cursor) readMissing(dir string) {
 	_ = c.fs.Remove(path)
 }
 
+// replay applies the records of a cursor file, and returns where the last good one ends.
 func (c *cursor) replay(data []byte) (good int64) {
 	if len(data) < len(cursorMagic) || string(data[:len(cursorMagic)]) != cursorMagic {
 		return 0
@@ -134,11 +141,12 @@ func (c *cursor) replay(data []byte) (good int64) {
 			return int64(off)
 		}
 		n := int(binary.LittleEndian.Uint16(rest[4:]))
-		if off == len(cursorMagic) && rest[6] == recordReserve && n == slots*slotSize && len(data) >= cursorReserveEnd {
-			// A power cut can tear what is overwritten in place. That costs the pending gaps, not the records behind it.
-			c.there = true
-			c.readReserve(rest)
-			off = cursorReserveEnd
+		if off == len(cursorMagic) && rest[6] == recordSlots && n == slotCount*slotSize && len(data) >= cursorSlotsEnd {
+			// A power cut can tear a record that is overwritten in place. That loses the
+			// pending gaps, but not the records after it.
+			c.file.exists = true
+			c.readSlots(rest)
+			off = cursorSlotsEnd
 			continue
 		}
 		if len(rest) < cursorRecordHead+n ||
@@ -150,6 +158,7 @@ func (c *cursor) replay(data []byte) (good int64) {
 	}
 }
 
+// apply applies one record. A body that is too short reads as zeros.
 func (c *cursor) apply(kind byte, body []byte) {
 	var at uint64
 	next := func() (v uint64) {
@@ -170,17 +179,17 @@ func (c *cursor) apply(kind byte, body []byte) {
 				c.acked.add(stream.Range{From: from, To: at})
 			}
 		}
-	case recordDropped:
-		d := dropped{Range: stream.Range{From: next(), To: 0}}
+	case recordEvicted:
+		d := evicted{Range: stream.Range{From: next(), To: 0}}
 		d.To = d.From + next()
 		d.Reason, d.Frames, d.Bytes = Reason(next()), next(), next()
 		d.MinTime, d.MaxTime = int64(next()), int64(next())
 		if d.From >= d.To || d.To > maxPosition {
 			return
 		}
-		c.note(d)
+		c.addEvicted(d)
 	}
-	c.forgetDropped()
+	c.forgetReported()
 }
 
 func appendRecord(p []byte, kind byte, body func([]byte) []byte) []byte {
@@ -192,7 +201,7 @@ func appendRecord(p []byte, kind byte, body func([]byte) []byte) []byte {
 	return p
 }
 
-// appendAck appends the records of an acknowledgement; ranges are in order.
+// appendAck appends the records of an acknowledgement of ranges, which are in order.
 func appendAck(p []byte, ranges []stream.Range) []byte {
 	const perRange = 2 * binary.MaxVarintLen64
 	for chunk := range slices.Chunk(ranges, maxRecordBody/perRange) {
@@ -209,8 +218,8 @@ func appendAck(p []byte, ranges []stream.Range) []byte {
 	return p
 }
 
-func appendDropped(p []byte, d dropped) []byte {
-	return appendRecord(p, recordDropped, func(p []byte) []byte {
+func appendEvicted(p []byte, d evicted) []byte {
+	return appendRecord(p, recordEvicted, func(p []byte) []byte {
 		for _, v := range []uint64{d.From, d.To - d.From, uint64(d.Reason), d.Frames, d.Bytes,
 			uint64(d.MinTime), uint64(d.MaxTime)} {
 			p = binary.AppendUvarint(p, v)
@@ -219,9 +228,9 @@ func appendDropped(p []byte, d dropped) []byte {
 	})
 }
 
-// ack puts ranges, which it sorts in place, into the set and on disk.
+// ack adds ranges to the set and records them. It sorts them in place.
 func (c *cursor) ack(ranges []stream.Range) error {
-	sortRanges(ranges)
+	slices.SortFunc(ranges, func(a, b stream.Range) int { return cmp.Compare(a.From, b.From) })
 	merged := ranges[:0]
 	changed := false
 	for _, r := range ranges {
@@ -238,108 +247,96 @@ func (c *cursor) ack(ranges []stream.Range) error {
 	if !changed {
 		return nil
 	}
-	c.forgetDropped()
+	c.forgetReported()
 	return c.write(appendAck(nil, merged))
 }
 
-// drop notes that d was given up.
-func (c *cursor) drop(d dropped) error {
-	c.note(d)
-	return c.write(appendDropped(nil, d))
+// evict records that d was evicted.
+func (c *cursor) evict(d evicted) error {
+	c.addEvicted(d)
+	return c.write(appendEvicted(nil, d))
 }
 
-// note puts d among what was given up, in the place of what is part of it: that has become longer.
-func (c *cursor) note(d dropped) {
-	c.dropped = slices.DeleteFunc(c.dropped, func(o dropped) bool { return d.From <= o.From && o.To <= d.To })
-	c.dropped = append(c.dropped, d)
+// addEvicted adds d to the evicted ranges. It replaces the ranges that d includes.
+func (c *cursor) addEvicted(d evicted) {
+	c.evicted = slices.DeleteFunc(c.evicted, func(o evicted) bool { return d.From <= o.From && o.To <= d.To })
+	c.evicted = append(c.evicted, d)
 }
 
-// forgetDropped forgets what was given up and has been reported since.
-func (c *cursor) forgetDropped() {
-	c.dropped = slices.DeleteFunc(c.dropped, func(d dropped) bool { return c.acked.through(d.From) >= d.To })
+// forgetReported removes the evicted ranges that have been acknowledged.
+func (c *cursor) forgetReported() {
+	c.evicted = slices.DeleteFunc(c.evicted, func(d evicted) bool { return c.acked.through(d.From) >= d.To })
 }
 
-// write appends records. After an error the file is rewritten at the next change.
+// write appends records to the file. After an error, the next change rewrites the file.
 func (c *cursor) write(records []byte) error {
-	if !c.there || c.stale || c.size >= c.limit {
+	if !c.file.exists || c.file.stale || c.file.size >= c.file.rewriteAt {
 		return c.rewrite()
 	}
 	err := c.open()
 	if err == nil {
-		_, err = c.file.WriteAt(records, c.size)
+		_, err = c.file.handle.WriteAt(records, c.file.size)
 	}
 	if err != nil {
-		c.stale = true
+		c.file.stale = true
 		return fmt.Errorf("couldn't write %q: %w", c.path, err)
 	}
-	c.resize(c.size + int64(len(records)))
-	c.dirty = true
+	c.resize(c.file.size + int64(len(records)))
+	c.file.dirty = true
 	return nil
 }
 
-// resize takes note of the size of the file.
+// resize records the size of the file.
 func (c *cursor) resize(size int64) {
 	before := c.allocated()
-	if c.size, c.there = size, true; c.allocated() != before && c.resized != nil {
-		c.resized()
+	if c.file.size, c.file.exists = size, true; c.allocated() != before && c.file.resized != nil {
+		c.file.resized()
 	}
 }
 
-// allocated returns what the file takes on the disk.
+// allocated returns the bytes that the file takes on the disk.
 func (c *cursor) allocated() int64 {
-	if !c.there {
+	if !c.file.exists {
 		return 0
 	}
-	return Allocated(c.size)
+	return Allocated(c.file.size)
 }
 
-// open opens the file, which is there.
+// open opens the file, which exists.
 func (c *cursor) open() (err error) {
-	if c.file == nil {
-		c.file, err = c.fs.OpenFile(c.path, os.O_RDWR, filePerm)
+	if c.file.handle == nil {
+		c.file.handle, err = c.fs.OpenFile(c.path, os.O_RDWR, filePerm)
 	}
 	return err
 }
 
-// make makes the file if it is not there.
-func (c *cursor) make() error {
-	if c.there {
-		return nil
-	}
-	return c.rewrite()
-}
-
-// rewrite replaces the file by one that says what is known now, through durable.WriteFile.
+// rewrite replaces the file by one with the present state, by means of durable.WriteFile.
 func (c *cursor) rewrite() error {
-	p := appendReserve([]byte(cursorMagic), &c.reserve)
-	for _, d := range c.dropped {
-		p = appendDropped(p, d)
+	p := appendSlots([]byte(cursorMagic), &c.slots)
+	for _, d := range c.evicted {
+		p = appendEvicted(p, d)
 	}
 	if c.acked.prefix > 0 {
 		p = appendAck(p, []stream.Range{{From: 0, To: c.acked.prefix}})
 	}
 	p = appendAck(p, c.acked.beyond)
 	_ = c.close()
-	c.stale = true
+	c.file.stale = true
 	if err := durable.WriteFile(c.fs, c.path, p, filePerm, c.durable); err != nil {
 		return err
 	}
-	c.stale = false
+	c.file.stale = false
 	c.resize(int64(len(p)))
-	c.dirty, c.entered = !c.durable, !c.durable
-	c.limit = max(cursorCompactSize, 4*c.size)
+	c.file.dirty, c.file.dirDirty = !c.durable, !c.durable
+	c.file.rewriteAt = max(cursorCompactSize, 4*c.file.size)
 	return nil
 }
 
 func (c *cursor) close() error {
-	if c.file == nil {
+	if c.file.handle == nil {
 		return nil
 	}
-	err := c.file.Close()
-	c.file = nil
+	err := c.file.handle.Close()
+	c.file.handle = nil
 	return err
-}
-
-func sortRanges(ranges []stream.Range) {
-	slices.SortFunc(ranges, func(a, b stream.Range) int { return cmp.Compare(a.From, b.From) })
 }

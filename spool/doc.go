@@ -1,66 +1,12 @@
-// Package spool is the durable log of one container: the byte stream that dockerd wrote into the
-// container's FIFO, verbatim, in segments of checksummed blocks, with the record of what has been
-// delivered from it. DESIGN.md beside this file has the byte layout and what a crash at each step
-// leaves behind.
+// Package spool is the durable log of one container. It keeps the byte stream that dockerd
+// wrote into the container's FIFO, verbatim, in segments of checksummed blocks, and it records
+// what has been delivered. DESIGN.md in this directory describes the byte layout, and what a
+// crash at each step leaves behind.
 //
-// One goroutine appends; any number of readers read from any position; what has been dealt with is
-// acknowledged by ranges, in any order, and segments in which everything is acknowledged are kept as history as
-// far as there is room for them, and then removed. A History reads all that is there, delivered or not.
+// One goroutine appends. Any number of readers read from any position. Ranges are acknowledged
+// in any order. Segments in which everything is acknowledged are kept as history, as far as the
+// limits allow, and then removed. A History reads everything that is there, delivered or not.
 //
-// The package must not know containers, the limits of CloudWatch, or what is inside a frame, its
-// length and time apart.
+// The package must not know containers, the limits of CloudWatch, or the content of a frame
+// except its length and time.
 package spool
-
-// Reason says why something of the stream cannot be had.
-type Reason uint8
-
-// The reasons of a Gap. Their numbers are on disk. Those from FirstForeign on belong to the caller of AddGap, and
-// the spool does not know what they mean.
-const (
-	Full       Reason = 1 // the spool was full and gave way
-	Unwritable Reason = 2 // the disk did not take it
-	Damaged    Reason = 3 // what is on the disk is not what was written
-	Unreadable Reason = 4 // what was written is not a frame
-
-	FirstForeign Reason = 16
-)
-
-func (r Reason) String() string {
-	switch r {
-	case Full:
-		return "spool_full"
-	case Unwritable:
-		return "spool_unwritable"
-	case Damaged:
-		return "spool_damaged"
-	case Unreadable:
-		return "unreadable"
-	default:
-		return "unknown"
-	}
-}
-
-// Gap describes a piece of the stream that cannot be had.
-type Gap struct {
-	Reason  Reason
-	Frames  uint64 // how many frames are missing, as far as is known
-	Bytes   uint64 // how many bytes of stream are missing
-	MinTime int64  // least and greatest time of the missing frames in nanoseconds since the Unix
-	MaxTime int64  // epoch; 0 when not known
-}
-
-func (g *Gap) add(o Gap) {
-	g.Frames += o.Frames
-	g.Bytes += o.Bytes
-	if o.MinTime != 0 && (g.MinTime == 0 || o.MinTime < g.MinTime) {
-		g.MinTime = o.MinTime
-	}
-	g.MaxTime = max(g.MaxTime, o.MaxTime)
-}
-
-// without returns g less the frames and bytes of o, a part of it.
-func (g Gap) without(o Gap) Gap {
-	g.Frames -= o.Frames
-	g.Bytes -= o.Bytes
-	return g
-}

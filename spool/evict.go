@@ -6,26 +6,37 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// makeRoomLocked makes n more bytes fit in the spool's own bound, or returns ErrFull. The room in the budget has
-// been taken before: see Budget.
-func (s *Spool) makeRoomLocked(n int64) error {
-	for !s.hasRoomLocked(n) {
-		if !s.sealDeliveredLocked() && !s.evictAckedLocked() && (s.dropNewest || !s.evictUndeliveredLocked()) {
+// evictForLocked makes n more bytes fit below the spool's own limit, or returns ErrFull. The space
+// in the budget has been reserved before: see Budget.
+func (s *Spool) evictForLocked(n int64) error {
+	for !s.withinLimitLocked(n) {
+		if !s.sealDeliveredLocked() && !s.evictAckedLocked() && (s.opts.DropNewest || !s.evictUndeliveredLocked()) {
 			return ErrFull
 		}
 	}
 	return nil
 }
 
-// trimLocked evicts what is undelivered beyond the spool's own bound, as when that was lowered since the spool was last
-// open. What a drop-newest spool has stays.
+// trimLocked evicts undelivered data beyond the spool's own limit, which may have been lowered
+// since the spool was last open. A drop-newest spool keeps what it has.
 func (s *Spool) trimLocked() {
-	for !s.dropNewest && !s.hasRoomLocked(0) && s.evictUndeliveredLocked() {
+	for !s.opts.DropNewest && !s.withinLimitLocked(0) && s.evictUndeliveredLocked() {
 	}
 }
 
-// sealDeliveredLocked ends the segment that is appended to if everything in it is acknowledged, so that it is history,
-// and reports whether it did.
+// withinLimitLocked reports whether the spool's own limit allows n more bytes, and the header of a
+// segment that they may start.
+func (s *Spool) withinLimitLocked(n int64) bool {
+	return s.opts.MaxSize == 0 || s.stored.total-s.stored.delivered+n+segmentHeaderSize <= s.opts.MaxSize
+}
+
+// fitsLocked reports whether both the spool's own limit and the budget allow n more bytes.
+func (s *Spool) fitsLocked(n int64) bool {
+	return s.withinLimitLocked(n) && s.opts.Budget.Fits(n+segmentHeaderSize)
+}
+
+// sealDeliveredLocked seals the active segment if everything in it is acknowledged, so that it
+// becomes history. It reports whether it did.
 func (s *Spool) sealDeliveredLocked() bool {
 	if !s.lastDeliveredLocked() {
 		return false
@@ -35,64 +46,92 @@ func (s *Spool) sealDeliveredLocked() bool {
 	return true
 }
 
-// lastDeliveredLocked reports whether the segment that is appended to may be sealed to become history: something is in it,
-// all of it is acknowledged, and its last block is not in the FIFO any more. After a crash it would be looked for there.
+// lastDeliveredLocked reports whether the active segment may become history: it has blocks, all of
+// them are acknowledged, and the last one is not in its FIFO any more. The next start would look
+// in this segment for a block that is still in its FIFO.
 func (s *Spool) lastDeliveredLocked() bool {
-	if !s.appendable || s.undropped.Load() {
+	if !s.active.appendable || s.lastInFIFO.Load() {
 		return false
 	}
 	last := s.segments[len(s.segments)-1]
 	return last.end <= s.cursor.acked.prefix && last.size > segmentHeaderSize
 }
 
-func (s *Spool) hasRoomLocked(n int64) bool {
-	return s.maxSize == 0 || s.total-s.delivered+n+segmentHeaderSize <= s.maxSize
-}
-
-// fitsLocked reports whether n more bytes, and the header of a segment that they may begin, fit.
-func (s *Spool) fitsLocked(n int64) bool {
-	return s.hasRoomLocked(n) && s.budget.Fits(n+segmentHeaderSize)
-}
-
-// resizeLocked takes note of the size of a segment's file.
-func (s *Spool) resizeLocked(seg *segment, size int64) {
-	s.total += size - seg.size
-	s.charge(Allocated(size) - Allocated(seg.size))
-	seg.size = size
-}
-
-// charge counts n more bytes on disk in the budget, or fewer where n is negative: what an Append has taken there before
-// is used first.
-func (s *Spool) charge(n int64) {
-	s.charged += n
-	covered := max(0, min(n, s.reserved))
-	s.reserved -= covered
-	s.budget.add(n - covered)
-}
-
-// chargeLocked counts everything that the spool has on disk: segments, cursor, what is beside it, and its directory.
-func (s *Spool) chargeLocked() {
-	now := s.beside + s.other + allocationUnit + s.cursor.allocated()
-	for _, seg := range s.segments {
-		now += Allocated(seg.size)
+// trimHistoryLocked counts the leading segments in which everything is acknowledged as history, and
+// removes the oldest ones beyond the limit of the history.
+func (s *Spool) trimHistoryLocked() {
+	for {
+		i := s.stored.deliveredSegments
+		if i == len(s.segments) || s.segments[i].end > s.cursor.acked.prefix || s.active.appendable && i == len(s.segments)-1 {
+			break
+		}
+		s.stored.delivered += s.segments[i].size
+		s.stored.deliveredSegments++
 	}
-	s.charge(now - s.charged)
+	n, size := 0, s.stored.delivered
+	for ; size > s.opts.History; n++ {
+		size -= s.segments[n].size
+	}
+	s.removeSegmentsLocked(0, n)
 }
 
-// evictUndeliveredLocked evicts the oldest segment of which nothing is in flight: what readers have been given is lost or
-// kept exactly as it turns out. It records what of the segment had not been acknowledged, and returns false when there is
-// no such segment.
+// sizes returns the bytes of delivered data that may be removed, and of undelivered data.
+func (s *Spool) sizes() (delivered, pending int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lastDeliveredLocked() {
+		return s.stored.total, 0
+	}
+	return s.stored.delivered, s.stored.total - s.stored.delivered
+}
+
+// evictHistory removes the oldest segment in which everything is delivered. It reports whether
+// there was one.
+func (s *Spool) evictHistory() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.stored.deliveredSegments == 0 && !s.sealDeliveredLocked() {
+		return false
+	}
+	if s.stored.deliveredSegments > 0 { // otherwise sealDeliveredLocked has removed it
+		s.removeSegmentsLocked(0, 1)
+	}
+	return true
+}
+
+// evictFor evicts the oldest undelivered segment that may be evicted, to make space for another
+// spool. It reports whether there was one.
+func (s *Spool) evictFor(other *Spool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	end := s.end.Load()
+	s.markUsedLocked()
+	if !s.evictUndeliveredLocked() {
+		return false
+	}
+	if s != other {
+		s.reportGapsLocked(int(s.end.Load() - end))
+	}
+	return true
+}
+
+// evictUndeliveredLocked evicts the oldest segment of which nothing is in flight. What is in flight
+// is not evicted: its delivery decides whether it is lost. The unacknowledged part of the segment
+// is recorded as lost. It returns false if there is no such segment.
 func (s *Spool) evictUndeliveredLocked() bool {
-	return s.evictAckedLocked() || s.evictPassedLocked() || s.evictUnreadLocked()
+	return s.evictAckedLocked() || s.evictUnownedLocked() || s.evictUnreadLocked()
 }
 
-// evictAckedLocked removes the oldest segment in which everything is acknowledged and that is kept only because
-// something before it has not, as where one of two outputs is stuck. It costs nothing but history.
+// evictAckedLocked removes the oldest segment in which everything is acknowledged although
+// something before it is not, as when one of two outputs is stuck. Only history is lost.
 func (s *Spool) evictAckedLocked() bool {
-	for i := s.deliveredN; i < len(s.segments)-1; i++ {
+	for i := s.stored.deliveredSegments; i < len(s.segments)-1; i++ {
 		seg := s.segments[i]
-		standsIn := func(r *Reader) bool { return seg.base < r.pinned && r.pinned <= s.segments[i+1].base }
-		if s.cursor.acked.through(seg.base) >= seg.end && !slices.ContainsFunc(s.readers, standsIn) {
+		inside := func(r *Reader) bool { return seg.base < r.pinned && r.pinned <= s.segments[i+1].base }
+		if s.cursor.acked.through(seg.base) >= seg.end && !slices.ContainsFunc(s.readers, inside) {
 			s.removeSegmentsLocked(i, i+1)
 			return true
 		}
@@ -100,75 +139,83 @@ func (s *Spool) evictAckedLocked() bool {
 	return false
 }
 
-// evictPassedLocked evicts the oldest segment that some readers have passed and others have not come to, as where one of
-// two outputs is stuck, and of which the former have nothing under way. They do not come to the place any more: the gap
-// is written at the end of the stream, and what it covers counts as acknowledged.
+// evictUnownedLocked evicts the oldest segment that some readers have passed and others have not
+// reached, and of which the former have nothing in flight. It matters when the outputs of a
+// container go to two streams: while one is stuck, the reader of the other reads on, in search of
+// its own frames (docs/decisions/0007). The readers that have passed the place do not return to
+// it. So a gap block at the end of the stream records the loss, and the lost frames count as
+// acknowledged.
 //
-// After a crash behind the gap, both the gap and the frames are there. After a crash behind the record in the cursor, the
-// gap is there, and a segment in which everything is acknowledged.
-func (s *Spool) evictPassedLocked() bool {
+// A crash after the gap block leaves both the gap and the frames. A crash after the record in the
+// cursor leaves the gap and a segment in which everything is acknowledged.
+func (s *Spool) evictUnownedLocked() bool {
 	if len(s.readers) < 2 {
 		return false
 	}
-	for i := s.deliveredN; i < len(s.segments)-1; i++ {
-		base := s.segments[i].base
-		var passed []*Reader
-		for _, r := range s.readers {
-			if r.pinned > s.segments[i+1].base {
-				passed = append(passed, r)
-			} else if r.pinned > base { // it stands in it
-				passed = nil
-				break
-			}
-		}
+	for i := s.stored.deliveredSegments; i < len(s.segments)-1; i++ {
+		passed := s.passedLocked(i)
 		if len(passed) == 0 || len(passed) == len(s.readers) {
 			continue
 		}
-		g, again, lost, ok := s.unownedLocked(i, passed)
+		l, lost, ok := s.countUnownedLocked(i, passed)
 		if !ok {
 			continue
 		}
-		if s.missing.Bytes > 0 { // its gap belongs where it is missing
-			if s.appendMissingLocked() != nil {
-				return false
-			}
-		}
-		s.midFrame = false // a frame under way is the price: nothing comes between its parts
-		if g.Bytes > 0 && s.appendElsewhereLocked(g) != nil {
+		// The unkept gap comes first, because its data was next in the stream.
+		if s.gaps.unkept.Bytes > 0 && s.appendUnkeptLocked() != nil {
 			return false
 		}
-		// When the record cannot be written now, the cursor is rewritten at the next change.
+		s.active.midFrame = false // a frame in progress is lost: nothing may come between its parts
+		if l.all.Bytes > 0 && s.appendAddedGapLocked(l.all) != nil {
+			return false
+		}
+		// If the record cannot be written now, the cursor is rewritten at the next change.
 		_ = s.cursor.ack(lost)
 		s.ackedPrefix.Store(s.cursor.acked.prefix)
-		s.lostLocked(g.without(again))
+		s.reportLossLocked(l.newlyLost())
 		s.removeSegmentsLocked(i, i+1)
 		return true
 	}
 	return false
 }
 
-// unownedLocked returns what of a segment has not been acknowledged, cut frames with all of them, and false when something
-// of it is a passed reader's. again is what of it gaps record, so that it was lost before.
-func (s *Spool) unownedLocked(i int, passed []*Reader) (g, again Gap, lost []stream.Range, ok bool) {
+// passedLocked returns the readers that have passed segment i, which is not the last one; nil if
+// a reader is in it.
+func (s *Spool) passedLocked(i int) (passed []*Reader) {
+	for _, r := range s.readers {
+		switch {
+		case r.pinned > s.segments[i+1].base:
+			passed = append(passed, r)
+		case r.pinned > s.segments[i].base:
+			return nil
+		}
+	}
+	return passed
+}
+
+// countUnownedLocked counts the unacknowledged items of segment i, including those that begin or
+// end in a neighbouring segment, and returns their ranges. ok is false if one of them belongs to a
+// reader in passed.
+func (s *Spool) countUnownedLocked(i int, passed []*Reader) (l loss, lost []stream.Range, ok bool) {
 	seg := s.segments[i]
-	g.Reason = Full
+	l.all.Reason = Full
 	r := &Reader{window: window{s: s}, locked: true, pos: s.cursor.acked.through(seg.base), acked: s.cursor.acked}
 	defer r.Release()
 	if r.pos == seg.base {
-		r.turnTo(seg.base)
-		h, err := r.block(segmentHeaderSize, place{size: seg.size, end: seg.end})
+		r.openSegment(seg.base)
+		h, err := r.block(segmentHeaderSize, extent{size: seg.size, end: seg.end})
 		if err != nil || h.position != seg.base || h.info.First > 0 && i == 0 {
-			return g, again, nil, false
+			return l, nil, false
 		}
-		if h.info.First > 0 { // a frame that begins in the segment before, which stays
+		if h.info.First > 0 { // a frame begins in the segment before, which stays
 			r.pos = s.cursor.acked.through(s.segments[i-1].base)
-			r.lost = r.pos == s.segments[i-1].base
+			r.current.lost = r.pos == s.segments[i-1].base
 		}
 	}
 	for r.pos < seg.end {
 		item, more := r.Next()
 		if !more {
-			return g, again, nil, false
+			return l, nil, false
 		}
 		if item.From >= seg.end {
 			break
@@ -177,24 +224,25 @@ func (s *Spool) unownedLocked(i int, passed []*Reader) (g, again Gap, lost []str
 			continue
 		}
 		for _, p := range passed {
-			if p.owned == nil || p.owned(item.Frame) {
-				return g, again, nil, false
+			if p.owner == nil || p.owner(item.Frame) {
+				return l, nil, false
 			}
 		}
 		lost = append(lost, item.Range)
-		countItem(item, &g, &again)
+		l.add(item)
 	}
-	return g, again, lost, true
+	return l, lost, true
 }
 
-// evictUnreadLocked evicts the oldest segment that no reader is in or has passed. The readers come to the place.
+// evictUnreadLocked evicts the oldest segment that no reader is in or has passed. The readers will
+// reach the place, so the cursor records the loss and the reader returns it as a gap.
 func (s *Spool) evictUnreadLocked() bool {
 	pinned := uint64(0)
 	for _, r := range s.readers {
 		pinned = max(pinned, r.pinned)
 	}
 	i, _ := s.findLocked(pinned)
-	i = max(i, s.deliveredN)
+	i = max(i, s.stored.deliveredSegments)
 	if i >= len(s.segments) {
 		return false
 	}
@@ -202,78 +250,76 @@ func (s *Spool) evictUnreadLocked() bool {
 		s.sealLocked()
 	}
 	seg := s.segments[i]
-	d := dropped{Range: stream.Range{From: max(seg.base, s.cursor.acked.prefix), To: seg.end}, Gap: Gap{Reason: Full}}
-	known := s.cursor.dropped
-	if d.From < d.To {
-		var again Gap
-		g, ok := s.countHeaders(seg)
+	e := evicted{Range: stream.Range{From: max(seg.base, s.cursor.acked.prefix), To: seg.end}}
+	known := s.cursor.evicted
+	if e.From < e.To {
+		g, ok := s.countHeadersLocked(seg)
+		l := loss{all: g}
 		if !ok {
-			g, again = s.countFrames(seg, d.Range)
+			l = s.countFramesLocked(seg, e.Range)
 		}
-		d.Gap.add(g)
-		s.lostLocked(d.Gap.without(again))
+		e.Gap = l.all
+		s.reportLossLocked(l.newlyLost())
 		known = slices.Clone(known)
-		_ = s.cursor.drop(s.joinDroppedLocked(d, pinned))
+		_ = s.cursor.evict(s.joinEvictedLocked(e, pinned))
 	}
 	s.removeSegmentsLocked(i, i+1)
-	if s.cursor.stale && s.cursor.rewrite() != nil && d.From < d.To { // not even now is there space for the record
-		s.cursor.dropped = known
-		s.holdDroppedLocked(d)
+	if s.cursor.file.stale && s.cursor.rewrite() != nil && e.From < e.To {
+		// Not even the removed segment made space for the record.
+		s.cursor.evicted = known
+		s.recordEvictedAsGapLocked(e)
 	}
 	return true
 }
 
-// joinDroppedLocked joins d to the stretch before it, unless a reader has reported that: one record for one stretch,
-// however long it becomes.
-func (s *Spool) joinDroppedLocked(d dropped, pinned uint64) dropped {
-	for _, before := range s.cursor.dropped {
-		if before.To == d.From && before.From >= pinned {
-			d.From = before.From
-			d.Gap.add(before.Gap)
+// joinEvictedLocked joins e to the evicted range just before it, unless a reader has already
+// reported that one. So one record describes an evicted range, however long it becomes.
+func (s *Spool) joinEvictedLocked(e evicted, pinned uint64) evicted {
+	for _, before := range s.cursor.evicted {
+		if before.To == e.From && before.From >= pinned {
+			e.From = before.From
+			e.Gap.join(before.Gap)
 			break
 		}
 	}
-	return d
+	return e
 }
 
-// holdDroppedLocked reports what was evicted behind what there is, as a pending gap: that is overwritten in place, and a
-// full disk lets it be. The place counts as acknowledged.
-func (s *Spool) holdDroppedLocked(d dropped) {
-	s.cursor.acked.add(d.Range)
-	s.cursor.forgetDropped()
+// recordEvictedAsGapLocked records e as a gap at the end of the stream instead of at its place,
+// which counts as acknowledged. That gap is pending, and a full disk allows its record to be
+// overwritten in place.
+func (s *Spool) recordEvictedAsGapLocked(e evicted) {
+	s.cursor.acked.add(e.Range)
+	s.cursor.forgetReported()
 	s.ackedPrefix.Store(s.cursor.acked.prefix)
-	s.addGapLocked(d.Gap)
-	s.storeHeldLocked()
+	s.addGapLocked(e.Gap)
+	s.storeAddedGapsLocked()
 }
 
-// countHeaders counts the frames of a segment in which nothing is acknowledged by the headers of its blocks, so that the
-// intake does not wait until all of it is read. ok is false where they do not account for all of it.
-func (s *Spool) countHeaders(seg segment) (g Gap, ok bool) {
-	if s.cursor.acked.within(stream.Range{From: seg.base, To: seg.end}) {
-		return g, false
-	}
-	w := window{s: s, headers: true}
-	w.turnTo(seg.base)
-	defer w.closeFile()
-	pos, p := seg.base, place{size: seg.size, end: seg.end}
-	for off := int64(segmentHeaderSize); off < seg.size; {
-		h, err := w.header(off, p)
-		if err != nil || h.position != pos || off == segmentHeaderSize && h.info.First > 0 {
-			return g, false
-		}
-		if h.kind == kindGap {
-			return g, false // what it records is in its payload
-		}
-		g.add(Gap{Frames: uint64(h.info.Frames), Bytes: uint64(h.length), MinTime: h.info.MinTime, MaxTime: h.info.MaxTime})
-		pos, off = h.end(), off+h.diskSize()
-	}
-	return g, pos == seg.end
+// loss is what an eviction loses.
+type loss struct {
+	all   Gap // everything that had not been acknowledged
+	again Gap // the part of it that gap blocks recorded, so that it was lost before
 }
 
-// countFrames counts the frames in r, a part of a segment, that are not acknowledged. again is what of it gaps record, so
-// that it was lost before.
-func (s *Spool) countFrames(seg segment, in stream.Range) (g, again Gap) {
-	r := &Reader{window: window{s: s}, locked: true, pos: in.From, limit: in.To, acked: s.cursor.acked, lost: in.From == seg.base}
+func (l *loss) add(item Item) {
+	if item.Gap != nil {
+		l.all.join(*item.Gap)
+		l.again.join(*item.Gap)
+		return
+	}
+	t := frameTime(item.Frame)
+	l.all.join(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
+}
+
+// newlyLost returns what had not been lost before.
+func (l loss) newlyLost() Gap { return l.all.minus(l.again) }
+
+// countFramesLocked counts what is not acknowledged of in, the end of a segment or all of it.
+func (s *Spool) countFramesLocked(seg segment, in stream.Range) loss {
+	l := loss{all: Gap{Reason: Full}}
+	r := &Reader{window: window{s: s}, locked: true, pos: in.From, limit: in.To, acked: s.cursor.acked}
+	r.current.lost = in.From == seg.base
 	defer r.Release()
 	for {
 		item, ok := r.Next()
@@ -282,66 +328,41 @@ func (s *Spool) countFrames(seg segment, in stream.Range) (g, again Gap) {
 				break
 			}
 		}
-		countItem(item, &g, &again)
+		l.add(item)
 	}
-	g.add(Gap{Bytes: in.To - min(r.pos, in.To)}) // what could not be read
-	return g, again
+	l.all.join(Gap{Bytes: in.To - min(r.pos, in.To)}) // what could not be read
+	return l
 }
 
-// countItem adds an item that is evicted to g. What a gap records was lost before: it is added to again too.
-func countItem(item Item, g, again *Gap) {
-	if item.Gap != nil {
-		g.add(*item.Gap)
-		again.add(*item.Gap)
-		return
+// countHeadersLocked counts a segment by the headers of its blocks, so that the intake does not
+// wait until all of it is read. ok is false if the headers do not suffice: part of the segment
+// is acknowledged, or is a gap, or a frame begins before it.
+func (s *Spool) countHeadersLocked(seg segment) (g Gap, ok bool) {
+	g.Reason = Full
+	if s.cursor.acked.within(stream.Range{From: seg.base, To: seg.end}) {
+		return g, false
 	}
-	t := frameTime(item.Frame)
-	g.add(Gap{Frames: 1, Bytes: item.To - item.From, MinTime: t, MaxTime: t})
+	ok = s.walkHeaders(seg, func(off int64, h blockHeader) bool {
+		g.join(h.info.gap(Full, h.length))
+		// A gap block has its numbers in the payload.
+		return h.kind != kindGap && (off > segmentHeaderSize || h.info.First == 0)
+	})
+	return g, ok
 }
 
-// trimHistoryLocked counts the segments in which everything is acknowledged among the history, and removes the oldest
-// for which that has no room.
-func (s *Spool) trimHistoryLocked() {
-	for n := len(s.segments); s.deliveredN < n && s.segments[s.deliveredN].end <= s.cursor.acked.prefix && !(s.appendable && s.deliveredN == n-1); {
-		s.delivered += s.segments[s.deliveredN].size
-		s.deliveredN++
-	}
-	n, size := 0, s.delivered
-	for ; size > s.history; n++ {
-		size -= s.segments[n].size
-	}
-	s.removeSegmentsLocked(0, n)
-}
-
-func (s *Spool) removeSegmentsLocked(from, to int) {
-	for i, seg := range s.segments[from:to] {
-		// A file that cannot be removed now is found and removed when the spool is next opened.
-		s.fs.Remove(s.segmentPath(seg.base))
-		s.total -= seg.size
-		s.charge(-Allocated(seg.size))
-		if from+i < s.deliveredN {
-			s.delivered -= seg.size
+// walkHeaders calls f with the header of each block of seg, without verifying it, until f returns
+// false. It reports whether f returned true for all, and the headers account for all of seg.
+func (s *Spool) walkHeaders(seg segment, f func(off int64, h blockHeader) bool) bool {
+	w := window{s: s, headers: true}
+	w.openSegment(seg.base)
+	defer w.closeSegment()
+	pos, p := seg.base, extent{size: seg.size, end: seg.end}
+	for off := int64(segmentHeaderSize); off < seg.size; {
+		h, err := w.header(off, p)
+		if err != nil || h.position != pos || !f(off, h) {
+			return false
 		}
+		pos, off = h.end(), off+h.diskSize()
 	}
-	s.deliveredN -= max(0, min(to, s.deliveredN)-from)
-	s.segments = slices.Delete(s.segments, from, to)
-}
-
-// segmentSize is how large a segment is at least, before the next one is begun, so that room is given back in steps
-// that suit both bounds. A history of 64 KiB is not to be one segment, of which nothing is left when the next is full.
-func segmentSize(maxSize, history int64) int64 {
-	size := int64(maxSegmentSize)
-	if maxSize > 0 {
-		size = min(size, max(maxSize/16, minSegmentSize))
-	}
-	if history > 0 {
-		size = min(size, max(history/8, minHistorySegment))
-	}
-	return size
-}
-
-// fullLocked is the size at which a segment is full: larger while much waits to be delivered, so that small segments
-// do not become thousands of files.
-func (s *Spool) fullLocked() int64 {
-	return min(max(s.segmentSize, (s.total-s.delivered)/64), maxSegmentSize)
+	return pos == seg.end
 }

@@ -4,26 +4,27 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sort"
 )
 
-// finder finds where in a spool a History begins, without reading more than it must. What it goes by are headers, which
-// say the size of the block before them, too, so that a segment can be walked backwards. They are not verified, because
-// that takes the payload: where they contradict each other, or what is read from there contradicts them, the Reader
-// has the last word.
+// finder finds where in a spool a History begins, and reads as little as possible. It reads
+// block headers, which also contain the size of the previous block, so a segment can be walked
+// backwards. It does not verify the headers, because that takes the payloads. If headers
+// contradict each other, or contradict what is read afterwards, what the Reader reads is right.
 type finder struct {
 	window
-	ctx      context.Context
-	segments []segment // as they were; the last one's end is that of the stream
-	made     uint64    // the stream's end then, also where there is no segment
-	before   int64     // size of the block before the spot at hand; 0: not known
+	ctx       context.Context
+	segments  []segment // the segments at the start of the search
+	streamEnd uint64    // the end of the stream at the start of the search
+	before    int64     // size of the block before the current spot; 0: not known
 }
 
-// spot is where a block begins, or the last one ends.
+// spot is where a block begins, or where the last one ends.
 type spot struct {
-	i   int // of the segment
-	off int64
+	i   int    // index in finder.segments
+	off int64  // offset in the segment's file
 	pos uint64 // no block from off on has an earlier position
 }
 
@@ -33,18 +34,19 @@ func newFinder(ctx context.Context, s *Spool) *finder {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &finder{
-		window: window{s: s, headers: true}, ctx: ctx, segments: slices.Clone(s.segments), made: s.end.Load(), before: s.lastSize,
+		window: window{s: s, headers: true}, ctx: ctx, segments: slices.Clone(s.segments), streamEnd: s.end.Load(), before: s.active.lastBlockSize,
 	}
 }
 
-// history returns a History that begins where o says. gone says that what was to be passed over in its first segment has
-// been removed meanwhile, so that what came after it may have been passed over.
+// history returns a History that begins where o says. gone reports that the first segment has
+// been removed while frames of it were to be skipped, so that later frames may have been
+// skipped instead.
 func (f *finder) history(o HistoryOptions) (h *History, gone bool, err error) {
-	h = &History{r: f.reader(), made: f.made}
+	h = &History{r: f.reader(), endAtStart: f.streamEnd}
 	if len(f.segments) == 0 {
 		return h, false, nil
 	}
-	defer f.closeFile()
+	defer f.closeSegment()
 	begin := spot{0, segmentHeaderSize, f.segments[0].base}
 	if o.Since > 0 {
 		begin = f.since(o.Since)
@@ -56,11 +58,11 @@ func (f *finder) history(o HistoryOptions) (h *History, gone bool, err error) {
 			return nil, false, err
 		}
 	}
-	f.put(h.r, begin)
+	f.place(h.r, begin)
 	if skip == 0 {
 		return h, false, nil
 	}
-	if err := f.skip(h.r, skip, until); err != nil {
+	if _, err := f.read(h.r, skip, until); err != nil {
 		h.Close()
 		return nil, false, err
 	}
@@ -70,49 +72,52 @@ func (f *finder) history(o HistoryOptions) (h *History, gone bool, err error) {
 	return h, !there, nil
 }
 
-// skip passes over so many frames of those that begin before until.
-func (f *finder) skip(r *Reader, frames int, until uint64) error {
-	for n := 0; n < frames && r.Position() < until; {
+// read reads frames that begin before until, at most so many, and returns how many it has read.
+func (f *finder) read(r *Reader, most int, until uint64) (n int, err error) {
+	for n < most && r.Position() < until {
 		item, ok := r.Next()
 		if !ok {
-			return r.err
+			return n, r.failure.err
 		}
 		if item.Gap != nil {
 			continue
 		}
 		if n++; n%checkFrames == 0 && f.ctx.Err() != nil {
-			return f.ctx.Err()
+			return n, f.ctx.Err()
 		}
 	}
-	return nil
+	return n, nil
 }
 
-func (f *finder) reader() *Reader { return &Reader{window: window{s: f.s}, all: true, lost: true} }
-
-// put places a reader at a spot. The end of a frame that began before it is passed over.
-func (f *finder) put(r *Reader, at spot) {
-	r.turnTo(f.segments[at.i].base)
-	r.entered, r.off, r.pos, r.lost = true, at.off, at.pos, true
+func (f *finder) reader() *Reader {
+	return &Reader{window: window{s: f.s}, all: true, current: currentBlock{lost: true}}
 }
 
+// place moves a reader to a spot. The reader skips the end of a frame that began earlier.
+func (f *finder) place(r *Reader, at spot) {
+	r.openSegment(f.segments[at.i].base)
+	r.current.located, r.current.off, r.pos, r.current.lost = true, at.off, at.pos, true
+}
+
+// end returns the end of the stream.
 func (f *finder) end() spot {
 	i := len(f.segments) - 1
 	return spot{i, f.segments[i].size, f.segments[i].end}
 }
 
-// in makes the segment of a spot the one at hand, and says what it holds.
-func (f *finder) in(i int) place {
+// enterSegment moves the window to segment i, and returns its extent.
+func (f *finder) enterSegment(i int) extent {
 	if base := f.segments[i].base; f.segment != base || f.file == nil {
-		f.turnTo(base)
+		f.openSegment(base)
 	}
-	return place{size: f.segments[i].size, end: f.segments[i].end}
+	return extent{size: f.segments[i].size, end: f.segments[i].end}
 }
 
-// since returns the first block that may have a frame which is not earlier than t.
+// since returns the first block that may contain a frame that is not earlier than t.
 func (f *finder) since(t int64) spot {
-	// The header of a segment says how late frames are that begin before it.
+	// The header of a segment holds the greatest time of the frames that begin before it.
 	i := sort.Search(len(f.segments)-1, func(i int) bool {
-		p := f.in(i + 1)
+		p := f.enterSegment(i + 1)
 		if f.fill(0, segmentHeaderSize, p.size) != nil {
 			return true
 		}
@@ -120,16 +125,16 @@ func (f *finder) since(t int64) spot {
 		return err != nil || h.maxTime >= t
 	})
 	at := spot{i, segmentHeaderSize, f.segments[i].base}
-	p := f.in(i)
+	p := f.enterSegment(i)
 	for at.off < p.size {
 		h, err := f.header(at.off, p)
-		// Of a frame that a block ends within the time may not be known.
+		// If the block ends within a frame, the time of that frame may not be known.
 		if err != nil || h.info.MaxTime >= t || !h.info.tail.boundary() {
 			return at
 		}
 		next := spot{i, at.off + h.diskSize(), h.end()}
 		if next.off < p.size {
-			// Damage to the length does not lead astray: both must agree.
+			// The next header must agree, in case the length is damaged.
 			if after, err := f.header(next.off, p); err != nil || after.before != h.diskSize() || after.position != h.end() {
 				return at
 			}
@@ -144,12 +149,13 @@ func (f *finder) since(t int64) spot {
 	return at
 }
 
-// tail returns a spot from which on there are n whole frames and skip more, which begin before until; or begin, where
-// there are not more.
+// tail returns a spot from which on there are n whole frames, and skip more before those. The
+// frames to skip begin before until. If there are at most n frames after begin, tail returns
+// begin.
 func (f *finder) tail(n int, begin spot) (at spot, skip int, until uint64, err error) {
 	at = f.end()
 	end := at
-	counted, want := 0, n // whole frames from at on, and how many headers are to account for
+	counted, want := 0, n // whole frames from at on; frames that the next headers must have
 	for first := true; first || counted < n; {
 		from := at
 		for sum := 0; first || sum < want; {
@@ -161,10 +167,10 @@ func (f *finder) tail(n int, begin spot) (at spot, skip int, until uint64, err e
 			}
 			b, err := f.stepBack(&at)
 			if err != nil {
-				break // of what cannot be walked over, the frames are counted
+				break // stepBack went to the segment's beginning; the frames from there are counted
 			}
 			if first && b.kind == kindData && !b.info.tail.boundary() {
-				want++ // one is still to come whole
+				want++ // the last frame is incomplete
 			}
 			first = false
 			if want == 0 {
@@ -187,26 +193,27 @@ func (f *finder) tail(n int, begin spot) (at spot, skip int, until uint64, err e
 	return at, skip, until, nil
 }
 
-// checkFrames is after how many frames it is looked at whether anybody still wants to know.
+// checkFrames is the number of frames after which the context is checked.
 const checkFrames = 1024
 
-var errNoWay = errors.New("the block before this one cannot be told")
+var errNotWalkable = errors.New("the previous block is not known")
 
-// stepBack moves a spot, which is not the first one, to the block before it, and returns its header. Where that cannot
-// be told, it moves to the beginning of the segment, and the error is errNoWay.
+// stepBack moves a spot, which is not the first one, to the previous block, and returns its
+// header. If that block is not known, it moves the spot to the beginning of the segment and
+// returns errNotWalkable.
 func (f *finder) stepBack(at *spot) (blockHeader, error) {
 	for at.off <= segmentHeaderSize && at.i > 0 {
 		at.i--
 		at.off = f.segments[at.i].size
 	}
-	p := f.in(at.i)
+	p := f.enterSegment(at.i)
 	h, ok := f.blockBefore(*at, p, f.before)
 	if !ok && at.off == p.size {
-		h, ok = f.blockBefore(*at, p, f.lastSize(p)) // nothing after it says
+		h, ok = f.blockBefore(*at, p, f.lastSize(p)) // no header follows that has the size
 	}
 	if !ok {
 		*at, f.before = spot{at.i, segmentHeaderSize, f.segment}, 0
-		return h, errNoWay
+		return h, errNotWalkable
 	}
 	at.off -= h.diskSize()
 	at.pos, f.before = h.position, h.before
@@ -214,7 +221,7 @@ func (f *finder) stepBack(at *spot) (blockHeader, error) {
 }
 
 // blockBefore returns the header of the block that ends at a spot, if size is its size on disk.
-func (f *finder) blockBefore(at spot, p place, size int64) (blockHeader, bool) {
+func (f *finder) blockBefore(at spot, p extent, size int64) (blockHeader, bool) {
 	if size <= BlockHeaderSize || at.off-size < segmentHeaderSize {
 		return blockHeader{}, false
 	}
@@ -222,8 +229,9 @@ func (f *finder) blockBefore(at spot, p place, size int64) (blockHeader, bool) {
 	return h, err == nil && h.diskSize() == size && h.end() == at.pos
 }
 
-// lastSize looks for the last block of the segment at hand, which must end where that does; 0: there is none.
-func (f *finder) lastSize(p place) int64 {
+// lastSize returns the size of the last block of the current segment, which must end where the
+// segment ends; 0: none was found.
+func (f *finder) lastSize(p extent) int64 {
 	for to := p.size; to >= segmentHeaderSize+BlockHeaderSize && p.size-to <= MaxPayload; {
 		from := max(segmentHeaderSize, to-headerChunk)
 		if f.fill(from, to-from, p.size) != nil {
@@ -235,7 +243,8 @@ func (f *finder) lastSize(p place) int64 {
 				break
 			}
 			off := from + int64(i)
-			// A container can print blocks, too: positions go on no faster than bytes.
+			// A container can print bytes that look like a block. Positions advance no faster
+			// than bytes.
 			h, err := decodeHeader(piece[i:])
 			if err == nil && off+h.diskSize() == p.size && h.position >= f.segment && h.end() <= p.end &&
 				h.position-f.segment <= uint64(off-segmentHeaderSize) {
@@ -251,22 +260,12 @@ func (f *finder) lastSize(p place) int64 {
 	return 0
 }
 
-// count counts the whole frames that begin between two spots; end is where the stream ends.
+// count returns the number of whole frames that begin between two spots. end is the end of the
+// stream.
 func (f *finder) count(from, to, end spot) (n int, err error) {
 	r := f.reader()
 	defer r.Release()
 	r.limit = end.pos
-	f.put(r, from)
-	for {
-		item, ok := r.Next()
-		if !ok || item.From >= to.pos {
-			return n, r.err
-		}
-		if item.Gap != nil {
-			continue
-		}
-		if n++; n%checkFrames == 0 && f.ctx.Err() != nil {
-			return n, f.ctx.Err()
-		}
-	}
+	f.place(r, from)
+	return f.read(r, math.MaxInt, to.pos)
 }

@@ -6,18 +6,18 @@ import (
 )
 
 // A frame is what dockerd writes with one write(2): a big-endian u32 length and that many bytes of
-// protobuf (moby, api/types/plugins/logdriver/io.go). The spool knows of a frame its length and its
-// time, nothing else.
+// protobuf (moby, api/types/plugins/logdriver/io.go). The spool knows only the length and the time
+// of a frame.
 const (
 	frameHeaderSize = 4
 
-	// MaxFrame is the largest frame taken for one, in bytes of protobuf. dockerd cuts lines at 16 KiB
-	// (moby, daemon/logger/copier.go, defaultBufSize); foreign writers get a megabyte and some room for
-	// the other fields. A greater length is damage.
+	// MaxFrame is the maximum length of a frame, in bytes of protobuf; a greater length is
+	// damage. dockerd cuts lines at 16 KiB (moby, daemon/logger/copier.go, defaultBufSize).
+	// Other writers may use a megabyte, and the rest is for the other fields.
 	MaxFrame = 1<<20 + 64<<10
 
-	// signatureSize is how many bytes from a frame's start it takes to recognise one in unknown bytes:
-	// length, `0a 06 "stdout"` or `0a 06 "stderr"`, and the tag of the time, which follows it.
+	// signatureSize is how many bytes from a frame's start are needed to recognise a frame in
+	// unknown bytes: the length, `0a 06 "stdout"` or `0a 06 "stderr"`, and the tag of the time.
 	signatureSize = frameHeaderSize + 9
 )
 
@@ -26,8 +26,9 @@ var (
 	signatureStderr = []byte("\x0a\x06stderr\x10")
 )
 
-// frameLength returns the length in the header at the start of p and whether a frame may begin so.
-// p must hold the four bytes of the length; the first byte of protobuf is looked at when it is there.
+// frameLength returns the length in the frame header at the start of p, and whether a frame may
+// begin like that. p must hold the four bytes of the length. The first byte of protobuf is
+// checked if p holds it.
 func frameLength(p []byte) (n int, plausible bool) {
 	l := binary.BigEndian.Uint32(p)
 	if l == 0 || l > MaxFrame {
@@ -43,8 +44,8 @@ func frameLength(p []byte) (n int, plausible bool) {
 	return int(l), true
 }
 
-// findFrame returns the offset of the first place in p where a frame surely begins, and -1 when there
-// is none. It is how the way back in is found after damage.
+// findFrame returns the offset of the first place in p where a frame surely begins; -1 if there is
+// none. It finds the next frame after damage.
 func findFrame(p []byte) int {
 	for off := 0; ; {
 		i := nextSignature(p[off:])
@@ -72,10 +73,10 @@ func nextSignature(p []byte) int {
 	return a
 }
 
-// frameTime returns field 2 of the LogEntry, time_nano, and 0 when the bytes at hand do not reach it.
-// p is the protobuf, or as much of its beginning as there is.
+// frameTime returns time_nano, field 2 of the LogEntry; 0 if p does not include it. p is the
+// protobuf of a frame, or the beginning of it.
 func frameTime(p []byte) int64 {
-	// dockerd writes field 1 and then field 2; others are skipped over for a few fields.
+	// dockerd writes field 1 and then field 2. A few other fields are skipped.
 	for range 8 {
 		tag, n := binary.Uvarint(p)
 		if n <= 0 {
@@ -115,111 +116,79 @@ func frameTime(p []byte) int64 {
 	return 0
 }
 
-// tail is what is known of a stream at a place that need not be a frame's end.
+// tail is the state of a stream at any place, which need not be the end of a frame.
 type tail struct {
-	remaining uint32  // bytes of the frame under way that are still to come
-	prefix    [3]byte // the bytes of a length that has not come whole
+	remaining uint32  // bytes of the last frame that are still to come
+	prefix    [3]byte // the first bytes of an incomplete length
 	prefixLen uint8
 }
 
+// boundary reports whether the place is the end of a frame.
 func (t tail) boundary() bool { return t.remaining == 0 && t.prefixLen == 0 }
 
-// BlockInfo describes a piece of stream: where frames start in it and what of the last one is missing.
+// BlockInfo describes a piece of the stream.
 type BlockInfo struct {
-	First   int   // offset of the first frame that starts in it; its length when none does
-	Frames  int   // how many frames start in it
-	MinTime int64 // least and greatest time of those frames, in nanoseconds since the Unix epoch;
-	MaxTime int64 // 0 when there is none
+	First   int   // offset of the first frame that starts in it; its length if none does
+	Frames  int   // the number of frames that start in it
+	MinTime int64 // the least time of those frames, in Unix nanoseconds; 0: none has a time
+	MaxTime int64 // the greatest time of those frames; 0: none has a time
 
 	tail tail
 }
 
-// Remaining returns how many bytes of the last frame are still to come; 0 also when not even the
-// frame's length has come whole.
+// Remaining returns the number of bytes of the last frame that are still to come. It is also 0
+// if the frame's length is incomplete.
 func (i BlockInfo) Remaining() int { return int(i.tail.remaining) }
 
-// Tracker follows a stream and knows where frames start in it. The zero value stands at the start of
-// a frame.
+// Tracker follows a stream, and knows where frames start in it. The zero value is at the start of a
+// frame.
 type Tracker struct{ tail tail }
 
-// Tracker returns a tracker that stands where the described piece of stream ends.
+// Tracker returns a tracker at the end of the described piece of the stream.
 func (i BlockInfo) Tracker() Tracker { return Tracker{i.tail} }
 
-// Whole looks at p, which follows where the tracker stands, and returns how much of it ends with a
-// whole frame and the description of that much. It is 0 when p holds no whole frame. The tracker stays
-// where it is; move it with Advance.
+// Whole returns the length of the longest part of p, from its start, that ends with a whole
+// frame, and describes that part. p follows the tracker's place in the stream. The length is 0
+// if p contains no end of a frame. Whole does not move the tracker: see Advance.
 func (t *Tracker) Whole(p []byte) (int, BlockInfo) { return t.scan(p, true) }
 
-// All is Whole for all of p, whatever it ends with.
+// All describes all of p, whether it ends with a whole frame or not.
 func (t *Tracker) All(p []byte) BlockInfo { _, i := t.scan(p, false); return i }
 
-// Advance puts the tracker behind the piece of stream that i describes.
+// Advance moves the tracker to the end of the piece of the stream that i describes.
 func (t *Tracker) Advance(i BlockInfo) { t.tail = i.tail }
 
 func (t *Tracker) scan(p []byte, whole bool) (int, BlockInfo) {
-	info := BlockInfo{First: len(p), tail: t.tail}
-	off := 0 // start of the next frame
-	if t.tail.prefixLen > 0 {
-		// Finish the length first.
-		var header [frameHeaderSize]byte
-		had := copy(header[:], t.tail.prefix[:t.tail.prefixLen])
-		n := copy(header[had:], p)
-		switch {
-		case had+n < frameHeaderSize:
-			copy(info.tail.prefix[had:], p)
-			info.tail.prefixLen += uint8(n)
-			return 0, info
-		default:
-			l, ok := frameLength(header[:])
-			if !ok {
-				l = 0 // damage: look for the way back in from here
-			}
-			info.tail = tail{}
-			off = n + l
-		}
-	} else {
-		off = int(t.tail.remaining)
-	}
-	if off > len(p) {
-		info.tail = tail{remaining: uint32(off - len(p))}
+	info := BlockInfo{First: len(p)}
+	off, complete := t.firstFrame(p, &info.tail)
+	if !complete {
 		return 0, info
 	}
-	end, atEnd := off, info // what is known of the part that ends with a whole frame
-	atEnd.tail = tail{}
-	info.tail = tail{}
+	end, atEnd := off, info // the part that ends with a whole frame
 	for off < len(p) {
 		rest := p[off:]
 		if len(rest) < frameHeaderSize {
-			if info.First == len(p) {
-				info.First = off
-			}
+			info.First = min(info.First, off)
 			info.tail.prefixLen = uint8(copy(info.tail.prefix[:], rest))
 			info.Frames++
 			break
 		}
 		l, ok := frameLength(rest)
 		if !ok {
-			// Damage. It goes into the spool as it is; what matters is where the next frame starts.
-			// A signature may be cut by p's end: leave that much for the next look.
-			skip := findFrame(rest[1:])
-			if skip >= 0 {
+			// Damage. It goes into the spool as it is; only the start of the next frame matters. A
+			// signature may be cut by the end of p, so that much is left for the next call.
+			if skip := findFrame(rest[1:]); skip >= 0 {
 				off += 1 + skip
-			} else {
-				off = max(off+1, len(p)-signatureSize+1)
-				if whole && off < len(p) {
-					end, atEnd = off, info
-					break
-				}
-				if !whole {
-					off = len(p)
-				}
+			} else if off = max(off+1, len(p)-signatureSize+1); !whole {
+				off = len(p)
+			} else if off < len(p) {
+				end, atEnd = off, info
+				break
 			}
 			end, atEnd = off, info
 			continue
 		}
-		if info.First == len(p) {
-			info.First = off
-		}
+		info.First = min(info.First, off)
 		info.Frames++
 		next := off + frameHeaderSize + l
 		info.addTime(frameTime(rest[frameHeaderSize:min(len(rest), frameHeaderSize+l)]))
@@ -233,10 +202,35 @@ func (t *Tracker) scan(p []byte, whole bool) (int, BlockInfo) {
 	if !whole {
 		return len(p), info
 	}
-	if atEnd.First > end {
-		atEnd.First = end
-	}
+	atEnd.First = min(atEnd.First, end)
 	return end, atEnd
+}
+
+// firstFrame returns the offset in p at which the first frame starts. complete is false if the
+// frame before it does not end in p; then to is set to the state at the end of p.
+func (t *Tracker) firstFrame(p []byte, to *tail) (off int, complete bool) {
+	off = int(t.tail.remaining)
+	if t.tail.prefixLen > 0 {
+		// Complete the length first.
+		var header [frameHeaderSize]byte
+		had := copy(header[:], t.tail.prefix[:t.tail.prefixLen])
+		n := copy(header[had:], p)
+		if had+n < frameHeaderSize {
+			*to = t.tail
+			to.prefixLen += uint8(copy(to.prefix[had:], p))
+			return 0, false
+		}
+		l, ok := frameLength(header[:])
+		if !ok {
+			l = 0 // damage: look for the next frame from here on
+		}
+		off = n + l
+	}
+	if off > len(p) {
+		*to = tail{remaining: uint32(off - len(p))}
+		return 0, false
+	}
+	return off, true
 }
 
 func (i *BlockInfo) addTime(t int64) {

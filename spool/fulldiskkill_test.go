@@ -8,8 +8,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestFullDiskKilled: on a disk that is full from time to time and a process that is killed at any time, each line is
-// delivered or reported as lost: too much may be reported, never too little.
+// TestFullDiskKilled: if the disk is full from time to time and the process is killed at any
+// time, each line is delivered or reported as lost. Too many may be reported, but never too
+// few.
 func TestFullDiskKilled(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		disk := durabletest.NewDisk()
@@ -38,8 +39,8 @@ func TestFullDiskKilled(t *testing.T) {
 		deliver := func(i, most int) {
 			r := all[i].s.NewReader()
 			defer r.Close()
-			ranges, missing := takeItems(r, most, func(p []byte) { numbers[i][frameTime(p)] = true })
-			lost[i] += missing
+			ranges, lostNow := takeItems(r, most, func(p []byte) { numbers[i][frameTime(p)] = true })
+			lost[i] += lostNow
 			_ = all[i].s.Ack(ranges)
 		}
 		index := func(t *rapid.T) int { return rapid.IntRange(0, len(all)-1).Draw(t, "spool") }
@@ -50,10 +51,10 @@ func TestFullDiskKilled(t *testing.T) {
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"append": write, "append2": write, "append3": write,
-			"deliver":   func(t *rapid.T) { deliver(index(t), rapid.IntRange(1, 2000).Draw(t, "most")) },
-			"pending":   func(t *rapid.T) { all[index(t)].s.Pending() },
-			"beginning": func(t *rapid.T) { all[index(t)].s.evictBeginning() },
-			"history":   func(t *rapid.T) { all[index(t)].s.evictHistory() },
+			"deliver": func(t *rapid.T) { deliver(index(t), rapid.IntRange(1, 2000).Draw(t, "most")) },
+			"pending": func(t *rapid.T) { all[index(t)].s.Pending() },
+			"prefix":  func(t *rapid.T) { all[index(t)].s.evictPrefix() },
+			"history": func(t *rapid.T) { all[index(t)].s.evictHistory() },
 			"kill": func(t *rapid.T) {
 				disk = disk.Killed()
 				open()
@@ -66,7 +67,7 @@ func TestFullDiskKilled(t *testing.T) {
 		for i, w := range all {
 			for rounds := 0; w.s.Pending(); rounds++ {
 				if rounds > 10 {
-					rt.Fatalf("spool %d is pending without end", i)
+					rt.Fatalf("spool %d stays pending", i)
 				}
 				w.s.ReleaseGap()
 				deliver(i, 1<<20)

@@ -11,8 +11,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// damagedSpool is a spool with everything in it that there can be: several segments, cut frames, a gap, notes of what
-// gave way, acknowledged ranges here and there; and what was appended, by position.
+// damagedSpool returns a spool with several segments, cut frames, a gap, evicted ranges and
+// acknowledged ranges, and what was appended to it, by position.
 func damagedSpool(t fataler) (*durabletest.Disk, map[uint64][]byte) {
 	disk := durabletest.NewDisk()
 	s := mustOpen(t, Options{Dir: "/spool", FS: disk, MaxSize: 1 << 20, History: 200 << 10})
@@ -47,8 +47,8 @@ func damagedSpool(t fataler) (*durabletest.Disk, map[uint64][]byte) {
 	return disk.Killed(), appended
 }
 
-// FuzzOpen damages the files of a spool: it opens, there is an end to what is read, what is read is a frame that was
-// appended where it is read, or a gap, and what is appended afterwards is read too.
+// FuzzOpen damages the files of a spool. The spool opens, and reading it ends. Each item is a
+// frame that was appended at its position, or a gap. What is appended afterwards is read too.
 func FuzzOpen(f *testing.F) {
 	// Each six bytes: what to do, which file, three bytes of where, and a byte to write.
 	f.Add([]byte{})
@@ -92,7 +92,7 @@ func FuzzOpen(f *testing.F) {
 			case 2:
 				file.Truncate(at)
 			case 3:
-				file.Truncate(info.Size() + at) // zeros behind it
+				file.Truncate(info.Size() + at) // append zeros
 			case 4:
 				file.WriteAt(bytes.Repeat(edits[5:6], 300), at)
 			case 5:
@@ -107,7 +107,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// readHistory reads a history of damaged files: there is an end to it, and what it gives was appended.
+// readHistory reads a history of damaged files: it ends, and returns only what was appended.
 func readHistory(t *testing.T, h *History, appended map[uint64][]byte) {
 	defer h.Close()
 	for frames, at := 0, uint64(0); ; frames++ {
@@ -118,13 +118,13 @@ func readHistory(t *testing.T, h *History, appended map[uint64][]byte) {
 		if !ok {
 			return
 		}
-		if want := appended[h.r.lastFrom]; !bytes.Equal(frame, want) {
-			t.Fatalf("what the history has at %d was not appended there: %.40q", h.r.lastFrom, frame)
+		if want := appended[h.r.last.from]; !bytes.Equal(frame, want) {
+			t.Fatalf("what the history has at %d was not appended there: %.40q", h.r.last.from, frame)
 		}
-		if frames > 0 && h.r.lastFrom <= at || frames > 100_000 {
-			t.Fatalf("frame %d at %d behind %d", frames, h.r.lastFrom, at)
+		if frames > 0 && h.r.last.from <= at || frames > 100_000 {
+			t.Fatalf("frame %d at %d after %d", frames, h.r.last.from, at)
 		}
-		at = h.r.lastFrom
+		at = h.r.last.from
 	}
 }
 
@@ -152,10 +152,10 @@ func readDamaged(t *testing.T, disk *durabletest.Disk, appended map[uint64][]byt
 			return false
 		}
 		if items++; items > 100_000 {
-			t.Fatalf("there is no end: %d items, at %d of %d", items, r.Position(), s.End())
+			t.Fatalf("reading does not end: %d items, at %d of %d", items, r.Position(), s.End())
 		}
 		if item.From < at || item.To <= item.From {
-			t.Fatalf("item at %v behind %d", item.Range, at)
+			t.Fatalf("item at %v after %d", item.Range, at)
 		}
 		at = item.To
 		if want, ok := appended[item.From]; item.Gap == nil && (!ok || !bytes.Equal(item.Frame, want)) {

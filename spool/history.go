@@ -6,38 +6,40 @@ import (
 	"time"
 )
 
-// HistoryOptions say where in the stream a History begins: at the later of the two places. The zero value begins at
-// the end.
+// HistoryOptions say where in the stream a History begins: at the later of the two places. The zero
+// value begins at the end.
 type HistoryOptions struct {
-	// Tail is how many whole frames, counted from the end, are given; negative: all. What the stream ends with of a
-	// frame that has not come whole is given in addition, once it has.
+	// Tail is the number of whole frames before the end of the stream; negative: all. If the stream
+	// ends with an incomplete frame, that frame is returned in addition, once it is complete.
 	Tail int
-	// Since lets blocks be passed over in which all frames are earlier, in nanoseconds since the Unix epoch; 0: none.
-	// Earlier frames may be given all the same.
+	// Since is a time in Unix nanoseconds; 0: none. Blocks in which all frames are earlier are
+	// skipped. Earlier frames in other blocks are returned.
 	Since int64
 }
 
-// History gives the frames of a spool in the order of the stream, whether they have been delivered or not. What is
-// damaged, or was never kept, is passed over. It holds nothing: neither Append nor Ack waits for it, and segments are
-// removed under it, in which case it goes on at the first one that is left.
+// History returns the frames of a spool in the order of the stream, delivered or not. It skips
+// damage and gaps. It pins nothing: Append and Ack do not wait for it, and if its segment is
+// removed, it continues at the first one that is left.
 //
-// A History belongs to one goroutine. Its methods wait for nothing but the local disk, Wait apart. It holds one open
-// file, until Pause, and a buffer of 256 KiB (1 MiB and some where blocks are longer) that is given back while it waits.
+// A History belongs to one goroutine. Its methods block for the local disk only, except Wait.
+// It has one open file, until Pause, and a buffer of 256 KiB (a little over 1 MiB if blocks are
+// longer), which it returns while it waits.
 type History struct {
-	r    *Reader
-	made uint64 // where the stream ended when it was
+	r          *Reader
+	endAtStart uint64 // the end of the stream when the History was made
 
-	seen uint64    // where the stream ended when there was nothing more
-	woke time.Time // when Wait last returned
+	endSeen uint64    // the end of the stream when Next last found nothing
+	wokenAt time.Time // when Wait last returned
 }
 
-// followPause is how long a History that has been woken waits before it may be woken again: twenty that follow a
-// container which writes without end would otherwise cost its intake twenty wake-ups for each block.
+// followPause is the least time between two wake-ups of a History. Without it, twenty followers
+// of a container that writes without a pause would cost its intake twenty wake-ups for each
+// block.
 const followPause = 10 * time.Millisecond
 
-// NewHistory returns a History of the spool. Close it after use. It blocks for the local disk, longer where Tail is
-// large, and no longer than until ctx is done. An error is ctx's, trouble with reading that may pass, or fs.ErrClosed;
-// damage is none.
+// NewHistory returns a History of the spool. Close it after use. NewHistory blocks for the
+// local disk, longer if Tail is large, until ctx is done at the latest. The error is that of
+// ctx, a failure to read that may pass, or fs.ErrClosed. Damage is not an error.
 func (s *Spool) NewHistory(ctx context.Context, o HistoryOptions) (*History, error) {
 	for try := 1; ; try++ {
 		if s.isClosed() {
@@ -47,24 +49,26 @@ func (s *Spool) NewHistory(ctx context.Context, o HistoryOptions) (*History, err
 		if err != nil || !gone || try == maxTries {
 			return h, err
 		}
-		h.Close() // and once more, with what is left
+		h.Close() // and try again with the segments that are left
 	}
 }
 
-// maxTries bounds how often NewHistory begins anew. A segment lasts much longer than it takes to look for its frames.
+// maxTries limits the tries of NewHistory. A segment is usually kept for much longer than a
+// search takes.
 const maxTries = 10
 
-// Next returns the protobuf of the next frame, which is valid until the next call of any method. ok is false when
-// there is none now: Wait says when there may be. An error is trouble with reading that may pass: try again later.
+// Next returns the protobuf of the next frame, which is valid until the next call of any
+// method. ok is false if there is none now; Wait waits for one. An error is a failure to read
+// that may pass: try again later.
 func (h *History) Next() (frame []byte, ok bool, err error) {
 	end := h.r.s.End()
 	for {
 		item, ok := h.r.Next()
 		switch {
-		case !ok && h.r.err != nil:
-			return nil, false, h.r.err
+		case !ok && h.r.failure.err != nil:
+			return nil, false, h.r.failure.err
 		case !ok:
-			h.seen = end
+			h.endSeen = end
 			return nil, false, nil
 		case item.Gap == nil:
 			return item.Frame, true, nil
@@ -72,29 +76,30 @@ func (h *History) Next() (frame []byte, ok bool, err error) {
 	}
 }
 
-// Pause is for when it may be long until the next Next: it closes the file, which would stay on disk although its segment
-// is removed, and be counted nowhere.
-func (h *History) Pause() { h.r.letGo() }
+// Pause closes the file until the next Next. Call it if that may take long: if the segment is
+// removed meanwhile, an open file would still take space on the disk, which nothing counts.
+func (h *History) Pause() { h.r.closeFile() }
 
-// End returns where the stream ended when the History was made: what HistoryOptions.Tail counts ends there.
-func (h *History) End() uint64 { return h.made }
+// End returns the end of the stream when the History was made. HistoryOptions.Tail counts from
+// there.
+func (h *History) End() uint64 { return h.endAtStart }
 
-// Position returns where the stream goes on behind what Next has returned.
+// Position returns the position after what Next has returned.
 func (h *History) Position() uint64 { return h.r.Position() }
 
-// Reject says that the frame which Next has just returned is not one. The next Next goes on with the frames inside
-// it, if there are any.
+// Reject is called if the frame that Next has just returned is not a frame. If its bytes contain
+// frames, the next Next continues with those.
 func (h *History) Reject() { h.r.Reject() }
 
-// Wait blocks until something has been appended since Next last found nothing, and no longer than until ctx is done,
-// which is the error then. It returns fs.ErrClosed when nothing will be appended any more.
+// Wait blocks until something has been appended since Next last found nothing. It returns the
+// error of ctx when ctx is done, and fs.ErrClosed if nothing will be appended any more.
 func (h *History) Wait(ctx context.Context) error {
-	if len(h.r.rest) > 0 {
+	if len(h.r.current.rest) > 0 {
 		return nil
 	}
-	h.r.giveBuffer()
+	h.r.releaseBuffer()
 	s := h.r.s
-	if pause := time.Until(h.woke.Add(followPause)); pause > 0 && !s.isClosed() {
+	if pause := time.Until(h.wokenAt.Add(followPause)); pause > 0 && !s.isClosed() {
 		t := time.NewTimer(pause)
 		defer t.Stop()
 		select {
@@ -105,9 +110,9 @@ func (h *History) Wait(ctx context.Context) error {
 	}
 	for {
 		more := s.appended.wait()
-		closed := s.isClosed() // asked first: Close appends, too
-		if s.End() > h.seen {
-			h.woke = time.Now()
+		closed := s.isClosed() // before the end, because Close may append
+		if s.End() > h.endSeen {
+			h.wokenAt = time.Now()
 			return nil
 		}
 		if closed {
@@ -127,5 +132,5 @@ func (s *Spool) isClosed() bool {
 	return s.closed
 }
 
-// Close gives back what the History holds. It has nothing to fail with.
+// Close releases the buffer and the file.
 func (h *History) Close() { h.r.Release() }

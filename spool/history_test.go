@@ -1,23 +1,17 @@
 package spool
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
-
-	"pgregory.net/rapid"
 
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/durable/durabletest"
-	"github.com/logspool/logspool/internal/longtest"
 	"github.com/logspool/logspool/internal/stream"
 )
 
@@ -52,10 +46,10 @@ func (f countingFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// openHistory returns a History of what is in dir, by nothing but the names and sizes of its segments: without what a
-// Spool remembers of its last block.
+// openHistory returns a History of dir that knows only the names and sizes of its segments, and
+// not the last block, which an open Spool knows.
 func openHistory(disk durable.FS, dir string, o HistoryOptions) (*History, error) {
-	s := &Spool{dir: dir, fs: disk, closed: true}
+	s := &Spool{opts: Options{Dir: dir, FS: disk}, closed: true}
 	if err := s.listSegments(); err != nil {
 		return nil, err
 	}
@@ -66,13 +60,13 @@ func openHistory(disk durable.FS, dir string, o HistoryOptions) (*History, error
 	return h, err
 }
 
-// histories opens the history of a spool, and that of what is on disk of it.
+// histories opens the history of the spool, and the history of its files.
 func histories(t fataler, s *Spool, o HistoryOptions) []*History {
 	own, err := s.NewHistory(context.Background(), o)
 	if err != nil {
 		t.Fatalf("NewHistory: %v", err)
 	}
-	found, err := openHistory(s.fs, s.dir, o)
+	found, err := openHistory(s.opts.FS, s.opts.Dir, o)
 	if err != nil {
 		t.Fatalf("openHistory: %v", err)
 	}
@@ -91,12 +85,12 @@ func (h *History) all(t fataler) (times []int64) {
 		}
 		times = append(times, frameTime(f))
 		if len(times) > 10_000_000 {
-			t.Fatalf("there is no end")
+			t.Fatalf("reading does not end")
 		}
 	}
 }
 
-// spans says numbers in a line.
+// spans formats numbers as ranges in one line.
 func spans(n []int64) string {
 	var b strings.Builder
 	for i := 0; i < len(n); {
@@ -110,8 +104,8 @@ func spans(n []int64) string {
 	return strings.TrimSpace(b.String())
 }
 
-// TestHistoryIsKept: what is delivered stays as far as its bound reaches, the newest of it, whatever the bound of what
-// is not delivered; and a smaller bound applies from the next opening on.
+// TestHistoryIsKept: the newest delivered data is kept up to the limit of the history, whatever
+// the limit of undelivered data is. A lower limit applies from the next Open on.
 func TestHistoryIsKept(t *testing.T) {
 	for _, history := range []int64{0, 64 << 10, 300 << 10, 20 << 20} {
 		t.Run(fmt.Sprint(history), func(t *testing.T) {
@@ -157,267 +151,8 @@ func TestHistoryIsKept(t *testing.T) {
 	}
 }
 
-// TestTail: the last frames and no others, wherever blocks and segments end, delivered or not, with gaps between them
-// and the beginning of a frame at the end; and afterwards what comes then.
-func TestTail(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		disk := durabletest.NewDisk()
-		s := mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 256 << 10})
-		defer func() { s.Close() }()
-		a := &appender{s: s}
-		var content []byte
-		var ends []int // of the frames in the stream
-		n, written, appended := int64(0), 0, 0
-		for range rapid.IntRange(0, 60).Draw(t, "blocks") {
-			for range rapid.IntRange(1, 8).Draw(t, "frames") {
-				n++
-				f := testFrame("stdout", n, make([]byte, rapid.SampledFrom([]int{0, 100, 5000, 17000}).Draw(t, "size")))
-				content, written = append(content, f...), written+len(f)
-				ends = append(ends, written)
-			}
-			cut := len(content)
-			switch rapid.IntRange(0, 6).Draw(t, "then") {
-			case 0:
-				cut = rapid.IntRange(1, len(content)).Draw(t, "cut")
-			case 1:
-				s.AddGap(Gap{Reason: FirstForeign, Frames: 1, Bytes: 1})
-			case 2:
-				if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
-					t.Fatal(err)
-				}
-			case 3:
-				s.Close()
-				s = mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 256 << 10})
-				a.s = s
-			}
-			for p := content[:cut]; len(p) > 0; p = p[min(len(p), 100<<10):] {
-				a.append(t, p[:min(len(p), 100<<10)])
-			}
-			content, appended = bytes.Clone(content[cut:]), appended+cut
-		}
-		everything := HistoryOptions{Tail: -1}
-		all := histories(t, s, everything)[0].all(t)
-		last := int64(0)
-		for last < n && ends[last] <= appended {
-			last++
-		}
-		if len(all) > 0 && all[len(all)-1] != last {
-			t.Fatalf("read %s up to %d", spans(all), last)
-		}
-		for _, tail := range []int{0, 1, 2, 3, 10, rapid.IntRange(0, 500).Draw(t, "tail"), 1 << 40} {
-			for i, h := range histories(t, s, HistoryOptions{Tail: tail}) {
-				want := all[max(0, len(all)-tail):]
-				if got := h.all(t); spans(got) != spans(want) {
-					t.Fatalf("%d: the last %d of %s are %s", i, tail, spans(all), spans(got))
-				}
-				h.Close()
-			}
-		}
-		// And what comes then is given, once the frame under way has come whole.
-		h, err := s.NewHistory(context.Background(), HistoryOptions{Tail: 0})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer h.Close()
-		h.all(t)
-		if len(content) > 0 {
-			a.append(t, content)
-		}
-		a.append(t, numbered(int(n)+1, int(n)+3, 10))
-		if err := h.Wait(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		if got := h.all(t); len(got) < 3 || got[len(got)-1] != n+3 || len(all) > 0 && got[0] != last+1 {
-			t.Fatalf("read %s, behind %d up to %d", spans(got), last, n+3)
-		}
-	})
-}
-
-// TestTailReadsLittle: the end of a long history is found within a few hundred kilobytes, whatever the size of
-// its blocks, also when it has been opened again; and so is a time.
-func TestTailReadsLittle(t *testing.T) { testTailReadsLittle(t, 1) }
-
-func TestLong_TailReadsLittle(t *testing.T) {
-	longtest.Skip(t)
-	testTailReadsLittle(t, 16)
-}
-
-func testTailReadsLittle(t *testing.T, times int) {
-	for _, tc := range []struct {
-		name              string
-		frames, size, all int // in a block; bytes of a line; bytes of history
-	}{
-		{"one short frame in a block", 1, 100, 16 << 20},
-		{"long blocks", 2000, 100, 64 << 20},
-		{"one long frame in a block", 1, 16 << 10, 64 << 20},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			disk := &countingFS{FS: durable.OS}
-			o := Options{Dir: t.TempDir(), FS: disk, MaxSize: 256 << 20, History: 2 << 30}
-			s := mustOpen(t, o)
-			a := &appender{s: s}
-			n := 0
-			block := make([]byte, BlockHeaderSize, BlockHeaderSize+tc.frames*(tc.size+40))
-			line := bytes.Repeat([]byte("n"), tc.size)
-			for size := 0; size < tc.all*times; size += len(block) {
-				block = block[:BlockHeaderSize]
-				for range tc.frames {
-					n++
-					block = append(block, testFrame("stdout", int64(n), line)...)
-				}
-				if err := s.Append(block, 0, a.tracker.All(block[BlockHeaderSize:])); err != nil {
-					t.Fatal(err)
-				}
-				if n%1024 == 0 {
-					if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			check := func(what string) {
-				for _, o := range []HistoryOptions{{Tail: 10}, {Tail: -1, Since: int64(n - 9)}} {
-					disk.read.Store(0)
-					h, err := s.NewHistory(t.Context(), o)
-					if err != nil {
-						t.Fatal(err)
-					}
-					got := h.all(t)
-					h.Close()
-					read := disk.read.Load()
-					t.Logf("%s: %+v reads %d KiB of %d MiB", what, o, read>>10, s.Size()>>20)
-					if o.Tail > 0 && (read > 1<<20 || len(got) != 10) || read > 1<<20+2*maxSegmentSize || got[len(got)-1] != int64(n) {
-						t.Errorf("%s: %d bytes read for %s of %d", what, read, spans(got), n)
-					}
-				}
-			}
-			check("open")
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-			s = mustOpen(t, o)
-			defer s.Close()
-			check("opened again")
-		})
-	}
-}
-
-// TestSince: no frame of that time or later is passed over, and of the earlier ones most are.
-func TestSince(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		disk := durabletest.NewDisk()
-		s := mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 256 << 10})
-		defer s.Close()
-		a := &appender{s: s}
-		n, cuts := int64(0), rapid.Bool().Draw(t, "cuts")
-		for range rapid.IntRange(1, 60).Draw(t, "blocks") {
-			var p []byte
-			for range rapid.IntRange(1, 8).Draw(t, "frames") {
-				n++
-				p = append(p, testFrame("stdout", n, make([]byte, rapid.SampledFrom([]int{0, 100, 5000}).Draw(t, "size")))...)
-			}
-			if cuts && rapid.IntRange(0, 3).Draw(t, "cut here") == 0 {
-				cut := rapid.IntRange(1, len(p)-1).Draw(t, "cut")
-				a.append(t, p[:cut])
-				p = p[cut:]
-			}
-			a.append(t, p)
-		}
-		since := rapid.Int64Range(1, n+2).Draw(t, "since")
-		tail := rapid.SampledFrom([]int{-1, 0, 5, 50, 1 << 30}).Draw(t, "tail")
-		for i, h := range histories(t, s, HistoryOptions{Tail: tail, Since: since}) {
-			got := h.all(t)
-			h.Close()
-			first := max(1, since)
-			if tail >= 0 {
-				first = max(first, n-int64(tail)+1)
-			}
-			if want := n - first + 1; int64(len(got)) < want || len(got) > 0 && (got[len(got)-1] != n || got[0] != n-int64(len(got))+1) {
-				t.Fatalf("%d: since %d, the last %d of %d: %s", i, since, tail, n, spans(got))
-			}
-			if tail >= 0 && len(got) > tail {
-				t.Fatalf("%d: since %d, the last %d of %d: %s", i, since, tail, n, spans(got))
-			}
-			if !cuts && len(got) > 0 && got[0] < since-8 {
-				t.Fatalf("%d: since %d of %d: %s", i, since, n, spans(got))
-			}
-		}
-	})
-}
-
-// TestSinceBeforeEarlierTimes: what is late and stands before what is early is found, also where a frame's time is in
-// another segment than its beginning, and across openings.
-func TestSinceBeforeEarlierTimes(t *testing.T) {
-	for _, cut := range []bool{false, true} {
-		for _, reopen := range []bool{false, true} {
-			t.Run(fmt.Sprintf("cut=%v, reopened=%v", cut, reopen), func(t *testing.T) {
-				disk := durabletest.NewDisk()
-				o := Options{Dir: "/s", FS: disk, MaxSize: 1 << 20} // segments of 64 KiB
-				a := &appender{s: mustOpen(t, o)}
-				defer func() { a.s.Close() }()
-				full := numbered(1, 10, 7000)
-				late := testFrame("stdout", 1000, []byte("late"))
-				at := len(late)
-				if cut {
-					at = 8 // before the time
-				}
-				a.append(t, append(bytes.Clone(full), late[:at]...))
-				again := func() {
-					if reopen {
-						a.s.Close()
-						a.s = mustOpen(t, o)
-					}
-				}
-				again()
-				for range 3 {
-					a.append(t, append(late[at:], full...))
-					at = len(late)
-					again()
-				}
-				for _, h := range histories(t, a.s, HistoryOptions{Tail: -1, Since: 500}) {
-					if !slices.Contains(h.all(t), 1000) {
-						t.Error("the late frame is passed over")
-					}
-					h.Close()
-				}
-			})
-		}
-	}
-}
-
-// TestSinceOverDamage: damage to a header costs a search by time no block but that one.
-func TestSinceOverDamage(t *testing.T) {
-	for at := range BlockHeaderSize {
-		for _, flip := range []byte{1, 0x14, 0x80} {
-			disk := durabletest.NewDisk()
-			s, a := smallSpool(t, disk)
-			var off int64
-			for i := range 10 {
-				if i == 3 {
-					off = s.segments[0].size
-				}
-				a.append(t, numbered(i*10+1, i*10+10, 100))
-			}
-			f, err := disk.OpenFile("/spool/0000000000000000.seg", os.O_RDWR, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var b [1]byte
-			f.ReadAt(b[:], off+int64(at))
-			b[0] ^= flip
-			f.WriteAt(b[:], off+int64(at))
-			f.Close()
-			for _, h := range histories(t, s, HistoryOptions{Tail: -1, Since: 45}) {
-				got := h.all(t)
-				if i := slices.Index(got, 45); i < 0 || spans(got[i:]) != "45-100" {
-					t.Errorf("byte %d: %s", at, spans(got))
-				}
-				h.Close()
-			}
-		}
-	}
-}
-
-// TestHistoryStaysWhenFull: a spool that gives way for want of room of its own leaves its history, which would make none.
+// TestHistoryStaysWhenFull: a spool that has reached its own limit keeps its history, because
+// removing it would make no space.
 func TestHistoryStaysWhenFull(t *testing.T) {
 	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), MaxSize: 1 << 20, History: 512 << 10})
 	defer s.Close()
@@ -437,8 +172,8 @@ func TestHistoryStaysWhenFull(t *testing.T) {
 	}
 }
 
-// TestHistoryOverDamage: damage costs the block that it is in, in the history as in the delivery, wherever the history
-// begins; and what was counted as read before it stays counted.
+// TestHistoryOverDamage: in the history as in the delivery, damage loses the block that it is
+// in, wherever the history begins. What was read and counted before the damage stays counted.
 func TestHistoryOverDamage(t *testing.T) {
 	for _, block := range []int{4, 8, 9} {
 		disk := durabletest.NewDisk()
@@ -488,8 +223,9 @@ func TestHistoryOverDamage(t *testing.T) {
 	}
 }
 
-// TestHistoryReclaimed: a History whose segment is removed under it goes on at the first one that is left.
-func TestHistoryReclaimed(t *testing.T) {
+// TestHistoryContinuesAfterRemovedSegment: a History whose segment is removed continues at the
+// first one that is left.
+func TestHistoryContinuesAfterRemovedSegment(t *testing.T) {
 	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), MaxSize: 1 << 20, History: 128 << 10})
 	defer s.Close()
 	a := &appender{s: s}
@@ -524,50 +260,6 @@ func TestHistoryReclaimed(t *testing.T) {
 	}
 }
 
-// TestTailReclaimed: a segment that is removed while the last frames are looked for, or before they are read, costs none
-// that is still there, and has none given that was not asked for.
-func TestTailReclaimed(t *testing.T) {
-	for opened := range 5 {
-		t.Run(fmt.Sprint(opened), func(t *testing.T) {
-			disk := &hookedFS{FS: durabletest.NewDisk()}
-			s := mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 1 << 20}) // segments of 64 KiB
-			defer s.Close()
-			a := &appender{s: s}
-			for n := 1; n <= 1000; n += 100 {
-				a.append(t, numbered(n, n+99, 300))
-			}
-			if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
-				t.Fatal(err)
-			}
-			last := func() int64 { return int64(s.segments[0].end / uint64(len(numbered(100, 100, 300)))) } // frame of the first segment
-			tail := 1000 - int(last()) + 50                                                                 // so that some of that are passed over, and fifty are wanted
-			first := s.segmentPath(s.segments[0].base)
-			removed := false
-			disk.onOpen = func(name string) {
-				if name == first {
-					if opened--; opened < 0 && !removed {
-						removed = true
-						s.evictHistory()
-					}
-				}
-			}
-			h, err := s.NewHistory(t.Context(), HistoryOptions{Tail: tail})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer h.Close()
-			disk.onOpen = nil
-			if !removed {
-				s.evictHistory()
-			}
-			got := h.all(t)
-			if n := len(got); n < 1000-int(got[0])+1 || n > tail || got[n-1] != 1000 || removed && n < tail-50 {
-				t.Errorf("of the last %d there are %s", tail, spans(got))
-			}
-		})
-	}
-}
-
 // hookedFS calls onOpen before a file is opened.
 type hookedFS struct {
 	durable.FS
@@ -581,67 +273,9 @@ func (h *hookedFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.Fi
 	return h.FS.OpenFile(name, flag, perm)
 }
 
-// TestTailForNobody: who wants to know no more does not hold up what waits for the end of reading.
-func TestTailForNobody(t *testing.T) {
-	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), MaxSize: 16 << 20})
-	defer s.Close()
-	a := &appender{s: s}
-	for n := 1; n <= 100_000; n += 1000 {
-		a.append(t, numbered(n, n+999, 10))
-	}
-	a.append(t, numbered(100_001, 120_000, 10))
-	for _, test := range []struct {
-		o     HistoryOptions
-		asked int // how often whoever asks is still there
-	}{
-		{HistoryOptions{Tail: 50_000}, 3},               // while it looks for the place
-		{HistoryOptions{Tail: 50_000, Since: 1000}, 3},  //
-		{HistoryOptions{Tail: 10}, 3},                   // while it counts
-		{HistoryOptions{Tail: 10}, 1 + 20_000/1024 + 3}, // and while it passes over what is not wanted
-	} {
-		ctx := &countedContext{Context: t.Context(), left: test.asked}
-		if _, err := s.NewHistory(ctx, test.o); !errors.Is(err, context.Canceled) {
-			t.Errorf("%+v: %v", test, err)
-		}
-	}
-}
-
-// countedContext is canceled when it has been asked so often.
-type countedContext struct {
-	context.Context
-	left int
-}
-
-func (c *countedContext) Err() error {
-	if c.left--; c.left < 0 {
-		return context.Canceled
-	}
-	return nil
-}
-
-// fullDisk says of a disk without room what the kernel says.
-type fullDisk struct{ *durabletest.Disk }
-
-func (d fullDisk) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
-	f, err := d.Disk.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	return fullDiskFile{f}, nil
-}
-
-type fullDiskFile struct{ durable.File }
-
-func (f fullDiskFile) WriteAt(p []byte, off int64) (int, error) {
-	n, err := f.File.WriteAt(p, off)
-	if err != nil {
-		err = syscall.ENOSPC
-	}
-	return n, err
-}
-
-// TestHistoryOnAFullDisk: where the disk has no room, what is delivered makes it before a line is lost.
-func TestHistoryOnAFullDisk(t *testing.T) {
+// TestFullDiskEvictsHistoryFirst: if the disk is full, delivered data is removed before a line
+// is lost.
+func TestFullDiskEvictsHistoryFirst(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s := mustOpen(t, Options{Dir: "/s", FS: fullDisk{disk}, MaxSize: 16 << 20, History: 1 << 20})
 	defer s.Close()
@@ -670,7 +304,8 @@ func TestHistoryOnAFullDisk(t *testing.T) {
 	}
 }
 
-// TestWait: a History waits until something comes, its context is done, or nothing can come any more.
+// TestWait: Wait returns when something is appended, when its context is done, and when nothing
+// will be appended any more.
 func TestWait(t *testing.T) {
 	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), History: 1 << 20})
 	a := &appender{s: s}

@@ -11,12 +11,13 @@ import (
 
 // Info is what Inspect finds.
 type Info struct {
-	Bytes     int64     // of all segments
-	Allocated int64     // on disk, of all files and the directory, as a Budget counts them
-	Written   time.Time // when the last segment was written to, by the file system's clock; zero: there is none
+	Bytes     int64     // the bytes of all segments
+	Allocated int64     // bytes on disk of all files and the directory, as a Budget counts them
+	Written   time.Time // the last write to a segment, by the file system's clock; zero: no segment
 }
 
-// Inspect looks at the spool in dir, which need not be open, without reading any file. fsys may be nil: durable.OS.
+// Inspect returns the sizes of the spool in dir, which need not be open. It reads no file. If
+// fsys is nil, it uses durable.OS.
 func Inspect(fsys durable.FS, dir string) (i Info, err error) {
 	if fsys == nil {
 		fsys = durable.OS
@@ -35,25 +36,26 @@ func Inspect(fsys durable.FS, dir string) (i Info, err error) {
 	if err != nil {
 		return i, err
 	}
-	i.Allocated += allocationUnit + otherFiles(entries)
+	i.Allocated += DirSize + otherAllocated(entries)
 	return i, nil
 }
 
-// otherFiles returns the bytes on disk of what is beside the segments among the entries of a spool's directory.
-func otherFiles(entries []fs.DirEntry) (sum int64) {
+// otherAllocated returns the bytes on disk of the files that are not segments among the entries
+// of a spool's directory.
+func otherAllocated(entries []fs.DirEntry) (sum int64) {
 	for _, e := range entries {
 		if _, segment := parseSegmentName(e.Name()); segment {
 			continue
 		}
-		if info, err := e.Info(); err == nil { // otherwise it was removed meanwhile
+		if info, err := e.Info(); err == nil { // otherwise it has been removed meanwhile
 			sum += Allocated(info.Size())
 		}
 	}
 	return sum
 }
 
-// RemoveCursor removes the cursor of a spool that is not open and of which everything is delivered: Options.Delivered says
-// so when it is opened again.
+// RemoveCursor removes the cursor of a spool that is not open and in which everything is delivered.
+// When the spool is opened again, Options.Delivered must say so.
 func RemoveCursor(fsys durable.FS, dir string) error {
 	err := fsys.Remove(filepath.Join(dir, cursorName))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -16,8 +16,9 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// model is a spool and the oracle beside it, with two readers that share the frames as the two outputs of a container
-// do: a frame belongs to the reader of its time's parity, a gap to the first.
+// model is a spool with an oracle. Two readers share the frames like the two outputs of a
+// container: the parity of a frame's time decides to which reader it belongs, and gaps belong
+// to the first.
 type model struct {
 	disk *durabletest.Disk
 	o    Options
@@ -29,13 +30,13 @@ type model struct {
 
 	exact   bool   // no garbage and no crash: every frame is counted once
 	frames  int    // written so far; a frame's time is its number
-	rest    []byte // of a frame whose beginning has been appended
+	rest    []byte // the rest of a frame that has been appended in part
 	chunks  []chunk
 	acked   ackSet
-	numbers map[int64]bool // frames acknowledged
-	lost    int            // frames told of as lost, and acknowledged
-	last    *chunk         // appended by the last step
-	before  Tracker        // it
+	numbers map[int64]bool // acknowledged frames
+	lost    int            // frames in acknowledged gaps
+	last    *chunk         // what the last step appended
+	before  Tracker        // the tracker before last
 }
 
 // chunk is what one Append kept.
@@ -46,8 +47,8 @@ type chunk struct {
 
 type modelReader struct {
 	*Reader
-	handed []Item // and not acknowledged
-	at     uint64 // where the next item may begin
+	handed []Item // not acknowledged yet
+	at     uint64 // the least position of the next item
 }
 
 func (m *model) open(t fataler) {
@@ -55,19 +56,20 @@ func (m *model) open(t fataler) {
 	m.a.s = m.s
 	for i := range m.readers {
 		m.readers[i] = modelReader{Reader: m.s.NewReader()}
-		m.readers[i].Own(func(frame []byte) bool {
-			gap := !bytes.HasPrefix(frame, []byte("\x0a\x06stdout\x10")) // or rejected
+		m.readers[i].SetOwner(func(frame []byte) bool {
+			gap := !bytes.HasPrefix(frame, []byte("\x0a\x06stdout\x10")) // or a rejected frame
 			return i == 0 && gap || !gap && int(frameTime(frame)&1) == i
 		})
 	}
 }
 
-// block makes the next block: frames, perhaps garbage between them, perhaps cut anywhere.
+// block returns the next block: frames, perhaps garbage between them, perhaps cut anywhere.
 func (m *model) block(t *rapid.T) []byte {
 	p := m.rest
 	least := 1
 	if len(m.rest) > 0 {
-		// Of the middle of a frame a reader that is rewound to it cannot tell less from the beginning of one.
+		// A reader that is rewound to the middle of a frame cannot distinguish fewer bytes
+		// from the beginning of a frame.
 		least = frameHeaderSize + 1
 	}
 	m.rest = nil
@@ -109,12 +111,12 @@ func (m *model) put(t *rapid.T, p []byte) {
 		m.chunks = append(m.chunks, chunk{m.s.End() - uint64(len(p)), bytes.Clone(p)})
 		m.last = &m.chunks[len(m.chunks)-1]
 	}
-	if m.s.Size()-m.s.HistorySize() > 1<<20+64*gapBlockSize { // Close notes what was not kept, room or not
+	if m.s.Size()-m.s.HistorySize() > 1<<20+64*gapBlockSize { // Pending appends gaps beyond the limit
 		t.Fatalf("%d bytes on disk, %d of them delivered", m.s.Size(), m.s.HistorySize())
 	}
 }
 
-// at returns what was appended at r; false when that is not all there.
+// at returns what was appended at r; false if not all of it was.
 func (m *model) at(r stream.Range) ([]byte, bool) {
 	var p []byte
 	i, _ := slices.BinarySearchFunc(m.chunks, r.From+1, func(c chunk, pos uint64) int {
@@ -145,7 +147,7 @@ func (m *model) take(t *rapid.T, r *modelReader, most int, giveUp bool) {
 			return
 		}
 		if item.From < r.at || item.From >= item.To || item.To > m.s.End() {
-			t.Fatalf("item at %v, behind %d; the end is %d", item.Range, r.at, m.s.End())
+			t.Fatalf("item at %v, after %d; the end is %d", item.Range, r.at, m.s.End())
 		}
 		if item.Gap == nil {
 			want, ok := m.at(item.Range)
@@ -177,7 +179,7 @@ func (m *model) owner(item Item) int {
 	return int(frameTime(item.Frame) & 1)
 }
 
-// ack acknowledges those of what the reader handed out that which says.
+// ack acknowledges the items for which which returns true.
 func (m *model) ack(t *rapid.T, r *modelReader, which func() bool) {
 	var ranges []stream.Range
 	r.handed = slices.DeleteFunc(r.handed, func(item Item) bool {
@@ -203,8 +205,9 @@ func (m *model) ack(t *rapid.T, r *modelReader, which func() bool) {
 	}
 }
 
-// history reads the history, of the open spool or of its directory, and checks that it has all that the delivery would
-// give, nothing that was not appended, and no more than the newest of what was asked for.
+// history reads the history of the open spool and of its files. It contains everything that the
+// delivery would return, nothing that was not appended, and only the newest of what was asked
+// for.
 func (m *model) history(t *rapid.T, tail int) {
 	pending := map[uint64]bool{}
 	r := m.s.NewReader()
@@ -234,7 +237,7 @@ func (m *model) history(t *rapid.T, tail int) {
 	}
 }
 
-// positions reads and closes h, checks each frame, and returns where they begin.
+// positions reads and closes h, checks each frame, and returns where the frames begin.
 func (m *model) positions(t *rapid.T, h *History) (positions []uint64) {
 	defer h.Close()
 	for {
@@ -245,12 +248,12 @@ func (m *model) positions(t *rapid.T, h *History) (positions []uint64) {
 		if !ok {
 			return positions
 		}
-		at := stream.Range{From: h.r.lastFrom, To: h.r.lastFrom + uint64(frameHeaderSize+len(frame))}
+		at := stream.Range{From: h.r.last.from, To: h.r.last.from + uint64(frameHeaderSize+len(frame))}
 		if want, ok := m.at(at); !ok || !bytes.Equal(want[frameHeaderSize:], frame) {
 			t.Fatalf("what the history has at %v was not appended there", at)
 		}
 		if n := len(positions); n > 0 && at.From <= positions[n-1] {
-			t.Fatalf("history: a frame at %d behind one at %d", at.From, positions[n-1])
+			t.Fatalf("history: a frame at %d after one at %d", at.From, positions[n-1])
 		}
 		if !bytes.HasPrefix(frame, []byte("\x0a\x06stdout\x10")) {
 			h.Reject()
@@ -265,7 +268,8 @@ func (r *modelReader) rewind() {
 	r.handed, r.at = nil, 0
 }
 
-// crash leaves the files as a killed process does, with the last block torn if torn says so, and opens them.
+// crash leaves the files of a killed process, with the last block torn if torn is true, and
+// opens them.
 func (m *model) crash(t *rapid.T, torn bool) {
 	disk := m.disk.Killed()
 	if torn && m.last != nil {
@@ -281,7 +285,7 @@ func (m *model) crash(t *rapid.T, torn bool) {
 	again := m.last != nil && torn
 	m.disk, m.o.FS = disk, disk
 	m.open(t)
-	// As the intake does it: the last block of the FIFO says where its frames start.
+	// Like the intake, take the tracker from the last block.
 	payload, info, epoch, ok := m.s.LastBlock()
 	if again {
 		p := m.last.data
@@ -297,7 +301,7 @@ func (m *model) crash(t *rapid.T, torn bool) {
 	} else if m.last != nil && (!ok || epoch != m.a.epoch || !bytes.Equal(payload, m.last.data) || info.Tracker() != m.a.tracker) {
 		t.Fatalf("the last block is not what was appended last")
 	}
-	m.exact = false // what was to be told of at the next Append died with the process
+	m.exact = false // after a kill, a loss may be counted twice
 }
 
 // finish reads and acknowledges everything, and checks that all of the stream is accounted for.
@@ -308,7 +312,7 @@ func (m *model) finish(t *rapid.T) {
 	}
 	for rounds := 0; m.s.Pending(); rounds++ {
 		if rounds > 100 {
-			t.Fatalf("there is no end: acknowledged up to %d of %d", m.s.Acked(), m.s.End())
+			t.Fatalf("acknowledging does not end: acknowledged up to %d of %d", m.s.Acked(), m.s.End())
 		}
 		for i := range m.readers {
 			r := &m.readers[i]
@@ -318,13 +322,13 @@ func (m *model) finish(t *rapid.T) {
 		}
 	}
 	if m.exact && len(m.numbers)+m.lost != m.frames {
-		t.Fatalf("%d delivered + %d told of as lost, %d were written", len(m.numbers), m.lost, m.frames)
+		t.Fatalf("%d delivered + %d reported as lost, %d were written", len(m.numbers), m.lost, m.frames)
 	}
-	if m.s.HistorySize() > m.o.History || m.s.deliveredN != len(m.s.segments[:max(0, len(m.s.segments)-1)]) && m.s.appendable {
-		t.Fatalf("%d bytes of history of %d, %d segments of %d", m.s.HistorySize(), m.o.History, m.s.deliveredN, len(m.s.segments))
+	if m.s.HistorySize() > m.o.History || m.s.stored.deliveredSegments != len(m.s.segments[:max(0, len(m.s.segments)-1)]) && m.s.active.appendable {
+		t.Fatalf("%d bytes of history of %d, %d segments of %d", m.s.HistorySize(), m.o.History, m.s.stored.deliveredSegments, len(m.s.segments))
 	}
-	if len(m.s.segments)-m.s.deliveredN > 1 || m.s.Fragments() > 0 || len(m.s.cursor.dropped) > 0 {
-		t.Fatalf("left behind: %d segments, %d fragments, %d notes", len(m.s.segments), m.s.Fragments(), len(m.s.cursor.dropped))
+	if len(m.s.segments)-m.s.stored.deliveredSegments > 1 || m.s.Fragments() > 0 || len(m.s.cursor.evicted) > 0 {
+		t.Fatalf("left over: %d segments, %d fragments, %d evicted ranges", len(m.s.segments), m.s.Fragments(), len(m.s.cursor.evicted))
 	}
 	entries, err := m.disk.ReadDir(m.o.Dir)
 	if err != nil {
@@ -335,15 +339,16 @@ func (m *model) finish(t *rapid.T) {
 		if strings.HasSuffix(n, segmentSuffix) && !slices.ContainsFunc(m.s.segments, func(g segment) bool {
 			return filepath.Join(m.o.Dir, n) == m.s.segmentPath(g.base)
 		}) {
-			t.Fatalf("left behind: %s", n)
+			t.Fatalf("left over: %s", n)
 		}
 	}
 }
 
 var historyBounds = rapid.SampledFrom([]int64{0, 40 << 10, 256 << 10, 1 << 30})
 
-// TestModel does to a spool whatever can be done to it, in any order: nothing is read that was not appended
-// where it is read, nothing that was acknowledged, and nothing is missing that is not told of.
+// TestModel does everything that can be done to a spool, in any order. What is read was
+// appended at that position and was not acknowledged, and everything that is missing is
+// reported.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		disk := durabletest.NewDisk()
@@ -399,7 +404,7 @@ func TestModel(t *testing.T) {
 				}
 				m.crash(t, rapid.Bool().Draw(t, "torn"))
 			},
-			"evict beginning": func(t *rapid.T) { m.s.evictBeginning() },
+			"evict prefix": func(t *rapid.T) { m.s.evictPrefix() },
 			"evict history": forget(func(t *rapid.T) {
 				m.s.Dropped()
 				m.s.evictHistory()

@@ -5,21 +5,24 @@ import (
 	"hash/crc32"
 )
 
-// A pending gap is a loss that the stream does not record yet. There are two, and each has a slot in the cursor file's
-// reserve, so that the count outlives the process and needs no new block on a full disk:
+// A pending gap is a loss that no block of the stream records yet. There are two kinds. Each has
+// a slot in the first record of the cursor file, so the count survives the process and needs no
+// new block on a full disk:
 //
-//   - what Append could not keep. It becomes a gap block, where it is missing, as soon as something can be written. The
-//     slot says behind which position: once the gap is a block, the spool goes on behind that, and the slot is void.
-//   - what was lost behind the spool (AddGap) and is not a block yet, or whose marker the service refused (HoldGap).
+//   - unkeptSlot: what Append could not keep. It becomes a gap block at its place in the stream as
+//     soon as something can be written. The slot holds the position of that place. When the gap
+//     is a block, the stream continues after that position, and the slot is void.
+//   - addedSlot: the sum of the gaps of AddGap that are not blocks yet, and of the gap of HoldGap.
 const (
-	pendingSlot = iota
-	heldSlot
-	slots
+	unkeptSlot = iota
+	addedSlot
+	slotCount
 
 	slotSize = 4 + 4 + 8 + gapPayloadSize
 )
 
-// slot is a pending gap on disk: u32 checksum of all that follows, u32 epoch, u64 position, and the payload of a gap block.
+// slot is a pending gap on disk: u32 checksum of the rest, u32 epoch, u64 position, and the payload
+// of a gap block.
 type slot struct {
 	epoch    uint32
 	position uint64
@@ -34,7 +37,7 @@ func (s slot) encode(p []byte) {
 	le.PutUint32(p, crc32.Checksum(p[4:slotSize], castagnoli))
 }
 
-// decodeSlot returns the zero slot for one that is torn.
+// decodeSlot returns the zero slot for a torn one.
 func decodeSlot(p []byte) slot {
 	le := binary.LittleEndian
 	if le.Uint32(p) != crc32.Checksum(p[4:slotSize], castagnoli) {
@@ -44,74 +47,88 @@ func decodeSlot(p []byte) slot {
 	return slot{le.Uint32(p[4:]), le.Uint64(p[8:]), g}
 }
 
-func appendReserve(p []byte, reserve *[slots]slot) []byte {
-	return appendRecord(p, recordReserve, func(p []byte) []byte {
+func appendSlots(p []byte, slots *[slotCount]slot) []byte {
+	return appendRecord(p, recordSlots, func(p []byte) []byte {
 		at := len(p)
-		p = append(p, make([]byte, slots*slotSize)...)
-		for i, s := range reserve {
+		p = append(p, make([]byte, slotCount*slotSize)...)
+		for i, s := range slots {
 			s.encode(p[at+i*slotSize:])
 		}
 		return p
 	})
 }
 
-// readReserve reads the record at the beginning of p.
-func (c *cursor) readReserve(p []byte) {
-	for i := range c.reserve {
-		c.reserve[i] = decodeSlot(p[cursorRecordHead+i*slotSize:])
+// readSlots reads the record at the beginning of p.
+func (c *cursor) readSlots(p []byte) {
+	for i := range c.slots {
+		c.slots[i] = decodeSlot(p[cursorRecordHead+i*slotSize:])
 	}
 }
 
-// storeReserve writes the pending gaps in place, with one write, and makes the file if it is not there. An error means
-// that a kill would lose the count.
-func (c *cursor) storeReserve() error {
-	if !c.there {
+// storeSlots overwrites the slots with one write, and creates the file if there is none. After an
+// error, a kill of the process would lose the count.
+func (c *cursor) storeSlots() error {
+	if !c.file.exists {
 		return c.rewrite()
 	}
 	err := c.open()
 	if err == nil {
-		_, err = c.file.WriteAt(appendReserve(nil, &c.reserve), int64(len(cursorMagic)))
+		_, err = c.file.handle.WriteAt(appendSlots(nil, &c.slots), int64(len(cursorMagic)))
 	}
-	c.dirty = true
+	c.file.dirty = true
 	return err
 }
 
 const gapBlockSize = BlockHeaderSize + gapPayloadSize
 
-// missLocked adds to what could not be kept since the last block.
-func (s *Spool) missLocked(g Gap, epoch uint32) {
-	if s.missing.Frames == 0 && s.missing.Bytes == 0 {
-		s.missing.Reason = g.Reason
+// openPendingGaps takes over the pending gaps on disk, and adds what the repair lost.
+func (s *Spool) openPendingGaps(lost Gap) {
+	// An unkept gap before the end of the stream is a block already.
+	if p := s.cursor.slots[unkeptSlot]; p.position >= s.end.Load() {
+		s.gaps.unkept, s.gaps.unkeptEpoch = p.gap, p.epoch
 	}
-	s.missing.add(g)
-	s.missingEpoch = epoch
-	s.useLocked()
-	s.cursor.reserve[pendingSlot] = slot{epoch, s.end.Load(), s.missing}
-	_ = s.cursor.storeReserve()
-}
-
-// lostLocked reports a loss in the spool.
-func (s *Spool) lostLocked(g Gap) {
-	if s.onLoss != nil && (g.Frames > 0 || g.Bytes > 0) {
-		s.onLoss(g)
+	s.gaps.held = s.cursor.slots[addedSlot].gap
+	s.recovered.unkeptBefore = s.gaps.unkept
+	if lost.Bytes > 0 {
+		s.addUnkeptLocked(lost, s.gaps.unkeptEpoch)
+		if s.recovered.tornGap = lost; s.recovered.torn == nil {
+			s.reportTornLocked()
+		}
 	}
 }
 
-// appendMissingLocked writes what has not been kept as a gap.
-func (s *Spool) appendMissingLocked() error {
-	if err := s.appendGapLocked(s.missing, s.missingEpoch, gapHere); err != nil {
-		return err
-	}
-	s.missing = Gap{}
-	return nil
+// addUnkeptLocked adds g to what could not be kept after the last block.
+func (s *Spool) addUnkeptLocked(g Gap, epoch uint32) {
+	s.gaps.unkept.join(g)
+	s.gaps.unkeptEpoch = epoch
+	s.storeUnkeptLocked()
 }
 
-// maxAdded bounds the added gaps that wait in memory; those beyond it are joined to the last one.
+func (s *Spool) storeUnkeptLocked() {
+	s.markUsedLocked()
+	s.cursor.slots[unkeptSlot] = slot{s.gaps.unkeptEpoch, s.end.Load(), s.gaps.unkept}
+	_ = s.cursor.storeSlots()
+}
+
+// reportTornLocked reports the loss of the torn block, which is not in its FIFO. It does so once.
+func (s *Spool) reportTornLocked() {
+	s.reportLossLocked(s.recovered.tornGap)
+	s.recovered.torn, s.recovered.tornGap = nil, Gap{}
+}
+
+// reportLossLocked reports a loss in the spool to Options.OnLoss.
+func (s *Spool) reportLossLocked(g Gap) {
+	if s.opts.OnLoss != nil && (g.Frames > 0 || g.Bytes > 0) {
+		s.opts.OnLoss(g)
+	}
+}
+
+// maxAdded limits how many added gaps wait in memory. Further ones are joined to the last one.
 const maxAdded = 64
 
-// AddGap puts a gap of the caller's into the stream, behind what is there: something that was read and was lost on its
-// way to the service. It becomes a block at once, or when the frame in progress is complete and there is room; until then
-// it is pending, and survives a kill.
+// AddGap appends a gap of the caller to the stream: something that was read, and was lost on its
+// way to CloudWatch. The gap becomes a block at once, or when the frame in progress is complete
+// and there is space. Until then it is pending, and it survives a kill.
 func (s *Spool) AddGap(g Gap) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,97 +139,71 @@ func (s *Spool) AddGap(g Gap) {
 
 // putGapLocked adds g, and reports the gaps that became blocks.
 func (s *Spool) putGapLocked(g Gap) {
+	end := s.end.Load()
 	s.addGapLocked(g)
-	n := s.appendAddedLocked()
-	s.storeHeldLocked()
-	if n > 0 && s.onGap != nil {
-		s.onGap(n * gapPayloadSize)
-	}
+	s.appendAddedGapsLocked()
+	s.storeAddedGapsLocked()
+	s.reportGapsLocked(int(s.end.Load() - end))
 }
 
 func (s *Spool) addGapLocked(g Gap) {
-	if n := len(s.added); n >= maxAdded {
-		s.added[n-1].add(g)
+	if n := len(s.gaps.added); n >= maxAdded {
+		s.gaps.added[n-1].join(g)
 	} else {
-		s.added = append(s.added, g)
+		s.gaps.added = append(s.gaps.added, g)
 	}
 }
 
-// appendAddedLocked writes the added gaps that wait, and returns how many it wrote.
-func (s *Spool) appendAddedLocked() (n int) {
-	for len(s.added) > 0 && !s.midFrame && s.missing.Bytes == 0 && s.fitsLocked(gapBlockSize) {
-		if s.appendElsewhereLocked(s.added[0]) != nil {
-			break
-		}
-		s.added = s.added[1:]
-		n++
+// reportGapsLocked reports new gap blocks of so many bytes of stream to Options.OnGap.
+func (s *Spool) reportGapsLocked(bytes int) {
+	if bytes > 0 && s.opts.OnGap != nil {
+		s.opts.OnGap(bytes)
 	}
-	if n > 0 {
-		s.storeHeldLocked()
-	}
-	return n
 }
 
-// appendElsewhereLocked writes a gap that records a loss elsewhere.
-func (s *Spool) appendElsewhereLocked(g Gap) error { return s.appendGapLocked(g, 0, gapElsewhere) }
-
-func (s *Spool) appendGapLocked(g Gap, epoch uint32, where byte) error {
-	block := make([]byte, gapBlockSize)
-	encodeGap(block[BlockHeaderSize:], g)
-	block[BlockHeaderSize+1] = where
-	h := blockHeader{length: gapPayloadSize, position: s.end.Load(), epoch: epoch, kind: kindGap}
-	return s.writeBlockLocked(block, h)
-}
-
-// HoldGap keeps a gap whose marker the service did not accept, until ReleaseGap puts it into the stream again. Gaps that
-// are held are joined, so that a service that refuses every marker costs one gap. A held gap is pending (see Pending)
-// and survives a restart.
+// HoldGap keeps a gap whose marker CloudWatch rejected, until ReleaseGap appends it to the stream
+// again. Held gaps are joined: however many markers CloudWatch rejects, one gap is held. A held
+// gap is pending (see Pending) and survives a restart.
 func (s *Spool) HoldGap(g Gap) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return
+	if !s.closed {
+		s.gaps.held.join(g)
+		s.storeAddedGapsLocked()
 	}
-	if s.held == (Gap{}) {
-		s.held.Reason = g.Reason
-	}
-	s.held.add(g)
-	s.storeHeldLocked()
 }
 
 // HoldsGap reports whether a gap is held.
 func (s *Spool) HoldsGap() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.held != (Gap{})
+	return s.gaps.held != (Gap{})
 }
 
-// ReleaseGap puts the held gap into the stream, behind what is there, and reports whether there was one.
+// ReleaseGap appends the held gap to the stream, and reports whether there was one.
 func (s *Spool) ReleaseGap() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := s.held
+	g := s.gaps.held
 	if g == (Gap{}) || s.closed {
 		return false
 	}
-	s.held = Gap{}
+	s.gaps.held = Gap{}
 	s.putGapLocked(g)
 	return true
 }
 
-// storeHeldLocked records what waits to become a block and what is held, joined, if that has changed. A crash between a
-// block's write and this one records the loss twice, never not at all.
-func (s *Spool) storeHeldLocked() {
-	now := s.held
-	for _, g := range s.added {
-		if now == (Gap{}) {
-			now.Reason = g.Reason
-		}
-		now.add(g)
+// storeAddedGapsLocked records the sum of the added and held gaps, if it has changed. It is
+// called after the write of a gap block: a crash between the two records the loss twice, but
+// never drops it.
+func (s *Spool) storeAddedGapsLocked() {
+	sum := s.gaps.held
+	for _, g := range s.gaps.added {
+		sum.join(g)
 	}
-	if stored := &s.cursor.reserve[heldSlot]; stored.gap != now {
-		s.useLocked()
-		*stored = slot{gap: now}
-		_ = s.cursor.storeReserve()
+	if stored := &s.cursor.slots[addedSlot]; stored.gap != sum {
+		s.markUsedLocked()
+		*stored = slot{gap: sum}
+		_ = s.cursor.storeSlots()
 	}
 }

@@ -2,14 +2,9 @@ package spool
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/logspool/logspool/internal/durable"
@@ -17,14 +12,14 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// smallSpool is a spool on a disk in memory, of 1 MiB in segments of 64 KiB.
+// smallSpool returns a spool of 1 MiB, in segments of 64 KiB, on a disk in memory.
 func smallSpool(t testing.TB, disk durable.FS) (*Spool, *appender) {
 	s := mustOpen(t, Options{Dir: "/spool", FS: disk, MaxSize: 1 << 20})
 	t.Cleanup(func() { s.Close() })
 	return s, &appender{s: s}
 }
 
-// numbered makes frames from to to, whose times are their numbers.
+// numbered returns the frames from to to. Their times are their numbers.
 func numbered(from, to, size int) (p []byte) {
 	for i := from; i <= to; i++ {
 		p = append(p, testFrame("stdout", int64(i), bytes.Repeat([]byte("n"), size))...)
@@ -32,7 +27,8 @@ func numbered(from, to, size int) (p []byte) {
 	return p
 }
 
-// read reads everything and says it in a line: frames by their numbers, gaps by reason and frames.
+// read reads everything and formats it in one line: frames by their numbers, gaps by reason and
+// frames.
 func read(r *Reader) string {
 	var b strings.Builder
 	from, last := int64(0), int64(0)
@@ -60,8 +56,8 @@ func read(r *Reader) string {
 	return strings.TrimSpace(b.String())
 }
 
-// TestReleaseKeepsWhatWasHandedOut: a reader that is released while the end of a frame has not come yet still stands
-// where it stands: a full spool does not give up, and count as lost, what the reader has given already.
+// TestReleaseKeepsWhatWasHandedOut: a reader that is released while a frame is incomplete keeps
+// its place. A full spool does not evict what the reader has handed out.
 func TestReleaseKeepsWhatWasHandedOut(t *testing.T) {
 	s, a := smallSpool(t, durabletest.NewDisk())
 	r := s.NewReader()
@@ -92,7 +88,8 @@ func TestReleaseKeepsWhatWasHandedOut(t *testing.T) {
 	}
 }
 
-// TestReleaseWithinABlock: a reader goes on where it stood, wherever in a block that was, and has held on to nothing.
+// TestReleaseWithinABlock: a released reader continues at its place, anywhere in a block, and
+// holds no buffer and no file meanwhile.
 func TestReleaseWithinABlock(t *testing.T) {
 	s, a := smallSpool(t, durabletest.NewDisk())
 	r := s.NewReader()
@@ -106,18 +103,18 @@ func TestReleaseWithinABlock(t *testing.T) {
 			t.Fatalf("read %+v, %v, want frame %d", item, ok, n)
 		}
 		r.Release()
-		if r.buffer != nil || r.file != nil || r.rest != nil {
-			t.Fatal("something is held on to")
+		if r.buffer != nil || r.file != nil || r.current.rest != nil {
+			t.Fatal("a buffer or a file is still held")
 		}
 	}
 }
 
-// TestLostBeginning: behind a block that is damaged, the end of a frame that began in it is passed over, whatever it
-// looks like: it does not pass for a frame.
-func TestLostBeginning(t *testing.T) {
+// TestEndOfLostFrameIsSkipped: after a damaged block, the end of a frame that began in it is
+// skipped, even if it looks like a frame.
+func TestEndOfLostFrameIsSkipped(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
-	// The line's end is a whole frame, as another container's output may be when it is printed.
+	// The end of the line is a whole frame, as if a container printed another one's output.
 	inner := numbered(99, 99, 50)
 	p := testFrame("stdout", 1, append(bytes.Repeat([]byte("x"), 100), inner...))
 	cut := len(p) - len(inner)
@@ -136,8 +133,9 @@ func TestLostBeginning(t *testing.T) {
 	}
 }
 
-// TestGapIsToldOnce: what gives way behind a gap that a reader has told of already is another gap, not a longer one.
-func TestGapIsToldOnce(t *testing.T) {
+// TestReportedGapDoesNotGrow: what is evicted after a gap that a reader has reported is another
+// gap.
+func TestReportedGapDoesNotGrow(t *testing.T) {
 	s, a := smallSpool(t, durabletest.NewDisk())
 	r := s.NewReader()
 	defer r.Close()
@@ -164,7 +162,7 @@ func TestGapIsToldOnce(t *testing.T) {
 	write(200)
 	take(1) // the gap
 	if lost == 0 {
-		t.Fatal("nothing gave way: the test tests nothing")
+		t.Fatal("nothing was evicted: the test tests nothing")
 	}
 	write(200)
 	take(1 << 20)
@@ -173,12 +171,13 @@ func TestGapIsToldOnce(t *testing.T) {
 	}
 }
 
-// TestCutFrameIsCountedOnce: a frame that lies in two segments, of which the first gives way, is one lost frame.
+// TestCutFrameIsCountedOnce: a frame that lies in two segments, of which the first is evicted,
+// is one lost frame.
 func TestCutFrameIsCountedOnce(t *testing.T) {
 	s, a := smallSpool(t, durabletest.NewDisk())
 	total := 0
 	for range 40 {
-		p := numbered(total+1, total+1, 60_000) // a segment and more
+		p := numbered(total+1, total+1, 60_000) // more than a segment
 		total++
 		a.append(t, p[:40_000])
 		a.append(t, p[40_000:])
@@ -198,9 +197,9 @@ func TestCutFrameIsCountedOnce(t *testing.T) {
 	}
 }
 
-// TestMissingEnd: what the cursor knows of and no segment holds, because a power cut took it, is told of at the
-// end of the last segment, and there is an end to it.
-func TestMissingEnd(t *testing.T) {
+// TestGapForEndLostInPowerCut: what the cursor knows and no segment holds after a power cut is
+// reported once at the end of the last segment.
+func TestGapForEndLostInPowerCut(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s := mustOpen(t, Options{Dir: "/spool", FS: disk})
 	a := &appender{s: s}
@@ -226,13 +225,13 @@ func TestMissingEnd(t *testing.T) {
 		t.Errorf("read %s", got)
 	}
 	if r.Position() != s.End() {
-		t.Errorf("the reader stands at %d, the end is %d", r.Position(), s.End())
+		t.Errorf("the reader is at %d, the end is %d", r.Position(), s.End())
 	}
 }
 
-// TestNoteAtTheEnd: when the last segments gave way and the process died before it began a new one, the gap is told
-// with its frames and its reason.
-func TestNoteAtTheEnd(t *testing.T) {
+// TestGapForEvictedEnd: if the last segments were evicted and the process died before it
+// started a new one, the gap is reported with its frames and its reason.
+func TestGapForEvictedEnd(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	r := s.NewReader()
@@ -241,10 +240,10 @@ func TestNoteAtTheEnd(t *testing.T) {
 		a.append(t, numbered(total+1, total+200, 300))
 		total += 200
 	}
-	for range 201 { // stand in the second segment
+	for range 201 { // move into the second segment
 		r.Next()
 	}
-	// As makeRoomLocked does it for an Append that never comes to write.
+	// Like evictForLocked for an Append that is killed before its write.
 	s.mu.Lock()
 	for s.evictUndeliveredLocked() {
 	}
@@ -263,8 +262,8 @@ func TestNoteAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestGapBetweenSegments: what gave way between two segments stays told apart from the one before it, also when that
-// one gives way after a restart.
+// TestGapBetweenSegments: what was evicted between two segments stays a gap of its own, also
+// when the segment before it is evicted after a restart.
 func TestGapBetweenSegments(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
@@ -277,12 +276,12 @@ func TestGapBetweenSegments(t *testing.T) {
 		}
 	}
 	write(10)
-	for range 50 { // stand in the first
+	for range 50 { // move into the first segment
 		r.Next()
 	}
 	write(10)
-	if len(s.cursor.dropped) == 0 {
-		t.Fatal("nothing gave way: the test tests nothing")
+	if len(s.cursor.evicted) == 0 {
+		t.Fatal("nothing was evicted: the test tests nothing")
 	}
 	r.Close()
 	s, _, err := Open(Options{Dir: "/spool", FS: disk.Killed(), MaxSize: 1 << 20})
@@ -307,94 +306,8 @@ func TestGapBetweenSegments(t *testing.T) {
 	}
 }
 
-// faultyReads is a disk whose files cannot be opened or read while a test says so.
-type faultyReads struct {
-	durable.FS
-	mu   sync.Mutex
-	open error // of the next opens
-	bad  int64 // where a page begins that cannot be read, in any file; 0: none
-}
-
-func (d *faultyReads) set(open error, bad int64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.open, d.bad = open, bad
-}
-
-func (d *faultyReads) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.open != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: d.open}
-	}
-	f, err := d.FS.OpenFile(name, flag, perm)
-	return faultyFile{f, d}, err
-}
-
-type faultyFile struct {
-	durable.File
-	d *faultyReads
-}
-
-func (f faultyFile) ReadAt(p []byte, off int64) (int, error) {
-	f.d.mu.Lock()
-	defer f.d.mu.Unlock()
-	if bad := f.d.bad; bad > 0 && off < bad+diskPage && bad < off+int64(len(p)) {
-		n, err := f.File.ReadAt(p[:max(0, bad-off)], off) // up to the page that cannot be read
-		return n, cmp.Or(err, error(syscall.EIO))
-	}
-	return f.File.ReadAt(p, off)
-}
-
-// TestNoDescriptors: that a segment cannot be opened says nothing about what is in it. However long it lasts, nothing
-// is given up, and afterwards everything is read.
-func TestNoDescriptors(t *testing.T) {
-	disk := &faultyReads{FS: durabletest.NewDisk()}
-	s, a := smallSpool(t, disk)
-	a.append(t, numbered(1, 10, 100))
-	r := s.NewReader()
-	defer r.Close()
-	disk.set(syscall.EMFILE, 0)
-	for range 100 {
-		if got := read(r); got != "" || !errors.Is(r.Err(), syscall.EMFILE) {
-			t.Fatalf("read %q, Err %v", got, r.Err())
-		}
-	}
-	disk.set(nil, 0)
-	if got := read(r); got != "1-10" || r.Err() != nil {
-		t.Errorf("read %q, Err %v", got, r.Err())
-	}
-}
-
-// TestUnreadableSector: a place on the disk that cannot be read for good costs the blocks that it is in; the reader
-// says for how long it tries again, and then no more.
-func TestUnreadableSector(t *testing.T) {
-	disk := &faultyReads{FS: durabletest.NewDisk()}
-	s, a := smallSpool(t, disk)
-	for i := range 12 {
-		a.append(t, numbered(i*10+1, i*10+10, 400)) // blocks of 4 KiB and some
-	}
-	r := s.NewReader()
-	defer r.Close()
-	disk.set(nil, 4*diskPage)
-	var got string
-	for range 3 * maxTrouble {
-		got += read(r) + " "
-		if r.Err() == nil {
-			break
-		}
-	}
-	if r.Err() != nil {
-		t.Errorf("still in trouble at the end: %v", r.Err())
-	}
-	got = strings.Join(strings.Fields(got), " ")
-	if got != "1-30 spool_damaged:0 51-120" {
-		t.Errorf("read %s", got)
-	}
-}
-
-// TestFramesInsideGarbage: garbage that looks like the length of a long frame swallows the frames behind it only
-// until it turns out to be none: then they are found.
+// TestFramesInsideGarbage: garbage that looks like the length of a long frame hides the frames
+// after it only until the long frame turns out to be none. Then they are found.
 func TestFramesInsideGarbage(t *testing.T) {
 	garbage := binary.BigEndian.AppendUint32(nil, 50_000)
 	garbage = append(garbage, 0x0a, 0xff, 0xff)
@@ -431,7 +344,7 @@ func TestFramesInsideGarbage(t *testing.T) {
 					continue
 				}
 				if n := frameTime(item.Frame); n != last+1 {
-					t.Fatalf("frame %d behind %d", n, last)
+					t.Fatalf("frame %d after %d", n, last)
 				} else {
 					last = n
 				}
@@ -443,8 +356,9 @@ func TestFramesInsideGarbage(t *testing.T) {
 	}
 }
 
-// TestDamagedNeighbour: damage in the header of a block that was acknowledged costs nothing of those behind it.
-func TestDamagedNeighbour(t *testing.T) {
+// TestDamageToAcknowledgedBlockLosesNothing: damage in the header of an acknowledged block
+// loses none of the blocks after it.
+func TestDamageToAcknowledgedBlockLosesNothing(t *testing.T) {
 	for at := range BlockHeaderSize {
 		disk := durabletest.NewDisk()
 		s, a := smallSpool(t, disk)
@@ -473,8 +387,9 @@ func TestDamagedNeighbour(t *testing.T) {
 	}
 }
 
-// TestReaderBeginsSmall: a reader that has given a few frames of a backlog holds little memory and no descriptor. One that
-// reads on reads more at a time, and is small again after Release.
+// TestReaderBeginsSmall: a reader that has returned a few frames of a backlog holds little
+// memory and no descriptor. A reader that reads more uses larger reads, and is small again
+// after Release.
 func TestReaderBeginsSmall(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)

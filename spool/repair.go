@@ -12,28 +12,31 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// maxSegmentFile is more than a segment ever has: a segment, the block that made it full, and notes behind that.
+// maxSegmentFile is more than a segment file ever has: a full segment, the block that filled
+// it, and gap blocks after that.
 const maxSegmentFile = maxSegmentSize + 3*MaxPayload
 
-// repairLast finds the end of the last segment, cuts off what stands behind its last good block, and
-// remembers that block. Earlier segments are not looked at: damage there costs the block that has it,
-// when it is read.
+// repairLast finds the last good block of the last segment, cuts off what follows it, and keeps that
+// block for LastBlock. It does not read earlier segments: a reader finds damage there, and loses
+// the damaged block.
 //
-// The last segment may stand so:
-//   - it ends with a good block: a clean stop, or a crash between two writes;
-//   - it ends within a block: a crash during a write, which the FIFO still holds, or damage (see Torn);
-//   - it ends with something else: damage, and what was not acknowledged of it is lost;
-//   - its header is not whole: a crash while it was begun, with nothing in it;
-//   - it cannot be read or written now: it stays as it is, and the stream goes on behind all that it can hold.
+// The last segment may be in one of these states:
+//   - It ends with a good block, after a clean stop or a crash between two writes.
+//   - It ends within a block. A crash interrupted the write, and the FIFO still holds the block; or
+//     the block was damaged later (see Torn).
+//   - It ends with something else. It is damaged, and what was not acknowledged is lost.
+//   - Its header is incomplete. A crash interrupted its creation, and it holds nothing.
+//   - It cannot be read or written now. It stays as it is, and the stream continues after all
+//     positions that it can hold.
 func (s *Spool) repairLast(r *Repair) {
 	n := len(s.segments)
 	if n == 0 {
 		return
 	}
 	seg := &s.segments[n-1]
-	s.maxTime = time.Now().UnixNano() // until more is known
+	s.active.maxTime = time.Now().UnixNano() // until more is known
 	path := s.segmentPath(seg.base)
-	f, err := s.fs.OpenFile(path, os.O_RDWR, filePerm)
+	f, err := s.opts.FS.OpenFile(path, os.O_RDWR, filePerm)
 	if err != nil {
 		return
 	}
@@ -45,23 +48,23 @@ func (s *Spool) repairLast(r *Repair) {
 	found := goodBlocks(data, seg.base)
 	h, err := decodeSegmentHeader(data, seg.base)
 	if found.blocks == 0 && err != nil && len(data) <= segmentHeaderSize {
-		// Blocks carry their positions themselves, so only a header that nothing follows is given up.
+		// Blocks carry their own positions, so a bad header is discarded only if no block follows.
 		f.Close()
 		s.setAside(r, seg.base, data, seg.size)
 		s.removeSegmentsLocked(n-1, n)
 		return
 	}
-	seg.end, s.last, s.midFrame, s.lastSize = found.end, found.last, found.midFrame, found.lastSize
+	seg.end, s.recovered.last, s.active.midFrame, s.active.lastBlockSize = found.end, found.last, found.midFrame, found.lastSize
 	if err == nil && !found.cutFrames {
-		s.maxTime = max(h.maxTime, found.maxTime)
+		s.active.maxTime = max(h.maxTime, found.maxTime)
 	}
 	if err == nil && h.progress <= maxPosition {
 		seg.progress = h.progress
 		s.cursor.acked.add(stream.Range{From: 0, To: h.progress})
-		s.cursor.forgetDropped()
+		s.cursor.forgetReported()
 	}
 	if cut := seg.size - int64(found.size); cut > 0 {
-		s.noteCut(r, data[found.size:], found.end)
+		s.countCut(r, data[found.size:], found.end)
 		s.setAside(r, seg.end, data[found.size:], cut)
 		if f.Truncate(int64(found.size)) != nil {
 			f.Close()
@@ -69,25 +72,25 @@ func (s *Spool) repairLast(r *Repair) {
 		}
 		s.resizeLocked(seg, int64(found.size))
 	}
-	s.file, s.appendable = f, true
+	s.active.file, s.active.appendable = f, true
 }
 
-// Torn is a block whose write was cut short, as the last one in the spool. When its bytes are still in the FIFO, nothing
-// is lost; otherwise all of it is.
+// Torn is the last block of a spool whose write was cut short. If its bytes are still in the FIFO,
+// nothing is lost; otherwise the whole block is.
 type Torn struct {
-	Length int    // bytes of payload that the block was to have
-	Epoch  uint32 // of its FIFO
+	Length int    // bytes of the whole payload
+	Epoch  uint32 // the epoch of its FIFO
 	header []byte
-	first  int    // where in the payload the first frame starts
-	begin  []byte // the payload, as far as it is on the disk
+	first  int    // offset of the first frame that starts in the payload
+	begin  []byte // the part of the payload that is on the disk
 }
 
-// tornFrameTime is more than the bytes from a frame's start to the end of its time.
+// tornFrameTime is more than the number of bytes from a frame's start to the end of its time.
 const tornFrameTime = 32
 
-// Matches reports whether the block is at the head of a FIFO that has so many unread bytes, of which head is the beginning.
-// Where head is shorter than the block, because the pipe that it was read through is (pipe(7), pipe-user-pages-soft), the
-// beginning of the block decides if a frame's time is in it.
+// Matches reports whether the block is at the head of a FIFO with so many unread bytes, which begin
+// with head. The intake's pipe may be smaller than the block (pipe(7), pipe-user-pages-soft), and
+// head shorter. Then the beginnings are compared, provided that they include a frame's time.
 func (t *Torn) Matches(head []byte, unread int) bool {
 	if len(head) < t.Length {
 		n := min(len(head), len(t.begin))
@@ -98,11 +101,12 @@ func (t *Torn) Matches(head []byte, unread int) bool {
 	return sum == binary.LittleEndian.Uint32(t.header[4:])
 }
 
-// noteCut finds out what is lost with the bytes that are cut off behind the last good block, which ends at end. A block
-// whose write was cut short is noted in s.torn, and counted as lost until RecoverTorn.
-func (s *Spool) noteCut(r *Repair, cut []byte, end uint64) {
+// countCut counts what is lost with cut, the bytes after the last good block, which ends at end. If
+// cut begins with a torn block, countCut sets recovered.torn. The torn block counts as lost until
+// RecoverTorn.
+func (s *Spool) countCut(r *Repair, cut []byte, end uint64) {
 	if len(cut) < BlockHeaderSize {
-		return // the beginning of a header: its block was being written, and is in the FIFO
+		return // a part of a header: its block was being written, and is in the FIFO
 	}
 	lost, to := Gap{Reason: Damaged}, end
 	for off := 0; off < len(cut); {
@@ -115,16 +119,15 @@ func (s *Spool) noteCut(r *Repair, cut []byte, end uint64) {
 		}
 		if off == 0 && h.diskSize() > int64(len(cut)) && h.kind == kindData {
 			begin := bytes.Clone(cut)
-			s.torn = &Torn{Length: h.length, Epoch: h.epoch, header: begin[:BlockHeaderSize], first: h.info.First, begin: begin[BlockHeaderSize:]}
+			s.recovered.torn = &Torn{Length: h.length, Epoch: h.epoch, header: begin[:BlockHeaderSize], first: h.info.First, begin: begin[BlockHeaderSize:]}
 		}
 		if h.kind == kindGap && h.diskSize() > int64(len(cut)-off) {
-			break // it was being written: what it records is still pending, or not acknowledged yet
+			break // it was being written: its loss is still pending or unacknowledged
 		}
-		g := Gap{Frames: uint64(h.info.Frames), Bytes: uint64(h.length), MinTime: h.info.MinTime, MaxTime: h.info.MaxTime}
 		if h.kind == kindGap {
-			g = Gap{Bytes: uint64(h.length)}
+			h.info = BlockInfo{}
 		}
-		lost.add(g)
+		lost.join(h.info.gap(Damaged, h.length))
 		to = h.end()
 		off += int(min(h.diskSize(), int64(len(cut))))
 	}
@@ -133,42 +136,40 @@ func (s *Spool) noteCut(r *Repair, cut []byte, end uint64) {
 	}
 }
 
-// Torn returns the block whose write was cut short, if Open found one and nothing has been appended since; nil: there is
-// none.
+// Torn returns the torn block that Open found; nil if there was none, or if another block has been
+// appended.
 func (s *Spool) Torn() *Torn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.torn
+	return s.recovered.torn
 }
 
-// RecoverTorn says that the torn block is still in its FIFO, and will be appended again: it is not lost.
+// RecoverTorn reports to the spool that the torn block is still in its FIFO and will be appended
+// again, so it is not lost.
 func (s *Spool) RecoverTorn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.torn == nil {
+	if s.recovered.torn == nil {
 		return
 	}
-	s.torn, s.tornGap = nil, Gap{}
-	s.missing = s.beforeTorn
-	s.useLocked()
-	s.cursor.reserve[pendingSlot] = slot{s.missingEpoch, s.end.Load(), s.missing}
-	_ = s.cursor.storeReserve()
+	s.recovered.torn, s.recovered.tornGap = nil, Gap{}
+	s.gaps.unkept = s.recovered.unkeptBefore
+	s.storeUnkeptLocked()
 }
 
-// foundBlocks is what goodBlocks found in a segment.
+// foundBlocks describes the good blocks of a segment.
 type foundBlocks struct {
-	blocks   int
-	size     int       // where the last good one ends in the file
-	end      uint64    // and in the stream
-	last     lastBlock // the last one of data, if nothing but notes follows it
-	midFrame bool      // the last one ends within a frame
-	lastSize int64     // bytes on disk of the last one, gap or not
-	maxTime  int64     // the greatest time in their headers,
-	// which does not say all where a block ends within a frame.
-	cutFrames bool
+	blocks    int
+	size      int       // offset in the file at which the last good block ends
+	end       uint64    // position in the stream at which it ends
+	last      lastBlock // the last data block, if only gaps from elsewhere follow it
+	midFrame  bool      // the last block ends within a frame
+	lastSize  int64     // bytes on disk of the last block, data or gap
+	maxTime   int64     // the greatest time in the headers
+	cutFrames bool      // some block ends within a frame, so maxTime may be too small
 }
 
-// goodBlocks walks over the blocks in data, a whole segment, and over damaged ones in between.
+// goodBlocks finds the good blocks in data, a whole segment, and skips damaged ones between them.
 func goodBlocks(data []byte, base uint64) foundBlocks {
 	f := foundBlocks{size: min(segmentHeaderSize, len(data)), end: base}
 	for off := f.size; off < len(data); {
@@ -176,7 +177,7 @@ func goodBlocks(data []byte, base uint64) foundBlocks {
 		if err == nil {
 			err = h.verify(data[off:])
 		}
-		// What is skipped held as many positions at most as it has bytes.
+		// The skipped bytes held at most as many positions as there are bytes.
 		if err != nil || h.position < f.end || h.position-f.end > uint64(off-f.size) {
 			next := nextBlock(data[off+1:])
 			if next < 0 {
@@ -204,20 +205,26 @@ func goodBlocks(data []byte, base uint64) foundBlocks {
 
 var blockMagicBytes = binary.LittleEndian.AppendUint32(nil, blockMagic)
 
-// nextBlock returns the offset of the next place in p where a block may begin, and -1 when there is none.
+// nextBlock returns the offset of the next place in p where a block may begin; -1 if there is none.
 func nextBlock(p []byte) int { return bytes.Index(p, blockMagicBytes) }
 
-// maxCutFiles bounds what damage can leave behind: the oldest are kept, they are nearest to the cause.
-const maxCutFiles = 8
+const (
+	cutSuffix = ".cut"
 
-// setAside counts size bytes that are cut off, and keeps them, or the first of them, in a file of their own, so that
-// the damage can be examined. An error is ignored: a full disk must not keep the spool from opening.
+	// maxCutFiles limits the files that are set aside. The oldest are kept, because they are
+	// nearest to the cause.
+	maxCutFiles = 8
+)
+
+// setAside counts size bytes that are cut off, and writes cut, which is all or the first of
+// them, to a file, so that the damage can be examined. It ignores errors: a full disk must not
+// prevent the spool from opening.
 func (s *Spool) setAside(r *Repair, at uint64, cut []byte, size int64) {
 	if size == 0 {
 		return
 	}
 	r.CutBytes += size
-	entries, err := s.fs.ReadDir(s.dir)
+	entries, err := s.opts.FS.ReadDir(s.opts.Dir)
 	if err != nil {
 		return
 	}
@@ -230,15 +237,17 @@ func (s *Spool) setAside(r *Repair, at uint64, cut []byte, size int64) {
 	if files >= maxCutFiles {
 		return
 	}
-	path := filepath.Join(s.dir, fmt.Sprintf("%016x%s", at, cutSuffix))
-	f, err := s.fs.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, filePerm)
+	path := filepath.Join(s.opts.Dir, fmt.Sprintf("%016x%s", at, cutSuffix))
+	f, err := s.opts.FS.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, filePerm)
 	if err != nil {
 		return
 	}
 	defer f.Close()
 	if _, err := f.WriteAt(cut, 0); err != nil {
-		_ = s.fs.Remove(path)
+		_ = s.opts.FS.Remove(path)
 		return
 	}
 	r.CutFile = path
 }
+
+// openPendingGaps takes over the pending gaps on disk, and adds what the repair has lost.

@@ -2,9 +2,9 @@ package spool
 
 import (
 	"bytes"
-	"encoding/binary"
-	"errors"
+	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,9 +12,9 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestLastBlockBehindNotes: a note that comes between a block's append and its drop from the FIFO does not hide the
-// block: it is what the head of the FIFO must be compared with.
-func TestLastBlockBehindNotes(t *testing.T) {
+// TestLastBlockBeforeAddedGap: an added gap that comes between a block's append and its removal
+// from the FIFO does not hide the block, which must be compared with the head of the FIFO.
+func TestLastBlockBeforeAddedGap(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		blocks int
@@ -44,8 +44,9 @@ func TestLastBlockBehindNotes(t *testing.T) {
 	}
 }
 
-// TestNoteWithinAFrame: a note does not come between the parts of a frame, not even after a restart.
-func TestNoteWithinAFrame(t *testing.T) {
+// TestAddedGapWaitsForEndOfFrame: an added gap does not come between the parts of a frame, not
+// even after a restart.
+func TestAddedGapWaitsForEndOfFrame(t *testing.T) {
 	disk := durabletest.NewDisk()
 	_, a := smallSpool(t, disk)
 	p := numbered(1, 1, 1000)
@@ -65,167 +66,7 @@ func TestNoteWithinAFrame(t *testing.T) {
 	}
 }
 
-// TestOpenOnAFullDisk: what was spooled and acknowledged is there although nothing can be written.
-func TestOpenOnAFullDisk(t *testing.T) {
-	disk := durabletest.NewDisk()
-	s, a := smallSpool(t, disk)
-	a.append(t, numbered(1, 10, 100))
-	half := s.End()
-	a.append(t, numbered(11, 20, 100))
-	if err := s.Ack([]stream.Range{{From: 0, To: half}}); err != nil {
-		t.Fatal(err)
-	}
-	disk = disk.Killed()
-	disk.Limit(1)
-	s, _, err := Open(Options{Dir: "/spool", FS: disk, MaxSize: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	r := s.NewReader()
-	defer r.Close()
-	if got := read(r); got != "11-20" {
-		t.Errorf("read %s", got)
-	}
-	// What is acknowledged now is on disk as soon as there is room.
-	all := []stream.Range{{From: half, To: s.End()}}
-	if err := s.Ack(all); err == nil {
-		t.Error("Ack: no error on a full disk")
-	}
-	disk.Limit(0)
-	if err := s.Sync(); err != nil {
-		t.Error(err)
-	}
-	s2, _, err := Open(Options{Dir: "/spool", FS: disk.Killed(), MaxSize: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s2.Close()
-	if s2.Acked() != s2.End() {
-		t.Errorf("acknowledged up to %d of %d", s2.Acked(), s2.End())
-	}
-}
-
-// TestAckOnAFullDisk: where the segments that an Ack removes make the room that its record needs, it is recorded.
-func TestAckOnAFullDisk(t *testing.T) {
-	disk := durabletest.NewDisk()
-	s, a := smallSpool(t, disk)
-	for i := range 10 {
-		a.append(t, numbered(i*200+1, i*200+200, 400))
-	}
-	used := int64(0)
-	entries, _ := disk.ReadDir("/spool")
-	for _, e := range entries {
-		info, _ := e.Info()
-		used += info.Size()
-	}
-	disk.Limit(used)
-	last := s.End() - 10
-	if err := s.Ack([]stream.Range{{From: 0, To: last}}); err != nil {
-		t.Errorf("Ack: %v", err)
-	}
-	s, _, err := Open(Options{Dir: "/spool", FS: disk.Killed(), MaxSize: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if s.Acked() != last {
-		t.Errorf("acknowledged up to %d, want %d", s.Acked(), last)
-	}
-}
-
-// TestPendingTellsWhatWasNotKept: what a full budget did not let in is told of when everything else is delivered,
-// although others still need the room, and so is a note that waits for the rest of a frame that never comes.
-func TestPendingTellsWhatWasNotKept(t *testing.T) {
-	budget := NewBudget(1)
-	s := mustOpen(t, Options{Dir: "/spool", FS: durabletest.NewDisk(), Budget: budget})
-	defer s.Close()
-	if s.Pending() {
-		t.Error("pending before anything came")
-	}
-	var tr Tracker
-	p := numbered(1, 10, 100)
-	p = append(p, p[:50]...)
-	info := tr.All(p)
-	if err := s.Append(append(make([]byte, BlockHeaderSize), p...), 1, info); !errors.Is(err, ErrFull) {
-		t.Fatalf("Append: %v", err)
-	}
-	s.midFrame = true
-	s.AddGap(Gap{Reason: FirstForeign, Frames: 3, Bytes: 1})
-	if !s.Pending() {
-		t.Fatal("nothing is pending")
-	}
-	r := s.NewReader()
-	defer r.Close()
-	if got := read(r); got != "spool_full:11 unknown:3" {
-		t.Errorf("read %s", got)
-	}
-	if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
-		t.Fatal(err)
-	}
-	if s.Pending() {
-		t.Error("still pending")
-	}
-}
-
-// TestSyncedSurvives: all that was appended before a Sync survives a power cut, also what stands in segments that
-// were full by then.
-func TestSyncedSurvives(t *testing.T) {
-	disk := durabletest.NewDisk()
-	s, a := smallSpool(t, disk)
-	for i := range 10 {
-		a.append(t, numbered(i*100+1, i*100+100, 400))
-	}
-	if err := s.Sync(); err != nil {
-		t.Fatal(err)
-	}
-	s, _, err := Open(Options{Dir: "/spool", FS: disk.PowerCut(), MaxSize: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	r := s.NewReader()
-	defer r.Close()
-	if got := read(r); got != "1-1000" {
-		t.Errorf("read %s", got)
-	}
-}
-
-// TestSyncFails: a sync that fails is an error each time until what it was for is on disk or given up, and what
-// comes after it goes into another file.
-func TestSyncFails(t *testing.T) {
-	disk := durabletest.NewDisk()
-	s, a := smallSpool(t, disk)
-	a.append(t, numbered(1, 100, 100))
-	disk.FailWhen(func(_ int, op, _ string) durabletest.Failure {
-		if op == "Sync" {
-			return durabletest.Failure{Err: durabletest.ErrInjected}
-		}
-		return durabletest.Failure{}
-	})
-	if err := s.Sync(); !errors.Is(err, durabletest.ErrInjected) {
-		t.Errorf("Sync: %v", err)
-	}
-	disk.FailWhen(nil)
-	a.append(t, numbered(101, 200, 100))
-	entries, _ := disk.ReadDir("/spool")
-	segments := 0
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), segmentSuffix) {
-			segments++
-		}
-	}
-	if segments != 2 {
-		t.Errorf("%d segments after a failed sync", segments)
-	}
-	r := s.NewReader()
-	defer r.Close()
-	if got := read(r); got != "1-200" {
-		t.Errorf("read %s", got)
-	}
-}
-
-// TestHugeSegment: what is read of a segment at the start is bounded, whatever the file has become.
+// TestHugeSegment: Open reads a limited part of a segment, however large the file has become.
 func TestHugeSegment(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, Options{Dir: dir})
@@ -250,8 +91,8 @@ func TestHugeSegment(t *testing.T) {
 	}
 }
 
-// TestForgedBlock: what a container printed is not taken for a block where a torn one is looked through: positions
-// in a segment cannot go on faster than its bytes.
+// TestForgedBlock: bytes of a container that look like a block are not taken for one when a
+// torn block is skipped, because positions advance no faster than bytes.
 func TestForgedBlock(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
@@ -279,39 +120,96 @@ func TestForgedBlock(t *testing.T) {
 	}
 }
 
-// TestCursorNonsense: a record whose numbers make no sense changes nothing, whatever its checksum says.
-func TestCursorNonsense(t *testing.T) {
-	disk := durabletest.NewDisk()
-	s, a := smallSpool(t, disk)
-	a.append(t, numbered(1, 10, 100))
-	s.Close()
-	p := []byte(cursorMagic)
-	for _, body := range [][]byte{
-		binary.AppendUvarint(binary.AppendUvarint(nil, 10), 1<<63),
-		binary.AppendUvarint(binary.AppendUvarint(nil, 1<<64-1), 1<<64-1),
-		bytes.Repeat([]byte{0xff}, 30),
-	} {
-		for _, kind := range []byte{recordAck, recordDropped} {
-			p = appendRecord(p, kind, func(p []byte) []byte { return append(p, body...) })
+// TestDamagedEnd: what a repair cuts off and was not delivered is recorded in the stream, with
+// its lines.
+func TestDamagedEnd(t *testing.T) {
+	build := func(t *testing.T, acked uint64) string {
+		dir := t.TempDir()
+		s := mustOpen(t, Options{Dir: dir})
+		a := &appender{s: s}
+		a.append(t, numbered(1, 365, 100))
+		from := s.End()
+		a.append(t, numbered(366, 401, 100))
+		if acked > 0 {
+			if err := s.Ack([]stream.Range{{From: 0, To: from - 1 + acked}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Close()
+		return dir
+	}
+	damage := func(t *testing.T, dir string, f func([]byte) []byte) {
+		path := filepath.Join(dir, "0000000000000000.seg")
+		data, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path, f(data), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
-	f, err := disk.OpenFile("/spool/cursor", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0)
-	if err != nil {
-		t.Fatal(err)
+	last := func(data []byte) int { return bytes.LastIndex(data, blockMagicBytes) }
+	for name, tc := range map[string]struct {
+		f    func([]byte) []byte
+		want string
+	}{
+		"a byte":            {func(p []byte) []byte { p[len(p)-50] ^= 1; return p }, "1-365 spool_damaged:36"},
+		"a header":          {func(p []byte) []byte { p[last(p)] ^= 1; return p }, "1-365 spool_damaged:0"},
+		"zeros":             {func(p []byte) []byte { clear(p[last(p):]); return p }, "1-365 spool_damaged:0"},
+		"cut in a block":    {func(p []byte) []byte { return p[:len(p)-50] }, "1-365 spool_damaged:36"},
+		"cut in its header": {func(p []byte) []byte { return p[:last(p)+20] }, "1-365"}, // the write of its header was cut short
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := build(t, 0)
+			damage(t, dir, tc.f)
+			var lost Gap
+			s := mustOpen(t, Options{Dir: dir, OnLoss: func(g Gap) { lost.join(g) }})
+			a := &appender{s: s}
+			a.append(t, numbered(402, 410, 100))
+			r := s.NewReader()
+			if got := read(r); got != tc.want+" 402-410" {
+				t.Errorf("read %s", got)
+			}
+			if strings.Contains(tc.want, "damaged") == (lost.Bytes == 0) {
+				t.Errorf("reported: %+v", lost)
+			}
+			r.Close()
+			s.Close()
+			s = mustOpen(t, Options{Dir: dir})
+			defer s.Close()
+			r = s.NewReader()
+			defer r.Close()
+			if got := read(r); got != tc.want+" 402-410" {
+				t.Errorf("read after another start: %s", got)
+			}
+		})
 	}
-	f.WriteAt(p, 0)
-	f.Close()
-	s, _, err = Open(Options{Dir: "/spool", FS: disk, MaxSize: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	r := s.NewReader()
-	defer r.Close()
-	a.s = s
-	a.tracker = Tracker{}
-	a.append(t, numbered(11, 20, 100))
-	if got := read(r); got != "1-20" {
-		t.Errorf("read %s", got)
-	}
+	t.Run("delivered", func(t *testing.T) {
+		dir := build(t, math.MaxInt16)
+		damage(t, dir, func(p []byte) []byte { p[len(p)-50] ^= 1; return p })
+		s := mustOpen(t, Options{Dir: dir, OnLoss: func(g Gap) { t.Errorf("reported: %+v", g) }})
+		defer s.Close()
+		if s.Pending() {
+			t.Error("something is pending")
+		}
+	})
+	t.Run("still in the FIFO", func(t *testing.T) {
+		dir := build(t, 0)
+		damage(t, dir, func(p []byte) []byte { return p[:len(p)-50] })
+		s := mustOpen(t, Options{Dir: dir})
+		defer s.Close()
+		head := numbered(366, 410, 100)
+		torn := s.Torn()
+		if torn == nil || torn.Matches(head[:100], 100) || torn.Matches(numbered(367, 410, 100), len(head)) || !torn.Matches(head, len(head)) {
+			t.Fatalf("torn: %+v", torn)
+		}
+		s.RecoverTorn()
+		a := &appender{s: s}
+		a.append(t, head)
+		r := s.NewReader()
+		defer r.Close()
+		if got := read(r); got != "1-410" {
+			t.Errorf("read %s", got)
+		}
+	})
 }

@@ -1,30 +1,76 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"syscall"
+	"strings"
 	"time"
 
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// segment is a file of blocks. base never changes; size and end do as long as it is the last one.
+const (
+	segmentSuffix = ".seg"
+
+	// maxSegmentSize and minSegmentSize bound a segment, which is the unit of eviction. A quarter
+	// of a small spool would be too much to evict at once; a thousandth would be too many files.
+	maxSegmentSize = 4 << 20
+	minSegmentSize = 64 << 10
+
+	// minHistorySegment is the lower bound if a small history asks for smaller segments.
+	minHistorySegment = 16 << 10
+
+	// progressStep is the number of acknowledged bytes after which the header of the active segment
+	// is updated.
+	progressStep = 64 << 10
+)
+
+// segment is a file of blocks. size and end change only while it is the last segment.
 type segment struct {
 	base     uint64 // position of its first byte
-	end      uint64 // position behind its last byte
+	end      uint64 // position after its last byte
 	size     int64  // bytes of the file
-	dirty    bool   // written to since it was last synced
-	progress uint64 // delivery progress as its header records it, where that is known
+	dirty    bool   // the file was written after it was last synced
+	progress uint64 // the delivery progress that its header records, if that is known
+}
+
+// segmentSize returns the least size of a full segment, which suits both limits. It divides a
+// history of 64 KiB, because such a history would be empty if its only segment were evicted.
+func segmentSize(maxSize, history int64) int64 {
+	size := int64(maxSegmentSize)
+	if maxSize > 0 {
+		size = min(size, max(maxSize/16, minSegmentSize))
+	}
+	if history > 0 {
+		size = min(size, max(history/8, minHistorySegment))
+	}
+	return size
+}
+
+// fullLocked returns the size at which a segment is full. It grows with the undelivered data, so
+// that a small segment size does not result in thousands of files.
+func (s *Spool) fullLocked() int64 {
+	return min(max(s.segmentSize, (s.stored.total-s.stored.delivered)/64), maxSegmentSize)
 }
 
 func (s *Spool) segmentPath(base uint64) string {
-	return filepath.Join(s.dir, fmt.Sprintf("%016x%s", base, segmentSuffix))
+	return filepath.Join(s.opts.Dir, fmt.Sprintf("%016x%s", base, segmentSuffix))
+}
+
+func parseSegmentName(name string) (base uint64, ok bool) {
+	hex, found := strings.CutSuffix(name, segmentSuffix)
+	if !found || len(hex) != 16 {
+		return 0, false
+	}
+	base, err := strconv.ParseUint(hex, 16, 64)
+	return base, err == nil && base <= maxPosition
 }
 
 func readDir(fsys durable.FS, dir string) ([]fs.DirEntry, error) {
@@ -37,14 +83,14 @@ func readDir(fsys durable.FS, dir string) ([]fs.DirEntry, error) {
 
 // eachSegment calls f for each segment among the entries of a spool's directory, in order.
 func eachSegment(entries []fs.DirEntry, f func(base uint64, size int64, written time.Time)) error {
-	for _, e := range entries { // in order: names are positions in hexadecimal
+	for _, e := range entries { // in order, because names are positions in hexadecimal
 		base, ok := parseSegmentName(e.Name())
 		if !ok || !e.Type().IsRegular() {
 			continue
 		}
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed since by the process that has the spool open
+			continue // the process that has the spool open has removed it
 		}
 		if err != nil {
 			return fmt.Errorf("couldn't look at %q: %w", e.Name(), err)
@@ -54,16 +100,16 @@ func eachSegment(entries []fs.DirEntry, f func(base uint64, size int64, written 
 	return nil
 }
 
-// listSegments finds the segments on disk. Each ends where the next one begins, and the last one no further away than
-// its bytes reach.
+// listSegments finds the segments on disk. Each ends where the next one begins. The last one ends
+// where its size allows at most.
 func (s *Spool) listSegments() error {
-	entries, err := readDir(s.fs, s.dir)
+	entries, err := readDir(s.opts.FS, s.opts.Dir)
 	if err != nil {
 		return err
 	}
 	err = eachSegment(entries, func(base uint64, size int64, _ time.Time) {
 		s.segments = append(s.segments, segment{base: base, size: size})
-		s.total += size
+		s.stored.total += size
 	})
 	if err != nil {
 		return err
@@ -78,14 +124,14 @@ func (s *Spool) listSegments() error {
 	return nil
 }
 
-// checkVersion says with ErrVersion that the last segment is of a version that is not known.
+// checkVersion returns ErrVersion if the last segment is of an unknown version.
 func (s *Spool) checkVersion() error {
 	n := len(s.segments)
 	if n == 0 {
 		return nil
 	}
 	base := s.segments[n-1].base
-	if newerSegment(s.segmentStart(base)) { // repairLast says what it means that nothing can be read
+	if newerSegment(s.segmentStart(base)) { // repairLast handles a header that cannot be read
 		return fmt.Errorf("%q: %w", s.segmentPath(base), ErrVersion)
 	}
 	return nil
@@ -93,7 +139,7 @@ func (s *Spool) checkVersion() error {
 
 // segmentStart returns the bytes of a segment's header, as far as they can be read.
 func (s *Spool) segmentStart(base uint64) []byte {
-	f, err := s.fs.OpenFile(s.segmentPath(base), os.O_RDONLY, 0)
+	f, err := s.opts.FS.OpenFile(s.segmentPath(base), os.O_RDONLY, 0)
 	if err != nil {
 		return nil
 	}
@@ -103,218 +149,103 @@ func (s *Spool) segmentStart(base uint64) []byte {
 	return p[:n]
 }
 
-// openSegments finds out where the stream and its undelivered part begin and end. delivered is what the caller knows to be
-// delivered.
+// openSegments determines where the stream ends and how much of it is delivered. The caller knows
+// that everything before delivered is.
 func (s *Spool) openSegments(r *Repair, delivered uint64) {
 	for i := range max(0, len(s.segments)-1) {
-		// It ends where the next one begins, or where what followed it was evicted.
+		// The segment ends where the next one begins, or earlier if what followed it was evicted.
 		seg := &s.segments[i]
-		for _, d := range s.cursor.dropped {
-			if seg.base < d.From {
-				seg.end = min(seg.end, d.From)
+		for _, e := range s.cursor.evicted {
+			if seg.base < e.From {
+				seg.end = min(seg.end, e.From)
 			}
 		}
 	}
 	if s.cursor.acked.prefix == 0 {
-		s.acceptProgress() // of segments before the last one, which repairLast reads
+		s.acceptProgress() // from the earlier segments; repairLast reads the last one
 	}
 	s.repairLast(r)
 	end := s.cursor.acked.end()
 	if n := len(s.segments); n > 0 {
-		held := s.segments[n-1].end
-		if cut := held + r.lost.Bytes; r.lost.Bytes > 0 && cut <= delivered {
-			held, r.lost, s.torn = cut, Gap{}, nil // damaged after its delivery
+		stored := s.segments[n-1].end
+		if cut := stored + r.lost.Bytes; r.lost.Bytes > 0 && cut <= delivered {
+			stored, r.lost, s.recovered.torn = cut, Gap{}, nil // it was damaged after its delivery
 		}
-		end = max(end, held)
+		end = max(end, stored)
 	}
 	if delivered <= maxPosition {
 		end = max(end, delivered)
 	}
-	if p := s.cursor.reserve[pendingSlot]; p.gap.Bytes > 0 && p.position <= maxPosition && r.lost.Bytes == 0 {
-		end = max(end, p.position) // what was before it was evicted, and a full disk took no record of that
+	if p := s.cursor.slots[unkeptSlot]; p.gap.Bytes > 0 && p.position <= maxPosition && r.lost.Bytes == 0 {
+		end = max(end, p.position) // what came before was evicted, and the disk was too full to record it
 	}
-	for _, d := range s.cursor.dropped {
-		end = max(end, d.To)
+	for _, e := range s.cursor.evicted {
+		end = max(end, e.To)
 	}
-	// A cursor that knows of more than the segments hold outlived them in a power cut. Positions are
-	// never used twice: go on behind it, in a new segment.
+	// After a power cut, the cursor may know of positions that the segments do not hold. Positions
+	// are never used twice, so the stream continues after them in a new segment.
 	s.end.Store(end)
-	if s.appendable && s.segments[len(s.segments)-1].end < end {
+	if s.active.appendable && s.segments[len(s.segments)-1].end < end {
 		s.sealLocked()
-		s.lastSize = 0
+		s.active.lastBlockSize = 0
 	}
 	if to := min(delivered, end); to > s.cursor.acked.prefix {
-		s.cursor.acked.add(stream.Range{From: 0, To: to}) // in memory: the caller knows it the next time, too
-		s.cursor.forgetDropped()
-		s.cursor.stale = s.cursor.there
+		s.cursor.acked.add(stream.Range{From: 0, To: to}) // not on disk: the caller says so each time
+		s.cursor.forgetReported()
+		s.cursor.file.stale = s.cursor.file.exists
 	}
 	s.ackedPrefix.Store(s.cursor.acked.prefix)
 	s.chargeLocked()
 	s.trimHistoryLocked()
 }
 
-// acceptProgress takes over the delivery progress that the headers of segments record: the cursor was lost. A header that
-// cannot be read records none.
+// acceptProgress takes the delivery progress from the headers of the segments, because the cursor
+// is lost. A header that cannot be read records no progress.
 func (s *Spool) acceptProgress() {
 	for i := len(s.segments) - 2; i >= 0; i-- {
 		base := s.segments[i].base
 		if h, err := decodeSegmentHeader(s.segmentStart(base), base); err == nil {
 			s.cursor.acked.add(stream.Range{From: 0, To: h.progress})
-			return // earlier ones record less
+			return // earlier headers record less
 		}
 	}
 }
 
-func parseSegmentName(name string) (base uint64, ok bool) {
-	hex, found := cutSuffixName(name, segmentSuffix)
-	if !found || len(hex) != 16 {
-		return 0, false
-	}
-	base, err := strconv.ParseUint(hex, 16, 64)
-	return base, err == nil && base <= maxPosition
+// findLocked returns the index of the segment that begins at base, or where it would be inserted.
+func (s *Spool) findLocked(base uint64) (int, bool) {
+	return slices.BinarySearchFunc(s.segments, base, func(g segment, base uint64) int { return cmp.Compare(g.base, base) })
 }
 
-func cutSuffixName(name, suffix string) (string, bool) {
-	if filepath.Ext(name) != suffix {
-		return "", false
-	}
-	return name[:len(name)-len(suffix)], true
-}
-
-// Append writes one block: the payload is block[BlockHeaderSize:], described by info, of the FIFO that
-// epoch counts; block[:BlockHeaderSize] is overwritten with the header. block is the caller's again on return.
-//
-// When the block is not kept, because the spool is full (ErrFull) or the disk does not take it, that is
-// remembered, and a gap stands in its place in the stream as soon as something can be written again.
-// It blocks for as long as one write(2) into the page cache does.
-func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
-	length := len(block) - BlockHeaderSize
-	if length <= 0 || length > MaxPayload {
-		return fmt.Errorf("a block of %d bytes: 1 to %d are possible", length, MaxPayload)
-	}
-	// Before the lock is taken, for others may have to give way. What was not kept may have to be told of first.
-	need := Allocated(int64(len(block))+gapBlockSize+2*segmentHeaderSize) + 3*allocationUnit
-	inBudget := s.budget.take(s, need)
-	err := s.append(block, epoch, info, need, inBudget)
-	for evicted := 0; diskFull(err) && s.budget.reclaimDisk(s, evicted == 0); evicted++ {
-		err = s.append(block, epoch, info, need, inBudget && s.budget.take(s, need))
-	}
-	if err != nil && !errors.Is(err, fs.ErrClosed) {
-		s.lose(block, epoch, info, err)
-	}
-	s.appended.tell()
-	return err
-}
-
-func (s *Spool) append(block []byte, epoch uint32, info BlockInfo, need int64, inBudget bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if inBudget {
-		s.reserved = need
-		defer func() {
-			s.budget.add(-s.reserved)
-			s.reserved = 0
-		}()
-	}
-	if s.closed {
-		return fs.ErrClosed
-	}
-	err := ErrFull
-	if inBudget {
-		err = s.appendLocked(block, epoch, info)
-	}
-	if err == nil {
-		s.undropped.Store(true)
-	}
-	return err
-}
-
-// lose records that a block was not kept, and why.
-func (s *Spool) lose(block []byte, epoch uint32, info BlockInfo, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return
-	}
-	reason := Unwritable
-	if errors.Is(err, ErrFull) {
-		reason = Full
-	}
-	g := Gap{
-		Reason: reason, Frames: uint64(info.Frames), Bytes: uint64(len(block) - BlockHeaderSize), MinTime: info.MinTime, MaxTime: info.MaxTime,
-	}
-	s.missLocked(g, epoch)
-	s.lostLocked(g)
-}
-
-func diskFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
-// writeBlockLocked writes a block to the last segment, or to a new one when that is full. A gap stays where the block
-// before it is, which may still stand at the head of its FIFO: Open looks for it in the last segment.
-func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
-	s.useLocked()
-	if s.appendable {
-		full := s.fullLocked()
-		if h.kind == kindGap {
-			full += MaxPayload
-		}
-		if s.segments[len(s.segments)-1].size >= full {
-			s.sealLocked()
-		}
-	}
-	if err := s.openActiveLocked(); err != nil {
-		return err
-	}
-	h.before = s.lastSize
-	h.encode(block)
-	seg := &s.segments[len(s.segments)-1]
-	if _, err := s.file.WriteAt(block, seg.size); err != nil {
-		// What was written of it stays behind the segment's end: the next block goes into a new one,
-		// and a reader that finds the torn block finds the next segment's first position as well.
-		_ = s.file.Truncate(seg.size)
-		s.sealLocked()
-		return fmt.Errorf("couldn't write %q: %w", s.segmentPath(seg.base), err)
-	}
-	s.resizeLocked(seg, seg.size+h.diskSize())
-	seg.end, seg.dirty = h.end(), true
-	s.lastSize = h.diskSize()
-	s.seenLocked(h.info)
-	s.end.Store(seg.end)
-	return nil
-}
-
-// openActiveLocked opens the segment that is appended to, and begins one if there is none.
+// openActiveLocked opens the file of the active segment, and starts a new segment if none is
+// appendable.
 func (s *Spool) openActiveLocked() error {
-	if !s.appendable {
+	if !s.active.appendable {
 		return s.beginSegmentLocked()
 	}
-	if s.file != nil {
+	if s.active.file != nil {
 		return nil
 	}
 	path := s.segmentPath(s.segments[len(s.segments)-1].base)
-	f, err := s.fs.OpenFile(path, os.O_RDWR, filePerm)
+	f, err := s.opts.FS.OpenFile(path, os.O_RDWR, filePerm)
 	if err != nil {
 		return fmt.Errorf("couldn't open %q: %w", path, err)
 	}
-	s.file = f
+	s.active.file = f
 	return nil
 }
 
-// seenLocked takes note of the times of a block that is appended.
-func (s *Spool) seenLocked(info BlockInfo) {
-	s.maxTime = max(s.maxTime, info.MaxTime)
-	if !info.tail.boundary() {
-		// The time of its last frame may be in the next block. dockerd took it before it wrote the frame.
-		s.maxTime = max(s.maxTime, time.Now().UnixNano())
+// closeActiveLocked closes the file of the active segment until it is needed again.
+func (s *Spool) closeActiveLocked() {
+	if s.active.file != nil {
+		s.active.file.Close()
+		s.active.file = nil
 	}
 }
 
-// sealLocked ends the last segment; the next block begins a new one.
+// sealLocked ends the active segment. The next block starts a new one.
 func (s *Spool) sealLocked() {
 	s.closeActiveLocked()
-	s.appendable = false
+	s.active.appendable = false
 }
 
 func (s *Spool) beginSegmentLocked() error {
@@ -323,31 +254,28 @@ func (s *Spool) beginSegmentLocked() error {
 		s.removeSegmentsLocked(n-1, n) // nothing was written to it
 	}
 	path := s.segmentPath(base)
-	f, err := s.fs.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, filePerm)
+	f, err := s.opts.FS.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, filePerm)
 	if err != nil {
 		return fmt.Errorf("couldn't create %q: %w", path, err)
 	}
-	h := segmentHeader{base: base, progress: s.cursor.acked.prefix, maxTime: s.maxTime}
+	h := segmentHeader{base: base, progress: s.cursor.acked.prefix, maxTime: s.active.maxTime}
 	if _, err := f.WriteAt(h.encode(), 0); err != nil {
 		f.Close()
-		return errors.Join(fmt.Errorf("couldn't write %q: %w", path, err), s.fs.Remove(path))
+		return errors.Join(fmt.Errorf("couldn't write %q: %w", path, err), s.opts.FS.Remove(path))
 	}
-	s.file, s.appendable, s.entered = f, true, true
+	s.active.file, s.active.appendable, s.dirDirty = f, true, true
 	s.segments = append(s.segments, segment{base: base, end: base, progress: h.progress})
 	s.resizeLocked(&s.segments[len(s.segments)-1], segmentHeaderSize)
 	return nil
 }
 
-// progressStep is after how many acknowledged bytes the header of the segment that is appended to is brought up to date.
-const progressStep = 64 << 10
-
-// recordProgressLocked overwrites the delivery progress in the header of the segment that is appended to: from time to
-// time, and when everything is delivered. It is the second record, for when the cursor is lost, so an error is left to the
-// next time.
+// recordProgressLocked overwrites the delivery progress in the header of the active segment: after
+// every progressStep bytes, when everything is delivered, and when the spool is closed. This is the
+// second record, for the case that the cursor is lost, so an error is left to the next call.
 func (s *Spool) recordProgressLocked() {
 	acked := s.cursor.acked.prefix
 	n := len(s.segments)
-	if !s.appendable || acked > s.end.Load() {
+	if !s.active.appendable || acked > s.end.Load() {
 		return
 	}
 	seg := &s.segments[n-1]
@@ -358,7 +286,7 @@ func (s *Spool) recordProgressLocked() {
 		return
 	}
 	var p [segmentHeaderSize]byte
-	if _, err := s.file.ReadAt(p[:], 0); err != nil {
+	if _, err := s.active.file.ReadAt(p[:], 0); err != nil {
 		return
 	}
 	h, err := decodeSegmentHeader(p[:], seg.base)
@@ -366,9 +294,24 @@ func (s *Spool) recordProgressLocked() {
 		return
 	}
 	h.progress = acked
-	if _, err := s.file.WriteAt(h.encode(), 0); err == nil {
+	if _, err := s.active.file.WriteAt(h.encode(), 0); err == nil {
 		seg.progress, seg.dirty = acked, true
 	}
+}
+
+// removeSegmentsLocked removes the segments from index from to before index to.
+func (s *Spool) removeSegmentsLocked(from, to int) {
+	for i, seg := range s.segments[from:to] {
+		// A file that cannot be removed now is found and removed when the spool is next opened.
+		s.opts.FS.Remove(s.segmentPath(seg.base))
+		s.stored.total -= seg.size
+		s.charge(-Allocated(seg.size))
+		if from+i < s.stored.deliveredSegments {
+			s.stored.delivered -= seg.size
+		}
+	}
+	s.stored.deliveredSegments -= max(0, min(to, s.stored.deliveredSegments)-from)
+	s.segments = slices.Delete(s.segments, from, to)
 }
 
 func removeDir(fsys durable.FS, dir string) error {

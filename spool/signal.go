@@ -2,14 +2,15 @@ package spool
 
 import "sync/atomic"
 
-// signal tells any number of waiting goroutines that something has changed. It costs an atomic load to tell when
-// nobody waits. The zero value is ready.
+// signal notifies any number of waiting goroutines of a change. If none waits, notify costs one
+// atomic load. The zero value is ready for use.
 //
-// Whoever waits takes the channel first, and looks whether there is anything to wait for then; whoever tells has made
-// the change before. So either the change is seen, or the channel is there to be closed.
+// A waiting goroutine takes the channel first, and then checks whether it still has to wait. The
+// notifying goroutine makes the change before it calls notify. So either the waiting goroutine sees
+// the change, or notify sees its channel.
 type signal struct{ waiting atomic.Pointer[chan struct{}] }
 
-// wait returns a channel that the next tell closes.
+// wait returns a channel that the next notify closes.
 func (s *signal) wait() <-chan struct{} {
 	for {
 		if c := s.waiting.Load(); c != nil {
@@ -22,8 +23,8 @@ func (s *signal) wait() <-chan struct{} {
 	}
 }
 
-// tell wakes all that wait.
-func (s *signal) tell() {
+// notify wakes all waiting goroutines.
+func (s *signal) notify() {
 	if s.waiting.Load() != nil {
 		if c := s.waiting.Swap(nil); c != nil {
 			close(*c)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -15,141 +16,150 @@ import (
 const (
 	filePerm = 0o600
 	dirPerm  = 0o700
-
-	segmentSuffix = ".seg"
-	cutSuffix     = ".cut"
-
-	// maxSegmentSize and minSegmentSize bound a segment, the unit in which room is given back. A
-	// quarter of a small spool would be too coarse a step to give way by; a thousandth, too many files.
-	maxSegmentSize = 4 << 20
-	minSegmentSize = 64 << 10
-
-	// minHistorySegment bounds a segment where a small history asks for smaller ones.
-	minHistorySegment = 16 << 10
 )
 
-// ErrFull says that a block was not kept because the spool may not grow.
+// ErrFull means that a block was not kept because the spool has reached its limit.
 var ErrFull = errors.New("spool is full")
 
-// Options say where a spool lives and how large it may become.
+// ErrVersion means that a file was written by a version of the plugin that this one does not
+// know. Open then changes nothing.
+var ErrVersion = errors.New("it was written by a newer version of the plugin")
+
+// Options are the settings of a spool.
 type Options struct {
 	Dir string
 	FS  durable.FS // nil: durable.OS
 
-	// MaxSize bounds the bytes on disk of what is not delivered; 0: no bound. A segment counts whole until all that
-	// is in it is delivered, and the last one always. Below 16 segments of 64 KiB the bound is rounded up.
+	// MaxSize limits the bytes on disk of undelivered data; 0: no limit. A segment counts with
+	// all its bytes until everything in it is delivered, and the last segment always counts.
+	// A limit below 16 segments of 64 KiB is raised to that.
 	MaxSize int64
-	// History bounds the bytes on disk of what is kept although it is delivered; 0: it is removed as soon as it is.
-	// Whole segments are kept, the newest, and the last one in any case.
+	// History limits the bytes on disk of delivered data; 0: delivered data is removed at once.
+	// The newest whole segments are kept. The last segment is kept in any case.
 	History int64
-	// DropNewest makes a full spool refuse what is new; otherwise its oldest segments give way.
+	// DropNewest makes a full spool refuse new blocks. Otherwise its oldest segments are evicted.
 	DropNewest bool
-	// Durable makes what Sync has synced survive a power cut: the cursor file is never replaced by one that
-	// the disk does not have yet. Without it a crash of the process is survived, a power cut may not be.
+	// Durable makes what Sync has synced survive a power cut: the cursor file is never replaced
+	// by one that is not on the disk yet. Without it, the data survives a crash of the process
+	// but perhaps not a power cut.
 	Durable bool
-	// Budget bounds several spools together, delivered history included; nil: no bound.
+	// Budget limits the bytes on disk of several spools together, history included; nil: no
+	// limit.
 	Budget *Budget
-	// OnGap, if set, is called when a gap has been added to the stream by other than Append: by Ack, which made room
-	// for it, by AddGap or ReleaseGap, or because the spool gave way to another one. It is called with the spool locked:
-	// it must not call the spool, nor wait.
+	// OnGap, if set, is called when Ack, AddGap, ReleaseGap or an eviction for another spool
+	// adds gaps of so many bytes to the stream. It is called with the spool locked: it must not
+	// call the spool and must not block.
 	OnGap func(bytes int)
-	// OnLoss, if set, is called when something of the stream is lost in the spool: a block that could not be kept, or
-	// undelivered frames that were evicted. It is called with the spool locked: it must not call the spool, nor wait.
+	// OnLoss, if set, is called when the spool loses data: a block that could not be kept, or
+	// undelivered frames that were evicted. It is called with the spool locked: it must not call
+	// the spool and must not block.
 	OnLoss func(Gap)
-	// Delivered is a position up to which everything is delivered, whatever the cursor says, as for a log that was
-	// archived; math.MaxUint64: all that is there.
+	// Delivered is a position before which everything is delivered, whatever the cursor says, as
+	// in an archived log; math.MaxUint64: everything.
 	Delivered uint64
 }
 
-// ErrVersion says that a file was written by a version of the plugin that this one does not know. Open then changes
-// nothing.
-var ErrVersion = errors.New("it was written by a newer version of the plugin")
-
-// Repair says what opening a spool had to repair.
+// Repair reports what Open had to repair.
 type Repair struct {
-	CutBytes       int64  // bytes after the last good block, set aside in CutFile
-	CutFile        string // empty: none
-	CursorCutBytes int64  // bytes after the last good record of the cursor file, given up
-	NewerCursor    string // the file where a cursor of a newer version is kept; empty: there was none
+	CutBytes       int64  // bytes that were cut off after the last good block
+	CutFile        string // the file in which they were set aside; empty: none
+	CursorCutBytes int64  // bytes that were discarded after the last good record of the cursor file
+	NewerCursor    string // where a cursor of a newer version is kept; empty: there was none
 
 	lost Gap // what was cut off and had not been acknowledged
 }
 
-// Spool is the durable log of one container. One goroutine at a time may call Append; all other methods
-// may be called from any goroutine. Methods block for the local disk only.
+// Spool is the durable log of one container. Append is for one goroutine at a time; all other
+// methods may be called from any goroutine. Methods block for the local disk only.
 type Spool struct {
-	dir         string
-	fs          durable.FS
-	maxSize     int64
-	history     int64
-	segmentSize int64
-	dropNewest  bool
-	budget      *Budget
-	onGap       func(bytes int)
-	onLoss      func(Gap)
+	// Open sets these fields, and nothing changes them.
+	opts        Options
+	segmentSize int64 // the least size of a full segment, in bytes
 
-	// mu guards what follows. It is held while a block is written, so that whoever sees a block's end
-	// can read it.
-	mu           sync.Mutex
-	segments     []segment    // in order; the last one is appended to
-	appendable   bool         // the last segment takes more; otherwise the next block begins a new one
-	file         durable.File // of the last segment while it is appendable; nil: closed
-	used         bool         // the files were used since the budget last looked
-	listed       bool         // the budget knows that files are open
-	last         lastBlock
-	torn         *Torn // nil, too, once another block has been appended
-	beforeTorn   Gap   // what was missing without it
-	tornGap      Gap   // what is lost with it, not reported yet
-	cursor       *cursor
-	missing      Gap // what has not been kept since the last block; becomes a block when there is room
-	missingEpoch uint32
-	added        []Gap // gaps of AddGap that have not become blocks
-	held         Gap   // the gap of HoldGap
-	midFrame     bool  // the last block ends within a frame
-	closed       bool
-	left         bool   // the budget counts the spool no more
-	removed      bool   // Remove was called, maybe while Sync runs
-	entered      bool   // a segment was made since the directory was last synced
-	total        int64  // bytes of all segments
-	delivered    int64  // bytes of the first segments, in which everything is acknowledged
-	deliveredN   int    // the number of those segments
-	charged      int64  // bytes that the budget counts for the spool
-	beside       int64  // bytes of CountBeside, part of charged
-	other        int64  // bytes on disk of files that a repair has set aside, part of charged
-	reserved     int64  // bytes that an Append has taken in the budget and not used yet
-	lastSize     int64  // bytes on disk of the last block; 0: not known
-	vain         uint64 // delivered up to here, evictBeginning found nothing to remove
-	maxTime      int64  // no frame of the stream so far is later; nanoseconds since the Unix epoch
-	readers      []*Reader
+	// syncing is held by Sync and Close, and is taken before mu.
+	syncing sync.Mutex
 
-	end         atomic.Uint64
-	ackedPrefix atomic.Uint64 // the cursor's
-	undropped   atomic.Bool   // the last block may still be at the head of its FIFO
-	appended    signal        // told by each Append, and by Close
+	// mu guards the fields below, up to the atomic ones. Append holds it while it writes a
+	// block, so a goroutine that sees a block's end can read the block.
+	mu        sync.Mutex
+	segments  []segment // in order; the last one is the active segment
+	stored    storedBytes
+	active    activeSegment
+	recovered recovered
+	gaps      pendingGaps
+	cursor    *cursor
+	usage     usage
+	files     fileUse
+	readers   []*Reader
+	closed    bool
+	removed   bool   // Remove was called, perhaps during a Sync
+	dirDirty  bool   // a segment was created after the directory was last synced
+	triedAt   uint64 // the delivered position at which evictPrefix last tried
 
-	syncing sync.Mutex // held by Sync, before mu
+	// These fields are read without mu. They are written with mu held, except by Dropped.
+	end         atomic.Uint64 // position after the last block
+	ackedPrefix atomic.Uint64 // the cursor's acknowledged prefix
+	lastInFIFO  atomic.Bool   // the last block may still be at the head of its FIFO
+
+	// appended wakes the readers that wait for the next Append or for Close.
+	appended signal
 }
 
-// lastBlock is the last block that Open found; nothing once another has been appended.
+// storedBytes counts the bytes of the segments. Spool.mu guards it.
+type storedBytes struct {
+	total             int64 // of all segments
+	delivered         int64 // of the first deliveredSegments segments
+	deliveredSegments int   // the number of leading segments in which everything is acknowledged
+}
+
+// activeSegment is the state of the last segment, to which Append writes. Spool.mu guards it.
+type activeSegment struct {
+	appendable    bool         // false: the next block starts a new segment
+	file          durable.File // nil: closed, or not appendable
+	midFrame      bool         // the last block ends within a frame
+	lastBlockSize int64        // bytes on disk of the last block; 0: not known
+	maxTime       int64        // no frame of the stream so far is later; Unix nanoseconds
+}
+
+// recovered is what Open found at the end of the stream. Spool.mu guards it.
+type recovered struct {
+	last         lastBlock
+	torn         *Torn // nil, too, after the next block was appended
+	tornGap      Gap   // the loss of the torn block, not reported yet
+	unkeptBefore Gap   // pendingGaps.unkept without the torn block
+}
+
+// lastBlock is the last block that Open found; empty after another one was appended.
 type lastBlock struct {
 	header  blockHeader
 	payload []byte
 }
 
-// Open opens the spool in o.Dir, makes the directory when there is none, and repairs what a crash has left: blocks that
-// were not written whole are cut off and set aside. It reads the last segment and the cursor. Where less may be
-// undelivered than is, it evicts. An error that is ErrVersion means that nothing was changed.
+// pendingGaps are the losses that no block of the stream records yet. Spool.mu guards them.
+type pendingGaps struct {
+	unkept      Gap    // what Append could not keep after the last block
+	unkeptEpoch uint32 // the FIFO of those bytes
+	added       []Gap  // gaps of AddGap that wait for space, or for the end of a frame
+	held        Gap    // the gap of HoldGap
+}
+
+// Open opens the spool in o.Dir and makes the directory if there is none. It reads the cursor and
+// the last segment, and repairs what a crash left: it cuts off blocks that were not written whole
+// and sets them aside. It evicts undelivered data beyond o.MaxSize. If the error is ErrVersion,
+// Open changed nothing.
 func Open(o Options) (*Spool, Repair, error) {
 	if o.FS == nil {
 		o.FS = durable.OS
 	}
-	s := &Spool{dir: o.Dir, fs: o.FS, maxSize: o.MaxSize, dropNewest: o.DropNewest, budget: o.Budget, onGap: o.OnGap, onLoss: o.OnLoss,
-		history: o.History, segmentSize: segmentSize(o.MaxSize, o.History)}
-	if o.MaxSize > 0 {
-		s.maxSize = max(o.MaxSize, 16*minSegmentSize)
+	if o.Budget == nil {
+		o.Budget = NewBudget(math.MaxInt64)
 	}
-	if err := s.fs.MkdirAll(s.dir, dirPerm); err != nil {
-		return nil, Repair{}, fmt.Errorf("couldn't make %q: %w", s.dir, err)
+	s := &Spool{opts: o, segmentSize: segmentSize(o.MaxSize, o.History)}
+	if o.MaxSize > 0 {
+		s.opts.MaxSize = max(o.MaxSize, 16*minSegmentSize)
+	}
+	if err := s.opts.FS.MkdirAll(s.opts.Dir, dirPerm); err != nil {
+		return nil, Repair{}, fmt.Errorf("couldn't make %q: %w", s.opts.Dir, err)
 	}
 	if err := s.listSegments(); err != nil {
 		return nil, Repair{}, err
@@ -157,148 +167,101 @@ func Open(o Options) (*Spool, Repair, error) {
 	if err := s.checkVersion(); err != nil {
 		return nil, Repair{}, err
 	}
-	_ = durable.RemoveTemp(s.fs, s.dir) // the next WriteFile begins it again
+	_ = durable.RemoveTemp(s.opts.FS, s.opts.Dir) // what stays is overwritten by the next WriteFile
 	var err error
-	if s.cursor, err = openCursor(s.fs, s.dir, o.Durable); err != nil {
+	if s.cursor, err = openCursor(s.opts.FS, s.opts.Dir, o.Durable); err != nil {
 		return nil, Repair{}, err
 	}
-	r := s.cursor.reported
+	r := s.cursor.repaired
 	s.openSegments(&r, o.Delivered)
 	s.openPendingGaps(r.lost)
-	entries, _ := readDir(s.fs, s.dir)
-	s.other = otherFiles(entries)
-	s.other = max(0, s.other-s.cursor.allocated())
+	entries, _ := readDir(s.opts.FS, s.opts.Dir)
+	s.usage.other = max(0, otherAllocated(entries)-s.cursor.allocated())
 	s.chargeLocked()
-	s.cursor.resized = func() {
-		if !s.left {
+	s.cursor.file.resized = func() {
+		if !s.usage.left {
 			s.chargeLocked()
 		}
 	}
-	s.budget.join(s)
+	s.opts.Budget.join(s)
 	s.mu.Lock()
 	s.trimLocked()
 	s.closeFilesLocked()
 	s.mu.Unlock()
-	s.budget.Trim()
+	s.opts.Budget.Trim()
 	return s, r, nil
 }
 
-// openPendingGaps takes over the pending gaps on disk, and adds what the repair has lost.
-func (s *Spool) openPendingGaps(lost Gap) {
-	if p := s.cursor.reserve[pendingSlot]; p.position >= s.end.Load() { // otherwise the gap is a block already
-		s.missing, s.missingEpoch = p.gap, p.epoch
-	}
-	s.held = s.cursor.reserve[heldSlot].gap
-	s.beforeTorn = s.missing
-	if lost.Bytes > 0 {
-		s.missLocked(lost, s.missingEpoch)
-		if s.tornGap = lost; s.torn == nil {
-			s.reportTornLocked()
-		}
-	}
-}
-
-func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
-	need := int64(len(block))
-	if s.missing.Bytes > 0 {
-		need += gapBlockSize
-	}
-	if err := s.makeRoomLocked(need); err != nil {
-		return err
-	}
-	if s.missing.Bytes > 0 {
-		if err := s.appendMissingLocked(); err != nil {
-			return err
-		}
-	}
-	h := blockHeader{length: len(block) - BlockHeaderSize, position: s.end.Load(), epoch: epoch, kind: kindData, info: info}
-	if err := s.writeBlockLocked(block, h); err != nil {
-		return err
-	}
-	s.last = lastBlock{}
-	s.reportTornLocked()
-	s.midFrame = !info.tail.boundary()
-	s.appendAddedLocked()
-	return nil
-}
-
-// reportTornLocked reports the loss of what a repair cut off, once: it is not in the FIFO.
-func (s *Spool) reportTornLocked() {
-	if s.torn = nil; s.tornGap != (Gap{}) {
-		s.lostLocked(s.tornGap)
-		s.tornGap = Gap{}
-	}
-}
-
-// Ack says that the ranges are delivered or accounted for, and removes the segments that are not needed any more.
-// On return it survives a crash of the process. ranges may come in any order and may have been
-// acknowledged before; they are sorted in place. An error means that a crash could make readers
-// return them once more; the next Ack records them when it can.
+// Ack acknowledges ranges: their frames are delivered or accounted for. It removes segments that
+// are no longer needed. When Ack returns nil, the acknowledgement survives a crash of the process.
+// The ranges may come in any order, and may have been acknowledged before; Ack sorts them in place.
+// After an error, a crash could make readers return the ranges again; the next Ack retries.
 func (s *Spool) Ack(ranges []stream.Range) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return fs.ErrClosed
 	}
-	s.useLocked()
+	s.markUsedLocked()
 	err := s.cursor.ack(ranges)
 	s.ackedPrefix.Store(s.cursor.acked.prefix)
-	before := s.total
-	if s.trimHistoryLocked(); err != nil && s.total < before {
-		err = s.cursor.rewrite() // there may be room now
+	before := s.stored.total
+	if s.trimHistoryLocked(); err != nil && s.stored.total < before {
+		err = s.cursor.rewrite() // the removed segments may have made space
 	}
 	s.recordProgressLocked()
-	added := 0
-	if s.missing.Bytes > 0 && s.fitsLocked(gapBlockSize) && s.appendMissingLocked() == nil {
-		added++
+	end := s.end.Load()
+	if s.gaps.unkept.Bytes > 0 && s.fitsLocked(gapBlockSize) {
+		_ = s.appendUnkeptLocked() // after an error, it stays pending
 	}
-	added += s.appendAddedLocked()
-	if added > 0 && s.onGap != nil {
-		s.onGap(added * gapPayloadSize)
-	}
+	s.appendAddedGapsLocked()
+	s.reportGapsLocked(int(s.end.Load() - end))
 	return err
 }
 
-// End returns the position behind the last block.
+// End returns the position after the last block.
 func (s *Spool) End() uint64 { return s.end.Load() }
 
-// Acked returns the first position that has not been dealt with; End when there is none.
+// Acked returns the first position that has not been acknowledged; End if there is none.
 func (s *Spool) Acked() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cursor.acked.prefix
 }
 
-// Undelivered returns the bytes of the stream from the first one that has not been acknowledged to the end. It takes no
-// lock.
+// Undelivered returns the number of bytes from the first position that has not been acknowledged
+// to the end of the stream. It takes no lock.
 func (s *Spool) Undelivered() int64 {
-	acked := s.ackedPrefix.Load() // first: it never passes the end
+	acked := s.ackedPrefix.Load() // before the end, which it never passes
 	return int64(s.end.Load() - acked)
 }
 
-// Prepare makes the file that records losses, so that a full disk is found out before a container starts and not when
-// its first line comes. It blocks for the local disk.
+// Prepare creates the cursor file, which records losses. So a full disk is found before a container
+// starts, and not when it writes its first line.
 func (s *Spool) Prepare() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return fs.ErrClosed
 	}
-	return s.cursor.make()
+	if s.cursor.file.exists {
+		return nil
+	}
+	return s.cursor.rewrite()
 }
 
-// CountBeside counts so many bytes on disk of files beside the spool, such as the container's record, in the budget. It
-// replaces what was counted before.
-func (s *Spool) CountBeside(bytes int64) {
+// CountExtra charges the budget with so many bytes on disk of files outside the spool's directory,
+// such as the container's record. The number replaces that of the previous call.
+func (s *Spool) CountExtra(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.closed {
-		s.beside = bytes
+		s.usage.extra = bytes
 		s.chargeLocked()
 	}
 }
 
-// Fragments returns how many separate ranges have been acknowledged out of order.
+// Fragments returns the number of separate ranges that have been acknowledged out of order.
 func (s *Spool) Fragments() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -309,30 +272,23 @@ func (s *Spool) Fragments() int {
 func (s *Spool) Size() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.total
+	return s.stored.total
 }
 
-// HistorySize returns the bytes on disk of the segments that are kept although everything in them is delivered.
-func (s *Spool) HistorySize() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.delivered
-}
-
-// LastBlock returns the payload of the last block, its description and epoch, as found when the spool
-// was opened; false when there was none or something has been appended since. It does so once: the payload
-// is the caller's.
+// LastBlock returns the payload of the last block that Open found, its description and its epoch.
+// ok is false if there was none, if another block has been appended, and after the first call. The
+// caller owns the payload.
 func (s *Spool) LastBlock() (payload []byte, info BlockInfo, epoch uint32, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.last
-	s.last = lastBlock{}
+	l := s.recovered.last
+	s.recovered.last = lastBlock{}
 	return l.payload, l.header.info, l.header.epoch, l.payload != nil
 }
 
-// Pending reports whether there is something that has not been acknowledged. When everything else is, what was not kept,
-// and the added gaps that wait, are put into the stream, room or not: nothing is left to make room for them. While the
-// disk does not take them, and while a gap is held, they are pending.
+// Pending reports whether something has not been acknowledged. If only unkept and added gaps are
+// left, Pending appends them to the stream even beyond the limit, because no eviction can make
+// space for them. Gaps that the disk does not take are pending, and so is a held gap.
 func (s *Spool) Pending() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -342,27 +298,28 @@ func (s *Spool) Pending() bool {
 	if s.cursor.acked.prefix < s.end.Load() {
 		return true
 	}
-	if s.missing.Bytes == 0 && len(s.added) == 0 {
-		return s.held != (Gap{})
+	if s.gaps.unkept.Bytes == 0 && len(s.gaps.added) == 0 {
+		return s.gaps.held != (Gap{})
 	}
 	s.reportTornLocked()
-	if s.missing.Bytes > 0 && s.appendMissingLocked() != nil {
+	if s.gaps.unkept.Bytes > 0 && s.appendUnkeptLocked() != nil {
 		return true
 	}
-	s.midFrame = false // the rest of the frame will not come
-	for len(s.added) > 0 && s.appendElsewhereLocked(s.added[0]) == nil {
-		s.added = s.added[1:]
+	s.active.midFrame = false // the rest of the frame will not come
+	for len(s.gaps.added) > 0 && s.appendAddedGapLocked(s.gaps.added[0]) == nil {
+		s.gaps.added = s.gaps.added[1:]
 	}
-	s.storeHeldLocked()
+	s.storeAddedGapsLocked()
 	return true
 }
 
-// Dropped says that the last block has been dropped from its FIFO: nobody will look for it there any more.
-func (s *Spool) Dropped() { s.undropped.Store(false) }
+// Dropped reports to the spool that the last block has been removed from its FIFO, so the next
+// start will not look for it there.
+func (s *Spool) Dropped() { s.lastInFIFO.Store(false) }
 
-// Sync makes everything that has been appended and acknowledged before survive a power cut. It blocks for as long
-// as the disk takes, and Append does not wait for it. A file whose sync failed is given up: the next block begins a
-// new one.
+// Sync makes everything that was appended and acknowledged before the call survive a power cut.
+// It blocks for as long as the disk takes; Append does not wait for it. If the sync of a
+// segment fails, the segment is abandoned: the next block starts a new one.
 func (s *Spool) Sync() error {
 	s.mu.Lock()
 	closed := s.closed
@@ -376,29 +333,10 @@ func (s *Spool) Sync() error {
 func (s *Spool) sync() error {
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
-	var err error
-	s.mu.Lock()
-	if s.removed {
-		s.mu.Unlock()
-		return nil
-	}
-	var dirty []uint64
-	for i := range s.segments {
-		if seg := &s.segments[i]; seg.dirty {
-			dirty = append(dirty, seg.base)
-			seg.dirty = false
-		}
-	}
-	if s.cursor.stale {
-		err = s.cursor.rewrite()
-	}
-	cursorDirty, entered := s.cursor.dirty, s.entered || s.cursor.entered
-	s.cursor.dirty, s.cursor.entered, s.entered = false, false, false
-	s.mu.Unlock()
-
-	for _, base := range dirty {
-		if syncErr := s.syncFile(s.segmentPath(base)); syncErr != nil {
-			err = errors.Join(err, syncErr)
+	segments, dir, cursor, err := s.takeDirty()
+	for _, base := range segments {
+		if failed := s.syncFile(s.segmentPath(base)); failed != nil {
+			err = errors.Join(err, failed)
 			s.mu.Lock()
 			if n := len(s.segments); n > 0 && s.segments[n-1].base == base {
 				s.sealLocked()
@@ -406,34 +344,49 @@ func (s *Spool) sync() error {
 			s.mu.Unlock()
 		}
 	}
-	if entered {
-		if dirErr := s.fs.SyncDir(s.dir); dirErr != nil {
-			err = errors.Join(err, dirErr)
-			s.mu.Lock()
-			s.entered = true
-			s.mu.Unlock()
-		}
+	var dirErr, cursorErr error
+	if dir {
+		dirErr = s.opts.FS.SyncDir(s.opts.Dir)
 	}
-	if cursorDirty {
-		if syncErr := s.syncFile(s.cursor.path); syncErr != nil {
-			err = errors.Join(err, syncErr)
-			s.mu.Lock()
-			s.cursor.stale = true
-			s.mu.Unlock()
-		}
+	if cursor {
+		cursorErr = s.syncFile(s.cursor.path)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.dirDirty = s.dirDirty || dirErr != nil
+	s.cursor.file.stale = s.cursor.file.stale || cursorErr != nil
 	if s.removed {
-		return nil // there is nothing any more that could be synced
+		return nil // nothing is left to be synced
 	}
-	return err
+	return errors.Join(err, dirErr, cursorErr)
 }
 
-// syncFile syncs a file; one that is gone needs it no more. A descriptor of its own does it as well as the one that
-// was written to (fsync(2) is about the file), and nobody closes it meanwhile.
+// takeDirty returns what is to be synced and marks it clean. It rewrites a stale cursor first.
+func (s *Spool) takeDirty() (segments []uint64, dir, cursor bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.removed {
+		return nil, false, false, nil
+	}
+	for i := range s.segments {
+		if seg := &s.segments[i]; seg.dirty {
+			segments = append(segments, seg.base)
+			seg.dirty = false
+		}
+	}
+	file := &s.cursor.file
+	if file.stale {
+		err = s.cursor.rewrite()
+	}
+	dir, cursor = s.dirDirty || file.dirDirty, file.dirty
+	file.dirty, file.dirDirty, s.dirDirty = false, false, false
+	return segments, dir, cursor, err
+}
+
+// syncFile syncs a file, unless it has been removed. It uses a descriptor of its own, which syncs
+// the same file (fsync(2)) and which nothing closes meanwhile.
 func (s *Spool) syncFile(path string) error {
-	f, err := s.fs.OpenFile(path, os.O_RDWR, filePerm)
+	f, err := s.opts.FS.OpenFile(path, os.O_RDWR, filePerm)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -447,10 +400,11 @@ func (s *Spool) syncFile(path string) error {
 	return nil
 }
 
-// Close closes the spool. With Options.Durable it syncs it first. What is pending stays on disk.
+// Close closes the spool. With Options.Durable, it syncs the spool first. What is pending stays on
+// the disk.
 func (s *Spool) Close() error {
-	defer s.budget.leave(s)
-	defer s.appended.tell()
+	defer s.opts.Budget.leave(s)
+	defer s.appended.notify()
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -463,13 +417,13 @@ func (s *Spool) Close() error {
 	if s.cursor.durable {
 		err = s.sync()
 	}
-	s.syncing.Lock() // the directory may be moved or removed after Close
+	s.syncing.Lock() // the caller may move or remove the directory after Close
 	defer s.syncing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sealLocked()
 	s.leaveBudgetLocked()
-	if s.cursor.stale {
+	if s.cursor.file.stale {
 		err = errors.Join(err, s.cursor.rewrite())
 	}
 	return errors.Join(err, s.cursor.close())
@@ -477,14 +431,14 @@ func (s *Spool) Close() error {
 
 // Remove closes the spool and removes its files and its directory.
 func (s *Spool) Remove() error {
-	defer s.budget.leave(s)
-	defer s.appended.tell()
+	defer s.opts.Budget.leave(s)
+	defer s.appended.notify()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed, s.removed = true, true
 	s.sealLocked()
 	s.cursor.close()
 	s.leaveBudgetLocked()
-	s.total, s.segments, s.delivered, s.deliveredN = 0, nil, 0, 0
-	return removeDir(s.fs, s.dir)
+	s.segments, s.stored = nil, storedBytes{}
+	return removeDir(s.opts.FS, s.opts.Dir)
 }

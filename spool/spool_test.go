@@ -2,11 +2,13 @@ package spool
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,7 +17,7 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// testFrame is a frame as dockerd would write it, with the given time and line.
+// testFrame returns a frame as dockerd would write it, with the given time and line.
 func testFrame(source string, t int64, line []byte) []byte {
 	p := append([]byte{0x0a, byte(len(source))}, source...)
 	p = append(p, 0x10)
@@ -28,7 +30,7 @@ func testFrame(source string, t int64, line []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
 }
 
-// appender appends a stream in blocks, the way driver/fifo does.
+// appender appends a stream in blocks, like driver/fifo.
 type appender struct {
 	s       *Spool
 	tracker Tracker
@@ -65,9 +67,9 @@ func frames(r *Reader) (items []Item) {
 	}
 }
 
-// TestStreamComesBack cuts a stream into blocks at places that have nothing to do with frames, opens the
-// spool again at some of them, and reads it back: every frame once, at its position, without a gap.
-func TestStreamComesBack(t *testing.T) {
+// TestStreamIsReadBack cuts a stream into blocks anywhere, opens the spool again at some of the
+// cuts, and reads it back: every frame once, at its position, without a gap.
+func TestStreamIsReadBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp("", "spool")
 		if err != nil {
@@ -134,8 +136,8 @@ func TestStreamComesBack(t *testing.T) {
 	})
 }
 
-// TestAckAnyOrder acknowledges in any order and checks that what is not acknowledged, and nothing else,
-// is read after a rewind and after opening the spool again.
+// TestAckAnyOrder acknowledges in any order. What is not acknowledged, and nothing else, is
+// read after a rewind and after opening the spool again.
 func TestAckAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp("", "spool")
@@ -199,7 +201,7 @@ func TestAckAnyOrder(t *testing.T) {
 		}
 		r.Rewind()
 		check()
-		// The last segment, which is full at 64 KiB, and the block that made it so.
+		// The last segment, which is full at 64 KiB, and the block that filled it.
 		if most := int64(64<<10 + 20*2100); len(pending) == 0 && s.Size() > most {
 			t.Fatalf("%d bytes on disk with nothing pending", s.Size())
 		}
@@ -210,12 +212,12 @@ func sorted(m map[stream.Range]bool) (out []stream.Range) {
 	for r := range m {
 		out = append(out, r)
 	}
-	sortRanges(out)
+	slices.SortFunc(out, func(a, b stream.Range) int { return cmp.Compare(a.From, b.From) })
 	return out
 }
 
-// TestFullSpoolAccountsForEverything fills a small spool under both policies: frames read and frames in
-// gaps add up to the frames appended, and each gap stands where the frames are missing.
+// TestFullSpoolAccountsForEverything fills a small spool under both policies. Frames read and
+// frames in gaps add up to the frames appended, and each gap is where its frames are missing.
 func TestFullSpoolAccountsForEverything(t *testing.T) {
 	for _, newest := range []bool{false, true} {
 		t.Run(fmt.Sprintf("dropNewest=%v", newest), func(t *testing.T) {
@@ -247,7 +249,7 @@ func TestFullSpoolAccountsForEverything(t *testing.T) {
 					}
 					if item.Gap != nil {
 						if item.Gap.MinTime != last+1 || item.Gap.MaxTime != last+int64(item.Gap.Frames) {
-							t.Errorf("gap %+v behind time %d", *item.Gap, last)
+							t.Errorf("gap %+v after time %d", *item.Gap, last)
 						}
 						if item.Gap.Reason != Full {
 							t.Errorf("gap for %v", item.Gap.Reason)
@@ -257,7 +259,7 @@ func TestFullSpoolAccountsForEverything(t *testing.T) {
 						last = item.Gap.MaxTime
 					} else {
 						if ft := frameTime(item.Frame); ft != last+1 {
-							t.Fatalf("frame %d behind %d", ft, last)
+							t.Fatalf("frame %d after %d", ft, last)
 						} else {
 							last = ft
 						}
@@ -273,14 +275,14 @@ func TestFullSpoolAccountsForEverything(t *testing.T) {
 			}
 			write(100)
 			take(1000, true)
-			write(600) // the reader stands in the middle: what it has been given must not be counted
+			write(600) // the reader is in the middle: what it has handed out must not be counted
 			take(500, true)
 			if s.Size() > 1<<20 {
 				t.Errorf("%d bytes on disk", s.Size())
 			}
 			write(300)
 			take(1<<30, true)
-			write(1) // a refused tail is told by the block that follows it
+			write(1) // the next block reports the blocks that were refused last
 			take(1<<30, true)
 			if seen+lost != total || seenBytes+lostBytes != bytesTotal {
 				t.Errorf("%d read + %d lost != %d written; bytes %d + %d != %d", seen, lost, total, seenBytes, lostBytes, bytesTotal)
@@ -292,7 +294,7 @@ func TestFullSpoolAccountsForEverything(t *testing.T) {
 	}
 }
 
-// TestDamage damages one block in the middle of a segment: that block's frames are lost, no others.
+// TestDamage damages one block in the middle of a segment: only the frames of that block are lost.
 func TestDamage(t *testing.T) {
 	const blocks, perBlock = 20, 30
 	line := []byte(strings.Repeat("z", 90))
@@ -368,7 +370,7 @@ func TestDamage(t *testing.T) {
 			}
 			end := blocks * perBlock
 			if tc.lost[1] == blocks {
-				// Behind the last good block everything is cut: the stream ends there.
+				// Everything after the last good block is cut: the stream ends there.
 				end = tc.lost[0] * perBlock
 				if repair.CutBytes != int64(offsets[20]-offsets[19]) || repair.CutFile == "" {
 					t.Errorf("repair %+v", repair)
@@ -381,7 +383,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestLastBlock: what was appended last is given for comparing with a FIFO, once, with its epoch.
+// TestLastBlock: LastBlock returns the last block once, with its epoch.
 func TestLastBlock(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, Options{Dir: dir})
@@ -397,12 +399,12 @@ func TestLastBlock(t *testing.T) {
 		t.Fatalf("got %q, %+v, epoch %d, %v", payload, info, epoch, ok)
 	}
 	if _, _, _, ok := s.LastBlock(); ok {
-		t.Error("given twice")
+		t.Error("returned twice")
 	}
 }
 
-// TestGarbageInTheStream puts bytes that are no frames between frames: the frames are all read, and what
-// is between them is a gap.
+// TestGarbageInTheStream puts bytes that are not frames between frames. All frames are read,
+// and the bytes between them are gaps.
 func TestGarbageInTheStream(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp("", "spool")
@@ -426,7 +428,7 @@ func TestGarbageInTheStream(t *testing.T) {
 			content = append(content, f...)
 		}
 		a := &appender{s: s}
-		// As the intake does it: whole frames where there are any.
+		// Like the intake, append whole frames if there are any.
 		for p := content; len(p) > 0; {
 			n := min(rapid.IntRange(1, 300).Draw(t, "look"), len(p))
 			for {
@@ -464,4 +466,12 @@ func TestGarbageInTheStream(t *testing.T) {
 			t.Fatalf("%d frames of %d, %d bytes of garbage unaccounted for", i, len(want), garbage)
 		}
 	})
+}
+
+// HistorySize returns the bytes of the segments that are kept although everything in them is
+// delivered.
+func (s *Spool) HistorySize() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stored.delivered
 }

@@ -9,16 +9,16 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestTornGapIsNoLoss: a gap whose write was cut short by a kill is reported once: its count is still pending. Nothing else
-// is lost.
-func TestTornGapIsNoLoss(t *testing.T) {
+// TestTornGapIsReportedOnce: a gap whose write was cut short by a kill is reported once,
+// because its count is still pending. Nothing else is lost.
+func TestTornGapIsReportedOnce(t *testing.T) {
 	for name, lose := range map[string]func(*budgeted){
 		"what Append could not keep": func(w *budgeted) {
 			w.s.mu.Lock()
-			w.s.missLocked(Gap{Reason: Full, Frames: 3, Bytes: 300}, 0)
+			w.s.addUnkeptLocked(Gap{Reason: Full, Frames: 3, Bytes: 300}, 0)
 			w.s.mu.Unlock()
 		},
-		"lost behind the spool": func(w *budgeted) { w.s.HoldGap(Gap{Reason: FirstForeign, Frames: 3, Bytes: 300}) },
+		"lost after the spool": func(w *budgeted) { w.s.HoldGap(Gap{Reason: FirstForeign, Frames: 3, Bytes: 300}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			disk := durabletest.NewDisk()
@@ -67,8 +67,8 @@ func TestTornGapIsNoLoss(t *testing.T) {
 	}
 }
 
-// TestDamagedEndOfDeliveredLog: the end of a log that was delivered and is damaged later was not lost on its way: no marker
-// says so, although no cursor and no header says how far it was delivered.
+// TestDamagedEndOfDeliveredLog: if the end of a delivered log is damaged later, no gap is
+// recorded, although no cursor and no header says how much was delivered.
 func TestDamagedEndOfDeliveredLog(t *testing.T) {
 	disk := durabletest.NewDisk()
 	w := newBudgeted(t, NewBudget(1<<30), Options{FS: disk, History: 1 << 20})
@@ -94,7 +94,7 @@ func TestDamagedEndOfDeliveredLog(t *testing.T) {
 				t.Errorf("pending %v, %d losses are logged", s.Pending(), lost)
 			}
 			if s.End() < end {
-				t.Errorf("positions are used again: the end was %d, and is %d", end, s.End())
+				t.Errorf("positions are used twice: the end was %d, and is %d", end, s.End())
 			}
 		})
 	}

@@ -10,9 +10,10 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// OpenReadOnly opens the spool in dir to be read, and changes no file: it sees the spool as Open would after a crash
-// now. Another process that has the spool open may go on; what it does afterwards is not seen. The spool must be closed, and its Close
-// has an error that means nothing. fsys may be nil: durable.OS.
+// OpenReadOnly opens the spool in dir for reading, and changes no file. It sees what Open would
+// see after a crash at this moment. Another process may have the spool open; its later changes
+// are not seen. The caller must close the spool and ignore the error of Close. If fsys is nil,
+// durable.OS is used.
 func OpenReadOnly(fsys durable.FS, dir string) (*Spool, error) {
 	if fsys == nil {
 		fsys = durable.OS
@@ -20,24 +21,24 @@ func OpenReadOnly(fsys durable.FS, dir string) (*Spool, error) {
 	if _, err := fsys.ReadDir(dir); err != nil {
 		return nil, fmt.Errorf("couldn't read the spool: %w", err)
 	}
-	// With an unbounded history nothing is removed because it is delivered.
+	// With an unlimited history, nothing is removed because it is delivered.
 	s, _, err := Open(Options{Dir: dir, FS: durable.ReadOnly(fsys), History: math.MaxInt64})
 	return s, err
 }
 
-// Backlog is what of a spool has not been acknowledged.
+// Backlog is the part of a spool that has not been acknowledged.
 type Backlog struct {
 	Frames int       // lines, and pieces of long lines
-	Bytes  int64     // of them
-	Oldest time.Time // the time of the first that has one; zero: none has
+	Bytes  int64     // the bytes of those frames
+	Oldest time.Time // the time of the first frame that has one; zero: none has
 	Gaps   int       // losses that no marker has reported yet
 }
 
-// Empty reports whether nothing waits.
+// Empty reports whether the backlog is empty.
 func (b Backlog) Empty() bool { return b.Frames == 0 && b.Gaps == 0 }
 
-// Undelivered returns the backlog of the spool in dir, and changes no file. A spool that does not exist has none. fsys may
-// be nil: durable.OS. It reads the whole backlog.
+// Undelivered returns the backlog of the spool in dir; it is empty if the spool does not exist.
+// Undelivered reads the whole backlog, and changes no file. If fsys is nil, durable.OS is used.
 func Undelivered(fsys durable.FS, dir string) (b Backlog, err error) {
 	s, err := OpenReadOnly(fsys, dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,15 +73,15 @@ func Undelivered(fsys durable.FS, dir string) (b Backlog, err error) {
 	}
 }
 
-// pendingGaps returns how many gaps are known and not in the stream yet.
+// pendingGaps returns the number of gaps that are not in the stream yet.
 func (s *Spool) pendingGaps() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.added)
-	if s.missing.Bytes > 0 {
+	n := len(s.gaps.added)
+	if s.gaps.unkept.Bytes > 0 {
 		n++
 	}
-	if s.held != (Gap{}) {
+	if s.gaps.held != (Gap{}) {
 		n++
 	}
 	return n

@@ -12,7 +12,7 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// contents are all files below dir, with their modes and times of change.
+// contents returns all files below dir, with their modes and times of change.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -34,16 +34,17 @@ func contents(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// A spool is looked at as it is: the backlog is that of the next Open, and no file is touched, whatever state they are in.
+// TestUndeliveredChangesNothing: Undelivered returns the backlog of the next Open and changes
+// no file, whatever state the files are in.
 func TestUndeliveredChangesNothing(t *testing.T) {
 	line := func(i int) []byte {
 		return testFrame("stdout", int64(i)*int64(time.Second), fmt.Appendf(nil, "line %d", i))
 	}
 	for _, c := range []struct {
 		name   string
-		acked  int // of 10 frames
+		acked  int // the number of acknowledged frames, of 10
 		damage func(t *testing.T, dir string)
-		want   Backlog // Bytes apart
+		want   Backlog // without Bytes
 	}{
 		{"nothing is delivered", 0, nil, Backlog{Frames: 10, Oldest: time.Unix(1, 0)}},
 		{"some is", 4, nil, Backlog{Frames: 6, Oldest: time.Unix(5, 0)}},
@@ -111,7 +112,7 @@ func appendTo(t *testing.T, dir, pattern, text string) {
 	}
 }
 
-// A loss that no marker has reported yet waits like a line.
+// TestUndeliveredCountsLosses: a loss that no marker has reported yet counts as backlog.
 func TestUndeliveredCountsLosses(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, Options{Dir: dir, MaxSize: 1 << 20})
@@ -121,7 +122,7 @@ func TestUndeliveredCountsLosses(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
-	s.missLocked(Gap{Reason: Full, Frames: 3, Bytes: 30}, 0)
+	s.addUnkeptLocked(Gap{Reason: Full, Frames: 3, Bytes: 30}, 0)
 	s.mu.Unlock()
 	if got, err := Undelivered(nil, dir); err != nil || got.Gaps != 1 || got.Empty() {
 		t.Errorf("while it runs: %+v, %v", got, err)

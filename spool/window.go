@@ -10,19 +10,19 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// headerChunk is how much is read at a time where headers alone are looked at: a hundred short blocks, and little of a
-// long one.
+// headerChunk is how many bytes are read at a time if only headers are needed: a hundred short
+// blocks, and little of a long one.
 const headerChunk = 16 << 10
 
-// chunks are how much a reader reads at a time, in bytes: little at first, and more when it has used that up. So a
-// thousand readers that each need a few lines hold little memory, and one that reads a backlog reads several blocks of
-// a busy container at a time.
+// chunks are how many bytes a reader reads at a time: few at first, and more each time. So a
+// thousand readers that each need a few lines hold little memory, and a reader of a backlog
+// reads several blocks of a busy container at a time.
 var chunks = [...]int{16 << 10, 64 << 10, 256 << 10}
 
-// readBuffers holds buffers, by chunk.
+// readBuffers holds free buffers, by index of chunks.
 var readBuffers [len(chunks)]sync.Pool
 
-// getBuffer returns a buffer of at least n bytes and the given chunk.
+// getBuffer returns a buffer of at least n bytes, and of at least chunks[chunk].
 func getBuffer(n int64, chunk int) *[]byte {
 	size := BlockHeaderSize + MaxPayload
 	for i := chunk; i < len(chunks); i++ {
@@ -47,39 +47,41 @@ func putBuffer(b *[]byte) {
 	}
 }
 
-// window is the piece of a segment's file that is in memory.
+// window is the part of a segment's file that is in memory. It belongs to one goroutine.
 type window struct {
 	s       *Spool
-	segment uint64 // base
-	headers bool   // only headers are wanted,
-	back    bool   // from the end to the beginning
+	segment uint64 // base of the segment
+	headers bool   // only headers are read
+	back    bool   // headers are read from the end to the beginning
 	file    durable.File
 	buffer  *[]byte
-	chunk   int    // index of chunks: of the next read
+	chunk   int    // the index of chunks for the next read
 	raw     []byte // bytes of the segment from rawAt on, within *buffer
 	rawAt   int64
 }
 
-// turnTo goes on to the segment that begins at base.
-func (w *window) turnTo(base uint64) {
-	w.closeFile()
+// openSegment moves the window to the segment that begins at base. fill opens its file.
+func (w *window) openSegment(base uint64) {
+	w.closeSegment()
 	w.segment = base
 }
 
-func (w *window) closeFile() {
-	w.letGo()
+// closeSegment closes the file and forgets what was read.
+func (w *window) closeSegment() {
+	w.closeFile()
 	w.raw = nil
 }
 
-// letGo closes the file. What is in memory stays.
-func (w *window) letGo() {
+// closeFile closes the file. What was read stays in memory.
+func (w *window) closeFile() {
 	if w.file != nil {
 		w.file.Close()
 		w.file = nil
 	}
 }
 
-func (w *window) giveBuffer() {
+// releaseBuffer returns the buffer to the pool.
+func (w *window) releaseBuffer() {
 	if w.buffer != nil {
 		putBuffer(w.buffer)
 		w.buffer, w.raw = nil, nil
@@ -87,7 +89,7 @@ func (w *window) giveBuffer() {
 	w.chunk = 0
 }
 
-// fill makes raw hold n bytes from off on; size is where the segment ends.
+// fill makes raw hold n bytes from off on. size is the size of the segment's file.
 func (w *window) fill(off, n, size int64) error {
 	if w.raw != nil && off >= w.rawAt && off+n <= w.rawAt+int64(len(w.raw)) {
 		return nil
@@ -97,29 +99,24 @@ func (w *window) fill(off, n, size int64) error {
 	}
 	if w.file == nil {
 		path := w.s.segmentPath(w.segment)
-		f, err := w.s.fs.OpenFile(path, os.O_RDONLY, 0)
+		f, err := w.s.opts.FS.OpenFile(path, os.O_RDONLY, 0)
 		if err != nil {
 			return fmt.Errorf("couldn't open %q: %w", path, err)
 		}
 		w.file = f
 	}
 	from := off
-	switch {
-	case w.headers:
-		if w.buffer == nil {
-			b := make([]byte, headerChunk)
-			w.buffer = &b
+	if w.headers && w.buffer == nil {
+		b := make([]byte, headerChunk)
+		w.buffer = &b
+	} else if !w.headers && (w.buffer == nil || int64(len(*w.buffer)) < max(n, int64(chunks[w.chunk]))) {
+		if w.buffer != nil {
+			putBuffer(w.buffer)
 		}
-		if w.back {
-			from = max(0, off+n-headerChunk)
-		}
-	default:
-		if w.buffer == nil || int64(len(*w.buffer)) < max(n, int64(chunks[w.chunk])) {
-			if w.buffer != nil {
-				putBuffer(w.buffer)
-			}
-			w.buffer = getBuffer(n, w.chunk)
-		}
+		w.buffer = getBuffer(n, w.chunk)
+	}
+	if w.back {
+		from = max(0, off+n-headerChunk)
 	}
 	raw := (*w.buffer)[:min(int64(len(*w.buffer)), size-from)]
 	got, err := w.file.ReadAt(raw, from)
@@ -132,19 +129,19 @@ func (w *window) fill(off, n, size int64) error {
 	}
 	if !w.headers {
 		if w.chunk == 0 {
-			w.letGo() // a reader that needs no more than this holds no descriptor
+			w.closeFile() // a reader that needs only one chunk holds no descriptor
 		}
 		w.chunk = min(w.chunk+1, len(chunks)-1)
 	}
 	return nil
 }
 
-// at returns what is in memory from off on.
+// at returns the bytes in memory from off on.
 func (w *window) at(off int64) []byte { return w.raw[off-w.rawAt:] }
 
-// header reads the header of the block at off; p says what the segment holds. What it returns is bounded, and not yet
-// to be trusted: see decodeHeader.
-func (w *window) header(off int64, p place) (h blockHeader, err error) {
+// header reads the header of the block at off in a segment of extent p. The header is within
+// limits, but not verified: see decodeHeader.
+func (w *window) header(off int64, p extent) (h blockHeader, err error) {
 	if err := w.fill(off, BlockHeaderSize, p.size); err != nil {
 		return h, err
 	}
@@ -157,8 +154,8 @@ func (w *window) header(off int64, p place) (h blockHeader, err error) {
 	return h, nil
 }
 
-// block reads and checks the block at off.
-func (w *window) block(off int64, p place) (h blockHeader, err error) {
+// block reads and verifies the block at off.
+func (w *window) block(off int64, p extent) (h blockHeader, err error) {
 	if h, err = w.header(off, p); err != nil {
 		return h, err
 	}

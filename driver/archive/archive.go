@@ -64,9 +64,6 @@ const (
 
 	// goneMark begins the name of a directory that is being removed. No container's ID begins so.
 	goneMark = ".gone-"
-
-	// allocationUnit is what a directory takes on the disk.
-	allocationUnit = 4096
 )
 
 // New returns the archive in stateDir. live is the directory of the containers that run or wait to be delivered. Logs are
@@ -112,7 +109,7 @@ func Usage(fsys durable.FS, dir string) int64 {
 
 // usage is Usage, and also returns what is known of the container's spool. The error says why that is not all.
 func usage(fsys durable.FS, dir string) (sum int64, log spool.Info, err error) {
-	sum = allocationUnit
+	sum = spool.DirSize
 	entries, err := fsys.ReadDir(dir)
 	for _, e := range entries {
 		if e.IsDir() {

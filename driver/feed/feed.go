@@ -119,7 +119,7 @@ func New(s *spool.Spool, o Options) *Feed {
 	f := &Feed{o: o, spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o.Events), search: maxSearch}
 	f.limit.Store(o.Limit)
 	if o.Outputs != BothOutputs {
-		f.reader.Own(o.Outputs.owns)
+		f.reader.SetOwner(o.Outputs.owns)
 	}
 	f.losses.held = f.retriesMarkers() && s.HoldsGap()
 	return f

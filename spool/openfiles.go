@@ -6,11 +6,18 @@ import (
 	"time"
 )
 
-// idleTime is how long a spool's files stay open after their last use, twice that at most.
+// idleTime is how long a spool's files stay open after their last use; they are closed after twice
+// that at the latest.
 const idleTime = 5 * time.Second
 
-// Run closes the files of spools that have not been used for some seconds, so that an idle container holds none. It
-// returns when ctx is done.
+// fileUse is what the Budget knows of a spool's open files. Spool.mu guards it.
+type fileUse struct {
+	used   bool // the files were used since closeIdle last looked
+	listed bool // the spool is in Budget.withFiles
+}
+
+// Run closes the files of spools that have not been used for some seconds, so an idle container
+// holds none. It returns when ctx is done.
 func (b *Budget) Run(ctx context.Context) {
 	tick := time.NewTicker(idleTime)
 	defer tick.Stop()
@@ -24,8 +31,8 @@ func (b *Budget) Run(ctx context.Context) {
 	}
 }
 
-// LimitFiles bounds how many spools have files open at once. A spool has two: the segment that is appended to, and the
-// cursor. Readers have one more each while they read.
+// LimitFiles limits how many spools have files open at once. A spool has two: the active segment
+// and the cursor. Each reader has one more while it reads.
 func (b *Budget) LimitFiles(spools int) {
 	b.filesMu.Lock()
 	defer b.filesMu.Unlock()
@@ -38,8 +45,8 @@ func (b *Budget) closeIdle() {
 	b.filesMu.Unlock()
 	for _, s := range all {
 		if s.mu.TryLock() { // a spool that is locked is in use
-			if s.used {
-				s.used = false
+			if s.files.used {
+				s.files.used = false
 			} else {
 				s.closeFilesLocked()
 			}
@@ -48,15 +55,16 @@ func (b *Budget) closeIdle() {
 	}
 }
 
-// useLocked takes note that the spool's files are about to be used. Where too many spools have open files, the one that
-// has had them for the longest time closes them; it opens them again when it needs them.
-func (s *Spool) useLocked() {
-	s.used = true
-	b := s.budget
-	if s.listed || b == nil {
+// markUsedLocked records that the spool's files are about to be used. If too many spools have open
+// files, it closes those of the spool that has had them open for the longest time, which opens them
+// again when it needs them.
+func (s *Spool) markUsedLocked() {
+	s.files.used = true
+	b := s.opts.Budget
+	if s.files.listed {
 		return
 	}
-	s.listed = true
+	s.files.listed = true
 	b.filesMu.Lock()
 	defer b.filesMu.Unlock()
 	b.withFiles = append(b.withFiles, s)
@@ -70,7 +78,7 @@ func (s *Spool) useLocked() {
 			continue
 		}
 		b.withFiles = slices.Delete(b.withFiles, i, i+1)
-		o.listed = false
+		o.files.listed = false
 		o.closeDescriptorsLocked()
 		o.mu.Unlock()
 	}
@@ -79,17 +87,16 @@ func (s *Spool) useLocked() {
 // closeFilesLocked closes the files until they are needed again.
 func (s *Spool) closeFilesLocked() {
 	s.closeDescriptorsLocked()
-	if s.budget != nil {
-		s.budget.closed(s)
-	}
+	s.unlistFilesLocked()
 }
 
-// closed takes a spool, which is locked, off the list of those with open files.
-func (b *Budget) closed(s *Spool) {
-	if b == nil || !s.listed {
+// unlistFilesLocked removes the spool from the budget's list of spools with open files.
+func (s *Spool) unlistFilesLocked() {
+	b := s.opts.Budget
+	if !s.files.listed {
 		return
 	}
-	s.listed = false
+	s.files.listed = false
 	b.filesMu.Lock()
 	defer b.filesMu.Unlock()
 	b.withFiles = slices.DeleteFunc(b.withFiles, func(o *Spool) bool { return o == s })
@@ -98,12 +105,4 @@ func (b *Budget) closed(s *Spool) {
 func (s *Spool) closeDescriptorsLocked() {
 	s.closeActiveLocked()
 	s.cursor.close()
-}
-
-// closeActiveLocked closes the file of the segment that is appended to, until it is needed again.
-func (s *Spool) closeActiveLocked() {
-	if s.file != nil {
-		s.file.Close()
-		s.file = nil
-	}
 }

@@ -8,16 +8,17 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestOneReaderStuck: where one output of a container is stuck, a full spool takes what is new, at the cost of the stuck
-// one alone. What that has handed out stays its own; each frame is delivered once or told of as lost once.
-func TestOneReaderStuck(t *testing.T) {
+// TestLiveReaderLosesNothingWhileOtherIsStuck: while one of two outputs is stuck, a full spool
+// takes new blocks and evicts only frames of the stuck output. What that reader has handed out
+// is not evicted. Each frame is delivered once or reported as lost once.
+func TestLiveReaderLosesNothingWhileOtherIsStuck(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		stuck int64 // its frames' parity; gaps belong to 0
+		stuck int64 // the parity of its frames; gaps belong to parity 0
 		cut   int   // bytes of each block that come with the next one
 	}{
-		{"the one without gaps", 1, 0}, {"the one that tells of gaps", 0, 0},
-		{"the one without gaps, frames cut", 1, 70}, {"the one that tells of gaps, frames cut", 0, 70},
+		{"reader without gaps", 1, 0}, {"reader that reports gaps", 0, 0},
+		{"reader without gaps, frames cut", 1, 70}, {"reader that reports gaps, frames cut", 0, 70},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			disk := durabletest.NewDisk()
@@ -29,13 +30,13 @@ func TestOneReaderStuck(t *testing.T) {
 			for i := range readers {
 				r := s.NewReader()
 				defer r.Close()
-				r.Own(func(frame []byte) bool {
+				r.SetOwner(func(frame []byte) bool {
 					return frame == nil && i == 0 || frame != nil && frameTime(frame)&1 == int64(i)
 				})
 				readers[i] = r
 			}
-			var under []stream.Range // way, of the stuck one
-			take := func(i int64, most int, under *[]stream.Range) {
+			var inFlight []stream.Range // of the stuck reader
+			take := func(i int64, most int, inFlight *[]stream.Range) {
 				var done []stream.Range
 				for range most {
 					item, ok := readers[i].Next()
@@ -54,8 +55,8 @@ func TestOneReaderStuck(t *testing.T) {
 					}
 					done = append(done, item.Range)
 				}
-				if under != nil {
-					*under = append(*under, done...)
+				if inFlight != nil {
+					*inFlight = append(*inFlight, done...)
 				} else if err := s.Ack(done); err != nil {
 					t.Fatal(err)
 				}
@@ -76,7 +77,7 @@ func TestOneReaderStuck(t *testing.T) {
 					refused++
 				}
 				if i == 20 {
-					take(tc.stuck, 900, &under)
+					take(tc.stuck, 900, &inFlight)
 				}
 				take(1-tc.stuck, 1<<20, nil)
 			}
@@ -86,11 +87,11 @@ func TestOneReaderStuck(t *testing.T) {
 					missed++
 				}
 			}
-			// Where the gap comes between the parts of a frame, that is the price of a segment.
+			// If the gap comes between the parts of a frame, one frame is lost for each segment.
 			if refused > 0 || missed > 0 && tc.cut == 0 || missed > 400*50*120/minSegmentSize {
-				t.Errorf("%d blocks were refused, %d frames of the one that is not stuck are missing", refused, missed)
+				t.Errorf("%d blocks were refused, %d frames of the live reader are missing", refused, missed)
 			}
-			if err := s.Ack(under); err != nil { // it gets on
+			if err := s.Ack(inFlight); err != nil { // it is no longer stuck
 				t.Fatal(err)
 			}
 			for s.Pending() {
@@ -104,15 +105,16 @@ func TestOneReaderStuck(t *testing.T) {
 				}
 			}
 			if len(seen)+lost != total || lost == 0 {
-				t.Errorf("%d delivered + %d told of as lost, %d were written", len(seen), lost, total)
+				t.Errorf("%d delivered + %d reported as lost, %d were written", len(seen), lost, total)
 			}
 		})
 	}
 }
 
-// TestMissingBeforeWhatGivesWay: what was not kept is told although the process dies just when a segment has given way
-// behind one of two readers, whose gap would otherwise stand where that is to be told.
-func TestMissingBeforeWhatGivesWay(t *testing.T) {
+// TestUnkeptGapPrecedesGapOfEviction: if the process dies just after a segment behind one of
+// two readers was evicted, the unkept gap is still reported. The gap of the eviction must not
+// take its place.
+func TestUnkeptGapPrecedesGapOfEviction(t *testing.T) {
 	disk := durabletest.NewDisk()
 	o := Options{Dir: "/s", FS: disk, MaxSize: 1 << 20}
 	s := mustOpen(t, o)
@@ -120,7 +122,7 @@ func TestMissingBeforeWhatGivesWay(t *testing.T) {
 	ahead, behind := s.NewReader(), s.NewReader()
 	defer ahead.Close()
 	defer behind.Close()
-	ahead.Own(func(frame []byte) bool { return frame == nil })
+	ahead.SetOwner(func(frame []byte) bool { return frame == nil })
 	for i := range 5 {
 		a.append(t, numbered(i*200+1, i*200+200, 400)) // a segment
 		if i == 0 {
@@ -131,14 +133,14 @@ func TestMissingBeforeWhatGivesWay(t *testing.T) {
 	disk.Limit(1)
 	p := numbered(1001, 1007, 100)
 	if s.Append(append(make([]byte, BlockHeaderSize), p...), 0, a.tracker.All(p)) == nil {
-		t.Fatal("there was room on the disk")
+		t.Fatal("there was space on the disk")
 	}
 	disk.Limit(0)
 	s.mu.Lock()
-	gaveWay := s.evictPassedLocked() // as for an Append that never comes to write
+	evicted := s.evictUnownedLocked() // like an Append that is killed before its write
 	s.mu.Unlock()
-	if !gaveWay {
-		t.Fatal("nothing gave way")
+	if !evicted {
+		t.Fatal("nothing was evicted")
 	}
 	o.FS = disk.Killed()
 	s = mustOpen(t, o)
@@ -147,5 +149,36 @@ func TestMissingBeforeWhatGivesWay(t *testing.T) {
 	defer r.Close()
 	if got, want := read(r), "1-200 401-1000 spool_unwritable:7 spool_full:200"; got != want {
 		t.Errorf("read %s, want %s", got, want)
+	}
+}
+
+// TestDropOldestWithQuietOutput: while nothing can be delivered, the reader of an output that
+// prints nothing reaches the end of the spool. A full spool still takes new blocks and evicts
+// the oldest.
+func TestDropOldestWithQuietOutput(t *testing.T) {
+	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), MaxSize: 1 << 20})
+	defer s.Close()
+	a := &appender{s: s}
+	busy, quiet := s.NewReader(), s.NewReader()
+	defer busy.Close()
+	defer quiet.Close()
+	busy.SetOwner(func([]byte) bool { return true })
+	quiet.SetOwner(func([]byte) bool { return false })
+	const blocks, perBlock = 400, 50
+	for i := range blocks {
+		a.append(t, numbered(i*perBlock+1, (i+1)*perBlock, 100)) // fails if the block is refused
+		frames(quiet)
+	}
+	read, lost := 0, 0
+	newest := int64(0)
+	for _, item := range frames(busy) {
+		if item.Gap != nil {
+			lost += int(item.Gap.Frames)
+			continue
+		}
+		read, newest = read+1, frameTime(item.Frame)
+	}
+	if newest != blocks*perBlock || lost == 0 || read+lost != blocks*perBlock {
+		t.Errorf("%d frames are read, up to number %d, and %d are lost, of %d", read, newest, lost, blocks*perBlock)
 	}
 }

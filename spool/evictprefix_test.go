@@ -2,6 +2,7 @@ package spool
 
 import (
 	"io/fs"
+	"os"
 	"strings"
 	"testing"
 
@@ -9,11 +10,12 @@ import (
 	"github.com/logspool/logspool/internal/durable/durabletest"
 )
 
-// stepFS calls step before each call that changes a file or a directory, and when half of a write is done.
+// stepFS calls step before each call that changes a file or a directory, and when half of a
+// write is done.
 type stepFS struct {
 	durable.FS
 	step  func(op, name string)
-	wrote func(bytes int) // nil: nobody wants to know
+	wrote func(bytes int) // nil: not called
 }
 
 func (f *stepFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
@@ -44,9 +46,9 @@ func (f *stepFile) WriteAt(p []byte, off int64) (int, error) {
 	return f.File.WriteAt(p, off)
 }
 
-// TestEvictBeginningKilled: a kill or, with Durable, a power cut at any step of removing the delivered beginning of a
-// segment leaves every undelivered line, once. A write may have been cut short.
-func TestEvictBeginningKilled(t *testing.T) {
+// TestEvictPrefixSurvivesCrash: after a kill at any step of evictPrefix, or a power cut with
+// Durable, every undelivered line is there once. A write may have been cut short.
+func TestEvictPrefixSurvivesCrash(t *testing.T) {
 	disk := durabletest.NewDisk()
 	steps := 0
 	check := func(what string, disk *durabletest.Disk) {
@@ -80,7 +82,7 @@ func TestEvictBeginningKilled(t *testing.T) {
 		check("killed before "+op+" of "+name, disk.Killed())
 		check("power cut before "+op+" of "+name, disk.PowerCut())
 	}
-	if !w.s.evictBeginning() {
+	if !w.s.evictPrefix() {
 		t.Fatal("nothing was removed")
 	}
 	step.step = func(op, name string) {}
@@ -91,10 +93,9 @@ func TestEvictBeginningKilled(t *testing.T) {
 	}
 }
 
-// TestEvictBeginningCopiesLittle: however small the steps are in which a segment is delivered, what is copied to remove
-// its beginning is at most eight times what is removed, and a spool of which nothing more was delivered is not read
-// again.
-func TestEvictBeginningCopiesLittle(t *testing.T) {
+// TestEvictPrefixCopiesLittle: however small the steps of the delivery are, evictPrefix copies
+// at most eight times what it removes, and reads nothing again until more is delivered.
+func TestEvictPrefixCopiesLittle(t *testing.T) {
 	disk := durabletest.NewDisk()
 	opens, written := 0, 0
 	step := &stepFS{FS: disk, step: func(op, _ string) {
@@ -115,14 +116,83 @@ func TestEvictBeginningCopiesLittle(t *testing.T) {
 		if err := w.s.Ack(handed); err != nil {
 			t.Fatal(err)
 		}
-		w.s.evictBeginning()
+		w.s.evictPrefix()
 		before := opens
-		if w.s.evictBeginning() || opens > before {
-			t.Fatal("looked again although nothing more was delivered")
+		if w.s.evictPrefix() || opens > before {
+			t.Fatal("read again although nothing more was delivered")
 		}
 	}
 	freed := size - w.s.Size()
-	if freed < size/2 || int64(written) > 9*freed { // the cursor's records are written, too
+	if freed < size/2 || int64(written) > 9*freed { // this includes the cursor's records
 		t.Errorf("%d bytes were written to remove %d of %d", written, freed, size)
+	}
+}
+
+// TestEvictPrefix: when the delivered prefix of a segment is removed, readers continue with the
+// rest, nothing that was handed out is lost, and a crash at any step leaves every undelivered
+// line.
+func TestEvictPrefix(t *testing.T) {
+	disk := durabletest.NewDisk()
+	b := NewBudget(1 << 30)
+	w := newBudgeted(t, b, Options{FS: disk, MaxSize: 64 << 20, History: 64 << 20})
+	for range 20 {
+		w.write(100)
+	}
+	r := w.s.NewReader()
+	defer r.Close()
+	handed := handOut(t, r, 1234)
+	if err := w.s.Ack(handed[:1100]); err != nil {
+		t.Fatal(err)
+	}
+	size := w.s.Size()
+	if !w.s.evictPrefix() || w.s.Size() > size/2 || w.s.evictPrefix() {
+		t.Fatalf("%d bytes are left of %d", w.s.Size(), size)
+	}
+	check := func(disk *durabletest.Disk) {
+		t.Helper()
+		s := mustOpen(t, Options{Dir: "/s", FS: disk, History: 64 << 20})
+		defer s.Close()
+		r := s.NewReader()
+		defer r.Close()
+		if got := read(r); got != "1101-2000" {
+			t.Errorf("read %s", got)
+		}
+	}
+	check(disk.Killed())
+	if w.s.evictUndeliveredLocked() {
+		t.Error("a segment was evicted of which frames are in flight")
+	}
+	w.write(10)
+	if got := read(r); got != "1235-2010" {
+		t.Errorf("read %s", got)
+	}
+	if _, lost := w.accountAfter(t, 1100); lost > 0 {
+		t.Errorf("%d lines are lost", lost)
+	}
+	// The old file is still there.
+	both := disk.Killed()
+	full := durabletest.NewDisk()
+	w2 := newBudgeted(t, b, Options{FS: full})
+	for range 20 {
+		w2.write(100)
+	}
+	old, err := full.ReadFile("/s/0000000000000000.seg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := both.OpenFile("/s/0000000000000000.seg", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(old, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	s := mustOpen(t, Options{Dir: "/s", FS: both, History: 64 << 20})
+	defer s.Close()
+	again := s.NewReader()
+	defer again.Close()
+	if got := read(again); got != "1101-2010" {
+		t.Errorf("read %s", got)
 	}
 }

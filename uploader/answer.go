@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/target"
 )
 
@@ -210,9 +211,9 @@ func (l *sender) delivered(b *batch) {
 	if b.rejected.tooNew {
 		future = max(expired, at(b.rejected.tooNewStart))
 	}
-	l.lose(b, TooOld, b.records[:old], nil)
-	l.lose(b, Expired, b.records[old:expired], nil)
-	l.lose(b, TooNew, b.records[future:], nil)
+	l.lose(b, events.TooOld, b.records[:old], nil)
+	l.lose(b, events.Expired, b.records[old:expired], nil)
+	l.lose(b, events.TooNew, b.records[future:], nil)
 	if b.cut > 0 && expired < future { // else all of it is lost already
 		l.loseEnd(b)
 	}
@@ -243,7 +244,7 @@ func (l *sender) through(b *batch) {
 
 // giveUp accounts for the one event of a batch that CloudWatch rejects permanently.
 func (l *sender) giveUp(a answer) {
-	l.lose(a.batch, Refused, a.batch.records, a.err)
+	l.lose(a.batch, events.Refused, a.batch.records, a.err)
 	l.ack(a.batch)
 	l.guessWrong = l.guessedMax < maxMessageBytes
 	l.through(a.batch)

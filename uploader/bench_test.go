@@ -35,7 +35,7 @@ func (e *endless) Rewind()                             { panic("nothing fails he
 func (e *endless) SetMaxMessage(int)                   {}
 func (e *endless) Release()                            {}
 func (e *endless) Backlog() (string, int64, time.Time) { return "", 0, time.Time{} }
-func (e *endless) Lost(_ string, _ []stream.Range, n int, bytes int64, _, _ time.Time) (int, int64) {
+func (e *endless) Lost(_ events.LossReason, _ []stream.Range, n int, bytes int64, _, _ time.Time) (int, int64) {
 	return n, bytes
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/target"
 )
@@ -135,7 +136,7 @@ func TestSDKPoison(t *testing.T) {
 	m.Finish()
 	<-m.Done()
 	checkShown(t, arrived(s, local), feed, false, func(m string) bool { return strings.HasPrefix(m, "poison") })
-	if n := u.Metrics().DroppedEvents[Refused]; n != 2 {
+	if n := u.Metrics().DroppedEvents[events.Refused]; n != 2 {
 		t.Errorf("%d refused", n)
 	}
 }
@@ -157,7 +158,7 @@ func TestSDKRejected(t *testing.T) {
 		t.Errorf("%v", shown)
 	}
 	c := u.Metrics()
-	if c.DroppedEvents[TooOld] != 2 || c.DroppedEvents[TooNew] != 1 || c.Events != 1 {
+	if c.DroppedEvents[events.TooOld] != 2 || c.DroppedEvents[events.TooNew] != 1 || c.Events != 1 {
 		t.Errorf("%+v", c)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/target"
 )
@@ -35,7 +36,7 @@ type Delivery struct {
 	passed   int       // batches in a row that had no room for its next event
 	seen     bool      // finished was set before it was drained
 	owed     []loss    // losses whose acknowledgement has not come
-	losses   [reasons]*faultlog.Loss
+	losses   [events.LossReasons]*faultlog.Loss
 }
 
 func newDelivery(l *sender, t target.Target, f Feed, delay time.Duration) *Delivery {

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/target"
 )
@@ -105,7 +106,7 @@ func TestRefusedEntityCostsNoEvents(t *testing.T) {
 	<-m.Done()
 	stop(t, u)
 	checkShown(t, f.shown("g", "s"), feed, false, nil)
-	if n := f.count("put"); n != 2 || len(l.with("WARN", "refuses the entity")) != 1 || u.Metrics().DroppedEvents[Refused] != 0 {
+	if n := f.count("put"); n != 2 || len(l.with("WARN", "refuses the entity")) != 1 || u.Metrics().DroppedEvents[events.Refused] != 0 {
 		t.Errorf("%d requests, logged %q", n, l.lines)
 	}
 }

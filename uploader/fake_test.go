@@ -491,7 +491,7 @@ func (f *fakeFeed) Backlog() (name string, bytes int64, oldest time.Time) {
 	return f.name, bytes, oldest
 }
 
-func (f *fakeFeed) Lost(why string, ranges []stream.Range, events int, bytes int64, _, _ time.Time) (int, int64) {
+func (f *fakeFeed) Lost(why events.LossReason, ranges []stream.Range, events int, bytes int64, _, _ time.Time) (int, int64) {
 	defer f.use()()
 	l := fmt.Sprintf("%s %d", why, events)
 	f.lostRanges = append(f.lostRanges, ranges...)

@@ -23,12 +23,12 @@ type Feed interface {
 	// at that time even if nothing new was written.
 	Due() time.Time
 	// Lost reports that of the events that the next Ack is about so many, of so many bytes, from the one time to the
-	// other, are not in CloudWatch and never will be, and why, in one word (Reason.String). The feed accounts for
+	// other, are not in CloudWatch and never will be, and why. The feed accounts for
 	// them at that Ack. ranges are those of the events that are lost whole, and none of another event's: a feed
 	// that hands out markers finds there which of them were lost. An event without ranges of its own (made from
 	// the middle of a very large frame) adds none, nor does one of which only the end is lost. The feed must not keep the slice.
 	// It returns how many of the events, of how many bytes, count as lost: a marker is none of the container's.
-	Lost(why string, ranges []stream.Range, events int, bytes int64, from, to time.Time) (int, int64)
+	Lost(why events.LossReason, ranges []stream.Range, events int, bytes int64, from, to time.Time) (int, int64)
 	// Ack says that the events made from these ranges are delivered, or will never be and have been
 	// accounted for. On return the fact survives a crash of the process. Ranges may come in any order.
 	Ack(ranges []stream.Range) error

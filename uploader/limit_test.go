@@ -72,7 +72,7 @@ func (f *lineFeed) Release() {
 	}
 }
 
-func (f *lineFeed) Lost(_ string, ranges []stream.Range, n int, bytes int64, _, _ time.Time) (int, int64) {
+func (f *lineFeed) Lost(_ events.LossReason, ranges []stream.Range, n int, bytes int64, _, _ time.Time) (int, int64) {
 	f.lost = append(f.lost, ranges...)
 	return n, bytes
 }
@@ -180,7 +180,7 @@ func TestSmallerEventLimit(t *testing.T) {
 			if second := refusals() - first; (second == 0) != k.remember {
 				t.Errorf("%d refusals, and then %d", first, second)
 			}
-			if n := u.Metrics().DroppedEvents[Refused]; n != 0 {
+			if n := u.Metrics().DroppedEvents[events.Refused]; n != 0 {
 				t.Errorf("%d events were given up", n)
 			}
 			if n := len(l.with("WARN", "takes smaller log events")); (n == 1) != k.remember {

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/longtest"
 	"github.com/logspool/logspool/internal/target"
 )
@@ -78,7 +79,7 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 					if !slices.Equal(feed.accounted, want) {
 						t.Errorf("told %v, want %v", feed.accounted, want)
 					}
-					if n := u.Metrics().DroppedEvents[Refused]; n != int64(len(want)) {
+					if n := u.Metrics().DroppedEvents[events.Refused]; n != int64(len(want)) {
 						t.Errorf("%d counted, want %d", n, len(want))
 					}
 					stop(t, u)
@@ -134,7 +135,7 @@ func TestLossOfUnfinishedLineComesAgain(t *testing.T) {
 	if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], fmt.Sprintf("too_old 1 by [%v", feed.line(1))) || len(m.owed) > 0 {
 		t.Errorf("told %v, owed %v", feed.accounted, m.owed)
 	}
-	if n := u.Metrics().DroppedEvents[TooOld]; n != 1 {
+	if n := u.Metrics().DroppedEvents[events.TooOld]; n != 1 {
 		t.Errorf("%d counted", n)
 	}
 }
@@ -176,7 +177,7 @@ func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
 				if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], "too_old 1 by [{0 ") || len(m.owed) > 0 {
 					t.Errorf("told %v, owed %v", feed.accounted, m.owed)
 				}
-				if n := u.Metrics().DroppedEvents[TooOld]; n != 1 {
+				if n := u.Metrics().DroppedEvents[events.TooOld]; n != 1 {
 					t.Errorf("%d counted", n)
 				}
 			})

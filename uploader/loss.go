@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/stream"
 )
@@ -33,7 +34,7 @@ func (d *loss) add(b *batch, r record) {
 // lose accounts for events that CloudWatch does not have and never will. Each feed gets its own, at the acknowledgement
 // that covers them. Pieces of a line that ends in a later batch are owed until that batch is acknowledged. If the feed is
 // rewound before, the whole line comes again, and what is lost is found again.
-func (l *sender) lose(b *batch, why Reason, lost []record, err error) {
+func (l *sender) lose(b *batch, why events.LossReason, lost []record, err error) {
 	if len(lost) == 0 {
 		return
 	}
@@ -65,7 +66,7 @@ func (l *sender) lose(b *batch, why Reason, lost []record, err error) {
 func (l *sender) loseEnd(b *batch) {
 	r := b.records[0]
 	t := time.Unix(0, r.time)
-	d := loss{Dropped: Dropped{Target: l.target, Reason: TooLarge, Events: 1, Bytes: int64(b.cut), From: t, To: t}, seq: b.seq}
+	d := loss{Dropped: Dropped{Target: l.target, Reason: events.TooLarge, Events: 1, Bytes: int64(b.cut), From: t, To: t}, seq: b.seq}
 	if m := b.parts[r.part].delivery; r.hasRanges() {
 		l.tell(m, d)
 	} else {
@@ -76,7 +77,7 @@ func (l *sender) loseEnd(b *batch) {
 // tell counts and logs a loss and reports it to its feed. The acknowledgement that the feed accounts for it with must
 // follow.
 func (l *sender) tell(m *Delivery, d loss) {
-	d.Events, d.Bytes = m.feed.Lost(d.Reason.String(), d.ranges, d.Events, d.Bytes, d.From, d.To)
+	d.Events, d.Bytes = m.feed.Lost(d.Reason, d.ranges, d.Events, d.Bytes, d.From, d.To)
 	if d.Events == 0 {
 		return
 	}
@@ -113,7 +114,7 @@ func (m *Delivery) lossLog(log *slog.Logger, d loss) *faultlog.Loss {
 	if d.err != nil {
 		attrs = append(attrs, "err", brief(d.err))
 	}
-	if hint := d.Reason.hint(); hint != "" {
+	if hint := lossHint(d.Reason); hint != "" {
 		attrs = append(attrs, "hint", hint)
 	}
 	m.losses[d.Reason] = faultlog.NewLoss(log, "CloudWatch does not accept log events: they are lost", attrs...)

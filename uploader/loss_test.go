@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/stream"
 )
 
@@ -46,7 +47,7 @@ func TestLostRanges(t *testing.T) {
 		if want := of(b, 0, 3); !slices.Equal(b.lostRanges, want) || fmt.Sprint(b.lost) != "[too_old 1 too_new 1]" {
 			t.Errorf("the second feed lost %v (%v), want %v", b.lostRanges, b.lost, want)
 		}
-		if len(dropped) != 5 || u.Metrics().DroppedEvents[TooOld] != 2 {
+		if len(dropped) != 5 || u.Metrics().DroppedEvents[events.TooOld] != 2 {
 			t.Errorf("dropped %v", dropped)
 		}
 		const lost = "CloudWatch does not accept log events: they are lost"
@@ -106,7 +107,7 @@ func TestLostMarkersAreNotCounted(t *testing.T) {
 		m.Finish()
 		<-m.Done()
 		stop(t, u)
-		if len(feed.lost) != 1 || u.Metrics().DroppedEvents[TooOld] != 0 || len(l.with("ERROR")) > 0 {
+		if len(feed.lost) != 1 || u.Metrics().DroppedEvents[events.TooOld] != 0 || len(l.with("ERROR")) > 0 {
 			t.Errorf("the feed lost %q, logged %q", feed.lost, l.lines)
 		}
 	})

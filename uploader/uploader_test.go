@@ -381,7 +381,7 @@ func TestGuiltyEvents(t *testing.T) {
 		if want := slices.Repeat([]string{"refused 1"}, bad); !slices.Equal(feed.lost, want) {
 			t.Errorf("the feed was told %v, want %v", feed.lost, want)
 		}
-		if got := u.Metrics().DroppedEvents[Refused]; got != int64(bad) {
+		if got := u.Metrics().DroppedEvents[events.Refused]; got != int64(bad) {
 			t.Errorf("counted %d", got)
 		}
 		if n := f.count("put"); n > 120 {
@@ -407,7 +407,7 @@ func TestRejectedEventsAreAccounted(t *testing.T) {
 		stop(t, u)
 		sec := func(i int) time.Time { return time.Unix(0, at.Add(time.Duration(i)*time.Second).UnixNano()) }
 		want := []Dropped{
-			{testTarget, TooOld, 2, 2, sec(0), sec(1)}, {testTarget, Expired, 3, 3, sec(2), sec(4)}, {testTarget, TooNew, 1, 1, sec(9), sec(9)},
+			{testTarget, events.TooOld, 2, 2, sec(0), sec(1)}, {testTarget, events.Expired, 3, 3, sec(2), sec(4)}, {testTarget, events.TooNew, 1, 1, sec(9), sec(9)},
 		}
 		if !slices.Equal(lost, want) {
 			t.Errorf("got %v\nwant %v", lost, want)
@@ -868,7 +868,7 @@ func TestEverythingIsRefused(t *testing.T) {
 		m := u.Attach(testTarget, feed, 0)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if n := u.Metrics().DroppedEvents[Refused]; n < patience || n > 200 {
+		if n := u.Metrics().DroppedEvents[events.Refused]; n < patience || n > 200 {
 			t.Errorf("%d events given up in 10 minutes", n)
 		}
 		<-m.Detach()

@@ -369,7 +369,7 @@ func TestFeedLosses(t *testing.T) {
 		if len(got) != 1 {
 			t.Fatalf("got %.150q", messages(got))
 		}
-		f.Lost("refused", got[0].ranges, 1, 7, someTime, someTime)
+		f.Lost(events.Refused, got[0].ranges, 1, 7, someTime, someTime)
 		if err := f.Ack(got[0].ranges); err != nil {
 			t.Fatal(err)
 		}

@@ -60,7 +60,7 @@ func (f *Feed) marker(item spool.Item, now time.Time) (events.Event, bool) {
 		at = f.last
 	}
 	switch g.Reason {
-	case tooOld, expired, tooNew:
+	case gapReason(events.TooOld), gapReason(events.Expired), gapReason(events.TooNew):
 		at = 0 // the service would not take the marker either
 	}
 	if at == 0 || l.interval > 0 {
@@ -79,7 +79,7 @@ func (f *Feed) marker(item spool.Item, now time.Time) (events.Event, bool) {
 // Lost takes note that events were lost behind the spool. At the next Ack it becomes a gap in the stream, on disk
 // before the lost events are acknowledged. ranges are those of events that are lost whole: markers are found by them.
 // It returns how many events, of how many bytes, are lost: a marker is not counted.
-func (f *Feed) Lost(why string, ranges []stream.Range, lost int, bytes int64, from, to time.Time) (int, int64) {
+func (f *Feed) Lost(why events.LossReason, ranges []stream.Range, lost int, bytes int64, from, to time.Time) (int, int64) {
 	l := &f.losses
 	begin := len(l.ranges)
 	l.ranges = appendRanges(l.ranges, ranges)
@@ -92,7 +92,7 @@ func (f *Feed) Lost(why string, ranges []stream.Range, lost int, bytes int64, fr
 	lost, bytes = max(lost, 0), max(bytes, 0)
 	if lost > 0 {
 		l.events = append(l.events, spool.Gap{
-			Reason: lossReasons[why], Frames: uint64(lost), Bytes: uint64(bytes), MinTime: from.UnixNano(), MaxTime: to.UnixNano(),
+			Reason: gapReason(why), Frames: uint64(lost), Bytes: uint64(bytes), MinTime: from.UnixNano(), MaxTime: to.UnixNano(),
 		})
 	}
 	return lost, bytes

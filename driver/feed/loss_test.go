@@ -52,7 +52,7 @@ func (r *refusing) deliver() []string {
 		}
 	}
 	if refused > 0 {
-		if n, size := r.f.Lost("too_new", lost, refused, int64(bytes), r.now, r.now); n > 0 {
+		if n, size := r.f.Lost(events.TooNew, lost, refused, int64(bytes), r.now, r.now); n > 0 {
 			r.counted = append(r.counted, fmt.Sprint(n, " ", size))
 		}
 	}

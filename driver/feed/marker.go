@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -26,40 +27,34 @@ func gapText(g spool.Gap) string {
 
 func gapTime(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// The reasons of losses behind the spool. Their numbers are on disk.
-const (
-	tooOld spool.Reason = spool.FirstForeign + iota
-	expired
-	tooNew
-	refused
-	tooLarge
-	unprocessable
-)
+// gapReason returns the number of a loss behind the spool in a gap of the spool.
+func gapReason(r events.LossReason) spool.Reason { return spool.FirstForeign + spool.Reason(r) }
 
-var lossReasons = map[string]spool.Reason{
-	"too_old": tooOld, "expired": expired, "too_new": tooNew, "refused": refused, "too_large": tooLarge,
-	"unprocessable": unprocessable,
+// lossReason returns the reason of a gap for a loss behind the spool; false for the spool's own reasons.
+func lossReason(r spool.Reason) (events.LossReason, bool) {
+	if r < spool.FirstForeign || r >= gapReason(events.LossReasons) {
+		return 0, false
+	}
+	return events.LossReason(r - spool.FirstForeign), true
 }
 
-// reasonWord is the word for a reason, in markers and metrics.
+// reasonWord returns the word for a gap's reason in markers and logs.
 func reasonWord(r spool.Reason) string {
-	for word, reason := range lossReasons {
-		if reason == r {
-			return word
-		}
+	if loss, ok := lossReason(r); ok {
+		return loss.String()
 	}
 	return r.String()
 }
 
 var gapReasons = map[spool.Reason]string{
-	spool.Full:       "the spool was full",
-	spool.Unwritable: "the spool could not be written",
-	spool.Damaged:    "the spool was damaged on disk",
-	spool.Unreadable: "what was written to the FIFO could not be read",
-	tooOld:           "the service takes nothing older than 14 days",
-	expired:          "older than the log group's retention",
-	tooNew:           "the service takes nothing from more than 2 hours ahead",
-	refused:          "the service refused it",
-	tooLarge:         "larger than the service takes",
-	unprocessable:    "the plugin failed to process it",
+	spool.Full:                      "the spool was full",
+	spool.Unwritable:                "the spool could not be written",
+	spool.Damaged:                   "the spool was damaged on disk",
+	spool.Unreadable:                "what was written to the FIFO could not be read",
+	gapReason(events.TooOld):        "the service takes nothing older than 14 days",
+	gapReason(events.Expired):       "older than the log group's retention",
+	gapReason(events.TooNew):        "the service takes nothing from more than 2 hours ahead",
+	gapReason(events.Refused):       "the service refused it",
+	gapReason(events.TooLarge):      "larger than the service takes",
+	gapReason(events.Unprocessable): "the plugin failed to process it",
 }

@@ -92,7 +92,7 @@ func (f *Feed) setAside(lost []stream.Range, err *panicked) {
 	if len(lost) == 0 {
 		return
 	}
-	g := spool.Gap{Reason: unprocessable, Bytes: uint64(size(lost))}
+	g := spool.Gap{Reason: gapReason(events.Unprocessable), Bytes: uint64(size(lost))}
 	r := f.spool.NewReader() // the joiner had but the text of the frames
 	for {
 		item, ok := r.Next()

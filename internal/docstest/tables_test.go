@@ -11,11 +11,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/naming"
 	"github.com/logspool/logspool/spool"
-	"github.com/logspool/logspool/uploader"
 )
 
 var update = flag.Bool("update", false, "write the tables of settings and log options anew")
@@ -159,9 +159,6 @@ func TestTemplateExamples(t *testing.T) {
 	}
 }
 
-// reasons is how many of package uploader's there are.
-const reasons = int(uploader.TooLarge) + 1
-
 func TestGapReasons(t *testing.T) {
 	marker := read(t, "driver/feed/marker.go")
 	var got []string
@@ -175,12 +172,11 @@ func TestGapReasons(t *testing.T) {
 	for r := spool.Reason(1); r.String() != "unknown"; r++ {
 		want = append(want, r.String())
 	}
-	for r := range uploader.Reason(reasons) {
+	for r := range events.LossReasons {
 		want = append(want, r.String())
 	}
-	want = append(want, "unprocessable") // of driver/feed
 	if !slices.Equal(got, want) {
-		t.Errorf("docs/operating.md has the reasons %q, and spool and uploader have %q", got, want)
+		t.Errorf("docs/operating.md has the reasons %q, and spool and events have %q", got, want)
 	}
 	example := regexp.MustCompile(`(?m)^    (\[logspool\] .*\n    .*)$`).FindStringSubmatch(read(t, "docs/operating.md"))
 	pattern := regexp.MustCompile(`^\[logspool\] missing here: \d+ lines, \d+ bytes, from \S+Z to \S+Z;\n    reason: \w+ \([a-z0-9' ]+\)$`)

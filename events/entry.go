@@ -1,9 +1,6 @@
 package events
 
-import (
-	"encoding/binary"
-	"unicode/utf8"
-)
+import "encoding/binary"
 
 // AppendEntry appends an entry as docker logs wants it: framed as in the FIFO, with what json-file gives for its text
 // (moby, daemon/logger/jsonfilelog, marshalMessage). That is a newline after what ended a line, so after every entry
@@ -21,12 +18,12 @@ func AppendEntry(to []byte, f *Frame) []byte {
 	to = binary.AppendUvarint(to, uint64(f.Time))
 	to = append(to, tagLine)
 	whole := !f.Partial || f.Last
-	length := textLength(f.Line)
+	length := repairedLen(f.Line)
 	if whole {
 		length++
 	}
 	to = binary.AppendUvarint(to, uint64(length))
-	to = appendText(to, f.Line)
+	to = appendRepaired(to, f.Line)
 	if whole {
 		to = append(to, '\n')
 	}
@@ -53,33 +50,4 @@ func appendMetadata(to []byte, f *Frame) []byte {
 	to = append(to, m...)
 	to = append(to, f.PartialID...)
 	return append(to, ordinal...)
-}
-
-// textLength returns how many bytes appendText appends.
-func textLength(p []byte) int {
-	n := len(p)
-	if utf8.Valid(p) {
-		return n
-	}
-	for len(p) > 0 {
-		r, size := utf8.DecodeRune(p)
-		if r == utf8.RuneError && size == 1 {
-			n += utf8.RuneLen(utf8.RuneError) - 1
-		}
-		p = p[size:]
-	}
-	return n
-}
-
-// appendText appends p with U+FFFD in the place of each byte that is not UTF-8.
-func appendText(to, p []byte) []byte {
-	if utf8.Valid(p) {
-		return append(to, p...)
-	}
-	for len(p) > 0 {
-		r, size := utf8.DecodeRune(p)
-		to = utf8.AppendRune(to, r)
-		p = p[size:]
-	}
-	return to
 }

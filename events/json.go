@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"unicode/utf8"
 )
 
 // JSON is what an event's object says beside its text (log) and its source. ContainerID,
@@ -103,7 +102,7 @@ func (o *output) object(l *line) []byte {
 	}
 	buf := append(l.make(markRoom+len(tail)), jsonHead...)
 	buf = append(buf, '"')
-	buf = appendEscaped(buf, text[:n])
+	buf, _ = AppendEscaped(buf, text[:n])
 	buf = append(buf, '"')
 	if part > 0 {
 		buf = append(buf, jsonPart...)
@@ -129,74 +128,8 @@ func nested(text []byte) ([]byte, bool) {
 // appendMember appends a comma, the key and the value.
 func appendMember(buf []byte, key, value string) []byte {
 	buf = append(buf, `,"`...)
-	buf = appendEscaped(buf, []byte(key))
+	buf, _ = AppendEscaped(buf, []byte(key))
 	buf = append(buf, `":"`...)
-	buf = appendEscaped(buf, []byte(value))
+	buf, _ = AppendEscaped(buf, []byte(value))
 	return append(buf, '"')
-}
-
-// escapes are the characters that cannot stand in a JSON string (RFC 8259, 7), and what stands for
-// them.
-var escapes = func() (all [utf8.RuneSelf]string) {
-	const hex = "0123456789abcdef"
-	for c := range 0x20 {
-		all[c] = `\u00` + string(hex[c>>4]) + string(hex[c&15])
-	}
-	all['\b'], all['\f'], all['\n'], all['\r'], all['\t'] = `\b`, `\f`, `\n`, `\r`, `\t`
-	all['"'], all['\\'] = `\"`, `\\`
-	return all
-}()
-
-// longestEscape is what a byte costs at most.
-const longestEscape = len(`\u0000`)
-
-// escapedFit returns how many bytes of text, up to a character's end, take at most limit bytes once
-// appendEscaped has escaped them.
-func escapedFit(text []byte, limit int) (n int) {
-	if len(text)*longestEscape <= limit {
-		return len(text)
-	}
-	for cost := 0; n < len(text); {
-		c, size := 1, 1
-		if b := text[n]; b >= utf8.RuneSelf {
-			var r rune
-			r, size = utf8.DecodeRune(text[n:])
-			if c = size; r == utf8.RuneError {
-				c = repaired
-			}
-		} else if e := escapes[b]; e != "" {
-			c = len(e)
-		}
-		if cost+c > limit {
-			break
-		}
-		cost += c
-		n += size
-	}
-	return n
-}
-
-// appendEscaped appends text as it stands in a JSON string. Each byte that is not part of valid UTF-8
-// becomes U+FFFD, as the service would make it.
-func appendEscaped(buf, text []byte) []byte {
-	done := 0 // text[:done] is in buf
-	for i := 0; i < len(text); {
-		if b := text[i]; b < utf8.RuneSelf {
-			if e := escapes[b]; e != "" {
-				buf = append(buf, text[done:i]...)
-				buf = append(buf, e...)
-				done = i + 1
-			}
-			i++
-			continue
-		}
-		r, size := utf8.DecodeRune(text[i:])
-		if r == utf8.RuneError && size == 1 {
-			buf = append(buf, text[done:i]...)
-			buf = append(buf, "\uFFFD"...)
-			done = i + 1
-		}
-		i += size
-	}
-	return append(buf, text[done:]...)
 }

@@ -1,14 +1,10 @@
 package events
 
 import (
-	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
-
-	"pgregory.net/rapid"
 
 	"github.com/logspool/logspool/internal/stream"
 )
@@ -126,31 +122,4 @@ func TestJSONMultiline(t *testing.T) {
 	s.a.Close()
 	s.take()
 	s.check(t, `stdout 1 "" [9-11]`)
-}
-
-// TestEscape holds that what is escaped is read as the service would have repaired it, and is as long as
-// it was measured.
-func TestEscape(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.OneOf(rapid.SliceOf(rapid.Byte()),
-			rapid.Map(rapid.SliceOf(rapid.SampledFrom(texts)), func(s []string) []byte { return []byte(strings.Join(s, "")) })).Draw(t, "text")
-		limit := rapid.IntRange(0, 100).Draw(t, "limit")
-		n := escapedFit(text, limit)
-		escaped := appendEscaped(nil, text[:n])
-		if len(escaped) > limit || !utf8.Valid(escaped) {
-			t.Fatalf("%q within %d is %q", text, limit, escaped)
-		}
-		if n < len(text) {
-			if _, size := utf8.DecodeRune(text[n:]); len(appendEscaped(nil, text[:n+size])) <= limit {
-				t.Fatalf("%q: %d bytes fit in %d", text, n+size, limit)
-			}
-		}
-		var got string
-		if err := json.Unmarshal(slices.Concat([]byte(`"`), appendEscaped(nil, text), []byte(`"`)), &got); err != nil || got != string([]rune(string(text))) {
-			t.Fatalf("%q is read as %q, %v", text, got, err)
-		}
-		if bytes.ContainsAny(escaped, "\n\r") {
-			t.Fatalf("%q", escaped)
-		}
-	})
 }

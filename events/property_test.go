@@ -143,8 +143,8 @@ func (m *model) out(src Source, e said) {
 	m.want[src] = append(m.want[src], e)
 }
 
-// cost is what the service counts.
-func cost(b []byte) int { return len(string([]rune(string(b)))) }
+// cost is the number of bytes that CloudWatch counts.
+func cost(b []byte) int { return len(repaired(b)) }
 
 func plainFit(b []byte, limit int) int {
 	c := 0

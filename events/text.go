@@ -148,43 +148,6 @@ func (t *text) fill(limit int, whole bool) (full bool) {
 	return full
 }
 
-// repaired is what a byte of text that is not part of valid UTF-8 costs: the service makes U+FFFD of
-// it. No byte costs more.
-const repaired = len("\uFFFD")
-
-// fit returns how many bytes of b, up to a character's end, are within the limit as the service
-// counts them, and what they cost; and whether there are more that are not. What may be the
-// beginning of a character at b's end is left, unless whole says that it is none. What is whole and
-// certain to fit is not counted: its cost is 0.
-func fit(b []byte, limit int, whole bool) (n, cost int, full bool) {
-	if whole && len(b)*repaired <= limit {
-		return len(b), 0, false
-	}
-	for n < len(b) {
-		plain := n
-		for upto := min(len(b), n+limit-cost); plain < upto && b[plain] < utf8.RuneSelf; {
-			plain++
-		}
-		cost += plain - n
-		n = plain
-		rest := b[n:]
-		if len(rest) == 0 || !whole && !utf8.FullRune(rest) {
-			break
-		}
-		r, size := utf8.DecodeRune(rest)
-		c := size
-		if r == utf8.RuneError {
-			c = repaired // Also where it is U+FFFD itself.
-		}
-		if cost+c > limit {
-			return n, cost, true
-		}
-		n += size
-		cost += c
-	}
-	return n, cost, false
-}
-
 // fits returns whether all of b is within the limit.
 func fits(b []byte, limit int) bool {
 	_, _, full := fit(b, limit, true)
@@ -207,11 +170,7 @@ func (t *text) shorter(limit int) int {
 			break
 		}
 	}
-	tail := 0
-	for _, r := range string(part[from:]) {
-		tail += utf8.RuneLen(r)
-	}
-	n, _, _ := fit(part[from:], limit-(t.cost-tail), true)
+	n, _, _ := fit(part[from:], limit-(t.cost-repairedLen(part[from:])), true)
 	return from + n
 }
 

@@ -71,9 +71,9 @@ func TestStripANSIPieces(t *testing.T) {
 			got.add(rest[:n], true)
 			got.mark(stream.Range{From: uint64(len(line) - len(rest)), To: uint64(len(line) - len(rest) + n)}, 0)
 			rest = rest[n:]
-			for i := 1; i < len(got.held); i++ {
-				if got.held[i-1].end > got.held[i].end || got.held[i].end > len(got.data) {
-					t.Fatalf("marks %v of %d bytes", got.held, len(got.data))
+			for i := 1; i < len(got.marks); i++ {
+				if got.marks[i-1].end > got.marks[i].end || got.marks[i].end > len(got.data) {
+					t.Fatalf("marks %v of %d bytes", got.marks, len(got.data))
 				}
 			}
 		}
@@ -100,11 +100,11 @@ func TestStripANSIDivided(t *testing.T) {
 
 // TestStripANSIBounded holds that what may become a sequence waits for no more than maxSequence bytes.
 func TestStripANSIBounded(t *testing.T) {
-	a := NewAssembler(Options{StripANSI: true})
+	a := newAssembler(Options{StripANSI: true})
 	got := 0
 	for i := range uint64(200) {
-		a.Push(piece(Stdout, 1, "\x1b]"+strings.Repeat("x", pieceBytes-2), "i", 1), i, i+1, newScript(Options{}).now)
-		for e, ok := a.Next(); ok; e, ok = a.Next() {
+		a.push(piece(Stdout, 1, "\x1b]"+strings.Repeat("x", pieceBytes-2), "i", 1), i, i+1, newScript(Options{}).now)
+		for e, ok := a.next(); ok; e, ok = a.next() {
 			got += len(e.Message)
 		}
 		if n := len(a.lines[Stdout].data) - a.lines[Stdout].sure; n > maxSequence {

@@ -17,7 +17,7 @@ const (
 	maxRanges = 1024
 )
 
-// Assembler makes events from the frames of one container: a complete line becomes an event, the
+// assembler makes events from the frames of one container: a complete line becomes an event, the
 // pieces of a long line are joined, per source, and a line that is too long for one event becomes
 // several, divided between characters, in order, and marked as what they are. It is a Pipeline
 // without Options.Pattern.
@@ -41,8 +41,8 @@ const (
 //	a.Push(frame, from, to, now)
 //	for e, ok := a.Next(); ok; e, ok = a.Next() { … }
 //
-// An Assembler is not safe for use by several goroutines at once. No method blocks.
-type Assembler struct {
+// An assembler is not safe for use by several goroutines at once. No method blocks.
+type assembler struct {
 	wait   time.Duration
 	strip  bool
 	out    output
@@ -66,9 +66,9 @@ type line struct {
 	open  bool // more pieces may come
 	ended bool // what is there goes out
 	full  bool // there is more than fits into the part that goes out next
-	torn  bool // a part goes out although there is room for more
+	early  bool // a part goes out although there is room for more
 	parts int  // how many parts have gone out
-	unfit bool // the filters do not want it
+	unwanted bool // the filters do not want it
 
 	budget  *Budget
 	charged int64 // to the budget
@@ -87,10 +87,10 @@ type line struct {
 	latest int64 // time of the last line
 }
 
-// NewAssembler returns an Assembler without any frame. It heeds all options but Pattern.
-func NewAssembler(o Options) *Assembler {
+// newAssembler returns an Assembler without any frame. It heeds all options but Pattern.
+func newAssembler(o Options) *assembler {
 	o = o.withDefaults()
-	a := &Assembler{wait: o.Wait, strip: o.StripANSI, out: newOutput(o), budget: o.Budget}
+	a := &assembler{wait: o.Wait, strip: o.StripANSI, out: newOutput(o), budget: o.Budget}
 	a.whole.budget = o.Budget
 	for i := range a.lines {
 		a.lines[i].budget = o.Budget
@@ -98,40 +98,40 @@ func NewAssembler(o Options) *Assembler {
 	return a
 }
 
-// Push takes the frame that stands at [from, to) of the stream, at the time now. Frames are pushed
+// push takes the frame that stands at [from, to) of the stream, at the time now. Frames are pushed
 // in the order of the stream. The frame's text must stay as it is until Next returns false, which
-// it must have done since the last Push.
-func (a *Assembler) Push(f Frame, from, to uint64, now time.Time) {
+// it must have done since the last push.
+func (a *assembler) push(f Frame, from, to uint64, now time.Time) {
 	if a.pushed {
 		panic("events: Push before Next returned false")
 	}
-	a.settle()
+	a.advance()
 	if f.Source > Stderr {
 		f.Source = Unknown
 	}
 	for i := range a.lines {
 		l := &a.lines[i]
 		if l.open && l.outlived(f.Time, a.wait) && (l.src != f.Source || l.continuedBy(&f)) {
-			l.torn, l.born, l.begun = true, now, f.Time
+			l.early, l.born, l.begun = true, now, f.Time
 		}
 	}
 	a.pushed, a.frame, a.at, a.now = true, f, stream.Range{From: from, To: to}, now
 }
 
-// Next returns the next event, and false when there is none before the next frame, Flush or Close.
+// next returns the next event, and false when there is none before the next frame, Flush or Close.
 // The event is valid until the next call of any method.
-func (a *Assembler) Next() (Event, bool) {
-	l := a.next()
+func (a *assembler) next() (Event, bool) {
+	l := a.nextLine()
 	if l == nil {
 		return Event{}, false
 	}
 	return a.out.take(l), true
 }
 
-// next returns the line that the next event is made from, which is valid until the next call; nil if
+// nextLine returns the line that the nextLine event is made from, which is valid until the nextLine call; nil if
 // there is none.
-func (a *Assembler) next() *line {
-	a.settle()
+func (a *assembler) nextLine() *line {
+	a.advance()
 	for {
 		if l := a.ready(); l != nil {
 			a.last = l
@@ -146,7 +146,7 @@ func (a *Assembler) next() *line {
 }
 
 // take puts the pushed frame where it belongs, or ends the line that must go out before it.
-func (a *Assembler) take() {
+func (a *assembler) take() {
 	f, l := &a.frame, &a.lines[a.frame.Source]
 	if l.open && (!l.continuedBy(f) || l.frames() >= maxRanges) {
 		l.finish()
@@ -175,14 +175,14 @@ func (a *Assembler) take() {
 	if l.endedBy(f) {
 		l.finish()
 	} else if a.budget.short(l.memory()) {
-		l.torn = true
+		l.early = true
 	}
 }
 
 // ready returns a line that has an event to give, with the event's part filled in: one that has
 // ended, or has outgrown an event. Of several it is the one that began first, but a complete line,
 // which is the frame just pushed, goes before those that ended while it was handed out.
-func (a *Assembler) ready() *line {
+func (a *assembler) ready() *line {
 	if a.whole.ended {
 		a.out.fill(&a.whole, true)
 		return &a.whole
@@ -200,18 +200,18 @@ func (a *Assembler) ready() *line {
 	return first
 }
 
-// settle drops what the last event was made from, which its taker needs no more.
-func (a *Assembler) settle() {
+// advance drops what the last event was made from, which its taker needs no more.
+func (a *assembler) advance() {
 	if a.last != nil {
-		a.last.settle()
+		a.last.advance()
 		a.last = nil
 	}
 }
 
-// Flush ends the unfinished lines that have had no piece for the time Options.Wait. Of those that go on for 12 times as
+// flush ends the unfinished lines that have had no piece for the time Options.Wait. Of those that go on for 12 times as
 // long, what is there goes out as a part. Next returns their events. The caller flushes when there is no frame to push,
 // so that a piece that is already there does not come too late.
-func (a *Assembler) Flush(now time.Time) {
+func (a *assembler) flush(now time.Time) {
 	for i := range a.lines {
 		l := &a.lines[i]
 		switch {
@@ -219,15 +219,15 @@ func (a *Assembler) Flush(now time.Time) {
 		case now.Sub(l.since) >= a.wait:
 			l.finish()
 		case now.Sub(l.born) >= patience*a.wait:
-			l.torn, l.born = true, now
+			l.early, l.born = true, now
 			l.begun += int64(patience * a.wait)
 		}
 	}
 }
 
-// Due returns when Flush will next have something to do; the zero time if there is no unfinished
+// due returns when Flush will next have something to do; the zero time if there is no unfinished
 // line.
-func (a *Assembler) Due() time.Time {
+func (a *assembler) due() time.Time {
 	var due time.Time
 	for i := range a.lines {
 		if l := &a.lines[i]; l.open && (due.IsZero() || l.due(a.wait).Before(due)) {
@@ -252,9 +252,9 @@ func (l *line) outlived(at int64, wait time.Duration) bool {
 	return time.Duration(at-l.begun) >= patience*wait
 }
 
-// Close ends all unfinished lines, because the log has ended. Next returns their events. If frames
+// close ends all unfinished lines, because the log has ended. Next returns their events. If frames
 // come after all, the Assembler goes on as before.
-func (a *Assembler) Close() {
+func (a *assembler) close() {
 	for i := range a.lines {
 		if l := &a.lines[i]; l.open {
 			l.finish()
@@ -262,19 +262,19 @@ func (a *Assembler) Close() {
 	}
 }
 
-// Release gives up the event that Next returned last, and with it its buffer, and what the Assembler needs of the frame
+// release gives up the event that Next returned last, and with it its buffer, and what the Assembler needs of the frame
 // pushed last is copied. Unfinished lines stay.
-func (a *Assembler) Release() {
-	a.settle()
-	a.own()
+func (a *assembler) release() {
+	a.advance()
+	a.detach()
 	for i := range a.lines {
 		a.lines[i].shrink()
 	}
 	a.whole.shrink()
 }
 
-// own copies what is still needed of the frame pushed last, whose buffer the caller uses again.
-func (a *Assembler) own() {
+// detach copies what is still needed of the frame pushed last, whose buffer the caller uses again.
+func (a *assembler) detach() {
 	if a.pushed {
 		a.frame.Line, a.frame.PartialID = bytes.Clone(a.frame.Line), bytes.Clone(a.frame.PartialID)
 	}
@@ -285,16 +285,16 @@ func (a *Assembler) own() {
 }
 
 // keep makes the event that Next returned last independent of the caller's buffers.
-func (a *Assembler) keep() Event {
-	a.own()
+func (a *assembler) keep() Event {
+	a.detach()
 	if a.last == nil {
 		return Event{}
 	}
 	return a.out.again(a.last)
 }
 
-// Reset forgets every frame that was pushed, as after a rewind of the stream.
-func (a *Assembler) Reset() {
+// reset forgets every frame that was pushed, as after a rewind of the stream.
+func (a *assembler) reset() {
 	a.last, a.pushed, a.frame = nil, false, Frame{}
 	a.whole.reset()
 	for i := range a.lines {
@@ -303,7 +303,7 @@ func (a *Assembler) Reset() {
 }
 
 // unfinished appends the frames that no event has.
-func (a *Assembler) unfinished(to []stream.Range) []stream.Range {
+func (a *assembler) unfinished(to []stream.Range) []stream.Range {
 	if a.pushed {
 		to = append(to, a.at)
 	}
@@ -319,7 +319,7 @@ func (l *line) unfinished(to []stream.Range, handedOut bool) []stream.Range {
 	if !handedOut {
 		to = append(to, l.ranges...)
 	}
-	for _, m := range l.held {
+	for _, m := range l.marks {
 		to = append(to, m.Range)
 	}
 	return to
@@ -327,7 +327,7 @@ func (l *line) unfinished(to []stream.Range, handedOut bool) []stream.Range {
 
 // begin makes l the line whose first frame is f.
 func (l *line) begin(f *Frame, at stream.Range) {
-	l.open, l.full, l.torn, l.parts, l.unfit = true, false, false, 0, false
+	l.open, l.full, l.early, l.parts, l.unwanted = true, false, false, 0, false
 	l.src, l.time, l.begun, l.from = f.Source, f.Time, f.Time, at.From
 	l.id = append(l.id[:0], f.PartialID...)
 }
@@ -335,10 +335,10 @@ func (l *line) begin(f *Frame, at stream.Range) {
 // finish says that no more pieces of l will be taken.
 func (l *line) finish() { l.open, l.ended = false, true }
 
-// settle goes past the part that was handed out last.
-func (l *line) settle() {
+// advance goes past the part that was handed out last.
+func (l *line) advance() {
 	l.unmake()
-	l.torn = false
+	l.early = false
 	switch more := l.next(); {
 	case more:
 	case l.ended:
@@ -364,7 +364,7 @@ func (l *line) shrink() {
 
 // charge reports to the budget how much l holds.
 func (l *line) charge() {
-	if l.buf == nil && l.made == nil && l.charged == 0 && cap(l.held) <= fewRanges && cap(l.ranges) <= fewRanges {
+	if l.buf == nil && l.made == nil && l.charged == 0 && cap(l.marks) <= fewRanges && cap(l.ranges) <= fewRanges {
 		return // a complete line in the caller's buffer
 	}
 	n := int64(l.memory())
@@ -383,7 +383,7 @@ func (l *line) charge() {
 func (l *line) reset() {
 	l.unmake()
 	l.text.reset()
-	l.open, l.ended, l.owes, l.torn = false, false, false, false
+	l.open, l.ended, l.owes, l.early = false, false, false, false
 	l.charge()
 }
 

@@ -26,13 +26,13 @@ const (
 	jsonContinued = `,"continued":true`
 )
 
-// object makes JSON objects of one container's events.
-type object struct {
+// jsonObject makes JSON objects of one container's events.
+type jsonObject struct {
 	max   int
 	tails [Stderr + 1][]byte // what follows log, part and continued, by source
 }
 
-func newObject(j *JSON, limit int) *object {
+func newJSONObject(j *JSON, limit int) *jsonObject {
 	fields := [][]byte{
 		appendMember(nil, "container_id", j.ContainerID),
 		appendMember(nil, "container_name", j.ContainerName),
@@ -49,7 +49,7 @@ func newObject(j *JSON, limit int) *object {
 		attrs[0] = '{' // It was the comma before the first one.
 		fields = append(fields, slices.Concat([]byte(`,"attrs":`), attrs, []byte("}")))
 	}
-	o := &object{max: limit}
+	o := &jsonObject{max: limit}
 	for src := range o.tails {
 		source := appendMember(nil, "source", Source(src).String())
 		for {

@@ -13,7 +13,7 @@ const patience = 12
 // multiline joins an Assembler's lines to events, per source. It keeps at most one unfinished event
 // a source.
 type multiline struct {
-	lines   *Assembler
+	lines   *assembler
 	out     output
 	pattern matcher
 	wait    time.Duration
@@ -30,7 +30,7 @@ type multiline struct {
 
 func newMultiline(o Options) *multiline {
 	o = o.withDefaults()
-	m := &multiline{lines: NewAssembler(o), out: newOutput(o), pattern: newMatcher(o.Pattern), wait: o.Wait, budget: o.Budget}
+	m := &multiline{lines: newAssembler(o), out: newOutput(o), pattern: newMatcher(o.Pattern), wait: o.Wait, budget: o.Budget}
 	for i := range m.events {
 		m.events[i].budget = o.Budget
 	}
@@ -43,24 +43,24 @@ func (m *multiline) push(f Frame, from, to uint64, now time.Time) {
 	if m.line != nil || m.flush || m.close {
 		panic("events: Push before Next returned false")
 	}
-	m.settle()
+	m.advance()
 	for i := range m.events {
 		if ev := &m.events[i]; ev.open && !m.lines.lines[i].open && m.outlived(ev, f.Time) {
 			ev.finish()
 		}
 	}
-	m.lines.Push(f, from, to, now)
+	m.lines.push(f, from, to, now)
 }
 
 func (m *multiline) next() (Event, bool) {
-	m.settle()
+	m.advance()
 	for {
 		if ev := m.ready(); ev != nil {
 			m.last = ev
 			return m.out.take(ev), true
 		}
 		if m.line == nil {
-			if m.line = m.lines.next(); m.line != nil {
+			if m.line = m.lines.nextLine(); m.line != nil {
 				m.lines.out.take(m.line)
 			}
 		}
@@ -88,7 +88,7 @@ func (m *multiline) join(l *line) bool {
 		ev.owes = false
 	}
 	if ev.open && ev.out < len(ev.data) && (ev.frames()+len(l.ranges) > maxRanges || m.budget.short(ev.memory())) {
-		if ev.torn = true; m.out.fillOpen(ev) {
+		if ev.early = true; m.out.fillOpen(ev) {
 			return false
 		}
 	}
@@ -101,8 +101,8 @@ func (m *multiline) join(l *line) bool {
 		ev.mark(r, m.out.grain())
 	}
 	ev.charge()
-	if l.torn { // a part of an unfinished line, which is not to wait
-		ev.torn = true
+	if l.early { // a part of an unfinished line, which is not to wait
+		ev.early = true
 	}
 	ev.owes = l.ended && l.end == len(l.data)
 	ev.since, ev.latest = l.since, l.time
@@ -157,10 +157,10 @@ func (m *multiline) ripe() bool {
 	return any
 }
 
-// earliest returns when flushing will have something to do. An event does not end before its source's
+// due returns when flushing will have something to do. An event does not end before its source's
 // unfinished line, which may belong to it.
-func (m *multiline) earliest() time.Time {
-	earliest := m.lines.Due()
+func (m *multiline) due() time.Time {
+	earliest := m.lines.due()
 	for i := range m.events {
 		ev := &m.events[i]
 		if !ev.open || m.lines.lines[i].open {
@@ -183,19 +183,19 @@ func (m *multiline) unfinished(to []stream.Range) []stream.Range {
 	return to
 }
 
-func (m *multiline) settle() {
+func (m *multiline) advance() {
 	if m.last != nil {
-		m.last.settle()
+		m.last.advance()
 		m.last = nil
 	}
 }
 
 func (m *multiline) release() {
-	m.settle()
+	m.advance()
 	if m.line == nil {
-		m.lines.Release()
+		m.lines.release()
 	} else {
-		m.lines.own() // the line is still to be joined
+		m.lines.detach() // the line is still to be joined
 	}
 	for i := range m.events {
 		m.events[i].shrink()
@@ -203,7 +203,7 @@ func (m *multiline) release() {
 }
 
 func (m *multiline) keep() Event {
-	m.lines.own()
+	m.lines.detach()
 	if m.last == nil {
 		return Event{}
 	}
@@ -211,7 +211,7 @@ func (m *multiline) keep() Event {
 }
 
 func (m *multiline) reset() {
-	m.lines.Reset()
+	m.lines.reset()
 	m.line, m.last, m.flush, m.close = nil, nil, false, false
 	for i := range m.events {
 		m.events[i].reset()

@@ -297,7 +297,7 @@ func TestMultilineBoundsRanges(t *testing.T) {
 		p.Push(whole(Stdout, 1, "x"), i, i+1, time.Time{})
 		take()
 	}
-	if n := len(p.multi.events[Stdout].held); n > 200 {
+	if n := len(p.multi.events[Stdout].marks); n > 200 {
 		t.Errorf("%d ranges are held", n)
 	}
 }

@@ -79,14 +79,14 @@ func (o Options) withDefaults() Options {
 //
 // A Pipeline is not safe for use by several goroutines at once. No method blocks.
 type Pipeline struct {
-	lines *Assembler
+	lines *assembler
 	multi *multiline // nil: each line is an event
 }
 
 // NewPipeline returns a Pipeline without any frame.
 func NewPipeline(o Options) *Pipeline {
 	if o.Pattern == nil {
-		return &Pipeline{lines: NewAssembler(o)}
+		return &Pipeline{lines: newAssembler(o)}
 	}
 	m := newMultiline(o)
 	return &Pipeline{lines: m.lines, multi: m}
@@ -100,7 +100,7 @@ func (p *Pipeline) Push(f Frame, from, to uint64, now time.Time) {
 		p.multi.push(f, from, to, now)
 		return
 	}
-	p.lines.Push(f, from, to, now)
+	p.lines.push(f, from, to, now)
 }
 
 // Next returns the next event, and false when there is none before the next frame, Flush or Close.
@@ -109,14 +109,14 @@ func (p *Pipeline) Next() (Event, bool) {
 	if p.multi != nil {
 		return p.multi.next()
 	}
-	return p.lines.Next()
+	return p.lines.next()
 }
 
 // Flush lets go of the unfinished lines and events that have waited long enough (Options.Wait). Next
 // returns them. The caller flushes when there is no frame to push, lest a line that is already there
 // come too late.
 func (p *Pipeline) Flush(now time.Time) {
-	p.lines.Flush(now)
+	p.lines.flush(now)
 	if p.multi != nil {
 		p.multi.flush, p.multi.now = true, now
 	}
@@ -125,15 +125,15 @@ func (p *Pipeline) Flush(now time.Time) {
 // Due returns when Flush will next have something to do; the zero time if nothing is unfinished.
 func (p *Pipeline) Due() time.Time {
 	if p.multi != nil {
-		return p.multi.earliest()
+		return p.multi.due()
 	}
-	return p.lines.Due()
+	return p.lines.due()
 }
 
 // Close ends all unfinished lines and events, because the log has ended. Next returns them. If
 // frames come after all, the Pipeline goes on as before.
 func (p *Pipeline) Close() {
-	p.lines.Close()
+	p.lines.close()
 	if p.multi != nil {
 		p.multi.close = true
 	}
@@ -146,7 +146,7 @@ func (p *Pipeline) Release() {
 		p.multi.release()
 		return
 	}
-	p.lines.Release()
+	p.lines.release()
 }
 
 // Keep does what Release does, but keeps the event that Next returned last, and returns it: it is valid until the next
@@ -176,5 +176,5 @@ func (p *Pipeline) Reset() {
 		p.multi.reset()
 		return
 	}
-	p.lines.Reset()
+	p.lines.reset()
 }

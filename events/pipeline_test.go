@@ -147,7 +147,7 @@ func TestShorter(t *testing.T) {
 		}
 		less := limit - rapid.IntRange(0, limit).Draw(t, "less")
 		if want, got := plainFit(l.part(), less), l.shorter(less); got != want {
-			t.Fatalf("%q, %d within %d, is %d bytes within %d, want %d", l.part(), l.cost, limit, got, less, want)
+			t.Fatalf("%q, %d within %d, is %d bytes within %d, want %d", l.part(), l.counted, limit, got, less, want)
 		}
 	})
 }

@@ -17,9 +17,9 @@ type text struct {
 	sure   int            // data[sure:] may be the beginning of a control sequence, to be stripped
 	out    int            // data[:out] has been handed out
 	end    int            // data[out:end] is within the limit
-	cost   int            // of data[out:end]
+	counted   int            // of data[out:end]
 	ranges []stream.Range // of the frames that end in data[out:end], merged, once collect was called
-	held   []mark         // of the other frames that are not in ranges handed out
+	marks   []mark         // of the other frames that are not in ranges handed out
 }
 
 // mark says that a frame's text ends at data[:end].
@@ -31,7 +31,7 @@ type mark struct {
 // alias makes t the text of one frame, without copying it.
 func (t *text) alias(line []byte, at stream.Range) {
 	t.data, t.sure = line, len(line)
-	t.held = append(t.held, mark{len(line), at})
+	t.marks = append(t.marks, mark{len(line), at})
 }
 
 // add copies more text into a buffer of t's own. With strip, control sequences are left out as soon
@@ -41,8 +41,8 @@ func (t *text) add(more []byte, strip bool) {
 		t.data = t.data[:copy(t.data, t.data[t.out:])]
 		t.end -= t.out
 		t.sure -= t.out
-		for i := range t.held {
-			t.held[i].end -= t.out
+		for i := range t.marks {
+			t.marks[i].end -= t.out
 		}
 		t.out = 0
 	}
@@ -59,8 +59,8 @@ func (t *text) add(more []byte, strip bool) {
 	t.data, t.sure = t.data[:before+kept], before+sure
 	// The frames that end in what was not sure end with this one: later than they might, which is
 	// always safe.
-	for i := len(t.held) - 1; i >= 0 && t.held[i].end > before; i-- {
-		t.held[i].end = len(t.data)
+	for i := len(t.marks) - 1; i >= 0 && t.marks[i].end > before; i-- {
+		t.marks[i].end = len(t.data)
 	}
 }
 
@@ -103,14 +103,14 @@ func (t *text) forget(n int) {
 	if cap(t.ranges) > n {
 		t.ranges = nil
 	}
-	if cap(t.held) > n {
-		t.held = nil
+	if cap(t.marks) > n {
+		t.marks = nil
 	}
 }
 
 // memory returns how many bytes t holds.
 func (t *text) memory() int {
-	n := cap(t.ranges)*int(unsafe.Sizeof(stream.Range{})) + cap(t.held)*int(unsafe.Sizeof(mark{}))
+	n := cap(t.ranges)*int(unsafe.Sizeof(stream.Range{})) + cap(t.marks)*int(unsafe.Sizeof(mark{}))
 	if t.buf != nil {
 		n += cap(t.data)
 	}
@@ -121,17 +121,17 @@ func (t *text) memory() int {
 // stream share a mark as long as it has no more than grain bytes, so that an event of many short lines
 // costs little more than its text.
 func (t *text) mark(at stream.Range, grain int) {
-	if n := len(t.held); n > 0 && t.held[n-1].To == at.From {
+	if n := len(t.marks); n > 0 && t.marks[n-1].To == at.From {
 		begin := t.out
 		if n > 1 {
-			begin = t.held[n-2].end
+			begin = t.marks[n-2].end
 		}
 		if len(t.data)-begin <= grain {
-			t.held[n-1] = mark{len(t.data), stream.Range{From: t.held[n-1].From, To: at.To}}
+			t.marks[n-1] = mark{len(t.data), stream.Range{From: t.marks[n-1].From, To: at.To}}
 			return
 		}
 	}
-	t.held = append(t.held, mark{len(t.data), at})
+	t.marks = append(t.marks, mark{len(t.data), at})
 }
 
 // fill moves end forward as far as the limit allows. whole says that no more text will come, so that
@@ -142,9 +142,9 @@ func (t *text) fill(limit int, whole bool) (full bool) {
 	if whole {
 		upto = len(t.data)
 	}
-	n, cost, full := fit(t.data[t.end:upto], limit-t.cost, whole)
+	n, cost, full := fit(t.data[t.end:upto], limit-t.counted, whole)
 	t.end += n
-	t.cost += cost
+	t.counted += cost
 	return full
 }
 
@@ -158,7 +158,7 @@ func fits(b []byte, limit int) bool {
 // somewhat lower. It looks at the end alone.
 func (t *text) shorter(limit int) int {
 	part := t.part()
-	from := len(part) - (t.cost - limit) // No byte costs less than 1.
+	from := len(part) - (t.counted - limit) // No byte costs less than 1.
 	if from >= len(part) {
 		return len(part)
 	}
@@ -170,29 +170,29 @@ func (t *text) shorter(limit int) int {
 			break
 		}
 	}
-	n, _, _ := fit(part[from:], limit-(t.cost-repairedLen(part[from:])), true)
+	n, _, _ := fit(part[from:], limit-(t.counted-repairedLen(part[from:])), true)
 	return from + n
 }
 
 // collect moves the frames that end in what goes out now into ranges.
 func (t *text) collect() {
 	n := 0
-	for n < len(t.held) && t.held[n].end <= t.end {
-		t.ranges = addRange(t.ranges, t.held[n].Range)
+	for n < len(t.marks) && t.marks[n].end <= t.end {
+		t.ranges = addRange(t.ranges, t.marks[n].Range)
 		n++
 	}
-	t.held = t.held[:copy(t.held, t.held[n:])]
+	t.marks = t.marks[:copy(t.marks, t.marks[n:])]
 }
 
 // part returns what fill has found to fit.
 func (t *text) part() []byte { return t.data[t.out:t.end] }
 
 // frames returns how many ranges t holds.
-func (t *text) frames() int { return len(t.ranges) + len(t.held) }
+func (t *text) frames() int { return len(t.ranges) + len(t.marks) }
 
 // next goes past the part that was handed out, and returns whether there is more.
 func (t *text) next() bool {
-	t.out, t.cost, t.ranges = t.end, 0, t.ranges[:0]
+	t.out, t.counted, t.ranges = t.end, 0, t.ranges[:0]
 	return t.out < len(t.data)
 }
 
@@ -200,7 +200,7 @@ func (t *text) next() bool {
 func (t *text) reset() {
 	t.drop()
 	t.forget(keptRanges)
-	t.cost, t.ranges, t.held = 0, t.ranges[:0], t.held[:0]
+	t.counted, t.ranges, t.marks = 0, t.ranges[:0], t.marks[:0]
 }
 
 // addRange appends r to ranges, or lengthens the last one where r begins at its end.

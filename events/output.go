@@ -23,13 +23,13 @@ type output struct {
 	plain            bool // a line that fits is sent as it is
 	lines            bool // there may be several lines in an event
 	include, exclude matcher
-	json             *object
+	json             *jsonObject
 }
 
 func newOutput(o Options) output {
 	out := output{max: o.MaxBytes, include: newMatcher(o.Include), exclude: newMatcher(o.Exclude)}
 	if o.JSON != nil {
-		out.json = newObject(o.JSON, o.MaxBytes)
+		out.json = newJSONObject(o.JSON, o.MaxBytes)
 	}
 	out.plain = o.Include == nil && o.Exclude == nil && o.JSON == nil
 	return out
@@ -41,7 +41,7 @@ func (o *output) grain() int { return o.max / 64 }
 // room is how much text l's next part has room for, if it is the last. Text for JSON is
 // counted before it is escaped, because an object is not.
 func (o *output) room(l *line) int {
-	if l.parts == 0 || o.raw || o.json != nil || l.unfit {
+	if l.parts == 0 || o.raw || o.json != nil || l.unwanted {
 		return o.max
 	}
 	return o.max - markLen(PartMark, l.parts+1)
@@ -56,7 +56,7 @@ func (o *output) fill(l *line, whole bool) bool {
 // fillOpen finds how much of an unfinished l goes out next at most, and returns whether it goes out now.
 func (o *output) fillOpen(l *line) bool {
 	o.fill(l, false)
-	l.full = l.full || l.torn && l.end > l.out
+	l.full = l.full || l.early && l.end > l.out
 	return l.full
 }
 
@@ -70,10 +70,10 @@ func (o *output) take(l *line) Event {
 		e.Message = l.part()
 	default:
 		if l.parts == 0 {
-			l.unfit = !o.wants(l.part())
+			l.unwanted = !o.wants(l.part())
 		}
 		switch {
-		case l.unfit:
+		case l.unwanted:
 		case o.json != nil:
 			e.Message = o.object(l)
 		default:
@@ -94,7 +94,7 @@ func (o *output) again(l *line) Event {
 	switch {
 	case l.made != nil:
 		e.Message = *l.made
-	case !l.unfit && o.json == nil:
+	case !l.unwanted && o.json == nil:
 		e.Message = l.part()
 	}
 	return e

@@ -98,17 +98,17 @@ func TestStripANSIDivided(t *testing.T) {
 	s.check(t, `stdout 1 "" [4-5]`)
 }
 
-// TestStripANSIBounded holds that what may become a sequence waits for no more than maxSequence bytes.
+// TestStripANSIBounded: at most maxSequence bytes wait for the rest of a sequence.
 func TestStripANSIBounded(t *testing.T) {
-	a := newAssembler(Options{StripANSI: true})
+	p := NewPipeline(Options{StripANSI: true})
 	got := 0
 	for i := range uint64(200) {
-		a.push(piece(Stdout, 1, "\x1b]"+strings.Repeat("x", pieceBytes-2), "i", 1), i, i+1, newScript(Options{}).now)
-		for e, ok := a.next(); ok; e, ok = a.next() {
+		p.Push(piece(Stdout, 1, "\x1b]"+strings.Repeat("x", pieceBytes-2), "i", 1), i, i+1, newScript(Options{}).now)
+		for e, ok := p.Next(); ok; e, ok = p.Next() {
 			got += len(e.Message)
 		}
-		if n := len(a.lines[Stdout].data) - a.lines[Stdout].sure; n > maxSequence {
-			t.Fatalf("%d bytes wait", n)
+		if l := &p.stage.(*assembler).lines[Stdout]; len(l.data)-l.sure > maxSequence {
+			t.Fatalf("%d bytes wait", len(l.data)-l.sure)
 		}
 	}
 	if got < 200*pieceBytes-2*MaxBytes {

@@ -239,14 +239,14 @@ func TestAssemblerSplits(t *testing.T) {
 
 func TestAssemblerDefaultLimit(t *testing.T) {
 	text := bytes.Repeat([]byte("é"), 600_000) // 1,200,000 bytes.
-	a := newAssembler(Options{})
+	p := NewPipeline(Options{})
 	var got [][]byte
 	for pos, n := 0, int32(1); pos < len(text); n++ {
 		upto := min(pos+pieceBytes-1, len(text))
 		f := piece(Stdout, 1, string(text[pos:upto]), "i", n)
 		f.Last = upto == len(text)
-		a.push(f, uint64(pos), uint64(upto), time.Time{})
-		for e, ok := a.next(); ok; e, ok = a.next() {
+		p.Push(f, uint64(pos), uint64(upto), time.Time{})
+		for e, ok := p.Next(); ok; e, ok = p.Next() {
 			got = append(got, bytes.Clone(e.Message))
 		}
 		pos = upto
@@ -317,15 +317,15 @@ func TestAssemblerReset(t *testing.T) {
 
 // TestAssemblerBoundsText holds that a line without end costs no more memory than one event.
 func TestAssemblerBoundsText(t *testing.T) {
-	a := newAssembler(Options{})
+	p := NewPipeline(Options{})
 	f := piece(Stdout, 1, strings.Repeat("x", pieceBytes), "i", 1)
 	events := 0
 	for i := range uint64(1000) {
-		a.push(f, i, i+1, time.Time{})
-		for _, ok := a.next(); ok; _, ok = a.next() {
+		p.Push(f, i, i+1, time.Time{})
+		for _, ok := p.Next(); ok; _, ok = p.Next() {
 			events++
 		}
-		if l := &a.lines[Stdout]; len(l.data) > MaxBytes+pieceBytes || cap(l.data) > 3*MaxBytes/2 {
+		if l := &p.stage.(*assembler).lines[Stdout]; len(l.data) > MaxBytes+pieceBytes || cap(l.data) > 3*MaxBytes/2 {
 			t.Fatalf("%d bytes are kept, in %d", len(l.data), cap(l.data))
 		}
 	}
@@ -337,17 +337,17 @@ func TestAssemblerBoundsText(t *testing.T) {
 // TestAssemblerBoundsRanges holds that frames which dockerd would not write cannot make a line cost
 // more than its text.
 func TestAssemblerBoundsRanges(t *testing.T) {
-	a := newAssembler(Options{})
+	p := NewPipeline(Options{})
 	var ranges, longest int
 	for i := range uint64(5000) {
-		a.push(piece(Stdout, 1, "x", "i", 1), i*10, i*10+1, time.Time{})
-		for e, ok := a.next(); ok; e, ok = a.next() {
+		p.Push(piece(Stdout, 1, "x", "i", 1), i*10, i*10+1, time.Time{})
+		for e, ok := p.Next(); ok; e, ok = p.Next() {
 			ranges += len(e.Ranges)
 			longest = max(longest, len(e.Ranges))
 		}
 	}
-	a.close()
-	for e, ok := a.next(); ok; e, ok = a.next() {
+	p.Close()
+	for e, ok := p.Next(); ok; e, ok = p.Next() {
 		ranges += len(e.Ranges)
 	}
 	if ranges != 5000 || longest != maxRanges {
@@ -357,17 +357,17 @@ func TestAssemblerBoundsRanges(t *testing.T) {
 
 // TestAssemblerOrdinaryLine holds that a complete line is neither copied nor allocated for.
 func TestAssemblerOrdinaryLine(t *testing.T) {
-	a := newAssembler(Options{})
+	p := NewPipeline(Options{})
 	f := whole(Stdout, 1, "an ordinary line")
 	var pos uint64
 	push := func() {
-		a.push(f, pos, pos+1, time.Time{})
+		p.Push(f, pos, pos+1, time.Time{})
 		pos++
-		e, ok := a.next()
+		e, ok := p.Next()
 		if !ok || &e.Message[0] != &f.Line[0] || !slices.Equal(e.Ranges, []stream.Range{{From: pos - 1, To: pos}}) {
 			t.Fatalf("got %v, %v", e, ok)
 		}
-		if _, ok := a.next(); ok {
+		if _, ok := p.Next(); ok {
 			t.Fatal("two events of one line")
 		}
 	}
@@ -380,57 +380,58 @@ func TestAssemblerOrdinaryLine(t *testing.T) {
 // TestAssemblerGivesBuffersBack holds that an idle Assembler keeps neither the text of its last
 // line nor the memory for it.
 func TestAssemblerGivesBuffersBack(t *testing.T) {
-	a := newAssembler(Options{})
-	a.push(piece(Stdout, 1, strings.Repeat("x", MaxBytes-1), "i", 1), 0, 1, time.Time{})
-	if _, ok := a.next(); ok {
+	p := NewPipeline(Options{})
+	p.Push(piece(Stdout, 1, strings.Repeat("x", MaxBytes-1), "i", 1), 0, 1, time.Time{})
+	if _, ok := p.Next(); ok {
 		t.Fatal("the line is out before its end")
 	}
-	a.push(last(Stdout, 1, "y", "i", 2), 1, 2, time.Time{})
-	if e, ok := a.next(); !ok || len(e.Message) != MaxBytes {
+	p.Push(last(Stdout, 1, "y", "i", 2), 1, 2, time.Time{})
+	if e, ok := p.Next(); !ok || len(e.Message) != MaxBytes {
 		t.Fatalf("got %d bytes, %v", len(e.Message), ok)
 	}
-	if _, ok := a.next(); ok {
+	if _, ok := p.Next(); ok {
 		t.Fatal("the line comes twice")
 	}
-	for i := range a.lines {
-		if l := &a.lines[i]; l.data != nil || l.buf != nil {
+	asm := p.stage.(*assembler)
+	for i := range asm.lines {
+		if l := &asm.lines[i]; l.data != nil || l.buf != nil {
 			t.Errorf("line %d keeps %d bytes", i, cap(l.data))
 		}
 	}
-	if a.whole.data != nil || a.frame.Line != nil {
+	if asm.whole.data != nil || asm.frame.Line != nil {
 		t.Error("the frame's text is kept")
 	}
 }
 
 func TestPushTooEarly(t *testing.T) {
-	a := newAssembler(Options{})
-	a.push(whole(Stdout, 1, "a"), 0, 1, time.Time{})
+	p := NewPipeline(Options{})
+	p.Push(whole(Stdout, 1, "a"), 0, 1, time.Time{})
 	defer func() {
 		if recover() == nil {
 			t.Error("a frame that was not taken was lost in silence")
 		}
 	}()
-	a.push(whole(Stdout, 1, "b"), 1, 2, time.Time{})
+	p.Push(whole(Stdout, 1, "b"), 1, 2, time.Time{})
 }
 
 func BenchmarkAssembler(b *testing.B) {
 	b.Run("lines", func(b *testing.B) {
-		a := newAssembler(Options{})
+		p := NewPipeline(Options{})
 		f := whole(Stdout, 1, strings.Repeat("x", 100))
 		b.SetBytes(100)
 		for i := uint64(0); b.Loop(); i++ {
-			a.push(f, i, i+1, time.Time{})
-			for _, ok := a.next(); ok; _, ok = a.next() {
+			p.Push(f, i, i+1, time.Time{})
+			for _, ok := p.Next(); ok; _, ok = p.Next() {
 			}
 		}
 	})
 	b.Run("pieces", func(b *testing.B) {
-		a := newAssembler(Options{})
+		p := NewPipeline(Options{})
 		f := piece(Stdout, 1, strings.Repeat("x", pieceBytes), "i", 1)
 		b.SetBytes(pieceBytes)
 		for i := uint64(0); b.Loop(); i++ {
-			a.push(f, i, i+1, time.Time{})
-			for _, ok := a.next(); ok; _, ok = a.next() {
+			p.Push(f, i, i+1, time.Time{})
+			for _, ok := p.Next(); ok; _, ok = p.Next() {
 			}
 		}
 	})

@@ -2,9 +2,10 @@ package events
 
 import "encoding/binary"
 
-// AppendEntry appends an entry as docker logs wants it: framed as in the FIFO, with what json-file gives for its text
-// (moby, daemon/logger/jsonfilelog, marshalMessage). That is a newline after what ended a line, so after every entry
-// but the pieces of a divided line that are not its last; and U+FFFD for each byte that is not UTF-8, as JSON has it.
+// AppendEntry appends the entry of a frame for docker logs. The entry is framed as in the FIFO, and
+// has the text that json-file would return (moby, daemon/logger/jsonfilelog, marshalMessage): a
+// newline ends every entry except the pieces of a divided line that are not its last, and U+FFFD
+// replaces each byte that is not part of valid UTF-8.
 func AppendEntry(to []byte, f *Frame) []byte {
 	begin := len(to)
 	to = append(to, 0, 0, 0, 0)
@@ -35,7 +36,7 @@ func AppendEntry(to []byte, f *Frame) []byte {
 	return to
 }
 
-// appendMetadata appends where a piece stands in its line.
+// appendMetadata appends the position of a piece in its line.
 func appendMetadata(to []byte, f *Frame) []byte {
 	var fixed [24]byte
 	m := fixed[:0]

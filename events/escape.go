@@ -151,6 +151,12 @@ func Truncate(text []byte, limit int) []byte {
 	return text[:n]
 }
 
+// fits reports whether CloudWatch counts text as at most limit bytes.
+func fits(text []byte, limit int) bool {
+	_, _, full := fit(text, limit, true)
+	return !full
+}
+
 // repairedLen returns the number of bytes that appendRepaired appends, which is what CloudWatch counts for text.
 func repairedLen(text []byte) (n int) {
 	if utf8.Valid(text) {

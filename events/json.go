@@ -8,12 +8,12 @@ import (
 	"strconv"
 )
 
-// JSON is what an event's object says beside its text (log) and its source. ContainerID,
-// ContainerName and ImageName are always in it, Tag where it is not empty, and Attrs where there are
-// any.
+// JSON holds the fields of an event's object beside its text (log) and its source. ContainerID,
+// ContainerName and ImageName are always in the object. Tag is in it if it is not empty, and Attrs
+// if there are any.
 //
-// No field is cut. If they take more than a quarter of Options.MaxBytes together, the longest are left
-// out until they do not.
+// No field is cut. If the fields together take more than a quarter of Options.MaxBytes, the longest
+// ones are left out.
 type JSON struct {
 	ContainerID, ContainerName, ImageName string
 	Tag                                   string
@@ -26,10 +26,10 @@ const (
 	jsonContinued = `,"continued":true`
 )
 
-// jsonObject makes JSON objects of one container's events.
+// jsonObject makes the JSON objects of one container's events.
 type jsonObject struct {
 	max   int
-	tails [Stderr + 1][]byte // what follows log, part and continued, by source
+	tails [Stderr + 1][]byte // the end of the object after log, part and continued, by source
 }
 
 func newJSONObject(j *JSON, limit int) *jsonObject {
@@ -46,7 +46,7 @@ func newJSONObject(j *JSON, limit int) *jsonObject {
 		for _, key := range slices.Sorted(maps.Keys(j.Attrs)) {
 			attrs = appendMember(attrs, key, j.Attrs[key])
 		}
-		attrs[0] = '{' // It was the comma before the first one.
+		attrs[0] = '{' // replaces the first member's comma
 		fields = append(fields, slices.Concat([]byte(`,"attrs":`), attrs, []byte("}")))
 	}
 	o := &jsonObject{max: limit}
@@ -69,13 +69,13 @@ func newJSONObject(j *JSON, limit int) *jsonObject {
 	return o
 }
 
-// object returns the message of l's next part, and moves end back if it must be divided earlier.
+// object returns the message of l's next part. It moves end back if the escaped text does not fit.
 func (o *output) object(l *line) []byte {
-	text, tail := l.part(), o.json.tails[l.src]
+	text, tail := l.part(), o.json.tails[l.source]
 	whole := l.ended && !l.full
-	if whole && l.parts == 0 {
+	if whole && l.count == 0 {
 		if len(bytes.Trim(text, "\n")) == 0 {
-			return nil // As for an empty line of text.
+			return nil // as for an empty line in plain text
 		}
 		if v, ok := nested(text); ok && fits(v, o.max-len(jsonHead)-len(tail)) {
 			buf := append(l.make(markRoom+len(tail)), jsonHead...)
@@ -86,8 +86,8 @@ func (o *output) object(l *line) []byte {
 	}
 	part := 0
 	room := o.max - len(jsonHead) - len(`""`) - len(tail)
-	if l.parts > 0 {
-		part = l.parts + 1
+	if l.count > 0 {
+		part = l.count + 1
 		room -= len(jsonPart) + digits(part)
 	}
 	n := escapedFit(text, room)
@@ -115,8 +115,8 @@ func (o *output) object(l *line) []byte {
 	return *l.made
 }
 
-// nested returns the JSON object that text is, without white space around it. Its bytes stay as they
-// are: no digit of a number and no second key of the same name is lost.
+// nested returns text without the white space around it if that is a JSON object. The bytes stay as
+// they are, so that no digit of a number and no second key of the same name is lost.
 func nested(text []byte) ([]byte, bool) {
 	v := bytes.Trim(text, " \t\r\n")
 	if len(v) < 2 || v[0] != '{' || v[len(v)-1] != '}' {

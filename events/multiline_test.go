@@ -297,7 +297,7 @@ func TestMultilineBoundsRanges(t *testing.T) {
 		p.Push(whole(Stdout, 1, "x"), i, i+1, time.Time{})
 		take()
 	}
-	if n := len(p.multi.events[Stdout].marks); n > 200 {
+	if n := len(p.stage.(*multiline).events[Stdout].marks); n > 200 {
 		t.Errorf("%d ranges are held", n)
 	}
 }
@@ -315,10 +315,11 @@ func TestMultilineBoundsText(t *testing.T) {
 				t.Fatalf("%d bytes, ranges %v", len(e.Message), e.Ranges)
 			}
 		}
-		if p.multi.events[Stdout].made != nil {
+		ev := &p.stage.(*multiline).events[Stdout]
+		if ev.made != nil {
 			t.Fatal("the last part's buffer is kept")
 		}
-		if n := cap(p.multi.events[Stdout].data); n > 3*MaxBytes {
+		if n := cap(ev.data); n > 3*MaxBytes {
 			t.Fatalf("%d bytes are kept", n)
 		}
 	}
@@ -386,7 +387,7 @@ func TestMultilineGivesBuffersBack(t *testing.T) {
 		t.Fatalf("got %q, %v", e.Message, ok)
 	}
 	p.Release() // The line that ended the event is still to be joined.
-	if p.multi.events[Stdout].buf != nil {
+	if p.stage.(*multiline).events[Stdout].buf != nil {
 		t.Error("the event's buffer is kept")
 	}
 	if _, ok := p.Next(); ok {
@@ -400,8 +401,9 @@ func TestMultilineGivesBuffersBack(t *testing.T) {
 	if want := "[open\n BEGIN 2\n]"; fmt.Sprint(got) != want {
 		t.Errorf("got %q", got)
 	}
-	for i := range p.multi.events {
-		if ev, l := &p.multi.events[i], &p.lines.lines[i]; ev.buf != nil || ev.made != nil || l.buf != nil || l.made != nil {
+	m := p.stage.(*multiline)
+	for i := range m.events {
+		if ev, l := &m.events[i], &m.lines.lines[i]; ev.buf != nil || ev.made != nil || l.buf != nil || l.made != nil {
 			t.Errorf("source %d keeps a buffer", i)
 		}
 	}

@@ -6,24 +6,23 @@ import (
 	"strings"
 )
 
-// What stands in the parts of an event that is too long for one message, with the number of a part,
-// counted from 1, in the place of %d.
+// These marks are in the parts of an event that is too long for one message. %d is the number of a
+// part, counted from 1.
 const (
-	// PartMark begins each part but the first, with its own number.
+	// PartMark begins each part except the first, with its own number.
 	PartMark = "[logspool: part %d] "
-	// ContinuedMark ends each part but the last, with the next part's number.
+	// ContinuedMark ends each part except the last, with the next part's number.
 	ContinuedMark = " [logspool: continued in part %d]"
 )
 
-// output says what becomes of a line, or an event of several lines: is it wanted, is it text or JSON,
-// and where it is divided.
+// output turns a line, or an event of several lines, into events: it filters, divides and formats.
 type output struct {
 	max              int
-	raw              bool // it is for another stage, which does all that
-	plain            bool // a line that fits is sent as it is
-	lines            bool // there may be several lines in an event
+	raw              bool // The events are for another stage, which does all of that.
+	plain            bool // A line that fits is sent as it is.
+	lines            bool // An event may have several lines.
 	include, exclude matcher
-	json             *jsonObject
+	json             *jsonObject // nil for plain text
 }
 
 func newOutput(o Options) output {
@@ -35,41 +34,42 @@ func newOutput(o Options) output {
 	return out
 }
 
-// grain is how much text the frames that share a mark may have.
+// grain returns how much text the frames that share a mark may have.
 func (o *output) grain() int { return o.max / 64 }
 
-// room is how much text l's next part has room for, if it is the last. Text for JSON is
-// counted before it is escaped, because an object is not.
-func (o *output) room(l *line) int {
-	if l.parts == 0 || o.raw || o.json != nil || l.unwanted {
+// limit returns how much text l's next part may have if it is the last. Text for JSON is counted
+// before it is escaped, because a text that is an object is not escaped.
+func (o *output) limit(l *line) int {
+	if l.count == 0 || o.raw || o.json != nil || l.unwanted {
 		return o.max
 	}
-	return o.max - markLen(PartMark, l.parts+1)
+	return o.max - markLen(PartMark, l.count+1)
 }
 
-// fill finds how much of l goes out next at most, and returns whether there is more.
-func (o *output) fill(l *line, whole bool) bool {
-	l.full = l.fill(o.room(l), whole)
+// fill finds the longest possible next part of l, and reports whether there is more text.
+func (o *output) fill(l *line, final bool) bool {
+	l.full = l.fill(o.limit(l), final)
 	return l.full
 }
 
-// fillOpen finds how much of an unfinished l goes out next at most, and returns whether it goes out now.
+// fillOpen finds the longest possible next part of an unfinished l, and reports whether it goes
+// out now.
 func (o *output) fillOpen(l *line) bool {
 	o.fill(l, false)
 	l.full = l.full || l.early && l.end > l.out
 	return l.full
 }
 
-// take makes an event of l's next part, for which fill was called. It is empty where l is not wanted:
-// that is decided by the first part.
+// take makes an event of l's next part, for which fill was called. The message is empty if the
+// filters drop the event, which the first part decides.
 func (o *output) take(l *line) Event {
-	e := Event{Time: l.time, Source: l.src}
+	e := Event{Time: l.time, Source: l.source}
 	switch {
 	case o.raw:
-	case o.plain && !l.full && l.parts == 0 && !l.owes:
+	case o.plain && !l.full && l.count == 0 && !l.newlineDue:
 		e.Message = l.part()
 	default:
-		if l.parts == 0 {
+		if l.count == 0 {
 			l.unwanted = !o.wants(l.part())
 		}
 		switch {
@@ -77,20 +77,20 @@ func (o *output) take(l *line) Event {
 		case o.json != nil:
 			e.Message = o.object(l)
 		default:
-			l.newline(o.room(l))
+			l.addNewline(o.limit(l))
 			e.Message = o.text(l)
 		}
 	}
-	l.parts++
+	l.count++
 	l.collect()
 	l.charge()
 	e.Ranges = l.ranges
 	return e
 }
 
-// again returns the event that take has made of l, whose text may have moved since.
+// again returns the event that take made of l, whose text may have moved since.
 func (o *output) again(l *line) Event {
-	e := Event{Time: l.time, Source: l.src, Ranges: l.ranges}
+	e := Event{Time: l.time, Source: l.source, Ranges: l.ranges}
 	switch {
 	case l.made != nil:
 		e.Message = *l.made
@@ -100,8 +100,9 @@ func (o *output) again(l *line) Event {
 	return e
 }
 
-// wants returns whether the filters want an event with this text. They see what a terminal shows: a container with a
-// TTY ends its lines with a carriage return, which json-file and the service keep.
+// wants reports whether an event with this text passes the filters. They see the text as a
+// terminal shows it: a container with a TTY ends its lines with a carriage return, which
+// json-file and CloudWatch keep.
 func (o *output) wants(text []byte) bool {
 	if o.include.re == nil && o.exclude.re == nil {
 		return true
@@ -113,30 +114,29 @@ func (o *output) wants(text []byte) bool {
 	return (o.include.re == nil || o.include.match(text)) && (o.exclude.re == nil || !o.exclude.match(text))
 }
 
-// text returns the message of l's next part, and moves end back if it must be divided earlier to make
-// room for the marks.
+// text returns the message of l's next part. It moves end back if the marks need the room.
 func (o *output) text(l *line) []byte {
-	if l.parts == 0 && !l.full {
+	if l.count == 0 && !l.full {
 		return l.part()
 	}
 	buf := l.make(markRoom)
-	if l.parts > 0 {
-		buf = appendMark(buf, PartMark, l.parts+1)
+	if l.count > 0 {
+		buf = appendMark(buf, PartMark, l.count+1)
 	}
 	if l.full {
-		n := l.shorter(o.room(l) - markLen(ContinuedMark, l.parts+2))
+		n := l.shorter(o.limit(l) - markLen(ContinuedMark, l.count+2))
 		l.end = l.out + o.divide(l.part(), n)
 	}
 	buf = append(buf, l.part()...)
 	if l.full {
-		buf = appendMark(buf, ContinuedMark, l.parts+2)
+		buf = appendMark(buf, ContinuedMark, l.count+2)
 	}
 	*l.made = buf
 	return buf
 }
 
-// divide returns where to divide text of which n bytes fit: at a line's end, if there is one. If all of it fits, the
-// event is not divided for its length, and nothing is held back.
+// divide returns where to divide text of which n bytes fit: after the last newline if an event may
+// have several lines. If all of text fits, it goes out early and whole.
 func (o *output) divide(text []byte, n int) int {
 	if o.lines && n < len(text) {
 		if i := bytes.LastIndexByte(text[:n], '\n'); i >= 0 {
@@ -146,22 +146,8 @@ func (o *output) divide(text []byte, n int) int {
 	return n
 }
 
-// markRoom is what the marks of a part take at most, or the beginning of a JSON object before its text.
+// markRoom is at least the length of a part's marks, or of a JSON object before its text.
 const markRoom = 128
-
-// make returns a buffer for a message with so much beside the text. It is given back with the part that the message is
-// of.
-func (l *line) make(beside int) []byte {
-	l.made = getBuffer(len(l.part()) + beside)
-	return *l.made
-}
-
-func (l *line) unmake() {
-	if l.made != nil {
-		putBuffer(l.made)
-		l.made = nil
-	}
-}
 
 func appendMark(buf []byte, mark string, part int) []byte {
 	before, after, _ := strings.Cut(mark, "%d")

@@ -11,8 +11,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestPipelineAllocations holds that no option costs an allocation a line. With the race detector a
-// sync.Pool forgets what it is given, now and then.
+// TestPipelineAllocations holds that no option costs an allocation a line. With the race
+// detector a sync.Pool forgets what it is given, now and then.
 func TestPipelineAllocations(t *testing.T) {
 	for name, k := range pipelines {
 		t.Run(name, func(t *testing.T) {
@@ -35,8 +35,8 @@ func TestPipelineAllocations(t *testing.T) {
 	}
 }
 
-// TestPipelineOrdinaryLine holds that a complete line is neither copied nor allocated for when nothing is
-// asked for, and also not when what is asked for does not concern it.
+// TestPipelineOrdinaryLine holds that a complete line is neither copied nor allocated for
+// when nothing is asked for, and also not when what is asked for does not concern it.
 func TestPipelineOrdinaryLine(t *testing.T) {
 	for name, o := range map[string]Options{
 		"nothing": {},

@@ -2,17 +2,17 @@ package events
 
 import "bytes"
 
-// maxSequence is the maximum length of a control sequence, and therefore of text that waits for the
-// rest of one. Anything longer is text.
+// maxSequence is the maximum length of a control sequence, and therefore of text that
+// waits for the rest of one. Anything longer is text.
 const maxSequence = 64 * 1024
 
 const (
 	esc = 0x1b
 	bel = 0x07
 
-	// c1 is the first byte of U+0080 to U+00BF in UTF-8. The second byte is the character's number.
-	// U+0080 to U+009F are the C1 control characters. A lone byte 0x9b is not one, because it may be
-	// part of any character.
+	// c1 is the first byte of U+0080 to U+00BF in UTF-8. The second byte is the
+	// character's number. U+0080 to U+009F are the C1 control characters. A lone byte
+	// 0x9b is not one, because it may be part of any character.
 	c1  = 0xc2
 	dcs = 0x90
 	sos = 0x98
@@ -28,16 +28,17 @@ func hasANSI(b []byte) bool {
 	return bytes.IndexByte(b, esc) >= 0 || bytes.IndexByte(b, c1) >= 0
 }
 
-// stripANSI removes the terminal's control sequences from b in place, and nothing else. kept is the
-// length of the result. Its first sure bytes are final. The others begin a sequence whose rest may
-// follow in the next piece of the line. If the line ends there, they are text.
+// stripANSI removes the terminal's control sequences from b in place, and nothing else.
+// kept is the length of the result. Its first sure bytes are final. The others begin a
+// sequence whose rest may follow in the next piece of the line. If the line ends there,
+// they are text.
 //
-// Malformed and overlong sequences are text. The time is linear: no sequence contains the beginning
-// of another, so a failed one is not examined again before the next begins.
+// Malformed and overlong sequences are text. The time is linear: no sequence contains the
+// beginning of another, so a failed one is not examined again before the next begins.
 //
-// The available libraries do not work here. charmbracelet/x/ansi takes whole strings, and removes an
-// unfinished sequence with everything after it. acarl005/stripansi is a regular expression that does
-// not know strings that end with ESC \.
+// The available libraries do not work here. charmbracelet/x/ansi takes whole strings, and
+// removes an unfinished sequence with everything after it. acarl005/stripansi is a
+// regular expression that does not know strings that end with ESC \.
 func stripANSI(b []byte) (kept, sure int) {
 	w, i := 0, 0
 	for {
@@ -66,9 +67,9 @@ func stripANSI(b []byte) (kept, sure int) {
 	}
 }
 
-// sequence returns the length of the control sequence that b begins with (ECMA-48, 5.3 to 5.6, and
-// ECMA-35, 13.2). It returns 0 if b does not begin with one, and unfinished if b ends too early to
-// tell.
+// sequence returns the length of the control sequence that b begins with (ECMA-48, 5.3 to
+// 5.6, and ECMA-35, 13.2). It returns 0 if b does not begin with one, and unfinished if b
+// ends too early to tell.
 func sequence(b []byte) int {
 	if len(b) < 2 {
 		return unfinished
@@ -96,7 +97,8 @@ func sequence(b []byte) int {
 
 const unfinished = -1
 
-// parameters measures a control sequence with parameters, such as colours and cursor movements.
+// parameters measures a control sequence with parameters, such as colours and cursor
+// movements.
 func parameters(b []byte) int {
 	i := 2
 	for i < len(b) && b[i] >= 0x30 && b[i] <= 0x3f {
@@ -105,7 +107,8 @@ func parameters(b []byte) int {
 	return final(b, i, 0x40)
 }
 
-// escape measures ESC and one character, possibly with intermediate ones before it: ESC 7, ESC ( B.
+// escape measures ESC and one character, possibly with intermediate ones before it: ESC
+// 7, ESC ( B.
 func escape(b []byte) int { return final(b, 1, 0x30) }
 
 // final measures intermediate characters from b[i] and a final one of at least lowest.
@@ -122,8 +125,8 @@ func final(b []byte, i int, lowest byte) int {
 	return 0
 }
 
-// controlString measures a string that ends with ST, such as a title, a hyperlink or an image. With
-// belEnds, BEL also ends it, as terminals accept.
+// controlString measures a string that ends with ST, such as a title, a hyperlink or an
+// image. With belEnds, BEL also ends it, as terminals accept.
 func controlString(b []byte, belEnds bool) int {
 	for i := 2; i < len(b); i++ {
 		switch c := b[i]; {

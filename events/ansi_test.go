@@ -58,8 +58,8 @@ func TestStripANSI(t *testing.T) {
 	}
 }
 
-// TestStripANSIPieces holds that it does not matter how a line came in pieces, and that no frame is done
-// with before its text is out.
+// TestStripANSIPieces holds that it does not matter how a line came in pieces, and that
+// no frame is done with before its text is out.
 func TestStripANSIPieces(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		line := []byte(strings.Join(rapid.SliceOfN(rapid.SampledFrom(texts), 0, 40).Draw(t, "line"), ""))
@@ -83,8 +83,8 @@ func TestStripANSIPieces(t *testing.T) {
 	})
 }
 
-// TestStripANSIDivided holds that a sequence is never divided between parts, and that the text of a part is
-// measured without it.
+// TestStripANSIDivided holds that a sequence is never divided between parts, and that the
+// text of a part is measured without it.
 func TestStripANSIDivided(t *testing.T) {
 	s := newScript(Options{StripANSI: true, MaxBytes: 128})
 	s.push(piece(Stdout, 1, xs(96)+"\x1b[31", "i", 1))

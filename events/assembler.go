@@ -17,9 +17,9 @@ const (
 	maxRanges = 1024
 )
 
-// assembler makes events from the frames of one container. A complete line becomes an event,
-// and the pieces of a long line are joined, per source. It is the stage of a Pipeline that has
-// no Options.Pattern, and the first stage of one that has.
+// assembler makes events from the frames of one container. A complete line becomes an
+// event, and the pieces of a long line are joined, per source. It is the stage of a
+// Pipeline that has no Options.Pattern, and the first stage of one that has.
 //
 // It keeps at most one unfinished line per source. A line ends
 //   - with the piece that is marked as its last;
@@ -29,13 +29,14 @@ const (
 // A part of an unfinished line goes out 12 times Options.Wait after its first piece, or when
 // memory is short (Budget).
 //
-// Pieces that come after their line has ended make events of their own. Pieces without an ID
-// come from a dockerd before 20.10. They are joined until one comes that no other can follow: a
-// frame without the partial mark (until 18.03), or a piece shorter than dockerd's buffer (18.06
-// to 19.03 mark the last piece like the others; moby#35831, moby#39038).
+// Pieces that come after their line has ended make events of their own. Pieces without an
+// ID come from a dockerd before 20.10. They are joined until one comes that no other can
+// follow: a frame without the partial mark (until 18.03), or a piece shorter than
+// dockerd's buffer (18.06 to 19.03 mark the last piece like the others; moby#35831,
+// moby#39038).
 //
-// All events of one line carry the time of its first piece. An event that was waited for comes
-// out after events with later times.
+// All events of one line carry the time of its first piece. An event that was waited for
+// comes out after events with later times.
 type assembler struct {
 	wait   time.Duration
 	strip  bool
@@ -54,7 +55,8 @@ type assembler struct {
 	last *line // the line of the event that was handed out last
 }
 
-// newAssembler returns an assembler without any frame. It ignores o.Pattern. o has its defaults.
+// newAssembler returns an assembler without any frame. It ignores o.Pattern. o has its
+// defaults.
 func newAssembler(o Options) *assembler {
 	a := &assembler{wait: o.Wait, strip: o.StripANSI, out: newOutput(o), budget: o.Budget}
 	a.whole.budget = o.Budget
@@ -89,8 +91,8 @@ func (a *assembler) next() (Event, bool) {
 	return a.out.take(l), true
 }
 
-// nextLine returns the line that the next event is made from, with its next part filled in. The
-// line is valid until the next call. It is nil if there is no event.
+// nextLine returns the line that the next event is made from, with its next part filled
+// in. The line is valid until the next call. It is nil if there is no event.
 func (a *assembler) nextLine() *line {
 	a.advance()
 	for {
@@ -146,9 +148,10 @@ func (a *assembler) takeWhole() {
 	l.finish()
 }
 
-// ready returns a line with an event to hand out, with the event's part filled in. The line has
-// ended, or has outgrown an event. Of several lines it is the one that began first. A complete
-// line, which is the frame just pushed, goes before lines that ended while it was handed out.
+// ready returns a line with an event to hand out, with the event's part filled in. The
+// line has ended, or has outgrown an event. Of several lines it is the one that began
+// first. A complete line, which is the frame just pushed, goes before lines that ended
+// while it was handed out.
 func (a *assembler) ready() *line {
 	if a.whole.ended {
 		a.out.fill(&a.whole, true)

@@ -334,8 +334,8 @@ func TestAssemblerBoundsText(t *testing.T) {
 	}
 }
 
-// TestAssemblerBoundsRanges holds that frames which dockerd would not write cannot make a line cost
-// more than its text.
+// TestAssemblerBoundsRanges holds that frames which dockerd would not write cannot make a
+// line cost more than its text.
 func TestAssemblerBoundsRanges(t *testing.T) {
 	p := NewPipeline(Options{})
 	var ranges, longest int
@@ -377,8 +377,8 @@ func TestAssemblerOrdinaryLine(t *testing.T) {
 	}
 }
 
-// TestAssemblerGivesBuffersBack holds that an idle Assembler keeps neither the text of its last
-// line nor the memory for it.
+// TestAssemblerGivesBuffersBack holds that an idle Assembler keeps neither the text of
+// its last line nor the memory for it.
 func TestAssemblerGivesBuffersBack(t *testing.T) {
 	p := NewPipeline(Options{})
 	p.Push(piece(Stdout, 1, strings.Repeat("x", MaxBytes-1), "i", 1), 0, 1, time.Time{})

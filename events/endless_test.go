@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// TestLineWithoutEndIsShown holds that a line for which there is always one more piece goes out in parts, the first of
-// them 12 times Wait after its first piece, and that each frame is acknowledged with the part that has its end.
+// TestLineWithoutEndIsShown holds that a line for which there is always one more piece
+// goes out in parts, the first of them 12 times Wait after its first piece, and that each
+// frame is acknowledged with the part that has its end.
 func TestLineWithoutEndIsShown(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -55,8 +56,8 @@ func TestLineWithoutEndIsShown(t *testing.T) {
 	}
 }
 
-// TestPartIsFollowed holds that a part which says that it is continued is followed by another one, even if no text
-// comes any more.
+// TestPartIsFollowed holds that a part which says that it is continued is followed by
+// another one, even if no text comes any more.
 func TestPartIsFollowed(t *testing.T) {
 	s := newScript(Options{Wait: 20 * time.Second})
 	for i := range 13 {
@@ -70,8 +71,8 @@ func TestPartIsFollowed(t *testing.T) {
 	s.check(t, `stdout 1 "[logspool: part 2] " [13-14]`)
 }
 
-// TestLateLineWithoutEnd holds that a line which is read after a backlog is divided where it was when it was read at
-// once, as far as the other output's times show it.
+// TestLateLineWithoutEnd holds that a line which is read after a backlog is divided where
+// it was when it was read at once, as far as the other output's times show it.
 func TestLateLineWithoutEnd(t *testing.T) {
 	s := newScript(Options{})
 	s.push(piece(Stdout, 1e9, "a", "i", 1))
@@ -83,8 +84,9 @@ func TestLateLineWithoutEnd(t *testing.T) {
 		`stdout 1000000000 "[logspool: part 2] b" [3-4]`)
 }
 
-// TestFiltersSeeTerminalLine holds that the filters see what a terminal shows of a line, that the pattern of an event's
-// first line sees its bytes, and that what is shipped keeps them.
+// TestFiltersSeeTerminalLine holds that the filters see what a terminal shows of a line,
+// that the pattern of an event's first line sees its bytes, and that what is shipped
+// keeps them.
 func TestFiltersSeeTerminalLine(t *testing.T) {
 	one, ends := regexp.MustCompile(`^one$`), regexp.MustCompile(`(?m)one$`)
 	first := regexp.MustCompile(`^B`)

@@ -2,10 +2,10 @@ package events
 
 import "encoding/binary"
 
-// AppendEntry appends the entry of a frame for docker logs. The entry is framed as in the FIFO, and
-// has the text that json-file would return (moby, daemon/logger/jsonfilelog, marshalMessage): a
-// newline ends every entry except the pieces of a divided line that are not its last, and U+FFFD
-// replaces each byte that is not part of valid UTF-8.
+// AppendEntry appends the entry of a frame for docker logs. The entry is framed as in the
+// FIFO, and has the text that json-file would return (moby, daemon/logger/jsonfilelog,
+// marshalMessage): a newline ends every entry except the pieces of a divided line that
+// are not its last, and U+FFFD replaces each byte that is not part of valid UTF-8.
 func AppendEntry(to []byte, f *Frame) []byte {
 	begin := len(to)
 	to = append(to, 0, 0, 0, 0)

@@ -11,7 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestEntry: an entry says what its frame does, with the text that json-file would have written and read back.
+// TestEntry: an entry says what its frame does, with the text that json-file would have
+// written and read back.
 func TestEntry(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := logdriver.LogEntry{

@@ -6,12 +6,13 @@ import (
 	"unicode/utf8"
 )
 
-// replacement is U+FFFD. CloudWatch and json-file put it in the place of each byte that is not part of valid
-// UTF-8, and no byte of text becomes longer than that.
+// replacement is U+FFFD. CloudWatch and json-file put it in the place of each byte that
+// is not part of valid UTF-8, and no byte of text becomes longer than that.
 const replacement = "\uFFFD"
 
-// escapes holds, for each ASCII character that must be escaped in a JSON string (RFC 8259, section 7), the
-// character that follows the backslash. It is 0 for the others. After 'u' follow four hexadecimal digits.
+// escapes holds, for each ASCII character that must be escaped in a JSON string (RFC
+// 8259, section 7), the character that follows the backslash. It is 0 for the others.
+// After 'u' follow four hexadecimal digits.
 var escapes = func() (all [utf8.RuneSelf]byte) {
 	for c := range 0x20 {
 		all[c] = 'u'
@@ -30,16 +31,18 @@ const (
 	hexDigits = "0123456789abcdef"
 )
 
-// AppendEscaped appends text to dst as the inside of a JSON string. Each byte that is not part of valid UTF-8
-// becomes U+FFFD. AppendEscaped returns the extended buffer and the number of bytes that CloudWatch counts for
-// the text: its length in UTF-8 with these U+FFFD, before it is escaped.
+// AppendEscaped appends text to dst as the inside of a JSON string. Each byte that is not
+// part of valid UTF-8 becomes U+FFFD. AppendEscaped returns the extended buffer and the
+// number of bytes that CloudWatch counts for the text: its length in UTF-8 with these
+// U+FFFD, before it is escaped.
 func AppendEscaped(dst, text []byte) (out []byte, counted int) {
 	counted = len(text)
 	start := 0 // text[:start] is in dst.
 	for i := 0; i < len(text); {
-		// Skip eight plain ASCII bytes at a time: none above 0x7f, below 0x20, a quote or a backslash.
-		// A byte b is below n if b-n borrows; a byte equals c if (b^c) is below 1. A borrow spoils only
-		// the bytes above it, so the lowest hit is a true one.
+		// Skip eight plain ASCII bytes at a time: none above 0x7f, below 0x20, a quote or
+		// a backslash. A byte b is below n if b-n borrows; a byte equals c if (b^c) is
+		// below 1. A borrow spoils only the bytes above it, so the lowest hit is a true
+		// one.
 		for len(text)-i >= 8 {
 			w := binary.LittleEndian.Uint64(text[i:])
 			quote := w ^ ones*'"'
@@ -80,8 +83,8 @@ func AppendEscaped(dst, text []byte) (out []byte, counted int) {
 	return append(dst, text[start:]...), counted
 }
 
-// escapedFit returns how many bytes of text, up to the end of a character, AppendEscaped turns into at most
-// limit bytes.
+// escapedFit returns how many bytes of text, up to the end of a character, AppendEscaped
+// turns into at most limit bytes.
 func escapedFit(text []byte, limit int) (n int) {
 	if len(text)*longestEscape <= limit {
 		return len(text)
@@ -105,8 +108,9 @@ func escapedFit(text []byte, limit int) (n int) {
 	return n
 }
 
-// firstRune returns the length of the first character of text, and the number of bytes that CloudWatch counts
-// for it. A byte that is not part of valid UTF-8 is a character of its own.
+// firstRune returns the length of the first character of text, and the number of bytes
+// that CloudWatch counts for it. A byte that is not part of valid UTF-8 is a character of
+// its own.
 func firstRune(text []byte) (size, counted int) {
 	r, size := utf8.DecodeRune(text)
 	if r == utf8.RuneError {
@@ -115,10 +119,11 @@ func firstRune(text []byte) (size, counted int) {
 	return size, size
 }
 
-// fit returns how many bytes of text, up to the end of a character, CloudWatch counts as at most limit bytes. It
-// also returns how many bytes CloudWatch counts for them, and whether the limit excludes the rest. If final is
-// false, fit leaves out the beginning of a character at the end of text. If final is true and text certainly
-// fits, it is not counted: counted is 0.
+// fit returns how many bytes of text, up to the end of a character, CloudWatch counts as
+// at most limit bytes. It also returns how many bytes CloudWatch counts for them, and
+// whether the limit excludes the rest. If final is false, fit leaves out the beginning of
+// a character at the end of text. If final is true and text certainly fits, it is not
+// counted: counted is 0.
 func fit(text []byte, limit int, final bool) (n, counted int, full bool) {
 	if final && len(text)*len(replacement) <= limit {
 		return len(text), 0, false
@@ -144,8 +149,8 @@ func fit(text []byte, limit int, final bool) (n, counted int, full bool) {
 	return n, counted, false
 }
 
-// Truncate returns the longest beginning of text that CloudWatch counts as at most limit bytes and that does not
-// end inside a character.
+// Truncate returns the longest beginning of text that CloudWatch counts as at most limit
+// bytes and that does not end inside a character.
 func Truncate(text []byte, limit int) []byte {
 	n, _, _ := fit(text, limit, true)
 	return text[:n]
@@ -157,7 +162,8 @@ func fits(text []byte, limit int) bool {
 	return !full
 }
 
-// repairedLen returns the number of bytes that appendRepaired appends, which is what CloudWatch counts for text.
+// repairedLen returns the number of bytes that appendRepaired appends, which is what
+// CloudWatch counts for text.
 func repairedLen(text []byte) (n int) {
 	if utf8.Valid(text) {
 		return len(text)
@@ -170,7 +176,8 @@ func repairedLen(text []byte) (n int) {
 	return n
 }
 
-// appendRepaired appends text with U+FFFD in the place of each byte that is not part of valid UTF-8.
+// appendRepaired appends text with U+FFFD in the place of each byte that is not part of
+// valid UTF-8.
 func appendRepaired(dst, text []byte) []byte {
 	if utf8.Valid(text) {
 		return append(dst, text...)

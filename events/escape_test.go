@@ -11,7 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// repaired is the oracle for invalid UTF-8: Go replaces each byte by one U+FFFD, as CloudWatch does.
+// repaired is the oracle for invalid UTF-8: Go replaces each byte by one U+FFFD, as
+// CloudWatch does.
 func repaired(b []byte) string { return string([]rune(string(b))) }
 
 func checkEscape(t *testing.T, msg []byte) {
@@ -61,8 +62,8 @@ func TestEscapeEveryByteAtEveryOffset(t *testing.T) {
 	}
 }
 
-// TestEscapedTextReadsAsRepaired holds that escaped text is read as CloudWatch would repair it, and is as long
-// as escapedFit measured.
+// TestEscapedTextReadsAsRepaired holds that escaped text is read as CloudWatch would
+// repair it, and is as long as escapedFit measured.
 func TestEscapedTextReadsAsRepaired(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.OneOf(rapid.SliceOf(rapid.Byte()),

@@ -1,5 +1,5 @@
-// Package events turns frames, which are the entries that dockerd wrote, into events, which are
-// the messages in CloudWatch Logs. The steps are:
+// Package events turns frames, which are the entries that dockerd wrote, into events,
+// which are the messages in CloudWatch Logs. The steps are:
 //
 //  1. Join the 16 KiB pieces of long lines, per source. If the log ends or the next piece does
 //     not come in time, the unfinished line goes out.
@@ -8,19 +8,22 @@
 //  4. Drop events that the filters reject (Options.Include, Options.Exclude).
 //  5. Format each event as plain text, or as a JSON object (Options.JSON).
 //
-// Multi-line events are like those of awslogs. Each line is followed by a newline, also the last
-// one. Lines before the first match are an event. An empty line is a line, so that an event may
-// be "\n". If only that newline at the end does not fit into the message, it is left out.
+// Multi-line events are like those of awslogs. Each line is followed by a newline, also
+// the last one. Lines before the first match are an event. An empty line is a line, so
+// that an event may be "\n". If only that newline at the end does not fit into the
+// message, it is left out.
 //
-// A JSON object has the text in its member "log". If the text is itself a JSON object, it becomes
-// the member's value byte for byte, without the white space around it. Any other text becomes a
-// string, without its last newline. An event without any text is dropped in both formats.
+// A JSON object has the text in its member "log". If the text is itself a JSON object, it
+// becomes the member's value byte for byte, without the white space around it. Any other
+// text becomes a string, without its last newline. An event without any text is dropped
+// in both formats.
 //
 // # Parts
 //
-// An event that is longer than CloudWatch allows goes out in parts. It is divided between lines if
-// it has several, otherwise between characters. It is never divided inside a character, or inside
-// a control sequence that is to be removed. The parts are in order and have the event's time.
+// An event that is longer than CloudWatch allows goes out in parts. It is divided between
+// lines if it has several, otherwise between characters. It is never divided inside a
+// character, or inside a control sequence that is to be removed. The parts are in order
+// and have the event's time.
 //
 // In plain text, a part ends with a space and this mark if another part follows:
 //
@@ -30,9 +33,9 @@
 //
 //	[logspool: part 2]
 //
-// Without these marks, the joined parts are the event. With Options.JSON each part is an object
-// with all the fields. Its text is a string. It has "part": N, and "continued": true if another
-// part follows.
+// Without these marks, the joined parts are the event. With Options.JSON each part is an
+// object with all the fields. Its text is a string. It has "part": N, and "continued":
+// true if another part follows.
 //
 // An event that fits into one message is not divided, with three exceptions:
 //
@@ -43,11 +46,11 @@
 //
 // # docker logs
 //
-// AppendEntry works in the other direction, for docker logs: it turns a frame into the entry that
-// dockerd reads back.
+// AppendEntry works in the other direction, for docker logs: it turns a frame into the
+// entry that dockerd reads back.
 //
-// The package must not know files, clocks, goroutines or AWS. The caller passes the time and owns
-// every goroutine.
+// The package must not know files, clocks, goroutines or AWS. The caller passes the time
+// and owns every goroutine.
 package events
 
 import "github.com/logspool/logspool/internal/stream"
@@ -55,8 +58,9 @@ import "github.com/logspool/logspool/internal/stream"
 // Source is the output of the container that an event came from.
 type Source uint8
 
-// The sources that dockerd names in an entry's "source" field (moby, daemon/logger/copier.go and
-// container/stream). Any other name is Unknown, which is treated as a third source.
+// The sources that dockerd names in an entry's "source" field (moby,
+// daemon/logger/copier.go and container/stream). Any other name is Unknown, which is
+// treated as a third source.
 const (
 	Unknown Source = iota
 	Stdout
@@ -77,25 +81,26 @@ func (s Source) String() string {
 
 // Event is one event for CloudWatch Logs.
 type Event struct {
-	// Time is dockerd's time of the event's first frame, in nanoseconds since the Unix epoch. All
-	// parts of an event have the same time.
+	// Time is dockerd's time of the event's first frame, in nanoseconds since the Unix
+	// epoch. All parts of an event have the same time.
 	Time int64
 	// Source is the output of the container that the event came from.
 	Source Source
-	// Message is the event's text as the container wrote it, possibly with invalid UTF-8, or in the
-	// form that Options ask for. It belongs to the maker of the event and is valid until the next
-	// call of a method of the maker.
+	// Message is the event's text as the container wrote it, possibly with invalid UTF-8,
+	// or in the form that Options ask for. It belongs to the maker of the event and is
+	// valid until the next call of a method of the maker.
 	//
-	// Message is empty for an empty line, and for an event that the filters drop. CloudWatch accepts
-	// no empty message (PutLogEvents), so the caller must not send such an event. It acknowledges
-	// the event's Ranges itself.
+	// Message is empty for an empty line, and for an event that the filters drop.
+	// CloudWatch accepts no empty message (PutLogEvents), so the caller must not send
+	// such an event. It acknowledges the event's Ranges itself.
 	Message []byte
-	// Ranges are the frames that the event was made from, in ascending order. Adjacent frames share
-	// a range. Frames of the other source may be between two ranges. Ranges are valid as long as
-	// Message is.
+	// Ranges are the frames that the event was made from, in ascending order. Adjacent
+	// frames share a range. Frames of the other source may be between two ranges. Ranges
+	// are valid as long as Message is.
 	//
-	// No two events share a frame. A frame whose bytes are in several events belongs to the last of
-	// them, or to a later part. So acknowledging the earlier ones does not lose the rest. An event
-	// from the middle of a very large frame therefore has no range.
+	// No two events share a frame. A frame whose bytes are in several events belongs to
+	// the last of them, or to a later part. So acknowledging the earlier ones does not
+	// lose the rest. An event from the middle of a very large frame therefore has no
+	// range.
 	Ranges []stream.Range
 }

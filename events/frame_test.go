@@ -28,7 +28,8 @@ var entries = []logdriver.LogEntry{
 	{Line: []byte("x"), PartialLogMetadata: &logdriver.PartialLogEntryMetadata{}},
 }
 
-// payloads are other encodings: valid ones that only the official codec takes, and damaged ones.
+// payloads are other encodings: valid ones that only the official codec takes, and
+// damaged ones.
 var payloads = []string{
 	"",
 	"1a0178",             // line

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// TestHostileContainers feeds in the output of hostile containers. It holds how many events it produces, that each
-// frame is acknowledged once, no event is too long, and no more memory is held than two events take.
+// TestHostileContainers feeds in the output of hostile containers. It holds how many
+// events it produces, that each frame is acknowledged once, no event is too long, and no
+// more memory is held than two events take.
 func TestHostileContainers(t *testing.T) {
 	never := regexp.MustCompile("^never")
 	full := strings.Repeat("x", pieceBytes)

@@ -8,12 +8,12 @@ import (
 	"strconv"
 )
 
-// JSON holds the fields of an event's object beside its text (log) and its source. ContainerID,
-// ContainerName and ImageName are always in the object. Tag is in it if it is not empty, and Attrs
-// if there are any.
+// JSON holds the fields of an event's object beside its text (log) and its source.
+// ContainerID, ContainerName and ImageName are always in the object. Tag is in it if it
+// is not empty, and Attrs if there are any.
 //
-// No field is cut. If the fields together take more than a quarter of Options.MaxBytes, the longest
-// ones are left out.
+// No field is cut. If the fields together take more than a quarter of Options.MaxBytes,
+// the longest ones are left out.
 type JSON struct {
 	ContainerID, ContainerName, ImageName string
 	Tag                                   string
@@ -69,7 +69,8 @@ func newJSONObject(j *JSON, limit int) *jsonObject {
 	return o
 }
 
-// object returns the message of l's next part. It moves end back if the escaped text does not fit.
+// object returns the message of l's next part. It moves end back if the escaped text does
+// not fit.
 func (o *output) object(l *line) []byte {
 	text, tail := l.part(), o.json.tails[l.source]
 	whole := l.ended && !l.full
@@ -115,8 +116,9 @@ func (o *output) object(l *line) []byte {
 	return *l.made
 }
 
-// nested returns text without the white space around it if that is a JSON object. The bytes stay as
-// they are, so that no digit of a number and no second key of the same name is lost.
+// nested returns text without the white space around it if that is a JSON object. The
+// bytes stay as they are, so that no digit of a number and no second key of the same name
+// is lost.
 func nested(text []byte) ([]byte, bool) {
 	v := bytes.Trim(text, " \t\r\n")
 	if len(v) < 2 || v[0] != '{' || v[len(v)-1] != '}' {

@@ -65,7 +65,8 @@ func TestJSONFields(t *testing.T) {
 		event(`{"log":"y","source":"unknown",`+fields, "unknown 3", "[2-3]"))
 }
 
-// TestJSONFieldsTooLong holds that fields which leave no room for the text go, the longest first.
+// TestJSONFieldsTooLong holds that fields which leave no room for the text go, the
+// longest first.
 func TestJSONFieldsTooLong(t *testing.T) {
 	huge := strings.Repeat("x", MaxBytes/4)
 	s := newScript(Options{JSON: &JSON{ContainerID: "id", ContainerName: "web", ImageName: huge, Tag: "t", Attrs: map[string]string{"a": huge + huge}}})
@@ -96,7 +97,8 @@ func TestJSONParts(t *testing.T) {
 		event(part(`\u0001`+xs(first-6), `,"part":2,"continued":true`), "stdout 2", "[]"),
 		event(part(xs(room-first+6), `,"part":3`), "stdout 2", "[2-3]"))
 
-	// An object is as long as it is, not as long as its string would be; if it does not fit it is text.
+	// An object is as long as it is, not as long as its string would be; if it does not
+	// fit it is text.
 	object := `{"a":"` + strings.Repeat(`\"`, (room-6)/2) + xs(room%2) + `"}` // As long as a string with its quotes.
 	s.push(whole(Stdout, 3, object))
 	s.check(t, event(`{"log":`+object+tail, "stdout 3", "[3-4]"))

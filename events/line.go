@@ -7,8 +7,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// line is a line that is being joined from pieces, or an event that is being joined from lines.
-// It is in use while it is open or ended.
+// line is a line that is being joined from pieces, or an event that is being joined from
+// lines. It is in use while it is open or ended.
 type line struct {
 	text
 	open   bool      // More pieces may follow.
@@ -98,8 +98,8 @@ func (l *line) unfinished(to []stream.Range, handedOut bool) []stream.Range {
 	return to
 }
 
-// addNewline adds the last line's newline to an event that has ended, if the limit allows it. An
-// event is not divided because of that newline.
+// addNewline adds the last line's newline to an event that has ended, if the limit allows
+// it. An event is not divided because of that newline.
 func (l *line) addNewline(limit int) {
 	if !l.newlineDue || !l.ended {
 		return
@@ -113,8 +113,8 @@ func (l *line) addNewline(limit int) {
 	}
 }
 
-// make returns a buffer for the message of the next part, with room for extra bytes beside the
-// text. advance gives the buffer back.
+// make returns a buffer for the message of the next part, with room for extra bytes
+// beside the text. advance gives the buffer back.
 func (l *line) make(extra int) []byte {
 	l.made = getBuffer(len(l.part()) + extra)
 	return *l.made

@@ -2,11 +2,13 @@ package events
 
 import "fmt"
 
-// LossReason says why a whole event, or the end of one, is not in CloudWatch although it was spooled.
+// LossReason says why a whole event, or the end of one, is not in CloudWatch although it
+// was spooled.
 type LossReason uint8
 
-// The reasons. Their numbers are on disk, in the gaps of a spool. CloudWatch drops events that are too old,
-// expired or too new, and accepts the rest of their batch (PutLogEvents, rejectedLogEventsInfo).
+// The reasons. Their numbers are on disk, in the gaps of a spool. CloudWatch drops events
+// that are too old, expired or too new, and accepts the rest of their batch
+// (PutLogEvents, rejectedLogEventsInfo).
 const (
 	TooOld        LossReason = iota // more than 14 days old
 	Expired                         // older than the log group's retention

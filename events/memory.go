@@ -9,22 +9,23 @@ const (
 	// BudgetBytes is the size of the default budget, which all Pipelines of a process share.
 	BudgetBytes = 64 << 20
 
-	// smallBytes is what each unfinished line or event may hold without being counted. Nearly
-	// all of them are smaller, so they need no access to the shared counter.
+	// smallBytes is what each unfinished line or event may hold without being counted.
+	// Nearly all of them are smaller, so they need no access to the shared counter.
 	smallBytes = 4 << 10
 
-	// share bounds what one line or event may hold to a fourth of the free memory. So there is
-	// always some left for others, however many containers print long lines.
+	// share bounds what one line or event may hold to a fourth of the free memory. So
+	// there is always some left for others, however many containers print long lines.
 	share = 4
 )
 
-// Budget bounds the memory of the unfinished text of all Pipelines that share it: unfinished
-// lines and events, and the event that was handed out last. A Pipeline never waits for memory. A
-// line or event that holds more than a fourth of the free memory goes out as a part, which frees
-// its memory.
+// Budget bounds the memory of the unfinished text of all Pipelines that share it:
+// unfinished lines and events, and the event that was handed out last. A Pipeline never
+// waits for memory. A line or event that holds more than a fourth of the free memory goes
+// out as a part, which frees its memory.
 //
 // The first 4 KiB of each unfinished line and event are not counted. When the budget is
-// exhausted, each line and event may hold up to two more frames until its part has been taken.
+// exhausted, each line and event may hold up to two more frames until its part has been
+// taken.
 type Budget struct {
 	size int64
 	used atomic.Int64
@@ -51,8 +52,8 @@ var sizes = [...]int{
 	4 << 20,
 }
 
-// buffers holds free buffers by size, for the lines of all containers. An idle container keeps no
-// buffer, however long its lines were.
+// buffers holds free buffers by size, for the lines of all containers. An idle container
+// keeps no buffer, however long its lines were.
 var buffers [len(sizes)]sync.Pool
 
 // getBuffer returns an empty buffer with room for n bytes.

@@ -16,7 +16,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// numbered is a container that prints one text of numbered pieces, and checks what comes out of it.
+// numbered is a container that prints one text of numbered pieces, and checks what comes
+// out of it.
 type numbered struct {
 	p      *Pipeline
 	pushed int
@@ -36,7 +37,8 @@ func numberedPiece(to []byte, i int) []byte {
 	return to
 }
 
-// take holds that each event goes on where the one before has ended. With a pattern, there is a newline after each piece.
+// take holds that each event goes on where the one before has ended. With a pattern,
+// there is a newline after each piece.
 func (n *numbered) take(t *testing.T, newline string) {
 	t.Helper()
 	for n.takeOne(t, newline) {
@@ -69,8 +71,9 @@ func (n *numbered) takeOne(t *testing.T, newline string) bool {
 	return ok
 }
 
-// TestUnfinishedTextIsBounded holds that a thousand containers in the middle of a line, or an event, of 1 MB cost no more
-// memory than the budget, that nothing is lost by it, and that text is whole as long as the memory lasts.
+// TestUnfinishedTextIsBounded holds that a thousand containers in the middle of a line,
+// or an event, of 1 MB cost no more memory than the budget, that nothing is lost by it,
+// and that text is whole as long as the memory lasts.
 func TestUnfinishedTextIsBounded(t *testing.T) {
 	const pieces = 1_000_000 / pieceBytes
 	never := regexp.MustCompile(`^never`)
@@ -135,8 +138,9 @@ func TestUnfinishedTextIsBounded(t *testing.T) {
 	}
 }
 
-// TestHandedOutTextIsBounded holds that the events which are handed out and not taken yet, one of each container, cost no
-// more memory than the budget either: a backlog of many containers with long lines is read at once.
+// TestHandedOutTextIsBounded holds that the events which are handed out and not taken
+// yet, one of each container, cost no more memory than the budget either: a backlog of
+// many containers with long lines is read at once.
 func TestHandedOutTextIsBounded(t *testing.T) {
 	const containers, pieces = 1000, 1_000_000 / pieceBytes
 	before := liveHeap()
@@ -180,8 +184,8 @@ func liveHeap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// TestIdleLineKeepsSmallBuffer holds that a short unfinished line does not pin the buffer of a long one, its own or
-// another's.
+// TestIdleLineKeepsSmallBuffer holds that a short unfinished line does not pin the buffer
+// of a long one, its own or another's.
 func TestIdleLineKeepsSmallBuffer(t *testing.T) {
 	b := NewBudget(BudgetBytes)
 	p := NewPipeline(Options{Budget: b})
@@ -203,8 +207,8 @@ func TestIdleLineKeepsSmallBuffer(t *testing.T) {
 	}
 }
 
-// TestRangesAreCharged holds that an event of many short lines, between which the other output's stand, is charged for
-// its ranges.
+// TestRangesAreCharged holds that an event of many short lines, between which the other
+// output's stand, is charged for its ranges.
 func TestRangesAreCharged(t *testing.T) {
 	b := NewBudget(BudgetBytes)
 	p := NewPipeline(Options{Budget: b, Pattern: regexp.MustCompile(`^never`)})

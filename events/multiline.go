@@ -79,8 +79,8 @@ func (m *multiline) next() (Event, bool) {
 	}
 }
 
-// join adds part of a line to its source's event. It returns false if that event, or a part of
-// it, must go out first.
+// join adds part of a line to its source's event. It returns false if that event, or a
+// part of it, must go out first.
 func (m *multiline) join(l *line) bool {
 	ev := &m.events[l.source]
 	if ev.open && l.count == 1 && m.startsEvent(l, ev) {
@@ -119,14 +119,14 @@ func (m *multiline) startsEvent(l, ev *line) bool {
 	return m.outlived(ev, l.time) || m.pattern.match(l.part())
 }
 
-// outlived reports whether ev would not have waited until this time, which is that of a frame of
-// either source. Nobody flushes while the other source has a long backlog.
+// outlived reports whether ev would not have waited until this time, which is that of a
+// frame of either source. Nobody flushes while the other source has a long backlog.
 func (m *multiline) outlived(ev *line, at int64) bool {
 	return time.Duration(at-ev.latest) >= m.wait || time.Duration(at-ev.time) >= patience*m.wait
 }
 
-// ready returns an event that has ended or has outgrown one message, with its part filled in. Of
-// several events it is the one that began first.
+// ready returns an event that has ended or has outgrown one message, with its part filled
+// in. Of several events it is the one that began first.
 func (m *multiline) ready() *line {
 	var first *line
 	for i := range m.events {
@@ -176,8 +176,8 @@ func (m *multiline) flush(now time.Time) {
 	m.request.flush, m.request.now = true, now
 }
 
-// due follows the rule that an event does not end before its source's unfinished line, which may
-// belong to it.
+// due follows the rule that an event does not end before its source's unfinished line,
+// which may belong to it.
 func (m *multiline) due() time.Time {
 	due := m.lines.due()
 	for i := range m.events {

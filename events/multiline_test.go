@@ -219,7 +219,8 @@ func TestMultilineFlush(t *testing.T) {
 	s.push(whole(Stdout, 3, "late")) // Its own event, with its own time.
 	due(170)
 
-	// An unfinished line of the same source may belong to the event; one of the other is none of its business.
+	// An unfinished line of the same source may belong to the event; one of the other is
+	// none of its business.
 	at(160)
 	s.push(piece(Stdout, 4, "pie", "i", 1))
 	due(220)
@@ -246,8 +247,8 @@ func TestMultilineFlush(t *testing.T) {
 	s.check(t, event(strings.Repeat("a\n", 13), "stdout 5", "[6-19]"))
 }
 
-// TestMultilineBoundsRanges holds that an event of lines that all stand apart goes out in parts before it
-// costs more than its text.
+// TestMultilineBoundsRanges holds that an event of lines that all stand apart goes out in
+// parts before it costs more than its text.
 func TestMultilineBoundsRanges(t *testing.T) {
 	p := NewPipeline(Options{Pattern: beginning})
 	var ranges, events, longest int
@@ -302,7 +303,8 @@ func TestMultilineBoundsRanges(t *testing.T) {
 	}
 }
 
-// TestMultilineBoundsText holds that an event without end costs no more memory than two messages.
+// TestMultilineBoundsText holds that an event without end costs no more memory than two
+// messages.
 func TestMultilineBoundsText(t *testing.T) {
 	p := NewPipeline(Options{Pattern: beginning})
 	line := xs(10_000)
@@ -372,8 +374,8 @@ func TestMultilineReset(t *testing.T) {
 	s.check(t, `stdout 8 "whole\n" [0-1]`)
 }
 
-// TestMultilineGivesBuffersBack holds that nothing is kept of an event that is out, and that Release
-// takes nothing away from what is not.
+// TestMultilineGivesBuffersBack holds that nothing is kept of an event that is out, and
+// that Release takes nothing away from what is not.
 func TestMultilineGivesBuffersBack(t *testing.T) {
 	p := NewPipeline(Options{Pattern: beginning})
 	p.Push(whole(Stdout, 1, "BEGIN"), 0, 1, time.Time{})

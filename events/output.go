@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// These marks are in the parts of an event that is too long for one message. %d is the number of a
-// part, counted from 1.
+// These marks are in the parts of an event that is too long for one message. %d is the
+// number of a part, counted from 1.
 const (
 	// PartMark begins each part except the first, with its own number.
 	PartMark = "[logspool: part %d] "
@@ -15,7 +15,8 @@ const (
 	ContinuedMark = " [logspool: continued in part %d]"
 )
 
-// output turns a line, or an event of several lines, into events: it filters, divides and formats.
+// output turns a line, or an event of several lines, into events: it filters, divides and
+// formats.
 type output struct {
 	max              int
 	raw              bool // The events are for another stage, which does all of that.
@@ -37,8 +38,8 @@ func newOutput(o Options) output {
 // grain returns how much text the frames that share a mark may have.
 func (o *output) grain() int { return o.max / 64 }
 
-// limit returns how much text l's next part may have if it is the last. Text for JSON is counted
-// before it is escaped, because a text that is an object is not escaped.
+// limit returns how much text l's next part may have if it is the last. Text for JSON is
+// counted before it is escaped, because a text that is an object is not escaped.
 func (o *output) limit(l *line) int {
 	if l.count == 0 || o.raw || o.json != nil || l.unwanted {
 		return o.max
@@ -52,16 +53,16 @@ func (o *output) fill(l *line, final bool) bool {
 	return l.full
 }
 
-// fillOpen finds the longest possible next part of an unfinished l, and reports whether it goes
-// out now.
+// fillOpen finds the longest possible next part of an unfinished l, and reports whether
+// it goes out now.
 func (o *output) fillOpen(l *line) bool {
 	o.fill(l, false)
 	l.full = l.full || l.early && l.end > l.out
 	return l.full
 }
 
-// take makes an event of l's next part, for which fill was called. The message is empty if the
-// filters drop the event, which the first part decides.
+// take makes an event of l's next part, for which fill was called. The message is empty
+// if the filters drop the event, which the first part decides.
 func (o *output) take(l *line) Event {
 	e := Event{Time: l.time, Source: l.source}
 	switch {
@@ -135,8 +136,8 @@ func (o *output) text(l *line) []byte {
 	return buf
 }
 
-// divide returns where to divide text of which n bytes fit: after the last newline if an event may
-// have several lines. If all of text fits, it goes out early and whole.
+// divide returns where to divide text of which n bytes fit: after the last newline if an
+// event may have several lines. If all of text fits, it goes out early and whole.
 func (o *output) divide(text []byte, n int) int {
 	if o.lines && n < len(text) {
 		if i := bytes.LastIndexByte(text[:n], '\n'); i >= 0 {

@@ -8,47 +8,50 @@ import (
 )
 
 const (
-	// MaxBytes is the longest message that CloudWatch Logs accepts: a batch has at most 1,048,576
-	// bytes, of which each event takes 26 beside its message (PutLogEvents).
+	// MaxBytes is the longest message that CloudWatch Logs accepts: a batch has at most
+	// 1,048,576 bytes, of which each event takes 26 beside its message (PutLogEvents).
 	MaxBytes = 1_048_550
 
 	// DefaultWait is Options.Wait if that is zero.
 	DefaultWait = 5 * time.Second
 
-	// minBytes is the lowest limit of a message. It leaves room for the marks of a part, or the
-	// JSON object of a part, and a character.
+	// minBytes is the lowest limit of a message. It leaves room for the marks of a part,
+	// or the JSON object of a part, and a character.
 	minBytes = 128
 )
 
 // Options are the settings of a Pipeline. The zero value is the default.
 type Options struct {
-	// Wait is how long an unfinished line waits for its next piece, and an unfinished event of
-	// several lines for its next line. If zero, it is 5 s. An event that always gets one more line
-	// in time goes out 12 times Wait after its first.
+	// Wait is how long an unfinished line waits for its next piece, and an unfinished
+	// event of several lines for its next line. If zero, it is 5 s. An event that always
+	// gets one more line in time goes out 12 times Wait after its first.
 	Wait time.Duration
-	// MaxBytes is the length of the longest message as CloudWatch counts it, which is after each
-	// byte of invalid UTF-8 has become U+FFFD. If zero, it is the constant MaxBytes. Less than 128
-	// counts as 128.
+	// MaxBytes is the length of the longest message as CloudWatch counts it, which is
+	// after each byte of invalid UTF-8 has become U+FFFD. If zero, it is the constant
+	// MaxBytes. Less than 128 counts as 128.
 	MaxBytes int
-	// Pattern matches the first line of an event, without its newline. The lines after it belong
-	// to the event. If nil, each line is an event.
+	// Pattern matches the first line of an event, without its newline. The lines after it
+	// belong to the event. If nil, each line is an event.
 	Pattern *regexp.Regexp
-	// StripANSI removes the terminal's control sequences (ECMA-48: colours, cursor movements,
-	// titles, hyperlinks). Pattern, Include and Exclude do not see them either.
+	// StripANSI removes the terminal's control sequences (ECMA-48: colours, cursor
+	// movements, titles, hyperlinks). Pattern, Include and Exclude do not see them
+	// either.
 	StripANSI bool
-	// Include and Exclude filter events. Only an event that matches Include and does not match
-	// Exclude has a message. They are matched with the whole event as a terminal shows it, without
-	// its last newline and without the carriage returns at the ends of its lines.
+	// Include and Exclude filter events. Only an event that matches Include and does not
+	// match Exclude has a message. They are matched with the whole event as a terminal
+	// shows it, without its last newline and without the carriage returns at the ends of
+	// its lines.
 	//
-	// For an event that is too long for one message, the first MaxBytes bytes decide. For an event
-	// that goes out in parts earlier, the first part decides. A regexp of more than 64 instructions,
-	// also Pattern, sees only the first 64 MiB of an event divided by their number.
+	// For an event that is too long for one message, the first MaxBytes bytes decide. For
+	// an event that goes out in parts earlier, the first part decides. A regexp of more
+	// than 64 instructions, also Pattern, sees only the first 64 MiB of an event divided
+	// by their number.
 	Include, Exclude *regexp.Regexp
 	// JSON makes each message a JSON object that has these fields beside the text. If nil, a
 	// message is text.
 	JSON *JSON
-	// Budget bounds the memory for unfinished text. If nil, it is a budget of BudgetBytes that all
-	// such Pipelines of the process share.
+	// Budget bounds the memory for unfinished text. If nil, it is a budget of BudgetBytes
+	// that all such Pipelines of the process share.
 	Budget *Budget
 }
 
@@ -77,8 +80,8 @@ func (o Options) withDefaults() Options {
 //     have;
 //   - when Flush finds that it has waited too long, and at Close.
 //
-// Lines that come after their event has ended, or before the first line that matches, make an
-// event of their own. An event has the time of its first line.
+// Lines that come after their event has ended, or before the first line that matches,
+// make an event of their own. An event has the time of its first line.
 //
 // After each Push, Flush and Close, the caller takes events until there are none:
 //
@@ -88,8 +91,8 @@ func (o Options) withDefaults() Options {
 // A Pipeline is not safe for concurrent use. No method blocks.
 type Pipeline struct{ stage stage }
 
-// stage makes events from frames. Its methods do what the methods of a Pipeline of the same names
-// do.
+// stage makes events from frames. Its methods do what the methods of a Pipeline of the
+// same names do.
 type stage interface {
 	push(f Frame, at stream.Range, now time.Time)
 	next() (Event, bool)
@@ -111,44 +114,46 @@ func NewPipeline(o Options) *Pipeline {
 	return &Pipeline{newMultiline(o)}
 }
 
-// Push takes the frame at [from, to) of the stream, at the time now. The caller pushes frames in
-// the order of the stream. The frame's text must not change until Next returns false. Push panics
-// if Next has not returned false since the last Push, or, with Pattern, since the last Flush or
-// Close.
+// Push takes the frame at [from, to) of the stream, at the time now. The caller pushes
+// frames in the order of the stream. The frame's text must not change until Next returns
+// false. Push panics if Next has not returned false since the last Push, or, with
+// Pattern, since the last Flush or Close.
 func (p *Pipeline) Push(f Frame, from, to uint64, now time.Time) {
 	p.stage.push(f, stream.Range{From: from, To: to}, now)
 }
 
-// Next returns the next event. It returns false if there is none before the next frame, Flush or
-// Close. The event is valid until the next call of any method.
+// Next returns the next event. It returns false if there is none before the next frame,
+// Flush or Close. The event is valid until the next call of any method.
 func (p *Pipeline) Next() (Event, bool) { return p.stage.next() }
 
-// Flush ends the unfinished lines and events that have waited long enough (Options.Wait), so that
-// Next returns them. The caller flushes when it has no frame to push. If it flushed earlier, a
-// line that is already there would come too late.
+// Flush ends the unfinished lines and events that have waited long enough (Options.Wait),
+// so that Next returns them. The caller flushes when it has no frame to push. If it
+// flushed earlier, a line that is already there would come too late.
 func (p *Pipeline) Flush(now time.Time) { p.stage.flush(now) }
 
-// Due returns when Flush will next have an effect. It is the zero time if nothing is unfinished.
+// Due returns when Flush will next have an effect. It is the zero time if nothing is
+// unfinished.
 func (p *Pipeline) Due() time.Time { return p.stage.due() }
 
-// Close ends all unfinished lines and events, because the log has ended, so that Next returns
-// them. The caller may push more frames afterwards.
+// Close ends all unfinished lines and events, because the log has ended, so that Next
+// returns them. The caller may push more frames afterwards.
 func (p *Pipeline) Close() { p.stage.close() }
 
-// Release gives up the event that Next returned last, and its buffer. Unfinished lines and events
-// stay. Release copies what the Pipeline still needs of the frame pushed last, so that the caller
-// may reuse the frame's text.
+// Release gives up the event that Next returned last, and its buffer. Unfinished lines
+// and events stay. Release copies what the Pipeline still needs of the frame pushed last,
+// so that the caller may reuse the frame's text.
 func (p *Pipeline) Release() { p.stage.release() }
 
-// Keep does what Release does, but keeps the event that Next returned last and returns it. The
-// event is valid until the next call of any other method, even if the caller reuses the text of
-// the frame pushed last. It is the zero Event if there is none.
+// Keep does what Release does, but keeps the event that Next returned last and returns
+// it. The event is valid until the next call of any other method, even if the caller
+// reuses the text of the frame pushed last. It is the zero Event if there is none.
 func (p *Pipeline) Keep() Event { return p.stage.keep() }
 
-// Unfinished returns the frames that were pushed and are not in the ranges of an event that Next
-// has returned, in no order. Ranges may overlap. It also works after another method has panicked.
+// Unfinished returns the frames that were pushed and are not in the ranges of an event
+// that Next has returned, in no order. Ranges may overlap. It also works after another
+// method has panicked.
 func (p *Pipeline) Unfinished() []stream.Range { return p.stage.unfinished() }
 
-// Reset forgets all frames that were pushed, as after a rewind of the stream, and gives all memory
-// back. A Pipeline that is no longer used must be reset.
+// Reset forgets all frames that were pushed, as after a rewind of the stream, and gives
+// all memory back. A Pipeline that is no longer used must be reset.
 func (p *Pipeline) Reset() { p.stage.reset() }

@@ -135,7 +135,8 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// TestShorter holds that a part made shorter from its end is what it would be from its beginning.
+// TestShorter holds that a part made shorter from its end is what it would be from its
+// beginning.
 func TestShorter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var l text
@@ -152,8 +153,8 @@ func TestShorter(t *testing.T) {
 	})
 }
 
-// TestMatchIsBounded holds that a regexp that was made to take minutes for one long event takes none: it looks
-// at the beginning, and at all of the event where it is a usual one.
+// TestMatchIsBounded holds that a regexp that was made to take minutes for one long event
+// takes none: it looks at the beginning, and at all of the event where it is a usual one.
 func TestMatchIsBounded(t *testing.T) {
 	// It counts as one that takes minutes, and takes next to no time for a text without x.
 	hard := regexp.MustCompile(`^(?:a*|x` + strings.Repeat(`(?:a?){900}`, 4) + `)[yz]`)

@@ -16,8 +16,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// model is a slow and plain account of what must come out of a Pipeline: it keeps whole lines and
-// whole events of any length. What a part is, reader knows.
+// model is a slow and plain account of what must come out of a Pipeline: it keeps whole
+// lines and whole events of any length. What a part is, reader knows.
 type model struct {
 	o      Options
 	open   map[Source]*modelLine
@@ -25,7 +25,8 @@ type model struct {
 	want   map[Source][]said
 	pushed []stream.Range
 
-	// A part of an unfinished line may have gone out. It decided what the filters want, and whether an event begins.
+	// A part of an unfinished line may have gone out. It decided what the filters want,
+	// and whether an event begins.
 	tore bool
 }
 
@@ -209,8 +210,8 @@ func (m *model) due() (due time.Time) {
 	return due
 }
 
-// reader puts parts together again, and holds that each is what the package comment says: the marks,
-// the numbers, the size.
+// reader puts parts together again, and holds that each is what the package comment says:
+// the marks, the numbers, the size.
 type reader struct {
 	o    Options
 	got  map[Source][]said
@@ -282,8 +283,8 @@ func (r *reader) read(e Event) error {
 	return nil
 }
 
-// check holds that what was read is what the model says. Where an event is divided its last newline may
-// have had no room.
+// check holds that what was read is what the model says. Where an event is divided its
+// last newline may have had no room.
 func (r *reader) check(m *model) error {
 	for src, n := range r.part {
 		if n > 0 {
@@ -378,11 +379,12 @@ func drawOptions(t *rapid.T) Options {
 	return o
 }
 
-// TestPipelineLosesNothing holds, for any options, any frames of all sources in any order, and
-// flushes and ends at any time: the events of each source, put together from their parts, are those of
-// the model, which hold each byte once and in order; each message is within the limit; each
-// frame is in the ranges of exactly one event; and where an event's text ends inside a frame, the frame is
-// not yet among the ranges handed out.
+// TestPipelineLosesNothing holds, for any options, any frames of all sources in any
+// order, and flushes and ends at any time: the events of each source, put together from
+// their parts, are those of the model, which hold each byte once and in order; each
+// message is within the limit; each frame is in the ranges of exactly one event; and
+// where an event's text ends inside a frame, the frame is not yet among the ranges handed
+// out.
 func TestPipelineLosesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		o := drawOptions(t)
@@ -502,9 +504,9 @@ func join(sorted []stream.Range) []stream.Range {
 	return joined
 }
 
-// TestPipelineRewinds plays a stream that is rewound at any time, even between an event's parts, and
-// read again where nothing has been acknowledged: in the end each frame was acknowledged once, and
-// what it said was handed out before.
+// TestPipelineRewinds plays a stream that is rewound at any time, even between an event's
+// parts, and read again where nothing has been acknowledged: in the end each frame was
+// acknowledged once, and what it said was handed out before.
 func TestPipelineRewinds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		o := drawOptions(t)

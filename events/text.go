@@ -14,9 +14,10 @@ const (
 	fewRanges = 8
 )
 
-// text is the text of one line or event that has not gone out, with the frames that it came from.
-// It is handed out in parts, each within a limit: data[out:end] is the next part. The bytes after
-// end do not fit, or may begin a character or a control sequence whose rest has not come yet.
+// text is the text of one line or event that has not gone out, with the frames that it
+// came from. It is handed out in parts, each within a limit: data[out:end] is the next
+// part. The bytes after end do not fit, or may begin a character or a control sequence
+// whose rest has not come yet.
 type text struct {
 	data    []byte
 	buf     *[]byte        // the buffer that data is in; nil if data belongs to the caller
@@ -40,8 +41,8 @@ func (t *text) alias(line []byte, at stream.Range) {
 	t.marks = append(t.marks, mark{len(line), at})
 }
 
-// add copies more text into a buffer of t's own. With strip, it removes control sequences as soon
-// as they are complete.
+// add copies more text into a buffer of t's own. With strip, it removes control sequences
+// as soon as they are complete.
 func (t *text) add(more []byte, strip bool) {
 	if t.out > 0 {
 		t.data = t.data[:copy(t.data, t.data[t.out:])]
@@ -117,8 +118,9 @@ func (t *text) memory() int {
 	return n
 }
 
-// mark records that a frame's text ends at the end of the data. Adjacent frames share a mark of at
-// most grain bytes, so that an event of many short lines costs little more than its text.
+// mark records that a frame's text ends at the end of the data. Adjacent frames share a
+// mark of at most grain bytes, so that an event of many short lines costs little more
+// than its text.
 func (t *text) mark(at stream.Range, grain int) {
 	if n := len(t.marks); n > 0 && t.marks[n-1].To == at.From {
 		begin := t.out
@@ -133,9 +135,9 @@ func (t *text) mark(at stream.Range, grain int) {
 	t.marks = append(t.marks, mark{len(t.data), at})
 }
 
-// fill moves end forward as far as the limit allows, and reports whether there is text beyond the
-// limit. final says that no more text follows, so that the beginning of a character or of a
-// control sequence at the end of the data is plain text.
+// fill moves end forward as far as the limit allows, and reports whether there is text
+// beyond the limit. final says that no more text follows, so that the beginning of a
+// character or of a control sequence at the end of the data is plain text.
 func (t *text) fill(limit int, final bool) (full bool) {
 	upto := t.sure
 	if final {
@@ -155,8 +157,8 @@ func (t *text) shorter(limit int) int {
 	if from >= len(part) {
 		return len(part)
 	}
-	// The first byte of a character is recognisable. If four bytes in a row are none, they are not
-	// part of a character.
+	// The first byte of a character is recognisable. If four bytes in a row are none,
+	// they are not part of a character.
 	from = max(from, 0)
 	for i := from; i >= 0 && i > from-utf8.UTFMax; i-- {
 		if utf8.RuneStart(part[i]) {

@@ -128,7 +128,7 @@ func (f *FIFO) Drain(ctx context.Context) error {
 	if !ok {
 		go func() { // Run may still be in a call of the disk
 			defer close(done)
-			result = f.in.afterwards(func() { f.empty = 0; f.in.takeRest(f) })
+			result = f.in.whenStopped(func() { f.empty = 0; f.in.takeRest(f) })
 		}()
 	}
 	select {
@@ -144,7 +144,7 @@ func (f *FIFO) Drain(ctx context.Context) error {
 func (f *FIFO) Release() {
 	done := make(chan struct{})
 	release := func() { f.in.close(f); close(done) }
-	if !f.in.do(release) && f.in.afterwards(release) != nil {
+	if !f.in.do(release) && f.in.whenStopped(release) != nil {
 		return // closed with all others
 	}
 	<-done
@@ -188,7 +188,7 @@ func (in *Intake) fail(f *FIFO, err error) {
 	f.sink.Fault(err)
 }
 
-func (f *FIFO) works() {
+func (f *FIFO) recovered() {
 	if f.wait > 0 {
 		f.wait = 0
 		f.sink.Fault(nil)
@@ -208,8 +208,8 @@ func (in *Intake) look(f *FIFO) (n int, more bool) {
 	n, err := in.peek(f)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
-		f.works()
-		f.drained()
+		f.recovered()
+		f.notifyDrained()
 		f.full = 0
 		if f.empty++; f.empty >= idleRounds {
 			in.makeIdle(f)
@@ -223,7 +223,7 @@ func (in *Intake) look(f *FIFO) (n int, more bool) {
 		f.sink.End()
 		return 0, false
 	}
-	f.works()
+	f.recovered()
 	f.empty = 0
 	more = in.private.size/2 < n && unread(f.fd) > n
 	p := in.buf[spool.BlockHeaderSize : spool.BlockHeaderSize+n]
@@ -320,11 +320,11 @@ func (in *Intake) close(f *FIFO) {
 	if f.grown {
 		in.grown -= grownSize
 	}
-	f.drained()
+	f.notifyDrained()
 }
 
-// drained says that nothing is left to those who drain.
-func (f *FIFO) drained() {
+// notifyDrained says that nothing is left to those who drain.
+func (f *FIFO) notifyDrained() {
 	for _, done := range f.drainers {
 		close(done)
 	}
@@ -356,3 +356,7 @@ func (f *FIFO) shrink() {
 		f.in.grown -= grownSize
 	}
 }
+
+// step is called between the steps of taking a piece out of a FIFO. It does nothing; a test that
+// kills the process at each step puts its own function there.
+var step = func(string) {}

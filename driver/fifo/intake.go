@@ -150,8 +150,8 @@ func (in *Intake) do(fn func()) bool {
 	return true
 }
 
-// afterwards calls fn when Run has ended. It fails when the intake is closed.
-func (in *Intake) afterwards(fn func()) error {
+// whenStopped calls fn when Run has ended. It fails when the intake is closed.
+func (in *Intake) whenStopped(fn func()) error {
 	in.owner.Lock()
 	defer in.owner.Unlock()
 	if in.closed {
@@ -268,5 +268,5 @@ func (in *Intake) takeRest(f *FIFO) {
 		}
 		in.look(f)
 	}
-	f.drained()
+	f.notifyDrained()
 }

@@ -62,7 +62,7 @@ func (f *FIFO) resume(last *Last) error {
 	if !bytes.HasPrefix(head, last.Payload) {
 		return nil
 	}
-	if last.Info.Frames == 0 && !standsAtHead(head, last) {
+	if last.Info.Frames == 0 && !isAtHead(head, last) {
 		return nil
 	}
 	return f.dropLast(last)
@@ -78,8 +78,8 @@ func (f *FIFO) dropLast(last *Last) error {
 // frameStart is more than the bytes from a frame's start to the end of its time.
 const frameStart = 32
 
-// standsAtHead decides for a block in which no frame starts, and whose bytes are at the head.
-func standsAtHead(head []byte, last *Last) bool {
+// isAtHead decides for a block in which no frame starts, and whose bytes are at the head.
+func isAtHead(head []byte, last *Last) bool {
 	remaining := last.Info.Remaining()
 	ifThere := frameAt(head, len(last.Payload)+remaining)
 	ifDropped := frameAt(head, remaining)
@@ -97,7 +97,7 @@ func standsAtHead(head []byte, last *Last) bool {
 type answer int
 
 const (
-	unknown answer = iota
+	undecided answer = iota
 	no
 	yes
 )
@@ -106,7 +106,7 @@ const (
 func frameAt(p []byte, at int) answer {
 	const seen = 5 // the length and the first byte of protobuf
 	if at < 0 || len(p) < at+seen {
-		return unknown
+		return undecided
 	}
 	length := binary.BigEndian.Uint32(p[at:])
 	if length == 0 || length > spool.MaxFrame || p[at+4] != 0x0a {

@@ -14,8 +14,8 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// TestKernelErrorEndsNothing: an error of tee or splice is reported and tried again. Nothing is lost or taken twice, and
-// the FIFO ends only when its writer is gone.
+// TestKernelErrorEndsNothing: an error of tee or splice is reported and tried again.
+// Nothing is lost or taken twice, and the FIFO ends only when its writer is gone.
 func TestKernelErrorEndsNothing(t *testing.T) {
 	for _, call := range []string{"tee", "splice"} {
 		for _, kind := range []error{unix.EIO, unix.ENOMEM, unix.EINVAL} {
@@ -63,8 +63,8 @@ func TestKernelErrorEndsNothing(t *testing.T) {
 	}
 }
 
-// TestSmallPrivatePipe: where the kernel grants a small private pipe, the intake sleeps no more often for the same output
-// than with a large one.
+// TestSmallPrivatePipe: where the kernel grants a small private pipe, the intake sleeps
+// no more often for the same output than with a large one.
 func TestSmallPrivatePipe(t *testing.T) {
 	sleeps := func(size int, line string) (naps, takes int) {
 		defer func(size int) { privateSize = size }(privateSize)
@@ -113,7 +113,8 @@ func TestSmallPrivatePipe(t *testing.T) {
 	realNap := nap
 	t.Cleanup(func() { nap = realNap })
 	for _, line := range []string{"a short line", strings.Repeat("x", 3000), strings.Repeat("x", 16384)} {
-		// After the last bytes come the empty looks of an idle FIFO, and looks at an unfinished frame.
+		// After the last bytes come the empty looks of an idle FIFO, and looks at an
+		// unfinished frame.
 		if naps, takes := sleeps(8192, line); naps > stuckRounds+idleRounds || takes < 5 {
 			t.Errorf("lines of %d bytes: %d sleeps for %d pieces", len(line), naps, takes)
 		}
@@ -133,8 +134,8 @@ func (s *panickingSink) Take(block []byte, info spool.BlockInfo) {
 	s.memorySink.Take(block, info)
 }
 
-// TestPanicCostsItsBytes: bytes that make the sink panic are given to it without a description, and dropped where that
-// panics too. The FIFO is read on, and so are others.
+// TestPanicCostsItsBytes: bytes that make the sink panic are given to it without a
+// description, and dropped where that panics too. The FIFO is read on, and so are others.
 func TestPanicCostsItsBytes(t *testing.T) {
 	for _, always := range []bool{false, true} {
 		t.Run(fmt.Sprintf("always %v", always), func(t *testing.T) {
@@ -164,7 +165,8 @@ func TestPanicCostsItsBytes(t *testing.T) {
 	}
 }
 
-// TestRelease: once a FIFO is released, its bytes wait for the next reader, and its sink hears nothing more.
+// TestRelease: once a FIFO is released, its bytes wait for the next reader, and its sink
+// hears nothing more.
 func TestRelease(t *testing.T) {
 	in := startIntake(t)
 	path, w := makeFIFO(t, t.TempDir())
@@ -225,7 +227,8 @@ func TestDrainAfterTheEnd(t *testing.T) {
 	}
 }
 
-// TestReleaseWhileBusy: a FIFO that is released while it is busy is not looked at again: its descriptor is soon another's.
+// TestReleaseWhileBusy: a FIFO that is released while it is busy is not looked at again:
+// its descriptor is soon another's.
 func TestReleaseWhileBusy(t *testing.T) {
 	in := startIntake(t)
 	path, w := makeFIFO(t, t.TempDir())

@@ -115,8 +115,8 @@ func startIntake(t testing.TB) *Intake {
 	return in
 }
 
-// TestEverythingOnceInOrder writes frames of all sizes through pipes of several sizes; what is taken is
-// what was written, to the byte, and ends when the writer goes.
+// TestEverythingOnceInOrder writes frames of all sizes through pipes of several sizes;
+// what is taken is what was written, to the byte, and ends when the writer goes.
 func TestEverythingOnceInOrder(t *testing.T) {
 	for _, pipeSize := range []int{4096, 8192, 65536, 262144} {
 		t.Run(fmt.Sprintf("pipe of %d", pipeSize), func(t *testing.T) {
@@ -184,7 +184,8 @@ func TestManyFIFOs(t *testing.T) {
 	wg.Wait()
 }
 
-// TestUnfinishedFrame: a frame whose end never comes is taken too, so that the FIFO is empty for dockerd.
+// TestUnfinishedFrame: a frame whose end never comes is taken too, so that the FIFO is
+// empty for dockerd.
 func TestUnfinishedFrame(t *testing.T) {
 	in := startIntake(t)
 	path, w := makeFIFO(t, t.TempDir())
@@ -245,7 +246,8 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// TestResume: after a crash the last block is dropped from the FIFO's head exactly if it stands there.
+// TestResume: after a crash the last block is dropped from the FIFO's head exactly if it
+// stands there.
 func TestResume(t *testing.T) {
 	a, b, c := frame(1001, "a"), frame(1002, "b"), frame(1003, "c")
 	same := bytes.Repeat([]byte("same "), 2000)
@@ -293,8 +295,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestResumeWithASmallPipe: a block is found at the FIFO's head also where the kernel grants no pipe in which all
-// of it can be looked at.
+// TestResumeWithASmallPipe: a block is found at the FIFO's head also where the kernel
+// grants no pipe in which all of it can be looked at.
 func TestResumeWithASmallPipe(t *testing.T) {
 	defer func(size int) { privateSize = size }(privateSize)
 	in := startIntake(t)
@@ -329,8 +331,8 @@ func TestResumeWithASmallPipe(t *testing.T) {
 	}
 }
 
-// TestDrainWhileStopping: what is in a FIFO that is being drained when the intake stops is taken: whoever drains it
-// removes it afterwards.
+// TestDrainWhileStopping: what is in a FIFO that is being drained when the intake stops
+// is taken: whoever drains it removes it afterwards.
 func TestDrainWhileStopping(t *testing.T) {
 	for range 20 {
 		in, err := New()

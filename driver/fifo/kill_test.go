@@ -33,8 +33,9 @@ func (k spoolSink) End()     { k.s.Close(); os.Exit(0) }
 func (k spoolSink) Fault(err error)           { k.Panicked(err, 0) }
 func (k spoolSink) Panicked(err error, _ int) { fmt.Fprintln(os.Stderr, err); os.Exit(3) }
 
-// intakeProcess is what the killed process does: it takes what is in the FIFO into the spool. With
-// LOGSPOOL_TEST_KILL=step:n it kills itself at the n-th time it comes to that step.
+// intakeProcess is what the killed process does: it takes what is in the FIFO into the
+// spool. With LOGSPOOL_TEST_KILL=step:n it kills itself at the n-th time it comes to that
+// step.
 func intakeProcess(dir string) {
 	kill, n, _ := strings.Cut(os.Getenv("LOGSPOOL_TEST_KILL"), ":")
 	count := 0
@@ -66,8 +67,9 @@ func intakeProcess(dir string) {
 	in.Run(context.Background())
 }
 
-// TestKill kills the process that takes, with SIGKILL, at each step and at random moments under load,
-// and starts it again; in the end the spool holds what was written, to the byte.
+// TestKill kills the process that takes, with SIGKILL, at each step and at random moments
+// under load, and starts it again; in the end the spool holds what was written, to the
+// byte.
 func TestKill(t *testing.T) { testKill(t, 15) }
 
 func TestLong_Kill(t *testing.T) {
@@ -133,8 +135,8 @@ func testKill(t *testing.T, kills int) {
 	stdout = childOut
 	start("")
 	childOut.Close()
-	// The last reader must hold the FIFO open before the writer closes it: what is in a pipe that nobody
-	// holds is gone.
+	// The last reader must hold the FIFO open before the writer closes it: what is in a
+	// pipe that nobody holds is gone.
 	if _, err := ready.Read(make([]byte, 5)); err != nil {
 		t.Fatal(err)
 	}

@@ -18,8 +18,9 @@ type keepingSink struct {
 
 func (k keepingSink) End() { close(k.ended) }
 
-// TestTornBlock: a block whose append was cut short by a kill is taken out of the FIFO again, and is not reported as
-// lost. When it is not in the FIFO, it was damaged later, and is.
+// TestTornBlock: a block whose append was cut short by a kill is taken out of the FIFO
+// again, and is not reported as lost. When it is not in the FIFO, it was damaged later,
+// and is.
 func TestTornBlock(t *testing.T) {
 	line := func(n int) []byte { return frame(int64(1e18)+int64(n), "a line") }
 	before, torn, after := line(1), bytes.Repeat(line(2), 3), line(3)

@@ -12,8 +12,8 @@ const (
 	// daemon/logger/copier.go). A piece that does not end its line is exactly as long.
 	pieceBytes = 16 * 1024
 
-	// maxRanges bounds what is kept for a line or an event beside its text. dockerd's pieces
-	// result in at most 65 ranges in a message of the largest size.
+	// maxRanges bounds what is kept for a line or an event beside its text. dockerd's
+	// pieces result in at most 65 ranges in a message of the largest size.
 	maxRanges = 1024
 )
 
@@ -26,8 +26,8 @@ const (
 //   - before a piece with another ID, or a complete line, of the same source;
 //   - when flush finds that it has waited too long, and at close.
 //
-// A part of an unfinished line goes out 12 times Options.Wait after its first piece, or when
-// memory is short (Budget).
+// A part of an unfinished line goes out 12 times Options.Wait after its first piece, or
+// when memory is short (Budget).
 //
 // Pieces that come after their line has ended make events of their own. Pieces without an
 // ID come from a dockerd before 20.10. They are joined until one comes that no other can
@@ -219,7 +219,8 @@ func (a *assembler) release() {
 	a.whole.shrink()
 }
 
-// detach copies what is still needed of the frame pushed last: the caller reuses its buffer.
+// detach copies what is still needed of the frame pushed last: the caller reuses its
+// buffer.
 func (a *assembler) detach() {
 	if a.pushed {
 		a.frame.Line, a.frame.PartialID = bytes.Clone(a.frame.Line), bytes.Clone(a.frame.PartialID)

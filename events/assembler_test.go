@@ -315,7 +315,8 @@ func TestAssemblerReset(t *testing.T) {
 	s.check(t, `stdout 2 "x" [1-2]`)
 }
 
-// TestAssemblerBoundsText holds that a line without end costs no more memory than one event.
+// TestAssemblerBoundsText holds that a line without end costs no more memory than one
+// event.
 func TestAssemblerBoundsText(t *testing.T) {
 	p := NewPipeline(Options{})
 	f := piece(Stdout, 1, strings.Repeat("x", pieceBytes), "i", 1)
@@ -355,7 +356,8 @@ func TestAssemblerBoundsRanges(t *testing.T) {
 	}
 }
 
-// TestAssemblerOrdinaryLine holds that a complete line is neither copied nor allocated for.
+// TestAssemblerOrdinaryLine holds that a complete line is neither copied nor allocated
+// for.
 func TestAssemblerOrdinaryLine(t *testing.T) {
 	p := NewPipeline(Options{})
 	f := whole(Stdout, 1, "an ordinary line")

@@ -6,7 +6,8 @@ import (
 )
 
 const (
-	// BudgetBytes is the size of the default budget, which all Pipelines of a process share.
+	// BudgetBytes is the size of the default budget, which all Pipelines of a process
+	// share.
 	BudgetBytes = 64 << 20
 
 	// smallBytes is what each unfinished line or event may hold without being counted.

@@ -6,8 +6,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// patience limits how long an event of several lines waits for its next line, and how long a
-// line waits before a part of it goes out, in multiples of Options.Wait.
+// patience limits how long an event of several lines waits for its next line, and how
+// long a line waits before a part of it goes out, in multiples of Options.Wait.
 const patience = 12
 
 // multiline joins lines to events, per source. It is the stage of a Pipeline with
@@ -113,8 +113,9 @@ func (m *multiline) join(l *line) bool {
 	return true
 }
 
-// startsEvent reports whether l begins another event than ev: it matches the pattern, or ev
-// would not have waited for it. So a backlog that is read late becomes the same events.
+// startsEvent reports whether l begins another event than ev: it matches the pattern,
+// or ev would not have waited for it. So a backlog that is read late becomes the same
+// events.
 func (m *multiline) startsEvent(l, ev *line) bool {
 	return m.outlived(ev, l.time) || m.pattern.match(l.part())
 }

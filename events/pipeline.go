@@ -47,8 +47,8 @@ type Options struct {
 	// than 64 instructions, also Pattern, sees only the first 64 MiB of an event divided
 	// by their number.
 	Include, Exclude *regexp.Regexp
-	// JSON makes each message a JSON object that has these fields beside the text. If nil, a
-	// message is text.
+	// JSON makes each message a JSON object that has these fields beside the text. If
+	// nil, a message is text.
 	JSON *JSON
 	// Budget bounds the memory for unfinished text. If nil, it is a budget of BudgetBytes
 	// that all such Pipelines of the process share.
@@ -69,8 +69,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Pipeline makes events from the frames of one container, as the package comment describes.
-// Without Options, a complete line costs neither a copy nor an allocation.
+// Pipeline makes events from the frames of one container, as the package comment
+// describes. Without Options, a complete line costs neither a copy nor an allocation.
 //
 // A Pipeline keeps at most one unfinished line and one unfinished event per source, within
 // Options.Budget. With Pattern, an event ends

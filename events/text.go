@@ -149,8 +149,8 @@ func (t *text) fill(limit int, final bool) (full bool) {
 	return full
 }
 
-// shorter returns how many bytes of the part that fill has found are within a limit that is
-// slightly lower. It examines only the end of the part.
+// shorter returns how many bytes of the part that fill has found are within a limit
+// that is slightly lower. It examines only the end of the part.
 func (t *text) shorter(limit int) int {
 	part := t.part()
 	from := len(part) - (t.counted - limit) // Each byte counts as at least 1.

@@ -11,8 +11,9 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// TestBacklog holds that the oldest time is exact at the beginning and after a rewind, is never younger than the truth
-// and never older by more than two checkpoints, and is zero when nothing waits.
+// TestBacklog holds that the oldest time is exact at the beginning and after a rewind,
+// is never younger than the truth and never older by more than two checkpoints, and is
+// zero when nothing waits.
 func TestBacklog(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
@@ -28,7 +29,7 @@ func TestBacklog(t *testing.T) {
 		if !oldest.IsZero() {
 			got = oldest.UnixNano()
 		}
-		if got > want || want-got > max(2*int64(checkpointTime), (f.last-want)/16) || (got == 0) != (want == 0) {
+		if got > want || want-got > max(2*int64(checkpointTime), (f.progress.latest-want)/16) || (got == 0) != (want == 0) {
 			t.Fatalf("oldest %d, want %d", got, want)
 		}
 	}
@@ -89,8 +90,8 @@ func TestBacklog(t *testing.T) {
 	}
 }
 
-// TestLimit holds that a feed ends before its limit, with what is unfinished there, and that what is behind it is
-// another's.
+// TestLimit holds that a feed ends before its limit, with what is unfinished there, and
+// that what is behind it is another's.
 func TestLimit(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
@@ -130,8 +131,8 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// TestFeedGivesMemoryBack holds that neither a released feed with an event taken back nor a closed one keeps more of
-// the budget than its text.
+// TestFeedGivesMemoryBack holds that neither a released feed with an event taken back
+// nor a closed one keeps more of the budget than its text.
 func TestFeedGivesMemoryBack(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
@@ -177,7 +178,8 @@ func TestMaxMessage(t *testing.T) {
 	}
 }
 
-// TestEndAt holds that a feed which is ended while it is open does not read what is written behind its end.
+// TestEndAt holds that a feed which is ended while it is open does not read what is
+// written behind its end.
 func TestEndAt(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
@@ -194,7 +196,8 @@ func TestEndAt(t *testing.T) {
 	}
 }
 
-// TestEndWhileReading holds that the end of a frame, or of a line, that is written just before the end of the log is read.
+// TestEndWhileReading holds that the end of a frame, or of a line, that is written just
+// before the end of the log is read.
 func TestEndWhileReading(t *testing.T) {
 	for range 300 {
 		r := newFeedRig(t)

@@ -33,7 +33,8 @@ func fakeFrame(source string, at int64, line string, partial []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
 }
 
-// feedRig is a spool in memory that a test appends to, and what its feeds are told of its end.
+// feedRig is a spool in memory that a test appends to, and what its feeds are told of
+// its end.
 type feedRig struct {
 	t       fataler
 	disk    *closedDisk
@@ -127,8 +128,9 @@ func messages(all []handed) (out []string) {
 	return out
 }
 
-// TestFeedModel: whatever is taken back, released, rewound and acknowledged in between, a feed hands out what is not
-// acknowledged, once, in order, and in the end nothing is left.
+// TestFeedModel: whatever is taken back, released, rewound and acknowledged in between,
+// a feed hands out what is not acknowledged, once, in order, and in the end nothing is
+// left.
 func TestFeedModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := newFeedRig(t)
@@ -262,8 +264,8 @@ func TestFeedModel(t *testing.T) {
 	})
 }
 
-// TestFeedTrouble: while the disk does not let itself be read, a feed says when to ask again, and does not take the
-// beginning of a line for all of it.
+// TestFeedTrouble: while the disk does not let itself be read, a feed says when to ask
+// again, and does not take the beginning of a line for all of it.
 func TestFeedTrouble(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
@@ -291,8 +293,9 @@ func TestFeedTrouble(t *testing.T) {
 	}
 }
 
-// TestFeedWaitsOnce: an unfinished line that was handed out because it had waited long enough is handed out at once after a
-// rewind. Otherwise the first line of a new stream waits a second time while the stream is created.
+// TestFeedWaitsOnce: an unfinished line that was handed out because it had waited long
+// enough is handed out at once after a rewind. Otherwise the first line of a new stream
+// waits a second time while the stream is created.
 func TestFeedWaitsOnce(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
@@ -324,8 +327,8 @@ func TestFeedWaitsOnce(t *testing.T) {
 	}
 }
 
-// TestFeedEnd: what is unfinished when the container has stopped is handed out, the beginning of a frame is told of,
-// and it stays so after a rewind.
+// TestFeedEnd: what is unfinished when the container has stopped is handed out, the
+// beginning of a frame is told of, and it stays so after a rewind.
 func TestFeedEnd(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
@@ -357,7 +360,8 @@ func TestFeedEnd(t *testing.T) {
 	}
 }
 
-// TestFeedLosses: what is lost behind the spool is recorded in the stream, and a marker that is lost stays pending.
+// TestFeedLosses: what is lost behind the spool is recorded in the stream, and a marker
+// that is lost stays pending.
 func TestFeedLosses(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
@@ -379,8 +383,8 @@ func TestFeedLosses(t *testing.T) {
 	}
 }
 
-// TestFeedDividesAtASmallerLimit: from SetMaxMessage and Rewind on, a long line is divided at that size, and nothing of it
-// is left when its parts are acknowledged.
+// TestFeedDividesAtASmallerLimit: from SetMaxMessage and Rewind on, a long line is
+// divided at that size, and nothing of it is left when its parts are acknowledged.
 func TestFeedDividesAtASmallerLimit(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
@@ -416,8 +420,8 @@ func TestFeedDividesAtASmallerLimit(t *testing.T) {
 	}
 }
 
-// TestFeedShape: events of several lines come out whole and once, whatever is taken back, released and rewound, and
-// what the filters leave out is acknowledged.
+// TestFeedShape: events of several lines come out whole and once, whatever is taken
+// back, released and rewound, and what the filters leave out is acknowledged.
 func TestFeedShape(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := newFeedRig(t)
@@ -467,8 +471,8 @@ func TestFeedShape(t *testing.T) {
 	})
 }
 
-// TestFeedStuck: while one output cannot be delivered, the other's lines are taken and delivered however many come, and
-// what the first has handed out is kept.
+// TestFeedStuck: while one output cannot be delivered, the other's lines are taken and
+// delivered however many come, and what the first has handed out is kept.
 func TestFeedStuck(t *testing.T) {
 	r := newBoundedFeedRig(t, 1<<20)
 	defer r.spool.Close()
@@ -510,8 +514,9 @@ func TestFeedStuck(t *testing.T) {
 	stderr.Close()
 }
 
-// TestFeedSearchIsBounded holds that a feed with a long backlog that its filters keep back does not look through all of
-// it at once, asks to be called again, and has acknowledged what it passed.
+// TestFeedSearchIsBounded holds that a feed with a long backlog that its filters keep
+// back does not look through all of it at once, asks to be called again, and has
+// acknowledged what it passed.
 func TestFeedSearchIsBounded(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()

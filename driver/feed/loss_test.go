@@ -80,8 +80,9 @@ func (r *refusing) check(t *testing.T, want ...string) {
 
 const missing = "[logspool] missing here: "
 
-// TestLostMarkerIsSentAgain holds that the marker of a loss which the service does not accept is sent again as soon as
-// it accepts an event, and that the loss is pending until then.
+// TestLostMarkerIsSentAgain holds that the marker of a loss which the service does not
+// accept is sent again as soon as it accepts an event, and that the loss is pending
+// until then.
 func TestLostMarkerIsSentAgain(t *testing.T) {
 	r := newRefusing(t, Options{})
 	r.refuses = func(string) bool { return true }
@@ -103,8 +104,9 @@ func TestLostMarkerIsSentAgain(t *testing.T) {
 	}
 }
 
-// TestLostMarkersAreRare holds that a service which refuses everything sees no more markers than the retry time allows,
-// whatever is lost meanwhile, also when the container has stopped, and that no loss is forgotten.
+// TestLostMarkersAreRare holds that a service which refuses everything sees no more
+// markers than the retry time allows, whatever is lost meanwhile, also when the
+// container has stopped, and that no loss is forgotten.
 func TestLostMarkersAreRare(t *testing.T) {
 	r := newRefusing(t, Options{})
 	r.refuses = func(string) bool { return true }
@@ -144,8 +146,8 @@ func TestLostMarkersAreRare(t *testing.T) {
 	}
 }
 
-// TestLostMarkerAmongLines holds that a marker which is lost in one batch with ordinary events is held, and that the other
-// lost events become a loss of their own.
+// TestLostMarkerAmongLines holds that a marker which is lost in one batch with ordinary
+// events is held, and that the other lost events become a loss of their own.
 func TestLostMarkerAmongLines(t *testing.T) {
 	r := newRefusing(t, Options{OnLost: func(string, int, int64) { t.Error("OnLost was called for what Lost reports") }})
 	r.refuses = func(m string) bool { return m != "good" }
@@ -171,8 +173,8 @@ func TestLostMarkerAmongLines(t *testing.T) {
 	r.check(t, "good", missing+"3 lines, 9 bytes", "bad", missing+"1 lines, 3 bytes")
 }
 
-// TestHeldMarkerSurvivesFeed holds that a feed which finds a held gap sends its marker, and that one which ends with a run
-// leaves it to the next.
+// TestHeldMarkerSurvivesFeed holds that a feed which finds a held gap sends its marker,
+// and that one which ends with a run leaves it to the next.
 func TestHeldMarkerSurvivesFeed(t *testing.T) {
 	r := newRefusing(t, Options{})
 	r.refuses = func(string) bool { return true }
@@ -202,8 +204,8 @@ func TestHeldMarkerSurvivesFeed(t *testing.T) {
 	r.check(t, missing+"1 lines, 7 bytes")
 }
 
-// TestMarkerCannotBeForged holds that what a container prints is no marker by the rule that SECURITY.md gives, and that a
-// marker is one.
+// TestMarkerCannotBeForged holds that what a container prints is no marker by the rule
+// that SECURITY.md gives, and that a marker is one.
 func TestMarkerCannotBeForged(t *testing.T) {
 	real := regexp.MustCompile(`^\[logspool\] missing here: [^\n]*;\nreason: \w+ \([^\n]*\)$`)
 	marker := gapText(spool.Gap{Reason: spool.Full, Frames: 2, Bytes: 30, MinTime: 1e18, MaxTime: 2e18})

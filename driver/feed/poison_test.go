@@ -11,8 +11,9 @@ import (
 	"github.com/logspool/logspool/events"
 )
 
-// TestPanicCostsItsData holds that a panic on what a container has written costs the frames that were in work: they are
-// set aside, counted, and recorded by a marker, and everything else is delivered once.
+// TestPanicCostsItsData holds that a panic on what a container has written costs the
+// frames that were in work: they are set aside, counted, and recorded by a marker, and
+// everything else is delivered once.
 func TestPanicCostsItsData(t *testing.T) {
 	panicOn := func(p []byte) {
 		if bytes.Contains(p, []byte("boom")) {
@@ -105,7 +106,8 @@ func TestPanicCostsItsData(t *testing.T) {
 	}
 }
 
-// TestPanicInRegexp holds that a panic inside the joiner, with parts of lines in work, is survived.
+// TestPanicInRegexp holds that a panic inside the joiner, with parts of lines in work,
+// is survived.
 func TestPanicInRegexp(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()

@@ -28,8 +28,8 @@ const (
 	grownSize = 256 << 10
 
 	// growBudget bounds the growth of all FIFOs together. Pipes of root without
-	// CAP_SYS_RESOURCE share a soft limit of 64 MiB (pipe(7), pipe-user-pages-soft). Past it
-	// every new pipe on the host is small. The budget stays well below.
+	// CAP_SYS_RESOURCE share a soft limit of 64 MiB (pipe(7), pipe-user-pages-soft).
+	// Past it every new pipe on the host is small. The budget stays well below.
 	growBudget = 8 << 20
 
 	// maxTake is the most that one round takes out of a FIFO.

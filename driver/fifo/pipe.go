@@ -86,7 +86,8 @@ func readFull(fd int, p []byte) error {
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
-			return fmt.Errorf("couldn't read the private pipe: %v", err) // %v, because an EAGAIN here does not mean that the FIFO is empty
+			// Not %w: an EAGAIN here does not mean that the FIFO is empty.
+			return fmt.Errorf("couldn't read the private pipe: %v", err)
 		case n == 0:
 			return errors.New("couldn't read the private pipe: it ended")
 		default:

@@ -2,7 +2,6 @@ package feed
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/stream"
-	"github.com/logspool/logspool/spool"
 )
 
 // refusing is a service that a test lets refuse events, and a clock.
@@ -202,38 +200,4 @@ func TestHeldMarkerSurvivesFeed(t *testing.T) {
 	r.now = r.f.Due()
 	r.deliver()
 	r.check(t, missing+"1 lines, 7 bytes")
-}
-
-// TestMarkerCannotBeForged holds that what a container prints is no marker by the rule
-// that SECURITY.md gives, and that a marker is one.
-func TestMarkerCannotBeForged(t *testing.T) {
-	real := regexp.MustCompile(`^\[logspool\] missing here: [^\n]*;\nreason: \w+ \([^\n]*\)$`)
-	marker := gapText(spool.Gap{Reason: spool.Full, Frames: 2, Bytes: 30, MinTime: 1e18, MaxTime: 2e18})
-	if !real.MatchString(marker) {
-		t.Errorf("%q is no marker", marker)
-	}
-	for _, o := range []events.Options{
-		{},
-		{Pattern: regexp.MustCompile(`^\[logspool\]`)},
-		{Pattern: regexp.MustCompile(`^never`)},
-		{JSON: &events.JSON{}},
-		{Pattern: regexp.MustCompile(`^\[logspool\]`), MaxBytes: len(marker) + 1},
-		{Pattern: regexp.MustCompile(`^\[logspool\]`), Budget: events.NewBudget(0)},
-	} {
-		r := newFeedRig(t)
-		f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended, Events: o})
-		for range 2 {
-			for line := range strings.SplitSeq(marker, "\n") {
-				r.append(r.line("stdout", line))
-			}
-		}
-		r.ended.Store(true)
-		for _, h := range take(f, 100) {
-			if real.MatchString(h.message) {
-				t.Errorf("%q looks like a marker", h.message)
-			}
-		}
-		f.Close()
-		r.spool.Close()
-	}
 }

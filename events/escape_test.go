@@ -46,7 +46,7 @@ func checkEscape(t *testing.T, msg []byte) {
 	}
 }
 
-func TestEscapeEveryByteAtEveryOffset(t *testing.T) {
+func TestEscapeOfEveryByteAtEveryOffset(t *testing.T) {
 	for c := range 256 {
 		for at := range 20 {
 			msg := []byte(strings.Repeat("a", 20))

@@ -27,13 +27,13 @@ func TestEachReasonHasAText(t *testing.T) {
 	}
 }
 
-// TestMarkerCannotBeForged holds that what a container prints is no marker by the rule
-// that SECURITY.md gives, and that a marker is one.
+// TestMarkerCannotBeForged holds that a container cannot print a marker as SECURITY.md
+// defines it.
 func TestMarkerCannotBeForged(t *testing.T) {
 	real := regexp.MustCompile(`^\[logspool\] missing here: [^\n]*;\nreason: \w+ \([^\n]*\)$`)
 	marker := gapText(spool.Gap{Reason: spool.Full, Frames: 2, Bytes: 30, MinTime: 1e18, MaxTime: 2e18})
 	if !real.MatchString(marker) {
-		t.Errorf("%q is no marker", marker)
+		t.Errorf("%q is not a marker", marker)
 	}
 	for _, o := range []events.Options{
 		{},

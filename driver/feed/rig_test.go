@@ -25,8 +25,8 @@ func fakeFrame(source string, at int64, line string, partial []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
 }
 
-// feedRig is a spool in memory that a test appends to, and what its feeds are told of
-// its end.
+// feedRig is a spool in memory that a test appends to. ended is Options.Ended of its
+// feeds.
 type feedRig struct {
 	t       fataler
 	disk    *closedDisk
@@ -78,7 +78,7 @@ func (r *feedRig) line(source, line string) []byte {
 	return fakeFrame(source, r.n, line, nil)
 }
 
-// pieces are the frames of a line as dockerd divides it.
+// pieces returns the frames of a line as dockerd divides it.
 func (r *feedRig) pieces(source string, line string) (frames [][]byte) {
 	r.n++
 	for i, piece := range slices.Collect(slices.Chunk([]byte(line), 16<<10)) {

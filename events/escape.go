@@ -7,12 +7,12 @@ import (
 )
 
 // replacement is U+FFFD. CloudWatch and json-file put it in the place of each byte that
-// is not part of valid UTF-8, and no byte of text becomes longer than that.
+// is not part of valid UTF-8. So no byte of text counts as more than three.
 const replacement = "\uFFFD"
 
 // escapes holds, for each ASCII character that must be escaped in a JSON string (RFC
 // 8259, section 7), the character that follows the backslash. It is 0 for the others.
-// After 'u' follow four hexadecimal digits.
+// After 'u' there are four hexadecimal digits.
 var escapes = func() (all [utf8.RuneSelf]byte) {
 	for c := range 0x20 {
 		all[c] = 'u'
@@ -22,6 +22,7 @@ var escapes = func() (all [utf8.RuneSelf]byte) {
 	return all
 }()
 
+// longestEscape is the most bytes that AppendEscaped appends for one byte of text.
 const longestEscape = len(`\u0000`)
 
 const (
@@ -41,8 +42,8 @@ func AppendEscaped(dst, text []byte) (out []byte, counted int) {
 	for i := 0; i < len(text); {
 		// Skip eight plain ASCII bytes at a time: none above 0x7f, below 0x20, a quote or
 		// a backslash. A byte b is below n if b-n borrows; a byte equals c if (b^c) is
-		// below 1. A borrow spoils only the bytes above it, so the lowest hit is a true
-		// one.
+		// below 1. A borrow changes only the bytes above it, so the lowest hit is
+		// exact.
 		for len(text)-i >= 8 {
 			w := binary.LittleEndian.Uint64(text[i:])
 			quote := w ^ ones*'"'
@@ -114,7 +115,7 @@ func escapedFit(text []byte, limit int) (n int) {
 func firstRune(text []byte) (size, counted int) {
 	r, size := utf8.DecodeRune(text)
 	if r == utf8.RuneError {
-		return size, len(replacement) // Also for U+FFFD itself, which is as long.
+		return size, len(replacement) // U+FFFD itself is as long.
 	}
 	return size, size
 }

@@ -6,7 +6,8 @@
 //  2. Remove the terminal's control sequences (Options.StripANSI).
 //  3. Join lines to multi-line events, per source (Options.Pattern).
 //  4. Drop events that the filters reject (Options.Include, Options.Exclude).
-//  5. Format each event as plain text, or as a JSON object (Options.JSON).
+//  5. Format each event as plain text, or as a JSON object (Options.JSON). An event whose
+//     message would be empty is not sent.
 //
 // Multi-line events are like those of awslogs. Each line is followed by a newline, also
 // the last one. Lines before the first match are an event. An empty line is a line, so
@@ -15,8 +16,8 @@
 //
 // A JSON object has the text in its member "log". If the text is itself a JSON object, it
 // becomes the member's value byte for byte, without the white space around it. Any other
-// text becomes a string, without its last newline. An event without any text is dropped
-// in both formats.
+// text becomes a string, without its last newline. An event that has only newlines is not
+// sent.
 //
 // # Parts
 //

@@ -34,7 +34,9 @@ type request struct {
 
 // newMultiline returns a multiline without any frame. o has its defaults.
 func newMultiline(o Options) *multiline {
-	m := &multiline{lines: newAssembler(o), out: newOutput(o), pattern: newMatcher(o.Pattern), wait: o.Wait, budget: o.Budget}
+	m := &multiline{
+		lines: newAssembler(o), out: newOutput(o), pattern: newMatcher(o.Pattern), wait: o.Wait, budget: o.Budget,
+	}
 	for i := range m.events {
 		m.events[i].budget = o.Budget
 	}

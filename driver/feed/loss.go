@@ -19,7 +19,9 @@ type losses struct {
 // the stream as a gap, which is on disk before the lost events are acknowledged. ranges
 // are those of events that are lost whole. Lost returns the number of lost events and
 // their bytes without the markers among them, which it recognises by their ranges.
-func (f *Feed) Lost(why events.LossReason, ranges []stream.Range, lost int, bytes int64, from, to time.Time) (int, int64) {
+func (f *Feed) Lost(
+	why events.LossReason, ranges []stream.Range, lost int, bytes int64, from, to time.Time,
+) (int, int64) {
 	f.losses.ranges = append(f.losses.ranges, ranges...)
 	for _, m := range f.markers.sent {
 		if within(m.Range, ranges) {

@@ -40,7 +40,8 @@ func gapText(g spool.Gap) string {
 	if g.MinTime != 0 {
 		when = fmt.Sprintf(", from %s to %s", gapTime(g.MinTime), gapTime(g.MaxTime))
 	}
-	return fmt.Sprintf("[logspool] missing here: %s%s;\nreason: %s (%s)", what, when, reasonWord(g.Reason), gapReasons[g.Reason])
+	return fmt.Sprintf("[logspool] missing here: %s%s;\nreason: %s (%s)",
+		what, when, reasonWord(g.Reason), gapReasons[g.Reason])
 }
 
 func gapTime(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -49,7 +49,7 @@ type FIFO struct {
 	rounds
 	pipe
 	retry    retry
-	drainers []chan struct{} // are closed when the FIFO is empty
+	drainers []chan struct{} // closed when the FIFO is empty
 }
 
 // state says when the intake looks into a FIFO next.
@@ -135,8 +135,8 @@ func (f *FIFO) prepare(last *Last) error {
 	return nil
 }
 
-// Drain waits until everything in the FIFO has been taken and the FIFO was seen empty, or
-// has ended, or ctx is done. It also works after Run has ended, until Close.
+// Drain waits until the intake has found the FIFO empty, with everything before taken, or
+// ended. It fails if ctx is done before. It also works after Run has ended, until Close.
 func (f *FIFO) Drain(ctx context.Context) error {
 	done, result := make(chan struct{}), error(nil)
 	ok := f.in.do(func() {

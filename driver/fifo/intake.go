@@ -88,7 +88,7 @@ type Intake struct {
 type queue struct {
 	mu       sync.Mutex
 	commands []func() // in the order in which Run executes them
-	stopped  bool     // Run ends, or has ended, and executes no further command.
+	stopped  bool     // Run ends, or has ended, and accepts no further command.
 }
 
 // served is the state of the FIFOs. Its owner is Run, and once Run has ended, a call of

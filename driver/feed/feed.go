@@ -23,7 +23,6 @@ type Feed struct {
 	reader   *spool.Reader
 	pipeline *events.Pipeline
 	limit    atomic.Uint64 // The feed ends before this position. 0 means that it has no limit.
-	search   time.Duration // how long Next may look for an event
 
 	out      handedOut
 	progress progress
@@ -108,7 +107,8 @@ const (
 
 // New returns a feed of s. The caller must close it.
 func New(s *spool.Spool, o Options) *Feed {
-	f := &Feed{o: o, spool: s, reader: s.NewReader(), pipeline: events.NewPipeline(o.Events), search: maxSearch}
+	f := &Feed{o: o, spool: s, reader: s.NewReader(), pipeline: events.NewPipeline(o.Events)}
+	f.progress.search = maxSearch
 	f.limit.Store(o.Limit)
 	if o.Outputs != BothOutputs {
 		f.reader.Own(o.Outputs.owns)
@@ -144,7 +144,7 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 		switch {
 		case frames == 1:
 			begun = time.Now()
-		case frames > 0 && frames%searchFrames == 0 && time.Since(begun) >= f.search:
+		case frames > 0 && frames%searchFrames == 0 && time.Since(begun) >= f.progress.search:
 			f.progress.retry = now
 			f.flushAcks()
 			return events.Event{}, false

@@ -383,7 +383,7 @@ func TestSearchIsBounded(t *testing.T) {
 	r.append(r.line("stdout", "event"))
 	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended, Events: events.Options{Exclude: regexp.MustCompile(`^debug`)}})
 	defer f.Close()
-	f.search = 0
+	f.progress.search = 0
 	for calls := 1; ; calls++ {
 		e, ok := f.Next(someTime)
 		if ok {

@@ -30,12 +30,13 @@ const (
 
 // progress is how far a feed has read.
 type progress struct {
-	now    time.Time // of the last Next
-	retry  time.Time // when to read again after an error, or the zero time
-	latest int64     // time of the last frame
-	pushed bool      // A frame was pushed that the pipeline may still point into.
-	ended  bool      // Nothing more will come: all was read after the feed was complete.
-	check  uint64    // position at which to check again whether the feed is too far ahead
+	search time.Duration // how long Next may look for an event
+	now    time.Time     // of the last Next
+	retry  time.Time     // when to read again after an error, or the zero time
+	latest int64         // time of the last frame
+	pushed bool          // A frame was pushed that the pipeline may still point into.
+	ended  bool          // Nothing more will come: all was read after the feed was complete.
+	check  uint64        // position at which to check again whether the feed is too far ahead
 
 	// These are positions of the reader. 0 means that there is none.
 	flushed    uint64 // where unfinished events were last handed out

@@ -11,9 +11,10 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestPipelineAllocations holds that no option costs an allocation a line. With the race detector a
-// sync.Pool forgets what it is given, now and then.
-func TestPipelineAllocations(t *testing.T) {
+// TestNoOptionCostsAllocations holds that a line costs no allocation with any option.
+// With the race detector, a sync.Pool drops some of its contents, so the test does not
+// run then.
+func TestNoOptionCostsAllocations(t *testing.T) {
 	for name, k := range pipelines {
 		t.Run(name, func(t *testing.T) {
 			p := NewPipeline(k.o)
@@ -35,9 +36,9 @@ func TestPipelineAllocations(t *testing.T) {
 	}
 }
 
-// TestPipelineOrdinaryLine holds that a complete line is neither copied nor allocated for when nothing is
-// asked for, and also not when what is asked for does not concern it.
-func TestPipelineOrdinaryLine(t *testing.T) {
+// TestOrdinaryLineIsNotCopied holds that a complete line costs neither a copy nor an
+// allocation without options, and with options that do not change it.
+func TestOrdinaryLineIsNotCopied(t *testing.T) {
 	for name, o := range map[string]Options{
 		"nothing": {},
 		"filters": {Include: regexp.MustCompile("line"), Exclude: regexp.MustCompile("none")},
@@ -60,7 +61,7 @@ func TestPipelineOrdinaryLine(t *testing.T) {
 			}
 			push()
 			if n := testing.AllocsPerRun(100, push); n != 0 {
-				t.Errorf("%v allocations a line", n)
+				t.Errorf("%v allocations per line", n)
 			}
 		})
 	}

@@ -2,17 +2,17 @@ package events
 
 import "bytes"
 
-// maxSequence is how long a control sequence may be, and so how much of a line may wait for the rest
-// of one. What begins like a sequence and is longer is text.
+// maxSequence is the maximum length of a control sequence, and therefore of text that
+// waits for the rest of one. Anything longer is text.
 const maxSequence = 64 * 1024
 
 const (
 	esc = 0x1b
 	bel = 0x07
 
-	// c1 is the first byte of the UTF-8 of U+0080 to U+00BF; the second is the character's number.
-	// U+0080 to U+009F are the C1 control characters. A lone byte 0x9b is not one: it may be part of
-	// any character.
+	// c1 is the first byte of U+0080 to U+00BF in UTF-8. The second byte is the
+	// character's number. U+0080 to U+009F are the C1 control characters. A lone byte
+	// 0x9b is not one, because it may be part of any character.
 	c1  = 0xc2
 	dcs = 0x90
 	sos = 0x98
@@ -23,21 +23,22 @@ const (
 	apc = 0x9f
 )
 
-// hasANSI returns whether there may be a control sequence in b.
+// hasANSI reports whether b may contain a control sequence.
 func hasANSI(b []byte) bool {
 	return bytes.IndexByte(b, esc) >= 0 || bytes.IndexByte(b, c1) >= 0
 }
 
-// stripANSI removes the terminal's control sequences from b in place, and nothing else: kept bytes of b
-// remain. Of these the first sure ones are final; the others are the beginning of a sequence, whose
-// rest may follow in the next piece of the line. They are text if the line ends there.
+// stripANSI removes the terminal's control sequences from b in place, and nothing else.
+// kept is the length of the result. Its first sure bytes are final. The others begin a
+// sequence whose rest may follow in the next piece of the line. If the line ends there,
+// they are text.
 //
-// Malformed and overlong sequences are text. The time is linear: a sequence holds no other one's
-// beginning, so what has turned out to be none is not looked at again before the next begins.
+// Malformed and overlong sequences are text. The time is linear: no sequence contains the
+// beginning of another, so a failed one is not examined again before the next begins.
 //
-// A library does not do here: charmbracelet/x/ansi takes strings, whole ones, and swallows an
-// unfinished sequence with all that follows; acarl005/stripansi is a regular expression that knows no
-// strings of ESC \.
+// The available libraries do not work here. charmbracelet/x/ansi takes whole strings, and
+// removes an unfinished sequence with everything after it. acarl005/stripansi is a
+// regular expression that does not know strings that end with ESC \.
 func stripANSI(b []byte) (kept, sure int) {
 	w, i := 0, 0
 	for {
@@ -46,7 +47,7 @@ func stripANSI(b []byte) (kept, sure int) {
 			i++
 		}
 		if w == text {
-			w = i // Nothing has been removed yet.
+			w = i // nothing has been removed yet
 		} else {
 			w += copy(b[w:], b[text:i])
 		}
@@ -56,7 +57,7 @@ func stripANSI(b []byte) (kept, sure int) {
 		switch n := sequence(b[i:]); {
 		case n > 0:
 			i += n
-		case n == 0: // It is text, but what follows need not be.
+		case n == 0: // This byte is text. The next ones may not be.
 			b[w] = b[i]
 			w++
 			i++
@@ -66,11 +67,12 @@ func stripANSI(b []byte) (kept, sure int) {
 	}
 }
 
-// sequence returns the length of the control sequence that b begins with (ECMA-48, 5.3 to 5.6, and
-// ECMA-35, 13.2); 0 if it does not begin with one; and -1 if it may, but ends too early to tell.
+// sequence returns the length of the control sequence that b begins with (ECMA-48, 5.3 to
+// 5.6, and ECMA-35, 13.2). It returns 0 if b does not begin with one, and unfinished if b
+// ends too early to tell.
 func sequence(b []byte) int {
 	if len(b) < 2 {
-		return -1
+		return unfinished
 	}
 	cut := min(len(b), maxSequence)
 	n := unfinished
@@ -95,7 +97,8 @@ func sequence(b []byte) int {
 
 const unfinished = -1
 
-// parameters measures a control sequence with parameters: colours, cursor movements.
+// parameters measures a control sequence with parameters, such as colours and cursor
+// movements.
 func parameters(b []byte) int {
 	i := 2
 	for i < len(b) && b[i] >= 0x30 && b[i] <= 0x3f {
@@ -104,10 +107,11 @@ func parameters(b []byte) int {
 	return final(b, i, 0x40)
 }
 
-// escape measures ESC and one character, or some intermediate ones before it: ESC 7, ESC ( B.
+// escape measures ESC and one character, possibly with intermediate ones before it: ESC
+// 7, ESC ( B.
 func escape(b []byte) int { return final(b, 1, 0x30) }
 
-// final measures what ends with intermediate characters and a final one of at least lowest.
+// final measures intermediate characters from b[i] and a final one of at least lowest.
 func final(b []byte, i int, lowest byte) int {
 	for i < len(b) && b[i] >= 0x20 && b[i] <= 0x2f {
 		i++
@@ -121,8 +125,8 @@ func final(b []byte, i int, lowest byte) int {
 	return 0
 }
 
-// controlString measures a string that ends with ST, or with BEL where terminals take that: titles,
-// hyperlinks, images.
+// controlString measures a string that ends with ST, such as a title, a hyperlink or an
+// image. With belEnds, BEL also ends it, as terminals accept.
 func controlString(b []byte, belEnds bool) int {
 	for i := 2; i < len(b); i++ {
 		switch c := b[i]; {
@@ -135,7 +139,7 @@ func controlString(b []byte, belEnds bool) int {
 			if c == esc && b[i+1] == '\\' || c == c1 && b[i+1] == st {
 				return i + 2
 			}
-			if c == esc || b[i+1] <= apc { // Another control function.
+			if c == esc || b[i+1] <= apc { // another control function
 				return 0
 			}
 		case c < 0x08, c > 0x0d && c < 0x20, c == 0x7f:

@@ -10,7 +10,7 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-func TestStripANSI(t *testing.T) {
+func TestStripANSIRemovesOnlySequences(t *testing.T) {
 	for _, test := range []struct{ name, in, want string }{
 		{"nothing", "plain text, é, 日本, \xff", "plain text, é, 日本, \xff"},
 		{"colours", "\x1b[31mred\x1b[0m \x1b[1;38;2;10;20;30mtrue\x1b[m", "red true"},
@@ -44,7 +44,7 @@ func TestStripANSI(t *testing.T) {
 			if got := string(in[:kept]); got != test.want {
 				t.Errorf("%.100q gives %.100q, want %.100q", test.in, got, test.want)
 			}
-			// In pieces, at each place.
+			// Divide the text at each position.
 			for at := 0; at <= len(test.in); at += max(1, len(test.in)/100) {
 				s := newScript(Options{StripANSI: true})
 				s.a.Push(piece(Stdout, 1, test.in[:at], "i", 1), 0, 1, s.now)
@@ -58,9 +58,9 @@ func TestStripANSI(t *testing.T) {
 	}
 }
 
-// TestStripANSIPieces holds that it does not matter how a line came in pieces, and that no frame is done
-// with before its text is out.
-func TestStripANSIPieces(t *testing.T) {
+// TestStripANSIIgnoresPieceBoundaries holds that the result does not depend on where a
+// line is divided into pieces, and that no frame ends before its text.
+func TestStripANSIIgnoresPieceBoundaries(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		line := []byte(strings.Join(rapid.SliceOfN(rapid.SampledFrom(texts), 0, 40).Draw(t, "line"), ""))
 		want := bytes.Clone(line)
@@ -71,9 +71,9 @@ func TestStripANSIPieces(t *testing.T) {
 			got.add(rest[:n], true)
 			got.mark(stream.Range{From: uint64(len(line) - len(rest)), To: uint64(len(line) - len(rest) + n)}, 0)
 			rest = rest[n:]
-			for i := 1; i < len(got.held); i++ {
-				if got.held[i-1].end > got.held[i].end || got.held[i].end > len(got.data) {
-					t.Fatalf("marks %v of %d bytes", got.held, len(got.data))
+			for i := 1; i < len(got.marks); i++ {
+				if got.marks[i-1].end > got.marks[i].end || got.marks[i].end > len(got.data) {
+					t.Fatalf("marks %v of %d bytes", got.marks, len(got.data))
 				}
 			}
 		}
@@ -83,9 +83,9 @@ func TestStripANSIPieces(t *testing.T) {
 	})
 }
 
-// TestStripANSIDivided holds that a sequence is never divided between parts, and that the text of a part is
-// measured without it.
-func TestStripANSIDivided(t *testing.T) {
+// TestSequenceIsNeverDivided holds that a sequence is never divided between parts, and
+// does not count towards the length of a part.
+func TestSequenceIsNeverDivided(t *testing.T) {
 	s := newScript(Options{StripANSI: true, MaxBytes: 128})
 	s.push(piece(Stdout, 1, xs(96)+"\x1b[31", "i", 1))
 	s.push(piece(Stdout, 1, "m"+xs(32)+"\x1b]0;", "i", 2))
@@ -98,21 +98,22 @@ func TestStripANSIDivided(t *testing.T) {
 	s.check(t, `stdout 1 "" [4-5]`)
 }
 
-// TestStripANSIBounded holds that what may become a sequence waits for no more than maxSequence bytes.
-func TestStripANSIBounded(t *testing.T) {
-	a := NewAssembler(Options{StripANSI: true})
+// TestUnfinishedSequenceIsBounded: at most maxSequence bytes wait for the rest of a
+// sequence.
+func TestUnfinishedSequenceIsBounded(t *testing.T) {
+	p := NewPipeline(Options{StripANSI: true})
 	got := 0
 	for i := range uint64(200) {
-		a.Push(piece(Stdout, 1, "\x1b]"+strings.Repeat("x", pieceBytes-2), "i", 1), i, i+1, newScript(Options{}).now)
-		for e, ok := a.Next(); ok; e, ok = a.Next() {
+		p.Push(piece(Stdout, 1, "\x1b]"+strings.Repeat("x", pieceBytes-2), "i", 1), i, i+1, newScript(Options{}).now)
+		for e, ok := p.Next(); ok; e, ok = p.Next() {
 			got += len(e.Message)
 		}
-		if n := len(a.lines[Stdout].data) - a.lines[Stdout].sure; n > maxSequence {
-			t.Fatalf("%d bytes wait", n)
+		if l := &p.stage.(*assembler).lines[Stdout]; len(l.data)-l.sure > maxSequence {
+			t.Fatalf("%d bytes wait", len(l.data)-l.sure)
 		}
 	}
 	if got < 200*pieceBytes-2*MaxBytes {
-		t.Errorf("only %d bytes came out", got)
+		t.Errorf("the events have only %d bytes", got)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// script pushes frames that stand in a row in the stream, each of length 10.
+// script pushes adjacent frames, each 10 bytes long in the stream.
 type script struct {
 	a   *Pipeline
 	pos uint64
@@ -26,8 +26,8 @@ func newScript(o Options) *script {
 	return &script{a: NewPipeline(o), now: time.Unix(1000, 0)}
 }
 
-// push pushes a frame and takes what comes of it. Events are written as
-// "source time message [from-to from-to]", positions in frames.
+// push pushes a frame and takes the events. It writes them as
+// "source time message [from-to from-to]", with positions in frames.
 func (s *script) push(f Frame) {
 	s.a.Push(f, s.pos*10, s.pos*10+10, s.now)
 	s.pos++
@@ -66,13 +66,13 @@ func last(src Source, time int64, text, id string, ordinal int32) Frame {
 	return f
 }
 
-func TestAssembler(t *testing.T) {
+func TestPiecesAreJoined(t *testing.T) {
 	full := strings.Repeat("x", pieceBytes)
 	for _, test := range []struct {
 		name   string
 		frames []Frame
-		want   []string // what comes of the frames
-		close  []string // what comes of Close
+		want   []string // events before Close
+		close  []string // events after Close
 	}{
 		{
 			name:   "complete lines",
@@ -153,11 +153,11 @@ func TestAssembler(t *testing.T) {
 	}
 }
 
-// xs is n bytes of text.
+// xs returns n bytes of text.
 func xs(n int) string { return strings.Repeat("x", n) }
 
-func TestAssemblerSplits(t *testing.T) {
-	const ( // What stands in a part, and how much text there is beside it in 128 bytes.
+func TestLongLineGoesOutInParts(t *testing.T) {
+	const ( // the marks of a part, and the room that they leave in 128 bytes
 		to2, in2 = ` [logspool: continued in part 2]`, `[logspool: part 2] `
 		to3, in3 = ` [logspool: continued in part 3]`, `[logspool: part 3] `
 		first    = 128 - len(to2)
@@ -237,16 +237,16 @@ func TestAssemblerSplits(t *testing.T) {
 	}
 }
 
-func TestAssemblerDefaultLimit(t *testing.T) {
+func TestDefaultLimitIsMaxBytes(t *testing.T) {
 	text := bytes.Repeat([]byte("é"), 600_000) // 1,200,000 bytes.
-	a := NewAssembler(Options{})
+	p := NewPipeline(Options{})
 	var got [][]byte
 	for pos, n := 0, int32(1); pos < len(text); n++ {
 		upto := min(pos+pieceBytes-1, len(text))
 		f := piece(Stdout, 1, string(text[pos:upto]), "i", n)
 		f.Last = upto == len(text)
-		a.Push(f, uint64(pos), uint64(upto), time.Time{})
-		for e, ok := a.Next(); ok; e, ok = a.Next() {
+		p.Push(f, uint64(pos), uint64(upto), time.Time{})
+		for e, ok := p.Next(); ok; e, ok = p.Next() {
 			got = append(got, bytes.Clone(e.Message))
 		}
 		pos = upto
@@ -261,7 +261,7 @@ func TestAssemblerDefaultLimit(t *testing.T) {
 	}
 }
 
-func TestAssemblerFlush(t *testing.T) {
+func TestFlushEndsLineThatWaited(t *testing.T) {
 	s := newScript(Options{Wait: time.Minute})
 	start := s.now
 	if !s.a.Due().IsZero() {
@@ -274,7 +274,7 @@ func TestAssemblerFlush(t *testing.T) {
 		t.Errorf("Due is %v", got)
 	}
 	s.now = start.Add(20 * time.Second)
-	s.push(piece(Stdout, 1, "c", "i", 2)) // The wait is measured from the last piece.
+	s.push(piece(Stdout, 1, "c", "i", 2)) // the wait begins again
 	if got := s.a.Due(); !got.Equal(start.Add(70 * time.Second)) {
 		t.Errorf("Due is %v", got)
 	}
@@ -295,11 +295,11 @@ func TestAssemblerFlush(t *testing.T) {
 		t.Error("something is due at the end")
 	}
 
-	s.push(last(Stdout, 1, "d", "i", 3)) // What comes too late is an event of its own.
+	s.push(last(Stdout, 1, "d", "i", 3)) // too late: an event of its own
 	s.check(t, `stdout 1 "d" [3-4]`)
 }
 
-func TestAssemblerReset(t *testing.T) {
+func TestResetForgetsUnfinishedLines(t *testing.T) {
 	s := newScript(Options{MaxBytes: 128})
 	s.push(piece(Stdout, 1, "ab", "i", 1))
 	s.a.Push(piece(Stdout, 2, xs(1000), "j", 1), 10, 20, s.now)
@@ -315,39 +315,40 @@ func TestAssemblerReset(t *testing.T) {
 	s.check(t, `stdout 2 "x" [1-2]`)
 }
 
-// TestAssemblerBoundsText holds that a line without end costs no more memory than one event.
-func TestAssemblerBoundsText(t *testing.T) {
-	a := NewAssembler(Options{})
+// TestEndlessLineNeedsOneEventOfMemory holds that a line without end needs no more
+// memory than one event.
+func TestEndlessLineNeedsOneEventOfMemory(t *testing.T) {
+	p := NewPipeline(Options{})
 	f := piece(Stdout, 1, strings.Repeat("x", pieceBytes), "i", 1)
 	events := 0
 	for i := range uint64(1000) {
-		a.Push(f, i, i+1, time.Time{})
-		for _, ok := a.Next(); ok; _, ok = a.Next() {
+		p.Push(f, i, i+1, time.Time{})
+		for _, ok := p.Next(); ok; _, ok = p.Next() {
 			events++
 		}
-		if l := &a.lines[Stdout]; len(l.data) > MaxBytes+pieceBytes || cap(l.data) > 3*MaxBytes/2 {
+		if l := &p.stage.(*assembler).lines[Stdout]; len(l.data) > MaxBytes+pieceBytes || cap(l.data) > 3*MaxBytes/2 {
 			t.Fatalf("%d bytes are kept, in %d", len(l.data), cap(l.data))
 		}
 	}
-	if want := 1000 * pieceBytes / (MaxBytes - 60); events != want { // Each has two marks of some 30 bytes.
+	if want := 1000 * pieceBytes / (MaxBytes - 60); events != want { // each has two marks of about 30 bytes
 		t.Errorf("%d events before the line's end, want %d", events, want)
 	}
 }
 
-// TestAssemblerBoundsRanges holds that frames which dockerd would not write cannot make a line cost
-// more than its text.
-func TestAssemblerBoundsRanges(t *testing.T) {
-	a := NewAssembler(Options{})
+// TestEndlessLineHasFewRanges holds that pieces of one byte, which dockerd does not
+// write, do not make a line need much more memory than its text.
+func TestEndlessLineHasFewRanges(t *testing.T) {
+	p := NewPipeline(Options{})
 	var ranges, longest int
 	for i := range uint64(5000) {
-		a.Push(piece(Stdout, 1, "x", "i", 1), i*10, i*10+1, time.Time{})
-		for e, ok := a.Next(); ok; e, ok = a.Next() {
+		p.Push(piece(Stdout, 1, "x", "i", 1), i*10, i*10+1, time.Time{})
+		for e, ok := p.Next(); ok; e, ok = p.Next() {
 			ranges += len(e.Ranges)
 			longest = max(longest, len(e.Ranges))
 		}
 	}
-	a.Close()
-	for e, ok := a.Next(); ok; e, ok = a.Next() {
+	p.Close()
+	for e, ok := p.Next(); ok; e, ok = p.Next() {
 		ranges += len(e.Ranges)
 	}
 	if ranges != 5000 || longest != maxRanges {
@@ -355,82 +356,84 @@ func TestAssemblerBoundsRanges(t *testing.T) {
 	}
 }
 
-// TestAssemblerOrdinaryLine holds that a complete line is neither copied nor allocated for.
-func TestAssemblerOrdinaryLine(t *testing.T) {
-	a := NewAssembler(Options{})
+// TestCompleteLineIsNotCopied holds that a complete line costs neither a copy nor an
+// allocation.
+func TestCompleteLineIsNotCopied(t *testing.T) {
+	p := NewPipeline(Options{})
 	f := whole(Stdout, 1, "an ordinary line")
 	var pos uint64
 	push := func() {
-		a.Push(f, pos, pos+1, time.Time{})
+		p.Push(f, pos, pos+1, time.Time{})
 		pos++
-		e, ok := a.Next()
+		e, ok := p.Next()
 		if !ok || &e.Message[0] != &f.Line[0] || !slices.Equal(e.Ranges, []stream.Range{{From: pos - 1, To: pos}}) {
 			t.Fatalf("got %v, %v", e, ok)
 		}
-		if _, ok := a.Next(); ok {
+		if _, ok := p.Next(); ok {
 			t.Fatal("two events of one line")
 		}
 	}
 	push()
 	if n := testing.AllocsPerRun(100, push); n != 0 {
-		t.Errorf("%v allocations a line", n)
+		t.Errorf("%v allocations per line", n)
 	}
 }
 
-// TestAssemblerGivesBuffersBack holds that an idle Assembler keeps neither the text of its last
-// line nor the memory for it.
-func TestAssemblerGivesBuffersBack(t *testing.T) {
-	a := NewAssembler(Options{})
-	a.Push(piece(Stdout, 1, strings.Repeat("x", MaxBytes-1), "i", 1), 0, 1, time.Time{})
-	if _, ok := a.Next(); ok {
-		t.Fatal("the line is out before its end")
+// TestIdlePipelineKeepsNoText holds that an idle Pipeline keeps neither the text of its
+// last line nor the memory for it.
+func TestIdlePipelineKeepsNoText(t *testing.T) {
+	p := NewPipeline(Options{})
+	p.Push(piece(Stdout, 1, strings.Repeat("x", MaxBytes-1), "i", 1), 0, 1, time.Time{})
+	if _, ok := p.Next(); ok {
+		t.Fatal("the line went out before its end")
 	}
-	a.Push(last(Stdout, 1, "y", "i", 2), 1, 2, time.Time{})
-	if e, ok := a.Next(); !ok || len(e.Message) != MaxBytes {
+	p.Push(last(Stdout, 1, "y", "i", 2), 1, 2, time.Time{})
+	if e, ok := p.Next(); !ok || len(e.Message) != MaxBytes {
 		t.Fatalf("got %d bytes, %v", len(e.Message), ok)
 	}
-	if _, ok := a.Next(); ok {
-		t.Fatal("the line comes twice")
+	if _, ok := p.Next(); ok {
+		t.Fatal("the line went out twice")
 	}
-	for i := range a.lines {
-		if l := &a.lines[i]; l.data != nil || l.buf != nil {
+	asm := p.stage.(*assembler)
+	for i := range asm.lines {
+		if l := &asm.lines[i]; l.data != nil || l.buf != nil {
 			t.Errorf("line %d keeps %d bytes", i, cap(l.data))
 		}
 	}
-	if a.whole.data != nil || a.frame.Line != nil {
+	if asm.whole.data != nil || asm.frame.Line != nil {
 		t.Error("the frame's text is kept")
 	}
 }
 
-func TestPushTooEarly(t *testing.T) {
-	a := NewAssembler(Options{})
-	a.Push(whole(Stdout, 1, "a"), 0, 1, time.Time{})
+func TestPushBeforeNextPanics(t *testing.T) {
+	p := NewPipeline(Options{})
+	p.Push(whole(Stdout, 1, "a"), 0, 1, time.Time{})
 	defer func() {
 		if recover() == nil {
-			t.Error("a frame that was not taken was lost in silence")
+			t.Error("Push lost a frame silently")
 		}
 	}()
-	a.Push(whole(Stdout, 1, "b"), 1, 2, time.Time{})
+	p.Push(whole(Stdout, 1, "b"), 1, 2, time.Time{})
 }
 
 func BenchmarkAssembler(b *testing.B) {
 	b.Run("lines", func(b *testing.B) {
-		a := NewAssembler(Options{})
+		p := NewPipeline(Options{})
 		f := whole(Stdout, 1, strings.Repeat("x", 100))
 		b.SetBytes(100)
 		for i := uint64(0); b.Loop(); i++ {
-			a.Push(f, i, i+1, time.Time{})
-			for _, ok := a.Next(); ok; _, ok = a.Next() {
+			p.Push(f, i, i+1, time.Time{})
+			for _, ok := p.Next(); ok; _, ok = p.Next() {
 			}
 		}
 	})
 	b.Run("pieces", func(b *testing.B) {
-		a := NewAssembler(Options{})
+		p := NewPipeline(Options{})
 		f := piece(Stdout, 1, strings.Repeat("x", pieceBytes), "i", 1)
 		b.SetBytes(pieceBytes)
 		for i := uint64(0); b.Loop(); i++ {
-			a.Push(f, i, i+1, time.Time{})
-			for _, ok := a.Next(); ok; _, ok = a.Next() {
+			p.Push(f, i, i+1, time.Time{})
+			for _, ok := p.Next(); ok; _, ok = p.Next() {
 			}
 		}
 	})

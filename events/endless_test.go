@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// TestLineWithoutEndIsShown holds that a line for which there is always one more piece goes out in parts, the first of
-// them 12 times Wait after its first piece, and that each frame is acknowledged with the part that has its end.
-func TestLineWithoutEndIsShown(t *testing.T) {
+// TestEndlessLineGoesOutInParts holds that a line that always gets one more piece goes
+// out in parts. The first goes out 12 times Wait after the first piece. Each frame is
+// acknowledged with the part that has its end.
+func TestEndlessLineGoesOutInParts(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		o    Options
@@ -55,9 +56,9 @@ func TestLineWithoutEndIsShown(t *testing.T) {
 	}
 }
 
-// TestPartIsFollowed holds that a part which says that it is continued is followed by another one, even if no text
-// comes any more.
-func TestPartIsFollowed(t *testing.T) {
+// TestContinuedPartIsFollowed holds that another part follows a part with the continued
+// mark, even if it has no text.
+func TestContinuedPartIsFollowed(t *testing.T) {
 	s := newScript(Options{Wait: 20 * time.Second})
 	for i := range 13 {
 		s.push(piece(Stdout, 1, "x", "i", int32(i+1)))
@@ -70,9 +71,9 @@ func TestPartIsFollowed(t *testing.T) {
 	s.check(t, `stdout 1 "[logspool: part 2] " [13-14]`)
 }
 
-// TestLateLineWithoutEnd holds that a line which is read after a backlog is divided where it was when it was read at
-// once, as far as the other output's times show it.
-func TestLateLineWithoutEnd(t *testing.T) {
+// TestBacklogOfEndlessLineIsDividedAlike holds that a line that is read late is divided
+// as if it had been read at once, as far as the times of the other output show it.
+func TestBacklogOfEndlessLineIsDividedAlike(t *testing.T) {
 	s := newScript(Options{})
 	s.push(piece(Stdout, 1e9, "a", "i", 1))
 	s.push(whole(Stderr, 60e9, "before"))
@@ -83,9 +84,10 @@ func TestLateLineWithoutEnd(t *testing.T) {
 		`stdout 1000000000 "[logspool: part 2] b" [3-4]`)
 }
 
-// TestFiltersSeeTerminalLine holds that the filters see what a terminal shows of a line, that the pattern of an event's
-// first line sees its bytes, and that what is shipped keeps them.
-func TestFiltersSeeTerminalLine(t *testing.T) {
+// TestFiltersSeeWhatTheTerminalShows holds that the filters see what a terminal shows
+// of a line, that the pattern of an event's first line sees its bytes, and that the
+// event keeps them.
+func TestFiltersSeeWhatTheTerminalShows(t *testing.T) {
 	one, ends := regexp.MustCompile(`^one$`), regexp.MustCompile(`(?m)one$`)
 	first := regexp.MustCompile(`^B`)
 	for _, test := range []struct {
@@ -101,7 +103,7 @@ func TestFiltersSeeTerminalLine(t *testing.T) {
 		{Options{Include: one}, "one \r", ""},
 		{Options{Include: ends, Pattern: first}, "Begin\r|one\r|two\r", "Begin\r|one\r|two\r|"},
 		{Options{Exclude: ends, Pattern: first}, "Begin\r|two\r|one\r", ""},
-		{Options{Pattern: regexp.MustCompile(`^Begin$`)}, "a|Begin\r", "a|Begin\r|"}, // as awslogs has it
+		{Options{Pattern: regexp.MustCompile(`^Begin$`)}, "a|Begin\r", "a|Begin\r|"}, // as with awslogs
 	} {
 		s := newScript(test.o)
 		p := s.a

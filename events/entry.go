@@ -1,13 +1,11 @@
 package events
 
-import (
-	"encoding/binary"
-	"unicode/utf8"
-)
+import "encoding/binary"
 
-// AppendEntry appends an entry as docker logs wants it: framed as in the FIFO, with what json-file gives for its text
-// (moby, daemon/logger/jsonfilelog, marshalMessage). That is a newline after what ended a line, so after every entry
-// but the pieces of a divided line that are not its last; and U+FFFD for each byte that is not UTF-8, as JSON has it.
+// AppendEntry appends the entry of a frame for docker logs. The entry is framed as in the
+// FIFO, and has the text that json-file would return (moby, daemon/logger/jsonfilelog,
+// marshalMessage): a newline ends every entry except the pieces of a divided line that
+// are not its last, and U+FFFD replaces each byte that is not part of valid UTF-8.
 func AppendEntry(to []byte, f *Frame) []byte {
 	begin := len(to)
 	to = append(to, 0, 0, 0, 0)
@@ -21,12 +19,12 @@ func AppendEntry(to []byte, f *Frame) []byte {
 	to = binary.AppendUvarint(to, uint64(f.Time))
 	to = append(to, tagLine)
 	whole := !f.Partial || f.Last
-	length := textLength(f.Line)
+	length := repairedLen(f.Line)
 	if whole {
 		length++
 	}
 	to = binary.AppendUvarint(to, uint64(length))
-	to = appendText(to, f.Line)
+	to = appendRepaired(to, f.Line)
 	if whole {
 		to = append(to, '\n')
 	}
@@ -38,7 +36,7 @@ func AppendEntry(to []byte, f *Frame) []byte {
 	return to
 }
 
-// appendMetadata appends where a piece stands in its line.
+// appendMetadata appends the position of a piece in its line.
 func appendMetadata(to []byte, f *Frame) []byte {
 	var fixed [24]byte
 	m := fixed[:0]
@@ -53,33 +51,4 @@ func appendMetadata(to []byte, f *Frame) []byte {
 	to = append(to, m...)
 	to = append(to, f.PartialID...)
 	return append(to, ordinal...)
-}
-
-// textLength returns how many bytes appendText appends.
-func textLength(p []byte) int {
-	n := len(p)
-	if utf8.Valid(p) {
-		return n
-	}
-	for len(p) > 0 {
-		r, size := utf8.DecodeRune(p)
-		if r == utf8.RuneError && size == 1 {
-			n += utf8.RuneLen(utf8.RuneError) - 1
-		}
-		p = p[size:]
-	}
-	return n
-}
-
-// appendText appends p with U+FFFD in the place of each byte that is not UTF-8.
-func appendText(to, p []byte) []byte {
-	if utf8.Valid(p) {
-		return append(to, p...)
-	}
-	for len(p) > 0 {
-		r, size := utf8.DecodeRune(p)
-		to = utf8.AppendRune(to, r)
-		p = p[size:]
-	}
-	return to
 }

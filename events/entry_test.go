@@ -11,8 +11,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestEntry: an entry says what its frame does, with the text that json-file would have written and read back.
-func TestEntry(t *testing.T) {
+// TestEntryIsReadLikeJSONFile holds that an entry has the fields of its frame, and the
+// text that json-file would have written and read back.
+func TestEntryIsReadLikeJSONFile(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := logdriver.LogEntry{
 			Source:   rapid.SampledFrom([]string{"stdout", "stderr"}).Draw(t, "source"),

@@ -8,19 +8,22 @@ import (
 	"github.com/gogo/protobuf/proto"
 )
 
-// Frame is one entry as dockerd wrote it: a complete line without its newline, or a piece of a line
-// that is longer than dockerd's buffer of 16 KiB (moby, daemon/logger/copier.go).
+// Frame is one entry as dockerd wrote it: a complete line without its newline, or a piece
+// of a line that is longer than dockerd's buffer of 16 KiB (moby,
+// daemon/logger/copier.go).
 type Frame struct {
 	Source Source
-	// Time is in nanoseconds since the Unix epoch. The pieces of one line have the same.
+	// Time is in nanoseconds since the Unix epoch. The pieces of one line have the same
+	// time.
 	Time int64
-	// Line is the text; empty for an empty line, and for the last piece of a line whose length is a
-	// multiple of 16 KiB.
+	// Line is the text. It is empty for an empty line, and for the last piece of a line
+	// whose length is a multiple of 16 KiB.
 	Line []byte
-	// Partial is set on every piece of a divided line, the last one included.
+	// Partial is set on every piece of a divided line, including the last one.
 	Partial bool
-	// PartialID is the same in all pieces of one line. It is empty in complete lines, and in the
-	// pieces that dockerd wrote before 20.10, which know neither Ordinal nor Last.
+	// PartialID is the same in all pieces of one line. It is empty in complete lines. It
+	// is also empty in the pieces of a dockerd before 20.10, which have neither Ordinal
+	// nor Last.
 	PartialID []byte
 	// Ordinal counts the pieces of a line, from 1.
 	Ordinal int32
@@ -28,12 +31,13 @@ type Frame struct {
 	Last bool
 }
 
-// Decode decodes the payload of one frame, the protobuf message without the four bytes of its
-// length, into f. It accepts what proto.Unmarshal of a logdriver.LogEntry accepts and gives the same values.
-// f.Line and f.PartialID may be parts of payload: they are valid as long as it is.
+// Decode decodes the payload of one frame into f. The payload is the protobuf message
+// without the four bytes of its length. Decode accepts the same payloads as
+// proto.Unmarshal of a logdriver.LogEntry, and returns the same values. f.Line and
+// f.PartialID may be parts of payload: they are valid as long as payload is.
 //
-// A payload in the order and form in which dockerd writes it costs no allocation. After an error f
-// is the zero Frame.
+// A payload in the order and form in which dockerd writes it costs no allocation. After
+// an error, f is the zero Frame.
 func Decode(payload []byte, f *Frame) error {
 	if decodeUsual(payload, f) {
 		return nil
@@ -51,7 +55,7 @@ func Decode(payload []byte, f *Frame) error {
 	return nil
 }
 
-// sourceOf gives the Source that dockerd calls name.
+// sourceOf returns the Source that dockerd calls name.
 func sourceOf(name []byte) Source {
 	switch string(name) {
 	case "stdout":
@@ -63,8 +67,9 @@ func sourceOf(name []byte) Source {
 	}
 }
 
-// The first bytes of the fields of LogEntry and PartialLogEntryMetadata: field number times 8, plus
-// the wire type (moby, api/types/plugins/logdriver/entry.proto).
+// The tags are the first bytes of the fields of LogEntry and PartialLogEntryMetadata:
+// field number times 8, plus the wire type (moby,
+// api/types/plugins/logdriver/entry.proto).
 const (
 	varint = 0
 	length = 2
@@ -80,9 +85,9 @@ const (
 	tagOrdinal = 3*8 + varint
 )
 
-// decodeUsual decodes a payload that has each field at most once and in ascending order, as the
-// generated MarshalTo writes them. It returns false, and leaves anything in f, for all others,
-// valid or not: those are the official codec's business.
+// decodeUsual decodes a payload that has each field at most once and in ascending order,
+// as the generated MarshalTo writes them. It returns false for all other payloads, valid
+// or not, which the official codec must decode. The contents of f are then undefined.
 func decodeUsual(payload []byte, f *Frame) bool {
 	*f = Frame{}
 	p := parser{rest: payload}
@@ -107,7 +112,7 @@ func decodeUsual(payload []byte, f *Frame) bool {
 			f.PartialID = m.bytes()
 		}
 		if m.tag(tagOrdinal) {
-			f.Ordinal = int32(m.varint()) // Cut to 32 bits, as the codec does.
+			f.Ordinal = int32(m.varint()) // cut to 32 bits, as the codec does
 		}
 		if !m.done() {
 			return false
@@ -116,7 +121,8 @@ func decodeUsual(payload []byte, f *Frame) bool {
 	return p.done()
 }
 
-// parser takes fields off the front of a message. Once something is unusual it is bad for good.
+// parser takes fields off the front of a message. Once it finds something unusual, it
+// stays bad.
 type parser struct {
 	rest []byte
 	bad  bool

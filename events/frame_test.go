@@ -10,7 +10,7 @@ import (
 	"github.com/docker/docker/api/types/plugins/logdriver"
 )
 
-// entries are what dockerd writes, and some things that it could.
+// entries are what dockerd writes, and some entries that it could write.
 var entries = []logdriver.LogEntry{
 	{},
 	{Source: "stdout", TimeNano: 1_700_000_000_123_456_789, Line: []byte("hello")},
@@ -28,7 +28,8 @@ var entries = []logdriver.LogEntry{
 	{Line: []byte("x"), PartialLogMetadata: &logdriver.PartialLogEntryMetadata{}},
 }
 
-// payloads are other encodings: valid ones that only the official codec takes, and damaged ones.
+// payloads are other encodings: valid ones that only the official codec accepts, and
+// damaged ones.
 var payloads = []string{
 	"",
 	"1a0178",             // line
@@ -111,9 +112,9 @@ func TestDecodeAgreesWithTheOfficialCodec(t *testing.T) {
 	}
 }
 
-// TestDecodeUsual holds that what dockerd writes does not need the official codec: neither
-// allocations nor copies.
-func TestDecodeUsual(t *testing.T) {
+// TestUsualPayloadNeedsNoOfficialCodec holds that Decode does not need the official
+// codec for what dockerd writes, and neither allocates nor copies.
+func TestUsualPayloadNeedsNoOfficialCodec(t *testing.T) {
 	for _, e := range entries {
 		b, _ := e.Marshal()
 		var f Frame

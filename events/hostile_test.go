@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// TestHostileContainers feeds in the output of hostile containers. It holds how many events it produces, that each
-// frame is acknowledged once, no event is too long, and no more memory is held than two events take.
-func TestHostileContainers(t *testing.T) {
+// TestHostileOutputIsBounded pushes the output of hostile containers. It checks the
+// number of events, that each frame is acknowledged once, that no event is too long,
+// and that the Pipeline holds no more memory than two events need.
+func TestHostileOutputIsBounded(t *testing.T) {
 	never := regexp.MustCompile("^never")
 	full := strings.Repeat("x", pieceBytes)
 	repeat := func(n int, frame func(i int) Frame) iter.Seq[Frame] {

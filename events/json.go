@@ -6,15 +6,14 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"unicode/utf8"
 )
 
-// JSON is what an event's object says beside its text (log) and its source. ContainerID,
-// ContainerName and ImageName are always in it, Tag where it is not empty, and Attrs where there are
-// any.
+// JSON holds the fields of an event's object beside its text (log) and its source.
+// ContainerID, ContainerName and ImageName are always in the object. Tag is in it if it
+// is not empty, and Attrs if there are any.
 //
-// No field is cut. If they take more than a quarter of Options.MaxBytes together, the longest are left
-// out until they do not.
+// No field is cut. If the fields together take more than a quarter of Options.MaxBytes,
+// the longest ones are left out.
 type JSON struct {
 	ContainerID, ContainerName, ImageName string
 	Tag                                   string
@@ -27,13 +26,13 @@ const (
 	jsonContinued = `,"continued":true`
 )
 
-// object makes JSON objects of one container's events.
-type object struct {
+// jsonObject makes the JSON objects of one container's events.
+type jsonObject struct {
 	max   int
-	tails [Stderr + 1][]byte // what follows log, part and continued, by source
+	tails [Stderr + 1][]byte // the end of the object after log, part and continued, by source
 }
 
-func newObject(j *JSON, limit int) *object {
+func newJSONObject(j *JSON, limit int) *jsonObject {
 	fields := [][]byte{
 		appendMember(nil, "container_id", j.ContainerID),
 		appendMember(nil, "container_name", j.ContainerName),
@@ -47,10 +46,10 @@ func newObject(j *JSON, limit int) *object {
 		for _, key := range slices.Sorted(maps.Keys(j.Attrs)) {
 			attrs = appendMember(attrs, key, j.Attrs[key])
 		}
-		attrs[0] = '{' // It was the comma before the first one.
+		attrs[0] = '{' // replaces the first member's comma
 		fields = append(fields, slices.Concat([]byte(`,"attrs":`), attrs, []byte("}")))
 	}
-	o := &object{max: limit}
+	o := &jsonObject{max: limit}
 	for src := range o.tails {
 		source := appendMember(nil, "source", Source(src).String())
 		for {
@@ -70,13 +69,14 @@ func newObject(j *JSON, limit int) *object {
 	return o
 }
 
-// object returns the message of l's next part, and moves end back if it must be divided earlier.
+// object returns the message of l's next part. It moves end back if the escaped text does
+// not fit.
 func (o *output) object(l *line) []byte {
-	text, tail := l.part(), o.json.tails[l.src]
+	text, tail := l.part(), o.json.tails[l.source]
 	whole := l.ended && !l.full
-	if whole && l.parts == 0 {
+	if whole && l.count == 0 {
 		if len(bytes.Trim(text, "\n")) == 0 {
-			return nil // As for an empty line of text.
+			return nil // as for an empty line in plain text
 		}
 		if v, ok := nested(text); ok && fits(v, o.max-len(jsonHead)-len(tail)) {
 			buf := append(l.make(markRoom+len(tail)), jsonHead...)
@@ -87,8 +87,8 @@ func (o *output) object(l *line) []byte {
 	}
 	part := 0
 	room := o.max - len(jsonHead) - len(`""`) - len(tail)
-	if l.parts > 0 {
-		part = l.parts + 1
+	if l.count > 0 {
+		part = l.count + 1
 		room -= len(jsonPart) + digits(part)
 	}
 	n := escapedFit(text, room)
@@ -103,7 +103,7 @@ func (o *output) object(l *line) []byte {
 	}
 	buf := append(l.make(markRoom+len(tail)), jsonHead...)
 	buf = append(buf, '"')
-	buf = appendEscaped(buf, text[:n])
+	buf, _ = AppendEscaped(buf, text[:n])
 	buf = append(buf, '"')
 	if part > 0 {
 		buf = append(buf, jsonPart...)
@@ -116,8 +116,9 @@ func (o *output) object(l *line) []byte {
 	return *l.made
 }
 
-// nested returns the JSON object that text is, without white space around it. Its bytes stay as they
-// are: no digit of a number and no second key of the same name is lost.
+// nested returns text without the white space around it if that is a JSON object. The
+// bytes stay as they are, so that no digit of a number and no second key of the same name
+// is lost.
 func nested(text []byte) ([]byte, bool) {
 	v := bytes.Trim(text, " \t\r\n")
 	if len(v) < 2 || v[0] != '{' || v[len(v)-1] != '}' {
@@ -129,74 +130,8 @@ func nested(text []byte) ([]byte, bool) {
 // appendMember appends a comma, the key and the value.
 func appendMember(buf []byte, key, value string) []byte {
 	buf = append(buf, `,"`...)
-	buf = appendEscaped(buf, []byte(key))
+	buf, _ = AppendEscaped(buf, []byte(key))
 	buf = append(buf, `":"`...)
-	buf = appendEscaped(buf, []byte(value))
+	buf, _ = AppendEscaped(buf, []byte(value))
 	return append(buf, '"')
-}
-
-// escapes are the characters that cannot stand in a JSON string (RFC 8259, 7), and what stands for
-// them.
-var escapes = func() (all [utf8.RuneSelf]string) {
-	const hex = "0123456789abcdef"
-	for c := range 0x20 {
-		all[c] = `\u00` + string(hex[c>>4]) + string(hex[c&15])
-	}
-	all['\b'], all['\f'], all['\n'], all['\r'], all['\t'] = `\b`, `\f`, `\n`, `\r`, `\t`
-	all['"'], all['\\'] = `\"`, `\\`
-	return all
-}()
-
-// longestEscape is what a byte costs at most.
-const longestEscape = len(`\u0000`)
-
-// escapedFit returns how many bytes of text, up to a character's end, take at most limit bytes once
-// appendEscaped has escaped them.
-func escapedFit(text []byte, limit int) (n int) {
-	if len(text)*longestEscape <= limit {
-		return len(text)
-	}
-	for cost := 0; n < len(text); {
-		c, size := 1, 1
-		if b := text[n]; b >= utf8.RuneSelf {
-			var r rune
-			r, size = utf8.DecodeRune(text[n:])
-			if c = size; r == utf8.RuneError {
-				c = repaired
-			}
-		} else if e := escapes[b]; e != "" {
-			c = len(e)
-		}
-		if cost+c > limit {
-			break
-		}
-		cost += c
-		n += size
-	}
-	return n
-}
-
-// appendEscaped appends text as it stands in a JSON string. Each byte that is not part of valid UTF-8
-// becomes U+FFFD, as the service would make it.
-func appendEscaped(buf, text []byte) []byte {
-	done := 0 // text[:done] is in buf
-	for i := 0; i < len(text); {
-		if b := text[i]; b < utf8.RuneSelf {
-			if e := escapes[b]; e != "" {
-				buf = append(buf, text[done:i]...)
-				buf = append(buf, e...)
-				done = i + 1
-			}
-			i++
-			continue
-		}
-		r, size := utf8.DecodeRune(text[i:])
-		if r == utf8.RuneError && size == 1 {
-			buf = append(buf, text[done:i]...)
-			buf = append(buf, "\uFFFD"...)
-			done = i + 1
-		}
-		i += size
-	}
-	return append(buf, text[done:]...)
 }

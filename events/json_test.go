@@ -1,26 +1,22 @@
 package events
 
 import (
-	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
-
-	"pgregory.net/rapid"
 
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// rest is what follows the log in the objects of these tests.
+// rest is the end of the objects of these tests, after log.
 const rest = `,"source":"stdout","container_id":"c0ffee","container_name":"web","image_name":"nginx:1"}`
 
 func jsonOptions() Options {
 	return Options{JSON: &JSON{ContainerID: "c0ffee", ContainerName: "web", ImageName: "nginx:1"}}
 }
 
-func TestJSON(t *testing.T) {
+func TestJSONObjects(t *testing.T) {
 	for _, test := range []struct{ name, in, log string }{
 		{"text", "hello", `"hello"`},
 		{"white space of text stays", " a ", `" a "`},
@@ -57,7 +53,7 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-func TestJSONFields(t *testing.T) {
+func TestJSONHasFields(t *testing.T) {
 	s := newScript(Options{JSON: &JSON{
 		ContainerID: "id", ContainerName: `a"b`, ImageName: "é\xff", Tag: "t", Attrs: map[string]string{"z": "1", "a\n": "<&>"},
 	}})
@@ -69,15 +65,16 @@ func TestJSONFields(t *testing.T) {
 		event(`{"log":"y","source":"unknown",`+fields, "unknown 3", "[2-3]"))
 }
 
-// TestJSONFieldsTooLong holds that fields which leave no room for the text go, the longest first.
-func TestJSONFieldsTooLong(t *testing.T) {
+// TestLongestJSONFieldsAreLeftOut holds that the longest fields are left out if they
+// leave no room for the text.
+func TestLongestJSONFieldsAreLeftOut(t *testing.T) {
 	huge := strings.Repeat("x", MaxBytes/4)
 	s := newScript(Options{JSON: &JSON{ContainerID: "id", ContainerName: "web", ImageName: huge, Tag: "t", Attrs: map[string]string{"a": huge + huge}}})
 	s.push(whole(Stdout, 1, "x"))
 	s.check(t, event(`{"log":"x","source":"stdout","container_id":"id","container_name":"web","tag":"t"}`, "stdout 1", "[0-1]"))
 }
 
-func TestJSONParts(t *testing.T) {
+func TestJSONGoesOutInParts(t *testing.T) {
 	o := jsonOptions()
 	o.MaxBytes = 1024
 	o.JSON.ContainerID = strings.Repeat("c", 64)
@@ -100,8 +97,9 @@ func TestJSONParts(t *testing.T) {
 		event(part(`\u0001`+xs(first-6), `,"part":2,"continued":true`), "stdout 2", "[]"),
 		event(part(xs(room-first+6), `,"part":3`), "stdout 2", "[2-3]"))
 
-	// An object is as long as it is, not as long as its string would be; if it does not fit it is text.
-	object := `{"a":"` + strings.Repeat(`\"`, (room-6)/2) + xs(room%2) + `"}` // As long as a string with its quotes.
+	// An object counts with its own length, not with that of its string. If it does not
+	// fit, it is text.
+	object := `{"a":"` + strings.Repeat(`\"`, (room-6)/2) + xs(room%2) + `"}` // as long as a string with its quotes
 	s.push(whole(Stdout, 3, object))
 	s.check(t, event(`{"log":`+object+tail, "stdout 3", "[3-4]"))
 	s.push(piece(Stdout, 4, `{"a":`, "i", 1))
@@ -110,7 +108,7 @@ func TestJSONParts(t *testing.T) {
 		event(part(strings.Repeat("1", room-3-(first-7))+"}", `,"part":2`), "stdout 4", "[5-6]"))
 }
 
-func TestJSONMultiline(t *testing.T) {
+func TestJSONOfSeveralLines(t *testing.T) {
 	o := jsonOptions()
 	o.Pattern = beginning
 	s := newScript(o)
@@ -126,31 +124,4 @@ func TestJSONMultiline(t *testing.T) {
 	s.a.Close()
 	s.take()
 	s.check(t, `stdout 1 "" [9-11]`)
-}
-
-// TestEscape holds that what is escaped is read as the service would have repaired it, and is as long as
-// it was measured.
-func TestEscape(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.OneOf(rapid.SliceOf(rapid.Byte()),
-			rapid.Map(rapid.SliceOf(rapid.SampledFrom(texts)), func(s []string) []byte { return []byte(strings.Join(s, "")) })).Draw(t, "text")
-		limit := rapid.IntRange(0, 100).Draw(t, "limit")
-		n := escapedFit(text, limit)
-		escaped := appendEscaped(nil, text[:n])
-		if len(escaped) > limit || !utf8.Valid(escaped) {
-			t.Fatalf("%q within %d is %q", text, limit, escaped)
-		}
-		if n < len(text) {
-			if _, size := utf8.DecodeRune(text[n:]); len(appendEscaped(nil, text[:n+size])) <= limit {
-				t.Fatalf("%q: %d bytes fit in %d", text, n+size, limit)
-			}
-		}
-		var got string
-		if err := json.Unmarshal(slices.Concat([]byte(`"`), appendEscaped(nil, text), []byte(`"`)), &got); err != nil || got != string([]rune(string(text))) {
-			t.Fatalf("%q is read as %q, %v", text, got, err)
-		}
-		if bytes.ContainsAny(escaped, "\n\r") {
-			t.Fatalf("%q", escaped)
-		}
-	})
 }

@@ -5,16 +5,17 @@ import (
 	"regexp/syntax"
 )
 
-// maxWork bounds what one match costs, in instructions of the regexp times bytes of the text: package regexp
-// takes time in proportion to that, tens of nanoseconds a step where a regexp is made for it. All lanes of the
-// uploader wait for one that takes minutes.
+// maxWork bounds the work of one match, in instructions of the regexp times bytes of the
+// text. Package regexp takes time in proportion to that: tens of nanoseconds per step for
+// a regexp built to be slow. A match that takes minutes would delay all senders of the
+// uploader.
 const maxWork = 64 << 20
 
-// matcher matches a regexp with the beginning of a text, as far as maxWork goes: with all of the longest
-// message for up to 64 instructions, and most regexps have fewer.
+// matcher matches a regexp with the beginning of a text, as far as maxWork allows. For a
+// regexp of up to 64 instructions, as most are, that is all of the longest message.
 type matcher struct {
-	re   *regexp.Regexp // nil: there is none
-	most int            // bytes of a text that it looks at
+	re   *regexp.Regexp // nil if nothing is matched
+	most int            // bytes of a text that are matched
 }
 
 func newMatcher(re *regexp.Regexp) matcher {
@@ -24,9 +25,9 @@ func newMatcher(re *regexp.Regexp) matcher {
 	return matcher{re, maxWork / instructions(re)}
 }
 
-// instructions returns how many a regexp comes to.
+// instructions returns the number of instructions of a regexp. It repeats what
+// regexp.Compile does, so it cannot fail.
 func instructions(re *regexp.Regexp) int {
-	// What was compiled once parses again: regexp.Compile does just this.
 	if tree, err := syntax.Parse(re.String(), syntax.Perl); err == nil {
 		if program, err := syntax.Compile(tree.Simplify()); err == nil {
 			return len(program.Inst)

@@ -1,6 +1,7 @@
 //go:build !race
 
-// One goroutine scans gigabytes here, which takes minutes with the race detector.
+// One goroutine scans gigabytes in these tests, which takes minutes with the race
+// detector.
 
 package events
 
@@ -16,11 +17,11 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// numbered is a container that prints one text of numbered pieces, and checks what comes out of it.
+// numbered is a container that prints one text of numbered pieces, and checks the events.
 type numbered struct {
 	p      *Pipeline
 	pushed int
-	pos    int // in the text, of what has come out
+	pos    int // end of the last event in the text
 	parts  int
 	ranges []stream.Range
 }
@@ -36,7 +37,8 @@ func numberedPiece(to []byte, i int) []byte {
 	return to
 }
 
-// take holds that each event goes on where the one before has ended. With a pattern, there is a newline after each piece.
+// take checks that each event begins where the one before ended. newline follows each
+// piece: it is empty without a pattern.
 func (n *numbered) take(t *testing.T, newline string) {
 	t.Helper()
 	for n.takeOne(t, newline) {
@@ -69,9 +71,10 @@ func (n *numbered) takeOne(t *testing.T, newline string) bool {
 	return ok
 }
 
-// TestUnfinishedTextIsBounded holds that a thousand containers in the middle of a line, or an event, of 1 MB cost no more
-// memory than the budget, that nothing is lost by it, and that text is whole as long as the memory lasts.
-func TestUnfinishedTextIsBounded(t *testing.T) {
+// TestUnfinishedTextStaysWithinBudget holds that a thousand containers in the middle of
+// a line or event of 1 MB need no more memory than the budget. Nothing is lost, and
+// text goes out whole as long as there is memory.
+func TestUnfinishedTextStaysWithinBudget(t *testing.T) {
 	const pieces = 1_000_000 / pieceBytes
 	never := regexp.MustCompile(`^never`)
 	for _, test := range []struct {
@@ -135,9 +138,10 @@ func TestUnfinishedTextIsBounded(t *testing.T) {
 	}
 }
 
-// TestHandedOutTextIsBounded holds that the events which are handed out and not taken yet, one of each container, cost no
-// more memory than the budget either: a backlog of many containers with long lines is read at once.
-func TestHandedOutTextIsBounded(t *testing.T) {
+// TestHandedOutTextStaysWithinBudget holds that the events that are handed out, one per
+// container, need no more memory than the budget. The backlogs of many containers with
+// long lines are read at the same time.
+func TestHandedOutTextStaysWithinBudget(t *testing.T) {
 	const containers, pieces = 1000, 1_000_000 / pieceBytes
 	before := liveHeap()
 	budget := NewBudget(BudgetBytes)
@@ -171,7 +175,7 @@ func TestHandedOutTextIsBounded(t *testing.T) {
 	}
 }
 
-// liveHeap returns how much of the heap is in use, without what sync.Pools hold.
+// liveHeap returns how much of the heap is in use, without the contents of sync.Pools.
 func liveHeap() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -180,8 +184,8 @@ func liveHeap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// TestIdleLineKeepsSmallBuffer holds that a short unfinished line does not pin the buffer of a long one, its own or
-// another's.
+// TestIdleLineKeepsSmallBuffer holds that a short unfinished line does not occupy the
+// buffer of a long one.
 func TestIdleLineKeepsSmallBuffer(t *testing.T) {
 	b := NewBudget(BudgetBytes)
 	p := NewPipeline(Options{Budget: b})
@@ -196,15 +200,15 @@ func TestIdleLineKeepsSmallBuffer(t *testing.T) {
 	if used := b.Used(); used > 2*pieceBytes {
 		t.Errorf("a line of %d bytes holds %d", pieceBytes, used)
 	}
-	push(piece(Stdout, 2, strings.Repeat("x", MaxBytes), "j", 2)) // the end does not fit, and stays
+	push(piece(Stdout, 2, strings.Repeat("x", MaxBytes), "j", 2)) // The end does not fit, and stays.
 	p.Release()
 	if used := b.Used(); used > 3*pieceBytes {
 		t.Errorf("the end of a long line holds %d", used)
 	}
 }
 
-// TestRangesAreCharged holds that an event of many short lines, between which the other output's stand, is charged for
-// its ranges.
+// TestRangesAreCharged holds that the ranges of an event of many short lines count
+// towards the budget if lines of the other output are between them.
 func TestRangesAreCharged(t *testing.T) {
 	b := NewBudget(BudgetBytes)
 	p := NewPipeline(Options{Budget: b, Pattern: regexp.MustCompile(`^never`)})

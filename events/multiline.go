@@ -6,31 +6,37 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// patience is how many times Options.Wait an event of several lines goes on at most, if there is
-// always one more, and a line before a part of it goes out.
+// patience limits how long an event of several lines waits for its next line, and how
+// long a line waits before a part of it goes out, in multiples of Options.Wait.
 const patience = 12
 
-// multiline joins an Assembler's lines to events, per source. It keeps at most one unfinished event
-// a source.
+// multiline joins lines to events, per source. It is the stage of a Pipeline with
+// Options.Pattern. It keeps at most one unfinished event per source.
 type multiline struct {
-	lines   *Assembler
+	lines   *assembler
 	out     output
 	pattern matcher
 	wait    time.Duration
 	budget  *Budget
 
-	events [Stderr + 1]line // by source: the unfinished events, or ended ones that are not out yet
-	line   *line            // a part of one of the Assembler's that has not been joined yet
-	last   *line            // the event that the last one handed out was made from
+	events [Stderr + 1]line // by source: unfinished events, and ended ones that are not out yet
+	line   *line            // a part of one of the assembler's lines that has not been joined yet
+	last   *line            // the event that was handed out last
 
-	// What Flush and Close have asked for, to be done once all lines before are joined.
-	flush, close bool
-	now          time.Time
+	request request
 }
 
+// request is a flush or close that takes effect once all earlier lines are joined.
+type request struct {
+	flush, close bool
+	now          time.Time // of the flush
+}
+
+// newMultiline returns a multiline without any frame. o has its defaults.
 func newMultiline(o Options) *multiline {
-	o = o.withDefaults()
-	m := &multiline{lines: NewAssembler(o), out: newOutput(o), pattern: newMatcher(o.Pattern), wait: o.Wait, budget: o.Budget}
+	m := &multiline{
+		lines: newAssembler(o), out: newOutput(o), pattern: newMatcher(o.Pattern), wait: o.Wait, budget: o.Budget,
+	}
 	for i := range m.events {
 		m.events[i].budget = o.Budget
 	}
@@ -39,28 +45,28 @@ func newMultiline(o Options) *multiline {
 	return m
 }
 
-func (m *multiline) push(f Frame, from, to uint64, now time.Time) {
-	if m.line != nil || m.flush || m.close {
+func (m *multiline) push(f Frame, at stream.Range, now time.Time) {
+	if m.line != nil || m.request.flush || m.request.close {
 		panic("events: Push before Next returned false")
 	}
-	m.settle()
+	m.advance()
 	for i := range m.events {
 		if ev := &m.events[i]; ev.open && !m.lines.lines[i].open && m.outlived(ev, f.Time) {
 			ev.finish()
 		}
 	}
-	m.lines.Push(f, from, to, now)
+	m.lines.push(f, at, now)
 }
 
 func (m *multiline) next() (Event, bool) {
-	m.settle()
+	m.advance()
 	for {
 		if ev := m.ready(); ev != nil {
 			m.last = ev
 			return m.out.take(ev), true
 		}
 		if m.line == nil {
-			if m.line = m.lines.next(); m.line != nil {
+			if m.line = m.lines.nextLine(); m.line != nil {
 				m.lines.out.take(m.line)
 			}
 		}
@@ -69,61 +75,61 @@ func (m *multiline) next() (Event, bool) {
 			if m.join(m.line) {
 				m.line = nil
 			}
-		case !m.ripe():
+		case !m.carryOut():
 			return Event{}, false
 		}
 	}
 }
 
-// join makes part of a line part of its source's event, and returns false if that event must go out
-// first, or some of it.
+// join adds part of a line to its source's event. It returns false if that event, or a
+// part of it, must go out first.
 func (m *multiline) join(l *line) bool {
-	ev := &m.events[l.src]
-	if ev.open && l.parts == 1 && m.begins(l, ev) {
+	ev := &m.events[l.source]
+	if ev.open && l.count == 1 && m.startsEvent(l, ev) {
 		ev.finish()
 		return false
 	}
-	if ev.owes {
+	if ev.newlineDue {
 		ev.add([]byte{'\n'}, false)
-		ev.owes = false
+		ev.newlineDue = false
 	}
 	if ev.open && ev.out < len(ev.data) && (ev.frames()+len(l.ranges) > maxRanges || m.budget.short(ev.memory())) {
-		if ev.torn = true; m.out.fillOpen(ev) {
+		if ev.early = true; m.out.fillOpen(ev) {
 			return false
 		}
 	}
 	if !ev.open {
-		ev.begin(&Frame{Source: l.src, Time: l.time}, stream.Range{From: l.from})
-		ev.born = l.since
+		ev.begin(&Frame{Source: l.source, Time: l.time}, stream.Range{From: l.from})
+		ev.partPushed = l.pushed
 	}
 	ev.add(l.part(), false)
 	for _, r := range l.ranges {
 		ev.mark(r, m.out.grain())
 	}
 	ev.charge()
-	if l.torn { // a part of an unfinished line, which is not to wait
-		ev.torn = true
+	if l.early { // A part of an unfinished line went out early; it must not wait here.
+		ev.early = true
 	}
-	ev.owes = l.ended && l.end == len(l.data)
-	ev.since, ev.latest = l.since, l.time
+	ev.newlineDue = l.ended && l.end == len(l.data)
+	ev.pushed, ev.latest = l.pushed, l.time
 	return true
 }
 
-// begins returns whether l begins another event. Besides those that match, it is one for which the
-// event would not have waited, so that what is read late, after a backlog, becomes the same
+// startsEvent reports whether l begins another event than ev: it matches the pattern,
+// or ev would not have waited for it. So a backlog that is read late becomes the same
 // events.
-func (m *multiline) begins(l, ev *line) bool {
+func (m *multiline) startsEvent(l, ev *line) bool {
 	return m.outlived(ev, l.time) || m.pattern.match(l.part())
 }
 
-// outlived returns whether ev would not have waited until this time, which is a frame's of either source: where the other
-// one has a long backlog, nobody flushes.
+// outlived reports whether ev would not have waited until this time, which is that of a
+// frame of either source. Nobody flushes while the other source has a long backlog.
 func (m *multiline) outlived(ev *line, at int64) bool {
 	return time.Duration(at-ev.latest) >= m.wait || time.Duration(at-ev.time) >= patience*m.wait
 }
 
-// ready returns an event that has ended or has outgrown one message, the one that began first, with
-// its part filled in.
+// ready returns an event that has ended or has outgrown one message, with its part filled
+// in. Of several events it is the one that began first.
 func (m *multiline) ready() *line {
 	var first *line
 	for i := range m.events {
@@ -143,59 +149,63 @@ func (m *multiline) ready() *line {
 	return first
 }
 
-// ripe does what Flush or Close has asked for, and returns whether an event has ended by it.
-func (m *multiline) ripe() bool {
-	any := false
+// carryOut carries out the request and reports whether an event has ended by it.
+func (m *multiline) carryOut() (ended bool) {
+	r := &m.request
+	if !r.flush && !r.close {
+		return false
+	}
 	for i := range m.events {
 		ev := &m.events[i]
-		if ev.open && (m.close || m.flush && !m.lines.lines[i].open && !m.now.Before(ev.due(m.wait))) {
+		if ev.open && (r.close || r.flush && !m.lines.lines[i].open && !r.now.Before(ev.due(m.wait))) {
 			ev.finish()
-			any = true
+			ended = true
 		}
 	}
-	m.flush, m.close = false, false
-	return any
+	r.flush, r.close = false, false
+	return ended
 }
 
-// earliest returns when flushing will have something to do. An event does not end before its source's
-// unfinished line, which may belong to it.
-func (m *multiline) earliest() time.Time {
-	earliest := m.lines.Due()
+// advance drops the text of the event that was handed out last.
+func (m *multiline) advance() {
+	if m.last != nil {
+		m.last.advance()
+		m.last = nil
+	}
+}
+
+func (m *multiline) flush(now time.Time) {
+	m.lines.flush(now)
+	m.request.flush, m.request.now = true, now
+}
+
+// due follows the rule that an event does not end before its source's unfinished line,
+// which may belong to it.
+func (m *multiline) due() time.Time {
+	due := m.lines.due()
 	for i := range m.events {
 		ev := &m.events[i]
 		if !ev.open || m.lines.lines[i].open {
 			continue
 		}
-		if due := ev.due(m.wait); earliest.IsZero() || due.Before(earliest) {
-			earliest = due
+		if at := ev.due(m.wait); due.IsZero() || at.Before(due) {
+			due = at
 		}
 	}
-	return earliest
+	return due
 }
 
-func (m *multiline) unfinished(to []stream.Range) []stream.Range {
-	if m.line != nil {
-		to = append(to, m.line.ranges...)
-	}
-	for i := range m.events {
-		to = m.events[i].unfinished(to, &m.events[i] == m.last)
-	}
-	return to
-}
-
-func (m *multiline) settle() {
-	if m.last != nil {
-		m.last.settle()
-		m.last = nil
-	}
+func (m *multiline) close() {
+	m.lines.close()
+	m.request.close = true
 }
 
 func (m *multiline) release() {
-	m.settle()
+	m.advance()
 	if m.line == nil {
-		m.lines.Release()
+		m.lines.release()
 	} else {
-		m.lines.own() // the line is still to be joined
+		m.lines.detach() // The line has not been joined yet.
 	}
 	for i := range m.events {
 		m.events[i].shrink()
@@ -203,32 +213,28 @@ func (m *multiline) release() {
 }
 
 func (m *multiline) keep() Event {
-	m.lines.own()
+	m.lines.detach()
 	if m.last == nil {
 		return Event{}
 	}
 	return m.out.again(m.last)
 }
 
-func (m *multiline) reset() {
-	m.lines.Reset()
-	m.line, m.last, m.flush, m.close = nil, nil, false, false
-	for i := range m.events {
-		m.events[i].reset()
+func (m *multiline) unfinished() []stream.Range {
+	all := m.lines.unfinished()
+	if m.line != nil {
+		all = append(all, m.line.ranges...)
 	}
+	for i := range m.events {
+		all = m.events[i].unfinished(all, &m.events[i] == m.last)
+	}
+	return all
 }
 
-// newline adds the last line's newline to an event that has ended, if there is room for it: an event
-// is not divided for its sake.
-func (l *line) newline(room int) {
-	if !l.owes || !l.ended {
-		return
-	}
-	l.owes = false
-	if l.full || fits(l.part(), room-1) {
-		l.add([]byte{'\n'}, false)
-		if !l.full {
-			l.end = len(l.data)
-		}
+func (m *multiline) reset() {
+	m.lines.reset()
+	m.line, m.last, m.request.flush, m.request.close = nil, nil, false, false
+	for i := range m.events {
+		m.events[i].reset()
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 var beginning = regexp.MustCompile(`^(BEGIN|\d{4}-\d\d-\d\d |{)`)
 
-// event is how script writes an event.
+// event returns an event as script writes it.
 func event(text, head, ranges string) string { return fmt.Sprintf("%s %q %s", head, text, ranges) }
 
 const (
@@ -34,8 +34,9 @@ main.main()
 exit status 2`
 )
 
-// TestMultilineTraces interleaves traces of both outputs, line by line, among other lines.
-func TestMultilineTraces(t *testing.T) {
+// TestTracesOfBothOutputsAreSeparate interleaves stack traces of both outputs with
+// other lines.
+func TestTracesOfBothOutputsAreSeparate(t *testing.T) {
 	s := newScript(Options{Pattern: beginning})
 	outputs := map[Source][]string{
 		Stdout: strings.Split(java+"\n2026-11-23 10:00:03 INFO ok\n"+golang, "\n"),
@@ -61,12 +62,12 @@ func TestMultilineTraces(t *testing.T) {
 		q("stderr 5", golang), q("stdout 8", golang), q("stderr 11", java))
 }
 
-func TestMultiline(t *testing.T) {
+func TestLinesAreJoinedByPattern(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		frames []Frame
-		want   []string // what comes of the frames
-		close  []string // what comes of Close
+		want   []string // events before Close
+		close  []string // events after Close
 	}{
 		{
 			name:   "an event has the time of its first line, and a newline after each",
@@ -140,7 +141,7 @@ func TestMultiline(t *testing.T) {
 	}
 }
 
-func TestMultilineSplits(t *testing.T) {
+func TestLongMultilineEventGoesOutInParts(t *testing.T) {
 	const (
 		to2, in2 = ` [logspool: continued in part 2]`, `[logspool: part 2] `
 		first    = 128 - len(to2)
@@ -187,7 +188,7 @@ func TestMultilineSplits(t *testing.T) {
 	}
 }
 
-func TestMultilineFlush(t *testing.T) {
+func TestFlushEndsEventThatWaited(t *testing.T) {
 	s := newScript(Options{Pattern: beginning, Wait: time.Minute})
 	start := s.now
 	at := func(seconds int) { s.now = start.Add(time.Duration(seconds) * time.Second) }
@@ -202,7 +203,7 @@ func TestMultilineFlush(t *testing.T) {
 	s.push(whole(Stdout, 1, "BEGIN"))
 	due(60)
 	at(50)
-	s.push(whole(Stdout, 2, "a")) // A trace that is being written is not torn.
+	s.push(whole(Stdout, 2, "a")) // A trace that is still being written is not divided.
 	due(110)
 	at(60)
 	flush()
@@ -216,10 +217,11 @@ func TestMultilineFlush(t *testing.T) {
 	if !s.a.Due().IsZero() {
 		t.Error("something is due")
 	}
-	s.push(whole(Stdout, 3, "late")) // Its own event, with its own time.
+	s.push(whole(Stdout, 3, "late")) // an event of its own, with its own time
 	due(170)
 
-	// An unfinished line of the same source may belong to the event; one of the other is none of its business.
+	// An unfinished line of the same source may belong to the event. One of the other
+	// source does not.
 	at(160)
 	s.push(piece(Stdout, 4, "pie", "i", 1))
 	due(220)
@@ -232,7 +234,7 @@ func TestMultilineFlush(t *testing.T) {
 	flush()
 	s.check(t, `stdout 3 "late\npie\n" [2-4]`, `stderr 4 "BEGIN\nx\n" [4-6]`)
 
-	// Always one more line: 12 minutes are the end.
+	// An event that always gets one more line ends after 12 minutes.
 	at(1000)
 	for i := range 13 {
 		at(1000 + i*59)
@@ -246,9 +248,9 @@ func TestMultilineFlush(t *testing.T) {
 	s.check(t, event(strings.Repeat("a\n", 13), "stdout 5", "[6-19]"))
 }
 
-// TestMultilineBoundsRanges holds that an event of lines that all stand apart goes out in parts before it
-// costs more than its text.
-func TestMultilineBoundsRanges(t *testing.T) {
+// TestInterleavedEventHasFewRanges holds that an event of lines that are not adjacent
+// goes out in parts before it needs much more memory than its text.
+func TestInterleavedEventHasFewRanges(t *testing.T) {
 	p := NewPipeline(Options{Pattern: beginning})
 	var ranges, events, longest int
 	var all strings.Builder
@@ -292,18 +294,19 @@ func TestMultilineBoundsRanges(t *testing.T) {
 	}
 	s.check(t, `{"log":"`+strings.Repeat(`x\n`, maxRanges)+`","part":1,"continued":true`+rest)
 
-	// Lines that stand together cost next to nothing.
+	// Adjacent lines need very few ranges.
 	for i := range uint64(100_000) {
 		p.Push(whole(Stdout, 1, "x"), i, i+1, time.Time{})
 		take()
 	}
-	if n := len(p.multi.events[Stdout].held); n > 200 {
+	if n := len(p.stage.(*multiline).events[Stdout].marks); n > 200 {
 		t.Errorf("%d ranges are held", n)
 	}
 }
 
-// TestMultilineBoundsText holds that an event without end costs no more memory than two messages.
-func TestMultilineBoundsText(t *testing.T) {
+// TestEndlessEventNeedsTwoMessagesOfMemory holds that an event without end needs no
+// more memory than two messages.
+func TestEndlessEventNeedsTwoMessagesOfMemory(t *testing.T) {
 	p := NewPipeline(Options{Pattern: beginning})
 	line := xs(10_000)
 	parts := 0
@@ -315,10 +318,11 @@ func TestMultilineBoundsText(t *testing.T) {
 				t.Fatalf("%d bytes, ranges %v", len(e.Message), e.Ranges)
 			}
 		}
-		if p.multi.events[Stdout].made != nil {
+		ev := &p.stage.(*multiline).events[Stdout]
+		if ev.made != nil {
 			t.Fatal("the last part's buffer is kept")
 		}
-		if n := cap(p.multi.events[Stdout].data); n > 3*MaxBytes {
+		if n := cap(ev.data); n > 3*MaxBytes {
 			t.Fatalf("%d bytes are kept", n)
 		}
 	}
@@ -327,7 +331,7 @@ func TestMultilineBoundsText(t *testing.T) {
 	}
 }
 
-func TestMultilineReset(t *testing.T) {
+func TestResetForgetsUnfinishedEvents(t *testing.T) {
 	s := newScript(Options{Pattern: beginning, MaxBytes: 128})
 	s.push(whole(Stdout, 1, "BEGIN"))
 	s.push(piece(Stdout, 2, "ab", "i", 1))
@@ -346,7 +350,7 @@ func TestMultilineReset(t *testing.T) {
 	s.take()
 	s.check(t, `stdout 3 "x\n" [2-3]`)
 
-	// While a line waits for the event before it to go out.
+	// Reset while a line waits until the event before it has gone out.
 	s.push(whole(Stdout, 4, "BEGIN"))
 	s.a.Push(whole(Stdout, 5, "BEGIN again"), 40, 50, s.now)
 	s.a.Next()
@@ -356,7 +360,7 @@ func TestMultilineReset(t *testing.T) {
 	s.take()
 	s.check(t, `stdout 6 "after\n" [4-5]`)
 
-	// After a part that went out although there was room for more.
+	// Reset after a part that went out early.
 	s = newScript(Options{Pattern: beginning})
 	for i := range uint64(maxRanges + 1) {
 		s.a.Push(whole(Stdout, 7, "x"), 100+i*10, 100+i*10+1, s.now)
@@ -371,9 +375,9 @@ func TestMultilineReset(t *testing.T) {
 	s.check(t, `stdout 8 "whole\n" [0-1]`)
 }
 
-// TestMultilineGivesBuffersBack holds that nothing is kept of an event that is out, and that Release
-// takes nothing away from what is not.
-func TestMultilineGivesBuffersBack(t *testing.T) {
+// TestMultilineKeepsOnlyUnfinishedText holds that a Pipeline keeps nothing of an event
+// that went out, and that Release loses nothing of an event that did not.
+func TestMultilineKeepsOnlyUnfinishedText(t *testing.T) {
 	p := NewPipeline(Options{Pattern: beginning})
 	p.Push(whole(Stdout, 1, "BEGIN"), 0, 1, time.Time{})
 	p.Next()
@@ -385,8 +389,8 @@ func TestMultilineGivesBuffersBack(t *testing.T) {
 	if e, ok := p.Next(); !ok || string(e.Message) != "BEGIN\n" {
 		t.Fatalf("got %q, %v", e.Message, ok)
 	}
-	p.Release() // The line that ended the event is still to be joined.
-	if p.multi.events[Stdout].buf != nil {
+	p.Release() // The line that ended the event has not been joined yet.
+	if p.stage.(*multiline).events[Stdout].buf != nil {
 		t.Error("the event's buffer is kept")
 	}
 	if _, ok := p.Next(); ok {
@@ -400,8 +404,9 @@ func TestMultilineGivesBuffersBack(t *testing.T) {
 	if want := "[open\n BEGIN 2\n]"; fmt.Sprint(got) != want {
 		t.Errorf("got %q", got)
 	}
-	for i := range p.multi.events {
-		if ev, l := &p.multi.events[i], &p.lines.lines[i]; ev.buf != nil || ev.made != nil || l.buf != nil || l.made != nil {
+	m := p.stage.(*multiline)
+	for i := range m.events {
+		if ev, l := &m.events[i], &m.lines.lines[i]; ev.buf != nil || ev.made != nil || l.buf != nil || l.made != nil {
 			t.Errorf("source %d keeps a buffer", i)
 		}
 	}

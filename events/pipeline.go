@@ -7,43 +7,51 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// MaxBytes is the longest message that CloudWatch Logs takes: a batch is at most 1,048,576 bytes,
-// of which each event takes 26 beside its message (PutLogEvents).
-const MaxBytes = 1_048_550
-
 const (
-	// DefaultWait is Options.Wait where that is zero.
+	// MaxBytes is the longest message that CloudWatch Logs accepts: a batch has at most
+	// 1,048,576 bytes, of which each event takes 26 beside its message (PutLogEvents).
+	MaxBytes = 1_048_550
+
+	// DefaultWait is Options.Wait if that is zero.
 	DefaultWait = 5 * time.Second
 
-	// minBytes is the shortest limit of a message: there is room for the marks, or for a JSON object
-	// about a part, and a character.
+	// minBytes is the lowest limit of a message. It leaves room for the marks of a part,
+	// or the JSON object of a part, and a character.
 	minBytes = 128
 )
 
-// Options are the settings of a Pipeline or an Assembler. The zero value is the default.
+// Options are the settings of a Pipeline. The zero value is the default.
 type Options struct {
-	// Wait is how long an unfinished line waits for its next piece, and an unfinished event of
-	// several lines for its next line; 5 s if zero. An event for which there is always one more line
-	// goes out 12 times as long after its first.
+	// Wait is how long an unfinished line waits for its next piece, and an unfinished
+	// event of several lines for its next line. If zero, it is 5 s. An event that always
+	// gets one more line in time goes out 12 times Wait after its first.
 	Wait time.Duration
-	// MaxBytes is the length of the longest message, counted as the service does, after each byte
-	// of invalid UTF-8 has become U+FFFD; the constant MaxBytes if zero. Less than 128 counts
-	// as 128.
+	// MaxBytes is the length of the longest message as CloudWatch counts it, which is
+	// after each byte of invalid UTF-8 has become U+FFFD. If zero, it is the constant
+	// MaxBytes. Less than 128 counts as 128.
 	MaxBytes int
-	// Pattern matches the first line of an event, without its newline; the lines after it belong to
-	// the event. Without it each line is an event.
+	// Pattern matches the first line of an event, without its newline. The lines after it
+	// belong to the event. If nil, each line is an event.
 	Pattern *regexp.Regexp
-	// StripANSI removes the terminal's control sequences (ECMA-48: colours, cursor movements,
-	// titles, hyperlinks), also from what Pattern, Include and Exclude see.
+	// StripANSI removes the terminal's control sequences (ECMA-48: colours, cursor
+	// movements, titles, hyperlinks). Pattern, Include and Exclude do not see them
+	// either.
 	StripANSI bool
-	// Include and Exclude are matched with the whole event as a terminal shows it, without its last newline and
-	// without the carriage returns at the ends of its lines: only events that match Include, and none that match Exclude, have a message. Of an event that is too
-	// long for one message the first MaxBytes bytes decide, and of one that goes out in parts before, the first part. A regexp of more than 64 instructions, Pattern
-	// too, looks at the beginning of a long event only: at its first 64 MiB divided by their number.
+	// Include and Exclude filter events. Only an event that matches Include and does not
+	// match Exclude has a message. They are matched with the whole event as a terminal
+	// shows it, without its last newline and without the carriage returns at the ends of
+	// its lines.
+	//
+	// For an event that is too long for one message, the first MaxBytes bytes decide. For
+	// an event that goes out in parts earlier, the first part decides. A regexp of more
+	// than 64 instructions, also Pattern, sees only the first 64 MiB of an event divided
+	// by their number.
 	Include, Exclude *regexp.Regexp
-	// JSON makes each message a JSON object that says this beside the text.
+	// JSON makes each message a JSON object that has these fields beside the text. If
+	// nil, a message is text.
 	JSON *JSON
-	// Budget bounds the memory for unfinished text; if nil, one of BudgetBytes that all such Pipelines of the process share.
+	// Budget bounds the memory for unfinished text. If nil, it is a budget of BudgetBytes
+	// that all such Pipelines of the process share.
 	Budget *Budget
 }
 
@@ -61,120 +69,91 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Pipeline makes events from the frames of one container: frames become lines, as Assembler says, and
-// lines become what Options ask for, as the package comment says. Without options it is an
-// Assembler and costs nothing more.
+// Pipeline makes events from the frames of one container, as the package comment
+// describes. Without Options, a complete line costs neither a copy nor an allocation.
 //
-// It keeps at most one unfinished line and one unfinished event a source, within Options.Budget. With Pattern, an event ends
+// A Pipeline keeps at most one unfinished line and one unfinished event per source, within
+// Options.Budget. With Pattern, an event ends
 //   - before a line of its source that matches;
-//   - before a frame, of any source, with a time that is Wait after its last line's, or 12 times Wait
-//     after its first one's: that was written when the event had gone out, or should have;
+//   - before a frame, of any source, with a time that is Wait after its last line's, or 12 times
+//     Wait after its first line's: the event had gone out when that frame was written, or should
+//     have;
 //   - when Flush finds that it has waited too long, and at Close.
 //
-// Lines that come after their event has ended, or before the first that matches, make an event of
-// their own. An event has the time of its first line.
+// Lines that come after their event has ended, or before the first line that matches,
+// make an event of their own. An event has the time of its first line.
 //
-// The caller pushes a frame, and then takes events until there are none, as it does with an
-// Assembler; here it does so after Flush and Close, too, before it pushes the next frame.
+// After each Push, Flush and Close, the caller takes events until there are none:
 //
-// A Pipeline is not safe for use by several goroutines at once. No method blocks.
-type Pipeline struct {
-	lines *Assembler
-	multi *multiline // nil: each line is an event
+//	p.Push(frame, from, to, now)
+//	for e, ok := p.Next(); ok; e, ok = p.Next() { … }
+//
+// A Pipeline is not safe for concurrent use. No method blocks.
+type Pipeline struct{ stage stage }
+
+// stage makes events from frames. Its methods do what the methods of a Pipeline of the
+// same names do.
+type stage interface {
+	push(f Frame, at stream.Range, now time.Time)
+	next() (Event, bool)
+	flush(now time.Time)
+	due() time.Time
+	close()
+	release()
+	keep() Event
+	unfinished() []stream.Range
+	reset()
 }
 
 // NewPipeline returns a Pipeline without any frame.
 func NewPipeline(o Options) *Pipeline {
+	o = o.withDefaults()
 	if o.Pattern == nil {
-		return &Pipeline{lines: NewAssembler(o)}
+		return &Pipeline{newAssembler(o)}
 	}
-	m := newMultiline(o)
-	return &Pipeline{lines: m.lines, multi: m}
+	return &Pipeline{newMultiline(o)}
 }
 
-// Push takes the frame that stands at [from, to) of the stream, at the time now. Frames are pushed
-// in the order of the stream. The frame's text must stay as it is until Next returns false, which
-// it must have done since the last Push, Flush or Close.
+// Push takes the frame at [from, to) of the stream, at the time now. The caller pushes
+// frames in the order of the stream. The frame's text must not change until Next returns
+// false. Push panics if Next has not returned false since the last Push, or, with
+// Pattern, since the last Flush or Close.
 func (p *Pipeline) Push(f Frame, from, to uint64, now time.Time) {
-	if p.multi != nil {
-		p.multi.push(f, from, to, now)
-		return
-	}
-	p.lines.Push(f, from, to, now)
+	p.stage.push(f, stream.Range{From: from, To: to}, now)
 }
 
-// Next returns the next event, and false when there is none before the next frame, Flush or Close.
-// The event is valid until the next call of any method.
-func (p *Pipeline) Next() (Event, bool) {
-	if p.multi != nil {
-		return p.multi.next()
-	}
-	return p.lines.Next()
-}
+// Next returns the next event. It returns false if there is none before the next frame,
+// Flush or Close. The event is valid until the next call of any method.
+func (p *Pipeline) Next() (Event, bool) { return p.stage.next() }
 
-// Flush lets go of the unfinished lines and events that have waited long enough (Options.Wait). Next
-// returns them. The caller flushes when there is no frame to push, lest a line that is already there
-// come too late.
-func (p *Pipeline) Flush(now time.Time) {
-	p.lines.Flush(now)
-	if p.multi != nil {
-		p.multi.flush, p.multi.now = true, now
-	}
-}
+// Flush ends the unfinished lines and events that have waited long enough (Options.Wait),
+// so that Next returns them. The caller flushes when it has no frame to push. If it
+// flushed earlier, a line that is already there would come too late.
+func (p *Pipeline) Flush(now time.Time) { p.stage.flush(now) }
 
-// Due returns when Flush will next have something to do; the zero time if nothing is unfinished.
-func (p *Pipeline) Due() time.Time {
-	if p.multi != nil {
-		return p.multi.earliest()
-	}
-	return p.lines.Due()
-}
+// Due returns when Flush will next have an effect. It is the zero time if nothing is
+// unfinished.
+func (p *Pipeline) Due() time.Time { return p.stage.due() }
 
-// Close ends all unfinished lines and events, because the log has ended. Next returns them. If
-// frames come after all, the Pipeline goes on as before.
-func (p *Pipeline) Close() {
-	p.lines.Close()
-	if p.multi != nil {
-		p.multi.close = true
-	}
-}
+// Close ends all unfinished lines and events, because the log has ended, so that Next
+// returns them. The caller may push more frames afterwards.
+func (p *Pipeline) Close() { p.stage.close() }
 
-// Release gives up the event that Next returned last, and with it its buffer. What is unfinished stays. What the
-// Pipeline still needs of the frame pushed last is copied: its text need not stay as it is any more.
-func (p *Pipeline) Release() {
-	if p.multi != nil {
-		p.multi.release()
-		return
-	}
-	p.lines.Release()
-}
+// Release gives up the event that Next returned last, and its buffer. Unfinished lines
+// and events stay. Release copies what the Pipeline still needs of the frame pushed last,
+// so that the caller may reuse the frame's text.
+func (p *Pipeline) Release() { p.stage.release() }
 
-// Keep does what Release does, but keeps the event that Next returned last, and returns it: it is valid until the next
-// call of any other method, even if the text of the frame pushed last does not stay as it is. Without such an event, it
-// returns the zero Event.
-func (p *Pipeline) Keep() Event {
-	if p.multi != nil {
-		return p.multi.keep()
-	}
-	return p.lines.keep()
-}
+// Keep does what Release does, but keeps the event that Next returned last and returns
+// it. The event is valid until the next call of any other method, even if the caller
+// reuses the text of the frame pushed last. It is the zero Event if there is none.
+func (p *Pipeline) Keep() Event { return p.stage.keep() }
 
-// Unfinished returns the frames that were pushed and are not in the ranges of an event that Next has returned, in no
-// order; ranges may overlap. It also does so after another method has panicked.
-func (p *Pipeline) Unfinished() []stream.Range {
-	all := p.lines.unfinished(nil)
-	if p.multi != nil {
-		all = p.multi.unfinished(all)
-	}
-	return all
-}
+// Unfinished returns the frames that were pushed and are not in the ranges of an event
+// that Next has returned, in no order. Ranges may overlap. It also works after another
+// method has panicked.
+func (p *Pipeline) Unfinished() []stream.Range { return p.stage.unfinished() }
 
-// Reset forgets every frame that was pushed, as after a rewind of the stream. All memory is given back: a Pipeline that
-// is not used any more must be reset.
-func (p *Pipeline) Reset() {
-	if p.multi != nil {
-		p.multi.reset()
-		return
-	}
-	p.lines.Reset()
-}
+// Reset forgets all frames that were pushed, as after a rewind of the stream, and gives
+// all memory back. A Pipeline that is no longer used must be reset.
+func (p *Pipeline) Reset() { p.stage.reset() }

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestFilters(t *testing.T) {
+func TestFiltersDropEvents(t *testing.T) {
 	error, health := regexp.MustCompile(`ERROR`), regexp.MustCompile(`health$`)
 	for _, test := range []struct {
 		name  string
@@ -70,7 +70,7 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// TestPatternSeesStrippedText holds that a coloured first line is one.
+// TestPatternSeesStrippedText holds that the pattern matches a coloured first line.
 func TestPatternSeesStrippedText(t *testing.T) {
 	s := newScript(Options{Pattern: beginning, StripANSI: true})
 	for i, line := range []string{"\x1b[32mBEGIN\x1b[0m a", "\x1b[31mat\x1b[0m", "\x1b[32mBEGIN\x1b[0m b"} {
@@ -91,7 +91,7 @@ func (k kind) frames() (all []Frame) {
 	return all
 }
 
-// pipelines are options, and lines that they concern.
+// pipelines are options, with lines that they affect.
 var pipelines = map[string]kind{
 	"nothing":   {Options{}, []string{xs(100)}},
 	"include":   {Options{Include: regexp.MustCompile("ERROR")}, []string{xs(90) + "ERROR yes"}},
@@ -117,8 +117,8 @@ func BenchmarkPipeline(b *testing.B) {
 	}
 }
 
-// TestMarks holds the wording that the package comment and the docs give.
-func TestMarks(t *testing.T) {
+// TestPartMarks holds the wording of the package comment and the docs.
+func TestPartMarks(t *testing.T) {
 	for _, test := range []struct {
 		mark string
 		part int
@@ -135,8 +135,9 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// TestShorter holds that a part made shorter from its end is what it would be from its beginning.
-func TestShorter(t *testing.T) {
+// TestShorterPartIsFoundFromItsEnd holds that shorter, which looks only at the end of a
+// part, has the same result as counting from the beginning.
+func TestShorterPartIsFoundFromItsEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var l text
 		l.add(rapid.OneOf(rapid.SliceOf(rapid.Byte()), rapid.SliceOf(rapid.SampledFrom([]byte("a\xe6\x97\xa5\xf0\x9f\x98\x80\xff"))),
@@ -147,15 +148,15 @@ func TestShorter(t *testing.T) {
 		}
 		less := limit - rapid.IntRange(0, limit).Draw(t, "less")
 		if want, got := plainFit(l.part(), less), l.shorter(less); got != want {
-			t.Fatalf("%q, %d within %d, is %d bytes within %d, want %d", l.part(), l.cost, limit, got, less, want)
+			t.Fatalf("%q, %d within %d, is %d bytes within %d, want %d", l.part(), l.counted, limit, got, less, want)
 		}
 	})
 }
 
-// TestMatchIsBounded holds that a regexp that was made to take minutes for one long event takes none: it looks
-// at the beginning, and at all of the event where it is a usual one.
-func TestMatchIsBounded(t *testing.T) {
-	// It counts as one that takes minutes, and takes next to no time for a text without x.
+// TestSlowRegexpIsBounded holds that a regexp that was built to take minutes for one
+// long event sees only its beginning, and that a usual regexp sees all of it.
+func TestSlowRegexpIsBounded(t *testing.T) {
+	// It counts as slow, and takes next to no time for a text without x.
 	hard := regexp.MustCompile(`^(?:a*|x` + strings.Repeat(`(?:a?){900}`, 4) + `)[yz]`)
 	line := strings.Repeat("a", 1<<20-100)
 	for _, test := range []struct {

@@ -16,305 +16,6 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// model is a slow and plain account of what must come out of a Pipeline: it keeps whole lines and
-// whole events of any length. What a part is, reader knows.
-type model struct {
-	o      Options
-	open   map[Source]*modelLine
-	joined map[Source]*modelEvent
-	want   map[Source][]said
-	pushed []stream.Range
-
-	// A part of an unfinished line may have gone out. It decided what the filters want, and whether an event begins.
-	tore bool
-}
-
-type modelLine struct {
-	id          string
-	time, begun int64
-	born, since time.Time
-	text        []byte
-}
-
-// decided returns whether the model knows the events, and not only their text.
-func (m *model) decided() bool {
-	return !m.tore || m.o.Pattern == nil && m.o.Include == nil && m.o.Exclude == nil
-}
-
-type modelEvent struct {
-	lines        [][]byte
-	time, latest int64
-	born, since  time.Time
-}
-
-// said is an event without regard to its parts.
-type said struct {
-	Time int64
-	Text string
-}
-
-func newModel(o Options) *model {
-	return &model{o: o, open: map[Source]*modelLine{}, joined: map[Source]*modelEvent{}, want: map[Source][]said{}}
-}
-
-func (m *model) push(f Frame, at stream.Range, now time.Time) {
-	m.pushed = append(m.pushed, at)
-	for src, ev := range m.joined {
-		if m.open[src] == nil && m.outlived(ev, f.Time) {
-			m.endEvent(src)
-		}
-	}
-	l := m.open[f.Source]
-	continued := l != nil && (f.Partial && l.id == string(f.PartialID) || !f.Partial && l.id == "")
-	for src, l := range m.open {
-		if time.Duration(f.Time-l.begun) >= 12*m.o.Wait && (src != f.Source || continued) {
-			m.tore, l.born, l.begun = true, now, f.Time
-		}
-	}
-	if l != nil && !continued {
-		m.endLine(f.Source)
-		l = nil
-	}
-	if l == nil {
-		l = &modelLine{id: string(f.PartialID), time: f.Time, begun: f.Time, born: now}
-		m.open[f.Source] = l
-	}
-	l.text = append(l.text, f.Line...)
-	l.since = now
-	if !f.Partial || f.Last || len(f.PartialID) == 0 && len(f.Line) < pieceBytes {
-		m.endLine(f.Source)
-	}
-}
-
-// sequences is what StripANSI strips of the texts that are drawn, said in another way.
-var sequences = regexp.MustCompile(`(?:\x1b\[|\x{9b})[0-?]*[ -/]*[@-~]|\x1b[ -/]+[0-~]|\x1b[0-OQ-WYZ\\` + "`" + `-~]` +
-	`|(?:\x1b\]|\x{9d})[^\x00-\x07\x0e-\x1f\x7f-\x{9f}]*(?:\x07|\x1b\\|\x{9c})` +
-	`|(?:\x1b[PX^_]|[\x{90}\x{98}\x{9e}\x{9f}])[^\x00-\x07\x0e-\x1f\x7f-\x{9f}]*(?:\x1b\\|\x{9c})`)
-
-func (m *model) endLine(src Source) {
-	l := m.open[src]
-	delete(m.open, src)
-	if m.o.StripANSI {
-		l.text = sequences.ReplaceAll(l.text, nil)
-	}
-	if m.o.Pattern == nil {
-		m.out(src, said{l.time, string(l.text)})
-		return
-	}
-	ev := m.joined[src]
-	if ev != nil {
-		head := l.text[:plainFit(l.text, m.o.MaxBytes)]
-		if m.o.Pattern.Match(head) || m.outlived(ev, l.time) {
-			m.endEvent(src)
-			ev = nil
-		}
-	}
-	if ev == nil {
-		ev = &modelEvent{time: l.time, born: l.since}
-		m.joined[src] = ev
-	}
-	ev.lines = append(ev.lines, l.text)
-	ev.latest, ev.since = l.time, l.since
-}
-
-func (m *model) outlived(ev *modelEvent, at int64) bool {
-	return time.Duration(at-ev.latest) >= m.o.Wait || time.Duration(at-ev.time) >= 12*m.o.Wait
-}
-
-func (m *model) endEvent(src Source) {
-	ev := m.joined[src]
-	delete(m.joined, src)
-	m.out(src, said{ev.time, string(bytes.Join(ev.lines, []byte("\n")))})
-}
-
-// out is given the event without its last newline.
-func (m *model) out(src Source, e said) {
-	head := []byte(e.Text[:plainFit([]byte(e.Text), m.o.MaxBytes)])
-	switch {
-	case m.o.Include != nil && !m.o.Include.Match(head), m.o.Exclude != nil && m.o.Exclude.Match(head):
-		return
-	case m.o.JSON != nil && strings.Trim(e.Text, "\n") == "", m.o.Pattern == nil && e.Text == "":
-		return
-	case m.o.JSON != nil:
-		e.Text = string([]rune(e.Text))
-	case m.o.Pattern != nil && cost([]byte(e.Text)) != m.o.MaxBytes:
-		e.Text += "\n"
-	}
-	m.want[src] = append(m.want[src], e)
-}
-
-// cost is what the service counts.
-func cost(b []byte) int { return len(string([]rune(string(b)))) }
-
-func plainFit(b []byte, limit int) int {
-	c := 0
-	for i, r := range string(b) {
-		if c += len(string(r)); c > limit {
-			return i
-		}
-	}
-	return len(b)
-}
-
-func (m *model) flush(now time.Time) {
-	for src, l := range m.open {
-		switch {
-		case now.Sub(l.since) >= m.o.Wait:
-			m.endLine(src)
-		case now.Sub(l.born) >= 12*m.o.Wait:
-			m.tore, l.born = true, now
-			l.begun += int64(12 * m.o.Wait)
-		}
-	}
-	for src := range m.joined {
-		if due, ok := m.dueEvent(src); ok && !now.Before(due) {
-			m.endEvent(src)
-		}
-	}
-}
-
-func (m *model) dueEvent(src Source) (time.Time, bool) {
-	ev := m.joined[src]
-	due := ev.since.Add(m.o.Wait)
-	if last := ev.born.Add(12 * m.o.Wait); last.Before(due) {
-		due = last
-	}
-	return due, m.open[src] == nil
-}
-
-func (m *model) close() {
-	for src := range m.open {
-		m.endLine(src)
-	}
-	for src := range m.joined {
-		m.endEvent(src)
-	}
-}
-
-func (m *model) due() (due time.Time) {
-	for _, l := range m.open {
-		d := l.since.Add(m.o.Wait)
-		if last := l.born.Add(12 * m.o.Wait); last.Before(d) {
-			d = last
-		}
-		if due.IsZero() || d.Before(due) {
-			due = d
-		}
-	}
-	for src := range m.joined {
-		if d, ok := m.dueEvent(src); ok && (due.IsZero() || d.Before(due)) {
-			due = d
-		}
-	}
-	return due
-}
-
-// reader puts parts together again, and holds that each is what the package comment says: the marks,
-// the numbers, the size.
-type reader struct {
-	o    Options
-	got  map[Source][]said
-	part map[Source]int // the number of the part that must come next; 0: none
-	out  [Stderr + 1]int
-}
-
-func newReader(o Options) *reader {
-	return &reader{o: o, got: map[Source][]said{}, part: map[Source]int{}}
-}
-
-func (r *reader) read(e Event) error {
-	if len(e.Message) == 0 {
-		return nil
-	}
-	if n := cost(e.Message); n > r.o.MaxBytes {
-		return fmt.Errorf("an event of %d bytes: %.200q", n, e.Message)
-	}
-	text, part, more := string(e.Message), 0, false
-	if r.o.JSON != nil {
-		var v struct {
-			Log                 json.RawMessage
-			Part                int
-			Continued           bool
-			Source, ContainerID string
-		}
-		if err := json.Unmarshal([]byte(string([]rune(text))), &v); err != nil {
-			return fmt.Errorf("%w: %.200q", err, e.Message)
-		}
-		if v.Source != e.Source.String() {
-			return fmt.Errorf("source in %.200q, not %v", e.Message, e.Source)
-		}
-		if text = string(v.Log); text[0] == '"' {
-			if err := json.Unmarshal(v.Log, &text); err != nil {
-				return err
-			}
-			if o, ok := nested([]byte(text)); ok && v.Part == 0 && len(o)+300 < r.o.MaxBytes {
-				return fmt.Errorf("an object as a string: %.200q", e.Message)
-			}
-		}
-		part, more = v.Part, v.Continued
-	} else {
-		if r.part[e.Source] > 0 {
-			part = r.part[e.Source]
-			var ok bool
-			if text, ok = strings.CutPrefix(text, fmt.Sprintf("[logspool: part %d] ", part)); !ok {
-				return fmt.Errorf("part %d is %.200q", part, text)
-			}
-		}
-		text, more = strings.CutSuffix(text, fmt.Sprintf(" [logspool: continued in part %d]", max(part, 1)+1))
-	}
-	r.out[e.Source] += len(text)
-	if next := r.part[e.Source]; next > 0 {
-		all := r.got[e.Source]
-		if part != next || all[len(all)-1].Time != e.Time {
-			return fmt.Errorf("part %d at %d: %.200q, not part %d of %.200q", part, e.Time, e.Message, next, all[len(all)-1].Text)
-		}
-		all[len(all)-1].Text += text
-	} else {
-		if part > 1 {
-			return fmt.Errorf("part %d comes first", part)
-		}
-		r.got[e.Source] = append(r.got[e.Source], said{e.Time, text})
-	}
-	r.part[e.Source] = 0
-	if more {
-		r.part[e.Source] = max(part, 1) + 1
-	}
-	return nil
-}
-
-// check holds that what was read is what the model says. Where an event is divided its last newline may
-// have had no room.
-func (r *reader) check(m *model) error {
-	for src, n := range r.part {
-		if n > 0 {
-			return fmt.Errorf("%v: part %d never came", src, n)
-		}
-	}
-	if r.o.JSON != nil { // An object is without the white space around it.
-		for _, all := range []map[Source][]said{m.want, r.got} {
-			for _, events := range all {
-				for i := range events {
-					if o, ok := nested([]byte(events[i].Text)); ok {
-						events[i].Text = string(o)
-					}
-				}
-			}
-		}
-	} else if r.o.Pattern != nil {
-		for src, want := range m.want {
-			for i, got := range r.got[src] {
-				if i < len(want) && cost([]byte(want[i].Text)) > r.o.MaxBytes && got.Text+"\n" == want[i].Text {
-					want[i].Text = got.Text
-				}
-			}
-		}
-	}
-	if d := cmp.Diff(m.want, r.got); d != "" {
-		return fmt.Errorf("events (-want +got):\n%s", d)
-	}
-	return nil
-}
-
 var texts = []string{
 	"BEGIN", "BEGIN a", "  at x.y(Z.java:1)", "", "", "no", "drop", "keep", "é日本", "😀", "\xff", "\xf0\x9f", "\xe6\x97", "\"", "\\\t\x01", "\u0085",
 	"\x1b[31m", "\x1b[", "\x1b", "31m", "\x1b]0;title\x07", "\x1b]8;;u\x1b\\", "\x1b]", "\u009b1m", "\u009d0\u009c", "\xc2", "\x9b1", "\x1b(B", "\x1b7", "\x1bPq",
@@ -322,7 +23,7 @@ var texts = []string{
 	`{"a":1.10,"a":2}`, ` {"b":{"c":["é"]}} `, `{"a":`, "}", "{}",
 }
 
-// drawFrame draws a frame such as dockerd writes, and such as it never would.
+// drawFrame draws a frame as dockerd writes it, or as it never would.
 func drawFrame(t *rapid.T) Frame {
 	text := rapid.OneOf(
 		rapid.Map(rapid.SliceOfN(rapid.SampledFrom(texts), 0, 6), func(s []string) []byte { return []byte(strings.Join(s, "")) }),
@@ -355,7 +56,7 @@ func drawID(t *rapid.T) []byte {
 	return rapid.SampledFrom([][]byte{[]byte("i"), []byte("j")}).Draw(t, "id")
 }
 
-// drawOptions draws options; with none in a third of the cases.
+// drawOptions draws options. A third of the cases has none.
 func drawOptions(t *rapid.T) Options {
 	o := Options{Wait: time.Minute, MaxBytes: rapid.SampledFrom([]int{128, 129, 140, 200, 400, 40_000, MaxBytes}).Draw(t, "limit")}
 	if rapid.IntRange(0, 2).Draw(t, "plain") == 0 {
@@ -378,11 +79,13 @@ func drawOptions(t *rapid.T) Options {
 	return o
 }
 
-// TestPipelineLosesNothing holds, for any options, any frames of all sources in any order, and
-// flushes and ends at any time: the events of each source, put together from their parts, are those of
-// the model, which hold each byte once and in order; each message is within the limit; each
-// frame is in the ranges of exactly one event; and where an event's text ends inside a frame, the frame is
-// not yet among the ranges handed out.
+// TestPipelineLosesNothing holds for any options, any frames of all sources in any
+// order, and flushes and ends at any time:
+//   - The events of each source, joined from their parts, are those of the model, which have each
+//     byte once and in order.
+//   - Each message is within the limit.
+//   - Each frame is in the ranges of exactly one event.
+//   - If an event's text ends inside a frame, the frame is not in the ranges handed out so far.
 func TestPipelineLosesNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		o := drawOptions(t)
@@ -393,7 +96,7 @@ func TestPipelineLosesNothing(t *testing.T) {
 		now := time.Unix(1000, 0)
 		var pos uint64
 		var acked []stream.Range
-		var in, whole [Stderr + 1]int // bytes pushed, and bytes of frames in ranges
+		var in, whole [Stderr + 1]int // bytes pushed, and bytes of the frames in ranges
 		size := map[uint64]int{}      // of a frame's text, by its position
 		counts := !o.StripANSI && o.Include == nil && o.Exclude == nil && o.JSON == nil
 
@@ -451,7 +154,7 @@ func TestPipelineLosesNothing(t *testing.T) {
 				if !bytes.Equal(f.Line, before) {
 					t.Fatalf("the caller's %q has become %q", before, f.Line)
 				}
-				for _, b := range [][]byte{f.Line, f.PartialID} { // The caller's buffer is used again.
+				for _, b := range [][]byte{f.Line, f.PartialID} { // The caller reuses its buffer.
 					for i := range b {
 						b[i] = '#'
 					}
@@ -479,7 +182,7 @@ func TestPipelineLosesNothing(t *testing.T) {
 	})
 }
 
-// exactlyOnce holds that the ranges handed out are those that were pushed.
+// exactlyOnce checks that the ranges handed out are those that were pushed.
 func exactlyOnce(pushed, acked []stream.Range) error {
 	slices.SortFunc(acked, func(a, b stream.Range) int { return int(a.From) - int(b.From) })
 	for i := 1; i < len(acked); i++ {
@@ -502,9 +205,9 @@ func join(sorted []stream.Range) []stream.Range {
 	return joined
 }
 
-// TestPipelineRewinds plays a stream that is rewound at any time, even between an event's parts, and
-// read again where nothing has been acknowledged: in the end each frame was acknowledged once, and
-// what it said was handed out before.
+// TestPipelineRewinds rewinds the stream at any time, also between an event's parts,
+// and reads again what is not acknowledged. In the end each frame was acknowledged
+// once, after its text was handed out.
 func TestPipelineRewinds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		o := drawOptions(t)
@@ -525,7 +228,7 @@ func TestPipelineRewinds(t *testing.T) {
 		for rewinds := 0; ; {
 			e, ok := p.Next()
 			switch step := rapid.IntRange(0, 30).Draw(t, "step"); {
-			case step == 0 && rewinds < 5: // What was handed out last is not acknowledged.
+			case step == 0 && rewinds < 5: // The event that was handed out last is not acknowledged.
 				rewinds++
 				p.Reset()
 				at = 0
@@ -621,7 +324,7 @@ func FuzzPipeline(f *testing.F) {
 			}
 			data = data[2+n:]
 			if bytes.Contains(fr.Line, []byte("logspool")) || bytes.IndexByte(fr.Line, '\n') >= 0 {
-				continue // dockerd's lines have no newline; what looks like a mark puts the reader off.
+				continue // dockerd's lines have no newline, and the reader would take the text for a mark.
 			}
 			m.push(fr, stream.Range{From: frames, To: frames + 1}, now)
 			p.Push(fr, frames, frames+1, now)

@@ -7,19 +7,26 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// text is one line's or one event's text on its way out, with the frames that it came from. It is
-// handed out in parts, each within a limit: out tells where the next part begins, end how far it
-// goes so far. What follows end does not fit any more, or may be the beginning of a character or a
-// control sequence whose rest has not come yet.
+const (
+	// keptRanges is how many ranges a text that has gone out keeps room for.
+	keptRanges = 128
+	// fewRanges is how many ranges an idle text keeps room for.
+	fewRanges = 8
+)
+
+// text is the text of one line or event that has not gone out, with the frames that it
+// came from. It is handed out in parts, each within a limit: data[out:end] is the next
+// part. The bytes after end do not fit, or may begin a character or a control sequence
+// whose rest has not come yet.
 type text struct {
-	data   []byte
-	buf    *[]byte        // the buffer that data is in; nil where data is somebody else's
-	sure   int            // data[sure:] may be the beginning of a control sequence, to be stripped
-	out    int            // data[:out] has been handed out
-	end    int            // data[out:end] is within the limit
-	cost   int            // of data[out:end]
-	ranges []stream.Range // of the frames that end in data[out:end], merged, once collect was called
-	held   []mark         // of the other frames that are not in ranges handed out
+	data    []byte
+	buf     *[]byte        // the buffer that data is in; nil if data belongs to the caller
+	sure    int            // data[sure:] may begin a control sequence that must be removed.
+	out     int            // data[:out] has been handed out.
+	end     int            // data[out:end] is within the limit.
+	counted int            // bytes that CloudWatch counts for data[out:end]
+	ranges  []stream.Range // frames that end in data[out:end], merged, once collect was called
+	marks   []mark         // the other frames, unless their ranges have been handed out
 }
 
 // mark says that a frame's text ends at data[:end].
@@ -31,18 +38,18 @@ type mark struct {
 // alias makes t the text of one frame, without copying it.
 func (t *text) alias(line []byte, at stream.Range) {
 	t.data, t.sure = line, len(line)
-	t.held = append(t.held, mark{len(line), at})
+	t.marks = append(t.marks, mark{len(line), at})
 }
 
-// add copies more text into a buffer of t's own. With strip, control sequences are left out as soon
-// as they are complete.
+// add copies more text into a buffer of t's own. With strip, it removes control sequences
+// as soon as they are complete.
 func (t *text) add(more []byte, strip bool) {
 	if t.out > 0 {
 		t.data = t.data[:copy(t.data, t.data[t.out:])]
 		t.end -= t.out
 		t.sure -= t.out
-		for i := range t.held {
-			t.held[i].end -= t.out
+		for i := range t.marks {
+			t.marks[i].end -= t.out
 		}
 		t.out = 0
 	}
@@ -57,10 +64,10 @@ func (t *text) add(more []byte, strip bool) {
 	before := t.sure
 	kept, sure := stripANSI(t.data[before:])
 	t.data, t.sure = t.data[:before+kept], before+sure
-	// The frames that end in what was not sure end with this one: later than they might, which is
-	// always safe.
-	for i := len(t.held) - 1; i >= 0 && t.held[i].end > before; i-- {
-		t.held[i].end = len(t.data)
+	// Frames that ended in the uncertain text now end with this one. That is later than
+	// necessary, which is always safe.
+	for i := len(t.marks) - 1; i >= 0 && t.marks[i].end > before; i-- {
+		t.marks[i].end = len(t.data)
 	}
 }
 
@@ -74,7 +81,7 @@ func (t *text) move(n int) {
 	t.buf, t.data = b, data
 }
 
-// drop gives the buffer back when everything in it has been handed out.
+// drop gives the buffer back. All of its text has been handed out.
 func (t *text) drop() {
 	if t.buf != nil {
 		putBuffer(t.buf)
@@ -82,7 +89,7 @@ func (t *text) drop() {
 	t.buf, t.data, t.sure, t.out, t.end = nil, nil, 0, 0, 0
 }
 
-// trim moves what has not been handed out into a buffer of its size, if the one that it is in is much larger.
+// trim moves the rest of the text into a smaller buffer if its buffer is much too large.
 func (t *text) trim() {
 	rest := len(t.data) - t.out
 	if t.buf == nil || cap(t.data) <= smallBytes || rest > cap(t.data)/4 {
@@ -92,114 +99,66 @@ func (t *text) trim() {
 	t.move(rest)
 }
 
-const (
-	// keptRanges is how many ranges a text that has gone out keeps room for, and fewRanges an idle one.
-	keptRanges = 128
-	fewRanges  = 8
-)
-
-// forget gives up the room for ranges beyond n.
+// forget gives up the room for more than n ranges.
 func (t *text) forget(n int) {
 	if cap(t.ranges) > n {
 		t.ranges = nil
 	}
-	if cap(t.held) > n {
-		t.held = nil
+	if cap(t.marks) > n {
+		t.marks = nil
 	}
 }
 
 // memory returns how many bytes t holds.
 func (t *text) memory() int {
-	n := cap(t.ranges)*int(unsafe.Sizeof(stream.Range{})) + cap(t.held)*int(unsafe.Sizeof(mark{}))
+	n := cap(t.ranges)*int(unsafe.Sizeof(stream.Range{})) + cap(t.marks)*int(unsafe.Sizeof(mark{}))
 	if t.buf != nil {
 		n += cap(t.data)
 	}
 	return n
 }
 
-// mark says that a frame's text ends where the data now ends. Frames that stand together in the
-// stream share a mark as long as it has no more than grain bytes, so that an event of many short lines
-// costs little more than its text.
+// mark records that a frame's text ends at the end of the data. Adjacent frames share a
+// mark of at most grain bytes, so that an event of many short lines costs little more
+// than its text.
 func (t *text) mark(at stream.Range, grain int) {
-	if n := len(t.held); n > 0 && t.held[n-1].To == at.From {
+	if n := len(t.marks); n > 0 && t.marks[n-1].To == at.From {
 		begin := t.out
 		if n > 1 {
-			begin = t.held[n-2].end
+			begin = t.marks[n-2].end
 		}
 		if len(t.data)-begin <= grain {
-			t.held[n-1] = mark{len(t.data), stream.Range{From: t.held[n-1].From, To: at.To}}
+			t.marks[n-1] = mark{len(t.data), stream.Range{From: t.marks[n-1].From, To: at.To}}
 			return
 		}
 	}
-	t.held = append(t.held, mark{len(t.data), at})
+	t.marks = append(t.marks, mark{len(t.data), at})
 }
 
-// fill moves end forward as far as the limit allows. whole says that no more text will come, so that
-// what begins like a character or a control sequence at the end of the data is not one. It returns
-// whether there is text beyond the limit.
-func (t *text) fill(limit int, whole bool) (full bool) {
+// fill moves end forward as far as the limit allows, and reports whether there is text
+// beyond the limit. final says that no more text follows, so that the beginning of a
+// character or of a control sequence at the end of the data is plain text.
+func (t *text) fill(limit int, final bool) (full bool) {
 	upto := t.sure
-	if whole {
+	if final {
 		upto = len(t.data)
 	}
-	n, cost, full := fit(t.data[t.end:upto], limit-t.cost, whole)
+	n, counted, full := fit(t.data[t.end:upto], limit-t.counted, final)
 	t.end += n
-	t.cost += cost
+	t.counted += counted
 	return full
 }
 
-// repaired is what a byte of text that is not part of valid UTF-8 costs: the service makes U+FFFD of
-// it. No byte costs more.
-const repaired = len("\uFFFD")
-
-// fit returns how many bytes of b, up to a character's end, are within the limit as the service
-// counts them, and what they cost; and whether there are more that are not. What may be the
-// beginning of a character at b's end is left, unless whole says that it is none. What is whole and
-// certain to fit is not counted: its cost is 0.
-func fit(b []byte, limit int, whole bool) (n, cost int, full bool) {
-	if whole && len(b)*repaired <= limit {
-		return len(b), 0, false
-	}
-	for n < len(b) {
-		plain := n
-		for upto := min(len(b), n+limit-cost); plain < upto && b[plain] < utf8.RuneSelf; {
-			plain++
-		}
-		cost += plain - n
-		n = plain
-		rest := b[n:]
-		if len(rest) == 0 || !whole && !utf8.FullRune(rest) {
-			break
-		}
-		r, size := utf8.DecodeRune(rest)
-		c := size
-		if r == utf8.RuneError {
-			c = repaired // Also where it is U+FFFD itself.
-		}
-		if cost+c > limit {
-			return n, cost, true
-		}
-		n += size
-		cost += c
-	}
-	return n, cost, false
-}
-
-// fits returns whether all of b is within the limit.
-func fits(b []byte, limit int) bool {
-	_, _, full := fit(b, limit, true)
-	return !full
-}
-
-// shorter returns how many bytes of the part that fill has found and counted are within a limit that is
-// somewhat lower. It looks at the end alone.
+// shorter returns how many bytes of the part that fill has found are within a limit
+// that is slightly lower. It examines only the end of the part.
 func (t *text) shorter(limit int) int {
 	part := t.part()
-	from := len(part) - (t.cost - limit) // No byte costs less than 1.
+	from := len(part) - (t.counted - limit) // Each byte counts as at least 1.
 	if from >= len(part) {
 		return len(part)
 	}
-	// Where a character begins is known by its first byte; four bytes without one are not part of any.
+	// The first byte of a character is recognisable. If four bytes in a row are none,
+	// they are not part of a character.
 	from = max(from, 0)
 	for i := from; i >= 0 && i > from-utf8.UTFMax; i-- {
 		if utf8.RuneStart(part[i]) {
@@ -207,33 +166,29 @@ func (t *text) shorter(limit int) int {
 			break
 		}
 	}
-	tail := 0
-	for _, r := range string(part[from:]) {
-		tail += utf8.RuneLen(r)
-	}
-	n, _, _ := fit(part[from:], limit-(t.cost-tail), true)
+	n, _, _ := fit(part[from:], limit-(t.counted-repairedLen(part[from:])), true)
 	return from + n
 }
 
-// collect moves the frames that end in what goes out now into ranges.
+// collect moves the frames that end in the next part into ranges.
 func (t *text) collect() {
 	n := 0
-	for n < len(t.held) && t.held[n].end <= t.end {
-		t.ranges = addRange(t.ranges, t.held[n].Range)
+	for n < len(t.marks) && t.marks[n].end <= t.end {
+		t.ranges = addRange(t.ranges, t.marks[n].Range)
 		n++
 	}
-	t.held = t.held[:copy(t.held, t.held[n:])]
+	t.marks = t.marks[:copy(t.marks, t.marks[n:])]
 }
 
-// part returns what fill has found to fit.
+// part returns the text of the next part.
 func (t *text) part() []byte { return t.data[t.out:t.end] }
 
 // frames returns how many ranges t holds.
-func (t *text) frames() int { return len(t.ranges) + len(t.held) }
+func (t *text) frames() int { return len(t.ranges) + len(t.marks) }
 
-// next goes past the part that was handed out, and returns whether there is more.
-func (t *text) next() bool {
-	t.out, t.cost, t.ranges = t.end, 0, t.ranges[:0]
+// advance goes past the part that was handed out, and reports whether there is more text.
+func (t *text) advance() bool {
+	t.out, t.counted, t.ranges = t.end, 0, t.ranges[:0]
 	return t.out < len(t.data)
 }
 
@@ -241,10 +196,10 @@ func (t *text) next() bool {
 func (t *text) reset() {
 	t.drop()
 	t.forget(keptRanges)
-	t.cost, t.ranges, t.held = 0, t.ranges[:0], t.held[:0]
+	t.counted, t.ranges, t.marks = 0, t.ranges[:0], t.marks[:0]
 }
 
-// addRange appends r to ranges, or lengthens the last one where r begins at its end.
+// addRange appends r to ranges, or extends the last range if r begins at its end.
 func addRange(ranges []stream.Range, r stream.Range) []stream.Range {
 	if n := len(ranges); n > 0 && ranges[n-1].To == r.From {
 		ranges[n-1].To = r.To

@@ -118,9 +118,8 @@ func (bl *builder) add(p int, ev events.Event) fit {
 		case bl.nearlyFull() && ms != milliseconds(b.records[n-1].time):
 			return noRoom
 		}
-	} else if len(msg) > maxMessageBytes/len(replacement) {
-		// Only such a message can be too large for a batch of its own.
-		msg = cut(msg, maxMessageBytes)
+	} else {
+		msg = events.Truncate(msg, maxMessageBytes)
 		b.cut = len(ev.Message) - len(msg)
 	}
 
@@ -128,7 +127,7 @@ func (bl *builder) add(p int, ev events.Event) fit {
 	body := append(bl.body, `{"timestamp":`...)
 	body = strconv.AppendInt(body, ms, 10)
 	body = append(body, `,"message":"`...)
-	body, counted := appendEscaped(body, msg)
+	body, counted := events.AppendEscaped(body, msg)
 	bl.body = append(body, `"},`...)
 	if n > 0 && int(b.message)+counted+eventOverhead > bl.size.bytes {
 		bl.body = bl.body[:offset] // it has grown where invalid UTF-8 was replaced

@@ -1,6 +1,9 @@
 package uploader
 
-import "github.com/logspool/logspool/internal/target"
+import (
+	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/target"
+)
 
 // appendEntity appends the entity as a member of PutLogEvents' body. The API wants two key attributes at least, one of them
 // the type; an entity that lacks one is CloudWatch's to reject, which costs no events.
@@ -24,6 +27,6 @@ func appendEntity(body []byte, e target.Entity) []byte {
 
 // appendString appends s as a JSON string.
 func appendString(body []byte, s string) []byte {
-	body, _ = appendEscaped(append(body, '"'), []byte(s))
+	body, _ = events.AppendEscaped(append(body, '"'), []byte(s))
 	return append(body, '"')
 }

@@ -8,33 +8,35 @@ import (
 )
 
 const (
-	// A checkpoint is taken after so many bytes of stream, or so much time between two frames.
+	// A checkpoint is taken after this many bytes of the stream, or this much time
+	// between two frames.
 	checkpointBytes = 64 << 10
 	checkpointTime  = time.Second
 
-	// If there are more, every second one is forgotten.
+	// maxCheckpoints is the number of checkpoints after which every second one is
+	// forgotten.
 	maxCheckpoints = 128
 )
 
-// checkpoint says when the frame at a position was written.
+// checkpoint is the time of the frame at a position.
 type checkpoint struct {
 	at   uint64
 	time int64
 }
 
-// age knows how old the oldest event is that has been read and not acknowledged. After a rewind it is exact. Else the time
-// may be earlier than that, by the distance of two checkpoints: about two seconds of the log, or a sixteenth of what is in
-// flight.
+// age is the age of the oldest event that has been read and not acknowledged. After a
+// rewind it is exact. Otherwise the time may be too early by the distance of two
+// checkpoints: about two seconds of the log, or a sixteenth of what is in flight.
 type age struct {
-	oldest atomic.Int64 // 0: nothing is known
+	oldest atomic.Int64 // 0 if nothing is known
 
 	points  []checkpoint // of what has been read since the last rewind and is not acknowledged
-	stride  int          // only one in so many checkpoints is kept, after there were too many
-	skipped int
-	out     int64 // bytes that have been read and are not acknowledged
+	stride  int          // Only one in this many checkpoints is kept, after there were too many.
+	skipped int          // number of checkpoints left out since the last one that was kept
+	out     int64        // bytes that have been read and are not acknowledged
 }
 
-// read takes note of a frame of the feed.
+// read records that a frame of the feed was read.
 func (a *age) read(at stream.Range, time int64) {
 	a.out += int64(at.To - at.From)
 	n := len(a.points)
@@ -57,7 +59,8 @@ func (a *age) read(at stream.Range, time int64) {
 	a.points = append(a.points, checkpoint{at.From, time})
 }
 
-// acked takes note that so many bytes are acknowledged. prefix returns the first position of the stream that is not.
+// acked records that this many bytes are acknowledged. prefix returns the first
+// position of the stream that is not acknowledged.
 func (a *age) acked(bytes int64, prefix func() uint64) {
 	if a.out -= bytes; a.out <= 0 {
 		a.points, a.stride, a.out = a.points[:0], 1, 0
@@ -77,12 +80,14 @@ func (a *age) acked(bytes int64, prefix func() uint64) {
 	}
 }
 
-// rewind forgets what was read. The time stays as the best that is known until the first frame is read again.
+// rewind forgets what was read. The time remains the best known one until the first
+// frame is read again.
 func (a *age) rewind() { a.points, a.stride, a.skipped, a.out = a.points[:0], 1, 0, 0 }
 
-// Backlog describes the feed for the log: its name, how many bytes of the stream are not acknowledged, and the time of
-// the oldest event among them, as far as it is known; the zero time if nothing is known, or nothing waits. It may be
-// called from any goroutine.
+// Backlog describes the feed for the log: its name, the number of bytes of the stream
+// that are not acknowledged, and the time of the oldest event among them. The time is
+// zero if it is unknown or if there are no such bytes. Backlog may be called from any
+// goroutine.
 func (f *Feed) Backlog() (name string, bytes int64, oldest time.Time) {
 	if bytes = f.spool.Undelivered(); bytes > 0 {
 		if at := f.age.oldest.Load(); at != 0 {

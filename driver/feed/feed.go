@@ -1,5 +1,5 @@
-// Package feed turns the undelivered part of a container's spool into events, and turns the acknowledgement of events
-// back into acknowledged ranges of the spool.
+// Package feed turns the undelivered part of a container's spool into events, and
+// acknowledgements of events back into acknowledged ranges of the spool.
 //
 // The package must not know FIFOs, log options, AWS, batches or retries.
 package feed
@@ -13,56 +13,61 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// Feed is a container's events that have not been delivered, in order, read from its spool; or those of one of its
-// two outputs where they go to different streams. Its methods are for one goroutine at a time, except Backlog. They
-// wait for nothing but the local disk.
+// Feed returns the undelivered events of a container in order, read from its spool. If
+// the two outputs of the container go to different streams, each has a feed. Only one
+// goroutine may use a Feed at a time, except for EndAt and Backlog. The methods wait
+// for nothing except the local disk.
 type Feed struct {
-	o      Options
-	spool  *spool.Spool
-	reader *spool.Reader
-	joiner *events.Pipeline
-	limit  atomic.Uint64 // the feed ends before this position; 0: no limit
-	search time.Duration // how long Next may look for an event
+	o        Options
+	spool    *spool.Spool
+	reader   *spool.Reader
+	pipeline *events.Pipeline
+	limit    atomic.Uint64 // The feed ends before this position. 0 means that it has no limit.
 
-	event    events.Event // that Next returned last
-	joinedIt bool         // the joiner made it
-	unread   bool         // it is to be returned again
-	frame    bool         // a frame was pushed that the joiner may still point into
+	out      handedOut
+	progress progress
+	acks     acks
+	losses   losses
+	markers  markers
+	age      age
+	poison   poison
+}
 
-	pending []stream.Range // of what needs no delivery, to be acknowledged
-	ranges  []stream.Range // reused by Ack
-	last    int64          // time of the last frame
-	end     bool           // nothing more will come: all was read after the feed was complete
-	flushed uint64         // position of the reader when unfinished events were last handed out; 0: none were
-	waited  uint64         // the same, where nothing was left unfinished
-	again   uint64         // waited, at the last Rewind
-	look    uint64         // position at which to look again whether it is too far ahead
-	retry   time.Time      // when to read again after a failed read
+// handedOut is the event that Next returned last.
+type handedOut struct {
+	events.Event
+	joined bool // The pipeline made it.
+	unread bool // Next returns it again.
+}
 
-	losses losses
-	age    age
-	poison poison
+// acks are acknowledgements on their way to the spool.
+type acks struct {
+	pending []stream.Range // of frames that need no delivery
+	buf     []stream.Range // reused by Ack
 }
 
 // Options are the settings of a Feed.
 type Options struct {
 	Outputs Outputs
-	// Ended says that nothing more will be written for now: unfinished lines are not waited for. Nil: more may come.
+	// Ended reports that nothing more is written for now, so that the feed does not
+	// wait for the rest of unfinished lines. If nil, more may come.
 	Ended *atomic.Bool
-	// Limit is the position at which the next run of the container begins. The feed ends before it, as if nothing had been
-	// written behind it. 0: no limit.
+	// Limit is the position at which the next run of the container begins. The feed
+	// ends before it, as if nothing had been written after it. 0 means no limit.
 	Limit  uint64
 	Events events.Options
-	// Name is what the log calls the feed.
+	// Name is the name of the feed in logs.
 	Name string
 
-	// OnLost is called for each loss that the feed finds itself, after it is recorded in the spool; of what Lost reports
-	// the caller knows already. Nil: nothing is called.
+	// OnLost is called for each loss that the feed finds itself, after it is recorded
+	// in the spool. It is not called for losses that the caller reports with Lost. It
+	// may be nil.
 	OnLost func(reason string, events int, bytes int64)
-	// OnPanic is called when the plugin has panicked on data of this feed, once for each feed. Nil: nothing is called.
+	// OnPanic is called when the plugin has panicked on data of this feed, once per
+	// feed. It may be nil.
 	OnPanic func(cause any, stack []byte)
-	// OnPoison is called with each frame that was in work when that happened, to be set aside. It must not keep the slice.
-	// Nil: nothing is called.
+	// OnPoison is called with each frame that was being processed during a panic, to
+	// set it aside. It must not keep the slice. It may be nil.
 	OnPoison func(frame []byte, cause any)
 }
 
@@ -74,8 +79,8 @@ type Outputs struct {
 // BothOutputs is for a container whose outputs go to one stream.
 var BothOutputs = Outputs{Stdout: true, Stderr: true}
 
-// has reports whether events of the source belong to the feed. What names neither goes with stdout, and so
-// do gaps.
+// has reports whether events of the source belong to the feed. Gaps, and events of an
+// unknown source, go with stdout.
 func (o Outputs) has(source events.Source) bool {
 	if source == events.Stderr {
 		return o.Stderr
@@ -83,8 +88,8 @@ func (o Outputs) has(source events.Source) bool {
 	return o.Stdout
 }
 
-// owns reports whether a frame of the spool, or a gap where it is nil, is the feed's. A frame that cannot be decoded
-// becomes a gap.
+// owns reports whether a frame of the spool, or a gap if frame is nil, belongs to the
+// feed. A frame that cannot be decoded becomes a gap.
 func (o Outputs) owns(frame []byte) bool {
 	var f events.Frame
 	if frame == nil || decode(frame, &f) != nil {
@@ -94,281 +99,166 @@ func (o Outputs) owns(frame []byte) bool {
 }
 
 const (
-	// maxPending is how many ranges that need no delivery are put off to be acknowledged together.
+	// maxPending is how many ranges that need no delivery are acknowledged together.
 	maxPending = 1024
-
-	// maxFragments bounds the ranges acknowledged out of order that a spool keeps: past it the feed that is
-	// ahead of the other output waits for it.
-	maxFragments = 1 << 16
-
-	// maxSearch is how long Next looks for an event among what the container's filters keep back: its caller has
-	// other feeds to serve.
-	maxSearch = time.Second
-	// searchFrames is after how many frames it looks at the clock.
-	searchFrames = 16
-
-	// readAhead is after how many bytes that is looked at: asking the spool takes its lock.
-	readAhead = 64 << 10
-
-	// retryTime is how long a feed waits after trouble with the disk.
-	retryTime = time.Second
+	// keptRanges is for how many ranges the feed keeps memory.
+	keptRanges = 256
 )
 
-// New returns a feed of s. Close it after use.
+// New returns a feed of s. The caller must close it.
 func New(s *spool.Spool, o Options) *Feed {
-	f := &Feed{o: o, spool: s, reader: s.NewReader(), joiner: events.NewPipeline(o.Events), search: maxSearch}
+	f := &Feed{o: o, spool: s, reader: s.NewReader(), pipeline: events.NewPipeline(o.Events)}
+	f.progress.search = maxSearch
 	f.limit.Store(o.Limit)
 	if o.Outputs != BothOutputs {
 		f.reader.SetOwner(o.Outputs.owns)
 	}
-	f.losses.held = f.retriesMarkers() && s.HoldsGap()
+	f.markers.held = f.retriesMarkers() && s.HoldsGap()
 	return f
 }
 
-// EndAt makes the feed end before this position, as Options.Limit does. It may be called from any goroutine, at the
-// latest before anything is written there.
+// EndAt makes the feed end before this position, like Options.Limit. It may be called
+// from any goroutine, before anything is written there.
 func (f *Feed) EndAt(position uint64) { f.limit.Store(position) }
 
-// complete reports whether nothing more will be written for now.
-func (f *Feed) complete() bool { return f.limit.Load() > 0 || f.o.Ended != nil && f.o.Ended.Load() }
+// complete reports whether nothing more is written for now.
+func (f *Feed) complete() bool {
+	return f.limit.Load() > 0 || f.o.Ended != nil && f.o.Ended.Load()
+}
 
-// Next returns the next event that has not been handed out since the last Rewind, and false when there is
-// none now, or has not been found yet: then Due is now. The event is valid until the next call of any method.
+// Next returns the next event that has not been handed out since the last Rewind. It
+// returns false if there is none now, or if it has not found one yet: then Due is now.
+// The event is valid until the next call of any method except Backlog.
 func (f *Feed) Next(now time.Time) (events.Event, bool) {
-	f.retry = time.Time{}
+	f.progress.now, f.progress.retry = now, time.Time{}
 	f.retryMarker(now)
-	if f.unread {
-		f.unread = false
-		return f.event, true
+	if f.out.unread {
+		f.out.unread = false
+		return f.out.Event, true
 	}
 	var begun time.Time
 	for frames := 0; ; frames++ {
-		if e, ok := f.joined(); ok {
+		if e, ok := f.nextJoined(); ok {
 			return e, true
 		}
 		switch {
 		case frames == 1:
 			begun = time.Now()
-		case frames > 0 && frames%searchFrames == 0 && time.Since(begun) >= f.search:
-			f.retry = now
-			f.settle()
+		case frames > 0 && frames%searchFrames == 0 && time.Since(begun) >= f.progress.search:
+			f.progress.retry = now
+			f.flushAcks()
 			return events.Event{}, false
 		}
 		if e, ok := f.read(now); ok {
-			f.event, f.joinedIt = e, false
+			f.out.Event, f.out.joined = e, false
 			return e, true
-		} else if !f.frame {
+		} else if !f.progress.pushed {
 			break
 		}
 	}
-	// There is nothing to read now. What waits for more may have waited long enough; where it cannot be read,
-	// though it may be there, the end has not come yet.
+	// There is nothing to read now, so unfinished events may have waited long enough.
 	at := f.reader.Position()
 	f.flush(now, at)
-	e, ok := f.joined()
+	e, ok := f.nextJoined()
 	switch {
 	case ok:
-		f.flushed = at
+		f.progress.flushed = at
 		return e, true
-	case f.flushed == at && f.joiner.Due().IsZero():
-		f.waited = at
+	case f.progress.flushed == at && f.pipeline.Due().IsZero():
+		f.progress.waited = at
 	}
-	f.settle()
+	f.flushAcks()
 	return e, false
 }
 
-// flush ends what has waited long enough. at is where the reader is.
-func (f *Feed) flush(now time.Time, at uint64) {
-	var e events.Event
-	var ok bool
-	defer f.survive(&e, &ok)
-	if f.end || at == f.again { // all of it had waited long enough before the Rewind
-		f.joiner.Close()
-	} else {
-		f.joiner.Flush(now)
-	}
-}
-
-// joined takes the next event that is more than an empty line out of the joiner. Empty lines cannot be
-// sent (PutLogEvents takes no empty message): they are acknowledged as they are found.
-func (f *Feed) joined() (e events.Event, ok bool) {
-	for {
-		f.poison.again = false
-		if e, ok = f.tryJoined(); ok || !f.poison.again {
-			return e, ok
-		}
-	}
-}
-
-// tryJoined is joined until the joiner panics.
-func (f *Feed) tryJoined() (e events.Event, ok bool) {
-	defer f.survive(&e, &ok)
-	for {
-		e, ok = f.joiner.Next()
-		if !ok {
-			f.frame = false
-			return e, false
-		}
-		if len(e.Message) > 0 {
-			if f.poison.hook != nil {
-				f.poison.hook(e.Message)
-			}
-			f.event, f.joinedIt = e, true
-			return e, true
-		}
-		f.pending, e = appendRanges(f.pending, e.Ranges), events.Event{}
-		if len(f.pending) >= maxPending {
-			f.settle()
-		}
-	}
-}
-
-// read pushes the next frame of this feed to the joiner, or returns the marker of a gap. When it does
-// neither there is nothing to read now.
-func (f *Feed) read(now time.Time) (events.Event, bool) {
-	f.end = false
-	if at := f.reader.Position(); at >= f.look {
-		if at > f.spool.Acked()+1<<20 && f.spool.Fragments() > maxFragments {
-			f.retry = now.Add(retryTime)
-			return events.Event{}, false
-		}
-		f.look = at + readAhead
-	}
-	for {
-		complete := f.complete() // before the feed reads: what was written before it was complete is read
-		f.reader.SetLimit(f.limit.Load())
-		item, ok := f.reader.Next()
-		switch {
-		case !ok && f.reader.Err() != nil:
-			f.retry = now.Add(retryTime)
-			return events.Event{}, false
-		case !ok && complete:
-			item, ok = f.reader.GiveUp()
-			f.end = !ok
-		}
-		if limit := f.limit.Load(); !ok || limit > 0 && item.From >= limit {
-			return events.Event{}, false // what is behind a limit that was set just now is another feed's
-		}
-		var frame events.Frame
-		if item.Gap == nil {
-			switch err := decode(item.Frame, &frame).(type) {
-			case nil:
-			case *panicked:
-				f.poisoned(item, err)
-				continue
-			default:
-				if item, ok = f.reader.Reject(); !ok {
-					continue
-				}
-			}
-		}
-		if item.Gap != nil {
-			if e, ok := f.marker(item, now); ok {
-				return e, true
-			}
-			continue
-		}
-		f.last = frame.Time
-		if f.o.Outputs.has(frame.Source) {
-			f.age.read(item.Range, frame.Time)
-			f.frame = true
-			f.push(frame, item.Range, now)
-			return events.Event{}, false
-		}
-	}
-}
-
-func (f *Feed) push(frame events.Frame, at stream.Range, now time.Time) {
-	e, ok := events.Event{}, false
-	defer f.survive(&e, &ok)
-	f.poison.last, f.poison.at = frame, at
-	f.joiner.Push(frame, at.From, at.To, now)
-}
-
-// settle acknowledges what needs no delivery. An error would only have it found again.
-func (f *Feed) settle() {
-	if len(f.pending) > 0 {
-		n := size(f.pending)
-		_ = f.spool.Ack(f.pending) // which sorts and merges them
-		f.age.acked(n, f.spool.Acked)
-		f.pending = f.pending[:0]
-	}
-}
-
-func appendRanges(to []stream.Range, ranges []stream.Range) []stream.Range {
-	for _, r := range ranges {
-		to = append(to, stream.Range(r))
-	}
-	return to
-}
-
 // Unread makes the next Next return the same event again.
-func (f *Feed) Unread() { f.unread = true }
+func (f *Feed) Unread() { f.out.unread = true }
 
-// Due returns when Next should be called even if nothing has been written, and the zero time when it need not.
+// Due returns when the caller should call Next even if nothing has been written. It is
+// the zero time if that is not necessary.
 func (f *Feed) Due() time.Time {
-	due := f.retry
+	due := f.progress.retry
 	if due.IsZero() && !f.complete() {
-		due = f.joiner.Due()
+		due = f.pipeline.Due()
 	}
-	if at := f.losses.retry; f.losses.held && f.retriesMarkers() && (due.IsZero() || at.Before(due)) {
+	if at := f.markers.retry; f.markers.held && f.retriesMarkers() && (due.IsZero() || at.Before(due)) {
 		due = at
 	}
 	return due
 }
 
-// keptRanges is for how many ranges Ack keeps memory.
-const keptRanges = 256
-
-// Ack says that the events made from these ranges are delivered or accounted for.
+// Ack acknowledges the events that were made from these ranges: they are delivered or
+// accounted for. After an error, the spool may return them again after a crash.
 func (f *Feed) Ack(ranges []stream.Range) error {
-	f.ranges = appendRanges(f.ranges[:0], ranges)
-	f.account(f.ranges)
-	f.ranges = append(f.ranges, f.pending...)
-	f.pending = f.pending[:0]
-	n := size(f.ranges)
-	err := f.spool.Ack(f.ranges) // which sorts and merges them
-	f.age.acked(n, f.spool.Acked)
-	if cap(f.ranges) > keptRanges {
-		f.ranges = nil
+	f.account(ranges)
+	f.acks.buf = append(append(f.acks.buf[:0], ranges...), f.acks.pending...)
+	f.acks.pending = f.acks.pending[:0]
+	err := f.ack(f.acks.buf)
+	if cap(f.acks.buf) > keptRanges {
+		f.acks.buf = nil
 	}
 	return err
 }
 
-// Rewind makes Next hand out again all that has been handed out and not acknowledged.
+// flushAcks acknowledges what needs no delivery. After an error it is only found again.
+func (f *Feed) flushAcks() {
+	if len(f.acks.pending) > 0 {
+		_ = f.ack(f.acks.pending)
+		f.acks.pending = f.acks.pending[:0]
+	}
+}
+
+// ack acknowledges ranges in the spool, which sorts and merges them in place.
+func (f *Feed) ack(ranges []stream.Range) error {
+	n := size(ranges)
+	err := f.spool.Ack(ranges)
+	f.age.acked(n, f.spool.Acked)
+	return err
+}
+
+// size returns the number of bytes in ranges.
+func size(ranges []stream.Range) (n int64) {
+	for _, r := range ranges {
+		n += int64(r.To - r.From)
+	}
+	return n
+}
+
+// Rewind makes Next return all events again that are not acknowledged.
 func (f *Feed) Rewind() {
-	f.settle()
-	f.event, f.unread, f.frame = events.Event{}, false, false
-	f.losses.forget()
-	f.look, f.again, f.poison.at = 0, f.waited, stream.Range{}
+	f.flushAcks()
+	f.out = handedOut{}
+	f.progress.rewind()
+	f.losses, f.markers.sent, f.poison.at = losses{}, nil, stream.Range{}
 	f.age.rewind()
-	f.joiner.Reset()
+	f.pipeline.Reset()
 	f.reader.Rewind()
 }
 
-// SetMaxMessage bounds the length of a message in bytes. Rewind must follow at once.
+// SetMaxMessage limits the length of a message in bytes. The caller must call Rewind next.
 func (f *Feed) SetMaxMessage(bytes int) {
 	f.o.Events.MaxBytes = bytes
-	f.renew()
+	f.renewPipeline()
 }
 
-// renew replaces the joiner by one without any frame.
-func (f *Feed) renew() {
-	f.joiner.Reset()
-	f.joiner = events.NewPipeline(f.o.Events)
-	f.frame = false
+// renewPipeline replaces the pipeline by one without any frame.
+func (f *Feed) renewPipeline() {
+	f.pipeline.Reset()
+	f.pipeline = events.NewPipeline(f.o.Events)
+	f.progress.pushed = false
 }
 
-// Release gives buffers and files back until the next Next. What was handed out last and taken back, and what
-// the joiner still needs of the last frame, is copied, because it is in those buffers.
+// Release gives buffers and files back until the next Next. It copies an event that was
+// taken back with Unread, and what the pipeline still needs of the last frame, because
+// they are in those buffers.
 func (f *Feed) Release() {
-	if f.unread && f.joinedIt {
-		f.event = f.joiner.Keep()
+	if f.out.unread && f.out.joined {
+		f.out.Event = f.pipeline.Keep()
 	} else {
-		f.joiner.Release()
+		f.pipeline.Release()
 	}
-	if cap(f.pending) > keptRanges && len(f.pending) == 0 {
-		f.pending = nil
+	if cap(f.acks.pending) > keptRanges && len(f.acks.pending) == 0 {
+		f.acks.pending = nil
 	}
 	f.poison.at = stream.Range{}
 	f.reader.Release()
@@ -376,7 +266,7 @@ func (f *Feed) Release() {
 
 // Close ends the feed.
 func (f *Feed) Close() {
-	f.settle()
-	f.joiner.Reset()
+	f.flushAcks()
+	f.pipeline.Reset()
 	f.reader.Close()
 }

@@ -2,119 +2,25 @@ package feed
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/durable/durabletest"
 	"github.com/logspool/logspool/internal/stream"
-	"github.com/logspool/logspool/spool"
 )
 
-func fakeFrame(source string, at int64, line string, partial []byte) []byte {
-	p := append([]byte{0x0a, byte(len(source))}, source...)
-	p = binary.AppendUvarint(append(p, 0x10), uint64(at))
-	if line != "" {
-		p = append(binary.AppendUvarint(append(p, 0x1a), uint64(len(line))), line...)
-	}
-	p = append(p, partial...)
-	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
-}
-
-// feedRig is a spool in memory that a test appends to, and what its feeds are told of its end.
-type feedRig struct {
-	t       fataler
-	disk    *durabletest.Hooked
-	spool   *spool.Spool
-	tracker spool.Tracker
-	ended   atomic.Bool
-	n       int64
-}
-
-type fataler interface {
-	Fatalf(string, ...any)
-	Helper()
-}
-
-func newFeedRig(t fataler) *feedRig { return newBoundedFeedRig(t, 0) }
-
-func newBoundedFeedRig(t fataler, maxSize int64) *feedRig {
-	disk := durabletest.NewHooked(durabletest.NewDisk())
-	s, _, err := spool.Open(spool.Options{Dir: "/spool", FS: disk, MaxSize: maxSize})
-	if err != nil {
-		t.Fatalf("Open: %v", err)
-	}
-	return &feedRig{t: t, disk: disk, spool: s}
-}
-
-func (r *feedRig) append(p []byte) {
-	info := r.tracker.All(p)
-	r.tracker.Advance(info)
-	if err := r.spool.Append(append(make([]byte, spool.BlockHeaderSize), p...), 1, info); err != nil {
-		r.t.Fatalf("Append: %v", err)
-	}
-}
-
-func (r *feedRig) line(source, line string) []byte {
-	r.n++
-	return fakeFrame(source, r.n, line, nil)
-}
-
-// pieces are the frames of a line as dockerd divides it.
-func (r *feedRig) pieces(source string, line string) (frames [][]byte) {
-	r.n++
-	for i, piece := range slices.Collect(slices.Chunk([]byte(line), 16<<10)) {
-		last := byte(0)
-		if (i+1)*16<<10 >= len(line) {
-			last = 1
-		}
-		id := fmt.Sprintf("id%d", r.n)
-		meta := append([]byte{0x08, last, 0x12, byte(len(id))}, id...)
-		meta = append(meta, 0x18, byte(i+1))
-		frames = append(frames, fakeFrame(source, r.n, string(piece), append([]byte{0x20, 1, 0x2a, byte(len(meta))}, meta...)))
-	}
-	return frames
-}
-
-var someTime = time.Unix(1e9, 0)
-
-// handed is an event that a feed handed out.
-type handed struct {
-	message string
-	ranges  []stream.Range
-}
-
-func take(f *Feed, most int) (out []handed) {
-	for len(out) < most {
-		e, ok := f.Next(someTime)
-		if !ok {
-			break
-		}
-		out = append(out, handed{string(e.Message), slices.Clone(e.Ranges)})
-	}
-	return out
-}
-
-func messages(all []handed) (out []string) {
-	for _, h := range all {
-		out = append(out, h.message)
-	}
-	return out
-}
-
-// TestFeedModel: whatever is taken back, released, rewound and acknowledged in between, a feed hands out what is not
-// acknowledged, once, in order, and in the end nothing is left.
-func TestFeedModel(t *testing.T) {
+// TestFeedReturnsEachEventOnce holds that a feed returns each event that is not
+// acknowledged once and in order, whatever is taken back, released, rewound and
+// acknowledged in between. In the end nothing is left.
+func TestFeedReturnsEachEventOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := newFeedRig(t)
 		defer r.spool.Close()
@@ -142,7 +48,7 @@ func TestFeedModel(t *testing.T) {
 				}
 			}
 		})
-		var rest []byte // of what was appended only in part
+		var rest []byte // of a frame that was appended only in part
 		write := func(p []byte) {
 			p = append(rest, p...)
 			cut := rapid.IntRange(0, len(p)).Draw(t, "cut")
@@ -185,7 +91,7 @@ func TestFeedModel(t *testing.T) {
 				var p []byte
 				for i, piece := range r.pieces(source, long) {
 					p = append(p, piece...)
-					if i == 0 { // while the first is not whole
+					if i == 0 { // while the first line is unfinished
 						line := fmt.Sprint("between", r.n)
 						p = append(p, r.line(other, line)...)
 						want[streamOf(other)] = append(want[streamOf(other)], line)
@@ -247,9 +153,9 @@ func TestFeedModel(t *testing.T) {
 	})
 }
 
-// TestFeedTrouble: while the disk does not let itself be read, a feed says when to ask again, and does not take the
-// beginning of a line for all of it.
-func TestFeedTrouble(t *testing.T) {
+// TestFeedRetriesAfterDiskError holds that a feed that cannot read the disk says when
+// to call it again, and does not take the beginning of a line for the whole line.
+func TestFeedRetriesAfterDiskError(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
 	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended, Events: events.Options{}})
@@ -276,9 +182,10 @@ func TestFeedTrouble(t *testing.T) {
 	}
 }
 
-// TestFeedWaitsOnce: an unfinished line that was handed out because it had waited long enough is handed out at once after a
-// rewind. Otherwise the first line of a new stream waits a second time while the stream is created.
-func TestFeedWaitsOnce(t *testing.T) {
+// TestUnfinishedLineWaitsOnce holds that an unfinished line that has waited long enough
+// is handed out at once after a rewind. Otherwise the first line of a new stream would
+// wait a second time while the stream is created.
+func TestUnfinishedLineWaitsOnce(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
 	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended})
@@ -309,41 +216,9 @@ func TestFeedWaitsOnce(t *testing.T) {
 	}
 }
 
-// TestFeedEnd: what is unfinished when the container has stopped is handed out, the beginning of a frame is told of,
-// and it stays so after a rewind.
-func TestFeedEnd(t *testing.T) {
-	r := newFeedRig(t)
-	defer r.spool.Close()
-	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended, Events: events.Options{}})
-	defer f.Close()
-	r.append(slices.Concat(r.line("stdout", "whole"), r.pieces("stderr", strings.Repeat("y", 20_000))[0], r.line("stdout", "cut")[:9]))
-	if got := messages(take(f, 10)); !slices.Equal(got, []string{"whole"}) {
-		t.Fatalf("got %.50q", got)
-	}
-	if f.Due().IsZero() {
-		t.Error("nothing is due")
-	}
-	r.ended.Store(true)
-	for range 3 {
-		f.Rewind()
-		f.Release()
-		got := take(f, 10)
-		if len(got) != 3 || got[0].message != "whole" || !strings.HasPrefix(got[1].message+got[2].message, "[logspool] missing here: 1 lines, 9 bytes") {
-			t.Fatalf("got %.150q", messages(got))
-		}
-	}
-	var all []stream.Range
-	f.Rewind()
-	for _, h := range take(f, 10) {
-		all = append(all, h.ranges...)
-	}
-	if err := f.Ack(all); err != nil || r.spool.Pending() {
-		t.Errorf("acknowledged up to %d of %d, %v", r.spool.Acked(), r.spool.End(), err)
-	}
-}
-
-// TestFeedLosses: what is lost behind the spool is recorded in the stream, and a marker that is lost stays pending.
-func TestFeedLosses(t *testing.T) {
+// TestLostMarkerStaysPending holds that a loss behind the spool is recorded in the
+// stream, and that its marker stays pending if it is lost.
+func TestLostMarkerStaysPending(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
 	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended, Events: events.Options{}})
@@ -364,9 +239,10 @@ func TestFeedLosses(t *testing.T) {
 	}
 }
 
-// TestFeedDividesAtASmallerLimit: from SetMaxMessage and Rewind on, a long line is divided at that size, and nothing of it
-// is left when its parts are acknowledged.
-func TestFeedDividesAtASmallerLimit(t *testing.T) {
+// TestLongLineIsDividedAtSmallerLimit holds that a long line is divided at the new
+// limit after SetMaxMessage and Rewind, and that nothing of it is left when its parts
+// are acknowledged.
+func TestLongLineIsDividedAtSmallerLimit(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
 	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended})
@@ -401,9 +277,10 @@ func TestFeedDividesAtASmallerLimit(t *testing.T) {
 	}
 }
 
-// TestFeedShape: events of several lines come out whole and once, whatever is taken back, released and rewound, and
-// what the filters leave out is acknowledged.
-func TestFeedShape(t *testing.T) {
+// TestMultilineEventsComeOnce holds that each event of several lines comes once and
+// whole, whatever is taken back, released and rewound, and that events that the filters
+// drop are acknowledged.
+func TestMultilineEventsComeOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := newFeedRig(t)
 		defer r.spool.Close()
@@ -452,9 +329,10 @@ func TestFeedShape(t *testing.T) {
 	})
 }
 
-// TestFeedStuck: while one output cannot be delivered, the other's lines are taken and delivered however many come, and
-// what the first has handed out is kept.
-func TestFeedStuck(t *testing.T) {
+// TestStuckOutputDoesNotStopTheOther holds that all lines of one output are delivered
+// while the other output is stuck, and that the spool keeps the events that the stuck
+// feed has handed out.
+func TestStuckOutputDoesNotStopTheOther(t *testing.T) {
 	r := newBoundedFeedRig(t, 1<<20)
 	defer r.spool.Close()
 	stdout := New(r.spool, Options{Outputs: Outputs{Stdout: true}, Ended: &r.ended, Events: events.Options{}})
@@ -462,15 +340,15 @@ func TestFeedStuck(t *testing.T) {
 	r.append(r.line("stderr", "cannot be delivered"))
 	stuck := take(stderr, 1)
 	line := strings.Repeat("x", 10_000)
-	delivered, told := 0, 0
+	delivered, markers := 0, 0
 	for i := range 500 {
 		r.append(r.line("stdout", line))
 		if i >= 250 {
-			r.append(r.line("stderr", "has to give way"))
+			r.append(r.line("stderr", "is evicted"))
 		}
 		for _, h := range take(stdout, 10) {
 			if strings.HasPrefix(h.message, "[logspool] missing here:") {
-				told++
+				markers++
 			} else if h.message == line {
 				delivered++
 			} else {
@@ -481,11 +359,11 @@ func TestFeedStuck(t *testing.T) {
 			}
 		}
 		if i < 250 {
-			take(stderr, 1) // it looks, and finds nothing of its own
+			take(stderr, 1) // It finds nothing of its own.
 		}
 	}
-	if delivered != 500 || told == 0 {
-		t.Fatalf("%d of 500 lines delivered, %d gaps told", delivered, told)
+	if delivered != 500 || markers == 0 {
+		t.Fatalf("%d of 500 lines delivered, %d markers", delivered, markers)
 	}
 	stderr.Rewind()
 	if again := take(stderr, 1); !slices.Equal(messages(again), messages(stuck)) {
@@ -495,9 +373,10 @@ func TestFeedStuck(t *testing.T) {
 	stderr.Close()
 }
 
-// TestFeedSearchIsBounded holds that a feed with a long backlog that its filters keep back does not look through all of
-// it at once, asks to be called again, and has acknowledged what it passed.
-func TestFeedSearchIsBounded(t *testing.T) {
+// TestSearchIsBounded holds that a feed does not search all of a long backlog that its
+// filters drop at once. It asks to be called again, and acknowledges what it has
+// passed.
+func TestSearchIsBounded(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
 	for i := range 100 {
@@ -506,7 +385,7 @@ func TestFeedSearchIsBounded(t *testing.T) {
 	r.append(r.line("stdout", "event"))
 	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended, Events: events.Options{Exclude: regexp.MustCompile(`^debug`)}})
 	defer f.Close()
-	f.search = 0
+	f.progress.search = 0
 	for calls := 1; ; calls++ {
 		e, ok := f.Next(someTime)
 		if ok {
@@ -521,5 +400,53 @@ func TestFeedSearchIsBounded(t *testing.T) {
 		if r.spool.Acked() == 0 {
 			t.Error("nothing is acknowledged")
 		}
+	}
+}
+
+// TestReleasedFeedHoldsOnlyItsText holds that a released feed, also with an event taken
+// back, holds little more of the budget than its text, and a closed feed holds nothing.
+func TestReleasedFeedHoldsOnlyItsText(t *testing.T) {
+	r := newFeedRig(t)
+	defer r.spool.Close()
+	budget := events.NewBudget(events.BudgetBytes)
+	f := New(r.spool, Options{Outputs: BothOutputs, Events: events.Options{Budget: budget}})
+	long := strings.Repeat("z", 1_000_000)
+	r.append(slices.Concat(r.pieces("stdout", long)...))
+	r.append(slices.Concat(r.pieces("stdout", long)[:60]...))
+	if got := take(f, 1); len(got) != 1 || got[0].message != long {
+		t.Fatalf("got %d events", len(got))
+	}
+	f.Unread()
+	f.Release()
+	if used := budget.Used(); used > 1<<20+64<<10 {
+		t.Errorf("an event of %d bytes holds %d", len(long), used)
+	}
+	if got := take(f, 2); len(got) != 1 || got[0].message != long {
+		t.Fatalf("got %d events", len(got))
+	}
+	f.Release()
+	if used := budget.Used(); used > 1<<20+64<<10 {
+		t.Errorf("60 pieces hold %d", used)
+	}
+	f.Close()
+	if used := budget.Used(); used != 0 {
+		t.Errorf("a closed feed holds %d", used)
+	}
+}
+
+// TestMaxMessageAppliesAfterRewind holds that a new limit for messages applies after
+// the next rewind.
+func TestMaxMessageAppliesAfterRewind(t *testing.T) {
+	r := newFeedRig(t)
+	defer r.spool.Close()
+	f := New(r.spool, Options{Outputs: BothOutputs})
+	defer f.Close()
+	r.append(slices.Concat(r.pieces("stdout", strings.Repeat("z", 40_000))...))
+	take(f, 1)
+	f.SetMaxMessage(30_000)
+	f.Rewind()
+	got := messages(take(f, 10))
+	if len(got) != 2 || len(got[0]) > 30_000 || !strings.HasPrefix(got[1], "[logspool: part 2] ") {
+		t.Errorf("%d events", len(got))
 	}
 }

@@ -2,7 +2,6 @@ package feed
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -10,17 +9,16 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/stream"
-	"github.com/logspool/logspool/spool"
 )
 
-// refusing is a service that a test lets refuse events, and a clock.
+// refusing plays CloudWatch, which rejects the events that a test chooses, and a clock.
 type refusing struct {
 	*feedRig
 	f       *Feed
 	now     time.Time
 	refuses func(message string) bool
-	sent    []string // that were refused or accepted, since the last look
-	counted []string // what Lost has returned, if that was anything
+	sent    []string // messages sent since the last check, accepted or rejected
+	counted []string // results of Lost that are not zero
 }
 
 func newRefusing(t *testing.T, o Options) *refusing {
@@ -34,7 +32,7 @@ func newRefusing(t *testing.T, o Options) *refusing {
 	return r
 }
 
-// deliver sends what there is, as one batch.
+// deliver sends all events as one batch.
 func (r *refusing) deliver() []string {
 	var acked, lost []stream.Range
 	refused, bytes := 0, 0
@@ -64,7 +62,7 @@ func (r *refusing) deliver() []string {
 	return nil
 }
 
-// check holds what was sent since the last check, markers without their end.
+// check compares the messages sent since the last check, with the end of markers cut off.
 func (r *refusing) check(t *testing.T, want ...string) {
 	t.Helper()
 	var got []string
@@ -80,8 +78,8 @@ func (r *refusing) check(t *testing.T, want ...string) {
 
 const missing = "[logspool] missing here: "
 
-// TestLostMarkerIsSentAgain holds that the marker of a loss which the service does not accept is sent again as soon as
-// it accepts an event, and that the loss is pending until then.
+// TestLostMarkerIsSentAgain holds that a marker that CloudWatch rejects is sent again
+// as soon as it accepts an event, and that the loss is pending until then.
 func TestLostMarkerIsSentAgain(t *testing.T) {
 	r := newRefusing(t, Options{})
 	r.refuses = func(string) bool { return true }
@@ -103,8 +101,9 @@ func TestLostMarkerIsSentAgain(t *testing.T) {
 	}
 }
 
-// TestLostMarkersAreRare holds that a service which refuses everything sees no more markers than the retry time allows,
-// whatever is lost meanwhile, also when the container has stopped, and that no loss is forgotten.
+// TestLostMarkersAreRare holds that CloudWatch gets no more markers than the retry time
+// allows if it rejects everything, also when the container has stopped, and that no
+// loss is forgotten.
 func TestLostMarkersAreRare(t *testing.T) {
 	r := newRefusing(t, Options{})
 	r.refuses = func(string) bool { return true }
@@ -129,7 +128,7 @@ func TestLostMarkersAreRare(t *testing.T) {
 		}
 	}
 	if want := 1 + 4 + 5; markers < want-2 || markers > want+1 { // after 1, 2, 4, 8 and then 10 minutes each
-		t.Errorf("%d markers in an hour, want some %d", markers, want)
+		t.Errorf("%d markers in an hour, want about %d", markers, want)
 	}
 	r.sent = nil
 	r.refuses = func(string) bool { return false }
@@ -144,15 +143,15 @@ func TestLostMarkersAreRare(t *testing.T) {
 	}
 }
 
-// TestLostMarkerAmongLines holds that a marker which is lost in one batch with ordinary events is held, and that the other
-// lost events become a loss of their own.
+// TestLostMarkerAmongLines holds that a marker that is lost together with ordinary
+// events is held, and that these events become a loss of their own.
 func TestLostMarkerAmongLines(t *testing.T) {
 	r := newRefusing(t, Options{OnLost: func(string, int, int64) { t.Error("OnLost was called for what Lost reports") }})
 	r.refuses = func(m string) bool { return m != "good" }
 	r.append(r.line("stdout", "bad"))
 	r.deliver()
 	r.append(slices.Concat(r.line("stdout", "bad"), r.line("stdout", "bad")))
-	r.deliver() // the marker, and the lines behind it
+	r.deliver() // the marker, and the lines after it
 	r.deliver()
 	r.check(t, "bad", missing+"1 lines, 3 bytes", "bad", "bad")
 	if want := []string{"1 3", "2 6"}; !slices.Equal(r.counted, want) {
@@ -171,8 +170,8 @@ func TestLostMarkerAmongLines(t *testing.T) {
 	r.check(t, "good", missing+"3 lines, 9 bytes", "bad", missing+"1 lines, 3 bytes")
 }
 
-// TestHeldMarkerSurvivesFeed holds that a feed which finds a held gap sends its marker, and that one which ends with a run
-// leaves it to the next.
+// TestHeldMarkerSurvivesFeed holds that a feed that finds a held gap sends its marker,
+// and that a feed that ends with a run leaves it to the next feed.
 func TestHeldMarkerSurvivesFeed(t *testing.T) {
 	r := newRefusing(t, Options{})
 	r.refuses = func(string) bool { return true }
@@ -187,7 +186,7 @@ func TestHeldMarkerSurvivesFeed(t *testing.T) {
 	r.deliver()
 	r.check(t)
 	if due := r.f.Due(); !due.IsZero() {
-		t.Errorf("due at %v behind the end", due)
+		t.Errorf("due at %v after the end", due)
 	}
 	r.f.Close()
 
@@ -200,38 +199,4 @@ func TestHeldMarkerSurvivesFeed(t *testing.T) {
 	r.now = r.f.Due()
 	r.deliver()
 	r.check(t, missing+"1 lines, 7 bytes")
-}
-
-// TestMarkerCannotBeForged holds that what a container prints is no marker by the rule that SECURITY.md gives, and that a
-// marker is one.
-func TestMarkerCannotBeForged(t *testing.T) {
-	real := regexp.MustCompile(`^\[logspool\] missing here: [^\n]*;\nreason: \w+ \([^\n]*\)$`)
-	marker := gapText(spool.Gap{Reason: spool.Full, Frames: 2, Bytes: 30, MinTime: 1e18, MaxTime: 2e18})
-	if !real.MatchString(marker) {
-		t.Errorf("%q is no marker", marker)
-	}
-	for _, o := range []events.Options{
-		{},
-		{Pattern: regexp.MustCompile(`^\[logspool\]`)},
-		{Pattern: regexp.MustCompile(`^never`)},
-		{JSON: &events.JSON{}},
-		{Pattern: regexp.MustCompile(`^\[logspool\]`), MaxBytes: len(marker) + 1},
-		{Pattern: regexp.MustCompile(`^\[logspool\]`), Budget: events.NewBudget(0)},
-	} {
-		r := newFeedRig(t)
-		f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended, Events: o})
-		for range 2 {
-			for line := range strings.SplitSeq(marker, "\n") {
-				r.append(r.line("stdout", line))
-			}
-		}
-		r.ended.Store(true)
-		for _, h := range take(f, 100) {
-			if real.MatchString(h.message) {
-				t.Errorf("%q looks like a marker", h.message)
-			}
-		}
-		f.Close()
-		r.spool.Close()
-	}
 }

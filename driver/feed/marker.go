@@ -5,47 +5,12 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
 
-// gapText is the text of a gap marker: how much is missing, from when to when, and why.
-//
-// It has two lines, and no newline at its end, so that no container can forge it. dockerd ends a line at each newline: a
-// line has none. An event of several lines ends with one, if it is not as long as CloudWatch allows. With format=json
-// every event but a marker is an object.
-func gapText(g spool.Gap) string {
-	what := fmt.Sprintf("%d bytes", g.Bytes)
-	if g.Frames > 0 {
-		what = fmt.Sprintf("%d lines, %s", g.Frames, what)
-	}
-	when := ""
-	if g.MinTime != 0 {
-		when = fmt.Sprintf(", from %s to %s", gapTime(g.MinTime), gapTime(g.MaxTime))
-	}
-	return fmt.Sprintf("[logspool] missing here: %s%s;\nreason: %s (%s)", what, when, reasonWord(g.Reason), gapReasons[g.Reason])
-}
-
-func gapTime(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
-
-// gapReason returns the number of a loss behind the spool in a gap of the spool.
-func gapReason(r events.LossReason) spool.Reason { return spool.FirstForeign + spool.Reason(r) }
-
-// lossReason returns the reason of a gap for a loss behind the spool; false for the spool's own reasons.
-func lossReason(r spool.Reason) (events.LossReason, bool) {
-	if r < spool.FirstForeign || r >= gapReason(events.LossReasons) {
-		return 0, false
-	}
-	return events.LossReason(r - spool.FirstForeign), true
-}
-
-// reasonWord returns the word for a gap's reason in markers and logs.
-func reasonWord(r spool.Reason) string {
-	if loss, ok := lossReason(r); ok {
-		return loss.String()
-	}
-	return r.String()
-}
-
+// gapReasons are the explanations of reasons in a marker. docs/operating.md has the
+// same table.
 var gapReasons = map[spool.Reason]string{
 	spool.Full:                      "the spool was full",
 	spool.Unwritable:                "the spool could not be written",
@@ -57,4 +22,122 @@ var gapReasons = map[spool.Reason]string{
 	gapReason(events.Refused):       "the service refused it",
 	gapReason(events.TooLarge):      "larger than the service takes",
 	gapReason(events.Unprocessable): "the plugin failed to process it",
+}
+
+// gapText returns the text of a gap's marker: how much is missing, from when to when,
+// and why.
+//
+// A container cannot forge a marker, because it has two lines and no newline at its
+// end. An event of one line has no newline. An event of several lines ends with one,
+// unless it is as long as CloudWatch allows. With format=json, every event except a
+// marker is an object.
+func gapText(g spool.Gap) string {
+	what := fmt.Sprintf("%d bytes", g.Bytes)
+	if g.Frames > 0 {
+		what = fmt.Sprintf("%d lines, %s", g.Frames, what)
+	}
+	when := ""
+	if g.MinTime != 0 {
+		when = fmt.Sprintf(", from %s to %s", gapTime(g.MinTime), gapTime(g.MaxTime))
+	}
+	return fmt.Sprintf("[logspool] missing here: %s%s;\nreason: %s (%s)",
+		what, when, reasonWord(g.Reason), gapReasons[g.Reason])
+}
+
+func gapTime(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// gapReason returns the number of a loss behind the spool in a gap of the spool.
+func gapReason(r events.LossReason) spool.Reason { return spool.FirstForeign + spool.Reason(r) }
+
+// reasonWord returns the word for a gap's reason in markers and logs.
+func reasonWord(r spool.Reason) string {
+	if r >= spool.FirstForeign && r < gapReason(events.LossReasons) {
+		return events.LossReason(r - spool.FirstForeign).String()
+	}
+	return r.String()
+}
+
+const (
+	// firstMarkerRetry is the pause before a marker that was lost is sent again. It
+	// doubles with each further loss, up to maxMarkerRetry, so that CloudWatch gets no
+	// more markers than that even if it rejects everything.
+	firstMarkerRetry = time.Minute
+	maxMarkerRetry   = 10 * time.Minute
+)
+
+// markers is the state of the markers of a feed.
+type markers struct {
+	sent     []marker      // handed out since the last Rewind and not acknowledged
+	held     bool          // The spool holds a gap whose marker was lost.
+	retry    time.Time     // when that gap is put into the stream again, or zero until the next Next
+	interval time.Duration // pause before that, or 0 if no marker was lost since one was accepted
+}
+
+// marker is the marker of a gap.
+type marker struct {
+	stream.Range
+	gap   spool.Gap
+	bytes int64 // length of its text
+}
+
+// retriesMarkers reports whether this feed sends lost markers again: the feed that gaps
+// belong to, of the container's last run.
+func (f *Feed) retriesMarkers() bool { return f.o.Outputs.has(events.Unknown) && f.limit.Load() == 0 }
+
+// marker returns the marker of a gap as an event. It returns false if the feed sends
+// none for it.
+func (f *Feed) marker(item spool.Item, now time.Time) (events.Event, bool) {
+	g, m := *item.Gap, &f.markers
+	if !f.o.Outputs.has(events.Unknown) {
+		return events.Event{}, false
+	}
+	f.age.read(item.Range, f.progress.latest)
+	if m.held { // CloudWatch rejects markers, so it would reject this one too.
+		f.spool.HoldGap(g)
+		f.acks.pending = append(f.acks.pending, item.Range)
+		return events.Event{}, false
+	}
+	at := g.MinTime
+	if at == 0 {
+		at = f.progress.latest
+	}
+	switch g.Reason {
+	case gapReason(events.TooOld), gapReason(events.Expired), gapReason(events.TooNew):
+		at = 0 // CloudWatch would not accept a marker with that time either.
+	}
+	if at == 0 || m.interval > 0 {
+		at = now.UnixNano()
+	}
+	text := []byte(gapText(g))
+	m.sent = append(m.sent, marker{item.Range, g, int64(len(text))})
+	return events.Event{
+		Time:    at,
+		Source:  events.Stdout,
+		Message: text,
+		Ranges:  []stream.Range{item.Range},
+	}, true
+}
+
+// hold schedules the next try after a marker was lost.
+func (m *markers) hold(now time.Time) {
+	m.interval = min(max(2*m.interval, firstMarkerRetry), maxMarkerRetry)
+	m.held, m.retry = true, now.Add(m.interval)
+}
+
+// retryMarker releases the held gap once its pause is over.
+func (f *Feed) retryMarker(now time.Time) {
+	m := &f.markers
+	switch {
+	case !m.held || !f.retriesMarkers():
+	case m.retry.IsZero(): // The gap was held before the feed began.
+		m.retry = now.Add(firstMarkerRetry)
+	case !now.Before(m.retry):
+		f.releaseMarker()
+	}
+}
+
+// releaseMarker puts the held gap into the stream again.
+func (f *Feed) releaseMarker() {
+	f.markers.held, f.markers.retry = false, time.Time{}
+	f.spool.ReleaseGap()
 }

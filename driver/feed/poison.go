@@ -11,15 +11,14 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// poison is what is known of data on which the plugin panicked.
+// poison is the state of a feed for data on which the plugin panics.
 type poison struct {
-	reported bool              // OnPanic was called
-	hook     func(text []byte) // of tests: called with each event
+	reported bool              // OnPanic was called.
+	hook     func(text []byte) // is called with each event in tests
 
-	// The frame that was pushed last, and where it is; nowhere once its text may be gone.
-	last  events.Frame
-	at    stream.Range
-	again bool // it was pushed again
+	last    events.Frame // the frame that was pushed last
+	at      stream.Range // its position, or empty once its text may be gone
+	retried bool         // It was pushed again after a panic.
 }
 
 // panicked is the error of a panic.
@@ -30,7 +29,7 @@ type panicked struct {
 
 func (p *panicked) Error() string { return fmt.Sprint("panic: ", p.cause) }
 
-// decodeHook is called with each frame, in tests.
+// decodeHook is called with each frame in tests.
 var decodeHook func(frame []byte)
 
 // decode decodes a frame. A panic becomes an error.
@@ -46,44 +45,47 @@ func decode(p []byte, f *events.Frame) (err error) {
 	return events.Decode(p, f)
 }
 
-// survive recovers from a panic of the joiner. The data that it has in work, which is everything unfinished and the
-// event e, is lost and accounted for, so that the feed goes on behind it. The frame pushed last gets a second chance: it
-// may only have ended the line or event that is to blame.
-func (f *Feed) survive(e *events.Event, ok *bool) {
+// recoverPanic recovers from a panic of the pipeline. The data that was being
+// processed, which is everything unfinished and the event e, is lost and accounted for,
+// so that the feed continues after it. The frame pushed last gets a second chance,
+// because it may only have ended the poison line or event.
+func (f *Feed) recoverPanic(e *events.Event, ok *bool) {
 	cause := recover()
 	if cause == nil {
 		return
 	}
 	err := &panicked{cause, debug.Stack()}
-	lost := merge(appendRanges(appendRanges(nil, f.joiner.Unfinished()), e.Ranges))
+	lost := merge(slices.Concat(f.pipeline.Unfinished(), e.Ranges))
 	*e, *ok = events.Event{}, false
-	f.renew()
-	if len(lost) == 0 { // nothing would be different the next time
-		f.retry = f.losses.now.Add(retryTime)
+	f.renewPipeline()
+	if len(lost) == 0 { // The next try would have the same result.
+		f.progress.retry = f.progress.now.Add(retryTime)
 	}
-	last, at := f.poison.last, f.poison.at
-	f.poison.at = stream.Range{}
-	f.poison.again = at.To > 0 && size(lost) > size([]stream.Range{at}) && within(at, lost)
-	if f.poison.again {
+	p := &f.poison
+	last, at := p.last, p.at
+	p.at = stream.Range{}
+	p.retried = at.To > 0 && size(lost) > size([]stream.Range{at}) && within(at, lost)
+	if p.retried {
 		lost = without(lost, at)
 	}
 	f.setAside(lost, err)
-	if f.poison.again {
-		f.joiner.Push(last, at.From, at.To, f.losses.now)
-		f.frame = true
+	if p.retried {
+		f.pipeline.Push(last, at.From, at.To, f.progress.now)
+		f.progress.pushed = true
 	}
 }
 
-// poisoned accounts for a frame that cannot even be decoded without a panic.
-func (f *Feed) poisoned(item spool.Item, err *panicked) {
+// rejectPoison accounts for a frame that cannot be decoded without a panic.
+func (f *Feed) rejectPoison(item spool.Item, err *panicked) {
 	if !f.o.Outputs.has(events.Unknown) {
 		return
 	}
-	f.age.read(item.Range, f.last)
+	f.age.read(item.Range, f.progress.latest)
 	f.setAside([]stream.Range{item.Range}, err)
 }
 
-// setAside hands the frames in the ranges to OnPoison, puts a gap for them into the stream, and acknowledges them.
+// setAside passes the frames in the ranges to OnPoison, puts a gap for them into the
+// stream, and acknowledges them.
 func (f *Feed) setAside(lost []stream.Range, err *panicked) {
 	if !f.poison.reported && f.o.OnPanic != nil {
 		f.o.OnPanic(err.cause, err.stack)
@@ -93,7 +95,7 @@ func (f *Feed) setAside(lost []stream.Range, err *panicked) {
 		return
 	}
 	g := spool.Gap{Reason: gapReason(events.Unprocessable), Bytes: uint64(size(lost))}
-	r := f.spool.NewReader() // the joiner had but the text of the frames
+	r := f.spool.NewReader() // The pipeline has only the text of the frames.
 	for {
 		item, ok := r.Next()
 		if !ok || item.From >= lost[len(lost)-1].To {
@@ -119,8 +121,8 @@ func (f *Feed) setAside(lost []stream.Range, err *panicked) {
 	if f.o.OnLost != nil {
 		f.o.OnLost(reasonWord(g.Reason), int(g.Frames), int64(g.Bytes))
 	}
-	f.pending = append(f.pending, lost...)
-	f.settle()
+	f.acks.pending = append(f.acks.pending, lost...)
+	f.flushAcks()
 }
 
 // merge sorts ranges and joins those that overlap.
@@ -137,14 +139,14 @@ func merge(ranges []stream.Range) []stream.Range {
 	return merged
 }
 
-// without returns what of the merged ranges is outside r, which one of them covers.
+// without returns merged without r, which one of the merged ranges covers.
 func without(merged []stream.Range, r stream.Range) (rest []stream.Range) {
 	for _, o := range merged {
 		if before := (stream.Range{From: o.From, To: min(o.To, r.From)}); before.From < before.To {
 			rest = append(rest, before)
 		}
-		if behind := (stream.Range{From: max(o.From, r.To), To: o.To}); behind.From < behind.To {
-			rest = append(rest, behind)
+		if after := (stream.Range{From: max(o.From, r.To), To: o.To}); after.From < after.To {
+			rest = append(rest, after)
 		}
 	}
 	return rest

@@ -11,9 +11,10 @@ import (
 	"github.com/logspool/logspool/events"
 )
 
-// TestPanicCostsItsData holds that a panic on what a container has written costs the frames that were in work: they are
-// set aside, counted, and recorded by a marker, and everything else is delivered once.
-func TestPanicCostsItsData(t *testing.T) {
+// TestPanicLosesOnlyItsFrames holds that a panic on a container's output loses only the
+// frames that were being processed. They are set aside, counted, and recorded by a
+// marker. Everything else is delivered once.
+func TestPanicLosesOnlyItsFrames(t *testing.T) {
 	panicOn := func(p []byte) {
 		if bytes.Contains(p, []byte("boom")) {
 			panic("test")
@@ -40,7 +41,7 @@ func TestPanicCostsItsData(t *testing.T) {
 			f := New(r.spool, Options{
 				Outputs: BothOutputs, Ended: &r.ended, Events: test.o,
 				OnPanic: func(cause any, stack []byte) {
-					if panics++; cause != "test" || !bytes.Contains(stack, []byte("TestPanicCostsItsData")) {
+					if panics++; cause != "test" || !bytes.Contains(stack, []byte("TestPanicLosesOnlyItsFrames")) {
 						t.Errorf("%v at %s", cause, stack)
 					}
 				},
@@ -61,7 +62,7 @@ func TestPanicCostsItsData(t *testing.T) {
 			}
 			r.ended.Store(true)
 			all := take(f, 100)
-			for range 2 { // of a rewind comes the same
+			for range 2 { // The result is the same after a rewind.
 				f.Rewind()
 				again := take(f, 100)
 				if len(again) < 4 {
@@ -105,8 +106,9 @@ func TestPanicCostsItsData(t *testing.T) {
 	}
 }
 
-// TestPanicInRegexp holds that a panic inside the joiner, with parts of lines in work, is survived.
-func TestPanicInRegexp(t *testing.T) {
+// TestFeedSurvivesPanicOfRegexp holds that a feed survives a panic inside the pipeline
+// while lines are unfinished.
+func TestFeedSurvivesPanicOfRegexp(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
 	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended, Events: events.Options{Exclude: &regexp.Regexp{}}}) // panics on every text

@@ -14,8 +14,9 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// TestKernelErrorEndsNothing: an error of tee or splice is reported and tried again. Nothing is lost or taken twice, and
-// the FIFO ends only when its writer is gone.
+// TestKernelErrorEndsNothing holds that the intake reports an error of tee or splice
+// and tries again. Nothing is lost or taken twice, and the FIFO ends only when its
+// writer is gone.
 func TestKernelErrorEndsNothing(t *testing.T) {
 	for _, call := range []string{"tee", "splice"} {
 		for _, kind := range []error{unix.EIO, unix.ENOMEM, unix.EINVAL} {
@@ -63,9 +64,9 @@ func TestKernelErrorEndsNothing(t *testing.T) {
 	}
 }
 
-// TestSmallPrivatePipe: where the kernel grants a small private pipe, the intake sleeps no more often for the same output
-// than with a large one.
-func TestSmallPrivatePipe(t *testing.T) {
+// TestSmallPrivatePipeNeedsNoMoreSleeps holds that the intake does not sleep more often
+// for the same output if the kernel makes the private pipe small.
+func TestSmallPrivatePipeNeedsNoMoreSleeps(t *testing.T) {
 	sleeps := func(size int, line string) (naps, takes int) {
 		defer func(size int) { privateSize = size }(privateSize)
 		privateSize = size
@@ -76,7 +77,7 @@ func TestSmallPrivatePipe(t *testing.T) {
 			t.Fatal(err)
 		}
 		var want []byte
-		for i := 0; len(want) < 60_000; i++ { // less than the FIFO holds, whose pages are not full
+		for i := 0; len(want) < 60_000; i++ { // The FIFO can hold more, although its pages are not full.
 			p := frame(int64(1e18)+int64(i), line)
 			w.Write(p)
 			want = append(want, p...)
@@ -113,17 +114,18 @@ func TestSmallPrivatePipe(t *testing.T) {
 	realNap := nap
 	t.Cleanup(func() { nap = realNap })
 	for _, line := range []string{"a short line", strings.Repeat("x", 3000), strings.Repeat("x", 16384)} {
-		// After the last bytes come the empty looks of an idle FIFO, and looks at an unfinished frame.
+		// The last bytes are followed by empty rounds, and rounds with an unfinished
+		// frame.
 		if naps, takes := sleeps(8192, line); naps > stuckRounds+idleRounds || takes < 5 {
 			t.Errorf("lines of %d bytes: %d sleeps for %d pieces", len(line), naps, takes)
 		}
 	}
 }
 
-// panickingSink panics when it is given a piece that has a word in it.
+// panickingSink panics on a piece that contains the word poison.
 type panickingSink struct {
 	*memorySink
-	always bool // also where the piece has no description
+	always bool // It also panics if the piece has no description.
 }
 
 func (s *panickingSink) Take(block []byte, info spool.BlockInfo) {
@@ -133,9 +135,10 @@ func (s *panickingSink) Take(block []byte, info spool.BlockInfo) {
 	s.memorySink.Take(block, info)
 }
 
-// TestPanicCostsItsBytes: bytes that make the sink panic are given to it without a description, and dropped where that
-// panics too. The FIFO is read on, and so are others.
-func TestPanicCostsItsBytes(t *testing.T) {
+// TestPanicLosesOnlyItsBytes holds that the sink gets bytes on which it panics once
+// more without a description, and that they are lost if it panics again. The intake
+// continues to read this FIFO and the others.
+func TestPanicLosesOnlyItsBytes(t *testing.T) {
 	for _, always := range []bool{false, true} {
 		t.Run(fmt.Sprintf("always %v", always), func(t *testing.T) {
 			in := startIntake(t)
@@ -164,8 +167,9 @@ func TestPanicCostsItsBytes(t *testing.T) {
 	}
 }
 
-// TestRelease: once a FIFO is released, its bytes wait for the next reader, and its sink hears nothing more.
-func TestRelease(t *testing.T) {
+// TestReleasedFIFOIsLeftToTheNextReader holds that the bytes of a released FIFO wait
+// for the next reader, and that its sink is no longer called.
+func TestReleasedFIFOIsLeftToTheNextReader(t *testing.T) {
 	in := startIntake(t)
 	path, w := makeFIFO(t, t.TempDir())
 	first := newMemorySink()
@@ -188,7 +192,7 @@ func TestRelease(t *testing.T) {
 	<-second.ended
 	select {
 	case <-first.ended:
-		t.Error("the first reader was ended too")
+		t.Error("the first reader was ended, too")
 	default:
 	}
 	if string(first.stream) != string(frame(1, "one")) || string(second.stream) != string(frame(2, "two")) {
@@ -196,8 +200,9 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// TestDrainAfterTheEnd: a FIFO can be drained after Run has ended, until Close.
-func TestDrainAfterTheEnd(t *testing.T) {
+// TestDrainWorksAfterRun holds that a FIFO can be drained after Run has ended, until
+// Close.
+func TestDrainWorksAfterRun(t *testing.T) {
 	in, err := New()
 	if err != nil {
 		t.Fatal(err)
@@ -221,12 +226,13 @@ func TestDrainAfterTheEnd(t *testing.T) {
 	}
 	in.Close()
 	if err := f.Drain(t.Context()); err == nil {
-		t.Error("drained by an intake that is closed")
+		t.Error("a closed intake drained a FIFO")
 	}
 }
 
-// TestReleaseWhileBusy: a FIFO that is released while it is busy is not looked at again: its descriptor is soon another's.
-func TestReleaseWhileBusy(t *testing.T) {
+// TestReleasedFIFOIsNotReadAgain holds that the intake does not read a FIFO that was
+// released while it was busy. Another FIFO soon has its descriptor.
+func TestReleasedFIFOIsNotReadAgain(t *testing.T) {
 	in := startIntake(t)
 	path, w := makeFIFO(t, t.TempDir())
 	defer w.Close()
@@ -241,7 +247,7 @@ func TestReleaseWhileBusy(t *testing.T) {
 		p := frame(int64(1000+i), "a line")
 		want = append(want, p...)
 		w.Write(p)
-		if err := f.Drain(t.Context()); err != nil { // it is busy for some rounds more
+		if err := f.Drain(t.Context()); err != nil { // It stays busy for some rounds.
 			t.Fatal(err)
 		}
 		f.Release()

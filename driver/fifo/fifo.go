@@ -16,19 +16,23 @@ import (
 )
 
 const (
-	// idleRounds is how many empty looks make a FIFO idle: it then waits in the epoll set.
+	// idleRounds is the number of empty rounds after which a FIFO waits in the epoll set.
 	idleRounds = 4
 
-	// stuckRounds is how many looks must show the same unfinished frame before it is taken as it is: its
-	// end does not fit into the pipe, or will never come.
+	// stuckRounds is the number of rounds with the same unfinished frame after which the
+	// frame is taken as it is. Its end does not fit into the pipe, or will never come.
 	stuckRounds = 3
 
-	// A FIFO found nearly full grows from the 64 KiB that Linux gives it to grownSize, and back when it
-	// is idle. Pipes of root without CAP_SYS_RESOURCE share a soft limit (pipe(7), pipe-user-pages-soft,
-	// 64 MiB), past which every new pipe on the host shrinks: the budget keeps well below.
-	grownSize  = 256 << 10
+	// grownSize is the size of the pipe of a busy FIFO. A FIFO that is found nearly full
+	// grows from the 64 KiB of Linux, and shrinks when it is idle.
+	grownSize = 256 << 10
+
+	// growBudget bounds the growth of all FIFOs together. Pipes of root without
+	// CAP_SYS_RESOURCE share a soft limit of 64 MiB (pipe(7), pipe-user-pages-soft).
+	// Past it every new pipe on the host is small. The budget stays well below.
 	growBudget = 8 << 20
 
+	// maxTake is the most that one round takes out of a FIFO.
 	maxTake = grownSize
 )
 
@@ -38,46 +42,64 @@ type FIFO struct {
 	fd   int
 	sink Sink
 
-	// Guarded by the intake's owner.
+	// Intake.owner guards these fields.
 	tracker   spool.Tracker
 	state     state
-	empty     int // looks in a row that found nothing
-	stuck     int // looks in a row that found the same unfinished frame
-	stuckAt   int // of so many bytes
-	full      int // looks in a row that found it nearly full
-	undropped int // bytes at its head that were taken and could not be dropped yet
-	size      int // of the pipe when it was opened
-	grown     bool
-	retryAt   time.Time     // while it fails
-	wait      time.Duration // before the next try
-	drainers  []chan struct{}
+	undropped int // bytes at the head of the FIFO that were taken and not dropped yet
+	rounds
+	pipe
+	retry    retry
+	drainers []chan struct{} // closed when the FIFO is empty
 }
 
-// state says who looks at a FIFO next.
+// state says when the intake looks into a FIFO next.
 type state int
 
 const (
-	idle    state = iota // the epoll set reports that there is something
-	busy                 // the next round
-	failing              // a round after retryAt
-	ended                // nobody: it is closed
+	idle    state = iota // when the epoll set reports data
+	busy                 // in the next round
+	failing              // in a round after retry.at
+	ended                // never: the FIFO is closed
 )
 
-// Last is the last block that the spool has of a FIFO; the zero value: it has none.
+// rounds counts consecutive rounds in which a FIFO was in the same state.
+type rounds struct {
+	empty     int // found nothing
+	full      int // found the FIFO nearly full
+	stuck     int // found the same unfinished frame
+	stuckSize int // length of that frame so far
+}
+
+// pipe is the size of the FIFO's pipe.
+type pipe struct {
+	size  int  // when it was opened
+	grown bool // It is grownSize now.
+}
+
+// retry is the next try of a FIFO that is failing.
+type retry struct {
+	at   time.Time
+	wait time.Duration // before this try, or 0 if the FIFO is not failing
+}
+
+// Last is the last block of a FIFO in the spool. It is the zero value if there is none.
 type Last struct {
 	Payload []byte
 	Info    spool.BlockInfo
-	// Torn is a block behind it whose write was cut short; nil: there is none. Recovered is called before anything is
-	// taken if its bytes are still in the FIFO.
-	Torn      *spool.Torn
+	// Torn is a block after it whose write was cut short. It is nil if there is none.
+	Torn *spool.Torn
+	// Recovered is called, before anything is taken, if the bytes of Torn are still in
+	// the FIFO.
 	Recovered func()
 }
 
-// Open opens the FIFO at path and hands it to Run, which gives everything in it to sink. last is the
-// last block that was taken out of this very FIFO by an earlier process, or nil: if it is still at
-// the FIFO's head it is dropped, because it is in the spool. Open does not wait for a writer.
+// Open opens the FIFO at path and hands it to Run, which passes everything in it to sink.
+// last is the last block that an earlier process took out of this FIFO, or nil. If it is
+// still at the head of the FIFO it is dropped, because it is in the spool. Open does not
+// wait for a writer.
 func (in *Intake) Open(path string, sink Sink, last *Last) (*FIFO, error) {
-	// Without O_NONBLOCK an open of a FIFO whose dockerd is dead hangs. O_NOFOLLOW: the path comes from outside.
+	// Without O_NONBLOCK, opening a FIFO hangs if its dockerd is dead. O_NOFOLLOW is
+	// there because the path comes from outside.
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
@@ -113,8 +135,8 @@ func (f *FIFO) prepare(last *Last) error {
 	return nil
 }
 
-// Drain returns when the FIFO has been seen empty, with everything that had been written before taken,
-// or has ended, or ctx is done. It also works when Run has ended, until Close.
+// Drain waits until the intake has found the FIFO empty, with everything before taken, or
+// ended. It fails if ctx is done before. It also works after Run has ended, until Close.
 func (f *FIFO) Drain(ctx context.Context) error {
 	done, result := make(chan struct{}), error(nil)
 	ok := f.in.do(func() {
@@ -126,9 +148,9 @@ func (f *FIFO) Drain(ctx context.Context) error {
 		f.in.makeBusy(f)
 	})
 	if !ok {
-		go func() { // Run may still be in a call of the disk
+		go func() { // Run may still wait for the disk.
 			defer close(done)
-			result = f.in.afterwards(func() { f.empty = 0; f.in.takeRest(f) })
+			result = f.in.whenStopped(func() { f.empty = 0; f.in.takeRest(f) })
 		}()
 	}
 	select {
@@ -139,13 +161,13 @@ func (f *FIFO) Drain(ctx context.Context) error {
 	}
 }
 
-// Release makes the intake let go of the FIFO, without an End for the sink. When it returns, the intake reads nothing more
-// from the FIFO, and the next reader may.
+// Release makes the intake close the FIFO, without calling Sink.End. When it returns, the
+// intake no longer reads from the FIFO, and another reader may.
 func (f *FIFO) Release() {
 	done := make(chan struct{})
 	release := func() { f.in.close(f); close(done) }
-	if !f.in.do(release) && f.in.afterwards(release) != nil {
-		return // closed with all others
+	if !f.in.do(release) && f.in.whenStopped(release) != nil {
+		return // Close has closed it.
 	}
 	<-done
 }
@@ -153,7 +175,8 @@ func (f *FIFO) Release() {
 func (in *Intake) add(f *FIFO) {
 	in.fifos[f.fd] = f
 	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(f.fd)}
-	// It fails for want of memory only. The FIFO then stays busy, and is read all the same.
+	// It fails only if the kernel is out of memory. The FIFO then stays busy, so it is
+	// read anyway.
 	_ = unix.EpollCtl(in.epoll, unix.EPOLL_CTL_ADD, f.fd, &event)
 	in.makeBusy(f)
 }
@@ -177,10 +200,10 @@ func (in *Intake) makeIdle(f *FIFO) {
 	}
 }
 
-// fail reports an error of the kernel and puts the next look off.
+// fail reports an error of the kernel and delays the next try.
 func (in *Intake) fail(f *FIFO, err error) {
-	f.wait = min(max(2*f.wait, firstRetry), lastRetry)
-	f.retryAt = time.Now().Add(f.wait)
+	f.retry.wait = min(max(2*f.retry.wait, firstRetry), lastRetry)
+	f.retry.at = time.Now().Add(f.retry.wait)
 	if f.state != failing {
 		f.state = failing
 		in.failing = append(in.failing, f)
@@ -188,17 +211,18 @@ func (in *Intake) fail(f *FIFO, err error) {
 	f.sink.Fault(err)
 }
 
-func (f *FIFO) works() {
-	if f.wait > 0 {
-		f.wait = 0
+// recovered ends a failure.
+func (f *FIFO) recovered() {
+	if f.retry.wait > 0 {
+		f.retry.wait = 0
 		f.sink.Fault(nil)
 	}
 }
 
-// look takes what is in a busy FIFO and returns how many bytes it found there; more says that it did not see all of it,
-// because the private pipe is too small.
+// look takes the contents of a busy FIFO and returns how many bytes it found. more says
+// that there are more, because the private pipe is too small to show them all.
 func (in *Intake) look(f *FIFO) (n int, more bool) {
-	if f.undropped > 0 { // of the last look
+	if f.undropped > 0 { // since an earlier round
 		if err := in.drop(f); err != nil {
 			in.fail(f, err)
 			return 0, false
@@ -208,8 +232,8 @@ func (in *Intake) look(f *FIFO) (n int, more bool) {
 	n, err := in.peek(f)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
-		f.works()
-		f.drained()
+		f.recovered()
+		f.notifyDrained()
 		f.full = 0
 		if f.empty++; f.empty >= idleRounds {
 			in.makeIdle(f)
@@ -223,7 +247,7 @@ func (in *Intake) look(f *FIFO) (n int, more bool) {
 		f.sink.End()
 		return 0, false
 	}
-	f.works()
+	f.recovered()
 	f.empty = 0
 	more = in.private.size/2 < n && unread(f.fd) > n
 	p := in.buf[spool.BlockHeaderSize : spool.BlockHeaderSize+n]
@@ -242,9 +266,10 @@ func (in *Intake) look(f *FIFO) (n int, more bool) {
 	return n, more
 }
 
-// scan decides how much of p is taken: whole frames, or all of p where a frame's end does not show. more says that p is
-// not all that is there. 0: nothing yet. Where p makes the tracker panic, all of p is taken without a look into it, and
-// the error says so.
+// scan returns how much of p to take: whole frames, or all of p if no frame in it is
+// complete, or 0 to wait for more. more says that p is not all that is there. If p makes
+// the tracker panic, scan takes all of p without a description and returns the panic as
+// the error.
 func (f *FIFO) scan(p []byte, more bool) (n int, info spool.BlockInfo, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -253,24 +278,25 @@ func (f *FIFO) scan(p []byte, more bool) (n int, info spool.BlockInfo, err error
 	}()
 	n, info = f.tracker.Whole(p)
 	if n == 0 {
-		if f.stuckAt != len(p) {
-			f.stuckAt, f.stuck = len(p), 0
+		if f.stuckSize != len(p) {
+			f.stuckSize, f.stuck = len(p), 0
 		}
 		if f.stuck++; !more && f.stuck < stuckRounds {
 			return 0, info, nil
 		}
 		n, info = len(p), f.tracker.All(p)
 	}
-	f.stuck, f.stuckAt = 0, 0
+	f.stuck, f.stuckSize = 0, 0
 	return n, info, nil
 }
 
-// opaque describes n bytes of which nothing is known.
+// opaque describes n bytes whose contents are unknown.
 func opaque(n int) spool.BlockInfo { return spool.BlockInfo{First: n} }
 
-// give hands n bytes of the buffer to the sink. Bytes that make the sink panic are given once more, without a
-// description, and then given up: they must not end the process, nor keep the FIFO from being read. scanErr is the panic
-// of the tracker.
+// give passes n bytes of the buffer to the sink. If the sink panics on them, give passes
+// them once more, without a description. If it panics again, the bytes are lost: they
+// must neither end the process nor block the FIFO. scanErr is the panic of the tracker,
+// or nil.
 func (in *Intake) give(f *FIFO, n int, info spool.BlockInfo, scanErr error) {
 	step("before append")
 	lost, err := 0, f.take(in.buf[:spool.BlockHeaderSize+n], info)
@@ -288,6 +314,7 @@ func (in *Intake) give(f *FIFO, n int, info spool.BlockInfo, scanErr error) {
 	f.undropped = n
 }
 
+// take calls Sink.Take and returns a panic as an error.
 func (f *FIFO) take(block []byte, info spool.BlockInfo) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -298,7 +325,7 @@ func (f *FIFO) take(block []byte, info spool.BlockInfo) (err error) {
 	return nil
 }
 
-// maxStack bounds how much of a stack an error says.
+// maxStack bounds the length of the stack trace in an error.
 const maxStack = 2 << 10
 
 func panicked(r any) error {
@@ -306,7 +333,7 @@ func panicked(r any) error {
 	return fmt.Errorf("panic: %v: %s", r, stack[:min(len(stack), maxStack)])
 }
 
-// close closes a FIFO that is not read any more.
+// close closes a FIFO that is no longer read.
 func (in *Intake) close(f *FIFO) {
 	if f.state == ended {
 		return
@@ -316,22 +343,22 @@ func (in *Intake) close(f *FIFO) {
 	}
 	f.state = ended
 	delete(in.fifos, f.fd)
-	unix.Close(f.fd) // also takes it out of the epoll set
+	unix.Close(f.fd) // also removes it from the epoll set
 	if f.grown {
 		in.grown -= grownSize
 	}
-	f.drained()
+	f.notifyDrained()
 }
 
-// drained says that nothing is left to those who drain.
-func (f *FIFO) drained() {
+// notifyDrained wakes the callers of Drain.
+func (f *FIFO) notifyDrained() {
 	for _, done := range f.drainers {
 		close(done)
 	}
 	f.drainers = nil
 }
 
-// grow makes the pipe larger when it has been found nearly full twice.
+// grow makes the pipe larger when it was found nearly full in two rounds.
 func (f *FIFO) grow(found int) {
 	if found < f.size/4*3 || f.grown {
 		f.full = 0
@@ -346,13 +373,19 @@ func (f *FIFO) grow(found int) {
 	}
 }
 
+// shrink gives the pipe its first size again.
 func (f *FIFO) shrink() {
 	if !f.grown {
 		return
 	}
-	// EBUSY: something has been written meanwhile that would not fit. The next idle time will do.
+	// EBUSY means that dockerd has written more than fits. The FIFO shrinks when it is
+	// idle again.
 	if _, err := unix.FcntlInt(uintptr(f.fd), unix.F_SETPIPE_SZ, f.size); err == nil {
 		f.grown = false
 		f.in.grown -= grownSize
 	}
 }
+
+// step is called between the steps of taking a piece out of a FIFO. A test replaces it to
+// kill the process at each step.
+var step = func(string) {}

@@ -1,13 +1,16 @@
-// Package fifo takes the bytes that dockerd writes out of a container's FIFO, and takes them only once
-// they are safe: a look at what is there (tee), a block in the spool, and only then are exactly those
-// bytes dropped from the FIFO (splice). dockerd holds the FIFO open for reading and writing, so what is
-// in it survives the plugin, and a crash at any moment leaves one of two states, which Open tells apart:
-// the spool's last block is still at the head of the FIFO, or it is not.
+// Package fifo takes the bytes that dockerd writes to a container's FIFO, and removes
+// them from the FIFO only once they are safe. It copies the contents of the FIFO (tee),
+// appends them to the spool as a block, and then drops exactly those bytes from the FIFO
+// (splice).
 //
-// An error of the kernel is never taken for the end of a FIFO: the intake reports it, keeps the FIFO and tries
-// again. Only a look that finds no writer and no bytes ends a FIFO.
+// dockerd holds the FIFO open for reading and writing, so the contents of the FIFO
+// survive the plugin. A crash at any moment leaves one of two states: the last block of
+// the spool is still at the head of the FIFO, or it is not. Open finds out which.
 //
-// The package must not know what is in a frame, names, batches or AWS.
+// An error of the kernel never ends a FIFO: the intake reports the error, keeps the FIFO
+// and tries again. A FIFO ends only when it has no writer and no bytes.
+//
+// The package must not know the contents of a frame, names, batches or AWS.
 package fifo
 
 import (
@@ -24,41 +27,48 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// Sink takes what comes out of one FIFO. The intake calls its methods from one goroutine, which serves all FIFOs:
-// they must wait for nothing but the local disk.
+// Sink receives the contents of one FIFO. The intake calls its methods from one
+// goroutine, which serves all FIFOs, so they must wait for nothing except the local disk.
 type Sink interface {
-	// Take takes a piece of the stream: block[spool.BlockHeaderSize:], described by info; the bytes
-	// before it are free for a header. When it returns, the piece is in the spool or accounted for as
-	// lost, and it is dropped from the FIFO. block is the intake's again.
+	// Take takes a piece of the stream, block[spool.BlockHeaderSize:], which info
+	// describes. The bytes before it are free for a header. When Take returns, the piece
+	// must be in the spool or accounted for as lost: the intake then drops it from the
+	// FIFO and reuses block.
 	Take(block []byte, info spool.BlockInfo)
-	// Dropped says that everything that Take has taken is dropped from the FIFO.
+	// Dropped reports that everything that Take has taken is dropped from the FIFO.
 	Dropped()
-	// Panicked says that a piece of the stream made the intake or Take panic. lost is how many of its bytes are dropped
-	// without having been taken; 0: Take has taken it without a description.
+	// Panicked reports that a piece of the stream made the intake or Take panic. lost is
+	// how many of its bytes are dropped without having been taken. If it is 0, Take has
+	// taken the piece without a description.
 	Panicked(err error, lost int)
-	// Fault says that the FIFO cannot be read now. The intake tries again. nil says that it works again.
+	// Fault reports that the FIFO cannot be read now, or, with nil, that it can be read
+	// again. The intake tries again by itself.
 	Fault(err error)
-	// End says that the writer is gone and everything it wrote has been taken. It is called once, and
-	// nothing is called after it; not when the intake itself stops.
+	// End reports that the writer is gone and everything it wrote has been taken. It is
+	// called at most once, as the last method. It is not called when the intake itself
+	// stops.
 	End()
 }
 
 const (
-	// A writer that finds room in the pipe is not woken, and a reader that lets it fill does not wake for
-	// each line: both sides pay less. dockerd writes 38 MB/s at most, a pipe of 64 KiB at that rate fills
-	// in 1.7 ms, so a busy FIFO is looked at every millisecond and a quiet one a little less often.
+	// busyInterval is the pause between two rounds in which there was much to take, and
+	// quietInterval otherwise. A writer that never finds the pipe full is never woken,
+	// and a reader that lets the pipe fill does not wake for each line, so both sides
+	// work less. dockerd writes at most 38 MB/s, which fills a pipe of 64 KiB in 1.7 ms.
 	busyInterval  = time.Millisecond
 	quietInterval = 4 * time.Millisecond
 
-	// A FIFO that cannot be read is looked at again after firstRetry, then after twice as long, up to lastRetry.
+	// firstRetry is the pause after the first error of a FIFO. It doubles up to lastRetry.
 	firstRetry = 10 * time.Millisecond
 	lastRetry  = 5 * time.Second
 
+	// maxReady is how many events one epoll_wait returns.
 	maxReady = 64
 )
 
-// nap sleeps between two rounds: nanosleep, not a Go timer, because a timer goes through the runtime's poller, which
-// costs more than the copying does at this rate. Tests count the calls.
+// nap sleeps between two rounds. It uses nanosleep because a Go timer goes through the
+// runtime's poller, which costs more than the copying at this rate. Tests replace it to
+// count the calls.
 var nap = func(d time.Duration) {
 	t := unix.NsecToTimespec(int64(d))
 	_ = unix.Nanosleep(&t, nil)
@@ -66,31 +76,39 @@ var nap = func(d time.Duration) {
 
 // Intake serves the FIFOs of all containers from one goroutine, Run.
 type Intake struct {
-	epoll, wake int
-	null        int // /dev/null, where dropped bytes go
+	epoll int
+	wake  int // an eventfd that makes Run execute the commands
+	null  int // /dev/null, which receives the dropped bytes
 
+	queue
+	served
+}
+
+// queue holds the commands for Run.
+type queue struct {
 	mu       sync.Mutex
-	commands []func() // to be run by Run, in order
-	stopped  bool     // Run ends, or has ended
+	commands []func() // in the order in which Run executes them
+	stopped  bool     // Run ends, or has ended, and accepts no further command.
+}
 
-	// owner is held by Run while it runs, and afterwards by the caller that serves the FIFOs: see Drain and Close. It guards
-	// what follows. Locks: owner before mu.
-	owner   sync.Mutex
+// served is the state of the FIFOs. Its owner is Run, and once Run has ended, a call of
+// Drain, Release or Close. Lock owner before queue.mu.
+type served struct {
+	owner   sync.Mutex // guards the other fields
 	private privatePipe
 	fifos   map[int]*FIFO // by descriptor
 	busy    []*FIFO
 	failing []*FIFO
-	buf     []byte // a block: room for the header, and the payload
-	grown   int    // bytes by which FIFOs have grown
+	buf     []byte // one block: room for the header, and the payload
+	grown   int    // bytes by which all FIFOs have grown
 	closed  bool
 }
 
-// New makes an intake; Run serves it, and Close ends it.
+// New returns an intake. Run serves its FIFOs, and Close closes it.
 func New() (in *Intake, err error) {
 	in = &Intake{
-		epoll: -1, wake: -1, private: noPipe, null: -1,
-		fifos: map[int]*FIFO{},
-		buf:   make([]byte, spool.BlockHeaderSize+maxTake),
+		epoll: -1, wake: -1, null: -1,
+		served: served{private: noPipe, fifos: map[int]*FIFO{}, buf: make([]byte, spool.BlockHeaderSize+maxTake)},
 	}
 	defer func() {
 		if err != nil {
@@ -103,7 +121,8 @@ func New() (in *Intake, err error) {
 	if in.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return nil, fmt.Errorf("couldn't make an eventfd: %w", err)
 	}
-	if err = unix.EpollCtl(in.epoll, unix.EPOLL_CTL_ADD, in.wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(in.wake)}); err != nil {
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(in.wake)}
+	if err = unix.EpollCtl(in.epoll, unix.EPOLL_CTL_ADD, in.wake, &event); err != nil {
 		return nil, fmt.Errorf("couldn't watch the eventfd: %w", err)
 	}
 	if in.private, err = makePipe(); err != nil {
@@ -115,7 +134,8 @@ func New() (in *Intake, err error) {
 	return in, nil
 }
 
-// Close closes the FIFOs. Run must have returned, or never been called. What is in the FIFOs stays there.
+// Close closes the FIFOs. Run must have returned, or never been called. The contents of
+// the FIFOs stay there.
 func (in *Intake) Close() {
 	in.mu.Lock()
 	in.stopped = true
@@ -137,7 +157,7 @@ func (in *Intake) Close() {
 	}
 }
 
-// do has Run call fn soon; false when Run has ended.
+// do makes Run call fn soon. It returns false if Run has ended.
 func (in *Intake) do(fn func()) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -146,12 +166,12 @@ func (in *Intake) do(fn func()) bool {
 	}
 	in.commands = append(in.commands, fn)
 	one := [8]byte{0: 1}
-	_, _ = unix.Write(in.wake, one[:]) // EAGAIN: it is awake already
+	_, _ = unix.Write(in.wake, one[:]) // EAGAIN means that Run is awake already.
 	return true
 }
 
-// afterwards calls fn when Run has ended. It fails when the intake is closed.
-func (in *Intake) afterwards(fn func()) error {
+// whenStopped waits until Run has ended and calls fn. It fails if the intake is closed.
+func (in *Intake) whenStopped(fn func()) error {
 	in.owner.Lock()
 	defer in.owner.Unlock()
 	if in.closed {
@@ -161,8 +181,8 @@ func (in *Intake) afterwards(fn func()) error {
 	return nil
 }
 
-// Run takes bytes out of the FIFOs until ctx is done. What is in a FIFO then stays there, unless somebody drains it.
-// It fails only when the kernel refuses what it always grants.
+// Run takes bytes out of the FIFOs until ctx is done. It then leaves the contents of a
+// FIFO there, unless a caller of Drain waits for it. It fails only if epoll_wait does.
 func (in *Intake) Run(ctx context.Context) error {
 	in.owner.Lock()
 	defer in.owner.Unlock()
@@ -182,18 +202,19 @@ func (in *Intake) Run(ctx context.Context) error {
 				in.makeBusy(f)
 			}
 		}
-		in.retry(time.Now())
+		in.retryFailing(time.Now())
 		in.round()
 	}
 	return nil
 }
 
-// round looks at each busy FIFO once, and sleeps afterwards unless the private pipe was too small for what is there.
+// round looks into each busy FIFO once. It then sleeps, unless the private pipe was too
+// small.
 func (in *Intake) round() {
 	most, more := 0, false
 	for _, f := range in.busy {
 		if f.state != busy {
-			continue // released since the last round: its descriptor may be another's now
+			continue // It was released, and another FIFO may have its descriptor now.
 		}
 		n, left := in.look(f)
 		most, more = max(most, n), more || left
@@ -209,14 +230,14 @@ func (in *Intake) round() {
 	}
 }
 
-// timeout is how long Run may wait for events, in milliseconds; -1: for ever.
+// timeout returns how long Run may wait for events, in milliseconds. -1 means no limit.
 func (in *Intake) timeout() int {
 	if len(in.busy) > 0 {
 		return 0
 	}
 	wait := time.Duration(-1)
 	for _, f := range in.failing {
-		if left := max(time.Until(f.retryAt), 0); wait < 0 || left < wait {
+		if left := max(time.Until(f.retry.at), 0); wait < 0 || left < wait {
 			wait = left
 		}
 	}
@@ -226,15 +247,16 @@ func (in *Intake) timeout() int {
 	return int(wait/time.Millisecond) + 1
 }
 
-// retry makes the FIFOs busy again whose time has come.
-func (in *Intake) retry(now time.Time) {
+// retryFailing makes failing FIFOs busy once their pause is over.
+func (in *Intake) retryFailing(now time.Time) {
 	for _, f := range slices.Clone(in.failing) {
-		if !now.Before(f.retryAt) {
+		if !now.Before(f.retry.at) {
 			in.makeBusy(f)
 		}
 	}
 }
 
+// runCommands executes the commands in the queue.
 func (in *Intake) runCommands() {
 	var drain [8]byte
 	_, _ = unix.Read(in.wake, drain[:])
@@ -247,6 +269,7 @@ func (in *Intake) runCommands() {
 	}
 }
 
+// shutDown ends Run: it executes the last commands and serves the callers of Drain.
 func (in *Intake) shutDown() {
 	in.mu.Lock()
 	in.stopped = true
@@ -259,8 +282,9 @@ func (in *Intake) shutDown() {
 	}
 }
 
-// takeRest takes what is in a FIFO that somebody drains while the intake stops. It will not be there when the next process
-// looks: dockerd removes the FIFO once it has an answer. Nothing is written to it any more, so a few looks are enough.
+// takeRest takes the contents of a FIFO that is drained while the intake stops. The next
+// process would not find them: dockerd removes the FIFO once StopLogging has returned.
+// dockerd no longer writes to the FIFO, so a few rounds are enough.
 func (in *Intake) takeRest(f *FIFO) {
 	for range 100 {
 		if f.state == ended || f.empty > 0 {
@@ -268,5 +292,5 @@ func (in *Intake) takeRest(f *FIFO) {
 		}
 		in.look(f)
 	}
-	f.drained()
+	f.notifyDrained()
 }

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// frame is a frame as dockerd would write it.
+// frame returns a frame as dockerd writes it.
 func frame(t int64, line string) []byte {
 	p := []byte("\x0a\x06stdout\x10")
 	p = binary.AppendUvarint(p, uint64(t))
@@ -36,13 +36,13 @@ func frame(t int64, line string) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
 }
 
-// memorySink keeps the stream, and checks what it is told about it.
+// memorySink keeps the stream, and checks the description of each piece.
 type memorySink struct {
 	mu     sync.Mutex
 	stream []byte
 	frames int
 	takes  int
-	slow   chan struct{} // closed: takes go on
+	slow   chan struct{} // Take waits until it is closed.
 	faults []error
 	panics []error
 	lost   int
@@ -89,7 +89,7 @@ func makeFIFO(t testing.TB, dir string) (path string, w *os.File) {
 }
 
 func openWriter(t testing.TB, path string) *os.File {
-	// Blocking, off the runtime's poller, as a plain descriptor.
+	// The descriptor is blocking and not in the runtime's poller.
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -115,8 +115,9 @@ func startIntake(t testing.TB) *Intake {
 	return in
 }
 
-// TestEverythingOnceInOrder writes frames of all sizes through pipes of several sizes; what is taken is
-// what was written, to the byte, and ends when the writer goes.
+// TestEverythingOnceInOrder writes frames of all sizes through pipes of several sizes.
+// The intake takes exactly the bytes that were written, and the FIFO ends when its
+// writer is gone.
 func TestEverythingOnceInOrder(t *testing.T) {
 	for _, pipeSize := range []int{4096, 8192, 65536, 262144} {
 		t.Run(fmt.Sprintf("pipe of %d", pipeSize), func(t *testing.T) {
@@ -156,8 +157,9 @@ func TestEverythingOnceInOrder(t *testing.T) {
 	}
 }
 
-// TestManyFIFOs serves many FIFOs at once, each written to from a goroutine of its own.
-func TestManyFIFOs(t *testing.T) {
+// TestManyFIFOsAreReadCompletely serves many FIFOs at once. A goroutine of its own
+// writes to each.
+func TestManyFIFOsAreReadCompletely(t *testing.T) {
 	in := startIntake(t)
 	const fifos, frames = 40, 500
 	var wg sync.WaitGroup
@@ -184,8 +186,9 @@ func TestManyFIFOs(t *testing.T) {
 	wg.Wait()
 }
 
-// TestUnfinishedFrame: a frame whose end never comes is taken too, so that the FIFO is empty for dockerd.
-func TestUnfinishedFrame(t *testing.T) {
+// TestUnfinishedFrameIsTaken holds that the intake also takes a frame whose end never
+// comes, so that dockerd finds the FIFO empty.
+func TestUnfinishedFrameIsTaken(t *testing.T) {
 	in := startIntake(t)
 	path, w := makeFIFO(t, t.TempDir())
 	sink := newMemorySink()
@@ -206,8 +209,9 @@ func TestUnfinishedFrame(t *testing.T) {
 	}
 }
 
-// TestAnyBytes: whatever is written, it is read, and comes out as it went in.
-func TestAnyBytes(t *testing.T) {
+// TestAnyBytesAreTaken holds that the intake takes all bytes unchanged, also if they
+// are not frames.
+func TestAnyBytesAreTaken(t *testing.T) {
 	in := startIntake(t)
 	for _, p := range [][]byte{
 		{0}, {0xff}, bytes.Repeat([]byte{0}, 70000), bytes.Repeat([]byte{0xff}, 70000),
@@ -228,8 +232,9 @@ func TestAnyBytes(t *testing.T) {
 	}
 }
 
-// TestOpenRefuses: what is not a FIFO is refused, and nothing hangs.
-func TestOpenRefuses(t *testing.T) {
+// TestOpenRefusesOtherFiles holds that Open refuses everything that is not a FIFO, and
+// does not hang.
+func TestOpenRefusesOtherFiles(t *testing.T) {
 	in := startIntake(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -245,12 +250,13 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// TestResume: after a crash the last block is dropped from the FIFO's head exactly if it stands there.
-func TestResume(t *testing.T) {
+// TestOpenDropsLastBlockOnce holds that after a crash Open drops the last block if, and
+// only if, it is at the head of the FIFO.
+func TestOpenDropsLastBlockOnce(t *testing.T) {
 	a, b, c := frame(1001, "a"), frame(1002, "b"), frame(1003, "c")
 	same := bytes.Repeat([]byte("same "), 2000)
 	long := frame(1004, string(same))
-	middle := long[2000:4000] // repeats itself every 5 bytes
+	middle := long[2000:4000] // repeats every 5 bytes
 	describe := func(before, p []byte) *Last {
 		var tr spool.Tracker
 		if len(before) > 0 {
@@ -293,9 +299,9 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestResumeWithASmallPipe: a block is found at the FIFO's head also where the kernel grants no pipe in which all
-// of it can be looked at.
-func TestResumeWithASmallPipe(t *testing.T) {
+// TestOpenDropsLastBlockOnceWithSmallPipe holds that Open finds the block at the head
+// of the FIFO even if the private pipe is too small for all of it.
+func TestOpenDropsLastBlockOnceWithSmallPipe(t *testing.T) {
 	defer func(size int) { privateSize = size }(privateSize)
 	in := startIntake(t)
 	privateSize = 4096
@@ -329,9 +335,10 @@ func TestResumeWithASmallPipe(t *testing.T) {
 	}
 }
 
-// TestDrainWhileStopping: what is in a FIFO that is being drained when the intake stops is taken: whoever drains it
-// removes it afterwards.
-func TestDrainWhileStopping(t *testing.T) {
+// TestStoppingIntakeTakesDrainedFIFO holds that an intake that stops takes the contents
+// of a FIFO that is being drained, because the caller of Drain removes the FIFO
+// afterwards.
+func TestStoppingIntakeTakesDrainedFIFO(t *testing.T) {
 	for range 20 {
 		in, err := New()
 		if err != nil {
@@ -348,7 +355,7 @@ func TestDrainWhileStopping(t *testing.T) {
 		w.Write(p)
 		drained := make(chan error, 1)
 		go func() { drained <- f.Drain(t.Context()) }()
-		for queued := 0; queued < 2; { // both commands, before Run has begun
+		for queued := 0; queued < 2; { // both commands are queued before Run begins
 			in.mu.Lock()
 			queued = len(in.commands)
 			in.mu.Unlock()
@@ -365,8 +372,9 @@ func TestDrainWhileStopping(t *testing.T) {
 	}
 }
 
-// TestStopLeavesTheRest: an intake that stops leaves what is in the FIFO to the next one.
-func TestStopLeavesTheRest(t *testing.T) {
+// TestStoppedIntakeLeavesBytesInFIFO holds that an intake that stops leaves the
+// contents of a FIFO to the next one.
+func TestStoppedIntakeLeavesBytesInFIFO(t *testing.T) {
 	path, w := makeFIFO(t, t.TempDir())
 	defer w.Close()
 	first := newMemorySink()
@@ -409,8 +417,9 @@ func TestStopLeavesTheRest(t *testing.T) {
 	}
 }
 
-// TestIdleIsArmed: once nothing is written any more, the intake waits in the kernel.
-func TestIdleIsArmed(t *testing.T) {
+// TestIdleFIFOWaitsInEpoll holds that the intake waits in the kernel when nothing is
+// written.
+func TestIdleFIFOWaitsInEpoll(t *testing.T) {
 	in := startIntake(t)
 	path, w := makeFIFO(t, t.TempDir())
 	defer w.Close()

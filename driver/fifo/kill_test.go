@@ -33,8 +33,9 @@ func (k spoolSink) End()     { k.s.Close(); os.Exit(0) }
 func (k spoolSink) Fault(err error)           { k.Panicked(err, 0) }
 func (k spoolSink) Panicked(err error, _ int) { fmt.Fprintln(os.Stderr, err); os.Exit(3) }
 
-// intakeProcess is what the killed process does: it takes what is in the FIFO into the spool. With
-// LOGSPOOL_TEST_KILL=step:n it kills itself at the n-th time it comes to that step.
+// intakeProcess is the process that is killed. It takes the contents of the FIFO into
+// the spool. With LOGSPOOL_TEST_KILL=step:n it kills itself when it reaches that step
+// for the n-th time.
 func intakeProcess(dir string) {
 	kill, n, _ := strings.Cut(os.Getenv("LOGSPOOL_TEST_KILL"), ":")
 	count := 0
@@ -66,11 +67,12 @@ func intakeProcess(dir string) {
 	in.Run(context.Background())
 }
 
-// TestKill kills the process that takes, with SIGKILL, at each step and at random moments under load,
-// and starts it again; in the end the spool holds what was written, to the byte.
-func TestKill(t *testing.T) { testKill(t, 15) }
+// TestKilledIntakeLosesNothing kills the intake's process with SIGKILL at each step,
+// and at random moments under load, and starts it again. In the end the spool has
+// exactly the bytes that were written.
+func TestKilledIntakeLosesNothing(t *testing.T) { testKill(t, 15) }
 
-func TestLong_Kill(t *testing.T) {
+func TestLong_KilledIntakeLosesNothing(t *testing.T) {
 	longtest.Skip(t)
 	testKill(t, 150)
 }
@@ -94,13 +96,13 @@ func testKill(t *testing.T, kills int) {
 			}
 			size := 100
 			if i%50 == 0 {
-				size = 16384 // with the rest of the frame, more than the pipe holds
+				size = 16384 // more than the pipe holds, with the rest of the frame
 			}
 			p := frame(int64(1e18)+int64(i), strings.Repeat("same ", size/5))
 			w.Write(p)
 			all = append(all, p...)
 			if i%64 == 0 {
-				time.Sleep(100 * time.Microsecond) // the load, not a wait: 5 MB/s or so
+				time.Sleep(100 * time.Microsecond) // This is the load, about 5 MB/s, and not a wait.
 			}
 		}
 	}()
@@ -133,8 +135,8 @@ func testKill(t *testing.T, kills int) {
 	stdout = childOut
 	start("")
 	childOut.Close()
-	// The last reader must hold the FIFO open before the writer closes it: what is in a pipe that nobody
-	// holds is gone.
+	// The last reader must open the FIFO before the writer closes it. The kernel
+	// discards the contents of a pipe that no process has open.
 	if _, err := ready.Read(make([]byte, 5)); err != nil {
 		t.Fatal(err)
 	}

@@ -9,20 +9,20 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// privateSize is how large the pipe should be that FIFOs are teed into. A test makes it as small as the kernel may make it:
-// past pipe-user-pages-soft (pipe(7)) it is 8 KiB.
+// privateSize is the wanted size of the private pipe. Past pipe-user-pages-soft (pipe(7))
+// the kernel makes it only 8 KiB, so tests use small sizes.
 var privateSize = grownSize
 
-// sysTee and sysSplice are the kernel's; a test has them fail.
+// sysTee and sysSplice are the system calls. Tests make them fail.
 var (
 	sysTee    = unix.Tee
 	sysSplice = unix.Splice
 )
 
-// privatePipe is the pipe that FIFOs are teed into.
+// privatePipe is the pipe into which tee copies the contents of a FIFO.
 type privatePipe struct {
-	ends [2]int // -1: there is none
-	size int    // that the kernel gave it
+	ends [2]int // -1 if there is no pipe
+	size int    // as the kernel made it
 }
 
 var noPipe = privatePipe{ends: [2]int{-1, -1}}
@@ -32,7 +32,7 @@ func makePipe() (privatePipe, error) {
 	if err := unix.Pipe2(p.ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return noPipe, fmt.Errorf("couldn't make a pipe: %w", err)
 	}
-	// EPERM past the soft limit: a smaller pipe means more looks, nothing else.
+	// Past the soft limit this fails with EPERM. A smaller pipe only means more rounds.
 	_, _ = unix.FcntlInt(uintptr(p.ends[1]), unix.F_SETPIPE_SZ, privateSize)
 	p.size, _ = unix.FcntlInt(uintptr(p.ends[1]), unix.F_GETPIPE_SZ, 0)
 	return p, nil
@@ -47,8 +47,8 @@ func (p *privatePipe) close() {
 	*p = noPipe
 }
 
-// peek copies what is in the FIFO into buf and leaves it there. 0 means that there is no writer, unix.EAGAIN that there is
-// nothing now.
+// peek copies the contents of the FIFO into buf, and leaves them in the FIFO. It returns
+// 0 if there is no writer, and unix.EAGAIN if the FIFO is empty now.
 func (in *Intake) peek(f *FIFO) (int, error) {
 	if in.private.ends[0] < 0 {
 		var err error
@@ -64,7 +64,7 @@ func (in *Intake) peek(f *FIFO) (int, error) {
 		return 0, fmt.Errorf("tee: %w", err)
 	}
 	if err := readFull(in.private.ends[0], in.buf[spool.BlockHeaderSize:spool.BlockHeaderSize+int(n)]); err != nil {
-		in.private.close() // for what is left in it would be taken for the next FIFO's
+		in.private.close() // Its contents would be mistaken for those of the next FIFO.
 		return 0, err
 	}
 	return int(n), nil
@@ -79,14 +79,15 @@ func tee(from, to int) (int64, error) {
 	}
 }
 
-// readFull fills p from a pipe that has as much.
+// readFull fills p from a pipe that has that many bytes.
 func readFull(fd int, p []byte) error {
 	for len(p) > 0 {
 		n, err := unix.Read(fd, p)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
-			return fmt.Errorf("couldn't read the private pipe: %v", err) // an EAGAIN is not the FIFO's
+			// Not %w: an EAGAIN here does not mean that the FIFO is empty.
+			return fmt.Errorf("couldn't read the private pipe: %v", err)
 		case n == 0:
 			return errors.New("couldn't read the private pipe: it ended")
 		default:
@@ -96,15 +97,16 @@ func readFull(fd int, p []byte) error {
 	return nil
 }
 
-// drop removes the bytes that have been taken from the head of the FIFO. What an error leaves is dropped before the next
-// look, so that nothing is taken twice. A splice of bytes that are there is not cut short by SIGKILL.
+// drop removes the bytes that have been taken from the head of the FIFO. After an error,
+// the rest is dropped before the FIFO is read again, so that nothing is taken twice.
+// SIGKILL does not cut a splice short if the bytes are there.
 func (in *Intake) drop(f *FIFO) error {
 	for f.undropped > 0 {
 		done, err := sysSplice(f.fd, nil, in.null, nil, f.undropped, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN), err == nil && done == 0:
-			f.undropped = 0 // another reader took them
+			f.undropped = 0 // Another reader took them.
 		case err != nil:
 			return fmt.Errorf("splice: %w", err)
 		default:
@@ -123,7 +125,8 @@ func unread(fd int) int {
 	return n
 }
 
-// Unread returns how many bytes are in the FIFO at path, and how many it may hold, without reading any. It does not wait.
+// Unread returns how many bytes are in the FIFO at path, and how many it can hold,
+// without reading any. It does not wait.
 func Unread(path string) (bytes, size int, err error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -131,7 +134,7 @@ func Unread(path string) (bytes, size int, err error) {
 	}
 	defer unix.Close(fd)
 	if size, err = unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0); err != nil {
-		return 0, 0, err // it is not a FIFO
+		return 0, 0, err // It is not a FIFO.
 	}
 	return unread(fd), size, nil
 }

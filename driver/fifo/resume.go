@@ -11,17 +11,19 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// resume finds out whether the last block, which is in the spool, is still at the head of the FIFO,
-// and drops it if it is. Either way the tracker is then behind it.
+// resume drops the last block of the spool from the FIFO if it is still at the head. In
+// both cases the tracker continues after that block.
 //
-// The states that a crash can leave:
-//   - the whole block is at the head: it was appended and not dropped;
-//   - it is not: it was dropped. What is there now was written after it. That may be a block whose append was cut short.
+// A crash can leave these states:
+//   - The whole block is at the head. It was appended and not dropped.
+//   - The block is not at the head. It was dropped, and the FIFO has what dockerd wrote after it.
+//     That may be a block whose append was cut short.
 //
-// A splice drops all of the block or nothing, so there is no third state. The whole block is compared,
-// never a part: repetitive text matches by chance. A block with a frame's start in it cannot stand there
-// twice, because the frame has its time in nanoseconds. One from the middle of a frame can, so then the
-// place where the next frame must start decides.
+// There is no third state, because a splice drops all of the block or nothing. resume
+// compares the whole block, because repetitive text would match by chance. A block in
+// which a frame starts cannot be there twice, because the frame has its time in
+// nanoseconds. A block from the middle of a frame can. For such a block, the position
+// where the next frame must start decides.
 func (f *FIFO) resume(last *Last) error {
 	f.tracker = last.Info.Tracker()
 	private, err := makePipe()
@@ -52,8 +54,9 @@ func (f *FIFO) resume(last *Last) error {
 		return nil
 	}
 	if len(head) < len(last.Payload) {
-		// Less is there, or the private pipe is too small to show it all: past the soft limit of pipe(7) it may be.
-		// Then the beginning of a block decides as well as the whole if a frame's time is in it.
+		// There is less, or the private pipe is too small to show it all, as past the
+		// soft limit of pipe(7). Then the beginning of the block decides if a frame's
+		// time is in it.
 		if there >= len(last.Payload) && last.Info.First+frameStart <= len(head) && bytes.HasPrefix(last.Payload, head) {
 			return f.dropLast(last)
 		}
@@ -62,13 +65,14 @@ func (f *FIFO) resume(last *Last) error {
 	if !bytes.HasPrefix(head, last.Payload) {
 		return nil
 	}
-	if last.Info.Frames == 0 && !standsAtHead(head, last) {
+	if last.Info.Frames == 0 && !isAtHead(head, last) {
 		return nil
 	}
 	return f.dropLast(last)
 }
 
-// dropLast drops the last block, which is at the head. The intake tries again what fails.
+// dropLast drops the last block, which is at the head. If that fails, the intake tries
+// again.
 func (f *FIFO) dropLast(last *Last) error {
 	f.undropped = len(last.Payload)
 	_ = f.in.drop(f)
@@ -78,8 +82,9 @@ func (f *FIFO) dropLast(last *Last) error {
 // frameStart is more than the bytes from a frame's start to the end of its time.
 const frameStart = 32
 
-// standsAtHead decides for a block in which no frame starts, and whose bytes are at the head.
-func standsAtHead(head []byte, last *Last) bool {
+// isAtHead reports whether the bytes at the head are a block in which no frame starts,
+// rather than equal bytes after it.
+func isAtHead(head []byte, last *Last) bool {
 	remaining := last.Info.Remaining()
 	ifThere := frameAt(head, len(last.Payload)+remaining)
 	ifDropped := frameAt(head, remaining)
@@ -89,24 +94,24 @@ func standsAtHead(head []byte, last *Last) bool {
 	case ifDropped == yes && ifThere != yes:
 		return false
 	}
-	// Nothing decides by what is there; how much is there does when the writer has written the frame to
-	// its end and nothing after it.
+	// The contents do not decide. The length does if dockerd has written the rest of the
+	// frame and nothing after it.
 	return len(head) == len(last.Payload)+remaining
 }
 
 type answer int
 
 const (
-	unknown answer = iota
+	undecided answer = iota
 	no
 	yes
 )
 
-// frameAt says whether a frame starts at p[at]; unknown when p does not reach so far.
+// frameAt says whether a frame starts at p[at]. It is undecided if p is too short.
 func frameAt(p []byte, at int) answer {
 	const seen = 5 // the length and the first byte of protobuf
 	if at < 0 || len(p) < at+seen {
-		return unknown
+		return undecided
 	}
 	length := binary.BigEndian.Uint32(p[at:])
 	if length == 0 || length > spool.MaxFrame || p[at+4] != 0x0a {

@@ -18,15 +18,16 @@ type keepingSink struct {
 
 func (k keepingSink) End() { close(k.ended) }
 
-// TestTornBlock: a block whose append was cut short by a kill is taken out of the FIFO again, and is not reported as
-// lost. When it is not in the FIFO, it was damaged later, and is.
-func TestTornBlock(t *testing.T) {
+// TestTornBlockIsTakenAgain holds that the intake takes a block whose append was cut
+// short by a kill out of the FIFO again, and that it is not reported as lost. If its
+// bytes are not in the FIFO, it was damaged later, and is reported.
+func TestTornBlockIsTakenAgain(t *testing.T) {
 	line := func(n int) []byte { return frame(int64(1e18)+int64(n), "a line") }
 	before, torn, after := line(1), bytes.Repeat(line(2), 3), line(3)
 	long := bytes.Repeat(line(2), 400)
 	for name, tc := range map[string]struct {
-		first bool // the torn block is the first one
-		pipe  int  // that the next process gets; 0: as large as it wants
+		first bool // The torn block is the first one.
+		pipe  int  // size of the next process's private pipe, or 0 for the usual one
 		head  []byte
 		want  []byte
 		lost  uint64 // frames

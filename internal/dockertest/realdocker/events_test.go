@@ -33,7 +33,7 @@ func TestEventsOfMobysFrames(t *testing.T) {
 			}
 
 			got := map[events.Source][]string{}
-			a := events.NewAssembler(events.Options{MaxBytes: 2 << 20})
+			a := events.NewPipeline(events.Options{MaxBytes: 2 << 20})
 			take := func() {
 				for e, ok := a.Next(); ok; e, ok = a.Next() {
 					got[e.Source] = append(got[e.Source], string(e.Message))

@@ -1,19 +1,25 @@
-package uploader
+package events
 
 import (
+	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
 )
 
-// repaired is the oracle: what Go makes of invalid UTF-8, one U+FFFD a byte.
+// repaired is the oracle for invalid UTF-8: Go replaces each byte by one U+FFFD, as
+// CloudWatch does.
 func repaired(b []byte) string { return string([]rune(string(b))) }
 
 func checkEscape(t *testing.T, msg []byte) {
 	t.Helper()
-	out, counted := appendEscaped([]byte(`x"`), msg)
+	out, counted := AppendEscaped([]byte(`x"`), msg)
 	if !strings.HasPrefix(string(out), `x"`) {
-		t.Fatalf("what was in the buffer is gone: %q", out)
+		t.Fatalf("the earlier contents of the buffer are gone: %q", out)
 	}
 	var got string
 	if err := json.Unmarshal(append(append([]byte(nil), out[1:]...), '"'), &got); err != nil {
@@ -30,17 +36,17 @@ func checkEscape(t *testing.T, msg []byte) {
 		if limit < 0 {
 			continue
 		}
-		c := cut(msg, limit)
+		c := Truncate(msg, limit)
 		if n := len(repaired(c)); n > limit {
-			t.Fatalf("cut(%q, %d) counts %d", msg, limit, n)
+			t.Fatalf("Truncate(%q, %d) counts %d", msg, limit, n)
 		}
 		if limit == len(want) && len(c) != len(msg) {
-			t.Fatalf("cut(%q, %d) is shorter than need be: %q", msg, limit, c)
+			t.Fatalf("Truncate(%q, %d) is too short: %q", msg, limit, c)
 		}
 	}
 }
 
-func TestEscapeEveryByteAtEveryOffset(t *testing.T) {
+func TestEscapeOfEveryByteAtEveryOffset(t *testing.T) {
 	for c := range 256 {
 		for at := range 20 {
 			msg := []byte(strings.Repeat("a", 20))
@@ -56,6 +62,35 @@ func TestEscapeEveryByteAtEveryOffset(t *testing.T) {
 	}
 }
 
+// TestEscapedTextReadsAsRepaired holds that escaped text is read as CloudWatch would
+// repair it, and is as long as escapedFit measured.
+func TestEscapedTextReadsAsRepaired(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(rapid.SliceOf(rapid.Byte()),
+			rapid.Map(rapid.SliceOf(rapid.SampledFrom(texts)), func(s []string) []byte { return []byte(strings.Join(s, "")) })).Draw(t, "text")
+		limit := rapid.IntRange(0, 100).Draw(t, "limit")
+		n := escapedFit(text, limit)
+		escaped, _ := AppendEscaped(nil, text[:n])
+		if len(escaped) > limit || !utf8.Valid(escaped) {
+			t.Fatalf("%q within %d is %q", text, limit, escaped)
+		}
+		if n < len(text) {
+			_, size := utf8.DecodeRune(text[n:])
+			if longer, _ := AppendEscaped(nil, text[:n+size]); len(longer) <= limit {
+				t.Fatalf("%q: %d bytes fit in %d", text, n+size, limit)
+			}
+		}
+		all, _ := AppendEscaped(nil, text)
+		var got string
+		if err := json.Unmarshal(slices.Concat([]byte(`"`), all, []byte(`"`)), &got); err != nil || got != string([]rune(string(text))) {
+			t.Fatalf("%q is read as %q, %v", text, got, err)
+		}
+		if bytes.ContainsAny(escaped, "\n\r") {
+			t.Fatalf("%q", escaped)
+		}
+	})
+}
+
 func FuzzEscape(f *testing.F) {
 	f.Add([]byte("plain ASCII that is longer than a word"))
 	f.Add([]byte("quote \" slash \\ tab \t nul \x00 ü \xff 🙂"))
@@ -68,7 +103,7 @@ var escapeKinds = []struct{ name, line string }{
 	{"utf8", `Größenänderung für Überträge abgeschlossen – 日本語のログ 行です – naïve café déjà vu`},
 }
 
-func BenchmarkEncode(b *testing.B) {
+func BenchmarkEscape(b *testing.B) {
 	for _, k := range escapeKinds {
 		b.Run(k.name, func(b *testing.B) {
 			msg := []byte(k.line)
@@ -76,7 +111,7 @@ func BenchmarkEncode(b *testing.B) {
 			b.SetBytes(int64(len(msg)))
 			b.ReportAllocs()
 			for b.Loop() {
-				buf, _ = appendEscaped(buf[:0], msg)
+				buf, _ = AppendEscaped(buf[:0], msg)
 			}
 		})
 	}

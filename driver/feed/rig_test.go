@@ -1,0 +1,105 @@
+package feed
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/stream"
+	"github.com/logspool/logspool/spool"
+)
+
+func fakeFrame(source string, at int64, line string, partial []byte) []byte {
+	p := append([]byte{0x0a, byte(len(source))}, source...)
+	p = binary.AppendUvarint(append(p, 0x10), uint64(at))
+	if line != "" {
+		p = append(binary.AppendUvarint(append(p, 0x1a), uint64(len(line))), line...)
+	}
+	p = append(p, partial...)
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
+}
+
+// feedRig is a spool in memory that a test appends to. ended is Options.Ended of its
+// feeds.
+type feedRig struct {
+	t       fataler
+	disk    *durabletest.Hooked
+	spool   *spool.Spool
+	tracker spool.Tracker
+	ended   atomic.Bool
+	n       int64
+}
+
+type fataler interface {
+	Fatalf(string, ...any)
+	Helper()
+}
+
+func newFeedRig(t fataler) *feedRig { return newBoundedFeedRig(t, 0) }
+
+func newBoundedFeedRig(t fataler, maxSize int64) *feedRig {
+	disk := durabletest.NewHooked(durabletest.NewDisk())
+	s, _, err := spool.Open(spool.Options{Dir: "/spool", FS: disk, MaxSize: maxSize})
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	return &feedRig{t: t, disk: disk, spool: s}
+}
+
+func (r *feedRig) append(p []byte) {
+	info := r.tracker.All(p)
+	r.tracker.Advance(info)
+	if err := r.spool.Append(append(make([]byte, spool.BlockHeaderSize), p...), 1, info); err != nil {
+		r.t.Fatalf("Append: %v", err)
+	}
+}
+
+func (r *feedRig) line(source, line string) []byte {
+	r.n++
+	return fakeFrame(source, r.n, line, nil)
+}
+
+// pieces returns the frames of a line as dockerd divides it.
+func (r *feedRig) pieces(source string, line string) (frames [][]byte) {
+	r.n++
+	for i, piece := range slices.Collect(slices.Chunk([]byte(line), 16<<10)) {
+		last := byte(0)
+		if (i+1)*16<<10 >= len(line) {
+			last = 1
+		}
+		id := fmt.Sprintf("id%d", r.n)
+		meta := append([]byte{0x08, last, 0x12, byte(len(id))}, id...)
+		meta = append(meta, 0x18, byte(i+1))
+		frames = append(frames, fakeFrame(source, r.n, string(piece), append([]byte{0x20, 1, 0x2a, byte(len(meta))}, meta...)))
+	}
+	return frames
+}
+
+var someTime = time.Unix(1e9, 0)
+
+// handed is an event that a feed handed out.
+type handed struct {
+	message string
+	ranges  []stream.Range
+}
+
+func take(f *Feed, most int) (out []handed) {
+	for len(out) < most {
+		e, ok := f.Next(someTime)
+		if !ok {
+			break
+		}
+		out = append(out, handed{string(e.Message), slices.Clone(e.Ranges)})
+	}
+	return out
+}
+
+func messages(all []handed) (out []string) {
+	for _, h := range all {
+		out = append(out, h.message)
+	}
+	return out
+}

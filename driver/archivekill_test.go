@@ -2,57 +2,49 @@ package driver
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
-	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/durable/durabletest"
 )
 
-// copyingDisk copies the state directory before each call that changes it, as a kill would leave it there.
-type copyingDisk struct {
-	durable.FS
-	mu   sync.Mutex
-	from string
-	to   func(call int) string
-	n    int
-	what []string
+// copies are copies of the state directory, as a kill before an operation of the disk would leave it.
+type copies struct {
+	mu     sync.Mutex
+	dir    string   // contains N/state for the copy N
+	before []string // the operation before which each copy was made
 }
 
-func (d *copyingDisk) step(op, name string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := os.CopyFS(d.to(d.n), os.DirFS(d.from)); err != nil {
-		panic(err)
-	}
-	d.n++
-	d.what = append(d.what, op+" "+filepath.Base(filepath.Dir(name))+"/"+filepath.Base(name))
+// at is the directory of a host with the copy n.
+func (c *copies) at(n int) string { return filepath.Join(c.dir, fmt.Sprint(n)) }
+
+func (c *copies) len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.before)
 }
 
-func (d *copyingDisk) Rename(from, to string) error {
-	d.step("rename", to)
-	return d.FS.Rename(from, to)
-}
-func (d *copyingDisk) Remove(name string) error { d.step("remove", name); return d.FS.Remove(name) }
-func (d *copyingDisk) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
-	f, err := d.FS.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	return copyingFile{f, d, name}, nil
-}
-
-type copyingFile struct {
-	durable.File
-	d    *copyingDisk
-	name string
-}
-
-func (f copyingFile) WriteAt(p []byte, at int64) (int, error) {
-	f.d.step("write", f.name)
-	return f.File.WriteAt(p, at)
+// copyBefore copies the state directory before each of the named operations from now on.
+func (h *host) copyBefore(disk *durabletest.Hooked, ops ...string) *copies {
+	c := &copies{dir: h.t.TempDir()}
+	disk.Before(func(op, name string) error {
+		if !slices.Contains(ops, op) {
+			return nil
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		to := c.at(len(c.before))
+		if err := os.CopyFS(filepath.Join(to, "state"), os.DirFS(filepath.Join(h.dir, "state"))); err != nil {
+			// Another operation removes a file at the same time.
+			return os.RemoveAll(to)
+		}
+		c.before = append(c.before, op+" "+filepath.Base(filepath.Dir(name))+"/"+filepath.Base(name))
+		return nil
+	})
+	return c
 }
 
 // TestKilledWhileArchived: a delivered log that is archived, taken back for docker logs or a new start, and archived again,
@@ -61,9 +53,6 @@ func TestKilledWhileArchived(t *testing.T) {
 	for _, again := range []string{"docker logs", "a start", "a start with a line"} {
 		t.Run(again, func(t *testing.T) {
 			h := newHost(t)
-			disk := &copyingDisk{FS: durable.OS, from: filepath.Join(h.dir, "state")}
-			copies := t.TempDir()
-			disk.to = func(call int) string { return filepath.Join(copies, fmt.Sprint(call), "state") }
 			h.start()
 			f := h.fifo("f")
 			h.run("web", f, nil)
@@ -71,7 +60,7 @@ func TestKilledWhileArchived(t *testing.T) {
 			f.empty()
 			h.shipper.wait(t, "g/web", 10)
 			h.stop()
-			h.disk = disk
+			killed := h.copyBefore(h.onHookedDisk(), "Rename", "Remove", "WriteAt")
 			h.start()
 			h.end(f)
 			h.gone()
@@ -92,22 +81,22 @@ func TestKilledWhileArchived(t *testing.T) {
 			}
 			h.gone()
 			h.stop()
-			for i := range disk.n {
+			for i, op := range killed.before {
 				k := newHost(t)
-				k.dir = filepath.Join(copies, fmt.Sprint(i))
+				k.dir = killed.at(i)
 				k.start()
 				k.gone()
 				k.stop()
 				for stream, got := range k.shipper.delivered {
 					for _, line := range got {
 						if line != "line 11" {
-							t.Errorf("killed before call %d, %s: %s got %q again", i, disk.what[i], stream, line)
+							t.Errorf("killed before call %d, %s: %s got %q again", i, op, stream, line)
 						}
 					}
 				}
 			}
-			if disk.n < 5 {
-				t.Errorf("%d calls", disk.n)
+			if n := killed.len(); n < 5 {
+				t.Errorf("%d calls", n)
 			}
 		})
 	}

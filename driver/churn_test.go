@@ -16,23 +16,19 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// slowDisk makes some calls slow.
-type slowDisk struct{ durable.FS }
-
-func slowly() {
-	if rand.IntN(20) == 0 {
+// slowly delays some operations that move or remove a file.
+func slowly(op, _ string) error {
+	if (op == "Rename" || op == "Remove") && rand.IntN(20) == 0 {
 		time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
 	}
+	return nil
 }
-
-func (d slowDisk) Rename(from, to string) error { slowly(); return d.FS.Rename(from, to) }
-func (d slowDisk) Remove(name string) error     { slowly(); return d.FS.Remove(name) }
 
 // TestChurn: containers start and stop at random on a slow disk, are renamed, and the plugin is restarted between. Every line
 // is delivered once, what is counted is what is on the disk, and no file, session, slot or descriptor is left behind.
 func TestChurn(t *testing.T) {
 	h := newHost(t, "LOGSPOUT_STREAM={{.Name}}", "SPOOL_SYNC=1h")
-	h.disk = slowDisk{durable.OS}
+	h.onHookedDisk().Before(slowly)
 	open := func() int {
 		fds, err := os.ReadDir("/proc/self/fd")
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/durable/durabletest"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -124,7 +125,7 @@ func TestUnknownFIFOIsRead(t *testing.T) {
 func TestUnreadRecordKeepsLines(t *testing.T) {
 	h := newHost(t)
 	h.fifoDir = h.dir
-	disk, f := h.restartOnSickDisk(failing("read", archive.RecordName, syscall.EIO))
+	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadFile", archive.RecordName, syscall.EIO))
 	until(t, "the record is known to be unreadable", func() bool {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -143,7 +144,7 @@ func TestUnreadRecordKeepsLines(t *testing.T) {
 	h.discardUnclaimedNow()
 	f.empty()
 	h.logs("the output of an unknown container is lost", "lines=205")
-	disk.is(nil)
+	disk.Before(nil)
 	until(t, "the session is there", func() bool { return len(h.all()) == 1 && h.attachment(f.path) != nil })
 	f.write("stdout", lines(11, 20)...)
 	h.twentyLines(f)
@@ -153,10 +154,10 @@ func TestUnreadRecordKeepsLines(t *testing.T) {
 // container opens the spool: then the session alone reads it.
 func TestUnopenedIsTakenOver(t *testing.T) {
 	h := newHost(t)
-	disk, f := h.restartOnSickDisk(failing("read", "cursor", syscall.EIO))
+	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadFile", "cursor", syscall.EIO))
 	f.write("stdout", "lost")
 	f.empty()
-	disk.is(nil)
+	disk.Before(nil)
 	g := h.fifo("g")
 	h.run("web", g, nil)
 	if h.attachment(f.path) == nil {
@@ -268,13 +269,13 @@ func TestDockerLogsKeepsNewerSpool(t *testing.T) {
 func TestUnlistedKeepsLines(t *testing.T) {
 	h := newHost(t)
 	h.fifoDir = h.dir
-	disk, f := h.restartOnSickDisk(failing("list", "containers", syscall.EMFILE))
+	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadDir", "containers", syscall.EMFILE))
 	f.write("stdout", lines(11, 15)...)
 	h.discardUnclaimedNow()
 	if h.isClaimed(f.path) {
 		t.Error("the FIFO is discarded")
 	}
-	disk.is(nil)
+	disk.Before(nil)
 	f.write("stdout", lines(16, 20)...)
 	h.twentyLines(f)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -16,7 +15,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/container"
-	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/durable/durabletest"
 	"github.com/logspool/logspool/naming"
 	"github.com/logspool/logspool/spool"
 )
@@ -102,86 +101,39 @@ func TestStartsOfOneContainer(t *testing.T) {
 	h.gone()
 }
 
-// hangingDisk waits in the operations that hangs chooses, until it is released.
+// hangingDisk blocks the operations that a test chooses, until it is released.
 type hangingDisk struct {
-	durable.FS
-	mu    sync.Mutex
-	hangs func(op, name string) bool
-	until chan struct{}
-	hung  atomic.Int64
+	*durabletest.Hooked
+	hung    atomic.Int64  // operations that were blocked
+	until   chan struct{} // closed by release
+	release func()
 }
 
 func (h *host) onHangingDisk() *hangingDisk {
-	d := &hangingDisk{FS: durable.OS, until: make(chan struct{})}
-	h.disk = d
+	d := &hangingDisk{Hooked: h.onHookedDisk(), until: make(chan struct{})}
+	d.release = sync.OnceFunc(func() {
+		d.Before(nil)
+		close(d.until)
+	})
 	h.t.Cleanup(d.release)
 	return d
 }
 
+// hang blocks the operations that hangs chooses from now on.
 func (d *hangingDisk) hang(hangs func(op, name string) bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.hangs = hangs
-}
-
-func (d *hangingDisk) release() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.hangs = nil; d.until != nil {
-		close(d.until)
-		d.until = nil
-	}
-}
-
-func (d *hangingDisk) wait(op, name string) {
-	d.mu.Lock()
-	hangs, until := d.hangs != nil && d.hangs(op, name), d.until
-	d.mu.Unlock()
-	if hangs {
-		d.hung.Add(1)
-		<-until
-	}
-}
-
-func (d *hangingDisk) MkdirAll(name string, perm fs.FileMode) error {
-	d.wait("mkdir", name)
-	return d.FS.MkdirAll(name, perm)
-}
-
-func (d *hangingDisk) Rename(from, to string) error {
-	d.wait("rename", to)
-	return d.FS.Rename(from, to)
-}
-
-func (d *hangingDisk) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
-	d.wait("open", name)
-	f, err := d.FS.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	return hangingFile{f, d, name}, nil
-}
-
-type hangingFile struct {
-	durable.File
-	d    *hangingDisk
-	name string
-}
-
-func (f hangingFile) WriteAt(p []byte, at int64) (int, error) {
-	f.d.wait("write", f.name)
-	return f.File.WriteAt(p, at)
-}
-
-func (f hangingFile) Sync() error {
-	f.d.wait("sync", f.name)
-	return f.File.Sync()
+	d.Before(func(op, name string) error {
+		if hangs(op, name) {
+			d.hung.Add(1)
+			<-d.until
+		}
+		return nil
+	})
 }
 
 // TestSlowStartsDelayNobody: while the disk hangs in 40 starts, at each step of them, other containers start and stop.
 func TestSlowStartsDelayNobody(t *testing.T) {
 	for _, step := range []struct{ op, suffix string }{
-		{"mkdir", "spool"}, {"open", "cursor"}, {"sync", ""}, {"rename", "attachments.json"},
+		{"MkdirAll", "spool"}, {"OpenFile", "cursor"}, {"Sync", ""}, {"Rename", "attachments.json"},
 	} {
 		t.Run(step.op+" "+step.suffix, func(t *testing.T) {
 			h := newHost(t, "SPOOL_SYNC=1h")
@@ -222,7 +174,7 @@ func TestStopLoggingAnswersWhileDiskHangs(t *testing.T) {
 	f := h.fifo("f")
 	h.run("web", f, nil)
 	s := h.all()[0]
-	disk.hang(func(op, name string) bool { return op == "write" && strings.HasSuffix(name, ".seg") })
+	disk.hang(func(op, name string) bool { return op == "WriteAt" && strings.HasSuffix(name, ".seg") })
 	f.write("stdout", lines(1, 100)...)
 	until(t, "the disk hangs", func() bool { return disk.hung.Load() > 0 })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -278,13 +230,13 @@ func TestStopLoggingWhileStopping(t *testing.T) {
 // TestRefusedStartLeavesNothing: when the disk refuses any step of a start, no directory, record or FIFO is left.
 func TestRefusedStartLeavesNothing(t *testing.T) {
 	for _, step := range []struct{ op, suffix string }{
-		{"rename", "attachments.json"}, {"open", "cursor"}, {"rename", "cursor"}, {"read", "cursor"}, {"open", "attachments.json.tmp"},
+		{"Rename", "attachments.json"}, {"OpenFile", "cursor"}, {"Rename", "cursor"}, {"ReadFile", "cursor"}, {"OpenFile", "attachments.json.tmp"},
 	} {
 		t.Run(step.op+" "+step.suffix, func(t *testing.T) {
 			h := newHost(t)
-			disk := h.onSickDisk()
+			disk := h.onHookedDisk()
 			h.start()
-			disk.is(func(op, name string) error {
+			disk.Before(func(op, name string) error {
 				if op == step.op && strings.HasPrefix(filepath.Base(name), step.suffix) {
 					return syscall.ENOSPC
 				}
@@ -292,7 +244,7 @@ func TestRefusedStartLeavesNothing(t *testing.T) {
 			})
 			f := h.fifo("f")
 			err := h.startLogging(f.path, &container.Info{ID: "web"})
-			disk.is(nil)
+			disk.Before(nil)
 			if err == nil { // the start needs no such step
 				h.end(f)
 				return

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/logspool/logspool/internal/container"
+	"github.com/logspool/logspool/internal/durable/durabletest"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -165,7 +166,7 @@ func TestNearlyFull(t *testing.T) {
 // TestLogLevels: a user's mistake is a warning, a failure of the disk an error.
 func TestLogLevels(t *testing.T) {
 	h := newHost(t)
-	disk := h.onSickDisk()
+	disk := h.onHookedDisk()
 	h.start()
 	post := serve(t, h.Driver)
 	start := func(id, config string) {
@@ -177,9 +178,9 @@ func TestLogLevels(t *testing.T) {
 		}
 	}
 	start("typo", `{"delay":"soon"}`)
-	disk.is(failing("rename", "attachments.json", syscall.EIO))
+	disk.Before(durabletest.Fail("Rename", "attachments.json", syscall.EIO))
 	start("disk", `{}`)
-	disk.is(nil)
+	disk.Before(nil)
 	h.logs("level=WARN", "StartLogging failed", `container="typo (typo)"`)
 	h.logs("level=ERROR", "StartLogging failed", `container="disk (disk)"`)
 }

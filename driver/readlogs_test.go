@@ -19,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/durable/durabletest"
 )
 
 // docker serves the driver and returns a dockerd that uses it.
@@ -552,7 +553,7 @@ func TestReadDamaged(t *testing.T) {
 // TestReadBreaksOff: an answer that cannot be read on does not look like the whole.
 func TestReadBreaksOff(t *testing.T) {
 	h := newHost(t)
-	disk := h.onSickDisk()
+	disk := h.onHookedDisk()
 	h.start()
 	d := h.docker()
 	c := begin(t, d, dockertest.Info{ContainerID: "web"})
@@ -563,7 +564,7 @@ func TestReadBreaksOff(t *testing.T) {
 	if _, err := r.next(); err != nil {
 		t.Fatal(err)
 	}
-	disk.is(failing("open to read", "", syscall.EMFILE))
+	disk.Before(durabletest.Fail(durabletest.OpenToRead, "", syscall.EMFILE))
 	var err error
 	for err == nil {
 		_, err = r.next()
@@ -577,7 +578,7 @@ func TestReadBreaksOff(t *testing.T) {
 			t.Errorf("of a history that cannot be opened, %+v: %v", config, err)
 		}
 	}
-	disk.is(nil)
+	disk.Before(nil)
 	must(t, c.Stop(t.Context()))
 }
 

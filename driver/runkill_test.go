@@ -7,17 +7,13 @@ import (
 	"testing"
 
 	"github.com/logspool/logspool/internal/container"
-	"github.com/logspool/logspool/internal/durable"
 )
 
 // TestKilledBetweenRuns: a container is renamed and started again while its lines are undelivered, three times. Wherever the
 // plugin is killed, each line goes to the name of the run that wrote it, once.
 func TestKilledBetweenRuns(t *testing.T) {
 	h := newHost(t, "LOGSPOUT_STREAM={{.Name}}")
-	disk := &copyingDisk{FS: durable.OS, from: filepath.Join(h.dir, "state")}
-	copies := t.TempDir()
-	disk.to = func(call int) string { return filepath.Join(copies, fmt.Sprint(call), "state") }
-	h.disk = disk
+	killed := h.copyBefore(h.onHookedDisk(), "Rename", "Remove", "WriteAt")
 	h.shipper.setDown(true)
 	h.start()
 	var spooled []int // lines that were spooled before the call
@@ -32,20 +28,18 @@ func TestKilledBetweenRuns(t *testing.T) {
 			f.empty()
 		}
 		h.end(f)
-		disk.mu.Lock()
-		for len(spooled) < disk.n {
+		for n := killed.len(); len(spooled) < n; {
 			spooled = append(spooled, 3*run)
 		}
-		disk.mu.Unlock()
 	}
 	h.stop()
-	for i := range disk.n {
+	for i, op := range killed.before {
 		k := newHost(t, "LOGSPOUT_STREAM={{.Name}}")
-		k.dir = filepath.Join(copies, fmt.Sprint(i))
+		k.dir = killed.at(i)
 		k.start()
 		k.ended()
 		if left, err := filepath.Glob(filepath.Join(k.dir, "state", "containers", "*", "*")); err != nil || len(k.containers()) > 0 {
-			t.Errorf("killed before call %d, %s: left %q", i, disk.what[i], left)
+			t.Errorf("killed before call %d, %s: left %q", i, op, left)
 		}
 		k.stop()
 		n := 0
@@ -53,16 +47,16 @@ func TestKilledBetweenRuns(t *testing.T) {
 			for j, line := range got {
 				name, _, _ := strings.Cut(line, " ")
 				if stream != "g/"+name {
-					t.Errorf("killed before call %d, %s: %q went to %s", i, disk.what[i], line, stream)
+					t.Errorf("killed before call %d, %s: %q went to %s", i, op, line, stream)
 				}
 				if line != fmt.Sprintf("%s %d", name, j) {
-					t.Errorf("killed before call %d, %s: %s is %q", i, disk.what[i], stream, got)
+					t.Errorf("killed before call %d, %s: %s is %q", i, op, stream, got)
 				}
 				n++
 			}
 		}
 		if i < len(spooled) && n < spooled[i] {
-			t.Errorf("killed before call %d, %s: %d lines of %d", i, disk.what[i], n, spooled[i])
+			t.Errorf("killed before call %d, %s: %d lines of %d", i, op, n, spooled[i])
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -15,83 +14,14 @@ import (
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/durable/durabletest"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
 
-// sickDisk fails in what fails says, for as long as it says so.
-type sickDisk struct {
-	durable.FS
-	mu    sync.Mutex
-	fails func(op, name string) error // nil: nothing does
-}
-
-func (d *sickDisk) is(fails func(op, name string) error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.fails = fails
-}
-
-func (d *sickDisk) try(op, name string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.fails == nil {
-		return nil
-	}
-	return d.fails(op, name)
-}
-
-func (d *sickDisk) Rename(from, to string) error {
-	if err := d.try("rename", to); err != nil {
-		return err
-	}
-	return d.FS.Rename(from, to)
-}
-
-func (d *sickDisk) ReadFile(name string) ([]byte, error) {
-	if err := d.try("read", name); err != nil {
-		return nil, err
-	}
-	return d.FS.ReadFile(name)
-}
-
-func (d *sickDisk) OpenFile(name string, flag int, perm os.FileMode) (durable.File, error) {
-	op := "open"
-	if flag == os.O_RDONLY {
-		op = "open to read"
-	}
-	if err := d.try(op, name); err != nil {
-		return nil, err
-	}
-	return d.FS.OpenFile(name, flag, perm)
-}
-
-func (d *sickDisk) ReadDir(name string) ([]os.DirEntry, error) {
-	if err := d.try("list", name); err != nil {
-		return nil, err
-	}
-	return d.FS.ReadDir(name)
-}
-
-func (d *sickDisk) Remove(name string) error {
-	if err := d.try("remove", name); err != nil {
-		return err
-	}
-	return d.FS.Remove(name)
-}
-
-// failing fails with err in operations that begin with op, on files that end so.
-func failing(op, suffix string, err error) func(op, name string) error {
-	return func(o, name string) error {
-		if strings.HasPrefix(o, op) && strings.HasSuffix(name, suffix) {
-			return err
-		}
-		return nil
-	}
-}
-
-func (h *host) onSickDisk() *sickDisk {
-	disk := &sickDisk{FS: durable.OS}
+// onHookedDisk lets a test fail or delay the operations of the plugin's disk.
+func (h *host) onHookedDisk() *durabletest.Hooked {
+	disk := durabletest.NewHooked(durable.OS)
 	h.disk = disk
 	return disk
 }
@@ -106,15 +36,15 @@ func (h *host) tenLines() *fakeFIFO {
 	return f
 }
 
-// restartOnSickDisk starts the container web, which prints ten lines that are delivered, and starts the plugin again on a
+// restartOnFailingDisk starts the container web, which prints ten lines that are delivered, and starts the plugin again on a
 // disk that fails.
-func (h *host) restartOnSickDisk(fails func(op, name string) error) (*sickDisk, *fakeFIFO) {
+func (h *host) restartOnFailingDisk(fail durabletest.Hook) (*durabletest.Hooked, *fakeFIFO) {
 	h.t.Helper()
-	disk := h.onSickDisk()
+	disk := h.onHookedDisk()
 	h.start()
 	f := h.tenLines()
 	h.stop()
-	disk.is(fails)
+	disk.Before(fail)
 	h.start()
 	return disk, f
 }
@@ -135,7 +65,7 @@ func TestUnopenedStays(t *testing.T) {
 	for _, well := range []bool{false, true} {
 		t.Run(fmt.Sprintf("well %v", well), func(t *testing.T) {
 			h := newHost(t)
-			disk := h.onSickDisk()
+			disk := h.onHookedDisk()
 			h.shipper.setDown(true)
 			h.start()
 			f := h.fifo("f")
@@ -143,10 +73,10 @@ func TestUnopenedStays(t *testing.T) {
 			f.write("stdout", lines(1, 10)...)
 			f.empty()
 			h.stop()
-			disk.is(failing("read", "cursor", syscall.EIO))
+			disk.Before(durabletest.Fail("ReadFile", "cursor", syscall.EIO))
 			h.start()
 			if well {
-				disk.is(nil)
+				disk.Before(nil)
 			}
 			_, err := h.docker().ReadLogs(t.Context(), dockertest.Info{ContainerID: "web"}, all)
 			if err == nil || !strings.Contains(err.Error(), errUnopened.Error()) {
@@ -158,7 +88,7 @@ func TestUnopenedStays(t *testing.T) {
 				}
 			}
 			h.stop()
-			disk.is(nil)
+			disk.Before(nil)
 			h.shipper.setDown(false)
 			h.start()
 			f.write("stdout", lines(11, 20)...)
@@ -175,7 +105,7 @@ func TestUnreadRecordWaits(t *testing.T) {
 
 func testUnreadRecord(t *testing.T, startedAgain bool) {
 	h := newHost(t, "HISTORY_SIZE=64k")
-	disk := h.onSickDisk()
+	disk := h.onHookedDisk()
 	h.start()
 	d := h.docker()
 	config := map[string]string{"history-size": "4m"}
@@ -190,7 +120,7 @@ func testUnreadRecord(t *testing.T, startedAgain bool) {
 	f := h.tenLines()
 	h.stop()
 
-	disk.is(failing("read", archive.RecordName, syscall.EMFILE))
+	disk.Before(durabletest.Fail("ReadFile", archive.RecordName, syscall.EMFILE))
 	h.start()
 	d = h.docker()
 	for _, id := range []string{"old", "web"} {
@@ -199,7 +129,7 @@ func testUnreadRecord(t *testing.T, startedAgain bool) {
 		}
 	}
 	f.write("stdout", lines(11, 20)...)
-	disk.is(nil)
+	disk.Before(nil)
 	if startedAgain { // before it is tried again
 		g := h.fifo("g")
 		h.run("web", g, nil)
@@ -220,7 +150,7 @@ func testUnreadRecord(t *testing.T, startedAgain bool) {
 // service's.
 func TestReadingTellsNoGap(t *testing.T) {
 	h := newHost(t)
-	disk := h.onSickDisk()
+	disk := h.onHookedDisk()
 	h.start()
 	d := h.docker()
 	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
@@ -230,11 +160,11 @@ func TestReadingTellsNoGap(t *testing.T) {
 		must(t, c.Stop(t.Context()))
 		h.shipper.wait(t, "g/web", 10*run)
 		h.gone()
-		disk.is(failing("open", ".seg", syscall.EMFILE))
+		disk.Before(durabletest.Fail("OpenFile", ".seg", syscall.EMFILE))
 		if _, err := d.ReadLogs(t.Context(), info, all); err == nil {
 			t.Error("no error")
 		}
-		disk.is(nil)
+		disk.Before(nil)
 		h.gone()
 		if got := len(readLogs(t, d, "web", all).rest()); got != 10*run {
 			t.Errorf("docker logs has %d entries after run %d", got, run)
@@ -276,7 +206,7 @@ func TestRecordOutlivesSpool(t *testing.T) {
 // TestCannotBeRemoved: a history that cannot be removed when its room is needed is counted once, and is there still.
 func TestCannotBeRemoved(t *testing.T) {
 	h := newHost(t, "SPOOL_TOTAL_SIZE=2m", "SPOOL_MAX_SIZE=1m", "HISTORY_SIZE=1m")
-	disk := h.onSickDisk()
+	disk := h.onHookedDisk()
 	h.start()
 	d := h.docker()
 	fill := func(id string) {
@@ -289,14 +219,14 @@ func TestCannotBeRemoved(t *testing.T) {
 	}
 	fill("a")
 	fill("b")
-	disk.is(func(op, name string) error {
-		if op == "rename" && strings.Contains(name, ".gone-") {
+	disk.Before(func(op, name string) error {
+		if op == "Rename" && strings.Contains(name, ".gone-") {
 			return syscall.EIO
 		}
 		return nil
 	})
 	fill("c")
-	disk.is(nil)
+	disk.Before(nil)
 	sum := int64(0)
 	for _, id := range stoppedDirs(t, filepath.Join(h.dir, "state")) {
 		readLogs(t, d, id, all).rest()
@@ -311,10 +241,10 @@ func TestCannotBeRemoved(t *testing.T) {
 // TestCannotExpire: a history that cannot be removed at its age is told of once, and tried again at the next start. What
 // was removed but for some files is not counted.
 func TestCannotExpire(t *testing.T) {
-	for op, counted := range map[string]int64{"rename": 4 * 4096, "remove": 0} {
+	for op, counted := range map[string]int64{"Rename": 4 * 4096, "Remove": 0} {
 		t.Run(op, func(t *testing.T) {
 			dir := t.TempDir()
-			disk := &sickDisk{FS: durable.OS}
+			disk := durabletest.NewHooked(durable.OS)
 			var log strings.Builder
 			budget := spool.NewBudget(1 << 20)
 			x := archive.New(dir, filepath.Join(dir, "containers"), disk, time.Hour, budget, slog.New(slog.NewTextHandler(&log, nil)))
@@ -324,7 +254,7 @@ func TestCannotExpire(t *testing.T) {
 			r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now().Add(-2 * time.Hour)}}
 			must(t, r.Write(durable.OS, filepath.Dir(at), false))
 			x.Load(t.Context())
-			disk.is(failing(op, "", syscall.EIO))
+			disk.Before(durabletest.Fail(op, "", syscall.EIO))
 			later := time.Now().Add(2 * time.Hour) // the host's clock may have been wrong at the start
 			x.Expire(later)
 			x.Expire(later)
@@ -334,7 +264,7 @@ func TestCannotExpire(t *testing.T) {
 			if at := x.Next(); time.Until(at) < 30*time.Minute {
 				t.Errorf("it looks again at %v", at)
 			}
-			disk.is(nil)
+			disk.Before(nil)
 			x = archive.New(dir, filepath.Join(dir, "containers"), disk, time.Hour, spool.NewBudget(1<<20), slog.New(slog.DiscardHandler))
 			x.Load(t.Context())
 			x.Expire(time.Now().Add(2 * time.Hour))
@@ -349,7 +279,7 @@ func TestCannotExpire(t *testing.T) {
 // older than it is, and so does not remove it.
 func TestAskedNeverOlder(t *testing.T) {
 	h := newHost(t, "HISTORY_AGE=1h")
-	disk := h.onSickDisk()
+	disk := h.onHookedDisk()
 	old := filepath.Join(h.dir, "state", "stopped", "web")
 	s, _, err := spool.Open(spool.Options{Dir: filepath.Join(old, archive.SpoolName), History: 1 << 20})
 	must(t, err)
@@ -366,11 +296,11 @@ func TestAskedNeverOlder(t *testing.T) {
 	must(t, os.Chtimes(segments[0], past, past))
 	h.start()
 	d := h.docker()
-	disk.is(failing("read", archive.RecordName, syscall.EMFILE))
+	disk.Before(durabletest.Fail("ReadFile", archive.RecordName, syscall.EMFILE))
 	if _, err := d.ReadLogs(t.Context(), dockertest.Info{ContainerID: "web"}, all); err == nil {
 		t.Error("no error")
 	}
-	disk.is(nil)
+	disk.Before(nil)
 	since, _ := h.Driver.archive.Since("web")
 	if time.Since(since) > time.Hour {
 		t.Errorf("it is as old as from %v", since)
@@ -385,8 +315,8 @@ func TestAskedNeverOlder(t *testing.T) {
 // is read again from the time on when somebody asks for its log.
 func TestUnlistedIsFound(t *testing.T) {
 	h := newHost(t)
-	disk, f := h.restartOnSickDisk(failing("list", "containers", syscall.EMFILE))
-	disk.is(nil)
+	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadDir", "containers", syscall.EMFILE))
+	disk.Before(nil)
 	f.write("stdout", lines(11, 20)...)
 	if got := len(readLogs(t, h.docker(), "web", all).rest()); got < 10 {
 		t.Errorf("%d entries", got)
@@ -397,7 +327,7 @@ func TestUnlistedIsFound(t *testing.T) {
 // TestRoomOfWhatIsHidden: a history that has given way is counted no more, though some of its files are left.
 func TestRoomOfWhatIsHidden(t *testing.T) {
 	dir := t.TempDir()
-	disk := &sickDisk{FS: durable.OS}
+	disk := durabletest.NewHooked(durable.OS)
 	budget := spool.NewBudget(2 << 20)
 	x := archive.New(dir, filepath.Join(dir, "containers"), disk, time.Hour, budget, slog.New(slog.DiscardHandler))
 	at := filepath.Join(x.Dir, "old", archive.SpoolName)
@@ -406,7 +336,7 @@ func TestRoomOfWhatIsHidden(t *testing.T) {
 	r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now()}}
 	must(t, r.Write(durable.OS, filepath.Dir(at), false))
 	x.Load(t.Context())
-	disk.is(failing("remove", archive.RecordName, syscall.EIO))
+	disk.Before(durabletest.Fail("Remove", archive.RecordName, syscall.EIO))
 	s, _, err := spool.Open(spool.Options{Dir: filepath.Join(dir, "s"), Budget: budget})
 	must(t, err)
 	defer s.Close()
@@ -423,7 +353,7 @@ func TestRoomOfWhatIsHidden(t *testing.T) {
 // TestRecordNotWritten: a record of a stream that is gone, which cannot be mended now, keeps nobody from reading on.
 func TestRecordNotWritten(t *testing.T) {
 	h := newHost(t)
-	disk := h.onSickDisk()
+	disk := h.onHookedDisk()
 	h.start()
 	f := h.tenLines()
 	h.stop()
@@ -432,9 +362,9 @@ func TestRecordNotWritten(t *testing.T) {
 	must(t, err)
 	r.Stopped = &archive.StoppedRecord{At: time.Now(), End: 1 << 20}
 	must(t, r.Write(durable.OS, dir, false))
-	disk.is(failing("rename", archive.RecordName, syscall.ENOSPC))
+	disk.Before(durabletest.Fail("Rename", archive.RecordName, syscall.ENOSPC))
 	h.start()
-	disk.is(nil)
+	disk.Before(nil)
 	f.write("stdout", lines(11, 20)...)
 	h.twentyLines(f)
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -17,6 +16,7 @@ import (
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/durable/durabletest"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
@@ -306,12 +306,12 @@ func TestSickDisk(t *testing.T) {
 		name  string
 		fails func(op, name string) error
 	}{
-		{"it cannot be moved", failing("rename", "containers/web", syscall.EIO)},
-		{"it cannot be opened", failing("read", "cursor", syscall.EMFILE)},
+		{"it cannot be moved", durabletest.Fail("Rename", "containers/web", syscall.EIO)},
+		{"it cannot be opened", durabletest.Fail("ReadFile", "cursor", syscall.EMFILE)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHost(t)
-			disk := h.onSickDisk()
+			disk := h.onHookedDisk()
 			h.start()
 			d := h.docker()
 			c := begin(t, d, info)
@@ -322,7 +322,7 @@ func TestSickDisk(t *testing.T) {
 			must(t, c.Stop(t.Context()))
 			h.gone()
 			used := h.budget.Used()
-			disk.is(test.fails)
+			disk.Before(test.fails)
 			_, err := d.ReadLogs(t.Context(), info, all)
 			if refused, ok := errors.AsType[*dockertest.Error](err); !ok || refused.Status != 500 {
 				t.Errorf("ReadLogs: %v", err)
@@ -333,7 +333,7 @@ func TestSickDisk(t *testing.T) {
 			if got := h.budget.Used(); got != used || !h.archived("web") {
 				t.Errorf("%d bytes are counted, want %d", got, used)
 			}
-			disk.is(nil)
+			disk.Before(nil)
 			if got := len(readLogs(t, d, "web", all).rest()); got != n {
 				t.Errorf("%d entries when the disk is well, want %d", got, n)
 			}
@@ -356,16 +356,16 @@ func TestSickDisk(t *testing.T) {
 // TestPutAwayLater: what cannot be put away is there all the same, and is put away when somebody has asked for it.
 func TestPutAwayLater(t *testing.T) {
 	h := newHost(t)
-	disk := h.onSickDisk()
+	disk := h.onHookedDisk()
 	h.start()
 	d := h.docker()
 	c := begin(t, d, dockertest.Info{ContainerID: "web", ContainerName: "/web"})
 	must(t, c.Write("stdout", "a line\n"))
 	h.shipper.wait(t, "g/web", 1)
-	disk.is(failing("rename", "stopped/web", syscall.ENOSPC))
+	disk.Before(durabletest.Fail("Rename", "stopped/web", syscall.ENOSPC))
 	must(t, c.Stop(t.Context()))
 	h.ended()
-	disk.is(nil)
+	disk.Before(nil)
 	if len(h.containers()) != 1 {
 		t.Fatal("it was put away")
 	}
@@ -403,50 +403,11 @@ func TestDeliveredStaysDelivered(t *testing.T) {
 	must(t, c.Stop(t.Context()))
 }
 
-// sweptDisk keeps a copy of the state directory as it was before each change of what files there are.
-type sweptDisk struct {
-	durable.FS
-	mu       sync.Mutex
-	from, to string // to: empty while nothing is to be kept
-	copies   int
-}
-
-func (d *sweptDisk) before() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.to != "" && os.CopyFS(filepath.Join(d.to, fmt.Sprint(d.copies)), os.DirFS(d.from)) == nil {
-		d.copies++
-	}
-}
-
-func (d *sweptDisk) Rename(from, to string) error {
-	d.before()
-	return d.FS.Rename(from, to)
-}
-
-func (d *sweptDisk) Remove(name string) error {
-	d.before()
-	return d.FS.Remove(name)
-}
-
-func (d *sweptDisk) MkdirAll(name string, perm os.FileMode) error {
-	d.before()
-	return d.FS.MkdirAll(name, perm)
-}
-
-func (d *sweptDisk) OpenFile(name string, flag int, perm os.FileMode) (durable.File, error) {
-	if flag != os.O_RDONLY {
-		d.before()
-	}
-	return d.FS.OpenFile(name, flag, perm)
-}
-
 // TestMovesSurviveACrash: wherever the plugin is killed while a history is put away, taken back or read, all of it is there
 // afterwards, in one place.
 func TestMovesSurviveACrash(t *testing.T) {
 	h := newHost(t)
-	disk := &sweptDisk{FS: durable.OS, from: filepath.Join(h.dir, "state")}
-	h.disk = disk
+	disk := h.onHookedDisk()
 	h.start()
 	d := h.docker()
 	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
@@ -456,9 +417,7 @@ func TestMovesSurviveACrash(t *testing.T) {
 		must(t, c.Write("stdout", fmt.Sprintf("line %d\n", i)))
 	}
 	h.shipper.wait(t, "g/web", n)
-	disk.mu.Lock()
-	disk.to = t.TempDir()
-	disk.mu.Unlock()
+	killed := h.copyBefore(disk, "Rename", "Remove", "MkdirAll", "OpenFile")
 	must(t, c.Stop(t.Context()))
 	h.gone()
 	c = begin(t, d, info) // as docker logs does
@@ -467,14 +426,12 @@ func TestMovesSurviveACrash(t *testing.T) {
 	readLogs(t, d, "web", all).rest()
 	h.gone()
 	h.stop()
-	disk.mu.Lock()
-	defer disk.mu.Unlock()
-	if disk.copies < 10 {
-		t.Fatalf("%d moments", disk.copies)
+	if n := killed.len(); n < 10 {
+		t.Fatalf("%d moments", n)
 	}
-	for i := range disk.copies {
+	for i := range killed.before {
 		after := newHost(t)
-		must(t, os.CopyFS(filepath.Join(after.dir, "state"), os.DirFS(filepath.Join(disk.to, fmt.Sprint(i)))))
+		after.dir = killed.at(i)
 		after.start()
 		d := after.docker()
 		if got := readLogs(t, d, "web", all).rest(); len(got) != n {

@@ -19,7 +19,7 @@ func TestStopDuringStart(t *testing.T) {
 			h := newHost(t)
 			disk := h.onHangingDisk()
 			h.start()
-			disk.hang(func(op, path string) bool { return op == "rename" && strings.HasSuffix(path, name) })
+			disk.hang(func(op, path string) bool { return op == "Rename" && strings.HasSuffix(path, name) })
 			f := h.fifo("f")
 			f.write("stdout", lines(1, 10)...)
 			var wg sync.WaitGroup

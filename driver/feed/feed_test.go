@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -17,7 +16,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/logspool/logspool/events"
-	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/durable/durabletest"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
@@ -36,7 +34,7 @@ func fakeFrame(source string, at int64, line string, partial []byte) []byte {
 // feedRig is a spool in memory that a test appends to, and what its feeds are told of its end.
 type feedRig struct {
 	t       fataler
-	disk    *closedDisk
+	disk    *durabletest.Hooked
 	spool   *spool.Spool
 	tracker spool.Tracker
 	ended   atomic.Bool
@@ -48,23 +46,10 @@ type fataler interface {
 	Helper()
 }
 
-// closedDisk is a disk whose files cannot be opened while it is closed.
-type closedDisk struct {
-	durable.FS
-	closed bool
-}
-
-func (d *closedDisk) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
-	if d.closed {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
-	}
-	return d.FS.OpenFile(name, flag, perm)
-}
-
 func newFeedRig(t fataler) *feedRig { return newBoundedFeedRig(t, 0) }
 
 func newBoundedFeedRig(t fataler, maxSize int64) *feedRig {
-	disk := &closedDisk{FS: durabletest.NewDisk()}
+	disk := durabletest.NewHooked(durabletest.NewDisk())
 	s, _, err := spool.Open(spool.Options{Dir: "/spool", FS: disk, MaxSize: maxSize})
 	if err != nil {
 		t.Fatalf("Open: %v", err)
@@ -278,11 +263,11 @@ func TestFeedTrouble(t *testing.T) {
 	f.Release()
 	r.append(pieces[1])
 	r.ended.Store(true)
-	r.disk.closed = true
+	r.disk.Before(durabletest.Fail("OpenFile", "", syscall.EMFILE))
 	if got := take(f, 1); len(got) > 0 || !f.Due().After(someTime) {
 		t.Fatalf("got %d events, due %v", len(got), f.Due())
 	}
-	r.disk.closed = false
+	r.disk.Before(nil)
 	if got := take(f, 10); len(got) != 1 || got[0].message != long {
 		t.Errorf("got %d events", len(got))
 	}

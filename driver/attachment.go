@@ -56,7 +56,7 @@ func (s *session) newAttachment(f archive.FIFORecord, ignore bool) *attachment {
 func (s *session) attach(file string, info *container.Info) error {
 	s.recording.Lock()
 	defer s.recording.Unlock()
-	change, apply := s.nextInfo(info)
+	change, apply := s.nextRun(info)
 	a := s.newAttachment(archive.FIFORecord{File: file}, false)
 	if already, err := s.d.claim(a, true); err != nil || already {
 		return err
@@ -285,7 +285,7 @@ func (a *attachment) Take(block []byte, info spool.BlockInfo) {
 		a.spools.Failed(errorKind(err), "err", err)
 	}
 	bytes := len(block) - spool.BlockHeaderSize
-	s.checkFilling(bytes)
+	s.checkFullness(bytes)
 	s.notify(info.Frames, bytes)
 }
 

@@ -14,8 +14,8 @@ import (
 	"github.com/logspool/logspool/naming"
 )
 
-// placeRetry is how long to wait before asking for the region again. The Place paces the look-ups themselves.
-const placeRetry = 2 * time.Second
+// retryDelay is how long to wait before asking for the region again. The Locator paces the look-ups themselves.
+const retryDelay = 2 * time.Second
 
 // entityWait is how long the delivery waits for the EC2 instance's ID where only the events' entity needs it.
 const entityWait = 3 * time.Second
@@ -33,8 +33,8 @@ func (s *session) deliver(ctx context.Context) {
 			}
 			continue
 		}
-		run := s.nextRun()
-		if !s.notHeld(ctx, run) {
+		run := s.runToDeliver()
+		if !s.awaitRelease(ctx, run) {
 			return // spooled until the setting is fixed, which takes a new start of the plugin
 		}
 		to, err := s.destinations(ctx, run)
@@ -46,11 +46,11 @@ func (s *session) deliver(ctx context.Context) {
 			return
 		}
 		before := s.spool.Acked()
-		if !s.ship(ctx, run, to) {
+		if !s.deliverRun(ctx, run, to) {
 			return
 		}
 		// When all is delivered that can be read, and there is more, it cannot be read now.
-		if run.ended.Load() && s.hasWork() && s.spool.Acked() == before && !pause(ctx, placeRetry) {
+		if run.ended.Load() && s.hasWork() && s.spool.Acked() == before && !pause(ctx, retryDelay) {
 			return
 		}
 	}
@@ -82,9 +82,9 @@ func (s *session) hasWork() bool { return s.spool.Pending() }
 
 // holdBack logs why no group may have the container's lines, again and again until ctx is done. They are spooled.
 func (s *session) holdBack(ctx context.Context, err error) {
-	defer s.d.unsent.over(s, noGroup, false)
+	defer s.d.holds.over(s, noGroup, false)
 	for {
-		s.d.unsent.waits(s, noGroup, err)
+		s.d.holds.waits(s, noGroup, err)
 		if !pause(ctx, faultlog.Repeat+time.Second) {
 			return
 		}
@@ -94,18 +94,18 @@ func (s *session) holdBack(ctx context.Context, err error) {
 // destination is where the events of some outputs go, and what they look like there.
 type destination struct {
 	target.Target
-	of    feed.Outputs
-	shape events.Options
+	outputs feed.Outputs
+	events  events.Options
 }
 
-// ship delivers what is spooled of a run until it has ended and everything of it is delivered, or it goes on.
+// deliverRun delivers what is spooled of a run until it has ended and everything of it is delivered, or it goes on.
 // It returns false when ctx is done before that.
-func (s *session) ship(ctx context.Context, run *containerRun, to []destination) bool {
-	shipments, feeds := s.beginDelivery(run, to)
+func (s *session) deliverRun(ctx context.Context, run *containerRun, to []destination) bool {
+	deliveries, feeds := s.startDeliveries(run, to)
 	defer func() {
-		s.shipping.Store(nil)
+		s.deliveries.Store(nil)
 		for i, f := range feeds {
-			<-shipments[i].Detach()
+			<-deliveries[i].Detach()
 			f.Close()
 		}
 		s.mu.Lock()
@@ -115,16 +115,16 @@ func (s *session) ship(ctx context.Context, run *containerRun, to []destination)
 	if !s.waitFor(ctx, run.ended.Load) {
 		return false
 	}
-	for _, shipment := range shipments {
-		shipment.Finish()
+	for _, delivery := range deliveries {
+		delivery.Finish()
 	}
-	for _, shipment := range shipments {
+	for _, delivery := range deliveries {
 		for delivered := false; !delivered && run.ended.Load(); {
 			select {
 			case <-ctx.Done():
 				return false
 			case <-s.changed:
-			case <-shipment.Done():
+			case <-delivery.Done():
 				delivered = true
 			}
 		}
@@ -132,23 +132,23 @@ func (s *session) ship(ctx context.Context, run *containerRun, to []destination)
 	return true
 }
 
-// beginDelivery makes the feeds of a run and ships them.
-func (s *session) beginDelivery(run *containerRun, to []destination) (shipments []Shipment, feeds []*feed.Feed) {
+// startDeliveries makes the feeds of a run and ships them.
+func (s *session) startDeliveries(run *containerRun, to []destination) (deliveries []Delivery, feeds []*feed.Feed) {
 	s.mu.Lock()
 	delay := run.conf.Delay
 	for _, t := range to {
 		feeds = append(feeds, feed.New(s.spool, feed.Options{
-			Outputs: t.of, Ended: &run.ended, Limit: run.to, Events: t.shape, Name: s.name(),
+			Outputs: t.outputs, Ended: &run.ended, Limit: run.to, Events: t.events, Name: s.name(),
 			OnLost: s.losses.lost, OnPanic: s.panicked, OnPoison: s.setAside,
 		}))
 	}
-	s.active = &delivery{run, feeds} // from here on a new run ends the feeds
+	s.active = &activeRun{run, feeds} // from here on a new run ends the feeds
 	s.mu.Unlock()
 	for i, t := range to {
-		shipments = append(shipments, s.d.o.Shipper.Ship(t.Target, feeds[i], delay))
+		deliveries = append(deliveries, s.d.o.Deliverer.Deliver(t.Target, feeds[i], delay))
 	}
-	s.shipping.Store(&shipments)
-	return shipments, feeds
+	s.deliveries.Store(&deliveries)
+	return deliveries, feeds
 }
 
 // destinations computes where the container's events go. It waits until there is a region; the error is ctx's.
@@ -165,12 +165,12 @@ func (s *session) destinations(ctx context.Context, run *containerRun) ([]destin
 	uses := func(field string) bool { return conf.Group.Uses(field) || conf.Stream.Uses(field) }
 	switch {
 	case uses("InstanceID"): // a name must not be made without it
-		if c.InstanceID, err = s.d.o.Place.InstanceID(ctx); err != nil {
+		if c.InstanceID, err = s.d.o.Locator.InstanceID(ctx); err != nil {
 			return nil, err
 		}
 	case conf.HasEntity(): // of which it is one attribute of several
 		brief, cancel := context.WithTimeout(ctx, entityWait)
-		c.InstanceID, _ = s.d.o.Place.InstanceID(brief)
+		c.InstanceID, _ = s.d.o.Locator.InstanceID(brief)
 		cancel()
 	}
 	if (uses("Host") || conf.EntityUses("Host")) && c.Host == "" && c.NeedsHost() {
@@ -179,14 +179,14 @@ func (s *session) destinations(ctx context.Context, run *containerRun) ([]destin
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	shape := s.shape(&c, conf)
+	options := s.eventOptions(&c, conf)
 	c.Source = "stdout"
 	stdout, err := s.destination(&c, conf)
 	if err != nil {
 		return nil, err
 	}
 	if !uses("Source") {
-		return []destination{{stdout, feed.BothOutputs, shape}}, nil
+		return []destination{{stdout, feed.BothOutputs, options}}, nil
 	}
 	c.Source = "stderr"
 	stderr, err := s.destination(&c, conf)
@@ -194,9 +194,9 @@ func (s *session) destinations(ctx context.Context, run *containerRun) ([]destin
 		return nil, err
 	}
 	if stderr == stdout {
-		return []destination{{stdout, feed.BothOutputs, shape}}, nil
+		return []destination{{stdout, feed.BothOutputs, options}}, nil
 	}
-	return []destination{{stdout, feed.Outputs{Stdout: true}, shape}, {stderr, feed.Outputs{Stderr: true}, shape}}, nil
+	return []destination{{stdout, feed.Outputs{Stdout: true}, options}, {stderr, feed.Outputs{Stderr: true}, options}}, nil
 }
 
 // container is what the names can say of a container, without what has to be looked up.
@@ -215,21 +215,21 @@ func (s *session) region(ctx context.Context, conf *config.Container) (string, e
 	if conf.Region != "" {
 		return conf.Region, nil
 	}
-	lookUp := s.d.o.Place.Region
+	lookUp := s.d.o.Locator.Region
 	if conf.RegionAuto {
-		lookUp = s.d.o.Place.AutoRegion
+		lookUp = s.d.o.Locator.AutoRegion
 	}
 	for {
 		region, err := lookUp(ctx)
 		if err == nil {
-			s.d.unsent.over(s, noRegion, true)
+			s.d.holds.over(s, noRegion, true)
 			return region, nil
 		}
 		if ctx.Err() == nil {
-			s.d.unsent.waits(s, noRegion, err)
+			s.d.holds.waits(s, noRegion, err)
 		}
-		if !pause(ctx, placeRetry) {
-			s.d.unsent.over(s, noRegion, false)
+		if !pause(ctx, retryDelay) {
+			s.d.holds.over(s, noRegion, false)
 			return "", ctx.Err()
 		}
 	}

@@ -118,7 +118,7 @@ func TestHeld(t *testing.T) {
 	h.shipper.mu.Lock()
 	defer h.shipper.mu.Unlock()
 	if n := len(h.shipper.shipped); n != 2 {
-		t.Errorf("%d shipments, want 2", n)
+		t.Errorf("%d deliveries, want 2", n)
 	}
 }
 
@@ -168,7 +168,7 @@ func TestAllowGroups(t *testing.T) {
 	h.shipper.mu.Lock()
 	defer h.shipper.mu.Unlock()
 	if n := len(h.shipper.shipped); n != 3 {
-		t.Errorf("%d shipments, want 3", n)
+		t.Errorf("%d deliveries, want 3", n)
 	}
 }
 

@@ -1,8 +1,8 @@
 // Package driver implements Docker's log driver protocol and runs one session per container. A session ties FIFO, spool,
 // events and delivery together, and survives the plugin.
 //
-// The package must not know AWS, batches or retries. It learns from the settings and from a Place where events go, and
-// hands them to a Shipper.
+// The package must not know AWS, batches or retries. It learns from the settings and from a Locator where events go, and
+// hands them to a Deliverer.
 //
 // # The life of a session
 //

@@ -27,27 +27,27 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// Shipper takes events to where they belong. Its method may be called from any goroutine.
-type Shipper interface {
-	// Ship begins to pull events from f, and flushes at least every delay. It does not block.
-	Ship(to target.Target, f *feed.Feed, delay time.Duration) Shipment
+// Deliverer takes events to where they belong. Its method may be called from any goroutine.
+type Deliverer interface {
+	// Deliver begins to pull events from f, and flushes at least every delay. It does not block.
+	Deliver(to target.Target, f *feed.Feed, delay time.Duration) Delivery
 }
 
-// Shipment is the delivery of one feed. Its methods may be called from any goroutine and do not block.
-type Shipment interface {
+// Delivery is the delivery of one feed. Its methods may be called from any goroutine and do not block.
+type Delivery interface {
 	// Notify says that so many frames of so many bytes have been added to the feed's spool.
 	Notify(frames, bytes int)
 	// Finish says that nothing more will come for now: what is there goes out at once.
 	Finish()
 	// Done is closed when, after Finish, all of the feed is delivered or accounted for.
 	Done() <-chan struct{}
-	// Detach ends the shipment without waiting for delivery. The returned channel is closed when the
+	// Detach ends the delivery without waiting for delivery. The returned channel is closed when the
 	// feed is not used any more.
 	Detach() <-chan struct{}
 }
 
-// Place knows where the plugin runs. Its methods may wait for a look-up, not longer than ctx.
-type Place interface {
+// Locator knows where the plugin runs. Its methods may wait for a look-up, not longer than ctx.
+type Locator interface {
 	// Region returns the region for containers that name none.
 	Region(ctx context.Context) (string, error)
 	// AutoRegion returns the region for containers that ask for it to be looked up, whatever the settings say.
@@ -61,8 +61,8 @@ type Place interface {
 type Options struct {
 	Settings *config.Settings
 
-	Shipper    Shipper
-	Place      Place
+	Deliverer  Deliverer
+	Locator    Locator
 	LoggerHost string // the Docker host's name
 	FIFODir    string // the only directory for FIFOs; empty: any
 	// EngineSocket is where the engine answers, if it was mounted into the plugin.
@@ -84,7 +84,7 @@ type Driver struct {
 	intake *fifo.Intake
 	budget *spool.Budget
 
-	unsent *unsent
+	holds *holdLog
 
 	archive *archive.Archive // what is kept of containers that have stopped
 
@@ -92,8 +92,8 @@ type Driver struct {
 	ctx        context.Context // ends when the sessions are to end
 	end        context.CancelFunc
 	group      errgroup.Group // the sessions' goroutines and the driver's own
-	taking     chan struct{}  // closed when the intake has stopped
-	stopTaking context.CancelFunc
+	intakeDone chan struct{}  // closed when the intake has stopped
+	stopIntake context.CancelFunc
 	reading    context.Context // ends when the answers to docker logs are to end
 	stopReads  context.CancelFunc
 	readers    sync.WaitGroup // those that give them; begun within a call
@@ -130,18 +130,18 @@ func New(o Options) (*Driver, error) {
 	reading, stopReads := context.WithCancel(context.Background())
 	d := &Driver{
 		o: o, log: o.Log, fs: o.FS,
-		engine:    newEngine(o.EngineSocket),
-		intake:    in,
-		budget:    spool.NewBudget(o.Settings.SpoolTotalSize),
-		unsent:    newUnsent(o.Log),
-		ctx:       ctx,
-		end:       cancel,
-		taking:    make(chan struct{}),
-		reading:   reading,
-		stopReads: stopReads,
-		slowRate:  newSlowRate(),
-		ready:     make(chan struct{}),
-		limits:    shareOut(cmp.Or(o.OpenFiles, openFileLimit())),
+		engine:     newEngine(o.EngineSocket),
+		intake:     in,
+		budget:     spool.NewBudget(o.Settings.SpoolTotalSize),
+		holds:      newHoldLog(o.Log),
+		ctx:        ctx,
+		end:        cancel,
+		intakeDone: make(chan struct{}),
+		reading:    reading,
+		stopReads:  stopReads,
+		slowRate:   newSlowRate(),
+		ready:      make(chan struct{}),
+		limits:     shareOut(cmp.Or(o.OpenFiles, openFileLimit())),
 
 		slots:      map[string]*slot{},
 		sessions:   map[string]*session{},
@@ -158,9 +158,9 @@ func New(o Options) (*Driver, error) {
 // blocks for the local disk. Trouble with one container is logged and does not keep the others.
 func (d *Driver) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	d.stopTaking = cancel
+	d.stopIntake = cancel
 	go func() {
-		defer close(d.taking)
+		defer close(d.intakeDone)
 		if err := d.intake.Run(ctx); err != nil {
 			d.log.Error("FIFOs cannot be read any more", "err", err)
 		}
@@ -231,7 +231,7 @@ func (d *Driver) attach(file string, info *container.Info) error {
 	if err := d.o.Settings.CheckGroup(conf, &names); err != nil {
 		return optionError{err}
 	}
-	if err := d.hasRoom(file); err != nil {
+	if err := d.checkLimit(file); err != nil {
 		return err
 	}
 	s, err := d.holdSession(context.Background(), info.ID, info)
@@ -285,9 +285,9 @@ func (d *Driver) StopIntake() {
 	d.closed = true
 	d.mu.Unlock()
 	d.stopReads()
-	if d.stopTaking != nil {
-		d.stopTaking()
-		<-d.taking
+	if d.stopIntake != nil {
+		d.stopIntake()
+		<-d.intakeDone
 	}
 }
 
@@ -304,7 +304,7 @@ func (d *Driver) Sync() error {
 	return g.Wait()
 }
 
-// Close ends the sessions and closes the spools. The Shipper must not use its feeds any more.
+// Close ends the sessions and closes the spools. The Deliverer must not use its feeds any more.
 func (d *Driver) Close() error {
 	d.end()
 	d.calls.Wait()

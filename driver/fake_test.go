@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
 }
 
-// fakeShipper delivers what it is given to itself, while it is not down.
-type fakeShipper struct {
+// fakeDeliverer delivers what it is given to itself, while it is not down.
+type fakeDeliverer struct {
 	mu        sync.Mutex
 	changed   chan struct{} // closed and made anew at each change
 	down      bool
@@ -38,11 +38,11 @@ type fakeShipper struct {
 	wg        sync.WaitGroup
 }
 
-func newFakeShipper() *fakeShipper {
-	return &fakeShipper{changed: make(chan struct{}), delivered: map[string][]string{}}
+func newFakeDeliverer() *fakeDeliverer {
+	return &fakeDeliverer{changed: make(chan struct{}), delivered: map[string][]string{}}
 }
 
-func (s *fakeShipper) change(f func()) {
+func (s *fakeDeliverer) change(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f()
@@ -50,10 +50,10 @@ func (s *fakeShipper) change(f func()) {
 	s.changed = make(chan struct{})
 }
 
-func (s *fakeShipper) setDown(down bool) { s.change(func() { s.down = down }) }
+func (s *fakeDeliverer) setDown(down bool) { s.change(func() { s.down = down }) }
 
 // wait waits until the stream has n messages, and returns them.
-func (s *fakeShipper) wait(t *testing.T, stream string, n int) []string {
+func (s *fakeDeliverer) wait(t *testing.T, stream string, n int) []string {
 	t.Helper()
 	for patience := time.After(time.Minute); ; {
 		s.mu.Lock()
@@ -70,16 +70,16 @@ func (s *fakeShipper) wait(t *testing.T, stream string, n int) []string {
 	}
 }
 
-func (s *fakeShipper) Ship(to target.Target, f *feed.Feed, _ time.Duration) Shipment {
-	m := &fakeShipment{s: s, f: f, stream: to.Group + "/" + to.Stream,
+func (s *fakeDeliverer) Deliver(to target.Target, f *feed.Feed, _ time.Duration) Delivery {
+	m := &fakeDelivery{s: s, f: f, stream: to.Group + "/" + to.Stream,
 		changed: make(chan struct{}, 1), done: make(chan struct{}), left: make(chan struct{})}
 	s.change(func() { s.shipped = append(s.shipped, to) })
 	s.wg.Go(m.run)
 	return m
 }
 
-type fakeShipment struct {
-	s          *fakeShipper
+type fakeDelivery struct {
+	s          *fakeDeliverer
 	f          *feed.Feed
 	stream     string
 	changed    chan struct{}
@@ -89,7 +89,7 @@ type fakeShipment struct {
 	finished, detached bool
 }
 
-func (m *fakeShipment) set(f func()) {
+func (m *fakeDelivery) set(f func()) {
 	m.mu.Lock()
 	f()
 	m.mu.Unlock()
@@ -99,15 +99,15 @@ func (m *fakeShipment) set(f func()) {
 	}
 }
 
-func (m *fakeShipment) Notify(int, int)       { m.set(func() {}) }
-func (m *fakeShipment) Finish()               { m.set(func() { m.finished = true }) }
-func (m *fakeShipment) Done() <-chan struct{} { return m.done }
-func (m *fakeShipment) Detach() <-chan struct{} {
+func (m *fakeDelivery) Notify(int, int)       { m.set(func() {}) }
+func (m *fakeDelivery) Finish()               { m.set(func() { m.finished = true }) }
+func (m *fakeDelivery) Done() <-chan struct{} { return m.done }
+func (m *fakeDelivery) Detach() <-chan struct{} {
 	m.set(func() { m.detached = true })
 	return m.left
 }
 
-func (m *fakeShipment) run() {
+func (m *fakeDelivery) run() {
 	defer close(m.left)
 	for done := false; ; {
 		m.mu.Lock()
@@ -138,7 +138,7 @@ func (m *fakeShipment) run() {
 	}
 }
 
-func (m *fakeShipment) pull() {
+func (m *fakeDelivery) pull() {
 	for {
 		e, ok := m.f.Next(time.Now())
 		if !ok {
@@ -153,30 +153,30 @@ func (m *fakeShipment) pull() {
 	}
 }
 
-type fakePlace struct{}
+type fakeLocator struct{}
 
-func (fakePlace) Region(context.Context) (string, error)     { return "r", nil }
-func (fakePlace) AutoRegion(context.Context) (string, error) { return "auto-1", nil }
-func (fakePlace) InstanceID(context.Context) (string, error) { return "i-1", nil }
+func (fakeLocator) Region(context.Context) (string, error)     { return "r", nil }
+func (fakeLocator) AutoRegion(context.Context) (string, error) { return "auto-1", nil }
+func (fakeLocator) InstanceID(context.Context) (string, error) { return "i-1", nil }
 
 // host is a driver with its state and FIFOs in a directory of the test's.
 type host struct {
 	t       *testing.T
 	dir     string
 	env     []string
-	shipper *fakeShipper
+	shipper *fakeDeliverer
 	log     *strings.Builder
 	logMu   sync.Mutex
 	disk    durable.FS // nil: the real one
 	bad     bool       // env may have bad values
 	files   int        // OpenFiles
 	fifoDir string
-	place   Place
+	place   Locator
 	*Driver
 }
 
 func newHost(t *testing.T, env ...string) *host {
-	h := &host{t: t, dir: t.TempDir(), env: env, shipper: newFakeShipper(), place: fakePlace{}, log: &strings.Builder{}}
+	h := &host{t: t, dir: t.TempDir(), env: env, shipper: newFakeDeliverer(), place: fakeLocator{}, log: &strings.Builder{}}
 	t.Cleanup(func() {
 		if h.Driver != nil {
 			h.stop()
@@ -209,7 +209,7 @@ func (h *host) start() {
 	}
 	var err error
 	h.Driver, err = New(Options{
-		Settings: settings, Shipper: h.shipper, Place: h.place, LoggerHost: "host",
+		Settings: settings, Deliverer: h.shipper, Locator: h.place, LoggerHost: "host",
 		Log: slog.New(slog.NewTextHandler(h, nil)), FS: h.disk, OpenFiles: h.files, FIFODir: h.fifoDir,
 	})
 	if err != nil {

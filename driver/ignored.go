@@ -28,7 +28,7 @@ func (s *session) ignore(ctx context.Context) {
 			continue
 		}
 		acked := s.spool.Acked()
-		if err := s.spool.Ack([]stream.Range{{From: acked, To: s.spool.End()}}); err != nil && !pause(ctx, placeRetry) {
+		if err := s.spool.Ack([]stream.Range{{From: acked, To: s.spool.End()}}); err != nil && !pause(ctx, retryDelay) {
 			return
 		}
 	}

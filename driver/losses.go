@@ -44,8 +44,8 @@ func (l *losses) close() {
 	}
 }
 
-// filling notices when a spool is nearly full. It is the intake's.
-type filling struct {
+// fullness notices when a spool is nearly full. It is the intake's.
+type fullness struct {
 	bytes  int64 // appended since the last look
 	warned bool
 }
@@ -53,11 +53,11 @@ type filling struct {
 // smallestSpool is the least size of a spool: a smaller limit is rounded up.
 const smallestSpool = 1 << 20
 
-// checkFilling warns once when the undelivered lines reach four fifths of their limit, and again only after they were fewer than
+// checkFullness warns once when the undelivered lines reach four fifths of their limit, and again only after they were fewer than
 // three fifths. It asks the spool each time a sixty-fourth of the limit was appended.
-func (s *session) checkFilling(appended int) {
+func (s *session) checkFullness(appended int) {
 	limit := max(s.maxSize, smallestSpool)
-	f := &s.filling
+	f := &s.fullness
 	f.bytes += int64(appended)
 	if s.maxSize == 0 || f.bytes < limit/64 {
 		return

@@ -20,16 +20,16 @@ func (s *session) panicked(cause any, stack []byte) {
 
 // setAside keeps a frame on which the plugin panicked, so that the bug can be found.
 func (s *session) setAside(frame []byte, _ any) {
-	if err := keepPoison(s.d.fs, poisonDir(s.d.o.Settings.StateDir), s.id, frame); err != nil {
+	if err := savePoison(s.d.fs, poisonDir(s.d.o.Settings.StateDir), s.id, frame); err != nil {
 		s.d.log.Warn("a frame on which the plugin failed cannot be set aside", "container", s.name(), "err", err)
 	}
 }
 
 func poisonDir(stateDir string) string { return filepath.Join(stateDir, "poison") }
 
-// keepPoison writes the frame, as dockerd wrote it but for its length, into a file of its own: ID-N.frame. It does
+// savePoison writes the frame, as dockerd wrote it but for its length, into a file of its own: ID-N.frame. It does
 // nothing when there are enough of them.
-func keepPoison(fsys durable.FS, dir, id string, frame []byte) error {
+func savePoison(fsys durable.FS, dir, id string, frame []byte) error {
 	if err := fsys.MkdirAll(dir, dirPerm); err != nil {
 		return err
 	}

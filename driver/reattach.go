@@ -101,7 +101,7 @@ func (d *Driver) reattachOne(id string, retry bool) (fifos int, ok bool) {
 }
 
 // reattachRetry is how often what could not be opened at the start is tried again. A record that cannot be read is tried
-// more often (placeRetry), because it is not known which FIFOs wait for it.
+// more often (retryDelay), because it is not known which FIFOs wait for it.
 const reattachRetry = 10 * time.Second
 
 // reattachLater tries those again that could not be opened, or all of them if the state directory could not be read.
@@ -109,7 +109,7 @@ func (d *Driver) reattachLater(ids []string, unlisted bool) {
 	last := time.Now()
 	for unlisted || len(ids) > 0 {
 		unread := d.countUnread(ids, unlisted)
-		if !pause(d.ctx, placeRetry) {
+		if !pause(d.ctx, retryDelay) {
 			return
 		}
 		if unlisted {

@@ -162,9 +162,9 @@ func (d *Driver) claim(a *attachment, start bool) (already bool, err error) {
 	}
 }
 
-// hasRoom fails if a start of the FIFO file would take a descriptor that is kept for delivery. claim decides; this
+// checkLimit fails if a start of the FIFO file would take a descriptor that is kept for delivery. claim decides; this
 // keeps a start that has no chance from touching the disk.
-func (d *Driver) hasRoom(file string) error {
+func (d *Driver) checkLimit(file string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.files[file] == nil && d.discarding[file] == nil && len(d.files)+len(d.discarding) >= d.limits.fifos {

@@ -42,9 +42,9 @@ type session struct {
 	changed chan struct{}
 
 	// Read by the intake for every block.
-	shipping atomic.Pointer[[]Shipment] // nil: nothing is being delivered
-	ended    atomic.Bool                // nothing more will come for now
-	filling  filling                    // the intake's
+	deliveries atomic.Pointer[[]Delivery] // nil: nothing is being delivered
+	ended      atomic.Bool                // nothing more will come for now
+	fullness   fullness                   // the intake's
 
 	// recording is held while the record is written, before mu.
 	recording sync.Mutex
@@ -56,7 +56,7 @@ type session struct {
 	runs     []*containerRun        // the record's, of which lines may be undelivered, oldest first; the last is the current one
 	attached map[string]*attachment // by File
 	running  *run
-	active   *delivery // what is being delivered now; nil: nothing
+	active   *activeRun // what is being delivered now; nil: nothing
 
 	readers        int           // of docker logs, now
 	withoutReaders time.Duration // how long there was none,
@@ -309,9 +309,9 @@ func (s *session) wake() {
 
 // notify says that something has been added to the spool. The spool may be locked.
 func (s *session) notify(frames, bytes int) {
-	if shipping := s.shipping.Load(); shipping != nil {
-		for _, shipment := range *shipping {
-			shipment.Notify(frames, bytes)
+	if deliveries := s.deliveries.Load(); deliveries != nil {
+		for _, delivery := range *deliveries {
+			delivery.Notify(frames, bytes)
 		}
 		return
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/logspool/logspool/naming"
 )
 
-// shape is what the container's options make of its lines.
-func (s *session) shape(c *naming.Container, conf *config.Container) events.Options {
+// eventOptions is what the container's options make of its lines.
+func (s *session) eventOptions(c *naming.Container, conf *config.Container) events.Options {
 	o := events.Options{
 		Wait:      eventWait(conf),
 		Pattern:   conf.Pattern,

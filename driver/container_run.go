@@ -27,9 +27,9 @@ type containerRun struct {
 // the last ones go to the names of the next.
 const maxRuns = 16
 
-// delivery is what is being delivered of one run.
-type delivery struct {
-	of    *containerRun
+// activeRun is what is being delivered of one run.
+type activeRun struct {
+	run   *containerRun
 	feeds []*feed.Feed
 }
 
@@ -76,10 +76,10 @@ func sameInfo(a, b *container.Info) bool {
 	return errA == nil && errB == nil && bytes.Equal(p, q)
 }
 
-// nextInfo prepares the record for a run that info describes: if it differs and lines are undelivered, the current
+// nextRun prepares the record for a run that info describes: if it differs and lines are undelivered, the current
 // run becomes an earlier one. apply does the same to the session once the record is written, before anything of the
 // new run is. The caller holds recording, so that nobody else changes the runs.
-func (s *session) nextInfo(info *container.Info) (change func(*archive.Record), apply func()) {
+func (s *session) nextRun(info *container.Info) (change func(*archive.Record), apply func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	current := s.currentRunLocked()
@@ -104,7 +104,7 @@ func (s *session) nextInfo(info *container.Info) (change func(*archive.Record), 
 	apply = func() {
 		current.to = end
 		current.ended.Store(true)
-		if s.active != nil && s.active.of == current {
+		if s.active != nil && s.active.run == current {
 			for _, f := range s.active.feeds {
 				f.EndAt(end)
 			}
@@ -117,8 +117,8 @@ func (s *session) nextInfo(info *container.Info) (change func(*archive.Record), 
 	return change, apply
 }
 
-// nextRun returns the run that is to be delivered now, and drops those that are delivered. It blocks for the local disk.
-func (s *session) nextRun() *containerRun {
+// runToDeliver returns the run that is to be delivered now, and drops those that are delivered. It blocks for the local disk.
+func (s *session) runToDeliver() *containerRun {
 	s.recording.Lock()
 	defer s.recording.Unlock()
 	acked := s.spool.Acked()

@@ -25,7 +25,7 @@ func FuzzRequest(f *testing.F) {
 		f.Fatal(problems)
 	}
 	d, err := New(Options{
-		Settings: settings, Shipper: newFakeShipper(), Place: fakePlace{}, FIFODir: filepath.Join(dir, "fifos"),
+		Settings: settings, Deliverer: newFakeDeliverer(), Locator: fakeLocator{}, FIFODir: filepath.Join(dir, "fifos"),
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

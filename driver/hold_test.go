@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-type fakeWaiter struct {
+type fakeHeld struct {
 	label  string
 	bytes  int64
 	oldest time.Time
 }
 
-func (w *fakeWaiter) name() string                { return w.label }
-func (w *fakeWaiter) backlog() (int64, time.Time) { return w.bytes, w.oldest }
+func (w *fakeHeld) name() string                { return w.label }
+func (w *fakeHeld) backlog() (int64, time.Time) { return w.bytes, w.oldest }
 
 // TestUnsentIsLoggedWhileItLasts: at once, every ten minutes with all containers of the same reason, and when it ends.
 func TestUnsentIsLoggedWhileItLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b strings.Builder
-		u := newUnsent(slog.New(slog.NewTextHandler(&b, nil)))
+		u := newHoldLog(slog.New(slog.NewTextHandler(&b, nil)))
 		logged := func(level, message string) (lines []string) {
 			for line := range strings.Lines(b.String()) {
 				if strings.Contains(line, "level="+level+" msg=\""+message+"\"") {
@@ -35,11 +35,11 @@ func TestUnsentIsLoggedWhileItLasts(t *testing.T) {
 			return lines
 		}
 		begin := time.Now()
-		var all []*fakeWaiter
+		var all []*fakeHeld
 		for i := range 7 {
-			all = append(all, &fakeWaiter{fmt.Sprint("web-", i), int64(100 - i), begin.Add(time.Duration(i) * time.Second)})
+			all = append(all, &fakeHeld{fmt.Sprint("web-", i), int64(100 - i), begin.Add(time.Duration(i) * time.Second)})
 		}
-		held := &fakeWaiter{"held", 5, time.Time{}}
+		held := &fakeHeld{"held", 5, time.Time{}}
 		for time.Since(begin) < 25*time.Minute {
 			for _, w := range all {
 				u.waits(w, noRegion, errors.New("no route to host"))
@@ -76,14 +76,14 @@ func TestUnsentIsLoggedWhileItLasts(t *testing.T) {
 	})
 }
 
-// noRegionPlace is a Place without a region until there is one.
-type noRegionPlace struct {
-	fakePlace
+// noRegionLocator is a Locator without a region until there is one.
+type noRegionLocator struct {
+	fakeLocator
 	mu    sync.Mutex
 	found bool
 }
 
-func (p *noRegionPlace) Region(context.Context) (string, error) {
+func (p *noRegionLocator) Region(context.Context) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.found {
@@ -97,12 +97,12 @@ func (p *noRegionPlace) Region(context.Context) (string, error) {
 func TestUnsentContainersAreNamed(t *testing.T) {
 	for name, k := range map[string]struct {
 		env   string
-		place Place
+		place Locator
 		err   string
 	}{
-		"region": {"DELAY=1", &noRegionPlace{}, "no route to host"},
-		"held":   {"KMS_KEY_ID=a key", fakePlace{}, "KMS_KEY_ID is invalid"},
-		"group":  {"ALLOW_GROUPS=x", fakePlace{}, "no log group is allowed"},
+		"region": {"DELAY=1", &noRegionLocator{}, "no route to host"},
+		"held":   {"KMS_KEY_ID=a key", fakeLocator{}, "KMS_KEY_ID is invalid"},
+		"group":  {"ALLOW_GROUPS=x", fakeLocator{}, "no log group is allowed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, k.env)
@@ -119,7 +119,7 @@ func TestUnsentContainersAreNamed(t *testing.T) {
 					t.Errorf("no %s in %s", part, line)
 				}
 			}
-			if p, ok := k.place.(*noRegionPlace); ok {
+			if p, ok := k.place.(*noRegionLocator); ok {
 				p.mu.Lock()
 				p.found = true
 				p.mu.Unlock()

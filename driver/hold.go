@@ -10,24 +10,24 @@ import (
 	"github.com/logspool/logspool/internal/faultlog"
 )
 
-// A waiter has lines that are spooled and cannot be sent yet.
-type waiter interface {
+// A heldContainer has lines that are spooled and cannot be sent yet.
+type heldContainer interface {
 	name() string
 	backlog() (bytes int64, oldest time.Time)
 }
 
-// unsent logs which containers' lines are spooled and not sent because nobody knows where they go, or as whom: once for
+// holdLog logs which containers' lines are spooled and not sent because nobody knows where they go, or as whom: once for
 // all containers of one reason, at once and every ten minutes.
-type unsent struct {
+type holdLog struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	reasons map[string]*unsentReason
+	reasons map[string]*holdGroup
 }
 
-type unsentReason struct {
+type holdGroup struct {
 	fault   *faultlog.Fault
-	waiters map[waiter]struct{}
+	waiters map[heldContainer]struct{}
 }
 
 // The reasons that are not a setting or an option.
@@ -36,50 +36,50 @@ const (
 	noRegion = "region"
 )
 
-func newUnsent(log *slog.Logger) *unsent {
-	return &unsent{log: log, reasons: map[string]*unsentReason{}}
+func newHoldLog(log *slog.Logger) *holdLog {
+	return &holdLog{log: log, reasons: map[string]*holdGroup{}}
 }
 
 // waits reports that the lines of w still wait for the reason, of which err has the details.
-func (u *unsent) waits(w waiter, reason string, err any) {
-	u.mu.Lock()
-	r := u.reasons[reason]
+func (l *holdLog) waits(w heldContainer, reason string, err any) {
+	l.mu.Lock()
+	r := l.reasons[reason]
 	if r == nil {
-		r = &unsentReason{waiters: map[waiter]struct{}{}}
+		r = &holdGroup{waiters: map[heldContainer]struct{}{}}
 		failed, ended := "lines are spooled, and not sent", ""
 		if reason == noRegion {
 			failed, ended = "no AWS region found; logs are spooled until one is known", "AWS region found"
 		}
-		r.fault = faultlog.NewFault(u.log, failed, ended, func() []any { return u.describe(r) })
-		u.reasons[reason] = r
+		r.fault = faultlog.NewFault(l.log, failed, ended, func() []any { return l.describe(r) })
+		l.reasons[reason] = r
 	}
 	r.waiters[w] = struct{}{}
-	u.mu.Unlock()
+	l.mu.Unlock()
 	r.fault.Failed("", "err", err)
 }
 
 // over reports that the lines of w do not wait for the reason any more: because it is gone, or because w ends.
-func (u *unsent) over(w waiter, reason string, gone bool) {
-	u.mu.Lock()
-	r := u.reasons[reason]
+func (l *holdLog) over(w heldContainer, reason string, gone bool) {
+	l.mu.Lock()
+	r := l.reasons[reason]
 	if r != nil {
 		delete(r.waiters, w)
 	}
 	last := r != nil && len(r.waiters) == 0
-	u.mu.Unlock()
+	l.mu.Unlock()
 	if last && gone {
 		r.fault.Succeeded()
 	}
 }
 
 // describe returns what waits for a reason.
-func (u *unsent) describe(r *unsentReason) []any {
-	u.mu.Lock()
-	var waiters []waiter
+func (l *holdLog) describe(r *holdGroup) []any {
+	l.mu.Lock()
+	var waiters []heldContainer
 	for w := range r.waiters {
 		waiters = append(waiters, w)
 	}
-	u.mu.Unlock()
+	l.mu.Unlock()
 	var all []waiting
 	var oldest time.Time
 	for _, w := range waiters {
@@ -110,17 +110,17 @@ func (s *session) backlog() (bytes int64, oldest time.Time) {
 	return s.spool.Undelivered(), oldest
 }
 
-// notHeld waits until the run's lines may be sent; false when ctx is done before.
-func (s *session) notHeld(ctx context.Context, run *containerRun) bool {
+// awaitRelease waits until the run's lines may be sent; false when ctx is done before.
+func (s *session) awaitRelease(ctx context.Context, run *containerRun) bool {
 	reason := s.holdReason(run)
 	for reason != "" {
-		s.d.unsent.waits(s, reason, reason)
+		s.d.holds.waits(s, reason, reason)
 		if !s.again(ctx, faultlog.Repeat+time.Second) {
-			s.d.unsent.over(s, reason, false)
+			s.d.holds.over(s, reason, false)
 			return false
 		}
 		if now := s.holdReason(run); now != reason {
-			s.d.unsent.over(s, reason, true)
+			s.d.holds.over(s, reason, true)
 			reason = now
 		}
 	}

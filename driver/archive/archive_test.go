@@ -45,10 +45,10 @@ func put(t *testing.T, x *Archive, fsys durable.FS, id string, since time.Time) 
 	}
 }
 
-func (x *Archive) count() int {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return len(x.logs)
+func (a *Archive) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.logs)
 }
 
 // TestArchivedFiles: an archived log of one line is two files, and all that it takes on the disk is counted.

@@ -261,7 +261,7 @@ func TestBadSettingsDeleteNothing(t *testing.T) {
 		return h.archived("old")
 	})
 	waits.write("stdout", "another")
-	for range 2 * ignoredStep >> 10 {
+	for range 2 * ignoreStep >> 10 {
 		ignored.write("stdout", strings.Repeat("x", 1<<10))
 	}
 	waits.empty()

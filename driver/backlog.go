@@ -7,43 +7,45 @@ import (
 	"strings"
 )
 
-// maxNamed is how many containers a log line names.
+// maxNamed is the largest number of containers that a log line names.
 const maxNamed = 5
 
-// waiting is what a container has that is not delivered.
-type waiting struct {
-	name  string
-	bytes int64
+// backlog is the size of what one container has that is undelivered.
+type backlog struct {
+	container string
+	bytes     int64
 }
 
-// nameWaiting returns the bytes of all, and a list of those that have the most.
-func nameWaiting(all []waiting) (sum int64, list string) {
-	slices.SortFunc(all, func(a, b waiting) int { return cmp.Or(cmp.Compare(b.bytes, a.bytes), strings.Compare(a.name, b.name)) })
+// sumUp returns the sum of all backlogs, and a list of the containers with the largest ones.
+func sumUp(all []backlog) (bytes int64, list string) {
+	slices.SortFunc(all, func(a, b backlog) int {
+		return cmp.Or(cmp.Compare(b.bytes, a.bytes), strings.Compare(a.container, b.container))
+	})
 	var names []string
-	for _, w := range all {
-		sum += w.bytes
+	for _, b := range all {
+		bytes += b.bytes
 		if len(names) < maxNamed {
-			names = append(names, w.name)
+			names = append(names, b.container)
 		}
 	}
 	list = strings.Join(names, ", ")
 	if more := len(all) - len(names); more > 0 {
 		list += fmt.Sprintf(" and %d more", more)
 	}
-	return sum, list
+	return bytes, list
 }
 
-// logBacklog says what is not delivered when the plugin stops.
+// logBacklog logs what is undelivered when the plugin stops.
 func (d *Driver) logBacklog() {
-	var all []waiting
+	var all []backlog
 	for _, s := range d.all() {
 		if n := s.spool.Undelivered(); n > 0 && !s.currentRun().conf.Ignore {
-			all = append(all, waiting{s.name(), n})
+			all = append(all, backlog{s.name(), n})
 		}
 	}
 	if len(all) == 0 {
 		return
 	}
-	sum, list := nameWaiting(all)
-	d.log.Warn("lines are undelivered; they are kept, and delivered after the next start", "undelivered_bytes", sum, "containers", list)
+	bytes, list := sumUp(all)
+	d.log.Warn("lines are undelivered; they are kept, and delivered after the next start", "undelivered_bytes", bytes, "containers", list)
 }

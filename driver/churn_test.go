@@ -69,8 +69,8 @@ func TestChurn(t *testing.T) {
 		if round%2 == 0 {
 			h.gone()
 			h.mu.Lock()
-			if n := len(h.Driver.files) + len(h.sessions) + len(h.slots); n > 0 {
-				t.Errorf("%d files, %d sessions, %d slots are left", len(h.Driver.files), len(h.sessions), len(h.slots))
+			if n := len(h.fifos.attached) + len(h.sessions) + len(h.slots); n > 0 {
+				t.Errorf("%d files, %d sessions, %d slots are left", len(h.fifos.attached), len(h.sessions), len(h.slots))
 			}
 			h.mu.Unlock()
 			sum := int64(0)

@@ -13,47 +13,63 @@ import (
 	"github.com/logspool/logspool/internal/container"
 )
 
-// containerRun is a part of a container's stream that goes to the same names with the same options: all runs of the
-// container in a row of which dockerd said the same. Its fields but ended are guarded by session.mu.
+// containerRun is a part of a container's stream whose lines go to the same names with the same
+// options. A start of the container with the same facts continues it. session.mu guards its fields
+// except ended.
 type containerRun struct {
 	info  container.Info
-	host  string
+	host  string // host is the container's host name as the engine reported it, or empty.
 	conf  *config.Container
-	to    uint64      // the position where it ends; 0: it is the current one
-	ended atomic.Bool // nothing more will come of it for now
+	to    uint64      // to is the position where the run ends. It is 0 for the current run.
+	ended atomic.Bool // ended says that nothing more is expected for now.
 }
 
-// maxRuns bounds the earlier runs that a record keeps: each has the container's environment. Beyond it the lines of
-// the last ones go to the names of the next.
-const maxRuns = 16
-
-// activeRun is what is being delivered of one run.
+// activeRun is a container run that is being delivered.
 type activeRun struct {
 	run   *containerRun
 	feeds []*feed.Feed
 }
 
-// newContainerRun reads a run's log options. They were checked when it began; those that this version does not know give
-// way to the settings.
-func (s *session) newContainerRun(info container.Info, host string, to uint64) *containerRun {
-	conf, err := s.d.o.Settings.Container(info.Config, info.Env)
-	if err != nil {
-		s.d.log.Warn("invalid log options of a running container; the plugin's settings apply", "container", s.name(), "err", err)
-	}
-	r := &containerRun{info: info, host: host, conf: conf, to: to}
+// maxRuns is the largest number of earlier runs in a record, each of which has the container's
+// environment. Beyond it, the lines of the last one go to the names of the next.
+const maxRuns = 16
+
+// parseOptions is Settings.Container. Tests count its calls.
+var parseOptions = (*config.Settings).Container
+
+func newContainerRun(info container.Info, conf *config.Container) *containerRun {
+	r := &containerRun{info: info, conf: conf}
 	r.ended.Store(true)
 	return r
 }
 
-// recordedRuns returns the runs that the record names.
-func (s *session) recordedRuns() (runs []*containerRun) {
-	for _, e := range s.record.Earlier {
-		runs = append(runs, s.newContainerRun(e.Info, e.Host, e.To))
+// recordedRun makes a container run from a record. Its log options were valid when it began. Where
+// they no longer are, the settings apply.
+func (s *session) recordedRun(info container.Info, host string, to uint64) *containerRun {
+	conf, err := parseOptions(s.env.settings, info.Config, info.Env)
+	if err != nil {
+		s.env.log.Warn("invalid log options of a running container; the plugin's settings apply", "container", s.name(), "err", err)
 	}
-	return append(runs, s.newContainerRun(s.record.Info, s.record.Host, 0))
+	r := newContainerRun(info, conf)
+	r.host, r.to = host, to
+	return r
 }
 
-// dropForeignRuns drops the earlier runs of a stream that is not there any more. It is called by openSession.
+// recordedRuns returns the runs in the record. If start, which may be nil, continues the last of them,
+// start takes its place.
+func (s *session) recordedRuns(start *containerRun) (runs []*containerRun) {
+	r := &s.record
+	for _, e := range r.Earlier {
+		runs = append(runs, s.recordedRun(e.Info, e.Host, e.To))
+	}
+	if start != nil && sameInfo(&r.Info, &start.info) {
+		start.host = r.Host
+		return append(runs, start)
+	}
+	return append(runs, s.recordedRun(r.Info, r.Host, 0))
+}
+
+// dropForeignRuns drops the earlier runs of a spool that is gone. It is called by openSession.
 func (s *session) dropForeignRuns() {
 	if n := len(s.record.Earlier); n > 0 && s.record.Earlier[n-1].To > s.spool.End() {
 		s.record.Earlier = nil
@@ -69,29 +85,28 @@ func (s *session) currentRun() *containerRun {
 
 func (s *session) currentRunLocked() *containerRun { return s.runs[len(s.runs)-1] }
 
-// sameInfo reports whether dockerd says the same of a container as before.
+// sameInfo reports whether dockerd says the same about a container.
 func sameInfo(a, b *container.Info) bool {
 	p, errA := json.Marshal(a)
 	q, errB := json.Marshal(b)
 	return errA == nil && errB == nil && bytes.Equal(p, q)
 }
 
-// nextRun prepares the record for a run that info describes: if it differs and lines are undelivered, the current
-// run becomes an earlier one. apply does the same to the session once the record is written, before anything of the
-// new run is. The caller holds recording, so that nobody else changes the runs.
-func (s *session) nextRun(info *container.Info) (change func(*archive.Record), apply func()) {
+// prepareRun prepares the record for the container run next. If next does not continue the current run
+// and lines are undelivered, the current run becomes an earlier one. change changes the record. apply
+// changes the session, with mu held, after the record is written and before anything of next is
+// spooled. The caller holds recording, so nobody else changes the runs.
+func (s *session) prepareRun(next *containerRun) (change func(*archive.Record), apply func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	current := s.currentRunLocked()
-	run := s.newContainerRun(*info, current.host, 0) // the host name is part of what a container was created with
 	end := s.spool.End()
-	if sameInfo(&current.info, info) || s.active == nil && s.spool.Acked() >= end {
-		change = func(r *archive.Record) { r.Info = *info }
-		apply = func() {
-			current.info, current.conf = run.info, run.conf
-		}
+	if sameInfo(&current.info, &next.info) || s.active == nil && s.spool.Acked() >= end {
+		change = func(r *archive.Record) { r.Info = next.info }
+		apply = func() { current.info, current.conf = next.info, next.conf }
 		return change, apply
 	}
+	next.host = current.host // It was fixed when the container was created.
 	earlier := archive.Run{To: end, Info: current.info, Host: current.host}
 	full := len(s.runs) > maxRuns
 	change = func(r *archive.Record) {
@@ -99,7 +114,7 @@ func (s *session) nextRun(info *container.Info) (change func(*archive.Record), a
 			r.Earlier = r.Earlier[:len(r.Earlier)-1]
 		}
 		r.Earlier = append(r.Earlier, earlier)
-		r.Info = *info
+		r.Info = next.info
 	}
 	apply = func() {
 		current.to = end
@@ -112,13 +127,14 @@ func (s *session) nextRun(info *container.Info) (change func(*archive.Record), a
 		if full {
 			s.runs = slices.Delete(s.runs, len(s.runs)-2, len(s.runs)-1)
 		}
-		s.runs = append(s.runs, run)
+		s.runs = append(s.runs, next)
 	}
 	return change, apply
 }
 
-// runToDeliver returns the run that is to be delivered now, and drops those that are delivered. It blocks for the local disk.
-func (s *session) runToDeliver() *containerRun {
+// nextRun returns the container run to deliver now, and drops those that are delivered. It blocks for
+// the local disk.
+func (s *session) nextRun() *containerRun {
 	s.recording.Lock()
 	defer s.recording.Unlock()
 	acked := s.spool.Acked()
@@ -132,7 +148,7 @@ func (s *session) runToDeliver() *containerRun {
 	s.mu.Unlock()
 	if n > 0 {
 		drop := func(r *archive.Record) { r.Earlier = r.Earlier[n:] }
-		if err := s.changeRecordLocked(drop); err != nil { // the next start drops them
+		if err := s.changeRecordLocked(drop); err != nil { // The next start of the plugin drops them.
 			s.mu.Lock()
 			drop(&s.record)
 			s.mu.Unlock()
@@ -141,7 +157,7 @@ func (s *session) runToDeliver() *containerRun {
 	return next
 }
 
-// setHost keeps the host name of a run's container in the record.
+// setHost saves the host name of a run's container in the record.
 func (s *session) setHost(run *containerRun, host string) {
 	s.recording.Lock()
 	defer s.recording.Unlock()
@@ -157,16 +173,16 @@ func (s *session) setHost(run *containerRun, host string) {
 		}
 	})
 	if err != nil {
-		s.d.log.Warn("cannot write a container's record", "container", s.name(), "err", err)
+		s.env.log.Warn("cannot write a container's record", "container", s.name(), "err", err)
 	}
 }
 
-// run is the time from a container's start to its end. As a context it is done when nothing more will come: that is
-// when what follows it ends.
+// run is the time from a start of the container to its end. As a context it is done when nothing more
+// is expected, which ends the answers that follow it.
 type run struct {
 	context.Context
 	cancel context.CancelFunc
-	end    uint64 // of the stream, once it is done
+	end    uint64 // end is the position where the run ended, once the context is done.
 }
 
 func newRun() *run {
@@ -175,7 +191,7 @@ func newRun() *run {
 	return r
 }
 
-// stop ends the run, once.
+// stop ends the run, if it has not ended.
 func (r *run) stop(end uint64) {
 	if r.Err() == nil {
 		r.end = end
@@ -183,15 +199,9 @@ func (r *run) stop(end uint64) {
 	}
 }
 
-// logging returns the container's run, the last one if it does not run.
+// logging returns the container's present run, or the last one.
 func (s *session) logging() *run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.running
-}
-
-// setEnded says whether nothing more will come for now. It is called by openSession, or with mu held.
-func (s *session) setEnded(ended bool) {
-	s.ended.Store(ended)
-	s.currentRunLocked().ended.Store(ended)
 }

@@ -382,7 +382,7 @@ func TestUnknownContainerEnv(t *testing.T) {
 	good := h.env
 	h.env, h.bad = []string{"CONTAINER_ENV=offf"}, true
 	h.start()
-	for range 2 * ignoredStep >> 10 {
+	for range 2 * ignoreStep >> 10 {
 		f.write("stdout", strings.Repeat("x", 1<<10))
 	}
 	f.empty()
@@ -390,7 +390,7 @@ func TestUnknownContainerEnv(t *testing.T) {
 	h.env, h.bad = good, false
 	h.shipper.setDown(false)
 	h.start()
-	const want = 1000 + 2*ignoredStep>>10
+	const want = 1000 + 2*ignoreStep>>10
 	if got := h.shipper.wait(t, "g/web", want); len(got) != want {
 		t.Errorf("%d lines of %d were delivered", len(got), want)
 	}
@@ -412,7 +412,7 @@ func TestReadRunIsARun(t *testing.T) {
 	s := h.all()[0]
 	before := s.record.Stopped.At
 	s.mu.Lock()
-	s.since = time.Now().Add(-time.Hour) // it has run for so long
+	s.readers.lastLeft = time.Now().Add(-time.Hour) // it has run for so long
 	s.mu.Unlock()
 	if got := len(readLogs(t, h.docker(), "web", all).rest()); got != 10 {
 		t.Errorf("%d entries", got)

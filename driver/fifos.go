@@ -1,153 +1,97 @@
 package driver
 
 import (
-	"context"
-	"os"
-	"path/filepath"
+	"errors"
+	"fmt"
+	"log/slog"
 	"sync"
-	"time"
 
-	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/driver/fifo"
-	"github.com/logspool/logspool/internal/faultlog"
-	"github.com/logspool/logspool/spool"
 )
 
-// discarding reads a FIFO that no session reads, and drops what comes: a FIFO that nobody reads holds up the container,
-// docker stop and docker inspect. It is the intake's sink.
-type discarding struct {
-	d    *Driver
-	file string
-	loss *faultlog.Loss
+// fifos says who reads which FIFO: an attachment of a session, or a discarder. A FIFO never has two
+// readers. Its methods may be called from any goroutine.
+type fifos struct {
+	dir    string // dir is the only directory for FIFOs. If it is empty, they may be anywhere.
+	log    *slog.Logger
+	intake *fifo.Intake
+	limits limits
 
-	mu   sync.Mutex // held while the FIFO is opened
-	fifo *fifo.FIFO
+	// mu guards the maps, whose keys are the FIFOs' paths. It is held for a few instructions.
+	mu       sync.Mutex
+	attached map[string]*attachment
+	discards map[string]*discarder
+	stopped  bool // stopped says that no new discarder may begin.
 }
 
-// discard begins to read a FIFO that nobody reads. why is the message of the loss.
-func (d *Driver) discard(file, why string, attrs ...any) {
-	x := &discarding{d: d, file: file, loss: faultlog.NewLoss(d.log, why, append(attrs, "file", file)...)}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	d.mu.Lock()
-	if d.closed || d.files[file] != nil || d.discarding[file] != nil {
-		d.mu.Unlock()
-		return
+func newFIFOs(dir string, in *fifo.Intake, l limits, log *slog.Logger) *fifos {
+	return &fifos{
+		dir: dir, log: log, intake: in, limits: l,
+		attached: map[string]*attachment{}, discards: map[string]*discarder{},
 	}
-	d.discarding[file] = x
-	d.mu.Unlock()
-	f, err := d.intake.Open(file, x, nil)
-	if err != nil { // the next look for unclaimed FIFOs tries again
-		x.forget()
-		return
-	}
-	x.fifo = f
 }
 
-// release stops the reader, so that another may read. It returns when nothing more is read.
-func (x *discarding) release() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.fifo != nil {
-		x.fifo.Release()
-		x.fifo = nil
-	}
-	x.forget()
-}
+// errClaimed says that another container's session reads the FIFO.
+var errClaimed = errors.New("logspool: File is already being read")
 
-func (x *discarding) forget() {
-	x.d.mu.Lock()
-	if x.d.discarding[x.file] == x {
-		delete(x.d.discarding, x.file)
-	}
-	x.d.mu.Unlock()
-	x.loss.Close()
-}
-
-// Take counts a piece of the stream.
-func (x *discarding) Take(block []byte, info spool.BlockInfo) {
-	x.loss.Lost(info.Frames, int64(len(block)-spool.BlockHeaderSize))
-}
-
-// Dropped does nothing: nothing is kept.
-func (x *discarding) Dropped() {}
-
-// Fault is called when the FIFO cannot be read now. The intake tries again.
-func (x *discarding) Fault(error) {}
-
-// Panicked is called when a piece made the intake panic.
-func (x *discarding) Panicked(error, int) {}
-
-// End is called when the FIFO's writer is gone.
-func (x *discarding) End() {
-	x.forget()
-	x.d.removeFIFO(x.file)
-}
-
-// discardFIFOs discards the FIFOs of a container whose spool cannot be opened.
-func (d *Driver) discardFIFOs(id string) {
-	r, err := archive.ReadRecord(d.fs, d.containerDir(id))
-	if err != nil {
-		return
-	}
-	for _, f := range r.FIFOs {
-		if d.checkFile(f.File) == nil {
-			d.discard(f.File, "a container's output is lost: its spool cannot be opened", "container", label(r.Info.Name, id))
+// claim makes a the reader of its FIFO. It takes the FIFO over from a discarder, and waits until that
+// reads no more. It fails if another session reads the FIFO, or if a start would take a descriptor
+// that is reserved for delivery. already says that a's session reads the FIFO.
+func (f *fifos) claim(a *attachment, start bool) (already bool, err error) {
+	for {
+		f.mu.Lock()
+		other, discard := f.attached[a.file], f.discards[a.file]
+		switch {
+		case other != nil && other.s == a.s:
+			already = true
+		case other != nil:
+			err = fmt.Errorf("%w by container %s", errClaimed, other.s.name())
+		case discard != nil:
+		case start && f.fullLocked():
+			err = f.limits.tooManyFIFOs()
+		default:
+			f.attached[a.file] = a
 		}
-	}
-}
-
-// unclaimedInterval is how long after the start, and how often, the FIFOs are looked for that no session reads. A variable for
-// tests.
-var unclaimedInterval = 5 * time.Second
-
-// discardUnclaimed discards the FIFOs that no session claims, until ctx is done: those of a container whose record is
-// damaged, or is not readable now.
-func (d *Driver) discardUnclaimed(ctx context.Context) {
-	for pause(ctx, unclaimedInterval) {
-		d.discardUnclaimedNow()
-	}
-}
-
-// discardUnclaimedNow looks once. A FIFO that is empty is left alone: dockerd makes it before it sends StartLogging, and writes
-// only after the answer. While a record may become readable, a FIFO is left alone that still has room: its lines may yet
-// be spooled, and nobody waits for it. A pipe has as many pages as it may hold, which need not be full, so a quarter
-// counts as full.
-func (d *Driver) discardUnclaimedNow() {
-	entries, err := os.ReadDir(d.o.FIFODir)
-	if err != nil {
-		return
-	}
-	d.mu.Lock()
-	hope := d.unread > 0
-	d.mu.Unlock()
-	for _, e := range entries {
-		file := filepath.Join(d.o.FIFODir, e.Name())
-		if e.Type() != os.ModeNamedPipe || d.isClaimed(file) {
-			continue
+		f.mu.Unlock()
+		if other != nil || discard == nil {
+			return already, err
 		}
-		n, size, err := fifo.Unread(file)
-		if err != nil || n == 0 || hope && n < size/4 {
-			continue
-		}
-		d.discard(file, unknownLost)
+		discard.release()
 	}
 }
 
-const unknownLost = "the output of an unknown container is lost: no readable record names its FIFO"
-
-// discardRest counts what is left in a FIFO that no session reads, and that dockerd is about to remove.
-func (d *Driver) discardRest(file string) {
-	if d.o.FIFODir == "" || d.checkFile(file) != nil {
-		return
-	}
-	if n, _, err := fifo.Unread(file); err == nil && n > 0 {
-		d.discard(file, unknownLost)
+// unclaim undoes a claim.
+func (f *fifos) unclaim(a *attachment) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.attached[a.file] == a {
+		delete(f.attached, a.file)
 	}
 }
 
-func (d *Driver) isClaimed(file string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.files[file] != nil || d.discarding[file] != nil
+// checkLimit fails if a start that reads file would take a descriptor that is reserved for delivery.
+// claim decides. This keeps a start that has no chance from touching the disk.
+func (f *fifos) checkLimit(file string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.attached[file] == nil && f.discards[file] == nil && f.fullLocked() {
+		return f.limits.tooManyFIFOs()
+	}
+	return nil
+}
+
+func (f *fifos) fullLocked() bool { return len(f.attached)+len(f.discards) >= f.limits.fifos }
+
+// attachment returns the attachment that reads file, or nil.
+func (f *fifos) attachment(file string) *attachment {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.attached[file]
+}
+
+// isClaimed reports whether anyone reads file.
+func (f *fifos) isClaimed(file string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.attached[file] != nil || f.discards[file] != nil
 }

@@ -10,24 +10,25 @@ import (
 	"github.com/logspool/logspool/internal/faultlog"
 )
 
-// A heldContainer has lines that are spooled and cannot be sent yet.
-type heldContainer interface {
+// held is a container whose lines are spooled and cannot be sent yet.
+type held interface {
 	name() string
+	// backlog may block for the local disk.
 	backlog() (bytes int64, oldest time.Time)
 }
 
-// holdLog logs which containers' lines are spooled and not sent because nobody knows where they go, or as whom: once for
-// all containers of one reason, at once and every ten minutes.
+// holdLog logs which containers' lines are spooled and not sent, because it is not known where they
+// go, or as whom. It logs all containers with the same reason together, at once and every ten minutes.
 type holdLog struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	reasons map[string]*holdGroup
+	reasons map[string]*holdReason
 }
 
-type holdGroup struct {
-	fault   *faultlog.Fault
-	waiters map[heldContainer]struct{}
+type holdReason struct {
+	fault      *faultlog.Fault
+	containers map[held]struct{} // holdLog.mu guards it.
 }
 
 // The reasons that are not a setting or an option.
@@ -37,15 +38,15 @@ const (
 )
 
 func newHoldLog(log *slog.Logger) *holdLog {
-	return &holdLog{log: log, reasons: map[string]*holdGroup{}}
+	return &holdLog{log: log, reasons: map[string]*holdReason{}}
 }
 
-// waits reports that the lines of w still wait for the reason, of which err has the details.
-func (l *holdLog) waits(w heldContainer, reason string, err any) {
+// add reports that c's lines are held, or still held, for a reason. err has the details.
+func (l *holdLog) add(c held, reason string, err any) {
 	l.mu.Lock()
 	r := l.reasons[reason]
 	if r == nil {
-		r = &holdGroup{waiters: map[heldContainer]struct{}{}}
+		r = &holdReason{containers: map[held]struct{}{}}
 		failed, ended := "lines are spooled, and not sent", ""
 		if reason == noRegion {
 			failed, ended = "no AWS region found; logs are spooled until one is known", "AWS region found"
@@ -53,45 +54,46 @@ func (l *holdLog) waits(w heldContainer, reason string, err any) {
 		r.fault = faultlog.NewFault(l.log, failed, ended, func() []any { return l.describe(r) })
 		l.reasons[reason] = r
 	}
-	r.waiters[w] = struct{}{}
+	r.containers[c] = struct{}{}
 	l.mu.Unlock()
 	r.fault.Failed("", "err", err)
 }
 
-// over reports that the lines of w do not wait for the reason any more: because it is gone, or because w ends.
-func (l *holdLog) over(w heldContainer, reason string, gone bool) {
+// remove reports that c's lines are no longer held for a reason. resolved says that the reason is gone;
+// otherwise the session ends.
+func (l *holdLog) remove(c held, reason string, resolved bool) {
 	l.mu.Lock()
 	r := l.reasons[reason]
 	if r != nil {
-		delete(r.waiters, w)
+		delete(r.containers, c)
 	}
-	last := r != nil && len(r.waiters) == 0
+	last := r != nil && len(r.containers) == 0
 	l.mu.Unlock()
-	if last && gone {
+	if last && resolved {
 		r.fault.Succeeded()
 	}
 }
 
-// describe returns what waits for a reason.
-func (l *holdLog) describe(r *holdGroup) []any {
+// describe returns the attributes that describe what is held for a reason.
+func (l *holdLog) describe(r *holdReason) []any {
 	l.mu.Lock()
-	var waiters []heldContainer
-	for w := range r.waiters {
-		waiters = append(waiters, w)
+	var containers []held
+	for c := range r.containers {
+		containers = append(containers, c)
 	}
 	l.mu.Unlock()
-	var all []waiting
+	var all []backlog
 	var oldest time.Time
-	for _, w := range waiters {
-		n, at := w.backlog()
+	for _, c := range containers {
+		n, at := c.backlog()
 		if n > 0 {
-			all = append(all, waiting{w.name(), n})
+			all = append(all, backlog{c.name(), n})
 		}
 		if !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
 			oldest = at
 		}
 	}
-	sum, list := nameWaiting(all)
+	sum, list := sumUp(all)
 	attrs := []any{"containers", list, "waiting_bytes", sum}
 	if !oldest.IsZero() {
 		attrs = append(attrs, "oldest", oldest.UTC().Format(time.RFC3339))
@@ -99,7 +101,8 @@ func (l *holdLog) describe(r *holdGroup) []any {
 	return attrs
 }
 
-// backlog returns how much is not delivered and the time of the first line of that. It blocks for the local disk.
+// backlog returns the size of what is undelivered, and the time of its first line. It blocks for the
+// local disk.
 func (s *session) backlog() (bytes int64, oldest time.Time) {
 	r := s.spool.NewReader()
 	defer r.Close()
@@ -110,25 +113,26 @@ func (s *session) backlog() (bytes int64, oldest time.Time) {
 	return s.spool.Undelivered(), oldest
 }
 
-// awaitRelease waits until the run's lines may be sent; false when ctx is done before.
+// awaitRelease waits until the lines of a container run may be sent, which may take a restart of the
+// plugin with other settings. It returns false if ctx is done.
 func (s *session) awaitRelease(ctx context.Context, run *containerRun) bool {
 	reason := s.holdReason(run)
 	for reason != "" {
-		s.d.holds.waits(s, reason, reason)
-		if !s.again(ctx, faultlog.Repeat+time.Second) {
-			s.d.holds.over(s, reason, false)
+		s.env.holds.add(s, reason, reason)
+		if !s.waitForChange(ctx, faultlog.Repeat+time.Second) {
+			s.env.holds.remove(s, reason, false)
 			return false
 		}
 		if now := s.holdReason(run); now != reason {
-			s.d.holds.over(s, reason, true)
+			s.env.holds.remove(s, reason, true)
 			reason = now
 		}
 	}
 	return ctx.Err() == nil
 }
 
-// again waits until something has changed, or for d at most; false when ctx is done.
-func (s *session) again(ctx context.Context, d time.Duration) bool {
+// waitForChange waits for a change, but no longer than d. It returns false if ctx is done.
+func (s *session) waitForChange(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -140,7 +144,7 @@ func (s *session) again(ctx context.Context, d time.Duration) bool {
 	return true
 }
 
-// holdReason returns why the run's lines must not be sent; empty: they may.
+// holdReason returns why the run's lines must not be sent, or an empty string if they may.
 func (s *session) holdReason(run *containerRun) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -25,7 +25,7 @@ func (w *fakeHeld) backlog() (int64, time.Time) { return w.bytes, w.oldest }
 func TestUnsentIsLoggedWhileItLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b strings.Builder
-		u := newHoldLog(slog.New(slog.NewTextHandler(&b, nil)))
+		l := newHoldLog(slog.New(slog.NewTextHandler(&b, nil)))
 		logged := func(level, message string) (lines []string) {
 			for line := range strings.Lines(b.String()) {
 				if strings.Contains(line, "level="+level+" msg=\""+message+"\"") {
@@ -42,9 +42,9 @@ func TestUnsentIsLoggedWhileItLasts(t *testing.T) {
 		held := &fakeHeld{"held", 5, time.Time{}}
 		for time.Since(begin) < 25*time.Minute {
 			for _, w := range all {
-				u.waits(w, noRegion, errors.New("no route to host"))
+				l.add(w, noRegion, errors.New("no route to host"))
 			}
-			u.waits(held, "KMS_KEY_ID is invalid", "KMS_KEY_ID is invalid")
+			l.add(held, "KMS_KEY_ID is invalid", "KMS_KEY_ID is invalid")
 			time.Sleep(2 * time.Second)
 		}
 		lines := logged("ERROR", "no AWS region found; logs are spooled until one is known")
@@ -65,11 +65,11 @@ func TestUnsentIsLoggedWhileItLasts(t *testing.T) {
 		if lines := logged("ERROR", "lines are spooled, and not sent"); len(lines) != 3 || !strings.Contains(lines[2], "containers=held waiting_bytes=5") {
 			t.Errorf("logged %q", lines)
 		}
-		u.over(held, "KMS_KEY_ID is invalid", false) // it ends, and nothing is fixed
+		l.remove(held, "KMS_KEY_ID is invalid", false) // it ends, and nothing is fixed
 		for _, w := range all {
-			u.over(w, noRegion, true)
+			l.remove(w, noRegion, true)
 		}
-		u.over(all[0], noRegion, true)
+		l.remove(all[0], noRegion, true)
 		if ends := strings.Count(b.String(), "level=INFO"); ends != 1 || len(logged("INFO", "AWS region found")) != 1 {
 			t.Errorf("logged %s", b.String())
 		}

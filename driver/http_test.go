@@ -126,9 +126,9 @@ func (zeros) Read(p []byte) (int, error) {
 func TestFIFODir(t *testing.T) {
 	h := newHost(t)
 	h.start()
-	h.o.FIFODir = filepath.Join(h.dir, "fifos")
+	h.fifos.dir = filepath.Join(h.dir, "fifos")
 	f := h.fifo("elsewhere")
-	for _, path := range []string{f.path, h.o.FIFODir + "/../elsewhere", h.o.FIFODir + "/sub/fifo", h.o.FIFODir} {
+	for _, path := range []string{f.path, h.fifos.dir + "/../elsewhere", h.fifos.dir + "/sub/fifo", h.fifos.dir} {
 		if err := h.startLogging(path, &container.Info{ID: "x"}); err == nil || !strings.Contains(err.Error(), "logspool: File") {
 			t.Errorf("%s: %v", path, err)
 		}

@@ -7,15 +7,17 @@ import (
 )
 
 const (
-	// maxName bounds how much of a container's name is logged, in bytes, and shortID of its ID.
+	// maxName is how much of a container's name is logged, in bytes.
 	maxName = 64
+
+	// shortID is how much of a container's ID is logged, in bytes.
 	shortID = 12
 
-	// maxShown bounds what is shown of a value from a request.
+	// maxShown is how much of a value from a request is shown, in bytes.
 	maxShown = 128
 )
 
-// label names a container in the log: by its name and the first 12 characters of its ID, as docker ps does.
+// label returns what the log calls a container: its name and its short ID, as docker ps shows them.
 func label(name, id string) string {
 	name = oneline.Text(strings.TrimPrefix(name, "/"), maxName)
 	id = oneline.Text(oneline.Cut(id, shortID), shortID)
@@ -28,5 +30,5 @@ func label(name, id string) string {
 	return name + " (" + id + ")"
 }
 
-// shorten quotes what came from outside, in one line of bearable length.
+// shorten quotes a value from a request in one short line.
 func shorten(s string) string { return oneline.Quote(s, maxShown) }

@@ -181,7 +181,7 @@ func TestStopLoggingAnswersWhileDiskHangs(t *testing.T) {
 	defer cancel()
 	h.stopLogging(ctx, f.path)
 	run := s.logging()
-	if run.Err() != nil || s.ended.Load() {
+	if run.Err() != nil || s.currentRun().ended.Load() {
 		t.Error("the run has ended although lines are left")
 	}
 	f.write("stdout", lines(101, 200)...) // that were in dockerd's copier

@@ -7,28 +7,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limits say how the process's descriptors are shared out, so that containers cannot take those that delivery needs.
+// limits share the process's descriptors, so that containers cannot take those that delivery needs.
 type limits struct {
-	open    int // RLIMIT_NOFILE
-	fifos   int // attached FIFOs: what an idle container holds
-	spools  int // spools that have files open
-	readers int // docker logs at a time
+	open    int // open is RLIMIT_NOFILE.
+	fifos   int // fifos is how many FIFOs may be open. An idle container has one.
+	spools  int // spools is how many spools may have open files.
+	readers int // readers is how many answers to docker logs may be in progress.
 }
 
 const (
-	// ownFiles are the descriptors of the process itself: standard streams, the runtime's poller, the intake's five, the
-	// listener, name resolution, and a few for what is opened for a moment.
+	// ownFiles are the descriptors of the process itself: standard streams, the runtime's poller, the
+	// intake's five, the listener, name resolution, and a few that are open for a moment.
 	ownFiles = 20
-	// spoolFiles is how many descriptors a spool has open while it is written and delivered: the segment, the cursor, and
-	// what a reader reads.
+	// spoolFiles is how many descriptors a spool has while it is written and delivered: its segment, its
+	// cursor, and a reader's segment.
 	spoolFiles = 4
-	// readerFiles is how many docker logs takes: the connection and the segment being read.
+	// readerFiles is how many descriptors docker logs has: its connection and its segment.
 	readerFiles = 2
-	// mostReaders bounds docker logs where descriptors do not: each has a buffer.
+	// mostReaders is the largest number of answers to docker logs, each of which has a buffer.
 	mostReaders = 1024
 )
 
-// openFileLimit returns RLIMIT_NOFILE as it is in force. Go has raised the soft limit to the hard one.
+// openFileLimit returns RLIMIT_NOFILE. Go has raised the soft limit to the hard one.
 func openFileLimit() int {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
@@ -37,9 +37,9 @@ func openFileLimit() int {
 	return int(min(r.Cur, math.MaxInt32))
 }
 
-// shareOut gives half of the descriptors to attached FIFOs. Of the rest, half is for the spools' files, a quarter for
-// docker logs, and a quarter for connections to CloudWatch Logs and dockerd.
-func shareOut(open int) limits {
+// shareDescriptors gives half of the descriptors to FIFOs. Of the rest, half is for the spools' files, a
+// quarter for docker logs, and a quarter for connections to CloudWatch Logs and dockerd.
+func shareDescriptors(open int) limits {
 	rest := max(open-ownFiles-open/2, 0)
 	return limits{
 		open:    open,

@@ -50,7 +50,7 @@ func TestFIFOLimit(t *testing.T) {
 		h.shipper.wait(t, fmt.Sprint("g/c", i), 2)
 	}
 	h.end(fifos[0])
-	until(t, "the first has ended", func() bool { return h.attachment(fifos[0].path) == nil })
+	until(t, "the first has ended", func() bool { return h.fifos.attachment(fifos[0].path) == nil })
 	h.run("over", h.fifo("over"), nil)
 }
 
@@ -82,13 +82,13 @@ func TestReaderLimit(t *testing.T) {
 // TestShareOut: what is shared out is never more than there is, and every share is of use.
 func TestShareOut(t *testing.T) {
 	for _, open := range []int{64, 120, 256, 1024, 4096, 1 << 20} {
-		l := shareOut(open)
+		l := shareDescriptors(open)
 		sum := ownFiles + l.fifos + l.spools*spoolFiles + l.readers*readerFiles
 		if sum > open || l.fifos < 1 || l.spools < 2 || l.readers < 1 {
 			t.Errorf("%d: %+v, %d in all", open, l, sum)
 		}
 	}
-	if l := shareOut(0); l.fifos < 1 || l.spools < 1 || l.readers < 1 {
+	if l := shareDescriptors(0); l.fifos < 1 || l.spools < 1 || l.readers < 1 {
 		t.Errorf("nothing: %+v", l)
 	}
 	var r syscall.Rlimit

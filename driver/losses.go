@@ -1,21 +1,24 @@
 package driver
 
 import (
+	"log/slog"
 	"sync"
 
 	"github.com/logspool/logspool/internal/faultlog"
 )
 
-// losses log what is lost of one container, by reason.
+// losses logs the losses of one container, by reason.
 type losses struct {
-	s *session
+	log       *slog.Logger
+	container func() string // container returns what the log calls the container.
 
-	mu       sync.Mutex // the spool's lock may be held
+	// mu guards what follows. The spool's lock may be held when it is locked.
+	mu       sync.Mutex
 	byReason map[string]*faultlog.Loss
 	closed   bool
 }
 
-// lost says that so many lines (0: nobody knows) of so many bytes are lost. It waits for nothing.
+// lost reports lost lines. If their number is not known, lines is 0. It does not block.
 func (l *losses) lost(reason string, lines int, bytes int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -24,8 +27,8 @@ func (l *losses) lost(reason string, lines int, bytes int64) {
 	}
 	loss := l.byReason[reason]
 	if loss == nil {
-		loss = faultlog.NewLoss(l.s.d.log, "a container's lines are lost; a marker in its stream says where",
-			"container", l.s.name(), "reason", reason)
+		loss = faultlog.NewLoss(l.log, "a container's lines are lost; a marker in its stream says where",
+			"container", l.container(), "reason", reason)
 		if l.byReason == nil {
 			l.byReason = map[string]*faultlog.Loss{}
 		}
@@ -34,7 +37,7 @@ func (l *losses) lost(reason string, lines int, bytes int64) {
 	loss.Lost(lines, bytes)
 }
 
-// close logs what was lost since the last line.
+// close logs what was lost since the last message.
 func (l *losses) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,29 +47,30 @@ func (l *losses) close() {
 	}
 }
 
-// fullness notices when a spool is nearly full. It is the intake's.
+// fullness notices when a spool is nearly full. The intake's goroutine owns it.
 type fullness struct {
-	bytes  int64 // appended since the last look
-	warned bool
+	limit    int64 // limit is the largest size of undelivered data, in bytes. With 0 there is no limit.
+	appended int64 // appended counts the bytes since the last check.
+	warned   bool
 }
 
-// smallestSpool is the least size of a spool: a smaller limit is rounded up.
+// smallestSpool is the smallest limit of a spool, in bytes. The spool rounds up a smaller one.
 const smallestSpool = 1 << 20
 
-// checkFullness warns once when the undelivered lines reach four fifths of their limit, and again only after they were fewer than
-// three fifths. It asks the spool each time a sixty-fourth of the limit was appended.
+// checkFullness warns once when the undelivered lines reach four fifths of the limit, and again only
+// after they were less than three fifths. It asks the spool each time a 64th of the limit was appended.
 func (s *session) checkFullness(appended int) {
-	limit := max(s.maxSize, smallestSpool)
 	f := &s.fullness
-	f.bytes += int64(appended)
-	if s.maxSize == 0 || f.bytes < limit/64 {
+	limit := max(f.limit, smallestSpool)
+	f.appended += int64(appended)
+	if f.limit == 0 || f.appended < limit/64 {
 		return
 	}
-	f.bytes = 0
+	f.appended = 0
 	switch waiting := s.spool.Undelivered(); {
 	case !f.warned && waiting >= limit/5*4:
 		f.warned = true
-		s.d.log.Warn("a container's spool is four fifths full; when it is full, lines are lost",
+		s.env.log.Warn("a container's spool is four fifths full; when it is full, lines are lost",
 			"container", s.name(), "undelivered_bytes", waiting, "limit", limit)
 	case waiting < limit/5*3:
 		f.warned = false

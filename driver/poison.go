@@ -9,27 +9,28 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// maxPoison is how many frames on which the plugin panicked are kept, of all containers together.
+// maxPoison is the largest number of poison frames that are kept for all containers together. The plugin
+// panicked on these frames.
 const maxPoison = 64
 
-// panicked logs that the plugin has panicked on a container's output. It is called once for each delivery of a container.
-func (s *session) panicked(cause any, stack []byte) {
-	s.d.log.Error("the plugin failed on a container's output; it is set aside, and a marker in the stream shows the loss",
-		"container", s.name(), "kept_in", poisonDir(s.d.o.Settings.StateDir), "panic", fmt.Sprint(cause), "stack", string(stack))
+// logPoison logs that the plugin panicked on a container's output. A feed calls it once.
+func (s *session) logPoison(cause any, stack []byte) {
+	s.env.log.Error("the plugin failed on a container's output; it is set aside, and a marker in the stream shows the loss",
+		"container", s.name(), "kept_in", poisonDir(s.env.settings.StateDir), "panic", fmt.Sprint(cause), "stack", string(stack))
 }
 
-// setAside keeps a frame on which the plugin panicked, so that the bug can be found.
-func (s *session) setAside(frame []byte, _ any) {
-	if err := savePoison(s.d.fs, poisonDir(s.d.o.Settings.StateDir), s.id, frame); err != nil {
-		s.d.log.Warn("a frame on which the plugin failed cannot be set aside", "container", s.name(), "err", err)
+// savePoison saves a frame on which the plugin panicked, so that the bug can be found.
+func (s *session) savePoison(frame []byte, _ any) {
+	if err := writePoison(s.env.fs, poisonDir(s.env.settings.StateDir), s.id, frame); err != nil {
+		s.env.log.Warn("a frame on which the plugin failed cannot be set aside", "container", s.name(), "err", err)
 	}
 }
 
 func poisonDir(stateDir string) string { return filepath.Join(stateDir, "poison") }
 
-// savePoison writes the frame, as dockerd wrote it but for its length, into a file of its own: ID-N.frame. It does
-// nothing when there are enough of them.
-func savePoison(fsys durable.FS, dir, id string, frame []byte) error {
+// writePoison writes the frame, without its length prefix, to a new file ID-N.frame. It does nothing if
+// there are maxPoison files.
+func writePoison(fsys durable.FS, dir, id string, frame []byte) error {
 	if err := fsys.MkdirAll(dir, dirPerm); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 func TestPoisonIsKept(t *testing.T) {
 	dir := poisonDir(t.TempDir())
 	for i := range 2 * maxPoison {
-		if err := savePoison(durable.OS, dir, fmt.Sprint("c", i%2), fmt.Appendf(nil, "frame %d", i)); err != nil {
+		if err := writePoison(durable.OS, dir, fmt.Sprint("c", i%2), fmt.Appendf(nil, "frame %d", i)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,95 +12,96 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// What cannot be used and must not be destroyed is kept aside, until an operator decides:
+// quarantineDir has files that this version of the plugin cannot use and must not destroy:
 //
-//	STATE_DIR/kept/ID-TIME       a container's record and spool, written by a newer version of the plugin
+//	STATE_DIR/kept/ID-TIME       a container's record and spool, written by a newer version
 //	STATE_DIR/kept/ID-TIME.json  a damaged record
-func (d *Driver) keptDir() string { return filepath.Join(d.o.Settings.StateDir, "kept") }
+func (e *environment) quarantineDir() string { return filepath.Join(e.settings.StateDir, "kept") }
 
-// keptPath returns where something of a container is kept from now on.
-func (d *Driver) keptPath(id, suffix string) (string, error) {
-	if err := d.fs.MkdirAll(d.keptDir(), dirPerm); err != nil {
+// quarantinePath returns an unused path in the quarantine, whose directory exists.
+func (e *environment) quarantinePath(id, suffix string) (string, error) {
+	if err := e.fs.MkdirAll(e.quarantineDir(), dirPerm); err != nil {
 		return "", err
 	}
-	base := filepath.Join(d.keptDir(), fmt.Sprintf("%s-%d", id, time.Now().Unix()))
+	base := filepath.Join(e.quarantineDir(), fmt.Sprintf("%s-%d", id, time.Now().Unix()))
 	path := base + suffix
-	for n := 1; d.exists(path); n++ {
+	for n := 1; e.exists(path); n++ {
 		path = fmt.Sprintf("%s.%d%s", base, n, suffix)
 	}
 	return path, nil
 }
 
-// exists reports whether something is at path.
-func (d *Driver) exists(path string) bool {
-	entries, err := d.fs.ReadDir(filepath.Dir(path))
+func (e *environment) exists(path string) bool {
+	entries, err := e.fs.ReadDir(filepath.Dir(path))
 	if err != nil {
 		return false
 	}
-	for _, e := range entries {
-		if e.Name() == filepath.Base(path) {
+	for _, entry := range entries {
+		if entry.Name() == filepath.Base(path) {
 			return true
 		}
 	}
 	return false
 }
 
-// keepRecord moves a damaged record aside.
-func (d *Driver) keepRecord(id, name string, damage error) {
-	path, err := d.keptPath(id, ".json")
+// quarantineRecord moves a damaged record to the quarantine.
+func (e *environment) quarantineRecord(id, name string, damage error) {
+	path, err := e.quarantinePath(id, ".json")
 	if err == nil {
-		err = d.fs.Rename(filepath.Join(d.containerDir(id), archive.RecordName), path)
+		err = e.fs.Rename(filepath.Join(e.containerDir(id), archive.RecordName), path)
 	}
 	attrs := []any{"container", name, "err", damage, "kept_in", path}
 	if err != nil {
 		attrs = append(attrs, "not_kept", err)
 	}
-	d.log.Error("a container's record is damaged; what is spooled goes to the default names, and its FIFOs are unknown", attrs...)
+	e.log.Error("a container's record is damaged; what is spooled goes to the default names, and its FIFOs are unknown", attrs...)
 }
 
-// keepSpool moves a session's spool aside, with a copy of its record, because a newer version of the plugin wrote it.
-func (d *Driver) keepSpool(s *session, cause error) error {
-	dir, err := d.keptPath(s.id, "")
+const quarantineHint = "upgrade the plugin to the version that wrote it, which delivers it at its start; or remove the directory"
+
+// quarantineSpool moves the spool, which a newer version of the plugin wrote, to the quarantine, with a
+// copy of the record.
+func (s *session) quarantineSpool(cause error) error {
+	fs := s.env.fs
+	dir, err := s.env.quarantinePath(s.id, "")
 	if err != nil {
 		return err
 	}
-	if err := d.fs.MkdirAll(dir, dirPerm); err != nil {
+	if err := fs.MkdirAll(dir, dirPerm); err != nil {
 		return err
 	}
 	r := s.record
 	r.FIFOs = nil
-	if err := r.Write(d.fs, dir, d.o.Settings.SpoolSync > 0); err != nil {
+	if err := r.Write(fs, dir, s.env.durable()); err != nil {
 		return err
 	}
-	if err := d.fs.Rename(filepath.Join(s.dir, archive.SpoolName), filepath.Join(dir, archive.SpoolName)); err != nil {
-		return errors.Join(err, archive.RemoveTree(d.fs, dir))
+	if err := fs.Rename(filepath.Join(s.dir(), archive.SpoolName), filepath.Join(dir, archive.SpoolName)); err != nil {
+		return errors.Join(err, archive.RemoveTree(fs, dir))
 	}
-	d.log.Error("a newer version of the plugin wrote a container's spool; it is kept, and a new one is begun",
-		"container", s.name(), "kept_in", dir, "err", cause, "hint", keptHint)
+	s.env.log.Error("a newer version of the plugin wrote a container's spool; it is kept, and a new one is begun",
+		"container", s.name(), "kept_in", dir, "err", cause, "hint", quarantineHint)
 	return nil
 }
 
-const keptHint = "upgrade the plugin to the version that wrote it, which delivers it at its start; or remove the directory"
-
-// reviewKept reports what is kept aside, and gives back what this version can read.
-func (d *Driver) reviewKept() {
-	entries, err := d.fs.ReadDir(d.keptDir())
+// reviewQuarantine reports what is in the quarantine, and moves back what this version can read.
+func (d *Driver) reviewQuarantine() {
+	entries, err := d.fs.ReadDir(d.quarantineDir())
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		dir := filepath.Join(d.keptDir(), e.Name())
+		dir := filepath.Join(d.quarantineDir(), e.Name())
 		id := e.Name()[:max(strings.LastIndexByte(e.Name(), '-'), 0)]
 		switch {
 		case !e.IsDir():
-			d.log.Warn("a damaged record of a container is kept", "path", dir, "hint", "remove it when it is not needed any more")
+			d.log.Warn("a damaged record of a container is kept", "path", dir, "hint", "remove it when you no longer need it")
 		case archive.ValidID(id):
-			d.reviewKeptSpool(id, dir)
+			d.reviewQuarantinedSpool(id, dir)
 		}
 	}
 }
 
-func (d *Driver) reviewKeptSpool(id, dir string) {
+func (d *Driver) reviewQuarantinedSpool(id, dir string) {
 	record, _ := archive.ReadRecord(d.fs, dir)
 	container := label(record.Info.Name, id)
 	s, _, err := openSpool(spool.Options{Dir: filepath.Join(dir, archive.SpoolName), FS: d.fs, History: math.MaxInt64})
@@ -109,7 +110,7 @@ func (d *Driver) reviewKeptSpool(id, dir string) {
 	}
 	switch {
 	case errors.Is(err, spool.ErrVersion):
-		d.log.Error("undelivered lines are kept that a newer version of the plugin wrote", "container", container, "kept_in", dir, "hint", keptHint)
+		d.log.Error("undelivered lines are kept that a newer version of the plugin wrote", "container", container, "kept_in", dir, "hint", quarantineHint)
 		return
 	case err != nil:
 		d.log.Error("kept lines cannot be opened", "container", container, "kept_in", dir, "err", err)

@@ -91,7 +91,7 @@ func TestUnknownFIFOIsRead(t *testing.T) {
 			if n := f.left(); n == 0 {
 				t.Error("the FIFO is read at once, although a StartLogging may claim it")
 			}
-			h.discardUnclaimedNow()
+			h.fifos.discardUnclaimed(h.hasUnread())
 			f.empty()
 			h.logs("the output of an unknown container is lost", "file="+f.path, "level=ERROR", "lines=10")
 			h.logs("a container's record is damaged", "container=web", "level=ERROR")
@@ -100,7 +100,7 @@ func TestUnknownFIFOIsRead(t *testing.T) {
 			} else if p, _ := os.ReadFile(kept[0]); string(p) != damage {
 				t.Errorf("kept: %q", p)
 			}
-			if h.isClaimed(empty.path) {
+			if h.fifos.isClaimed(empty.path) {
 				t.Error("a FIFO was read that is empty")
 			}
 			// Never two readers: all that is written from now on is the session's.
@@ -109,7 +109,7 @@ func TestUnknownFIFOIsRead(t *testing.T) {
 			if got := h.shipper.wait(t, "g/web", 500); !slices.Equal(got, lines(1, 500)) {
 				t.Errorf("delivered: %d lines", len(got))
 			}
-			h.discardUnclaimedNow()
+			h.fifos.discardUnclaimed(h.hasUnread())
 			f.write("stdout", "the last")
 			h.end(f)
 			if got := h.shipper.wait(t, "g/web", 501); got[500] != "the last" {
@@ -132,8 +132,8 @@ func TestUnreadRecordKeepsLines(t *testing.T) {
 		return h.unread == 1
 	})
 	f.write("stdout", lines(11, 15)...)
-	h.discardUnclaimedNow()
-	if h.isClaimed(f.path) {
+	h.fifos.discardUnclaimed(h.hasUnread())
+	if h.fifos.isClaimed(f.path) {
 		t.Error("a FIFO with room is discarded")
 	}
 	var flood []string
@@ -141,11 +141,11 @@ func TestUnreadRecordKeepsLines(t *testing.T) {
 		flood = append(flood, strings.Repeat("x", 200))
 	}
 	f.write("stdout", flood...)
-	h.discardUnclaimedNow()
+	h.fifos.discardUnclaimed(h.hasUnread())
 	f.empty()
 	h.logs("the output of an unknown container is lost", "lines=205")
 	disk.Before(nil)
-	until(t, "the session is there", func() bool { return len(h.all()) == 1 && h.attachment(f.path) != nil })
+	until(t, "the session is there", func() bool { return len(h.all()) == 1 && h.fifos.attachment(f.path) != nil })
 	f.write("stdout", lines(11, 20)...)
 	h.twentyLines(f)
 }
@@ -160,7 +160,7 @@ func TestUnopenedIsTakenOver(t *testing.T) {
 	disk.Before(nil)
 	g := h.fifo("g")
 	h.run("web", g, nil)
-	if h.attachment(f.path) == nil {
+	if h.fifos.attachment(f.path) == nil {
 		t.Error("the first FIFO is not the session's")
 	}
 	g.n = 100
@@ -271,8 +271,8 @@ func TestUnlistedKeepsLines(t *testing.T) {
 	h.fifoDir = h.dir
 	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadDir", "containers", syscall.EMFILE))
 	f.write("stdout", lines(11, 15)...)
-	h.discardUnclaimedNow()
-	if h.isClaimed(f.path) {
+	h.fifos.discardUnclaimed(h.hasUnread())
+	if h.fifos.isClaimed(f.path) {
 		t.Error("the FIFO is discarded")
 	}
 	disk.Before(nil)

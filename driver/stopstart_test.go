@@ -45,8 +45,8 @@ func TestStopDuringStart(t *testing.T) {
 			until(t, "the slot is left", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.slots) == 0 })
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			if n := len(h.Driver.files) + len(h.sessions) + len(h.slots); n > 0 {
-				t.Errorf("%d files, %d sessions, %d slots are left", len(h.Driver.files), len(h.sessions), len(h.slots))
+			if n := len(h.fifos.attached) + len(h.sessions) + len(h.slots); n > 0 {
+				t.Errorf("%d files, %d sessions, %d slots are left", len(h.fifos.attached), len(h.sessions), len(h.slots))
 			}
 		})
 	}

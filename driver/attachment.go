@@ -48,9 +48,9 @@ func (s *session) newAttachment(f archive.FIFORecord, ignore bool) *attachment {
 	detail := func() []any { return []any{"container", s.name(), "file", f.File} }
 	return &attachment{
 		s: s, file: f.File, epoch: f.Epoch, drop: ignore && s.history == 0,
-		readFault: faultlog.NewFault(s.env.log, "cannot read a container's FIFO; it is tried again",
+		readFault: faultlog.NewFault(s.env.log, "cannot read a container's FIFO; trying again",
 			"a container's FIFO can be read again", detail),
-		spoolFault: faultlog.NewFault(s.env.log, "a container's output cannot be spooled, and is counted as lost",
+		spoolFault: faultlog.NewFault(s.env.log, "cannot spool a container's output; its lines are lost and counted",
 			"a container's output can be spooled again", detail),
 	}
 }
@@ -311,7 +311,7 @@ func (a *attachment) Fault(err error) {
 
 // Panicked logs a panic of the intake, and records lost bytes as a gap. It implements fifo.Sink.
 func (a *attachment) Panicked(err error, lost int) {
-	a.s.env.log.Error("reading a container's output panicked; its bytes are kept as they are, or counted as lost",
+	a.s.env.log.Error("the plugin panicked while reading a container's output; lost_bytes were not spooled",
 		"container", a.s.name(), "lost_bytes", lost, "err", err)
 	if lost == 0 || a.drop {
 		return

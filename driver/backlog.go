@@ -47,5 +47,5 @@ func (d *Driver) logBacklog() {
 		return
 	}
 	bytes, list := sumUp(all)
-	d.log.Warn("lines are undelivered; they are kept, and delivered after the next start", "undelivered_bytes", bytes, "containers", list)
+	d.log.Warn("the plugin stops with undelivered lines; they are delivered after its next start", "undelivered_bytes", bytes, "containers", list)
 }

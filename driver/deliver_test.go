@@ -136,7 +136,7 @@ func TestAllowGroups(t *testing.T) {
 	f.write("stdout", "a line")
 	h.shipper.wait(t, "g/own", 1)
 	h.end(f)
-	if log := h.logged(); strings.Count(log, "the default name stands in for a log group") != 1 || !strings.Contains(log, `does not match`) {
+	if log := h.logged(); strings.Count(log, "the default name is used for a log group") != 1 || !strings.Contains(log, `does not match`) {
 		t.Errorf("logged: %s", log)
 	}
 	f, err = start("option", map[string]string{"group": "/other"})

@@ -120,7 +120,7 @@ func (s *session) askHost(ctx context.Context, run *containerRun) string {
 	host, err := engine.hostname(ctx, s.id)
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
-			s.env.log.Warn("the engine did not tell a container's host name; the ID's first 12 characters stand in",
+			s.env.log.Warn("the Docker engine did not return a container's host name; its short ID is used instead",
 				"container", s.name(), "err", err)
 		}
 		return ""
@@ -142,7 +142,7 @@ func (s *session) target(c *naming.Container, conf *config.Container) (target.Ta
 		naming.Name
 	}{{"log group", conf.Group.From, group}, {"log stream", conf.Stream.From, stream}} {
 		if n.Fallback != nil {
-			s.env.log.Warn("the default name stands in for a "+n.what, "container", s.name(), "from", n.from, "name", n.Name.Name, "err", n.Fallback)
+			s.env.log.Warn("the default name is used for a "+n.what, "container", s.name(), "from", n.from, "name", n.Name.Name, "err", n.Fallback)
 		}
 		if n.Changed != "" {
 			s.env.log.Warn("the name of a "+n.what+" was made valid", "container", s.name(), "from", n.from, "name", n.Name.Name, "change", n.Changed)
@@ -150,7 +150,7 @@ func (s *session) target(c *naming.Container, conf *config.Container) (target.Ta
 	}
 	entity, err := conf.Entity(c)
 	if err != nil {
-		s.env.log.Warn("a part of a container's entity is left out", "container", s.name(), "err", err)
+		s.env.log.Warn("cannot render a part of a container's entity; it is left out", "container", s.name(), "err", err)
 	}
 	to := target.Target{
 		Access: conf.Access, Group: group.Name, Stream: stream.Name,

@@ -131,7 +131,7 @@ func (d *Driver) Start() {
 	go func() {
 		defer close(d.taken)
 		if err := d.fifos.intake.Run(ctx); err != nil {
-			d.log.Error("FIFOs cannot be read any more", "err", err)
+			d.log.Error("reading FIFOs failed, and containers will block; disable and enable the plugin", "err", err)
 		}
 	}()
 	if d.settings.Unknown.SpoolTotalSize {
@@ -219,7 +219,7 @@ func (d *Driver) stopLogging(ctx context.Context, file string) {
 		return
 	}
 	if err := a.detach(ctx); err != nil {
-		d.log.Warn("the rest of a container's output could not be read before StopLogging was answered; it is read on",
+		d.log.Warn("StopLogging was answered before all of a container's output was read; the plugin reads on",
 			"container", a.s.name(), "err", err)
 	}
 }
@@ -237,7 +237,7 @@ const diskTasks = 8
 func (d *Driver) syncEvery(ctx context.Context) {
 	tick := time.NewTicker(d.settings.SpoolSync)
 	defer tick.Stop()
-	fault := faultlog.NewFault(d.log, "spools cannot be synced; a power cut may lose what is not on the disk", "spools can be synced again", nil)
+	fault := faultlog.NewFault(d.log, "cannot sync spools; a power cut could lose recent lines", "spools can be synced again", nil)
 	for {
 		select {
 		case <-ctx.Done():

@@ -43,7 +43,7 @@ func (s *session) tag(c *naming.Container, conf *config.Container) (tag string) 
 	}()
 	tag, err := conf.Tag.Execute(c)
 	if err != nil {
-		s.env.log.Warn("the tag is left out of a container's events", "container", s.name(), "err", err)
+		s.env.log.Warn("cannot render the tag of a container's events; it is left out", "container", s.name(), "err", err)
 	}
 	return tag
 }

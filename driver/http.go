@@ -76,7 +76,7 @@ func (d *Driver) serveStopLogging(w http.ResponseWriter, r *http.Request) {
 		err = decode(body, &request)
 	}
 	if err != nil {
-		d.log.Warn("a StopLogging was answered without being understood", "err", err)
+		d.log.Warn("dockerd sent an invalid StopLogging request; it was answered with success", "err", err)
 	}
 	if request.File != "" {
 		wait, cancel := context.WithTimeout(r.Context(), startTime)

@@ -215,7 +215,7 @@ func TestStopLoggingWhileStopping(t *testing.T) {
 	}
 	f.close()
 	h.stop()
-	if want := `msg="lines are undelivered; they are kept, and delivered after the next start"`; !strings.Contains(h.logged(), want) ||
+	if want := `msg="the plugin stops with undelivered lines; they are delivered after its next start"`; !strings.Contains(h.logged(), want) ||
 		!strings.Contains(h.logged(), `containers="web (web)"`) {
 		t.Errorf("not logged: %s", want)
 	}
@@ -273,7 +273,7 @@ func TestOwnerSurvivesPanics(t *testing.T) {
 			panic("a bug")
 		}
 	})
-	if n := strings.Count(h.logged(), "delivering a container's lines panicked"); n != 2 || calls != 3 {
+	if n := strings.Count(h.logged(), "the plugin panicked while delivering a container's lines"); n != 2 || calls != 3 {
 		t.Errorf("%d calls, logged %d times", calls, n)
 	}
 	name := s.render("log group", func(t *naming.Template, c *naming.Container) naming.Name {

@@ -199,6 +199,6 @@ func TestBacklogIsNamed(t *testing.T) {
 		f.empty()
 	}
 	h.stop()
-	h.logs("level=WARN", "lines are undelivered; they are kept", "undelivered_bytes=",
+	h.logs("level=WARN", "the plugin stops with undelivered lines", "undelivered_bytes=",
 		`containers="c7 (c7), c6 (c6), c5 (c5), c4 (c4), c3 (c3) and 2 more"`)
 }

@@ -36,7 +36,7 @@ func (f *fifos) remove(file string) {
 		return
 	}
 	if err := os.Remove(file); err != nil && !notExist(err) {
-		f.log.Warn("a FIFO that is not needed any more cannot be removed", "file", file, "err", err)
+		f.log.Warn("cannot remove a FIFO that is no longer needed", "file", file, "err", err)
 	}
 }
 

@@ -15,14 +15,14 @@ const maxPoison = 64
 
 // logPoison logs that the plugin panicked on a container's output. A feed calls it once.
 func (s *session) logPoison(cause any, stack []byte) {
-	s.env.log.Error("the plugin failed on a container's output; it is set aside, and a marker in the stream shows the loss",
+	s.env.log.Error("the plugin panicked on a container's output; it is set aside, and a marker in the stream shows the loss",
 		"container", s.name(), "kept_in", poisonDir(s.env.settings.StateDir), "panic", fmt.Sprint(cause), "stack", string(stack))
 }
 
 // savePoison saves a frame on which the plugin panicked, so that the bug can be found.
 func (s *session) savePoison(frame []byte, _ any) {
 	if err := writePoison(s.env.fs, poisonDir(s.env.settings.StateDir), s.id, frame); err != nil {
-		s.env.log.Warn("a frame on which the plugin failed cannot be set aside", "container", s.name(), "err", err)
+		s.env.log.Warn("cannot set aside output on which the plugin panicked", "container", s.name(), "err", err)
 	}
 }
 

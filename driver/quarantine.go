@@ -54,7 +54,7 @@ func (e *environment) quarantineRecord(id, name string, damage error) {
 	if err != nil {
 		attrs = append(attrs, "not_kept", err)
 	}
-	e.log.Error("a container's record is damaged; what is spooled goes to the default names, and its FIFOs are unknown", attrs...)
+	e.log.Error("a container's record is damaged; its spooled lines go to the default names, and its FIFOs are unknown", attrs...)
 }
 
 const quarantineHint = "upgrade the plugin to the version that wrote it, which delivers it at its start; or remove the directory"
@@ -78,7 +78,7 @@ func (s *session) quarantineSpool(cause error) error {
 	if err := fs.Rename(filepath.Join(s.dir(), archive.SpoolName), filepath.Join(dir, archive.SpoolName)); err != nil {
 		return errors.Join(err, archive.RemoveTree(fs, dir))
 	}
-	s.env.log.Error("a newer version of the plugin wrote a container's spool; it is kept, and a new one is begun",
+	s.env.log.Error("a newer version of the plugin wrote a container's spool; it is set aside, and a new spool begins",
 		"container", s.name(), "kept_in", dir, "err", cause, "hint", quarantineHint)
 	return nil
 }
@@ -110,13 +110,13 @@ func (d *Driver) reviewQuarantinedSpool(id, dir string) {
 	}
 	switch {
 	case errors.Is(err, spool.ErrVersion):
-		d.log.Error("undelivered lines are kept that a newer version of the plugin wrote", "container", container, "kept_in", dir, "hint", quarantineHint)
+		d.log.Error("undelivered lines are kept that only a newer version of the plugin can read", "container", container, "kept_in", dir, "hint", quarantineHint)
 		return
 	case err != nil:
-		d.log.Error("kept lines cannot be opened", "container", container, "kept_in", dir, "err", err)
+		d.log.Error("cannot open kept lines", "container", container, "kept_in", dir, "err", err)
 		return
 	case d.exists(d.containerDir(id)) || d.exists(filepath.Join(d.archive.Dir, id)):
-		d.log.Warn("kept lines can be read now, but the container has a log of its own; they are delivered at a start at which it has none",
+		d.log.Warn("kept lines can be read now, but the container has another log; they are delivered when the plugin starts and finds none",
 			"container", container, "kept_in", dir)
 		return
 	}
@@ -125,8 +125,8 @@ func (d *Driver) reviewQuarantinedSpool(id, dir string) {
 		err = d.fs.Rename(dir, d.containerDir(id))
 	}
 	if err != nil {
-		d.log.Error("kept lines cannot be moved back", "container", container, "kept_in", dir, "err", err)
+		d.log.Error("cannot move kept lines back", "container", container, "kept_in", dir, "err", err)
 		return
 	}
-	d.log.Info("kept lines can be read now, and are delivered", "container", container)
+	d.log.Info("kept lines can be read now and will be delivered", "container", container)
 }

@@ -17,7 +17,7 @@ import (
 func (d *Driver) reattach() {
 	failed, err := d.reattachAll()
 	if err != nil {
-		d.log.Error("the state directory cannot be read; it is tried again", "dir", d.containersDir(), "err", err)
+		d.log.Error("cannot read the state directory; trying again", "dir", d.containersDir(), "err", err)
 		d.setUnread(1)
 	}
 	if err != nil || len(failed) > 0 {
@@ -90,10 +90,10 @@ func (d *Driver) reattachOne(id string, retry bool) (fifos int, ok bool) {
 	switch {
 	case retry:
 	case unread:
-		d.log.Error("a container's record cannot be read; it is tried again, and its FIFOs wait as long as they have room",
+		d.log.Error("cannot read a container's record; trying again, and its FIFOs are left alone while they have room",
 			"container", label("", id), "err", err)
 	default:
-		d.log.Error("what is spooled for a container cannot be opened; it is tried again, and what the container writes until then is lost",
+		d.log.Error("cannot open a container's spool; trying again, and the container's output is lost until then",
 			"container", label("", id), "err", err)
 	}
 	return 0, false

@@ -39,7 +39,7 @@ func TestFIFOIsReopened(t *testing.T) {
 	must(t, os.Mkdir(f.path, 0o700)) // an open fails, and not because it is gone
 	h.start()
 	f.write("stdout", lines(11, 15)...)
-	h.logs("cannot read a container's FIFO; it is tried again", `container="web (web)"`, "level=ERROR")
+	h.logs("cannot read a container's FIFO; trying again", `container="web (web)"`, "level=ERROR")
 	if n := len(h.all()); n != 1 {
 		t.Fatalf("%d sessions", n)
 	}
@@ -226,12 +226,12 @@ func TestNewerSpoolIsKept(t *testing.T) {
 	h.gone()
 	h.stop()
 	h.start()
-	h.logs("undelivered lines are kept that a newer version of the plugin wrote", "kept_in="+kept[0])
+	h.logs("undelivered lines are kept that only a newer version of the plugin can read", "kept_in="+kept[0])
 	h.stop()
 	openSpool = spool.Open // an upgrade
 	must(t, os.Remove(filepath.Join(kept[0], archive.SpoolName, "newer")))
 	h.start()
-	h.logs("kept lines can be read now, but the container has a log of its own")
+	h.logs("kept lines can be read now, but the container has another log")
 	h.stop()
 	must(t, os.RemoveAll(filepath.Join(state, "stopped", "web"))) // it has expired
 	h.start()

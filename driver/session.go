@@ -118,7 +118,7 @@ func (s *session) own(ctx context.Context, work func(context.Context)) {
 	try := func() (returned bool) {
 		defer func() {
 			if r := recover(); r != nil {
-				s.logPanic("delivering a container's lines panicked; it is tried again", r)
+				s.logPanic("the plugin panicked while delivering a container's lines; trying again", r)
 			}
 		}()
 		work(ctx)

@@ -2,50 +2,11 @@ package driver
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
-	"slices"
-	"sync"
 	"testing"
 
-	"github.com/logspool/logspool/internal/durable/durabletest"
+	"github.com/logspool/logspool/internal/dockertest"
 )
-
-// copies are copies of the state directory, as a kill before an operation of the disk would leave it.
-type copies struct {
-	mu     sync.Mutex
-	dir    string   // contains N/state for the copy N
-	before []string // the operation before which each copy was made
-}
-
-// at is the directory of a host with the copy n.
-func (c *copies) at(n int) string { return filepath.Join(c.dir, fmt.Sprint(n)) }
-
-func (c *copies) len() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.before)
-}
-
-// copyBefore copies the state directory before each of the named operations from now on.
-func (h *host) copyBefore(disk *durabletest.Hooked, ops ...string) *copies {
-	c := &copies{dir: h.t.TempDir()}
-	disk.Before(func(op, name string) error {
-		if !slices.Contains(ops, op) {
-			return nil
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		to := c.at(len(c.before))
-		if err := os.CopyFS(filepath.Join(to, "state"), os.DirFS(filepath.Join(h.dir, "state"))); err != nil {
-			// Another operation removes a file at the same time.
-			return os.RemoveAll(to)
-		}
-		c.before = append(c.before, op+" "+filepath.Base(filepath.Dir(name))+"/"+filepath.Base(name))
-		return nil
-	})
-	return c
-}
 
 // TestKilledWhileArchived: a delivered log that is archived, taken back for docker logs or a new start, and archived again,
 // is never delivered again, wherever the plugin is killed, and its lines are not lost.
@@ -99,5 +60,47 @@ func TestKilledWhileArchived(t *testing.T) {
 				t.Errorf("%d calls", n)
 			}
 		})
+	}
+}
+
+// TestMovesSurviveACrash: wherever the plugin is killed while a history is put away, taken back or read, all of it is there
+// afterwards, in one place.
+func TestMovesSurviveACrash(t *testing.T) {
+	h := newHost(t)
+	disk := h.onHookedDisk()
+	h.start()
+	d := h.docker()
+	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
+	c := begin(t, d, info)
+	const n = 20
+	for i := range n {
+		must(t, c.Write("stdout", fmt.Sprintf("line %d\n", i)))
+	}
+	h.shipper.wait(t, "g/web", n)
+	killed := h.copyBefore(disk, "Rename", "Remove", "MkdirAll", "OpenFile")
+	must(t, c.Stop(t.Context()))
+	h.gone()
+	c = begin(t, d, info) // as docker logs does
+	must(t, c.Stop(t.Context()))
+	h.gone()
+	readLogs(t, d, "web", all).rest()
+	h.gone()
+	h.stop()
+	if n := killed.len(); n < 10 {
+		t.Fatalf("%d moments", n)
+	}
+	for i := range killed.before {
+		after := newHost(t)
+		after.dir = killed.at(i)
+		after.start()
+		d := after.docker()
+		if got := readLogs(t, d, "web", all).rest(); len(got) != n {
+			t.Errorf("moment %d: %d entries, want %d", i, len(got), n)
+		}
+		after.gone()
+		if got := stoppedDirs(t, filepath.Join(after.dir, "state")); fmt.Sprint(got) != "[web]" {
+			t.Errorf("moment %d: at rest are %q", i, got)
+		}
+		after.stop()
 	}
 }

@@ -1,44 +1,20 @@
 package driver
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/logspool/logspool/driver/archive"
-	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/durable"
-	"github.com/logspool/logspool/internal/durable/durabletest"
-	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
-
-// archived reports whether the driver knows the container's log as archived.
-func (h *host) archived(id string) bool {
-	_, ok := h.Driver.archive.Since(id)
-	return ok
-}
-
-// stoppedDirs are the histories at rest that are on disk.
-func stoppedDirs(t *testing.T, state string) (names []string) {
-	t.Helper()
-	entries, err := os.ReadDir(filepath.Join(state, "stopped"))
-	if err != nil && !notExist(err) {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	return names
-}
 
 // TestHistoryAge: a history goes at its age, neither before nor long after, also one that an earlier run left behind,
 // and what was being removed when that ended.
@@ -192,6 +168,35 @@ func TestAskingRenewsNothing(t *testing.T) {
 	}
 }
 
+// TestReadRunIsARun: docker logs in the course of a run that printed nothing does not make it a mere reading.
+func TestReadRunIsARun(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	f := h.fifo("f1")
+	h.run("web", f, nil)
+	f.write("stdout", lines(1, 10)...)
+	h.shipper.wait(t, "g/web", 10)
+	h.end(f)
+	h.gone()
+	f = h.fifo("f2")
+	h.run("web", f, nil)
+	s := h.all()[0]
+	before := s.record.Stopped.At
+	s.mu.Lock()
+	s.readers.lastLeft = time.Now().Add(-time.Hour) // it has run for so long
+	s.mu.Unlock()
+	if got := len(readLogs(t, h.docker(), "web", all).rest()); got != 10 {
+		t.Errorf("%d entries", got)
+	}
+	h.end(f)
+	h.gone()
+	r, err := archive.ReadRecord(durable.OS, filepath.Join(h.dir, "state", "stopped", "web"))
+	must(t, err)
+	if !r.Stopped.At.After(before) {
+		t.Error("its history is as old as before the run")
+	}
+}
+
 // TestManyStopped: of containers at rest nothing is opened at the start.
 func TestManyStopped(t *testing.T) {
 	h := newHost(t)
@@ -216,68 +221,6 @@ func TestManyStopped(t *testing.T) {
 	}
 }
 
-// TestBadSettingsDeleteNothing: a bound that cannot be read removes nothing of what is there, be it more than the default
-// of that setting.
-func TestBadSettingsDeleteNothing(t *testing.T) {
-	h := newHost(t, "SPOOL_MAX_SIZE=3g", "SPOOL_TOTAL_SIZE=6g", "HISTORY_SIZE=100m", "HISTORY_AGE=1000h")
-	h.start()
-	waits, ignored := h.fifo("waits"), h.fifo("ignored")
-	h.run("waits", waits, map[string]string{"delay": "1h"})
-	must(t, h.startLogging(ignored.path, &container.Info{ID: "ignored", Env: []string{"LOGSPOUT=ignore"}}))
-	h.stop()
-
-	fill := func(id string, bytes int64) (end uint64) {
-		s, _, err := spool.Open(spool.Options{Dir: filepath.Join(h.dir, "state", "containers", id, archive.SpoolName), History: 1 << 30})
-		must(t, err)
-		var tracker spool.Tracker
-		frame := fakeFrame("stdout", 1e18, strings.Repeat("x", 60<<10), nil)
-		block := make([]byte, spool.BlockHeaderSize+len(frame))
-		for s.Size() <= bytes {
-			info := tracker.All(frame)
-			tracker.Advance(info)
-			copy(block[spool.BlockHeaderSize:], frame)
-			must(t, s.Append(block, 1, info))
-		}
-		end = s.End()
-		if id == "ignored" {
-			must(t, s.Ack([]stream.Range{{From: 0, To: end}}))
-		}
-		must(t, s.Close())
-		return end
-	}
-	end := map[string]uint64{"waits": fill("waits", 260<<20), "ignored": fill("ignored", 21<<20)} // the defaults are 256m and 20m
-	old := filepath.Join(h.dir, "state", "stopped", "old")
-	must(t, os.MkdirAll(filepath.Join(old, archive.SpoolName), dirPerm))
-	segment := filepath.Join(old, archive.SpoolName, "0000000000000000.seg")
-	must(t, os.WriteFile(segment, nil, 0o600))
-	must(t, os.Truncate(segment, 5<<30))                                                       // 4g
-	r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now().Add(-900 * time.Hour)}} // 168h
-	must(t, r.Write(durable.OS, old, false))
-
-	h.shipper.setDown(true) // what is delivered need not be kept
-	h.env, h.bad = []string{"SPOOL_MAX_SIZE=3gg", "SPOOL_TOTAL_SIZE=6gg", "HISTORY_SIZE=100mm", "HISTORY_AGE=1000hh"}, true
-	h.start()
-	until(t, "what was kept of a stopped container is known", func() bool {
-		return h.archived("old")
-	})
-	waits.write("stdout", "another")
-	for range 2 * ignoreStep >> 10 {
-		ignored.write("stdout", strings.Repeat("x", 1<<10))
-	}
-	waits.empty()
-	if got := stoppedDirs(t, filepath.Join(h.dir, "state")); fmt.Sprint(got) != "[old]" {
-		t.Errorf("of stopped containers %q is left", got)
-	}
-	for _, s := range h.all() {
-		until(t, "more comes of "+s.id, func() bool {
-			return s.spool.End() > end[s.id] && (s.id != "ignored" || s.spool.Acked() > end[s.id])
-		})
-		if size := s.spool.Size(); s.id == "waits" && (size <= 260<<20 || s.spool.Acked() != 0) || s.id == "ignored" && size <= 21<<20 {
-			t.Errorf("%s: %d bytes are left, delivered to %d", s.id, size, s.spool.Acked())
-		}
-	}
-}
-
 // TestKeptNothing: of a container that wrote nothing, or has no history, nothing stays.
 func TestKeptNothing(t *testing.T) {
 	h := newHost(t)
@@ -294,87 +237,6 @@ func TestKeptNothing(t *testing.T) {
 	h.gone()
 	if got := stoppedDirs(t, filepath.Join(h.dir, "state")); len(got) > 0 {
 		t.Errorf("left are %q", got)
-	}
-}
-
-// TestSickDisk: what a disk does not do once costs no history, whoever asks for it then is told, and it is as before when
-// the disk is well again.
-func TestSickDisk(t *testing.T) {
-	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
-	const n = 100
-	for _, test := range []struct {
-		name  string
-		fails func(op, name string) error
-	}{
-		{"it cannot be moved", durabletest.Fail("Rename", "containers/web", syscall.EIO)},
-		{"it cannot be opened", durabletest.Fail("ReadFile", "cursor", syscall.EMFILE)},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			h := newHost(t)
-			disk := h.onHookedDisk()
-			h.start()
-			d := h.docker()
-			c := begin(t, d, info)
-			for i := range n {
-				must(t, c.Write("stdout", fmt.Sprintf("line %d\n", i)))
-			}
-			h.shipper.wait(t, "g/web", n)
-			must(t, c.Stop(t.Context()))
-			h.gone()
-			used := h.budget.Used()
-			disk.Before(test.fails)
-			_, err := d.ReadLogs(t.Context(), info, all)
-			if refused, ok := errors.AsType[*dockertest.Error](err); !ok || refused.Status != 500 {
-				t.Errorf("ReadLogs: %v", err)
-			}
-			if _, err := d.Start(t.Context(), info); err == nil {
-				t.Error("the container's log begins anew")
-			}
-			if got := h.budget.Used(); got != used || !h.archived("web") {
-				t.Errorf("%d bytes are counted, want %d", got, used)
-			}
-			disk.Before(nil)
-			if got := len(readLogs(t, d, "web", all).rest()); got != n {
-				t.Errorf("%d entries when the disk is well, want %d", got, n)
-			}
-			h.gone()
-			if got := h.budget.Used(); got != used {
-				t.Errorf("%d bytes are counted afterwards, want %d", got, used)
-			}
-			c = begin(t, d, info)
-			must(t, c.Write("stdout", "another\n"))
-			h.shipper.wait(t, "g/web", n+1)
-			must(t, c.Stop(t.Context()))
-			h.gone()
-			if got := len(readLogs(t, d, "web", all).rest()); got != n+1 {
-				t.Errorf("%d entries after another run, want %d", got, n+1)
-			}
-		})
-	}
-}
-
-// TestPutAwayLater: what cannot be put away is there all the same, and is put away when somebody has asked for it.
-func TestPutAwayLater(t *testing.T) {
-	h := newHost(t)
-	disk := h.onHookedDisk()
-	h.start()
-	d := h.docker()
-	c := begin(t, d, dockertest.Info{ContainerID: "web", ContainerName: "/web"})
-	must(t, c.Write("stdout", "a line\n"))
-	h.shipper.wait(t, "g/web", 1)
-	disk.Before(durabletest.Fail("Rename", "stopped/web", syscall.ENOSPC))
-	must(t, c.Stop(t.Context()))
-	h.ended()
-	disk.Before(nil)
-	if len(h.containers()) != 1 {
-		t.Fatal("it was put away")
-	}
-	if got := texts(readLogs(t, d, "web", all).rest()); len(got) != 1 {
-		t.Errorf("read %q", got)
-	}
-	h.gone()
-	if got := stoppedDirs(t, filepath.Join(h.dir, "state")); fmt.Sprint(got) != "[web]" {
-		t.Errorf("at rest are %q", got)
 	}
 }
 
@@ -401,46 +263,4 @@ func TestDeliveredStaysDelivered(t *testing.T) {
 		t.Errorf("shipped: %q", got)
 	}
 	must(t, c.Stop(t.Context()))
-}
-
-// TestMovesSurviveACrash: wherever the plugin is killed while a history is put away, taken back or read, all of it is there
-// afterwards, in one place.
-func TestMovesSurviveACrash(t *testing.T) {
-	h := newHost(t)
-	disk := h.onHookedDisk()
-	h.start()
-	d := h.docker()
-	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
-	c := begin(t, d, info)
-	const n = 20
-	for i := range n {
-		must(t, c.Write("stdout", fmt.Sprintf("line %d\n", i)))
-	}
-	h.shipper.wait(t, "g/web", n)
-	killed := h.copyBefore(disk, "Rename", "Remove", "MkdirAll", "OpenFile")
-	must(t, c.Stop(t.Context()))
-	h.gone()
-	c = begin(t, d, info) // as docker logs does
-	must(t, c.Stop(t.Context()))
-	h.gone()
-	readLogs(t, d, "web", all).rest()
-	h.gone()
-	h.stop()
-	if n := killed.len(); n < 10 {
-		t.Fatalf("%d moments", n)
-	}
-	for i := range killed.before {
-		after := newHost(t)
-		after.dir = killed.at(i)
-		after.start()
-		d := after.docker()
-		if got := readLogs(t, d, "web", all).rest(); len(got) != n {
-			t.Errorf("moment %d: %d entries, want %d", i, len(got), n)
-		}
-		after.gone()
-		if got := stoppedDirs(t, filepath.Join(after.dir, "state")); fmt.Sprint(got) != "[web]" {
-			t.Errorf("moment %d: at rest are %q", i, got)
-		}
-		after.stop()
-	}
 }

@@ -9,20 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 )
-
-// slowly delays some operations that move or remove a file.
-func slowly(op, _ string) error {
-	if (op == "Rename" || op == "Remove") && rand.IntN(20) == 0 {
-		time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
-	}
-	return nil
-}
 
 // TestChurn: containers start and stop at random on a slow disk, are renamed, and the plugin is restarted between. Every line
 // is delivered once, what is counted is what is on the disk, and no file, session, slot or descriptor is left behind.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/target"
 )
@@ -66,29 +65,6 @@ func TestDestination(t *testing.T) {
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("container %s (-want +got):\n%s", c.id, diff)
 		}
-	}
-}
-
-// TestLabelsSetNothing: labels come from images that nobody on the host wrote. They set no option.
-func TestLabelsSetNothing(t *testing.T) {
-	h := newHost(t, "ROUTE=cloudwatch://eu-west-1")
-	h.start()
-	labels := map[string]string{}
-	for _, o := range config.OptionDocs() {
-		for _, name := range []string{o.Name, o.Alias} {
-			labels["logspool."+name], labels[name] = "other", "other"
-		}
-	}
-	f := h.fifo("f")
-	must(t, h.startLogging(f.path, &container.Info{ID: "web", Name: "/web", Labels: labels}))
-	f.write("stdout", "a line")
-	h.shipper.wait(t, "g/web", 1)
-	h.end(f)
-	h.shipper.mu.Lock()
-	defer h.shipper.mu.Unlock()
-	want := []target.Target{{Access: target.Access{Region: "eu-west-1"}, Group: "g", Stream: "web", Create: target.Create{Group: true, Stream: true, NewGroup: &target.NewGroup{}}}}
-	if diff := cmp.Diff(want, h.shipper.shipped); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

@@ -51,22 +51,6 @@ func TestShape(t *testing.T) {
 	}
 }
 
-// TestForeignEnv: with CONTAINER_ENV=off a container's environment does not decide its host's name.
-func TestForeignEnv(t *testing.T) {
-	for env, want := range map[string]string{"CONTAINER_ENV=on": "g/claimed", "CONTAINER_ENV=off": "g/0123456789ab"} {
-		h := newHost(t, env, "LOGSPOUT_STREAM={{.Host}}")
-		h.start()
-		f := h.fifo("fifo")
-		if err := h.startLogging(f.path, &container.Info{ID: "0123456789abcdef", Env: []string{"HOSTNAME=claimed"}}); err != nil {
-			t.Fatal(err)
-		}
-		f.write("stdout", "a line")
-		h.shipper.wait(t, want, 1)
-		h.end(f)
-		h.stop()
-	}
-}
-
 // TestEventWait: events of several lines wait as long as the flush interval, where that is longer than usual.
 func TestEventWait(t *testing.T) {
 	for _, c := range []struct {

@@ -18,7 +18,8 @@ type fakeHeld struct {
 	oldest time.Time
 }
 
-func (w *fakeHeld) name() string                { return w.label }
+func (w *fakeHeld) name() string { return w.label }
+
 func (w *fakeHeld) backlog() (int64, time.Time) { return w.bytes, w.oldest }
 
 // TestUnsentIsLoggedWhileItLasts: at once, every ten minutes with all containers of the same reason, and when it ends.

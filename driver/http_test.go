@@ -7,12 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/logspool/logspool/internal/container"
 )
 
 // serve serves the driver's endpoints and returns what posts to them.
@@ -120,25 +117,6 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
-}
-
-// TestFIFODir: where the plugin knows where dockerd makes FIFOs, none is taken, or removed, elsewhere.
-func TestFIFODir(t *testing.T) {
-	h := newHost(t)
-	h.start()
-	h.fifos.dir = filepath.Join(h.dir, "fifos")
-	f := h.fifo("elsewhere")
-	for _, path := range []string{f.path, h.fifos.dir + "/../elsewhere", h.fifos.dir + "/sub/fifo", h.fifos.dir} {
-		if err := h.startLogging(path, &container.Info{ID: "x"}); err == nil || !strings.Contains(err.Error(), "logspool: File") {
-			t.Errorf("%s: %v", path, err)
-		}
-	}
-	if f.left() != 0 || len(h.containers()) > 0 {
-		t.Errorf("%v came to be", h.containers())
-	}
-	if info, err := os.Lstat(f.path); err != nil || info.Mode().Type() != os.ModeNamedPipe {
-		t.Errorf("the FIFO elsewhere: %v", err)
-	}
 }
 
 // TestRequestsWaitForTheStart: a request that comes before what was attached is attached again waits for that, and

@@ -1,0 +1,147 @@
+package driver
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/logspool/logspool/driver/archive"
+	"github.com/logspool/logspool/internal/durable/durabletest"
+)
+
+// TestUnknownFIFOIsRead: when a container's record is damaged, its FIFO is read, and counted, so that the container goes on.
+// What was spooled is delivered, and the record is kept. A StartLogging takes the FIFO over.
+func TestUnknownFIFOIsRead(t *testing.T) {
+	for _, damage := range []string{"{", "[]", `{"Epoch":"x"}`} {
+		t.Run(damage, func(t *testing.T) {
+			h := newHost(t)
+			h.fifoDir = h.dir
+			h.shipper.setDown(true)
+			h.start()
+			f, empty := h.fifo("f"), h.fifo("empty")
+			h.run("web", f, nil)
+			f.write("stdout", lines(1, 10)...)
+			f.empty()
+			h.stop()
+			state := filepath.Join(h.dir, "state")
+			must(t, os.WriteFile(filepath.Join(state, "containers", "web", archive.RecordName), []byte(damage), 0o600))
+			f.write("stdout", slices.Repeat([]string{"lost"}, 10)...)
+			h.shipper.setDown(false)
+			h.start()
+			if got := h.shipper.wait(t, "g/web", 10); !slices.Equal(got, lines(1, 10)) {
+				t.Errorf("delivered: %q", got)
+			}
+			h.gone()
+			if n := f.left(); n == 0 {
+				t.Error("the FIFO is read at once, although a StartLogging may claim it")
+			}
+			h.fifos.discardUnclaimed(h.hasUnread())
+			f.empty()
+			h.logs("the output of an unknown container is lost", "file="+f.path, "level=ERROR", "lines=10")
+			h.logs("a container's record is damaged", "container=web", "level=ERROR")
+			if kept, _ := filepath.Glob(filepath.Join(state, "kept", "web-*.json")); len(kept) != 1 {
+				t.Errorf("kept: %v", kept)
+			} else if p, _ := os.ReadFile(kept[0]); string(p) != damage {
+				t.Errorf("kept: %q", p)
+			}
+			if h.fifos.isClaimed(empty.path) {
+				t.Error("a FIFO was read that is empty")
+			}
+			// Never two readers: all that is written from now on is the session's.
+			h.run("web", f, nil)
+			f.write("stdout", lines(11, 500)...)
+			if got := h.shipper.wait(t, "g/web", 500); !slices.Equal(got, lines(1, 500)) {
+				t.Errorf("delivered: %d lines", len(got))
+			}
+			h.fifos.discardUnclaimed(h.hasUnread())
+			f.write("stdout", "the last")
+			h.end(f)
+			if got := h.shipper.wait(t, "g/web", 501); got[500] != "the last" {
+				t.Errorf("delivered: %q", got[500])
+			}
+			h.gone()
+		})
+	}
+}
+
+// TestUnreadRecordKeepsLines: while a record cannot be read, its FIFO is left alone until it fills up. It is then read, and
+// when the record can be read, the lines from then on are spooled.
+func TestUnreadRecordKeepsLines(t *testing.T) {
+	h := newHost(t)
+	h.fifoDir = h.dir
+	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadFile", archive.RecordName, syscall.EIO))
+	until(t, "the record is known to be unreadable", func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.unread == 1
+	})
+	f.write("stdout", lines(11, 15)...)
+	h.fifos.discardUnclaimed(h.hasUnread())
+	if h.fifos.isClaimed(f.path) {
+		t.Error("a FIFO with room is discarded")
+	}
+	var flood []string
+	for range 200 {
+		flood = append(flood, strings.Repeat("x", 200))
+	}
+	f.write("stdout", flood...)
+	h.fifos.discardUnclaimed(h.hasUnread())
+	f.empty()
+	h.logs("the output of an unknown container is lost", "lines=205")
+	disk.Before(nil)
+	until(t, "the session is there", func() bool { return len(h.all()) == 1 && h.fifos.attachment(f.path) != nil })
+	f.write("stdout", lines(11, 20)...)
+	h.twentyLines(f)
+}
+
+// TestUnopenedIsTakenOver: the FIFO of a container whose spool cannot be opened is discarded, until a StartLogging of the
+// container opens the spool: then the session alone reads it.
+func TestUnopenedIsTakenOver(t *testing.T) {
+	h := newHost(t)
+	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadFile", "cursor", syscall.EIO))
+	f.write("stdout", "lost")
+	f.empty()
+	disk.Before(nil)
+	g := h.fifo("g")
+	h.run("web", g, nil)
+	if h.fifos.attachment(f.path) == nil {
+		t.Error("the first FIFO is not the session's")
+	}
+	g.n = 100
+	f.write("stdout", lines(11, 15)...)
+	f.empty()
+	g.write("stdout", lines(16, 20)...)
+	h.end(g)
+	h.twentyLines(f)
+	h.logs("a container's output is lost: its spool cannot be opened", "lines=1")
+}
+
+// TestUnlistedKeepsLines: while the state directory cannot be listed, FIFOs keep their lines, and are attached again when it can.
+func TestUnlistedKeepsLines(t *testing.T) {
+	h := newHost(t)
+	h.fifoDir = h.dir
+	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadDir", "containers", syscall.EMFILE))
+	f.write("stdout", lines(11, 15)...)
+	h.fifos.discardUnclaimed(h.hasUnread())
+	if h.fifos.isClaimed(f.path) {
+		t.Error("the FIFO is discarded")
+	}
+	disk.Before(nil)
+	f.write("stdout", lines(16, 20)...)
+	h.twentyLines(f)
+}
+
+// TestRestOfUnknownIsCounted: what is left in an unknown FIFO when dockerd stops its container is counted.
+func TestRestOfUnknownIsCounted(t *testing.T) {
+	h := newHost(t)
+	h.fifoDir = h.dir
+	h.start()
+	f := h.fifo("f")
+	f.write("stdout", lines(1, 10)...)
+	h.end(f)
+	until(t, "it is logged", func() bool { return strings.Contains(h.logged(), "lines=10") })
+	h.logs("the output of an unknown container is lost", "lines=10", "file="+f.path)
+}

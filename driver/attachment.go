@@ -15,8 +15,8 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// attachment is one FIFO of a session. It is the intake's sink, and holds a reference to the session
-// until the FIFO's writer is gone.
+// attachment is one FIFO of a session. It is the intake's sink, and holds a reference to the
+// session until the FIFO's writer is gone.
 type attachment struct {
 	s          *session
 	file       string
@@ -36,7 +36,8 @@ type ending struct {
 	finished bool // finished says that the writer is gone.
 }
 
-// opening is what it takes to open the FIFO. Its mu, which is held while the FIFO is opened, guards it.
+// opening is what it takes to open the FIFO. Its mu, which is held while the FIFO is opened,
+// guards it.
 type opening struct {
 	mu    sync.Mutex
 	begun bool       // begun says that the record names the FIFO and the session has the attachment.
@@ -55,9 +56,9 @@ func (s *session) newAttachment(f archive.FIFORecord, ignore bool) *attachment {
 	}
 }
 
-// attach begins to read file for the container run next. It does nothing if the session reads file
-// already. When it returns, everything that is needed after a crash is on disk. It blocks for the
-// local disk.
+// attach begins to read file for the container run next. It does nothing if the session reads
+// file already. When it returns, everything that is needed after a crash is on disk. It
+// blocks for the local disk.
 func (s *session) attach(file string, next *containerRun) error {
 	s.recording.Lock()
 	defer s.recording.Unlock()
@@ -103,9 +104,9 @@ func (s *session) liveFIFOs() []archive.FIFORecord {
 	return slices.DeleteFunc(slices.Clone(s.record.FIFOs), func(f archive.FIFORecord) bool { return s.attached[f.File] == nil })
 }
 
-// reopenFIFOs attaches the FIFOs of the record that still exist, and returns how many. A FIFO that
-// cannot be opened now is tried again until it can be opened or is gone. It is called once, before the
-// owner starts.
+// reopenFIFOs attaches the FIFOs of the record that still exist, and returns how many. A FIFO
+// that cannot be opened now is tried again until it can be opened or is gone. It is called
+// once, before the owner starts.
 func (s *session) reopenFIFOs() (n int) {
 	torn := s.spool.Torn()
 	payload, info, epoch, ok := s.spool.LastBlock()
@@ -114,7 +115,8 @@ func (s *session) reopenFIFOs() (n int) {
 	fifos := slices.Clone(s.record.FIFOs)
 	s.mu.Unlock()
 	if torn != nil {
-		// The torn block's FIFO is first, because a block of another FIFO would turn the torn block into a loss.
+		// The torn block's FIFO is first, because a block of another FIFO would turn the torn
+		// block into a loss.
 		of := func(f archive.FIFORecord) bool { return f.Epoch == torn.Epoch }
 		slices.SortStableFunc(fifos, func(a, b archive.FIFORecord) int {
 			switch {
@@ -157,7 +159,8 @@ func (s *session) reopenFIFOs() (n int) {
 	return n
 }
 
-// begin adds a claimed attachment to its session. It is called before the first Take, // delivery would otherwise not wait for the rest of an unfinished line.
+// begin adds a claimed attachment to its session. It is called before the first Take, because
+// the delivery would otherwise take an unfinished line for the last one.
 func (a *attachment) begin() {
 	s := a.s
 	a.mu.Lock()
@@ -173,8 +176,8 @@ func (a *attachment) begin() {
 	}
 }
 
-// errBeginning says that a StopLogging came before the start has recorded the FIFO. The start will
-// open the FIFO.
+// errBeginning says that a StopLogging came before the start has recorded the FIFO. The start
+// will open the FIFO.
 var errBeginning = errors.New("its start has not finished")
 
 // open opens the FIFO, unless it is open.
@@ -194,8 +197,8 @@ func (a *attachment) open() error {
 	return err
 }
 
-// A FIFO that cannot be opened is tried again after firstReopen, then after twice as long, up to
-// lastReopen.
+// A FIFO that cannot be opened is tried again after firstReopen, then after twice as long, up
+// to lastReopen.
 const (
 	firstReopen = 100 * time.Millisecond
 	lastReopen  = 5 * time.Second
@@ -218,9 +221,9 @@ func (a *attachment) openLater(ctx context.Context) {
 	}
 }
 
-// detach reads the FIFO until it is empty or ctx is done. Afterwards the FIFO is still read until its
-// writer is gone. If the FIFO was empty, nothing more is expected of it; otherwise detach returns an
-// error.
+// detach reads the FIFO until it is empty or ctx is done. Afterwards the FIFO is still read
+// until its writer is gone. If the FIFO was empty, nothing more is expected of it; otherwise
+// detach returns an error.
 func (a *attachment) detach(ctx context.Context) error {
 	s := a.s
 	s.mu.Lock()
@@ -252,8 +255,8 @@ func (s *session) updateEndedLocked() {
 	s.running.stop(s.spool.End())
 }
 
-// finish ends the attachment, because its writer is gone or the FIFO cannot be opened. s.mu must not be
-// held.
+// finish ends the attachment, because its writer is gone or the FIFO cannot be opened. s.mu
+// must not be held.
 func (a *attachment) finish() {
 	s := a.s
 	s.mu.Lock()
@@ -293,14 +296,15 @@ func (a *attachment) Take(block []byte, info spool.BlockInfo) {
 	s.notify(info.Frames, bytes)
 }
 
-// Dropped tells the spool that the FIFO no longer has what Take appended. It implements fifo.Sink.
+// Dropped tells the spool that the FIFO no longer has what Take appended. It implements
+// fifo.Sink.
 func (a *attachment) Dropped() { a.s.spool.Dropped() }
 
 // End ends the attachment. It implements fifo.Sink.
 func (a *attachment) End() { a.finish() }
 
-// Fault logs that the FIFO cannot be read, or with nil that it can be read again. It implements
-// fifo.Sink.
+// Fault logs that the FIFO cannot be read, or with nil that it can be read again. It
+// implements fifo.Sink.
 func (a *attachment) Fault(err error) {
 	if err == nil {
 		a.readFault.Succeeded()
@@ -321,8 +325,8 @@ func (a *attachment) Panicked(err error, lost int) {
 	a.s.spool.AddGap(spool.Gap{Reason: spool.Unwritable, Bytes: uint64(lost)})
 }
 
-// errorKind returns the innermost error's text, which differs if an operator would call the errors
-// different.
+// errorKind returns the innermost error's text, which differs if an operator would call the
+// errors different.
 func errorKind(err error) string {
 	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
 		err = inner

@@ -13,9 +13,9 @@ import (
 	"github.com/logspool/logspool/internal/container"
 )
 
-// containerRun is a part of a container's stream whose lines go to the same names with the same
-// options. A start of the container with the same facts continues it. session.mu guards its fields
-// except ended.
+// containerRun is a part of a container's stream whose lines go to the same names with the
+// same options. A start of the container with the same facts continues it. session.mu guards
+// its fields except ended.
 type containerRun struct {
 	info  container.Info
 	host  string // host is the container's host name as the engine reported it, or empty.
@@ -30,8 +30,8 @@ type activeRun struct {
 	feeds []*feed.Feed
 }
 
-// maxRuns is the largest number of earlier runs in a record, each of which has the container's
-// environment. Beyond it, the lines of the last one go to the names of the next.
+// maxRuns is the largest number of earlier runs in a record, each of which has the
+// container's environment. Beyond it, the lines of the last one go to the names of the next.
 const maxRuns = 16
 
 // parseOptions is Settings.Container. Tests count its calls.
@@ -43,8 +43,8 @@ func newContainerRun(info container.Info, conf *config.Container) *containerRun 
 	return r
 }
 
-// recordedRun makes a container run from a record. Its log options were valid when it began. Where
-// they no longer are, the settings apply.
+// recordedRun makes a container run from a record. Its log options were valid when it began.
+// Where they no longer are, the settings apply.
 func (s *session) recordedRun(info container.Info, host string, to uint64) *containerRun {
 	conf, err := parseOptions(s.env.settings, info.Config, info.Env)
 	if err != nil {
@@ -55,8 +55,8 @@ func (s *session) recordedRun(info container.Info, host string, to uint64) *cont
 	return r
 }
 
-// recordedRuns returns the runs in the record. If start, which may be nil, continues the last of them,
-// start takes its place.
+// recordedRuns returns the runs in the record. If start, which may be nil, continues the last
+// of them, start takes its place.
 func (s *session) recordedRuns(start *containerRun) (runs []*containerRun) {
 	r := &s.record
 	for _, e := range r.Earlier {
@@ -92,10 +92,11 @@ func sameInfo(a, b *container.Info) bool {
 	return errA == nil && errB == nil && bytes.Equal(p, q)
 }
 
-// prepareRun prepares the record for the container run next. If next does not continue the current run
-// and lines are undelivered, the current run becomes an earlier one. change changes the record. apply
-// changes the session, with mu held, after the record is written and before anything of next is
-// spooled. The caller holds recording, so nobody else changes the runs.
+// prepareRun prepares the record for the container run next. If next does not continue the
+// current run and lines are undelivered, the current run becomes an earlier one. change
+// changes the record. apply changes the session, with mu held, after the record is written
+// and before anything of next is spooled. The caller holds recording, so nobody else changes
+// the runs.
 func (s *session) prepareRun(next *containerRun) (change func(*archive.Record), apply func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,8 +133,8 @@ func (s *session) prepareRun(next *containerRun) (change func(*archive.Record), 
 	return change, apply
 }
 
-// nextRun returns the container run to deliver now, and drops those that are delivered. It blocks for
-// the local disk.
+// nextRun returns the container run to deliver now, and drops those that are delivered. It
+// blocks for the local disk.
 func (s *session) nextRun() *containerRun {
 	s.recording.Lock()
 	defer s.recording.Unlock()
@@ -177,8 +178,8 @@ func (s *session) setHost(run *containerRun, host string) {
 	}
 }
 
-// run is the time from a start of the container to its end. As a context it is done when nothing more
-// is expected, which ends the answers that follow it.
+// run is the time from a start of the container to its end. As a context it is done when
+// nothing more is expected, which ends the answers that follow it.
 type run struct {
 	context.Context
 	cancel context.CancelFunc

@@ -14,9 +14,9 @@ import (
 // retryDelay is how long to wait before trying again what failed, such as finding the region.
 const retryDelay = 2 * time.Second
 
-// deliver is the owner's work. It delivers the container runs one after the other, each under the names
-// that are computed when its delivery begins. When nothing is left to deliver and nobody holds the
-// session, it ends the session.
+// deliver is the owner's work. It delivers the container runs one after the other, each under
+// the names that are computed when its delivery begins. When nothing is left to deliver and
+// nobody holds the session, it ends the session.
 func (s *session) deliver(ctx context.Context) {
 	for {
 		if !s.waitFor(ctx, func() bool { return s.hasWork() || s.idle() }) {
@@ -51,12 +51,12 @@ func (s *session) deliver(ctx context.Context) {
 	}
 }
 
-// ignoreStep is after how many bytes an ignored container's data is acknowledged. With a small history,
-// it is an eighth of that.
+// ignoreStep is after how many bytes an ignored container's data is acknowledged. With a
+// small history, it is an eighth of that.
 const ignoreStep = 1 << 20
 
-// ignore is the owner's work for a container that asked not to be delivered. It acknowledges what the
-// container writes, which stays available for docker logs.
+// ignore is the owner's work for a container that asked not to be delivered. It acknowledges
+// what the container writes, which stays available for docker logs.
 func (s *session) ignore(ctx context.Context) {
 	step := uint64(min(ignoreStep, max(s.history/8, 16<<10)))
 	due := func() bool {
@@ -89,7 +89,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// waitFor calls ready after each change until ready returns true. It returns false if ctx is done.
+// waitFor calls ready after each change until ready returns true. It returns false if ctx is
+// done.
 func (s *session) waitFor(ctx context.Context, ready func() bool) bool {
 	for !ready() {
 		select {
@@ -114,8 +115,8 @@ func (s *session) holdBack(ctx context.Context, err error) {
 	}
 }
 
-// deliverRun delivers a container run until the run has ended and all of it is delivered, or it
-// continues. It returns false if ctx is done before.
+// deliverRun delivers a container run until the run has ended and all of it is delivered, or
+// it continues. It returns false if ctx is done before.
 func (s *session) deliverRun(ctx context.Context, run *containerRun, to []destination) bool {
 	deliveries, feeds := s.startDeliveries(run, to)
 	defer func() {

@@ -20,11 +20,12 @@ type destination struct {
 	events  events.Options
 }
 
-// entityWait is how long the delivery waits for the EC2 instance's ID if only the entity needs it.
+// entityWait is how long the delivery waits for the EC2 instance's ID if only the entity
+// needs it.
 const entityWait = 3 * time.Second
 
-// destinations computes where the events of a container run go. It waits until a region is known. The
-// error is ctx's, or a config.ErrNoGroup.
+// destinations computes where the events of a container run go. It waits until a region is
+// known. The error is ctx's, or a config.ErrNoGroup.
 func (s *session) destinations(ctx context.Context, run *containerRun) ([]destination, error) {
 	s.mu.Lock()
 	info, conf, host := run.info, run.conf, run.host
@@ -109,9 +110,9 @@ func (s *session) region(ctx context.Context, conf *config.Container) (string, e
 	}
 }
 
-// askHost asks the engine for the container's host name, and saves it in the record because the
-// container may be gone when the name is needed again. It returns an empty name if the engine cannot
-// say. The template then uses Docker's default, the short ID.
+// askHost asks the engine for the container's host name, and saves it in the record because
+// the container may be gone when the name is needed again. It returns an empty name if the
+// engine cannot say. The template then uses Docker's default, the short ID.
 func (s *session) askHost(ctx context.Context, run *containerRun) string {
 	engine := s.env.host.engine
 	if !engine.mounted(ctx) {
@@ -129,8 +130,8 @@ func (s *session) askHost(ctx context.Context, run *containerRun) string {
 	return host
 }
 
-// target renders the names, and logs where they differ from what the templates say. The error is a
-// config.ErrNoGroup.
+// target renders the names, and logs where they differ from what the templates say. The error
+// is a config.ErrNoGroup.
 func (s *session) target(c *naming.Container, conf *config.Container) (target.Target, error) {
 	group, err := s.logGroup(c, conf)
 	if err != nil {
@@ -160,8 +161,8 @@ func (s *session) target(c *naming.Container, conf *config.Container) (target.Ta
 	return to, nil
 }
 
-// logGroup renders the name of a group that may have the container's lines. If that panics, it renders
-// the name of the default group.
+// logGroup renders the name of a group that may have the container's lines. If that panics,
+// it renders the name of the default group.
 func (s *session) logGroup(c *naming.Container, conf *config.Container) (n naming.Name, err error) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -11,8 +11,9 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// discarder reads a FIFO that no session reads, and counts what it drops. A FIFO that nobody reads
-// blocks its container, docker stop and docker inspect. A discarder is the intake's sink.
+// discarder reads a FIFO that no session reads, and counts what it drops. A FIFO that nobody
+// reads blocks its container, docker stop and docker inspect. A discarder is the intake's
+// sink.
 type discarder struct {
 	fifos *fifos
 	file  string
@@ -22,8 +23,8 @@ type discarder struct {
 	fifo *fifo.FIFO
 }
 
-// discard begins to read and drop what comes out of file, unless the FIFO has a reader. why is the
-// message that reports the loss.
+// discard begins to read and drop what comes out of file, unless the FIFO has a reader. why
+// is the message that reports the loss.
 func (f *fifos) discard(file, why string, attrs ...any) {
 	d := &discarder{fifos: f, file: file, loss: faultlog.NewLoss(f.log, why, append(attrs, "file", file)...)}
 	d.mu.Lock()
@@ -84,19 +85,19 @@ func (d *discarder) End() {
 	d.fifos.remove(d.file)
 }
 
-// unclaimedInterval is how often the plugin looks for FIFOs that nobody reads, and how long after its
-// start it does so for the first time. Tests change it.
+// unclaimedInterval is how often the plugin looks for FIFOs that nobody reads, and how long
+// after its start it does so for the first time. Tests change it.
 var unclaimedInterval = 5 * time.Second
 
 const unknownLost = "the output of an unknown container is lost: no readable record names its FIFO"
 
-// discardUnclaimed discards the FIFOs in the directory that nobody reads. Their container's record is
-// damaged, or cannot be read now. It leaves an empty FIFO alone: dockerd makes a FIFO before it sends
-// StartLogging, and writes only after the answer.
+// discardUnclaimed discards the FIFOs in the directory that nobody reads. Their container's
+// record is damaged, or cannot be read now. It leaves an empty FIFO alone: dockerd makes a
+// FIFO before it sends StartLogging, and writes only after the answer.
 //
-// wait says that a record may become readable. Then a FIFO is left alone while it has room, because
-// its lines may still be spooled, and its container is not blocked. A FIFO counts as full when a
-// quarter of its size is used, because its pages need not be full.
+// wait says that a record may become readable. Then a FIFO is left alone while it has room,
+// because its lines may still be spooled, and its container is not blocked. A FIFO counts as
+// full when a quarter of its size is used, because its pages need not be full.
 func (f *fifos) discardUnclaimed(wait bool) {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
@@ -115,8 +116,8 @@ func (f *fifos) discardUnclaimed(wait bool) {
 	}
 }
 
-// discardRest drops and counts what is left in a FIFO that no session reads, and that dockerd is about
-// to remove.
+// discardRest drops and counts what is left in a FIFO that no session reads, and that dockerd
+// is about to remove.
 func (f *fifos) discardRest(file string) {
 	if f.dir == "" || f.checkFile(file) != nil {
 		return

@@ -25,11 +25,13 @@ import (
 
 // Deliverer delivers events. Its method may be called from any goroutine.
 type Deliverer interface {
-	// Deliver begins to deliver the events of f, and sends them at least every delay. It does not block.
+	// Deliver begins to deliver the events of f, and sends them at least every delay. It does
+	// not block.
 	Deliver(to target.Target, f *feed.Feed, delay time.Duration) Delivery
 }
 
-// Delivery is the delivery of one feed. Its methods may be called from any goroutine and do not block.
+// Delivery is the delivery of one feed. Its methods may be called from any goroutine and do
+// not block.
 type Delivery interface {
 	// Notify reports that frames were added to the feed's spool.
 	Notify(frames, bytes int)
@@ -41,14 +43,16 @@ type Delivery interface {
 	Detach() <-chan struct{}
 }
 
-// Locator finds out where the plugin runs. Its methods may wait for a look-up, but no longer than ctx.
+// Locator finds out where the plugin runs. Its methods may wait for a look-up, but no longer
+// than ctx.
 type Locator interface {
 	// Region returns the region of containers that name none.
 	Region(ctx context.Context) (string, error)
-	// AutoRegion returns the region of containers that ask for a look-up, whatever the settings say.
+	// AutoRegion returns the region of containers that ask for a look-up, whatever the
+	// settings say.
 	AutoRegion(ctx context.Context) (string, error)
-	// InstanceID returns the EC2 instance's ID. The ID is empty if the host is not an EC2 instance. The
-	// error is ctx's.
+	// InstanceID returns the EC2 instance's ID. The ID is empty if the host is not an EC2
+	// instance. The error is ctx's.
 	InstanceID(ctx context.Context) (string, error)
 }
 
@@ -63,7 +67,8 @@ type Options struct {
 	LoggerHost string
 	// FIFODir is the only directory for FIFOs. If it is empty, they may be anywhere.
 	FIFODir string
-	// EngineSocket is the path of the engine's socket, if the operator mounted it into the plugin.
+	// EngineSocket is the path of the engine's socket, if the operator mounted it into the
+	// plugin.
 	EngineSocket string
 	// FS is the file system of the state directory. Nil means durable.OS.
 	FS durable.FS
@@ -71,8 +76,8 @@ type Options struct {
 	OpenFiles int
 }
 
-// Driver is the log driver. Make one with New, call Start, and serve Handler. End it with StopIntake,
-// Sync and Close, in this order.
+// Driver is the log driver. Make one with New, call Start, and serve Handler. End it with
+// StopIntake, Sync and Close, in this order.
 type Driver struct {
 	o Options
 	*environment
@@ -123,8 +128,8 @@ func New(o Options) (*Driver, error) {
 	return d, nil
 }
 
-// Start opens the sessions of the plugin's last run, and begins to read FIFOs. It blocks for the local
-// disk. It logs a failure with one container and goes on with the others.
+// Start opens the sessions of the plugin's last run, and begins to read FIFOs. It blocks for
+// the local disk. It logs a failure with one container and goes on with the others.
 func (d *Driver) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.stopTaking = cancel
@@ -162,14 +167,14 @@ func (d *Driver) onDisk() (sum int64) {
 	return sum
 }
 
-// optionError says that a container's log options are invalid. It is the user's mistake, not a failure
-// of the plugin.
+// optionError says that a container's log options are invalid. It is the user's mistake, not
+// a failure of the plugin.
 type optionError struct{ error }
 
 func (e optionError) Unwrap() error { return e.error }
 
-// startLogging attaches the FIFO file of the container that info describes. It blocks only for the local
-// disk. After an error nothing is left behind.
+// startLogging attaches the FIFO file of the container that info describes. It blocks only
+// for the local disk. After an error nothing is left behind.
 func (d *Driver) startLogging(file string, info *container.Info) error {
 	if err := d.fifos.checkFile(file); err != nil {
 		return err
@@ -209,9 +214,9 @@ func (d *Driver) attach(file string, info *container.Info) error {
 	return s.attach(file, start)
 }
 
-// stopLogging reads the FIFO until it is empty, but no longer than ctx, and ends its attachment. What is
-// left is read afterwards. stopLogging has no error, because after one dockerd would neither close
-// nor remove the FIFO (moby, daemon/logger/adapter.go, Close).
+// stopLogging reads the FIFO until it is empty, but no longer than ctx, and ends its
+// attachment. What is left is read afterwards. stopLogging has no error, because after one
+// dockerd would neither close nor remove the FIFO (moby, daemon/logger/adapter.go, Close).
 func (d *Driver) stopLogging(ctx context.Context, file string) {
 	a := d.fifos.attachment(file)
 	if a == nil {
@@ -252,8 +257,8 @@ func (d *Driver) syncEvery(ctx context.Context) {
 	}
 }
 
-// StopIntake refuses new containers, stops the intake, and breaks off the answers to docker logs. What is
-// in the FIFOs stays there, except that a StopLogging still drains its FIFO.
+// StopIntake refuses new containers, stops the intake, and breaks off the answers to docker
+// logs. What is in the FIFOs stays there, except that a StopLogging still drains its FIFO.
 func (d *Driver) StopIntake() {
 	d.refuseCalls()
 	d.fifos.stopDiscarding()
@@ -264,8 +269,9 @@ func (d *Driver) StopIntake() {
 	}
 }
 
-// Sync calls fsync for what was spooled and acknowledged, if SPOOL_SYNC is set. It blocks until the disk
-// has it. Without SPOOL_SYNC the kernel has the data, and a power cut may lose it.
+// Sync calls fsync for what was spooled and acknowledged, if SPOOL_SYNC is set. It blocks
+// until the disk has it. Without SPOOL_SYNC the kernel has the data, and a power cut may lose
+// it.
 func (d *Driver) Sync() error {
 	if !d.durable() {
 		return nil
@@ -275,8 +281,8 @@ func (d *Driver) Sync() error {
 
 // Close ends the sessions and closes the spools. The Deliverer must no longer use its feeds.
 //
-// The owners end first, because they start deliveries. The intake and the answers to docker logs use the
-// spools, which therefore are closed last.
+// The owners end first, because they start deliveries. The intake and the answers to docker
+// logs use the spools, which therefore are closed last.
 func (d *Driver) Close() error {
 	d.workers.stop()
 	d.calls.Wait()

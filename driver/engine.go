@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// engine sends requests to the Docker engine, if the operator has mounted its socket into the plugin.
+// engine sends requests to the Docker engine, if the operator has mounted its socket into the
+// plugin.
 type engine struct {
 	socket string
 	client *http.Client
@@ -30,9 +31,9 @@ func newEngine(socket string) *engine {
 	}}
 }
 
-// hostname returns the host name of a container. It must not be called before the container has started,
-// because dockerd holds the container's lock while it calls StartLogging. It blocks for at most
-// engineTime.
+// hostname returns the host name of a container. It must not be called before the container
+// has started, because dockerd holds the container's lock while it calls StartLogging. It
+// blocks for at most engineTime.
 func (e *engine) hostname(ctx context.Context, id string) (string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/containers/"+url.PathEscape(id)+"/json", nil)
 	if err != nil {
@@ -53,8 +54,8 @@ func (e *engine) hostname(ctx context.Context, id string) (string, error) {
 	return container.Config.Hostname, nil
 }
 
-// mounted reports whether the engine's socket is mounted. The source of a plugin's mount must exist, so
-// the default is /dev/null, where nobody listens. It blocks for at most engineTime.
+// mounted reports whether the engine's socket is mounted. The source of a plugin's mount must
+// exist, so the default is /dev/null, where nobody listens. It blocks for at most engineTime.
 func (e *engine) mounted(ctx context.Context) bool {
 	if e.socket == "" {
 		return false

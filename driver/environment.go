@@ -14,8 +14,8 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// environment is what a session needs from the plugin. All sessions share the one that New makes,
-// and nobody changes it afterwards.
+// environment is what a session needs from the plugin. All sessions share the one that New
+// makes, and nobody changes it afterwards.
 type environment struct {
 	settings *config.Settings
 	log      *slog.Logger

@@ -48,9 +48,9 @@ func (s *session) tag(c *naming.Container, conf *config.Container) (tag string) 
 	return tag
 }
 
-// eventWait returns how long a multi-line event waits for its next line. 0 means events.DefaultWait. A
-// longer flush interval applies instead, as with awslogs (moby, daemon/logger/awslogs, collectBatch),
-// so that events that are written slowly stay whole.
+// eventWait returns how long a multi-line event waits for its next line. 0 means
+// events.DefaultWait. A longer flush interval applies instead, as with awslogs (moby,
+// daemon/logger/awslogs, collectBatch), so that events that are written slowly stay whole.
 func eventWait(conf *config.Container) time.Duration {
 	if conf.Pattern != nil && conf.Delay > events.DefaultWait {
 		return conf.Delay

@@ -9,8 +9,8 @@ import (
 	"github.com/logspool/logspool/driver/fifo"
 )
 
-// fifos says who reads which FIFO: an attachment of a session, or a discarder. A FIFO never has two
-// readers. Its methods may be called from any goroutine.
+// fifos says who reads which FIFO: an attachment of a session, or a discarder. A FIFO never
+// has two readers. Its methods may be called from any goroutine.
 type fifos struct {
 	dir    string // dir is the only directory for FIFOs. If it is empty, they may be anywhere.
 	log    *slog.Logger
@@ -34,9 +34,10 @@ func newFIFOs(dir string, in *fifo.Intake, l limits, log *slog.Logger) *fifos {
 // errClaimed says that another container's session reads the FIFO.
 var errClaimed = errors.New("logspool: File is already being read")
 
-// claim makes a the reader of its FIFO. It takes the FIFO over from a discarder, and waits until that
-// reads no more. It fails if another session reads the FIFO, or if a start would take a descriptor
-// that is reserved for delivery. already says that a's session reads the FIFO.
+// claim makes a the reader of its FIFO. It takes the FIFO over from a discarder, and waits
+// until that reads no more. It fails if another session reads the FIFO, or if a start would
+// take a descriptor that is reserved for delivery. already says that a's session reads the
+// FIFO.
 func (f *fifos) claim(a *attachment, start bool) (already bool, err error) {
 	for {
 		f.mu.Lock()
@@ -69,8 +70,8 @@ func (f *fifos) unclaim(a *attachment) {
 	}
 }
 
-// checkLimit fails if a start that reads file would take a descriptor that is reserved for delivery.
-// claim decides. This keeps a start that has no chance from touching the disk.
+// checkLimit fails if a start that reads file would take a descriptor that is reserved for
+// delivery. claim decides. This keeps a start that has no chance from touching the disk.
 func (f *fifos) checkLimit(file string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

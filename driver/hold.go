@@ -17,8 +17,9 @@ type held interface {
 	backlog() (bytes int64, oldest time.Time)
 }
 
-// holdLog logs which containers' lines are spooled and not sent, because it is not known where they
-// go, or as whom. It logs all containers with the same reason together, at once and every ten minutes.
+// holdLog logs which containers' lines are spooled and not sent, because it is not known
+// where they go, or as whom. It logs all containers with the same reason together, at once
+// and every ten minutes.
 type holdLog struct {
 	log *slog.Logger
 
@@ -59,8 +60,8 @@ func (l *holdLog) add(c held, reason string, err any) {
 	r.fault.Failed("", "err", err)
 }
 
-// remove reports that c's lines are no longer held for a reason. resolved says that the reason is gone;
-// otherwise the session ends.
+// remove reports that c's lines are no longer held for a reason. resolved says that the
+// reason is gone; otherwise the session ends.
 func (l *holdLog) remove(c held, reason string, resolved bool) {
 	l.mu.Lock()
 	r := l.reasons[reason]
@@ -101,8 +102,8 @@ func (l *holdLog) describe(r *holdReason) []any {
 	return attrs
 }
 
-// backlog returns the size of what is undelivered, and the time of its first line. It blocks for the
-// local disk.
+// backlog returns the size of what is undelivered, and the time of its first line. It blocks
+// for the local disk.
 func (s *session) backlog() (bytes int64, oldest time.Time) {
 	r := s.spool.NewReader()
 	defer r.Close()
@@ -113,8 +114,8 @@ func (s *session) backlog() (bytes int64, oldest time.Time) {
 	return s.spool.Undelivered(), oldest
 }
 
-// awaitRelease waits until the lines of a container run may be sent, which may take a restart of the
-// plugin with other settings. It returns false if ctx is done.
+// awaitRelease waits until the lines of a container run may be sent, which may take a restart
+// of the plugin with other settings. It returns false if ctx is done.
 func (s *session) awaitRelease(ctx context.Context, run *containerRun) bool {
 	reason := s.holdReason(run)
 	for reason != "" {

@@ -20,18 +20,22 @@ const (
 	// manifest is what the plugin implements (moby, daemon/logger/plugin.go, extName).
 	manifest = `{"Implements": ["LogDriver"]}`
 
-	// maxRequest is the largest size of a request, in bytes. Environment and labels are the large part.
-	// Linux keeps a process's environment under 6 MiB (execve(2), three quarters of _STK_LIM).
+	// maxRequest is the largest size of a request, in bytes. Environment and labels are the
+	// large part. Linux keeps a process's environment under 6 MiB (execve(2), three quarters
+	// of _STK_LIM).
 	maxRequest = 16 << 20
 
-	// drainTime is how long StopLogging may read a FIFO. dockerd and docker stop wait for the answer.
+	// drainTime is how long StopLogging may read a FIFO. dockerd and docker stop wait for the
+	// answer.
 	drainTime = 2 * time.Second
 
-	// startTime is how long StopLogging waits for the start of the plugin. docker stop waits too.
+	// startTime is how long StopLogging waits for the start of the plugin. docker stop waits
+	// too.
 	startTime = 10 * time.Second
 )
 
-// Handler returns the plugin's HTTP handler. It may be served before Start has returned: requests wait.
+// Handler returns the plugin's HTTP handler. It may be served before Start has returned:
+// requests wait.
 func (d *Driver) Handler() sdk.Handler {
 	h := sdk.NewHandler(manifest)
 	h.HandleFunc("/LogDriver.Capabilities", d.handle(func([]byte) (any, error) {
@@ -62,9 +66,10 @@ func (d *Driver) Handler() sdk.Handler {
 	return h
 }
 
-// serveStopLogging answers /LogDriver.StopLogging, always with success. After an error, dockerd would
-// keep the FIFO and the stream forever (moby, daemon/logger/adapter.go, Close). If an answer takes too
-// long, dockerd sends the request again with an empty body, while the first one is still in progress.
+// serveStopLogging answers /LogDriver.StopLogging, always with success. After an error,
+// dockerd would keep the FIFO and the stream forever (moby, daemon/logger/adapter.go, Close).
+// If an answer takes too long, dockerd sends the request again with an empty body, while the
+// first one is still in progress.
 func (d *Driver) serveStopLogging(w http.ResponseWriter, r *http.Request) {
 	body, status, err := readBody(w, r)
 	if status == http.StatusMethodNotAllowed {

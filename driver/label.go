@@ -17,7 +17,8 @@ const (
 	maxShown = 128
 )
 
-// label returns what the log calls a container: its name and its short ID, as docker ps shows them.
+// label returns what the log calls a container: its name and its short ID, as docker ps shows
+// them.
 func label(name, id string) string {
 	name = oneline.Text(strings.TrimPrefix(name, "/"), maxName)
 	id = oneline.Text(oneline.Cut(id, shortID), shortID)

@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limits share the process's descriptors, so that containers cannot take those that delivery needs.
+// limits share the process's descriptors, so that containers cannot take those that delivery
+// needs.
 type limits struct {
 	open    int // open is RLIMIT_NOFILE.
 	fifos   int // fifos is how many FIFOs may be open. An idle container has one.
@@ -16,11 +17,12 @@ type limits struct {
 }
 
 const (
-	// ownFiles are the descriptors of the process itself: standard streams, the runtime's poller, the
-	// intake's five, the listener, name resolution, and a few that are open for a moment.
+	// ownFiles are the descriptors of the process itself: standard streams, the runtime's
+	// poller, the intake's five, the listener, name resolution, and a few that are open for a
+	// moment.
 	ownFiles = 20
-	// spoolFiles is how many descriptors a spool has while it is written and delivered: its segment, its
-	// cursor, and a reader's segment.
+	// spoolFiles is how many descriptors a spool has while it is written and delivered: its
+	// segment, its cursor, and a reader's segment.
 	spoolFiles = 4
 	// readerFiles is how many descriptors docker logs has: its connection and its segment.
 	readerFiles = 2
@@ -37,8 +39,9 @@ func openFileLimit() int {
 	return int(min(r.Cur, math.MaxInt32))
 }
 
-// shareDescriptors gives half of the descriptors to FIFOs. Of the rest, half is for the spools' files, a
-// quarter for docker logs, and a quarter for connections to CloudWatch Logs and dockerd.
+// shareDescriptors gives half of the descriptors to FIFOs. Of the rest, half is for the
+// spools' files, a quarter for docker logs, and a quarter for connections to CloudWatch Logs
+// and dockerd.
 func shareDescriptors(open int) limits {
 	rest := max(open-ownFiles-open/2, 0)
 	return limits{

@@ -57,8 +57,9 @@ type fullness struct {
 // smallestSpool is the smallest limit of a spool, in bytes. The spool rounds up a smaller one.
 const smallestSpool = 1 << 20
 
-// checkFullness warns once when the undelivered lines reach four fifths of the limit, and again only
-// after they were less than three fifths. It asks the spool each time a 64th of the limit was appended.
+// checkFullness warns once when the undelivered lines reach four fifths of the limit, and
+// again only after they were less than three fifths. It asks the spool each time a 64th of
+// the limit was appended.
 func (s *session) checkFullness(appended int) {
 	f := &s.fullness
 	limit := max(f.limit, smallestSpool)

@@ -14,9 +14,10 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// holdSession returns the container's session with a reference, which the caller must release. If there
-// is no session, it opens what is on disk. start is the container run that a StartLogging begins. If
-// it is nil, and nothing is on disk, the session is nil. It blocks for the local disk.
+// holdSession returns the container's session with a reference, which the caller must
+// release. If there is no session, it opens what is on disk. start is the container run that
+// a StartLogging begins. If it is nil, and nothing is on disk, the session is nil. It blocks
+// for the local disk.
 func (d *Driver) holdSession(ctx context.Context, id string, start *containerRun) (*session, error) {
 	sl, err := d.lockSlot(ctx, id)
 	if err != nil {
@@ -49,9 +50,9 @@ func (d *Driver) holdSession(ctx context.Context, id string, start *containerRun
 	return s, nil
 }
 
-// beginSession puts a new session into its locked slot, with a reference for the caller, and starts its
-// owner. live says that the session's record may name FIFOs that nobody reads. They are attached, and
-// beginSession returns how many.
+// beginSession puts a new session into its locked slot, with a reference for the caller, and
+// starts its owner. live says that the session's record may name FIFOs that nobody reads.
+// They are attached, and beginSession returns how many.
 func (d *Driver) beginSession(sl *slot, s *session, live bool) (fifos int) {
 	d.setSession(sl, s)
 	s.hold()
@@ -62,8 +63,8 @@ func (d *Driver) beginSession(sl *slot, s *session, live bool) (fifos int) {
 	return fifos
 }
 
-// endSession ends the session in the slot if nobody holds a reference and everything is delivered. It
-// reports whether it did. It blocks for the local disk.
+// endSession ends the session in the slot if nobody holds a reference and everything is
+// delivered. It reports whether it did. It blocks for the local disk.
 func (d *Driver) endSession(sl *slot) bool {
 	sl.lock <- struct{}{} // Whoever has the lock waits only for the disk.
 	defer func() { <-sl.lock }()
@@ -77,9 +78,9 @@ func (d *Driver) endSession(sl *slot) bool {
 // openSpool is spool.Open. Tests replace it.
 var openSpool = spool.Open
 
-// openSession opens what is on disk of a container, or creates it. start is the container run that a
-// StartLogging begins, or nil. archived says that the container had stopped and everything was
-// delivered. It blocks for the local disk.
+// openSession opens what is on disk of a container, or creates it. start is the container run
+// that a StartLogging begins, or nil. archived says that the container had stopped and
+// everything was delivered. It blocks for the local disk.
 func openSession(env *environment, id string, start *containerRun, archived bool) (*session, error) {
 	s := &session{env: env, id: id, changed: make(chan struct{}, 1)}
 	s.attached = map[string]*attachment{}
@@ -98,8 +99,8 @@ func openSession(env *environment, id string, start *containerRun, archived bool
 	return s, nil
 }
 
-// readRecord reads the container's record. A damaged record is quarantined. Without a record, the
-// container is known by its ID alone, and its lines go where the settings say.
+// readRecord reads the container's record. A damaged record is quarantined. Without a record,
+// the container is known by its ID alone, and its lines go where the settings say.
 func (s *session) readRecord(start *containerRun) (err error) {
 	_ = durable.RemoveTemp(s.env.fs, s.dir()) // A kill may have left it, and the directory could not be removed.
 	if s.record, err = archive.ReadRecord(s.env.fs, s.dir()); errors.Is(err, archive.ErrUnread) {
@@ -118,8 +119,8 @@ func (s *session) readRecord(start *containerRun) (err error) {
 	return nil
 }
 
-// openSpool opens the spool. quarantine says that a spool of a newer version of the plugin is moved
-// aside, and a new one begun.
+// openSpool opens the spool. quarantine says that a spool of a newer version of the plugin is
+// moved aside, and a new one begun.
 func (s *session) openSpool(quarantine, archived bool) error {
 	conf := s.currentRun().conf
 	maxSize, history := s.sizes(conf)
@@ -164,8 +165,8 @@ func (s *session) openSpool(quarantine, archived bool) error {
 	return nil
 }
 
-// sizes returns the limits, in bytes, of undelivered and of delivered data. A maxSize of 0 means no
-// limit. If a setting is invalid, its default applies on top of what is on disk.
+// sizes returns the limits, in bytes, of undelivered and of delivered data. A maxSize of 0
+// means no limit. If a setting is invalid, its default applies on top of what is on disk.
 func (s *session) sizes(conf *config.Container) (maxSize, history int64) {
 	settings := s.env.settings
 	maxSize, history = conf.SpoolMaxSize, conf.HistorySize
@@ -187,8 +188,9 @@ func (s *session) sizes(conf *config.Container) (maxSize, history int64) {
 	return maxSize, history
 }
 
-// ackStopped acknowledges what was delivered before the container stopped. It is not delivered again
-// even if the cursor is lost, and a segment that cannot be read now does not become a gap.
+// ackStopped acknowledges what was delivered before the container stopped. It is not
+// delivered again even if the cursor is lost, and a segment that cannot be read now does not
+// become a gap.
 func (s *session) ackStopped(archived bool) {
 	delivered := uint64(0)
 	if stopped := s.record.Stopped; stopped != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// maxPoison is the largest number of poison frames that are kept for all containers together. The plugin
-// panicked on these frames.
+// maxPoison is the largest number of poison frames that are kept for all containers together.
+// The plugin panicked on these frames.
 const maxPoison = 64
 
 // logPoison logs that the plugin panicked on a container's output. A feed calls it once.
@@ -28,8 +28,8 @@ func (s *session) savePoison(frame []byte, _ any) {
 
 func poisonDir(stateDir string) string { return filepath.Join(stateDir, "poison") }
 
-// writePoison writes the frame, without its length prefix, to a new file ID-N.frame. It does nothing if
-// there are maxPoison files.
+// writePoison writes the frame, without its length prefix, to a new file ID-N.frame. It does
+// nothing if there are maxPoison files.
 func writePoison(fsys durable.FS, dir, id string, frame []byte) error {
 	if err := fsys.MkdirAll(dir, dirPerm); err != nil {
 		return err

@@ -59,8 +59,8 @@ func (e *environment) quarantineRecord(id, name string, damage error) {
 
 const quarantineHint = "upgrade the plugin to the version that wrote it, which delivers it at its start; or remove the directory"
 
-// quarantineSpool moves the spool, which a newer version of the plugin wrote, to the quarantine, with a
-// copy of the record.
+// quarantineSpool moves the spool, which a newer version of the plugin wrote, to the
+// quarantine, with a copy of the record.
 func (s *session) quarantineSpool(cause error) error {
 	fs := s.env.fs
 	dir, err := s.env.quarantinePath(s.id, "")

@@ -13,7 +13,8 @@ import (
 	"github.com/logspool/logspool/driver/archive"
 )
 
-// reattach opens the containers in the state directory. What cannot be opened now is tried again later.
+// reattach opens the containers in the state directory. What cannot be opened now is tried
+// again later.
 func (d *Driver) reattach() {
 	failed, err := d.reattachAll()
 	if err != nil {
@@ -25,8 +26,8 @@ func (d *Driver) reattach() {
 	}
 }
 
-// reattachAll opens all containers in the state directory that have no session, and returns those that
-// could not be opened. The error says that the directory could not be listed.
+// reattachAll opens all containers in the state directory that have no session, and returns
+// those that could not be opened. The error says that the directory could not be listed.
 func (d *Driver) reattachAll() (failed []string, err error) {
 	if err := d.fs.MkdirAll(d.containersDir(), dirPerm); err != nil {
 		return nil, err
@@ -62,8 +63,9 @@ func (d *Driver) reattachAll() (failed []string, err error) {
 	return failed, nil
 }
 
-// reattachOne opens what is on disk of one container, reads on from its FIFOs, and returns how many
-// there are. ok says that it need not be tried again. retry says that an earlier try failed.
+// reattachOne opens what is on disk of one container, reads on from its FIFOs, and returns
+// how many there are. ok says that it need not be tried again. retry says that an earlier try
+// failed.
 func (d *Driver) reattachOne(id string, retry bool) (fifos int, ok bool) {
 	sl, err := d.lockSlot(context.Background(), id)
 	if err != nil {
@@ -112,13 +114,14 @@ func (d *Driver) discardFIFOs(id string) {
 	}
 }
 
-// reattachRetry is how often the plugin tries again to open what could not be opened at the start. It
-// tries records that cannot be read each retryDelay, because it does not know which FIFOs they name.
+// reattachRetry is how often the plugin tries again to open what could not be opened at the
+// start. It tries records that cannot be read each retryDelay, because it does not know which
+// FIFOs they name.
 const reattachRetry = 10 * time.Second
 
-// reattachLater opens the containers ids as soon as they can be opened. unlisted says that the state
-// directory could not be listed, so that all containers are missing. It returns when nothing is left
-// to open, or ctx is done.
+// reattachLater opens the containers ids as soon as they can be opened. unlisted says that
+// the state directory could not be listed, so that all containers are missing. It returns
+// when nothing is left to open, or ctx is done.
 func (d *Driver) reattachLater(ctx context.Context, ids []string, unlisted bool) {
 	last := time.Now()
 	for unlisted || len(ids) > 0 {
@@ -151,7 +154,8 @@ func (d *Driver) reattachLater(ctx context.Context, ids []string, unlisted bool)
 	d.setUnread(0)
 }
 
-// countUnread returns the containers whose records cannot be read now, and saves how many there are.
+// countUnread returns the containers whose records cannot be read now, and saves how many
+// there are.
 func (d *Driver) countUnread(ids []string, unlisted bool) (unread []string) {
 	for _, id := range ids {
 		if _, err := archive.ReadRecord(d.fs, d.containerDir(id)); errors.Is(err, archive.ErrUnread) {

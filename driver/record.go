@@ -7,8 +7,8 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// changeRecord changes the record and writes it. After an error the record is as it was. It blocks for
-// the local disk.
+// changeRecord changes the record and writes it. After an error the record is as it was. It
+// blocks for the local disk.
 func (s *session) changeRecord(change func(r *archive.Record)) error {
 	s.recording.Lock()
 	defer s.recording.Unlock()

@@ -8,14 +8,14 @@ import (
 	"sync"
 )
 
-// registry knows the sessions. Its methods may be called from any goroutine. They wait for nothing,
-// except lockSlot.
+// registry knows the sessions. Its methods may be called from any goroutine. They wait for
+// nothing, except lockSlot.
 type registry struct {
 	// calls counts the requests that may open a session. Add is called with mu held.
 	calls sync.WaitGroup
 
-	// mu guards what follows. It is held for a few instructions, and never over disk I/O or a wait.
-	// The maps' keys are container IDs.
+	// mu guards what follows. It is held for a few instructions, and never over disk I/O or a
+	// wait. The maps' keys are container IDs.
 	mu       sync.Mutex
 	slots    map[string]*slot
 	sessions map[string]*session
@@ -25,8 +25,8 @@ type registry struct {
 	closed   bool            // closed says that no new call may begin.
 }
 
-// slot serialises the opening and the end of one container's session. It exists while it is used or
-// has a session.
+// slot serialises the opening and the end of one container's session. It exists while it is
+// used or has a session.
 type slot struct {
 	id    string
 	users int           // users counts those who use the slot, its session included. registry.mu guards it.
@@ -38,8 +38,8 @@ func newRegistry() *registry {
 	return &registry{slots: map[string]*slot{}, sessions: map[string]*session{}, unopened: map[string]bool{}}
 }
 
-// beginCall counts a request that may open a session. It fails if the plugin is stopping. After a
-// success the caller must call endCall, for which Close waits.
+// beginCall counts a request that may open a session. It fails if the plugin is stopping.
+// After a success the caller must call endCall, for which Close waits.
 func (r *registry) beginCall() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,8 +59,8 @@ func (r *registry) refuseCalls() {
 	r.closed = true
 }
 
-// lockSlot locks the container's slot. It waits while the container's session is being opened or
-// archived, but no longer than ctx.
+// lockSlot locks the container's slot. It waits while the container's session is being opened
+// or archived, but no longer than ctx.
 func (r *registry) lockSlot(ctx context.Context, id string) (*slot, error) {
 	r.mu.Lock()
 	sl := r.slots[id]
@@ -128,8 +128,9 @@ func (r *registry) logName(id string) string {
 	return label("", id)
 }
 
-// errUnopened says that a container's spool could not be opened at the start. The plugin tries again.
-// docker logs does not open it, because the session would not know the container's FIFOs.
+// errUnopened says that a container's spool could not be opened at the start. The plugin
+// tries again. docker logs does not open it, because the session would not know the
+// container's FIFOs.
 var errUnopened = errors.New("it could not be opened when the plugin started")
 
 func (r *registry) setUnopened(id string) {

@@ -16,9 +16,9 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// session is one container: its FIFOs, its spool and the delivery of the spool. It begins with the first
-// StartLogging, and a restart of the plugin opens it again from disk. It ends when no FIFO is left and
-// everything is delivered.
+// session is one container: its FIFOs, its spool and the delivery of the spool. It begins
+// with the first StartLogging, and a restart of the plugin opens it again from disk. It ends
+// when no FIFO is left and everything is delivered.
 type session struct {
 	env   *environment
 	id    string
@@ -68,7 +68,8 @@ func (s *session) dir() string { return s.env.containerDir(s.id) }
 // name returns what the log calls the container. It takes no lock.
 func (s *session) name() string { return *s.label.Load() }
 
-// setLabel computes what the log calls the container. It is called with mu held, or by openSession.
+// setLabel computes what the log calls the container. It is called with mu held, or by
+// openSession.
 func (s *session) setLabel() {
 	name := label(s.record.Info.Name, s.id)
 	s.label.Store(&name)
@@ -107,7 +108,8 @@ func (s *session) start(retire func() bool) {
 	s.wake()
 }
 
-// After a first panic the owner waits for panicPause, then for twice as long, up to maxPanicPause.
+// After a first panic the owner waits for panicPause, then for twice as long, up to
+// maxPanicPause.
 const (
 	panicPause    = 100 * time.Millisecond
 	maxPanicPause = time.Minute
@@ -189,9 +191,9 @@ func (s *session) close() error {
 	return nil
 }
 
-// end ends the session if nobody holds a reference and nothing is left to deliver. It reports whether
-// it did. It archives the log, or removes it if there is no history to keep. It is called with the
-// slot's lock held, and blocks for the local disk.
+// end ends the session if nobody holds a reference and nothing is left to deliver. It reports
+// whether it did. It archives the log, or removes it if there is no history to keep. It is
+// called with the slot's lock held, and blocks for the local disk.
 func (s *session) end() bool {
 	if !s.idle() || s.spool.Pending() {
 		return false

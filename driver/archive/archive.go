@@ -1,5 +1,5 @@
-// Package archive keeps the logs of stopped containers, of which everything is delivered, for docker
-// logs. It also defines the record of what dockerd says about a container.
+// Package archive keeps the logs of stopped containers, of which everything is delivered, for
+// docker logs. It also defines the record of what dockerd says about a container.
 //
 // The package must not know how FIFOs are read, log options, AWS or the contents of a log.
 package archive
@@ -18,16 +18,19 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// Archive holds the logs of stopped containers of which everything is delivered. Each has a directory,
-// apart from those of other containers, so that the start of the plugin opens none of them.
+// Archive holds the logs of stopped containers of which everything is delivered. Each has a
+// directory, apart from those of other containers, so that the start of the plugin opens none
+// of them.
 //
 //	STATE_DIR/containers/ID  the container runs or has undelivered lines: there is a session
 //	STATE_DIR/stopped/ID     the same files without the cursor: archived
 //
-// One rename moves a log from one to the other. A kill between any two steps leaves it in one of them.
+// One rename moves a log from one to the other. A kill between any two steps leaves it in one
+// of them.
 //
-// A log is removed when it is too old, when there are more than MaxLogs, and when its space is needed
-// (spool.Budget). The methods may be called from any goroutine. They block for the local disk.
+// A log is removed when it is too old, when there are more than MaxLogs, and when its space
+// is needed (spool.Budget). The methods may be called from any goroutine. They block for the
+// local disk.
 type Archive struct {
 	Dir    string // Dir is the directory of the archived logs.
 	live   string // live is the directory of the sessions.
@@ -38,7 +41,8 @@ type Archive struct {
 
 	added chan struct{} // added wakes Run.
 
-	// mu guards logs, and is held while a directory is renamed. An Append may wait for it, see evict.
+	// mu guards logs, and is held while a directory is renamed. An Append may wait for it,
+	// see evict.
 	mu   sync.Mutex
 	logs map[string]*archivedLog // logs has the archived logs by container ID.
 }
@@ -51,19 +55,20 @@ type archivedLog struct {
 }
 
 const (
-	// MaxLogs is the largest number of archived logs. Without it, a host that starts a container each
-	// second would fill the disk with small files.
+	// MaxLogs is the largest number of archived logs. Without it, a host that starts a
+	// container each second would fill the disk with small files.
 	MaxLogs = 4096
 
 	// DirectorySize is what a container's directory takes on the disk, in bytes.
 	DirectorySize = 4096
 
-	// removedPrefix begins the name of a directory that is being removed. No container's ID begins with it.
+	// removedPrefix begins the name of a directory that is being removed. No container's ID
+	// begins with it.
 	removedPrefix = ".gone-"
 )
 
-// New returns the archive in stateDir. live is the directory of the containers that have a session. Logs
-// are kept for age. Call Run.
+// New returns the archive in stateDir. live is the directory of the containers that have a
+// session. Logs are kept for age. Call Run.
 func New(stateDir, live string, fsys durable.FS, age time.Duration, budget *spool.Budget, log *slog.Logger) *Archive {
 	return &Archive{
 		Dir: filepath.Join(stateDir, "stopped"), live: live, fs: fsys, age: age, budget: budget, log: log,
@@ -71,8 +76,9 @@ func New(stateDir, live string, fsys durable.FS, age time.Duration, budget *spoo
 	}
 }
 
-// Put moves the directory of a session to the archive. The session ended at since, with everything
-// delivered. Put removes the cursor, because the record says how much is delivered.
+// Put moves the directory of a session to the archive. The session ended at since, with
+// everything delivered. Put removes the cursor, because the record says how much is
+// delivered.
 func (a *Archive) Put(id string, since time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -81,7 +87,8 @@ func (a *Archive) Put(id string, since time.Time) error {
 	}
 	live, to := filepath.Join(a.live, id), filepath.Join(a.Dir, id)
 	if err := a.fs.Rename(live, to); err != nil {
-		// An earlier log of the container may be there, because it could not be taken. The new one replaces it.
+		// An earlier log of the container may be there, because it could not be taken. The
+		// new one replaces it.
 		a.forgetLocked(id)
 		hidden, err := a.hideLocked(id)
 		if err == nil {
@@ -105,8 +112,8 @@ const (
 	Live           // Live means that it was with the sessions: it could not be archived, or is not open.
 )
 
-// Take moves the container's directory back to the sessions, and says where it was. After an error
-// nothing has changed.
+// Take moves the container's directory back to the sessions, and says where it was. After an
+// error nothing has changed.
 func (a *Archive) Take(id string) (Where, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -135,7 +142,8 @@ func (a *Archive) Return(id string) {
 	}
 }
 
-// Since returns when the container was archived. It returns false if the container is not archived.
+// Since returns when the container was archived. It returns false if the container is not
+// archived.
 func (a *Archive) Since(id string) (time.Time, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -165,8 +173,8 @@ func (a *Archive) forgetLocked(id string) {
 	}
 }
 
-// Run finds the logs in the archive, and then removes those that are too old or too many. It returns
-// when ctx is done.
+// Run finds the logs in the archive, and then removes those that are too old or too many. It
+// returns when ctx is done.
 func (a *Archive) Run(ctx context.Context) {
 	a.Load(ctx)
 	for {
@@ -184,15 +192,15 @@ func (a *Archive) Run(ctx context.Context) {
 	}
 }
 
-// Usage returns the bytes on disk of a container's directory, as spool.Budget counts them. It does not
-// count what cannot be read.
+// Usage returns the bytes on disk of a container's directory, as spool.Budget counts them. It
+// does not count what cannot be read.
 func Usage(fsys durable.FS, dir string) int64 {
 	sum, _, _ := usage(fsys, dir)
 	return sum
 }
 
-// usage is Usage, and also describes the container's spool. An error means that the result is not
-// complete.
+// usage is Usage, and also describes the container's spool. An error means that the result is
+// not complete.
 func usage(fsys durable.FS, dir string) (sum int64, log spool.Info, err error) {
 	sum = DirectorySize
 	entries, err := fsys.ReadDir(dir)
@@ -212,7 +220,8 @@ func usage(fsys durable.FS, dir string) (sum int64, log spool.Info, err error) {
 
 func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// RemoveTree removes a directory and everything in it. It succeeds if the directory does not exist.
+// RemoveTree removes a directory and everything in it. It succeeds if the directory does not
+// exist.
 func RemoveTree(fsys durable.FS, dir string) error {
 	entries, err := fsys.ReadDir(dir)
 	if notExist(err) {

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// Load finds the logs in the archive. It counts the newest first, and removes those that do not fit,
-// for example because SPOOL_TOTAL_SIZE was lowered. It returns early when ctx is done.
+// Load finds the logs in the archive. It counts the newest first, and removes those that do
+// not fit, for example because SPOOL_TOTAL_SIZE was lowered. It returns early when ctx is
+// done.
 func (a *Archive) Load(ctx context.Context) {
 	_ = a.fs.MkdirAll(a.Dir, dirPerm) // Now the disk may have space for it. Put tries again.
 	entries, err := a.fs.ReadDir(a.Dir)
@@ -48,8 +49,8 @@ type found struct {
 	bytes int64
 }
 
-// inspect returns the size of an archived log, and when its container stopped. If nothing says when,
-// it stopped now.
+// inspect returns the size of an archived log, and when its container stopped. If nothing
+// says when, it stopped now.
 func (a *Archive) inspect(id string) found {
 	dir := filepath.Join(a.Dir, id)
 	bytes, info, err := usage(a.fs, dir)

@@ -12,8 +12,8 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// Record is what is on disk about a container besides its spool. After a crash, the plugin reads from
-// it which FIFOs to read and how to name the undelivered lines.
+// Record is what is on disk about a container besides its spool. After a crash, the plugin
+// reads from it which FIFOs to read and how to name the undelivered lines.
 type Record struct {
 	// Info describes the current container run.
 	Info container.Info
@@ -21,18 +21,19 @@ type Record struct {
 	FIFOs []FIFORecord
 	// Epoch is the last epoch that a FIFO was given.
 	Epoch uint32
-	// Host is the container's host name as the engine reported it. The container may be gone when the
-	// name is needed again.
+	// Host is the container's host name as the engine reported it. The container may be gone
+	// when the name is needed again.
 	Host string `json:",omitempty"`
-	// Earlier are the earlier container runs that may have undelivered lines, oldest first. Their lines
-	// go to the names that they had.
+	// Earlier are the earlier container runs that may have undelivered lines, oldest first.
+	// Their lines go to the names that they had.
 	Earlier []Run `json:",omitempty"`
-	// Stopped says when the container stopped. It is nil if the container has never been found stopped.
+	// Stopped says when the container stopped. It is nil if the container has never been
+	// found stopped.
 	Stopped *StoppedRecord `json:",omitempty"`
 }
 
-// Run is a part of a container's stream that was written under other names or options than the current
-// ones.
+// Run is a part of a container's stream that was written under other names or options than
+// the current ones.
 type Run struct {
 	To   uint64 // To is the position in the stream where the run ends.
 	Info container.Info
@@ -45,12 +46,13 @@ type StoppedRecord struct {
 	End uint64 // End is the end of its stream then.
 }
 
-// SilentRun tells a run of a container that logs nothing from an answer to docker logs, which also opens
-// a session: a session without a reader for this long was a run. Only a run renews the history's age.
+// SilentRun tells a run of a container that logs nothing from an answer to docker logs, which
+// also opens a session: a session without a reader for this long was a run. Only a run renews
+// the history's age.
 const SilentRun = time.Minute
 
-// Stop records that the container is stopped, with a stream that ends at end, after a session that had
-// no reader for the time withoutReaders.
+// Stop records that the container is stopped, with a stream that ends at end, after a session
+// that had no reader for the time withoutReaders.
 func (r *Record) Stop(withoutReaders time.Duration, end uint64) {
 	if r.Stopped == nil || r.Stopped.End != end || withoutReaders >= SilentRun {
 		r.Stopped = &StoppedRecord{At: time.Now(), End: end}
@@ -78,19 +80,19 @@ const (
 	maxRecord = 32 << 20
 )
 
-// idPattern matches IDs that may become the name of a directory. dockerd's have 64 hexadecimal digits.
-// Other clients may use other IDs.
+// idPattern matches IDs that may become the name of a directory. dockerd's have 64
+// hexadecimal digits. Other clients may use other IDs.
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
 
 // ValidID reports whether a container's ID may become the name of a directory.
 func ValidID(id string) bool { return idPattern.MatchString(id) }
 
-// ErrUnread says that a record cannot be read now. It must not be replaced, because it may be readable
-// later.
+// ErrUnread says that a record cannot be read now. It must not be replaced, because it may be
+// readable later.
 var ErrUnread = errors.New("it may be readable later")
 
-// ReadRecord reads the record in a container's directory. An error is fs.ErrNotExist or ErrUnread, or
-// says that the record is damaged.
+// ReadRecord reads the record in a container's directory. An error is fs.ErrNotExist or
+// ErrUnread, or says that the record is damaged.
 func ReadRecord(fsys durable.FS, dir string) (Record, error) {
 	path := filepath.Join(dir, RecordName)
 	data, err := fsys.ReadFile(path)
@@ -113,8 +115,8 @@ func ReadRecord(fsys durable.FS, dir string) (Record, error) {
 // Encode returns the record as WriteRecord writes it.
 func (r *Record) Encode() ([]byte, error) { return json.Marshal(r) }
 
-// WriteRecord replaces the record in dir by an encoded one. It blocks for the local disk, and with sync
-// until the record survives a power cut.
+// WriteRecord replaces the record in dir by an encoded one. It blocks for the local disk, and
+// with sync until the record survives a power cut.
 func WriteRecord(fsys durable.FS, dir string, encoded []byte, sync bool) error {
 	return durable.WriteFile(fsys, filepath.Join(dir, RecordName), encoded, filePerm, sync)
 }

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// grace is how long a log is kept at least after the start, however old it is. The host's clock may be
-// wrong until it is synchronised.
+// grace is how long a log is kept at least after the start, however old it is. The host's
+// clock may be wrong until it is synchronised.
 const grace = time.Hour
 
-// expiry returns when a log that was archived at since is too old. The result has a monotonic reading,
-// so only the time from now on counts, and not the host's clock.
+// expiry returns when a log that was archived at since is too old. The result has a monotonic
+// reading, so only the time from now on counts, and not the host's clock.
 func (a *Archive) expiry(since time.Time) time.Time {
 	now := time.Now()
 	left := a.age - now.Sub(since)
@@ -98,8 +98,9 @@ func (a *Archive) evict(id string, l *archivedLog) error {
 	return a.removeAndUnlock(id)
 }
 
-// removeAndUnlock removes a log. It is called with mu held, and unlocks it before most of the work.
-// After an error the log is unchanged. What cannot be removed of a hidden log is left to the next start.
+// removeAndUnlock removes a log. It is called with mu held, and unlocks it before most of the
+// work. After an error the log is unchanged. What cannot be removed of a hidden log is left
+// to the next start.
 func (a *Archive) removeAndUnlock(id string) error {
 	hidden, err := a.hideLocked(id)
 	a.mu.Unlock()
@@ -112,8 +113,8 @@ func (a *Archive) removeAndUnlock(id string) error {
 	return nil
 }
 
-// hideLocked renames a log that is to be removed. If the plugin crashes afterwards, the next start
-// removes it.
+// hideLocked renames a log that is to be removed. If the plugin crashes afterwards, the next
+// start removes it.
 func (a *Archive) hideLocked(id string) (hidden string, err error) {
 	hidden = filepath.Join(a.Dir, removedPrefix+id)
 	if err := RemoveTree(a.fs, hidden); err != nil {

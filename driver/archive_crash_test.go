@@ -8,22 +8,23 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// TestKilledWhileArchived: a delivered log that is archived, taken back for docker logs or a new start, and archived again,
-// is never delivered again, wherever the plugin is killed, and its lines are not lost.
-func TestKilledWhileArchived(t *testing.T) {
+// TestKillWhileArchivingDeliversOnce: a delivered log is archived, opened again for docker
+// logs or a new start, and archived again. Wherever the plugin is killed, no line is
+// delivered again, and none is lost.
+func TestKillWhileArchivingDeliversOnce(t *testing.T) {
 	for _, again := range []string{"docker logs", "a start", "a start with a line"} {
 		t.Run(again, func(t *testing.T) {
 			h := newHost(t)
 			h.start()
 			f := h.fifo("f")
-			h.run("web", f, nil)
+			h.startContainer("web", f, nil)
 			f.write("stdout", lines(1, 10)...)
-			f.empty()
+			f.waitUntilEmpty()
 			h.shipper.wait(t, "g/web", 10)
 			h.stop()
 			killed := h.copyBefore(h.onHookedDisk(), "Rename", "Remove", "WriteAt")
 			h.start()
-			h.end(f)
+			h.stopContainer(f)
 			h.gone()
 			switch again {
 			case "docker logs":
@@ -34,11 +35,11 @@ func TestKilledWhileArchived(t *testing.T) {
 				s.release()
 			default:
 				f := h.fifo("g")
-				h.run("web", f, nil)
+				h.startContainer("web", f, nil)
 				if again != "a start" {
 					f.write("stdout", "line 11")
 				}
-				h.end(f)
+				h.stopContainer(f)
 			}
 			h.gone()
 			h.stop()
@@ -63,9 +64,9 @@ func TestKilledWhileArchived(t *testing.T) {
 	}
 }
 
-// TestMovesSurviveACrash: wherever the plugin is killed while a history is put away, taken back or read, all of it is there
-// afterwards, in one place.
-func TestMovesSurviveACrash(t *testing.T) {
+// TestKillWhileArchivingKeepsHistory: wherever the plugin is killed while a history is
+// archived, opened again or read, all of it is in one place afterwards.
+func TestKillWhileArchivingKeepsHistory(t *testing.T) {
 	h := newHost(t)
 	disk := h.onHookedDisk()
 	h.start()
@@ -99,7 +100,7 @@ func TestMovesSurviveACrash(t *testing.T) {
 		}
 		after.gone()
 		if got := stoppedDirs(t, filepath.Join(after.dir, "state")); fmt.Sprint(got) != "[web]" {
-			t.Errorf("moment %d: at rest are %q", i, got)
+			t.Errorf("moment %d: archived are %q", i, got)
 		}
 		after.stop()
 	}

@@ -19,9 +19,9 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// TestSickDisk: what a disk does not do once costs no history, whoever asks for it then is told, and it is as before when
-// the disk is well again.
-func TestSickDisk(t *testing.T) {
+// TestDiskFailureKeepsHistory: an operation that the disk refuses loses no history. docker
+// logs and a start get an error, and both work once the disk does.
+func TestDiskFailureKeepsHistory(t *testing.T) {
 	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
 	const n = 100
 	for _, test := range []struct {
@@ -50,14 +50,14 @@ func TestSickDisk(t *testing.T) {
 				t.Errorf("ReadLogs: %v", err)
 			}
 			if _, err := d.Start(t.Context(), info); err == nil {
-				t.Error("the container's log begins anew")
+				t.Error("a start replaced the container's log")
 			}
 			if got := h.budget.Used(); got != used || !h.archived("web") {
 				t.Errorf("%d bytes are counted, want %d", got, used)
 			}
 			disk.Before(nil)
 			if got := len(readLogs(t, d, "web", all).rest()); got != n {
-				t.Errorf("%d entries when the disk is well, want %d", got, n)
+				t.Errorf("%d entries when the disk works, want %d", got, n)
 			}
 			h.gone()
 			if got := h.budget.Used(); got != used {
@@ -75,8 +75,9 @@ func TestSickDisk(t *testing.T) {
 	}
 }
 
-// TestPutAwayLater: what cannot be put away is there all the same, and is put away when somebody has asked for it.
-func TestPutAwayLater(t *testing.T) {
+// TestArchivesAfterNextReader: a history that cannot be archived stays where it is. docker
+// logs can read it, and it is archived afterwards.
+func TestArchivesAfterNextReader(t *testing.T) {
 	h := newHost(t)
 	disk := h.onHookedDisk()
 	h.start()
@@ -86,22 +87,23 @@ func TestPutAwayLater(t *testing.T) {
 	h.shipper.wait(t, "g/web", 1)
 	disk.Before(durabletest.Fail("Rename", "stopped/web", syscall.ENOSPC))
 	must(t, c.Stop(t.Context()))
-	h.ended()
+	h.waitForNoSession()
 	disk.Before(nil)
 	if len(h.containers()) != 1 {
-		t.Fatal("it was put away")
+		t.Fatal("it was archived")
 	}
 	if got := texts(readLogs(t, d, "web", all).rest()); len(got) != 1 {
 		t.Errorf("read %q", got)
 	}
 	h.gone()
 	if got := stoppedDirs(t, filepath.Join(h.dir, "state")); fmt.Sprint(got) != "[web]" {
-		t.Errorf("at rest are %q", got)
+		t.Errorf("archived are %q", got)
 	}
 }
 
-// TestCannotBeRemoved: a history that cannot be removed when its room is needed is counted once, and is there still.
-func TestCannotBeRemoved(t *testing.T) {
+// TestUnremovableHistoryIsCountedOnce: a history that cannot be removed when its space is
+// needed remains, and is counted once.
+func TestUnremovableHistoryIsCountedOnce(t *testing.T) {
 	h := newHost(t, "SPOOL_TOTAL_SIZE=2m", "SPOOL_MAX_SIZE=1m", "HISTORY_SIZE=1m")
 	disk := h.onHookedDisk()
 	h.start()
@@ -112,7 +114,7 @@ func TestCannotBeRemoved(t *testing.T) {
 			must(t, c.Write("stdout", strings.Repeat("x", 1000)+"\n"))
 		}
 		must(t, c.Stop(t.Context()))
-		h.ended()
+		h.waitForNoSession()
 	}
 	fill("a")
 	fill("b")
@@ -135,9 +137,10 @@ func TestCannotBeRemoved(t *testing.T) {
 	}
 }
 
-// TestCannotExpire: a history that cannot be removed at its age is told of once, and tried again at the next start. What
-// was removed but for some files is not counted.
-func TestCannotExpire(t *testing.T) {
+// TestUnremovableHistoryIsLoggedOnce: a history that cannot be removed at its age is logged
+// once, and removed after the next start. A history that is only partly removed is not
+// counted.
+func TestUnremovableHistoryIsLoggedOnce(t *testing.T) {
 	for op, counted := range map[string]int64{"Rename": 4 * 4096, "Remove": 0} {
 		t.Run(op, func(t *testing.T) {
 			dir := t.TempDir()
@@ -156,7 +159,7 @@ func TestCannotExpire(t *testing.T) {
 			x.Expire(later)
 			x.Expire(later)
 			if n := strings.Count(log.String(), "cannot remove"); n != 1 || budget.Used() != counted {
-				t.Errorf("told of %d times, %d bytes are counted", n, budget.Used())
+				t.Errorf("logged %d times, %d bytes are counted", n, budget.Used())
 			}
 			if at := x.Next(); time.Until(at) < 30*time.Minute {
 				t.Errorf("it looks again at %v", at)
@@ -172,9 +175,9 @@ func TestCannotExpire(t *testing.T) {
 	}
 }
 
-// TestAskedNeverOlder: a record that cannot be read while a stopped container's log is asked for makes its history no
-// older than it is, and so does not remove it.
-func TestAskedNeverOlder(t *testing.T) {
+// TestUnreadableRecordKeepsAge: a record that cannot be read for docker logs does not change
+// the age of a history, and so does not remove it.
+func TestUnreadableRecordKeepsAge(t *testing.T) {
 	h := newHost(t, "HISTORY_AGE=1h")
 	disk := h.onHookedDisk()
 	old := filepath.Join(h.dir, "state", "stopped", "web")
@@ -208,8 +211,9 @@ func TestAskedNeverOlder(t *testing.T) {
 	h.gone()
 }
 
-// TestRoomOfWhatIsHidden: a history that has given way is counted no more, though some of its files are left.
-func TestRoomOfWhatIsHidden(t *testing.T) {
+// TestEvictedHistoryIsNotCounted: an evicted history is not counted, even if some of its
+// files remain.
+func TestEvictedHistoryIsNotCounted(t *testing.T) {
 	dir := t.TempDir()
 	disk := durabletest.NewHooked(durable.OS)
 	budget := spool.NewBudget(2 << 20)
@@ -234,9 +238,9 @@ func TestRoomOfWhatIsHidden(t *testing.T) {
 	}
 }
 
-// TestReadingTellsNoGap: a segment that cannot be opened while a stopped container's log is asked for is no gap in the
-// service's.
-func TestReadingTellsNoGap(t *testing.T) {
+// TestUnreadableSegmentIsNoGap: a segment that cannot be opened for docker logs does not
+// become a gap in CloudWatch.
+func TestUnreadableSegmentIsNoGap(t *testing.T) {
 	h := newHost(t)
 	disk := h.onHookedDisk()
 	h.start()

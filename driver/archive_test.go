@@ -16,9 +16,9 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// TestHistoryAge: a history goes at its age, neither before nor long after, also one that an earlier run left behind,
-// and what was being removed when that ended.
-func TestHistoryAge(t *testing.T) {
+// TestHistoryExpires: a history is removed at its age, neither before nor long after. This
+// includes a history that an earlier run of the plugin left, and one that it was removing.
+func TestHistoryExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		live := filepath.Join(dir, "containers")
@@ -73,9 +73,9 @@ func TestHistoryAge(t *testing.T) {
 	})
 }
 
-// TestLoadFitsTheRoom: what an earlier run has left goes as far as there is no room for it, the oldest first, before
-// anybody asks for room.
-func TestLoadFitsTheRoom(t *testing.T) {
+// TestLoadEvictsWhatDoesNotFit: at the start, the oldest histories are removed until the
+// others fit, before an Append needs the space.
+func TestLoadEvictsWhatDoesNotFit(t *testing.T) {
 	dir := t.TempDir()
 	budget := spool.NewBudget(3*4*4096 + 1000)
 	x := archive.New(dir, filepath.Join(dir, "containers"), durable.OS, time.Hour, budget, slog.New(slog.DiscardHandler))
@@ -92,9 +92,9 @@ func TestLoadFitsTheRoom(t *testing.T) {
 	}
 }
 
-// TestHistoryGivesWay: when the room of all spools is full, histories at rest give way, and the container that writes
-// loses nothing.
-func TestHistoryGivesWay(t *testing.T) {
+// TestArchivedHistoriesAreEvicted: when all spools together are full, archived histories are
+// evicted, and the container that writes loses nothing.
+func TestArchivedHistoriesAreEvicted(t *testing.T) {
 	h := newHost(t, "SPOOL_TOTAL_SIZE=2m", "SPOOL_MAX_SIZE=1m", "HISTORY_SIZE=1m")
 	h.start()
 	d := h.docker()
@@ -124,9 +124,9 @@ func TestHistoryGivesWay(t *testing.T) {
 	}
 }
 
-// TestAskingRenewsNothing: docker logs of a container that has stopped attaches it for a moment, and makes its history
-// no younger. Another run does.
-func TestAskingRenewsNothing(t *testing.T) {
+// TestReadingKeepsAge: docker logs of a stopped container attaches it for a moment, but does
+// not renew its age. A run of the container does.
+func TestReadingKeepsAge(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
@@ -168,18 +168,18 @@ func TestAskingRenewsNothing(t *testing.T) {
 	}
 }
 
-// TestReadRunIsARun: docker logs in the course of a run that printed nothing does not make it a mere reading.
-func TestReadRunIsARun(t *testing.T) {
+// TestReadRunRenewsAge: a run that printed nothing renews the age even if docker logs read it.
+func TestReadRunRenewsAge(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	f := h.fifo("f1")
-	h.run("web", f, nil)
+	h.startContainer("web", f, nil)
 	f.write("stdout", lines(1, 10)...)
 	h.shipper.wait(t, "g/web", 10)
-	h.end(f)
+	h.stopContainer(f)
 	h.gone()
 	f = h.fifo("f2")
-	h.run("web", f, nil)
+	h.startContainer("web", f, nil)
 	s := h.all()[0]
 	before := s.record.Stopped.At
 	s.mu.Lock()
@@ -188,7 +188,7 @@ func TestReadRunIsARun(t *testing.T) {
 	if got := len(readLogs(t, h.docker(), "web", all).rest()); got != 10 {
 		t.Errorf("%d entries", got)
 	}
-	h.end(f)
+	h.stopContainer(f)
 	h.gone()
 	r, err := archive.ReadRecord(durable.OS, filepath.Join(h.dir, "state", "stopped", "web"))
 	must(t, err)
@@ -197,8 +197,8 @@ func TestReadRunIsARun(t *testing.T) {
 	}
 }
 
-// TestManyStopped: of containers at rest nothing is opened at the start.
-func TestManyStopped(t *testing.T) {
+// TestStartOpensNoArchivedLog: the start of the plugin opens no archived log.
+func TestStartOpensNoArchivedLog(t *testing.T) {
 	h := newHost(t)
 	state := filepath.Join(h.dir, "state")
 	for i := range 1000 {
@@ -221,17 +221,17 @@ func TestManyStopped(t *testing.T) {
 	}
 }
 
-// TestKeptNothing: of a container that wrote nothing, or has no history, nothing stays.
-func TestKeptNothing(t *testing.T) {
+// TestNoHistoryIsRemoved: nothing remains of a container that wrote nothing or has no history.
+func TestNoHistoryIsRemoved(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	for id, config := range map[string]map[string]string{"quiet": nil, "none": {"history-size": "0"}} {
 		f := h.fifo(id)
-		h.run(id, f, config)
+		h.startContainer(id, f, config)
 		if id == "none" {
 			f.write("stdout", lines(1, 10)...)
 		}
-		h.end(f)
+		h.stopContainer(f)
 	}
 	h.shipper.wait(t, "g/none", 10)
 	h.gone()
@@ -240,9 +240,9 @@ func TestKeptNothing(t *testing.T) {
 	}
 }
 
-// TestDeliveredStaysDelivered: what was delivered before a container stopped is not delivered again where the file that
-// says so is lost.
-func TestDeliveredStaysDelivered(t *testing.T) {
+// TestLostCursorDeliversOnce: lines that were delivered before a container stopped are not
+// delivered again if the cursor is lost.
+func TestLostCursorDeliversOnce(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()

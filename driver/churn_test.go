@@ -15,9 +15,10 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// TestChurn: containers start and stop at random on a slow disk, are renamed, and the plugin is restarted between. Every line
-// is delivered once, what is counted is what is on the disk, and no file, session, slot or descriptor is left behind.
-func TestChurn(t *testing.T) {
+// TestRandomStartsAndStops: containers start and stop at random on a slow disk, are renamed,
+// and the plugin is restarted in between. Every line is delivered once, the budget counts
+// what is on the disk, and no file, session, slot or descriptor remains.
+func TestRandomStartsAndStops(t *testing.T) {
 	h := newHost(t, "LOGSPOUT_STREAM={{.Name}}", "SPOOL_SYNC=1h")
 	h.onHookedDisk().Before(slowly)
 	open := func() int {
@@ -55,7 +56,7 @@ func TestChurn(t *testing.T) {
 				f.write("stdout", line)
 			}
 			mu.Unlock()
-			h.end(f)
+			h.stopContainer(f)
 		})
 		if round%2 == 0 {
 			h.gone()

@@ -13,9 +13,10 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// TestNamesOfTheRun: the lines of a run that are undelivered when the container is renamed and started again go to the names that
-// the run had, also after the plugin was started again, and also when the service was down only for a part of the time.
-func TestNamesOfTheRun(t *testing.T) {
+// TestLinesKeepNamesOfTheirRun: undelivered lines of a container that is renamed and started
+// again go to the names of the run that wrote them, also after a restart of the plugin, and
+// also if CloudWatch was down for a part of the time.
+func TestLinesKeepNamesOfTheirRun(t *testing.T) {
 	for _, down := range []string{"always", "from the second run on", "never"} {
 		for _, restarts := range []bool{false, true} {
 			t.Run(fmt.Sprintf("down %s, plugin restarts=%v", down, restarts), func(t *testing.T) {
@@ -26,18 +27,18 @@ func TestNamesOfTheRun(t *testing.T) {
 				for i := range runs {
 					f := h.fifo(fmt.Sprint("f", i))
 					f.n = int64(1000 * i)
-					h.runAs("web", fmt.Sprint("name", i), f, map[string]string{"delay": fmt.Sprint(i+1, "s")})
+					h.startContainerAs("web", fmt.Sprint("name", i), f, map[string]string{"delay": fmt.Sprint(i+1, "s")})
 					f.write("stdout", lines(1, n)...)
 					if i == 1 && down != "never" {
 						h.shipper.setDown(true)
 					}
 					if i == 2 && restarts {
-						f.empty()
+						f.waitUntilEmpty()
 						h.stop()
 						h.start()
 					}
 					f.raw(fakeFrame("stdout", 1e18+f.n+1, "unfinished", []byte{0x20, 0x01, 0x2a, 0x05, 0x12, 0x01, 'x', 0x18, 0x01}))
-					h.end(f)
+					h.stopContainer(f)
 				}
 				h.shipper.setDown(false)
 				for i := range runs {
@@ -60,8 +61,8 @@ func TestNamesOfTheRun(t *testing.T) {
 	}
 }
 
-// TestDeliveredRunsAreDropped: the record keeps a run only while lines of it are undelivered.
-func TestDeliveredRunsAreDropped(t *testing.T) {
+// TestRecordDropsDeliveredRuns: the record has a run only while lines of it are undelivered.
+func TestRecordDropsDeliveredRuns(t *testing.T) {
 	h := newHost(t)
 	h.shipper.setDown(true)
 	h.start()
@@ -70,16 +71,16 @@ func TestDeliveredRunsAreDropped(t *testing.T) {
 	for i := range 3 {
 		f = h.fifo(fmt.Sprint("f", i))
 		f.n = int64(1000 * i)
-		h.runAs("web", fmt.Sprint("name", i), f, nil)
+		h.startContainerAs("web", fmt.Sprint("name", i), f, nil)
 		f.write("stdout", "a line")
-		f.empty()
+		f.waitUntilEmpty()
 		r, err := archive.ReadRecord(durable.OS, dir)
 		must(t, err)
 		if len(r.Earlier) != i || r.Info.Name != fmt.Sprint("/name", i) {
 			t.Errorf("run %d: %d earlier runs, name %s", i, len(r.Earlier), r.Info.Name)
 		}
 		if i < 2 {
-			h.end(f)
+			h.stopContainer(f)
 		}
 	}
 	h.shipper.setDown(false)
@@ -89,13 +90,13 @@ func TestDeliveredRunsAreDropped(t *testing.T) {
 	if len(r.Earlier) > 0 {
 		t.Errorf("%d earlier runs are left", len(r.Earlier))
 	}
-	h.end(f)
+	h.stopContainer(f)
 	h.gone()
 }
 
-// TestManyRuns: however often a container is renamed while nothing is delivered, its record stays bounded, and every line is
-// delivered once.
-func TestManyRuns(t *testing.T) {
+// TestRecordBoundsRuns: however often a container is renamed while nothing is delivered, its
+// record stays bounded, and every line is delivered once.
+func TestRecordBoundsRuns(t *testing.T) {
 	h := newHost(t)
 	h.shipper.setDown(true)
 	h.start()
@@ -103,9 +104,9 @@ func TestManyRuns(t *testing.T) {
 	for i := range n {
 		f := h.fifo(fmt.Sprint("f", i))
 		f.n = int64(i)
-		h.runAs("web", fmt.Sprint("name", i), f, nil)
+		h.startContainerAs("web", fmt.Sprint("name", i), f, nil)
 		f.write("stdout", fmt.Sprint("line ", i))
-		h.end(f)
+		h.stopContainer(f)
 	}
 	r, err := archive.ReadRecord(durable.OS, filepath.Join(h.dir, "state", "containers", "web"))
 	must(t, err)
@@ -127,8 +128,9 @@ func TestManyRuns(t *testing.T) {
 	}
 }
 
-// TestRunsOfALostSpool: earlier runs of a stream that is gone do not name the lines of the next one.
-func TestRunsOfALostSpool(t *testing.T) {
+// TestRunsOfLostSpoolAreDropped: earlier runs of a spool that is gone do not name the lines
+// of the next spool.
+func TestRunsOfLostSpoolAreDropped(t *testing.T) {
 	h := newHost(t)
 	dir := filepath.Join(h.dir, "state", "containers", "web")
 	must(t, os.MkdirAll(dir, dirPerm))
@@ -140,9 +142,9 @@ func TestRunsOfALostSpool(t *testing.T) {
 	h.shipper.setDown(true)
 	h.start()
 	f := h.fifo("f")
-	h.runAs("web", "new", f, nil)
+	h.startContainerAs("web", "new", f, nil)
 	f.write("stdout", lines(1, 10)...)
-	h.end(f)
+	h.stopContainer(f)
 	h.shipper.setDown(false)
 	if got := h.shipper.wait(t, "g/new", 10); !slices.Equal(got, lines(1, 10)) {
 		t.Errorf("delivered: %q", got)
@@ -150,9 +152,10 @@ func TestRunsOfALostSpool(t *testing.T) {
 	h.gone()
 }
 
-// TestKilledBetweenRuns: a container is renamed and started again while its lines are undelivered, three times. Wherever the
-// plugin is killed, each line goes to the name of the run that wrote it, once.
-func TestKilledBetweenRuns(t *testing.T) {
+// TestKillBetweenRunsKeepsNames: a container is renamed and started again three times while
+// its lines are undelivered. Wherever the plugin is killed, each line goes once to the name
+// of the run that wrote it.
+func TestKillBetweenRunsKeepsNames(t *testing.T) {
 	h := newHost(t, "LOGSPOUT_STREAM={{.Name}}")
 	killed := h.copyBefore(h.onHookedDisk(), "Rename", "Remove", "WriteAt")
 	h.shipper.setDown(true)
@@ -166,9 +169,9 @@ func TestKilledBetweenRuns(t *testing.T) {
 		f.n = int64(run) * 1000
 		for l := range 3 {
 			f.write("stdout", fmt.Sprintf("run%d %d", run, l))
-			f.empty()
+			f.waitUntilEmpty()
 		}
-		h.end(f)
+		h.stopContainer(f)
 		for n := killed.len(); len(spooled) < n; {
 			spooled = append(spooled, 3*run)
 		}
@@ -178,7 +181,7 @@ func TestKilledBetweenRuns(t *testing.T) {
 		k := newHost(t, "LOGSPOUT_STREAM={{.Name}}")
 		k.dir = killed.at(i)
 		k.start()
-		k.ended()
+		k.waitForNoSession()
 		if left, err := filepath.Glob(filepath.Join(k.dir, "state", "containers", "*", "*")); err != nil || len(k.containers()) > 0 {
 			t.Errorf("killed before call %d, %s: left %q", i, op, left)
 		}

@@ -12,9 +12,10 @@ import (
 	"github.com/logspool/logspool/internal/durable/durabletest"
 )
 
-// TestUnknownFIFOIsRead: when a container's record is damaged, its FIFO is read, and counted, so that the container goes on.
-// What was spooled is delivered, and the record is kept. A StartLogging takes the FIFO over.
-func TestUnknownFIFOIsRead(t *testing.T) {
+// TestDamagedRecordDiscardsFIFO: when a container's record is damaged, its FIFO is read and
+// counted, so that the container is not blocked. Spooled lines are delivered, the record is
+// quarantined, and a StartLogging takes the FIFO over.
+func TestDamagedRecordDiscardsFIFO(t *testing.T) {
 	for _, damage := range []string{"{", "[]", `{"Epoch":"x"}`} {
 		t.Run(damage, func(t *testing.T) {
 			h := newHost(t)
@@ -22,9 +23,9 @@ func TestUnknownFIFOIsRead(t *testing.T) {
 			h.shipper.setDown(true)
 			h.start()
 			f, empty := h.fifo("f"), h.fifo("empty")
-			h.run("web", f, nil)
+			h.startContainer("web", f, nil)
 			f.write("stdout", lines(1, 10)...)
-			f.empty()
+			f.waitUntilEmpty()
 			h.stop()
 			state := filepath.Join(h.dir, "state")
 			must(t, os.WriteFile(filepath.Join(state, "containers", "web", archive.RecordName), []byte(damage), 0o600))
@@ -35,13 +36,13 @@ func TestUnknownFIFOIsRead(t *testing.T) {
 				t.Errorf("delivered: %q", got)
 			}
 			h.gone()
-			if n := f.left(); n == 0 {
+			if n := f.unread(); n == 0 {
 				t.Error("the FIFO is read at once, although a StartLogging may claim it")
 			}
 			h.fifos.discardUnclaimed(h.hasUnread())
-			f.empty()
-			h.logs("the output of an unknown container is lost", "file="+f.path, "level=ERROR", "lines=10")
-			h.logs("a container's record is damaged", "container=web", "level=ERROR")
+			f.waitUntilEmpty()
+			h.wantLogged("the output of an unknown container is lost", "file="+f.path, "level=ERROR", "lines=10")
+			h.wantLogged("a container's record is damaged", "container=web", "level=ERROR")
 			if kept, _ := filepath.Glob(filepath.Join(state, "kept", "web-*.json")); len(kept) != 1 {
 				t.Errorf("kept: %v", kept)
 			} else if p, _ := os.ReadFile(kept[0]); string(p) != damage {
@@ -51,14 +52,14 @@ func TestUnknownFIFOIsRead(t *testing.T) {
 				t.Error("a FIFO was read that is empty")
 			}
 			// Never two readers: all that is written from now on is the session's.
-			h.run("web", f, nil)
+			h.startContainer("web", f, nil)
 			f.write("stdout", lines(11, 500)...)
 			if got := h.shipper.wait(t, "g/web", 500); !slices.Equal(got, lines(1, 500)) {
 				t.Errorf("delivered: %d lines", len(got))
 			}
 			h.fifos.discardUnclaimed(h.hasUnread())
 			f.write("stdout", "the last")
-			h.end(f)
+			h.stopContainer(f)
 			if got := h.shipper.wait(t, "g/web", 501); got[500] != "the last" {
 				t.Errorf("delivered: %q", got[500])
 			}
@@ -67,9 +68,10 @@ func TestUnknownFIFOIsRead(t *testing.T) {
 	}
 }
 
-// TestUnreadRecordKeepsLines: while a record cannot be read, its FIFO is left alone until it fills up. It is then read, and
-// when the record can be read, the lines from then on are spooled.
-func TestUnreadRecordKeepsLines(t *testing.T) {
+// TestUnreadableRecordDiscardsFullFIFO: while a record cannot be read, its FIFO is left alone
+// until it fills. Then it is discarded. Once the record can be read, further lines are
+// spooled.
+func TestUnreadableRecordDiscardsFullFIFO(t *testing.T) {
 	h := newHost(t)
 	h.fifoDir = h.dir
 	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadFile", archive.RecordName, syscall.EIO))
@@ -81,7 +83,7 @@ func TestUnreadRecordKeepsLines(t *testing.T) {
 	f.write("stdout", lines(11, 15)...)
 	h.fifos.discardUnclaimed(h.hasUnread())
 	if h.fifos.isClaimed(f.path) {
-		t.Error("a FIFO with room is discarded")
+		t.Error("a FIFO that is not full is discarded")
 	}
 	var flood []string
 	for range 200 {
@@ -89,38 +91,39 @@ func TestUnreadRecordKeepsLines(t *testing.T) {
 	}
 	f.write("stdout", flood...)
 	h.fifos.discardUnclaimed(h.hasUnread())
-	f.empty()
-	h.logs("the output of an unknown container is lost", "lines=205")
+	f.waitUntilEmpty()
+	h.wantLogged("the output of an unknown container is lost", "lines=205")
 	disk.Before(nil)
 	until(t, "the session is there", func() bool { return len(h.all()) == 1 && h.fifos.attachment(f.path) != nil })
 	f.write("stdout", lines(11, 20)...)
-	h.twentyLines(f)
+	h.stopAfterTwentyLines(f)
 }
 
-// TestUnopenedIsTakenOver: the FIFO of a container whose spool cannot be opened is discarded, until a StartLogging of the
-// container opens the spool: then the session alone reads it.
-func TestUnopenedIsTakenOver(t *testing.T) {
+// TestStartTakesFIFOFromDiscarder: the FIFO of a container whose spool cannot be opened is
+// discarded until a StartLogging opens the spool. Then only the session reads it.
+func TestStartTakesFIFOFromDiscarder(t *testing.T) {
 	h := newHost(t)
 	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadFile", "cursor", syscall.EIO))
 	f.write("stdout", "lost")
-	f.empty()
+	f.waitUntilEmpty()
 	disk.Before(nil)
 	g := h.fifo("g")
-	h.run("web", g, nil)
+	h.startContainer("web", g, nil)
 	if h.fifos.attachment(f.path) == nil {
 		t.Error("the first FIFO is not the session's")
 	}
 	g.n = 100
 	f.write("stdout", lines(11, 15)...)
-	f.empty()
+	f.waitUntilEmpty()
 	g.write("stdout", lines(16, 20)...)
-	h.end(g)
-	h.twentyLines(f)
-	h.logs("a container's output is lost: its spool cannot be opened", "lines=1")
+	h.stopContainer(g)
+	h.stopAfterTwentyLines(f)
+	h.wantLogged("a container's output is lost: its spool cannot be opened", "lines=1")
 }
 
-// TestUnlistedKeepsLines: while the state directory cannot be listed, FIFOs keep their lines, and are attached again when it can.
-func TestUnlistedKeepsLines(t *testing.T) {
+// TestUnlistedContainersKeepLines: while the state directory cannot be listed, FIFOs keep
+// their lines. They are attached when it can be listed.
+func TestUnlistedContainersKeepLines(t *testing.T) {
 	h := newHost(t)
 	h.fifoDir = h.dir
 	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadDir", "containers", syscall.EMFILE))
@@ -131,17 +134,18 @@ func TestUnlistedKeepsLines(t *testing.T) {
 	}
 	disk.Before(nil)
 	f.write("stdout", lines(16, 20)...)
-	h.twentyLines(f)
+	h.stopAfterTwentyLines(f)
 }
 
-// TestRestOfUnknownIsCounted: what is left in an unknown FIFO when dockerd stops its container is counted.
-func TestRestOfUnknownIsCounted(t *testing.T) {
+// TestStopCountsUnknownFIFO: what is left in an unknown FIFO when dockerd stops its container
+// is counted as lost.
+func TestStopCountsUnknownFIFO(t *testing.T) {
 	h := newHost(t)
 	h.fifoDir = h.dir
 	h.start()
 	f := h.fifo("f")
 	f.write("stdout", lines(1, 10)...)
-	h.end(f)
+	h.stopContainer(f)
 	until(t, "it is logged", func() bool { return strings.Contains(h.logged(), "lines=10") })
-	h.logs("the output of an unknown container is lost", "lines=10", "file="+f.path)
+	h.wantLogged("the output of an unknown container is lost", "lines=10", "file="+f.path)
 }

@@ -23,13 +23,13 @@ func (h *host) onHookedDisk() *durabletest.Hooked {
 	return disk
 }
 
-// restartOnFailingDisk starts the container web, which prints ten lines that are delivered, and starts the plugin again on a
-// disk that fails.
+// restartOnFailingDisk starts the container web, which prints ten lines that are delivered,
+// and restarts the plugin on a disk that fails.
 func (h *host) restartOnFailingDisk(fail durabletest.Hook) (*durabletest.Hooked, *fakeFIFO) {
 	h.t.Helper()
 	disk := h.onHookedDisk()
 	h.start()
-	f := h.tenLines()
+	f := h.startWithTenLines()
 	h.stop()
 	disk.Before(fail)
 	h.start()
@@ -65,7 +65,8 @@ func (d *hangingDisk) hang(hangs func(op, name string) bool) {
 	})
 }
 
-// copies are copies of the state directory, as a kill before an operation of the disk would leave it.
+// copies are copies of the state directory, as a kill before an operation of the disk would
+// leave it.
 type copies struct {
 	mu     sync.Mutex
 	dir    string   // contains N/state for the copy N

@@ -11,8 +11,8 @@ import (
 	"github.com/logspool/logspool/internal/container"
 )
 
-// TestShape: what a container's options say of its events is what is handed to the shipper.
-func TestShape(t *testing.T) {
+// TestEventsFollowOptions: events look as the container's options ask.
+func TestEventsFollowOptions(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	f := h.fifo("fifo")
@@ -30,7 +30,7 @@ func TestShape(t *testing.T) {
 	}
 	f.write("stdout", "\x1b[31mpanic: no\x1b[0m", "  at main", "DEBUG not this", "  nor this")
 	f.write("stderr", "bye")
-	h.end(f)
+	h.stopContainer(f)
 	var got []map[string]any
 	for _, message := range h.shipper.wait(t, "g/s", 2) {
 		var object map[string]any
@@ -51,7 +51,8 @@ func TestShape(t *testing.T) {
 	}
 }
 
-// TestEventWait: events of several lines wait as long as the flush interval, where that is longer than usual.
+// TestEventWait: a multi-line event waits for the flush interval if that is longer than the
+// default.
 func TestEventWait(t *testing.T) {
 	for _, c := range []struct {
 		opts map[string]string

@@ -11,10 +11,10 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// fakeDeliverer delivers what it is given to itself, while it is not down.
+// fakeDeliverer records the events of its feeds as delivered, while it is not down.
 type fakeDeliverer struct {
 	mu        sync.Mutex
-	changed   chan struct{} // closed and made anew at each change
+	changed   chan struct{} // closed and replaced at each change
 	down      bool
 	delivered map[string][]string // by group/stream
 	shipped   []target.Target
@@ -107,7 +107,7 @@ func (m *fakeDelivery) run() {
 		}
 		var due <-chan time.Time
 		if !down {
-			m.pull()
+			m.deliverAll()
 			if at := m.f.Due(); !at.IsZero() {
 				due = time.After(time.Until(at))
 			} else if finished && !done {
@@ -124,7 +124,7 @@ func (m *fakeDelivery) run() {
 	}
 }
 
-func (m *fakeDelivery) pull() {
+func (m *fakeDelivery) deliverAll() {
 	for {
 		e, ok := m.f.Next(time.Now())
 		if !ok {

@@ -10,12 +10,13 @@ import (
 	"github.com/logspool/logspool/internal/container"
 )
 
-// TestFIFOOfAnother: a FIFO that a session reads is not given to a second one, nor removed.
-func TestFIFOOfAnother(t *testing.T) {
+// TestFIFOHasOneSession: a FIFO that a session reads is neither given to a second session nor
+// removed.
+func TestFIFOHasOneSession(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	f := h.fifo("f")
-	h.run("web", f, nil)
+	h.startContainer("web", f, nil)
 	if err := h.startLogging(f.path, &container.Info{ID: "other"}); err == nil || !strings.Contains(err.Error(), "web (web)") {
 		t.Errorf("StartLogging: %v", err)
 	}
@@ -24,11 +25,11 @@ func TestFIFOOfAnother(t *testing.T) {
 	if _, err := os.Lstat(f.path); err != nil {
 		t.Error(err)
 	}
-	h.end(f)
+	h.stopContainer(f)
 	h.gone()
 }
 
-// TestFIFODir: where the plugin knows where dockerd makes FIFOs, none is taken, or removed, elsewhere.
+// TestFIFODir: with a FIFO directory, no FIFO outside it is opened or removed.
 func TestFIFODir(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -39,7 +40,7 @@ func TestFIFODir(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if f.left() != 0 || len(h.containers()) > 0 {
+	if f.unread() != 0 || len(h.containers()) > 0 {
 		t.Errorf("%v came to be", h.containers())
 	}
 	if info, err := os.Lstat(f.path); err != nil || info.Mode().Type() != os.ModeNamedPipe {
@@ -47,17 +48,18 @@ func TestFIFODir(t *testing.T) {
 	}
 }
 
-// TestFIFOLimit: half of the descriptors are for containers. A start beyond that is refused with the limit, the count and
-// what to do, and leaves nothing; delivery works for all that run, and a container that stops makes room.
-func TestFIFOLimit(t *testing.T) {
+// TestStartBeyondLimitIsRefused: half of the descriptors are for containers. A start beyond
+// that is refused with the limit, the count and a hint, and leaves nothing. Delivery works
+// for all running containers, and a stop frees a descriptor.
+func TestStartBeyondLimitIsRefused(t *testing.T) {
 	h := newHost(t)
-	h.files = 120
+	h.openFiles = 120
 	h.start()
 	const n = 60
 	var fifos []*fakeFIFO
 	for i := range n {
 		f := h.fifo(fmt.Sprint("f", i))
-		h.run(fmt.Sprint("c", i), f, nil)
+		h.startContainer(fmt.Sprint("c", i), f, nil)
 		fifos = append(fifos, f)
 	}
 	over := h.fifo("over")
@@ -82,7 +84,7 @@ func TestFIFOLimit(t *testing.T) {
 		f.write("stdout", "another")
 		h.shipper.wait(t, fmt.Sprint("g/c", i), 2)
 	}
-	h.end(fifos[0])
+	h.stopContainer(fifos[0])
 	until(t, "the first has ended", func() bool { return h.fifos.attachment(fifos[0].path) == nil })
-	h.run("over", h.fifo("over"), nil)
+	h.startContainer("over", h.fifo("over"), nil)
 }

@@ -22,8 +22,9 @@ func (w *fakeHeld) name() string { return w.label }
 
 func (w *fakeHeld) backlog() (int64, time.Time) { return w.bytes, w.oldest }
 
-// TestUnsentIsLoggedWhileItLasts: at once, every ten minutes with all containers of the same reason, and when it ends.
-func TestUnsentIsLoggedWhileItLasts(t *testing.T) {
+// TestHoldIsLoggedWhileItLasts: a hold is logged at once, every ten minutes with all
+// containers of the same reason, and when it ends.
+func TestHoldIsLoggedWhileItLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b strings.Builder
 		l := newHoldLog(slog.New(slog.NewTextHandler(&b, nil)))
@@ -93,13 +94,13 @@ func (p *noRegionLocator) Region(context.Context) (string, error) {
 	return "r", nil
 }
 
-// TestUnsentContainersAreNamed: the log names the containers whose lines wait for a region, for a setting, and for a group
-// that is allowed.
-func TestUnsentContainersAreNamed(t *testing.T) {
+// TestHeldContainersAreNamed: the log names the containers whose lines wait for a region, a
+// setting or an allowed group.
+func TestHeldContainersAreNamed(t *testing.T) {
 	for name, k := range map[string]struct {
-		env   string
-		place Locator
-		err   string
+		env     string
+		locator Locator
+		err     string
 	}{
 		"region": {"DELAY=1", &noRegionLocator{}, "no route to host"},
 		"held":   {"KMS_KEY_ID=a key", fakeLocator{}, "KMS_KEY_ID is invalid"},
@@ -107,12 +108,12 @@ func TestUnsentContainersAreNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, k.env)
-			h.bad, h.place = true, k.place
+			h.badEnv, h.locator = true, k.locator
 			h.start()
 			f := h.fifo("f")
-			h.run("web", f, nil)
+			h.startContainer("web", f, nil)
 			f.write("stdout", lines(1, 100)...)
-			f.empty()
+			f.waitUntilEmpty()
 			until(t, "it is logged", func() bool { return strings.Contains(h.logged(), k.err) })
 			line := h.logged()[strings.Index(h.logged(), "level=ERROR"):]
 			for _, part := range []string{"level=ERROR", k.err, `containers="web (web)" waiting_bytes=`, "oldest="} {
@@ -120,7 +121,7 @@ func TestUnsentContainersAreNamed(t *testing.T) {
 					t.Errorf("no %s in %s", part, line)
 				}
 			}
-			if p, ok := k.place.(*noRegionLocator); ok {
+			if p, ok := k.locator.(*noRegionLocator); ok {
 				p.mu.Lock()
 				p.found = true
 				p.mu.Unlock()
@@ -129,7 +130,7 @@ func TestUnsentContainersAreNamed(t *testing.T) {
 					t.Errorf("logged %s", h.logged())
 				}
 			}
-			h.end(f)
+			h.stopContainer(f)
 			h.stop()
 		})
 	}

@@ -22,28 +22,29 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// net/http waits for half a second before it closes a connection whose request it has not read to its end.
+	// net/http waits for half a second before it closes a connection whose request it has not
+	// read to its end.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
 }
 
-// host is a driver with its state and FIFOs in a directory of the test's.
+// host is a driver whose state and FIFOs are in a temporary directory.
 type host struct {
-	t       *testing.T
-	dir     string
-	env     []string
-	shipper *fakeDeliverer
-	log     *strings.Builder
-	logMu   sync.Mutex
-	disk    durable.FS // nil: the real one
-	bad     bool       // env may have bad values
-	files   int        // OpenFiles
-	fifoDir string
-	place   Locator
+	t         *testing.T
+	dir       string
+	env       []string
+	shipper   *fakeDeliverer
+	log       *strings.Builder
+	logMu     sync.Mutex
+	disk      durable.FS // nil: the real one
+	badEnv    bool       // env may have bad values
+	openFiles int        // OpenFiles
+	fifoDir   string
+	locator   Locator
 	*Driver
 }
 
 func newHost(t *testing.T, env ...string) *host {
-	h := &host{t: t, dir: t.TempDir(), env: env, shipper: newFakeDeliverer(), place: fakeLocator{}, log: &strings.Builder{}}
+	h := &host{t: t, dir: t.TempDir(), env: env, shipper: newFakeDeliverer(), locator: fakeLocator{}, log: &strings.Builder{}}
 	t.Cleanup(func() {
 		if h.Driver != nil {
 			h.stop()
@@ -67,8 +68,8 @@ func (h *host) logged() string {
 	return h.log.String()
 }
 
-// logs fails the test unless the plugin has logged a line that contains all of these.
-func (h *host) logs(want ...string) {
+// wantLogged fails the test unless a logged line contains all of want.
+func (h *host) wantLogged(want ...string) {
 	h.t.Helper()
 	for line := range strings.Lines(h.logged()) {
 		if !slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(line, w) }) {
@@ -78,17 +79,17 @@ func (h *host) logs(want ...string) {
 	h.t.Errorf("not logged: %q", want)
 }
 
-// start starts a driver on what is there.
+// start starts a driver on what is on disk.
 func (h *host) start() {
 	h.t.Helper()
 	settings, problems := config.Load(append([]string{"STATE_DIR=" + filepath.Join(h.dir, "state"), "LOGSPOUT_GROUP=g"}, h.env...))
-	if problems != nil && !h.bad {
+	if problems != nil && !h.badEnv {
 		h.t.Fatal(problems)
 	}
 	var err error
 	h.Driver, err = New(Options{
-		Settings: settings, Deliverer: h.shipper, Locator: h.place, LoggerHost: "host",
-		Log: slog.New(slog.NewTextHandler(h, nil)), FS: h.disk, OpenFiles: h.files, FIFODir: h.fifoDir,
+		Settings: settings, Deliverer: h.shipper, Locator: h.locator, LoggerHost: "host",
+		Log: slog.New(slog.NewTextHandler(h, nil)), FS: h.disk, OpenFiles: h.openFiles, FIFODir: h.fifoDir,
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -96,7 +97,7 @@ func (h *host) start() {
 	h.Start()
 }
 
-// stop stops it as run does.
+// stop stops the driver as main does.
 func (h *host) stop() {
 	h.t.Helper()
 	h.StopIntake()
@@ -110,7 +111,7 @@ func (h *host) stop() {
 	h.Driver = nil
 }
 
-// containers returns what is on disk of containers.
+// containers returns the directories of containers with a session.
 func (h *host) containers() []os.DirEntry {
 	entries, err := os.ReadDir(filepath.Join(h.dir, "state", "containers"))
 	if err != nil {
@@ -125,7 +126,7 @@ func (h *host) archived(id string) bool {
 	return ok
 }
 
-// stoppedDirs are the histories at rest that are on disk.
+// stoppedDirs returns the directories in the archive.
 func stoppedDirs(t *testing.T, state string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(state, "stopped"))
@@ -138,27 +139,28 @@ func stoppedDirs(t *testing.T, state string) (names []string) {
 	return names
 }
 
-// ended waits until all sessions have ended.
-func (h *host) ended() {
+// waitForNoSession waits until all sessions have ended.
+func (h *host) waitForNoSession() {
 	h.t.Helper()
 	until(h.t, "all sessions have ended", func() bool { return len(h.all()) == 0 })
 }
 
-// gone waits until all sessions have ended, and holds that what they had is put away or removed.
+// gone waits until all sessions have ended, and fails unless their files are archived or
+// removed.
 func (h *host) gone() {
 	h.t.Helper()
-	h.ended()
+	h.waitForNoSession()
 	if left := h.containers(); len(left) > 0 {
 		h.t.Fatalf("left behind: %v", left)
 	}
 }
 
-// until waits until something is so.
+// until waits until ready returns true.
 func until(t *testing.T, what string, ready func() bool) {
 	t.Helper()
 	for patience := time.Now().Add(time.Minute); !ready(); time.Sleep(time.Millisecond) {
 		if time.Now().After(patience) {
-			t.Fatalf("waited in vain until %s", what)
+			t.Fatalf("waited too long until %s", what)
 		}
 	}
 }
@@ -170,7 +172,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// fakeFIFO is a FIFO as dockerd holds it.
+// fakeFIFO is dockerd's side of a FIFO.
 type fakeFIFO struct {
 	t    *testing.T
 	path string
@@ -210,7 +212,7 @@ func fakeFrame(source string, at int64, line string, partial []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
 }
 
-// write writes lines, each a frame, as the copier of dockerd does: it waits while the pipe is full.
+// write writes each line in a frame, as dockerd's copier does. It waits while the pipe is full.
 func (f *fakeFIFO) write(source string, lines ...string) {
 	f.t.Helper()
 	for _, line := range lines {
@@ -234,8 +236,8 @@ func (f *fakeFIFO) raw(p []byte) {
 	}
 }
 
-// left returns how many bytes nobody has taken.
-func (f *fakeFIFO) left() int {
+// unread returns how many bytes nobody has read.
+func (f *fakeFIFO) unread() int {
 	n, err := unix.IoctlGetInt(f.fd, unix.TIOCINQ)
 	if err != nil {
 		f.t.Fatal(err)
@@ -243,29 +245,29 @@ func (f *fakeFIFO) left() int {
 	return n
 }
 
-// empty waits until everything has been taken.
-func (f *fakeFIFO) empty() {
+// waitUntilEmpty waits until everything has been read.
+func (f *fakeFIFO) waitUntilEmpty() {
 	f.t.Helper()
-	until(f.t, "the FIFO is read", func() bool { return f.left() == 0 })
+	until(f.t, "the FIFO is read", func() bool { return f.unread() == 0 })
 }
 
-func (h *host) run(id string, f *fakeFIFO, config map[string]string) {
+func (h *host) startContainer(id string, f *fakeFIFO, config map[string]string) {
 	h.t.Helper()
 	if err := h.startLogging(f.path, &container.Info{ID: id, Name: "/" + id, Config: config}); err != nil {
 		h.t.Fatal(err)
 	}
 }
 
-// runAs starts the container id under a name, with log options.
-func (h *host) runAs(id, name string, f *fakeFIFO, config map[string]string) {
+// startContainerAs starts the container id with a name and log options.
+func (h *host) startContainerAs(id, name string, f *fakeFIFO, config map[string]string) {
 	h.t.Helper()
 	if err := h.startLogging(f.path, &container.Info{ID: id, Name: "/" + name, Config: config}); err != nil {
 		h.t.Fatal(err)
 	}
 }
 
-// end stops the container as dockerd does: StopLogging, close, remove.
-func (h *host) end(f *fakeFIFO) {
+// stopContainer stops the container as dockerd does: StopLogging, close, remove.
+func (h *host) stopContainer(f *fakeFIFO) {
 	h.t.Helper()
 	h.stopLogging(h.t.Context(), f.path)
 	f.close()
@@ -279,27 +281,29 @@ func lines(from, to int) (out []string) {
 	return out
 }
 
-// tenLines starts the container web, which prints ten lines that are delivered.
-func (h *host) tenLines() *fakeFIFO {
+// startWithTenLines starts the container web, which prints ten lines, and waits until they
+// are delivered.
+func (h *host) startWithTenLines() *fakeFIFO {
 	h.t.Helper()
 	f := h.fifo("f")
-	h.run("web", f, nil)
+	h.startContainer("web", f, nil)
 	f.write("stdout", lines(1, 10)...)
 	h.shipper.wait(h.t, "g/web", 10)
 	return f
 }
 
-// twentyLines holds that twenty lines of the container web are delivered, and ends it.
-func (h *host) twentyLines(f *fakeFIFO) {
+// stopAfterTwentyLines waits until twenty lines of the container web are delivered, and stops
+// it.
+func (h *host) stopAfterTwentyLines(f *fakeFIFO) {
 	h.t.Helper()
 	if got := h.shipper.wait(h.t, "g/web", 20); len(got) != 20 {
 		h.t.Errorf("%d lines were delivered", len(got))
 	}
-	h.end(f)
+	h.stopContainer(f)
 	h.gone()
 }
 
-// inParallel calls f for each of n, so many at a time.
+// inParallel calls f for 0 to n-1, atATime of them at once.
 func inParallel(n, atATime int, f func(int)) {
 	var wg sync.WaitGroup
 	next := atomic.Int64{}

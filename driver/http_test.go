@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// serve serves the driver's endpoints and returns what posts to them.
+// serve serves the driver's endpoints, and returns a function that posts to them.
 func serve(t *testing.T, d *Driver) (post func(ctx context.Context, method, path string, body io.Reader) (int, string, error)) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
@@ -42,7 +42,7 @@ func serve(t *testing.T, d *Driver) (post func(ctx context.Context, method, path
 	}
 }
 
-// failingBody breaks off.
+// failingBody fails at its end.
 type failingBody struct{ io.Reader }
 
 func (b failingBody) Read(p []byte) (int, error) {
@@ -53,8 +53,8 @@ func (b failingBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestRequests: each request has an answer in the protocol's form, whatever it is, and none has an effect that it
-// should not have.
+// TestRequests: every request gets an answer in the protocol's form, and an invalid request
+// has no effect.
 func TestRequests(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -119,9 +119,9 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestRequestsWaitForTheStart: a request that comes before what was attached is attached again waits for that, and
-// not longer than its client.
-func TestRequestsWaitForTheStart(t *testing.T) {
+// TestRequestsWaitForStart: a request that comes before the plugin is ready waits for it, but
+// no longer than its client.
+func TestRequestsWaitForStart(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	ready := h.ready

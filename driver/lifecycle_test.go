@@ -14,9 +14,9 @@ import (
 	"github.com/logspool/logspool/internal/container"
 )
 
-// TestEachStartOpensOnce: a start never races with its own session. Each of 200 archived logs is opened once when their
-// containers are started again, 64 at a time.
-func TestEachStartOpensOnce(t *testing.T) {
+// TestStartsOpenEachSpoolOnce: a start never races with the end of its own session. Each of
+// 200 archived logs is opened once when their containers are started again, 64 at a time.
+func TestStartsOpenEachSpoolOnce(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	const n = 200
@@ -25,12 +25,12 @@ func TestEachStartOpensOnce(t *testing.T) {
 		for i := range fifos {
 			fifos[i] = h.fifo(fmt.Sprint(name, i))
 		}
-		inParallel(n, 64, func(i int) { h.run(fmt.Sprint("c", i), fifos[i], nil) })
+		inParallel(n, 64, func(i int) { h.startContainer(fmt.Sprint("c", i), fifos[i], nil) })
 	}
 	round("first")
 	for _, f := range fifos {
 		f.write("stdout", "a line")
-		h.end(f)
+		h.stopContainer(f)
 	}
 	h.gone()
 	opens := countOpens(t)
@@ -39,12 +39,13 @@ func TestEachStartOpensOnce(t *testing.T) {
 		t.Errorf("%d spools were opened for %d starts", got, n)
 	}
 	for _, f := range fifos {
-		h.end(f)
+		h.stopContainer(f)
 	}
 	h.gone()
 }
 
-// TestStartsOfOneContainer: starts and stops of one container at the same time all succeed, and no line is lost.
+// TestStartsOfOneContainer: simultaneous starts and stops of one container all succeed, and
+// no line is lost.
 func TestStartsOfOneContainer(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -55,9 +56,9 @@ func TestStartsOfOneContainer(t *testing.T) {
 	}
 	opens := countOpens(t)
 	inParallel(n, 16, func(i int) {
-		h.run("web", fifos[i], nil)
+		h.startContainer("web", fifos[i], nil)
 		fifos[i].write("stdout", fmt.Sprint("line ", i))
-		h.end(fifos[i])
+		h.stopContainer(fifos[i])
 	})
 	got := h.shipper.wait(t, "g/web", n)
 	slices.Sort(got)
@@ -70,8 +71,9 @@ func TestStartsOfOneContainer(t *testing.T) {
 	h.gone()
 }
 
-// TestSlowStartsDelayNobody: while the disk hangs in 40 starts, at each step of them, other containers start and stop.
-func TestSlowStartsDelayNobody(t *testing.T) {
+// TestHangingStartsDelayNoOtherContainer: while the disk hangs in 40 starts, at each of their
+// steps, other containers start and stop.
+func TestHangingStartsDelayNoOtherContainer(t *testing.T) {
 	for _, step := range []struct{ op, suffix string }{
 		{"MkdirAll", "spool"}, {"OpenFile", "cursor"}, {"Sync", ""}, {"Rename", "attachments.json"},
 	} {
@@ -80,7 +82,7 @@ func TestSlowStartsDelayNobody(t *testing.T) {
 			disk := h.onHangingDisk()
 			h.start()
 			running := h.fifo("running")
-			h.run("running", running, nil)
+			h.startContainer("running", running, nil)
 			running.write("stdout", lines(1, 10)...)
 			disk.hang(func(op, name string) bool {
 				return op == step.op && strings.Contains(name, "/slow") && strings.Contains(filepath.Base(name), step.suffix)
@@ -89,23 +91,24 @@ func TestSlowStartsDelayNobody(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range n {
 				f := h.fifo(fmt.Sprint("slow", i))
-				wg.Go(func() { h.run(fmt.Sprint("slow", i), f, nil) })
+				wg.Go(func() { h.startContainer(fmt.Sprint("slow", i), f, nil) })
 			}
 			until(t, "all starts hang", func() bool { return disk.hung.Load() >= n })
-			h.end(running)
+			h.stopContainer(running)
 			other := h.fifo("other")
-			h.run("other", other, nil)
+			h.startContainer("other", other, nil)
 			other.write("stdout", "a line")
 			h.shipper.wait(t, "g/running", 10)
 			h.shipper.wait(t, "g/other", 1)
-			h.end(other)
+			h.stopContainer(other)
 			disk.release()
 			wg.Wait()
 		})
 	}
 }
 
-// TestRefusedStartLeavesNothing: when the disk refuses any step of a start, no directory, record or FIFO is left.
+// TestRefusedStartLeavesNothing: when the disk refuses any step of a start, no directory,
+// record or FIFO remains.
 func TestRefusedStartLeavesNothing(t *testing.T) {
 	for _, step := range []struct{ op, suffix string }{
 		{"Rename", "attachments.json"}, {"OpenFile", "cursor"}, {"Rename", "cursor"}, {"ReadFile", "cursor"}, {"OpenFile", "attachments.json.tmp"},
@@ -124,7 +127,7 @@ func TestRefusedStartLeavesNothing(t *testing.T) {
 			err := h.startLogging(f.path, &container.Info{ID: "web"})
 			disk.Before(nil)
 			if err == nil { // the start needs no such step
-				h.end(f)
+				h.stopContainer(f)
 				return
 			}
 			if !errors.Is(err, syscall.ENOSPC) {
@@ -138,33 +141,33 @@ func TestRefusedStartLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestOddOrder: StartLogging and StopLogging twice, StopLogging of the unknown, and of a container that has written
-// nothing.
-func TestOddOrder(t *testing.T) {
+// TestRepeatedStartsAndStops: repeated StartLoggings and StopLoggings, a StopLogging of an
+// unknown FIFO, and one of a container that wrote nothing all succeed.
+func TestRepeatedStartsAndStops(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	f := h.fifo("fifo")
-	h.run("web", f, nil)
-	h.run("web", f, nil)
+	h.startContainer("web", f, nil)
+	h.startContainer("web", f, nil)
 	f.write("stdout", "one")
 	for range 3 {
 		h.stopLogging(t.Context(), f.path)
 	}
 	f.write("stdout", "two") // as a writer that is late
-	h.end(f)
-	h.end(f)
+	h.stopContainer(f)
+	h.stopContainer(f)
 	if got := h.shipper.wait(t, "g/web", 2); !slices.Equal(got, []string{"one", "two"}) {
 		t.Errorf("got %q", got)
 	}
 	h.stopLogging(t.Context(), "/unknown")
 	dead := h.fifo("dead") // its dockerd dies
-	h.run("dead", dead, nil)
+	h.startContainer("dead", dead, nil)
 	dead.write("stdout", "last words")
 	dead.close()
 	h.shipper.wait(t, "g/dead", 1)
 	quiet := h.fifo("quiet")
-	h.run("quiet", quiet, nil)
-	h.end(quiet)
+	h.startContainer("quiet", quiet, nil)
+	h.stopContainer(quiet)
 	h.gone()
 	if len(h.shipper.delivered) != 2 {
 		t.Errorf("delivered %v", h.shipper.delivered)

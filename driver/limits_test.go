@@ -6,12 +6,13 @@ import (
 	"testing"
 )
 
-// TestReaderLimit: docker logs beyond the limit get an error and no descriptor; those that end make room.
-func TestReaderLimit(t *testing.T) {
+// TestReadersBeyondLimitAreRefused: docker logs beyond the limit gets an error and no
+// descriptor. One that ends frees its descriptors.
+func TestReadersBeyondLimitAreRefused(t *testing.T) {
 	h := newHost(t)
-	h.files = 120
+	h.openFiles = 120
 	h.start()
-	h.tenLines()
+	h.startWithTenLines()
 	var reading []*session
 	for range h.limits.readers {
 		s, err := h.beginReading(t.Context(), "web")
@@ -31,8 +32,8 @@ func TestReaderLimit(t *testing.T) {
 	}
 }
 
-// TestShareOut: what is shared out is never more than there is, and every share is of use.
-func TestShareOut(t *testing.T) {
+// TestShareDescriptors: the shares add up to no more than there is, and no share is empty.
+func TestShareDescriptors(t *testing.T) {
 	for _, open := range []int{64, 120, 256, 1024, 4096, 1 << 20} {
 		l := shareDescriptors(open)
 		sum := ownFiles + l.fifos + l.spools*spoolFiles + l.readers*readerFiles
@@ -46,6 +47,6 @@ func TestShareOut(t *testing.T) {
 	var r syscall.Rlimit
 	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r))
 	if got := openFileLimit(); uint64(got) != min(r.Cur, 1<<31-1) {
-		t.Errorf("RLIMIT_NOFILE is %d, taken for %d", r.Cur, got)
+		t.Errorf("RLIMIT_NOFILE is %d, read as %d", r.Cur, got)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// TestPoisonIsKept holds that frames on which the plugin failed are kept as they are, and not without limit.
+// TestPoisonIsKept: frames on which the plugin panicked are kept unchanged, up to a limit.
 func TestPoisonIsKept(t *testing.T) {
 	dir := poisonDir(t.TempDir())
 	for i := range 2 * maxPoison {

@@ -13,16 +13,17 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// TestNewerSpoolIsKept: a spool of a newer version is kept aside, and the container goes on with a new one. What was kept is
-// reported at each start, and delivered by a version that can read it.
-func TestNewerSpoolIsKept(t *testing.T) {
+// TestNewerSpoolIsQuarantined: a spool of a newer version is quarantined, and the container
+// gets a new one. The quarantine is reported at each start, and delivered by a version that
+// can read it.
+func TestNewerSpoolIsQuarantined(t *testing.T) {
 	h := newHost(t)
 	h.shipper.setDown(true)
 	h.start()
 	f := h.fifo("f")
-	h.run("web", f, nil)
+	h.startContainer("web", f, nil)
 	f.write("stdout", lines(1, 10)...)
-	f.empty()
+	f.waitUntilEmpty()
 	h.stop()
 	state := filepath.Join(h.dir, "state")
 	marker := filepath.Join(state, "containers", "web", archive.SpoolName, "newer")
@@ -44,17 +45,17 @@ func TestNewerSpoolIsKept(t *testing.T) {
 	if len(kept) != 1 {
 		t.Fatalf("kept: %v", kept)
 	}
-	h.logs("a newer version of the plugin wrote a container's spool", "kept_in="+kept[0], "level=ERROR")
-	h.end(f)
+	h.wantLogged("a newer version of the plugin wrote a container's spool", "kept_in="+kept[0], "level=ERROR")
+	h.stopContainer(f)
 	h.gone()
 	h.stop()
 	h.start()
-	h.logs("undelivered lines are kept that only a newer version of the plugin can read", "kept_in="+kept[0])
+	h.wantLogged("undelivered lines are kept that only a newer version of the plugin can read", "kept_in="+kept[0])
 	h.stop()
 	openSpool = spool.Open // an upgrade
 	must(t, os.Remove(filepath.Join(kept[0], archive.SpoolName, "newer")))
 	h.start()
-	h.logs("kept lines can be read now, but the container has another log")
+	h.wantLogged("kept lines can be read now, but the container has another log")
 	h.stop()
 	must(t, os.RemoveAll(filepath.Join(state, "stopped", "web"))) // it has expired
 	h.start()
@@ -67,12 +68,13 @@ func TestNewerSpoolIsKept(t *testing.T) {
 	}
 }
 
-// TestDocsLogsKeepsNewerSpool: docker logs of a stopped container whose log a newer version wrote changes nothing.
-func TestDockerLogsKeepsNewerSpool(t *testing.T) {
+// TestReadingKeepsNewerSpool: docker logs of a stopped container whose log a newer version
+// wrote changes nothing.
+func TestReadingKeepsNewerSpool(t *testing.T) {
 	h := newHost(t)
 	h.start()
-	f := h.tenLines()
-	h.end(f)
+	f := h.startWithTenLines()
+	h.stopContainer(f)
 	h.gone()
 	openSpool = func(spool.Options) (*spool.Spool, spool.Repair, error) {
 		return nil, spool.Repair{}, spool.ErrVersion

@@ -17,34 +17,34 @@ import (
 	"github.com/logspool/logspool/internal/durable/durabletest"
 )
 
-// TestFIFOIsReopened: a FIFO of the record that cannot be opened after a restart is tried again until it can, and then
-// nothing of it is lost or taken twice.
-func TestFIFOIsReopened(t *testing.T) {
+// TestReopensFIFO: a FIFO of the record that cannot be opened after a restart is tried again
+// until it can, and no line is lost or spooled twice.
+func TestReopensFIFO(t *testing.T) {
 	h := newHost(t)
 	h.start()
-	f := h.tenLines()
+	f := h.startWithTenLines()
 	h.stop()
 	aside := f.path + ".aside"
 	must(t, os.Rename(f.path, aside))
 	must(t, os.Mkdir(f.path, 0o700)) // an open fails, and not because it is gone
 	h.start()
 	f.write("stdout", lines(11, 15)...)
-	h.logs("cannot read a container's FIFO; trying again", `container="web (web)"`, "level=ERROR")
+	h.wantLogged("cannot read a container's FIFO; trying again", `container="web (web)"`, "level=ERROR")
 	if n := len(h.all()); n != 1 {
 		t.Fatalf("%d sessions", n)
 	}
 	must(t, os.Remove(f.path))
 	must(t, os.Rename(aside, f.path))
 	f.write("stdout", lines(16, 20)...)
-	h.twentyLines(f)
-	h.logs("a container's FIFO can be read again")
+	h.stopAfterTwentyLines(f)
+	h.wantLogged("a container's FIFO can be read again")
 }
 
-// TestFIFOIsGone: a session whose FIFO could not be opened, and then is gone, ends.
-func TestFIFOIsGone(t *testing.T) {
+// TestGoneFIFOEndsSession: a session ends if its FIFO could not be opened, and then is gone.
+func TestGoneFIFOEndsSession(t *testing.T) {
 	h := newHost(t)
 	h.start()
-	f := h.tenLines()
+	f := h.startWithTenLines()
 	h.stop()
 	f.close()
 	must(t, os.Remove(f.path))
@@ -55,13 +55,14 @@ func TestFIFOIsGone(t *testing.T) {
 	h.gone()
 }
 
-// TestUnreadRecordWaits: a record that cannot be read now is not begun anew. At the start its FIFOs wait until it can.
-func TestUnreadRecordWaits(t *testing.T) {
-	t.Run("tried again", func(t *testing.T) { testUnreadRecord(t, false) })
-	t.Run("started again", func(t *testing.T) { testUnreadRecord(t, true) })
+// TestUnreadableRecordIsNotReplaced: a record that cannot be read now is not replaced. At the
+// start its FIFOs wait until it can be read.
+func TestUnreadableRecordIsNotReplaced(t *testing.T) {
+	t.Run("tried again", func(t *testing.T) { testUnreadableRecord(t, false) })
+	t.Run("started again", func(t *testing.T) { testUnreadableRecord(t, true) })
 }
 
-func testUnreadRecord(t *testing.T, startedAgain bool) {
+func testUnreadableRecord(t *testing.T, startedAgain bool) {
 	h := newHost(t, "HISTORY_SIZE=64k")
 	disk := h.onHookedDisk()
 	h.start()
@@ -75,7 +76,7 @@ func testUnreadRecord(t *testing.T, startedAgain bool) {
 	must(t, c.Stop(t.Context()))
 	h.shipper.wait(t, "g/old", n)
 	h.gone()
-	f := h.tenLines()
+	f := h.startWithTenLines()
 	h.stop()
 
 	disk.Before(durabletest.Fail("ReadFile", archive.RecordName, syscall.EMFILE))
@@ -90,8 +91,8 @@ func testUnreadRecord(t *testing.T, startedAgain bool) {
 	disk.Before(nil)
 	if startedAgain { // before it is tried again
 		g := h.fifo("g")
-		h.run("web", g, nil)
-		defer h.end(g)
+		h.startContainer("web", g, nil)
+		defer h.stopContainer(g)
 	}
 	if got := h.shipper.wait(t, "g/web", 20); len(got) != 20 {
 		t.Errorf("%d lines were delivered", len(got))
@@ -101,33 +102,34 @@ func testUnreadRecord(t *testing.T, startedAgain bool) {
 			t.Errorf("%s: docker logs has %d of %d", id, got, want)
 		}
 	}
-	h.end(f)
+	h.stopContainer(f)
 }
 
-// TestUnopenedStays: of a container that runs and could not be opened at the start, docker logs says so and changes
-// nothing, also when the disk is well again: the next start delivers what is spooled, and reads on from its FIFO.
-func TestUnopenedStays(t *testing.T) {
-	for _, well := range []bool{false, true} {
-		t.Run(fmt.Sprintf("well %v", well), func(t *testing.T) {
+// TestUnopenedContainerStays: docker logs of a running container that could not be opened at
+// the start reports that and changes nothing, even if the disk works again. The next start
+// delivers what is spooled, and reads on from its FIFO.
+func TestUnopenedContainerStays(t *testing.T) {
+	for _, works := range []bool{false, true} {
+		t.Run(fmt.Sprintf("works %v", works), func(t *testing.T) {
 			h := newHost(t)
 			disk := h.onHookedDisk()
 			h.shipper.setDown(true)
 			h.start()
 			f := h.fifo("f")
-			h.run("web", f, nil)
+			h.startContainer("web", f, nil)
 			f.write("stdout", lines(1, 10)...)
-			f.empty()
+			f.waitUntilEmpty()
 			h.stop()
 			disk.Before(durabletest.Fail("ReadFile", "cursor", syscall.EIO))
 			h.start()
-			if well {
+			if works {
 				disk.Before(nil)
 			}
 			_, err := h.docker().ReadLogs(t.Context(), dockertest.Info{ContainerID: "web"}, all)
 			if err == nil || !strings.Contains(err.Error(), errUnopened.Error()) {
 				t.Errorf("ReadLogs: %v", err)
 			}
-			if !well {
+			if !works {
 				if err := h.startLogging(h.fifo("g").path, &container.Info{ID: "web", Name: "/web"}); err == nil {
 					t.Error("StartLogging: no error")
 				}
@@ -137,14 +139,15 @@ func TestUnopenedStays(t *testing.T) {
 			h.shipper.setDown(false)
 			h.start()
 			f.write("stdout", lines(11, 20)...)
-			h.twentyLines(f)
+			h.stopAfterTwentyLines(f)
 		})
 	}
 }
 
-// TestUnlistedIsFound: a container that runs, and was not found at the start because its directory could not be listed,
-// is read again from the time on when somebody asks for its log.
-func TestUnlistedIsFound(t *testing.T) {
+// TestUnlistedContainerIsOpenedByReader: a running container that was not found at the start,
+// because the state directory could not be listed, is opened by docker logs, and its FIFO is
+// read from then on.
+func TestUnlistedContainerIsOpenedByReader(t *testing.T) {
 	h := newHost(t)
 	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadDir", "containers", syscall.EMFILE))
 	disk.Before(nil)
@@ -152,15 +155,16 @@ func TestUnlistedIsFound(t *testing.T) {
 	if got := len(readLogs(t, h.docker(), "web", all).rest()); got < 10 {
 		t.Errorf("%d entries", got)
 	}
-	h.twentyLines(f)
+	h.stopAfterTwentyLines(f)
 }
 
-// TestRecordNotWritten: a record of a stream that is gone, which cannot be mended now, keeps nobody from reading on.
-func TestRecordNotWritten(t *testing.T) {
+// TestUnwritableRecordIsAttached: a container is attached even if a record that describes a
+// spool that is gone cannot be corrected now.
+func TestUnwritableRecordIsAttached(t *testing.T) {
 	h := newHost(t)
 	disk := h.onHookedDisk()
 	h.start()
-	f := h.tenLines()
+	f := h.startWithTenLines()
 	h.stop()
 	dir := filepath.Join(h.dir, "state", "containers", "web")
 	r, err := archive.ReadRecord(durable.OS, dir)
@@ -171,28 +175,29 @@ func TestRecordNotWritten(t *testing.T) {
 	h.start()
 	disk.Before(nil)
 	f.write("stdout", lines(11, 20)...)
-	h.twentyLines(f)
+	h.stopAfterTwentyLines(f)
 }
 
-// TestTornBlockOfSecondFIFO: a kill cut short the write of a block of one of a container's FIFOs, of which others have
-// more. The block is still in its FIFO, so no loss is reported, whichever FIFO is first in the record.
-func TestTornBlockOfSecondFIFO(t *testing.T) {
+// TestTornBlockOfAnyFIFOIsRecovered: a kill cut short the write of a block of one of a
+// container's FIFOs, while others have more data. The block is still in its FIFO, so no loss
+// is reported, whichever FIFO is first in the record.
+func TestTornBlockOfAnyFIFOIsRecovered(t *testing.T) {
 	h := newHost(t)
 	h.shipper.setDown(true)
 	h.start()
 	var before []*fakeFIFO
-	for i := range 50 { // so many that the first is read while the last is opened
+	for i := range 50 { // Enough that the first is read while the last is opened
 		f := h.fifo(fmt.Sprint("f", i))
-		h.run("web", f, nil)
+		h.startContainer("web", f, nil)
 		before = append(before, f)
 	}
 	a, b := before[0], h.fifo("b")
-	h.run("web", b, nil)
+	h.startContainer("web", b, nil)
 	a.write("stdout", "line 1")
-	a.empty()
+	a.waitUntilEmpty()
 	last := fakeFrame("stdout", 2e18, "line 2", nil)
 	b.raw(last)
-	b.empty()
+	b.waitUntilEmpty()
 	h.stop()
 	segments, err := filepath.Glob(filepath.Join(h.dir, "state", "containers", "web", "spool", "*.seg"))
 	if err != nil || len(segments) != 1 {
@@ -210,7 +215,7 @@ func TestTornBlockOfSecondFIFO(t *testing.T) {
 	h.shipper.setDown(false)
 	h.start()
 	for _, f := range append(before, b) {
-		h.end(f)
+		h.stopContainer(f)
 	}
 	h.gone()
 	got := slices.Sorted(slices.Values(h.shipper.delivered["g/web"]))
@@ -219,8 +224,9 @@ func TestTornBlockOfSecondFIFO(t *testing.T) {
 	}
 }
 
-// TestRecordOutlivesSpool: a record whose spool is gone does not have the next run's lines taken for delivered.
-func TestRecordOutlivesSpool(t *testing.T) {
+// TestLostSpoolDeliversNewLines: if a record's spool is gone, the lines of the next run do
+// not count as delivered.
+func TestLostSpoolDeliversNewLines(t *testing.T) {
 	for _, where := range []string{"stopped", "containers"} {
 		t.Run(where, func(t *testing.T) {
 			h := newHost(t)
@@ -231,24 +237,24 @@ func TestRecordOutlivesSpool(t *testing.T) {
 			h.start()
 			f := h.fifo("f")
 			h.shipper.setDown(true)
-			h.run("web", f, nil)
+			h.startContainer("web", f, nil)
 			f.write("stdout", lines(1, 100)...)
-			f.empty()
+			f.waitUntilEmpty()
 			h.stop()
 			h.shipper.setDown(false)
 			h.start() // and once more
 			if got := h.shipper.wait(t, "g/web", 100); len(got) != 100 {
 				t.Errorf("%d lines were delivered", len(got))
 			}
-			h.end(f)
+			h.stopContainer(f)
 			h.gone()
 		})
 	}
 }
 
-// TestDamagedState: whatever has become of what is on disk of a container, its FIFO is read after a restart, and it
-// can be stopped.
-func TestDamagedState(t *testing.T) {
+// TestDamagedStateReadsFIFO: whatever is damaged on disk, a container's FIFO is read after a
+// restart, and the container can be stopped.
+func TestDamagedStateReadsFIFO(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		damage func(t *testing.T, dir string)
@@ -270,32 +276,32 @@ func TestDamagedState(t *testing.T) {
 			h.shipper.setDown(true)
 			h.start()
 			f := h.fifo("fifo")
-			h.run("web", f, nil)
+			h.startContainer("web", f, nil)
 			f.write("stdout", lines(1, 10)...)
-			f.empty()
+			f.waitUntilEmpty()
 			h.stop()
 			tc.damage(t, filepath.Join(h.dir, "state", "containers", "web"))
 			h.start()
 			f.write("stdout", slices.Repeat(lines(11, 20), 2000)...) // more than a pipe holds
-			f.empty()
-			h.end(f)
+			f.waitUntilEmpty()
+			h.stopContainer(f)
 			h.shipper.setDown(false)
 		})
 	}
 }
 
-// TestLostRecord: what is spooled is delivered although nobody knows any more which container it was, and what a crash
-// left of a session that had ended, or had hardly begun, is removed.
-func TestLostRecord(t *testing.T) {
+// TestLostRecordDeliversLines: spooled lines are delivered even if the record is lost. What a
+// crash left of a session that had ended, or had hardly begun, is removed.
+func TestLostRecordDeliversLines(t *testing.T) {
 	for _, damage := range []string{"", "{", "null"} {
 		t.Run(damage, func(t *testing.T) {
 			h := newHost(t)
 			h.shipper.setDown(true)
 			h.start()
 			f := h.fifo("fifo")
-			h.run("web", f, nil)
+			h.startContainer("web", f, nil)
 			f.write("stdout", lines(1, 10)...)
-			h.end(f)
+			h.stopContainer(f)
 			h.stop()
 			path := filepath.Join(h.dir, "state", "containers", "web", archive.RecordName)
 			if damage == "" {

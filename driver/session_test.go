@@ -10,26 +10,28 @@ import (
 	"github.com/logspool/logspool/naming"
 )
 
-// TestSession: a container's lines are delivered in order, and nothing of it is left when it has stopped.
-func TestSession(t *testing.T) {
+// TestLinesAreDeliveredInOrder: a container's lines are delivered in order, and no session
+// remains after it has stopped.
+func TestLinesAreDeliveredInOrder(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	f := h.fifo("fifo")
-	h.run("web", f, nil)
+	h.startContainer("web", f, nil)
 	f.write("stdout", lines(1, 1000)...)
-	h.end(f)
+	h.stopContainer(f)
 	if got := h.shipper.wait(t, "g/web", 1000); !slices.Equal(got, lines(1, 1000)) {
 		t.Errorf("got %.300q", got)
 	}
 	h.gone()
 }
 
-// TestSplit: the two outputs go to two streams, gaps and all, and the session ends.
-func TestSplit(t *testing.T) {
+// TestOutputsGoToTwoStreams: the two outputs go to two streams, with their gaps, and the
+// session ends.
+func TestOutputsGoToTwoStreams(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	f := h.fifo("fifo")
-	h.run("web", f, map[string]string{"stream": "{{.Source}}"})
+	h.startContainer("web", f, map[string]string{"stream": "{{.Source}}"})
 	for i := range 300 {
 		source := "stdout"
 		if i%3 == 0 {
@@ -39,7 +41,7 @@ func TestSplit(t *testing.T) {
 	}
 	f.raw([]byte(strings.Repeat("garbage ", 100)))
 	f.write("stderr", "after")
-	h.end(f)
+	h.stopContainer(f)
 	h.shipper.wait(t, "g/stdout", 201)
 	if got := h.shipper.wait(t, "g/stderr", 101); got[100] != "after" {
 		t.Errorf("stderr ends with %q", got[100])
@@ -47,19 +49,19 @@ func TestSplit(t *testing.T) {
 	h.gone()
 }
 
-// TestStartedAgainWhileFinishing: the container is started again while the last lines of its first run are being
-// delivered, many times over.
-func TestStartedAgainWhileFinishing(t *testing.T) {
+// TestRestartDuringLastDelivery: a container is started again, many times, while the last
+// lines of its earlier run are being delivered.
+func TestRestartDuringLastDelivery(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	total := 0
 	for i := range 100 {
 		f := h.fifo(fmt.Sprint("fifo", i))
 		f.n = int64(i * 100)
-		h.run("web", f, nil)
+		h.startContainer("web", f, nil)
 		f.write("stdout", lines(total+1, total+10)...)
 		total += 10
-		h.end(f)
+		h.stopContainer(f)
 	}
 	if got := h.shipper.wait(t, "g/web", total); !slices.Equal(got, lines(1, total)) {
 		t.Errorf("got %d: %.300q", len(got), got)
@@ -67,8 +69,8 @@ func TestStartedAgainWhileFinishing(t *testing.T) {
 	h.gone()
 }
 
-// TestRestartBeforeDelivery: a container is started again, under a new FIFO, while what it wrote before waits for the
-// service; also when the plugin is started again in between.
+// TestRestartBeforeDelivery: a container is started again, with a new FIFO, while its lines
+// wait for CloudWatch; also with a restart of the plugin in between.
 func TestRestartBeforeDelivery(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		t.Run(fmt.Sprintf("another plugin=%v", again), func(t *testing.T) {
@@ -78,10 +80,10 @@ func TestRestartBeforeDelivery(t *testing.T) {
 			for i := range 5 {
 				f := h.fifo("fifo" + string(rune('a'+i)))
 				f.n = int64(i * 100)
-				h.run("web", f, nil)
+				h.startContainer("web", f, nil)
 				f.write("stdout", lines(i*100+1, i*100+50)...)
 				if i == 2 && again {
-					f.empty()
+					f.waitUntilEmpty()
 					h.stop()
 					f.write("stdout", lines(i*100+51, i*100+60)...)
 					h.start()
@@ -89,7 +91,7 @@ func TestRestartBeforeDelivery(t *testing.T) {
 					f.write("stdout", lines(i*100+51, i*100+60)...)
 				}
 				f.write("stdout", lines(i*100+61, i*100+100)...)
-				h.end(f)
+				h.stopContainer(f)
 			}
 			h.shipper.setDown(false)
 			if got := h.shipper.wait(t, "g/web", 500); !slices.Equal(got, lines(1, 500)) {
@@ -100,12 +102,13 @@ func TestRestartBeforeDelivery(t *testing.T) {
 	}
 }
 
-// TestOwnerSurvivesPanics: a panic of the owner is logged, and its work begins again. A template that panics costs the name.
+// TestOwnerSurvivesPanics: a panic of the owner is logged, and its work runs again. A
+// template that panics is replaced by the default name.
 func TestOwnerSurvivesPanics(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	f := h.fifo("f")
-	h.run("web", f, nil)
+	h.startContainer("web", f, nil)
 	s := h.all()[0]
 	calls := 0
 	s.own(t.Context(), func(context.Context) {
@@ -125,5 +128,5 @@ func TestOwnerSurvivesPanics(t *testing.T) {
 	if name.Name != "host" || !strings.Contains(h.logged(), "rendering the name of a log group panicked") {
 		t.Errorf("the name is %q", name.Name)
 	}
-	h.end(f)
+	h.stopContainer(f)
 }

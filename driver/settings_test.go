@@ -20,13 +20,13 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// TestBadSettingsDeleteNothing: a bound that cannot be read removes nothing of what is there, be it more than the default
-// of that setting.
-func TestBadSettingsDeleteNothing(t *testing.T) {
+// TestInvalidSettingsDeleteNothing: an invalid limit removes nothing that is on disk, even if
+// that is more than the default limit.
+func TestInvalidSettingsDeleteNothing(t *testing.T) {
 	h := newHost(t, "SPOOL_MAX_SIZE=3g", "SPOOL_TOTAL_SIZE=6g", "HISTORY_SIZE=100m", "HISTORY_AGE=1000h")
 	h.start()
 	waits, ignored := h.fifo("waits"), h.fifo("ignored")
-	h.run("waits", waits, map[string]string{"delay": "1h"})
+	h.startContainer("waits", waits, map[string]string{"delay": "1h"})
 	must(t, h.startLogging(ignored.path, &container.Info{ID: "ignored", Env: []string{"LOGSPOUT=ignore"}}))
 	h.stop()
 
@@ -59,7 +59,7 @@ func TestBadSettingsDeleteNothing(t *testing.T) {
 	must(t, r.Write(durable.OS, old, false))
 
 	h.shipper.setDown(true) // what is delivered need not be kept
-	h.env, h.bad = []string{"SPOOL_MAX_SIZE=3gg", "SPOOL_TOTAL_SIZE=6gg", "HISTORY_SIZE=100mm", "HISTORY_AGE=1000hh"}, true
+	h.env, h.badEnv = []string{"SPOOL_MAX_SIZE=3gg", "SPOOL_TOTAL_SIZE=6gg", "HISTORY_SIZE=100mm", "HISTORY_AGE=1000hh"}, true
 	h.start()
 	until(t, "what was kept of a stopped container is known", func() bool {
 		return h.archived("old")
@@ -68,7 +68,7 @@ func TestBadSettingsDeleteNothing(t *testing.T) {
 	for range 2 * ignoreStep >> 10 {
 		ignored.write("stdout", strings.Repeat("x", 1<<10))
 	}
-	waits.empty()
+	waits.waitUntilEmpty()
 	if got := stoppedDirs(t, filepath.Join(h.dir, "state")); fmt.Sprint(got) != "[old]" {
 		t.Errorf("of stopped containers %q is left", got)
 	}
@@ -82,36 +82,38 @@ func TestBadSettingsDeleteNothing(t *testing.T) {
 	}
 }
 
-// TestUnknownContainerEnv: with a bad CONTAINER_ENV nothing is taken for ignored that was not.
-func TestUnknownContainerEnv(t *testing.T) {
+// TestInvalidContainerEnvIgnoresNobody: with an invalid CONTAINER_ENV, no container is
+// ignored that was not ignored before.
+func TestInvalidContainerEnvIgnoresNobody(t *testing.T) {
 	h := newHost(t, "CONTAINER_ENV=off")
 	h.shipper.setDown(true)
 	h.start()
 	f := h.fifo("f")
 	must(t, h.startLogging(f.path, &container.Info{ID: "web", Name: "/web", Env: []string{"LOGSPOUT=ignore"}}))
 	f.write("stdout", lines(1, 1000)...)
-	f.empty()
+	f.waitUntilEmpty()
 	h.stop()
 	good := h.env
-	h.env, h.bad = []string{"CONTAINER_ENV=offf"}, true
+	h.env, h.badEnv = []string{"CONTAINER_ENV=offf"}, true
 	h.start()
 	for range 2 * ignoreStep >> 10 {
 		f.write("stdout", strings.Repeat("x", 1<<10))
 	}
-	f.empty()
+	f.waitUntilEmpty()
 	h.stop()
-	h.env, h.bad = good, false
+	h.env, h.badEnv = good, false
 	h.shipper.setDown(false)
 	h.start()
 	const want = 1000 + 2*ignoreStep>>10
 	if got := h.shipper.wait(t, "g/web", want); len(got) != want {
 		t.Errorf("%d lines of %d were delivered", len(got), want)
 	}
-	h.end(f)
+	h.stopContainer(f)
 }
 
-// TestForeignEnv: with CONTAINER_ENV=off a container's environment does not decide its host's name.
-func TestForeignEnv(t *testing.T) {
+// TestForeignEnvSetsNoHost: with CONTAINER_ENV=off, a container's environment does not set
+// its host name.
+func TestForeignEnvSetsNoHost(t *testing.T) {
 	for env, want := range map[string]string{"CONTAINER_ENV=on": "g/claimed", "CONTAINER_ENV=off": "g/0123456789ab"} {
 		h := newHost(t, env, "LOGSPOUT_STREAM={{.Host}}")
 		h.start()
@@ -121,13 +123,14 @@ func TestForeignEnv(t *testing.T) {
 		}
 		f.write("stdout", "a line")
 		h.shipper.wait(t, want, 1)
-		h.end(f)
+		h.stopContainer(f)
 		h.stop()
 	}
 }
 
-// TestLabelsSetNothing: labels come from images that nobody on the host wrote. They set no option.
-func TestLabelsSetNothing(t *testing.T) {
+// TestLabelsSetNoOption: labels set no option, because they may come from images that nobody
+// on the host wrote.
+func TestLabelsSetNoOption(t *testing.T) {
 	h := newHost(t, "ROUTE=cloudwatch://eu-west-1")
 	h.start()
 	labels := map[string]string{}
@@ -140,7 +143,7 @@ func TestLabelsSetNothing(t *testing.T) {
 	must(t, h.startLogging(f.path, &container.Info{ID: "web", Name: "/web", Labels: labels}))
 	f.write("stdout", "a line")
 	h.shipper.wait(t, "g/web", 1)
-	h.end(f)
+	h.stopContainer(f)
 	h.shipper.mu.Lock()
 	defer h.shipper.mu.Unlock()
 	want := []target.Target{{Access: target.Access{Region: "eu-west-1"}, Group: "g", Stream: "web", Create: target.Create{Group: true, Stream: true, NewGroup: &target.NewGroup{}}}}
@@ -149,8 +152,8 @@ func TestLabelsSetNothing(t *testing.T) {
 	}
 }
 
-// TestOptionsAreParsedOnce: the plugin parses a container's log options once for each start, and once
-// when it opens the container's session without a start.
+// TestOptionsAreParsedOnce: the plugin parses a container's log options once for each start,
+// and once when it opens the container's session without a start.
 func TestOptionsAreParsedOnce(t *testing.T) {
 	var parsed atomic.Int64
 	parse := parseOptions
@@ -171,19 +174,19 @@ func TestOptionsAreParsedOnce(t *testing.T) {
 	for i, what := range []string{"the first start", "a start of an archived container"} {
 		f = h.fifo(fmt.Sprint("f", i))
 		f.n = int64(i)
-		h.run("web", f, map[string]string{"delay": "1s"})
+		h.startContainer("web", f, map[string]string{"delay": "1s"})
 		f.write("stdout", "a line")
 		h.shipper.wait(t, "g/web", i+1)
 		want(what, 1)
 		if i == 0 {
-			h.end(f)
+			h.stopContainer(f)
 			h.gone()
 		}
 	}
 	h.stop()
 	h.start()
 	want("a restart of the plugin", 1)
-	h.end(f)
+	h.stopContainer(f)
 	h.gone()
 	want("the stop", 0)
 }

@@ -12,14 +12,14 @@ import (
 	"github.com/logspool/logspool/internal/container"
 )
 
-// TestStopLoggingAnswersWhileDiskHangs: StopLogging succeeds while the disk hangs. What is left is read on, and a follower's
-// run ends only when all of it is there.
+// TestStopLoggingAnswersWhileDiskHangs: StopLogging succeeds while the disk hangs. The rest
+// is read afterwards, and a follower's run ends only when all of it is spooled.
 func TestStopLoggingAnswersWhileDiskHangs(t *testing.T) {
 	h := newHost(t)
 	disk := h.onHangingDisk()
 	h.start()
 	f := h.fifo("f")
-	h.run("web", f, nil)
+	h.startContainer("web", f, nil)
 	s := h.all()[0]
 	disk.hang(func(op, name string) bool { return op == "WriteAt" && strings.HasSuffix(name, ".seg") })
 	f.write("stdout", lines(1, 100)...)
@@ -44,21 +44,22 @@ func TestStopLoggingAnswersWhileDiskHangs(t *testing.T) {
 	}
 }
 
-// TestStopLoggingWhileStopping: a StopLogging that comes after the intake has stopped takes the rest, and succeeds.
-func TestStopLoggingWhileStopping(t *testing.T) {
+// TestStopLoggingAfterIntakeDrains: a StopLogging that comes after the intake has stopped
+// reads the rest, and succeeds.
+func TestStopLoggingAfterIntakeDrains(t *testing.T) {
 	h := newHost(t)
 	h.shipper.setDown(true)
 	h.start()
 	post := serve(t, h.Driver)
 	f := h.fifo("f")
-	h.run("web", f, nil)
+	h.startContainer("web", f, nil)
 	f.write("stdout", lines(1, 10)...)
-	f.empty()
+	f.waitUntilEmpty()
 	h.StopIntake()
 	f.write("stdout", lines(11, 20)...)
 	status, answer, err := post(t.Context(), "POST", "/LogDriver.StopLogging", strings.NewReader(`{"File":"`+f.path+`"}`))
-	if err != nil || status != http.StatusOK || !strings.Contains(answer, `{"Err":""}`) || f.left() > 0 {
-		t.Errorf("status %d, %q, %v, %d bytes left", status, answer, err, f.left())
+	if err != nil || status != http.StatusOK || !strings.Contains(answer, `{"Err":""}`) || f.unread() > 0 {
+		t.Errorf("status %d, %q, %v, %d bytes left", status, answer, err, f.unread())
 	}
 	f.close()
 	h.stop()
@@ -74,9 +75,10 @@ func TestStopLoggingWhileStopping(t *testing.T) {
 	h.gone()
 }
 
-// TestStopDuringStart: a StopLogging that comes while the start waits for the disk leaves the FIFO to the start, whose
-// record must be on disk before anything is taken. What was written arrives, and nothing is left behind.
-func TestStopDuringStart(t *testing.T) {
+// TestStopLoggingDuringStart: a StopLogging that comes while the start waits for the disk
+// leaves the FIFO to the start, whose record must be on disk before anything is read. All
+// lines arrive, and nothing remains.
+func TestStopLoggingDuringStart(t *testing.T) {
 	for _, name := range []string{"cursor", "attachments.json"} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
@@ -95,7 +97,7 @@ func TestStopDuringStart(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			h.stopLogging(ctx, f.path)
 			cancel()
-			if f.left() == 0 {
+			if f.unread() == 0 {
 				t.Error("the FIFO was read before the start was recorded")
 			}
 			disk.release()
@@ -115,22 +117,22 @@ func TestStopDuringStart(t *testing.T) {
 	}
 }
 
-// TestStopWhileStopping: the plugin is stopped while a StopLogging waits: what is in the FIFO is taken, because
-// dockerd removes it as soon as it has an answer.
-func TestStopWhileStopping(t *testing.T) {
+// TestStopLoggingDuringStopDrains: the plugin stops while a StopLogging waits. The FIFO is
+// read to its end, because dockerd removes it after the answer.
+func TestStopLoggingDuringStopDrains(t *testing.T) {
 	for i := range 20 {
 		h := newHost(t)
 		h.shipper.setDown(i%2 == 0)
 		h.start()
 		f := h.fifo("fifo")
-		h.run("web", f, nil)
+		h.startContainer("web", f, nil)
 		f.write("stdout", lines(1, 1000)...)
 		answered := make(chan struct{})
 		go func() { defer close(answered); h.stopLogging(t.Context(), f.path) }()
 		h.StopIntake()
 		<-answered
-		if f.left() > 0 {
-			t.Errorf("StopLogging succeeded with %d bytes in the FIFO", f.left())
+		if f.unread() > 0 {
+			t.Errorf("StopLogging succeeded with %d bytes in the FIFO", f.unread())
 		}
 		h.stop()
 	}

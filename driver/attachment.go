@@ -70,7 +70,7 @@ func (s *session) attach(file string, next *containerRun) error {
 	err := s.spool.Prepare()
 	if err == nil {
 		live := s.liveFIFOs()
-		err = s.changeRecordLocked(func(r *archive.Record) {
+		err = s.changeRecord(func(r *archive.Record) {
 			change(r)
 			r.Epoch++
 			a.epoch = r.Epoch
@@ -117,16 +117,10 @@ func (s *session) reopenFIFOs() (n int) {
 	if torn != nil {
 		// The torn block's FIFO is first, because a block of another FIFO would turn the torn
 		// block into a loss.
-		of := func(f archive.FIFORecord) bool { return f.Epoch == torn.Epoch }
-		slices.SortStableFunc(fifos, func(a, b archive.FIFORecord) int {
-			switch {
-			case of(a) && !of(b):
-				return -1
-			case !of(a) && of(b):
-				return 1
-			}
-			return 0
-		})
+		i := slices.IndexFunc(fifos, func(f archive.FIFORecord) bool { return f.Epoch == torn.Epoch })
+		if i > 0 {
+			fifos[0], fifos[i] = fifos[i], fifos[0]
+		}
 	}
 	for _, f := range fifos {
 		if s.env.fifos.checkFile(f.File) != nil {
@@ -283,13 +277,8 @@ func (a *attachment) Take(block []byte, info spool.BlockInfo) {
 		return
 	}
 	err := s.spool.Append(block, a.epoch, info)
-	switch {
-	case err == nil:
-		a.spoolFault.Succeeded()
-	case errors.Is(err, spool.ErrFull), errors.Is(err, os.ErrClosed):
-		// The spool reports the loss to OnLoss.
-	default:
-		a.spoolFault.Failed(errorKind(err), "err", err)
+	if !errors.Is(err, spool.ErrFull) && !errors.Is(err, os.ErrClosed) { // OnLoss gets these losses.
+		report(a.spoolFault, err)
 	}
 	bytes := len(block) - spool.BlockHeaderSize
 	s.checkFullness(bytes)
@@ -305,13 +294,7 @@ func (a *attachment) End() { a.finish() }
 
 // Fault logs that the FIFO cannot be read, or with nil that it can be read again. It
 // implements fifo.Sink.
-func (a *attachment) Fault(err error) {
-	if err == nil {
-		a.readFault.Succeeded()
-		return
-	}
-	a.readFault.Failed(errorKind(err), "err", err)
-}
+func (a *attachment) Fault(err error) { report(a.readFault, err) }
 
 // Panicked logs a panic of the intake, and records lost bytes as a gap. It implements fifo.Sink.
 func (a *attachment) Panicked(err error, lost int) {
@@ -325,11 +308,16 @@ func (a *attachment) Panicked(err error, lost int) {
 	a.s.spool.AddGap(spool.Gap{Reason: spool.Unwritable, Bytes: uint64(lost)})
 }
 
-// errorKind returns the innermost error's text, which differs if an operator would call the
-// errors different.
-func errorKind(err error) string {
-	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-		err = inner
+// report reports err to f, or a success if err is nil. The innermost error's text tells apart the
+// errors that an operator would call different.
+func report(f *faultlog.Fault, err error) {
+	if err == nil {
+		f.Succeeded()
+		return
 	}
-	return err.Error()
+	kind := err
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		kind = inner
+	}
+	f.Failed(kind.Error(), "err", err)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/container"
+	"github.com/logspool/logspool/spool"
 )
 
 // containerRun is a part of a container's stream whose lines go to the same names with the
@@ -149,7 +150,7 @@ func (s *session) nextRun() *containerRun {
 	s.mu.Unlock()
 	if n > 0 {
 		drop := func(r *archive.Record) { r.Earlier = r.Earlier[n:] }
-		if err := s.changeRecordLocked(drop); err != nil { // The next start of the plugin drops them.
+		if err := s.changeRecord(drop); err != nil { // The next start of the plugin drops them.
 			s.mu.Lock()
 			drop(&s.record)
 			s.mu.Unlock()
@@ -166,7 +167,7 @@ func (s *session) setHost(run *containerRun, host string) {
 	at := slices.Index(s.runs, run)
 	run.host = host
 	s.mu.Unlock()
-	err := s.changeRecordLocked(func(r *archive.Record) {
+	err := s.changeRecord(func(r *archive.Record) {
 		if at >= 0 && at < len(r.Earlier) {
 			r.Earlier[at].Host = host
 		} else {
@@ -205,4 +206,35 @@ func (s *session) logging() *run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.running
+}
+
+// changeRecord changes the record and writes it. After an error the record is as it was. It is
+// called with recording held, or by openSession, and without mu. It blocks for the local disk.
+func (s *session) changeRecord(change func(r *archive.Record)) error {
+	s.mu.Lock()
+	r := s.record
+	s.mu.Unlock()
+	r.FIFOs, r.Earlier = slices.Clone(r.FIFOs), slices.Clone(r.Earlier)
+	change(&r)
+	if err := s.writeRecord(&r); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.record = r
+	s.mu.Unlock()
+	return nil
+}
+
+// writeRecord writes r, and has the budget count it.
+func (s *session) writeRecord(r *archive.Record) error {
+	data, err := r.Encode()
+	if err == nil {
+		err = s.env.budget.Retry(func() error {
+			return archive.WriteRecord(s.env.fs, s.dir(), data, s.env.durable())
+		})
+	}
+	if err == nil {
+		s.spool.CountBeside(spool.Allocated(int64(len(data))) + archive.DirectorySize)
+	}
+	return err
 }

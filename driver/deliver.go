@@ -18,16 +18,7 @@ const retryDelay = 2 * time.Second
 // the names that are computed when its delivery begins. When nothing is left to deliver and
 // nobody holds the session, it ends the session.
 func (s *session) deliver(ctx context.Context) {
-	for {
-		if !s.waitFor(ctx, func() bool { return s.hasWork() || s.idle() }) {
-			return
-		}
-		if !s.hasWork() {
-			if s.retire() {
-				return
-			}
-			continue
-		}
+	for s.awaitWork(ctx, s.spool.Pending) {
 		run := s.nextRun()
 		if !s.awaitRelease(ctx, run) {
 			return
@@ -45,7 +36,7 @@ func (s *session) deliver(ctx context.Context) {
 			return
 		}
 		// If everything readable is delivered and more is pending, the rest cannot be read now.
-		if run.ended.Load() && s.hasWork() && s.spool.Acked() == before && !pause(ctx, retryDelay) {
+		if run.ended.Load() && s.spool.Pending() && s.spool.Acked() == before && !pause(ctx, retryDelay) {
 			return
 		}
 	}
@@ -60,18 +51,9 @@ const ignoreStep = 1 << 20
 func (s *session) ignore(ctx context.Context) {
 	step := uint64(min(ignoreStep, max(s.history/8, 16<<10)))
 	due := func() bool {
-		return s.spool.End()-s.spool.Acked() >= step || s.currentRun().ended.Load() && s.hasWork()
+		return s.spool.End()-s.spool.Acked() >= step || s.currentRun().ended.Load() && s.spool.Pending()
 	}
-	for {
-		if !s.waitFor(ctx, func() bool { return due() || s.idle() }) {
-			return
-		}
-		if !due() {
-			if s.retire() {
-				return
-			}
-			continue
-		}
+	for s.awaitWork(ctx, due) {
 		acked := s.spool.Acked()
 		if err := s.spool.Ack([]stream.Range{{From: acked, To: s.spool.End()}}); err != nil && !pause(ctx, retryDelay) {
 			return
@@ -102,7 +84,19 @@ func (s *session) waitFor(ctx context.Context, ready func() bool) bool {
 	return ctx.Err() == nil
 }
 
-func (s *session) hasWork() bool { return s.spool.Pending() }
+// awaitWork waits until ready returns true. It returns false if ctx is done, or if it has ended
+// the session because nobody holds it and there is no work.
+func (s *session) awaitWork(ctx context.Context, ready func() bool) bool {
+	for s.waitFor(ctx, func() bool { return ready() || s.idle() }) {
+		if ready() {
+			return true
+		}
+		if s.retire() {
+			return false
+		}
+	}
+	return false
+}
 
 // holdBack reports until ctx is done that no group may have the container's lines.
 func (s *session) holdBack(ctx context.Context, err error) {

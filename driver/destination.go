@@ -59,13 +59,12 @@ func (s *session) destinations(ctx context.Context, run *containerRun) ([]destin
 	if err != nil {
 		return nil, err
 	}
-	if !uses("Source") {
-		return []destination{{stdout, feed.BothOutputs, options}}, nil
-	}
-	c.Source = "stderr"
-	stderr, err := s.target(&c, conf)
-	if err != nil {
-		return nil, err
+	stderr := stdout
+	if uses("Source") {
+		c.Source = "stderr"
+		if stderr, err = s.target(&c, conf); err != nil {
+			return nil, err
+		}
 	}
 	if stderr == stdout {
 		return []destination{{stdout, feed.BothOutputs, options}}, nil
@@ -114,13 +113,9 @@ func (s *session) region(ctx context.Context, conf *config.Container) (string, e
 // the container may be gone when the name is needed again. It returns an empty name if the
 // engine cannot say. The template then uses Docker's default, the short ID.
 func (s *session) askHost(ctx context.Context, run *containerRun) string {
-	engine := s.env.host.engine
-	if !engine.mounted(ctx) {
-		return ""
-	}
-	host, err := engine.hostname(ctx, s.id)
+	host, err := s.env.host.engine.hostname(ctx, s.id)
 	if err != nil {
-		if !errors.Is(err, context.Canceled) {
+		if !errors.Is(err, errNoEngine) && !errors.Is(err, context.Canceled) {
 			s.env.log.Warn("the Docker engine did not return a container's host name; its short ID is used instead",
 				"container", s.name(), "err", err)
 		}

@@ -39,7 +39,7 @@ func TestDamagedRecordDiscardsFIFO(t *testing.T) {
 			if n := f.unread(); n == 0 {
 				t.Error("the FIFO is read at once, although a StartLogging may claim it")
 			}
-			h.fifos.discardUnclaimed(h.hasUnread())
+			h.fifos.discardUnclaimed(h.unread.Load() > 0)
 			f.waitUntilEmpty()
 			h.wantLogged("the output of an unknown container is lost", "file="+f.path, "level=ERROR", "lines=10")
 			h.wantLogged("a container's record is damaged", "container=web", "level=ERROR")
@@ -57,7 +57,7 @@ func TestDamagedRecordDiscardsFIFO(t *testing.T) {
 			if got := h.shipper.wait(t, "g/web", 500); !slices.Equal(got, lines(1, 500)) {
 				t.Errorf("delivered: %d lines", len(got))
 			}
-			h.fifos.discardUnclaimed(h.hasUnread())
+			h.fifos.discardUnclaimed(h.unread.Load() > 0)
 			f.write("stdout", "the last")
 			h.stopContainer(f)
 			if got := h.shipper.wait(t, "g/web", 501); got[500] != "the last" {
@@ -75,13 +75,9 @@ func TestUnreadableRecordDiscardsFullFIFO(t *testing.T) {
 	h := newHost(t)
 	h.fifoDir = h.dir
 	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadFile", archive.RecordName, syscall.EIO))
-	until(t, "the record is known to be unreadable", func() bool {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		return h.unread == 1
-	})
+	until(t, "the record is known to be unreadable", func() bool { return h.unread.Load() == 1 })
 	f.write("stdout", lines(11, 15)...)
-	h.fifos.discardUnclaimed(h.hasUnread())
+	h.fifos.discardUnclaimed(h.unread.Load() > 0)
 	if h.fifos.isClaimed(f.path) {
 		t.Error("a FIFO that is not full is discarded")
 	}
@@ -90,7 +86,7 @@ func TestUnreadableRecordDiscardsFullFIFO(t *testing.T) {
 		flood = append(flood, strings.Repeat("x", 200))
 	}
 	f.write("stdout", flood...)
-	h.fifos.discardUnclaimed(h.hasUnread())
+	h.fifos.discardUnclaimed(h.unread.Load() > 0)
 	f.waitUntilEmpty()
 	h.wantLogged("the output of an unknown container is lost", "lines=205")
 	disk.Before(nil)
@@ -128,7 +124,7 @@ func TestUnlistedContainersKeepLines(t *testing.T) {
 	h.fifoDir = h.dir
 	disk, f := h.restartOnFailingDisk(durabletest.Fail("ReadDir", "containers", syscall.EMFILE))
 	f.write("stdout", lines(11, 15)...)
-	h.fifos.discardUnclaimed(h.hasUnread())
+	h.fifos.discardUnclaimed(h.unread.Load() > 0)
 	if h.fifos.isClaimed(f.path) {
 		t.Error("the FIFO is discarded")
 	}

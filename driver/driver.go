@@ -84,10 +84,7 @@ type Driver struct {
 	*registry
 	limits limits
 	ready  chan struct{} // ready is closed when the sessions of the plugin's last run are open.
-
-	// The intake.
-	stopTaking context.CancelFunc // stopTaking stops the intake.
-	taken      chan struct{}      // taken is closed when the intake has stopped.
+	intake *workers      // intake has one goroutine, which reads the FIFOs.
 
 	// The answers to docker logs.
 	reading   context.Context // reading ends when the answers must end.
@@ -122,7 +119,7 @@ func New(o Options) (*Driver, error) {
 	env.archive = archive.New(o.Settings.StateDir, env.containersDir(), o.FS, o.Settings.HistoryAge, budget, o.Log)
 	d := &Driver{
 		o: o, environment: env, registry: newRegistry(), limits: limits,
-		ready: make(chan struct{}), taken: make(chan struct{}),
+		ready: make(chan struct{}), intake: newWorkers(),
 	}
 	d.reading, d.stopReads = context.WithCancel(context.Background())
 	return d, nil
@@ -131,14 +128,11 @@ func New(o Options) (*Driver, error) {
 // Start opens the sessions of the plugin's last run, and begins to read FIFOs. It blocks for
 // the local disk. It logs a failure with one container and goes on with the others.
 func (d *Driver) Start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	d.stopTaking = cancel
-	go func() {
-		defer close(d.taken)
+	d.intake.start(func(ctx context.Context) {
 		if err := d.fifos.intake.Run(ctx); err != nil {
 			d.log.Error("reading FIFOs failed, and containers will block; disable and enable the plugin", "err", err)
 		}
-	}()
+	})
 	if d.settings.Unknown.SpoolTotalSize {
 		d.budget.Raise(d.onDisk() + d.settings.SpoolTotalSize)
 	}
@@ -146,7 +140,11 @@ func (d *Driver) Start() {
 	d.reviewQuarantine()
 	d.reattach()
 	if d.fifos.dir != "" {
-		d.workers.start(d.discardUnclaimed)
+		d.workers.start(func(ctx context.Context) {
+			for pause(ctx, unclaimedInterval) {
+				d.fifos.discardUnclaimed(d.unread.Load() > 0)
+			}
+		})
 	}
 	if d.settings.SpoolSync > 0 {
 		d.workers.start(d.syncEvery)
@@ -166,12 +164,6 @@ func (d *Driver) onDisk() (sum int64) {
 	}
 	return sum
 }
-
-// optionError says that a container's log options are invalid. It is the user's mistake, not
-// a failure of the plugin.
-type optionError struct{ error }
-
-func (e optionError) Unwrap() error { return e.error }
 
 // startLogging attaches the FIFO file of the container that info describes. It blocks only
 // for the local disk. After an error nothing is left behind.
@@ -196,11 +188,11 @@ func (d *Driver) attach(file string, info *container.Info) error {
 	}
 	conf, err := parseOptions(d.settings, info.Config, info.Env)
 	if err != nil {
-		return optionError{err}
+		return err
 	}
 	names := d.container(info, conf)
 	if err := d.settings.CheckGroup(conf, &names); err != nil {
-		return optionError{err}
+		return err
 	}
 	if err := d.fifos.checkLimit(file); err != nil {
 		return err
@@ -229,13 +221,6 @@ func (d *Driver) stopLogging(ctx context.Context, file string) {
 	}
 }
 
-// discardUnclaimed discards the FIFOs that no session reads, until ctx is done.
-func (d *Driver) discardUnclaimed(ctx context.Context) {
-	for pause(ctx, unclaimedInterval) {
-		d.fifos.discardUnclaimed(d.hasUnread())
-	}
-}
-
 // diskTasks is how many spools are opened, synced or closed at once.
 const diskTasks = 8
 
@@ -248,11 +233,7 @@ func (d *Driver) syncEvery(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := d.Sync(); err != nil {
-				fault.Failed(errorKind(err), "err", err)
-			} else {
-				fault.Succeeded()
-			}
+			report(fault, d.Sync())
 		}
 	}
 }
@@ -263,10 +244,8 @@ func (d *Driver) StopIntake() {
 	d.refuseCalls()
 	d.fifos.stopDiscarding()
 	d.stopReads()
-	if d.stopTaking != nil {
-		d.stopTaking()
-		<-d.taken
-	}
+	d.intake.stop()
+	d.intake.wg.Wait()
 }
 
 // Sync calls fsync for what was spooled and acknowledged, if SPOOL_SYNC is set. It blocks
@@ -299,7 +278,12 @@ func (d *Driver) forEach(f func(*session) error) error {
 	var g errgroup.Group
 	g.SetLimit(diskTasks)
 	for _, s := range d.all() {
-		g.Go(func() error { return f(s) })
+		g.Go(func() error {
+			if err := f(s); err != nil {
+				return fmt.Errorf("container %s: %w", s.name(), err)
+			}
+			return nil
+		})
 	}
 	return g.Wait()
 }

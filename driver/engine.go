@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,19 +14,24 @@ import (
 
 // engine sends requests to the Docker engine, if the operator has mounted its socket into the
 // plugin.
-type engine struct {
-	socket string
-	client *http.Client
-}
+type engine struct{ client http.Client }
+
+// errNoEngine says that nobody listens on the engine's socket. The source of a plugin's mount
+// must exist, so the default is /dev/null.
+var errNoEngine = errors.New("the engine's socket is not mounted")
 
 // engineTime is how long a request may take. The engine may be busy with starting the container.
 const engineTime = 5 * time.Second
 
 func newEngine(socket string) *engine {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errNoEngine, err)
+		}
+		return conn, nil
 	}
-	return &engine{socket: socket, client: &http.Client{
+	return &engine{http.Client{
 		Timeout:   engineTime,
 		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
 	}}
@@ -52,20 +58,4 @@ func (e *engine) hostname(ctx context.Context, id string) (string, error) {
 		return "", fmt.Errorf("couldn't read the engine's answer: %w", err)
 	}
 	return container.Config.Hostname, nil
-}
-
-// mounted reports whether the engine's socket is mounted. The source of a plugin's mount must
-// exist, so the default is /dev/null, where nobody listens. It blocks for at most engineTime.
-func (e *engine) mounted(ctx context.Context) bool {
-	if e.socket == "" {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, engineTime)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", e.socket)
-	if err != nil {
-		return false
-	}
-	conn.Close()
-	return true
 }

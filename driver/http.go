@@ -12,6 +12,7 @@ import (
 
 	"github.com/docker/go-plugins-helpers/sdk"
 
+	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/oneline"
 )
@@ -53,8 +54,8 @@ func (d *Driver) Handler() sdk.Handler {
 		}
 		if err := d.startLogging(request.File, &request.Info); err != nil {
 			level := slog.LevelError
-			if _, ok := errors.AsType[optionError](err); ok {
-				level = slog.LevelWarn
+			if _, ok := errors.AsType[config.Errors](err); ok {
+				level = slog.LevelWarn // It is the user's mistake, not a failure of the plugin.
 			}
 			d.log.Log(context.Background(), level, "StartLogging failed", "container", label(request.Info.Name, request.Info.ID), "err", err)
 			return errorAnswer{err.Error()}, nil

@@ -3,12 +3,15 @@ package driver
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/logspool/logspool/driver/archive"
+	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -32,16 +35,8 @@ func (e *environment) quarantinePath(id, suffix string) (string, error) {
 }
 
 func (e *environment) exists(path string) bool {
-	entries, err := e.fs.ReadDir(filepath.Dir(path))
-	if err != nil {
-		return false
-	}
-	for _, entry := range entries {
-		if entry.Name() == filepath.Base(path) {
-			return true
-		}
-	}
-	return false
+	entries, _ := e.fs.ReadDir(filepath.Dir(path))
+	return slices.ContainsFunc(entries, func(f fs.DirEntry) bool { return f.Name() == filepath.Base(path) })
 }
 
 // quarantineRecord moves a damaged record to the quarantine.
@@ -62,21 +57,21 @@ const quarantineHint = "upgrade the plugin to the version that wrote it, which d
 // quarantineSpool moves the spool, which a newer version of the plugin wrote, to the
 // quarantine, with a copy of the record.
 func (s *session) quarantineSpool(cause error) error {
-	fs := s.env.fs
+	disk := s.env.fs
 	dir, err := s.env.quarantinePath(s.id, "")
 	if err != nil {
 		return err
 	}
-	if err := fs.MkdirAll(dir, dirPerm); err != nil {
+	if err := disk.MkdirAll(dir, dirPerm); err != nil {
 		return err
 	}
 	r := s.record
 	r.FIFOs = nil
-	if err := r.Write(fs, dir, s.env.durable()); err != nil {
+	if err := r.Write(disk, dir, s.env.durable()); err != nil {
 		return err
 	}
-	if err := fs.Rename(filepath.Join(s.dir(), archive.SpoolName), filepath.Join(dir, archive.SpoolName)); err != nil {
-		return errors.Join(err, archive.RemoveTree(fs, dir))
+	if err := disk.Rename(filepath.Join(s.dir(), archive.SpoolName), filepath.Join(dir, archive.SpoolName)); err != nil {
+		return errors.Join(err, archive.RemoveTree(disk, dir))
 	}
 	s.env.log.Error("a newer version of the plugin wrote a container's spool; it is set aside, and a new spool begins",
 		"container", s.name(), "kept_in", dir, "err", cause, "hint", quarantineHint)
@@ -129,4 +124,42 @@ func (d *Driver) reviewQuarantinedSpool(id, dir string) {
 		return
 	}
 	d.log.Info("kept lines can be read now and will be delivered", "container", container)
+}
+
+// maxPoison is the largest number of poison frames that are kept for all containers together.
+// The plugin panicked on these frames.
+const maxPoison = 64
+
+// logPoison logs that the plugin panicked on a container's output. A feed calls it once.
+func (s *session) logPoison(cause any, stack []byte) {
+	s.env.log.Error("the plugin panicked on a container's output; it is set aside, and a marker in the stream shows the loss",
+		"container", s.name(), "kept_in", poisonDir(s.env.settings.StateDir), "panic", fmt.Sprint(cause), "stack", string(stack))
+}
+
+// savePoison saves a frame on which the plugin panicked, so that the bug can be found.
+func (s *session) savePoison(frame []byte, _ any) {
+	if err := writePoison(s.env.fs, poisonDir(s.env.settings.StateDir), s.id, frame); err != nil {
+		s.env.log.Warn("cannot set aside output on which the plugin panicked", "container", s.name(), "err", err)
+	}
+}
+
+func poisonDir(stateDir string) string { return filepath.Join(stateDir, "poison") }
+
+// writePoison writes the frame, without its length prefix, to a new file ID-N.frame. It does
+// nothing if there are maxPoison files.
+func writePoison(fsys durable.FS, dir, id string, frame []byte) error {
+	if err := fsys.MkdirAll(dir, dirPerm); err != nil {
+		return err
+	}
+	entries, err := fsys.ReadDir(dir)
+	if err != nil || len(entries) >= maxPoison {
+		return err
+	}
+	n := 1
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), id+"-") {
+			n++
+		}
+	}
+	return durable.WriteFile(fsys, filepath.Join(dir, fmt.Sprintf("%s-%d.frame", id, n)), frame, 0o600, false)
 }

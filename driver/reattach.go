@@ -19,7 +19,7 @@ func (d *Driver) reattach() {
 	failed, err := d.reattachAll()
 	if err != nil {
 		d.log.Error("cannot read the state directory; trying again", "dir", d.containersDir(), "err", err)
-		d.setUnread(1)
+		d.unread.Store(1)
 	}
 	if err != nil || len(failed) > 0 {
 		d.workers.start(func(ctx context.Context) { d.reattachLater(ctx, failed, err != nil) })
@@ -67,10 +67,7 @@ func (d *Driver) reattachAll() (failed []string, err error) {
 // how many there are. ok says that it need not be tried again. retry says that an earlier try
 // failed.
 func (d *Driver) reattachOne(id string, retry bool) (fifos int, ok bool) {
-	sl, err := d.lockSlot(context.Background(), id)
-	if err != nil {
-		return 0, true
-	}
+	sl, _ := d.lockSlot(context.Background(), id) // It only fails with its context.
 	defer d.unlockSlot(sl)
 	if sl.s != nil || retry && !d.isUnopened(id) {
 		return 0, true // A StartLogging has opened it.
@@ -151,7 +148,7 @@ func (d *Driver) reattachLater(ctx context.Context, ids []string, unlisted bool)
 			return ok
 		})
 	}
-	d.setUnread(0)
+	d.unread.Store(0)
 }
 
 // countUnread returns the containers whose records cannot be read now, and saves how many
@@ -162,10 +159,10 @@ func (d *Driver) countUnread(ids []string, unlisted bool) (unread []string) {
 			unread = append(unread, id)
 		}
 	}
-	n := len(unread)
+	n := int32(len(unread))
 	if unlisted {
 		n++
 	}
-	d.setUnread(n)
+	d.unread.Store(n)
 	return unread
 }

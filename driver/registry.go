@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // registry knows the sessions. Its methods may be called from any goroutine. They wait for
@@ -14,13 +15,15 @@ type registry struct {
 	// calls counts the requests that may open a session. Add is called with mu held.
 	calls sync.WaitGroup
 
+	// unread counts the records that cannot be read now, but perhaps later.
+	unread atomic.Int32
+
 	// mu guards what follows. It is held for a few instructions, and never over disk I/O or a
 	// wait. The maps' keys are container IDs.
 	mu       sync.Mutex
 	slots    map[string]*slot
 	sessions map[string]*session
 	unopened map[string]bool // unopened has the containers that could not be opened at the start.
-	unread   int             // unread counts the records that cannot be read now, but perhaps later.
 	reads    int             // reads counts the answers to docker logs in progress.
 	closed   bool            // closed says that no new call may begin.
 }
@@ -143,17 +146,4 @@ func (r *registry) isUnopened(id string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.unopened[id]
-}
-
-func (r *registry) setUnread(n int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.unread = n
-}
-
-// hasUnread reports whether a record cannot be read now, but perhaps later.
-func (r *registry) hasUnread() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.unread > 0
 }

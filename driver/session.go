@@ -176,8 +176,8 @@ func (s *session) endReading() {
 }
 
 func (s *session) sync() error {
-	if err := s.spool.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
-		return fmt.Errorf("container %s: %w", s.name(), err)
+	if err := s.spool.Sync(); !errors.Is(err, os.ErrClosed) {
+		return err
 	}
 	return nil
 }
@@ -185,10 +185,7 @@ func (s *session) sync() error {
 // close closes the spool when the plugin stops.
 func (s *session) close() error {
 	defer s.losses.close()
-	if err := s.spool.Close(); err != nil {
-		return fmt.Errorf("container %s: %w", s.name(), err)
-	}
-	return nil
+	return s.spool.Close()
 }
 
 // end ends the session if nobody holds a reference and nothing is left to deliver. It reports

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"errors"
+	"maps"
 	"path/filepath"
 	"slices"
 	"time"
@@ -35,12 +36,7 @@ func (a *Archive) Next() time.Time {
 // Expire removes the logs that are too old at now.
 func (a *Archive) Expire(now time.Time) {
 	a.mu.Lock()
-	old := map[string]*archivedLog{}
-	for id, l := range a.logs {
-		if !l.stuck && !now.Before(l.expires) {
-			old[id] = l
-		}
-	}
+	old := a.removableLocked(func(l *archivedLog) bool { return !now.Before(l.expires) })
 	a.mu.Unlock()
 	for id, l := range old {
 		a.remove(id, l)
@@ -50,26 +46,23 @@ func (a *Archive) Expire(now time.Time) {
 // trim removes the oldest logs beyond MaxLogs.
 func (a *Archive) trim() {
 	a.mu.Lock()
-	type aged struct {
-		id string
-		*archivedLog
-	}
-	var all []aged
-	if len(a.logs) > MaxLogs {
-		for id, l := range a.logs {
-			if !l.stuck {
-				all = append(all, aged{id, l})
-			}
-		}
-	}
-	a.mu.Unlock()
-	if len(all) <= MaxLogs {
+	if len(a.logs) <= MaxLogs {
+		a.mu.Unlock()
 		return
 	}
-	slices.SortFunc(all, func(p, q aged) int { return p.since.Compare(q.since) })
-	for _, l := range all[:len(all)-MaxLogs] {
-		a.remove(l.id, l.archivedLog)
+	all := a.removableLocked(func(*archivedLog) bool { return true })
+	a.mu.Unlock()
+	ids := slices.SortedFunc(maps.Keys(all), func(p, q string) int { return all[p].since.Compare(all[q].since) })
+	for _, id := range ids[:max(len(ids)-MaxLogs, 0)] {
+		a.remove(id, all[id])
 	}
+}
+
+// removableLocked returns the logs that match, except those that could not be removed.
+func (a *Archive) removableLocked(match func(*archivedLog) bool) map[string]*archivedLog {
+	logs := maps.Clone(a.logs)
+	maps.DeleteFunc(logs, func(_ string, l *archivedLog) bool { return l.stuck || !match(l) })
+	return logs
 }
 
 // remove removes a log. If that fails, the log is not tried again before the next start.

@@ -21,7 +21,7 @@ type containerRun struct {
 	info  container.Info
 	host  string // host is the container's host name as the engine reported it, or empty.
 	conf  *config.Container
-	to    uint64      // to is the position where the run ends. It is 0 for the current run.
+	to    uint64      // to is the position where the run ends, or 0 for the current run.
 	ended atomic.Bool // ended says that nothing more is expected for now.
 }
 

@@ -20,7 +20,7 @@ const retryDelay = 2 * time.Second
 func (s *session) deliver(ctx context.Context) {
 	for s.awaitWork(ctx, s.spool.Pending) {
 		run := s.nextRun()
-		if !s.awaitRelease(ctx, run) {
+		if !s.waitWhileHeld(ctx, run) {
 			return
 		}
 		to, err := s.destinations(ctx, run)

@@ -8,9 +8,8 @@
 //
 // The requests come in at http.go and driver.go. registry.go maps containers to sessions, and
 // fifos.go maps FIFOs to their readers. open.go opens a session, session.go has its life,
-// attachment.go its FIFOs, container_run.go and record.go what is on disk besides the spool,
-// and deliver.go and destination.go its delivery. environment.go has what a session needs
-// from the plugin.
+// attachment.go its FIFOs, container_run.go its runs and its record, and deliver.go and
+// destination.go its delivery. environment.go has what a session needs from the plugin.
 //
 // # The states of a session
 //

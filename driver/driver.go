@@ -89,7 +89,7 @@ type Driver struct {
 	// The answers to docker logs.
 	reading   context.Context // reading ends when the answers must end.
 	stopReads context.CancelFunc
-	readers   sync.WaitGroup // readers counts the answers. Add is called within a call of the registry.
+	readers   sync.WaitGroup // readers counts the answers; Add is called within a call of the registry.
 }
 
 // New makes a driver. It does not touch the disk.

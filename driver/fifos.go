@@ -12,7 +12,7 @@ import (
 // fifos says who reads which FIFO: an attachment of a session, or a discarder. A FIFO never
 // has two readers. Its methods may be called from any goroutine.
 type fifos struct {
-	dir    string // dir is the only directory for FIFOs. If it is empty, they may be anywhere.
+	dir    string // dir is the only directory for FIFOs, or empty if they may be anywhere.
 	log    *slog.Logger
 	intake *fifo.Intake
 	limits limits

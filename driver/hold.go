@@ -118,9 +118,9 @@ func (s *session) backlog() (bytes int64, oldest time.Time) {
 	return s.spool.Undelivered(), oldest
 }
 
-// awaitRelease waits until the lines of a container run may be sent, which may take a restart
+// waitWhileHeld waits until the lines of a container run may be sent, which may take a restart
 // of the plugin with other settings. It returns false if ctx is done.
-func (s *session) awaitRelease(ctx context.Context, run *containerRun) bool {
+func (s *session) waitWhileHeld(ctx context.Context, run *containerRun) bool {
 	reason := s.holdReason(run)
 	for reason != "" {
 		s.env.holds.add(s, reason, reason)

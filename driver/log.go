@@ -79,7 +79,7 @@ func (l *losses) close() {
 
 // fullness notices when a spool is nearly full. The intake's goroutine owns it.
 type fullness struct {
-	limit    int64 // limit is the largest size of undelivered data, in bytes. With 0 there is no limit.
+	limit    int64 // limit is the largest size of undelivered data, in bytes, or 0 if there is no limit.
 	appended int64 // appended counts the bytes since the last check.
 	warned   bool
 }

@@ -12,7 +12,7 @@ import (
 // registry knows the sessions. Its methods may be called from any goroutine. They wait for
 // nothing, except lockSlot.
 type registry struct {
-	// calls counts the requests that may open a session. Add is called with mu held.
+	// calls counts the requests that may open a session; Add is called with mu held.
 	calls sync.WaitGroup
 
 	// unread counts the records that cannot be read now, but perhaps later.
@@ -32,9 +32,9 @@ type registry struct {
 // used or has a session.
 type slot struct {
 	id    string
-	users int           // users counts those who use the slot, its session included. registry.mu guards it.
+	users int           // users counts those who use the slot, its session included; registry.mu guards it.
 	lock  chan struct{} // lock has capacity 1 and is full while locked, so that a wait for it can end with a context.
-	s     *session      // s is nil while there is no session. lock guards it.
+	s     *session      // s is nil while there is no session; lock guards it.
 }
 
 func newRegistry() *registry {

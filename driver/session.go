@@ -25,7 +25,7 @@ type session struct {
 	label atomic.Pointer[string] // label is what the log calls the container.
 
 	spool   *spool.Spool
-	history int64 // history is the limit of delivered data, in bytes. With 0, none is kept.
+	history int64 // history is the limit of delivered data, in bytes, or 0 if none is kept.
 	losses  *losses
 	outrun  *outrun // outrun slows down the followers.
 

@@ -50,7 +50,7 @@ type Archive struct {
 type archivedLog struct {
 	since   time.Time // since is when the container was archived, by the host's clock.
 	expires time.Time // expires has a monotonic reading, so a step of the host's clock does not change it.
-	stuck   bool      // stuck says that the log could not be removed at its age. The next start tries again.
+	stuck   bool      // stuck says that the log could not be removed at its age, which the next start tries again.
 	counted *spool.ArchivedLog
 }
 

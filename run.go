@@ -71,8 +71,8 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	up := newUploader(settings, env, log)
 	d, err := driver.New(driver.Options{
 		Settings:     settings,
-		Shipper:      shipper{up},
-		Place:        env,
+		Deliverer:    deliverer{up},
+		Locator:      env,
 		LoggerHost:   host,
 		FIFODir:      allowedFIFODir(settings.StateDir),
 		EngineSocket: engineSocket,
@@ -235,9 +235,9 @@ func reportProblems(log *slog.Logger, problems []config.Problem) (stop func()) {
 	return func() { cancel(); reporter.Wait() }
 }
 
-// shipper hands the driver's feeds to the uploader, which knows nothing of containers.
-type shipper struct{ up *uploader.Uploader }
+// deliverer hands the driver's feeds to the uploader, which knows nothing of containers.
+type deliverer struct{ up *uploader.Uploader }
 
-func (s shipper) Ship(to target.Target, f *feed.Feed, delay time.Duration) driver.Shipment {
+func (s deliverer) Deliver(to target.Target, f *feed.Feed, delay time.Duration) driver.Delivery {
 	return s.up.Attach(to, f, delay)
 }

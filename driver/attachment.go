@@ -11,60 +11,66 @@ import (
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/driver/fifo"
-	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/spool"
 )
 
-// attachment is one FIFO of a session. It is the intake's sink, and holds a reference to the session until its writer is
-// gone.
+// attachment is one FIFO of a session. It is the intake's sink, and holds a reference to the
+// session until the FIFO's writer is gone.
 type attachment struct {
-	s      *session
-	file   string
-	epoch  uint32
-	drop   bool            // the container asked not to be shipped, and nothing is kept for docker logs
-	fault  *faultlog.Fault // reading the FIFO
-	spools *faultlog.Fault // writing to the spool
+	s          *session
+	file       string
+	epoch      uint32
+	drop       bool            // drop says that the container asked to be ignored, and has no history.
+	readFault  *faultlog.Fault // readFault logs failures to read the FIFO.
+	spoolFault *faultlog.Fault // spoolFault logs failures to write the spool.
 
-	// Guarded by s.mu.
-	stopped bool // StopLogging came: dockerd removes the FIFO
-	drained bool // and all was taken: nothing more is expected
-	over    bool // the writer is gone
-
-	mu    sync.Mutex // held while the FIFO is opened
-	begun bool       // the record names the FIFO, and the session has the attachment
-	fifo  *fifo.FIFO // nil: not yet
-	last  *fifo.Last // the last block of it that is spooled; nil: none
+	ending
+	opening
 }
 
-// errClaimed says that a FIFO has a reader.
-var errClaimed = errors.New("logspool: File is being read already")
+// ending says how far the end of an attachment has come. session.mu guards it.
+type ending struct {
+	stopped  bool // stopped says that StopLogging came, after which dockerd removes the FIFO.
+	drained  bool // drained says that the FIFO was empty after StopLogging, so that nothing more is expected.
+	finished bool // finished says that the writer is gone.
+}
+
+// opening is what it takes to open the FIFO. Its mu, which is held while the FIFO is opened,
+// guards it.
+type opening struct {
+	mu    sync.Mutex
+	begun bool       // begun says that the record names the FIFO and the session has the attachment.
+	fifo  *fifo.FIFO // fifo is nil until the FIFO is open.
+	last  *fifo.Last // last is the spool's last block if it came from the FIFO, or nil.
+}
 
 func (s *session) newAttachment(f archive.FIFORecord, ignore bool) *attachment {
 	detail := func() []any { return []any{"container", s.name(), "file", f.File} }
 	return &attachment{
 		s: s, file: f.File, epoch: f.Epoch, drop: ignore && s.history == 0,
-		fault: faultlog.NewFault(s.d.log, "cannot read a container's FIFO; it is tried again",
+		readFault: faultlog.NewFault(s.env.log, "cannot read a container's FIFO; trying again",
 			"a container's FIFO can be read again", detail),
-		spools: faultlog.NewFault(s.d.log, "a container's output cannot be spooled, and is counted as lost",
+		spoolFault: faultlog.NewFault(s.env.log, "cannot spool a container's output; its lines are lost and counted",
 			"a container's output can be spooled again", detail),
 	}
 }
 
-// attach begins to read the FIFO file. It does nothing when the session reads it already. What it needs after a
-// crash is on disk before it returns. It blocks for the local disk.
-func (s *session) attach(file string, info *container.Info) error {
+// attach begins to read file for the container run next. It does nothing if the session reads
+// file already. When it returns, everything that is needed after a crash is on disk. It
+// blocks for the local disk.
+func (s *session) attach(file string, next *containerRun) error {
 	s.recording.Lock()
 	defer s.recording.Unlock()
-	change, apply := s.nextInfo(info)
-	a := s.newAttachment(archive.FIFORecord{File: file}, false)
-	if already, err := s.d.claim(a, true); err != nil || already {
+	change, apply := s.prepareRun(next)
+	a := s.newAttachment(archive.FIFORecord{File: file}, next.conf.Ignore)
+	if already, err := s.env.fifos.claim(a, true); err != nil || already {
 		return err
 	}
 	err := s.spool.Prepare()
 	if err == nil {
 		live := s.liveFIFOs()
-		err = s.changeRecordLocked(func(r *archive.Record) {
+		err = s.changeRecord(func(r *archive.Record) {
 			change(r)
 			r.Epoch++
 			a.epoch = r.Epoch
@@ -72,18 +78,16 @@ func (s *session) attach(file string, info *container.Info) error {
 		})
 	}
 	if err != nil {
-		s.d.unclaim(a)
+		s.env.fifos.unclaim(a)
 		return fmt.Errorf("logspool: container %s cannot be attached: %w", s.id, err)
 	}
 	s.mu.Lock()
 	apply()
 	s.setLabel()
-	conf := s.currentRunLocked().conf
 	s.mu.Unlock()
-	for _, w := range conf.Warnings {
-		s.d.log.Warn(w, "container", s.name())
+	for _, w := range next.conf.Warnings {
+		s.env.log.Warn(w, "container", s.name())
 	}
-	a.drop = conf.Ignore && s.history == 0
 	a.begin()
 	if err := a.open(); err != nil {
 		a.finish()
@@ -93,34 +97,33 @@ func (s *session) attach(file string, info *container.Info) error {
 	return nil
 }
 
-// liveFIFOs returns those FIFOs of the record that are attached.
+// liveFIFOs returns the FIFOs of the record that are attached.
 func (s *session) liveFIFOs() []archive.FIFORecord {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(s.record.FIFOs), func(f archive.FIFORecord) bool { return s.attached[f.File] == nil })
 }
 
-// reopenFIFOs attaches the FIFOs of the record that are still there, and returns how many. It is called once,
-// before the session's goroutine begins. A FIFO that cannot be opened now is tried again until it can, or is gone.
+// reopenFIFOs attaches the FIFOs of the record that still exist, and returns how many. A FIFO
+// that cannot be opened now is tried again until it can be opened or is gone. It is called
+// once, before the owner starts.
 func (s *session) reopenFIFOs() (n int) {
 	torn := s.spool.Torn()
 	payload, info, epoch, ok := s.spool.LastBlock()
 	ignore := s.currentRun().conf.Ignore
-	fifos := s.liveRecord()
+	s.mu.Lock()
+	fifos := slices.Clone(s.record.FIFOs)
+	s.mu.Unlock()
 	if torn != nil {
-		// The next block of another FIFO would say that the torn one is lost.
-		slices.SortStableFunc(fifos, func(a, b archive.FIFORecord) int {
-			switch {
-			case a.Epoch == torn.Epoch && b.Epoch != torn.Epoch:
-				return -1
-			case a.Epoch != torn.Epoch && b.Epoch == torn.Epoch:
-				return 1
-			}
-			return 0
-		})
+		// The torn block's FIFO is first, because a block of another FIFO would turn the torn
+		// block into a loss.
+		i := slices.IndexFunc(fifos, func(f archive.FIFORecord) bool { return f.Epoch == torn.Epoch })
+		if i > 0 {
+			fifos[0], fifos[i] = fifos[i], fifos[0]
+		}
 	}
 	for _, f := range fifos {
-		if s.d.checkFile(f.File) != nil {
+		if s.env.fifos.checkFile(f.File) != nil {
 			continue
 		}
 		a := s.newAttachment(f, ignore)
@@ -133,7 +136,7 @@ func (s *session) reopenFIFOs() (n int) {
 			}
 			a.last.Torn, a.last.Recovered = torn, s.spool.RecoverTorn
 		}
-		if already, err := s.d.claim(a, false); err != nil || already {
+		if already, err := s.env.fifos.claim(a, false); err != nil || already {
 			continue
 		}
 		a.begin()
@@ -144,20 +147,14 @@ func (s *session) reopenFIFOs() (n int) {
 			a.finish()
 		default:
 			a.Fault(err)
-			s.d.group.Go(func() error { a.openLater(s.d.ctx); return nil })
+			s.env.workers.start(a.openLater)
 		}
 	}
 	return n
 }
 
-func (s *session) liveRecord() []archive.FIFORecord {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.record.FIFOs)
-}
-
-// begin adds the attachment, which is claimed, to its session, before anything comes: otherwise an unfinished line would be
-// taken for the last.
+// begin adds a claimed attachment to its session. It is called before the first Take, because
+// the delivery would otherwise take an unfinished line for the last one.
 func (a *attachment) begin() {
 	s := a.s
 	a.mu.Lock()
@@ -167,13 +164,14 @@ func (a *attachment) begin() {
 	defer s.mu.Unlock()
 	s.refs++
 	s.attached[a.file] = a
-	s.setEnded(false)
+	s.currentRunLocked().ended.Store(false)
 	if s.running.Err() != nil {
 		s.running = newRun()
 	}
 }
 
-// errBeginning says that a start is still recording the FIFO, and will open it.
+// errBeginning says that a StopLogging came before the start has recorded the FIFO. The start
+// will open the FIFO.
 var errBeginning = errors.New("its start has not finished")
 
 // open opens the FIFO, unless it is open.
@@ -183,23 +181,24 @@ func (a *attachment) open() error {
 	switch {
 	case a.fifo != nil:
 		return nil
-	case !a.begun: // a StopLogging came before the start has finished
+	case !a.begun:
 		return errBeginning
 	}
-	f, err := a.s.d.intake.Open(a.file, a, a.last)
+	f, err := a.s.env.fifos.intake.Open(a.file, a, a.last)
 	if err == nil {
 		a.fifo, a.last = f, nil
 	}
 	return err
 }
 
-// FIFOs that cannot be opened are tried again after firstReopen, then after twice as long, up to lastReopen.
+// A FIFO that cannot be opened is tried again after firstReopen, then after twice as long, up
+// to lastReopen.
 const (
 	firstReopen = 100 * time.Millisecond
 	lastReopen  = 5 * time.Second
 )
 
-// openLater opens the FIFO as soon as it can be opened. It returns then, or when the FIFO is gone, or ctx is done.
+// openLater tries to open the FIFO until it is open or gone, or ctx is done.
 func (a *attachment) openLater(ctx context.Context) {
 	for wait := firstReopen; pause(ctx, wait); wait = min(2*wait, lastReopen) {
 		err := a.open()
@@ -209,15 +208,16 @@ func (a *attachment) openLater(ctx context.Context) {
 			return
 		case err == nil:
 			a.Fault(nil)
-			a.s.d.log.Info("reattached", "container", a.s.name(), "fifos", 1)
+			a.s.env.log.Info("reattached", "container", a.s.name(), "fifos", 1)
 			return
 		}
 		a.Fault(err)
 	}
 }
 
-// detach takes what is in the FIFO, but not longer than until ctx is done. The FIFO is read on until its writer is gone, but
-// nothing more is expected once it was empty. The error says that it was not.
+// detach reads the FIFO until it is empty or ctx is done. Afterwards the FIFO is still read
+// until its writer is gone. If the FIFO was empty, nothing more is expected of it; otherwise
+// detach returns an error.
 func (a *attachment) detach(ctx context.Context) error {
 	s := a.s
 	s.mu.Lock()
@@ -228,7 +228,7 @@ func (a *attachment) detach(ctx context.Context) error {
 		err = a.fifo.Drain(ctx)
 	}
 	if err != nil {
-		return err // otherwise the end of the file says that nothing more comes
+		return err
 	}
 	s.mu.Lock()
 	a.drained = true
@@ -238,88 +238,86 @@ func (a *attachment) detach(ctx context.Context) error {
 	return nil
 }
 
-// updateEndedLocked ends the run when nothing more is expected of any FIFO.
+// updateEndedLocked ends the container's run if nothing more is expected of any FIFO.
 func (s *session) updateEndedLocked() {
 	for _, a := range s.attached {
 		if !a.drained {
 			return
 		}
 	}
-	s.setEnded(true)
+	s.currentRunLocked().ended.Store(true)
 	s.running.stop(s.spool.End())
 }
 
-// finish ends the attachment: its writer is gone, or it could not be opened. It is called without s.mu.
+// finish ends the attachment, because its writer is gone or the FIFO cannot be opened. s.mu
+// must not be held.
 func (a *attachment) finish() {
 	s := a.s
 	s.mu.Lock()
-	if a.over {
+	if a.finished {
 		s.mu.Unlock()
 		return
 	}
-	a.over = true
+	a.finished = true
 	delete(s.attached, a.file)
 	s.updateEndedLocked()
 	stopped := a.stopped
 	s.mu.Unlock()
-	s.d.unclaim(a)
-	if !stopped { // otherwise dockerd is about to
-		s.d.removeFIFO(a.file)
+	s.env.fifos.unclaim(a)
+	if !stopped { // After a StopLogging, dockerd removes it.
+		s.env.fifos.remove(a.file)
 	}
 	s.release()
 }
 
-// Take puts a piece of the stream into the spool. It is called by the intake.
+// Take appends a block to the spool. It implements fifo.Sink.
 func (a *attachment) Take(block []byte, info spool.BlockInfo) {
 	s := a.s
 	if a.drop {
 		return
 	}
 	err := s.spool.Append(block, a.epoch, info)
-	switch {
-	case err == nil:
-		a.spools.Succeeded()
-	case errors.Is(err, spool.ErrFull), errors.Is(err, os.ErrClosed):
-		// The spool's OnLoss counts what is lost.
-	default:
-		a.spools.Failed(errorKind(err), "err", err)
+	if !errors.Is(err, spool.ErrFull) && !errors.Is(err, os.ErrClosed) { // OnLoss gets these losses.
+		report(a.spoolFault, err)
 	}
 	bytes := len(block) - spool.BlockHeaderSize
-	s.checkFilling(bytes)
+	s.checkFullness(bytes)
 	s.notify(info.Frames, bytes)
 }
 
-// Dropped is called by the intake when what Take has taken is not in the FIFO any more.
+// Dropped tells the spool that the FIFO no longer has what Take appended. It implements
+// fifo.Sink.
 func (a *attachment) Dropped() { a.s.spool.Dropped() }
 
-// End is called by the intake when the FIFO's writer is gone.
+// End ends the attachment. It implements fifo.Sink.
 func (a *attachment) End() { a.finish() }
 
-// Fault is called by the intake when the FIFO cannot be read, and with nil when it can again.
-func (a *attachment) Fault(err error) {
-	if err == nil {
-		a.fault.Succeeded()
-		return
-	}
-	a.fault.Failed(errorKind(err), "err", err)
-}
+// Fault logs that the FIFO cannot be read, or with nil that it can be read again. It
+// implements fifo.Sink.
+func (a *attachment) Fault(err error) { report(a.readFault, err) }
 
-// Panicked is called by the intake when a piece of the stream made it panic. What was not taken becomes a gap.
+// Panicked logs a panic of the intake, and records lost bytes as a gap. It implements fifo.Sink.
 func (a *attachment) Panicked(err error, lost int) {
-	a.s.d.log.Error("reading a container's output panicked; its bytes are kept as they are, or counted as lost",
+	a.s.env.log.Error("the plugin panicked while reading a container's output; lost_bytes were not spooled",
 		"container", a.s.name(), "lost_bytes", lost, "err", err)
 	if lost == 0 || a.drop {
 		return
 	}
-	defer func() { _ = recover() }() // the spool may be what panics
+	defer func() { _ = recover() }() // The spool may be what panics.
 	a.s.losses.lost(spool.Unwritable.String(), 0, int64(lost))
 	a.s.spool.AddGap(spool.Gap{Reason: spool.Unwritable, Bytes: uint64(lost)})
 }
 
-// errorKind tells errors apart that an operator would tell apart.
-func errorKind(err error) string {
-	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-		err = inner
+// report reports err to f, or a success if err is nil. The innermost error's text tells apart the
+// errors that an operator would call different.
+func report(f *faultlog.Fault, err error) {
+	if err == nil {
+		f.Succeeded()
+		return
 	}
-	return err.Error()
+	kind := err
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		kind = inner
+	}
+	f.Failed(kind.Error(), "err", err)
 }

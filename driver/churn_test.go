@@ -9,24 +9,16 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// slowly delays some operations that move or remove a file.
-func slowly(op, _ string) error {
-	if (op == "Rename" || op == "Remove") && rand.IntN(20) == 0 {
-		time.Sleep(time.Duration(rand.IntN(5)) * time.Millisecond)
-	}
-	return nil
-}
-
-// TestChurn: containers start and stop at random on a slow disk, are renamed, and the plugin is restarted between. Every line
-// is delivered once, what is counted is what is on the disk, and no file, session, slot or descriptor is left behind.
-func TestChurn(t *testing.T) {
+// TestRandomStartsAndStops: containers start and stop at random on a slow disk, are renamed,
+// and the plugin is restarted in between. Every line is delivered once, the budget counts
+// what is on the disk, and no file, session, slot or descriptor remains.
+func TestRandomStartsAndStops(t *testing.T) {
 	h := newHost(t, "LOGSPOUT_STREAM={{.Name}}", "SPOOL_SYNC=1h")
 	h.onHookedDisk().Before(slowly)
 	open := func() int {
@@ -64,13 +56,13 @@ func TestChurn(t *testing.T) {
 				f.write("stdout", line)
 			}
 			mu.Unlock()
-			h.end(f)
+			h.stopContainer(f)
 		})
 		if round%2 == 0 {
 			h.gone()
 			h.mu.Lock()
-			if n := len(h.Driver.files) + len(h.sessions) + len(h.slots); n > 0 {
-				t.Errorf("%d files, %d sessions, %d slots are left", len(h.Driver.files), len(h.sessions), len(h.slots))
+			if n := len(h.fifos.attached) + len(h.sessions) + len(h.slots); n > 0 {
+				t.Errorf("%d files, %d sessions, %d slots are left", len(h.fifos.attached), len(h.sessions), len(h.slots))
 			}
 			h.mu.Unlock()
 			sum := int64(0)

@@ -6,36 +6,22 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/driver/feed"
-	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/config"
-	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/faultlog"
-	"github.com/logspool/logspool/internal/target"
-	"github.com/logspool/logspool/naming"
+	"github.com/logspool/logspool/internal/stream"
 )
 
-// placeRetry is how long to wait before asking for the region again. The Place paces the look-ups themselves.
-const placeRetry = 2 * time.Second
+// retryDelay is how long to wait before trying again what failed, such as finding the region.
+const retryDelay = 2 * time.Second
 
-// entityWait is how long the delivery waits for the EC2 instance's ID where only the events' entity needs it.
-const entityWait = 3 * time.Second
-
-// deliver is the owner's work. From the first message of a run on it ships what is spooled of it under the names
-// computed then. When nothing more is expected it waits for the delivery, and ends the session when nobody holds it.
+// deliver is the owner's work. It delivers the container runs one after the other, each under
+// the names that are computed when its delivery begins. When nothing is left to deliver and
+// nobody holds the session, it ends the session.
 func (s *session) deliver(ctx context.Context) {
-	for {
-		if !s.waitFor(ctx, func() bool { return s.hasWork() || s.idle() }) {
-			return
-		}
-		if !s.hasWork() {
-			if s.retire() {
-				return
-			}
-			continue
-		}
+	for s.awaitWork(ctx, s.spool.Pending) {
 		run := s.nextRun()
-		if !s.notHeld(ctx, run) {
-			return // spooled until the setting is fixed, which takes a new start of the plugin
+		if !s.waitWhileHeld(ctx, run) {
+			return
 		}
 		to, err := s.destinations(ctx, run)
 		if errors.Is(err, config.ErrNoGroup) {
@@ -46,17 +32,36 @@ func (s *session) deliver(ctx context.Context) {
 			return
 		}
 		before := s.spool.Acked()
-		if !s.ship(ctx, run, to) {
+		if !s.deliverRun(ctx, run, to) {
 			return
 		}
-		// When all is delivered that can be read, and there is more, it cannot be read now.
-		if run.ended.Load() && s.hasWork() && s.spool.Acked() == before && !pause(ctx, placeRetry) {
+		// If everything readable is delivered and more is pending, the rest cannot be read now.
+		if run.ended.Load() && s.spool.Pending() && s.spool.Acked() == before && !pause(ctx, retryDelay) {
 			return
 		}
 	}
 }
 
-// pause waits for d; false when ctx is done before.
+// ignoreStep is after how many bytes an ignored container's data is acknowledged. With a
+// small history, it is an eighth of that.
+const ignoreStep = 1 << 20
+
+// ignore is the owner's work for a container that asked not to be delivered. It acknowledges
+// what the container writes, which stays available for docker logs.
+func (s *session) ignore(ctx context.Context) {
+	step := uint64(min(ignoreStep, max(s.history/8, 16<<10)))
+	due := func() bool {
+		return s.spool.End()-s.spool.Acked() >= step || s.currentRun().ended.Load() && s.spool.Pending()
+	}
+	for s.awaitWork(ctx, due) {
+		acked := s.spool.Acked()
+		if err := s.spool.Ack([]stream.Range{{From: acked, To: s.spool.End()}}); err != nil && !pause(ctx, retryDelay) {
+			return
+		}
+	}
+}
+
+// pause waits for d. It returns false if ctx is done before.
 func pause(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():
@@ -66,7 +71,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// waitFor returns true once ready does, which is asked whenever something has changed; false when ctx is done.
+// waitFor calls ready after each change until ready returns true. It returns false if ctx is
+// done.
 func (s *session) waitFor(ctx context.Context, ready func() bool) bool {
 	for !ready() {
 		select {
@@ -78,34 +84,39 @@ func (s *session) waitFor(ctx context.Context, ready func() bool) bool {
 	return ctx.Err() == nil
 }
 
-func (s *session) hasWork() bool { return s.spool.Pending() }
+// awaitWork waits until ready returns true. It returns false if ctx is done, or if it has ended
+// the session because nobody holds it and there is no work.
+func (s *session) awaitWork(ctx context.Context, ready func() bool) bool {
+	for s.waitFor(ctx, func() bool { return ready() || s.idle() }) {
+		if ready() {
+			return true
+		}
+		if s.retire() {
+			return false
+		}
+	}
+	return false
+}
 
-// holdBack logs why no group may have the container's lines, again and again until ctx is done. They are spooled.
+// holdBack reports until ctx is done that no group may have the container's lines.
 func (s *session) holdBack(ctx context.Context, err error) {
-	defer s.d.unsent.over(s, noGroup, false)
+	defer s.env.holds.remove(s, noGroup, false)
 	for {
-		s.d.unsent.waits(s, noGroup, err)
+		s.env.holds.add(s, noGroup, err)
 		if !pause(ctx, faultlog.Repeat+time.Second) {
 			return
 		}
 	}
 }
 
-// destination is where the events of some outputs go, and what they look like there.
-type destination struct {
-	target.Target
-	of    feed.Outputs
-	shape events.Options
-}
-
-// ship delivers what is spooled of a run until it has ended and everything of it is delivered, or it goes on.
-// It returns false when ctx is done before that.
-func (s *session) ship(ctx context.Context, run *containerRun, to []destination) bool {
-	shipments, feeds := s.beginDelivery(run, to)
+// deliverRun delivers a container run until the run has ended and all of it is delivered, or
+// it continues. It returns false if ctx is done before.
+func (s *session) deliverRun(ctx context.Context, run *containerRun, to []destination) bool {
+	deliveries, feeds := s.startDeliveries(run, to)
 	defer func() {
-		s.shipping.Store(nil)
+		s.deliveries.Store(nil)
 		for i, f := range feeds {
-			<-shipments[i].Detach()
+			<-deliveries[i].Detach()
 			f.Close()
 		}
 		s.mu.Lock()
@@ -115,16 +126,16 @@ func (s *session) ship(ctx context.Context, run *containerRun, to []destination)
 	if !s.waitFor(ctx, run.ended.Load) {
 		return false
 	}
-	for _, shipment := range shipments {
-		shipment.Finish()
+	for _, d := range deliveries {
+		d.Finish()
 	}
-	for _, shipment := range shipments {
+	for _, d := range deliveries {
 		for delivered := false; !delivered && run.ended.Load(); {
 			select {
 			case <-ctx.Done():
 				return false
 			case <-s.changed:
-			case <-shipment.Done():
+			case <-d.Done():
 				delivered = true
 			}
 		}
@@ -132,178 +143,21 @@ func (s *session) ship(ctx context.Context, run *containerRun, to []destination)
 	return true
 }
 
-// beginDelivery makes the feeds of a run and ships them.
-func (s *session) beginDelivery(run *containerRun, to []destination) (shipments []Shipment, feeds []*feed.Feed) {
+// startDeliveries makes the feeds of a container run and starts their delivery.
+func (s *session) startDeliveries(run *containerRun, to []destination) (deliveries []Delivery, feeds []*feed.Feed) {
 	s.mu.Lock()
 	delay := run.conf.Delay
 	for _, t := range to {
 		feeds = append(feeds, feed.New(s.spool, feed.Options{
-			Outputs: t.of, Ended: &run.ended, Limit: run.to, Events: t.shape, Name: s.name(),
-			OnLost: s.losses.lost, OnPanic: s.panicked, OnPoison: s.setAside,
+			Outputs: t.outputs, Ended: &run.ended, Limit: run.to, Events: t.events, Name: s.name(),
+			OnLost: s.losses.lost, OnPanic: s.logPoison, OnPoison: s.savePoison,
 		}))
 	}
-	s.active = &delivery{run, feeds} // from here on a new run ends the feeds
+	s.active = &activeRun{run, feeds} // From now on, the start of another run ends the feeds.
 	s.mu.Unlock()
 	for i, t := range to {
-		shipments = append(shipments, s.d.o.Shipper.Ship(t.Target, feeds[i], delay))
+		deliveries = append(deliveries, s.env.deliverer.Deliver(t.Target, feeds[i], delay))
 	}
-	s.shipping.Store(&shipments)
-	return shipments, feeds
-}
-
-// destinations computes where the container's events go. It waits until there is a region; the error is ctx's.
-func (s *session) destinations(ctx context.Context, run *containerRun) ([]destination, error) {
-	s.mu.Lock()
-	info, conf, host := run.info, run.conf, run.host
-	s.mu.Unlock()
-	c := s.d.container(&info, conf)
-	c.Host = host
-	var err error
-	if c.Region, err = s.region(ctx, conf); err != nil {
-		return nil, err
-	}
-	uses := func(field string) bool { return conf.Group.Uses(field) || conf.Stream.Uses(field) }
-	switch {
-	case uses("InstanceID"): // a name must not be made without it
-		if c.InstanceID, err = s.d.o.Place.InstanceID(ctx); err != nil {
-			return nil, err
-		}
-	case conf.HasEntity(): // of which it is one attribute of several
-		brief, cancel := context.WithTimeout(ctx, entityWait)
-		c.InstanceID, _ = s.d.o.Place.InstanceID(brief)
-		cancel()
-	}
-	if (uses("Host") || conf.EntityUses("Host")) && c.Host == "" && c.NeedsHost() {
-		c.Host = s.askHost(ctx, run)
-	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	shape := s.shape(&c, conf)
-	c.Source = "stdout"
-	stdout, err := s.destination(&c, conf)
-	if err != nil {
-		return nil, err
-	}
-	if !uses("Source") {
-		return []destination{{stdout, feed.BothOutputs, shape}}, nil
-	}
-	c.Source = "stderr"
-	stderr, err := s.destination(&c, conf)
-	if err != nil {
-		return nil, err
-	}
-	if stderr == stdout {
-		return []destination{{stdout, feed.BothOutputs, shape}}, nil
-	}
-	return []destination{{stdout, feed.Outputs{Stdout: true}, shape}, {stderr, feed.Outputs{Stderr: true}, shape}}, nil
-}
-
-// container is what the names can say of a container, without what has to be looked up.
-func (d *Driver) container(info *container.Info, conf *config.Container) naming.Container {
-	return naming.Container{
-		Info:       *info,
-		Attrs:      conf.Attrs(info.Labels, info.Env),
-		LoggerHost: d.o.LoggerHost,
-		Region:     conf.Region,
-
-		EnvIsForeign: !d.o.Settings.ContainerEnv,
-	}
-}
-
-func (s *session) region(ctx context.Context, conf *config.Container) (string, error) {
-	if conf.Region != "" {
-		return conf.Region, nil
-	}
-	lookUp := s.d.o.Place.Region
-	if conf.RegionAuto {
-		lookUp = s.d.o.Place.AutoRegion
-	}
-	for {
-		region, err := lookUp(ctx)
-		if err == nil {
-			s.d.unsent.over(s, noRegion, true)
-			return region, nil
-		}
-		if ctx.Err() == nil {
-			s.d.unsent.waits(s, noRegion, err)
-		}
-		if !pause(ctx, placeRetry) {
-			s.d.unsent.over(s, noRegion, false)
-			return "", ctx.Err()
-		}
-	}
-}
-
-// askHost asks the engine for the container's host name and keeps the answer: the container may be gone
-// when it is needed again. Nothing means that the engine could not say, and Docker's default stands in.
-func (s *session) askHost(ctx context.Context, run *containerRun) string {
-	if !s.d.engine.mounted(ctx) {
-		return ""
-	}
-	host, err := s.d.engine.hostname(ctx, s.id)
-	if err != nil {
-		if !errors.Is(err, context.Canceled) {
-			s.d.log.Warn("the engine did not tell a container's host name; the ID's first 12 characters stand in",
-				"container", s.name(), "err", err)
-		}
-		return ""
-	}
-	s.setHost(run, host)
-	return host
-}
-
-// destination renders the names and logs what is not as the template says. The error is a config.ErrNoGroup.
-func (s *session) destination(c *naming.Container, conf *config.Container) (target.Target, error) {
-	group, err := s.logGroup(c, conf)
-	if err != nil {
-		return target.Target{}, err
-	}
-	stream := s.render("log stream", naming.Stream, conf.Stream.Template, c)
-	for _, n := range []struct {
-		what, from string
-		naming.Name
-	}{{"log group", conf.Group.From, group}, {"log stream", conf.Stream.From, stream}} {
-		if n.Fallback != nil {
-			s.d.log.Warn("the default name stands in for a "+n.what, "container", s.name(), "from", n.from, "name", n.Name.Name, "err", n.Fallback)
-		}
-		if n.Changed != "" {
-			s.d.log.Warn("the name of a "+n.what+" was made valid", "container", s.name(), "from", n.from, "name", n.Name.Name, "change", n.Changed)
-		}
-	}
-	entity, err := conf.Entity(c)
-	if err != nil {
-		s.d.log.Warn("a part of a container's entity is left out", "container", s.name(), "err", err)
-	}
-	to := target.Target{
-		Access: conf.Access, Group: group.Name, Stream: stream.Name,
-		EMF: conf.Format == config.FormatEMF, Entity: entity, Create: conf.Create,
-	}
-	to.Region = c.Region
-	return to, nil
-}
-
-// logGroup renders the name of the group that may have the container's lines. After a panic it is the default group's, as
-// far as that is allowed.
-func (s *session) logGroup(c *naming.Container, conf *config.Container) (n naming.Name, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			s.logPanic("rendering the name of a log group panicked; the default name is used", r)
-			plain := *conf
-			plain.Group = s.d.o.Settings.Group
-			n, err = s.d.o.Settings.LogGroup(&plain, c)
-		}
-	}()
-	return s.d.o.Settings.LogGroup(conf, c)
-}
-
-// render renders a name. A template that panics costs the container its name, not its lines: the default is used.
-func (s *session) render(what string, render func(*naming.Template, *naming.Container) naming.Name, t *naming.Template, c *naming.Container) (n naming.Name) {
-	defer func() {
-		if r := recover(); r != nil {
-			s.logPanic("rendering the name of a "+what+" panicked; the default name is used", r)
-			n = render(nil, &naming.Container{Info: container.Info{ID: c.ID, Name: c.Name}, LoggerHost: c.LoggerHost})
-		}
-	}()
-	return render(t, c)
+	s.deliveries.Store(&deliveries)
+	return deliveries, feeds
 }

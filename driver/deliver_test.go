@@ -7,13 +7,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/target"
 )
 
-// TestDestination: what a container's options say of where and by whose leave, the shipper is told.
-func TestDestination(t *testing.T) {
+// TestTargetFollowsOptions: the Deliverer gets the target, the credentials and the settings
+// of new groups that a container's options ask for.
+func TestTargetFollowsOptions(t *testing.T) {
 	h := newHost(t, "ROUTE=cloudwatch://eu-west-1", "RETENTION_DAYS=7", "ENTITY_ATTRIBUTES=team=shop")
 	h.start()
 	for _, c := range []struct {
@@ -56,10 +56,10 @@ func TestDestination(t *testing.T) {
 		}},
 	} {
 		f := h.fifo(c.id)
-		h.run(c.id, f, c.opts)
+		h.startContainer(c.id, f, c.opts)
 		f.write("stdout", "a line")
 		h.shipper.wait(t, c.want.Group+"/"+c.want.Stream, 1)
-		h.end(f)
+		h.stopContainer(f)
 		h.shipper.mu.Lock()
 		got := h.shipper.shipped[len(h.shipper.shipped)-1]
 		h.shipper.mu.Unlock()
@@ -69,48 +69,26 @@ func TestDestination(t *testing.T) {
 	}
 }
 
-// TestLabelsSetNothing: labels come from images that nobody on the host wrote. They set no option.
-func TestLabelsSetNothing(t *testing.T) {
-	h := newHost(t, "ROUTE=cloudwatch://eu-west-1")
-	h.start()
-	labels := map[string]string{}
-	for _, o := range config.OptionDocs() {
-		for _, name := range []string{o.Name, o.Alias} {
-			labels["logspool."+name], labels[name] = "other", "other"
-		}
-	}
-	f := h.fifo("f")
-	must(t, h.startLogging(f.path, &container.Info{ID: "web", Name: "/web", Labels: labels}))
-	f.write("stdout", "a line")
-	h.shipper.wait(t, "g/web", 1)
-	h.end(f)
-	h.shipper.mu.Lock()
-	defer h.shipper.mu.Unlock()
-	want := []target.Target{{Access: target.Access{Region: "eu-west-1"}, Group: "g", Stream: "web", Create: target.Create{Group: true, Stream: true, NewGroup: &target.NewGroup{}}}}
-	if diff := cmp.Diff(want, h.shipper.shipped); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
-// TestHeld: while a setting leaves open with which key a group is to be made, containers start and stop, and their lines
-// wait. One whose own options answer the question is delivered.
-func TestHeld(t *testing.T) {
+// TestInvalidKeyHoldsLines: while a setting leaves open which key encrypts a new group,
+// containers start and stop, and their lines are spooled. Lines of a container whose own
+// options decide it are delivered.
+func TestInvalidKeyHoldsLines(t *testing.T) {
 	h := newHost(t, "KMS_KEY_ID=a key")
-	h.bad = true
+	h.badEnv = true
 	h.start()
 	for _, id := range []string{"held", "own"} {
 		f := h.fifo(id)
-		h.run(id, f, map[string]map[string]string{"own": {"create-group": "false"}}[id])
+		h.startContainer(id, f, map[string]map[string]string{"own": {"create-group": "false"}}[id])
 		f.write("stdout", lines(1, 100)...)
-		f.empty()
-		h.end(f)
+		f.waitUntilEmpty()
+		h.stopContainer(f)
 	}
 	h.shipper.wait(t, "g/own", 100)
 	h.stop()
 	if got := h.shipper.delivered["g/held"]; len(got) > 0 {
 		t.Errorf("%d lines were delivered too early", len(got))
 	}
-	h.env, h.bad = nil, false
+	h.env, h.badEnv = nil, false
 	h.start()
 	if got := h.shipper.wait(t, "g/held", 100); len(got) != 100 {
 		t.Errorf("%d lines were delivered", len(got))
@@ -118,13 +96,14 @@ func TestHeld(t *testing.T) {
 	h.shipper.mu.Lock()
 	defer h.shipper.mu.Unlock()
 	if n := len(h.shipper.shipped); n != 2 {
-		t.Errorf("%d shipments, want 2", n)
+		t.Errorf("%d deliveries, want 2", n)
 	}
 }
 
-// TestAllowGroups: a group that is not allowed gets no line. A container's environment is overruled, a log option is
-// refused at the start, and with no group that is allowed the lines wait.
-func TestAllowGroups(t *testing.T) {
+// TestForbiddenGroupGetsNoLine: a group that is not allowed gets no line. A group from a
+// container's environment is replaced, a log option is refused at the start, and without any
+// allowed group the lines are spooled.
+func TestForbiddenGroupGetsNoLine(t *testing.T) {
 	h := newHost(t, "ALLOW_GROUPS=g|/shop/.*")
 	h.start()
 	start := func(id string, opts map[string]string, env ...string) (*fakeFIFO, error) {
@@ -135,8 +114,8 @@ func TestAllowGroups(t *testing.T) {
 	must(t, err)
 	f.write("stdout", "a line")
 	h.shipper.wait(t, "g/own", 1)
-	h.end(f)
-	if log := h.logged(); strings.Count(log, "the default name stands in for a log group") != 1 || !strings.Contains(log, `does not match`) {
+	h.stopContainer(f)
+	if log := h.logged(); strings.Count(log, "the default name is used for a log group") != 1 || !strings.Contains(log, `does not match`) {
 		t.Errorf("logged: %s", log)
 	}
 	f, err = start("option", map[string]string{"group": "/other"})
@@ -148,18 +127,19 @@ func TestAllowGroups(t *testing.T) {
 	must(t, err)
 	f.write("stdout", "a line")
 	h.shipper.wait(t, "/shop/allowed/allowed", 1)
-	h.end(f)
+	h.stopContainer(f)
 	h.stop()
 
-	// With no group for it, a container starts and stops, and its lines wait for another setting.
+	// With no group for it, a container starts and stops, and its lines wait for another
+	// setting.
 	good := h.env
 	h.env = []string{"ALLOW_GROUPS=/shop/.*"}
 	h.start()
 	f, err = start("none", nil)
 	must(t, err)
 	f.write("stdout", "a line")
-	f.empty()
-	h.end(f)
+	f.waitUntilEmpty()
+	h.stopContainer(f)
 	until(t, "it is logged", func() bool { return strings.Contains(h.logged(), "no log group is allowed") })
 	h.stop()
 	h.env = good
@@ -168,12 +148,13 @@ func TestAllowGroups(t *testing.T) {
 	h.shipper.mu.Lock()
 	defer h.shipper.mu.Unlock()
 	if n := len(h.shipper.shipped); n != 3 {
-		t.Errorf("%d shipments, want 3", n)
+		t.Errorf("%d deliveries, want 3", n)
 	}
 }
 
-// TestTagFields: the names can say all that dockerd tells of a container, also after the plugin was started anew.
-func TestTagFields(t *testing.T) {
+// TestNamesUseAllFacts: templates can use everything that dockerd says about a container,
+// also after a restart of the plugin.
+func TestNamesUseAllFacts(t *testing.T) {
 	h := newHost(t)
 	h.shipper.setDown(true)
 	h.start()
@@ -193,5 +174,5 @@ func TestTagFields(t *testing.T) {
 	h.shipper.setDown(false)
 	h.start()
 	h.shipper.wait(t, "g/2026-01-02/log/STAGE/shop-prod", 1)
-	h.end(f)
+	h.stopContainer(f)
 }

@@ -1,61 +1,74 @@
-// Package driver implements Docker's log driver protocol and runs one session per container. A session ties FIFO, spool,
-// events and delivery together, and survives the plugin.
+// Package driver implements Docker's log driver protocol and runs one session per container.
+// A session ties the FIFOs, the spool, the events and their delivery together.
 //
-// The package must not know AWS, batches or retries. It learns from the settings and from a Place where events go, and
-// hands them to a Shipper.
+// The package must not know AWS, batches or retries. The settings and a Locator say where
+// events go. A Deliverer delivers them.
 //
-// # The life of a session
+// # Files
 //
-// One goroutine owns a session: own (session.go). Only the owner moves a session to its next state, and it archives a session
-// only when nobody holds a reference.
+// The requests come in at http.go and driver.go. registry.go maps containers to sessions, and
+// fifos.go maps FIFOs to their readers. open.go opens a session, session.go has its life,
+// attachment.go its FIFOs, container_run.go its runs and its record, and deliver.go and
+// destination.go its delivery. environment.go has what a session needs from the plugin.
 //
-//	state       references are held by         what ends the state                  what a crash leaves behind
-//	---------   ----------------------------   ----------------------------------   -----------------------------------
-//	opening     the start or the reader that   the spool is open                    containers/ID without a record, or with
-//	            opens it, with the slot's                                           the one before: removed, or delivered
-//	            lock                                                                under the names that it has
-//	attached    each attachment (a FIFO that   StopLogging has drained each FIFO,   containers/ID; the record names the
-//	            is read), each call that       or its writer is gone                FIFOs, which are read on from the byte
-//	            attaches or reads                                                   after the last block
-//	draining    the attachment, until the      the writer is gone (EOF)             as attached; dockerd may have removed
-//	            writer is gone                                                      the FIFO, which then is skipped
-//	delivering  readers of docker logs; the    all is acknowledged, or the          containers/ID; what is not
-//	            owner itself needs none        container is started again           acknowledged is delivered again
-//	archived    nobody: there is no session    a start or a reader takes it back,   stopped/ID, or containers/ID when the
-//	                                           it expires, its space is needed      rename was not reached; both are found
+// # The states of a session
 //
-// A start finds or makes a session under the lock of the container's slot, and takes its reference before it
-// unlocks. The owner archives under the same lock, after it has seen that there is no reference. So a start either holds
-// the session before the owner can end it, or waits until the session is archived and then opens it again.
+// One goroutine, the owner, runs session.own. Only the owner moves its session to the next
+// state, and it ends the session only when nobody holds a reference.
 //
-// Each FIFO has at most one reader: the maps files and discarding of the Driver say which. A FIFO that nobody claims is
-// discarded when it fills (unclaimed.go), because a FIFO that nobody reads blocks its container and docker stop.
+//	state       references are held by         what ends the state                what a crash leaves behind
+//	---------   ----------------------------   --------------------------------   -----------------------------------
+//	opening     the start or the reader that   the spool is open                  containers/ID with no record, or an
+//	            opens it (slot.lock is held)                                      earlier one: removed, or delivered
+//	                                                                              under the recorded names
+//	attached    each attachment (a FIFO that   StopLogging has emptied all        containers/ID, whose record names
+//	            is read), each call that       FIFOs, or their writers are gone   the FIFOs: they are read on after the
+//	            attaches or reads                                                 spool's last block
+//	draining    the attachment                 the writer is gone (EOF)           the same, but dockerd may have
+//	                                                                              removed the FIFO, which is skipped
+//	delivering  readers of docker logs         everything is acknowledged, or     containers/ID: what is not
+//	                                           the container is started again     acknowledged is delivered again
+//	archived    nobody: there is no session    a start or a reader opens it, it   stopped/ID, or containers/ID before
+//	                                           expires, or it is evicted          the rename: both are found
 //
-// # Names
+// A start finds or opens a session with the lock of the container's slot held, and takes its
+// reference before it unlocks. The owner ends the session with the same lock held, after it
+// has seen that there is no reference. A start therefore either holds a session before the
+// owner can end it, or waits for the end and opens the session again.
 //
-// Lines go to the names of the run that wrote them. When a container is started with another name or other options while
-// lines are undelivered, the record keeps what described the earlier run, and where in the stream it ended (runs.go).
+// # FIFOs
 //
-// # Locks
+// Each FIFO has at most one reader, see fifos. A FIFO that no session claims is discarded
+// when it fills (discard.go), because a FIFO that nobody reads blocks its container and
+// docker stop.
 //
-// In this order; nobody takes a lock that comes earlier while holding one that comes later.
+// # Container runs
 //
-//	slot.lock              of one container; held over disk I/O, while its session is opened or archived
-//	session.recording      of one container; held over disk I/O, while its record is written
+// Lines go to the names of the container run that wrote them. If a container is started with
+// another name or other options while lines are undelivered, the record keeps what described
+// the earlier run, and the position where it ended (container_run.go).
+//
+// # Lock order
+//
+// A lock may be taken while holding one that is above it, and not the other way round.
+//
+//	slot.lock            one container's; held over disk I/O, while its session is opened or ended
+//	session.recording    one container's; held over disk I/O, while its record is written
 //	attachment.mu,
-//	discarding.mu          of one FIFO; held while it is opened (system calls that do not wait)
-//	Driver.mu              the maps; held for a few instructions
-//	session.mu             of one container; held for a few instructions
-//	the spool's lock       of one container; held while a block is written
-//	losses.mu              of one container's losses; held for a few instructions
+//	discarder.mu         one FIFO's; held while it is opened (system calls that do not wait)
+//	registry.mu,
+//	fifos.mu             the maps'; held for a few instructions, and never both at once
+//	session.mu           one container's; held for a few instructions
+//	the spool's lock     one container's; held while a block is written
+//	losses.mu            one container's; held for a few instructions
 //
-// The intake's goroutine calls an attachment (Take, End, Fault, Panicked) without a lock. It takes Driver.mu,
-// session.mu and the spool's lock, one after the other. The spool calls OnGap and OnLoss with its lock held; they take
-// losses.mu alone.
+// The intake's goroutine calls an attachment without a lock. The attachment takes fifos.mu,
+// session.mu and the spool's lock, one after the other. The spool calls OnGap and OnLoss with
+// its lock held, and they take only losses.mu.
 //
 // # Stopping
 //
-// StopIntake refuses new sessions and stops the intake; a StopLogging that comes later still drains its FIFO. Sync and the
-// last uploads follow (run.go of the main package). Close ends the owners, then the intake, and closes the spools last,
-// because all others write to them.
+// StopIntake refuses new sessions and stops the intake. A StopLogging that comes later still
+// drains its FIFO. Sync and the last uploads follow (run.go of package main). Close ends the
+// owners, then the intake, and closes the spools last, because all others write to them.
 package driver

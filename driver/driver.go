@@ -5,12 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"maps"
 	"path/filepath"
-	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,97 +23,75 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// Shipper takes events to where they belong. Its method may be called from any goroutine.
-type Shipper interface {
-	// Ship begins to pull events from f, and flushes at least every delay. It does not block.
-	Ship(to target.Target, f *feed.Feed, delay time.Duration) Shipment
+// Deliverer delivers events. Its method may be called from any goroutine.
+type Deliverer interface {
+	// Deliver begins to deliver the events of f, and sends them at least every delay. It does
+	// not block.
+	Deliver(to target.Target, f *feed.Feed, delay time.Duration) Delivery
 }
 
-// Shipment is the delivery of one feed. Its methods may be called from any goroutine and do not block.
-type Shipment interface {
-	// Notify says that so many frames of so many bytes have been added to the feed's spool.
+// Delivery is the delivery of one feed. Its methods may be called from any goroutine and do
+// not block.
+type Delivery interface {
+	// Notify reports that frames were added to the feed's spool.
 	Notify(frames, bytes int)
-	// Finish says that nothing more will come for now: what is there goes out at once.
+	// Finish reports that nothing more is expected for now. What is there is sent at once.
 	Finish()
 	// Done is closed when, after Finish, all of the feed is delivered or accounted for.
 	Done() <-chan struct{}
-	// Detach ends the shipment without waiting for delivery. The returned channel is closed when the
-	// feed is not used any more.
+	// Detach stops the delivery. The returned channel is closed when the feed is no longer used.
 	Detach() <-chan struct{}
 }
 
-// Place knows where the plugin runs. Its methods may wait for a look-up, not longer than ctx.
-type Place interface {
-	// Region returns the region for containers that name none.
+// Locator finds out where the plugin runs. Its methods may wait for a look-up, but no longer
+// than ctx.
+type Locator interface {
+	// Region returns the region of containers that name none.
 	Region(ctx context.Context) (string, error)
-	// AutoRegion returns the region for containers that ask for it to be looked up, whatever the settings say.
+	// AutoRegion returns the region of containers that ask for a look-up, whatever the
+	// settings say.
 	AutoRegion(ctx context.Context) (string, error)
-	// InstanceID returns the EC2 instance's ID, and nothing where there is none. It blocks until that is known; the
-	// error is ctx's.
+	// InstanceID returns the EC2 instance's ID. The ID is empty if the host is not an EC2
+	// instance. The error is ctx's.
 	InstanceID(ctx context.Context) (string, error)
 }
 
 // Options configure a Driver.
 type Options struct {
-	Settings *config.Settings
+	Settings  *config.Settings
+	Deliverer Deliverer
+	Locator   Locator
+	Log       *slog.Logger
 
-	Shipper    Shipper
-	Place      Place
-	LoggerHost string // the Docker host's name
-	FIFODir    string // the only directory for FIFOs; empty: any
-	// EngineSocket is where the engine answers, if it was mounted into the plugin.
+	// LoggerHost is the Docker host's name.
+	LoggerHost string
+	// FIFODir is the only directory for FIFOs. If it is empty, they may be anywhere.
+	FIFODir string
+	// EngineSocket is the path of the engine's socket, if the operator mounted it into the
+	// plugin.
 	EngineSocket string
-	Log          *slog.Logger
-	// FS is the file system of the state directory; nil: durable.OS.
+	// FS is the file system of the state directory. Nil means durable.OS.
 	FS durable.FS
-	// OpenFiles is how many descriptors the process may have; 0: what RLIMIT_NOFILE says.
+	// OpenFiles is how many descriptors the process may have. 0 means RLIMIT_NOFILE.
 	OpenFiles int
 }
 
-// Driver is the log driver. Make one with New, call Start, serve Handler, and end it with StopIntake, Sync
-// and Close, in this order.
+// Driver is the log driver. Make one with New, call Start, and serve Handler. End it with
+// StopIntake, Sync and Close, in this order.
 type Driver struct {
-	o      Options
-	log    *slog.Logger
-	fs     durable.FS
-	engine *engine
-	intake *fifo.Intake
-	budget *spool.Budget
+	*environment
+	*registry
+	limits limits
+	ready  chan struct{} // ready is closed when the sessions of the plugin's last run are open.
+	intake *workers      // intake has one goroutine, which reads the FIFOs.
 
-	unsent *unsent
-
-	archive *archive.Archive // what is kept of containers that have stopped
-
-	limits     limits
-	ctx        context.Context // ends when the sessions are to end
-	end        context.CancelFunc
-	group      errgroup.Group // the sessions' goroutines and the driver's own
-	taking     chan struct{}  // closed when the intake has stopped
-	stopTaking context.CancelFunc
-	reading    context.Context // ends when the answers to docker logs are to end
-	stopReads  context.CancelFunc
-	readers    sync.WaitGroup     // those that give them; begun within a call
-	calls      sync.WaitGroup     // requests that may open a session; begun with mu held
-	throttle   *readlogs.Throttle // of the followers of all containers
-	ready      chan struct{}      // closed when what was attached before is attached again
-
-	// mu guards the maps and what follows them. It is never held over disk I/O or a wait.
-	mu         sync.Mutex
-	slots      map[string]*slot       // by container ID
-	sessions   map[string]*session    // by container ID: those of the slots
-	files      map[string]*attachment // by File: who reads it
-	discarding map[string]*discarding // by File: who discards it
-	unopened   map[string]bool        // by container ID: what is on disk could not be opened at the start
-	unread     int                    // how many of these have a record that may become readable
-	reads      int                    // docker logs being answered
-	closed     bool
+	// The answers to docker logs.
+	answers     *workers      // answers counts them; Add is called within a call of the registry.
+	answerSlots chan struct{} // answerSlots has an element for each answer, and limits.readers at most.
+	throttle    *readlogs.Throttle
 }
 
-// errUnopened says that a container's spool could not be opened at the start. It is tried again; docker logs does not
-// open it, because the session would know nothing of the container's FIFOs.
-var errUnopened = errors.New("it could not be opened when the plugin started")
-
-// New makes a driver. It touches nothing yet.
+// New makes a driver. It does not touch the disk.
 func New(o Options) (*Driver, error) {
 	if o.FS == nil {
 		o.FS = durable.OS
@@ -126,69 +100,61 @@ func New(o Options) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	reading, stopReads := context.WithCancel(context.Background())
-	d := &Driver{
-		o: o, log: o.Log, fs: o.FS,
-		engine:    newEngine(o.EngineSocket),
-		intake:    in,
-		budget:    spool.NewBudget(o.Settings.SpoolTotalSize),
-		unsent:    newUnsent(o.Log),
-		ctx:       ctx,
-		end:       cancel,
-		taking:    make(chan struct{}),
-		reading:   reading,
-		stopReads: stopReads,
-		throttle:  readlogs.NewThrottle(),
-		ready:     make(chan struct{}),
-		limits:    shareOut(cmp.Or(o.OpenFiles, openFileLimit())),
-
-		slots:      map[string]*slot{},
-		sessions:   map[string]*session{},
-		files:      map[string]*attachment{},
-		discarding: map[string]*discarding{},
-		unopened:   map[string]bool{},
+	limits := shareDescriptors(cmp.Or(o.OpenFiles, openFileLimit()))
+	budget := spool.NewBudget(o.Settings.SpoolTotalSize)
+	budget.LimitFiles(limits.spools)
+	env := &environment{
+		settings:  o.Settings,
+		log:       o.Log,
+		fifos:     newFIFOs(o.FIFODir, in, limits, o.Log),
+		workers:   newWorkers(),
+		fs:        o.FS,
+		budget:    budget,
+		deliverer: o.Deliverer,
+		host:      dockerHost{name: o.LoggerHost, locator: o.Locator, engine: newEngine(o.EngineSocket)},
+		holds:     newHoldLog(o.Log),
 	}
-	d.budget.LimitFiles(d.limits.spools)
-	d.archive = archive.New(o.Settings.StateDir, d.containersDir(), d.fs, o.Settings.HistoryAge, d.budget, d.log)
+	env.archive = archive.New(o.Settings.StateDir, env.containersDir(), o.FS, o.Settings.HistoryAge, budget, o.Log)
+	d := &Driver{
+		environment: env, registry: newRegistry(), limits: limits,
+		ready: make(chan struct{}), intake: newWorkers(),
+		answers: newWorkers(), answerSlots: make(chan struct{}, limits.readers), throttle: readlogs.NewThrottle(),
+	}
 	return d, nil
 }
 
-// Start attaches what was attached when the plugin last ran and begins to take bytes out of FIFOs. It
-// blocks for the local disk. Trouble with one container is logged and does not keep the others.
+// Start opens the sessions of the plugin's last run, and begins to read FIFOs. It blocks for
+// the local disk. It logs a failure with one container and goes on with the others.
 func (d *Driver) Start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	d.stopTaking = cancel
-	go func() {
-		defer close(d.taking)
-		if err := d.intake.Run(ctx); err != nil {
-			d.log.Error("FIFOs cannot be read any more", "err", err)
+	d.intake.start(func(ctx context.Context) {
+		if err := d.fifos.intake.Run(ctx); err != nil {
+			d.log.Error("reading FIFOs failed, and containers will block; disable and enable the plugin", "err", err)
 		}
-	}()
-	if total := d.o.Settings.SpoolTotalSize; d.o.Settings.Unknown.SpoolTotalSize {
-		d.budget.Raise(d.onDisk() + total)
+	})
+	if d.settings.Unknown.SpoolTotalSize {
+		d.budget.Raise(d.onDisk() + d.settings.SpoolTotalSize)
 	}
-	d.group.Go(func() error { d.budget.Run(d.ctx); return nil })
-	d.reviewKept()
+	d.workers.start(d.budget.Run)
+	d.reviewQuarantine()
 	d.reattach()
-	if d.o.FIFODir != "" {
-		d.group.Go(func() error { d.discardUnclaimed(d.ctx); return nil })
+	if d.fifos.dir != "" {
+		d.workers.start(func(ctx context.Context) {
+			for pause(ctx, unclaimedInterval) {
+				d.fifos.discardUnclaimed(d.unread.Load() > 0)
+			}
+		})
 	}
-	if every := d.o.Settings.SpoolSync; every > 0 {
-		d.group.Go(func() error { d.syncEvery(every); return nil })
+	if d.settings.SpoolSync > 0 {
+		d.workers.start(d.syncEvery)
 	}
-	d.group.Go(func() error { d.archive.Run(d.ctx); return nil })
+	d.workers.start(d.archive.Run)
 	close(d.ready)
 }
 
-func (d *Driver) containersDir() string { return filepath.Join(d.o.Settings.StateDir, "containers") }
-
-func (d *Driver) containerDir(id string) string { return filepath.Join(d.containersDir(), id) }
-
-// onDisk returns the bytes of all spools, of containers that run and that have stopped.
+// onDisk returns the bytes of all spools, of running and of stopped containers.
 func (d *Driver) onDisk() (sum int64) {
 	for _, dir := range []string{d.containersDir(), d.archive.Dir} {
-		entries, _ := d.fs.ReadDir(dir) // opening them reports what is wrong
+		entries, _ := d.fs.ReadDir(dir) // Opening them reports errors.
 		for _, e := range entries {
 			info, _ := spool.Inspect(d.fs, filepath.Join(dir, e.Name(), archive.SpoolName))
 			sum += info.Bytes
@@ -197,15 +163,10 @@ func (d *Driver) onDisk() (sum int64) {
 	return sum
 }
 
-// optionError says that a container's log options are invalid: the user's mistake, not a failure of the plugin.
-type optionError struct{ error }
-
-func (e optionError) Unwrap() error { return e.error }
-
-// startLogging attaches the FIFO file of the container that info describes. It blocks for the local disk only. After an
-// error nothing is left behind.
+// startLogging attaches the FIFO file of the container that info describes. It blocks only
+// for the local disk. After an error nothing is left behind.
 func (d *Driver) startLogging(file string, info *container.Info) error {
-	if err := d.checkFile(file); err != nil {
+	if err := d.fifos.checkFile(file); err != nil {
 		return err
 	}
 	if err := d.beginCall(); err != nil {
@@ -214,7 +175,7 @@ func (d *Driver) startLogging(file string, info *container.Info) error {
 	defer d.endCall()
 	err := d.attach(file, info)
 	if err != nil && !errors.Is(err, errClaimed) {
-		d.removeFIFO(file) // dockerd leaves it behind
+		d.fifos.remove(file) // dockerd leaves it behind.
 	}
 	return err
 }
@@ -223,107 +184,104 @@ func (d *Driver) attach(file string, info *container.Info) error {
 	if !archive.ValidID(info.ID) {
 		return fmt.Errorf("logspool: StartLogging: %s is not a container's ID", shorten(info.ID))
 	}
-	conf, err := d.o.Settings.Container(info.Config, info.Env)
+	conf, err := parseOptions(d.settings, info.Config, info.Env)
 	if err != nil {
-		return optionError{err}
-	}
-	names := d.container(info, conf)
-	if err := d.o.Settings.CheckGroup(conf, &names); err != nil {
-		return optionError{err}
-	}
-	if err := d.hasRoom(file); err != nil {
 		return err
 	}
-	s, err := d.holdSession(context.Background(), info.ID, info)
+	names := d.container(info, conf)
+	if err := d.settings.CheckGroup(conf, &names); err != nil {
+		return err
+	}
+	if err := d.fifos.checkLimit(file); err != nil {
+		return err
+	}
+	start := newContainerRun(*info, conf)
+	s, err := d.holdSession(context.Background(), info.ID, start)
 	if err != nil {
 		return fmt.Errorf("logspool: container %s cannot be spooled: %w", info.ID, err)
 	}
 	defer s.release()
-	return s.attach(file, info)
+	return s.attach(file, start)
 }
 
-// stopLogging takes what is left in the FIFO file and ends its attachment. It cannot fail: after an error dockerd would
-// neither close nor remove the FIFO (moby, daemon/logger/adapter.go, Close). What could not be taken before ctx is
-// done is read on.
+// stopLogging reads the FIFO until it is empty, but no longer than ctx, and ends its
+// attachment. What is left is read afterwards. stopLogging has no error, because after one
+// dockerd would neither close nor remove the FIFO (moby, daemon/logger/adapter.go, Close).
 func (d *Driver) stopLogging(ctx context.Context, file string) {
-	a := d.attachment(file)
+	a := d.fifos.attachment(file)
 	if a == nil {
-		d.discardRest(file)
+		d.fifos.discardRest(file)
 		return
 	}
 	if err := a.detach(ctx); err != nil {
-		d.log.Warn("the rest of a container's output could not be read before StopLogging was answered; it is read on",
+		d.log.Warn("StopLogging was answered before all of a container's output was read; the plugin reads on",
 			"container", a.s.name(), "err", err)
 	}
 }
 
-// diskTasks is how many spools are synced, opened or closed at once.
+// diskTasks is how many spools are opened, synced or closed at once.
 const diskTasks = 8
 
-func (d *Driver) syncEvery(every time.Duration) {
-	tick := time.NewTicker(every)
+func (d *Driver) syncEvery(ctx context.Context) {
+	tick := time.NewTicker(d.settings.SpoolSync)
 	defer tick.Stop()
-	bad := faultlog.NewFault(d.log, "spools cannot be synced; a power cut may lose what is not on the disk", "spools can be synced again", nil)
+	fault := faultlog.NewFault(d.log, "cannot sync spools; a power cut could lose recent lines", "spools can be synced again", nil)
 	for {
 		select {
-		case <-d.ctx.Done():
+		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := d.Sync(); err != nil {
-				bad.Failed(errorKind(err), "err", err)
-			} else {
-				bad.Succeeded()
-			}
+			report(fault, d.Sync())
 		}
 	}
 }
 
-// StopIntake refuses new containers, stops taking bytes out of FIFOs and breaks off the answers to docker logs. What is
-// in the FIFOs stays there.
+// StopIntake refuses new containers, stops the intake, and breaks off the answers to docker
+// logs. What is in the FIFOs stays there, except that a StopLogging still drains its FIFO.
 func (d *Driver) StopIntake() {
-	d.mu.Lock()
-	d.closed = true
-	d.mu.Unlock()
-	d.stopReads()
-	if d.stopTaking != nil {
-		d.stopTaking()
-		<-d.taking
-	}
+	d.refuseCalls()
+	d.fifos.stopDiscarding()
+	d.answers.stop()
+	d.intake.stop()
+	d.intake.wg.Wait()
 }
 
-// Sync puts everything that was spooled and acknowledged on the disk, with SPOOL_SYNC. It blocks for as long as that takes.
+// Sync calls fsync for what was spooled and acknowledged, if SPOOL_SYNC is set. It blocks
+// until the disk has it. Without SPOOL_SYNC the kernel has the data, and a power cut may lose
+// it.
 func (d *Driver) Sync() error {
-	if d.o.Settings.SpoolSync == 0 {
-		return nil // the kernel has the data, and a power cut may take it
+	if !d.durable() {
+		return nil
 	}
+	return d.forEach((*session).sync)
+}
+
+// Close ends the sessions and closes the spools. The Deliverer must no longer use its feeds.
+//
+// The owners end first, because they start deliveries. The intake and the answers to docker
+// logs use the spools, which therefore are closed last.
+func (d *Driver) Close() error {
+	d.workers.stop()
+	d.calls.Wait()
+	d.workers.wg.Wait()
+	d.answers.wg.Wait()
+	d.fifos.intake.Close()
+	d.logBacklog()
+	d.fifos.close()
+	return d.forEach((*session).close)
+}
+
+// forEach calls f for all sessions, some of them at once.
+func (d *Driver) forEach(f func(*session) error) error {
 	var g errgroup.Group
 	g.SetLimit(diskTasks)
 	for _, s := range d.all() {
-		g.Go(s.sync)
+		g.Go(func() error {
+			if err := f(s); err != nil {
+				return fmt.Errorf("container %s: %w", s.name(), err)
+			}
+			return nil
+		})
 	}
 	return g.Wait()
 }
-
-// Close ends the sessions and closes the spools. The Shipper must not use its feeds any more.
-func (d *Driver) Close() error {
-	d.end()
-	d.calls.Wait()
-	err := d.group.Wait()
-	d.readers.Wait()
-	d.intake.Close()
-	d.logBacklog()
-	var g errgroup.Group
-	g.SetLimit(diskTasks)
-	for _, s := range d.all() {
-		g.Go(s.close)
-	}
-	d.mu.Lock()
-	discarding := slices.Collect(maps.Values(d.discarding))
-	d.mu.Unlock()
-	for _, x := range discarding {
-		x.loss.Close()
-	}
-	return errors.Join(err, g.Wait())
-}
-
-func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,27 +12,34 @@ import (
 	"time"
 )
 
-// engine asks the Docker engine, where the operator has mounted its socket into the plugin.
-type engine struct {
-	socket string
-	client *http.Client
-}
+// engine sends requests to the Docker engine, if the operator has mounted its socket into the
+// plugin.
+type engine struct{ client http.Client }
 
-// engineTime bounds one question. The engine may be busy starting the very container.
+// errNoEngine says that nobody listens on the engine's socket. The source of a plugin's mount
+// must exist, so the default is /dev/null.
+var errNoEngine = errors.New("the engine's socket is not mounted")
+
+// engineTime is how long a request may take. The engine may be busy with starting the container.
 const engineTime = 5 * time.Second
 
 func newEngine(socket string) *engine {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errNoEngine, err)
+		}
+		return conn, nil
 	}
-	return &engine{socket: socket, client: &http.Client{
+	return &engine{http.Client{
 		Timeout:   engineTime,
 		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
 	}}
 }
 
-// hostname returns the host name of a container. It must not be asked before the container has started:
-// dockerd holds the container's lock while it calls StartLogging. It blocks for engineTime at most.
+// hostname returns the host name of a container. It must not be called before the container
+// has started, because dockerd holds the container's lock while it calls StartLogging. It
+// blocks for at most engineTime.
 func (e *engine) hostname(ctx context.Context, id string) (string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/containers/"+url.PathEscape(id)+"/json", nil)
 	if err != nil {
@@ -47,23 +55,7 @@ func (e *engine) hostname(ctx context.Context, id string) (string, error) {
 	}
 	var container struct{ Config struct{ Hostname string } }
 	if err := json.NewDecoder(io.LimitReader(answer.Body, maxRequest)).Decode(&container); err != nil {
-		return "", fmt.Errorf("the engine's answer cannot be read: %w", err)
+		return "", fmt.Errorf("couldn't read the engine's answer: %w", err)
 	}
 	return container.Config.Hostname, nil
-}
-
-// mounted reports whether the engine's socket is there. A plugin's mount needs a source that always is,
-// so by default it is /dev/null, where nobody listens.
-func (e *engine) mounted(ctx context.Context) bool {
-	if e.socket == "" {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, engineTime)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", e.socket)
-	if err != nil {
-		return false
-	}
-	conn.Close()
-	return true
 }

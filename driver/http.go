@@ -12,6 +12,7 @@ import (
 
 	"github.com/docker/go-plugins-helpers/sdk"
 
+	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/oneline"
 )
@@ -20,23 +21,27 @@ const (
 	// manifest is what the plugin implements (moby, daemon/logger/plugin.go, extName).
 	manifest = `{"Implements": ["LogDriver"]}`
 
-	// maxRequest bounds a request, in bytes. Environment and labels are the large part: Linux keeps a
-	// process's environment under 6 MiB (execve(2), three quarters of _STK_LIM).
+	// maxRequest is the largest size of a request, in bytes. Environment and labels are the
+	// large part. Linux keeps a process's environment under 6 MiB (execve(2), three quarters
+	// of _STK_LIM).
 	maxRequest = 16 << 20
 
-	// drainTime is how long StopLogging may take to empty a FIFO: dockerd and docker stop wait for it.
+	// drainTime is how long StopLogging may read a FIFO. dockerd and docker stop wait for the
+	// answer.
 	drainTime = 2 * time.Second
 
-	// startTime is how long StopLogging waits for the plugin to be ready, which reads the FIFO then. docker stop waits, too.
+	// startTime is how long StopLogging waits for the start of the plugin. docker stop waits
+	// too.
 	startTime = 10 * time.Second
 )
 
-// Handler returns the plugin's HTTP handler, which may be served before Start has returned: requests wait.
+// Handler returns the plugin's HTTP handler. It may be served before Start has returned:
+// requests wait.
 func (d *Driver) Handler() sdk.Handler {
 	h := sdk.NewHandler(manifest)
 	h.HandleFunc("/LogDriver.Capabilities", d.handle(func([]byte) (any, error) {
 		var answer struct{ Cap struct{ ReadLogs bool } }
-		answer.Cap.ReadLogs = d.o.Settings.HistorySize > 0 // otherwise dockerd keeps a cache of its own
+		answer.Cap.ReadLogs = d.settings.HistorySize > 0 // Without it, dockerd keeps a cache of its own.
 		return answer, nil
 	}))
 	h.HandleFunc("/LogDriver.StartLogging", d.handle(func(body []byte) (any, error) {
@@ -49,8 +54,8 @@ func (d *Driver) Handler() sdk.Handler {
 		}
 		if err := d.startLogging(request.File, &request.Info); err != nil {
 			level := slog.LevelError
-			if _, ok := errors.AsType[optionError](err); ok {
-				level = slog.LevelWarn
+			if _, ok := errors.AsType[config.Errors](err); ok {
+				level = slog.LevelWarn // It is the user's mistake, not a failure of the plugin.
 			}
 			d.log.Log(context.Background(), level, "StartLogging failed", "container", label(request.Info.Name, request.Info.ID), "err", err)
 			return errorAnswer{err.Error()}, nil
@@ -62,9 +67,10 @@ func (d *Driver) Handler() sdk.Handler {
 	return h
 }
 
-// serveStopLogging answers /LogDriver.StopLogging, with success whatever comes. After an error dockerd would keep the FIFO
-// and the stream for ever (moby, daemon/logger/adapter.go, Close). When an answer took too long, dockerd asks again with
-// an empty body; the first request is still being worked on then.
+// serveStopLogging answers /LogDriver.StopLogging, always with success. After an error,
+// dockerd would keep the FIFO and the stream forever (moby, daemon/logger/adapter.go, Close).
+// If an answer takes too long, dockerd sends the request again with an empty body, while the
+// first one is still in progress.
 func (d *Driver) serveStopLogging(w http.ResponseWriter, r *http.Request) {
 	body, status, err := readBody(w, r)
 	if status == http.StatusMethodNotAllowed {
@@ -76,7 +82,7 @@ func (d *Driver) serveStopLogging(w http.ResponseWriter, r *http.Request) {
 		err = decode(body, &request)
 	}
 	if err != nil {
-		d.log.Warn("a StopLogging was answered without being understood", "err", err)
+		d.log.Warn("dockerd sent an invalid StopLogging request; it was answered with success", "err", err)
 	}
 	if request.File != "" {
 		wait, cancel := context.WithTimeout(r.Context(), startTime)
@@ -89,10 +95,10 @@ func (d *Driver) serveStopLogging(w http.ResponseWriter, r *http.Request) {
 	writeAnswer(w, http.StatusOK, errorAnswer{})
 }
 
-// errorAnswer is how the protocol says that a request failed: with status 200.
+// errorAnswer reports in Err that a request failed. The protocol sends it with status 200.
 type errorAnswer struct{ Err string }
 
-// decode reads a request. An empty body is what dockerd sends when it tries again after a time-out.
+// decode reads a request. dockerd sends an empty body when it tries again after a timeout.
 func decode(body []byte, into any) error {
 	if len(body) == 0 {
 		return errors.New("logspool: the request has no body")
@@ -125,7 +131,7 @@ func writeAnswer(w http.ResponseWriter, status int, answer any) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-// body reads a request and waits until the driver is ready for it. An error comes with the status that says what it is.
+// body reads a request and waits until the driver is ready for it. status is the answer's.
 func (d *Driver) body(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
 	if body, status, err = readBody(w, r); err != nil {
 		return nil, status, err
@@ -138,7 +144,7 @@ func (d *Driver) body(w http.ResponseWriter, r *http.Request) (body []byte, stat
 
 func readBody(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
 	if r.Method != http.MethodPost {
-		return nil, http.StatusMethodNotAllowed, errors.New("logspool: " + oneline.Text(r.URL.Path, maxShown) + " wants POST")
+		return nil, http.StatusMethodNotAllowed, errors.New("logspool: " + oneline.Text(r.URL.Path, maxShown) + " requires POST")
 	}
 	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
@@ -149,7 +155,7 @@ func readBody(w http.ResponseWriter, r *http.Request) (body []byte, status int, 
 	return body, http.StatusOK, nil
 }
 
-// awaitReady waits until what was attached before is attached again.
+// awaitReady waits until the sessions of the plugin's last run are open.
 func (d *Driver) awaitReady(ctx context.Context) error {
 	select {
 	case <-d.ready:

@@ -7,15 +7,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/logspool/logspool/internal/container"
 )
 
-// serve serves the driver's endpoints and returns what posts to them.
+// serve serves the driver's endpoints, and returns a function that posts to them.
 func serve(t *testing.T, d *Driver) (post func(ctx context.Context, method, path string, body io.Reader) (int, string, error)) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
@@ -45,7 +42,7 @@ func serve(t *testing.T, d *Driver) (post func(ctx context.Context, method, path
 	}
 }
 
-// failingBody breaks off.
+// failingBody fails at its end.
 type failingBody struct{ io.Reader }
 
 func (b failingBody) Read(p []byte) (int, error) {
@@ -56,8 +53,8 @@ func (b failingBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestRequests: each request has an answer in the protocol's form, whatever it is, and none has an effect that it
-// should not have.
+// TestRequests: every request gets an answer in the protocol's form, and an invalid request
+// has no effect.
 func TestRequests(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -122,28 +119,9 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestFIFODir: where the plugin knows where dockerd makes FIFOs, none is taken, or removed, elsewhere.
-func TestFIFODir(t *testing.T) {
-	h := newHost(t)
-	h.start()
-	h.o.FIFODir = filepath.Join(h.dir, "fifos")
-	f := h.fifo("elsewhere")
-	for _, path := range []string{f.path, h.o.FIFODir + "/../elsewhere", h.o.FIFODir + "/sub/fifo", h.o.FIFODir} {
-		if err := h.startLogging(path, &container.Info{ID: "x"}); err == nil || !strings.Contains(err.Error(), "logspool: File") {
-			t.Errorf("%s: %v", path, err)
-		}
-	}
-	if f.left() != 0 || len(h.containers()) > 0 {
-		t.Errorf("%v came to be", h.containers())
-	}
-	if info, err := os.Lstat(f.path); err != nil || info.Mode().Type() != os.ModeNamedPipe {
-		t.Errorf("the FIFO elsewhere: %v", err)
-	}
-}
-
-// TestRequestsWaitForTheStart: a request that comes before what was attached is attached again waits for that, and
-// not longer than its client.
-func TestRequestsWaitForTheStart(t *testing.T) {
+// TestRequestsWaitForStart: a request that comes before the plugin is ready waits for it, but
+// no longer than its client.
+func TestRequestsWaitForStart(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	ready := h.ready

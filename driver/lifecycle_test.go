@@ -1,53 +1,22 @@
 package driver
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/logspool/logspool/internal/container"
-	"github.com/logspool/logspool/internal/durable/durabletest"
-	"github.com/logspool/logspool/naming"
-	"github.com/logspool/logspool/spool"
 )
 
-// countOpens counts the spools that are opened until the test ends.
-func countOpens(t *testing.T) *atomic.Int64 {
-	var n atomic.Int64
-	openSpool = func(o spool.Options) (*spool.Spool, spool.Repair, error) {
-		n.Add(1)
-		return spool.Open(o)
-	}
-	t.Cleanup(func() { openSpool = spool.Open })
-	return &n
-}
-
-// inParallel calls f for each of n, so many at a time.
-func inParallel(n, atATime int, f func(int)) {
-	var wg sync.WaitGroup
-	next := atomic.Int64{}
-	for range atATime {
-		wg.Go(func() {
-			for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
-				f(i - 1)
-			}
-		})
-	}
-	wg.Wait()
-}
-
-// TestEachStartOpensOnce: a start never races with its own session. Each of 200 archived logs is opened once when their
-// containers are started again, 64 at a time.
-func TestEachStartOpensOnce(t *testing.T) {
+// TestStartsOpenEachSpoolOnce: a start never races with the end of its own session. Each of
+// 200 archived logs is opened once when their containers are started again, 64 at a time.
+func TestStartsOpenEachSpoolOnce(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	const n = 200
@@ -56,12 +25,12 @@ func TestEachStartOpensOnce(t *testing.T) {
 		for i := range fifos {
 			fifos[i] = h.fifo(fmt.Sprint(name, i))
 		}
-		inParallel(n, 64, func(i int) { h.run(fmt.Sprint("c", i), fifos[i], nil) })
+		inParallel(n, 64, func(i int) { h.startContainer(fmt.Sprint("c", i), fifos[i], nil) })
 	}
 	round("first")
 	for _, f := range fifos {
 		f.write("stdout", "a line")
-		h.end(f)
+		h.stopContainer(f)
 	}
 	h.gone()
 	opens := countOpens(t)
@@ -70,12 +39,13 @@ func TestEachStartOpensOnce(t *testing.T) {
 		t.Errorf("%d spools were opened for %d starts", got, n)
 	}
 	for _, f := range fifos {
-		h.end(f)
+		h.stopContainer(f)
 	}
 	h.gone()
 }
 
-// TestStartsOfOneContainer: starts and stops of one container at the same time all succeed, and no line is lost.
+// TestStartsOfOneContainer: simultaneous starts and stops of one container all succeed, and
+// no line is lost.
 func TestStartsOfOneContainer(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -86,9 +56,9 @@ func TestStartsOfOneContainer(t *testing.T) {
 	}
 	opens := countOpens(t)
 	inParallel(n, 16, func(i int) {
-		h.run("web", fifos[i], nil)
+		h.startContainer("web", fifos[i], nil)
 		fifos[i].write("stdout", fmt.Sprint("line ", i))
-		h.end(fifos[i])
+		h.stopContainer(fifos[i])
 	})
 	got := h.shipper.wait(t, "g/web", n)
 	slices.Sort(got)
@@ -101,37 +71,9 @@ func TestStartsOfOneContainer(t *testing.T) {
 	h.gone()
 }
 
-// hangingDisk blocks the operations that a test chooses, until it is released.
-type hangingDisk struct {
-	*durabletest.Hooked
-	hung    atomic.Int64  // operations that were blocked
-	until   chan struct{} // closed by release
-	release func()
-}
-
-func (h *host) onHangingDisk() *hangingDisk {
-	d := &hangingDisk{Hooked: h.onHookedDisk(), until: make(chan struct{})}
-	d.release = sync.OnceFunc(func() {
-		d.Before(nil)
-		close(d.until)
-	})
-	h.t.Cleanup(d.release)
-	return d
-}
-
-// hang blocks the operations that hangs chooses from now on.
-func (d *hangingDisk) hang(hangs func(op, name string) bool) {
-	d.Before(func(op, name string) error {
-		if hangs(op, name) {
-			d.hung.Add(1)
-			<-d.until
-		}
-		return nil
-	})
-}
-
-// TestSlowStartsDelayNobody: while the disk hangs in 40 starts, at each step of them, other containers start and stop.
-func TestSlowStartsDelayNobody(t *testing.T) {
+// TestHangingStartsDelayNoOtherContainer: while the disk hangs in 40 starts, at each of their
+// steps, other containers start and stop.
+func TestHangingStartsDelayNoOtherContainer(t *testing.T) {
 	for _, step := range []struct{ op, suffix string }{
 		{"MkdirAll", "spool"}, {"OpenFile", "cursor"}, {"Sync", ""}, {"Rename", "attachments.json"},
 	} {
@@ -140,7 +82,7 @@ func TestSlowStartsDelayNobody(t *testing.T) {
 			disk := h.onHangingDisk()
 			h.start()
 			running := h.fifo("running")
-			h.run("running", running, nil)
+			h.startContainer("running", running, nil)
 			running.write("stdout", lines(1, 10)...)
 			disk.hang(func(op, name string) bool {
 				return op == step.op && strings.Contains(name, "/slow") && strings.Contains(filepath.Base(name), step.suffix)
@@ -149,85 +91,24 @@ func TestSlowStartsDelayNobody(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range n {
 				f := h.fifo(fmt.Sprint("slow", i))
-				wg.Go(func() { h.run(fmt.Sprint("slow", i), f, nil) })
+				wg.Go(func() { h.startContainer(fmt.Sprint("slow", i), f, nil) })
 			}
 			until(t, "all starts hang", func() bool { return disk.hung.Load() >= n })
-			h.end(running)
+			h.stopContainer(running)
 			other := h.fifo("other")
-			h.run("other", other, nil)
+			h.startContainer("other", other, nil)
 			other.write("stdout", "a line")
 			h.shipper.wait(t, "g/running", 10)
 			h.shipper.wait(t, "g/other", 1)
-			h.end(other)
+			h.stopContainer(other)
 			disk.release()
 			wg.Wait()
 		})
 	}
 }
 
-// TestStopLoggingAnswersWhileDiskHangs: StopLogging succeeds while the disk hangs. What is left is read on, and a follower's
-// run ends only when all of it is there.
-func TestStopLoggingAnswersWhileDiskHangs(t *testing.T) {
-	h := newHost(t)
-	disk := h.onHangingDisk()
-	h.start()
-	f := h.fifo("f")
-	h.run("web", f, nil)
-	s := h.all()[0]
-	disk.hang(func(op, name string) bool { return op == "WriteAt" && strings.HasSuffix(name, ".seg") })
-	f.write("stdout", lines(1, 100)...)
-	until(t, "the disk hangs", func() bool { return disk.hung.Load() > 0 })
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	h.stopLogging(ctx, f.path)
-	run := s.logging()
-	if run.Err() != nil || s.ended.Load() {
-		t.Error("the run has ended although lines are left")
-	}
-	f.write("stdout", lines(101, 200)...) // that were in dockerd's copier
-	f.close()
-	disk.release()
-	if got := h.shipper.wait(t, "g/web", 200); !slices.Equal(got, lines(1, 200)) {
-		t.Errorf("%d lines", len(got))
-	}
-	<-run.Done()
-	h.gone()
-	if run.end != s.spool.End() {
-		t.Errorf("the run ended at %d of %d", run.end, s.spool.End())
-	}
-}
-
-// TestStopLoggingWhileStopping: a StopLogging that comes after the intake has stopped takes the rest, and succeeds.
-func TestStopLoggingWhileStopping(t *testing.T) {
-	h := newHost(t)
-	h.shipper.setDown(true)
-	h.start()
-	post := serve(t, h.Driver)
-	f := h.fifo("f")
-	h.run("web", f, nil)
-	f.write("stdout", lines(1, 10)...)
-	f.empty()
-	h.StopIntake()
-	f.write("stdout", lines(11, 20)...)
-	status, answer, err := post(t.Context(), "POST", "/LogDriver.StopLogging", strings.NewReader(`{"File":"`+f.path+`"}`))
-	if err != nil || status != http.StatusOK || !strings.Contains(answer, `{"Err":""}`) || f.left() > 0 {
-		t.Errorf("status %d, %q, %v, %d bytes left", status, answer, err, f.left())
-	}
-	f.close()
-	h.stop()
-	if want := `msg="lines are undelivered; they are kept, and delivered after the next start"`; !strings.Contains(h.logged(), want) ||
-		!strings.Contains(h.logged(), `containers="web (web)"`) {
-		t.Errorf("not logged: %s", want)
-	}
-	h.shipper.setDown(false)
-	h.start()
-	if got := h.shipper.wait(t, "g/web", 20); !slices.Equal(got, lines(1, 20)) {
-		t.Errorf("got %q", got)
-	}
-	h.gone()
-}
-
-// TestRefusedStartLeavesNothing: when the disk refuses any step of a start, no directory, record or FIFO is left.
+// TestRefusedStartLeavesNothing: when the disk refuses any step of a start, no directory,
+// record or FIFO remains.
 func TestRefusedStartLeavesNothing(t *testing.T) {
 	for _, step := range []struct{ op, suffix string }{
 		{"Rename", "attachments.json"}, {"OpenFile", "cursor"}, {"Rename", "cursor"}, {"ReadFile", "cursor"}, {"OpenFile", "attachments.json.tmp"},
@@ -246,7 +127,7 @@ func TestRefusedStartLeavesNothing(t *testing.T) {
 			err := h.startLogging(f.path, &container.Info{ID: "web"})
 			disk.Before(nil)
 			if err == nil { // the start needs no such step
-				h.end(f)
+				h.stopContainer(f)
 				return
 			}
 			if !errors.Is(err, syscall.ENOSPC) {
@@ -260,30 +141,38 @@ func TestRefusedStartLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestOwnerSurvivesPanics: a panic of the owner is logged, and its work begins again. A template that panics costs the name.
-func TestOwnerSurvivesPanics(t *testing.T) {
+// TestRepeatedStartsAndStops: repeated StartLoggings and StopLoggings, a StopLogging of an
+// unknown FIFO, and one of a container that wrote nothing all succeed.
+func TestRepeatedStartsAndStops(t *testing.T) {
 	h := newHost(t)
 	h.start()
-	f := h.fifo("f")
-	h.run("web", f, nil)
-	s := h.all()[0]
-	calls := 0
-	s.own(t.Context(), func(context.Context) {
-		if calls++; calls < 3 {
-			panic("a bug")
-		}
-	})
-	if n := strings.Count(h.logged(), "delivering a container's lines panicked"); n != 2 || calls != 3 {
-		t.Errorf("%d calls, logged %d times", calls, n)
+	f := h.fifo("fifo")
+	h.startContainer("web", f, nil)
+	h.startContainer("web", f, nil)
+	f.write("stdout", "one")
+	for range 3 {
+		h.stopLogging(t.Context(), f.path)
 	}
-	name := s.render("log group", func(t *naming.Template, c *naming.Container) naming.Name {
-		if t != nil {
-			panic("another bug")
-		}
-		return naming.Group(t, c)
-	}, &naming.Template{}, &naming.Container{LoggerHost: "host"})
-	if name.Name != "host" || !strings.Contains(h.logged(), "rendering the name of a log group panicked") {
-		t.Errorf("the name is %q", name.Name)
+	f.write("stdout", "two") // as a writer that is late
+	h.stopContainer(f)
+	h.stopContainer(f)
+	if got := h.shipper.wait(t, "g/web", 2); !slices.Equal(got, []string{"one", "two"}) {
+		t.Errorf("got %q", got)
 	}
-	h.end(f)
+	h.stopLogging(t.Context(), "/unknown")
+	dead := h.fifo("dead") // its dockerd dies
+	h.startContainer("dead", dead, nil)
+	dead.write("stdout", "last words")
+	dead.close()
+	h.shipper.wait(t, "g/dead", 1)
+	quiet := h.fifo("quiet")
+	h.startContainer("quiet", quiet, nil)
+	h.stopContainer(quiet)
+	h.gone()
+	if len(h.shipper.delivered) != 2 {
+		t.Errorf("delivered %v", h.shipper.delivered)
+	}
+	if _, err := os.Lstat(dead.path); !notExist(err) {
+		t.Errorf("a FIFO that nobody will use again: %v", err)
+	}
 }

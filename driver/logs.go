@@ -30,14 +30,14 @@ func (d *Driver) serveReadLogs(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	defer context.AfterFunc(d.reading, cancel)()
+	defer context.AfterFunc(d.answers.ctx, cancel)()
 	begun, err := d.readLogs(ctx, w, &request.Info, request.Config)
 	if err == nil {
 		return
 	}
 	name := label(request.Info.Name, request.Info.ID)
 	switch {
-	case d.reading.Err() != nil:
+	case d.answers.ctx.Err() != nil:
 		err = errStopping
 	case ctx.Err() != nil: // the client is gone
 	case begun:
@@ -61,7 +61,7 @@ func (d *Driver) readLogs(ctx context.Context, w http.ResponseWriter, info *cont
 	if !archive.ValidID(info.ID) {
 		return false, fmt.Errorf("logspool: ReadLogs: %s is not a container's ID", shorten(info.ID))
 	}
-	if d.o.Settings.HistorySize == 0 {
+	if d.settings.HistorySize == 0 {
 		return false, errors.New("logspool: HISTORY_SIZE is 0: nothing is kept for docker logs")
 	}
 	s, err := d.beginReading(ctx, info.ID)
@@ -91,7 +91,7 @@ func (d *Driver) keepsNoHistory(s *session, info *container.Info) bool {
 	if s != nil {
 		return s.currentRun().conf.HistorySize == 0
 	}
-	conf, _ := d.o.Settings.Container(info.Config, info.Env)
+	conf, _ := d.settings.Container(info.Config, info.Env)
 	return conf.HistorySize == 0
 }
 
@@ -103,14 +103,10 @@ func (d *Driver) beginReading(ctx context.Context, id string) (*session, error) 
 		return nil, err
 	}
 	defer d.endCall()
-	d.mu.Lock()
-	tooMany := d.reads >= d.limits.readers
-	if !tooMany {
-		d.reads++
-		d.readers.Add(1)
-	}
-	d.mu.Unlock()
-	if tooMany {
+	select {
+	case d.answerSlots <- struct{}{}:
+		d.answers.wg.Add(1)
+	default:
 		return nil, d.limits.tooManyReaders()
 	}
 	s, err := d.holdSession(ctx, id, nil)
@@ -131,8 +127,6 @@ func (d *Driver) endReading(s *session) {
 	if s != nil {
 		s.endReading()
 	}
-	d.mu.Lock()
-	d.reads--
-	d.mu.Unlock()
-	d.readers.Done()
+	<-d.answerSlots
+	d.answers.wg.Done()
 }

@@ -350,7 +350,7 @@ func TestSessionEndsAfterItsFollowersLeave(t *testing.T) {
 		}
 	}
 	leave()
-	h.readers.Wait()
+	h.answers.wg.Wait()
 	must(t, c.Stop(t.Context()))
 	h.gone()
 }

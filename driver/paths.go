@@ -1,7 +1,9 @@
 package driver
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,30 +12,32 @@ import (
 const (
 	dirPerm = 0o700
 
-	// maxPath bounds what is kept and printed of a path from a request.
+	// maxPath bounds a path in a request, in bytes.
 	maxPath = 4096
 )
 
-// checkFile says why file cannot be a FIFO that dockerd made for a container.
-func (d *Driver) checkFile(file string) error {
+// checkFile returns an error if file cannot be a FIFO that dockerd made for a container.
+func (f *fifos) checkFile(file string) error {
 	switch {
 	case file == "":
 		return fmt.Errorf("logspool: the request names no File")
 	case len(file) > maxPath, !filepath.IsAbs(file), filepath.Clean(file) != file, strings.ContainsRune(file, 0):
 		return fmt.Errorf("logspool: File %s is not an absolute path", shorten(file))
-	case d.o.FIFODir != "" && filepath.Dir(file) != d.o.FIFODir:
-		return fmt.Errorf("logspool: File %s is not in %s, where dockerd makes its FIFOs", shorten(file), d.o.FIFODir)
+	case f.dir != "" && filepath.Dir(file) != f.dir:
+		return fmt.Errorf("logspool: File %s is not in %s, where dockerd makes its FIFOs", shorten(file), f.dir)
 	}
 	return nil
 }
 
-// removeFIFO removes a FIFO that nobody needs any more, and nothing that is not a FIFO.
-func (d *Driver) removeFIFO(file string) {
+// remove removes a FIFO that is no longer needed. It leaves anything else alone.
+func (f *fifos) remove(file string) {
 	info, err := os.Lstat(file)
 	if err != nil || info.Mode().Type() != os.ModeNamedPipe {
 		return
 	}
 	if err := os.Remove(file); err != nil && !notExist(err) {
-		d.log.Warn("a FIFO that is not needed any more cannot be removed", "file", file, "err", err)
+		f.log.Warn("cannot remove a FIFO that is no longer needed", "file", file, "err", err)
 	}
 }
+
+func notExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

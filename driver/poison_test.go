@@ -10,11 +10,11 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// TestPoisonIsKept holds that frames on which the plugin failed are kept as they are, and not without limit.
+// TestPoisonIsKept: frames on which the plugin panicked are kept unchanged, up to a limit.
 func TestPoisonIsKept(t *testing.T) {
 	dir := poisonDir(t.TempDir())
 	for i := range 2 * maxPoison {
-		if err := keepPoison(durable.OS, dir, fmt.Sprint("c", i%2), fmt.Appendf(nil, "frame %d", i)); err != nil {
+		if err := writePoison(durable.OS, dir, fmt.Sprint("c", i%2), fmt.Appendf(nil, "frame %d", i)); err != nil {
 			t.Fatal(err)
 		}
 	}

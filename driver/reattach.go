@@ -13,19 +13,21 @@ import (
 	"github.com/logspool/logspool/driver/archive"
 )
 
-// reattach opens what the state directory holds, and tries later again what cannot be opened now.
+// reattach opens the containers in the state directory. What cannot be opened now is tried
+// again later.
 func (d *Driver) reattach() {
 	failed, err := d.reattachAll()
 	if err != nil {
-		d.log.Error("the state directory cannot be read; it is tried again", "dir", d.containersDir(), "err", err)
-		d.setUnread(1)
+		d.log.Error("cannot read the state directory; trying again", "dir", d.containersDir(), "err", err)
+		d.unread.Store(1)
 	}
 	if err != nil || len(failed) > 0 {
-		d.group.Go(func() error { d.reattachLater(failed, err != nil); return nil })
+		d.workers.start(func(ctx context.Context) { d.reattachLater(ctx, failed, err != nil) })
 	}
 }
 
-// reattachAll opens all containers in the state directory that have no session, and returns those that could not be opened.
+// reattachAll opens all containers in the state directory that have no session, and returns
+// those that could not be opened. The error says that the directory could not be listed.
 func (d *Driver) reattachAll() (failed []string, err error) {
 	if err := d.fs.MkdirAll(d.containersDir(), dirPerm); err != nil {
 		return nil, err
@@ -61,55 +63,67 @@ func (d *Driver) reattachAll() (failed []string, err error) {
 	return failed, nil
 }
 
-// reattachOne opens what is on disk of one container, and reads on from its FIFOs, of which there are so many. ok says that it
-// need not be tried again. retry says that it failed before.
+// reattachOne opens what is on disk of one container, reads on from its FIFOs, and returns
+// how many there are. ok says that it need not be tried again. retry says that an earlier try
+// failed.
 func (d *Driver) reattachOne(id string, retry bool) (fifos int, ok bool) {
-	sl, err := d.lockSlot(context.Background(), id)
-	if err != nil {
-		return 0, true
-	}
+	sl, _ := d.lockSlot(context.Background(), id) // It only fails with its context.
 	defer d.unlockSlot(sl)
 	if sl.s != nil || retry && !d.isUnopened(id) {
-		return 0, true // a StartLogging has opened it meanwhile
+		return 0, true // A StartLogging has opened it.
 	}
 	if _, err := d.fs.ReadDir(d.containerDir(id)); notExist(err) {
-		return 0, true // it was archived meanwhile
+		return 0, true // It has been archived.
 	}
-	s, err := openSession(d, sl, nil, false)
+	s, err := openSession(d.environment, id, nil, false)
 	if err == nil {
 		fifos = d.beginSession(sl, s, true)
 		s.release()
 		return fifos, true
 	}
 	unread := errors.Is(err, archive.ErrUnread)
-	d.mu.Lock()
-	d.unopened[id] = true
-	d.mu.Unlock()
+	d.setUnopened(id)
 	if !unread {
 		d.discardFIFOs(id)
 	}
 	switch {
 	case retry:
 	case unread:
-		d.log.Error("a container's record cannot be read; it is tried again, and its FIFOs wait as long as they have room",
+		d.log.Error("cannot read a container's record; trying again, and its FIFOs are left alone while they have room",
 			"container", label("", id), "err", err)
 	default:
-		d.log.Error("what is spooled for a container cannot be opened; it is tried again, and what the container writes until then is lost",
+		d.log.Error("cannot open a container's spool; trying again, and the container's output is lost until then",
 			"container", label("", id), "err", err)
 	}
 	return 0, false
 }
 
-// reattachRetry is how often what could not be opened at the start is tried again. A record that cannot be read is tried
-// more often (placeRetry), because it is not known which FIFOs wait for it.
+// discardFIFOs discards the FIFOs of a container whose spool cannot be opened.
+func (d *Driver) discardFIFOs(id string) {
+	r, err := archive.ReadRecord(d.fs, d.containerDir(id))
+	if err != nil {
+		return
+	}
+	for _, f := range r.FIFOs {
+		if d.fifos.checkFile(f.File) == nil {
+			d.fifos.discard(f.File, "a container's output is lost: its spool cannot be opened", "container", label(r.Info.Name, id))
+		}
+	}
+}
+
+// reattachRetry is how often the plugin tries again to open what could not be opened at the
+// start. It tries records that cannot be read each retryDelay, because it does not know which
+// FIFOs they name.
 const reattachRetry = 10 * time.Second
 
-// reattachLater tries those again that could not be opened, or all of them if the state directory could not be read.
-func (d *Driver) reattachLater(ids []string, unlisted bool) {
+// reattachLater opens the containers ids as soon as they can be opened. unlisted says that
+// the state directory could not be listed, so that all containers are missing. It returns
+// when nothing is left to open, or ctx is done.
+func (d *Driver) reattachLater(ctx context.Context, ids []string, unlisted bool) {
 	last := time.Now()
 	for unlisted || len(ids) > 0 {
 		unread := d.countUnread(ids, unlisted)
-		if !pause(d.ctx, placeRetry) {
+		if !pause(ctx, retryDelay) {
 			return
 		}
 		if unlisted {
@@ -129,41 +143,26 @@ func (d *Driver) reattachLater(ids []string, unlisted bool) {
 			}
 			fifos, ok := d.reattachOne(id, true)
 			if fifos > 0 {
-				d.log.Info("reattached", "container", d.nameOf(id), "fifos", fifos)
+				d.log.Info("reattached", "container", d.logName(id), "fifos", fifos)
 			}
 			return ok
 		})
 	}
-	d.setUnread(0)
+	d.unread.Store(0)
 }
 
-// countUnread finds those whose records cannot be read now, and notes how many there are.
+// countUnread returns the containers whose records cannot be read now, and saves how many
+// there are.
 func (d *Driver) countUnread(ids []string, unlisted bool) (unread []string) {
 	for _, id := range ids {
 		if _, err := archive.ReadRecord(d.fs, d.containerDir(id)); errors.Is(err, archive.ErrUnread) {
 			unread = append(unread, id)
 		}
 	}
-	n := len(unread)
+	n := int32(len(unread))
 	if unlisted {
 		n++
 	}
-	d.setUnread(n)
+	d.unread.Store(n)
 	return unread
-}
-
-func (d *Driver) setUnread(n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.unread = n
-}
-
-// nameOf returns what the log calls a container.
-func (d *Driver) nameOf(id string) string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if s := d.sessions[id]; s != nil {
-		return s.name()
-	}
-	return label("", id)
 }

@@ -2,241 +2,79 @@ package driver
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/logspool/logspool/driver/archive"
-	"github.com/logspool/logspool/internal/config"
-	"github.com/logspool/logspool/internal/container"
-	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/oneline"
-	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
 
-// session is one container: its FIFOs, its spool, and the delivery of what is in it. It begins with the
-// first StartLogging, outlives the plugin on disk, and ends when no FIFO is left and everything is delivered.
+// session is one container: its FIFOs, its spool and the delivery of the spool. It begins
+// with the first StartLogging, and a restart of the plugin opens it again from disk. It ends
+// when no FIFO is left and everything is delivered.
 type session struct {
-	d    *Driver
-	slot *slot
-	id   string
-	dir  string
+	env   *environment
+	id    string
+	label atomic.Pointer[string] // label is what the log calls the container.
 
 	spool   *spool.Spool
-	history int64 // bytes of what is delivered that are kept; 0: none
-	maxSize int64 // bytes of what is not delivered that are kept; 0: no limit
+	history int64 // history is the limit of delivered data, in bytes, or 0 if none is kept.
 	losses  *losses
-	label   atomic.Pointer[string] // what the log calls the container
 
-	// changed makes the owner look again.
-	changed chan struct{}
+	// The owner is the goroutine that runs own.
+	changed    chan struct{}              // changed wakes the owner.
+	retire     func() bool                // retire ends the session if it may end, and reports whether it did.
+	deliveries atomic.Pointer[[]Delivery] // deliveries is nil while nothing is being delivered.
 
-	// Read by the intake for every block.
-	shipping atomic.Pointer[[]Shipment] // nil: nothing is being delivered
-	ended    atomic.Bool                // nothing more will come for now
-	filling  filling                    // the intake's
+	// The intake's goroutine owns fullness.
+	fullness fullness
 
-	// recording is held while the record is written, before mu.
+	sessionState
+}
+
+// sessionState is the part of a session that several goroutines change.
+type sessionState struct {
+	// recording is held while the record is written. It is locked before mu.
 	recording sync.Mutex
 
-	// mu guards what follows.
+	// mu guards what follows. It is held for a few instructions.
 	mu       sync.Mutex
-	refs     int // who keeps the session from being archived
+	refs     int // refs counts the references, which keep the session from ending.
 	record   archive.Record
-	runs     []*containerRun        // the record's, of which lines may be undelivered, oldest first; the last is the current one
-	attached map[string]*attachment // by File
-	running  *run
-	active   *delivery // what is being delivered now; nil: nothing
-
-	readers        int           // of docker logs, now
-	withoutReaders time.Duration // how long there was none,
-	since          time.Time     // but for the time since then, when the last one went
+	runs     []*containerRun        // runs are the container runs with undelivered lines, oldest first, and the current one.
+	active   *activeRun             // active is the container run that is being delivered, or nil.
+	attached map[string]*attachment // attached has the attachments by the paths of their FIFOs.
+	running  *run                   // running is the present or last time between a start and a stop of the container.
+	readers  readers
 }
 
-// openSpool is a variable for tests.
-var openSpool = spool.Open
-
-// openSession opens what is on disk of a container, or begins it. info is what a StartLogging says of it; nil: what
-// the record says. archived says that the container had stopped, with everything delivered. It blocks for the local disk.
-func openSession(d *Driver, sl *slot, info *container.Info, archived bool) (*session, error) {
-	s := &session{
-		d: d, slot: sl, id: sl.id, dir: d.containerDir(sl.id), since: time.Now(),
-		changed:  make(chan struct{}, 1),
-		attached: map[string]*attachment{},
-		running:  newRun(),
-	}
-	s.running.stop(0)
-	if err := s.readRecord(info); err != nil {
-		return nil, err
-	}
-	s.losses = &losses{s: s}
-	if err := s.openSpool(info != nil || !archived, archived); err != nil {
-		return nil, err
-	}
-	s.ackStopped(archived)
-	s.setEnded(true)
-	return s, nil
+// readers measures for how long nobody has read a session for docker logs.
+type readers struct {
+	now      int           // now counts the present readers.
+	without  time.Duration // without is the time without a reader, up to lastLeft.
+	lastLeft time.Time     // lastLeft is when the last reader left, or when the session was opened.
 }
 
-// readRecord reads the record. Without one, what is spooled goes where the settings say for a container of which only the ID is
-// known. A damaged record is kept aside.
-func (s *session) readRecord(info *container.Info) (err error) {
-	_ = durable.RemoveTemp(s.d.fs, s.dir) // what a kill left of a record would keep the directory from being removed
-	if s.record, err = archive.ReadRecord(s.d.fs, s.dir); errors.Is(err, archive.ErrUnread) {
-		return err
-	} else if err != nil && !notExist(err) {
-		s.setLabel()
-		s.d.keepRecord(s.id, s.name(), err)
-		s.record = archive.Record{}
-	}
-	if info != nil && s.record.Info.ID == "" {
-		s.record.Info = *info
-	}
-	s.record.Info.ID = s.id
-	s.setLabel()
-	s.runs = s.recordedRuns()
-	return nil
-}
+func (s *session) dir() string { return s.env.containerDir(s.id) }
 
-// openSpool opens the spool. Files of a newer version of the plugin are moved aside if aside says so.
-func (s *session) openSpool(aside, archived bool) error {
-	conf := s.currentRun().conf
-	s.maxSize, s.history = s.bounds(conf)
-	o := spool.Options{
-		Dir:        filepath.Join(s.dir, archive.SpoolName),
-		FS:         s.d.fs,
-		MaxSize:    s.maxSize,
-		History:    s.history,
-		DropNewest: conf.SpoolFull == config.DropNewest,
-		Durable:    s.d.o.Settings.SpoolSync > 0,
-		Budget:     s.d.budget,
-		OnGap:      func(bytes int) { s.notify(1, bytes) },
-		OnLoss:     func(g spool.Gap) { s.losses.lost(g.Reason.String(), int(g.Frames), int64(g.Bytes)) },
-	}
-	if stopped := s.record.Stopped; stopped != nil {
-		o.Delivered = stopped.End
-	}
-	if archived {
-		o.Delivered = math.MaxUint64
-	}
-	var repair spool.Repair
-	open := func() (err error) {
-		s.spool, repair, err = openSpool(o)
-		return err
-	}
-	err := s.d.budget.Retry(open)
-	if errors.Is(err, spool.ErrVersion) && aside {
-		if err = s.d.keepSpool(s, err); err == nil {
-			o.Delivered = 0
-			err = s.d.budget.Retry(open)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if repair.CutBytes > 0 || repair.CursorCutBytes > 0 {
-		s.d.log.Warn("a spool was repaired", "container", s.name(), "cut_bytes", repair.CutBytes, "kept_in", repair.CutFile,
-			"cursor_cut_bytes", repair.CursorCutBytes)
-	}
-	s.dropForeignRuns()
-	return nil
-}
+// name returns what the log calls the container. It takes no lock.
+func (s *session) name() string { return *s.label.Load() }
 
-// bounds returns how many bytes may be kept of what is not delivered (0: no bound), and of what is.
-func (s *session) bounds(conf *config.Container) (maxSize, history int64) {
-	settings := s.d.o.Settings
-	maxSize, history = conf.SpoolMaxSize, conf.HistorySize
-	if unknown := settings.Unknown; unknown.SpoolMaxSize || unknown.HistorySize {
-		kept, _ := spool.Inspect(s.d.fs, filepath.Join(s.dir, archive.SpoolName)) // Open reports what is wrong
-		if unknown.SpoolMaxSize && maxSize == settings.SpoolMaxSize {
-			maxSize += kept.Bytes
-		}
-		if unknown.HistorySize && history == settings.HistorySize {
-			history += kept.Bytes
-		}
-	}
-	if conf.Ignore {
-		maxSize = 0 // that is for what waits to be delivered
-	}
-	if settings.HistorySize == 0 { // dockerd never asks
-		history = 0
-	}
-	return maxSize, history
-}
-
-// ackStopped acknowledges what was delivered before the container stopped: it is not delivered again although the cursor
-// may be lost, and a segment that cannot be read now is no gap.
-func (s *session) ackStopped(archived bool) {
-	delivered := uint64(0)
-	if stopped := s.record.Stopped; stopped != nil {
-		delivered = min(stopped.End, s.spool.End())
-		if delivered < stopped.End { // it is of a stream that is not there any more
-			_ = s.changeRecord(func(r *archive.Record) { r.Stopped = nil })
-		}
-	}
-	if archived {
-		delivered = s.spool.End()
-	}
-	if s.spool.Acked() < delivered {
-		_ = s.spool.Ack([]stream.Range{{From: 0, To: delivered}})
-	}
-}
-
-// changeRecord changes the record and writes it. After an error it is as it was. It blocks for the local disk.
-func (s *session) changeRecord(change func(r *archive.Record)) error {
-	s.recording.Lock()
-	defer s.recording.Unlock()
-	return s.changeRecordLocked(change)
-}
-
-// changeRecordLocked is called with recording held, and without mu.
-func (s *session) changeRecordLocked(change func(r *archive.Record)) error {
-	s.mu.Lock()
-	r := s.record
-	s.mu.Unlock()
-	r.FIFOs, r.Earlier = slices.Clone(r.FIFOs), slices.Clone(r.Earlier)
-	change(&r)
-	if err := s.writeRecord(&r); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	s.record = r
-	s.mu.Unlock()
-	return nil
-}
-
-func (s *session) writeRecord(r *archive.Record) error {
-	err := s.d.budget.Retry(func() error {
-		return r.Write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0)
-	})
-	if err != nil {
-		return err
-	}
-	if data, err := json.Marshal(r); err == nil {
-		s.spool.CountExtra(spool.Allocated(int64(len(data))) + spool.DirSize)
-	}
-	return nil
-}
-
-// setLabel makes what the log calls the container. It is called by openSession, or with mu held.
+// setLabel computes what the log calls the container. It is called with mu held, or by
+// openSession.
 func (s *session) setLabel() {
 	name := label(s.record.Info.Name, s.id)
 	s.label.Store(&name)
 }
 
-// name returns what the log calls the container. It takes no lock.
-func (s *session) name() string { return *s.label.Load() }
-
-// hold takes a reference. Only who has one already, or has the slot's lock, may call it.
+// hold takes a reference. The caller must have one already, or hold the slot's lock.
 func (s *session) hold() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -258,22 +96,30 @@ func (s *session) idle() bool {
 	return s.refs == 0
 }
 
-// start begins the session's goroutine, its owner.
-func (s *session) start() {
+// start starts the owner. retire ends the session if it may end, and reports whether it did.
+func (s *session) start(retire func() bool) {
+	s.retire = retire
 	work := s.deliver
 	if s.currentRun().conf.Ignore {
 		work = s.ignore
 	}
-	s.d.group.Go(func() error { s.own(s.d.ctx, work); return nil })
+	s.env.workers.start(func(ctx context.Context) { s.own(ctx, work) })
 	s.wake()
 }
 
-// own is the session's goroutine. A panic costs the container a pause, and not the process.
+// After a first panic the owner waits for panicPause, then for twice as long, up to
+// maxPanicPause.
+const (
+	panicPause    = 100 * time.Millisecond
+	maxPanicPause = time.Minute
+)
+
+// own runs work until it returns. If work panics, it runs again after a pause.
 func (s *session) own(ctx context.Context, work func(context.Context)) {
 	try := func() (returned bool) {
 		defer func() {
 			if r := recover(); r != nil {
-				s.logPanic("delivering a container's lines panicked; it is tried again", r)
+				s.logPanic("the plugin panicked while delivering a container's lines; trying again", r)
 			}
 		}()
 		work(ctx)
@@ -283,18 +129,13 @@ func (s *session) own(ctx context.Context, work func(context.Context)) {
 	}
 }
 
-// panicPause is how long an owner waits after a first panic, and maxPanicPause after many.
-const (
-	panicPause    = 100 * time.Millisecond
-	maxPanicPause = time.Minute
-)
-
 // logPanic logs a panic, which is a bug of the plugin.
 func (s *session) logPanic(what string, r any) {
 	stack := debug.Stack()
-	s.d.log.Error(what, "container", s.name(), "err", oneline.Text(fmt.Sprint(r), 512), "stack", string(stack[:min(len(stack), 4096)]))
+	s.env.log.Error(what, "container", s.name(), "err", oneline.Text(fmt.Sprint(r), 512), "stack", string(stack[:min(len(stack), 4096)]))
 }
 
+// wake makes the owner check what there is to do. It does not block.
 func (s *session) wake() {
 	select {
 	case s.changed <- struct{}{}:
@@ -302,94 +143,89 @@ func (s *session) wake() {
 	}
 }
 
-// notify says that something has been added to the spool. The spool may be locked.
+// notify reports that frames were added to the spool, whose lock may be held. It does not block.
 func (s *session) notify(frames, bytes int) {
-	if shipping := s.shipping.Load(); shipping != nil {
-		for _, shipment := range *shipping {
-			shipment.Notify(frames, bytes)
+	if deliveries := s.deliveries.Load(); deliveries != nil {
+		for _, d := range *deliveries {
+			d.Notify(frames, bytes)
 		}
 		return
 	}
 	s.wake()
 }
 
-// beginReading counts a reader, who holds a reference, until endReading.
+// beginReading counts a reader until endReading. The reader holds a reference.
 func (s *session) beginReading() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.readers == 0 {
-		s.withoutReaders += time.Since(s.since)
+	if s.readers.now == 0 {
+		s.readers.without += time.Since(s.readers.lastLeft)
 	}
-	s.readers++
+	s.readers.now++
 }
 
+// endReading also releases the reader's reference.
 func (s *session) endReading() {
 	s.mu.Lock()
-	if s.readers--; s.readers == 0 {
-		s.since = time.Now()
+	if s.readers.now--; s.readers.now == 0 {
+		s.readers.lastLeft = time.Now()
 	}
 	s.mu.Unlock()
 	s.release()
 }
 
 func (s *session) sync() error {
-	if err := s.spool.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
-		return fmt.Errorf("container %s: %w", s.name(), err)
+	if err := s.spool.Sync(); !errors.Is(err, os.ErrClosed) {
+		return err
 	}
 	return nil
 }
 
+// close closes the spool when the plugin stops.
 func (s *session) close() error {
 	defer s.losses.close()
-	if err := s.spool.Close(); err != nil {
-		return fmt.Errorf("container %s: %w", s.name(), err)
-	}
-	return nil
+	return s.spool.Close()
 }
 
-// retire ends the session if nobody holds a reference and nothing is left to deliver. What is kept for docker logs is
-// archived, or removed if there is nothing. Only the owner calls it. It blocks for the local disk.
-func (s *session) retire() bool {
-	s.slot.lock <- struct{}{} // its holder waits for the disk alone
-	defer func() { <-s.slot.lock }()
+// end ends the session if nobody holds a reference and nothing is left to deliver. It reports
+// whether it did. It archives the log, or removes it if there is no history to keep. It is
+// called with the slot's lock held, and blocks for the local disk.
+func (s *session) end() bool {
 	if !s.idle() || s.spool.Pending() {
 		return false
 	}
 	if s.history > 0 && s.spool.Size() > 0 {
-		s.toArchive()
+		s.moveToArchive()
 	} else {
-		s.remove()
+		s.removeFiles()
 	}
 	s.losses.close()
-	s.d.setSession(s.slot, nil)
 	return true
 }
 
-// toArchive hands the files to the archive.
-func (s *session) toArchive() {
+func (s *session) moveToArchive() {
 	end := s.spool.End()
 	err := s.spool.Close()
-	s.record.Stop(s.withoutReaders+time.Since(s.since), end)
+	s.record.Stop(s.readers.without+time.Since(s.readers.lastLeft), end)
 	s.record.Earlier = nil
-	err = errors.Join(err, s.d.budget.Retry(func() error {
-		return s.record.Write(s.d.fs, s.dir, s.d.o.Settings.SpoolSync > 0)
+	err = errors.Join(err, s.env.budget.Retry(func() error {
+		return s.record.Write(s.env.fs, s.dir(), s.env.durable())
 	}))
-	err = errors.Join(err, s.d.archive.Put(s.id, s.record.Stopped.At))
+	err = errors.Join(err, s.env.archive.Put(s.id, s.record.Stopped.At))
 	if err != nil {
-		s.d.log.Warn("cannot archive a delivered container's files", "container", s.name(), "err", err)
+		s.env.log.Warn("cannot archive a delivered container's files", "container", s.name(), "err", err)
 	}
 }
 
-// remove removes the files.
-func (s *session) remove() {
+func (s *session) removeFiles() {
 	err := s.spool.Remove()
 	if err == nil {
-		err = s.d.fs.Remove(filepath.Join(s.dir, archive.RecordName))
+		err = s.env.fs.Remove(filepath.Join(s.dir(), archive.RecordName))
 	}
 	if err == nil || notExist(err) {
-		err = s.d.fs.Remove(s.dir)
+		err = s.env.fs.Remove(s.dir())
 	}
 	if err != nil && !notExist(err) {
-		s.d.log.Warn("cannot remove a delivered container's files", "container", s.name(), "err", err)
+		s.env.log.Warn("cannot remove a delivered container's files", "container", s.name(), "err", err)
 	}
 }

@@ -45,14 +45,15 @@ func put(t *testing.T, x *Archive, fsys durable.FS, id string, since time.Time) 
 	}
 }
 
-func (x *Archive) count() int {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return len(x.logs)
+func (a *Archive) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.logs)
 }
 
-// TestArchivedFiles: an archived log of one line is two files, and all that it takes on the disk is counted.
-func TestArchivedFiles(t *testing.T) {
+// TestArchivedLogIsTwoFiles: an archived log of one line has two files, and all its space on
+// the disk is counted.
+func TestArchivedLogIsTwoFiles(t *testing.T) {
 	dir := t.TempDir()
 	budget := spool.NewBudget(1 << 30)
 	x := New(dir, filepath.Join(dir, "containers"), durable.OS, time.Hour, budget, slog.New(slog.DiscardHandler))
@@ -84,8 +85,8 @@ func TestArchivedFiles(t *testing.T) {
 	}
 }
 
-// TestTotalBoundsSmallLogs: many containers that write one line each are bounded by the budget, because what files and
-// directories take is counted.
+// TestTotalBoundsSmallLogs: the budget bounds many logs of one line, because it counts what
+// files and directories take.
 func TestTotalBoundsSmallLogs(t *testing.T) {
 	dir := t.TempDir()
 	budget := spool.NewBudget(1 << 20)
@@ -106,8 +107,9 @@ func TestTotalBoundsSmallLogs(t *testing.T) {
 	}
 }
 
-// TestClockStep: a step of the host's clock removes nothing, neither while the plugin runs nor when it starts.
-func TestClockStep(t *testing.T) {
+// TestClockStepRemovesNothing: a step of the host's clock removes nothing, neither while the
+// plugin runs nor when it starts.
+func TestClockStepRemovesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		open := func() *Archive {
@@ -143,8 +145,8 @@ func TestClockStep(t *testing.T) {
 	})
 }
 
-// TestArchiveIsBounded: of more than MaxLogs the newest are kept.
-func TestArchiveIsBounded(t *testing.T) {
+// TestArchiveKeepsNewestLogs: of more than MaxLogs logs, the newest are kept.
+func TestArchiveKeepsNewestLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		x := New(dir, filepath.Join(dir, "containers"), durable.OS, 168*time.Hour, spool.NewBudget(1<<40), slog.New(slog.DiscardHandler))

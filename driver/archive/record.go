@@ -12,41 +12,47 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// Record is what is on disk of a container's attachments: enough to go on after a crash, and to know
-// under which names a stopped container's rest goes.
+// Record is what is on disk about a container besides its spool. After a crash, the plugin
+// reads from it which FIFOs to read and how to name the undelivered lines.
 type Record struct {
-	Info  container.Info
-	FIFOs []FIFORecord // in the order in which they were attached
-	Epoch uint32       // the last one given out
-	// Host is the container's host name as the engine said it; the container may be gone when it is
-	// needed again.
+	// Info describes the current container run.
+	Info container.Info
+	// FIFOs are the attached FIFOs in the order of their starts.
+	FIFOs []FIFORecord
+	// Epoch is the last epoch that a FIFO was given.
+	Epoch uint32
+	// Host is the container's host name as the engine reported it. The container may be gone
+	// when the name is needed again.
 	Host string `json:",omitempty"`
-	// Earlier are the runs before the one that Info describes of which lines may be undelivered, oldest first: their
-	// lines go to the names that they had.
+	// Earlier are the earlier container runs that may have undelivered lines, oldest first.
+	// Their lines go to the names that they had.
 	Earlier []Run `json:",omitempty"`
-	// Stopped says since when nothing more has come of the container; nil: it has not stopped yet.
+	// Stopped says when the container stopped. It is nil if the container has never been
+	// found stopped.
 	Stopped *StoppedRecord `json:",omitempty"`
 }
 
-// Run is a part of a container's stream that was written under other names or options than the current ones.
+// Run is a part of a container's stream that was written under other names or options than
+// the current ones.
 type Run struct {
-	To   uint64 // the position in the stream where the run ends
+	To   uint64 // To is the position in the stream where the run ends.
 	Info container.Info
 	Host string `json:",omitempty"`
 }
 
-// StoppedRecord is when a container was first found stopped with this much logged, all of it acknowledged.
+// StoppedRecord says when a container was first found stopped with everything delivered.
 type StoppedRecord struct {
 	At  time.Time
-	End uint64 // of its stream
+	End uint64 // End is the end of its stream then.
 }
 
-// SilentRun is for how long at least nobody read a session that logged nothing and was a run of the container all the same:
-// docker logs of a stopped container attaches it, too, for as long as somebody reads, which makes its history no younger.
+// SilentRun tells a run of a container that logs nothing from an answer to docker logs, which
+// also opens a session: a session without a reader for this long was a run. Only a run renews
+// the history's age.
 const SilentRun = time.Minute
 
-// Stop takes note that the container is found stopped now, when so much is logged, by a session that nobody read for so
-// long.
+// Stop records that the container is stopped, with a stream that ends at end, after a session
+// that had no reader for the time withoutReaders.
 func (r *Record) Stop(withoutReaders time.Duration, end uint64) {
 	if r.Stopped == nil || r.Stopped.End != end || withoutReaders >= SilentRun {
 		r.Stopped = &StoppedRecord{At: time.Now(), End: end}
@@ -54,38 +60,39 @@ func (r *Record) Stop(withoutReaders time.Duration, end uint64) {
 	r.FIFOs = nil
 }
 
-// FIFORecord is a FIFO that may still be written to. Epoch tells its blocks in the spool from others'.
+// FIFORecord is a FIFO that may still be written to.
 type FIFORecord struct {
 	File  string
-	Epoch uint32
+	Epoch uint32 // Epoch marks the FIFO's blocks in the spool.
 }
 
 const (
 	// SpoolName is the directory of a container's spool, beside the record.
 	SpoolName = "spool"
 
+	// RecordName is the record's file, in the container's directory.
+	RecordName = "attachments.json"
+
 	dirPerm  = 0o700
 	filePerm = 0o600
+
+	// maxRecord is the largest size of a record, in bytes. It is more than a request may have.
+	maxRecord = 32 << 20
 )
 
-// idPattern is what a container's ID may look like where it becomes the name of a directory: dockerd's
-// are 64 hexadecimal digits, and other clients get some room.
+// idPattern matches IDs that may become the name of a directory. dockerd's have 64
+// hexadecimal digits. Other clients may use other IDs.
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
 
 // ValidID reports whether a container's ID may become the name of a directory.
 func ValidID(id string) bool { return idPattern.MatchString(id) }
 
-// RecordName is the record's file, in the container's directory.
-const RecordName = "attachments.json"
-
-// maxRecord bounds what is read of a record, in bytes: more than a request may hold.
-const maxRecord = 32 << 20
-
-// ErrUnread says that a record cannot be read now. It is no reason to begin another: it may be readable later.
+// ErrUnread says that a record cannot be read now. It must not be replaced, because it may be
+// readable later.
 var ErrUnread = errors.New("it may be readable later")
 
-// ReadRecord reads the record in a container's directory. An error is fs.ErrNotExist, one that is ErrUnread, or that it is
-// damaged.
+// ReadRecord reads the record in a container's directory. An error is fs.ErrNotExist or
+// ErrUnread, or says that the record is damaged.
 func ReadRecord(fsys durable.FS, dir string) (Record, error) {
 	path := filepath.Join(dir, RecordName)
 	data, err := fsys.ReadFile(path)
@@ -105,11 +112,20 @@ func ReadRecord(fsys durable.FS, dir string) (Record, error) {
 	return r, nil
 }
 
-// Write replaces the record in dir. It blocks for the local disk; with sync until the record survives a power cut.
+// Encode returns the record as WriteRecord writes it.
+func (r *Record) Encode() ([]byte, error) { return json.Marshal(r) }
+
+// WriteRecord replaces the record in dir by an encoded one. It blocks for the local disk, and
+// with sync until the record survives a power cut.
+func WriteRecord(fsys durable.FS, dir string, encoded []byte, sync bool) error {
+	return durable.WriteFile(fsys, filepath.Join(dir, RecordName), encoded, filePerm, sync)
+}
+
+// Write encodes the record and writes it like WriteRecord.
 func (r *Record) Write(fsys durable.FS, dir string, sync bool) error {
-	data, err := json.Marshal(r)
+	encoded, err := r.Encode()
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(fsys, filepath.Join(dir, RecordName), data, filePerm, sync)
+	return WriteRecord(fsys, dir, encoded, sync)
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// TestStopped: a history's age counts from the end of the last run, also of one that logged nothing, and not from when it
-// was last asked for.
-func TestStopped(t *testing.T) {
+// TestStopRecordsEndOfLastRun: a history's age counts from the end of the last run, which may
+// have logged nothing, and not from the last docker logs.
+func TestStopRecordsEndOfLastRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r Record
 		for _, tc := range []struct {
@@ -41,8 +41,8 @@ func TestStopped(t *testing.T) {
 	})
 }
 
-// TestRecord: what is known of a container is read as it was written.
-func TestRecord(t *testing.T) {
+// TestRecordIsReadAsWritten: a record is read as it was written.
+func TestRecordIsReadAsWritten(t *testing.T) {
 	dir := t.TempDir()
 	want := Record{Info: container.Info{
 		Config: map[string]string{"tag": "{{.Name}}"}, ID: "web", LogPath: "/var/log/web",
@@ -57,7 +57,8 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// TestRecordOfEarlierVersion: one without the time and the path, which earlier versions wrote, is read all the same.
+// TestRecordOfEarlierVersion: a record of an earlier version, without the time and the path,
+// is read.
 func TestRecordOfEarlierVersion(t *testing.T) {
 	dir := t.TempDir()
 	earlier := `{"Info":{"Config":null,"ContainerID":"web","ContainerName":"/web","ContainerEntrypoint":"","ContainerArgs":null,` +

@@ -12,20 +12,22 @@ import (
 	"time"
 )
 
-type fakeWaiter struct {
+type fakeHeld struct {
 	label  string
 	bytes  int64
 	oldest time.Time
 }
 
-func (w *fakeWaiter) name() string                { return w.label }
-func (w *fakeWaiter) backlog() (int64, time.Time) { return w.bytes, w.oldest }
+func (w *fakeHeld) name() string { return w.label }
 
-// TestUnsentIsLoggedWhileItLasts: at once, every ten minutes with all containers of the same reason, and when it ends.
-func TestUnsentIsLoggedWhileItLasts(t *testing.T) {
+func (w *fakeHeld) backlog() (int64, time.Time) { return w.bytes, w.oldest }
+
+// TestHoldIsLoggedWhileItLasts: a hold is logged at once, every ten minutes with all
+// containers of the same reason, and when it ends.
+func TestHoldIsLoggedWhileItLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b strings.Builder
-		u := newUnsent(slog.New(slog.NewTextHandler(&b, nil)))
+		l := newHoldLog(slog.New(slog.NewTextHandler(&b, nil)))
 		logged := func(level, message string) (lines []string) {
 			for line := range strings.Lines(b.String()) {
 				if strings.Contains(line, "level="+level+" msg=\""+message+"\"") {
@@ -35,16 +37,16 @@ func TestUnsentIsLoggedWhileItLasts(t *testing.T) {
 			return lines
 		}
 		begin := time.Now()
-		var all []*fakeWaiter
+		var all []*fakeHeld
 		for i := range 7 {
-			all = append(all, &fakeWaiter{fmt.Sprint("web-", i), int64(100 - i), begin.Add(time.Duration(i) * time.Second)})
+			all = append(all, &fakeHeld{fmt.Sprint("web-", i), int64(100 - i), begin.Add(time.Duration(i) * time.Second)})
 		}
-		held := &fakeWaiter{"held", 5, time.Time{}}
+		held := &fakeHeld{"held", 5, time.Time{}}
 		for time.Since(begin) < 25*time.Minute {
 			for _, w := range all {
-				u.waits(w, noRegion, errors.New("no route to host"))
+				l.add(w, noRegion, errors.New("no route to host"))
 			}
-			u.waits(held, "KMS_KEY_ID is invalid", "KMS_KEY_ID is invalid")
+			l.add(held, "KMS_KEY_ID is invalid", "KMS_KEY_ID is invalid")
 			time.Sleep(2 * time.Second)
 		}
 		lines := logged("ERROR", "no AWS region found; logs are spooled until one is known")
@@ -65,25 +67,25 @@ func TestUnsentIsLoggedWhileItLasts(t *testing.T) {
 		if lines := logged("ERROR", "lines are spooled, and not sent"); len(lines) != 3 || !strings.Contains(lines[2], "containers=held waiting_bytes=5") {
 			t.Errorf("logged %q", lines)
 		}
-		u.over(held, "KMS_KEY_ID is invalid", false) // it ends, and nothing is fixed
+		l.remove(held, "KMS_KEY_ID is invalid", false) // it ends, and nothing is fixed
 		for _, w := range all {
-			u.over(w, noRegion, true)
+			l.remove(w, noRegion, true)
 		}
-		u.over(all[0], noRegion, true)
+		l.remove(all[0], noRegion, true)
 		if ends := strings.Count(b.String(), "level=INFO"); ends != 1 || len(logged("INFO", "AWS region found")) != 1 {
 			t.Errorf("logged %s", b.String())
 		}
 	})
 }
 
-// noRegionPlace is a Place without a region until there is one.
-type noRegionPlace struct {
-	fakePlace
+// noRegionLocator is a Locator without a region until there is one.
+type noRegionLocator struct {
+	fakeLocator
 	mu    sync.Mutex
 	found bool
 }
 
-func (p *noRegionPlace) Region(context.Context) (string, error) {
+func (p *noRegionLocator) Region(context.Context) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.found {
@@ -92,26 +94,26 @@ func (p *noRegionPlace) Region(context.Context) (string, error) {
 	return "r", nil
 }
 
-// TestUnsentContainersAreNamed: the log names the containers whose lines wait for a region, for a setting, and for a group
-// that is allowed.
-func TestUnsentContainersAreNamed(t *testing.T) {
+// TestHeldContainersAreNamed: the log names the containers whose lines wait for a region, a
+// setting or an allowed group.
+func TestHeldContainersAreNamed(t *testing.T) {
 	for name, k := range map[string]struct {
-		env   string
-		place Place
-		err   string
+		env     string
+		locator Locator
+		err     string
 	}{
-		"region": {"DELAY=1", &noRegionPlace{}, "no route to host"},
-		"held":   {"KMS_KEY_ID=a key", fakePlace{}, "KMS_KEY_ID is invalid"},
-		"group":  {"ALLOW_GROUPS=x", fakePlace{}, "no log group is allowed"},
+		"region": {"DELAY=1", &noRegionLocator{}, "no route to host"},
+		"held":   {"KMS_KEY_ID=a key", fakeLocator{}, "KMS_KEY_ID is invalid"},
+		"group":  {"ALLOW_GROUPS=x", fakeLocator{}, "no log group is allowed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, k.env)
-			h.bad, h.place = true, k.place
+			h.badEnv, h.locator = true, k.locator
 			h.start()
 			f := h.fifo("f")
-			h.run("web", f, nil)
+			h.startContainer("web", f, nil)
 			f.write("stdout", lines(1, 100)...)
-			f.empty()
+			f.waitUntilEmpty()
 			until(t, "it is logged", func() bool { return strings.Contains(h.logged(), k.err) })
 			line := h.logged()[strings.Index(h.logged(), "level=ERROR"):]
 			for _, part := range []string{"level=ERROR", k.err, `containers="web (web)" waiting_bytes=`, "oldest="} {
@@ -119,7 +121,7 @@ func TestUnsentContainersAreNamed(t *testing.T) {
 					t.Errorf("no %s in %s", part, line)
 				}
 			}
-			if p, ok := k.place.(*noRegionPlace); ok {
+			if p, ok := k.locator.(*noRegionLocator); ok {
 				p.mu.Lock()
 				p.found = true
 				p.mu.Unlock()
@@ -128,7 +130,7 @@ func TestUnsentContainersAreNamed(t *testing.T) {
 					t.Errorf("logged %s", h.logged())
 				}
 			}
-			h.end(f)
+			h.stopContainer(f)
 			h.stop()
 		})
 	}

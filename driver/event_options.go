@@ -9,8 +9,8 @@ import (
 	"github.com/logspool/logspool/naming"
 )
 
-// shape is what the container's options make of its lines.
-func (s *session) shape(c *naming.Container, conf *config.Container) events.Options {
+// eventOptions returns how the container's lines become events.
+func (s *session) eventOptions(c *naming.Container, conf *config.Container) events.Options {
 	o := events.Options{
 		Wait:      eventWait(conf),
 		Pattern:   conf.Pattern,
@@ -27,14 +27,13 @@ func (s *session) shape(c *naming.Container, conf *config.Container) events.Opti
 		ImageName:     c.ImageName,
 		Attrs:         c.Attrs,
 	}
-	if conf.Tag == nil {
-		return o
+	if conf.Tag != nil {
+		o.JSON.Tag = s.tag(c, conf)
 	}
-	o.JSON.Tag = s.tag(c, conf)
 	return o
 }
 
-// tag renders the tag. One that fails, or panics, is left out.
+// tag renders the tag. It returns an empty tag if that fails or panics.
 func (s *session) tag(c *naming.Container, conf *config.Container) (tag string) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -44,14 +43,14 @@ func (s *session) tag(c *naming.Container, conf *config.Container) (tag string) 
 	}()
 	tag, err := conf.Tag.Execute(c)
 	if err != nil {
-		s.d.log.Warn("the tag is left out of a container's events", "container", s.name(), "err", err)
+		s.env.log.Warn("cannot render the tag of a container's events; it is left out", "container", s.name(), "err", err)
 	}
 	return tag
 }
 
-// eventWait is how long an event of several lines waits for its next line; 0: as long as is usual. Where the flush
-// interval is longer, as long as that: so it is with awslogs (moby, daemon/logger/awslogs, collectBatch), and events that
-// are written slowly stay whole.
+// eventWait returns how long a multi-line event waits for its next line. 0 means
+// events.DefaultWait. A longer flush interval applies instead, as with awslogs (moby,
+// daemon/logger/awslogs, collectBatch), so that events that are written slowly stay whole.
 func eventWait(conf *config.Container) time.Duration {
 	if conf.Pattern != nil && conf.Delay > events.DefaultWait {
 		return conf.Delay

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/logspool/logspool/driver/archive"
@@ -12,17 +13,10 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// runAs starts the container id under a name, with log options.
-func (h *host) runAs(id, name string, f *fakeFIFO, config map[string]string) {
-	h.t.Helper()
-	if err := h.startLogging(f.path, &container.Info{ID: id, Name: "/" + name, Config: config}); err != nil {
-		h.t.Fatal(err)
-	}
-}
-
-// TestNamesOfTheRun: the lines of a run that are undelivered when the container is renamed and started again go to the names that
-// the run had, also after the plugin was started again, and also when the service was down only for a part of the time.
-func TestNamesOfTheRun(t *testing.T) {
+// TestLinesKeepNamesOfTheirRun: undelivered lines of a container that is renamed and started
+// again go to the names of the run that wrote them, also after a restart of the plugin, and
+// also if CloudWatch was down for a part of the time.
+func TestLinesKeepNamesOfTheirRun(t *testing.T) {
 	for _, down := range []string{"always", "from the second run on", "never"} {
 		for _, restarts := range []bool{false, true} {
 			t.Run(fmt.Sprintf("down %s, plugin restarts=%v", down, restarts), func(t *testing.T) {
@@ -33,18 +27,18 @@ func TestNamesOfTheRun(t *testing.T) {
 				for i := range runs {
 					f := h.fifo(fmt.Sprint("f", i))
 					f.n = int64(1000 * i)
-					h.runAs("web", fmt.Sprint("name", i), f, map[string]string{"delay": fmt.Sprint(i+1, "s")})
+					h.startContainerAs("web", fmt.Sprint("name", i), f, map[string]string{"delay": fmt.Sprint(i+1, "s")})
 					f.write("stdout", lines(1, n)...)
 					if i == 1 && down != "never" {
 						h.shipper.setDown(true)
 					}
 					if i == 2 && restarts {
-						f.empty()
+						f.waitUntilEmpty()
 						h.stop()
 						h.start()
 					}
 					f.raw(fakeFrame("stdout", 1e18+f.n+1, "unfinished", []byte{0x20, 0x01, 0x2a, 0x05, 0x12, 0x01, 'x', 0x18, 0x01}))
-					h.end(f)
+					h.stopContainer(f)
 				}
 				h.shipper.setDown(false)
 				for i := range runs {
@@ -67,8 +61,8 @@ func TestNamesOfTheRun(t *testing.T) {
 	}
 }
 
-// TestDeliveredRunsAreDropped: the record keeps a run only while lines of it are undelivered.
-func TestDeliveredRunsAreDropped(t *testing.T) {
+// TestRecordDropsDeliveredRuns: the record has a run only while lines of it are undelivered.
+func TestRecordDropsDeliveredRuns(t *testing.T) {
 	h := newHost(t)
 	h.shipper.setDown(true)
 	h.start()
@@ -77,16 +71,16 @@ func TestDeliveredRunsAreDropped(t *testing.T) {
 	for i := range 3 {
 		f = h.fifo(fmt.Sprint("f", i))
 		f.n = int64(1000 * i)
-		h.runAs("web", fmt.Sprint("name", i), f, nil)
+		h.startContainerAs("web", fmt.Sprint("name", i), f, nil)
 		f.write("stdout", "a line")
-		f.empty()
+		f.waitUntilEmpty()
 		r, err := archive.ReadRecord(durable.OS, dir)
 		must(t, err)
 		if len(r.Earlier) != i || r.Info.Name != fmt.Sprint("/name", i) {
 			t.Errorf("run %d: %d earlier runs, name %s", i, len(r.Earlier), r.Info.Name)
 		}
 		if i < 2 {
-			h.end(f)
+			h.stopContainer(f)
 		}
 	}
 	h.shipper.setDown(false)
@@ -96,13 +90,13 @@ func TestDeliveredRunsAreDropped(t *testing.T) {
 	if len(r.Earlier) > 0 {
 		t.Errorf("%d earlier runs are left", len(r.Earlier))
 	}
-	h.end(f)
+	h.stopContainer(f)
 	h.gone()
 }
 
-// TestManyRuns: however often a container is renamed while nothing is delivered, its record stays bounded, and every line is
-// delivered once.
-func TestManyRuns(t *testing.T) {
+// TestRecordBoundsRuns: however often a container is renamed while nothing is delivered, its
+// record stays bounded, and every line is delivered once.
+func TestRecordBoundsRuns(t *testing.T) {
 	h := newHost(t)
 	h.shipper.setDown(true)
 	h.start()
@@ -110,9 +104,9 @@ func TestManyRuns(t *testing.T) {
 	for i := range n {
 		f := h.fifo(fmt.Sprint("f", i))
 		f.n = int64(i)
-		h.runAs("web", fmt.Sprint("name", i), f, nil)
+		h.startContainerAs("web", fmt.Sprint("name", i), f, nil)
 		f.write("stdout", fmt.Sprint("line ", i))
-		h.end(f)
+		h.stopContainer(f)
 	}
 	r, err := archive.ReadRecord(durable.OS, filepath.Join(h.dir, "state", "containers", "web"))
 	must(t, err)
@@ -134,8 +128,9 @@ func TestManyRuns(t *testing.T) {
 	}
 }
 
-// TestRunsOfALostSpool: earlier runs of a stream that is gone do not name the lines of the next one.
-func TestRunsOfALostSpool(t *testing.T) {
+// TestRunsOfLostSpoolAreDropped: earlier runs of a spool that is gone do not name the lines
+// of the next spool.
+func TestRunsOfLostSpoolAreDropped(t *testing.T) {
 	h := newHost(t)
 	dir := filepath.Join(h.dir, "state", "containers", "web")
 	must(t, os.MkdirAll(dir, dirPerm))
@@ -147,12 +142,65 @@ func TestRunsOfALostSpool(t *testing.T) {
 	h.shipper.setDown(true)
 	h.start()
 	f := h.fifo("f")
-	h.runAs("web", "new", f, nil)
+	h.startContainerAs("web", "new", f, nil)
 	f.write("stdout", lines(1, 10)...)
-	h.end(f)
+	h.stopContainer(f)
 	h.shipper.setDown(false)
 	if got := h.shipper.wait(t, "g/new", 10); !slices.Equal(got, lines(1, 10)) {
 		t.Errorf("delivered: %q", got)
 	}
 	h.gone()
+}
+
+// TestKillBetweenRunsKeepsNames: a container is renamed and started again three times while
+// its lines are undelivered. Wherever the plugin is killed, each line goes once to the name
+// of the run that wrote it.
+func TestKillBetweenRunsKeepsNames(t *testing.T) {
+	h := newHost(t, "LOGSPOUT_STREAM={{.Name}}")
+	killed := h.copyBefore(h.onHookedDisk(), "Rename", "Remove", "WriteAt")
+	h.shipper.setDown(true)
+	h.start()
+	var spooled []int // lines that were spooled before the call
+	for run := range 3 {
+		f := h.fifo(fmt.Sprint("f", run))
+		if err := h.startLogging(f.path, &container.Info{ID: "web", Name: fmt.Sprint("/run", run)}); err != nil {
+			t.Fatal(err)
+		}
+		f.n = int64(run) * 1000
+		for l := range 3 {
+			f.write("stdout", fmt.Sprintf("run%d %d", run, l))
+			f.waitUntilEmpty()
+		}
+		h.stopContainer(f)
+		for n := killed.len(); len(spooled) < n; {
+			spooled = append(spooled, 3*run)
+		}
+	}
+	h.stop()
+	for i, op := range killed.before {
+		k := newHost(t, "LOGSPOUT_STREAM={{.Name}}")
+		k.dir = killed.at(i)
+		k.start()
+		k.waitForNoSession()
+		if left, err := filepath.Glob(filepath.Join(k.dir, "state", "containers", "*", "*")); err != nil || len(k.containers()) > 0 {
+			t.Errorf("killed before call %d, %s: left %q", i, op, left)
+		}
+		k.stop()
+		n := 0
+		for stream, got := range k.shipper.delivered {
+			for j, line := range got {
+				name, _, _ := strings.Cut(line, " ")
+				if stream != "g/"+name {
+					t.Errorf("killed before call %d, %s: %q went to %s", i, op, line, stream)
+				}
+				if line != fmt.Sprintf("%s %d", name, j) {
+					t.Errorf("killed before call %d, %s: %s is %q", i, op, stream, got)
+				}
+				n++
+			}
+		}
+		if i < len(spooled) && n < spooled[i] {
+			t.Errorf("killed before call %d, %s: %d lines of %d", i, op, n, spooled[i])
+		}
+	}
 }

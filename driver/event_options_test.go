@@ -11,8 +11,8 @@ import (
 	"github.com/logspool/logspool/internal/container"
 )
 
-// TestShape: what a container's options say of its events is what is handed to the shipper.
-func TestShape(t *testing.T) {
+// TestEventsFollowOptions: events look as the container's options ask.
+func TestEventsFollowOptions(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	f := h.fifo("fifo")
@@ -30,7 +30,7 @@ func TestShape(t *testing.T) {
 	}
 	f.write("stdout", "\x1b[31mpanic: no\x1b[0m", "  at main", "DEBUG not this", "  nor this")
 	f.write("stderr", "bye")
-	h.end(f)
+	h.stopContainer(f)
 	var got []map[string]any
 	for _, message := range h.shipper.wait(t, "g/s", 2) {
 		var object map[string]any
@@ -51,23 +51,8 @@ func TestShape(t *testing.T) {
 	}
 }
 
-// TestForeignEnv: with CONTAINER_ENV=off a container's environment does not decide its host's name.
-func TestForeignEnv(t *testing.T) {
-	for env, want := range map[string]string{"CONTAINER_ENV=on": "g/claimed", "CONTAINER_ENV=off": "g/0123456789ab"} {
-		h := newHost(t, env, "LOGSPOUT_STREAM={{.Host}}")
-		h.start()
-		f := h.fifo("fifo")
-		if err := h.startLogging(f.path, &container.Info{ID: "0123456789abcdef", Env: []string{"HOSTNAME=claimed"}}); err != nil {
-			t.Fatal(err)
-		}
-		f.write("stdout", "a line")
-		h.shipper.wait(t, want, 1)
-		h.end(f)
-		h.stop()
-	}
-}
-
-// TestEventWait: events of several lines wait as long as the flush interval, where that is longer than usual.
+// TestEventWait: a multi-line event waits for the flush interval if that is longer than the
+// default.
 func TestEventWait(t *testing.T) {
 	for _, c := range []struct {
 		opts map[string]string

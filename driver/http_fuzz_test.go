@@ -16,8 +16,8 @@ import (
 	"github.com/logspool/logspool/internal/config"
 )
 
-// FuzzRequest sends any body to each endpoint: it is answered in the protocol's form, nothing comes to be outside
-// the state directory, and the driver goes on.
+// FuzzRequest sends any body to each endpoint. The answer has the protocol's form, nothing is
+// created outside the state directory, and the driver continues to work.
 func FuzzRequest(f *testing.F) {
 	dir := f.TempDir()
 	settings, problems := config.Load([]string{"STATE_DIR=" + filepath.Join(dir, "state"), "PLUGIN_SOCKET=" + filepath.Join(dir, "s")})
@@ -25,7 +25,7 @@ func FuzzRequest(f *testing.F) {
 		f.Fatal(problems)
 	}
 	d, err := New(Options{
-		Settings: settings, Shipper: newFakeShipper(), Place: fakePlace{}, FIFODir: filepath.Join(dir, "fifos"),
+		Settings: settings, Deliverer: newFakeDeliverer(), Locator: fakeLocator{}, FIFODir: filepath.Join(dir, "fifos"),
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

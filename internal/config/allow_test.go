@@ -104,7 +104,7 @@ func TestCheckGroup(t *testing.T) {
 			t.Errorf("%v:\n got %s\nwant %s", test.opts, said, test.want)
 		}
 	}
-	if err := mustLoad(t).CheckGroup(&Container{Group: template("/x", "log option group")}, &naming.Container{}); err != nil {
+	if err := mustLoad(t).CheckGroup(&Container{Names: Names{Group: template("/x", "log option group")}}, &naming.Container{}); err != nil {
 		t.Errorf("without ALLOW_GROUPS: %v", err)
 	}
 }

@@ -33,7 +33,7 @@ var compare = cmp.Options{
 		}
 		return r.String()
 	}),
-	cmpopts.IgnoreUnexported(Settings{}),
+	cmpopts.IgnoreUnexported(Settings{}, RegionSettings{}),
 	cmpopts.EquateEmpty(),
 }
 
@@ -43,18 +43,19 @@ func template(text, from string) Template {
 
 func defaults() *Settings {
 	return &Settings{
-		Group:          template("{{.LoggerHost}}", "default"),
-		Stream:         template("{{.Name}}", "default"),
-		Delay:          4 * time.Second,
-		Gzip:           true,
-		ContainerEnv:   true,
-		SpoolMaxSize:   256 << 20,
-		SpoolTotalSize: 4 << 30,
-		SpoolFull:      DropOldest,
-		HistorySize:    20 << 20,
-		HistoryAge:     7 * 24 * time.Hour,
-		PluginSocket:   "/run/docker/plugins/logspool.sock",
-		StateDir:       "/run/docker/logging/.state",
+		Names:        Names{Group: template("{{.LoggerHost}}", "default"), Stream: template("{{.Name}}", "default")},
+		Delay:        4 * time.Second,
+		Gzip:         true,
+		ContainerEnv: true,
+		SpoolSettings: SpoolSettings{
+			SpoolLimits:    SpoolLimits{SpoolMaxSize: 256 << 20, SpoolFull: DropOldest, HistorySize: 20 << 20},
+			SpoolTotalSize: 4 << 30,
+			HistoryAge:     7 * 24 * time.Hour,
+		},
+		Paths: Paths{
+			PluginSocket: "/run/docker/plugins/logspool.sock",
+			StateDir:     "/run/docker/logging/.state",
+		},
 	}
 }
 
@@ -225,7 +226,7 @@ func TestLoadProblems(t *testing.T) {
 		{"ROUTE=cloudwatch://auto?FOO=1", `ROUTE: unknown option "FOO": the options are LOGSPOUT_GROUP LOGSPOUT_STREAM DELAY NOEC2 DEBUG`},
 		{"ROUTE=cloudwatch://auto?delay=1", `ROUTE: unknown option "delay" (did you mean "DELAY"?): the options are LOGSPOUT_GROUP LOGSPOUT_STREAM DELAY NOEC2 DEBUG`},
 		{"ROUTE=cloudwatch://auto?GZIP=off", `ROUTE: unknown option "GZIP": the options are LOGSPOUT_GROUP LOGSPOUT_STREAM DELAY NOEC2 DEBUG`},
-		{"ROUTE=cloudwatch://auto?DELAY=4&DELAY=8", `ROUTE: option DELAY is there twice: give it once`},
+		{"ROUTE=cloudwatch://auto?DELAY=4&DELAY=8", `ROUTE: option DELAY is given twice: give it once`},
 		{"ROUTE=cloudwatch://auto?DELAY=x", `ROUTE option DELAY: "x" is not a duration: ` + duration},
 		{"AWS_DEFAULT_REGION=x", `AWS_DEFAULT_REGION: "x" is not a region: use one such as eu-west-1, or auto`},
 		{"AWS_REGION=eu west-1", `AWS_REGION: "eu west-1" is not a region: use one such as eu-west-1, or auto`},
@@ -302,7 +303,7 @@ func TestProblemSaysWhatApplies(t *testing.T) {
 		{[]string{"ROUTE=cloudwatch://auto?delay=8"}, "it is ignored"},
 		{[]string{"ROUTE=cloudwatch://auto?DELAY=8&DELAY=9"}, "the first one"},
 		{[]string{"SPOOL_MAX_SIZE=8g"}, "the larger size for both, on top of what is on disk"},
-		{[]string{"SPOOL_FULL=x"}, "drop-newest, which deletes nothing that is kept"},
+		{[]string{"SPOOL_FULL=x"}, "drop-newest, which deletes no lines that are in the spool"},
 		{[]string{"HISTORY_AGE=x"}, "no limit: nothing expires"},
 	} {
 		_, problems := Load(test.env)
@@ -329,7 +330,7 @@ func TestLoadUnknownTotal(t *testing.T) {
 	if s.SpoolMaxSize != 10<<30 || s.HistorySize != 9<<30 || s.SpoolTotalSize != defaults().SpoolTotalSize {
 		t.Errorf("got %d, %d and %d", s.SpoolMaxSize, s.HistorySize, s.SpoolTotalSize)
 	}
-	for opts, want := range map[string]*Container{
+	for opts, want := range map[string]SpoolLimits{
 		"spool-max-size=20g":  {SpoolMaxSize: 20 << 30, HistorySize: 9 << 30},
 		"history-size=19g":    {SpoolMaxSize: 10 << 30, HistorySize: 19 << 30},
 		"max-size=8000000000": {SpoolMaxSize: 10 << 30, HistorySize: 8e9},

@@ -77,7 +77,7 @@ func TestEntity(t *testing.T) {
 	}
 	lines(t, err)
 	c, _ = mustLoad(t).Container(opts{"awslogs-entity-attributes": "a=b"}, nil)
-	if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], "log option awslogs-entity-attributes: without effect") {
+	if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], "log option awslogs-entity-attributes: no effect") {
 		t.Errorf("got %q", c.Warnings)
 	}
 }

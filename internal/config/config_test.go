@@ -19,7 +19,8 @@ import (
 	"github.com/logspool/logspool/naming"
 )
 
-// compare takes settings and containers as what a caller sees of them, templates as their text.
+// compare compares the exported fields of settings and containers. Templates and regexps count as
+// their text.
 var compare = cmp.Options{
 	cmp.Transformer("text", func(t *naming.Template) string {
 		if t == nil {
@@ -59,8 +60,8 @@ func defaults() *Settings {
 	}
 }
 
-// lines returns the single lines of an error, and checks that each is one short line and that the
-// error as a whole is one.
+// lines returns the single errors of err. It checks that each of them, and err as a whole, is one
+// short line.
 func lines(t *testing.T, err error) []string {
 	t.Helper()
 	if err == nil {
@@ -78,8 +79,8 @@ func lines(t *testing.T, err error) []string {
 	return lines
 }
 
-// problemLines returns what is said of each setting, without what applies instead, and checks that it
-// is all one short line.
+// problemLines returns the setting and text of each problem. It checks that everything in a problem
+// is one short line.
 func problemLines(t *testing.T, problems []Problem) (lines []string) {
 	t.Helper()
 	for _, p := range problems {
@@ -101,7 +102,7 @@ func checkLines(t *testing.T, lines []string) {
 	}
 }
 
-func TestLoad(t *testing.T) {
+func TestLoadReadsSettings(t *testing.T) {
 	with := func(change func(*Settings)) *Settings {
 		s := defaults()
 		change(s)
@@ -122,7 +123,7 @@ func TestLoad(t *testing.T) {
 		{[]string{"LOGSPOUT_GROUP=/app/x=y", "LOGSPOUT_STREAM={{.ID}}"}, with(func(s *Settings) {
 			s.Group, s.Stream = template("/app/x=y", "LOGSPOUT_GROUP"), template("{{.ID}}", "LOGSPOUT_STREAM")
 		})},
-		// White space around a region is nobody's.
+		// White space around a region is ignored.
 		{[]string{"AWS_REGION= eu-west-1\r\n"}, with(func(s *Settings) { s.Region = "eu-west-1" })},
 		{[]string{"AWS_DEFAULT_REGION=\teu-west-1 "}, with(func(s *Settings) { s.Region = "eu-west-1" })},
 		{[]string{"ROUTE=cloudwatch:// eu-west-1 \n"}, with(func(s *Settings) { s.Region = "eu-west-1" })},
@@ -159,7 +160,7 @@ func TestLoad(t *testing.T) {
 			s.PluginSocket, s.StateDir = "/tmp/x.sock", "/tmp/b"
 		})},
 
-		// ROUTE comes before the variables of the same name.
+		// ROUTE takes precedence over the variables of the same names.
 		{[]string{"DELAY=2", "ROUTE=cloudwatch://us-east-1?DELAY=8&NOEC2&DEBUG=1"}, with(func(s *Settings) {
 			s.Region, s.Delay, s.NoEC2, s.Debug = "us-east-1", 8*time.Second, true, true
 		})},
@@ -177,7 +178,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-func TestLoadProblems(t *testing.T) {
+func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 	const duration = "use seconds (8) or a Go duration (500ms), greater than 0: from 1ms to 24h"
 	const size = "use bytes or Docker's units (256m, 4g), from 64k to 1024t"
 	for _, test := range []struct {
@@ -239,7 +240,7 @@ func TestLoadProblems(t *testing.T) {
 			t.Errorf("%.80q:\n got %q\nwant %q", test.env, got, test.want)
 			continue
 		}
-		// The default applies instead of the bad value, or what deletes nothing.
+		// The default applies instead of the invalid value, or a value that deletes nothing.
 		want := defaults()
 		switch name, value, _ := strings.Cut(test.env, "="); name {
 		case "SPOOL_MAX_SIZE":
@@ -267,13 +268,13 @@ func TestLoadProblems(t *testing.T) {
 	}
 }
 
-func TestLoadReportsAll(t *testing.T) {
+func TestLoadReportsAllProblems(t *testing.T) {
 	s, problems := Load([]string{"DELAY=x", "GZIP=x", "AWS_REGION=x", "SPOOL_FULL=x", "SPOOL_SYNC=x", "STATE_DIR=x", "DEBUG=1",
 		"ROUTE=cloudwatch://x?A&B&DELAY=8&LOGSPOUT_STREAM=s"})
 	if got := problemLines(t, problems); len(got) != 9 {
 		t.Errorf("got %d lines: %q", len(got), got)
 	}
-	want := defaults() // and the good ones hold
+	want := defaults() // the valid settings still count
 	want.SpoolFull = DropNewest
 	want.Debug, want.Delay, want.Stream = true, 8*time.Second, template("s", "ROUTE option LOGSPOUT_STREAM")
 	if diff := cmp.Diff(want, s, compare); diff != "" {
@@ -281,7 +282,6 @@ func TestLoadReportsAll(t *testing.T) {
 	}
 }
 
-// TestProblemSaysWhatApplies: what is said to apply is what the settings have.
 func TestProblemSaysWhatApplies(t *testing.T) {
 	const all, region = "all lines are spooled, and none is sent", "lines of containers whose region it decides are spooled, and not sent"
 	for _, test := range []struct {
@@ -321,8 +321,8 @@ func TestProblemSaysWhatApplies(t *testing.T) {
 	}
 }
 
-// A size that would be good is not measured by a SPOOL_TOTAL_SIZE that is not known.
-func TestLoadUnknownTotal(t *testing.T) {
+// A valid size is not compared with an invalid SPOOL_TOTAL_SIZE.
+func TestSizesAreKeptIfTheTotalIsInvalid(t *testing.T) {
 	s, problems := Load([]string{"SPOOL_TOTAL_SIZE=80gg", "SPOOL_MAX_SIZE=10g", "HISTORY_SIZE=9g"})
 	if got := problemLines(t, problems); len(got) != 1 || !strings.HasPrefix(got[0], "SPOOL_TOTAL_SIZE: ") {
 		t.Errorf("got %q", got)
@@ -343,8 +343,8 @@ func TestLoadUnknownTotal(t *testing.T) {
 	}
 }
 
-// Where two settings contradict each other, none of the sizes is cut to what may be the wrong one.
-func TestLoadContradiction(t *testing.T) {
+// If two settings contradict each other, neither size is cut, because either may be the wrong one.
+func TestContradictingSizesAreKept(t *testing.T) {
 	s, problems := Load([]string{"SPOOL_TOTAL_SIZE=2m", "HISTORY_SIZE=10m"})
 	if got := problemLines(t, problems); len(got) != 1 || s.HistorySize != 10<<20 || s.SpoolMaxSize != defaults().SpoolMaxSize ||
 		s.SpoolTotalSize != s.SpoolMaxSize || !s.Unknown.SpoolTotalSize {
@@ -355,8 +355,8 @@ func TestLoadContradiction(t *testing.T) {
 	}
 }
 
-// Where SPOOL_TOTAL_SIZE has become smaller, a container that is attached has as much as there is, not the default.
-func TestContainerOverTotal(t *testing.T) {
+// If SPOOL_TOTAL_SIZE was lowered, an attached container gets the whole total, not the default.
+func TestContainerSizesAreCutToTheTotal(t *testing.T) {
 	s := mustLoad(t, "SPOOL_TOTAL_SIZE=1g")
 	c, err := s.Container(map[string]string{"history-size": "6g", "spool-max-size": "6g"}, nil)
 	if got := lines(t, err); len(got) != 2 || c.HistorySize != 1<<30 || c.SpoolMaxSize != 1<<30 {
@@ -364,7 +364,7 @@ func TestContainerOverTotal(t *testing.T) {
 	}
 }
 
-func TestRouteValues(t *testing.T) {
+func TestRouteValuesAreDecoded(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{`/app/x`, `/app/x`},
 		{`/app%2Fx`, `/app/x`},
@@ -392,8 +392,7 @@ func TestRouteValues(t *testing.T) {
 	}
 }
 
-// The tables describe themselves: a name once, a default that its own parser takes.
-func TestTables(t *testing.T) {
+func TestRowsAreUniqueAndDefaultsAreValid(t *testing.T) {
 	s := &Settings{}
 	seen := map[string]bool{"": true}
 	for i, row := range settings {
@@ -463,7 +462,7 @@ func FuzzRoute(f *testing.F) {
 	})
 }
 
-// checkSettings checks what holds of settings whatever they were read from.
+// checkSettings checks the invariants of settings.
 func checkSettings(t *testing.T, s *Settings, problems []Problem) {
 	t.Helper()
 	if s.Group.Template == nil || s.Stream.Template == nil || s.Group.From == "" || s.Stream.From == "" ||

@@ -34,7 +34,7 @@ func mustTag(text string) *naming.Template {
 
 type opts = map[string]string
 
-func TestContainer(t *testing.T) {
+func TestContainerReadsOptions(t *testing.T) {
 	with := func(change func(*Container)) *Container {
 		c := &Container{
 			Names:        Names{Group: template("{{.LoggerHost}}", "default"), Stream: template("{{.Name}}", "default")},
@@ -154,7 +154,7 @@ func TestContainer(t *testing.T) {
 		{"files without end", nil, opts{"max-size": "-1", "max-file": "2"}, nil, func(c *Container) { c.HistorySize = 4 << 30 }},
 		{"awslogs's buffer", nil, opts{"awslogs-max-buffered-events": "4096", "max-buffered-events": "4096"}, nil, same},
 
-		// Whoever changes only the driver's name keeps awslogs's stream.
+		// Changing only the driver's name keeps awslogs's stream.
 		{"awslogs-group alone", nil, opts{"awslogs-group": "g"}, nil, func(c *Container) {
 			c.Group, c.Stream = template("g", "log option awslogs-group"), template("{{.ID}}", "log option awslogs-group")
 		}},
@@ -242,7 +242,7 @@ func manyTags(n int) string {
 	return strings.Join(tags, ",")
 }
 
-func TestContainerErrors(t *testing.T) {
+func TestInvalidOptionsAreRefused(t *testing.T) {
 	const endpoint = " is not the URL of an endpoint: use http:// or https:// and a host, without user, query or fragment"
 	const known = ": the options are group stream tag region endpoint create-group create-stream delay " +
 		"multiline-pattern datetime-format format labels labels-regex env env-regex include-pattern exclude-pattern strip-ansi " +
@@ -359,7 +359,7 @@ func TestContainerErrors(t *testing.T) {
 		{opts{"endpoint": "http://:80"}, `log option "endpoint": "http://:80"` + endpoint},
 		{opts{"endpoint": "http://x:99999"}, `log option "endpoint": "http://x:99999"` + endpoint},
 		{opts{"endpoint": "http://x y"}, `log option "endpoint": "http://x y"` + endpoint},
-		// What may hold a password does not come back.
+		// A value that may contain a password is not repeated.
 		{opts{"endpoint": "http://u:p@x"}, `log option "endpoint": the value (not shown here)` + endpoint},
 		{opts{"endpoint": "http://x?token=t"}, `log option "endpoint": the value (not shown here)` + endpoint},
 		{opts{"endpoint": "http://x#f"}, `log option "endpoint": the value (not shown here)` + endpoint},
@@ -384,7 +384,7 @@ func TestContainerErrors(t *testing.T) {
 		checkContainer(t, c)
 	}
 
-	// All of them, in the order of the table, then unknown ones in the order of their names.
+	// All errors are listed in the order of the table, then unknown options in the order of names.
 	c, err := mustLoad(t).Container(opts{"zzz": "", "yyy": "", "delay": "x", "region": "x", "endpoint": "http://127.0.0.1"}, nil)
 	got := lines(t, err)
 	for i, want := range []string{`"region"`, `"delay"`, `"yyy"`, `"zzz"`} {
@@ -397,8 +397,8 @@ func TestContainerErrors(t *testing.T) {
 	}
 }
 
-// Whatever is in a setting, an option or a container's environment, what is said of it is one printable line.
-func TestHostileText(t *testing.T) {
+// Whatever a setting, an option or a container's environment holds, its error is one printable line.
+func TestErrorsAreOnePrintableLine(t *testing.T) {
 	for _, text := range []string{"a\nlevel=error msg=fake", "\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe\u2066", "a\xff\xfe", "\u2028\u0085\x7f",
 		"x" + strings.Repeat("é", 5000)} {
 		for _, row := range settings {
@@ -417,26 +417,10 @@ func TestHostileText(t *testing.T) {
 		_, err := mustLoad(t).Container(all, nil)
 		lines(t, err)
 	}
-	// A text is cut between characters.
+	// The text is cut between characters.
 	_, err := mustLoad(t).Container(opts{"delay": "x" + strings.Repeat("é", 80)}, nil)
 	if want := `log option "delay": "x` + strings.Repeat("é", 39) + `"… is not a duration`; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
-	}
-}
-
-func TestClosest(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{
-		{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"abc", "abc", 0}, {"abc", "abd", 1}, {"abc", "acb", 1}, {"kitten", "sitting", 3}, {"ca", "abc", 3},
-	} {
-		if got := edits(test.a, test.b); got != test.want {
-			t.Errorf("%q, %q: got %d, want %d", test.a, test.b, got, test.want)
-		}
-	}
-	if got := closest(strings.Repeat("group", 20), []string{"group"}); got != "" {
-		t.Errorf("got %q", got)
 	}
 }
 
@@ -464,40 +448,6 @@ func checkNewGroup(t *testing.T, g target.NewGroup) {
 		if k == "" || !utf8.ValidString(k+v) || strings.HasPrefix(strings.ToLower(k), "aws:") || strings.ContainsAny(k+v, ",*\n\x00") {
 			t.Errorf("unusable: %q=%q", k, v)
 		}
-	}
-}
-
-// As moby's ExtraAttributes has it (daemon/logger/loginfo.go).
-func TestAttrs(t *testing.T) {
-	labels := map[string]string{"a": "1", "com.x": "2", "com.y": "", "both": "label"}
-	env := []string{"A=1", "XA=a=b", "XB=", "NOVALUE", "A=2", "both=env", "=x"}
-	for _, test := range []struct {
-		opts opts
-		want map[string]string
-	}{
-		{nil, nil},
-		{opts{"labels": "a"}, opts{"a": "1"}},
-		{opts{"labels": "a,com.y,none"}, opts{"a": "1", "com.y": ""}},
-		{opts{"labels": "com.x, a"}, opts{"com.x": "2"}}, // Docker trims nothing
-		{opts{"labels-regex": `^com\.`}, opts{"com.x": "2", "com.y": ""}},
-		{opts{"labels": "a", "labels-regex": `x$`}, opts{"a": "1", "com.x": "2"}},
-		{opts{"env": "A,NOVALUE,a"}, opts{"A": "2"}},
-		{opts{"env-regex": "^X"}, opts{"XA": "a=b", "XB": ""}},
-		{opts{"env": "A", "env-regex": "A$"}, opts{"A": "2", "XA": "a=b"}},
-		{opts{"labels": "both", "env": "both"}, opts{"both": "env"}},
-		{opts{"labels": "A", "env": "a", "labels-regex": "^A$", "env-regex": "^a$"}, nil},
-	} {
-		c, err := mustLoad(t, "CONTAINER_ENV=off").Container(test.opts, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(test.want, c.Attrs(labels, env), compare); diff != "" {
-			t.Errorf("%v: want -, got +\n%s", test.opts, diff)
-		}
-	}
-	c, _ := mustLoad(t).Container(opts{"labels": "a", "env": "A"}, nil)
-	if got := c.Attrs(nil, nil); got == nil || len(got) != 0 {
-		t.Errorf("got %v", got)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestLookupRestsLongerAndLonger(t *testing.T) {
+func TestPauseAfterFailedLookupDoubles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("broken")
 		var tries []time.Time
@@ -36,7 +36,7 @@ func TestLookupRestsLongerAndLonger(t *testing.T) {
 	})
 }
 
-func TestLookupBoundsATry(t *testing.T) {
+func TestLookupHasATimeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLookup(func(ctx context.Context) (string, error) {
 			<-ctx.Done()

@@ -82,7 +82,7 @@ var house = map[string]rule{
 		never:  []string{module + "/driver", module + "/internal/config"},
 		direct: []string{docker, gogo, "os", "io/fs", "path/filepath", "golang.org/x/sys"},
 	},
-	"internal/awsenv":              {ours: []string{"internal/faultlog", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
+	"internal/awsenv":              {ours: []string{"internal/faultlog", "internal/oneline", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
 	"internal/config":              {ours: []string{"naming", "internal/container", "internal/oneline", "internal/target"}, never: []string{aws}, direct: impure, pure: true},
 	"internal/container":           {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/cwlocal":             {ours: []string{}, never: []string{aws, docker}},

@@ -232,7 +232,7 @@ func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 		{"AWS_DEFAULT_REGION=x", `AWS_DEFAULT_REGION: "x" is not a region: use one such as eu-west-1, or auto`},
 		{"AWS_REGION=eu west-1", `AWS_REGION: "eu west-1" is not a region: use one such as eu-west-1, or auto`},
 		{"LOGSPOUT_GROUP=/app/{{.Env.A=B}}", `LOGSPOUT_GROUP: template "/app/{{.Env.A=B}}": bad character U+003D '='` +
-			`: a key with other characters than letters, digits and _ is written {{index .Env "A=B"}}`},
+			`: write a key with characters other than letters, digits and _ as {{index .Env "A=B"}}`},
 	} {
 		s, problems := Load([]string{test.env})
 		got := problemLines(t, problems)

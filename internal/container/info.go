@@ -11,12 +11,13 @@ type Info struct {
 	Config map[string]string
 	ID     string `json:"ContainerID"`
 	// Name begins with Docker's slash when it comes from dockerd.
-	Name       string    `json:"ContainerName"`
-	Entrypoint string    `json:"ContainerEntrypoint"`
-	Args       []string  `json:"ContainerArgs"`
-	ImageID    string    `json:"ContainerImageID"`
-	ImageName  string    `json:"ContainerImageName"`
-	Created    time.Time `json:"ContainerCreated"` // Created is zero in records of old versions.
+	Name       string   `json:"ContainerName"`
+	Entrypoint string   `json:"ContainerEntrypoint"`
+	Args       []string `json:"ContainerArgs"`
+	ImageID    string   `json:"ContainerImageID"`
+	ImageName  string   `json:"ContainerImageName"`
+	// Created is zero in records of old versions.
+	Created time.Time `json:"ContainerCreated"`
 	// Env holds the container's environment, each entry as KEY=value.
 	Env    []string          `json:"ContainerEnv"`
 	Labels map[string]string `json:"ContainerLabels"`

@@ -20,8 +20,8 @@ const (
 	// maxMade is the most that all functions together may return while one template is executed, in
 	// bytes.
 	maxMade = 1 << 20
-	// maxSteps is the most parts of a template that may be evaluated within {{range}}. Elsewhere, each
-	// part is evaluated once, so maxText bounds them.
+	// maxSteps is the most parts of a template that may be evaluated within {{range}}.
+	// Elsewhere, each part is evaluated once, so maxText bounds them.
 	maxSteps = 20_000
 )
 
@@ -256,8 +256,8 @@ func sizeOfAll(args []any) int {
 	return n
 }
 
-// printedParts returns the number of parts of a value that package fmt pads separately (fmt/print.go,
-// printValue).
+// printedParts returns the number of parts of a value that package fmt pads separately
+// (fmt/print.go, printValue).
 func printedParts(arg any) int {
 	v := reflect.ValueOf(arg)
 	if v.Kind() == reflect.Pointer { // the data as a whole; fmt prints a nested pointer as a number

@@ -12,9 +12,10 @@ const maxLayout = maxName
 var errLayout = &limitError{"makes too much text: the layout of a time may have " + strconv.Itoa(maxLayout) + " bytes"}
 
 // created is the time when a container was created, in UTC like dockerd's (moby,
-// daemon/container.go, newContainer). In Docker's tag template it is a time.Time. Some methods are
-// missing here. Local, Location and In would use the plugin's time zone and not dockerd's. The result
-// of AppendFormat has no limit. Methods that compare or encode times are of no use in a name.
+// daemon/container.go, newContainer). In Docker's tag template it is a time.Time. Some methods
+// are missing here. Local, Location and In would use the plugin's time zone and not dockerd's.
+// The result of AppendFormat has no limit. Methods that compare or encode times are of no use
+// in a name.
 type created time.Time
 
 var createdMethods = methodsOf(reflect.TypeFor[created]())

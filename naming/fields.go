@@ -21,16 +21,17 @@ import (
 type Container struct {
 	// Info is what dockerd says about the container. Its Name may begin with Docker's slash.
 	container.Info
-	// Attrs are the labels and variables that the log options labels, labels-regex, env and env-regex
-	// select (moby's Info.ExtraAttributes). It may be nil.
+	// Attrs are the labels and variables that the log options labels, labels-regex, env and
+	// env-regex select (moby's Info.ExtraAttributes). It may be nil.
 	Attrs map[string]string
 
-	// EnvIsForeign says that the container's environment does not decide names: Host is not taken from
-	// its variable HOSTNAME. Templates can still use .Env.
+	// EnvIsForeign says that the container's environment does not decide names: Host is not
+	// taken from its variable HOSTNAME. Templates can still use .Env.
 	EnvIsForeign bool
 
-	// Host is the container's host name according to the engine. It is needed only if NeedsHost returns
-	// true. If it is empty, templates get Docker's default, the first 12 characters of the ID.
+	// Host is the container's host name according to the engine. It is needed only if
+	// NeedsHost returns true. If it is empty, templates get Docker's default, the first 12
+	// characters of the ID.
 	Host string
 	// LoggerHost is the name of the Docker host.
 	LoggerHost string
@@ -38,8 +39,8 @@ type Container struct {
 	InstanceID string
 	// Region is the region that the logs go to.
 	Region string
-	// Source is the output that the events come from, stdout or stderr. It matters only for a template
-	// that Uses("Source").
+	// Source is the output that the events come from, stdout or stderr. It matters only for a
+	// template that Uses("Source").
 	Source string
 }
 
@@ -138,8 +139,8 @@ func newGroupFields(c *Container) any {
 	}
 }
 
-// tagFields is {{.}} in Docker's tag template. It is flat because its fields and methods are those of
-// moby's logger.Info.
+// tagFields is {{.}} in Docker's tag template. It is flat because its fields and methods are
+// those of moby's logger.Info.
 type tagFields struct {
 	ID          string // ID has 12 characters.
 	FullID      string

@@ -129,8 +129,8 @@ func truncate(s string, n int) (string, error) {
 	return oneline.Cut(s, n), nil
 }
 
-// defaultTo returns value, or def if value is empty in the sense of {{if}}. The default is the first
-// parameter, for use in a pipeline: {{.Env.STAGE | default "dev"}}.
+// defaultTo returns value, or def if value is empty in the sense of {{if}}. The default is the
+// first parameter, for use in a pipeline: {{.Env.STAGE | default "dev"}}.
 func defaultTo(def, value any) any {
 	if truth, ok := template.IsTrue(value); ok && truth {
 		return value
@@ -165,8 +165,8 @@ func (e *execution) printf(format string, args ...any) (string, error) {
 	for _, arg := range args {
 		most, parts = max(most, sizeOf(arg)), max(parts, printedParts(arg))
 	}
-	// A verb can print any argument (%[1]s), and fmt appends unused arguments as %!(EXTRA …). This is
-	// a rough limit for the size of the result. result charges for its real size.
+	// A verb can print any argument (%[1]s), and fmt appends unused arguments as %!(EXTRA …).
+	// This is a rough limit for the size of the result. result charges for its real size.
 	if len(format) > maxMade || width > maxMade/parts || verbs > 0 && most > maxMade/verbs || sizeOfAll(args) > maxResult {
 		return "", errResult
 	}

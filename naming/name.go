@@ -35,11 +35,11 @@ func deceptive(r rune) bool {
 // Name is a name that CloudWatch accepts.
 type Name struct {
 	Name string
-	// Changed says in one line how the rendered name was changed to make it valid. It is empty if the
-	// name was valid.
+	// Changed says in one line how the rendered name was changed to make it valid. It is empty
+	// if the name was valid.
 	Changed string
-	// Fallback says in one line why the default name is used instead of the template's: the template
-	// failed, or it rendered as nothing. It is nil if the name is the template's own.
+	// Fallback says in one line why the default name is used instead of the template's: the
+	// template failed, or it rendered as nothing. It is nil if the name is the template's own.
 	Fallback error
 }
 
@@ -74,10 +74,10 @@ func Stream(t *Template, c *Container) Name {
 	return render(t, defaultStream, c, validStream, last)
 }
 
-// Value renders a template whose result is not a name, such as an attribute of an entity. White space
-// around it is removed. The result is empty if the template renders as nothing, or as the text that
-// text/template prints for a missing value. Like a name, it is valid UTF-8 with at most 512
-// characters, none of them deceptive.
+// Value renders a template whose result is not a name, such as an attribute of an entity.
+// White space around it is removed. The result is empty if the template renders as nothing, or
+// as the text that text/template prints for a missing value. Like a name, it is valid UTF-8
+// with at most 512 characters, none of them deceptive.
 func Value(t *Template, c *Container) (string, error) {
 	s, err := t.Execute(c)
 	if err != nil {

@@ -179,8 +179,8 @@ func (t *Template) parseError(err error) error {
 	return t.errorf("%s", msg)
 }
 
-// mapKey finds what looks like a map's key after a dot, {{.Labels.k8s-app}}, in a text that cannot be
-// parsed.
+// mapKey finds what looks like a map's key after a dot, {{.Labels.k8s-app}}, in a text that
+// cannot be parsed.
 var mapKey = regexp.MustCompile(`\.(\w+)\.([^\s(){}|"\x60]+)`)
 
 // isIdentifier reports whether text/template accepts a key after a dot (parse/lex.go,

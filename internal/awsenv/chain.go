@@ -22,12 +22,14 @@ import (
 
 const (
 	// retrieveTimeout bounds one search for credentials. The SDK ignores the caller's deadline
-	// (aws.CredentialsCache, suppressedContext) and lets all callers wait for one search, so an
-	// endpoint that hangs would stop every upload forever. Together with the uploader's longest wait,
-	// retrieveTimeout is shorter than the half minute within which uploads must recover.
+	// (aws.CredentialsCache, suppressedContext) and lets all callers wait for one search, so
+	// an endpoint that hangs would stop every upload forever. Together with the uploader's
+	// longest wait, retrieveTimeout is shorter than the half minute within which uploads must
+	// recover.
 	retrieveTimeout = 15 * time.Second
-	// fileKeysLife is how long keys from a file are used before the file is read again. The SDK reads
-	// the file once and assumes that its keys never expire, but operators rotate them.
+	// fileKeysLife is how long keys from a file are used before the file is read again. The
+	// SDK reads the file once and assumes that its keys never expire, but operators rotate
+	// them.
 	fileKeysLife = time.Minute
 )
 
@@ -150,8 +152,8 @@ func explain(err error) error {
 	case errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("these credentials renew themselves in a file, and the directory of the AWS files is read-only; use a role, an IAM Identity Center profile with sso_session, or keys: %w", err)
 	}
-	// The SDK treats a file that it may not read as missing (config, internal/ini, OpenFile). It then
-	// looks elsewhere, and its error is about what it did not find there.
+	// The SDK treats a file that it may not read as missing (config, internal/ini, OpenFile).
+	// It then looks elsewhere, and its error is about what it did not find there.
 	for _, name := range Files() {
 		f, openErr := os.Open(name)
 		if errors.Is(openErr, fs.ErrPermission) {

@@ -25,9 +25,9 @@ import (
 // them again. The configuration's Region is a's. If that is empty, it is the region that is known
 // without asking EC2, if any, so a client must set its own.
 //
-// The credentials are cached, shared by all callers with the same source of keys, and renewed before
-// they expire. Their Invalidate method makes the next request fetch new ones at once. One fetch
-// takes at most 15 seconds, and does not delay requests with other credentials.
+// The credentials are cached, shared by all callers with the same source of keys, and renewed
+// before they expire. Their Invalidate method makes the next request fetch new ones at once.
+// One fetch takes at most 15 seconds, and does not delay requests with other credentials.
 func (e *Env) Config(ctx context.Context, a target.Access) (aws.Config, error) {
 	plain, err := e.plainConfig(ctx)
 	if err != nil {
@@ -59,8 +59,9 @@ func (e *Env) plainConfig(ctx context.Context) (aws.Config, error) {
 	return cfg, nil
 }
 
-// withoutCredentials keeps the SDK from resolving credentials while it loads its configuration. With
-// AWS_CONTAINER_CREDENTIALS_FULL_URI, that would look up the name of a host.
+// withoutCredentials keeps the SDK from resolving credentials while it loads its
+// configuration. With AWS_CONTAINER_CREDENTIALS_FULL_URI, that would look up the name of a
+// host.
 var withoutCredentials = config.WithCredentialsProvider(aws.AnonymousCredentials{})
 
 // routesRegion makes ROUTE's region replace the one that the SDK finds.
@@ -120,7 +121,8 @@ func Files() []string {
 		}
 	}
 	for _, name := range config.DefaultSharedConfigFiles {
-		// Glob fails only for a malformed pattern. For a directory that cannot be listed it returns nothing.
+		// Glob fails only for a malformed pattern. For a directory that cannot be listed it
+		// returns nothing.
 		tokens, _ := filepath.Glob(filepath.Join(filepath.Dir(name), "sso", "cache", "*.json"))
 		files = append(files, tokens...)
 	}

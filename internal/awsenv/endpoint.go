@@ -23,8 +23,8 @@ import (
 // ecsContainerEndpoint, and moby's awslogs, defaultCredentialsEndpoint).
 const ecsEndpoint = "http://169.254.170.2"
 
-// containerEndpoint returns the URL of a path on the container credentials endpoint. The endpoint is
-// the host of AWS_CONTAINER_CREDENTIALS_FULL_URI, or else the ECS agent.
+// containerEndpoint returns the URL of a path on the container credentials endpoint. The
+// endpoint is the host of AWS_CONTAINER_CREDENTIALS_FULL_URI, or else the ECS agent.
 func containerEndpoint(path string) (string, error) {
 	base := ecsEndpoint
 	if full := os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI"); full != "" {
@@ -105,7 +105,8 @@ func newRetryer() aws.Retryer {
 // and Env.containerClient make one.
 type containerClient struct{ *http.Client }
 
-// The agent may take longer than the metadata service, because it sometimes fetches the keys itself.
+// The agent may take longer than the metadata service, because it sometimes fetches the keys
+// itself.
 const (
 	containerDialTimeout   = time.Second
 	containerHeaderTimeout = 5 * time.Second

@@ -112,8 +112,8 @@ func TestRoleIsAssumedWithTaskKeys(t *testing.T) {
 	}
 }
 
-// The path is on the host of AWS_CONTAINER_CREDENTIALS_FULL_URI. Each request has the token, which is
-// read from its file again each time.
+// The path is on the host of AWS_CONTAINER_CREDENTIALS_FULL_URI. Each request has the token,
+// which is read from its file again each time.
 func TestCredentialsEndpointUsesTheHostOfFullURI(t *testing.T) {
 	withKeys(t)
 	dir := files(t, map[string]string{"token": "from-a-file"})

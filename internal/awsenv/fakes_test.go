@@ -15,8 +15,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain makes sure that no test queries a real metadata service, reads a real shared file or uses
-// real keys.
+// TestMain makes sure that no test queries a real metadata service, reads a real shared file
+// or uses real keys.
 func TestMain(m *testing.M) {
 	for _, kv := range os.Environ() {
 		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "AWS_") {
@@ -39,10 +39,10 @@ func refusingURL() string {
 	return "http://" + l.Addr().String()
 }
 
-// fakeMetadata is an instance metadata service, version 2 only. A PUT with a lifetime of 1 to 21,600
-// seconds returns a token, which every other request needs (EC2 User Guide, "Use the Instance
-// Metadata Service"). It answers requests of version 1 with 401, like an instance that requires
-// tokens.
+// fakeMetadata is an instance metadata service, version 2 only. A PUT with a lifetime of 1 to
+// 21,600 seconds returns a token, which every other request needs (EC2 User Guide, "Use the
+// Instance Metadata Service"). It answers requests of version 1 with 401, like an instance
+// that requires tokens.
 type fakeMetadata struct {
 	t   *testing.T
 	url string
@@ -61,8 +61,8 @@ const (
 	rolesPath    = "/latest/meta-data/iam/security-credentials/"
 )
 
-// startMetadata starts the metadata service of an instance in eu-central-1 with a role, and makes the
-// SDK use it.
+// startMetadata starts the metadata service of an instance in eu-central-1 with a role, and
+// makes the SDK use it.
 func startMetadata(t *testing.T) *fakeMetadata {
 	m := &fakeMetadata{t: t, tokens: map[string]bool{}, pages: map[string]string{
 		identityPath: `{"region":"eu-central-1","instanceId":"i-0123456789abcdef0"}`,

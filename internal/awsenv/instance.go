@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	// instanceWait is how long names wait for the instance ID, from the first request for it. On EC2,
-	// the metadata service answers as soon as the network is up, which a busy boot can delay by a
-	// minute. A host that is not EC2 waits for the whole time once after each start of the plugin,
-	// unless NOEC2 is set. Meanwhile, lines are spooled.
+	// instanceWait is how long names wait for the instance ID, from the first request for it.
+	// On EC2, the metadata service answers as soon as the network is up, which a busy boot can
+	// delay by a minute. A host that is not EC2 waits for the whole time once after each start
+	// of the plugin, unless NOEC2 is set. Meanwhile, lines are spooled.
 	instanceWait = 2 * time.Minute
 
 	// instancePoll is how often a waiting caller asks again.

@@ -31,7 +31,8 @@ func newMetadataService() metadataService {
 func newLocalClient(dial, header time.Duration) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			// HTTP_PROXY is ignored: a proxy would return its own machine's metadata and credentials.
+			// HTTP_PROXY is ignored: a proxy would return its own machine's metadata and
+			// credentials.
 			Proxy:                 nil,
 			DialContext:           (&net.Dialer{Timeout: dial}).DialContext,
 			TLSHandshakeTimeout:   dial,

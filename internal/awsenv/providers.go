@@ -60,8 +60,8 @@ func (e *Env) credentials(plain aws.Config, a target.Access) (aws.CredentialsPro
 	}), nil
 }
 
-// get returns the provider of s, and makes it if there is none. If there are too many providers, get
-// forgets the one that was used least recently. Its users can keep using it.
+// get returns the provider of s, and makes it if there is none. If there are too many
+// providers, get forgets the one that was used least recently. Its users can keep using it.
 func (p *providers) get(s source, make func() aws.CredentialsProvider) aws.CredentialsProvider {
 	p.mu.Lock()
 	defer p.mu.Unlock()

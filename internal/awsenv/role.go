@@ -17,8 +17,8 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// roleKeysLife is the requested life of a role's keys. Every role allows an hour, and a role that is
-// assumed with another role's keys allows no more (STS API reference, AssumeRole).
+// roleKeysLife is the requested life of a role's keys. Every role allows an hour, and a role
+// that is assumed with another role's keys allows no more (STS API reference, AssumeRole).
 const roleKeysLife = time.Hour
 
 // A role fetches keys by assuming a role at STS, with the keys of base.
@@ -83,8 +83,8 @@ func keysAreBad(err error) bool {
 	}, refused.ErrorCode())
 }
 
-// sessionName returns the name under which CloudTrail shows the session: logspool and this host. STS
-// allows 2 to 64 of these characters.
+// sessionName returns the name under which CloudTrail shows the session: logspool and this
+// host. STS allows 2 to 64 of these characters.
 func sessionName(host string) string {
 	name := "logspool-" + strings.Map(func(r rune) rune {
 		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+=,.@-", r) {

@@ -79,7 +79,7 @@ func TestEachSourceHasItsOwnKeys(t *testing.T) {
 	elsewhere.Region = "us-east-1"
 	wantKeyFor(t, e, elsewhere, "STS-a-2")
 	wantKeyFor(t, e, x, "STS-a-1")
-	wantKeyFor(t, e, target.Access{ExternalID: "x"}, "BASEKEY") // an external ID alone is for nobody
+	wantKeyFor(t, e, target.Access{ExternalID: "x"}, "BASEKEY") // without a role, the external ID does not matter
 }
 
 func TestRoleWithoutRegionIsAssumedInTheHostsRegion(t *testing.T) {

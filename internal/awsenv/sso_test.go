@@ -92,8 +92,8 @@ func startSSO(t *testing.T) (s *fakeSSO, login func(access, refresh string, expi
 	}
 }
 
-// A renewed token is kept across a restart of the plugin, because its refresh token can be used once.
-// A later login on the host replaces it.
+// A renewed token is kept across a restart of the plugin, because its refresh token can be
+// used once. A later login on the host replaces it.
 func TestRenewedSSOTokenIsKept(t *testing.T) {
 	s, login := startSSO(t)
 	login("first", "refresh-first", time.Now().Add(-time.Minute))

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// fakeSTS is an STS with AssumeRole and AssumeRoleWithWebIdentity of the query protocol, and with the
-// constraints of the STS API reference. It returns the keys STS-ROLE-1, STS-ROLE-2 and so on.
+// fakeSTS is an STS with AssumeRole and AssumeRoleWithWebIdentity of the query protocol, and
+// with the constraints of the STS API reference. It returns the keys STS-ROLE-1, STS-ROLE-2
+// and so on.
 type fakeSTS struct {
 	t *testing.T
 

@@ -143,7 +143,7 @@ func TestLoadReadsSettings(t *testing.T) {
 		{[]string{"SPOOL_MAX_SIZE=1g", "SPOOL_TOTAL_SIZE=10GiB"}, with(func(s *Settings) {
 			s.SpoolMaxSize, s.SpoolTotalSize = 1<<30, 10<<30
 		})},
-		{[]string{"SPOOL_TOTAL_SIZE=100m"}, with(func(s *Settings) { // the default of one gives way to the other
+		{[]string{"SPOOL_TOTAL_SIZE=100m"}, with(func(s *Settings) { // SPOOL_MAX_SIZE is cut
 			s.SpoolMaxSize, s.SpoolTotalSize = 100<<20, 100<<20
 		})},
 		{[]string{"SPOOL_TOTAL_SIZE=10m"}, with(func(s *Settings) {
@@ -483,6 +483,6 @@ func ExampleErrors() {
 	s, _ := Load(nil)
 	_, err := s.Container(map[string]string{"delay": "abc"}, nil)
 	fmt.Println(err)
-	// Output:
-	// logspool: log option "delay": "abc" is not a duration: use seconds (8) or a Go duration (500ms), greater than 0: from 1ms to 24h
+	// Output: logspool: log option "delay": "abc" is not a duration: use seconds (8) or a Go
+	// duration (500ms), greater than 0: from 1ms to 24h
 }

@@ -11,8 +11,8 @@ import (
 // Container is the configuration of one container.
 type Container struct {
 	Names
-	// Access says where the logs go and whose credentials sign requests. If its Region is empty, the
-	// region has to be looked up in the SDK's configuration, then on EC2.
+	// Access says where the logs go and whose credentials sign requests. If its Region is
+	// empty, the region has to be looked up in the SDK's configuration, then on EC2.
 	target.Access
 	// RegionAuto says that the log option region is auto. An empty Region is then looked up even if
 	// ROUTE has a region.
@@ -28,8 +28,8 @@ type Container struct {
 
 	// Ignore says that the container asked not to be shipped. Its output is read all the same.
 	Ignore bool
-	// Hold says in one line why the container's lines are spooled but not sent. If it is empty, they
-	// are sent.
+	// Hold says in one line why the container's lines are spooled but not sent. If it is
+	// empty, they are sent.
 	Hold string
 	// Warnings are for the plugin's log, each one line: invalid templates in the container's
 	// environment, and unknown sequences in datetime-format.

@@ -204,7 +204,7 @@ func TestContainerReadsOptions(t *testing.T) {
 		{"CONTAINER_ENV=off", []string{"CONTAINER_ENV=off"}, nil, []string{"LOGSPOUT=ignore", "LOGSPOUT_GROUP=c", "LOGSPOUT_STREAM={{"}, same},
 
 		{"broken template of the container", []string{"LOGSPOUT_GROUP=p"}, nil, []string{"LOGSPOUT_GROUP={{.Nope"}, func(c *Container) {
-			c.Group.From = "the container's LOGSPOUT_GROUP" // the default name, not the plugin's: as logspout
+			c.Group.From = "the container's LOGSPOUT_GROUP" // as in logspout, the default name and not the setting
 			c.Warnings = []string{`the container's LOGSPOUT_GROUP: template "{{.Nope": unclosed action; the default name is used`}
 		}},
 		{"broken, but not asked for", nil, opts{"group": "g"}, []string{"LOGSPOUT_GROUP={{"}, func(c *Container) { c.Group = template("g", "log option group") }},
@@ -397,7 +397,8 @@ func TestInvalidOptionsAreRefused(t *testing.T) {
 	}
 }
 
-// Whatever a setting, an option or a container's environment holds, its error is one printable line.
+// Whatever a setting, an option or a container's environment holds, its error is one printable
+// line.
 func TestErrorsAreOnePrintableLine(t *testing.T) {
 	for _, text := range []string{"a\nlevel=error msg=fake", "\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe\u2066", "a\xff\xfe", "\u2028\u0085\x7f",
 		"x" + strings.Repeat("é", 5000)} {

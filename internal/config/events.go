@@ -32,7 +32,8 @@ const (
 	FormatText Format = "text"
 	// FormatJSON means an object that holds the line and says where it comes from.
 	FormatJSON Format = "json"
-	// FormatEMF means the line itself, in a request that tells CloudWatch to extract metrics from it.
+	// FormatEMF means the line itself, in a request that tells CloudWatch to extract metrics
+	// from it.
 	FormatEMF Format = "json/emf"
 )
 

@@ -7,8 +7,9 @@ import (
 	"regexp/syntax"
 )
 
-// These limits bound the cost of a regexp. The time for matching is proportional to the number of
-// its instructions and to the length of the text (package regexp), and an event may have a megabyte.
+// These limits bound the cost of a regexp. The time for matching is proportional to the number
+// of its instructions and to the length of the text (package regexp), and an event may have a
+// megabyte.
 const (
 	maxPattern      = 8 << 10 // in bytes
 	maxInstructions = 10_000

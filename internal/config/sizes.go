@@ -31,8 +31,9 @@ type SpoolSettings struct {
 	// HistoryAge is how long the history of a stopped container is kept.
 	HistoryAge time.Duration
 
-	// Unknown says which of the sizes have an invalid value. The size that then applies counts on top
-	// of what is on disk, because an invalid setting must never cause data to be deleted.
+	// Unknown says which of the sizes have an invalid value. The size that then applies counts
+	// on top of what is on disk, because an invalid setting must never cause data to be
+	// deleted.
 	Unknown struct{ SpoolMaxSize, SpoolTotalSize, HistorySize bool }
 }
 

@@ -1,11 +1,12 @@
-// Package container declares what dockerd tells a log driver about a container. It is plain data, which
-// the driver, the records on disk and the names of groups and streams share.
+// Package container declares what dockerd tells a log driver about a container. It is plain
+// data, which the driver, the records on disk and the names of groups and streams share.
 package container
 
 import "time"
 
-// Info is what dockerd says about a container in StartLogging and ReadLogs (moby, daemon/logger/loginfo.go).
-// Its JSON is dockerd's, and is also what a container's record on disk holds. Maps and lists may be nil.
+// Info is what dockerd says about a container in StartLogging and ReadLogs (moby,
+// daemon/logger/loginfo.go). Its JSON is dockerd's, and is also what a container's record on
+// disk holds. Maps and lists may be nil.
 type Info struct {
 	// Config holds the log options as they were given.
 	Config map[string]string

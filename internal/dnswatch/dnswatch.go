@@ -25,12 +25,12 @@ const (
 	// outage is how long every look-up must have failed before the plugin stops.
 	outage = time.Minute
 
-	// pause is the longest time between two failures of the same outage. Uploads are tried every half
-	// minute.
+	// pause is the longest time between two failures of the same outage. Uploads are tried
+	// every half minute.
 	pause = 2 * time.Minute
 
-	// minUptime is the shortest time that the plugin runs. dockerd restarts a plugin that exits before
-	// it listens for about 12 seconds, and then disables it permanently.
+	// minUptime is the shortest time that the plugin runs. dockerd restarts a plugin that
+	// exits before it listens for about 12 seconds, and then disables it permanently.
 	minUptime = 2 * time.Minute
 
 	// minInterval is the shortest time between two stops, whatever happens in between.
@@ -55,8 +55,8 @@ type Watch struct {
 	noStamp bool      // noStamp says that the failure to write the stamp was logged.
 }
 
-// New returns a Watch that keeps the time of its last stop in stateDir. replaced reports whether the
-// host has replaced the resolv.conf of this process.
+// New returns a Watch that keeps the time of its last stop in stateDir. replaced reports
+// whether the host has replaced the resolv.conf of this process.
 func New(stateDir string, replaced func() bool, log *slog.Logger) *Watch {
 	return &Watch{
 		stamp: filepath.Join(stateDir, stampName), replaced: replaced, log: log,
@@ -106,8 +106,9 @@ func (w *Watch) Resolved(err error) {
 	close(w.due)
 }
 
-// recentlyLocked reports whether this or an earlier process stopped within minInterval. An unreadable
-// stamp does not count. Neither does one from the future, which remains if the clock was set back.
+// recentlyLocked reports whether this or an earlier process stopped within minInterval. An
+// unreadable stamp does not count. Neither does one from the future, which remains if the
+// clock was set back.
 func (w *Watch) recentlyLocked(now time.Time) bool {
 	b, err := os.ReadFile(w.stamp)
 	if err != nil {

@@ -10,8 +10,9 @@ const (
 	mountInfo  = "/proc/self/mountinfo"
 )
 
-// Replaced returns a function that reports whether the host has replaced or moved the file mounted at
-// /etc/resolv.conf since the call of Replaced. It returns false if nothing is mounted there.
+// Replaced returns a function that reports whether the host has replaced or moved the file
+// mounted at /etc/resolv.conf since the call of Replaced. It returns false if nothing is
+// mounted there.
 //
 // If the host's /etc/resolv.conf is a symbolic link, the host may point it to another file. A mount
 // namespace with the first file cannot see that.
@@ -29,8 +30,8 @@ func replacedIn(mountInfo, file string) func() bool {
 // show_mountinfo, and fs/d_path.c, dentry_path).
 const deleted = "//deleted"
 
-// mountedFrom returns the path of the file mounted at the path at, within its file system. It returns
-// "" if nothing is mounted there. The fields are those of proc_pid_mountinfo(5).
+// mountedFrom returns the path of the file mounted at the path at, within its file system. It
+// returns "" if nothing is mounted there. The fields are those of proc_pid_mountinfo(5).
 func mountedFrom(mountInfo, at string) (from string) {
 	b, err := os.ReadFile(mountInfo)
 	if err != nil {

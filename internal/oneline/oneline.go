@@ -1,5 +1,5 @@
-// Package oneline turns text from outside into one line for a log or an error: printable, of bounded
-// length, and cut between characters.
+// Package oneline turns text from outside into one line for a log or an error: printable, of
+// bounded length, and cut between characters.
 //
 // Anyone who can start a container chooses names, labels, options and environments. Their control
 // codes, terminal escapes and bidirectional marks must not reach an operator's terminal, and their

@@ -50,7 +50,8 @@ func TestTextEscapesUnprintableCharacters(t *testing.T) {
 	}
 }
 
-// Any text becomes one printable line of bounded length, and a line that already is one is unchanged.
+// Any text becomes one printable line of bounded length, and a line that already is one is
+// unchanged.
 func TestAnyTextBecomesOneLine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.OneOf(

@@ -1,8 +1,8 @@
-// Package privileges drops the privileges that the plugin does not need. dockerd runs a managed
-// plugin as uid 0 with Docker's default capabilities, such as CAP_NET_RAW and CAP_MKNOD, and without
-// seccomp, whatever config.json asks for (moby, daemon/pkg/oci/defaults.go). The plugin only reads
-// FIFOs, writes its own files and makes HTTPS requests. The package must not know why a capability
-// is kept.
+// Package privileges drops the privileges that the plugin does not need. dockerd runs a
+// managed plugin as uid 0 with Docker's default capabilities, such as CAP_NET_RAW and
+// CAP_MKNOD, and without seccomp, whatever config.json asks for (moby,
+// daemon/pkg/oci/defaults.go). The plugin only reads FIFOs, writes its own files and makes
+// HTTPS requests. The package must not know why a capability is kept.
 //
 // Capabilities belong to threads, and the Go runtime can start a thread at any time. So the system
 // calls here run on all threads at once, which the runtime supports only in programs built without
@@ -119,8 +119,8 @@ func onAllThreads(what string, trap, a1, a2, a3 uintptr) error {
 	}
 }
 
-// capget returns the calling thread's effective and permitted sets. They are the same on all threads,
-// unless they were changed on one thread only.
+// capget returns the calling thread's effective and permitted sets. They are the same on all
+// threads, unless they were changed on one thread only.
 func capget() (effective, permitted Set, err error) {
 	header, data := capdata(0, 0, 0)
 	if err := unix.Capget(&header, &data[0]); err != nil {

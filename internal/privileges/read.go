@@ -22,8 +22,8 @@ func ToRead(files ...string) (Set, error) {
 	}
 	c := make(chan answer)
 	go func() {
-		// The thread is not unlocked, so it ends with this goroutine, and no other goroutine runs without
-		// the capability.
+		// The thread is not unlocked, so it ends with this goroutine, and no other goroutine
+		// runs without the capability.
 		runtime.LockOSThread()
 		need, err := toRead(files)
 		c <- answer{need, err}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -417,53 +415,6 @@ func TestKillUnderLoad(t *testing.T) {
 	r.refusedNothing()
 }
 
-// TestServiceDown: with the service refusing everything or hanging, containers start, write as much as they
-// like and stop; what they wrote is delivered when the service is back, also by another process.
-func TestServiceDown(t *testing.T) {
-	for _, kind := range []cwlocal.FaultKind{cwlocal.Unavailable, cwlocal.Hang, cwlocal.ResetBefore, cwlocal.Throttle, cwlocal.ExpiredToken} {
-		t.Run(string(kind), func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, "LOGSPOUT_GROUP=down")
-			r.service.AddFault(cwlocal.Fault{Kind: kind})
-			r.start()
-			s := dockertest.Sequence{Container: "web", Source: "stderr"}
-			c := r.run(info("web"))
-			write(t, c, &s, 5000, 200) // far more than a pipe holds
-			r.stopContainer(c)
-			r.stop()
-			r.start()
-			c = r.run(info("other"))
-			other := dockertest.Sequence{Container: "other", Source: "stdout"}
-			write(t, c, &other, 10, 0)
-			r.stopContainer(c)
-			r.service.ClearFault(0)
-			for _, s := range []dockertest.Sequence{s, other} {
-				r.arrived("down", s.Container, s)
-			}
-			r.refusedNothing()
-			r.stop()
-		})
-	}
-}
-
-// TestNothingHoldsUpTheStart: with a metadata service that never answers and no region known, the plugin listens,
-// containers start, write and stop, and the plugin ends when it is told to. All of it happens while the look-up
-// hangs, which is let go at the end.
-func TestNothingHoldsUpTheStart(t *testing.T) {
-	release := make(chan struct{})
-	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		<-release
-	}))
-	defer metadata.Close()
-	defer close(release)
-	r := newRig(t, "AWS_REGION=auto", "NOEC2=", "AWS_EC2_METADATA_SERVICE_ENDPOINT="+metadata.URL, "ROUTE=cloudwatch://auto")
-	r.start()
-	c := r.run(info("web"))
-	c.Write("stdout", strings.Repeat("kept until there is a region\n", 10000))
-	r.stopContainer(c)
-	r.stop()
-}
-
 // TestInvalidSettings: an invalid setting with a harmless default keeps no container from starting and no line from
 // being sent. It is an error in the log, with what applies instead.
 func TestInvalidSettings(t *testing.T) {
@@ -583,134 +534,6 @@ func TestOddRequests(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	r.stop()
-}
-
-// TestDockerdDies: dockerd is killed and started again, containers going on (live-restore): the same container comes
-// under a new FIFO without a StopLogging of the old one.
-func TestDockerdDies(t *testing.T) {
-	r := newRig(t, "LOGSPOUT_GROUP=g")
-	r.start()
-	s := dockertest.Sequence{Container: "web", Source: "stdout"}
-	c := r.run(info("web"))
-	for range 5 {
-		write(t, c, &s, 50, 100)
-		// What is in a FIFO that dockerd and the plugin both had open stays readable by the plugin.
-		c.Kill()
-		var err error
-		if c, err = c.Restart(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(t, c, &s, 50, 100)
-	r.stopContainer(c)
-	r.arrived("g", "web", s)
-	if left, _ := os.ReadDir(filepath.Join(r.dir, "fifos")); len(left) > 0 {
-		t.Errorf("stale FIFOs: %v", left)
-	}
-	r.stop()
-}
-
-// TestGarbageInTheFIFO: bytes that are no frames cost themselves and are told of; the lines around them arrive.
-func TestGarbageInTheFIFO(t *testing.T) {
-	r := newRig(t, "LOGSPOUT_GROUP=g")
-	r.start()
-	c := r.run(info("web"))
-	c.Write("stdout", "before\n")
-	c.WriteRaw(bytes.Repeat([]byte{0xff, 0x00, 0xfe}, 40000))
-	c.Write("stdout", "after\n")
-	c.WriteRaw([]byte{0, 0, 0, 9, 0x0a}) // the beginning of a frame that never goes on
-	r.stopContainer(c)
-	got := strings.Join(r.wait("g", "web", 3), "\n")
-	for _, want := range []string{"before\n", "\nafter", "[logspool] missing here: ", "unreadable"} {
-		if !strings.Contains("\n"+got, want) {
-			t.Errorf("%q is missing in %.500q", want, got)
-		}
-	}
-	r.stop()
-}
-
-// TestFullSpool: a spool that is full gives way, the container never waits for the service, and the gap is
-// told in its place with the right number of lines.
-func TestFullSpool(t *testing.T) {
-	for _, policy := range []string{"drop-oldest", "drop-newest"} {
-		t.Run(policy, func(t *testing.T) {
-			r := newRig(t, "LOGSPOUT_GROUP=g", "SPOOL_MAX_SIZE=1m", "SPOOL_FULL="+policy)
-			r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
-			r.start()
-			s := dockertest.Sequence{Container: "web", Source: "stdout"}
-			c := r.run(info("web"))
-			write(t, c, &s, 10000, 200)
-			r.service.ClearFault(0)
-			r.stopContainer(c)
-			arrived, missing := 0, 0
-			accounted := func() bool {
-				arrived, missing = 0, 0
-				for _, m := range r.messages("g", "web") {
-					n := 0
-					if _, err := fmt.Sscanf(m, "[logspool] missing here: %d lines", &n); err == nil {
-						missing += n
-					} else {
-						arrived++
-					}
-				}
-				return arrived+missing >= s.N
-			}
-			ctx, cancel := patience(t)
-			defer cancel()
-			if err := r.service.Wait(ctx, accounted); err != nil || arrived+missing != s.N || missing == 0 {
-				t.Errorf("%d arrived + %d told as missing, %d were written: %v", arrived, missing, s.N, err)
-			}
-			t.Logf("%d arrived, %d told as missing", arrived, missing)
-			r.stop()
-		})
-	}
-}
-
-// TestRefusedEvents: events that the service drops for their time, or refuses for good, are told of in their stream,
-// and all others arrive; also when the service refuses the marker as well, which must come to an end.
-func TestRefusedEvents(t *testing.T) {
-	r := newRig(t, "LOGSPOUT_GROUP=g")
-	r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: "poison"})
-	r.start()
-	c := r.run(info("web"))
-	c.WriteAt(time.Now().Add(-15*24*time.Hour), "stdout", "too old\ntoo old as well\n")
-	c.Write("stdout", "one\ntwo, poison\nthree\n")
-	c.WriteAt(time.Now().Add(3*time.Hour), "stdout", "too new\n")
-	r.stopContainer(c)
-	events := r.wait("g", "web", 5)
-	got := strings.Join(events, "\n")
-	for _, want := range []string{
-		"one", "three", "missing here: 2 lines, 22 bytes, from ", "reason: too_old (", "missing here: 1 lines, 11 bytes, from ",
-		"reason: refused (", "missing here: 1 lines, 7 bytes, from ", "reason: too_new (",
-	} {
-		if !strings.Contains(got, want) {
-			t.Errorf("%q is missing in %q", want, got)
-		}
-	}
-	if strings.Contains(got, "poison") || len(events) != 5 {
-		t.Errorf("got %q", got)
-	}
-	r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: "logspool"})
-	c = r.run(info("other"))
-	c.Write("stdout", "poison\nlast\n")
-	r.stopContainer(c)
-	if got := r.wait("g", "other", 1); len(got) != 1 || got[0] != "last" {
-		t.Errorf("got %q", got)
-	}
-	r.stop()
-}
-
-// TestClockSkew: a host whose clock is off by more than a signature may be old learns the service's time from its answers.
-func TestClockSkew(t *testing.T) {
-	for _, off := range []time.Duration{20 * time.Minute, -20 * time.Minute} {
-		r := newRigAt(t, func() time.Time { return time.Now().Add(off) }, "LOGSPOUT_GROUP=g")
-		r.start()
-		c := r.run(info("web"))
-		c.Write("stdout", "one\n")
-		r.stopContainer(c)
-		r.wait("g", "web", 1)
-		r.stop()
-	}
 }
 
 // TestSecondPlugin: a socket that somebody listens on is not taken away.

@@ -118,7 +118,7 @@ func TestBadCommands(t *testing.T) {
 		{[]string{"help"}, "Usage:"},
 		{[]string{"undelivered"}, "Usage:"},
 		{[]string{"undelivered", missing}, "couldn't read the state directory: open " + missing},
-		{[]string{"export", missing}, missing + " is no directory of a container (STATE_DIR/containers/ID): "},
+		{[]string{"export", missing}, missing + " is not the directory of a container (STATE_DIR/containers/ID): "},
 	} {
 		if status, out, errs := runCommand(t, c.args...); status != 2 || out != "" || !strings.Contains(errs, c.want) {
 			t.Errorf("%q: %d, %q, %q; want %q", c.args, status, out, errs, c.want)

@@ -15,9 +15,8 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// TestServiceDown: with the service refusing everything or hanging, containers start, write as much as they
-// like and stop; what they wrote is delivered when the service is back, also by another process.
-func TestServiceDown(t *testing.T) {
+// The lines are delivered when CloudWatch is back, also by another process.
+func TestContainersStartWriteAndStopWhileCloudWatchIsDown(t *testing.T) {
 	for _, kind := range []cwlocal.FaultKind{cwlocal.Unavailable, cwlocal.Hang, cwlocal.ResetBefore, cwlocal.Throttle, cwlocal.ExpiredToken} {
 		t.Run(string(kind), func(t *testing.T) {
 			t.Parallel()
@@ -44,10 +43,8 @@ func TestServiceDown(t *testing.T) {
 	}
 }
 
-// TestNothingHoldsUpTheStart: with a metadata service that never answers and no region known, the plugin listens,
-// containers start, write and stop, and the plugin ends when it is told to. All of it happens while the look-up
-// hangs, which is let go at the end.
-func TestNothingHoldsUpTheStart(t *testing.T) {
+// The plugin and a container start and stop while the region is unknown and the metadata service hangs.
+func TestHangingMetadataDelaysNothing(t *testing.T) {
 	release := make(chan struct{})
 	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		<-release
@@ -62,16 +59,16 @@ func TestNothingHoldsUpTheStart(t *testing.T) {
 	r.stop()
 }
 
-// TestDockerdDies: dockerd is killed and started again, containers going on (live-restore): the same container comes
-// under a new FIFO without a StopLogging of the old one.
-func TestDockerdDies(t *testing.T) {
+// With live-restore, containers go on while dockerd is killed and restarted. The container gets a new
+// FIFO, without a StopLogging for the old one.
+func TestKilledDockerdLosesNothing(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=g")
 	r.start()
 	s := dockertest.Sequence{Container: "web", Source: "stdout"}
 	c := r.run(info("web"))
 	for range 5 {
 		write(t, c, &s, 50, 100)
-		// What is in a FIFO that dockerd and the plugin both had open stays readable by the plugin.
+		// The plugin can still read the contents of a FIFO that it has open.
 		c.Kill()
 		var err error
 		if c, err = c.Restart(t.Context()); err != nil {
@@ -87,15 +84,15 @@ func TestDockerdDies(t *testing.T) {
 	r.stop()
 }
 
-// TestGarbageInTheFIFO: bytes that are no frames cost themselves and are told of; the lines around them arrive.
-func TestGarbageInTheFIFO(t *testing.T) {
+// A marker shows where the bytes were.
+func TestLinesAroundGarbageInTheFIFOArrive(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=g")
 	r.start()
 	c := r.run(info("web"))
 	c.Write("stdout", "before\n")
 	c.WriteRaw(bytes.Repeat([]byte{0xff, 0x00, 0xfe}, 40000))
 	c.Write("stdout", "after\n")
-	c.WriteRaw([]byte{0, 0, 0, 9, 0x0a}) // the beginning of a frame that never goes on
+	c.WriteRaw([]byte{0, 0, 0, 9, 0x0a}) // an incomplete frame
 	r.stopContainer(c)
 	got := strings.Join(r.wait("g", "web", 3), "\n")
 	for _, want := range []string{"before\n", "\nafter", "[logspool] missing here: ", "unreadable"} {
@@ -106,9 +103,8 @@ func TestGarbageInTheFIFO(t *testing.T) {
 	r.stop()
 }
 
-// TestFullSpool: a spool that is full gives way, the container never waits for the service, and the gap is
-// told in its place with the right number of lines.
-func TestFullSpool(t *testing.T) {
+// When the spool is full, the container does not wait, and the marker has the right number of lines.
+func TestFullSpoolDropsAndCountsLines(t *testing.T) {
 	for _, policy := range []string{"drop-oldest", "drop-newest"} {
 		t.Run(policy, func(t *testing.T) {
 			r := newRig(t, "LOGSPOUT_GROUP=g", "SPOOL_MAX_SIZE=1m", "SPOOL_FULL="+policy)
@@ -135,17 +131,17 @@ func TestFullSpool(t *testing.T) {
 			ctx, cancel := patience(t)
 			defer cancel()
 			if err := r.service.Wait(ctx, accounted); err != nil || arrived+missing != s.N || missing == 0 {
-				t.Errorf("%d arrived + %d told as missing, %d were written: %v", arrived, missing, s.N, err)
+				t.Errorf("%d arrived + %d reported as missing, %d were written: %v", arrived, missing, s.N, err)
 			}
-			t.Logf("%d arrived, %d told as missing", arrived, missing)
+			t.Logf("%d arrived, %d reported as missing", arrived, missing)
 			r.stop()
 		})
 	}
 }
 
-// TestRefusedEvents: events that the service drops for their time, or refuses for good, are told of in their stream,
-// and all others arrive; also when the service refuses the marker as well, which must come to an end.
-func TestRefusedEvents(t *testing.T) {
+// CloudWatch drops events because of their time, and refuses others. All other events arrive, even if
+// CloudWatch refuses the marker too.
+func TestMarkersReplaceRefusedEvents(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=g")
 	r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: "poison"})
 	r.start()
@@ -177,8 +173,9 @@ func TestRefusedEvents(t *testing.T) {
 	r.stop()
 }
 
-// TestClockSkew: a host whose clock is off by more than a signature may be old learns the service's time from its answers.
-func TestClockSkew(t *testing.T) {
+// The host's clock is off by more than the greatest age of a signature. The plugin learns
+// CloudWatch's time from its responses.
+func TestWrongClockIsCorrected(t *testing.T) {
 	for _, off := range []time.Duration{20 * time.Minute, -20 * time.Minute} {
 		r := newRigAt(t, func() time.Time { return time.Now().Add(off) }, "LOGSPOUT_GROUP=g")
 		r.start()

@@ -24,8 +24,8 @@ import (
 	"github.com/logspool/logspool/internal/longtest"
 )
 
-// The tests here run the plugin as a process of its own, this test's binary started again, with dockerd's part
-// played by dockertest and the service's by cwlocal.
+// These tests run the plugin in a process of its own, with this test's binary. dockertest replaces
+// dockerd, and cwlocal replaces CloudWatch.
 
 const testRegion = "eu-central-1"
 
@@ -86,10 +86,11 @@ func (b *logBuffer) waitFor(t *testing.T, text string) {
 	}
 }
 
-// newRig makes a host whose plugin has the settings env, KEY=value, beside what it needs to reach the service.
+// newRig makes a host. The plugin has the settings env, KEY=value, and those it needs to reach the
+// service.
 func newRig(t *testing.T, env ...string) *rig { return newRigAt(t, time.Now, env...) }
 
-// newRigAt makes a host with a service that has its own idea of the time.
+// newRigAt makes a host with a service that has its own clock.
 func newRigAt(t *testing.T, now func() time.Time, env ...string) *rig {
 	service, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{"AKIDEXAMPLE": "secret"}, Now: now})
 	if err != nil {
@@ -161,7 +162,8 @@ func (r *rig) stop() {
 	}
 }
 
-// patience bounds what a test waits for, so that it fails with its own words. It decides nothing that goes well.
+// patience returns a context that makes a failing test end with its own message. A test that passes
+// does not depend on it.
 func patience(t *testing.T) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), time.Minute)
 }
@@ -204,7 +206,7 @@ func (r *rig) messages(group, stream string) (messages []string) {
 	return messages
 }
 
-// refusedNothing checks that the strict service found nothing wrong with any request.
+// refusedNothing checks that the strict service accepted every request.
 func (r *rig) refusedNothing() {
 	r.t.Helper()
 	for _, refusal := range r.service.Refusals() {
@@ -222,7 +224,8 @@ func write(t *testing.T, c *dockertest.Container, s *dockertest.Sequence, lines,
 	}
 }
 
-// arrived waits for the stream's messages, and checks that they are the lines of the sequence, each once and in order.
+// arrived waits for the stream's messages, and checks that they are the lines of the sequence, each
+// once and in order.
 func (r *rig) arrived(group, stream string, s dockertest.Sequence) {
 	r.t.Helper()
 	var check dockertest.Checker
@@ -235,9 +238,8 @@ func (r *rig) arrived(group, stream string, s dockertest.Sequence) {
 	}
 }
 
-// TestFirstLight: what a container writes to both outputs arrives under the default names, and a stopped
-// container leaves nothing behind.
-func TestFirstLight(t *testing.T) {
+// A stopped container also leaves no files.
+func TestBothOutputsArriveUnderTheDefaultNames(t *testing.T) {
 	r := newRig(t)
 	r.start()
 	c := r.run(info("web"))
@@ -264,9 +266,9 @@ func TestFirstLight(t *testing.T) {
 	r.stop()
 }
 
-// TestNames: log options, the container's environment and labels name group and stream, and {{.Source}}
+// Log options, the environment and labels of a container set the group and the stream, and {{.Source}}
 // splits the outputs.
-func TestNames(t *testing.T) {
+func TestNamesComeFromOptionsAndEnvironment(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=plugin-group")
 	r.start()
 	for _, tc := range []struct {
@@ -317,16 +319,14 @@ func TestNames(t *testing.T) {
 	r.stop()
 }
 
-// TestFiveAtOnce: what five containers write at once, as fast as they can, arrives once, in order.
-func TestFiveAtOnce(t *testing.T) { testFiveAtOnce(t, 10_000) }
+func TestLinesOfFiveBusyContainersArriveOnceAndInOrder(t *testing.T) { testFiveContainers(t, 10_000) }
 
-// TestLong_FiveAtOnce has the full number of lines from each container.
-func TestLong_FiveAtOnce(t *testing.T) {
+func TestLong_LinesOfFiveBusyContainersArriveOnceAndInOrder(t *testing.T) {
 	longtest.Skip(t)
-	testFiveAtOnce(t, 100_000)
+	testFiveContainers(t, 100_000)
 }
 
-func testFiveAtOnce(t *testing.T, lines int) {
+func testFiveContainers(t *testing.T, lines int) {
 	r := newRig(t, "LOGSPOUT_GROUP=load")
 	r.start()
 	var wg sync.WaitGroup
@@ -348,9 +348,8 @@ func testFiveAtOnce(t *testing.T, lines int) {
 	r.stop()
 }
 
-// TestKillUnderLoad kills the plugin again and again while containers write: nothing is lost, and nothing but
-// what was under way to the service when it died comes twice.
-func TestKillUnderLoad(t *testing.T) {
+// Only the batches in flight at a kill may arrive twice.
+func TestKillUnderLoadLosesNothing(t *testing.T) {
 	kills := 8
 	r := newRig(t, "LOGSPOUT_GROUP=kill")
 	r.start()
@@ -405,8 +404,8 @@ func TestKillUnderLoad(t *testing.T) {
 		if result.Missing+result.Damaged+result.Unknown > 0 {
 			t.Errorf("%s: %v", s.Container, result.Err())
 		}
-		// Each kill can double the batches of a stream under way, of 10,000 events at most; here they are
-		// those of 100 ms or so.
+		// Each kill can double the stream's batches in flight, of at most 10,000 events. Here they hold the
+		// events of about 100 ms.
 		if result.Doubled > kills*10_000 {
 			t.Errorf("%s: %d of %d lines doubled by %d kills", s.Container, result.Doubled, s.N, kills)
 		}
@@ -415,9 +414,9 @@ func TestKillUnderLoad(t *testing.T) {
 	r.refusedNothing()
 }
 
-// TestInvalidSettings: an invalid setting with a harmless default keeps no container from starting and no line from
-// being sent. It is an error in the log, with what applies instead.
-func TestInvalidSettings(t *testing.T) {
+// If the default is harmless, containers start and lines are sent. The error in the log says what
+// applies instead.
+func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=g", "DELAY=soon", "GZIP=perhaps", "SPOOL_MAX_SIZE=8g", "LOGSPOUT_STREAM={{.Nmae}}", "GROUP_TAGS=team")
 	r.start()
 	s := dockertest.Sequence{Container: "web", Source: "stdout"}
@@ -436,13 +435,12 @@ func TestInvalidSettings(t *testing.T) {
 	}
 }
 
-// TestInvalidSettingHolds: while an invalid setting leaves open where lines go, containers start and stop, what they
-// print is spooled, and nothing is sent: all of it goes where the setting says when it is fixed. A container whose own
-// option answers the question is delivered meanwhile.
-func TestInvalidSettingHolds(t *testing.T) {
+// An invalid setting leaves undecided where lines go. Containers start and stop, and their lines are
+// sent when the setting is fixed. The lines of a container with an own option are sent at once.
+func TestLinesAreHeldWhileTheirDestinationIsUndecided(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=g")
 	good := r.env
-	r.env = append(slices.Clone(good), "ROUTE=cloudwatch://"+testRegion+"x") // and AWS_REGION is good
+	r.env = append(slices.Clone(good), "ROUTE=cloudwatch://"+testRegion+"x") // AWS_REGION is valid
 	r.start()
 	s := dockertest.Sequence{Container: "held", Source: "stdout"}
 	held := r.run(info("held"))
@@ -467,8 +465,7 @@ func TestInvalidSettingHolds(t *testing.T) {
 	r.stop()
 }
 
-// TestProblemsAreRepeated: an operator who looks one hour back finds each invalid setting.
-func TestProblemsAreRepeated(t *testing.T) {
+func TestInvalidSettingIsLoggedEveryTenMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
 		log := slog.New(slog.NewTextHandler(&out, nil))
@@ -483,8 +480,8 @@ func TestProblemsAreRepeated(t *testing.T) {
 	})
 }
 
-// TestOddRequests: whatever comes to the socket is answered, and does not disturb what is under way.
-func TestOddRequests(t *testing.T) {
+// The requests do not disturb a running container.
+func TestInvalidRequestsAreAnswered(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=g")
 	r.start()
 	ctx := t.Context()
@@ -536,8 +533,7 @@ func TestOddRequests(t *testing.T) {
 	r.stop()
 }
 
-// TestSecondPlugin: a socket that somebody listens on is not taken away.
-func TestSecondPlugin(t *testing.T) {
+func TestSocketOfARunningPluginIsNotReplaced(t *testing.T) {
 	r := newRig(t)
 	r.start()
 	err := run(context.Background(), append(r.env, "STATE_DIR="+t.TempDir()), io.Discard, io.Discard)
@@ -547,9 +543,8 @@ func TestSecondPlugin(t *testing.T) {
 	r.stop()
 }
 
-// TestLong_Times tells how long what dockerd waits for takes while the service hangs: `LOGSPOOL_LONG=1 go test -v
-// -run TestLong_Times .` It decides nothing by them; that none of it waits for the service is TestServiceDown's and
-// TestNothingHoldsUpTheStart's to show.
+// TestLong_Times logs how long dockerd waits for the plugin while CloudWatch hangs. It checks nothing.
+// Run it with `LOGSPOOL_LONG=1 go test -v -run TestLong_Times .`
 func TestLong_Times(t *testing.T) {
 	longtest.Skip(t)
 	r := newRig(t, "LOGSPOUT_GROUP=g")

@@ -15,12 +15,12 @@ import (
 )
 
 const (
-	// maxLogLine is the length of the longest line, in bytes. dockerd stops reading a plugin's output
-	// at a line of 64 KiB, and the plugin would then block.
+	// maxLogLine is the length of the longest line, in bytes. dockerd stops reading a plugin's
+	// output at a line of 64 KiB, and the plugin would then block.
 	maxLogLine = 8 << 10
 
-	// logLines is the most lines that wait while dockerd does not read. Further lines are dropped and
-	// counted.
+	// logLines is the most lines that wait while dockerd does not read. Further lines are
+	// dropped and counted.
 	logLines = 1024
 
 	// logCloseTime is how long Close waits for the last lines.
@@ -121,8 +121,8 @@ var (
 )
 
 // plainQuotes replaces double quotes in a text, escaped or not, by single quotes. Errors quote
-// values, and errors that contain other errors quote them again. The handler would escape each quote
-// once more, and so would dockerd, which logs the line as a quoted string.
+// values, and errors that contain other errors quote them again. The handler would escape each
+// quote once more, and so would dockerd, which logs the line as a quoted string.
 func plainQuotes(a slog.Attr) slog.Attr {
 	var text string
 	switch v := a.Value.Resolve().Any().(type) {

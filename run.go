@@ -26,8 +26,9 @@ import (
 )
 
 const (
-	// fifoDir is the directory in which dockerd makes the FIFOs (moby, daemon/logger/adapter.go). It
-	// is also the plugin's propagated mount, whose files outlive the plugin (moby, plugin/v2).
+	// fifoDir is the directory in which dockerd makes the FIFOs (moby,
+	// daemon/logger/adapter.go). It is also the plugin's propagated mount, whose files outlive
+	// the plugin (moby, plugin/v2).
 	fifoDir = "/run/docker/logging"
 
 	// engineSocket is where config.json mounts the Docker socket.
@@ -39,8 +40,8 @@ const (
 	// ssoDir is the directory for IAM Identity Center tokens, within the state directory.
 	ssoDir = "sso"
 
-	// lastUploads is how long the last uploads may take. The whole stop may take 5 s, and the rest is
-	// for the disk. dockerd kills a plugin 10 s after SIGTERM.
+	// lastUploads is how long the last uploads may take. The whole stop may take 5 s, and the
+	// rest is for the disk. dockerd kills a plugin 10 s after SIGTERM.
 	lastUploads = 3 * time.Second
 )
 
@@ -128,10 +129,10 @@ func newUploader(settings *config.Settings, env *awsenv.Env, log *slog.Logger) *
 	})
 }
 
-// shutDown stops the stages in the order in which bytes pass through them, so that each stage can
-// still store what the previous one has read. It refuses new containers, stops the intake, syncs the
-// spools, tries a last time to deliver their lines, and closes the spools. Undelivered lines are
-// delivered after the next start.
+// shutDown stops the stages in the order in which bytes pass through them, so that each stage
+// can still store what the previous one has read. It refuses new containers, stops the intake,
+// syncs the spools, tries a last time to deliver their lines, and closes the spools.
+// Undelivered lines are delivered after the next start.
 func shutDown(log *slog.Logger, listener net.Listener, d *driver.Driver, up *uploader.Uploader) error {
 	begun := time.Now()
 	listener.Close()
@@ -190,8 +191,8 @@ func checkAWSMount(log *slog.Logger, dir string) {
 	}
 }
 
-// dropPrivileges drops the capabilities that dockerd gives to every plugin. It keeps the one that is
-// needed to read another user's AWS files, if there are any.
+// dropPrivileges drops the capabilities that dockerd gives to every plugin. It keeps the one
+// that is needed to read another user's AWS files, if there are any.
 func dropPrivileges(log *slog.Logger) {
 	keep, err := privileges.ToRead(awsenv.Files()...)
 	if err != nil {
@@ -208,8 +209,8 @@ func dropPrivileges(log *slog.Logger) {
 	}
 }
 
-// reportProblems logs each invalid setting, at once and then every ten minutes until stop is called.
-// Settings are read only once, so an invalid one stays invalid until the next start.
+// reportProblems logs each invalid setting, at once and then every ten minutes until stop is
+// called. Settings are read only once, so an invalid one stays invalid until the next start.
 func reportProblems(log *slog.Logger, problems []config.Problem) (stop func()) {
 	faults := make([]*faultlog.Fault, len(problems))
 	for i := range problems {

@@ -140,8 +140,8 @@ func TestUnreadableSpoolCountsAsUndelivered(t *testing.T) {
 	}
 }
 
-// The operator drops a backlog that can never be delivered by removing its directory while the plugin
-// does not run. Other lines are sent with the settings of the next start.
+// The operator drops a backlog that can never be delivered by removing its directory while the
+// plugin does not run. Other lines are sent with the settings of the next start.
 func TestBacklogIsDroppedWithItsDirectory(t *testing.T) {
 	r := newRig(t, "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=http://127.0.0.1:1")
 	r.start()

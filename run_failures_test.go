@@ -43,7 +43,8 @@ func TestContainersStartWriteAndStopWhileCloudWatchIsDown(t *testing.T) {
 	}
 }
 
-// The plugin and a container start and stop while the region is unknown and the metadata service hangs.
+// The plugin and a container start and stop while the region is unknown and the metadata
+// service hangs.
 func TestHangingMetadataDelaysNothing(t *testing.T) {
 	release := make(chan struct{})
 	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -59,8 +60,8 @@ func TestHangingMetadataDelaysNothing(t *testing.T) {
 	r.stop()
 }
 
-// With live-restore, containers go on while dockerd is killed and restarted. The container gets a new
-// FIFO, without a StopLogging for the old one.
+// With live-restore, containers go on while dockerd is killed and restarted. The container
+// gets a new FIFO, without a StopLogging for the old one.
 func TestKilledDockerdLosesNothing(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=g")
 	r.start()
@@ -103,7 +104,8 @@ func TestLinesAroundGarbageInTheFIFOArrive(t *testing.T) {
 	r.stop()
 }
 
-// When the spool is full, the container does not wait, and the marker has the right number of lines.
+// When the spool is full, the container does not wait, and the marker has the right number of
+// lines.
 func TestFullSpoolDropsAndCountsLines(t *testing.T) {
 	for _, policy := range []string{"drop-oldest", "drop-newest"} {
 		t.Run(policy, func(t *testing.T) {
@@ -139,8 +141,8 @@ func TestFullSpoolDropsAndCountsLines(t *testing.T) {
 	}
 }
 
-// CloudWatch drops events because of their time, and refuses others. All other events arrive, even if
-// CloudWatch refuses the marker too.
+// CloudWatch drops events because of their time, and refuses others. All other events arrive,
+// even if CloudWatch refuses the marker too.
 func TestMarkersReplaceRefusedEvents(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=g")
 	r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: "poison"})

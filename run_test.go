@@ -266,8 +266,8 @@ func TestBothOutputsArriveUnderTheDefaultNames(t *testing.T) {
 	r.stop()
 }
 
-// Log options, the environment and labels of a container set the group and the stream, and {{.Source}}
-// splits the outputs.
+// Log options, the environment and labels of a container set the group and the stream, and
+// {{.Source}} splits the outputs.
 func TestNamesComeFromOptionsAndEnvironment(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=plugin-group")
 	r.start()
@@ -404,8 +404,8 @@ func TestKillUnderLoadLosesNothing(t *testing.T) {
 		if result.Missing+result.Damaged+result.Unknown > 0 {
 			t.Errorf("%s: %v", s.Container, result.Err())
 		}
-		// Each kill can double the stream's batches in flight, of at most 10,000 events. Here they hold the
-		// events of about 100 ms.
+		// Each kill can double the stream's batches in flight, of at most 10,000 events. Here
+		// they hold the events of about 100 ms.
 		if result.Doubled > kills*10_000 {
 			t.Errorf("%s: %d of %d lines doubled by %d kills", s.Container, result.Doubled, s.N, kills)
 		}
@@ -435,8 +435,9 @@ func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 	}
 }
 
-// An invalid setting leaves undecided where lines go. Containers start and stop, and their lines are
-// sent when the setting is fixed. The lines of a container with an own option are sent at once.
+// An invalid setting leaves undecided where lines go. Containers start and stop, and their
+// lines are sent when the setting is fixed. The lines of a container with an own option are
+// sent at once.
 func TestLinesAreHeldWhileTheirDestinationIsUndecided(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=g")
 	good := r.env
@@ -543,8 +544,8 @@ func TestSocketOfARunningPluginIsNotReplaced(t *testing.T) {
 	r.stop()
 }
 
-// TestLong_Times logs how long dockerd waits for the plugin while CloudWatch hangs. It checks nothing.
-// Run it with `LOGSPOOL_LONG=1 go test -v -run TestLong_Times .`
+// TestLong_Times logs how long dockerd waits for the plugin while CloudWatch hangs. It checks
+// nothing. Run it with `LOGSPOOL_LONG=1 go test -v -run TestLong_Times .`
 func TestLong_Times(t *testing.T) {
 	longtest.Skip(t)
 	r := newRig(t, "LOGSPOUT_GROUP=g")

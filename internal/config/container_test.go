@@ -244,10 +244,13 @@ func manyTags(n int) string {
 
 func TestInvalidOptionsAreRefused(t *testing.T) {
 	const endpoint = " is not the URL of an endpoint: use http:// or https:// and a host, without user, query or fragment"
-	const known = ": the options are group stream tag region endpoint create-group create-stream delay " +
-		"multiline-pattern datetime-format format labels labels-regex env env-regex include-pattern exclude-pattern strip-ansi " +
-		"retention-days group-tags group-class kms-key-id entity-service-name entity-environment entity-attributes role-arn external-id credentials-endpoint spool-max-size spool-full " +
-		"history-size max-buffered-events max-size max-file"
+	var names []string
+	for _, d := range OptionDocs() {
+		if !strings.HasPrefix(d.Doc, "dockerd's own") {
+			names = append(names, d.Name)
+		}
+	}
+	known := ": the options are " + strings.Join(names, " ")
 	for _, test := range []struct {
 		opts opts
 		want string

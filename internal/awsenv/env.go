@@ -27,8 +27,8 @@ import (
 	"github.com/logspool/logspool/internal/oneline"
 )
 
-// Auto is the region setting that asks for a look-up.
-const Auto = "auto"
+// auto is the region setting that asks for a look-up.
+const auto = "auto"
 
 // lookupBackoffMin and lookupBackoffMax bound the pause after a failed look-up. A host's metadata
 // service may start after the plugin, and the lines that wait for the region or the instance ID
@@ -136,7 +136,7 @@ func cleanEnvironment(log *slog.Logger) {
 	}
 }
 
-func isAuto(region string) bool { return region == "" || strings.EqualFold(region, Auto) }
+func isAuto(region string) bool { return region == "" || strings.EqualFold(region, auto) }
 
 // Region returns the region of containers that name none: ROUTE's, or else AutoRegion.
 func (e *Env) Region(ctx context.Context) (string, error) {

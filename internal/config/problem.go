@@ -24,11 +24,6 @@ type Problem struct {
 	Holds bool
 }
 
-// Error returns the whole problem in one line.
-func (p Problem) Error() string {
-	return p.Setting + ": " + p.Text + "; until it is fixed: " + p.Applies
-}
-
 // holds are the reasons not to send lines. Each field is about one thing that an invalid setting
 // leaves undecided, and is empty if that is decided. A container is held if something about it is
 // undecided and its own log options do not decide it (Container.Hold).

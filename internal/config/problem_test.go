@@ -75,3 +75,8 @@ func TestContainerIsHeldIfItsDestinationIsUndecided(t *testing.T) {
 		}
 	}
 }
+
+// Error returns the whole problem in one line.
+func (p Problem) Error() string {
+	return p.Setting + ": " + p.Text + "; until it is fixed: " + p.Applies
+}

@@ -64,7 +64,8 @@ func (w *lineWriter) write(to io.Writer, p []byte) {
 		return
 	}
 	if w.dropped > 0 {
-		note := logLine{w.err, []byte("level=WARN msg=\"log lines were dropped because dockerd did not read them\" lines=" + strconv.Itoa(w.dropped) + "\n")}
+		text := `level=WARN msg="log lines were dropped because dockerd did not read them" lines=` + strconv.Itoa(w.dropped)
+		note := logLine{w.err, []byte(text + "\n")}
 		select {
 		case w.lines <- note:
 			w.dropped = 0

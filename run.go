@@ -45,9 +45,10 @@ const (
 	lastUploads = 3 * time.Second
 )
 
-// run runs the plugin. It returns when ctx is done and everything has stopped, or when it cannot
-// listen. Only package dnswatch can also end it, because dockerd disables a plugin that exits at
-// start. If the process is PID 1, as in Docker, run drops its privileges.
+// run runs the plugin until ctx is done, package dnswatch asks for a restart, or it cannot
+// serve its socket. It returns when everything has stopped. Nothing else ends it, because
+// dockerd disables a plugin that exits at start. If the process is PID 1, as in Docker, run
+// drops its privileges.
 func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error {
 	settings, problems := config.Load(environ)
 	lines := newLineWriter(stdout, stderr)

@@ -152,7 +152,8 @@ func (t *Template) use(path []string) error {
 		return t.errorf("%s", t.dialect.keyHint(field, strings.Join(path[1:], ".")))
 	}
 	if field == "ContainerCreated" && len(path) > 1 && !slices.Contains(createdMethods, path[1]) {
-		return t.errorf("there is no .ContainerCreated.%s: there are .%s", oneline.Text(path[1], maxField), strings.Join(createdMethods, " ."))
+		return t.errorf("there is no .ContainerCreated.%s: there are .%s",
+			oneline.Text(path[1], maxField), strings.Join(createdMethods, " ."))
 	}
 	t.used[field] = true
 	return nil

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// renewBefore is how long before their expiry keys are renewed. Up to half of it is left out at
-	// random.
+	// renewBefore is how long before their expiry keys are renewed. A random part of it, up to
+	// half, is left out.
 	renewBefore = 10 * time.Minute
 	// keysBackoffMin and keysBackoffMax bound the pause after a source of keys failed, because STS
 	// throttles an account as a whole.
@@ -99,7 +99,7 @@ func (r *renewer) Retrieve(ctx context.Context) (aws.Credentials, error) {
 }
 
 // HandleFailToRefresh implements aws.HandleFailRefreshCredentialsCacheStrategy. It returns the last
-// keys if they have not expired. They are zero if they were invalidated.
+// keys if they have not expired. They are zero if they were invalidated before this try.
 func (r *renewer) HandleFailToRefresh(_ context.Context, last aws.Credentials, err error) (aws.Credentials, error) {
 	left := time.Until(r.expires)
 	if !last.HasKeys() || left <= 0 {

@@ -38,7 +38,7 @@ func parseExternalID(text string) (string, error) {
 func parseCredentialsEndpoint(text string) (string, error) {
 	path := strings.TrimSpace(text)
 	u, err := url.Parse("http://169.254.170.2" + path)
-	if err != nil || !strings.HasPrefix(path, "/") || strings.Contains(path, "#") || strings.ContainsAny(path, " \\") || u.Host != "169.254.170.2" {
+	if err != nil || !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "# \\") || u.Host != "169.254.170.2" {
 		return "", fmt.Errorf("the value (not shown here) is not a path on the container credentials endpoint: use one that begins with /, such as /v2/credentials/ID")
 	}
 	return path, nil

@@ -70,7 +70,8 @@ func (s *Settings) CheckGroup(c *Container, of *naming.Container) error {
 		return nil
 	}
 	uses := c.Group.Uses
-	if uses("Host") && of.Host == "" && of.NeedsHost() || uses("InstanceID") && of.InstanceID == "" || uses("Region") && of.Region == "" {
+	if uses("Host") && of.Host == "" && of.NeedsHost() || uses("InstanceID") && of.InstanceID == "" ||
+		uses("Region") && of.Region == "" {
 		return nil
 	}
 	for _, source := range []string{"stdout", "stderr"} {

@@ -38,7 +38,8 @@ func parseClass(text string) (string, error) {
 func parseKMSKey(text string) (string, error) {
 	const longest = 256
 	key := strings.TrimSpace(text)
-	if utf8.RuneCountInString(key) > longest || strings.ContainsFunc(key, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+	bad := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+	if utf8.RuneCountInString(key) > longest || strings.ContainsFunc(key, bad) {
 		return "", fmt.Errorf("%s is not a KMS key: use its ARN, at most %d characters without white space", shown(text), longest)
 	}
 	return key, nil

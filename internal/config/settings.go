@@ -97,19 +97,25 @@ var settings = []setting{
 		name: "SPOOL_MAX_SIZE", def: "256m",
 		doc: "most undelivered bytes that are kept for one container",
 		set: func(s *Settings, v value) error { return set(&s.SpoolMaxSize, v, parseSize) },
-		bad: func(s *Settings) { s.Unknown.SpoolMaxSize = true }, applies: "256m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
+
+		bad:     func(s *Settings) { s.Unknown.SpoolMaxSize = true },
+		applies: "256m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
 	},
 	{
 		name: "SPOOL_TOTAL_SIZE", def: "4g",
 		doc: "most bytes of all spools together, including histories",
 		set: func(s *Settings, v value) error { return set(&s.SpoolTotalSize, v, parseSize) },
-		bad: func(s *Settings) { s.Unknown.SpoolTotalSize = true }, applies: "4g, on top of what is on disk",
+
+		bad:     func(s *Settings) { s.Unknown.SpoolTotalSize = true },
+		applies: "4g, on top of what is on disk",
 	},
 	{
 		name: "SPOOL_FULL", def: string(DropOldest),
 		doc: "drop-oldest or drop-newest: which lines the plugin drops when a spool is full",
 		set: func(s *Settings, v value) error { return set(&s.SpoolFull, v, parseFullPolicy) },
-		bad: func(s *Settings) { s.SpoolFull = DropNewest }, applies: "drop-newest, which deletes no lines that are in the spool",
+
+		bad:     func(s *Settings) { s.SpoolFull = DropNewest },
+		applies: "drop-newest, which deletes no lines that are in the spool",
 	},
 	{
 		name: "SPOOL_SYNC", def: "off",
@@ -120,18 +126,23 @@ var settings = []setting{
 		name: "HISTORY_SIZE", def: "20m",
 		doc: "most delivered bytes that are kept for docker logs, for one container; 0: none, and dockerd's own cache serves docker logs",
 		set: func(s *Settings, v value) error { return set(&s.HistorySize, v, parseHistorySize) },
-		bad: func(s *Settings) { s.Unknown.HistorySize = true }, applies: "20m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
+
+		bad:     func(s *Settings) { s.Unknown.HistorySize = true },
+		applies: "20m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
 	},
 	{
 		name: "HISTORY_AGE", def: "168h",
 		doc: "how long the history of a stopped container is kept",
 		set: func(s *Settings, v value) error { return set(&s.HistoryAge, v, parseAge) },
-		bad: func(s *Settings) { s.HistoryAge = unlimited }, applies: "no limit: nothing expires",
+
+		bad:     func(s *Settings) { s.HistoryAge = unlimited },
+		applies: "no limit: nothing expires",
 	},
 	{
 		name: "CONTAINER_ENV", def: "on",
 		doc: "off: a container's own environment sets neither the group nor the stream, and cannot request that the container be ignored",
 		set: func(s *Settings, v value) error { return set(&s.ContainerEnv, v, parseSwitch) },
+
 		// Off, so that LOGSPOUT=ignore drops nothing that should be kept.
 		bad:     func(s *Settings) { s.ContainerEnv, s.hold.containerEnv = false, reason("CONTAINER_ENV") },
 		applies: "off; lines of containers whose environment has LOGSPOUT=ignore, LOGSPOUT_GROUP or LOGSPOUT_STREAM are spooled, and not sent, unless an option sets the name",

@@ -133,7 +133,8 @@ func (s *SpoolSettings) checkTotal(size int64) error {
 	if size <= s.largest() {
 		return nil
 	}
-	return fmt.Errorf("%s is more than SPOOL_TOTAL_SIZE, %s", units.BytesSize(float64(size)), units.BytesSize(float64(s.SpoolTotalSize)))
+	return fmt.Errorf("%s is more than SPOOL_TOTAL_SIZE, %s",
+		units.BytesSize(float64(size)), units.BytesSize(float64(s.SpoolTotalSize)))
 }
 
 // within returns size, cut to SPOOL_TOTAL_SIZE, and checkTotal's error.

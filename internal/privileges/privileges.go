@@ -99,7 +99,8 @@ func dropBounding() error {
 			return fmt.Errorf("couldn't read the bounding set: %w", err)
 		}
 		if in == 1 {
-			if err := onAllThreads("drop "+Of(c).String()+" from the bounding set", syscall.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c), 0); err != nil {
+			what := "drop " + Of(c).String() + " from the bounding set"
+			if err := onAllThreads(what, syscall.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c), 0); err != nil {
 				return err
 			}
 		}

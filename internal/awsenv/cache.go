@@ -11,15 +11,9 @@ import (
 	"github.com/logspool/logspool/internal/oneline"
 )
 
-const (
-	// renewBefore is how long before their expiry keys are renewed. A random part of it, up to
-	// half, is left out.
-	renewBefore = 10 * time.Minute
-	// keysBackoffMin and keysBackoffMax bound the pause after a source of keys failed, because STS
-	// throttles an account as a whole.
-	keysBackoffMin = time.Second
-	keysBackoffMax = 15 * time.Second
-)
+// renewBefore is how long before their expiry keys are renewed. A random part of it, up to half, is
+// left out.
+const renewBefore = 10 * time.Minute
 
 // A cache keeps the credentials of one source, a renewer or the chain. It is the SDK's cache: one
 // caller at a time fetches credentials, and the others wait for the result. In addition, a cache
@@ -31,7 +25,7 @@ type cache struct {
 
 // newCache returns a cache whose credentials are renewed before they expire.
 func newCache(from aws.CredentialsProvider) cache {
-	r := &renewer{from: from, backoff: backoff{min: keysBackoffMin, max: keysBackoffMax}}
+	r := &renewer{from: from, backoff: newBackoff()}
 	return cache{aws.NewCredentialsCache(r), r}
 }
 
@@ -94,7 +88,7 @@ func (r *renewer) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	before -= rand.N(before/2 + 1)
 	// Keys that seem to have expired are used all the same, because this host's clock may be fast.
 	// They are fetched no more often than after a failure.
-	creds.Expires = time.Now().Add(max(left-before, keysBackoffMax))
+	creds.Expires = time.Now().Add(max(left-before, backoffMax))
 	return creds, nil
 }
 

@@ -99,7 +99,7 @@ func TestKeysAreUsedUntilTheyExpireIfTheyCannotBeRenewed(t *testing.T) {
 			t.Errorf("key %q after its end", creds.AccessKeyID)
 		}
 		from.err = nil
-		time.Sleep(keysBackoffMax)
+		time.Sleep(backoffMax)
 		wantCached(t, k, "KEY2")
 	})
 }
@@ -114,12 +114,12 @@ func TestPauseAfterFailedFetchDoubles(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		rest := keysBackoffMin
+		pause := backoffMin
 		for i := 1; i < len(from.at); i++ {
-			if after := from.at[i].Sub(from.at[i-1]); after < rest/2 || after > rest+10*time.Millisecond {
-				t.Errorf("rest %d was %v, want between %v and %v", i, after, rest/2, rest)
+			if after := from.at[i].Sub(from.at[i-1]); after < pause/2 || after > pause+10*time.Millisecond {
+				t.Errorf("pause %d was %v, want between %v and %v", i, after, pause/2, pause)
 			}
-			rest = min(2*rest, keysBackoffMax)
+			pause = min(2*pause, backoffMax)
 		}
 	})
 }

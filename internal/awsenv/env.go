@@ -19,7 +19,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
@@ -29,14 +28,6 @@ import (
 
 // auto is the region setting that asks for a look-up.
 const auto = "auto"
-
-// lookupBackoffMin and lookupBackoffMax bound the pause after a failed look-up. A host's metadata
-// service may start after the plugin, and the lines that wait for the region or the instance ID
-// must be sent within half a minute of that.
-const (
-	lookupBackoffMin = time.Second
-	lookupBackoffMax = 15 * time.Second
-)
 
 // Options are the plugin's settings about AWS.
 type Options struct {
@@ -92,7 +83,7 @@ func New(o Options) *Env {
 	if !isAuto(o.Region) {
 		e.route = o.Region
 	}
-	e.region = newLookup(e.findRegion, lookupBackoffMin, lookupBackoffMax)
+	e.region = newLookup(e.findRegion)
 	e.instance = newInstance(e.findInstanceID, log)
 	e.defaultKeys = newChainCache(e)
 	return e

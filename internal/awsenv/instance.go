@@ -35,7 +35,7 @@ type instance struct {
 
 func newInstance(find func(context.Context) (string, error), log *slog.Logger) *instance {
 	return &instance{
-		id:  newLookup(find, lookupBackoffMin, lookupBackoffMax),
+		id:  newLookup(find),
 		log: log,
 		missing: faultlog.NewFault(log,
 			"EC2 instance ID not known yet; logs of containers whose names use .InstanceID are spooled", "EC2 instance ID found", nil),

@@ -25,8 +25,8 @@ type lookup struct {
 	backoff backoff
 }
 
-func newLookup(fetch func(context.Context) (string, error), backoffMin, backoffMax time.Duration) *lookup {
-	return &lookup{fetch: fetch, backoff: backoff{min: backoffMin, max: backoffMax}, turn: make(chan struct{}, 1)}
+func newLookup(fetch func(context.Context) (string, error)) *lookup {
+	return &lookup{fetch: fetch, backoff: newBackoff(), turn: make(chan struct{}, 1)}
 }
 
 // get returns the value. It waits for one try at most, its own or another caller's, and no longer
@@ -71,6 +71,16 @@ type backoff struct {
 	length   time.Duration // length is the upper limit of the last pause.
 	until    time.Time
 }
+
+// backoffMin and backoffMax bound the pause. It is long enough not to disturb STS, which
+// throttles an account as a whole. It is short enough to send waiting lines within half a
+// minute of the start of a metadata service.
+const (
+	backoffMin = time.Second
+	backoffMax = 15 * time.Second
+)
+
+func newBackoff() backoff { return backoff{min: backoffMin, max: backoffMax} }
 
 func (b *backoff) due() bool { return !time.Now().Before(b.until) }
 

@@ -16,7 +16,7 @@ func TestPauseAfterFailedLookupDoubles(t *testing.T) {
 		l := newLookup(func(context.Context) (string, error) {
 			tries = append(tries, time.Now())
 			return "", broken
-		}, time.Second, 15*time.Second)
+		})
 		for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			if _, err := l.get(t.Context()); !errors.Is(err, broken) {
 				t.Fatalf("get: %v, want the last try's error", err)
@@ -41,7 +41,8 @@ func TestLookupHasATimeLimit(t *testing.T) {
 		l := newLookup(func(ctx context.Context) (string, error) {
 			<-ctx.Done()
 			return "", ctx.Err()
-		}, time.Second, time.Second)
+		})
+		l.backoff.max = time.Second
 		began := time.Now()
 		var wg sync.WaitGroup
 		for range 10 {
@@ -67,7 +68,8 @@ func TestLookupWaitersKeepTheirOwnDeadline(t *testing.T) {
 			case <-ctx.Done():
 				return "", ctx.Err()
 			}
-		}, time.Second, time.Second)
+		})
+		l.backoff.max = time.Second
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if v, err := l.get(t.Context()); v != "here" || err != nil {

@@ -166,8 +166,8 @@ func TestInstanceIDIsWaitedFor(t *testing.T) {
 		want  string
 		took  time.Duration // at most
 	}{
-		{"comes late", 10 * time.Second, "i-1", 10*time.Second + lookupBackoffMax + instancePoll},
-		{"comes at the end", instanceWait - lookupBackoffMax - instancePoll, "i-1", instanceWait},
+		{"comes late", 10 * time.Second, "i-1", 10*time.Second + backoffMax + instancePoll},
+		{"comes at the end", instanceWait - backoffMax - instancePoll, "i-1", instanceWait},
 		{"never comes", time.Hour, "", instanceWait + instancePoll},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -483,6 +483,6 @@ func ExampleErrors() {
 	s, _ := Load(nil)
 	_, err := s.Container(map[string]string{"delay": "abc"}, nil)
 	fmt.Println(err)
-	// Output: logspool: log option "delay": "abc" is not a duration: use seconds (8) or a Go
-	// duration (500ms), greater than 0: from 1ms to 24h
+	// Output:
+	// logspool: log option "delay": "abc" is not a duration: use seconds (8) or a Go duration (500ms), greater than 0: from 1ms to 24h
 }

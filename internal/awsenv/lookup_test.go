@@ -22,11 +22,11 @@ func TestPauseAfterFailedLookupDoubles(t *testing.T) {
 				t.Fatalf("get: %v, want the last try's error", err)
 			}
 		}
-		want := time.Second // the longest rest to come
+		want := time.Second // the longest next pause
 		for i := 1; i < len(tries); i++ {
-			rest := tries[i].Sub(tries[i-1])
-			if rest < want/2 || rest > want+10*time.Millisecond {
-				t.Errorf("rest %d was %v, want between %v and %v", i, rest, want/2, want)
+			pause := tries[i].Sub(tries[i-1])
+			if pause < want/2 || pause > want+10*time.Millisecond {
+				t.Errorf("pause %d was %v, want between %v and %v", i, pause, want/2, want)
 			}
 			want = min(2*want, 15*time.Second)
 		}

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,19 +16,24 @@ import (
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/oneline"
 	"github.com/logspool/logspool/spool"
 )
 
-// The commands here are for the operator of a host. They read the state directory of a plugin that runs, is disabled, or
-// is gone, and change nothing in it.
+// The commands here are for the operator of a host. They read the state directory of a plugin that
+// runs, is disabled or was removed, and change nothing in it.
 
 const usage = `Usage:
-  logspool                                 run the plugin (dockerd does that)
-  logspool undelivered STATE_DIR           list containers with undelivered lines; exit status 1 if there are any
-  logspool export [-json] CONTAINER_DIR    print the undelivered lines of one container, STATE_DIR/containers/ID
+  logspool                                 run the plugin (only dockerd does this)
+  logspool undelivered STATE_DIR           list the containers with undelivered lines
+  logspool export [-json] CONTAINER_DIR    print the undelivered lines of one container
+
+CONTAINER_DIR is STATE_DIR/containers/ID. The exit status of undelivered is 1 if
+it lists a container. The exit status of all commands is 2 if they fail.
 `
 
-// command runs a command and returns its exit status: 2 where it could not do what it should.
+// command runs a command and returns its exit status: 0, 1 if undelivered lists a container, or 2
+// after an error.
 func command(args []string, stdout, stderr io.Writer) int {
 	var err error
 	found := false
@@ -54,8 +58,8 @@ func command(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// undelivered lists the containers that have something undelivered, a line each. One whose spool cannot be read counts as
-// one that has.
+// undelivered lists the containers with undelivered lines, one per line. A container whose spool
+// cannot be read counts as one of them.
 func undelivered(stateDir string, w io.Writer) (found bool, err error) {
 	if _, err := os.ReadDir(stateDir); err != nil {
 		return false, fmt.Errorf("couldn't read the state directory: %w", err)
@@ -87,28 +91,24 @@ func backlogText(b spool.Backlog) string {
 		text += ", the oldest from " + b.Oldest.UTC().Format(time.RFC3339)
 	}
 	if b.Gaps > 0 {
-		text += fmt.Sprintf(", %d losses to report", b.Gaps)
+		text += fmt.Sprintf(", %d gaps to report", b.Gaps)
 	}
 	return text
 }
 
-// containerName is the name and short ID of the container in dir. The name comes from a file, so it is quoted where it
-// holds more than a name.
+// containerName returns the name and short ID of the container in dir, in printable characters.
 func containerName(dir string) string {
-	id := filepath.Base(dir)
-	short := id[:min(len(id), 12)]
+	const shortID, maxName = 12, 64
+	short := oneline.Text(oneline.Cut(filepath.Base(dir), shortID), shortID)
 	r, err := archive.ReadRecord(durable.OS, dir)
-	name := strings.TrimPrefix(r.Info.Name, "/")
+	name := oneline.Text(strings.TrimPrefix(r.Info.Name, "/"), maxName)
 	if err != nil || name == "" {
 		return short
-	}
-	if quoted := strconv.QuoteToASCII(name); quoted != `"`+name+`"` {
-		name = quoted
 	}
 	return name + " (" + short + ")"
 }
 
-// exported is a line of `logspool export -json`.
+// exported is one line of `logspool export -json`.
 type exported struct {
 	Time          time.Time `json:"time"`
 	Source        string    `json:"source"`
@@ -117,18 +117,18 @@ type exported struct {
 	Log           string    `json:"log"`
 }
 
-// readTries is how often a spool is read that cannot be read on.
+// readTries is how often export tries to read on after an error.
 const readTries = 10
 
-// export prints what is undelivered of the container in dir, as it would be sent without log options: a long line is
-// whole, and a marker stands where something is missing.
+// export prints the undelivered lines of the container in dir as they would be sent without log
+// options. A long line is printed whole, and a marker shows where lines are missing.
 func export(dir string, asJSON bool, w io.Writer) (err error) {
 	s, err := spool.OpenReadOnly(nil, filepath.Join(dir, archive.SpoolName))
 	if err != nil {
-		return fmt.Errorf("%s is no directory of a container (STATE_DIR/containers/ID): %w", dir, err)
+		return fmt.Errorf("%s is not the directory of a container (STATE_DIR/containers/ID): %w", dir, err)
 	}
 	defer s.Close()
-	r, _ := archive.ReadRecord(durable.OS, dir) // the lines are worth more than the name
+	r, _ := archive.ReadRecord(durable.OS, dir) // without the record, only the name is missing
 	line := exported{ContainerID: filepath.Base(dir), ContainerName: strings.TrimPrefix(r.Info.Name, "/")}
 	var ended atomic.Bool
 	ended.Store(true)
@@ -143,10 +143,10 @@ func export(dir string, asJSON bool, w io.Writer) (err error) {
 		switch {
 		case ok:
 			tries = 0
-		case f.Due().IsZero(), s.HoldsGap(): // whose marker is for the service
+		case f.Due().IsZero(), s.HoldsGap(): // only CloudWatch gets the marker of this gap
 			return nil
 		case tries == readTries:
-			return fmt.Errorf("%s: what follows cannot be read", dir)
+			return fmt.Errorf("%s: the remaining lines cannot be read", dir)
 		default:
 			tries++
 			continue

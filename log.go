@@ -15,17 +15,19 @@ import (
 )
 
 const (
-	// dockerd stops reading a plugin's output at a line of 64 KiB, and the plugin would block.
+	// maxLogLine is the length of the longest line, in bytes. dockerd stops reading a plugin's
+	// output at a line of 64 KiB, and the plugin would then block.
 	maxLogLine = 8 << 10
 
-	// logLines is how many lines wait at most while dockerd does not read; more are dropped and counted.
+	// logLines is the most lines that wait while dockerd does not read. Further lines are
+	// dropped and counted.
 	logLines = 1024
 
-	// logCloseTime is how long the last lines may take.
+	// logCloseTime is how long Close waits for the last lines.
 	logCloseTime = 200 * time.Millisecond
 )
 
-// lineWriter writes log lines from a goroutine of its own, so that whoever logs never waits for dockerd.
+// lineWriter writes log lines in its own goroutine, so that logging never waits for dockerd.
 type lineWriter struct {
 	out, err io.Writer
 	lines    chan logLine
@@ -62,7 +64,8 @@ func (w *lineWriter) write(to io.Writer, p []byte) {
 		return
 	}
 	if w.dropped > 0 {
-		note := logLine{w.err, []byte("level=WARN msg=\"log lines were dropped, because they were not read\" lines=" + strconv.Itoa(w.dropped) + "\n")}
+		text := `level=WARN msg="log lines were dropped because dockerd did not read them" lines=` + strconv.Itoa(w.dropped)
+		note := logLine{w.err, []byte(text + "\n")}
 		select {
 		case w.lines <- note:
 			w.dropped = 0
@@ -76,7 +79,7 @@ func (w *lineWriter) write(to io.Writer, p []byte) {
 	}
 }
 
-// Close writes what waits, for logCloseTime at most.
+// Close writes the waiting lines. It waits at most for logCloseTime.
 func (w *lineWriter) Close() {
 	w.mu.Lock()
 	w.closed = true
@@ -92,8 +95,8 @@ type writerFunc func([]byte)
 
 func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
 
-// newLogger logs to stdout, and errors to stderr: dockerd shows the one as level=info and the other as
-// level=error. dockerd puts the time before each line.
+// newLogger logs errors to stderr and everything else to stdout. dockerd shows the former as
+// level=error and the latter as level=info, and puts the time before each line.
 func newLogger(w *lineWriter, debug bool) *slog.Logger {
 	o := &slog.HandlerOptions{
 		Level: slog.LevelInfo,
@@ -118,9 +121,9 @@ var (
 	backslashes = regexp.MustCompile(`\\{2,}`)
 )
 
-// plainQuotes puts single quotes in the place of double ones, escaped or not, in a text. Errors quote what they name, and
-// errors that hold other errors' texts quote quotes; the handler would escape all of them once more, and dockerd, which
-// logs the line as a quoted string, once more again.
+// plainQuotes replaces double quotes in a text, escaped or not, by single quotes. Errors quote
+// values, and errors that contain other errors quote them again. The handler would escape each
+// quote once more, and so would dockerd, which logs the line as a quoted string.
 func plainQuotes(a slog.Attr) slog.Attr {
 	var text string
 	switch v := a.Value.Resolve().Any().(type) {
@@ -136,7 +139,7 @@ func plainQuotes(a slog.Attr) slog.Attr {
 	return a
 }
 
-// splitHandler sends errors one way and everything else the other.
+// splitHandler passes errors to err and everything else to out.
 type splitHandler struct{ out, err slog.Handler }
 
 func (h splitHandler) Enabled(ctx context.Context, l slog.Level) bool { return h.out.Enabled(ctx, l) }

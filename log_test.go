@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// dockerd quotes a line of the plugin's once more, so what an error quotes must not be escaped in it already.
+// dockerd quotes the plugin's lines once more, so the quotes of an error must not be escaped
+// already.
 func TestQuotedTextIsNotEscapedInTheLog(t *testing.T) {
 	for _, c := range []struct {
 		err  error

@@ -10,7 +10,7 @@ import (
 
 	_ "time/tzdata" // the plugin's root file system has no time zones
 
-	_ "golang.org/x/crypto/x509roots/fallback" // nor CA certificates
+	_ "golang.org/x/crypto/x509roots/fallback" // and no CA certificates
 )
 
 // version is set by the linker.

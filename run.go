@@ -26,27 +26,29 @@ import (
 )
 
 const (
-	// fifoDir is where dockerd makes the FIFOs, and the plugin's propagated mount, which outlives it
-	// (moby, daemon/logger/adapter.go and plugin/v2).
+	// fifoDir is the directory in which dockerd makes the FIFOs (moby,
+	// daemon/logger/adapter.go). It is also the plugin's propagated mount, whose files outlive
+	// the plugin (moby, plugin/v2).
 	fifoDir = "/run/docker/logging"
 
-	// engineSocket is where config.json mounts the engine's socket.
+	// engineSocket is where config.json mounts the Docker socket.
 	engineSocket = "/run/docker.sock"
 
-	// awsMount is where config.json mounts the directory of AWS's shared files.
+	// awsMount is where config.json mounts the directory of the AWS shared files.
 	awsMount = "/.aws"
 
-	// ssoDir is the directory in the state directory for tokens of IAM Identity Center.
+	// ssoDir is the directory for IAM Identity Center tokens, within the state directory.
 	ssoDir = "sso"
 
-	// dockerd kills a plugin 10 s after SIGTERM. Of the 5 s that stopping may take, this is for the last
-	// uploads; the rest is for the disk.
+	// lastUploads is how long the last uploads may take. The whole stop may take 5 s, and the
+	// rest is for the disk. dockerd kills a plugin 10 s after SIGTERM.
 	lastUploads = 3 * time.Second
 )
 
-// run is the plugin: it returns when ctx is done and everything has been stopped, or when it cannot listen.
-// Nothing else ends it, because dockerd disables a plugin that exits at start; but see package dnswatch. It drops
-// privileges of the process when it is the plugin's first process (PID 1), and nowhere else.
+// run runs the plugin until ctx is done, package dnswatch asks for a restart, or it cannot
+// serve its socket. It returns when everything has stopped. Nothing else ends it, because
+// dockerd disables a plugin that exits at start. If the process is PID 1, as in Docker, run
+// drops its privileges.
 func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error {
 	settings, problems := config.Load(environ)
 	lines := newLineWriter(stdout, stderr)
@@ -64,7 +66,7 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	env, noDNS := newEnv(settings, log)
 	host, err := os.Hostname()
 	if err != nil {
-		log.Warn("the host's name is not known", "err", err)
+		log.Warn("the host name is unknown; .LoggerHost is empty in the names of log groups and streams", "err", err)
 	}
 	problems = append(problems, settings.CheckDefaultGroup(host)...)
 	defer reportProblems(log, problems)()
@@ -98,14 +100,15 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	return errors.Join(err, shutDown(log, listener, d, up))
 }
 
-// newEnv returns what the plugin knows of AWS, and a channel that is closed when the plugin should stop because it has no
-// working DNS. It then gives up privileges, which takes knowing which files of AWS's there are.
+// newEnv returns the AWS environment, and a channel that is closed when the plugin should stop
+// because DNS does not work. In Docker, it then drops privileges. It does so here, because the
+// privileges to keep depend on the AWS files.
 func newEnv(settings *config.Settings, log *slog.Logger) (*awsenv.Env, <-chan struct{}) {
 	o := awsenv.Options{
 		Region: settings.Region, NoEC2: settings.NoEC2, CacheDir: filepath.Join(settings.StateDir, ssoDir), Log: log,
 	}
 	var noDNS <-chan struct{}
-	inDocker := os.Getpid() == 1 // then dockerd starts this process again
+	inDocker := os.Getpid() == 1 // in Docker, dockerd restarts the plugin
 	if inDocker {
 		watch := dnswatch.New(settings.StateDir, dnswatch.Replaced(), log)
 		o.Resolved, noDNS = watch.Resolved, watch.Due()
@@ -127,9 +130,10 @@ func newUploader(settings *config.Settings, env *awsenv.Env, log *slog.Logger) *
 	})
 }
 
-// shutDown stops the parts in the order in which bytes go through them, so that what one stage has taken the
-// next can still keep: no new containers, no more bytes out of FIFOs, what was spooled on the disk, a last try at
-// delivering it, and then the spools are closed. What is not delivered by then is delivered after the next start.
+// shutDown stops the stages in the order in which bytes pass through them, so that each stage
+// can still store what the previous one has read. It refuses new containers, stops the intake,
+// syncs the spools, tries a last time to deliver their lines, and closes the spools.
+// Undelivered lines are delivered after the next start.
 func shutDown(log *slog.Logger, listener net.Listener, d *driver.Driver, up *uploader.Uploader) error {
 	begun := time.Now()
 	listener.Close()
@@ -137,13 +141,13 @@ func shutDown(log *slog.Logger, listener net.Listener, d *driver.Driver, up *upl
 	err := d.Sync()
 	ctx, cancel := context.WithTimeout(context.Background(), lastUploads)
 	defer cancel()
-	_ = up.Stop(ctx) // what it did not deliver in time, Close reports
+	_ = up.Stop(ctx) // Close reports the lines that it did not deliver in time
 	err = errors.Join(err, d.Close())
 	log.Info("logspool stopped", "after", time.Since(begun).Round(time.Millisecond))
 	return err
 }
 
-// listen listens on the socket at path, in the place of a dead one that an earlier process left behind.
+// listen listens on the socket at path. It replaces the stale socket of an earlier process.
 func listen(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("couldn't make the directory of the socket: %w", err)
@@ -154,7 +158,7 @@ func listen(path string) (net.Listener, error) {
 			return nil, fmt.Errorf("PLUGIN_SOCKET: %s is in use by another process", path)
 		}
 		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("couldn't remove a dead socket: %w", err)
+			return nil, fmt.Errorf("couldn't remove the stale socket: %w", err)
 		}
 	}
 	l, err := net.Listen("unix", path)
@@ -168,8 +172,8 @@ func listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// allowedFIFODir is the only directory from which FIFOs are taken where the state directory says that this is
-// the plugin in Docker; elsewhere, such as in tests, they may be anywhere.
+// allowedFIFODir returns the only directory that FIFOs may be in. If the state directory is not the
+// one in Docker, as in tests, it returns "", and FIFOs may be anywhere.
 func allowedFIFODir(stateDir string) string {
 	if strings.HasPrefix(stateDir, fifoDir+"/") {
 		return fifoDir
@@ -177,36 +181,37 @@ func allowedFIFODir(stateDir string) string {
 	return ""
 }
 
-// checkAWSMount logs when the plugin's own directory at dockerd is mounted in the place of the AWS files. An empty source
-// is the path of that directory to runc, which resolves relative sources there (runc, libcontainer/specconv).
+// checkAWSMount logs an error if dockerd's directory of this plugin is mounted instead of the AWS
+// files. runc resolves a relative source in that directory, and an empty source is the directory
+// itself (runc, libcontainer/specconv).
 func checkAWSMount(log *slog.Logger, dir string) {
 	spec, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err == nil && bytes.Contains(spec, []byte(`"ociVersion"`)) {
-		log.Error("aws.source is empty or relative; there are no AWS files",
+		log.Error("aws.source is empty or relative, so the plugin has no AWS files",
 			"hint", "set it to the absolute path of a directory on the host, or to /sys/module for none: docker plugin set logspool aws.source=/sys/module")
 	}
 }
 
-// dropPrivileges gives up what dockerd gives to every plugin, but for what it takes to read mounted AWS files
-// of another user.
+// dropPrivileges drops the capabilities that dockerd gives to every plugin. It keeps the one
+// that is needed to read another user's AWS files, if there are any.
 func dropPrivileges(log *slog.Logger) {
 	keep, err := privileges.ToRead(awsenv.Files()...)
 	if err != nil {
-		log.Warn("AWS files cannot be looked at", "err", err)
+		log.Warn("cannot check whether the AWS files need a capability to be read", "err", err)
 	}
 	dropped, err := privileges.Drop(keep)
 	switch {
 	case err != nil:
-		log.Warn("capabilities could not be dropped", "err", err)
+		log.Warn("cannot drop capabilities", "err", err)
 	case keep != 0:
-		log.Info("capabilities dropped", "dropped", dropped, "kept for the AWS files", keep)
+		log.Info("capabilities dropped", "dropped", dropped, "kept_for_aws_files", keep)
 	default:
 		log.Debug("capabilities dropped", "dropped", dropped)
 	}
 }
 
-// reportProblems logs each invalid setting, at once and every ten minutes until stop is called: a setting
-// is read once, so it stays invalid until the next start.
+// reportProblems logs each invalid setting, at once and then every ten minutes until stop is
+// called. Settings are read only once, so an invalid one stays invalid until the next start.
 func reportProblems(log *slog.Logger, problems []config.Problem) (stop func()) {
 	faults := make([]*faultlog.Fault, len(problems))
 	for i := range problems {

@@ -12,9 +12,8 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// TestWhoseKeys: each container's logs are written with the keys that its options ask for, and a role that STS does
-// not answer for holds up nobody else.
-func TestWhoseKeys(t *testing.T) {
+// A role for which STS does not answer does not delay other containers.
+func TestLogsAreWrittenWithTheKeysOfTheOptions(t *testing.T) {
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/v2/credentials/7e1f" {
 			t.Errorf("the agent was asked for %s", r.URL)

@@ -15,7 +15,7 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// tree is every file below dir, with its size and time of change.
+// tree returns the time of change and the contents of every file below dir.
 func tree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -44,12 +44,11 @@ func runCommand(t *testing.T, args ...string) (status int, stdout, stderr string
 	return status, out.String(), err.String()
 }
 
-// What waits is listed and exported, while the plugin runs and after it has stopped, and nothing is changed; what is
-// delivered is not listed.
+// The commands work while the plugin runs and after it has stopped. They change no files.
 func TestUndeliveredLinesAreListedAndExported(t *testing.T) {
 	r := newRig(t, "AWS_REGION=") // so nothing can be sent
 	state := filepath.Join(r.dir, "state")
-	if err := os.Mkdir(state, 0o700); err != nil { // the plugin listens before it makes it
+	if err := os.Mkdir(state, 0o700); err != nil { // the plugin listens before it makes the directory
 		t.Fatal(err)
 	}
 	r.start()
@@ -118,7 +117,7 @@ func TestBadCommands(t *testing.T) {
 		{[]string{"help"}, "Usage:"},
 		{[]string{"undelivered"}, "Usage:"},
 		{[]string{"undelivered", missing}, "couldn't read the state directory: open " + missing},
-		{[]string{"export", missing}, missing + " is no directory of a container (STATE_DIR/containers/ID): "},
+		{[]string{"export", missing}, missing + " is not the directory of a container (STATE_DIR/containers/ID): "},
 	} {
 		if status, out, errs := runCommand(t, c.args...); status != 2 || out != "" || !strings.Contains(errs, c.want) {
 			t.Errorf("%q: %d, %q, %q; want %q", c.args, status, out, errs, c.want)
@@ -126,7 +125,7 @@ func TestBadCommands(t *testing.T) {
 	}
 }
 
-// A spool that cannot be read may hold anything.
+// A spool that cannot be read may hold undelivered lines.
 func TestUnreadableSpoolCountsAsUndelivered(t *testing.T) {
 	state := t.TempDir()
 	dir := filepath.Join(state, "containers", "0123456789abcdef", "spool")
@@ -141,8 +140,8 @@ func TestUnreadableSpoolCountsAsUndelivered(t *testing.T) {
 	}
 }
 
-// What can never be delivered goes when its directory is removed while the plugin is not running. The others' lines go out
-// with the settings of the next start.
+// The operator drops a backlog that can never be delivered by removing its directory while the
+// plugin does not run. Other lines are sent with the settings of the next start.
 func TestBacklogIsDroppedWithItsDirectory(t *testing.T) {
 	r := newRig(t, "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=http://127.0.0.1:1")
 	r.start()

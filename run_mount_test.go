@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// An empty or relative source of the mount is a directory of runc's, which has the plugin's own settings in it.
+// With an empty or relative source, the mount is the plugin's own directory, which holds its
+// settings.
 func TestPluginsOwnDirectoryIsNotTakenForAWSFiles(t *testing.T) {
 	for text, want := range map[string]bool{
 		`{"ociVersion":"1.0.2","process":{"env":["AWS_SECRET_ACCESS_KEY=secret"]}}`: true,

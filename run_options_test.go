@@ -10,8 +10,7 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// TestOptions: what the log options of new groups, formats and filters say is what the service sees.
-func TestOptions(t *testing.T) {
+func TestOptionsReachCloudWatch(t *testing.T) {
 	r := newRig(t, "RETENTION_DAYS=7", "GROUP_TAGS=team=ops,cost=1")
 	r.start()
 	write := func(name string, options map[string]string, lines ...string) (id string) {
@@ -26,7 +25,7 @@ func TestOptions(t *testing.T) {
 	write("plain", map[string]string{"group": "settings"}, "a line")
 	write("emf", map[string]string{"group": "options", "format": "json/emf", "retention-days": "30", "group-tags": "team=shop",
 		"group-class": "infrequent_access"}, `{"_aws":{}}`)
-	r.wait("options", "emf", 1) // by whose options the group is made
+	r.wait("options", "emf", 1) // the group is created with the options of this container
 	write("text", map[string]string{"group": "options"}, "plain text")
 	write("trace", map[string]string{"group": "settings", "multiline-pattern": `^\S`, "exclude-pattern": "DEBUG", "strip-ansi": "true"},
 		"\x1b[31mpanic\x1b[0m: no", "\tat a", "\tat b", "DEBUG x", "\tof DEBUG", "", "end")

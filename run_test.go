@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,8 +23,8 @@ import (
 	"github.com/logspool/logspool/internal/longtest"
 )
 
-// The tests here run the plugin as a process of its own, this test's binary started again, with dockerd's part
-// played by dockertest and the service's by cwlocal.
+// These tests run the plugin in a process of its own, with this test's binary. dockertest replaces
+// dockerd, and cwlocal replaces CloudWatch.
 
 const testRegion = "eu-central-1"
 
@@ -48,10 +46,11 @@ type rig struct {
 	plugin  *hosttest.Program
 }
 
-// newRig makes a host whose plugin has the settings env, KEY=value, beside what it needs to reach the service.
+// newRig makes a host. The plugin has the settings env, KEY=value, and those it needs to reach the
+// service.
 func newRig(t *testing.T, env ...string) *rig { return newRigAt(t, time.Now, env...) }
 
-// newRigAt makes a host with a service that has its own idea of the time.
+// newRigAt makes a host with a service that has its own clock.
 func newRigAt(t *testing.T, now func() time.Time, env ...string) *rig {
 	service, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{"AKIDEXAMPLE": "secret"}, Now: now})
 	if err != nil {
@@ -104,7 +103,8 @@ func (r *rig) stop() {
 	}
 }
 
-// patience bounds what a test waits for, so that it fails with its own words. It decides nothing that goes well.
+// patience returns a context that makes a failing test end with its own message. A test that passes
+// does not depend on it.
 func patience(t *testing.T) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), time.Minute)
 }
@@ -147,7 +147,7 @@ func (r *rig) messages(group, stream string) (messages []string) {
 	return messages
 }
 
-// refusedNothing checks that the strict service found nothing wrong with any request.
+// refusedNothing checks that the strict service accepted every request.
 func (r *rig) refusedNothing() {
 	r.t.Helper()
 	for _, refusal := range r.service.Refusals() {
@@ -165,7 +165,8 @@ func write(t *testing.T, c *dockertest.Container, s *dockertest.Sequence, lines,
 	}
 }
 
-// arrived waits for the stream's messages, and checks that they are the lines of the sequence, each once and in order.
+// arrived waits for the stream's messages, and checks that they are the lines of the sequence, each
+// once and in order.
 func (r *rig) arrived(group, stream string, s dockertest.Sequence) {
 	r.t.Helper()
 	var check dockertest.Checker
@@ -178,9 +179,8 @@ func (r *rig) arrived(group, stream string, s dockertest.Sequence) {
 	}
 }
 
-// TestFirstLight: what a container writes to both outputs arrives under the default names, and a stopped
-// container leaves nothing behind.
-func TestFirstLight(t *testing.T) {
+// A stopped container also leaves no files.
+func TestBothOutputsArriveUnderTheDefaultNames(t *testing.T) {
 	r := newRig(t)
 	r.start()
 	c := r.run(info("web"))
@@ -207,9 +207,9 @@ func TestFirstLight(t *testing.T) {
 	r.stop()
 }
 
-// TestNames: log options, the container's environment and labels name group and stream, and {{.Source}}
-// splits the outputs.
-func TestNames(t *testing.T) {
+// Log options, the environment and labels of a container set the group and the stream, and
+// {{.Source}} splits the outputs.
+func TestNamesComeFromOptionsAndEnvironment(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=plugin-group")
 	r.start()
 	for _, tc := range []struct {
@@ -260,16 +260,14 @@ func TestNames(t *testing.T) {
 	r.stop()
 }
 
-// TestFiveAtOnce: what five containers write at once, as fast as they can, arrives once, in order.
-func TestFiveAtOnce(t *testing.T) { testFiveAtOnce(t, 10_000) }
+func TestLinesOfFiveBusyContainersArriveOnceAndInOrder(t *testing.T) { testFiveContainers(t, 10_000) }
 
-// TestLong_FiveAtOnce has the full number of lines from each container.
-func TestLong_FiveAtOnce(t *testing.T) {
+func TestLong_LinesOfFiveBusyContainersArriveOnceAndInOrder(t *testing.T) {
 	longtest.Skip(t)
-	testFiveAtOnce(t, 100_000)
+	testFiveContainers(t, 100_000)
 }
 
-func testFiveAtOnce(t *testing.T, lines int) {
+func testFiveContainers(t *testing.T, lines int) {
 	r := newRig(t, "LOGSPOUT_GROUP=load")
 	r.start()
 	var wg sync.WaitGroup
@@ -291,9 +289,8 @@ func testFiveAtOnce(t *testing.T, lines int) {
 	r.stop()
 }
 
-// TestKillUnderLoad kills the plugin again and again while containers write: nothing is lost, and nothing but
-// what was under way to the service when it died comes twice.
-func TestKillUnderLoad(t *testing.T) {
+// Only the batches in flight at a kill may arrive twice.
+func TestKillUnderLoadLosesNothing(t *testing.T) {
 	kills := 8
 	r := newRig(t, "LOGSPOUT_GROUP=kill")
 	r.start()
@@ -348,8 +345,8 @@ func TestKillUnderLoad(t *testing.T) {
 		if result.Missing+result.Damaged+result.Unknown > 0 {
 			t.Errorf("%s: %v", s.Container, result.Err())
 		}
-		// Each kill can double the batches of a stream under way, of 10,000 events at most; here they are
-		// those of 100 ms or so.
+		// Each kill can double the stream's batches in flight, of at most 10,000 events. Here
+		// they hold the events of about 100 ms.
 		if result.Doubled > kills*10_000 {
 			t.Errorf("%s: %d of %d lines doubled by %d kills", s.Container, result.Doubled, s.N, kills)
 		}
@@ -358,56 +355,9 @@ func TestKillUnderLoad(t *testing.T) {
 	r.refusedNothing()
 }
 
-// TestServiceDown: with the service refusing everything or hanging, containers start, write as much as they
-// like and stop; what they wrote is delivered when the service is back, also by another process.
-func TestServiceDown(t *testing.T) {
-	for _, kind := range []cwlocal.FaultKind{cwlocal.Unavailable, cwlocal.Hang, cwlocal.ResetBefore, cwlocal.Throttle, cwlocal.ExpiredToken} {
-		t.Run(string(kind), func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, "LOGSPOUT_GROUP=down")
-			r.service.AddFault(cwlocal.Fault{Kind: kind})
-			r.start()
-			s := dockertest.Sequence{Container: "web", Source: "stderr"}
-			c := r.run(info("web"))
-			write(t, c, &s, 5000, 200) // far more than a pipe holds
-			r.stopContainer(c)
-			r.stop()
-			r.start()
-			c = r.run(info("other"))
-			other := dockertest.Sequence{Container: "other", Source: "stdout"}
-			write(t, c, &other, 10, 0)
-			r.stopContainer(c)
-			r.service.ClearFault(0)
-			for _, s := range []dockertest.Sequence{s, other} {
-				r.arrived("down", s.Container, s)
-			}
-			r.refusedNothing()
-			r.stop()
-		})
-	}
-}
-
-// TestNothingHoldsUpTheStart: with a metadata service that never answers and no region known, the plugin listens,
-// containers start, write and stop, and the plugin ends when it is told to. All of it happens while the look-up
-// hangs, which is let go at the end.
-func TestNothingHoldsUpTheStart(t *testing.T) {
-	release := make(chan struct{})
-	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		<-release
-	}))
-	defer metadata.Close()
-	defer close(release)
-	r := newRig(t, "AWS_REGION=auto", "NOEC2=", "AWS_EC2_METADATA_SERVICE_ENDPOINT="+metadata.URL, "ROUTE=cloudwatch://auto")
-	r.start()
-	c := r.run(info("web"))
-	c.Write("stdout", strings.Repeat("kept until there is a region\n", 10000))
-	r.stopContainer(c)
-	r.stop()
-}
-
-// TestInvalidSettings: an invalid setting with a harmless default keeps no container from starting and no line from
-// being sent. It is an error in the log, with what applies instead.
-func TestInvalidSettings(t *testing.T) {
+// If the default is harmless, containers start and lines are sent. The error in the log says what
+// applies instead.
+func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=g", "DELAY=soon", "GZIP=perhaps", "SPOOL_MAX_SIZE=8g", "LOGSPOUT_STREAM={{.Nmae}}", "GROUP_TAGS=team")
 	r.start()
 	s := dockertest.Sequence{Container: "web", Source: "stdout"}
@@ -426,13 +376,13 @@ func TestInvalidSettings(t *testing.T) {
 	}
 }
 
-// TestInvalidSettingHolds: while an invalid setting leaves open where lines go, containers start and stop, what they
-// print is spooled, and nothing is sent: all of it goes where the setting says when it is fixed. A container whose own
-// option answers the question is delivered meanwhile.
-func TestInvalidSettingHolds(t *testing.T) {
+// An invalid setting leaves undecided where lines go. Containers start and stop, and their
+// lines are sent when the setting is fixed. The lines of a container with an own option are
+// sent at once.
+func TestLinesAreHeldWhileTheirDestinationIsUndecided(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=g")
 	good := r.env
-	r.env = append(slices.Clone(good), "ROUTE=cloudwatch://"+testRegion+"x") // and AWS_REGION is good
+	r.env = append(slices.Clone(good), "ROUTE=cloudwatch://"+testRegion+"x") // AWS_REGION is valid
 	r.start()
 	s := dockertest.Sequence{Container: "held", Source: "stdout"}
 	held := r.run(info("held"))
@@ -457,8 +407,7 @@ func TestInvalidSettingHolds(t *testing.T) {
 	r.stop()
 }
 
-// TestProblemsAreRepeated: an operator who looks one hour back finds each invalid setting.
-func TestProblemsAreRepeated(t *testing.T) {
+func TestInvalidSettingIsLoggedEveryTenMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
 		log := slog.New(slog.NewTextHandler(&out, nil))
@@ -473,8 +422,8 @@ func TestProblemsAreRepeated(t *testing.T) {
 	})
 }
 
-// TestOddRequests: whatever comes to the socket is answered, and does not disturb what is under way.
-func TestOddRequests(t *testing.T) {
+// The requests do not disturb a running container.
+func TestInvalidRequestsAreAnswered(t *testing.T) {
 	r := newRig(t, "LOGSPOUT_GROUP=g")
 	r.start()
 	ctx := t.Context()
@@ -526,136 +475,7 @@ func TestOddRequests(t *testing.T) {
 	r.stop()
 }
 
-// TestDockerdDies: dockerd is killed and started again, containers going on (live-restore): the same container comes
-// under a new FIFO without a StopLogging of the old one.
-func TestDockerdDies(t *testing.T) {
-	r := newRig(t, "LOGSPOUT_GROUP=g")
-	r.start()
-	s := dockertest.Sequence{Container: "web", Source: "stdout"}
-	c := r.run(info("web"))
-	for range 5 {
-		write(t, c, &s, 50, 100)
-		// What is in a FIFO that dockerd and the plugin both had open stays readable by the plugin.
-		c.Kill()
-		var err error
-		if c, err = c.Restart(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(t, c, &s, 50, 100)
-	r.stopContainer(c)
-	r.arrived("g", "web", s)
-	if left, _ := os.ReadDir(filepath.Join(r.dir, "fifos")); len(left) > 0 {
-		t.Errorf("stale FIFOs: %v", left)
-	}
-	r.stop()
-}
-
-// TestGarbageInTheFIFO: bytes that are no frames cost themselves and are told of; the lines around them arrive.
-func TestGarbageInTheFIFO(t *testing.T) {
-	r := newRig(t, "LOGSPOUT_GROUP=g")
-	r.start()
-	c := r.run(info("web"))
-	c.Write("stdout", "before\n")
-	c.WriteRaw(bytes.Repeat([]byte{0xff, 0x00, 0xfe}, 40000))
-	c.Write("stdout", "after\n")
-	c.WriteRaw([]byte{0, 0, 0, 9, 0x0a}) // the beginning of a frame that never goes on
-	r.stopContainer(c)
-	got := strings.Join(r.wait("g", "web", 3), "\n")
-	for _, want := range []string{"before\n", "\nafter", "[logspool] missing here: ", "unreadable"} {
-		if !strings.Contains("\n"+got, want) {
-			t.Errorf("%q is missing in %.500q", want, got)
-		}
-	}
-	r.stop()
-}
-
-// TestFullSpool: a spool that is full gives way, the container never waits for the service, and the gap is
-// told in its place with the right number of lines.
-func TestFullSpool(t *testing.T) {
-	for _, policy := range []string{"drop-oldest", "drop-newest"} {
-		t.Run(policy, func(t *testing.T) {
-			r := newRig(t, "LOGSPOUT_GROUP=g", "SPOOL_MAX_SIZE=1m", "SPOOL_FULL="+policy)
-			r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable})
-			r.start()
-			s := dockertest.Sequence{Container: "web", Source: "stdout"}
-			c := r.run(info("web"))
-			write(t, c, &s, 10000, 200)
-			r.service.ClearFault(0)
-			r.stopContainer(c)
-			arrived, missing := 0, 0
-			accounted := func() bool {
-				arrived, missing = 0, 0
-				for _, m := range r.messages("g", "web") {
-					n := 0
-					if _, err := fmt.Sscanf(m, "[logspool] missing here: %d lines", &n); err == nil {
-						missing += n
-					} else {
-						arrived++
-					}
-				}
-				return arrived+missing >= s.N
-			}
-			ctx, cancel := patience(t)
-			defer cancel()
-			if err := r.service.Wait(ctx, accounted); err != nil || arrived+missing != s.N || missing == 0 {
-				t.Errorf("%d arrived + %d told as missing, %d were written: %v", arrived, missing, s.N, err)
-			}
-			t.Logf("%d arrived, %d told as missing", arrived, missing)
-			r.stop()
-		})
-	}
-}
-
-// TestRefusedEvents: events that the service drops for their time, or refuses for good, are told of in their stream,
-// and all others arrive; also when the service refuses the marker as well, which must come to an end.
-func TestRefusedEvents(t *testing.T) {
-	r := newRig(t, "LOGSPOUT_GROUP=g")
-	r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: "poison"})
-	r.start()
-	c := r.run(info("web"))
-	c.WriteAt(time.Now().Add(-15*24*time.Hour), "stdout", "too old\ntoo old as well\n")
-	c.Write("stdout", "one\ntwo, poison\nthree\n")
-	c.WriteAt(time.Now().Add(3*time.Hour), "stdout", "too new\n")
-	r.stopContainer(c)
-	events := r.wait("g", "web", 5)
-	got := strings.Join(events, "\n")
-	for _, want := range []string{
-		"one", "three", "missing here: 2 lines, 22 bytes, from ", "reason: too_old (", "missing here: 1 lines, 11 bytes, from ",
-		"reason: refused (", "missing here: 1 lines, 7 bytes, from ", "reason: too_new (",
-	} {
-		if !strings.Contains(got, want) {
-			t.Errorf("%q is missing in %q", want, got)
-		}
-	}
-	if strings.Contains(got, "poison") || len(events) != 5 {
-		t.Errorf("got %q", got)
-	}
-	r.service.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: "logspool"})
-	c = r.run(info("other"))
-	c.Write("stdout", "poison\nlast\n")
-	r.stopContainer(c)
-	if got := r.wait("g", "other", 1); len(got) != 1 || got[0] != "last" {
-		t.Errorf("got %q", got)
-	}
-	r.stop()
-}
-
-// TestClockSkew: a host whose clock is off by more than a signature may be old learns the service's time from its answers.
-func TestClockSkew(t *testing.T) {
-	for _, off := range []time.Duration{20 * time.Minute, -20 * time.Minute} {
-		r := newRigAt(t, func() time.Time { return time.Now().Add(off) }, "LOGSPOUT_GROUP=g")
-		r.start()
-		c := r.run(info("web"))
-		c.Write("stdout", "one\n")
-		r.stopContainer(c)
-		r.wait("g", "web", 1)
-		r.stop()
-	}
-}
-
-// TestSecondPlugin: a socket that somebody listens on is not taken away.
-func TestSecondPlugin(t *testing.T) {
+func TestSocketOfARunningPluginIsNotReplaced(t *testing.T) {
 	r := newRig(t)
 	r.start()
 	err := run(context.Background(), append(r.env, "STATE_DIR="+t.TempDir()), io.Discard, io.Discard)
@@ -665,9 +485,8 @@ func TestSecondPlugin(t *testing.T) {
 	r.stop()
 }
 
-// TestLong_Times tells how long what dockerd waits for takes while the service hangs: `LOGSPOOL_LONG=1 go test -v
-// -run TestLong_Times .` It decides nothing by them; that none of it waits for the service is TestServiceDown's and
-// TestNothingHoldsUpTheStart's to show.
+// TestLong_Times logs how long dockerd waits for the plugin while CloudWatch hangs. It checks
+// nothing. Run it with `LOGSPOOL_LONG=1 go test -v -run TestLong_Times .`
 func TestLong_Times(t *testing.T) {
 	longtest.Skip(t)
 	r := newRig(t, "LOGSPOUT_GROUP=g")

@@ -9,22 +9,23 @@ import (
 	"text/template/parse"
 )
 
-// What a template may cost. A name is 512 characters, so these leave room for anything that is
-// meant to be one, and executing a template takes some hundredths of a second and a few MiB at the very
-// worst.
+// These limits bound the cost of a template. A name has at most 512 characters, so they are wide
+// enough for any real name. In the worst case, executing a template takes some hundredths of a
+// second and a few MiB.
 const (
-	// maxText is the longest template, in bytes. It bounds the parser too, and how deep it recurses.
+	// maxText is the longest template, in bytes. It also bounds the parser and its recursion.
 	maxText = 8 << 10
-	// maxResult is what one function may return, and what a template may render, in bytes.
+	// maxResult is the most that one function may return or a template may render, in bytes.
 	maxResult = 64 << 10
-	// maxMade is what all functions together may return while one template is executed, in bytes.
+	// maxMade is the most that all functions together may return while one template is executed, in
+	// bytes.
 	maxMade = 1 << 20
-	// maxSteps is how many parts of a template may be evaluated within {{range}}. Outside, each is
-	// evaluated once, so maxText bounds them.
+	// maxSteps is the most parts of a template that may be evaluated within {{range}}.
+	// Elsewhere, each part is evaluated once, so maxText bounds them.
 	maxSteps = 20_000
 )
 
-// A limitError says which of the bounds a template came up against.
+// A limitError says which of the limits a template exceeds.
 type limitError struct{ what string }
 
 func (e *limitError) Error() string { return e.what }
@@ -36,17 +37,17 @@ var (
 	errOutput = &limitError{"renders too much text: at most " + strconv.Itoa(maxResult) + " bytes are allowed"}
 )
 
-// Execute renders the template for a container, without making the result a valid name. The error
-// is one line.
+// Execute renders the template for a container. The result may not be a valid name. The error is
+// one line.
 func (t *Template) Execute(c *Container) (_ string, err error) {
 	defer func() {
-		if r := recover(); r != nil { // text/template lets runtime errors through
+		if r := recover(); r != nil { // text/template does not catch all panics
 			err = t.errorf("can't be executed: %v", r)
 		}
 	}()
 	e := &execution{largest: largest(c)}
-	// The counters belong to one execution, so the functions that count are bound anew each time.
-	// The tree is shared: executing only reads it.
+	// The functions count the cost of one execution, so each execution has its own. The tree can be
+	// shared, because executing only reads it.
 	tmpl, err := template.New(rootName).Option("missingkey=zero").
 		Funcs(e.functions()).
 		Funcs(template.FuncMap{stepFunc: e.step, rangeFunc: e.ranged}).
@@ -60,15 +61,15 @@ func (t *Template) Execute(c *Container) (_ string, err error) {
 	return e.out.String(), nil
 }
 
-// execution counts what executing a template once has cost so far.
+// execution counts the cost of executing a template once.
 type execution struct {
 	out     output
 	steps   int
 	made    int
-	largest int // bytes of the largest value that a template can touch without making it
+	largest int // largest is the size of the largest value in the container's data, in bytes.
 }
 
-// output takes what the template renders.
+// output collects what the template renders.
 type output struct{ strings.Builder }
 
 func (o *output) Write(p []byte) (int, error) {
@@ -78,14 +79,16 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.Builder.Write(p)
 }
 
-// WriteString hides the Builder's, which has no bound.
+// WriteString hides the Builder's method, which has no limit.
 func (o *output) WriteString(s string) (int, error) { return o.Write([]byte(s)) }
 
-// largest returns the size of the largest value in a container's data: what one comparison, or
-// one sort of a map, may have to go through.
+// largest returns the size of the largest value in a container's data. One comparison, or one sort
+// of a map, may have to read all of it.
 func largest(c *Container) int {
 	n := len(c.Env)
-	for _, s := range []string{c.ID, c.Name, c.ImageID, c.ImageName, c.DaemonName, c.command(), c.Host, c.LoggerHost, c.LogPath} {
+	for _, s := range []string{
+		c.ID, c.Name, c.ImageID, c.ImageName, c.DaemonName, c.command(), c.Host, c.LoggerHost, c.LogPath,
+	} {
 		n = max(n, len(s))
 	}
 	for _, s := range c.Env {
@@ -100,16 +103,16 @@ func largest(c *Container) int {
 	return n
 }
 
-// The functions that meter puts into a template. Templates cannot name them: they are not there
-// when a template is parsed.
+// meter puts these functions into a parsed template. A user's template cannot call them, because
+// they do not exist when it is parsed.
 const (
 	stepFunc  = "_step"
 	rangeFunc = "_range"
 )
 
-// meter makes every {{range}} below n count what it does: the loop's body begins with a step that
-// costs as much as the body has parts, and what it ranges over costs its length, because a map is
-// sorted even if the loop is left at once.
+// meter makes every {{range}} below n count its cost, and returns the number of parts of n. The
+// loop's body begins with a step that costs the number of parts in the body. The value that the
+// loop ranges over costs its length, because a map is sorted even if the loop ends at once.
 func meter(n parse.Node) (parts int) {
 	switch n := n.(type) {
 	case *parse.ListNode:
@@ -180,8 +183,8 @@ func call(pos parse.Pos, line int, name string, n int) parse.Node {
 	}
 }
 
-// step counts one turn of a loop. A part may have to go through a large value, in a comparison
-// say, so it costs more where there are such values.
+// step counts one iteration of a loop. A part may have to read a large value, for example in a
+// comparison, so it costs more if the container has large values.
 func (e *execution) step(parts int) (string, error) {
 	e.steps += parts * (1 + e.largest/maxResult)
 	if e.steps > maxSteps {
@@ -190,7 +193,7 @@ func (e *execution) step(parts int) (string, error) {
 	return "", nil
 }
 
-// ranged counts what is ranged over, and returns it.
+// ranged counts the length of v, which a loop ranges over, and returns v.
 func (e *execution) ranged(v any) (any, error) {
 	n := 0
 	switch v := v.(type) {
@@ -203,7 +206,7 @@ func (e *execution) ranged(v any) (any, error) {
 	return v, err
 }
 
-// charge counts n bytes that a function is about to make. It is called before they are made.
+// charge counts n bytes that a function is about to make.
 func (e *execution) charge(n int) error {
 	if n > maxResult {
 		return errResult
@@ -214,7 +217,7 @@ func (e *execution) charge(n int) error {
 	return nil
 }
 
-// sizeOf returns how many bytes a value prints as, at least; escaping makes more of it.
+// sizeOf returns the size of a value when it is printed without escapes, in bytes.
 func sizeOf(v any) int {
 	switch v := v.(type) {
 	case string:
@@ -232,10 +235,12 @@ func sizeOf(v any) int {
 		}
 		return n
 	case *groupFields:
-		return sizeOf(v.Env) + sizeOf(v.Labels) + sizeOf([]string{v.Host, v.Name, v.ID, v.LoggerHost, v.InstanceID,
-			v.Region, v.ShortID, v.ImageName, v.ImageID, v.DaemonName, v.Command, v.Source})
+		return sizeOf(v.Env) + sizeOf(v.Labels) + sizeOf([]string{
+			v.Host, v.Name, v.ID, v.LoggerHost, v.InstanceID, v.Region,
+			v.ShortID, v.ImageName, v.ImageID, v.DaemonName, v.Command, v.Source})
 	case *tagFields:
-		return sizeOf(v.ContainerArgs) + sizeOf(v.ContainerEnv) + sizeOf(v.ContainerLabels) + sizeOf(v.Config) + sizeOf(v.extra) + 2*sizeOf([]string{
+		maps := sizeOf(v.ContainerLabels) + sizeOf(v.Config) + sizeOf(v.extra)
+		return maps + sizeOf(v.ContainerArgs) + sizeOf(v.ContainerEnv) + 2*sizeOf([]string{
 			v.ContainerID, v.ContainerName, v.ContainerImageID, v.ContainerImageName, v.ContainerEntrypoint,
 			v.DaemonName, v.Command, v.Hostname, v.LogPath})
 	default:
@@ -251,10 +256,11 @@ func sizeOfAll(args []any) int {
 	return n
 }
 
-// printedParts returns how many parts of a value package fmt pads one by one (fmt/print.go, printValue).
+// printedParts returns the number of parts of a value that package fmt pads separately
+// (fmt/print.go, printValue).
 func printedParts(arg any) int {
 	v := reflect.ValueOf(arg)
-	if v.Kind() == reflect.Pointer { // the data as a whole; deeper, fmt prints a pointer as a number
+	if v.Kind() == reflect.Pointer { // the data as a whole; fmt prints a nested pointer as a number
 		v = v.Elem()
 	}
 	return partsOf(v)
@@ -277,10 +283,9 @@ func partsOf(v reflect.Value) int {
 	}
 }
 
-// formatBound returns the most that a format's widths and precisions can come to for one part, and
-// how many verbs it has at most. It looks at what follows every % and not only at those that begin
-// a verb, and takes more characters for widths than package fmt does (fmt/print.go, doPrintf), so
-// no width escapes it.
+// formatBound returns upper limits for the sum of a format's widths and precisions, and for its
+// number of verbs. It reads what follows every %, not only those that begin a verb, and accepts
+// more characters in a width than package fmt (fmt/print.go, doPrintf), so it misses no width.
 func formatBound(format string) (width, verbs int, err error) {
 	for at, c := range []byte(format) {
 		if c != '%' {

@@ -13,12 +13,12 @@ import (
 	"github.com/logspool/logspool/internal/container"
 )
 
-// doubling is a template that doubles a text n times.
+// doubling returns a template that doubles a text n times.
 func doubling(function string, n int) string {
 	return `{{$x := "0123456789abcdef"}}` + strings.Repeat(`{{$x = `+function+`}}`, n) + `{{$x}}`
 }
 
-// hostile are templates that would take hours or gigabytes if nothing bounded them.
+// hostile are templates that would take hours or gigabytes without the limits.
 var hostile = []string{
 	`{{pad "x" 1000000000 0}}`,
 	`{{pad "x" 0 1000000000}}`,
@@ -65,7 +65,7 @@ var hostile = []string{
 	`{{range 1000}}{{$}}{{end}}`,
 }
 
-// hostileToBig are templates that cost much because the container's data are large.
+// hostileToBig are templates that are expensive if the container's data are large.
 var hostileToBig = []string{
 	`{{range 100}}{{range $.Env}}{{break}}{{end}}{{end}}`, // sorts the map each time
 	`{{range 1000}}{{if eq $.Labels.big1 $.Labels.big2}}{{end}}{{end}}`,
@@ -79,7 +79,7 @@ var hostileToBig = []string{
 	`{{json .}}`,
 }
 
-// hostileTags are templates of Docker's dialect that do.
+// hostileTags are such templates in Docker's dialect.
 var hostileTags = []string{
 	`{{.ContainerCreated.Format (pad "x" 0 60000)}}`,
 	`{{.ContainerCreated.Format .ContainerLabels.big1}}`,
@@ -96,7 +96,7 @@ var hostileTags = []string{
 	`{{json .}}`,
 }
 
-// bigContainer is one whose data are as large as dockerd lets them be, or larger.
+// bigContainer returns a container whose data are at least as large as dockerd allows.
 func bigContainer() *Container {
 	c := testContainer()
 	c.Labels = map[string]string{"big1": strings.Repeat("x", 2<<20), "big2": strings.Repeat("x", 2<<20)}
@@ -115,7 +115,7 @@ func TestHostileTemplatesAreBounded(t *testing.T) {
 	}
 	for _, text := range hostileTags {
 		c := bigContainer()
-		// One at a time, so that each is seen to count.
+		// One large value at a time, to check that each counts.
 		if strings.Contains(text, "Config") {
 			c.Config, c.Labels = c.Labels, nil
 		} else if strings.Contains(text, "ExtraAttributes") {
@@ -149,15 +149,14 @@ func checkBounded(t *testing.T, parse func(string) (*Template, error), text stri
 		t.Errorf("%.60s: another error: %v", text, err)
 	}
 	checkLine(t, err.Error())
-	// The time is far from what these take, and from the hours they would: how busy the machine
-	// is does not matter.
+	// The limit is much longer than these templates take, and much shorter than the hours that they
+	// would take. So the load of the machine does not matter.
 	if made := (after.TotalAlloc - before.TotalAlloc) >> 20; made > 32 || took > 20*time.Second {
 		t.Errorf("%.60s: took %v and %d MiB", text, took, made)
 	}
 }
 
-// The bounds leave room for what is meant to be a name.
-func TestBoundsLeaveRoom(t *testing.T) {
+func TestRealNamesAreWithinTheLimits(t *testing.T) {
 	c := testContainer()
 	c.Labels["long"] = strings.Repeat("x", 60_000)
 	c.Labels["longer"] = strings.Repeat("y", 200_000)
@@ -182,8 +181,8 @@ func TestBoundsLeaveRoom(t *testing.T) {
 	}
 }
 
-// What a container's data come to counts before it is printed.
-func TestSizeOfTagFields(t *testing.T) {
+// The size of the data counts before they are printed.
+func TestSizeOfTagFieldsCountsAllData(t *testing.T) {
 	big := strings.Repeat("x", 1<<20)
 	for i, c := range []*Container{
 		{Info: container.Info{ID: big}}, {Info: container.Info{Name: big}}, {Info: container.Info{LogPath: big}},
@@ -197,14 +196,13 @@ func TestSizeOfTagFields(t *testing.T) {
 	}
 }
 
-// What fmt pads is counted as fmt does it.
-func TestPrintedParts(t *testing.T) {
+func TestPrintedPartsAreThoseThatFmtPads(t *testing.T) {
 	const width = 1000
 	for _, v := range []any{
 		"text", 7, true, nil, created(testContainer().Created.UTC()), []string{"a", "b", "c"}, map[string]string{"a": "b", "c": "d"}, []byte("abc"),
 		newGroupFields(testContainer()), newTagFields(testContainer()),
 	} {
-		// Each part is padded, and what stands between parts is not; nil is not padded at all.
+		// fmt pads each part, but not the text between parts, and not nil.
 		if parts, padded := printedParts(v), len(fmt.Sprintf("%1000d", v))/width; parts != padded && v != nil {
 			t.Errorf("%T has %d parts, and %d are padded", v, parts, padded)
 		}
@@ -212,7 +210,7 @@ func TestPrintedParts(t *testing.T) {
 }
 
 func FuzzTemplate(f *testing.F) {
-	// As seeds the hostile ones take seconds; without fuzzing TestHostileTemplatesAreBounded has them.
+	// The hostile templates would take seconds as seeds. TestHostileTemplatesAreBounded runs them.
 	if fuzzing := flag.Lookup("test.fuzz"); fuzzing != nil && fuzzing.Value.String() != "" {
 		for _, text := range slices.Concat(hostile, hostileTags) {
 			f.Add(text, "X=y", "label")
@@ -243,7 +241,7 @@ func FuzzTemplate(f *testing.F) {
 			checkGroup(t, Group(tmpl, c))
 			checkStream(t, Stream(tmpl, c))
 
-			// What a template does not use, it does not depend on.
+			// The result must not depend on fields that the template does not use.
 			if out, err := tmpl.Execute(c); err == nil && !tmpl.Uses("Source") {
 				other := *c
 				other.Source = "other"

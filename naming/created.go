@@ -11,15 +11,16 @@ const maxLayout = maxName
 
 var errLayout = &limitError{"makes too much text: the layout of a time may have " + strconv.Itoa(maxLayout) + " bytes"}
 
-// created is when a container was made, in UTC, as dockerd has it (moby, daemon/container.go,
-// newContainer). In Docker's tag template it is a time.Time. Not all of that is here: what reads
-// a time zone (Local, Location, In) would read the plugin's and not dockerd's, what appends to a slice
-// (AppendFormat) has no bound, and what compares or encodes gives nothing for a name.
+// created is the time when a container was created, in UTC like dockerd's (moby,
+// daemon/container.go, newContainer). In Docker's tag template it is a time.Time. Some methods
+// are missing here. Local, Location and In would use the plugin's time zone and not dockerd's.
+// The result of AppendFormat has no limit. Methods that compare or encode times are of no use
+// in a name.
 type created time.Time
 
 var createdMethods = methodsOf(reflect.TypeFor[created]())
 
-// Format is the only method whose result is as long as the template makes it: a few times the layout.
+// Format is the only method whose result can be long: a few times the length of the layout.
 func (c created) Format(layout string) (string, error) {
 	if len(layout) > maxLayout {
 		return "", errLayout
@@ -27,10 +28,10 @@ func (c created) Format(layout string) (string, error) {
 	return time.Time(c).Format(layout), nil
 }
 
-// String is what {{.ContainerCreated}} is.
+// String returns what {{.ContainerCreated}} renders.
 func (c created) String() string { return time.Time(c).String() }
 
-// MarshalJSON is what {{json .ContainerCreated}} is.
+// MarshalJSON returns what {{json .ContainerCreated}} renders.
 func (c created) MarshalJSON() ([]byte, error) { return time.Time(c).MarshalJSON() }
 
 func (c created) UTC() created { return c }

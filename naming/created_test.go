@@ -10,8 +10,8 @@ import (
 	"github.com/docker/docker/daemon/logger/templates"
 )
 
-// In Docker the template has a time.Time, and what is there says the same.
-func TestCreatedIsDockers(t *testing.T) {
+// In Docker, the template has a time.Time. The methods that exist here return the same.
+func TestCreatedRendersAsInDocker(t *testing.T) {
 	c := testContainer()
 	docker := struct{ ContainerCreated time.Time }{c.Created.UTC()}
 	tried := map[string]bool{"MarshalJSON": true} // {{json}}
@@ -51,8 +51,9 @@ func TestCreatedIsDockers(t *testing.T) {
 	}
 }
 
-// Every method of a time is either there or left out, so that a new one in a later Go is looked at.
-func TestCreatedMethods(t *testing.T) {
+// Every method of time.Time is either present or in the list of omitted ones. A new method in a
+// later Go version fails the test.
+func TestCreatedHasAllUsefulMethodsOfTime(t *testing.T) {
 	left := []string{
 		"In", "Local", "Location", "Zone", "ZoneBounds", "IsDST", // read a zone
 		"AppendBinary", "AppendFormat", "AppendText", // grow what they are given

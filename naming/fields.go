@@ -1,10 +1,10 @@
-// Package naming turns a template and what is known of a container into the names of a log group
-// and a log stream that CloudWatch Logs accepts.
+// Package naming renders the names of log groups and log streams from templates and facts about a
+// container. CloudWatch Logs accepts every name that it returns.
 //
 // The package is pure: it must not know files, the plugin's own environment, clocks, goroutines or
-// AWS's SDK. Everything that a template can say comes from the Container that the caller passes.
-// Templates come from whoever may start a container, so nothing in them is trusted: whatever a
-// template says, parsing and executing it end in bounded time and memory (bounds.go).
+// the AWS SDK. A template can render only what is in the Container that the caller passes. Anyone
+// who may start a container can write a template, so templates are not trusted: parsing and
+// executing any template takes bounded time and memory (bounds.go).
 package naming
 
 import (
@@ -14,36 +14,38 @@ import (
 	"strings"
 
 	"github.com/logspool/logspool/internal/container"
+	"github.com/logspool/logspool/internal/oneline"
 )
 
-// Container is what the templates can say of a container and of the Docker host it runs on. The
-// fields are as Docker gives them (moby, daemon/logger/loginfo.go).
+// Container holds the facts about a container and its Docker host that templates can render.
 type Container struct {
-	// Info is what dockerd says about the container. Its Name may be with or without Docker's leading slash.
+	// Info is what dockerd says about the container. Its Name may begin with Docker's slash.
 	container.Info
-	// Attrs are the labels and variables that the log options labels, labels-regex, env and env-regex
-	// choose (moby's Info.ExtraAttributes). Nil is the same as none.
+	// Attrs are the labels and variables that the log options labels, labels-regex, env and
+	// env-regex select (moby's Info.ExtraAttributes). It may be nil.
 	Attrs map[string]string
 
-	// EnvIsForeign says that the container's environment does not decide names: its variable HOSTNAME
-	// does not stand for Host. What a template asks of .Env it is told.
+	// EnvIsForeign says that the container's environment does not decide names: Host is not
+	// taken from its variable HOSTNAME. Templates can still use .Env.
 	EnvIsForeign bool
 
-	// Host is the container's host name as the engine says it. It is needed only where NeedsHost
-	// says so; empty, the first 12 characters of the ID stand in, which is Docker's default.
+	// Host is the container's host name according to the engine. It is needed only if
+	// NeedsHost returns true. If it is empty, templates get Docker's default, the first 12
+	// characters of the ID.
 	Host string
-
-	LoggerHost string // the Docker host's name
-	InstanceID string // EC2's, empty elsewhere
-	Region     string // the region that the logs go to
-
-	// Source is the output that the events come from, stdout or stderr. It matters only where a
-	// template Uses("Source").
+	// LoggerHost is the name of the Docker host.
+	LoggerHost string
+	// InstanceID is the ID of the EC2 instance. It is empty on other hosts.
+	InstanceID string
+	// Region is the region that the logs go to.
+	Region string
+	// Source is the output that the events come from, stdout or stderr. It matters only for a
+	// template that Uses("Source").
 	Source string
 }
 
-// NeedsHost reports whether the engine must be asked for the container's host name: Docker does
-// not tell it to log drivers, and most containers do not have it in their environment.
+// NeedsHost reports whether the caller must ask the engine for the container's host name. dockerd
+// does not give it to log drivers, and most containers do not have it in their environment.
 func (c *Container) NeedsHost() bool { return c.hostVariable() == "" }
 
 func (c *Container) hostVariable() string {
@@ -65,23 +67,25 @@ func (c *Container) environment() map[string]string {
 
 func (c *Container) name() string { return strings.TrimPrefix(c.Name, "/") }
 
-// command is the entrypoint and the arguments (moby, daemon/logger/loginfo.go, Info.Command).
+// command returns the entrypoint and the arguments (moby, daemon/logger/loginfo.go, Info.Command).
 func (c *Container) command() string {
 	return strings.Join(append([]string{c.Entrypoint}, c.Args...), " ")
 }
 
-// short is what Docker calls a short ID: 12 characters, without the digest's algorithm that an image's
-// ID begins with (moby, pkg/stringid, TruncateID; Docker 29.4 applies it to {{.ImageID}}).
+// short returns Docker's short form of an ID: 12 characters, without the digest algorithm at the
+// beginning of an image's ID (moby, pkg/stringid, TruncateID; Docker 29.4 applies it to
+// {{.ImageID}}).
 func short(id string) string {
 	if _, hex, ok := strings.Cut(id, ":"); ok {
 		id = hex
 	}
-	return id[:min(len(id), 12)]
+	return oneline.Cut(id, 12)
 }
 
-// groupFields is what {{.}} is in the template of a group or a stream: the fields of logspout's
-// CloudWatch adapter, with its meaning, and some more. It holds strings and maps of strings only:
-// nothing in it has a method that reads or makes more than it holds.
+// groupFields is {{.}} in the template of a group or a stream. It has the fields of logspout's
+// CloudWatch adapter, with the same meaning, and some more. It is flat because its fields are the
+// template language. It holds only strings and maps of strings, so no template can call a method
+// that reads or makes more than it holds.
 type groupFields struct {
 	Host       string
 	Env        map[string]string
@@ -94,13 +98,13 @@ type groupFields struct {
 
 	ShortID    string
 	ImageName  string
-	ImageID    string // 12 characters, without "sha256:": no name can hold the colon
+	ImageID    string // ImageID has 12 characters, without "sha256:", because names cannot contain a colon.
 	DaemonName string
 	Command    string
 	Source     string
 }
 
-// Lbl returns a label, also one whose name has dots in it, and fails where it is missing.
+// Lbl returns a label, whose name may contain dots. It fails if the label is missing.
 func (f *groupFields) Lbl(name string) (string, error) {
 	if v, ok := f.Labels[name]; ok {
 		return v, nil
@@ -135,20 +139,21 @@ func newGroupFields(c *Container) any {
 	}
 }
 
-// tagFields is what {{.}} is in Docker's tag template: the fields and methods of moby's logger.Info.
+// tagFields is {{.}} in Docker's tag template. It is flat because its fields and methods are
+// those of moby's logger.Info.
 type tagFields struct {
-	ID          string // 12 characters
+	ID          string // ID has 12 characters.
 	FullID      string
 	Name        string
-	ImageID     string // 12 characters, without "sha256:"
+	ImageID     string // ImageID has 12 characters, without "sha256:".
 	ImageFullID string
 	ImageName   string
 	DaemonName  string
 	Command     string
-	Hostname    string // the Docker host's
+	Hostname    string // Hostname is the name of the Docker host.
 
 	ContainerID         string
-	ContainerName       string // with the slash
+	ContainerName       string // ContainerName begins with the slash.
 	ContainerEntrypoint string
 	ContainerArgs       []string
 	ContainerImageID    string
@@ -162,13 +167,13 @@ type tagFields struct {
 	extra map[string]string
 }
 
-// ExtraAttributes returns what the log options choose of the labels and the environment. In Docker its
-// argument renames them; a template can only say {{.ExtraAttributes nil}}.
+// ExtraAttributes returns the labels and variables that the log options select. In Docker, its
+// argument renames them, but a template can only pass nil: {{.ExtraAttributes nil}}.
 func (f *tagFields) ExtraAttributes(func(string) string) map[string]string { return f.extra }
 
 func newTagFields(c *Container) any {
 	extra := c.Attrs
-	if extra == nil { // {{json}} shows the difference
+	if extra == nil { // {{json}} must render {}, not null
 		extra = map[string]string{}
 	}
 	return &tagFields{
@@ -196,11 +201,13 @@ func newTagFields(c *Container) any {
 	}
 }
 
-// A dialect is a set of fields that templates are written against.
+// A dialect is the set of fields that a kind of template can use.
 type dialect struct {
-	fields []string // fields and methods, as documented
-	data   func(*Container) any
-	// maps are the fields that are maps. What follows one of them behind a dot is a key.
+	// fields are the names of fields and methods, in the order of the documentation.
+	fields []string
+	// data returns the value of {{.}}.
+	data func(*Container) any
+	// maps are the names of the fields that are maps. A name after such a field is a key.
 	maps []string
 }
 
@@ -244,5 +251,5 @@ func methodsOf(t reflect.Type) []string {
 	return names
 }
 
-// list returns the fields as an error says them: ".Host .Env …".
+// list returns the fields as errors list them: ".Host .Env …".
 func (d *dialect) list() string { return "." + strings.Join(d.fields, " .") }

@@ -14,18 +14,19 @@ import (
 	"github.com/logspool/logspool/internal/oneline"
 )
 
-// builtins are text/template's functions that make nothing: they return what they are given, a
-// part of it, or a number. Those that make text are replaced by bounded ones in functions. "call"
-// is missing: no value here can be called. The parser looks at the names only.
+// builtins are the functions of text/template that make no text: they return an argument, a part of
+// it, or a number. The functions that make text are replaced in the method functions. "call" is
+// missing, because no value here can be called. The parser reads only the names.
 var builtins = map[string]any{
 	"and": true, "or": true, "not": true, "index": true, "slice": true, "len": true,
 	"eq": true, "ne": true, "lt": true, "le": true, "gt": true, "ge": true,
 }
 
-// bounded tells the parser which other functions there are; each execution binds its own.
+// bounded holds the names of the other functions for the parser. Each execution has its own
+// functions.
 var bounded = map[string]any((*execution)(nil).functions())
 
-// Functions returns the names of the functions that templates can use, sorted.
+// Functions returns the sorted names of the functions that templates can use.
 func Functions() []string {
 	return slices.Sorted(maps.Keys(allFunctions()))
 }
@@ -36,8 +37,8 @@ func allFunctions() map[string]any {
 	return all
 }
 
-// functions are Docker's (moby, daemon/logger/templates), default and replace, and bounded ones in
-// place of text/template's own. Every one charges what it makes before making it.
+// functions returns Docker's functions (moby, daemon/logger/templates), default and replace, and
+// replacements for those of text/template that make text. Each calls charge before it makes text.
 func (e *execution) functions() template.FuncMap {
 	return template.FuncMap{
 		"json": e.json, "split": e.split, "join": e.join, "title": e.title, "lower": e.lower,
@@ -48,11 +49,11 @@ func (e *execution) functions() template.FuncMap {
 	}
 }
 
-// growCase is how many bytes a byte becomes at most when its case is changed: three where it is not
+// growCase is the most bytes that one byte becomes when its case is changed: three if it is not
 // UTF-8 (U+FFFD).
 const growCase = 3
 
-// json is Docker's: no HTML escapes.
+// json is Docker's function. It escapes no HTML.
 func (e *execution) json(v any) (string, error) {
 	if err := e.charge(sizeOf(v)); err != nil {
 		return "", err
@@ -66,12 +67,12 @@ func (e *execution) json(v any) (string, error) {
 	return e.result(strings.TrimSpace(buf.String()))
 }
 
-// result charges for a text whose size was known only roughly before it was made: escaping makes up
-// to six bytes of one.
+// result charges for a text whose size could only be estimated before it was made, because escaping
+// turns one byte into up to six.
 func (e *execution) result(s string) (string, error) { return s, e.charge(len(s)) }
 
 func (e *execution) split(s, sep string) ([]string, error) {
-	const header = 16 // bytes of a string's header
+	const header = 16 // size of a string's header, in bytes
 	parts := utf8.RuneCountInString(s)
 	if sep != "" {
 		parts = strings.Count(s, sep) + 1
@@ -90,7 +91,7 @@ func (e *execution) join(elems []string, sep string) (string, error) {
 }
 
 func (e *execution) title(s string) (string, error) {
-	//lint:ignore SA1019 Docker's function is this one.
+	//lint:ignore SA1019 Docker uses this function.
 	return e.mapped(s, strings.Title)
 }
 func (e *execution) lower(s string) (string, error) { return e.mapped(s, strings.ToLower) }
@@ -103,7 +104,7 @@ func (e *execution) mapped(s string, f func(string) string) (string, error) {
 	return f(s), nil
 }
 
-// pad puts spaces before and behind a string that is not empty.
+// pad puts spaces before and after a string. It leaves an empty string as it is.
 func (e *execution) pad(s string, prefix, suffix int) (string, error) {
 	if s == "" {
 		return "", nil
@@ -120,8 +121,7 @@ func (e *execution) pad(s string, prefix, suffix int) (string, error) {
 	return strings.Repeat(" ", prefix) + s + strings.Repeat(" ", suffix), nil
 }
 
-// truncate returns the first n bytes of s, one character less where the last would be cut in two:
-// half a character is no text that a name could hold.
+// truncate returns the first n bytes of s, or fewer so that it does not cut a character.
 func truncate(s string, n int) (string, error) {
 	if n < 0 {
 		return "", errors.New("a negative length")
@@ -129,8 +129,8 @@ func truncate(s string, n int) (string, error) {
 	return oneline.Cut(s, n), nil
 }
 
-// defaultTo returns the value where it is not empty (in the sense of {{if}}), else the default,
-// which comes first so that it can stand in a pipeline: {{.Env.STAGE | default "dev"}}.
+// defaultTo returns value, or def if value is empty in the sense of {{if}}. The default is the
+// first parameter, for use in a pipeline: {{.Env.STAGE | default "dev"}}.
 func defaultTo(def, value any) any {
 	if truth, ok := template.IsTrue(value); ok && truth {
 		return value
@@ -138,10 +138,10 @@ func defaultTo(def, value any) any {
 	return def
 }
 
-// replace replaces every old in s by new. The string comes last, so that it can stand in a
-// pipeline: {{.ImageName | replace ":" "-"}}.
+// replace replaces every old in s by new. The string is the last parameter, for use in a pipeline:
+// {{.ImageName | replace ":" "-"}}.
 func (e *execution) replace(old, new, s string) (string, error) {
-	n := strings.Count(s, old) // for an empty old: one more than there are characters
+	n := strings.Count(s, old) // for an empty old, the number of characters plus one
 	if err := e.charge(len(s) + n*max(0, len(new)-len(old))); err != nil {
 		return "", err
 	}
@@ -165,8 +165,8 @@ func (e *execution) printf(format string, args ...any) (string, error) {
 	for _, arg := range args {
 		most, parts = max(most, sizeOf(arg)), max(parts, printedParts(arg))
 	}
-	// A verb can print any argument, %[1]s, and what no verb prints comes behind as %!(EXTRA …).
-	// What it may come to is bounded roughly, what it came to is charged.
+	// A verb can print any argument (%[1]s), and fmt appends unused arguments as %!(EXTRA …).
+	// This is a rough limit for the size of the result. result charges for its real size.
 	if len(format) > maxMade || width > maxMade/parts || verbs > 0 && most > maxMade/verbs || sizeOfAll(args) > maxResult {
 		return "", errResult
 	}
@@ -185,7 +185,7 @@ func (e *execution) urlquery(args ...any) (string, error) {
 	return e.printed(args, func() string { return template.URLQueryEscaper(args...) })
 }
 
-// printed charges for the arguments before f prints them, and for what escaping made of them.
+// printed checks the size of the arguments before f prints them, and charges for the result.
 func (e *execution) printed(args []any, f func() string) (string, error) {
 	if sizeOfAll(args) > maxResult {
 		return "", errResult

@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// The service's rules for names (CloudWatch Logs API reference, CreateLogGroup and
-// CreateLogStream): 1 to 512 characters; a group's of [.\-_/#A-Za-z0-9], not beginning with
-// "aws/"; a stream's without ':' and '*'.
+// A name has 1 to 512 characters. A group's name consists of [.\-_/#A-Za-z0-9] and does not begin
+// with "aws/". A stream's name contains neither ':' nor '*'. These are CloudWatch's rules
+// (CloudWatch Logs API reference, CreateLogGroup and CreateLogStream).
 //
-// The reference does not say what a character is. Names are cut by UTF-16 code units, which is
-// how a service written in Java counts and never fewer than there are code points: what is
-// within the limit here is so by either count.
+// The reference does not define a character. This package counts UTF-16 code units, as a service
+// written in Java does. There are at least as many of them as code points, so a name that is short
+// enough here is short enough by either count.
 const (
 	maxName        = 512
 	reservedPrefix = "aws/"
@@ -23,42 +23,44 @@ func groupAllows(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(".-_/#", r)
 }
 
-// streamAllows refuses deceptive characters as well, which the service takes.
+// streamAllows also refuses deceptive characters, which CloudWatch accepts.
 func streamAllows(r rune) bool { return r != ':' && r != '*' && !deceptive(r) }
 
-// deceptive reports whether a character can make a text look like another one in a console: control
-// characters, line separators and marks that turn the direction of writing.
+// deceptive reports whether a character can make a text look like another one in a console: a
+// control character, a line separator, or a mark that changes the direction of writing.
 func deceptive(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
 }
 
-// Name is a name that the service accepts, and how it came to be.
+// Name is a name that CloudWatch accepts.
 type Name struct {
 	Name string
-	// Changed says what was done to make the rendered name a valid one, in one line; empty where
-	// it was valid as it was.
+	// Changed says in one line how the rendered name was changed to make it valid. It is empty
+	// if the name was valid.
 	Changed string
-	// Fallback is why the default name stands in for the template's, in one line: it could not be
-	// executed, or it rendered nothing. Nil where the name is the template's own.
+	// Fallback says in one line why the default name is used instead of the template's: the
+	// template failed, or it rendered as nothing. It is nil if the name is the template's own.
 	Fallback error
 }
 
-// The names of a container that nobody names.
+// The default templates apply if the user gives none.
 var (
 	defaultGroup  = mustParse("{{.LoggerHost}}")
 	defaultStream = mustParse("{{.Name}}")
 )
 
-// DefaultGroup and DefaultStream are the texts of the default templates.
-func DefaultGroup() string  { return defaultGroup.text }
+// DefaultGroup returns the text of the default template for groups.
+func DefaultGroup() string { return defaultGroup.text }
+
+// DefaultStream returns the text of the default template for streams.
 func DefaultStream() string { return defaultStream.text }
 
-// unnamed is the name where even the defaults render nothing: a host without a name, or a
-// container without name and ID.
+// unnamed is the name if even the default renders as nothing, because the host has no name, or the
+// container has neither name nor ID.
 const unnamed = "unnamed"
 
-// Group renders the name of a container's log group. A nil template is the default one. White
-// space around a name is dropped, and a name that is nothing else counts as nothing.
+// Group renders the name of a container's log group. A nil template means the default. White space
+// around a name is removed, and a name of only white space counts as nothing.
 func Group(t *Template, c *Container) Name {
 	return render(t, defaultGroup, c, validGroup, unnamed)
 }
@@ -72,10 +74,10 @@ func Stream(t *Template, c *Container) Name {
 	return render(t, defaultStream, c, validStream, last)
 }
 
-// Value renders a template whose result is data, such as an entity's attribute, and not a name. White
-// space around it is dropped. It is empty where the template renders nothing, or what text/template
-// prints for nothing; it is valid UTF-8 without deceptive characters, of at most 512 characters, as a
-// name is.
+// Value renders a template whose result is not a name, such as an attribute of an entity.
+// White space around it is removed. The result is empty if the template renders as nothing, or
+// as the text that text/template prints for a missing value. Like a name, it is valid UTF-8
+// with at most 512 characters, none of them deceptive.
 func Value(t *Template, c *Container) (string, error) {
 	s, err := t.Execute(c)
 	if err != nil {
@@ -105,14 +107,14 @@ func render(t, def *Template, c *Container, valid func(string) (name, changed st
 	return n
 }
 
-// render executes the template, and calls it an error if nothing comes of it.
+// render executes the template, and returns an error if the result is nothing.
 func (t *Template) render(c *Container) (string, error) {
 	s, err := t.Execute(c)
 	if err != nil {
 		return "", err
 	}
 	if s = strings.TrimSpace(s); s == "" {
-		return "", t.errorf("renders nothing")
+		return "", t.errorf("renders as nothing")
 	}
 	return s, nil
 }
@@ -130,11 +132,11 @@ func validGroup(s string) (name, changed string) {
 func validStream(s string) (name, changed string) {
 	name, replaced := replaceForbidden(s, streamAllows)
 	name, cut := cutName(name)
-	return name, describe(s, name, replaced, "that a stream's name cannot have (: * and control characters)", false, cut)
+	return name, describe(s, name, replaced, "not allowed in stream names (: * and control characters)", false, cut)
 }
 
-// replaceForbidden puts _ in place of every character that is not allowed and of every byte that
-// is not UTF-8.
+// replaceForbidden replaces every character that is not allowed, and every byte that is not UTF-8,
+// by _.
 func replaceForbidden(s string, allowed func(rune) bool) (_ string, replaced int) {
 	var b strings.Builder
 	for i := 0; i < len(s); {
@@ -150,7 +152,7 @@ func replaceForbidden(s string, allowed func(rune) bool) (_ string, replaced int
 	return b.String(), replaced
 }
 
-// cutName cuts valid UTF-8 to the longest name.
+// cutName cuts valid UTF-8 to the length of the longest name.
 func cutName(s string) (_ string, cut bool) {
 	units := 0
 	for i, r := range s {
@@ -170,7 +172,7 @@ func describe(from, to string, replaced int, what string, prefixed, cut bool) st
 		did = append(did, fmt.Sprintf("%d characters %s became _", replaced, what))
 	}
 	if prefixed {
-		did = append(did, "_ was put before "+reservedPrefix+", which AWS keeps for itself")
+		did = append(did, "_ was put before "+reservedPrefix+", which is reserved for AWS")
 	}
 	if cut {
 		did = append(did, fmt.Sprintf("it was cut at %d characters", maxName))

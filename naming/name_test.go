@@ -12,7 +12,7 @@ import (
 	"github.com/logspool/logspool/internal/container"
 )
 
-// The service's own rules, written down a second time: from the patterns of its model
+// These patterns are a second copy of CloudWatch's rules, from its model
 // (aws-sdk-go-v2/service/cloudwatchlogs, LogGroupName and LogStreamName).
 var (
 	groupPattern  = regexp.MustCompile(`^[\.\-_/#A-Za-z0-9]+$`)
@@ -44,7 +44,7 @@ func checkStream(t rapid.TB, n Name) {
 	checkName(t, n, streamPattern)
 }
 
-func TestGroup(t *testing.T) {
+func TestGroupNameIsValid(t *testing.T) {
 	for _, test := range []struct {
 		text, want, changed string // changed: what Changed ends in
 	}{
@@ -52,12 +52,12 @@ func TestGroup(t *testing.T) {
 		{"a b:c", "a_b_c", `"a b:c" became "a_b_c": 2 characters outside [.-_/#A-Za-z0-9] became _`},
 		{"é\xff", "__", "2 characters outside [.-_/#A-Za-z0-9] became _"},
 		{" name \n", "name", ""}, // YAML's block scalars end in a newline
-		{"aws/lambda/x", "_aws/lambda/x", "_ was put before aws/, which AWS keeps for itself"},
+		{"aws/lambda/x", "_aws/lambda/x", "_ was put before aws/, which is reserved for AWS"},
 		{"AWS/x", "AWS/x", ""},
 		{"/aws/x", "/aws/x", ""},
 		{strings.Repeat("a", 512), strings.Repeat("a", 512), ""},
 		{strings.Repeat("a", 513), strings.Repeat("a", 512), "it was cut at 512 characters"},
-		{"aws/" + strings.Repeat("a", 600), "_aws/" + strings.Repeat("a", 507), "which AWS keeps for itself, it was cut at 512 characters"},
+		{"aws/" + strings.Repeat("a", 600), "_aws/" + strings.Repeat("a", 507), "which is reserved for AWS, it was cut at 512 characters"},
 	} {
 		n := Group(mustParse(test.text), testContainer())
 		if n.Name != test.want || !strings.HasSuffix(n.Changed, test.changed) || (n.Changed == "") != (test.changed == "") || n.Fallback != nil {
@@ -67,14 +67,14 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-func TestStream(t *testing.T) {
+func TestStreamNameIsValid(t *testing.T) {
 	for _, test := range []struct {
 		text, want, changed string
 	}{
 		{"a b/é#[x]", "a b/é#[x]", ""},
-		{"a:b*c", "a_b_c", `"a:b*c" became "a_b_c": 2 characters that a stream's name cannot have (: * and control characters) became _`},
+		{"a:b*c", "a_b_c", `"a:b*c" became "a_b_c": 2 characters not allowed in stream names (: * and control characters) became _`},
 		{"a\tb\x00\u0085\xffc", "a_b___c", "became _"},
-		{"a\u202egnp\u2028x", "a_gnp_x", `"a\u202egnp\u2028x" became "a_gnp_x": 2 characters that a stream's name cannot have (: * and control characters) became _`},
+		{"a\u202egnp\u2028x", "a_gnp_x", `"a\u202egnp\u2028x" became "a_gnp_x": 2 characters not allowed in stream names (: * and control characters) became _`},
 		{"aws/x", "aws/x", ""},
 		{strings.Repeat("é", 600), strings.Repeat("é", 512), "it was cut at 512 characters"},
 		{strings.Repeat("a", 511) + "😀", strings.Repeat("a", 511), "it was cut at 512 characters"}, // two UTF-16 units
@@ -88,7 +88,7 @@ func TestStream(t *testing.T) {
 	}
 }
 
-func TestFallback(t *testing.T) {
+func TestDefaultNameReplacesAFailedTemplate(t *testing.T) {
 	for _, test := range []struct {
 		text          string
 		c             *Container
@@ -96,13 +96,13 @@ func TestFallback(t *testing.T) {
 		reason        string
 	}{
 		{`{{.Lbl "missing"}}`, testContainer(), "node1", "web", `the container has no label "missing"`},
-		{`{{.Env.MISSING}}`, testContainer(), "node1", "web", `template "{{.Env.MISSING}}": renders nothing`},
-		{" {{.Env.MISSING}}\n", testContainer(), "node1", "web", "renders nothing"},
-		{``, testContainer(), "node1", "web", "renders nothing"},
+		{`{{.Env.MISSING}}`, testContainer(), "node1", "web", `template "{{.Env.MISSING}}": renders as nothing`},
+		{" {{.Env.MISSING}}\n", testContainer(), "node1", "web", "renders as nothing"},
+		{``, testContainer(), "node1", "web", "renders as nothing"},
 		{`half{{pad "x" 1000000000 0}}`, testContainer(), "node1", "web", "makes too much text"},
-		{`{{.Env.MISSING}}`, &Container{Info: container.Info{ID: testID, Name: "/a:b"}, LoggerHost: "a b"}, "a_b", "a_b", "renders nothing"},
-		{`{{.Env.MISSING}}`, &Container{Info: container.Info{ID: testID, Name: "/"}}, "unnamed", testID, "renders nothing"},
-		{`{{.Env.MISSING}}`, &Container{}, "unnamed", "unnamed", "renders nothing"},
+		{`{{.Env.MISSING}}`, &Container{Info: container.Info{ID: testID, Name: "/a:b"}, LoggerHost: "a b"}, "a_b", "a_b", "renders as nothing"},
+		{`{{.Env.MISSING}}`, &Container{Info: container.Info{ID: testID, Name: "/"}}, "unnamed", testID, "renders as nothing"},
+		{`{{.Env.MISSING}}`, &Container{}, "unnamed", "unnamed", "renders as nothing"},
 	} {
 		tmpl := mustParse(test.text)
 		group, stream := Group(tmpl, test.c), Stream(tmpl, test.c)
@@ -118,7 +118,7 @@ func TestFallback(t *testing.T) {
 		checkStream(t, stream)
 	}
 
-	// No template at all is no fallback.
+	// A nil template is not a fallback.
 	if n := Group(nil, testContainer()); n != (Name{Name: "node1"}) {
 		t.Errorf("got %+v", n)
 	}
@@ -130,8 +130,8 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// An image's ID is short and valid in a name: no colon that becomes _ and leaves five hex digits.
-func TestImageIDInNames(t *testing.T) {
+// A name contains 12 digits of an image's ID, and not the algorithm and five digits.
+func TestImageIDInANameIsShort(t *testing.T) {
 	c := testContainer()
 	c.ImageID = "sha256:582c496ccf79d8aa6f8203a79d32aaf7ffd8b13362c60a701a2f9ac64886c93d"
 	tag, err := ParseTag("{{.ImageID}}")
@@ -145,7 +145,7 @@ func TestImageIDInNames(t *testing.T) {
 	}
 }
 
-func TestValue(t *testing.T) {
+func TestValueIsCleaned(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{"{{.Labels.app}}", "shop"},
 		{" {{.Name}} \n", "web"},
@@ -163,8 +163,8 @@ func TestValue(t *testing.T) {
 	}
 }
 
-// Whatever bytes come in, valid names come out, and a valid name comes out as it went in.
-func TestNamesAreValid(t *testing.T) {
+// Any bytes become a valid name, and a valid name does not change.
+func TestAnyTextBecomesAValidName(t *testing.T) {
 	group, stream := mustParse("{{.Env.G}}"), mustParse("{{.Env.S}}")
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.OneOf(

@@ -12,25 +12,24 @@ import (
 	"github.com/logspool/logspool/internal/oneline"
 )
 
-// Template is a parsed template of a name. It is immutable, and safe for use by several goroutines
-// at once.
+// Template is a parsed template. It never changes, so several goroutines may use it at once.
 type Template struct {
 	text    string
 	tree    *parse.Tree
 	dialect *dialect
-	used    map[string]bool // fields of the dialect
-	usedAll bool            // {{.}} or {{$}} somewhere
+	used    map[string]bool // used holds the names of the fields that it uses.
+	usedAll bool            // usedAll says that it uses {{.}} or {{$}} as a whole.
 }
 
-// Parse parses the template of a group or a stream. The error is one line that says what is wrong
-// and, where it helps, what is allowed.
+// Parse parses the template of a group or a stream. The error is one line. It says what is wrong
+// and, if that helps, what is allowed.
 func Parse(text string) (*Template, error) { return parseTemplate(text, groupDialect) }
 
-// ParseTag parses a template written for Docker's log option tag, whose fields have other names
-// and meanings: there, .ID is 12 characters long.
+// ParseTag parses a template for Docker's log option tag. Its fields have other names and meanings.
+// For example, .ID has 12 characters.
 func ParseTag(text string) (*Template, error) { return parseTemplate(text, tagDialect) }
 
-// mustParse is for the templates in this package's own text.
+// mustParse parses this package's own templates.
 func mustParse(text string) *Template {
 	t, err := Parse(text)
 	if err != nil {
@@ -42,19 +41,19 @@ func mustParse(text string) *Template {
 // String returns the template's text.
 func (t *Template) String() string { return t.text }
 
-// Uses reports whether the template may use a field, wherever in it, so that the caller need look
-// up only what a name says. A template that uses {{.}} or {{$}} as a whole uses every field.
+// Uses reports whether the template may use a field, so that the caller need look up only what is
+// used. A template that uses {{.}} or {{$}} as a whole uses every field.
 func (t *Template) Uses(field string) bool {
 	return t.used[field] || t.usedAll && slices.Contains(t.dialect.fields, field)
 }
 
-// rootName is the name under which text/template knows the text. It comes back in its errors.
+// rootName is the template's name in text/template, and in its errors.
 const rootName = "name"
 
 func parseTemplate(text string, d *dialect) (_ *Template, err error) {
 	t := &Template{text: text, dialect: d, used: map[string]bool{}}
 	defer func() {
-		if r := recover(); r != nil { // the parser is not ours
+		if r := recover(); r != nil { // text/template/parse may have bugs
 			err = t.errorf("can't be parsed: %v", r)
 		}
 	}()
@@ -66,7 +65,7 @@ func parseTemplate(text string, d *dialect) (_ *Template, err error) {
 	if err != nil {
 		return nil, t.parseError(err)
 	}
-	if len(trees) != 1 || trees[rootName] != t.tree { // a definition, maybe of the text's own name
+	if len(trees) != 1 || trees[rootName] != t.tree { // a definition, which may have the name rootName
 		return nil, t.errorf("{{define}} and {{block}} are not allowed")
 	}
 	if err := t.inspect(t.tree.Root, true); err != nil {
@@ -76,9 +75,10 @@ func parseTemplate(text string, d *dialect) (_ *Template, err error) {
 	return t, nil
 }
 
-// inspect notes what the template uses below n, and refuses what cannot work. The dot is the
-// container itself where root says so, and an element of it inside {{with}} and {{range}}: it can
-// be the container there only if {{.}} or {{$}} was given to them, and that counts as everything.
+// inspect records which fields the template uses below n, and refuses what cannot work. If root is
+// true, the dot is the container. Inside {{with}} and {{range}}, it is an element of the container.
+// There it can be the container only if they were given {{.}} or {{$}}, which counts as using
+// every field.
 func (t *Template) inspect(n parse.Node, root bool) error {
 	switch n := n.(type) {
 	case *parse.ListNode:
@@ -142,7 +142,7 @@ func (t *Template) inspectBranch(n *parse.BranchNode, root, inside bool) error {
 	return t.inspect(n.ElseList, root)
 }
 
-// use notes a field, and what comes behind it: {{.Labels.a.b}}.
+// use records the use of a field, and checks the names after it, as in {{.Labels.a.b}}.
 func (t *Template) use(path []string) error {
 	field := path[0]
 	if !slices.Contains(t.dialect.fields, field) {
@@ -152,17 +152,18 @@ func (t *Template) use(path []string) error {
 		return t.errorf("%s", t.dialect.keyHint(field, strings.Join(path[1:], ".")))
 	}
 	if field == "ContainerCreated" && len(path) > 1 && !slices.Contains(createdMethods, path[1]) {
-		return t.errorf("there is no .ContainerCreated.%s: there are .%s", oneline.Text(path[1], maxField), strings.Join(createdMethods, " ."))
+		return t.errorf("there is no .ContainerCreated.%s: there are .%s",
+			oneline.Text(path[1], maxField), strings.Join(createdMethods, " ."))
 	}
 	t.used[field] = true
 	return nil
 }
 
-// parseError shortens an error of text/template/parse, "template: name:1: unclosed action", and
-// adds what is known where something unknown was named.
+// parseError shortens an error of text/template/parse, "template: name:1: unclosed action". For an
+// unknown function or an invalid key, it adds what is allowed.
 func (t *Template) parseError(err error) error {
 	msg := strings.TrimPrefix(err.Error(), "template: "+rootName+":")
-	if _, rest, ok := strings.Cut(msg, ": "); ok { // the line's number
+	if _, rest, ok := strings.Cut(msg, ": "); ok { // without the line number
 		msg = rest
 	}
 	if strings.HasPrefix(msg, "function ") && strings.HasSuffix(msg, " not defined") {
@@ -179,27 +180,28 @@ func (t *Template) parseError(err error) error {
 	return t.errorf("%s", msg)
 }
 
-// mapKey finds what looks like a map's key behind a dot, {{.Labels.k8s-app}}, in a text that the parser
-// did not take.
+// mapKey finds what looks like a map's key after a dot, {{.Labels.k8s-app}}, in a text that
+// cannot be parsed.
 var mapKey = regexp.MustCompile(`\.(\w+)\.([^\s(){}|"\x60]+)`)
 
-// isIdentifier reports whether text/template takes a key behind a dot (parse/lex.go, isAlphaNumeric).
+// isIdentifier reports whether text/template accepts a key after a dot (parse/lex.go,
+// isAlphaNumeric).
 func isIdentifier(key string) bool {
 	return !strings.ContainsFunc(key, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 }
 
-// keyHint says how a key is written that cannot follow a dot.
+// keyHint says how to write a key that cannot follow a dot.
 func (d *dialect) keyHint(field, key string) string {
-	hint := fmt.Sprintf("a key with other characters than letters, digits and _ is written {{index .%s %s}}", field, quote(key))
+	hint := fmt.Sprintf("write a key with characters other than letters, digits and _ as {{index .%s %s}}", field, quote(key))
 	if field == "Labels" && slices.Contains(d.fields, "Lbl") {
 		hint += fmt.Sprintf(" or {{.Lbl %s}}", quote(key))
 	}
 	return hint
 }
 
-// Error is what is wrong with a template, or why it could not be executed, in one line.
+// Error says in one line why a template cannot be parsed or executed.
 type Error struct {
-	Template string // its text
+	Template string // Template is the text of the template.
 	Reason   string
 }
 
@@ -222,7 +224,7 @@ func (t *Template) executeError(err error) error {
 	return t.errorf("%s", msg)
 }
 
-// How much of a user's text an error repeats, in bytes.
+// These limits bound how much of a user's text an error repeats, in bytes.
 const (
 	maxQuoted = 80
 	maxField  = 64

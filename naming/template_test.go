@@ -30,7 +30,7 @@ func testContainer() *Container {
 	}
 }
 
-func TestExecute(t *testing.T) {
+func TestTemplatesRenderFieldsAndFunctions(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		// Fields.
 		{"plain", "plain"},
@@ -79,7 +79,7 @@ func TestExecute(t *testing.T) {
 	}
 }
 
-func TestHost(t *testing.T) {
+func TestHostIsTheFirstKnownName(t *testing.T) {
 	tmpl := mustParse("{{.Host}}")
 	for _, test := range []struct {
 		env     []string
@@ -104,7 +104,7 @@ func TestHost(t *testing.T) {
 	}
 }
 
-func TestParseTag(t *testing.T) {
+func TestTagHasDockersFields(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{"{{.ID}}/{{.FullID}}", testID[:12] + "/" + testID},
 		{"{{.Name}} {{.ContainerName}}", "web /web"},
@@ -133,7 +133,7 @@ func TestParseTag(t *testing.T) {
 	if _, err := ParseTag("{{.LoggerHost}}"); err == nil || !strings.Contains(err.Error(), ".FullID") {
 		t.Errorf("got %v", err)
 	}
-	// Nothing chosen is an empty map in Docker.
+	// In Docker, an empty selection is an empty map.
 	none, err := ParseTag(`{{json (.ExtraAttributes nil)}}{{.ContainerCreated.IsZero}}`)
 	if err != nil {
 		t.Fatal(err)
@@ -141,13 +141,13 @@ func TestParseTag(t *testing.T) {
 	if got, err := none.Execute(&Container{}); got != "{}true" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}
-	// A short ID is cut nowhere: Docker's own code would panic.
+	// An ID of less than 12 characters is not cut. Docker's own code would panic.
 	if got, err := mustParse("{{.ShortID}}").Execute(&Container{Info: container.Info{ID: "abc"}}); got != "abc" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
 
-func TestTagErrors(t *testing.T) {
+func TestInvalidTagIsRefused(t *testing.T) {
 	layout := func(n int) string { return `{{.ContainerCreated.Format "` + strings.Repeat("x", n) + `"}}` }
 	for _, test := range []struct{ text, want string }{
 		{"{{.ContainerCreated.Local}}", `template "{{.ContainerCreated.Local}}": there is no .ContainerCreated.Local: there are .Add .AddDate .Day .Format .Hour`},
@@ -158,8 +158,8 @@ func TestTagErrors(t *testing.T) {
 		{layout(512), ""},
 		{layout(513), "the layout of a time may have 512 bytes"},
 		{"{{.ExtraAttributes}}", "wrong number of args for ExtraAttributes: want 1 got 0"},
-		{"{{.ContainerLabels.k8s-app}}", `bad character U+002D '-': a key with other characters than letters, digits and _ is written {{index .ContainerLabels "k8s-app"}}`},
-		{"{{.ContainerLabels.com.x}}", `a key with other characters than letters, digits and _ is written {{index .ContainerLabels "com.x"}}`},
+		{"{{.ContainerLabels.k8s-app}}", `bad character U+002D '-': write a key with characters other than letters, digits and _ as {{index .ContainerLabels "k8s-app"}}`},
+		{"{{.ContainerLabels.com.x}}", `write a key with characters other than letters, digits and _ as {{index .ContainerLabels "com.x"}}`},
 		{"{{.Config.awslogs-group}}", `{{index .Config "awslogs-group"}}`},
 		{`{{.ExtraAttributes "upper"}}`, "for arg of type func(string) string"},
 	} {
@@ -178,8 +178,8 @@ func TestTagErrors(t *testing.T) {
 	}
 }
 
-// Docker's own functions are the oracle for those of the same name.
-func TestFunctionsAreDockers(t *testing.T) {
+// Docker's own functions are the oracle for the functions of the same names.
+func TestFunctionsReturnWhatDockersReturn(t *testing.T) {
 	for _, text := range []string{
 		`{{json .}}`, `{{json .Env}}`, `{{split .Name ""}}`, `{{split .Name "e"}}`, `{{join (split .Name "e") "--"}}`,
 		`{{title .Command}}`, `{{lower .Host}}`, `{{upper .Name}}`, `{{pad .Name 3 2}}`, `{{pad "" 3 2}}`,
@@ -200,7 +200,7 @@ func TestFunctionsAreDockers(t *testing.T) {
 	}
 }
 
-func TestUses(t *testing.T) {
+func TestUsesFindsTheFields(t *testing.T) {
 	for _, test := range []struct {
 		text string
 		want string // of the fields that are looked up
@@ -245,7 +245,7 @@ func TestUses(t *testing.T) {
 	}
 }
 
-func TestParseErrors(t *testing.T) {
+func TestParseErrorSaysWhatIsAllowed(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{"{{", `template "{{": unclosed action`},
 		{"{{.Name", `template "{{.Name": unclosed action`},
@@ -253,14 +253,14 @@ func TestParseErrors(t *testing.T) {
 		{"{{.Nmae}}", `template "{{.Nmae}}": there is no field .Nmae: the fields are .Host .Env .Labels .Name .ID .LoggerHost ` +
 			`.InstanceID .Region .ShortID .ImageName .ImageID .DaemonName .Command .Source .Lbl`},
 		{"{{if true}}{{$.Nope}}{{end}}", "there is no field .Nope"},
-		{"{{.Labels.com.docker.service}}", `template "{{.Labels.com.docker.service}}": a key with other characters than letters, digits and _ is written ` +
+		{"{{.Labels.com.docker.service}}", `template "{{.Labels.com.docker.service}}": write a key with characters other than letters, digits and _ as ` +
 			`{{index .Labels "com.docker.service"}} or {{.Lbl "com.docker.service"}}`},
-		{"{{.Labels.k8s-app}}", `bad character U+002D '-': a key with other characters than letters, digits and _ is written ` +
+		{"{{.Labels.k8s-app}}", `bad character U+002D '-': write a key with characters other than letters, digits and _ as ` +
 			`{{index .Labels "k8s-app"}} or {{.Lbl "k8s-app"}}`},
-		{"{{.Name}}/{{ $.Labels.app.kubernetes.io/name | lower }}", `U+002F '/': a key with other characters than letters, digits and _ is written ` +
+		{"{{.Name}}/{{ $.Labels.app.kubernetes.io/name | lower }}", `U+002F '/': write a key with characters other than letters, digits and _ as ` +
 			`{{index .Labels "app.kubernetes.io/name"}} or {{.Lbl "app.kubernetes.io/name"}}`},
-		{"{{.Labels.app}}{{.Env.MY-VAR}}", `bad character U+002D '-': a key with other characters than letters, digits and _ is written {{index .Env "MY-VAR"}}`},
-		{"{{.Env.A.B}}", `a key with other characters than letters, digits and _ is written {{index .Env "A.B"}}`},
+		{"{{.Labels.app}}{{.Env.MY-VAR}}", `bad character U+002D '-': write a key with characters other than letters, digits and _ as {{index .Env "MY-VAR"}}`},
+		{"{{.Env.A.B}}", `write a key with characters other than letters, digits and _ as {{index .Env "A.B"}}`},
 		{"{{.Name-x}}", `template "{{.Name-x}}": bad character U+002D '-'`},
 		{`{{env "HOME"}}`, `function "env" not defined: the functions are and default eq ge gt html index join js json le len ` +
 			`lower lt ne not or pad print printf println replace slice split title truncate upper urlquery`},
@@ -287,7 +287,7 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-func TestExecuteErrors(t *testing.T) {
+func TestExecuteErrorIsShort(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{`{{.Lbl "no.such"}}`, `template "{{.Lbl \"no.such\"}}": at <.Lbl>: error calling Lbl: the container has no label "no.such"`},
 		{`{{.Lbl}}`, "wrong number of args for Lbl"},
@@ -305,7 +305,7 @@ func TestExecuteErrors(t *testing.T) {
 	}
 }
 
-// checkLine checks that a message is one short line that can be printed.
+// checkLine checks that a message is one short, printable line.
 func checkLine(t rapid.TB, msg string) {
 	t.Helper()
 	if !utf8.ValidString(msg) || strings.ContainsFunc(msg, func(r rune) bool { return !strconv.IsPrint(r) }) || len(msg) > 2000 {
@@ -313,8 +313,8 @@ func checkLine(t rapid.TB, msg string) {
 	}
 }
 
-// Whatever a container is called and whatever its template says, what the log gets is one printable line.
-func TestHostileText(t *testing.T) {
+// Whatever a container's name and template are, messages about them are one printable line.
+func TestErrorsAreOnePrintableLine(t *testing.T) {
 	hostile := []string{"a\nlevel=error msg=fake", "\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe", "\xff\xfe", strings.Repeat("é", 5000), "\u2028\u0085\x7f"}
 	for _, text := range hostile {
 		c := testContainer()
@@ -335,16 +335,17 @@ func TestHostileText(t *testing.T) {
 			}
 		}
 	}
-	// A text is cut between characters.
+	// The text is cut between characters.
 	_, err := Parse("x" + strings.Repeat("é", 100) + "{{")
 	if want := `template "x` + strings.Repeat("é", 39) + `"…: unclosed action`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
-// Every function of text/template is either there or replaced, so that a new one in a later Go
-// is looked at before it makes text without bound. Templates reach only those that the parser was told of.
-func TestFunctionsAreKnown(t *testing.T) {
+// Every function of text/template is either a builtin or replaced. A new function in a later Go
+// version, which might make text without limit, fails the test. Templates can call only the
+// functions that the parser knows.
+func TestEveryTemplateFunctionIsBuiltinOrReplaced(t *testing.T) {
 	want := []string{"and", "default", "eq", "ge", "gt", "html", "index", "join", "js", "json", "le", "len", "lower", "lt",
 		"ne", "not", "or", "pad", "print", "printf", "println", "replace", "slice", "split", "title", "truncate", "upper", "urlquery"}
 	if diff := cmp.Diff(want, Functions()); diff != "" {

@@ -3,25 +3,34 @@ package awsenv
 import (
 	"context"
 	"math/rand/v2"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/logspool/logspool/internal/oneline"
 )
 
-const (
-	// renewBefore is how long before their end keys are fetched anew, up to half of it less by chance.
-	renewBefore = 10 * time.Minute
-	// How long a source of keys that failed is left alone: STS throttles an account as a whole.
-	keysRestMin = time.Second
-	keysRestMax = 15 * time.Second
-)
+// renewBefore is how long before their expiry keys are renewed. A random part of it, up to half, is
+// left out.
+const renewBefore = 10 * time.Minute
 
-// lineCache is the SDK's cache. Its errors have one line.
-type lineCache struct{ *aws.CredentialsCache }
+// A cache keeps the credentials of one source, a renewer or the chain. It is the SDK's cache: one
+// caller at a time fetches credentials, and the others wait for the result. In addition, a cache
+// puts errors on one line, and tells the chain when its credentials were refused.
+type cache struct {
+	*aws.CredentialsCache
+	source aws.CredentialsProvider
+}
+
+// newCache returns a cache whose credentials are renewed before they expire.
+func newCache(from aws.CredentialsProvider) cache {
+	r := &renewer{from: from, backoff: newBackoff()}
+	return cache{aws.NewCredentialsCache(r), r}
+}
 
 // Retrieve implements aws.CredentialsProvider.
-func (c lineCache) Retrieve(ctx context.Context) (aws.Credentials, error) {
+func (c cache) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	creds, err := c.CredentialsCache.Retrieve(ctx)
 	if err != nil {
 		return aws.Credentials{}, oneLine(err)
@@ -29,91 +38,97 @@ func (c lineCache) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return creds, nil
 }
 
-// A cache keeps a provider's keys until a while before they expire. When they cannot be renewed then, it goes on with
-// them until they do; when there are none, the provider is left alone for a while after each failure. The
-// SDK's cache in front of it lets one caller at a time through and the others wait for what he gets.
-type cache struct {
-	lineCache
-	fetch *fetch
-}
-
-func newCache(from aws.CredentialsProvider) cache {
-	f := &fetch{from: from, rest: rest{min: keysRestMin, max: keysRestMax}}
-	return cache{lineCache{aws.NewCredentialsCache(f)}, f}
-}
-
-// Invalidate makes the next Retrieve fetch other keys.
+// Invalidate makes the next Retrieve fetch new credentials.
 func (c cache) Invalidate() {
-	c.fetch.forget()
+	if chain, ok := c.source.(*chain); ok {
+		chain.use(nil)
+	}
 	c.CredentialsCache.Invalidate()
 }
 
-type fetch struct {
+// A renewer tells the SDK's cache when to renew the keys of a source: some time before they
+// expire. The SDK's option ExpiryWindow is not enough, because keys that cannot be renewed must be
+// used until they expire. The renewer keeps no keys. The cache calls its methods one at a time.
+type renewer struct {
 	from aws.CredentialsProvider
 
-	mu   sync.Mutex
-	last aws.Credentials // good until Expires, unless they were refused
-	err  error           // of the last try
-	rest rest
+	expires time.Time // expires is when the last keys really expire. It is zero if they do not.
+	err     error     // err is the error of the last try.
+	backoff backoff
 }
 
-func (f *fetch) forget() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.last = aws.Credentials{}
-}
-
-// Retrieve implements aws.CredentialsProvider.
-func (f *fetch) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	f.mu.Lock()
-	err := f.err
-	due := f.rest.due()
-	f.mu.Unlock()
-	if !due {
-		return aws.Credentials{}, err
+// Retrieve implements aws.CredentialsProvider. The expiry that it returns is the time of the next
+// renewal.
+func (r *renewer) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	if !r.backoff.due() {
+		return aws.Credentials{}, r.err
 	}
-
 	ctx, cancel := context.WithTimeout(ctx, retrieveTimeout)
 	defer cancel()
-	creds, err := f.from.Retrieve(ctx)
+	creds, err := r.from.Retrieve(ctx)
 	if err == nil {
 		creds, err = cleanKeys(creds)
 	}
-
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if err != nil {
-		f.err = err
-		f.rest.begin()
-		if left := time.Until(f.last.Expires); f.last.HasKeys() && left > 0 {
-			creds = f.last
-			creds.Expires = time.Now().Add(min(left, f.rest.length))
-			return creds, nil
-		}
-		return aws.Credentials{}, f.err
+		r.err = err
+		r.backoff.failed()
+		return aws.Credentials{}, err
 	}
-	f.rest.end()
+	r.backoff.succeeded()
 	if !creds.CanExpire {
-		f.last = aws.Credentials{}
+		r.expires = time.Time{}
 		creds.CanExpire = true
 		creds.Expires = time.Now().Add(fileKeysLife)
 		return creds, nil
 	}
-	f.last = creds
-	// Not more than half their life: an endpoint may hand out short ones.
+	r.expires = creds.Expires
+	// An endpoint may return keys with a short life, so at least half of it is used.
 	left := max(0, time.Until(creds.Expires))
 	before := min(renewBefore, left/2)
 	before -= rand.N(before/2 + 1)
-	// Keys that look expired already are used all the same, and fetched no more often than when fetching
-	// fails: this host's clock may be fast, and the service knows better.
-	creds.Expires = time.Now().Add(max(left-before, keysRestMax))
+	// Keys that seem to have expired are used all the same, because this host's clock may be fast.
+	// They are fetched no more often than after a failure.
+	creds.Expires = time.Now().Add(max(left-before, backoffMax))
 	return creds, nil
 }
 
-// ProviderSources says what the keys came from, for the SDK's user agent.
-func (f *fetch) ProviderSources() []aws.CredentialSource {
-	if p, ok := f.from.(aws.CredentialProviderSource); ok {
+// HandleFailToRefresh implements aws.HandleFailRefreshCredentialsCacheStrategy. It returns the last
+// keys if they have not expired. They are zero if they were invalidated before this try.
+func (r *renewer) HandleFailToRefresh(_ context.Context, last aws.Credentials, err error) (aws.Credentials, error) {
+	left := time.Until(r.expires)
+	if !last.HasKeys() || left <= 0 {
+		return aws.Credentials{}, err
+	}
+	last.Expires = time.Now().Add(min(left, r.backoff.length))
+	return last, nil
+}
+
+// ProviderSources implements aws.CredentialProviderSource. The SDK's user agent names the sources.
+func (r *renewer) ProviderSources() []aws.CredentialSource {
+	if p, ok := r.from.(aws.CredentialProviderSource); ok {
 		return p.ProviderSources()
 	}
 	return nil
 }
+
+const (
+	// maxError is the length of an error's text, in bytes.
+	maxError = 2 << 10
+	// cacheFailed is what each of the SDK's caches puts before an error (aws/credential_cache.go).
+	cacheFailed = "failed to refresh cached credentials, "
+)
+
+// oneLine puts the text of an error of the SDK on one line. It removes cacheFailed, because the
+// operator needs to see the cause first.
+func oneLine(err error) error {
+	text := strings.ReplaceAll(strings.Join(strings.Fields(err.Error()), " "), cacheFailed, "")
+	return lineError{err, oneline.Text(text, maxError)}
+}
+
+type lineError struct {
+	error
+	text string
+}
+
+func (e lineError) Error() string { return e.text }
+func (e lineError) Unwrap() error { return e.error }

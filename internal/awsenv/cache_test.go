@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// fakeKeys hands out KEY1, KEY2 and so on, good for life; 0: for ever.
+// fakeKeys returns KEY1, KEY2 and so on. They expire after life, or never if life is 0.
 type fakeKeys struct {
 	life time.Duration
 	err  error
@@ -46,7 +46,7 @@ func wantCached(t *testing.T, c cache, key string) {
 	}
 }
 
-// bubbleStart is when time begins in a bubble.
+// bubbleStart is when time begins in a synctest bubble.
 var bubbleStart = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func TestKeysAreRenewedBeforeTheyExpire(t *testing.T) {
@@ -82,8 +82,7 @@ func TestKeysAreRenewedBeforeTheyExpire(t *testing.T) {
 	}
 }
 
-// While there are no others, good keys are used to their end.
-func TestKeysAreUsedToTheirEndWhenTheyCannotBeRenewed(t *testing.T) {
+func TestKeysAreUsedUntilTheyExpireIfTheyCannotBeRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from := &fakeKeys{life: time.Hour}
 		k := newCache(from)
@@ -100,12 +99,12 @@ func TestKeysAreUsedToTheirEndWhenTheyCannotBeRenewed(t *testing.T) {
 			t.Errorf("key %q after its end", creds.AccessKeyID)
 		}
 		from.err = nil
-		time.Sleep(keysRestMax)
+		time.Sleep(backoffMax)
 		wantCached(t, k, "KEY2")
 	})
 }
 
-func TestFailedSourceRestsLongerAndLonger(t *testing.T) {
+func TestPauseAfterFailedFetchDoubles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from := &fakeKeys{life: time.Hour, err: errors.New("bad:\n  STS\n  is down")}
 		k := newCache(from)
@@ -115,17 +114,17 @@ func TestFailedSourceRestsLongerAndLonger(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		rest := keysRestMin
+		pause := backoffMin
 		for i := 1; i < len(from.at); i++ {
-			if after := from.at[i].Sub(from.at[i-1]); after < rest/2 || after > rest+10*time.Millisecond {
-				t.Errorf("rest %d was %v, want between %v and %v", i, after, rest/2, rest)
+			if after := from.at[i].Sub(from.at[i-1]); after < pause/2 || after > pause+10*time.Millisecond {
+				t.Errorf("pause %d was %v, want between %v and %v", i, after, pause/2, pause)
 			}
-			rest = min(2*rest, keysRestMax)
+			pause = min(2*pause, backoffMax)
 		}
 	})
 }
 
-func TestHangingSourceIsGivenUp(t *testing.T) {
+func TestHangingFetchTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from := &fakeKeys{life: time.Hour, hang: true}
 		k := newCache(from)
@@ -147,8 +146,7 @@ func TestHangingSourceIsGivenUp(t *testing.T) {
 	})
 }
 
-// Keys that the service refuses are not gone back to when there are no others.
-func TestInvalidatedKeysAreForgotten(t *testing.T) {
+func TestInvalidatedKeysAreNotUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from := &fakeKeys{life: time.Hour}
 		k := newCache(from)
@@ -163,8 +161,9 @@ func TestInvalidatedKeysAreForgotten(t *testing.T) {
 	})
 }
 
-// A host whose clock is hours ahead takes all keys to be expired: it uses them, and does not ask at each request.
-func TestKeysThatLookExpiredAreUsed(t *testing.T) {
+// On a host whose clock is hours ahead, all keys seem to have expired. They are used, and are not
+// fetched again for each request.
+func TestKeysThatSeemExpiredAreUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from := &fakeKeys{life: -time.Hour}
 		k := newCache(from)

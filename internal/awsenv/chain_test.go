@@ -9,8 +9,8 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// The SDK's order, one source after the other taken away.
-func TestPrecedence(t *testing.T) {
+// The order is the SDK's. The test removes one source after the other.
+func TestKeysComeFromTheFirstSourceOfTheChain(t *testing.T) {
 	m := startMetadata(t)
 	dir := files(t, map[string]string{"credentials": keys("FILEKEY"), "token": "a-token"})
 	startSTS(t)
@@ -28,7 +28,7 @@ func TestPrecedence(t *testing.T) {
 		t.Helper()
 		e := New(Options{})
 		if os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") != "" {
-			relative.standInFor(e)
+			relative.replaceFor(e)
 		}
 		wantKey(t, e, key)
 	}
@@ -52,7 +52,7 @@ func TestPrecedence(t *testing.T) {
 	full.want(t, "/own")
 }
 
-// The ECS agent's own path takes the token too, and is not asked through a proxy.
+// A request to the ECS agent's own path has the token too, and uses no proxy.
 func TestCredentialsFromARelativeURI(t *testing.T) {
 	forbidMetadata(t)
 	dir := files(t, map[string]string{"token": "sesame"})
@@ -61,7 +61,7 @@ func TestCredentialsFromARelativeURI(t *testing.T) {
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", taskPath)
 	t.Setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", dir+"/token")
 	e := New(Options{Region: "eu-central-1"})
-	agent.standInFor(e)
+	agent.replaceFor(e)
 	for range 3 {
 		wantKey(t, e, "TASKKEY")
 	}
@@ -91,7 +91,7 @@ func TestRolesOfProfiles(t *testing.T) {
 			t.Setenv("AWS_PROFILE", c.profile)
 			e := New(Options{Region: "eu-central-1"})
 			wantKey(t, e, c.want)
-			// A container's role is assumed with the profile's.
+			// A container's role is assumed with the keys of the profile's role.
 			wantKeyFor(t, e, target.Access{RoleARN: roleARN("container")}, "STS-container-1")
 			got := sts.requests()
 			if len(got) != 2 || got[0].key != c.asked || got[1].key != c.want {
@@ -101,8 +101,8 @@ func TestRolesOfProfiles(t *testing.T) {
 	}
 }
 
-// A program that gives keys needs a shell to run it, which an image with nothing but the plugin has not.
-func TestCredentialProcess(t *testing.T) {
+// The SDK runs credential_process in a shell, and the plugin's image has none.
+func TestCredentialProcessNeedsAShell(t *testing.T) {
 	forbidMetadata(t)
 	dir := files(t, map[string]string{"keys.json": `{"Version":1,"AccessKeyId":"PROCESSKEY","SecretAccessKey":"s"}`})
 	write(t, dir+"/config", "[default]\ncredential_process = cat "+dir+"/keys.json\n")
@@ -114,8 +114,8 @@ func TestCredentialProcess(t *testing.T) {
 	}
 }
 
-// Where IMDSv2 is refused, as by a hop limit that is too low, version 1 is not gone back to.
-func TestInstancesRoleIsNotAskedForTheOldWay(t *testing.T) {
+// If IMDSv2 fails, for example because the hop limit is too low, the plugin does not use IMDSv1.
+func TestInstanceRoleIsNeverFetchedWithIMDSv1(t *testing.T) {
 	for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed} {
 		m := startMetadata(t)
 		files(t, nil)
@@ -135,8 +135,8 @@ func TestInstancesRoleIsNotAskedForTheOldWay(t *testing.T) {
 	}
 }
 
-// The instance's role was given another policy, or another role took its place.
-func TestInstancesRoleIsRotated(t *testing.T) {
+// The operator attached another role to the instance.
+func TestInvalidateFetchesTheNewInstanceRole(t *testing.T) {
 	m := startMetadata(t)
 	files(t, nil)
 	e := New(Options{Region: "eu-central-1"})
@@ -154,8 +154,7 @@ func TestInstancesRoleIsRotated(t *testing.T) {
 	wantKey(t, e, "OTHERKEY")
 }
 
-// A damaged file is told of, and what stands in it is not.
-func TestDamagedFileIsToldWithoutItsSecrets(t *testing.T) {
+func TestErrorAboutDamagedFileHidesSecrets(t *testing.T) {
 	forbidMetadata(t)
 	for _, text := range []string{
 		"[default]\naws_access_key_id = ID\naws_secret_access_key\n = topsecret\n",

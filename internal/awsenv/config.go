@@ -17,16 +17,17 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// Config returns what a service's client is made from: the SDK's whole configuration, with a's
-// credentials, which are looked for when the first request is signed. It asks nobody over the
-// network, reads the shared files and the CA bundle, and fails when one of them is malformed,
-// AWS_PROFILE names a profile that is not there, or a asks for what cannot be; a later call then reads
-// them again. Its Region is a's; where that is empty it is the one that is known without asking EC2,
-// if any, so a client must be given its own.
+// Config returns the SDK's configuration for the client of a service. Its credentials are a's, and
+// are fetched when the first request is signed.
 //
-// The credentials are cached, shared by all who ask with the same source of keys, and fetched anew in
-// good time before they expire. Their Invalidate method makes the next request fetch them anew at once.
-// One search for them takes 15 seconds at most, and holds up nobody who uses other ones.
+// Config uses no network. It reads the shared files and the CA bundle, and fails if one of them is
+// malformed, if AWS_PROFILE names a missing profile, or if a is invalid. The next call then reads
+// them again. The configuration's Region is a's. If that is empty, it is the region that is known
+// without asking EC2, if any, so a client must set its own.
+//
+// The credentials are cached, shared by all callers with the same source of keys, and renewed
+// before they expire. Their Invalidate method makes the next request fetch new ones at once.
+// One fetch takes at most 15 seconds, and does not delay requests with other credentials.
 func (e *Env) Config(ctx context.Context, a target.Access) (aws.Config, error) {
 	plain, err := e.plainConfig(ctx)
 	if err != nil {
@@ -44,7 +45,8 @@ func (e *Env) Config(ctx context.Context, a target.Access) (aws.Config, error) {
 	return cfg, nil
 }
 
-// plainConfig returns the SDK's configuration without credentials. It is read once.
+// plainConfig returns the SDK's configuration without credentials. After the first success, it does
+// not read the configuration again.
 func (e *Env) plainConfig(ctx context.Context) (aws.Config, error) {
 	if cfg := e.config.Load(); cfg != nil {
 		return *cfg, nil
@@ -57,11 +59,12 @@ func (e *Env) plainConfig(ctx context.Context) (aws.Config, error) {
 	return cfg, nil
 }
 
-// withoutCredentials keeps the SDK from working out the credentials while it loads: looking at
-// AWS_CONTAINER_CREDENTIALS_FULL_URI it would look up a host's name.
+// withoutCredentials keeps the SDK from resolving credentials while it loads its
+// configuration. With AWS_CONTAINER_CREDENTIALS_FULL_URI, that would look up the name of a
+// host.
 var withoutCredentials = config.WithCredentialsProvider(aws.AnonymousCredentials{})
 
-// routesRegion makes ROUTE's region take the place of the one that the SDK finds.
+// routesRegion makes ROUTE's region replace the one that the SDK finds.
 func (e *Env) routesRegion() func(*config.LoadOptions) error { return config.WithRegion(e.route) }
 
 // load reads the SDK's configuration.
@@ -69,7 +72,7 @@ func (e *Env) load(ctx context.Context, opts ...func(*config.LoadOptions) error)
 	all := []func(*config.LoadOptions) error{
 		config.WithLogger(sdkLogger(e.log)),
 		config.WithEC2IMDSClientEnableState(e.metadataState()),
-		// The mode is about retries and time-outs, which the uploader has its own of. "auto", from
+		// The mode sets retries and time-outs, and the uploader has its own. The mode "auto", from
 		// AWS_DEFAULTS_MODE or a profile, would ask the metadata service here.
 		config.WithDefaultsMode(aws.DefaultsModeStandard),
 	}
@@ -83,7 +86,7 @@ func (e *Env) load(ctx context.Context, opts ...func(*config.LoadOptions) error)
 	return cfg, nil
 }
 
-// sdkLogger hands the SDK's warnings to log. The SDK's own logger writes to stderr.
+// sdkLogger passes the SDK's warnings to log. The SDK's own logger writes to stderr.
 func sdkLogger(log *slog.Logger) logging.Logger {
 	return logging.LoggerFunc(func(c logging.Classification, format string, v ...any) {
 		level := slog.LevelDebug
@@ -94,19 +97,21 @@ func sdkLogger(log *slog.Logger) logging.Logger {
 	})
 }
 
-// reportLookups makes a client report the outcome of its DNS look-ups.
+// reportLookups makes a client report the results of its DNS look-ups.
 func reportLookups(resolved func(error)) func(*middleware.Stack) error {
 	trace := &httptrace.ClientTrace{DNSDone: func(done httptrace.DNSDoneInfo) { resolved(done.Err) }}
 	return func(stack *middleware.Stack) error {
 		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("ReportLookups",
-			func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (
+				middleware.InitializeOutput, middleware.Metadata, error,
+			) {
 				return next.HandleInitialize(httptrace.WithClientTrace(ctx, trace), in)
 			}), middleware.Before)
 	}
 }
 
-// Files returns the files that the SDK may read for its configuration and credentials, whether
-// they exist or not.
+// Files returns the files that the SDK may read for its configuration and credentials. Some of them
+// may not exist.
 func Files() []string {
 	credentials := envOr("AWS_SHARED_CREDENTIALS_FILE", config.DefaultSharedCredentialsFiles)
 	files := append(credentials, envOr("AWS_CONFIG_FILE", config.DefaultSharedConfigFiles)...)
@@ -116,7 +121,8 @@ func Files() []string {
 		}
 	}
 	for _, name := range config.DefaultSharedConfigFiles {
-		// Glob fails on a malformed pattern only. A directory that cannot be listed gives nothing.
+		// Glob fails only for a malformed pattern. For a directory that cannot be listed it
+		// returns nothing.
 		tokens, _ := filepath.Glob(filepath.Join(filepath.Dir(name), "sso", "cache", "*.json"))
 		files = append(files, tokens...)
 	}

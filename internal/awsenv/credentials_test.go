@@ -65,7 +65,7 @@ func TestCredentialsFromTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestCredentialsFromTheInstancesRole(t *testing.T) {
+func TestCredentialsFromTheInstanceRole(t *testing.T) {
 	m := startMetadata(t)
 	files(t, nil)
 	e := New(Options{})
@@ -77,8 +77,8 @@ func TestCredentialsFromTheInstancesRole(t *testing.T) {
 	}
 }
 
-// The role may come after the plugin, and a failure is not kept.
-func TestCredentialsComeLate(t *testing.T) {
+// The role may be attached after the plugin started.
+func TestFailureToFindCredentialsIsNotCached(t *testing.T) {
 	m := startMetadata(t)
 	files(t, nil)
 	m.setFault(func(w http.ResponseWriter, r *http.Request) bool {
@@ -150,7 +150,7 @@ func TestCredentialsFromSharedFiles(t *testing.T) {
 	}
 }
 
-// Keys in a file are rotated under a running plugin, which notices within a minute.
+// The running plugin uses rotated keys within a minute.
 func TestRotatedFileIsReadAgain(t *testing.T) {
 	forbidMetadata(t)
 	dir := files(t, map[string]string{"credentials": keys("OLDKEY")})
@@ -165,8 +165,8 @@ func TestRotatedFileIsReadAgain(t *testing.T) {
 		if creds, err := retrieve(t, e); err == nil {
 			t.Errorf("keys %q from a damaged file", creds.AccessKeyID)
 		}
-		write(t, dir+"/credentials", keys("MENDEDKEY"))
-		wantKey(t, e, "MENDEDKEY")
+		write(t, dir+"/credentials", keys("FIXEDKEY"))
+		wantKey(t, e, "FIXEDKEY")
 	})
 }
 
@@ -177,7 +177,7 @@ func write(t *testing.T, name, text string) {
 	}
 }
 
-// A file that only its owner may read is named, not taken for a missing one.
+// The SDK takes a file that only its owner may read for a missing one.
 func TestUnreadableFileIsNamed(t *testing.T) {
 	dir := files(t, map[string]string{"credentials": keys("FILEKEY")})
 	if err := os.Chmod(dir+"/credentials", 0); err != nil {
@@ -185,8 +185,8 @@ func TestUnreadableFileIsNamed(t *testing.T) {
 	}
 	got := make(chan error)
 	go func() {
-		// uid 0 reads every file, so give that up. This is for one thread alone, which never runs
-		// anything else, since it is not unlocked.
+		// Root may read every file, so this thread drops that right. No other goroutine runs on the
+		// thread, because it is not unlocked.
 		runtime.LockOSThread()
 		if os.Getuid() == 0 {
 			unix.SetfsuidRetUid(65534)
@@ -210,7 +210,7 @@ func TestCredentialsFromAWebIdentity(t *testing.T) {
 	}
 }
 
-// A role that a profile assumes needs a region for STS, and EC2 may be the only one who knows it.
+// STS needs a region, and it may be known only from EC2.
 func TestRoleIsAssumedInTheInstancesRegion(t *testing.T) {
 	startMetadata(t)
 	files(t, map[string]string{
@@ -225,8 +225,8 @@ func TestRoleIsAssumedInTheInstancesRegion(t *testing.T) {
 	}
 }
 
-// Config works while no one answers, and says what is wrong with a file until it is mended.
-func TestConfigAsksNobody(t *testing.T) {
+// Config works without any service, and returns an error about a file until the file is fixed.
+func TestConfigUsesNoNetwork(t *testing.T) {
 	forbidMetadata(t)
 	dir := files(t, map[string]string{"config": "[default]\ndefaults_mode = auto\nregion = eu-west-3\n"})
 	t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://no-such-host.invalid/creds")
@@ -243,7 +243,7 @@ func TestConfigAsksNobody(t *testing.T) {
 	}
 }
 
-func TestConfigRegion(t *testing.T) {
+func TestConfigHasTheRegionOfRoute(t *testing.T) {
 	forbidMetadata(t)
 	files(t, nil)
 	for _, c := range []struct{ route, env, want string }{
@@ -260,8 +260,7 @@ func TestConfigRegion(t *testing.T) {
 	}
 }
 
-// AWS_CA_BUNDLE is what the service's certificate is checked against, as the SDK has it.
-func TestConfigCABundle(t *testing.T) {
+func TestConfigUsesTheCABundle(t *testing.T) {
 	forbidMetadata(t)
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }))
 	defer s.Close()
@@ -285,8 +284,8 @@ func TestConfigCABundle(t *testing.T) {
 	resp.Body.Close()
 }
 
-// A hanging endpoint holds the search up for a bounded time, though the SDK gives it no deadline.
-func TestHangingEndpointIsGivenUp(t *testing.T) {
+// The SDK itself sets no deadline.
+func TestHangingChainTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &chain{env: New(Options{Region: "eu-central-1"})}
 		c.use(aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
@@ -303,7 +302,7 @@ func TestHangingEndpointIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestFiles(t *testing.T) {
+func TestFilesListsWhatTheSDKReads(t *testing.T) {
 	dir := files(t, map[string]string{"credentials": ""})
 	if got, want := Files(), []string{dir + "/credentials", dir + "/config"}; !slices.Equal(got, want) {
 		t.Errorf("Files() = %q, want %q", got, want)

@@ -19,25 +19,25 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
 )
 
-// ecsEndpoint is where the ECS agent answers (config, resolve_credentials.go, ecsContainerEndpoint, and moby's
-// awslogs, defaultCredentialsEndpoint).
+// ecsEndpoint is the address of the ECS agent (config, resolve_credentials.go,
+// ecsContainerEndpoint, and moby's awslogs, defaultCredentialsEndpoint).
 const ecsEndpoint = "http://169.254.170.2"
 
-// containerEndpoint returns the URL of a path on the container credentials endpoint: the ECS agent's, or, where
-// AWS_CONTAINER_CREDENTIALS_FULL_URI is set, the host that it names.
+// containerEndpoint returns the URL of a path on the container credentials endpoint. The
+// endpoint is the host of AWS_CONTAINER_CREDENTIALS_FULL_URI, or else the ECS agent.
 func containerEndpoint(path string) (string, error) {
 	base := ecsEndpoint
 	if full := os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI"); full != "" {
 		u, err := url.Parse(full)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return "", fmt.Errorf("AWS_CONTAINER_CREDENTIALS_FULL_URI is no URL of a host; a log option credentials-endpoint is a path on it")
+			return "", fmt.Errorf("AWS_CONTAINER_CREDENTIALS_FULL_URI is not an http or https URL, so the log option credentials-endpoint has no host")
 		}
-		if u.Scheme == "http" && !mayGoPlain(u.Hostname()) {
-			return "", fmt.Errorf("AWS_CONTAINER_CREDENTIALS_FULL_URI names the host %q over http; only loopback, ECS's and EKS's addresses may be asked for keys without TLS", u.Hostname())
+		if u.Scheme == "http" && !allowsHTTP(u.Hostname()) {
+			return "", fmt.Errorf("AWS_CONTAINER_CREDENTIALS_FULL_URI names the host %q over http; without TLS, keys may come only from the loopback, ECS and EKS addresses", u.Hostname())
 		}
 		base = u.Scheme + "://" + u.Host
 	}
-	// A path that does not begin with a slash could make the host another one: 169.254.170.2@example.com.
+	// A path without a slash at the beginning could change the host: 169.254.170.2@example.com.
 	u, err := url.Parse(base + path)
 	if !strings.HasPrefix(path, "/") || err != nil {
 		return "", fmt.Errorf("log option credentials-endpoint (its value is not shown) is not a path on %s: use one that begins with /, such as /v2/credentials/ID", base)
@@ -45,9 +45,9 @@ func containerEndpoint(path string) (string, error) {
 	return u.String(), nil
 }
 
-// mayGoPlain holds the SDK's rule for hosts that are asked for keys over http (config, resolve_credentials.go,
-// isAllowedHost), but for its looking up of names.
-func mayGoPlain(host string) bool {
+// allowsHTTP reports whether keys may be fetched from a host over http. The rule is the SDK's
+// (config, resolve_credentials.go, isAllowedHost), except that the SDK also looks up names.
+func allowsHTTP(host string) bool {
 	switch host {
 	case "localhost", "169.254.170.2", "169.254.170.23", "fd00:ec2::23":
 		return true
@@ -56,18 +56,19 @@ func mayGoPlain(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// endpointKeys gets keys from a URL of the container credentials endpoint.
+// endpointKeys fetches keys from a URL of the container credentials endpoint.
 type endpointKeys struct{ *endpointcreds.Provider }
 
 func (c containerClient) keys(url string) endpointKeys {
 	return endpointKeys{endpointcreds.New(url, func(o *endpointcreds.Options) {
 		c.configure(o)
-		o.Retryer = tries()
+		o.Retryer = newRetryer()
 	})}
 }
 
-// configure makes a provider ask through c, and show the token that the SDK shows (config, resolve_credentials.go,
-// resolveHTTPCredProvider). The SDK refuses the newline at the end of a token's file.
+// configure makes a provider use c, and the same token as the SDK (config, resolve_credentials.go,
+// resolveHTTPCredProvider). It trims the token, because the SDK refuses the newline at the end of
+// the file.
 func (c containerClient) configure(o *endpointcreds.Options) {
 	o.HTTPClient = c
 	o.AuthorizationToken = os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")
@@ -91,19 +92,21 @@ func (k endpointKeys) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return creds, nil
 }
 
-// tries bounds what the SDK tries for one search. It shares no bucket of tokens: one who fails for long would
-// leave none to the others.
-func tries() aws.Retryer {
+// newRetryer returns the SDK's retries for one search. Each has its own token bucket. A shared one
+// would be emptied by a source that fails for a long time.
+func newRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = 3
 		o.MaxBackoff = 500 * time.Millisecond
 	})
 }
 
-// A containerClient asks the container credentials endpoint. It must be made by newContainerClient.
+// A containerClient sends requests to the container credentials endpoint. Only newContainerClient
+// and Env.containerClient make one.
 type containerClient struct{ *http.Client }
 
-// The agent has to ask for the keys itself now and then, so it may take longer than the metadata service.
+// The agent may take longer than the metadata service, because it sometimes fetches the keys
+// itself.
 const (
 	containerDialTimeout   = time.Second
 	containerHeaderTimeout = 5 * time.Second
@@ -113,9 +116,9 @@ func newContainerClient() containerClient {
 	return containerClient{newLocalClient(containerDialTimeout, containerHeaderTimeout)}
 }
 
-// containerClient returns the client for the container credentials endpoint at url. Over https that is one with the
-// proxies and certificates of cfg, AWS_CA_BUNDLE's among them: the SDK's provider has a client of its own that knows
-// neither (credentials/endpointcreds, internal/client).
+// containerClient returns the client for the container credentials endpoint at url. For https, it
+// uses the proxies and certificates of cfg, including those of AWS_CA_BUNDLE. The client of the
+// SDK's provider uses neither (credentials/endpointcreds, internal/client).
 func (e *Env) containerClient(cfg aws.Config, url string) containerClient {
 	if !strings.HasPrefix(url, "https:") {
 		return e.containers
@@ -126,15 +129,16 @@ func (e *Env) containerClient(cfg aws.Config, url string) containerClient {
 	}
 	tr := configured.GetTransport()
 	tr.ResponseHeaderTimeout = containerHeaderTimeout
-	tr.DisableKeepAlives = true // it is asked a few times a day
+	tr.DisableKeepAlives = true // there are only a few requests a day
 	return containerClient{&http.Client{Transport: tr, CheckRedirect: e.containers.CheckRedirect}}
 }
 
-// maxKeys is how much of an answer is read, in bytes.
+// maxKeys is how much of a response is read, in bytes.
 const maxKeys = 64 << 10
 
-// Do reads the answer, and says what it was where it can be neither keys nor the agent's own error. It takes the URL
-// out of errors: whoever knows the path of a task's keys can fetch them.
+// Do sends a request and reads the response. If the response is neither keys nor an error of the
+// agent, it returns an error with the status. Its errors do not contain the URL's path, because
+// anyone who knows it can fetch the keys.
 func (c containerClient) Do(r *http.Request) (*http.Response, error) {
 	resp, err := c.Client.Do(r)
 	if e, ok := err.(*url.Error); ok {
@@ -155,8 +159,8 @@ func (c containerClient) Do(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// chainEndpoint returns the URL of the container credentials endpoint that the SDK's chain asks. It looks at the path
-// first (config, resolve_credentials.go, resolveCredentialChain).
+// chainEndpoint returns the URL of the container credentials endpoint in the SDK's chain. The
+// relative URI takes precedence (config, resolve_credentials.go, resolveCredentialChain).
 func chainEndpoint() string {
 	if path := os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"); path != "" {
 		return ecsEndpoint + path

@@ -16,8 +16,8 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// agentStandIn plays the ECS agent: keys by path.
-type agentStandIn struct {
+// fakeAgent is an ECS agent that returns keys by path.
+type fakeAgent struct {
 	url string
 
 	mu    sync.Mutex
@@ -28,8 +28,8 @@ type agentStandIn struct {
 
 const taskPath = "/v2/credentials/7e1f"
 
-func startAgent(t *testing.T) *agentStandIn {
-	a := &agentStandIn{pages: map[string]func(http.ResponseWriter){}}
+func startAgent(t *testing.T) *fakeAgent {
+	a := &fakeAgent{pages: map[string]func(http.ResponseWriter){}}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -48,8 +48,8 @@ func startAgent(t *testing.T) *agentStandIn {
 	return a
 }
 
-// serve gives key at path, for an hour.
-func (a *agentStandIn) serve(path, key string) {
+// serve returns key at path. The key expires after an hour.
+func (a *fakeAgent) serve(path, key string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.pages[path] = func(w http.ResponseWriter) {
@@ -58,8 +58,8 @@ func (a *agentStandIn) serve(path, key string) {
 	}
 }
 
-// standInFor makes e reach the stand-in at the address that is nobody's but the agent's.
-func (a *agentStandIn) standInFor(e *Env) {
+// replaceFor makes e connect to the fake instead of the fixed address of the ECS agent.
+func (a *fakeAgent) replaceFor(e *Env) {
 	e.containers.Transport.(*http.Transport).DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		if address != "169.254.170.2:80" {
 			return nil, fmt.Errorf("dialled %s", address)
@@ -68,7 +68,7 @@ func (a *agentStandIn) standInFor(e *Env) {
 	}
 }
 
-func (a *agentStandIn) want(t *testing.T, asked ...string) {
+func (a *fakeAgent) want(t *testing.T, asked ...string) {
 	t.Helper()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -77,15 +77,15 @@ func (a *agentStandIn) want(t *testing.T, asked ...string) {
 	}
 }
 
-// As awslogs has it: a path of the ECS agent's, whatever keys the plugin has of its own.
-func TestCredentialsEndpoint(t *testing.T) {
+// As with awslogs, the path is the ECS agent's, whatever other keys the plugin has.
+func TestKeysFromTheOptionCredentialsEndpoint(t *testing.T) {
 	withKeys(t)
 	t.Setenv("HTTP_PROXY", refusingURL())
 	agent := startAgent(t)
 	agent.serve(taskPath, "TASKKEY")
 	agent.serve("/v1/credentials", "OLDTASKKEY")
 	e := New(Options{Region: "eu-central-1"})
-	agent.standInFor(e)
+	agent.replaceFor(e)
 	for range 3 {
 		wantKeyFor(t, e, target.Access{CredentialsEndpoint: taskPath}, "TASKKEY")
 	}
@@ -97,13 +97,13 @@ func TestCredentialsEndpoint(t *testing.T) {
 	}
 }
 
-func TestRoleIsAssumedWithATasksKeys(t *testing.T) {
+func TestRoleIsAssumedWithTaskKeys(t *testing.T) {
 	withKeys(t)
 	sts := startSTS(t)
 	agent := startAgent(t)
 	agent.serve(taskPath, "TASKKEY")
 	e := New(Options{Region: "eu-central-1"})
-	agent.standInFor(e)
+	agent.replaceFor(e)
 	task := target.Access{CredentialsEndpoint: taskPath, RoleARN: roleARN("logs")}
 	wantKeyFor(t, e, task, "STS-logs-1")
 	wantKeyFor(t, e, target.Access{RoleARN: roleARN("logs")}, "STS-logs-2")
@@ -112,8 +112,9 @@ func TestRoleIsAssumedWithATasksKeys(t *testing.T) {
 	}
 }
 
-// AWS_CONTAINER_CREDENTIALS_FULL_URI says whose paths they are, and its token is shown, read anew each time.
-func TestCredentialsEndpointOfAnotherHost(t *testing.T) {
+// The path is on the host of AWS_CONTAINER_CREDENTIALS_FULL_URI. Each request has the token,
+// which is read from its file again each time.
+func TestCredentialsEndpointUsesTheHostOfFullURI(t *testing.T) {
 	withKeys(t)
 	dir := files(t, map[string]string{"token": "from-a-file"})
 	agent := startAgent(t)
@@ -135,7 +136,7 @@ func TestCredentialsEndpointOfAnotherHost(t *testing.T) {
 	agent.want(t, "/a sesame", "/b from-a-file", "/b another")
 }
 
-func TestBadCredentialsEndpoint(t *testing.T) {
+func TestInvalidCredentialsEndpointIsRefused(t *testing.T) {
 	withKeys(t)
 	const notAPath = "log option credentials-endpoint (its value is not shown) is not a path on http://169.254.170.2: use one that begins with /"
 	for _, c := range []struct{ full, path, want string }{
@@ -144,10 +145,10 @@ func TestBadCredentialsEndpoint(t *testing.T) {
 		{"", "http://thief.example/7e1f", notAPath},
 		{"", "/a\n7e1f", notAPath},
 		{"", "/%zz7e1f", notAPath},
-		{"http://keys.example/", "/a", `names the host "keys.example" over http; only loopback, ECS's and EKS's`},
+		{"http://keys.example/", "/a", `names the host "keys.example" over http; without TLS`},
 		{"http://192.0.2.1:80/", "/a", `names the host "192.0.2.1" over http`},
-		{"keys", "/a", "AWS_CONTAINER_CREDENTIALS_FULL_URI is no URL of a host"},
-		{"ftp://127.0.0.1/", "/a", "AWS_CONTAINER_CREDENTIALS_FULL_URI is no URL of a host"},
+		{"keys", "/a", "AWS_CONTAINER_CREDENTIALS_FULL_URI is not an http or https URL"},
+		{"ftp://127.0.0.1/", "/a", "AWS_CONTAINER_CREDENTIALS_FULL_URI is not an http or https URL"},
 	} {
 		t.Setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", c.full)
 		if _, err := New(Options{}).Config(t.Context(), target.Access{CredentialsEndpoint: c.path}); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "7e1f") {
@@ -169,8 +170,8 @@ func TestBadCredentialsEndpoint(t *testing.T) {
 	}
 }
 
-// A task's path is as good as its keys to those who are on the host.
-func TestFailedCredentialsEndpointIsToldWithoutThePath(t *testing.T) {
+// Anyone on the host who knows the path of a task can fetch its keys.
+func TestErrorAboutCredentialsEndpointHidesThePath(t *testing.T) {
 	withKeys(t)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { t.Error("the redirect was followed") }))
 	defer elsewhere.Close()
@@ -195,7 +196,7 @@ func TestFailedCredentialsEndpointIsToldWithoutThePath(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			agent.pages[taskPath] = c.page
 			e := New(Options{})
-			agent.standInFor(e)
+			agent.replaceFor(e)
 			_, err := retrieveFor(t, e, target.Access{CredentialsEndpoint: taskPath})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("got %v, want %q", err, c.want)

@@ -17,7 +17,7 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// logged returns a logger and what was written to it, a line each.
+// logged returns a logger, and a function that returns the lines that were logged.
 func logged() (*slog.Logger, func() []string) {
 	var mu sync.Mutex
 	var b bytes.Buffer
@@ -40,17 +40,17 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// restless makes failed look-ups due again at once, so that a test need not wait.
-func restless(e *Env) *Env {
-	for _, l := range []*lookup{e.region, e.instance} {
-		l.rest.min, l.rest.max = 0, 0
+// retryAtOnce removes the pause after a failed look-up.
+func retryAtOnce(e *Env) *Env {
+	for _, l := range []*lookup{e.region, e.instance.id} {
+		l.backoff.min, l.backoff.max = 0, 0
 	}
 	return e
 }
 
-// notWaiting makes names wait for the instance ID no longer than one look-up takes.
-func notWaiting(e *Env) *Env {
-	e.idWait = func() time.Time { return time.Time{} }
+// withoutInstanceWait makes names wait for one look-up of the instance ID only.
+func withoutInstanceWait(e *Env) *Env {
+	e.instance.deadline = func() time.Time { return time.Time{} }
 	return e
 }
 
@@ -103,7 +103,7 @@ func TestRegionOrder(t *testing.T) {
 	}
 }
 
-func TestInstanceID(t *testing.T) {
+func TestInstanceIDComesFromMetadata(t *testing.T) {
 	m := startMetadata(t)
 	log, lines := logged()
 	e := New(Options{Log: log, Region: "eu-central-1"})
@@ -134,7 +134,7 @@ func TestMetadataIsNotAskedWhenOff(t *testing.T) {
 			t.Setenv("AWS_EC2_METADATA_DISABLED", c.env)
 			log, lines := logged()
 			c.o.Log = log
-			e := restless(New(c.o))
+			e := retryAtOnce(New(c.o))
 			for range 3 {
 				if got, err := e.Region(t.Context()); err == nil || !strings.Contains(err.Error(), c.wants) {
 					t.Errorf("Region() = %q, %v; want an error that says %q", got, err, c.wants)
@@ -155,9 +155,8 @@ func TestMetadataIsNotAskedWhenOff(t *testing.T) {
 	}
 }
 
-// A metadata service that is not there, or is not one, costs a second at most and one line, and is
-// asked again.
-func TestMetadataFails(t *testing.T) {
+// A metadata service that fails takes at most a second and one log line, and is tried again.
+func TestFailingMetadataCostsOneTryAndOneLine(t *testing.T) {
 	hang := func(w http.ResponseWriter, r *http.Request) bool {
 		<-r.Context().Done()
 		return true
@@ -212,11 +211,11 @@ func TestMetadataFails(t *testing.T) {
 			files(t, nil)
 			m.setFault(c.fault)
 			log, lines := logged()
-			e := notWaiting(New(Options{Log: log}))
-			e.region.rest.min, e.instance.rest.min = time.Hour, time.Hour
-			e.region.rest.max, e.instance.rest.max = time.Hour, time.Hour
+			e := withoutInstanceWait(New(Options{Log: log}))
+			e.region.backoff.min, e.instance.id.backoff.min = time.Hour, time.Hour
+			e.region.backoff.max, e.instance.id.backoff.max = time.Hour, time.Hour
 
-			// Bounded, though the caller's own patience is not.
+			// The look-up has a time limit, although the caller's context has none.
 			before := time.Now()
 			region, noRegion := e.Region(t.Context())
 			if noRegion == nil {
@@ -227,7 +226,7 @@ func TestMetadataFails(t *testing.T) {
 				t.Errorf("two look-ups took %v, and a try may take %v", took, tryTimeout)
 			}
 
-			// One line for the instance's ID, however often it is asked for.
+			// The missing instance ID is logged once, however often it is requested.
 			for range 5 {
 				e.Region(t.Context())
 				e.InstanceID(t.Context())
@@ -248,10 +247,10 @@ func TestMetadataFails(t *testing.T) {
 				t.Errorf("%d requests of IMDSv1", n)
 			}
 
-			// It comes late.
+			// The service starts late.
 			m.setFault(nil)
-			e.region.rest.end()
-			e.instance.rest.end()
+			e.region.backoff.succeeded()
+			e.instance.id.backoff.succeeded()
 			if got, err := e.Region(t.Context()); got != "eu-central-1" || err != nil {
 				t.Errorf("Region() = %q, %v after the service came", got, err)
 			}
@@ -260,19 +259,19 @@ func TestMetadataFails(t *testing.T) {
 	}
 }
 
-func TestMetadataRefuses(t *testing.T) {
+func TestRefusingMetadataService(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", refusingURL())
 	files(t, nil)
-	e := notWaiting(New(Options{}))
+	e := withoutInstanceWait(New(Options{}))
 	if got, err := e.Region(t.Context()); err == nil {
 		t.Errorf("Region() = %q", got)
 	}
 	wantInstance(t, e, "")
 }
 
-// Off EC2 a look-up costs one request that fails, not the SDK's three with rests between, and whoever answers there
-// cannot send it somewhere else.
-func TestATryIsOneRequest(t *testing.T) {
+// On a host that is not EC2, a look-up is one failing request, not the SDK's three with pauses. It
+// follows no redirect.
+func TestOneTryIsOneRequest(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t.Errorf("followed a redirect: %s %s", r.Method, r.URL)
 	}))
@@ -296,8 +295,8 @@ func TestATryIsOneRequest(t *testing.T) {
 	}
 }
 
-// The caller's own end of patience is no failure of the look-up: it is not logged and not remembered.
-func TestCallerGivesUp(t *testing.T) {
+// If the caller's context ends, that is neither logged nor remembered.
+func TestCancelledLookupIsNotAFailure(t *testing.T) {
 	m := startMetadata(t)
 	files(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -320,7 +319,7 @@ func TestCallerGivesUp(t *testing.T) {
 	}
 }
 
-func TestConcurrentCallersShareALookUp(t *testing.T) {
+func TestConcurrentCallersShareALookup(t *testing.T) {
 	m := startMetadata(t)
 	files(t, nil)
 	e := New(Options{})
@@ -339,7 +338,7 @@ func TestConcurrentCallersShareALookUp(t *testing.T) {
 	}
 }
 
-func TestBadRegionIsNamed(t *testing.T) {
+func TestErrorNamesTheInvalidRegion(t *testing.T) {
 	forbidMetadata(t)
 	t.Setenv("AWS_REGION", "Frankfurt am Main")
 	if got, err := New(Options{}).Region(t.Context()); err == nil || !strings.Contains(err.Error(), `"Frankfurt am Main"`) {
@@ -347,7 +346,7 @@ func TestBadRegionIsNamed(t *testing.T) {
 	}
 }
 
-// An empty variable is no variable, to those parts of the SDK too that ask only whether it is there.
+// Some parts of the SDK only check whether a variable exists.
 func TestNewUnsetsEmptyVariables(t *testing.T) {
 	for _, name := range []string{"AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_MAX_ATTEMPTS"} {
 		t.Setenv(name, "")
@@ -366,8 +365,8 @@ func TestNewUnsetsEmptyVariables(t *testing.T) {
 	}
 }
 
-// ROUTE's region is for those who name none; who says auto wants the host's own.
-func TestAutoRegion(t *testing.T) {
+// ROUTE's region is for containers that name none. With auto, a container gets the host's region.
+func TestAutoRegionIgnoresRoute(t *testing.T) {
 	startMetadata(t)
 	files(t, map[string]string{"config": "[profile other]\nregion = sa-east-1\n"})
 	for _, c := range []struct{ env, profile, want string }{

@@ -7,30 +7,31 @@ import (
 	"time"
 )
 
-// tryTimeout bounds one try at a look-up. The metadata service answers within milliseconds where
-// there is one.
+// tryTimeout bounds one try at a look-up. A metadata service that exists answers within
+// milliseconds.
 const tryTimeout = time.Second
 
-// A lookup is a value that somebody else knows: fetched when first asked for, kept once known, and
-// fetched again some time after a failure. It has no goroutine: one caller at a time does the
-// fetching, and the others wait for what it finds.
+// A lookup fetches a value from another machine when the value is first needed, and keeps it. It
+// fetches again some time after a failure. It has no goroutine: one caller at a time fetches, and
+// the others wait for the result.
 type lookup struct {
 	fetch func(context.Context) (string, error)
 
-	known atomic.Pointer[string] // set once
+	known atomic.Pointer[string] // known is set once.
 
-	turn chan struct{} // holds one token while somebody fetches; the fields below belong to the holder
-	err  error         // of the last try
-	rest rest
+	// turn holds one token while a caller fetches. That caller owns the fields below.
+	turn    chan struct{}
+	err     error // err is the error of the last try.
+	backoff backoff
 }
 
-func newLookup(fetch func(context.Context) (string, error), restMin, restMax time.Duration) *lookup {
-	return &lookup{fetch: fetch, rest: rest{min: restMin, max: restMax}, turn: make(chan struct{}, 1)}
+func newLookup(fetch func(context.Context) (string, error)) *lookup {
+	return &lookup{fetch: fetch, backoff: newBackoff(), turn: make(chan struct{}, 1)}
 }
 
 // get returns the value. It waits for one try at most, its own or another caller's, and no longer
-// than ctx. A try that ends because of its caller's ctx says nothing about the value, so it is not
-// remembered, and the next caller makes its own.
+// than ctx allows. A try that ends because of its caller's ctx does not count as a failure, and the
+// next caller makes its own.
 func (l *lookup) get(ctx context.Context) (string, error) {
 	if v := l.known.Load(); v != nil {
 		return *v, nil
@@ -44,7 +45,7 @@ func (l *lookup) get(ctx context.Context) (string, error) {
 	if v := l.known.Load(); v != nil {
 		return *v, nil
 	}
-	if !l.rest.due() {
+	if !l.backoff.due() {
 		return "", l.err
 	}
 
@@ -59,23 +60,34 @@ func (l *lookup) get(ctx context.Context) (string, error) {
 		return "", ctx.Err()
 	}
 	l.err = err
-	l.rest.begin()
+	l.backoff.failed()
 	return "", err
 }
 
-// A rest is how long to leave somebody alone who failed: longer after each failure in a row.
-type rest struct {
+// A backoff says when something that failed may be tried again. The pause doubles with each
+// failure in a row.
+type backoff struct {
 	min, max time.Duration
-	length   time.Duration // of the last one, at most
+	length   time.Duration // length is the upper limit of the last pause.
 	until    time.Time
 }
 
-func (r *rest) due() bool { return !time.Now().Before(r.until) }
+// backoffMin and backoffMax bound the pause. It is long enough not to disturb STS, which
+// throttles an account as a whole. It is short enough to send waiting lines within half a
+// minute of the start of a metadata service.
+const (
+	backoffMin = time.Second
+	backoffMax = 15 * time.Second
+)
 
-func (r *rest) begin() {
-	r.length = min(max(2*r.length, r.min), r.max)
-	// Half of it is jitter, so that a rack of hosts that boots together does not ask together.
-	r.until = time.Now().Add(r.length/2 + rand.N(r.length/2+1))
+func newBackoff() backoff { return backoff{min: backoffMin, max: backoffMax} }
+
+func (b *backoff) due() bool { return !time.Now().Before(b.until) }
+
+func (b *backoff) failed() {
+	b.length = min(max(2*b.length, b.min), b.max)
+	// Half of it is random, so that hosts that boot together do not ask together.
+	b.until = time.Now().Add(b.length/2 + rand.N(b.length/2+1))
 }
 
-func (r *rest) end() { r.length, r.until = 0, time.Time{} }
+func (b *backoff) succeeded() { b.length, b.until = 0, time.Time{} }

@@ -9,24 +9,24 @@ import (
 	"time"
 )
 
-func TestLookupRestsLongerAndLonger(t *testing.T) {
+func TestPauseAfterFailedLookupDoubles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("broken")
 		var tries []time.Time
 		l := newLookup(func(context.Context) (string, error) {
 			tries = append(tries, time.Now())
 			return "", broken
-		}, time.Second, 15*time.Second)
+		})
 		for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			if _, err := l.get(t.Context()); !errors.Is(err, broken) {
 				t.Fatalf("get: %v, want the last try's error", err)
 			}
 		}
-		want := time.Second // the longest rest to come
+		want := time.Second // the longest next pause
 		for i := 1; i < len(tries); i++ {
-			rest := tries[i].Sub(tries[i-1])
-			if rest < want/2 || rest > want+10*time.Millisecond {
-				t.Errorf("rest %d was %v, want between %v and %v", i, rest, want/2, want)
+			pause := tries[i].Sub(tries[i-1])
+			if pause < want/2 || pause > want+10*time.Millisecond {
+				t.Errorf("pause %d was %v, want between %v and %v", i, pause, want/2, want)
 			}
 			want = min(2*want, 15*time.Second)
 		}
@@ -36,12 +36,13 @@ func TestLookupRestsLongerAndLonger(t *testing.T) {
 	})
 }
 
-func TestLookupBoundsATry(t *testing.T) {
+func TestLookupHasATimeLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLookup(func(ctx context.Context) (string, error) {
 			<-ctx.Done()
 			return "", ctx.Err()
-		}, time.Second, time.Second)
+		})
+		l.backoff.max = time.Second
 		began := time.Now()
 		var wg sync.WaitGroup
 		for range 10 {
@@ -67,7 +68,8 @@ func TestLookupWaitersKeepTheirOwnDeadline(t *testing.T) {
 			case <-ctx.Done():
 				return "", ctx.Err()
 			}
-		}, time.Second, time.Second)
+		})
+		l.backoff.max = time.Second
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if v, err := l.get(t.Context()); v != "here" || err != nil {

@@ -1,7 +1,6 @@
 package awsenv
 
 import (
-	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -9,12 +8,13 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// maxProviders bounds the providers that are kept to be shared. Each task of an ECS cluster has a path of
-// its own on the container credentials endpoint, and they come and go.
+// maxProviders bounds the number of shared providers. Each task of an ECS cluster has its own path
+// on the container credentials endpoint, and tasks come and go.
 const maxProviders = 256
 
-// A source is what decides which keys a provider gets. STS is asked in the region whose logs the keys are for:
-// it is in the role's partition, and a region that is down, or misspelt, takes no other's containers with it.
+// A source identifies the keys of a provider. Its region is the region of the logs, and STS is
+// called there: it is in the role's partition, and a region that is down or misspelled does not
+// affect containers that log to another region.
 type source struct{ path, role, externalID, region string }
 
 func sourceOf(a target.Access) source {
@@ -28,7 +28,7 @@ func sourceOf(a target.Access) source {
 	return s
 }
 
-// providers keeps one provider for each source. Its zero value is ready.
+// providers keeps one provider for each source. The zero value can be used.
 type providers struct {
 	mu     sync.Mutex
 	byFrom map[source]*kept
@@ -37,12 +37,12 @@ type providers struct {
 
 type kept struct {
 	aws.CredentialsProvider
-	used uint64 // providers.clock when it was last asked for
+	used uint64 // used is the clock at the last get.
 }
 
-// credentials returns the provider for a. plain is what clients of STS are made from.
+// credentials returns the provider for a. plain is the configuration for clients of STS.
 func (e *Env) credentials(plain aws.Config, a target.Access) (aws.CredentialsProvider, error) {
-	base := e.creds
+	base := e.defaultKeys
 	if a.CredentialsEndpoint != "" {
 		url, err := containerEndpoint(a.CredentialsEndpoint)
 		if err != nil {
@@ -60,26 +60,8 @@ func (e *Env) credentials(plain aws.Config, a target.Access) (aws.CredentialsPro
 	}), nil
 }
 
-// oneLine makes the error's text one line, wherever it comes from, without what each of the SDK's caches puts before it
-// (aws/credential_cache.go): the cause is what the operator needs to see.
-func oneLine(err error) error {
-	if text := err.Error(); !strings.ContainsAny(text, "\r\n") && !strings.Contains(text, cacheFailed) {
-		return err
-	}
-	return lineError{err}
-}
-
-const cacheFailed = "failed to refresh cached credentials, "
-
-type lineError struct{ error }
-
-func (e lineError) Error() string {
-	return strings.ReplaceAll(strings.Join(strings.Fields(e.error.Error()), " "), cacheFailed, "")
-}
-func (e lineError) Unwrap() error { return e.error }
-
-// get returns the provider of s, and makes it if there is none. When there are too many, the one that nobody
-// has asked for the longest time is forgotten; who holds it may go on using it.
+// get returns the provider of s, and makes it if there is none. If there are too many
+// providers, get forgets the one that was used least recently. Its users can keep using it.
 func (p *providers) get(s source, make func() aws.CredentialsProvider) aws.CredentialsProvider {
 	p.mu.Lock()
 	defer p.mu.Unlock()

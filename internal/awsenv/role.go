@@ -17,14 +17,14 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// roleKeysLife is how long a role's keys are asked for. Each role allows it, and no role more that was assumed with
-// another role's keys ("AssumeRole", STS API Reference).
+// roleKeysLife is the requested life of a role's keys. Every role allows an hour, and a role
+// that is assumed with another role's keys allows no more (STS API reference, AssumeRole).
 const roleKeysLife = time.Hour
 
-// role gets keys by assuming a role at STS, with the keys of base.
+// A role fetches keys by assuming a role at STS, with the keys of base.
 type role struct {
 	env    *Env
-	plain  aws.Config // what clients of STS are made from
+	plain  aws.Config // plain is the configuration for clients of STS.
 	base   aws.CredentialsProvider
 	access target.Access
 }
@@ -47,18 +47,18 @@ func (r *role) assume(ctx context.Context) (aws.Credentials, error) {
 	if isAuto(region) {
 		var err error
 		if region, err = r.env.regionQuietly(ctx); err != nil {
-			return aws.Credentials{}, fmt.Errorf("no region whose STS could be asked: %w", err)
+			return aws.Credentials{}, fmt.Errorf("no region for STS: %w", err)
 		}
 	}
-	// First, and apart, so that it is plain whose failure it is.
+	// A separate step, so that the error says which of the two fetches failed.
 	if _, err := r.base.Retrieve(ctx); err != nil {
 		return aws.Credentials{}, fmt.Errorf("no keys to assume it with: %w", err)
 	}
 	cfg := r.plain.Copy()
 	cfg.Region = region
 	cfg.Credentials = r.base
-	host, _ := os.Hostname() // the name of the session is for people
-	client := sts.NewFromConfig(cfg, func(o *sts.Options) { o.Retryer = tries() })
+	host, _ := os.Hostname() // without it, the session name is only less helpful
+	client := sts.NewFromConfig(cfg, func(o *sts.Options) { o.Retryer = newRetryer() })
 	creds, err := stscreds.NewAssumeRoleProvider(client, r.access.RoleARN, func(o *stscreds.AssumeRoleOptions) {
 		o.RoleSessionName = sessionName(host)
 		o.Duration = roleKeysLife
@@ -74,8 +74,8 @@ func (r *role) assume(ctx context.Context) (aws.Credentials, error) {
 	return creds, err
 }
 
-// keysAreBad reports whether STS refused the keys and not what was asked for with them ("Common Errors", STS API
-// Reference).
+// keysAreBad reports whether STS refused the keys, and not the request (STS API reference, Common
+// Errors).
 func keysAreBad(err error) bool {
 	var refused smithy.APIError
 	return errors.As(err, &refused) && slices.Contains([]string{
@@ -83,7 +83,8 @@ func keysAreBad(err error) bool {
 	}, refused.ErrorCode())
 }
 
-// sessionName says in CloudTrail who uses the role: logspool on this host. STS allows 2 to 64 of these characters.
+// sessionName returns the name under which CloudTrail shows the session: logspool and this
+// host. STS allows 2 to 64 of these characters.
 func sessionName(host string) string {
 	name := "logspool-" + strings.Map(func(r rune) rune {
 		if strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+=,.@-", r) {

@@ -26,17 +26,14 @@ func withKeys(t *testing.T) {
 	t.Setenv("AWS_SESSION_TOKEN", "base-token")
 }
 
-// impatient makes a's provider try again at once after a failure.
-func impatient(t *testing.T, e *Env, a target.Access) {
+// resetBackoff makes a's provider try again at once after a failure. No fetch may be in progress.
+func resetBackoff(t *testing.T, e *Env, a target.Access) {
 	t.Helper()
 	cfg, err := e.Config(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := cfg.Credentials.(cache).fetch
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.rest = rest{}
+	cfg.Credentials.(cache).source.(*renewer).backoff = backoff{}
 }
 
 func TestRoleIsAssumed(t *testing.T) {
@@ -82,18 +79,17 @@ func TestEachSourceHasItsOwnKeys(t *testing.T) {
 	elsewhere.Region = "us-east-1"
 	wantKeyFor(t, e, elsewhere, "STS-a-2")
 	wantKeyFor(t, e, x, "STS-a-1")
-	wantKeyFor(t, e, target.Access{ExternalID: "x"}, "BASEKEY") // an external ID alone is for nobody
+	wantKeyFor(t, e, target.Access{ExternalID: "x"}, "BASEKEY") // without a role, the external ID does not matter
 }
 
-// The region of those who name none is ROUTE's, or the one that is looked up.
-func TestRoleWithoutARegionIsAssumedInTheHostsOwn(t *testing.T) {
+func TestRoleWithoutRegionIsAssumedInTheHostsRegion(t *testing.T) {
 	withKeys(t)
 	sts := startSTS(t)
 	t.Setenv("AWS_REGION", "us-west-2")
 	wantKeyFor(t, New(Options{Region: "eu-west-1"}), target.Access{RoleARN: roleARN("a")}, "STS-a-1")
 	wantKeyFor(t, New(Options{}), target.Access{RoleARN: roleARN("a"), Region: "auto"}, "STS-a-2")
 	t.Setenv("AWS_REGION", "")
-	if _, err := retrieveFor(t, New(Options{NoEC2: true}), target.Access{RoleARN: roleARN("a")}); err == nil || !strings.Contains(err.Error(), "no region whose STS could be asked") {
+	if _, err := retrieveFor(t, New(Options{NoEC2: true}), target.Access{RoleARN: roleARN("a")}); err == nil || !strings.Contains(err.Error(), "no region for STS") {
 		t.Errorf("without a region: %v", err)
 	}
 	want := []string{"AssumeRole a eu-west-1 BASEKEY", "AssumeRole a us-west-2 BASEKEY"}
@@ -102,7 +98,7 @@ func TestRoleWithoutARegionIsAssumedInTheHostsOwn(t *testing.T) {
 	}
 }
 
-func TestRefusedRoleIsNamedInALineWithoutSecrets(t *testing.T) {
+func TestErrorNamesTheRefusedRoleAndHidesSecrets(t *testing.T) {
 	withKeys(t)
 	sts := startSTS(t)
 	sts.externals["logs"] = "our-id"
@@ -122,15 +118,15 @@ func TestRefusedRoleIsNamedInALineWithoutSecrets(t *testing.T) {
 			t.Errorf("the error says %q: %v", word, err)
 		}
 	}
-	// A trust policy is mended after a while.
+	// The operator fixes the trust policy.
 	sts.mu.Lock()
 	sts.externals["logs"] = "their-id"
 	sts.mu.Unlock()
-	impatient(t, e, a)
+	resetBackoff(t, e, a)
 	wantKeyFor(t, e, a, "STS-logs-1")
 }
 
-func TestNoKeysToAssumeTheRoleWith(t *testing.T) {
+func TestErrorSaysThatKeysForTheRoleAreMissing(t *testing.T) {
 	m := startMetadata(t)
 	files(t, nil)
 	m.setFault(func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(http.StatusNotFound); return true })
@@ -141,15 +137,16 @@ func TestNoKeysToAssumeTheRoleWith(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	m.setFault(nil)
-	impatient(t, e, a)
+	resetBackoff(t, e, a)
 	wantKeyFor(t, e, a, "STS-logs-1")
 	if got := sts.requests(); len(got) != 1 || got[0].key != "ROLEKEY" {
 		t.Errorf("STS was asked %+v", got)
 	}
 }
 
-// One role that STS does not answer for, or throttles, holds up neither another nor those without.
-func TestRolesDoNotHoldEachOtherUp(t *testing.T) {
+// If STS does not answer for one role, or throttles it, other roles and containers without a role
+// are not delayed.
+func TestHangingRoleDoesNotDelayOthers(t *testing.T) {
 	withKeys(t)
 	sts := startSTS(t)
 	release := make(chan struct{})
@@ -200,7 +197,7 @@ func TestRolesDoNotHoldEachOtherUp(t *testing.T) {
 	}
 }
 
-// Keys that assume the role were rotated: STS refuses the old ones, and the file is read again at once.
+// When STS refuses the keys that assume the role, their file is read again at once.
 func TestRoleIsAssumedWithRotatedKeys(t *testing.T) {
 	forbidMetadata(t)
 	dir := files(t, map[string]string{"credentials": keys("OLDKEY")})
@@ -224,7 +221,7 @@ func TestRoleIsAssumedWithRotatedKeys(t *testing.T) {
 			t.Errorf("with refused keys: %v", err)
 		}
 		sts.setFault(nil)
-		impatient(t, e, a)
+		resetBackoff(t, e, a)
 		wantKeyFor(t, e, a, fmt.Sprint("STS-logs-", i+2))
 		if got := sts.requests(); got[len(got)-1].key != key {
 			t.Errorf("assumed with %s, want %s", got[len(got)-1].key, key)
@@ -232,8 +229,9 @@ func TestRoleIsAssumedWithRotatedKeys(t *testing.T) {
 	}
 }
 
-// The service refuses a role's keys when its sessions were revoked: others are fetched, for this role alone.
-func TestInvalidateIsForOneRole(t *testing.T) {
+// CloudWatch refuses a role's keys after its sessions were revoked. New keys are fetched for this
+// role only.
+func TestInvalidateAffectsOneRole(t *testing.T) {
 	withKeys(t)
 	startSTS(t)
 	e := New(Options{Region: "eu-central-1"})
@@ -249,7 +247,7 @@ func TestInvalidateIsForOneRole(t *testing.T) {
 	wantKeyFor(t, e, b, "STS-b-1")
 }
 
-func TestSessionNameIsWhatSTSTakes(t *testing.T) {
+func TestSessionNameIsValidForSTS(t *testing.T) {
 	for host, want := range map[string]string{
 		"web-1.example.com":      "logspool-web-1.example.com",
 		"büro 7":                 "logspool-b-ro-7",
@@ -262,7 +260,7 @@ func TestSessionNameIsWhatSTSTakes(t *testing.T) {
 	}
 }
 
-func TestProvidersAreBounded(t *testing.T) {
+func TestNumberOfProvidersIsBounded(t *testing.T) {
 	var p providers
 	made := map[string]int{}
 	get := func(path string) {

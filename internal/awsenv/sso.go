@@ -5,39 +5,53 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/credentials/ssocreds"
+
+	"github.com/logspool/logspool/internal/faultlog"
 )
 
-// keepSSOToken points the SDK at a copy of an IAM Identity Center token, in CacheDir. The SDK renews a token that has
-// expired, writes it to the file that it read it from, and throws it away if that fails, as in a directory that is
-// mounted read-only (credentials/ssocreds, refreshToken). The refresh token is replaced too, so the next try would
-// fail as well.
+// ssoTokens keeps copies of IAM Identity Center tokens.
+type ssoTokens struct {
+	dir      string // dir is Options.CacheDir.
+	noCopies *faultlog.Fault
+}
+
+func newSSOTokens(dir string, log *slog.Logger) ssoTokens {
+	return ssoTokens{dir: dir, noCopies: faultlog.NewFault(log,
+		"an IAM Identity Center token cannot be copied; it is not renewed when it expires", "IAM Identity Center token copied", nil)}
+}
+
+// useCopy makes the SDK use a copy of its token. The SDK renews a token that has expired, and
+// writes it to the file that it read it from. If that fails, as in a directory that is mounted
+// read-only, it discards the token (credentials/ssocreds, refreshToken). The refresh token was
+// replaced too, so the next try would fail as well.
 //
-// The copy is replaced when the file has a token that lasts longer: somebody has logged in again. The chain calls this
-// each time it is worked out, and it is worked out again after each failure.
-func (e *Env) keepSSOToken(o *ssocreds.SSOTokenProviderOptions) {
-	if e.cacheDir == "" {
+// A token in the original file that lasts longer replaces the copy: the user has logged in again.
+// The chain is resolved again after each failure, and calls useCopy each time.
+func (t ssoTokens) useCopy(o *ssocreds.SSOTokenProviderOptions) {
+	if t.dir == "" {
 		return
 	}
 	from := o.CachedTokenFilepath
-	to := filepath.Join(e.cacheDir, filepath.Base(from))
+	to := filepath.Join(t.dir, filepath.Base(from))
 	err := adoptToken(from, to)
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // nobody has logged in, which the SDK will say
+	case errors.Is(err, fs.ErrNotExist): // nobody has logged in, which the SDK reports
 	case err != nil:
-		e.noToken.Failed("token", "err", err)
+		t.noCopies.Failed("token", "err", err)
 	default:
-		e.noToken.Succeeded()
+		t.noCopies.Succeeded()
 		o.CachedTokenFilepath = to
 	}
 }
 
-// adoptToken copies a token's file to another place, unless what is there lasts longer.
+// adoptToken copies the file of a token, unless the copy already lasts as long.
 func adoptToken(from, to string) error {
 	b, err := os.ReadFile(from)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -61,7 +75,7 @@ func adoptToken(from, to string) error {
 	return os.Rename(tmp, to)
 }
 
-// expiry returns when a token's file says that it expires; the zero time when it does not say so.
+// expiry returns the expiry in the file of a token, or the zero time if there is none.
 func expiry(file []byte) time.Time {
 	var token struct {
 		ExpiresAt time.Time `json:"expiresAt"`
@@ -72,5 +86,5 @@ func expiry(file []byte) time.Time {
 	return token.ExpiresAt
 }
 
-// isSSORefresh reports whether the SDK could not renew a token. It has no type of error for that.
+// isSSORefresh reports whether the SDK could not renew a token. The SDK has no error type for that.
 func isSSORefresh(err error) bool { return strings.Contains(err.Error(), "cached SSO token") }

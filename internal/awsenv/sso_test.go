@@ -17,15 +17,16 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// ssoStandIn plays IAM Identity Center: CreateToken and GetRoleCredentials. A refresh token is good once.
-type ssoStandIn struct {
+// fakeSSO is an IAM Identity Center with CreateToken and GetRoleCredentials. A refresh token can be
+// used once.
+type fakeSSO struct {
 	mu      sync.Mutex
 	refresh string   // the only good one
 	asked   []string // refresh tokens shown, and access tokens shown for keys
 	n       int
 }
 
-func (s *ssoStandIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *fakeSSO) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
@@ -56,13 +57,14 @@ func (s *ssoStandIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// startSSO makes a home with an SSO profile whose token's file cannot be written, as in a mount that is read-only.
-// login writes a token that ends at expires.
-func startSSO(t *testing.T) (s *ssoStandIn, login func(access, refresh string, expires time.Time)) {
+// startSSO makes a home directory with an SSO profile. The file of its token cannot be written, as
+// in a read-only mount.
+// login writes a token that expires at expires.
+func startSSO(t *testing.T) (s *fakeSSO, login func(access, refresh string, expires time.Time)) {
 	forbidMetadata(t)
 	files(t, map[string]string{"config": "[default]\nsso_session = ours\nsso_account_id = 123456789012\nsso_role_name = logs\n" +
 		"[sso-session ours]\nsso_region = eu-central-1\nsso_start_url = https://ours.awsapps.com/start\n"})
-	s = &ssoStandIn{}
+	s = &fakeSSO{}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	t.Setenv("AWS_ENDPOINT_URL_SSO", server.URL)
@@ -90,8 +92,8 @@ func startSSO(t *testing.T) (s *ssoStandIn, login func(access, refresh string, e
 	}
 }
 
-// A token that the SDK renews is kept, and is there after a new start: its refresh token is good once. A later login
-// on the host takes its place.
+// A renewed token is kept across a restart of the plugin, because its refresh token can be
+// used once. A later login on the host replaces it.
 func TestRenewedSSOTokenIsKept(t *testing.T) {
 	s, login := startSSO(t)
 	login("first", "refresh-first", time.Now().Add(-time.Minute))
@@ -110,7 +112,7 @@ func TestRenewedSSOTokenIsKept(t *testing.T) {
 	}
 }
 
-func TestEndedSSOSessionSaysToLogIn(t *testing.T) {
+func TestErrorOfExpiredSSOSessionSaysToLogIn(t *testing.T) {
 	s, login := startSSO(t)
 	login("first", "used", time.Now().Add(-time.Minute))
 	s.refresh = "another"
@@ -124,8 +126,8 @@ func TestEndedSSOSessionSaysToLogIn(t *testing.T) {
 	wantKey(t, e, "SSO-second")
 }
 
-// Where the copy cannot be made the token is used as it is, and that is logged once, not at each try.
-func TestSSOTokenThatCannotBeCopied(t *testing.T) {
+// The failure to copy is logged once, not at each try.
+func TestSSOTokenIsUsedIfItCannotBeCopied(t *testing.T) {
 	_, login := startSSO(t)
 	login("first", "refresh-first", time.Now().Add(time.Hour))
 	logger, lines := logged()
@@ -138,15 +140,14 @@ func TestSSOTokenThatCannotBeCopied(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg.Credentials.(chainCache).Invalidate()
+		cfg.Credentials.(cache).Invalidate()
 	}
 	if got := lines(); len(got) != 1 || !strings.Contains(got[0], "level=ERROR") || !strings.Contains(got[0], "not a directory") {
 		t.Errorf("logged %q", got)
 	}
 }
 
-// Without the session's file the line says what to do as well.
-func TestMissingSSOTokenSaysToLogIn(t *testing.T) {
+func TestErrorOfMissingSSOTokenSaysToLogIn(t *testing.T) {
 	startSSO(t)
 	_, err := retrieve(t, New(Options{Region: "eu-central-1", CacheDir: t.TempDir()}))
 	if err == nil || !strings.Contains(err.Error(), "run `aws sso login`") || !strings.Contains(err.Error(), "no such file") {

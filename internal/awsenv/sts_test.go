@@ -11,9 +11,10 @@ import (
 	"time"
 )
 
-// stsStandIn plays STS: AssumeRole and AssumeRoleWithWebIdentity of the query protocol, with the constraints of the
-// "STS API Reference". The key that it gives says whose turn it was: STS-ROLE-1, STS-ROLE-2 and so on.
-type stsStandIn struct {
+// fakeSTS is an STS with AssumeRole and AssumeRoleWithWebIdentity of the query protocol, and
+// with the constraints of the STS API reference. It returns the keys STS-ROLE-1, STS-ROLE-2
+// and so on.
+type fakeSTS struct {
 	t *testing.T
 
 	mu        sync.Mutex
@@ -34,16 +35,16 @@ var (
 	roleForm        = regexp.MustCompile(`^arn:aws:iam::[0-9]{12}:role/`)
 )
 
-// startSTS starts the stand-in and points the SDK at it.
-func startSTS(t *testing.T) *stsStandIn {
-	s := &stsStandIn{t: t, given: map[string]int{}, externals: map[string]string{}}
+// startSTS starts the fake, and makes the SDK use it.
+func startSTS(t *testing.T) *fakeSTS {
+	s := &fakeSTS{t: t, given: map[string]int{}, externals: map[string]string{}}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	t.Setenv("AWS_ENDPOINT_URL_STS", server.URL)
 	return s
 }
 
-func (s *stsStandIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *fakeSTS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
 		s.t.Error(err)
 	}
@@ -83,20 +84,20 @@ func stsError(w http.ResponseWriter, status int, code, message string) {
 	fmt.Fprintf(w, `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>r</RequestId></ErrorResponse>`, code, message)
 }
 
-func (s *stsStandIn) setFault(f func(w http.ResponseWriter, role string) bool) {
+func (s *fakeSTS) setFault(f func(w http.ResponseWriter, role string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fault = f
 }
 
-func (s *stsStandIn) requests() []stsRequest {
+func (s *fakeSTS) requests() []stsRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.asked
 }
 
-// summary is a word for each thing that the chain's own requests are checked for.
-func (s *stsStandIn) summary() []string {
+// summary returns, for each request, what the tests of the chain check.
+func (s *fakeSTS) summary() []string {
 	var list []string
 	for _, r := range s.requests() {
 		line := r.action + " " + r.role

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// roleSyntax is that of a role's ARN in all partitions (IAM user guide, IAM identifiers): the path, of
-// printable ASCII, and the name of at most 64 characters.
+// roleSyntax is the syntax of a role's ARN in all partitions (IAM user guide, IAM identifiers). The
+// path is printable ASCII, and the name has at most 64 characters.
 var roleSyntax = regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::[0-9]{12}:role/(?:[!-~]+/)?[\w+=,.@-]{1,64}$`)
 
 func parseRole(text string) (string, error) {
@@ -20,7 +20,8 @@ func parseRole(text string) (string, error) {
 	return arn, nil
 }
 
-// externalIDSyntax is AssumeRole's; the length is checked apart, for regexps count to 1000 only.
+// externalIDSyntax is AssumeRole's. parseExternalID checks the length separately, because a
+// regexp cannot count beyond 1000.
 var externalIDSyntax = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
 
 func parseExternalID(text string) (string, error) {
@@ -32,13 +33,13 @@ func parseExternalID(text string) (string, error) {
 	return id, nil
 }
 
-// parseCredentialsEndpoint reads what awslogs puts behind http://169.254.170.2. Whoever knows the path can
-// have the credentials, so a refused one is not repeated.
+// parseCredentialsEndpoint reads a path, which awslogs appends to http://169.254.170.2. Its error
+// does not repeat the path, because anyone who knows it can fetch the credentials.
 func parseCredentialsEndpoint(text string) (string, error) {
 	path := strings.TrimSpace(text)
 	u, err := url.Parse("http://169.254.170.2" + path)
-	if err != nil || !strings.HasPrefix(path, "/") || strings.Contains(path, "#") || strings.ContainsAny(path, " \\") || u.Host != "169.254.170.2" {
-		return "", fmt.Errorf("the value (not shown here) is not a path on the endpoint for containers' credentials: use one that begins with /, such as /v2/credentials/ID")
+	if err != nil || !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "# \\") || u.Host != "169.254.170.2" {
+		return "", fmt.Errorf("the value (not shown here) is not a path on the container credentials endpoint: use one that begins with /, such as /v2/credentials/ID")
 	}
 	return path, nil
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/logspool/logspool/naming"
 )
 
-// TestLogGroup: no container gets a group that ALLOW_GROUPS does not match as a whole, wherever the name comes from.
-func TestLogGroup(t *testing.T) {
+// ALLOW_GROUPS must match the whole name, wherever the name comes from.
+func TestLogGroupIsAlwaysAnAllowedOne(t *testing.T) {
 	const none = "" // no group at all
 	shop := []string{"ALLOW_GROUPS=/shop/[a-z]+|/ops", "LOGSPOUT_GROUP=/ops"}
 	for _, test := range []struct {
@@ -27,7 +27,7 @@ func TestLogGroup(t *testing.T) {
 		{nil, nil, []string{"LOGSPOUT_GROUP=any"}, "any", ""},
 		{shop, nil, nil, "/ops", ""},
 		{shop, nil, []string{"LOGSPOUT_GROUP=/shop/web"}, "/shop/web", ""},
-		// The whole name, also with alternatives and flags.
+		// The whole name must match, also with alternatives and flags.
 		{shop, nil, []string{"LOGSPOUT_GROUP=/shop/web/x"}, "/ops", `ALLOW_GROUPS "/shop/[a-z]+|/ops" does not match "/shop/web/x" (the container's LOGSPOUT_GROUP)`},
 		{shop, nil, []string{"LOGSPOUT_GROUP=x/ops"}, "/ops", "does not match"},
 		{[]string{"ALLOW_GROUPS=(?m)^/a$", "LOGSPOUT_GROUP=/a"}, nil, []string{"LOGSPOUT_GROUP=/b\n/a"}, "/a", `does not match "/b_/a"`},
@@ -36,11 +36,11 @@ func TestLogGroup(t *testing.T) {
 		{[]string{"ALLOW_GROUPS=/a??", "LOGSPOUT_GROUP=/"}, nil, []string{"LOGSPOUT_GROUP=/a"}, "/a", ""},
 		{[]string{`ALLOW_GROUPS=\Q/a.b`, "LOGSPOUT_GROUP=/a.b"}, nil, []string{"LOGSPOUT_GROUP=/axb"}, "/a.b", `does not match "/axb"`},
 		{[]string{"ALLOW_GROUPS=" + strings.Repeat("(", 999) + "/a" + strings.Repeat(")", 999), "LOGSPOUT_GROUP=/a"}, nil, nil, "/a", ""},
-		// The name that the service gets, and not the one that was written.
+		// The name that CloudWatch gets counts, not the one that was written.
 		{shop, nil, []string{"LOGSPOUT_GROUP=/shop/web\t"}, "/shop/web", ""},
-		// An option of a container that was attached before.
+		// The container was attached before its option became invalid.
 		{shop, opts{"group": "/secret"}, nil, "/ops", `"/secret" (log option group)`},
-		// The setting's own template may say what a container says.
+		// The setting's own template can render a container's text.
 		{[]string{"ALLOW_GROUPS=/shop/.*|host", "LOGSPOUT_GROUP=/{{.Env.TEAM}}/web"}, nil, []string{"TEAM=shop"}, "/shop/web", ""},
 		{[]string{"ALLOW_GROUPS=/shop/.*|host", "LOGSPOUT_GROUP=/{{.Env.TEAM}}/web"}, nil, []string{"TEAM=other"}, "host",
 			`does not match "/other/web" (LOGSPOUT_GROUP)`},
@@ -69,8 +69,8 @@ func TestLogGroup(t *testing.T) {
 	}
 }
 
-// TestCheckGroup: a log option that names a group that is not allowed is refused at the start, where it can be known.
-func TestCheckGroup(t *testing.T) {
+// A log option for a group that is not allowed is refused at the start, if the name is known then.
+func TestDisallowedGroupOptionIsRefusedAtStart(t *testing.T) {
 	s := mustLoad(t, "ALLOW_GROUPS=/shop/.*")
 	const refused = `logspool: log option "group": the log group "/x" is not allowed: ALLOW_GROUPS "/shop/.*" must match the whole name`
 	for _, test := range []struct {
@@ -85,7 +85,7 @@ func TestCheckGroup(t *testing.T) {
 		{opts{"group": "/shop/{{.Name}}"}, ""},
 		{opts{"group": "/{{.Name}}"}, strings.Replace(refused, "/x", "/web", 1)},
 		{opts{"group": `{{if eq .Source "stdout"}}/shop/x{{else}}/x{{end}}`}, refused},
-		// What has to be looked up, and what is not the option's own name, is checked at delivery.
+		// A name that must be looked up, or that is not the option's own, is checked at delivery.
 		{opts{"group": "/{{.InstanceID}}"}, ""},
 		{opts{"group": "/{{.Host}}"}, ""},
 		{opts{"group": "/{{.Region}}"}, ""},
@@ -104,13 +104,12 @@ func TestCheckGroup(t *testing.T) {
 			t.Errorf("%v:\n got %s\nwant %s", test.opts, said, test.want)
 		}
 	}
-	if err := mustLoad(t).CheckGroup(&Container{Group: template("/x", "log option group")}, &naming.Container{}); err != nil {
+	if err := mustLoad(t).CheckGroup(&Container{Names: Names{Group: template("/x", "log option group")}}, &naming.Container{}); err != nil {
 		t.Errorf("without ALLOW_GROUPS: %v", err)
 	}
 }
 
-// TestAllowGroupsInvalid: a pattern that cannot be read does not mean that everything is allowed.
-func TestAllowGroupsInvalid(t *testing.T) {
+func TestInvalidAllowGroupsAllowsNoGroup(t *testing.T) {
 	for _, text := range []string{"(", "a)(b", "*", strings.Repeat("a", 9000), "a\xff", `x\`} {
 		s, problems := Load([]string{"ALLOW_GROUPS=" + text})
 		if got := problemLines(t, problems); len(got) != 1 || !strings.HasPrefix(got[0], "ALLOW_GROUPS: ") || !problems[0].Holds {
@@ -124,7 +123,7 @@ func TestAllowGroupsInvalid(t *testing.T) {
 	}
 }
 
-func TestCheckDefaultGroup(t *testing.T) {
+func TestAllowGroupsWithoutDefaultGroupIsAProblem(t *testing.T) {
 	for _, test := range []struct {
 		env  []string
 		want string
@@ -145,8 +144,7 @@ func TestCheckDefaultGroup(t *testing.T) {
 	}
 }
 
-// Whatever a container says, the group of its lines is one that the pattern matches as a whole, or none.
-func TestNoOtherGroup(t *testing.T) {
+func TestRenderedGroupIsAllowedOrNone(t *testing.T) {
 	for _, text := range []string{"/a|/b", "(?i)/shop/.*", "^/x", "/x$", "(?m)/a$|^b", "(?s).", "host|"} {
 		s := mustLoad(t, "ALLOW_GROUPS="+text, "LOGSPOUT_GROUP={{.Labels.g}}{{.Env.G}}")
 		whole := regexp.MustCompile(text)
@@ -164,8 +162,8 @@ func TestNoOtherGroup(t *testing.T) {
 	}
 }
 
-// TestLoadNeverPanics: whatever the settings are, there are usable ones, and each problem is one line.
-func TestLoadNeverPanics(t *testing.T) {
+// Whatever the environment holds, Load returns usable settings, and each problem is one line.
+func TestLoadedSettingsAreUsable(t *testing.T) {
 	odd := []string{" ", "x", "-1", "0", "1e400", "{{", "{{.Foo}}", `\Q`, `\Q/a`, "(", "(?m)$", "x{1000}", strings.Repeat("(", 999) + strings.Repeat(")", 999),
 		"\x00", "\xff\n", "auto", "cloudwatch://auto?DELAY=x&FOO=1&LOGSPOUT_GROUP=%zz", "://", "a=b,a=c", "1t", "64k", "999999999999999999t", "off", "9999999h"}
 	rapid.Check(t, func(t *rapid.T) {

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// apply reads a container's log options. A blank value is the same as none, as an empty one is in awslogs.
+// apply reads a container's log options. As in awslogs, a blank value means that the option is
+// not given.
 func (c *Container) apply(s *Settings, opts map[string]string) (given givenOptions, errs Errors) {
 	known := map[string]bool{}
 	given = givenOptions{}
@@ -35,7 +36,7 @@ func (c *Container) apply(s *Settings, opts map[string]string) (given givenOptio
 		}
 		given[row.name] = givenOption{name: name, text: text, bad: err != nil}
 	}
-	errs = append(errs, c.together(s, given)...)
+	errs = append(errs, c.combine(s, given)...)
 	for _, name := range slices.Sorted(maps.Keys(opts)) {
 		if !known[name] || name == "" {
 			errs = append(errs, unknownOption(name))
@@ -44,7 +45,7 @@ func (c *Container) apply(s *Settings, opts map[string]string) (given givenOptio
 	return given, errs
 }
 
-// trim takes off the white space that is not the value's.
+// trim removes the white space that is not part of the value.
 func (row *option) trim(text string) string {
 	if row.regexp {
 		return text
@@ -57,55 +58,59 @@ func (row *option) differ(text, other string) error {
 	if !row.secret {
 		values = fmt.Sprintf(" (%s and %s)", shown(text), shown(other))
 	}
-	return fmt.Errorf("log options %q and %q are two spellings of one option, and differ%s: give one of them", row.name, row.alias, values)
+	return fmt.Errorf("log options %q and %q are two spellings of one option and have different values%s: give one of them",
+		row.name, row.alias, values)
 }
 
-// givenOptions are the options that a container has, by the names of their rows.
+// givenOptions are a container's options, by the names of their rows.
 type givenOptions map[string]givenOption
 
 type givenOption struct {
-	name string // as it was spelled
+	name string // name is the spelling that was used: the row's name or its alias.
 	text string
-	bad  bool // it was refused
+	bad  bool // bad says that the value is invalid.
 }
 
-// good reports whether the option was given and accepted.
+// good reports whether the option was given and is valid.
 func (g givenOptions) good(name string) bool {
 	o, ok := g[name]
 	return ok && !o.bad
 }
 
-// together does what several options come to together, and refuses those that exclude each other. What is
-// refused is left out.
-func (c *Container) together(s *Settings, given givenOptions) (errs Errors) {
+// combine handles the options that depend on each other. It returns errors for those that exclude
+// each other, and leaves those out.
+func (c *Container) combine(s *Settings, given givenOptions) (errs Errors) {
 	pattern, datetime := given["multiline-pattern"], given["datetime-format"]
 	if pattern.name != "" && datetime.name != "" {
-		errs = append(errs, fmt.Errorf("log options %q and %q exclude each other (%s and %s): give one of them",
-			pattern.name, datetime.name, shown(pattern.text), shown(datetime.text)))
+		errs = append(errs, excludeEachOther(pattern, datetime, ""))
 	}
 	if c.Format == FormatEMF {
-		// The service takes each event for one document of metrics, so awslogs refuses this, too.
+		// CloudWatch takes each event as one document of metrics, so awslogs refuses this too.
 		for _, multiline := range []givenOption{pattern, datetime} {
 			if multiline.name != "" {
-				errs = append(errs, fmt.Errorf("log options %q and %q exclude each other (%s and %s): give one of them, or another format",
-					given["format"].name, multiline.name, shown(given["format"].text), shown(multiline.text)))
+				errs = append(errs, excludeEachOther(given["format"], multiline, ", or another format"))
 			}
 		}
 		c.Pattern = nil
 	}
 	if id := given["external-id"]; id.name != "" && given["role-arn"].name == "" {
-		errs = append(errs, fmt.Errorf("log option %q: %s is for a role, and there is none: give role-arn as well", id.name, shown(id.text)))
+		errs = append(errs, fmt.Errorf("log option %q: %s needs a role: give role-arn as well", id.name, shown(id.text)))
 	}
 	if c.RoleARN == "" {
 		c.ExternalID = ""
 	}
 	if attributes := given["entity-attributes"]; attributes.name != "" && !attributes.bad && !c.HasEntity() {
-		c.Warnings = append(c.Warnings, fromOption+attributes.name+": without effect, because there is neither entity-service-name nor entity-environment")
+		c.Warnings = append(c.Warnings, fromOption+attributes.name+": no effect without entity-service-name or entity-environment")
 	}
 	if _, own := given["history-size"]; !own && given.good("max-size") {
 		c.HistorySize = filesSize(given["max-size"].text, given["max-file"].text, s.largest())
 	}
 	return errs
+}
+
+func excludeEachOther(a, b givenOption, orElse string) error {
+	return fmt.Errorf("log options %q and %q exclude each other (%s and %s): give one of them%s",
+		a.name, b.name, shown(a.text), shown(b.text), orElse)
 }
 
 func unknownOption(name string) error {

@@ -2,11 +2,19 @@ package config
 
 import "regexp"
 
-// Attrs returns the labels and the variables of the environment, entries KEY=value, that the log
-// options labels, labels-regex, env and env-regex choose, as Docker does (moby, daemon/logger/loginfo.go,
-// ExtraAttributes): a name that is not there is passed over, of two variables the last counts, and a
-// variable takes the place of a label of the same name. The result is the caller's, and never nil.
-func (c *Container) Attrs(labels map[string]string, env []string) map[string]string {
+// AttrSelection says which labels and environment variables of a container become attributes of
+// its events. The fields are the log options of the same names.
+type AttrSelection struct {
+	Labels, Env []string
+	// LabelsRegex and EnvRegex match nothing if they are nil.
+	LabelsRegex, EnvRegex *regexp.Regexp
+}
+
+// Attrs returns the selected labels and environment variables. env has entries KEY=value. The
+// rules are Docker's (moby, daemon/logger/loginfo.go, ExtraAttributes): a missing name is
+// skipped, the last of two variables counts, and a variable replaces a label of the same name.
+// The result is never nil, and belongs to the caller.
+func (a *AttrSelection) Attrs(labels map[string]string, env []string) map[string]string {
 	attrs := map[string]string{}
 	choose := func(names []string, re *regexp.Regexp, from map[string]string) {
 		for _, name := range names {
@@ -20,7 +28,7 @@ func (c *Container) Attrs(labels map[string]string, env []string) map[string]str
 			}
 		}
 	}
-	choose(c.Labels, c.LabelsRegex, labels)
-	choose(c.Env, c.EnvRegex, lookup(env))
+	choose(a.Labels, a.LabelsRegex, labels)
+	choose(a.Env, a.EnvRegex, lookup(env))
 	return attrs
 }

@@ -19,7 +19,8 @@ import (
 	"github.com/logspool/logspool/naming"
 )
 
-// compare takes settings and containers as what a caller sees of them, templates as their text.
+// compare compares the exported fields of settings and containers. Templates and regexps count as
+// their text.
 var compare = cmp.Options{
 	cmp.Transformer("text", func(t *naming.Template) string {
 		if t == nil {
@@ -33,7 +34,7 @@ var compare = cmp.Options{
 		}
 		return r.String()
 	}),
-	cmpopts.IgnoreUnexported(Settings{}),
+	cmpopts.IgnoreUnexported(Settings{}, RegionSettings{}),
 	cmpopts.EquateEmpty(),
 }
 
@@ -43,23 +44,24 @@ func template(text, from string) Template {
 
 func defaults() *Settings {
 	return &Settings{
-		Group:          template("{{.LoggerHost}}", "default"),
-		Stream:         template("{{.Name}}", "default"),
-		Delay:          4 * time.Second,
-		Gzip:           true,
-		ContainerEnv:   true,
-		SpoolMaxSize:   256 << 20,
-		SpoolTotalSize: 4 << 30,
-		SpoolFull:      DropOldest,
-		HistorySize:    20 << 20,
-		HistoryAge:     7 * 24 * time.Hour,
-		PluginSocket:   "/run/docker/plugins/logspool.sock",
-		StateDir:       "/run/docker/logging/.state",
+		Names:        Names{Group: template("{{.LoggerHost}}", "default"), Stream: template("{{.Name}}", "default")},
+		Delay:        4 * time.Second,
+		Gzip:         true,
+		ContainerEnv: true,
+		SpoolSettings: SpoolSettings{
+			SpoolLimits:    SpoolLimits{SpoolMaxSize: 256 << 20, SpoolFull: DropOldest, HistorySize: 20 << 20},
+			SpoolTotalSize: 4 << 30,
+			HistoryAge:     7 * 24 * time.Hour,
+		},
+		Paths: Paths{
+			PluginSocket: "/run/docker/plugins/logspool.sock",
+			StateDir:     "/run/docker/logging/.state",
+		},
 	}
 }
 
-// lines returns the single lines of an error, and checks that each is one short line and that the
-// error as a whole is one.
+// lines returns the single errors of err. It checks that each of them, and err as a whole, is one
+// short line.
 func lines(t *testing.T, err error) []string {
 	t.Helper()
 	if err == nil {
@@ -77,8 +79,8 @@ func lines(t *testing.T, err error) []string {
 	return lines
 }
 
-// problemLines returns what is said of each setting, without what applies instead, and checks that it
-// is all one short line.
+// problemLines returns the setting and text of each problem. It checks that everything in a problem
+// is one short line.
 func problemLines(t *testing.T, problems []Problem) (lines []string) {
 	t.Helper()
 	for _, p := range problems {
@@ -100,7 +102,7 @@ func checkLines(t *testing.T, lines []string) {
 	}
 }
 
-func TestLoad(t *testing.T) {
+func TestLoadReadsSettings(t *testing.T) {
 	with := func(change func(*Settings)) *Settings {
 		s := defaults()
 		change(s)
@@ -121,7 +123,7 @@ func TestLoad(t *testing.T) {
 		{[]string{"LOGSPOUT_GROUP=/app/x=y", "LOGSPOUT_STREAM={{.ID}}"}, with(func(s *Settings) {
 			s.Group, s.Stream = template("/app/x=y", "LOGSPOUT_GROUP"), template("{{.ID}}", "LOGSPOUT_STREAM")
 		})},
-		// White space around a region is nobody's.
+		// White space around a region is ignored.
 		{[]string{"AWS_REGION= eu-west-1\r\n"}, with(func(s *Settings) { s.Region = "eu-west-1" })},
 		{[]string{"AWS_DEFAULT_REGION=\teu-west-1 "}, with(func(s *Settings) { s.Region = "eu-west-1" })},
 		{[]string{"ROUTE=cloudwatch:// eu-west-1 \n"}, with(func(s *Settings) { s.Region = "eu-west-1" })},
@@ -141,7 +143,7 @@ func TestLoad(t *testing.T) {
 		{[]string{"SPOOL_MAX_SIZE=1g", "SPOOL_TOTAL_SIZE=10GiB"}, with(func(s *Settings) {
 			s.SpoolMaxSize, s.SpoolTotalSize = 1<<30, 10<<30
 		})},
-		{[]string{"SPOOL_TOTAL_SIZE=100m"}, with(func(s *Settings) { // the default of one gives way to the other
+		{[]string{"SPOOL_TOTAL_SIZE=100m"}, with(func(s *Settings) { // SPOOL_MAX_SIZE is cut
 			s.SpoolMaxSize, s.SpoolTotalSize = 100<<20, 100<<20
 		})},
 		{[]string{"SPOOL_TOTAL_SIZE=10m"}, with(func(s *Settings) {
@@ -158,7 +160,7 @@ func TestLoad(t *testing.T) {
 			s.PluginSocket, s.StateDir = "/tmp/x.sock", "/tmp/b"
 		})},
 
-		// ROUTE comes before the variables of the same name.
+		// ROUTE takes precedence over the variables of the same names.
 		{[]string{"DELAY=2", "ROUTE=cloudwatch://us-east-1?DELAY=8&NOEC2&DEBUG=1"}, with(func(s *Settings) {
 			s.Region, s.Delay, s.NoEC2, s.Debug = "us-east-1", 8*time.Second, true, true
 		})},
@@ -176,7 +178,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-func TestLoadProblems(t *testing.T) {
+func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 	const duration = "use seconds (8) or a Go duration (500ms), greater than 0: from 1ms to 24h"
 	const size = "use bytes or Docker's units (256m, 4g), from 64k to 1024t"
 	for _, test := range []struct {
@@ -225,12 +227,12 @@ func TestLoadProblems(t *testing.T) {
 		{"ROUTE=cloudwatch://auto?FOO=1", `ROUTE: unknown option "FOO": the options are LOGSPOUT_GROUP LOGSPOUT_STREAM DELAY NOEC2 DEBUG`},
 		{"ROUTE=cloudwatch://auto?delay=1", `ROUTE: unknown option "delay" (did you mean "DELAY"?): the options are LOGSPOUT_GROUP LOGSPOUT_STREAM DELAY NOEC2 DEBUG`},
 		{"ROUTE=cloudwatch://auto?GZIP=off", `ROUTE: unknown option "GZIP": the options are LOGSPOUT_GROUP LOGSPOUT_STREAM DELAY NOEC2 DEBUG`},
-		{"ROUTE=cloudwatch://auto?DELAY=4&DELAY=8", `ROUTE: option DELAY is there twice: give it once`},
+		{"ROUTE=cloudwatch://auto?DELAY=4&DELAY=8", `ROUTE: option DELAY is given twice: give it once`},
 		{"ROUTE=cloudwatch://auto?DELAY=x", `ROUTE option DELAY: "x" is not a duration: ` + duration},
 		{"AWS_DEFAULT_REGION=x", `AWS_DEFAULT_REGION: "x" is not a region: use one such as eu-west-1, or auto`},
 		{"AWS_REGION=eu west-1", `AWS_REGION: "eu west-1" is not a region: use one such as eu-west-1, or auto`},
 		{"LOGSPOUT_GROUP=/app/{{.Env.A=B}}", `LOGSPOUT_GROUP: template "/app/{{.Env.A=B}}": bad character U+003D '='` +
-			`: a key with other characters than letters, digits and _ is written {{index .Env "A=B"}}`},
+			`: write a key with characters other than letters, digits and _ as {{index .Env "A=B"}}`},
 	} {
 		s, problems := Load([]string{test.env})
 		got := problemLines(t, problems)
@@ -238,7 +240,7 @@ func TestLoadProblems(t *testing.T) {
 			t.Errorf("%.80q:\n got %q\nwant %q", test.env, got, test.want)
 			continue
 		}
-		// The default applies instead of the bad value, or what deletes nothing.
+		// The default applies instead of the invalid value, or a value that deletes nothing.
 		want := defaults()
 		switch name, value, _ := strings.Cut(test.env, "="); name {
 		case "SPOOL_MAX_SIZE":
@@ -266,13 +268,13 @@ func TestLoadProblems(t *testing.T) {
 	}
 }
 
-func TestLoadReportsAll(t *testing.T) {
+func TestLoadReportsAllProblems(t *testing.T) {
 	s, problems := Load([]string{"DELAY=x", "GZIP=x", "AWS_REGION=x", "SPOOL_FULL=x", "SPOOL_SYNC=x", "STATE_DIR=x", "DEBUG=1",
 		"ROUTE=cloudwatch://x?A&B&DELAY=8&LOGSPOUT_STREAM=s"})
 	if got := problemLines(t, problems); len(got) != 9 {
 		t.Errorf("got %d lines: %q", len(got), got)
 	}
-	want := defaults() // and the good ones hold
+	want := defaults() // the valid settings still count
 	want.SpoolFull = DropNewest
 	want.Debug, want.Delay, want.Stream = true, 8*time.Second, template("s", "ROUTE option LOGSPOUT_STREAM")
 	if diff := cmp.Diff(want, s, compare); diff != "" {
@@ -280,7 +282,6 @@ func TestLoadReportsAll(t *testing.T) {
 	}
 }
 
-// TestProblemSaysWhatApplies: what is said to apply is what the settings have.
 func TestProblemSaysWhatApplies(t *testing.T) {
 	const all, region = "all lines are spooled, and none is sent", "lines of containers whose region it decides are spooled, and not sent"
 	for _, test := range []struct {
@@ -302,7 +303,7 @@ func TestProblemSaysWhatApplies(t *testing.T) {
 		{[]string{"ROUTE=cloudwatch://auto?delay=8"}, "it is ignored"},
 		{[]string{"ROUTE=cloudwatch://auto?DELAY=8&DELAY=9"}, "the first one"},
 		{[]string{"SPOOL_MAX_SIZE=8g"}, "the larger size for both, on top of what is on disk"},
-		{[]string{"SPOOL_FULL=x"}, "drop-newest, which deletes nothing that is kept"},
+		{[]string{"SPOOL_FULL=x"}, "drop-newest, which deletes no lines that are in the spool"},
 		{[]string{"HISTORY_AGE=x"}, "no limit: nothing expires"},
 	} {
 		_, problems := Load(test.env)
@@ -320,8 +321,8 @@ func TestProblemSaysWhatApplies(t *testing.T) {
 	}
 }
 
-// A size that would be good is not measured by a SPOOL_TOTAL_SIZE that is not known.
-func TestLoadUnknownTotal(t *testing.T) {
+// A valid size is not compared with an invalid SPOOL_TOTAL_SIZE.
+func TestSizesAreKeptIfTheTotalIsInvalid(t *testing.T) {
 	s, problems := Load([]string{"SPOOL_TOTAL_SIZE=80gg", "SPOOL_MAX_SIZE=10g", "HISTORY_SIZE=9g"})
 	if got := problemLines(t, problems); len(got) != 1 || !strings.HasPrefix(got[0], "SPOOL_TOTAL_SIZE: ") {
 		t.Errorf("got %q", got)
@@ -329,7 +330,7 @@ func TestLoadUnknownTotal(t *testing.T) {
 	if s.SpoolMaxSize != 10<<30 || s.HistorySize != 9<<30 || s.SpoolTotalSize != defaults().SpoolTotalSize {
 		t.Errorf("got %d, %d and %d", s.SpoolMaxSize, s.HistorySize, s.SpoolTotalSize)
 	}
-	for opts, want := range map[string]*Container{
+	for opts, want := range map[string]SpoolLimits{
 		"spool-max-size=20g":  {SpoolMaxSize: 20 << 30, HistorySize: 9 << 30},
 		"history-size=19g":    {SpoolMaxSize: 10 << 30, HistorySize: 19 << 30},
 		"max-size=8000000000": {SpoolMaxSize: 10 << 30, HistorySize: 8e9},
@@ -342,8 +343,8 @@ func TestLoadUnknownTotal(t *testing.T) {
 	}
 }
 
-// Where two settings contradict each other, none of the sizes is cut to what may be the wrong one.
-func TestLoadContradiction(t *testing.T) {
+// If two settings contradict each other, neither size is cut, because either may be the wrong one.
+func TestContradictingSizesAreKept(t *testing.T) {
 	s, problems := Load([]string{"SPOOL_TOTAL_SIZE=2m", "HISTORY_SIZE=10m"})
 	if got := problemLines(t, problems); len(got) != 1 || s.HistorySize != 10<<20 || s.SpoolMaxSize != defaults().SpoolMaxSize ||
 		s.SpoolTotalSize != s.SpoolMaxSize || !s.Unknown.SpoolTotalSize {
@@ -354,8 +355,8 @@ func TestLoadContradiction(t *testing.T) {
 	}
 }
 
-// Where SPOOL_TOTAL_SIZE has become smaller, a container that is attached has as much as there is, not the default.
-func TestContainerOverTotal(t *testing.T) {
+// If SPOOL_TOTAL_SIZE was lowered, an attached container gets the whole total, not the default.
+func TestContainerSizesAreCutToTheTotal(t *testing.T) {
 	s := mustLoad(t, "SPOOL_TOTAL_SIZE=1g")
 	c, err := s.Container(map[string]string{"history-size": "6g", "spool-max-size": "6g"}, nil)
 	if got := lines(t, err); len(got) != 2 || c.HistorySize != 1<<30 || c.SpoolMaxSize != 1<<30 {
@@ -363,7 +364,7 @@ func TestContainerOverTotal(t *testing.T) {
 	}
 }
 
-func TestRouteValues(t *testing.T) {
+func TestRouteValuesAreDecoded(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
 		{`/app/x`, `/app/x`},
 		{`/app%2Fx`, `/app/x`},
@@ -391,8 +392,7 @@ func TestRouteValues(t *testing.T) {
 	}
 }
 
-// The tables describe themselves: a name once, a default that its own parser takes.
-func TestTables(t *testing.T) {
+func TestRowsAreUniqueAndDefaultsAreValid(t *testing.T) {
 	s := &Settings{}
 	seen := map[string]bool{"": true}
 	for i, row := range settings {
@@ -462,7 +462,7 @@ func FuzzRoute(f *testing.F) {
 	})
 }
 
-// checkSettings checks what holds of settings whatever they were read from.
+// checkSettings checks the invariants of settings.
 func checkSettings(t *testing.T, s *Settings, problems []Problem) {
 	t.Helper()
 	if s.Group.Template == nil || s.Stream.Template == nil || s.Group.From == "" || s.Stream.From == "" ||

@@ -2,79 +2,57 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/logspool/logspool/internal/target"
-	"github.com/logspool/logspool/naming"
 )
 
-// Container is what holds for one container.
+// Container is the configuration of one container.
 type Container struct {
-	Group, Stream Template
-	// Access says where the logs go and whose credentials sign. Its Region is empty if it has to be looked up:
-	// in the SDK's configuration, then on EC2.
+	Names
+	// Access says where the logs go and whose credentials sign requests. If its Region is
+	// empty, the region has to be looked up in the SDK's configuration, then on EC2.
 	target.Access
-	// RegionAuto says that the log option region is auto. An empty Region is then looked up whatever region
-	// ROUTE has.
+	// RegionAuto says that the log option region is auto. An empty Region is then looked up even if
+	// ROUTE has a region.
 	RegionAuto bool
-	Create     target.Create // NewGroup is never nil and belongs to the Container.
-	Delay      time.Duration
+	// Create's NewGroup is never nil, and belongs to the Container.
+	Create target.Create
+	// Delay is the time between flushes.
+	Delay time.Duration
+	EntityTemplates
+	EventOptions
+	AttrSelection
+	SpoolLimits
 
-	// The entity that its events belong to, which the method Entity renders. Nil: not given.
-	EntityService, EntityEnvironment *naming.Template
-	EntityAttributes                 map[string]string // shared: nobody may change it
-
-	// Pattern matches the first line of an event (log options multiline-pattern and
-	// datetime-format). Nil: each line is an event.
-	Pattern *regexp.Regexp
-	Format  Format
-	// Include and Exclude choose the events to ship: those that Include matches (nil: all) and
-	// Exclude does not (nil: none).
-	Include, Exclude *regexp.Regexp
-	StripANSI        bool // without terminal codes
-
-	// Tag is the log option tag, whatever names the stream; nil: none.
-	Tag *naming.Template
-	// Labels, LabelsRegex, Env and EnvRegex choose what Attrs returns. Names are as they were
-	// given, nil regexps match nothing.
-	Labels, Env           []string
-	LabelsRegex, EnvRegex *regexp.Regexp
-
-	SpoolMaxSize int64
-	SpoolFull    FullPolicy
-	HistorySize  int64 // delivered bytes kept for docker logs; 0: none
-
-	// Ignore says that the container asked not to be shipped. It is read all the same.
+	// Ignore says that the container asked not to be shipped. Its output is read all the same.
 	Ignore bool
-	// Hold says why the container's lines are spooled and not sent, in one line; empty: they are sent.
+	// Hold says in one line why the container's lines are spooled but not sent. If it is
+	// empty, they are sent.
 	Hold string
-	// Warnings is what the plugin's log should say of this container, one line each: templates in
-	// its environment that are broken and have been replaced by the default name, and sequences of
-	// datetime-format that are not known.
+	// Warnings are for the plugin's log, each one line: invalid templates in the container's
+	// environment, and unknown sequences in datetime-format.
 	Warnings []string
 }
 
-// Container reads a container's log options and its environment, entries KEY=value. What counts is
-// its log options, then its own environment (unless ContainerEnv is off), then the settings.
+// Container reads a container's log options and its environment, entries KEY=value. Log options
+// take precedence over the environment, and the environment over the settings. The environment
+// does not count if ContainerEnv is off.
 //
-// If there are bad options, the error is an Errors with one for each, and the result is usable all
-// the same, with the settings in place of the bad ones: a container that was attached before an
-// upgrade or other settings goes on. Where a bad option decides where lines go, as whom or with which
-// key, they are held.
+// If options are invalid, the error is an Errors with one line for each. The result can be used
+// all the same, with the settings in place of the invalid options: a container that is already
+// attached must go on after an upgrade or a change of settings. If an invalid option decides
+// where lines go, as whom or with which key, Hold is set.
 func (s *Settings) Container(opts map[string]string, env []string) (*Container, error) {
 	newGroup := s.NewGroup
 	c := &Container{
-		Access:       target.Access{Region: s.Region},
-		Create:       target.Create{Group: true, Stream: true, NewGroup: &newGroup},
-		Delay:        s.Delay,
-		SpoolMaxSize: s.SpoolMaxSize,
-		SpoolFull:    s.SpoolFull,
-		HistorySize:  s.HistorySize,
-		Format:       FormatText,
-
-		EntityService: s.EntityService, EntityEnvironment: s.EntityEnvironment, EntityAttributes: s.EntityAttributes,
+		Access:          target.Access{Region: s.Region},
+		Create:          target.Create{Group: true, Stream: true, NewGroup: &newGroup},
+		Delay:           s.Delay,
+		EntityTemplates: s.EntityTemplates,
+		EventOptions:    EventOptions{Format: FormatText},
+		SpoolLimits:     s.SpoolLimits,
 	}
 	given, errs := c.apply(s, opts)
 	vars := lookup(env)
@@ -88,15 +66,15 @@ func (s *Settings) Container(opts map[string]string, env []string) (*Container, 
 	if c.Stream.Template == nil {
 		c.Stream = s.Stream
 		if s.Stream.From == fromDefault && strings.TrimSpace(opts["awslogs-group"]) != "" {
-			// awslogs's default, so that changing the driver's name changes nothing else.
+			// This is awslogs's default. Changing the driver's name must change nothing else.
 			c.Stream = Template{Template: fullID, From: "log option awslogs-group"}
 		}
 	}
 	return c, errs.orNil()
 }
 
-// applyEnv reads logspout's variables from the container's environment, where no option has named
-// the same thing already.
+// applyEnv reads logspout's variables from the container's environment. A log option for the
+// same name takes precedence.
 func (c *Container) applyEnv(env map[string]string) {
 	c.Ignore = isIgnore(env)
 	for _, v := range []struct {

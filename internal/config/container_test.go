@@ -34,17 +34,14 @@ func mustTag(text string) *naming.Template {
 
 type opts = map[string]string
 
-func TestContainer(t *testing.T) {
+func TestContainerReadsOptions(t *testing.T) {
 	with := func(change func(*Container)) *Container {
 		c := &Container{
-			Group:        template("{{.LoggerHost}}", "default"),
-			Stream:       template("{{.Name}}", "default"),
+			Names:        Names{Group: template("{{.LoggerHost}}", "default"), Stream: template("{{.Name}}", "default")},
 			Create:       target.Create{Group: true, Stream: true, NewGroup: &target.NewGroup{}},
 			Delay:        4 * time.Second,
-			SpoolMaxSize: 256 << 20,
-			SpoolFull:    DropOldest,
-			HistorySize:  20 << 20,
-			Format:       FormatText,
+			SpoolLimits:  SpoolLimits{SpoolMaxSize: 256 << 20, SpoolFull: DropOldest, HistorySize: 20 << 20},
+			EventOptions: EventOptions{Format: FormatText},
 		}
 		change(c)
 		return c
@@ -65,14 +62,11 @@ func TestContainer(t *testing.T) {
 		{"all options", nil, opts{"group": "g", "stream": "s", "region": "eu-west-1", "endpoint": "http://127.0.0.1:4566/", "create-group": "false",
 			"create-stream": "0", "delay": "500ms", "spool-max-size": "1m", "spool-full": "drop-newest"}, nil, func(c *Container) {
 			*c = Container{
-				Group:        template("g", "log option group"),
-				Stream:       template("s", "log option stream"),
+				Names:        Names{Group: template("g", "log option group"), Stream: template("s", "log option stream")},
 				Access:       target.Access{Region: "eu-west-1", Endpoint: "http://127.0.0.1:4566"},
 				Delay:        500 * time.Millisecond,
-				SpoolMaxSize: 1 << 20,
-				SpoolFull:    DropNewest,
-				HistorySize:  20 << 20,
-				Format:       FormatText,
+				SpoolLimits:  SpoolLimits{SpoolMaxSize: 1 << 20, SpoolFull: DropNewest, HistorySize: 20 << 20},
+				EventOptions: EventOptions{Format: FormatText},
 				Create:       target.Create{NewGroup: &target.NewGroup{}},
 			}
 		}},
@@ -80,14 +74,11 @@ func TestContainer(t *testing.T) {
 			"awslogs-endpoint": "https://logs.example:8443/base", "awslogs-create-group": "false", "awslogs-create-stream": "f",
 			"awslogs-force-flush-interval-seconds": "8"}, nil, func(c *Container) {
 			*c = Container{
-				Group:        template("g", "log option awslogs-group"),
-				Stream:       template("s", "log option awslogs-stream"),
+				Names:        Names{Group: template("g", "log option awslogs-group"), Stream: template("s", "log option awslogs-stream")},
 				Access:       target.Access{Region: "eu-west-1", Endpoint: "https://logs.example:8443/base"},
 				Delay:        8 * time.Second,
-				SpoolMaxSize: 256 << 20,
-				SpoolFull:    DropOldest,
-				HistorySize:  20 << 20,
-				Format:       FormatText,
+				SpoolLimits:  SpoolLimits{SpoolMaxSize: 256 << 20, SpoolFull: DropOldest, HistorySize: 20 << 20},
+				EventOptions: EventOptions{Format: FormatText},
 				Create:       target.Create{NewGroup: &target.NewGroup{}},
 			}
 		}},
@@ -110,11 +101,11 @@ func TestContainer(t *testing.T) {
 		}},
 		{"a date with more than awslogs knows", nil, opts{"datetime-format": "%Y%T%%%T 5%"}, nil, func(c *Container) {
 			c.Pattern = regexp.MustCompile(`\d{4} 5%`)
-			c.Warnings = []string{`log option datetime-format: "%T %%": not known, and left out as awslogs does; the known ones are ` +
+			c.Warnings = []string{`log option datetime-format: "%T %%": unknown, and ignored as awslogs does; the known sequences are ` +
 				`%A %B %H %I %L %M %S %Y %Z %a %b %d %f %j %m %p %w %y %z`}
 		}},
 		{"a date of nothing that awslogs knows", nil, opts{"awslogs-datetime-format": "%T"}, nil, func(c *Container) {
-			c.Warnings = []string{`log option awslogs-datetime-format: "%T": not known, and left out as awslogs does; the known ones are ` +
+			c.Warnings = []string{`log option awslogs-datetime-format: "%T": unknown, and ignored as awslogs does; the known sequences are ` +
 				`%A %B %H %I %L %M %S %Y %Z %a %b %d %f %j %m %p %w %y %z`}
 		}},
 		{"JSON", nil, opts{"format": " JSON ", "tag": "{{.Name}}", "stream": "s", "labels": "a,b", "labels-regex": "^com", "env": "A", "env-regex": "^X"}, nil,
@@ -163,7 +154,7 @@ func TestContainer(t *testing.T) {
 		{"files without end", nil, opts{"max-size": "-1", "max-file": "2"}, nil, func(c *Container) { c.HistorySize = 4 << 30 }},
 		{"awslogs's buffer", nil, opts{"awslogs-max-buffered-events": "4096", "max-buffered-events": "4096"}, nil, same},
 
-		// Whoever changes only the driver's name keeps awslogs's stream.
+		// Changing only the driver's name keeps awslogs's stream.
 		{"awslogs-group alone", nil, opts{"awslogs-group": "g"}, nil, func(c *Container) {
 			c.Group, c.Stream = template("g", "log option awslogs-group"), template("{{.ID}}", "log option awslogs-group")
 		}},
@@ -213,7 +204,7 @@ func TestContainer(t *testing.T) {
 		{"CONTAINER_ENV=off", []string{"CONTAINER_ENV=off"}, nil, []string{"LOGSPOUT=ignore", "LOGSPOUT_GROUP=c", "LOGSPOUT_STREAM={{"}, same},
 
 		{"broken template of the container", []string{"LOGSPOUT_GROUP=p"}, nil, []string{"LOGSPOUT_GROUP={{.Nope"}, func(c *Container) {
-			c.Group.From = "the container's LOGSPOUT_GROUP" // the default name, not the plugin's: as logspout
+			c.Group.From = "the container's LOGSPOUT_GROUP" // as in logspout, the default name and not the setting
 			c.Warnings = []string{`the container's LOGSPOUT_GROUP: template "{{.Nope": unclosed action; the default name is used`}
 		}},
 		{"broken, but not asked for", nil, opts{"group": "g"}, []string{"LOGSPOUT_GROUP={{"}, func(c *Container) { c.Group = template("g", "log option group") }},
@@ -239,7 +230,7 @@ const (
 	retentionDays = "1 3 5 7 14 30 60 90 120 150 180 365 400 545 731 1096 1827 2192 2557 2922 3288 3653"
 	goSyntax      = ", use the syntax of Go (https://golang.org/s/re2syntax)"
 	notARole      = " is not the ARN of a role: use one such as arn:aws:iam::123456789012:role/NAME"
-	notAPath      = ": the value (not shown here) is not a path on the endpoint for containers' credentials: " +
+	notAPath      = ": the value (not shown here) is not a path on the container credentials endpoint: " +
 		"use one that begins with /, such as /v2/credentials/ID"
 )
 
@@ -251,12 +242,15 @@ func manyTags(n int) string {
 	return strings.Join(tags, ",")
 }
 
-func TestContainerErrors(t *testing.T) {
+func TestInvalidOptionsAreRefused(t *testing.T) {
 	const endpoint = " is not the URL of an endpoint: use http:// or https:// and a host, without user, query or fragment"
-	const known = ": the options are group stream tag region endpoint create-group create-stream delay " +
-		"multiline-pattern datetime-format format labels labels-regex env env-regex include-pattern exclude-pattern strip-ansi " +
-		"retention-days group-tags group-class kms-key-id entity-service-name entity-environment entity-attributes role-arn external-id credentials-endpoint spool-max-size spool-full " +
-		"history-size max-buffered-events max-size max-file"
+	var names []string
+	for _, d := range OptionDocs() {
+		if !strings.HasPrefix(d.Doc, "dockerd's own") {
+			names = append(names, d.Name)
+		}
+	}
+	known := ": the options are " + strings.Join(names, " ")
 	for _, test := range []struct {
 		opts opts
 		want string
@@ -277,20 +271,20 @@ func TestContainerErrors(t *testing.T) {
 		{opts{"spool-max-size": "1k"}, `log option "spool-max-size": "1k" is out of range: use bytes or Docker's units (256m, 4g), from 64k to 1024t`},
 		{opts{"spool-full": "block"}, `log option "spool-full": "block" is not a policy: use drop-oldest or drop-newest`},
 		{opts{"group": "a", "awslogs-group": "b"},
-			`log options "group" and "awslogs-group" are two spellings of one option, and differ ("a" and "b"): give one of them`},
+			`log options "group" and "awslogs-group" are two spellings of one option and have different values ("a" and "b"): give one of them`},
 		{opts{"multiline-pattern": "^ ", "awslogs-multiline-pattern": "^"},
-			`log options "multiline-pattern" and "awslogs-multiline-pattern" are two spellings of one option, and differ ("^ " and "^"): give one of them`},
+			`log options "multiline-pattern" and "awslogs-multiline-pattern" are two spellings of one option and have different values ("^ " and "^"): give one of them`},
 
 		{opts{"multiline-pattern": "*"}, `log option "multiline-pattern": "*" is not a regexp: missing argument to repetition operator in "*"` + goSyntax},
 		{opts{"multiline-pattern": "(?<=a)b"}, `log option "multiline-pattern": "(?<=a)b" is not a regexp: invalid named capture in "(?<=a)b"` + goSyntax},
 		{opts{"multiline-pattern": "(a{1000}){9}(a{1000}){9}"}, `log option "multiline-pattern": "(a{1000}){9}(a{1000}){9}" is not a regexp: ` +
 			`invalid repeat count in "{9}"` + goSyntax},
 		{opts{"multiline-pattern": strings.Repeat("a{1000}", 11)}, `log option "multiline-pattern": "` + strings.Repeat("a{1000}", 11) +
-			`" is not a regexp: it comes to 11002 instructions, use at most 10000: fewer or smaller repetitions`},
+			`" is not a regexp: it compiles to 11002 instructions, use at most 10000: fewer or smaller repetitions`},
 		{opts{"multiline-pattern": strings.Repeat("a", 8193)}, `log option "multiline-pattern": "` + strings.Repeat("a", 80) +
 			`"… is not a regexp: it has 8193 bytes, use at most 8192`},
 		{opts{"awslogs-multiline-pattern": "a\xff"}, `log option "awslogs-multiline-pattern": "a\xff" is not a regexp: invalid UTF-8 in "\xff"` + goSyntax},
-		{opts{"datetime-format": "[%Y"}, `log option "datetime-format": "[%Y" makes no regexp: missing closing ] in "[\\d{4}"` + goSyntax},
+		{opts{"datetime-format": "[%Y"}, `log option "datetime-format": "[%Y" is not a valid format: missing closing ] in "[\\d{4}"` + goSyntax},
 		{opts{"datetime-format": "%Y", "awslogs-multiline-pattern": "x"},
 			`log options "awslogs-multiline-pattern" and "datetime-format" exclude each other ("x" and "%Y"): give one of them`},
 		{opts{"format": "xml"}, `log option "format": "xml" is not a format: use text, json or json/emf`},
@@ -313,9 +307,9 @@ func TestContainerErrors(t *testing.T) {
 		{opts{"group-tags": "a=b,"}, `log option "group-tags": "a=b," has the part "": use KEY=VALUE,KEY=VALUE`},
 		{opts{"group-tags": "=b"}, `log option "group-tags": "=b" has the part "=b": use KEY=VALUE,KEY=VALUE`},
 		{opts{"group-tags": "a=b, a=c"}, `log option "group-tags": "a=b, a=c" has the key "a" twice: give it once`},
-		{opts{"group-tags": "AWS:a=b"}, `log option "group-tags": the key "AWS:a" begins with aws:, which AWS keeps for itself: use another`},
-		{opts{"group-tags": "a*=b"}, `log option "group-tags": the key "a*" has a character that no tag can have: use letters, digits, spaces and _ . : / = + - @`},
-		{opts{"group-tags": "a=\xff"}, `log option "group-tags": the value "\xff" of the key "a" has a character that no tag can have: ` +
+		{opts{"group-tags": "AWS:a=b"}, `log option "group-tags": the key "AWS:a" begins with aws:, which is reserved for AWS: use another`},
+		{opts{"group-tags": "a*=b"}, `log option "group-tags": the key "a*" has a character that is not allowed in tags: use letters, digits, spaces and _ . : / = + - @`},
+		{opts{"group-tags": "a=\xff"}, `log option "group-tags": the value "\xff" of the key "a" has a character that is not allowed in tags: ` +
 			`use letters, digits, spaces and _ . : / = + - @`},
 		{opts{"group-tags": strings.Repeat("é", 129) + "=b"}, `log option "group-tags": the key "` + strings.Repeat("é", 40) +
 			`"… has 129 characters: use at most 128`},
@@ -330,7 +324,7 @@ func TestContainerErrors(t *testing.T) {
 		{opts{"role-arn": "arn:aws:iam::123456789012:role/"}, `log option "role-arn": "arn:aws:iam::123456789012:role/"` + notARole},
 		{opts{"role-arn": "arn:aws:iam::123456789012:role/a b"}, `log option "role-arn": "arn:aws:iam::123456789012:role/a b"` + notARole},
 		{opts{"role-arn": "logs", "external-id": "abc"}, `log option "role-arn": "logs"` + notARole},
-		{opts{"external-id": "abc"}, `log option "external-id": "abc" is for a role, and there is none: give role-arn as well`},
+		{opts{"external-id": "abc"}, `log option "external-id": "abc" needs a role: give role-arn as well`},
 		{opts{"role-arn": "arn:aws:iam::123456789012:role/x", "external-id": "a"}, `log option "external-id": "a" is not an external ID: ` +
 			`use 2 to 1224 letters, digits and _ + = , . @ : / -`},
 		{opts{"role-arn": "arn:aws:iam::123456789012:role/x", "external-id": "a b"}, `log option "external-id": "a b" is not an external ID: ` +
@@ -347,9 +341,9 @@ func TestContainerErrors(t *testing.T) {
 		{opts{"credentials-endpoint": "/x#y"}, `log option "credentials-endpoint"` + notAPath},
 		{opts{"credentials-endpoint": "/x\x00y"}, `log option "credentials-endpoint"` + notAPath},
 		{opts{"credentials-endpoint": "/a", "awslogs-credentials-endpoint": "/b"},
-			`log options "credentials-endpoint" and "awslogs-credentials-endpoint" are two spellings of one option, and differ: give one of them`},
+			`log options "credentials-endpoint" and "awslogs-credentials-endpoint" are two spellings of one option and have different values: give one of them`},
 		{opts{"endpoint": "http://u:p@x", "awslogs-endpoint": "http://u:q@x"},
-			`log options "endpoint" and "awslogs-endpoint" are two spellings of one option, and differ: give one of them`},
+			`log options "endpoint" and "awslogs-endpoint" are two spellings of one option and have different values: give one of them`},
 		{opts{"history-size": "-1"}, `log option "history-size": "-1" is not a size: use bytes or Docker's units (256m, 4g), from 64k to 1024t, or 0`},
 		{opts{"history-size": "8g"}, `log option "history-size": 8GiB is more than SPOOL_TOTAL_SIZE, 4GiB`},
 		{opts{"max-buffered-events": "0"}, `log option "max-buffered-events": "0" is not a positive number: use 1 or more, without a unit`},
@@ -368,7 +362,7 @@ func TestContainerErrors(t *testing.T) {
 		{opts{"endpoint": "http://:80"}, `log option "endpoint": "http://:80"` + endpoint},
 		{opts{"endpoint": "http://x:99999"}, `log option "endpoint": "http://x:99999"` + endpoint},
 		{opts{"endpoint": "http://x y"}, `log option "endpoint": "http://x y"` + endpoint},
-		// What may hold a password does not come back.
+		// A value that may contain a password is not repeated.
 		{opts{"endpoint": "http://u:p@x"}, `log option "endpoint": the value (not shown here)` + endpoint},
 		{opts{"endpoint": "http://x?token=t"}, `log option "endpoint": the value (not shown here)` + endpoint},
 		{opts{"endpoint": "http://x#f"}, `log option "endpoint": the value (not shown here)` + endpoint},
@@ -393,7 +387,7 @@ func TestContainerErrors(t *testing.T) {
 		checkContainer(t, c)
 	}
 
-	// All of them, in the order of the table, then unknown ones in the order of their names.
+	// All errors are listed in the order of the table, then unknown options in the order of names.
 	c, err := mustLoad(t).Container(opts{"zzz": "", "yyy": "", "delay": "x", "region": "x", "endpoint": "http://127.0.0.1"}, nil)
 	got := lines(t, err)
 	for i, want := range []string{`"region"`, `"delay"`, `"yyy"`, `"zzz"`} {
@@ -406,8 +400,9 @@ func TestContainerErrors(t *testing.T) {
 	}
 }
 
-// Whatever is in a setting, an option or a container's environment, what is said of it is one printable line.
-func TestHostileText(t *testing.T) {
+// Whatever a setting, an option or a container's environment holds, its error is one printable
+// line.
+func TestErrorsAreOnePrintableLine(t *testing.T) {
 	for _, text := range []string{"a\nlevel=error msg=fake", "\x1b[2J\x1b]0;owned\x07", "\u202egnp.exe\u2066", "a\xff\xfe", "\u2028\u0085\x7f",
 		"x" + strings.Repeat("é", 5000)} {
 		for _, row := range settings {
@@ -426,26 +421,10 @@ func TestHostileText(t *testing.T) {
 		_, err := mustLoad(t).Container(all, nil)
 		lines(t, err)
 	}
-	// A text is cut between characters.
+	// The text is cut between characters.
 	_, err := mustLoad(t).Container(opts{"delay": "x" + strings.Repeat("é", 80)}, nil)
 	if want := `log option "delay": "x` + strings.Repeat("é", 39) + `"… is not a duration`; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
-	}
-}
-
-func TestClosest(t *testing.T) {
-	for _, test := range []struct {
-		a, b string
-		want int
-	}{
-		{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"abc", "abc", 0}, {"abc", "abd", 1}, {"abc", "acb", 1}, {"kitten", "sitting", 3}, {"ca", "abc", 3},
-	} {
-		if got := edits(test.a, test.b); got != test.want {
-			t.Errorf("%q, %q: got %d, want %d", test.a, test.b, got, test.want)
-		}
-	}
-	if got := closest(strings.Repeat("group", 20), []string{"group"}); got != "" {
-		t.Errorf("got %q", got)
 	}
 }
 
@@ -473,40 +452,6 @@ func checkNewGroup(t *testing.T, g target.NewGroup) {
 		if k == "" || !utf8.ValidString(k+v) || strings.HasPrefix(strings.ToLower(k), "aws:") || strings.ContainsAny(k+v, ",*\n\x00") {
 			t.Errorf("unusable: %q=%q", k, v)
 		}
-	}
-}
-
-// As moby's ExtraAttributes has it (daemon/logger/loginfo.go).
-func TestAttrs(t *testing.T) {
-	labels := map[string]string{"a": "1", "com.x": "2", "com.y": "", "both": "label"}
-	env := []string{"A=1", "XA=a=b", "XB=", "NOVALUE", "A=2", "both=env", "=x"}
-	for _, test := range []struct {
-		opts opts
-		want map[string]string
-	}{
-		{nil, nil},
-		{opts{"labels": "a"}, opts{"a": "1"}},
-		{opts{"labels": "a,com.y,none"}, opts{"a": "1", "com.y": ""}},
-		{opts{"labels": "com.x, a"}, opts{"com.x": "2"}}, // Docker trims nothing
-		{opts{"labels-regex": `^com\.`}, opts{"com.x": "2", "com.y": ""}},
-		{opts{"labels": "a", "labels-regex": `x$`}, opts{"a": "1", "com.x": "2"}},
-		{opts{"env": "A,NOVALUE,a"}, opts{"A": "2"}},
-		{opts{"env-regex": "^X"}, opts{"XA": "a=b", "XB": ""}},
-		{opts{"env": "A", "env-regex": "A$"}, opts{"A": "2", "XA": "a=b"}},
-		{opts{"labels": "both", "env": "both"}, opts{"both": "env"}},
-		{opts{"labels": "A", "env": "a", "labels-regex": "^A$", "env-regex": "^a$"}, nil},
-	} {
-		c, err := mustLoad(t, "CONTAINER_ENV=off").Container(test.opts, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(test.want, c.Attrs(labels, env), compare); diff != "" {
-			t.Errorf("%v: want -, got +\n%s", test.opts, diff)
-		}
-	}
-	c, _ := mustLoad(t).Container(opts{"labels": "a", "env": "A"}, nil)
-	if got := c.Attrs(nil, nil); got == nil || len(got) != 0 {
-		t.Errorf("got %v", got)
 	}
 }
 

@@ -7,8 +7,9 @@ import (
 	"slices"
 )
 
-// sequences are what awslogs makes of strftime's sequences (moby, daemon/logger/awslogs/cloudwatchlogs.go,
-// strftimeToRegex), oddities included: a format must cut a log into the same events here.
+// sequences are the regexps that awslogs uses for strftime's sequences (moby,
+// daemon/logger/awslogs/cloudwatchlogs.go, strftimeToRegex). They include its oddities, because a
+// format must produce the same events here.
 var sequences = map[string]string{
 	"%a": `(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)`,
 	"%A": `(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)`,
@@ -35,9 +36,9 @@ func datetimeSequences() []string { return slices.Sorted(maps.Keys(sequences)) }
 
 var sequence = regexp.MustCompile("%.")
 
-// parseDatetime makes a regexp of a strftime format, as awslogs does: what is not a sequence is a part of
-// the regexp, and a sequence that is not known comes to nothing. Those are returned. The regexp is nil
-// where the format as a whole comes to nothing.
+// parseDatetime turns a strftime format into a regexp, as awslogs does: text between sequences is
+// part of the regexp, and unknown sequences are removed. It returns the unknown sequences. The
+// regexp is nil if nothing of the format is left.
 func parseDatetime(text string) (pattern *regexp.Regexp, unknown []string, err error) {
 	expanded := sequence.ReplaceAllStringFunc(text, func(s string) string {
 		r, ok := sequences[s]
@@ -50,7 +51,7 @@ func parseDatetime(text string) (pattern *regexp.Regexp, unknown []string, err e
 		return nil, unknown, nil
 	}
 	if pattern, err = compile(expanded); err != nil {
-		return nil, unknown, fmt.Errorf("%s makes no regexp: %w", shown(text), err)
+		return nil, unknown, fmt.Errorf("%s is not a valid format: %w", shown(text), err)
 	}
 	return pattern, unknown, nil
 }

@@ -10,6 +10,15 @@ import (
 	"github.com/logspool/logspool/naming"
 )
 
+// EntityTemplates describes the entity that events belong to, which CloudWatch shows under
+// "Explore related".
+type EntityTemplates struct {
+	// EntityService and EntityEnvironment are nil if they are not given.
+	EntityService, EntityEnvironment *naming.Template
+	// EntityAttributes is shared, and must not be changed.
+	EntityAttributes map[string]string
+}
+
 // The limits of CloudWatch Logs (API reference, Entity).
 const (
 	maxEntityAttributes = 10
@@ -26,7 +35,8 @@ func parseEntityTemplate(text string, parse func(string) (*naming.Template, erro
 	return t, err
 }
 
-// setEntityOption reads a log option. In awslogs's spelling it has the fields of Docker's tag template.
+// setEntityOption reads a log option. In awslogs's spelling, the template has the fields of
+// Docker's tag template.
 func setEntityOption(field **naming.Template, v value) error {
 	parse := naming.Parse
 	if v.alias {
@@ -35,7 +45,7 @@ func setEntityOption(field **naming.Template, v value) error {
 	return set(field, v, func(text string) (*naming.Template, error) { return parseEntityTemplate(text, parse) })
 }
 
-// setEntitySetting reads a setting. Without it there is no such attribute, so a broken template leaves none.
+// setEntitySetting reads a setting. An invalid template leaves the field nil.
 func setEntitySetting(field **naming.Template, v value) error {
 	return set(field, v, func(text string) (*naming.Template, error) { return parseEntityTemplate(text, naming.Parse) })
 }
@@ -62,24 +72,31 @@ func checkEntityAttribute(key, val string) error {
 	return nil
 }
 
-// HasEntity reports whether events may belong to an entity. Attributes alone make none, as in awslogs.
-func (c *Container) HasEntity() bool { return c.EntityService != nil || c.EntityEnvironment != nil }
-
-// EntityUses reports whether the entity's templates may use a field, as Template.Uses does.
-func (c *Container) EntityUses(field string) bool {
-	return c.EntityService != nil && c.EntityService.Uses(field) || c.EntityEnvironment != nil && c.EntityEnvironment.Uses(field)
+// HasEntity reports whether events may belong to an entity. As in awslogs, attributes alone do
+// not define one.
+func (e *EntityTemplates) HasEntity() bool {
+	return e.EntityService != nil || e.EntityEnvironment != nil
 }
 
-// Entity renders the container's entity: none where service name and environment render nothing. On EC2,
-// where of has an InstanceID, it gets the attributes that the CloudWatch agent adds. The error says,
-// in one line, which of the two could not be rendered; the entity is without it.
-func (c *Container) Entity(of *naming.Container) (e target.Entity, err error) {
+// EntityUses reports whether the entity's templates may use a field, as Template.Uses does.
+func (e *EntityTemplates) EntityUses(field string) bool {
+	return e.EntityService != nil && e.EntityService.Uses(field) || e.EntityEnvironment != nil && e.EntityEnvironment.Uses(field)
+}
+
+// Entity renders a container's entity. It is the zero value if service name and environment render
+// as nothing. If of has an InstanceID, the entity gets the attributes that the CloudWatch agent
+// adds on EC2. If one of the two templates fails, the entity lacks it, and the error says why in
+// one line.
+func (e *EntityTemplates) Entity(of *naming.Container) (entity target.Entity, err error) {
 	var errs Errors
 	for _, t := range []struct {
 		what     string
 		template *naming.Template
 		field    *string
-	}{{"entity-service-name", c.EntityService, &e.Service}, {"entity-environment", c.EntityEnvironment, &e.Environment}} {
+	}{
+		{"entity-service-name", e.EntityService, &entity.Service},
+		{"entity-environment", e.EntityEnvironment, &entity.Environment},
+	} {
 		if t.template == nil {
 			continue
 		}
@@ -87,29 +104,29 @@ func (c *Container) Entity(of *naming.Container) (e target.Entity, err error) {
 			errs = append(errs, fmt.Errorf("%s: %w", t.what, err))
 		}
 	}
-	if e == (target.Entity{}) {
-		return e, errs.orNil()
+	if entity == (target.Entity{}) {
+		return entity, errs.orNil()
 	}
-	attributes := maps.Clone(c.EntityAttributes)
+	attributes := maps.Clone(e.EntityAttributes)
 	if attributes == nil {
 		attributes = map[string]string{}
 	}
 	if of.InstanceID != "" {
-		addEC2(attributes, of.InstanceID, e.Service != "")
+		addEC2(attributes, of.InstanceID, entity.Service != "")
 	}
 	if len(attributes) > 0 {
 		text, _ := json.Marshal(attributes) // strings only, and sorted by key
-		e.Attributes = string(text)
+		entity.Attributes = string(text)
 	}
-	return e, errs.orNil()
+	return entity, errs.orNil()
 }
 
-// addEC2 adds the attributes that the CloudWatch agent adds on EC2 to those of a user
-// (aws/amazon-cloudwatch-agent, plugins/processors/awsentity), which come first where both have one or
-// where there is no room for more. EC2.AutoScalingGroup is not known here.
-func addEC2(attributes map[string]string, instanceID string, named bool) {
+// addEC2 adds the attributes that the CloudWatch agent adds on EC2 (aws/amazon-cloudwatch-agent,
+// plugins/processors/awsentity), except EC2.AutoScalingGroup, which is not known here. The user's
+// own attributes take precedence, also if there is no room for both.
+func addEC2(attributes map[string]string, instanceID string, hasService bool) {
 	add := [][2]string{{"PlatformType", "AWS::EC2"}, {"EC2.InstanceId", instanceID}}
-	if named {
+	if hasService {
 		add = append(add, [2]string{"AWS.ServiceNameSource", "UserConfiguration"})
 	}
 	for _, a := range add {

@@ -18,7 +18,7 @@ func manyAttributes(n int) string {
 	return strings.Join(pairs, ",")
 }
 
-func TestEntity(t *testing.T) {
+func TestEntityIsRendered(t *testing.T) {
 	of := naming.Container{Info: container.Info{ID: strings.Repeat("0", 64), Name: "/web", Labels: map[string]string{"team": "shop", "empty": ""}}, LoggerHost: "node"}
 	ec2 := of
 	ec2.InstanceID = "i-0abc"
@@ -77,12 +77,12 @@ func TestEntity(t *testing.T) {
 	}
 	lines(t, err)
 	c, _ = mustLoad(t).Container(opts{"awslogs-entity-attributes": "a=b"}, nil)
-	if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], "log option awslogs-entity-attributes: without effect") {
+	if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], "log option awslogs-entity-attributes: no effect") {
 		t.Errorf("got %q", c.Warnings)
 	}
 }
 
-func TestEntityErrors(t *testing.T) {
+func TestInvalidEntityOptionsAreRefused(t *testing.T) {
 	for _, test := range []struct{ name, value, want string }{
 		{"entity-service-name", "{{.Nmae}}", "there is no field .Nmae"},
 		{"entity-service-name", "{{.ContainerLabels.a}}", "there is no field .ContainerLabels"},

@@ -5,16 +5,17 @@ import (
 	"strings"
 )
 
-// Load reads the settings from an environment, entries KEY=value as os.Environ returns them, the
-// last one of a name counting. An empty value is the same as none, because docker plugin set can set
-// a variable and not unset it. Variables that are not in SettingDocs are not looked at.
+// Load reads the settings from an environment, entries KEY=value as os.Environ returns them. If a
+// variable appears twice, the last value counts. An empty value means that the setting is not
+// set, because docker plugin set can set a variable but cannot unset it. Load ignores variables
+// that are not in SettingDocs.
 //
-// The settings are usable whatever the problems.
+// The settings can be used whatever the problems are.
 func Load(environ []string) (*Settings, []Problem) {
 	l := loader{s: &Settings{}, env: lookup(environ), applied: map[string]string{}}
 	for _, row := range settings {
 		if row.set != nil && row.def != "" {
-			// The defaults go through the same parsers, and a test checks that none is refused.
+			// A test checks that no parser refuses a default.
 			_ = row.set(l.s, value{text: row.def, from: fromDefault})
 		}
 	}
@@ -33,17 +34,17 @@ func Load(environ []string) (*Settings, []Problem) {
 type loader struct {
 	s        *Settings
 	env      map[string]string
-	applied  map[string]string // by setting: the value that was accepted, for the log
+	applied  map[string]string // applied holds, by setting, the accepted value as the log shows it.
 	problems []rowProblem
 }
 
-// rowProblem is a Problem of a row. Its Applies, if empty, is filled in at the end.
+// rowProblem is a Problem of a row. The method list fills in Applies if it is empty.
 type rowProblem struct {
 	Problem
 	row setting
 }
 
-// apply sets one setting from a text, where there is one.
+// apply sets one setting, unless text is blank.
 func (l *loader) apply(row setting, from, text string) {
 	if strings.TrimSpace(text) == "" {
 		return
@@ -53,16 +54,17 @@ func (l *loader) apply(row setting, from, text string) {
 		l.applied[row.name] = fmt.Sprintf("%s (%s)", shown(strings.TrimSpace(text)), from)
 		return
 	}
-	if isBrokenTemplate(err) { // which leaves the default name
+	if isInvalidTemplate(err) { // setTemplate has set the default name
 		delete(l.applied, row.name)
 	}
 	if row.bad != nil {
 		row.bad(l.s)
 	}
-	l.problems = append(l.problems, rowProblem{Problem{Setting: from, Text: err.Error(), Applies: row.applies, Holds: row.holds}, row})
+	l.problems = append(l.problems, rowProblem{
+		Problem{Setting: from, Text: err.Error(), Applies: row.applies, Holds: row.holds}, row})
 }
 
-// list returns the problems, each with what applies.
+// list returns the problems, each with what applies instead.
 func (l *loader) list() []Problem {
 	var all []Problem
 	for _, p := range l.problems {
@@ -80,7 +82,7 @@ func (l *loader) list() []Problem {
 	return all
 }
 
-// readRoute reads ROUTE, whose options take precedence over the variables of the same name.
+// readRoute reads ROUTE. Its options take precedence over the variables of the same names.
 func (l *loader) readRoute() {
 	route := parseRoute(l.env["ROUTE"])
 	l.s.Region = route.region
@@ -98,24 +100,6 @@ func (l *loader) readRoute() {
 	}
 }
 
-// chooseRegion decides what auto means, and which region counts where no log option names one.
-// AWS_DEFAULT_REGION counts only where AWS_REGION says nothing, as in the SDKs.
-func (l *loader) chooseRegion() {
-	s := l.s
-	for _, r := range []struct{ name, region string }{{"AWS_REGION", s.awsRegion}, {"AWS_DEFAULT_REGION", s.awsDefaultRegion}} {
-		if l.failed(r.name) {
-			s.hold.awsRegion = reason(r.name)
-			break
-		}
-		if s.awsRegion = r.region; s.awsRegion != "" {
-			break
-		}
-	}
-	if s.Region == "" && s.hold.route == "" {
-		s.Region = s.awsRegion
-	}
-}
-
 func (l *loader) failed(name string) bool {
 	for _, p := range l.problems {
 		if p.Setting == name {
@@ -123,26 +107,4 @@ func (l *loader) failed(name string) bool {
 		}
 	}
 	return false
-}
-
-// fitSizes makes the sizes fit into the total. Where two of them contradict each other nobody can tell
-// which one is wrong, so none is cut.
-func (l *loader) fitSizes() {
-	s, contradicted := l.s, false
-	for _, c := range []struct {
-		name    string
-		size    int64
-		unknown *bool
-	}{{"SPOOL_MAX_SIZE", s.SpoolMaxSize, &s.Unknown.SpoolMaxSize}, {"HISTORY_SIZE", s.HistorySize, &s.Unknown.HistorySize}} {
-		if err := s.checkTotal(c.size); err != nil && strings.TrimSpace(l.env[c.name]) != "" && !*c.unknown {
-			l.problems = append(l.problems, rowProblem{Problem: Problem{Setting: c.name, Text: err.Error(),
-				Applies: "the larger size for both, on top of what is on disk"}})
-			*c.unknown, contradicted = true, true
-		}
-	}
-	if contradicted {
-		s.SpoolTotalSize = max(s.SpoolTotalSize, s.SpoolMaxSize, s.HistorySize)
-		s.Unknown.SpoolTotalSize = true
-	}
-	s.SpoolMaxSize, s.HistorySize = min(s.SpoolMaxSize, s.largest()), min(s.HistorySize, s.largest())
 }

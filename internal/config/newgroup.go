@@ -9,10 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-// The service's rules for groups (CloudWatch Logs API reference, PutRetentionPolicy, CreateLogGroup
-// and TagResource).
+// CloudWatch's rules for groups are in the CloudWatch Logs API reference: PutRetentionPolicy,
+// CreateLogGroup and TagResource.
 
-var retentions = []int32{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
+var retentions = []int32{
+	1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+}
 
 func parseRetention(text string) (int32, error) {
 	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 32)
@@ -24,7 +26,7 @@ func parseRetention(text string) (int32, error) {
 
 var classes = []string{"STANDARD", "INFREQUENT_ACCESS", "DELIVERY", "ESSENTIALS"}
 
-// parseClass reads a class in any case of letters, with - for _ if somebody likes.
+// parseClass reads a class in upper or lower case, with _ or -.
 func parseClass(text string) (string, error) {
 	class := strings.ReplaceAll(strings.ToUpper(strings.TrimSpace(text)), "-", "_")
 	if !slices.Contains(classes, class) {
@@ -36,7 +38,8 @@ func parseClass(text string) (string, error) {
 func parseKMSKey(text string) (string, error) {
 	const longest = 256
 	key := strings.TrimSpace(text)
-	if utf8.RuneCountInString(key) > longest || strings.ContainsFunc(key, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+	bad := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+	if utf8.RuneCountInString(key) > longest || strings.ContainsFunc(key, bad) {
 		return "", fmt.Errorf("%s is not a KMS key: use its ARN, at most %d characters without white space", shown(text), longest)
 	}
 	return key, nil
@@ -56,8 +59,8 @@ func parseTags(text string) (map[string]string, error) {
 	return tags, err
 }
 
-// parsePairs reads KEY=VALUE,KEY=VALUE, each pair once and checked. White space around keys and values is
-// not theirs.
+// parsePairs reads KEY=VALUE,KEY=VALUE. It checks each pair, and refuses a key that appears twice.
+// White space around keys and values is ignored.
 func parsePairs(text string, check func(key, val string) error) (map[string]string, error) {
 	pairs := map[string]string{}
 	for part := range strings.SplitSeq(text, ",") {
@@ -85,16 +88,17 @@ func checkTag(key, val string) error {
 	case utf8.RuneCountInString(val) > maxTagValue:
 		return fmt.Errorf("the value of the key %s has %d characters: use at most %d", shown(key), utf8.RuneCountInString(val), maxTagValue)
 	case len(key) >= 4 && strings.EqualFold(key[:4], "aws:"):
-		return fmt.Errorf("the key %s begins with aws:, which AWS keeps for itself: use another", shown(key))
+		return fmt.Errorf("the key %s begins with aws:, which is reserved for AWS: use another", shown(key))
 	case strings.ContainsFunc(key, notInTag):
-		return fmt.Errorf("the key %s has a character that no tag can have: %s", shown(key), allowed)
+		return fmt.Errorf("the key %s has a character that is not allowed in tags: %s", shown(key), allowed)
 	case strings.ContainsFunc(val, notInTag):
-		return fmt.Errorf("the value %s of the key %s has a character that no tag can have: %s", shown(val), shown(key), allowed)
+		return fmt.Errorf("the value %s of the key %s has a character that is not allowed in tags: %s", shown(val), shown(key), allowed)
 	}
 	return nil
 }
 
-// notInTag is the API's pattern of tags: [\p{L}\p{Z}\p{N}_.:/=+\-@]. What is not UTF-8 comes as U+FFFD, a symbol.
+// notInTag reports whether the API's pattern for tags, [\p{L}\p{Z}\p{N}_.:/=+\-@], excludes r. It
+// also excludes invalid UTF-8, which arrives as U+FFFD, a symbol.
 func notInTag(r rune) bool {
 	return !unicode.In(r, unicode.L, unicode.Z, unicode.N) && !strings.ContainsRune("_.:/=+-@", r)
 }

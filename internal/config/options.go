@@ -8,25 +8,28 @@ import (
 
 // An option is a log option: --log-opt, or log-opts in daemon.json.
 type option struct {
-	name  string
-	alias string // awslogs's spelling of the same option
-	def   string // for the documentation; empty: none, or the setting of the same meaning
-	doc   string
-	// secret says that a value may be one that opens something, and is not repeated.
+	name string
+	// alias is awslogs's spelling of the same option.
+	alias string
+	// def is the default, for the documentation only. It is empty if there is none, or if it is the
+	// setting with the same meaning.
+	def string
+	doc string
+	// secret says that a value may give access to something. Errors do not repeat it.
 	secret bool
-	// regexp says that white space around a value is a part of it.
+	// regexp says that white space around a value is part of it.
 	regexp bool
 	// routing says that the option decides where lines go, as whom or with which key.
 	routing bool
-	// set reads the value. Its error says the value and what is allowed. Nil: the option is
-	// dockerd's own, which passes it on all the same.
+	// set reads the value. Its error gives the value and what is allowed. It is nil for dockerd's
+	// own options, which dockerd passes to every driver.
 	set func(*Container, *Settings, value) error
 }
 
 const awslogsPrefix = "awslogs-"
 
-// options are all log options, in the order in which they are documented and read. An option whose
-// work is not done is not among them: it is better refused than ignored.
+// options are all log options, in the order in which they are documented and read. An option that
+// does nothing yet must not be among them: a refused option is better than an ignored one.
 var options = []option{
 	{
 		name: "group", alias: "awslogs-group",
@@ -40,7 +43,7 @@ var options = []option{
 	},
 	{
 		name: "tag",
-		doc:  "Docker's tag template; names the stream where stream is not given, and is a field of the events of format json",
+		doc:  "Docker's tag template; it names the stream if stream is not given, and is a field of the events with format=json",
 		set: func(c *Container, _ *Settings, v value) error {
 			if err := set(&c.Tag, v, naming.ParseTag); err != nil {
 				return err
@@ -53,7 +56,7 @@ var options = []option{
 	},
 	{
 		name: "region", alias: "awslogs-region", routing: true,
-		doc: "a region; or auto: AWS_REGION's, the SDK's configuration's or EC2's, whatever ROUTE says",
+		doc: "a region; or auto: the plugin looks the region up (AWS_REGION, the SDK's configuration, EC2), whatever ROUTE says",
 		set: func(c *Container, s *Settings, v value) error {
 			region, err := parseRegion(v.text)
 			if err != nil {
@@ -73,12 +76,12 @@ var options = []option{
 	},
 	{
 		name: "create-group", alias: "awslogs-create-group", def: "true",
-		doc: "make the group when it is missing",
+		doc: "create the group when it is missing",
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.Create.Group, v, parseBool) },
 	},
 	{
 		name: "create-stream", alias: "awslogs-create-stream", def: "true",
-		doc: "make the stream when it is missing",
+		doc: "create the stream when it is missing",
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.Create.Stream, v, parseBool) },
 	},
 	{
@@ -88,12 +91,12 @@ var options = []option{
 	},
 	{
 		name: "multiline-pattern", alias: "awslogs-multiline-pattern", regexp: true,
-		doc: "Go regexp of an event's first line; the lines up to the next one that it matches are one event",
+		doc: "Go regexp that matches the first line of an event; the event ends before the next line that matches",
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.Pattern, v, parsePattern) },
 	},
 	{
 		name: "datetime-format", alias: "awslogs-datetime-format", regexp: true,
-		doc: "strftime format that marks an event's first line; not with multiline-pattern",
+		doc: "strftime format that marks the first line of an event; cannot be combined with multiline-pattern",
 		set: func(c *Container, _ *Settings, v value) error {
 			pattern, unknown, err := parseDatetime(v.text)
 			if err != nil {
@@ -102,14 +105,14 @@ var options = []option{
 			c.Pattern = pattern
 			if unknown != nil {
 				c.Warnings = append(c.Warnings, v.from+": "+shown(strings.Join(unknown, " "))+
-					": not known, and left out as awslogs does; the known ones are "+strings.Join(datetimeSequences(), " "))
+					": unknown, and ignored as awslogs does; the known sequences are "+strings.Join(datetimeSequences(), " "))
 			}
 			return nil
 		},
 	},
 	{
 		name: "format", alias: "awslogs-format", def: string(FormatText),
-		doc: "text; json: an object an event; json/emf: sent as embedded metrics, not with the multi-line options (awslogs-format takes json/emf only)",
+		doc: "text; json: one object per event; json/emf: sent as embedded metrics, cannot be combined with the multi-line options (awslogs-format: json/emf only)",
 		set: func(c *Container, _ *Settings, v value) error {
 			if v.alias {
 				return set(&c.Format, v, parseAwslogsFormat)
@@ -119,66 +122,66 @@ var options = []option{
 	},
 	{
 		name: "labels",
-		doc:  "labels that become attrs in the events of format json: NAME,NAME",
+		doc:  "labels that become attrs in the events with format=json: NAME,NAME",
 		set:  func(c *Container, _ *Settings, v value) error { c.Labels = strings.Split(v.text, ","); return nil },
 	},
 	{
 		name: "labels-regex",
-		doc:  "as labels, all whose names the Go regexp matches",
+		doc:  "like labels, for all labels whose names the Go regexp matches",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.LabelsRegex, v, parsePattern) },
 	},
 	{
 		name: "env",
-		doc:  "variables of the container's environment that become attrs in the events of format json: NAME,NAME",
+		doc:  "variables of the container's environment that become attrs in the events with format=json: NAME,NAME",
 		set:  func(c *Container, _ *Settings, v value) error { c.Env = strings.Split(v.text, ","); return nil },
 	},
 	{
 		name: "env-regex",
-		doc:  "as env, all whose names the Go regexp matches",
+		doc:  "like env, for all variables whose names the Go regexp matches",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.EnvRegex, v, parsePattern) },
 	},
 	{
 		name: "include-pattern",
-		doc:  "Go regexp: events that it does not match are not shipped",
+		doc:  "Go regexp; the plugin ships only events that it matches",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.Include, v, parsePattern) },
 	},
 	{
 		name: "exclude-pattern",
-		doc:  "Go regexp: events that it matches are not shipped",
+		doc:  "Go regexp; the plugin ships no events that it matches",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.Exclude, v, parsePattern) },
 	},
 	{
 		name: "strip-ansi", def: "false",
-		doc: "true: ship events without a terminal's colour and cursor codes",
+		doc: "true: the plugin removes terminal colour and cursor codes from what it ships",
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.StripANSI, v, parseBool) },
 	},
 	{
 		name: "retention-days",
-		doc:  "how many days events are kept in the group, if the driver makes it: 1, 3, 5, 7, 14, 30, 60, 90, … as the API allows",
+		doc:  "retention in days of the group, if the plugin creates it: 1, 3, 5, 7, 14, 30, 60, 90, … as the API allows",
 		set: func(c *Container, _ *Settings, v value) error {
 			return set(&c.Create.NewGroup.RetentionDays, v, parseRetention)
 		},
 	},
 	{
 		name: "group-tags",
-		doc:  "tags of the group, if the driver makes it: KEY=VALUE,KEY=VALUE",
+		doc:  "tags of the group, if the plugin creates it: KEY=VALUE,KEY=VALUE",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.Create.NewGroup.Tags, v, parseTags) },
 	},
 	{
 		name: "group-class",
-		doc:  "log class of the group, if the driver makes it: STANDARD, INFREQUENT_ACCESS, DELIVERY or ESSENTIALS",
+		doc:  "log class of the group, if the plugin creates it: STANDARD, INFREQUENT_ACCESS, DELIVERY or ESSENTIALS",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.Create.NewGroup.Class, v, parseClass) },
 	},
 	{
 		name: "kms-key-id", routing: true,
-		doc: "ARN of the KMS key that encrypts the group, if the driver makes it",
+		doc: "ARN of the KMS key that encrypts the group, if the plugin creates it",
 		set: func(c *Container, _ *Settings, v value) error {
 			return set(&c.Create.NewGroup.KMSKeyID, v, parseKMSKey)
 		},
 	},
 	{
 		name: "entity-service-name", alias: "awslogs-entity-service-name",
-		doc: "template of the service name of the entity that the events belong to; without it and entity-environment there is no entity (awslogs-: Docker's tag template)",
+		doc: "template of the service name of the entity that the events belong to; there is no entity unless it or entity-environment is given (awslogs-: Docker's tag template)",
 		set: func(c *Container, _ *Settings, v value) error { return setEntityOption(&c.EntityService, v) },
 	},
 	{
@@ -200,19 +203,19 @@ var options = []option{
 	},
 	{
 		name: "external-id", routing: true,
-		doc: "external ID that the role asks for; only with role-arn",
+		doc: "external ID that the role's trust policy requires; only with role-arn",
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.ExternalID, v, parseExternalID) },
 	},
 	{
 		name: "credentials-endpoint", alias: "awslogs-credentials-endpoint", routing: true,
-		doc: "path on the endpoint for containers' credentials, 169.254.170.2", secret: true,
+		doc: "path on the container credentials endpoint, 169.254.170.2", secret: true,
 		set: func(c *Container, _ *Settings, v value) error {
 			return set(&c.CredentialsEndpoint, v, parseCredentialsEndpoint)
 		},
 	},
 	{
 		name: "spool-max-size",
-		doc:  "undelivered bytes kept for this container",
+		doc:  "most undelivered bytes that are kept for this container",
 		set: func(c *Container, s *Settings, v value) error {
 			size, err := parseSize(v.text)
 			if err == nil {
@@ -223,12 +226,12 @@ var options = []option{
 	},
 	{
 		name: "spool-full",
-		doc:  "drop-oldest or drop-newest: which lines are dropped when the spool is full",
+		doc:  "drop-oldest or drop-newest: which lines the plugin drops when the spool is full",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.SpoolFull, v, parseFullPolicy) },
 	},
 	{
 		name: "history-size",
-		doc:  "delivered bytes kept for docker logs, for this container; 0: none",
+		doc:  "most delivered bytes that are kept for docker logs, for this container; 0: none",
 		set: func(c *Container, s *Settings, v value) error {
 			size, err := parseHistorySize(v.text)
 			if err == nil {
@@ -239,17 +242,17 @@ var options = []option{
 	},
 	{
 		name: "max-buffered-events", alias: "awslogs-max-buffered-events",
-		doc: "a positive number; checked, and without effect: what waits is in the spool",
+		doc: "a positive number; it is checked and has no effect, because the spool holds what waits",
 		set: func(_ *Container, _ *Settings, v value) error { _, err := parsePositive(v.text); return err },
 	},
 	{
 		name: "max-size",
-		doc:  "size of a file, as json-file has it: max-size × max-file is the history's size, where history-size is not given",
+		doc:  "size of a file, as in json-file; max-size × max-file is the size of the history if history-size is not given",
 		set:  func(_ *Container, _ *Settings, v value) error { _, err := parseFileSize(v.text); return err },
 	},
 	{
 		name: "max-file", def: "1",
-		doc: "number of files, as json-file has it: only with max-size, for the history's size",
+		doc: "number of files, as in json-file; only with max-size",
 		set: func(_ *Container, _ *Settings, v value) error { _, err := parsePositive(v.text); return err },
 	},
 	dockerdsOwn("mode"),
@@ -261,8 +264,9 @@ var options = []option{
 	dockerdsOwn("compress"),
 }
 
-// dockerdsOwn is an option that dockerd reads itself (moby, daemon/logger/factory.go and
-// loggerutils/cache) or that daemon.json has for the json-file driver, and that every driver gets.
+// dockerdsOwn returns the row of an option that dockerd passes to every driver, although dockerd
+// itself reads it (moby, daemon/logger/factory.go and loggerutils/cache) or daemon.json has it for
+// the json-file driver.
 func dockerdsOwn(name string) option {
 	return option{name: name, doc: "dockerd's own; accepted"}
 }

@@ -7,14 +7,15 @@ import (
 	"regexp/syntax"
 )
 
-// What a regexp may cost. Matching takes time in proportion to its instructions and the text (package
-// regexp), and an event may have a megabyte.
+// These limits bound the cost of a regexp. The time for matching is proportional to the number
+// of its instructions and to the length of the text (package regexp), and an event may have a
+// megabyte.
 const (
-	maxPattern      = 8 << 10 // bytes
+	maxPattern      = 8 << 10 // in bytes
 	maxInstructions = 10_000
 )
 
-// parsePattern reads a Go regexp. White space around it is a part of it.
+// parsePattern reads a Go regexp. White space around it is part of it.
 func parsePattern(text string) (*regexp.Regexp, error) {
 	re, err := compile(text)
 	if err != nil {
@@ -23,7 +24,7 @@ func parsePattern(text string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
-// compile compiles a Go regexp. Its error says what is wrong and what is allowed.
+// compile compiles a Go regexp within the limits. Its error says what is wrong and what is allowed.
 func compile(text string) (*regexp.Regexp, error) {
 	if len(text) > maxPattern {
 		return nil, fmt.Errorf("it has %d bytes, use at most %d", len(text), maxPattern)
@@ -37,12 +38,12 @@ func compile(text string) (*regexp.Regexp, error) {
 		return nil, badSyntax(err)
 	}
 	if len(program.Inst) > maxInstructions {
-		return nil, fmt.Errorf("it comes to %d instructions, use at most %d: fewer or smaller repetitions", len(program.Inst), maxInstructions)
+		return nil, fmt.Errorf("it compiles to %d instructions, use at most %d: fewer or smaller repetitions", len(program.Inst), maxInstructions)
 	}
 	return regexp.Compile(text)
 }
 
-// badSyntax shortens an error of regexp/syntax, which repeats the part of the regexp that it is about.
+// badSyntax shortens an error of regexp/syntax, which quotes a part of the regexp.
 func badSyntax(err error) error {
 	what := "it cannot be read"
 	if e, ok := errors.AsType[*syntax.Error](err); ok {

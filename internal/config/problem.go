@@ -5,46 +5,42 @@ import (
 	"strings"
 )
 
-// A Problem is an invalid setting. It stops neither the plugin nor a container, because a typo that is
-// rolled out to a fleet must not become an outage. What applies instead depends on the setting:
+// A Problem is an invalid setting. It stops neither the plugin nor a container, because a typo
+// that is rolled out to a fleet must not become an outage. What applies instead depends on the
+// setting:
 //
-//   - Where the default is harmless (names, delays, sizes, formats), the default applies.
-//   - Where it is not (where to send, as whom, with which key, to which groups), lines that the
-//     setting decides about are spooled and not sent until it is fixed (holds).
-//   - What could delete data that the right value would keep does not apply.
+//   - If the default is harmless (names, delays, sizes, formats), the default applies.
+//   - If it is not (where to send, as whom, with which key, to which groups), the lines that
+//     the setting decides about are spooled and not sent until it is fixed (holds).
+//   - If a value could delete data that the intended value would keep, it does not apply.
 type Problem struct {
 	// Setting is where the value was given: "DELAY", "ROUTE" or "ROUTE option DELAY".
 	Setting string
-	// Text says the value and what is allowed, in one line.
+	// Text gives the value and what is allowed, in one line.
 	Text string
 	// Applies says what applies until the setting is fixed, in one line.
 	Applies string
-	// Holds says that lines are spooled and not sent until then.
+	// Holds says that lines are spooled and not sent until the setting is fixed.
 	Holds bool
 }
 
-// Error is all of it in one line.
-func (p Problem) Error() string {
-	return p.Setting + ": " + p.Text + "; until it is fixed: " + p.Applies
-}
-
-// holds are the reasons not to send lines, one for each question that an invalid setting leaves
-// open; empty: the question is answered. A container is held where a question is about it and its own
-// log options do not answer it (Container.Hold).
+// holds are the reasons not to send lines. Each field is about one thing that an invalid setting
+// leaves undecided, and is empty if that is decided. A container is held if something about it is
+// undecided and its own log options do not decide it (Container.Hold).
 type holds struct {
-	route        string // the region of containers that name none
-	awsRegion    string // what the region auto is, and that one's where ROUTE says none
-	kmsKey       string // the key of a new group
-	containerEnv string // whether a container's environment counts
-	all          string // nobody knows what is open, or no log option can answer it
+	route        string // route is about the region of containers without the log option region.
+	awsRegion    string // awsRegion is about the region that auto means, which is also ROUTE's default.
+	kmsKey       string // kmsKey is about the key of a new group.
+	containerEnv string // containerEnv is about whether a container's environment counts.
+	all          string // all is about every container, whatever its log options are.
 }
 
-// reason is what the log says of a hold.
+// reason returns the text of a hold.
 func reason(setting string) string { return setting + " is invalid" }
 
-// holdReason returns why the container's lines must not be sent: one of its own options that decides
-// where they go, as whom or with which key is invalid, as after an upgrade; or a setting is, and no
-// option of the container answers the question.
+// holdReason returns why the container's lines must not be sent, or "". There are two cases. One
+// of its own options that decides where they go, as whom or with which key is invalid, as can
+// happen after an upgrade. Or a setting is invalid, and no option of the container takes its place.
 func (c *Container) holdReason(s *Settings, given givenOptions, env map[string]string) string {
 	for _, row := range options {
 		if row.routing && given[row.name].bad {
@@ -72,15 +68,15 @@ func (c *Container) holdReason(s *Settings, given givenOptions, env map[string]s
 	return ""
 }
 
-// asks reports whether the container's environment has what CONTAINER_ENV decides about, and no log option
-// decides already.
+// asks reports whether the container's environment has a variable that CONTAINER_ENV decides about
+// and that no log option overrides.
 func (c *Container) asks(env map[string]string) bool {
 	given := func(name string) bool { return strings.TrimSpace(env[name]) != "" }
 	return isIgnore(env) || c.Group.Template == nil && given("LOGSPOUT_GROUP") || c.Stream.Template == nil && given("LOGSPOUT_STREAM")
 }
 
-// isIgnore reports whether a container asks not to be shipped, in any case of letters, as in logspout
-// (gliderlabs/logspout, router/pump.go, ignoreContainer).
+// isIgnore reports whether a container asks not to be shipped. Upper and lower case are the same,
+// as in logspout (gliderlabs/logspout, router/pump.go, ignoreContainer).
 func isIgnore(env map[string]string) bool {
 	return strings.EqualFold(strings.TrimSpace(env["LOGSPOUT"]), "ignore")
 }

@@ -2,9 +2,9 @@ package config
 
 import "testing"
 
-// TestHold: a container is held where an invalid setting leaves open where its lines go, as whom or with
-// which key, and its own log options do not say so; and nowhere else.
-func TestHold(t *testing.T) {
+// A container is held only if an invalid setting leaves undecided where its lines go, as whom or
+// with which key, and its own log options do not decide it.
+func TestContainerIsHeldIfItsDestinationIsUndecided(t *testing.T) {
 	own := opts{"region": "eu-west-1"}
 	for _, test := range []struct {
 		plugin []string
@@ -13,7 +13,7 @@ func TestHold(t *testing.T) {
 		want   string
 	}{
 		{nil, nil, nil, ""},
-		// What has a harmless default holds nobody.
+		// A setting with a harmless default holds no container.
 		{[]string{"DELAY=x", "GZIP=x", "LOGSPOUT_GROUP={{", "LOGSPOUT_STREAM={{", "SPOOL_MAX_SIZE=x", "SPOOL_TOTAL_SIZE=x", "SPOOL_FULL=x",
 			"SPOOL_SYNC=x", "HISTORY_SIZE=x", "HISTORY_AGE=x", "RETENTION_DAYS=x", "GROUP_TAGS=x", "GROUP_CLASS=x", "STATE_DIR=x",
 			"ROUTE=cloudwatch://auto?DELAY=x&delya=8&DEBUG&DEBUG"}, nil, nil, ""},
@@ -33,7 +33,7 @@ func TestHold(t *testing.T) {
 		{[]string{"ROUTE=eu-west-1", "AWS_REGION=eu-west-1"}, nil, nil, "ROUTE is invalid"},
 		{[]string{"ROUTE=cloudwatch://x"}, own, nil, ""},
 		{[]string{"ROUTE=cloudwatch://x"}, opts{"region": "auto"}, nil, ""}, // which is whatever ROUTE says
-		// An option of ROUTE that is like none may have said where lines go, or which.
+		// An unknown option of ROUTE may be meant to say which lines go where.
 		{[]string{"ROUTE=cloudwatch://eu-west-1?filter.name=*_db"}, own, nil, "ROUTE is invalid"},
 
 		{[]string{"KMS_KEY_ID=a key"}, nil, nil, "KMS_KEY_ID is invalid"},
@@ -48,7 +48,7 @@ func TestHold(t *testing.T) {
 		{[]string{"CONTAINER_ENV=offf"}, opts{"group": "g", "tag": "t"}, []string{"LOGSPOUT_GROUP=x", "LOGSPOUT_STREAM=s"}, ""},
 		{[]string{"CONTAINER_ENV=offf"}, opts{"group": "g", "tag": "t"}, []string{"LOGSPOUT=Ignore"}, "CONTAINER_ENV is invalid"},
 
-		// Options that have become invalid for a container that is attached already.
+		// The options became invalid after the container was attached.
 		{nil, opts{"region": "x"}, nil, `log option "region" is invalid`},
 		{nil, opts{"awslogs-endpoint": "ftp://x"}, nil, `log option "awslogs-endpoint" is invalid`},
 		{nil, opts{"endpoint": "http://x", "awslogs-endpoint": "http://y"}, nil, `log option "endpoint" is invalid`},
@@ -74,4 +74,9 @@ func TestHold(t *testing.T) {
 			t.Errorf("%q: the container is ignored", test.plugin)
 		}
 	}
+}
+
+// Error returns the whole problem in one line.
+func (p Problem) Error() string {
+	return p.Setting + ": " + p.Text + "; until it is fixed: " + p.Applies
 }

@@ -8,14 +8,14 @@ import (
 	"unicode"
 )
 
-// A route is a ROUTE taken apart.
+// A route is the parsed value of ROUTE.
 type route struct {
-	region   string // empty: auto
+	region   string // region is empty for auto.
 	options  []routeOption
 	problems []Problem
 
-	badAddress bool // the region is not known
-	unknown    bool // there is an option that nobody knows, and that is like none
+	badAddress bool // badAddress says that the region cannot be read.
+	unknown    bool // unknown says that an option is unknown and not similar to a known one.
 }
 
 type routeOption struct {
@@ -25,24 +25,24 @@ type routeOption struct {
 
 const routeScheme = "cloudwatch://"
 
-// parseRoute reads logspout's route URL, cloudwatch://REGION-or-auto?KEY=value&KEY. It is not read
-// with net/url, because nobody encodes the templates that are in it, {{.Lbl "a"}}/{{.Name}}: an &
-// within {{ and }} is the template's, and # begins no fragment.
+// parseRoute reads logspout's route URL, cloudwatch://REGION-or-auto?KEY=value&KEY. It does not use
+// net/url, because users do not encode the templates in it, such as {{.Lbl "a"}}/{{.Name}}. An &
+// between {{ and }} belongs to the template, and # does not begin a fragment.
 //
-// It returns what it could read, and one problem for each part that it could not.
+// It returns what it could read, and one problem for each part that it could not read.
 func parseRoute(text string) (r route) {
 	if text = strings.TrimSpace(text); text == "" {
 		return r
 	}
 	if len(text) < len(routeScheme) || !strings.EqualFold(text[:len(routeScheme)], routeScheme) {
-		r.address(fmt.Errorf("%s is not a route: use cloudwatch://REGION or cloudwatch://auto", shown(text)))
+		r.refuseAddress(fmt.Errorf("%s is not a route: use cloudwatch://REGION or cloudwatch://auto", shown(text)))
 		return r
 	}
 	address, query, _ := strings.Cut(text[len(routeScheme):], "?")
 	if address = strings.TrimSuffix(strings.TrimSpace(address), "/"); address != "" {
 		region, err := parseRegion(address)
 		if err != nil {
-			r.address(err)
+			r.refuseAddress(err)
 		}
 		r.region = region
 	}
@@ -53,8 +53,8 @@ func parseRoute(text string) (r route) {
 	return r
 }
 
-// address notes that the address cannot be read.
-func (r *route) address(err error) {
+// refuseAddress records that the address cannot be read.
+func (r *route) refuseAddress(err error) {
 	r.badAddress = true
 	r.problem(err, "lines of containers without the log option region are spooled, and not sent", true)
 }
@@ -63,9 +63,9 @@ func (r *route) problem(err error, applies string, holds bool) {
 	r.problems = append(r.problems, Problem{Setting: "ROUTE", Text: err.Error(), Applies: applies, Holds: holds})
 }
 
-// option reads one option of the query. One that is misspelled is ignored, because all options that
-// ROUTE takes have harmless defaults. One that is like none of them may have been meant to say where
-// lines go, or which.
+// option reads one option of the query. A misspelled option is ignored, because all options of
+// ROUTE have harmless defaults. An option that is not similar to any of them holds all lines,
+// because the user may have meant it to say which lines go where.
 func (r *route) option(key, text string) {
 	row := routeRow(key)
 	switch {
@@ -80,10 +80,10 @@ func (r *route) option(key, text string) {
 		r.unknown = true
 		r.problem(err, heldAll, true)
 	case slices.ContainsFunc(r.options, func(o routeOption) bool { return o.row == row }):
-		r.problem(fmt.Errorf("option %s is there twice: give it once", key), "the first one", false)
+		r.problem(fmt.Errorf("option %s is given twice: give it once", key), "the first one", false)
 	default:
 		if row.flag {
-			text = "1" // whatever it is set to
+			text = "1" // any value sets it
 		}
 		r.options = append(r.options, routeOption{row: row, text: text})
 	}
@@ -97,7 +97,7 @@ func routeRow(name string) *setting {
 	return &settings[i]
 }
 
-// splitQuery splits a query at the &s that are not within {{ and }}.
+// splitQuery splits a query at each & that is not between {{ and }}.
 func splitQuery(query string) []string {
 	var parts []string
 	start := 0
@@ -108,7 +108,7 @@ func splitQuery(query string) []string {
 			start = i + 1
 		case strings.HasPrefix(query[i:], "{{"):
 			end := strings.Index(query[i:], "}}")
-			if end < 0 { // broken, and no reason to swallow the other options
+			if end < 0 { // an invalid template must not swallow the other options
 				return append(parts, strings.Split(query[start:], "&")...)
 			}
 			i += end + 1
@@ -117,9 +117,10 @@ func splitQuery(query string) []string {
 	return append(parts, query[start:])
 }
 
-// decode undoes the URL encoding of a value, if it is encoded. One that has characters in it that an
-// encoded value cannot have was written as it stands, maybe with a %20 here and there: then + is
-// itself, and so is a % that begins no escape or one of a control character, as in printf "%02d".
+// decode undoes the URL encoding of a value, if it is encoded. A value with characters that an
+// encoded value cannot contain is not encoded, except perhaps for a %20 here and there. In such a
+// value + is a plus sign. A % is a percent sign if it begins no escape or the escape of a control
+// character, as in printf "%02d".
 func decode(text string) string {
 	if !strings.ContainsAny(text, " \"'`{}|<>\\^") {
 		if decoded, err := url.QueryUnescape(text); err == nil {

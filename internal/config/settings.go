@@ -2,10 +2,10 @@ package config
 
 import "github.com/logspool/logspool/naming"
 
-// A value is what somebody wrote, and where.
+// A value is what a user wrote, and where.
 type value struct {
 	text, from string
-	alias      bool // in a log option's other spelling, awslogs's
+	alias      bool // alias says that a log option was given in awslogs's spelling.
 }
 
 const (
@@ -15,19 +15,26 @@ const (
 
 // A setting is a variable of the plugin's environment.
 type setting struct {
-	name  string
-	def   string // read by set; empty: not set
-	doc   string
-	route bool // an option of ROUTE as well
-	flag  bool // in ROUTE, its name alone sets it
-	// set reads the value. Its error says the value and what is allowed, and leaves the setting as
-	// it was; a broken template leaves the default name. Nil for ROUTE, which Load takes apart.
+	name string
+	// def is the default, which set reads like any other value. If it is empty, nothing is set.
+	def string
+	doc string
+	// route says that ROUTE has an option of the same name.
+	route bool
+	// flag says that the name alone sets the option in ROUTE.
+	flag bool
+	// set reads the value. Its error gives the value and what is allowed. On an error it leaves the
+	// setting as it was, but an invalid template sets the default name. It is nil for ROUTE, which
+	// Load parses.
 	set func(*Settings, value) error
-	// What applies instead of an invalid value, where it is not the value that was set before or the
-	// default: bad sets it, and applies says it in the log. holds: lines are spooled and not sent.
-	bad     func(*Settings)
+	// bad sets what applies instead of an invalid value. If it is nil, the earlier value or the
+	// default applies.
+	bad func(*Settings)
+	// applies says in the log what applies instead of an invalid value. If it is empty, Load
+	// fills it in.
 	applies string
-	holds   bool
+	// holds says that lines are spooled and not sent while the value is invalid.
+	holds bool
 }
 
 const (
@@ -35,8 +42,8 @@ const (
 	heldAll    = "all lines are spooled, and none is sent"
 )
 
-// settings are all variables that the plugin reads, in the order in which they are documented. The
-// SDK reads the other AWS_* variables and the proxies' ones itself.
+// settings are all variables that the plugin reads, in the order of the documentation. The SDK
+// itself reads the other AWS_* variables and those of the proxies.
 var settings = []setting{
 	{
 		name: "ROUTE", def: "cloudwatch://auto",
@@ -59,104 +66,115 @@ var settings = []setting{
 	},
 	{
 		name: "NOEC2", route: true, flag: true,
-		doc: "any value that is not empty: never ask the EC2 metadata service",
+		doc: "any value: the plugin never queries the EC2 metadata service",
 		set: func(s *Settings, _ value) error { s.NoEC2 = true; return nil },
 	},
 	{
 		name: "DEBUG", route: true, flag: true,
-		doc: "any value that is not empty: debug-level log, one line a submitted batch",
+		doc: "any value: the plugin logs at debug level, with one line per submitted batch",
 		set: func(s *Settings, _ value) error { s.Debug = true; return nil },
 	},
 	{
 		name: "AWS_REGION",
-		doc:  "region where ROUTE says auto or nothing; auto is the same as not set",
+		doc:  "region to use if ROUTE gives auto or no region; auto means the same as unset",
 		set:  func(s *Settings, v value) error { return set(&s.awsRegion, v, parseRegion) },
 
 		applies: heldRegion, holds: true, // see chooseRegion
 	},
 	{
 		name: "AWS_DEFAULT_REGION",
-		doc:  "as AWS_REGION, which comes first",
+		doc:  "like AWS_REGION, which takes precedence",
 		set:  func(s *Settings, v value) error { return set(&s.awsDefaultRegion, v, parseRegion) },
 
 		applies: heldRegion, holds: true,
 	},
 	{
 		name: "GZIP", def: "on",
-		doc: "on: gzip request bodies; off: send them plain",
+		doc: "on: request bodies are compressed with gzip; off: they are sent uncompressed",
 		set: func(s *Settings, v value) error { return set(&s.Gzip, v, parseSwitch) },
 	},
 	{
 		name: "SPOOL_MAX_SIZE", def: "256m",
-		doc: "undelivered bytes kept for one container",
+		doc: "most undelivered bytes that are kept for one container",
 		set: func(s *Settings, v value) error { return set(&s.SpoolMaxSize, v, parseSize) },
-		bad: func(s *Settings) { s.Unknown.SpoolMaxSize = true }, applies: "256m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
+
+		bad:     func(s *Settings) { s.Unknown.SpoolMaxSize = true },
+		applies: "256m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
 	},
 	{
 		name: "SPOOL_TOTAL_SIZE", def: "4g",
-		doc: "bytes of all spools together, histories included",
+		doc: "most bytes of all spools together, including histories",
 		set: func(s *Settings, v value) error { return set(&s.SpoolTotalSize, v, parseSize) },
-		bad: func(s *Settings) { s.Unknown.SpoolTotalSize = true }, applies: "4g, on top of what is on disk",
+
+		bad:     func(s *Settings) { s.Unknown.SpoolTotalSize = true },
+		applies: "4g, on top of what is on disk",
 	},
 	{
 		name: "SPOOL_FULL", def: string(DropOldest),
-		doc: "drop-oldest or drop-newest: which lines are dropped when a spool is full",
+		doc: "drop-oldest or drop-newest: which lines the plugin drops when a spool is full",
 		set: func(s *Settings, v value) error { return set(&s.SpoolFull, v, parseFullPolicy) },
-		bad: func(s *Settings) { s.SpoolFull = DropNewest }, applies: "drop-newest, which deletes nothing that is kept",
+
+		bad:     func(s *Settings) { s.SpoolFull = DropNewest },
+		applies: "drop-newest, which deletes no lines that are in the spool",
 	},
 	{
 		name: "SPOOL_SYNC", def: "off",
-		doc: "off: spools survive a crash of the plugin; an interval (1s): fsynced that often, they survive a power cut up to it",
+		doc: "off: spools survive a crash of the plugin; an interval (1s): they are fsynced that often, and survive a power cut up to the last fsync",
 		set: func(s *Settings, v value) error { return set(&s.SpoolSync, v, parseSync) },
 	},
 	{
 		name: "HISTORY_SIZE", def: "20m",
-		doc: "delivered bytes kept for docker logs, for one container; 0: none, and dockerd's own cache serves docker logs",
+		doc: "most delivered bytes that are kept for docker logs, for one container; 0: none, and dockerd's own cache serves docker logs",
 		set: func(s *Settings, v value) error { return set(&s.HistorySize, v, parseHistorySize) },
-		bad: func(s *Settings) { s.Unknown.HistorySize = true }, applies: "20m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
+
+		bad:     func(s *Settings) { s.Unknown.HistorySize = true },
+		applies: "20m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
 	},
 	{
 		name: "HISTORY_AGE", def: "168h",
-		doc: "how long a stopped container's history is kept",
+		doc: "how long the history of a stopped container is kept",
 		set: func(s *Settings, v value) error { return set(&s.HistoryAge, v, parseAge) },
-		bad: func(s *Settings) { s.HistoryAge = unlimited }, applies: "no limit: nothing expires",
+
+		bad:     func(s *Settings) { s.HistoryAge = unlimited },
+		applies: "no limit: nothing expires",
 	},
 	{
 		name: "CONTAINER_ENV", def: "on",
-		doc: "off: a container's own environment names neither group nor stream and cannot ask to be ignored",
+		doc: "off: a container's own environment sets neither the group nor the stream, and cannot request that the container be ignored",
 		set: func(s *Settings, v value) error { return set(&s.ContainerEnv, v, parseSwitch) },
-		// Off, so that nothing of a container is dropped that should be kept.
+
+		// Off, so that LOGSPOUT=ignore drops nothing that should be kept.
 		bad:     func(s *Settings) { s.ContainerEnv, s.hold.containerEnv = false, reason("CONTAINER_ENV") },
-		applies: "off, and lines of containers whose environment has LOGSPOUT=ignore, LOGSPOUT_GROUP or LOGSPOUT_STREAM, and no option instead, are spooled, and not sent",
+		applies: "off; lines of containers whose environment has LOGSPOUT=ignore, LOGSPOUT_GROUP or LOGSPOUT_STREAM are spooled, and not sent, unless an option sets the name",
 		holds:   true,
 	},
 	{
 		name: "ALLOW_GROUPS",
-		doc:  "Go regexp that must match the whole name of a log group; where it does not, the default group is used, and a log option fails the container's start",
+		doc:  "Go regexp that must match the whole name of a log group; otherwise the default group is used, or the container's start fails if a log option names the group",
 		set:  func(s *Settings, v value) error { return set(&s.allowGroups, v, parseAllowGroups) },
 
-		// Nobody knows what is allowed, so nothing is.
+		// It is unknown which groups are allowed, so none is.
 		bad:     func(s *Settings) { s.hold.all = reason("ALLOW_GROUPS") },
 		applies: heldAll, holds: true,
 	},
 	{
 		name: "RETENTION_DAYS",
-		doc:  "how many days events are kept in groups that the driver makes: 1, 3, 5, 7, 14, 30, 60, 90, … as the API allows",
+		doc:  "retention in days of groups that the plugin creates: 1, 3, 5, 7, 14, 30, 60, 90, … as the API allows",
 		set:  func(s *Settings, v value) error { return set(&s.NewGroup.RetentionDays, v, parseRetention) },
 	},
 	{
 		name: "GROUP_TAGS",
-		doc:  "tags of groups that the driver makes: KEY=VALUE,KEY=VALUE",
+		doc:  "tags of groups that the plugin creates: KEY=VALUE,KEY=VALUE",
 		set:  func(s *Settings, v value) error { return set(&s.NewGroup.Tags, v, parseTags) },
 	},
 	{
 		name: "GROUP_CLASS",
-		doc:  "log class of groups that the driver makes: STANDARD, INFREQUENT_ACCESS, DELIVERY or ESSENTIALS",
+		doc:  "log class of groups that the plugin creates: STANDARD, INFREQUENT_ACCESS, DELIVERY or ESSENTIALS",
 		set:  func(s *Settings, v value) error { return set(&s.NewGroup.Class, v, parseClass) },
 	},
 	{
 		name: "KMS_KEY_ID",
-		doc:  "ARN of the KMS key that encrypts groups that the driver makes",
+		doc:  "ARN of the KMS key that encrypts groups that the plugin creates",
 		set:  func(s *Settings, v value) error { return set(&s.NewGroup.KMSKeyID, v, parseKMSKey) },
 
 		bad:     func(s *Settings) { s.hold.kmsKey = reason("KMS_KEY_ID") },
@@ -165,7 +183,7 @@ var settings = []setting{
 	},
 	{
 		name: "ENTITY_SERVICE_NAME",
-		doc:  "template of the service name of the entity that events belong to (CloudWatch's \"Explore related\"); without it and ENTITY_ENVIRONMENT there is no entity",
+		doc:  "template of the service name of the entity that events belong to (CloudWatch's \"Explore related\"); there is no entity unless it or ENTITY_ENVIRONMENT is set",
 		set:  func(s *Settings, v value) error { return setEntitySetting(&s.EntityService, v) },
 	},
 	{
@@ -185,7 +203,7 @@ var settings = []setting{
 	},
 	{
 		name: "STATE_DIR", def: "/run/docker/logging/.state",
-		doc: "where spools and attachment records live",
+		doc: "where the plugin stores spools and attachment records",
 		set: func(s *Settings, v value) error { return set(&s.StateDir, v, parsePath) },
 	},
 }
@@ -210,37 +228,11 @@ func RouteOptions() []string {
 	return names
 }
 
-// set parses a value into a field, and leaves the field as it is if that fails.
+// set parses a value into a field. If that fails, it leaves the field as it was.
 func set[T any](field *T, v value, parse func(string) (T, error)) error {
 	parsed, err := parse(v.text)
 	if err == nil {
 		*field = parsed
 	}
 	return err
-}
-
-var (
-	defaultGroup  = mustParse(naming.DefaultGroup())
-	defaultStream = mustParse(naming.DefaultStream())
-	fullID        = mustParse("{{.ID}}")
-)
-
-func mustParse(text string) *naming.Template {
-	t, err := naming.Parse(text)
-	if err != nil {
-		panic(err)
-	}
-	return t
-}
-
-// setTemplate parses a template. A broken one leaves the default name, not what was set before:
-// somebody meant another name than that.
-func setTemplate(field *Template, v value, def *naming.Template) error {
-	t, err := naming.Parse(v.text)
-	if err != nil {
-		*field = Template{Template: def, From: v.from}
-		return err
-	}
-	*field = Template{Template: t, From: v.from}
-	return nil
 }

@@ -9,13 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/go-units"
-
 	"github.com/logspool/logspool/internal/oneline"
 )
 
-// The parsers take white space around a value. Their errors begin with the value as shown says it,
-// and say what is allowed.
+// The parsers ignore white space around a value. Their errors begin with the value as shown
+// returns it, and say what is allowed.
 
 // shown quotes a value for an error, shortened and in one line.
 func shown(text string) string {
@@ -24,35 +22,45 @@ func shown(text string) string {
 }
 
 const (
-	// minDuration is the resolution of the service's timestamps.
+	// minDuration is the resolution of CloudWatch's timestamps.
 	minDuration = time.Millisecond
 	// maxDuration is the longest time that one batch may span (API reference, PutLogEvents).
 	maxDuration = 24 * time.Hour
+
+	minAge = time.Minute
+	// maxAge is ten years, the longest that CloudWatch keeps an event.
+	maxAge = 3653 * 24 * time.Hour
 )
 
 const durationsAllowed = "use seconds (8) or a Go duration (500ms), greater than 0: from 1ms to 24h"
 
-// parseDuration reads seconds, or a duration as Go spells it.
+// parseDuration reads the time between two flushes or fsyncs.
 func parseDuration(text string) (time.Duration, error) {
-	d, err := readDuration(text)
-	if err != nil {
-		return 0, fmt.Errorf("%s is not a duration: %s", shown(text), durationsAllowed)
-	}
-	if d < minDuration || d > maxDuration {
-		return 0, fmt.Errorf("%s is out of range: %s", shown(text), durationsAllowed)
-	}
-	return d, nil
+	return parseTime(text, minDuration, maxDuration, durationsAllowed)
 }
 
-func readDuration(text string) (time.Duration, error) {
+// parseAge reads how long a history is kept.
+func parseAge(text string) (time.Duration, error) {
+	return parseTime(text, minAge, maxAge, "use a Go duration (168h) or seconds, from 1m to 87672h")
+}
+
+// parseTime reads a number of seconds, or a Go duration.
+func parseTime(text string, shortest, longest time.Duration, allowed string) (time.Duration, error) {
 	trimmed := strings.TrimSpace(text)
 	if strings.Trim(trimmed, "+-.0123456789") == "" {
 		trimmed += "s"
 	}
-	return time.ParseDuration(trimmed)
+	d, err := time.ParseDuration(trimmed)
+	if err != nil {
+		return 0, fmt.Errorf("%s is not a duration: %s", shown(text), allowed)
+	}
+	if d < shortest || d > longest {
+		return 0, fmt.Errorf("%s is out of range: %s", shown(text), allowed)
+	}
+	return d, nil
 }
 
-// parseSync reads an interval, or off, which is 0.
+// parseSync reads an interval. For off, it returns 0.
 func parseSync(text string) (time.Duration, error) {
 	if strings.EqualFold(strings.TrimSpace(text), "off") {
 		return 0, nil
@@ -64,35 +72,15 @@ func parseSync(text string) (time.Duration, error) {
 	return d, nil
 }
 
-const (
-	// minSize is what a pipe holds by default (pipe(7)): a spool must take at least that.
-	minSize = 64 * units.KiB
-	// maxSize is far over any disk, and far from where sums of sizes overflow.
-	maxSize = units.PiB
-)
-
-// parseSize reads a number of bytes with Docker's binary units.
-func parseSize(text string) (int64, error) {
-	const allowed = "use bytes or Docker's units (256m, 4g), from 64k to 1024t"
-	n, err := units.RAMInBytes(strings.TrimSpace(text))
-	if err != nil {
-		return 0, fmt.Errorf("%s is not a size: %s", shown(text), allowed)
-	}
-	if n < minSize || n > maxSize {
-		return 0, fmt.Errorf("%s is out of range: %s", shown(text), allowed)
+func parsePositive(text string) (int, error) {
+	n, err := strconv.Atoi(strings.TrimSpace(text))
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("%s is not a positive number: use 1 or more, without a unit", shown(text))
 	}
 	return n, nil
 }
 
-func parseFullPolicy(text string) (FullPolicy, error) {
-	switch p := FullPolicy(strings.ToLower(strings.TrimSpace(text))); p {
-	case DropOldest, DropNewest:
-		return p, nil
-	}
-	return "", fmt.Errorf("%s is not a policy: use %s or %s", shown(text), DropOldest, DropNewest)
-}
-
-// parseSwitch reads on or off, and what Docker calls a boolean.
+// parseSwitch reads on, off, or a boolean as Docker spells it.
 func parseSwitch(text string) (bool, error) {
 	switch trimmed := strings.ToLower(strings.TrimSpace(text)); trimmed {
 	case "on":
@@ -117,28 +105,12 @@ func parseBool(text string) (bool, error) {
 	return b, nil
 }
 
-// regionSyntax is that of AWS's regions in all partitions: eu-west-1, us-gov-east-1, us-isob-east-1,
-// eusc-de-east-1. Whether there is such a region, only AWS knows.
-var regionSyntax = regexp.MustCompile(`^[a-z]{2,8}(-[a-z]{2,16}){1,3}-[0-9]{1,2}$`)
-
-// parseRegion reads a region, or auto, which is the empty string.
-func parseRegion(text string) (string, error) {
-	region := strings.TrimSpace(text)
-	if strings.EqualFold(region, "auto") {
-		return "", nil
-	}
-	if !regionSyntax.MatchString(region) {
-		return "", fmt.Errorf("%s is not a region: use one such as eu-west-1, or auto", shown(text))
-	}
-	return region, nil
-}
-
-// bareHost is a host's name or address with a port or without, and no scheme: awslogs of Docker 20.10
-// hands it to SDKs that put https:// before it.
+// bareHost matches a host name or address without a scheme, with or without a port. awslogs of
+// Docker 20.10 passes one to an SDK that puts https:// before it.
 var bareHost = regexp.MustCompile(`^([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/*$`)
 
-// parseEndpoint reads the base URL of a service. A refused one that may have a password or a token in
-// it is not repeated.
+// parseEndpoint reads the base URL of a service. Its error does not repeat a value that may
+// contain a password or a token.
 func parseEndpoint(text string) (string, error) {
 	const allowed = "use http:// or https:// and a host, without user, query or fragment"
 	trimmed := strings.TrimSpace(text)

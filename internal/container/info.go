@@ -1,22 +1,24 @@
-// Package container declares what dockerd tells a log driver about a container. It is plain data, which
-// the driver, the records on disk and the names of groups and streams share.
+// Package container declares what dockerd tells a log driver about a container. It is plain
+// data, which the driver, the records on disk and the names of groups and streams share.
 package container
 
 import "time"
 
-// Info is what dockerd says about a container in StartLogging and ReadLogs (moby, daemon/logger/loginfo.go).
-// Its JSON is dockerd's, and is also what a container's record on disk holds. Maps and lists may be nil.
+// Info is what dockerd says about a container in StartLogging and ReadLogs (moby,
+// daemon/logger/loginfo.go). Its JSON is dockerd's, and is also what a container's record on
+// disk holds. Maps and lists may be nil.
 type Info struct {
 	// Config holds the log options as they were given.
 	Config map[string]string
 	ID     string `json:"ContainerID"`
 	// Name begins with Docker's slash when it comes from dockerd.
-	Name       string    `json:"ContainerName"`
-	Entrypoint string    `json:"ContainerEntrypoint"`
-	Args       []string  `json:"ContainerArgs"`
-	ImageID    string    `json:"ContainerImageID"`
-	ImageName  string    `json:"ContainerImageName"`
-	Created    time.Time `json:"ContainerCreated"` // Created is zero in records of old versions.
+	Name       string   `json:"ContainerName"`
+	Entrypoint string   `json:"ContainerEntrypoint"`
+	Args       []string `json:"ContainerArgs"`
+	ImageID    string   `json:"ContainerImageID"`
+	ImageName  string   `json:"ContainerImageName"`
+	// Created is zero in records of old versions.
+	Created time.Time `json:"ContainerCreated"`
 	// Env holds the container's environment, each entry as KEY=value.
 	Env    []string          `json:"ContainerEnv"`
 	Labels map[string]string `json:"ContainerLabels"`

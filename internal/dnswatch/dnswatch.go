@@ -1,12 +1,12 @@
-// Package dnswatch decides when the plugin should stop, so that dockerd starts it again with the host's current
-// /etc/resolv.conf.
+// Package dnswatch decides when the plugin should stop, so that dockerd restarts it with the host's
+// current /etc/resolv.conf.
 //
-// dockerd bind-mounts the host's /etc/resolv.conf as one file when it starts a plugin (moby, plugin/v2/plugin_linux.go,
-// InitSpec). A host that writes a new file and renames it over the old one, as DHCP clients, VPNs and NetworkManager do,
-// leaves the running process with the old file, and with name servers that may be gone. Nothing inside the process can
-// change that: only a new process gets the new file.
+// dockerd bind-mounts the host's /etc/resolv.conf as one file when it starts a plugin (moby,
+// plugin/v2/plugin_linux.go, InitSpec). DHCP clients, VPNs and NetworkManager write a new file and
+// rename it over the old one. The running process keeps the old file, whose name servers may be
+// gone. It cannot change that: only a new process gets the new file.
 //
-// The package must not know who resolves names, or how the process stops.
+// The package must not know which code resolves names, or how the process stops.
 package dnswatch
 
 import (
@@ -22,24 +22,25 @@ import (
 )
 
 const (
-	// outage is how long no name could be resolved before the plugin stops.
+	// outage is how long every look-up must have failed before the plugin stops.
 	outage = time.Minute
 
-	// pause is how long after a failure another one belongs to the same outage. Uploads are tried every half minute.
+	// pause is the longest time between two failures of the same outage. Uploads are tried
+	// every half minute.
 	pause = 2 * time.Minute
 
-	// minUptime is how long the plugin runs at least. dockerd permanently disables a plugin that it has started again and
-	// that exits before it listens, after some 12 seconds.
+	// minUptime is the shortest time that the plugin runs. dockerd restarts a plugin that
+	// exits before it listens for about 12 seconds, and then disables it permanently.
 	minUptime = 2 * time.Minute
 
-	// minInterval is how far apart two of these stops are at least, whatever happens in between.
+	// minInterval is the shortest time between two stops, whatever happens in between.
 	minInterval = 10 * time.Minute
 
-	// stampName is the file that says when the last stop was. It outlives the process.
+	// stampName is the file with the time of the last stop. It outlives the process.
 	stampName = "dns-restart"
 )
 
-// Watch sees the outcome of DNS look-ups. Make one with New when the process starts.
+// Watch observes the results of DNS look-ups. Make one with New when the process starts.
 type Watch struct {
 	stamp    string
 	replaced func() bool
@@ -48,14 +49,14 @@ type Watch struct {
 	due      chan struct{}
 
 	mu      sync.Mutex
-	first   time.Time // failure of the present outage; zero: there is none
-	last    time.Time // failure
-	over    bool      // due is closed
-	noStamp bool      // logged that the stamp cannot be written
+	first   time.Time // first is the time of the first failure of the current outage. It is zero if there is none.
+	last    time.Time // last is the time of the last failure.
+	over    bool      // over says that due is closed.
+	noStamp bool      // noStamp says that the failure to write the stamp was logged.
 }
 
-// New returns a Watch that keeps the time of its last stop in stateDir. replaced reports whether the host has replaced
-// the file that this process resolves names with.
+// New returns a Watch that keeps the time of its last stop in stateDir. replaced reports
+// whether the host has replaced the resolv.conf of this process.
 func New(stateDir string, replaced func() bool, log *slog.Logger) *Watch {
 	return &Watch{
 		stamp: filepath.Join(stateDir, stampName), replaced: replaced, log: log,
@@ -66,11 +67,12 @@ func New(stateDir string, replaced func() bool, log *slog.Logger) *Watch {
 // Due is closed when the plugin should stop.
 func (w *Watch) Due() <-chan struct{} { return w.due }
 
-// Resolved takes the outcome of a look-up, which is nil for success. It may be called by any goroutine, and waits for the
-// local disk at most.
+// Resolved records the result of a look-up. A nil err means success. Any goroutine may call it, and
+// it waits only for the local disk.
 //
-// A server that answers that there is no such name counts as a failure too: behind a VPN, that is what the servers of the
-// old file say of names inside it. A misspelt name does no harm, because the host must have replaced the file as well.
+// An answer that the name does not exist is a failure too. The name servers of the old file give
+// this answer for names inside a VPN. A misspelled name does no harm, because the Watch also
+// requires that the host replaced the file.
 func (w *Watch) Resolved(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -78,7 +80,7 @@ func (w *Watch) Resolved(err error) {
 		w.first = time.Time{}
 		return
 	}
-	if w.over || errors.Is(err, context.Canceled) { // the caller gave up, for reasons of its own
+	if w.over || errors.Is(err, context.Canceled) { // a cancelled look-up says nothing about DNS
 		return
 	}
 	now := time.Now()
@@ -90,7 +92,7 @@ func (w *Watch) Resolved(err error) {
 		return
 	}
 	if err := os.WriteFile(w.stamp, []byte(now.UTC().Format(time.RFC3339)+"\n"), 0o600); err != nil {
-		// Without it the plugin might stop again and again.
+		// Without the stamp, the plugin might stop again and again.
 		if !w.noStamp {
 			w.log.Error("the host has replaced /etc/resolv.conf, and the plugin cannot restart itself to read it: disable and enable the plugin",
 				"err", fmt.Errorf("couldn't write the time of the restart: %w", err))
@@ -98,14 +100,15 @@ func (w *Watch) Resolved(err error) {
 		}
 		return
 	}
-	w.log.Warn("no name can be resolved since the host replaced /etc/resolv.conf; stopping, so that dockerd starts the plugin again with the new file",
+	w.log.Warn("no name can be resolved, and the host has replaced /etc/resolv.conf; the plugin stops, so that dockerd restarts it with the new file",
 		"since", w.first.UTC().Format(time.RFC3339), "err", err)
 	w.over = true
 	close(w.due)
 }
 
-// recentlyLocked reports whether this or an earlier process has stopped within minInterval. A stamp that cannot be read
-// does not count, and neither does one of the future, which a clock has left that has since been set back.
+// recentlyLocked reports whether this or an earlier process stopped within minInterval. An
+// unreadable stamp does not count. Neither does one from the future, which remains if the
+// clock was set back.
 func (w *Watch) recentlyLocked(now time.Time) bool {
 	b, err := os.ReadFile(w.stamp)
 	if err != nil {

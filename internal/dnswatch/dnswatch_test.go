@@ -35,7 +35,7 @@ func isDue(w *Watch) bool {
 	}
 }
 
-// fail reports a failure every 15 seconds for so long.
+// fail reports a failure every 15 seconds for the duration d.
 func fail(w *Watch, d time.Duration) {
 	for end := time.Now().Add(d); ; time.Sleep(15 * time.Second) {
 		w.Resolved(errDNS)
@@ -65,7 +65,7 @@ func TestStopsAfterAMinuteWithoutDNS(t *testing.T) {
 	})
 }
 
-func TestKeepsRunning(t *testing.T) {
+func TestKeepsRunningUnlessThereIsAnOutage(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		uptime   time.Duration
@@ -122,7 +122,7 @@ func TestKeepsRunning(t *testing.T) {
 	}
 }
 
-// The process that dockerd starts knows when the one before stopped.
+// The next process reads the time of the last stop.
 func TestNextProcessWaitsTenMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -144,8 +144,8 @@ func TestNextProcessWaitsTenMinutes(t *testing.T) {
 	})
 }
 
-// Without a stamp the plugin could stop again and again.
-func TestKeepsRunningWhereTheStampCannotBeWritten(t *testing.T) {
+// Without a stamp, the plugin could stop again and again.
+func TestKeepsRunningIfTheStampCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, log := newWatch(filepath.Join(t.TempDir(), "missing"), yes)
 		time.Sleep(time.Hour)
@@ -156,14 +156,14 @@ func TestKeepsRunningWhereTheStampCannotBeWritten(t *testing.T) {
 	})
 }
 
-func TestNothingMountedIsNeverReplaced(t *testing.T) {
+func TestMissingMountIsNeverReplaced(t *testing.T) {
 	if replacedIn(mountInfo, "/no/such/mount")() || replacedIn("/no/such/file", resolvConf)() {
 		t.Error("replaced")
 	}
 }
 
-// A file is bind-mounted, as dockerd does it, in a mount namespace of the test's own.
-func TestReplacedFileIsSeenThroughItsMount(t *testing.T) {
+// The test bind-mounts a file, as dockerd does, in its own mount namespace.
+func TestReplacedFileIsFoundInMountinfo(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("mounting takes root")
 	}
@@ -187,7 +187,7 @@ func TestReplacedFileIsSeenThroughItsMount(t *testing.T) {
 			dir := t.TempDir()
 			got := make(chan error)
 			go func() {
-				// This thread is not unlocked, so it ends with the goroutine, and its namespace with it.
+				// The thread is not unlocked, so it and its namespace end with the goroutine.
 				runtime.LockOSThread()
 				got <- func() error {
 					host, inside := filepath.Join(dir, "host"), filepath.Join(dir, "inside")

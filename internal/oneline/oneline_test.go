@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestQuote(t *testing.T) {
+func TestQuoteCutsBetweenCharacters(t *testing.T) {
 	for _, test := range []struct {
 		text string
 		most int
@@ -29,7 +29,7 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-func TestText(t *testing.T) {
+func TestTextEscapesUnprintableCharacters(t *testing.T) {
 	for _, test := range []struct {
 		text string
 		most int
@@ -50,8 +50,9 @@ func TestText(t *testing.T) {
 	}
 }
 
-// Whatever comes in, one printable line of bounded length comes out, and a good line is left alone.
-func TestOneLine(t *testing.T) {
+// Any text becomes one printable line of bounded length, and a line that already is one is
+// unchanged.
+func TestAnyTextBecomesOneLine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.OneOf(
 			rapid.String(),

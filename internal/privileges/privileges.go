@@ -1,10 +1,12 @@
-// Package privileges gives up what the plugin does not need. dockerd runs a managed plugin as uid 0
-// with Docker's default capabilities, such as CAP_NET_RAW and CAP_MKNOD, and without seccomp,
-// whatever config.json asks for (moby, daemon/pkg/oci/defaults.go); all the plugin does is read
-// FIFOs, write files of its own and make HTTPS requests. It must not know why anything is kept.
+// Package privileges drops the privileges that the plugin does not need. dockerd runs a
+// managed plugin as uid 0 with Docker's default capabilities, such as CAP_NET_RAW and
+// CAP_MKNOD, and without seccomp, whatever config.json asks for (moby,
+// daemon/pkg/oci/defaults.go). The plugin only reads FIFOs, writes its own files and makes
+// HTTPS requests. The package must not know why a capability is kept.
 //
-// Capabilities belong to threads, and the Go runtime starts threads as it likes. So the calls here
-// are made on all threads at once, which the runtime can do only in a program built without cgo.
+// Capabilities belong to threads, and the Go runtime can start a thread at any time. So the system
+// calls here run on all threads at once, which the runtime supports only in programs built without
+// cgo.
 package privileges
 
 import (
@@ -18,10 +20,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Set is a set of capabilities: bit n is capability n of capabilities(7).
+// Set is a set of capabilities. Bit n is capability n of capabilities(7).
 type Set uint64
 
-// Of returns the set of these capabilities, given as unix.CAP_….
+// Of returns the set of the given capabilities, such as unix.CAP_KILL.
 func Of(caps ...int) Set {
 	var s Set
 	for _, c := range caps {
@@ -30,7 +32,7 @@ func Of(caps ...int) Set {
 	return s
 }
 
-// String lists the names: "CAP_KILL CAP_CHOWN", and "none" for the empty set.
+// String lists the names, such as "CAP_CHOWN CAP_KILL". For the empty set, it returns "none".
 func (s Set) String() string {
 	if s == 0 {
 		return "none"
@@ -54,14 +56,14 @@ var names = strings.Fields(`CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KIL
 	AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON
 	BPF CHECKPOINT_RESTORE`)
 
-// Drop gives up, on every thread and for good, every capability but keep: from the permitted,
-// effective, inheritable, ambient and bounding sets, where those of keep stay permitted and
-// effective alone. It also sets no_new_privs, so that no program that might be executed gets any
-// back. It returns what was given up, which is nothing where there was nothing: an ordinary user
-// may call it. After an error some may be left.
+// Drop permanently drops all capabilities except keep, on every thread. It empties the inheritable,
+// ambient and bounding sets, and leaves only keep in the permitted and effective sets. It also sets
+// no_new_privs, so that no executed program gets a capability back. It returns the dropped
+// capabilities. An ordinary user, who has none, may call it too. After an error, some capabilities
+// may be left.
 //
-// It must be called once, early, in a program built with CGO_ENABLED=0; otherwise it returns an
-// error that is errors.ErrUnsupported and changes nothing.
+// Call it once, early, in a program built with CGO_ENABLED=0. In other programs it changes nothing
+// and returns errors.ErrUnsupported.
 func Drop(keep Set) (dropped Set, err error) {
 	_, had, err := capget()
 	if err != nil {
@@ -70,14 +72,14 @@ func Drop(keep Set) (dropped Set, err error) {
 	if err := onAllThreads("set no_new_privs", syscall.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
 		return 0, err
 	}
-	// The bounding set first: emptying it takes CAP_SETPCAP. Who lacks that lacks, with no_new_privs,
-	// the use of the bounding set too.
+	// The bounding set comes first, because emptying it needs CAP_SETPCAP. Without CAP_SETPCAP, the
+	// bounding set is of no use, because no_new_privs is set.
 	if had&Of(unix.CAP_SETPCAP) != 0 {
 		if err := dropBounding(); err != nil {
 			return 0, err
 		}
 	}
-	// What is not inheritable is not ambient either: emptying the one set empties the other.
+	// Emptying the inheritable set also empties the ambient set (capabilities(7)).
 	left := had & keep
 	header, data := capdata(left, left, 0)
 	if err := onAllThreads("set the capabilities", syscall.SYS_CAPSET,
@@ -91,13 +93,14 @@ func dropBounding() error {
 	for c := range 64 {
 		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0)
 		if errors.Is(err, unix.EINVAL) {
-			return nil // past the last one that this kernel knows
+			return nil // past the last capability that this kernel knows
 		}
 		if err != nil {
 			return fmt.Errorf("couldn't read the bounding set: %w", err)
 		}
 		if in == 1 {
-			if err := onAllThreads("drop "+Of(c).String()+" from the bounding set", syscall.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c), 0); err != nil {
+			what := "drop " + Of(c).String() + " from the bounding set"
+			if err := onAllThreads(what, syscall.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c), 0); err != nil {
 				return err
 			}
 		}
@@ -117,8 +120,8 @@ func onAllThreads(what string, trap, a1, a2, a3 uintptr) error {
 	}
 }
 
-// capget returns the calling thread's effective and permitted sets. All threads have the same ones
-// until somebody changes them for one thread alone.
+// capget returns the calling thread's effective and permitted sets. They are the same on all
+// threads, unless they were changed on one thread only.
 func capget() (effective, permitted Set, err error) {
 	header, data := capdata(0, 0, 0)
 	if err := unix.Capget(&header, &data[0]); err != nil {

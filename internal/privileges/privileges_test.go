@@ -21,15 +21,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Docker's default capabilities (moby, daemon/pkg/oci/caps/defaults.go), which dockerd gives a plugin.
+// Docker's default capabilities (moby, daemon/pkg/oci/caps/defaults.go), which dockerd gives a
+// plugin.
 var dockers = Of(unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FSETID, unix.CAP_FOWNER, unix.CAP_MKNOD, unix.CAP_NET_RAW,
 	unix.CAP_SETGID, unix.CAP_SETUID, unix.CAP_SETFCAP, unix.CAP_SETPCAP, unix.CAP_NET_BIND_SERVICE, unix.CAP_SYS_CHROOT,
 	unix.CAP_KILL, unix.CAP_AUDIT_WRITE)
 
-// A test binary that runs with this variable set is the program that drops, and writes a report.
+// With this variable set, the test binary is a program that drops capabilities and writes a report.
 const childEnv = "LOGSPOOL_PRIVILEGES_CHILD"
 
-// order is what the child is asked to do, and report what came of it.
+// order says what the child should do. report is the result.
 type (
 	order struct {
 		Start Set      // what to have at first, of what there is
@@ -56,7 +57,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// child drops while it has many threads, and starts more of them afterwards.
+// child drops capabilities while it has many threads, and then starts more threads.
 func child(s string) {
 	var o order
 	if err := json.Unmarshal([]byte(s), &o); err != nil {
@@ -100,7 +101,8 @@ func child(s string) {
 	json.NewEncoder(os.Stdout).Encode(r)
 }
 
-// become leaves start on all threads, inheritable too, so that there is something to drop there.
+// become sets the capabilities of all threads to start. The inheritable set gets them too, so that
+// there is something to drop.
 func become(start Set) {
 	header, data := capdata(start, start, start)
 	if err := onAllThreads("become", unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0); err != nil {
@@ -114,7 +116,7 @@ func become(start Set) {
 	}
 }
 
-// threads starts n goroutines that hold a thread each until done is closed.
+// threads starts n goroutines. Each holds a thread until done is closed.
 func threads(n int, done chan struct{}) {
 	var up sync.WaitGroup
 	for range n {
@@ -128,7 +130,7 @@ func threads(n int, done chan struct{}) {
 	up.Wait()
 }
 
-// childBinary builds this test without cgo, which `go test -race` links in.
+// childBinary builds this test without cgo. `go test -race` needs cgo.
 var (
 	childDir    string
 	childBinary = sync.OnceValues(func() (string, error) {
@@ -149,7 +151,8 @@ var (
 	})
 )
 
-// runChild has the child carry out the order, as uid unless that is this process's own.
+// runChild makes the child carry out the order. The child runs as uid, if that differs from this
+// process's.
 func runChild(t *testing.T, uid int, o order) report {
 	t.Helper()
 	binary, err := childBinary()
@@ -184,7 +187,7 @@ func runChild(t *testing.T, uid int, o order) report {
 	return r
 }
 
-// wantThreads checks what the kernel says of every thread.
+// wantThreads checks the kernel's status of every thread.
 func wantThreads(t *testing.T, r report, kept Set) {
 	t.Helper()
 	for _, status := range r.Threads {
@@ -217,7 +220,7 @@ func ownedBy(t *testing.T, uid int, mode os.FileMode) string {
 	return name
 }
 
-func TestDropEverything(t *testing.T) {
+func TestDropDropsAllCapabilities(t *testing.T) {
 	needRoot(t)
 	secret := ownedBy(t, 65534, 0o600)
 	r := runChild(t, 0, order{Start: dockers, Read: secret})
@@ -230,7 +233,7 @@ func TestDropEverything(t *testing.T) {
 	}
 }
 
-func TestKeepWhatItTakesToReadCredentials(t *testing.T) {
+func TestCapabilityToReadCredentialsIsKept(t *testing.T) {
 	needRoot(t)
 	override := Of(unix.CAP_DAC_OVERRIDE)
 	missing := filepath.Join(t.TempDir(), "missing")
@@ -263,9 +266,9 @@ func TestKeepWhatItTakesToReadCredentials(t *testing.T) {
 	}
 }
 
-// An ordinary user has nothing to drop, and that is no error. His bounding set is out of reach, and
-// no_new_privs makes it useless.
-func TestOrdinaryUser(t *testing.T) {
+// An ordinary user has no capabilities, which is not an error. The bounding set cannot be emptied
+// without CAP_SETPCAP, but no_new_privs makes it useless.
+func TestOrdinaryUserMayCallDrop(t *testing.T) {
 	uid := os.Getuid()
 	if uid == 0 {
 		uid = 65534
@@ -283,7 +286,7 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 }
 
-func TestSetString(t *testing.T) {
+func TestSetListsNames(t *testing.T) {
 	for s, want := range map[Set]string{
 		0:                         "none",
 		Of(unix.CAP_DAC_OVERRIDE): "CAP_DAC_OVERRIDE",

@@ -10,10 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ToRead returns the capability that it takes to read these files, which need not exist:
-// CAP_DAC_OVERRIDE if this process can read one of them with it and not without, such as another
-// user's credentials with mode 0600, and none otherwise. It asks the kernel by trying, on a thread
-// that lays the capability down for good, so access lists and the modes of the directories above count too.
+// ToRead returns the capability that is needed to read these files, some of which may not exist. It
+// is CAP_DAC_OVERRIDE if this process can read one of them only with that capability, such as
+// another user's credentials with mode 0600. Otherwise it is none. ToRead tries to open the files
+// on a thread that has dropped the capability, so access lists and the modes of the directories
+// above count too.
 func ToRead(files ...string) (Set, error) {
 	type answer struct {
 		need Set
@@ -21,8 +22,8 @@ func ToRead(files ...string) (Set, error) {
 	}
 	c := make(chan answer)
 	go func() {
-		// The thread is not unlocked, so it ends with this goroutine and nothing else runs without
-		// the capability.
+		// The thread is not unlocked, so it ends with this goroutine, and no other goroutine
+		// runs without the capability.
 		runtime.LockOSThread()
 		need, err := toRead(files)
 		c <- answer{need, err}
@@ -31,7 +32,7 @@ func ToRead(files ...string) (Set, error) {
 	return a.need, a.err
 }
 
-// toRead is ToRead on a thread that it spoils.
+// toRead is ToRead. It drops capabilities of the calling thread.
 func toRead(files []string) (Set, error) {
 	override := Of(unix.CAP_DAC_OVERRIDE)
 	effective, permitted, err := capget()
@@ -44,11 +45,11 @@ func toRead(files []string) (Set, error) {
 			readable = append(readable, name)
 		}
 	}
-	// CAP_DAC_READ_SEARCH would let it read as well, and will be gone with the rest.
+	// CAP_DAC_READ_SEARCH would also allow reading, but Drop does not keep it.
 	effective &^= override | Of(unix.CAP_DAC_READ_SEARCH)
 	header, data := capdata(effective, permitted, 0)
 	if err := unix.Capset(&header, &data[0]); err != nil {
-		return 0, fmt.Errorf("couldn't lay down CAP_DAC_OVERRIDE for a try: %w", err)
+		return 0, fmt.Errorf("couldn't drop CAP_DAC_OVERRIDE for a test: %w", err)
 	}
 	for _, name := range readable {
 		if errors.Is(tryRead(name), fs.ErrPermission) {
@@ -58,7 +59,7 @@ func toRead(files []string) (Set, error) {
 	return 0, nil
 }
 
-// tryRead opens a file for reading, without waiting where it is a FIFO.
+// tryRead opens a file for reading. It does not wait if the file is a FIFO.
 func tryRead(name string) error {
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package rules holds what the compiler cannot: which package must not know what, and that
-// config.json says what the code and the AWS SDK read. It is tests alone, and stands apart from what
-// it checks.
+// Package rules checks what the compiler cannot: what each package must not know, and that
+// config.json has the variables that the code and the AWS SDK read. It consists only of tests.
 package rules
 
 import (
@@ -29,31 +28,32 @@ const (
 	gogo       = "github.com/gogo/protobuf"
 )
 
-// A rule is what one package of the house must not know. Names of other packages match the ones
-// below them too; those of this module are short.
+// A rule says what one package must not know. The names of packages of this module lack its path.
+// The names in never and direct also match the packages below them.
 type rule struct {
-	// ours are all packages of this module that it may import. Nil: every one that may import
-	// itself.
+	// ours lists the packages of this module that the package may import. Nil allows all of them.
 	ours []string
-	// never must not be among its dependencies, however far down.
+	// never lists what the package must not depend on, directly or indirectly.
 	never []string
-	// direct must not be imported by its own files. For what a library may use and it may not.
+	// direct lists what the package's own files must not import, although its dependencies may.
 	direct []string
-	// pure: it starts no goroutine and reads no clock.
+	// pure says that the package starts no goroutine and reads no clock.
 	pure bool
-	// client: it plays a user, who reads from the service through the SDK.
+	// client says that the package reads from CloudWatch through the SDK, like a user.
 	client bool
-	// tests: it has no files but tests.
+	// tests says that the package consists only of tests.
 	tests bool
 }
 
-// impure is what a package that must not know files, the environment or the network does not import.
-var impure = []string{"os", "io/fs", "io/ioutil", "net", "net/http", "syscall", "golang.org/x/sys", "math/rand", "crypto/rand", "context", "log"}
+// impure lists the imports of packages that know files, the environment or the network.
+var impure = []string{
+	"os", "io/fs", "io/ioutil", "net", "net/http", "syscall", "golang.org/x/sys",
+	"math/rand", "crypto/rand", "context", "log",
+}
 
-// house is the list of all packages, and what docs/decisions and the package comments say of them.
-// A package that is not there fails the test, and so does one that is not in the list.
-var house = map[string]rule{
-	"": {}, // main ties the parts together
+// packageRules has one rule for each package. The package comments and docs/decisions explain them.
+var packageRules = map[string]rule{
+	"": {}, // main connects the parts
 	"driver": {
 		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "driver/readlogs", "events", "naming", "spool", "internal/config", "internal/container", "internal/durable", "internal/faultlog", "internal/oneline", "internal/stream", "internal/target"},
 		never: []string{aws, module + "/uploader"},
@@ -87,7 +87,7 @@ var house = map[string]rule{
 		never:  []string{module + "/driver", module + "/internal/config"},
 		direct: []string{docker, gogo, "os", "io/fs", "path/filepath", "golang.org/x/sys"},
 	},
-	"internal/awsenv":              {ours: []string{"internal/faultlog", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
+	"internal/awsenv":              {ours: []string{"internal/faultlog", "internal/oneline", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
 	"internal/config":              {ours: []string{"naming", "internal/container", "internal/oneline", "internal/target"}, never: []string{aws}, direct: impure, pure: true},
 	"internal/container":           {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/cwlocal":             {ours: []string{"internal/cwlocal/fault", "internal/cwlocal/protocol", "internal/cwlocal/stats", "internal/cwlocal/store"}, never: []string{aws, docker}},
@@ -114,7 +114,7 @@ var house = map[string]rule{
 	"e2e":                          {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true, tests: true},
 }
 
-// pkg is what `go list -json` says of a package.
+// pkg is a package as `go list -json` describes it.
 type pkg struct {
 	Dir, ImportPath           string
 	GoFiles                   []string
@@ -126,7 +126,7 @@ type pkg struct {
 
 func (p pkg) short() string { return strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/") }
 
-// tree lists the packages of this module, with the tag that the e2e tests have.
+// tree lists the packages of this module, including the e2e tests.
 var tree = sync.OnceValues(func() (map[string]pkg, error) {
 	cmd := exec.Command("go", "list", "-e", "-tags", "e2e", "-json", "./...")
 	cmd.Dir = root
@@ -161,27 +161,27 @@ func under(importPath, name string) bool {
 	return importPath == name || strings.HasPrefix(importPath, name+"/")
 }
 
-func TestHouseIsComplete(t *testing.T) {
+func TestEveryPackageHasARule(t *testing.T) {
 	all := packages(t)
 	for name, p := range all {
-		if _, ok := house[name]; !ok {
-			t.Errorf("%s has no rule: say in house what it must not know", p.ImportPath)
+		if _, ok := packageRules[name]; !ok {
+			t.Errorf("%s has no rule: add one to packageRules that says what it must not know", p.ImportPath)
 		}
 		if p.Error != nil {
 			t.Errorf("%s: %s", p.ImportPath, p.Error.Err)
 		}
 	}
-	for name, r := range house {
+	for name, r := range packageRules {
 		p, ok := all[name]
 		if !ok || !r.tests && len(p.GoFiles) == 0 {
-			t.Errorf("%s is not there: its rule holds nothing", path.Join(module, name))
+			t.Errorf("%s does not exist, but has a rule", path.Join(module, name))
 		}
 	}
 }
 
-func TestImports(t *testing.T) {
+func TestImportsFollowTheRules(t *testing.T) {
 	for name, p := range packages(t) {
-		r := house[name]
+		r := packageRules[name]
 		imports, deps := p.Imports, p.Deps
 		if r.tests {
 			imports = slices.Concat(p.Imports, p.TestImports, p.XTestImports)
@@ -189,31 +189,31 @@ func TestImports(t *testing.T) {
 		}
 		for _, i := range imports {
 			if short, ok := strings.CutPrefix(i, module+"/"); ok && r.ours != nil && !slices.Contains(r.ours, short) {
-				t.Errorf("%s imports %s, and of this module it may import %q alone", p.ImportPath, i, r.ours)
+				t.Errorf("%s imports %s; of this module, it may import only %q", p.ImportPath, i, r.ours)
 			}
 			for _, d := range r.direct {
 				if under(i, d) && !(d == "net" && i == "net/url") {
-					t.Errorf("%s imports %s, and must not know it", p.ImportPath, i)
+					t.Errorf("%s imports %s, which its rule forbids", p.ImportPath, i)
 				}
 			}
 		}
 		for _, d := range deps {
 			for _, n := range r.never {
 				if under(d, n) {
-					t.Errorf("%s depends on %s, and must not know it", p.ImportPath, d)
+					t.Errorf("%s depends on %s, which its rule forbids", p.ImportPath, d)
 				}
 			}
 		}
 	}
 }
 
-// clocks are the names in package time that read a clock or wait for one. That a test may replace it
-// by testing/synctest does not make the package pure.
+// clocks are the functions of package time that read a clock or wait. A package that uses one
+// is not pure, even if its tests use testing/synctest.
 var clocks = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 
-func TestPurePackages(t *testing.T) {
+func TestPurePackagesUseNoGoroutinesAndClocks(t *testing.T) {
 	for name, p := range packages(t) {
-		if !house[name].pure {
+		if !packageRules[name].pure {
 			continue
 		}
 		fset := token.NewFileSet()
@@ -221,14 +221,14 @@ func TestPurePackages(t *testing.T) {
 			ast.Inspect(f, func(n ast.Node) bool {
 				switch n := n.(type) {
 				case *ast.GoStmt:
-					t.Errorf("%s: starts a goroutine", fset.Position(n.Pos()))
+					t.Errorf("%s: a pure package starts a goroutine", fset.Position(n.Pos()))
 				case *ast.SelectorExpr:
 					if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(clocks, n.Sel.Name) {
-						t.Errorf("%s: time.%s: the caller passes the time", fset.Position(n.Pos()), n.Sel.Name)
+						t.Errorf("%s: a pure package calls time.%s; its caller should pass the time", fset.Position(n.Pos()), n.Sel.Name)
 					}
 				case *ast.ImportSpec:
 					if n.Name != nil && n.Path.Value == `"time"` {
-						t.Errorf("%s: time under another name", fset.Position(n.Pos()))
+						t.Errorf("%s: a pure package imports time under another name", fset.Position(n.Pos()))
 					}
 				}
 				return true
@@ -237,11 +237,11 @@ func TestPurePackages(t *testing.T) {
 	}
 }
 
-// In the plugin, the SDK's package of the service is behind one file, and the SDK as a whole behind two
-// packages.
-func TestSDKStandsBehindOneFile(t *testing.T) {
+// In the plugin, one file imports the SDK's package for CloudWatch Logs, and two packages
+// import the SDK.
+func TestSDKIsImportedInOnePlace(t *testing.T) {
 	for name, p := range packages(t) {
-		if house[name].client {
+		if packageRules[name].client {
 			continue
 		}
 		fset := token.NewFileSet()
@@ -253,10 +253,10 @@ func TestSDKStandsBehindOneFile(t *testing.T) {
 					t.Fatal(err)
 				}
 				if under(i, awsService+"cloudwatchlogs") && file != "uploader/client.go" {
-					t.Errorf("%s imports %s: only uploader/client.go does", file, i)
+					t.Errorf("%s imports %s: only uploader/client.go may", file, i)
 				}
 				if under(i, aws) && name != "uploader" && name != "internal/awsenv" {
-					t.Errorf("%s imports %s: only uploader and internal/awsenv know the SDK", file, i)
+					t.Errorf("%s imports %s: only uploader and internal/awsenv may", file, i)
 				}
 			}
 		}

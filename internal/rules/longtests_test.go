@@ -10,8 +10,8 @@ import (
 	"github.com/logspool/logspool/internal/longtest"
 )
 
-// TestLongTestsAreSkipped: a test whose name says that it is long is left out of `go test ./...`. That a test which
-// calls longtest.Skip has such a name, longtest.Skip checks itself.
+// `go test ./...` skips a test whose name says that it is long. longtest.Skip itself checks
+// that the test that calls it has such a name.
 func TestLongTestsAreSkipped(t *testing.T) {
 	found := 0
 	for name, p := range packages(t) {

@@ -17,8 +17,8 @@ import (
 	"github.com/logspool/logspool/internal/config"
 )
 
-// dockerConfig is what dockerd reads of a plugin's config.json: types.PluginConfig in moby,
-// api/types/plugin.go, whose package would bring three more modules.
+// dockerConfig has the fields of a plugin's config.json that dockerd reads. It is a copy of
+// types.PluginConfig (moby, api/types/plugin.go), whose package depends on three more modules.
 type dockerConfig struct {
 	Description, Documentation, WorkDir, PropagatedMount string
 
@@ -61,7 +61,7 @@ func pluginConfig(t *testing.T) dockerConfig {
 	return c
 }
 
-func TestPluginConfig(t *testing.T) {
+func TestPluginConfigAsksForNoPrivileges(t *testing.T) {
 	c := pluginConfig(t)
 	if c.Interface.Socket != "logspool.sock" || !slices.Equal(c.Interface.Types, []string{"docker.logdriver/1.0"}) {
 		t.Errorf("interface %+v", c.Interface)
@@ -72,7 +72,8 @@ func TestPluginConfig(t *testing.T) {
 	if c.Network.Type != "host" {
 		t.Errorf("network %q: a plugin has no other", c.Network.Type)
 	}
-	// The FIFOs are there, and what is kept beside them survives disable, enable and upgrade.
+	// dockerd makes the FIFOs in this directory. Files next to them survive disable, enable
+	// and upgrade.
 	if c.PropagatedMount != "/run/docker/logging" {
 		t.Errorf("propagated mount %q", c.PropagatedMount)
 	}
@@ -81,10 +82,11 @@ func TestPluginConfig(t *testing.T) {
 	}
 }
 
-// A mount whose source is missing keeps a plugin from starting, so the default ones are everywhere. /sys/module is part of
-// sysfs, which every container has at the same place, so it shows the plugin nothing and no disk is mounted below it.
-// "rbind" would bring in what is mounted below a source, writable, and "private" keeps later mounts out.
-func TestPluginMounts(t *testing.T) {
+// If the source of a mount is missing, a plugin cannot start, so the default sources must
+// exist on every host. /sys/module is part of sysfs, which every container can see anyway, and
+// no disk is mounted below it. "rbind" would include mounts below the source, which would be
+// writable. "private" excludes later mounts.
+func TestDefaultMountsExistOnEveryHost(t *testing.T) {
 	want := map[string][2]string{"aws": {"/sys/module", "/.aws"}, "docker": {"/dev/null", "/run/docker.sock"}}
 	mounts := pluginConfig(t).Mounts
 	for _, m := range mounts {
@@ -100,23 +102,24 @@ func TestPluginMounts(t *testing.T) {
 	}
 }
 
-// outsideDocker are the settings for running without dockerd: it looks for the socket where config.json
-// says, and what the propagated mount does not hold is lost at the next upgrade.
+// outsideDocker are the settings for running without dockerd. In Docker they must not be
+// changed: dockerd expects the socket that config.json names, and an upgrade loses files
+// outside the propagated mount.
 var outsideDocker = []string{"PLUGIN_SOCKET", "STATE_DIR"}
 
-// proxies are read by net/http.
+// proxies are variables that net/http reads.
 var proxies = []string{"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
 
-func TestPluginEnv(t *testing.T) {
+func TestPluginConfigHasAllVariables(t *testing.T) {
 	var names []string
 	for _, e := range pluginConfig(t).Env {
 		names = append(names, e.Name)
 		if !slices.Equal(e.Settable, []string{"value"}) {
 			t.Errorf("%s: settable %q", e.Name, e.Settable)
 		}
-		// An upgrade keeps a plugin's settings as they are, so a default here would stay for ever.
+		// An upgrade keeps a plugin's settings, so a default here could never be changed.
 		if e.Value != nil {
-			t.Errorf("%s has a value: defaults belong into the code", e.Name)
+			t.Errorf("%s has a value: defaults belong in the code", e.Name)
 		}
 		if e.Description == "" {
 			t.Errorf("%s has no description", e.Name)
@@ -124,44 +127,44 @@ func TestPluginEnv(t *testing.T) {
 	}
 	for i, name := range names {
 		if slices.Contains(names[:i], name) {
-			t.Errorf("%s is there twice", name)
+			t.Errorf("%s appears twice", name)
 		}
 	}
 
 	var ours []string
 	for _, d := range config.SettingDocs() {
 		ours = append(ours, d.Name)
-		if got := slices.Contains(names, d.Name); got == slices.Contains(outsideDocker, d.Name) {
-			t.Errorf("%s is in config.json: %v", d.Name, got)
+		if got, want := slices.Contains(names, d.Name), !slices.Contains(outsideDocker, d.Name); got != want {
+			t.Errorf("%s is in config.json: %v, want %v", d.Name, got, want)
 		}
 	}
 	sdks := sdkVariables(t)
 	for _, name := range names {
 		if !slices.Contains(ours, name) && !slices.Contains(sdks, name) && !slices.Contains(proxies, name) {
-			t.Errorf("%s is read by nobody", name)
+			t.Errorf("nothing reads %s", name)
 		}
 	}
 	for _, name := range sdks {
 		_, ignored := sdkIgnored[name]
 		if slices.Contains(names, name) == ignored {
-			t.Errorf("%s, which the SDK reads, must be either in config.json or in sdkIgnored, with the reason", name)
+			t.Errorf("the SDK reads %s, so it must be either in config.json or, with a reason, in sdkIgnored", name)
 		}
 	}
 	for name := range sdkIgnored {
 		if !slices.Contains(sdks, name) {
-			t.Errorf("%s is in sdkIgnored, and the SDK does not read it", name)
+			t.Errorf("%s is in sdkIgnored, but the SDK does not read it", name)
 		}
 	}
 }
 
-// sdkIgnored are the variables that the SDK reads and that change nothing here.
+// sdkIgnored are the variables that the SDK reads and that have no effect here, with the reasons.
 var sdkIgnored = map[string]string{
-	"AWS_ACCOUNT_ID":                           "is for endpoints that are an account's own, which CloudWatch Logs has none of",
+	"AWS_ACCOUNT_ID":                           "is for endpoints per account, and CloudWatch Logs has none",
 	"AWS_ACCOUNT_ID_ENDPOINT_MODE":             "the same",
-	"AWS_AUTH_SCHEME_PREFERENCE":               "CloudWatch Logs takes signature version 4 alone",
-	"AWS_DEFAULTS_MODE":                        "tunes retries and time-outs, which the uploader has of its own",
+	"AWS_AUTH_SCHEME_PREFERENCE":               "CloudWatch Logs accepts only signature version 4",
+	"AWS_DEFAULTS_MODE":                        "sets retries and time-outs, and the uploader has its own",
 	"AWS_EXECUTION_ENV":                        "is for the defaults mode",
-	"AWS_DISABLE_REQUEST_COMPRESSION":          "GZIP does it: the SDK does not compress for this service",
+	"AWS_DISABLE_REQUEST_COMPRESSION":          "the setting GZIP decides, because the SDK does not compress requests to this service",
 	"AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES":   "the same",
 	"AWS_ENABLE_ENDPOINT_DISCOVERY":            "is for other services",
 	"AWS_LOGIN_CACHE_DIRECTORY":                "a session of `aws login` writes its renewed token to its cache, and the mount is read-only",
@@ -174,8 +177,8 @@ var sdkIgnored = map[string]string{
 	"AWS_S3_USE_ARN_REGION":                    "is for S3",
 }
 
-// sdkVariables returns the variables that the SDK's configuration and the services used here read,
-// out of the SDK's source.
+// sdkVariables searches the SDK's source for the variables that its configuration and the services
+// used here read.
 func sdkVariables(t *testing.T) []string {
 	t.Helper()
 	const sdk = "github.com/aws/aws-sdk-go-v2/"
@@ -211,7 +214,7 @@ func sdkVariables(t *testing.T) []string {
 	}
 	slices.Sort(names)
 	if len(names) < 40 || !strings.Contains(strings.Join(names, " "), "AWS_ACCESS_KEY_ID") {
-		t.Fatalf("found only %q in the SDK: does it read its variables elsewhere now?", names)
+		t.Fatalf("found only %q in the SDK; it may read its variables in another package now", names)
 	}
 	return names
 }

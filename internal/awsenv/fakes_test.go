@@ -15,8 +15,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain makes sure that no test asks a real metadata service, reads a real shared file or uses
-// real keys, whatever the machine it runs on has: what a test does not set points at nothing.
+// TestMain makes sure that no test queries a real metadata service, reads a real shared file
+// or uses real keys.
 func TestMain(m *testing.M) {
 	for _, kv := range os.Environ() {
 		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "AWS_") {
@@ -39,10 +39,11 @@ func refusingURL() string {
 	return "http://" + l.Addr().String()
 }
 
-// metadataStandIn plays the instance metadata service, version 2 alone: a token comes by PUT with a
-// lifetime of 1 to 21,600 seconds and is wanted by everything else ("Use the Instance Metadata
-// Service", EC2 User Guide). Version 1 is answered 401, as by an instance that requires tokens.
-type metadataStandIn struct {
+// fakeMetadata is an instance metadata service, version 2 only. A PUT with a lifetime of 1 to
+// 21,600 seconds returns a token, which every other request needs (EC2 User Guide, "Use the
+// Instance Metadata Service"). It answers requests of version 1 with 401, like an instance
+// that requires tokens.
+type fakeMetadata struct {
 	t   *testing.T
 	url string
 
@@ -60,10 +61,10 @@ const (
 	rolesPath    = "/latest/meta-data/iam/security-credentials/"
 )
 
-// startMetadata starts the stand-in of an instance in eu-central-1 with a role and points the SDK
-// at it.
-func startMetadata(t *testing.T) *metadataStandIn {
-	m := &metadataStandIn{t: t, tokens: map[string]bool{}, pages: map[string]string{
+// startMetadata starts the metadata service of an instance in eu-central-1 with a role, and
+// makes the SDK use it.
+func startMetadata(t *testing.T) *fakeMetadata {
+	m := &fakeMetadata{t: t, tokens: map[string]bool{}, pages: map[string]string{
 		identityPath: `{"region":"eu-central-1","instanceId":"i-0123456789abcdef0"}`,
 		instancePath: "i-0123456789abcdef0",
 		rolesPath:    "logs-writer",
@@ -78,7 +79,7 @@ func startMetadata(t *testing.T) *metadataStandIn {
 	return m
 }
 
-func (m *metadataStandIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (m *fakeMetadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.mu.Lock()
 	fault := m.fault
 	m.mu.Unlock()
@@ -115,15 +116,15 @@ func (m *metadataStandIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, page)
 }
 
-// setFault makes f answer instead, until it is nil.
-func (m *metadataStandIn) setFault(f func(w http.ResponseWriter, r *http.Request) bool) {
+// setFault makes f answer requests. With nil, the fake answers them itself again.
+func (m *fakeMetadata) setFault(f func(w http.ResponseWriter, r *http.Request) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fault = f
 }
 
-// asked returns how often path was asked for with a good token.
-func (m *metadataStandIn) asked(path string) int {
+// asked returns the number of requests for path with a valid token.
+func (m *fakeMetadata) asked(path string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := 0
@@ -135,14 +136,14 @@ func (m *metadataStandIn) asked(path string) int {
 	return n
 }
 
-// withoutToken returns how many requests came the old way.
-func (m *metadataStandIn) withoutToken() int {
+// withoutToken returns the number of requests of version 1.
+func (m *fakeMetadata) withoutToken() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.naked
 }
 
-// forbidMetadata fails the test if anything at all asks the metadata service.
+// forbidMetadata fails the test if anything queries the metadata service.
 func forbidMetadata(t *testing.T) {
 	m := startMetadata(t)
 	m.setFault(func(w http.ResponseWriter, r *http.Request) bool {
@@ -152,8 +153,8 @@ func forbidMetadata(t *testing.T) {
 	})
 }
 
-// files writes a directory of AWS files that takes the place of ~/.aws for the test's time. (The SDK
-// looks at HOME once, when the process starts.)
+// files writes a directory of AWS files, which replaces ~/.aws during the test. (The SDK reads HOME
+// once, when the process starts.)
 func files(t *testing.T, byName map[string]string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()

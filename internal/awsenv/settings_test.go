@@ -19,8 +19,8 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// The tests here are of credentials and settings as people have them: copied with a newline, behind a private
-// certificate authority, from IAM Identity Center.
+// The tests in this file are about credentials and settings as users write them, for example copied
+// with a newline.
 
 func TestWhiteSpaceAroundSettingsIsIgnored(t *testing.T) {
 	for _, space := range []string{"\n", "\r\n", " ", "\t"} {
@@ -58,7 +58,7 @@ func TestWhiteSpaceAroundSettingsIsIgnored(t *testing.T) {
 	}
 }
 
-func TestWhiteSpaceAroundFilesKeysIsIgnored(t *testing.T) {
+func TestWhiteSpaceAroundKeysInFilesIsIgnored(t *testing.T) {
 	forbidMetadata(t)
 	files(t, map[string]string{"credentials": "[default]\r\naws_access_key_id = FILEKEY \r\naws_secret_access_key = s\t\r\naws_session_token = t\r\n"})
 	creds, err := retrieve(t, New(Options{Region: "eu-central-1"}))
@@ -67,18 +67,17 @@ func TestWhiteSpaceAroundFilesKeysIsIgnored(t *testing.T) {
 	}
 }
 
-// Keys from an endpoint are sent in headers, too.
-func TestWhiteSpaceAroundAnEndpointsKeysIsIgnored(t *testing.T) {
+func TestWhiteSpaceAroundKeysFromAnEndpointIsIgnored(t *testing.T) {
 	withKeys(t)
 	agent := startAgent(t)
 	agent.serve(taskPath, "TASKKEY\n")
 	e := New(Options{Region: "eu-central-1"})
-	agent.standInFor(e)
+	agent.replaceFor(e)
 	wantKeyFor(t, e, target.Access{CredentialsEndpoint: taskPath}, "TASKKEY")
 }
 
-// A line break inside a key cannot be guessed away. The line says whose it is, and not what it is.
-func TestBrokenKeyIsNamed(t *testing.T) {
+// A line break inside a key cannot be removed safely. The error names the key, and hides its value.
+func TestErrorNamesTheInvalidKey(t *testing.T) {
 	forbidMetadata(t)
 	files(t, nil)
 	for name, what := range map[string]string{
@@ -96,7 +95,7 @@ func TestBrokenKeyIsNamed(t *testing.T) {
 	}
 }
 
-func TestNewlineAfterAnAuthorizationToken(t *testing.T) {
+func TestNewlineAfterAuthorizationTokenIsIgnored(t *testing.T) {
 	forbidMetadata(t)
 	dir := files(t, map[string]string{"token": "sesame\r\n"})
 	agent := startAgent(t)
@@ -110,7 +109,7 @@ func TestNewlineAfterAnAuthorizationToken(t *testing.T) {
 	agent.want(t, taskPath+" sesame", taskPath+" sesame", taskPath+" sesame")
 }
 
-func TestNewlineAfterAWebIdentityToken(t *testing.T) {
+func TestNewlineAfterWebIdentityTokenIsIgnored(t *testing.T) {
 	forbidMetadata(t)
 	dir := files(t, map[string]string{"token": "a-token\n"})
 	sts := startSTS(t)
@@ -122,7 +121,7 @@ func TestNewlineAfterAWebIdentityToken(t *testing.T) {
 	}
 }
 
-// An endpoint over https is checked against AWS_CA_BUNDLE, both for the SDK's chain and for a container's path.
+// AWS_CA_BUNDLE counts both for the SDK's chain and for a container's path.
 func TestContainerEndpointOverTLSUsesTheCABundle(t *testing.T) {
 	forbidMetadata(t)
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -159,7 +158,7 @@ func TestCredentialProcessIsRefusedInOneLine(t *testing.T) {
 	}
 }
 
-// A name that has the instance ID in it waits for it, and no longer than instanceWait.
+// A name that contains the instance ID waits for it, at most for instanceWait.
 func TestInstanceIDIsWaitedFor(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -167,8 +166,8 @@ func TestInstanceIDIsWaitedFor(t *testing.T) {
 		want  string
 		took  time.Duration // at most
 	}{
-		{"comes late", 10 * time.Second, "i-1", 10*time.Second + lookupRestMax + instancePoll},
-		{"comes at the end", instanceWait - lookupRestMax - instancePoll, "i-1", instanceWait},
+		{"comes late", 10 * time.Second, "i-1", 10*time.Second + backoffMax + instancePoll},
+		{"comes at the end", instanceWait - backoffMax - instancePoll, "i-1", instanceWait},
 		{"never comes", time.Hour, "", instanceWait + instancePoll},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -176,7 +175,7 @@ func TestInstanceIDIsWaitedFor(t *testing.T) {
 				logger, lines := logged()
 				e := New(Options{Log: logger})
 				began := time.Now()
-				e.instance.fetch = func(context.Context) (string, error) {
+				e.instance.id.fetch = func(context.Context) (string, error) {
 					if time.Since(began) < c.after {
 						return "", fmt.Errorf("connection refused")
 					}
@@ -194,7 +193,7 @@ func TestInstanceIDIsWaitedFor(t *testing.T) {
 				if len(got) != 2 || !strings.Contains(got[0], "level=ERROR") || !strings.Contains(got[0], "NOEC2") || !strings.Contains(got[0], "connection refused") {
 					t.Errorf("logged %q", got)
 				}
-				// A container that comes after the wait does not wait again.
+				// A container that starts after the wait does not wait again.
 				began = time.Now()
 				if wantInstance(t, e, c.want); time.Since(began) != 0 {
 					t.Errorf("waited another %v", time.Since(began))
@@ -204,10 +203,10 @@ func TestInstanceIDIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestInstanceIDIsNotWaitedForAfterTheEnd(t *testing.T) {
+func TestInstanceIDIsNotWaitedForAfterTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := New(Options{})
-		e.instance.fetch = func(context.Context) (string, error) { return "", fmt.Errorf("no route to host") }
+		e.instance.id.fetch = func(context.Context) (string, error) { return "", fmt.Errorf("no route to host") }
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		if id, err := e.InstanceID(ctx); id != "" || err == nil {
@@ -216,8 +215,7 @@ func TestInstanceIDIsNotWaitedForAfterTheEnd(t *testing.T) {
 	})
 }
 
-// The outcome of every look-up that a client made from the configuration makes is reported.
-func TestLookupsAreReported(t *testing.T) {
+func TestDNSLookupsAreReported(t *testing.T) {
 	forbidMetadata(t)
 	files(t, nil)
 	t.Setenv("AWS_ACCESS_KEY_ID", "ENVKEY")

@@ -21,40 +21,33 @@ import (
 )
 
 const (
-	// retrieveTimeout bounds one search for credentials. The SDK takes the caller's deadline away
-	// (aws.CredentialsCache, suppressedContext) and lets all callers wait for one search, so an
-	// endpoint that hangs would stop every upload for good. With the uploader's longest wait after it
-	// it stays under the half minute within which things go on once they are mended.
+	// retrieveTimeout bounds one search for credentials. The SDK ignores the caller's deadline
+	// (aws.CredentialsCache, suppressedContext) and lets all callers wait for one search, so
+	// an endpoint that hangs would stop every upload forever. Together with the uploader's
+	// longest wait, retrieveTimeout is shorter than the half minute within which uploads must
+	// recover.
 	retrieveTimeout = 15 * time.Second
-	// fileKeysLife is how long keys from a file are used before the file is read again: the SDK
-	// reads it once and takes its keys to be good for ever, but people rotate them.
+	// fileKeysLife is how long keys from a file are used before the file is read again. The
+	// SDK reads the file once and assumes that its keys never expire, but operators rotate
+	// them.
 	fileKeysLife = time.Minute
 )
 
-// chainCache keeps the default chain's keys until they expire.
-type chainCache struct {
-	lineCache
-	chain *chain
-}
-
-func newChainCache(e *Env) chainCache {
+// newChainCache returns a cache of the default chain's credentials. It has no renewer, because the
+// SDK renews some of these credentials itself. After a refusal the chain is resolved again, because
+// its providers keep keys too.
+func newChainCache(e *Env) cache {
 	c := &chain{env: e}
-	return chainCache{lineCache{aws.NewCredentialsCache(c)}, c}
+	return cache{aws.NewCredentialsCache(c), c}
 }
 
-// Invalidate makes the next Retrieve work the chain out again: the SDK keeps keys in it too.
-func (c chainCache) Invalidate() {
-	c.chain.use(nil)
-	c.CredentialsCache.Invalidate()
-}
-
-// chain is the SDK's default credentials chain, worked out when credentials are first needed and
-// worked out again when it fails. The cache around it calls Retrieve once at a time.
+// A chain is the SDK's default credentials chain. It is resolved when credentials are first needed,
+// and again after a failure. The cache around it makes one call of Retrieve at a time.
 type chain struct {
 	env *Env
 
 	mu    sync.Mutex
-	found aws.CredentialsProvider // nil: work it out
+	found aws.CredentialsProvider // found is nil if the chain must be resolved.
 }
 
 // Retrieve implements aws.CredentialsProvider.
@@ -81,7 +74,7 @@ func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return creds, nil
 }
 
-// provider returns the provider in use, and works it out when there is none.
+// provider returns the provider in use, and resolves the chain if there is none.
 func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 	c.mu.Lock()
 	p := c.found
@@ -91,8 +84,8 @@ func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 	}
 
 	var opts []func(*config.LoadOptions) error
-	// A role is assumed at STS, which wants a region too. Where there is none, the chain is tried
-	// without: keys and an instance's role need none.
+	// STS, where roles are assumed, needs a region. Without one the chain is tried all the same,
+	// because keys and an instance's role need none.
 	if region, err := c.env.regionQuietly(ctx); err == nil {
 		opts = append(opts, config.WithRegion(region))
 	}
@@ -103,7 +96,7 @@ func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 	opts = append(opts,
 		config.WithEC2RoleCredentialOptions(func(o *ec2rolecreds.Options) { o.Client = c.env.metadata.client(plain) }),
 		config.WithEndpointCredentialOptions(c.env.containerClient(plain, chainEndpoint()).configure),
-		config.WithSSOTokenProviderOptions(c.env.keepSSOToken),
+		config.WithSSOTokenProviderOptions(c.env.tokens.useCopy),
 		config.WithWebIdentityRoleCredentialOptions(func(o *stscreds.WebIdentityRoleOptions) {
 			o.TokenRetriever = trimmedToken{o.TokenRetriever}
 		}))
@@ -121,8 +114,9 @@ func (c *chain) use(p aws.CredentialsProvider) {
 	c.mu.Unlock()
 }
 
-// cleanKeys trims the white space that keys and tokens bring from the files that they were copied from, and refuses what
-// cannot be sent in a header: the transport would say "invalid header field value" and not whose value it is.
+// cleanKeys trims the white space around keys and tokens that were copied from a file. It refuses
+// values that cannot be sent in a header, because the transport's error, "invalid header field
+// value", does not say which value is wrong.
 func cleanKeys(c aws.Credentials) (aws.Credentials, error) {
 	for _, v := range []struct {
 		what  string
@@ -130,13 +124,14 @@ func cleanKeys(c aws.Credentials) (aws.Credentials, error) {
 	}{{"access key ID", &c.AccessKeyID}, {"secret access key", &c.SecretAccessKey}, {"session token", &c.SessionToken}} {
 		*v.value = strings.TrimSpace(*v.value)
 		if strings.ContainsFunc(*v.value, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-			return aws.Credentials{}, fmt.Errorf("the %s from %s has a character in it that cannot be in one, such as a space or a line break: set it again, without quotes", v.what, c.Source)
+			return aws.Credentials{}, fmt.Errorf("the %s from %s contains an invalid character, such as a space or a line break: set it again, without quotes", v.what, c.Source)
 		}
 	}
 	return c, nil
 }
 
-// trimmedToken is a web identity's token without the newline at the end of its file, which STS takes for a part of it.
+// trimmedToken trims the token of a web identity, because STS takes the newline at the end of the
+// file as part of the token.
 type trimmedToken struct {
 	stscreds.IdentityTokenRetriever
 }
@@ -146,7 +141,7 @@ func (t trimmedToken) GetIdentityToken() ([]byte, error) {
 	return bytes.TrimSpace(b), err
 }
 
-// explain puts before a failure what the operator can do about it, where the SDK does not know.
+// explain puts advice to the operator before an error, if the SDK's error does not help.
 func explain(err error) error {
 	var expired *ssocreds.InvalidTokenError
 	switch {
@@ -157,12 +152,12 @@ func explain(err error) error {
 	case errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("these credentials renew themselves in a file, and the directory of the AWS files is read-only; use a role, an IAM Identity Center profile with sso_session, or keys: %w", err)
 	}
-	// The SDK takes files that may not be read for missing ones (config, internal/ini, OpenFile), looks elsewhere, and
-	// complains of what it did not find there.
+	// The SDK treats a file that it may not read as missing (config, internal/ini, OpenFile).
+	// It then looks elsewhere, and its error is about what it did not find there.
 	for _, name := range Files() {
 		f, openErr := os.Open(name)
 		if errors.Is(openErr, fs.ErrPermission) {
-			return fmt.Errorf("%s may not be read: if it came after the plugin was enabled, disable and enable it again: %w", name, err)
+			return fmt.Errorf("the plugin may not read %s; if the file is newer than the start of the plugin, disable and enable the plugin: %w", name, err)
 		}
 		if openErr == nil {
 			f.Close()
@@ -171,7 +166,7 @@ func explain(err error) error {
 	return err
 }
 
-// regionQuietly is Region for a caller that can do without: it logs nothing.
+// regionQuietly is Region without advice in its error, for callers that can do without a region.
 func (e *Env) regionQuietly(ctx context.Context) (string, error) {
 	if e.route != "" {
 		return e.route, nil

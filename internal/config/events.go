@@ -1,0 +1,55 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/logspool/logspool/naming"
+)
+
+// EventOptions says how a container's lines become events, and which events are shipped.
+type EventOptions struct {
+	Format Format
+	// Tag is the log option tag, also if something else names the stream. Nil means none.
+	Tag *naming.Template
+	// Pattern matches the first line of an event (log options multiline-pattern and
+	// datetime-format). If it is nil, each line is an event.
+	Pattern *regexp.Regexp
+	// Include must match an event that is shipped. If it is nil, every event may be shipped.
+	Include *regexp.Regexp
+	// Exclude matches the events that are not shipped. Nil matches nothing.
+	Exclude *regexp.Regexp
+	// StripANSI says that terminal codes are removed from events.
+	StripANSI bool
+}
+
+// Format says what an event contains.
+type Format string
+
+const (
+	// FormatText means the line itself.
+	FormatText Format = "text"
+	// FormatJSON means an object that holds the line and says where it comes from.
+	FormatJSON Format = "json"
+	// FormatEMF means the line itself, in a request that tells CloudWatch to extract metrics
+	// from it.
+	FormatEMF Format = "json/emf"
+)
+
+func parseFormat(text string) (Format, error) {
+	switch f := Format(strings.ToLower(strings.TrimSpace(text))); f {
+	case FormatText, FormatJSON, FormatEMF:
+		return f, nil
+	}
+	return "", fmt.Errorf("%s is not a format: use %s, %s or %s", shown(text), FormatText, FormatJSON, FormatEMF)
+}
+
+// parseAwslogsFormat reads awslogs's option, which has only one valid value.
+func parseAwslogsFormat(text string) (Format, error) {
+	f, err := parseFormat(text)
+	if err != nil || f != FormatEMF {
+		return "", fmt.Errorf("%s is not a format of awslogs: use %s, or the option format", shown(text), FormatEMF)
+	}
+	return f, nil
+}

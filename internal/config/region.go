@@ -1,0 +1,58 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// RegionSettings says where the region comes from.
+type RegionSettings struct {
+	// Region is the region of ROUTE, or else of AWS_REGION. If it is empty, the region has to be
+	// looked up in the SDK's configuration, then on EC2.
+	Region string
+	// NoEC2 says that the plugin never queries the EC2 metadata service.
+	NoEC2 bool
+
+	// awsRegion is what auto means before anything is looked up: the region of AWS_REGION, or else
+	// of AWS_DEFAULT_REGION.
+	awsRegion        string
+	awsDefaultRegion string
+}
+
+// regionSyntax is the syntax of AWS's regions in all partitions: eu-west-1, us-gov-east-1,
+// us-isob-east-1, eusc-de-east-1. Only AWS knows whether a region exists.
+var regionSyntax = regexp.MustCompile(`^[a-z]{2,8}(-[a-z]{2,16}){1,3}-[0-9]{1,2}$`)
+
+// parseRegion reads a region. For auto, it returns the empty string.
+func parseRegion(text string) (string, error) {
+	region := strings.TrimSpace(text)
+	if strings.EqualFold(region, "auto") {
+		return "", nil
+	}
+	if !regionSyntax.MatchString(region) {
+		return "", fmt.Errorf("%s is not a region: use one such as eu-west-1, or auto", shown(text))
+	}
+	return region, nil
+}
+
+// chooseRegion decides what auto means, and which region applies if no log option sets one.
+// AWS_DEFAULT_REGION counts only if AWS_REGION is not set, as in the SDKs.
+func (l *loader) chooseRegion() {
+	s := l.s
+	for _, r := range []struct{ name, region string }{
+		{"AWS_REGION", s.awsRegion},
+		{"AWS_DEFAULT_REGION", s.awsDefaultRegion},
+	} {
+		if l.failed(r.name) {
+			s.hold.awsRegion = reason(r.name)
+			break
+		}
+		if s.awsRegion = r.region; s.awsRegion != "" {
+			break
+		}
+	}
+	if s.Region == "" && s.hold.route == "" {
+		s.Region = s.awsRegion
+	}
+}

@@ -7,7 +7,8 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// TestHistorySizeBoundsAnIgnoredLog: history-size bounds the log of a container that is not delivered, and spool-max-size does not.
+// TestHistorySizeBoundsAnIgnoredLog: history-size bounds the log of a container that is not
+// delivered, and spool-max-size does not.
 func TestHistorySizeBoundsAnIgnoredLog(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -29,8 +30,8 @@ func TestHistorySizeBoundsAnIgnoredLog(t *testing.T) {
 	}
 }
 
-// TestIgnoredContainerHasDockerLogs: nothing of an ignored container is delivered. docker logs has all of it, also after a restart of
-// the plugin.
+// TestIgnoredContainerHasDockerLogs: nothing of an ignored container is delivered. docker
+// logs has all of it, also after a restart of the plugin.
 func TestIgnoredContainerHasDockerLogs(t *testing.T) {
 	h := newHost(t)
 	h.start()

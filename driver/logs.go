@@ -11,8 +11,9 @@ import (
 	"github.com/logspool/logspool/internal/container"
 )
 
-// serveReadLogs answers /LogDriver.ReadLogs with a stream of entries. The status reports an error, because
-// dockerd takes the body of a 200 for entries. A later error breaks the connection, which docker logs shows.
+// serveReadLogs answers /LogDriver.ReadLogs with a stream of entries. The status reports an
+// error, because dockerd takes the body of a 200 for entries. A later error breaks the
+// connection, which docker logs shows.
 func (d *Driver) serveReadLogs(w http.ResponseWriter, r *http.Request) {
 	body, status, err := d.body(w, r)
 	var request struct {
@@ -55,8 +56,9 @@ func (d *Driver) serveReadLogs(w http.ResponseWriter, r *http.Request) {
 // errStopping says that the plugin begins nothing more.
 var errStopping = errors.New("logspool: the plugin is stopping")
 
-// readLogs writes the log of the container that info describes. begun is as in readlogs.Reader.WriteTo. A
-// container that the plugin does not know has an empty log, as with json-file.
+// readLogs writes the log of the container that info describes. begun is as in
+// readlogs.Reader.WriteTo. A container that the plugin does not know has an empty log, as
+// with json-file.
 func (d *Driver) readLogs(ctx context.Context, w http.ResponseWriter, info *container.Info, config readlogs.Config) (begun bool, err error) {
 	if !archive.ValidID(info.ID) {
 		return false, fmt.Errorf("logspool: ReadLogs: %s is not a container's ID", shorten(info.ID))
@@ -85,8 +87,8 @@ func (d *Driver) readLogs(ctx context.Context, w http.ResponseWriter, info *cont
 	return r.WriteTo(ctx, w)
 }
 
-// keepsNoHistory reports whether the log options turn the container's history off. Only a container that has
-// no session (nil) has its options parsed for it.
+// keepsNoHistory reports whether the log options turn the container's history off. Only a
+// container that has no session (nil) has its options parsed for it.
 func (d *Driver) keepsNoHistory(s *session, info *container.Info) bool {
 	if s != nil {
 		return s.currentRun().conf.HistorySize == 0
@@ -95,9 +97,10 @@ func (d *Driver) keepsNoHistory(s *session, info *container.Info) bool {
 	return conf.HistorySize == 0
 }
 
-// beginReading returns the container's session, which does not end before endReading, or nil if nothing is kept
-// of the container. An archived log becomes a session: it must not be moved or removed while it is read. It
-// waits while the session is opened or archived, until ctx is done at the latest.
+// beginReading returns the container's session, which does not end before endReading, or
+// nil if nothing is kept of the container. An archived log becomes a session: it must not
+// be moved or removed while it is read. It waits while the session is opened or archived,
+// until ctx is done at the latest.
 func (d *Driver) beginReading(ctx context.Context, id string) (*session, error) {
 	if err := d.beginCall(); err != nil {
 		return nil, err

@@ -61,7 +61,8 @@ func TestReadLogsReportsErrors(t *testing.T) {
 	}
 }
 
-// TestDamagedLogIsReadAsFarAsPossible: what is left of a damaged log is readable, without a hang or a crash.
+// TestDamagedLogIsReadAsFarAsPossible: what is left of a damaged log is readable, without a
+// hang or a crash.
 func TestDamagedLogIsReadAsFarAsPossible(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -105,7 +106,8 @@ func TestDamagedLogIsReadAsFarAsPossible(t *testing.T) {
 	}
 }
 
-// TestBrokenAnswerDoesNotLookComplete: an answer does not look complete if the log cannot be read to its end.
+// TestBrokenAnswerDoesNotLookComplete: an answer does not look complete if the log cannot
+// be read to its end.
 func TestBrokenAnswerDoesNotLookComplete(t *testing.T) {
 	h := newHost(t)
 	disk := h.onHookedDisk()
@@ -137,7 +139,8 @@ func TestBrokenAnswerDoesNotLookComplete(t *testing.T) {
 	must(t, c.Stop(t.Context()))
 }
 
-// TestBytesThatAreNoEntryCostNoOther: bytes that only look like an entry cost no other entry, even if one begins within them.
+// TestBytesThatAreNoEntryCostNoOther: bytes that only look like an entry cost no other
+// entry, even if one begins within them.
 func TestBytesThatAreNoEntryCostNoOther(t *testing.T) {
 	h := newHost(t)
 	h.start()

@@ -117,8 +117,9 @@ func writeLast(t *testing.T, d *dockertest.Daemon, c *dockertest.Container, line
 	}
 }
 
-// jsonFile returns json-file's answer (moby, daemon/logger/loggerutils, LogFile.ReadLogs). It counts the tail first,
-// then skips entries that are too early, and ends at the first one that is too late.
+// jsonFile returns json-file's answer (moby, daemon/logger/loggerutils, LogFile.ReadLogs).
+// It counts the tail first, then skips entries that are too early, and ends at the first
+// one that is too late.
 func jsonFile(entries []entry, c dockertest.ReadConfig) (want []entry) {
 	if c.Tail >= 0 {
 		entries = entries[max(0, len(entries)-c.Tail):]
@@ -136,7 +137,8 @@ func jsonFile(entries []entry, c dockertest.ReadConfig) (want []entry) {
 	return want
 }
 
-// TestReadLogsAnswersLikeJSONFile: a running, a stopped and a restarted container, and a restarted plugin, give the same answers as json-file.
+// TestReadLogsAnswersLikeJSONFile: a running, a stopped and a restarted container, and a
+// restarted plugin, give the same answers as json-file.
 func TestReadLogsAnswersLikeJSONFile(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -212,8 +214,8 @@ func TestReadLogsAnswersLikeJSONFile(t *testing.T) {
 	ask("stopped again")
 }
 
-// TestFollowEndsWhenTheContainerStops: a follow gets each line at once. It ends when the container stops, with
-// all lines of that run and none of the next.
+// TestFollowEndsWhenTheContainerStops: a follow gets each line at once. It ends when the
+// container stops, with all lines of that run and none of the next.
 func TestFollowEndsWhenTheContainerStops(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -251,8 +253,9 @@ func TestFollowEndsWhenTheContainerStops(t *testing.T) {
 	}
 }
 
-// TestSlowFollowGetsItsRunOnly: a follow whose client is slow gets all lines of its run, and none of the next run, which has
-// begun before the client has read the end of the first.
+// TestSlowFollowGetsItsRunOnly: a follow whose client is slow gets all lines of its run,
+// and none of the next run, which has begun before the client has read the end of the
+// first.
 func TestSlowFollowGetsItsRunOnly(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -277,8 +280,9 @@ func TestSlowFollowGetsItsRunOnly(t *testing.T) {
 	must(t, c.Stop(t.Context()))
 }
 
-// TestReadEndsWhereTheLogEndedWhenAsked: an answer without follow ends with the last line that was there when it was asked for,
-// even if the container writes faster than the client reads.
+// TestReadEndsWhereTheLogEndedWhenAsked: an answer without follow ends with the last line
+// that was there when it was asked for, even if the container writes faster than the client
+// reads.
 func TestReadEndsWhereTheLogEndedWhenAsked(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -300,8 +304,9 @@ func TestReadEndsWhereTheLogEndedWhenAsked(t *testing.T) {
 	must(t, c.Stop(t.Context()))
 }
 
-// TestSlowedFollowerGetsTheRestWhenTheContainerStops: a follower that the throttle slows gets its share and no more. It gets the rest when the
-// container stops. An answer without follow is never slowed.
+// TestSlowedFollowerGetsTheRestWhenTheContainerStops: a follower that the throttle slows
+// gets its share and no more. It gets the rest when the container stops. An answer without
+// follow is never slowed.
 func TestSlowedFollowerGetsTheRestWhenTheContainerStops(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -337,7 +342,8 @@ func TestSlowedFollowerGetsTheRestWhenTheContainerStops(t *testing.T) {
 	}
 }
 
-// TestSessionEndsAfterItsFollowersLeave: a follow frees what it holds when its client leaves, and the session can end.
+// TestSessionEndsAfterItsFollowersLeave: a follow frees what it holds when its client
+// leaves, and the session can end.
 func TestSessionEndsAfterItsFollowersLeave(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -355,14 +361,15 @@ func TestSessionEndsAfterItsFollowersLeave(t *testing.T) {
 	h.gone()
 }
 
-// TestStopBreaksEveryAnswer: when the plugin stops, every answer ends, even if its client does not read, and no answer looks
-// complete.
+// TestStopBreaksEveryAnswer: when the plugin stops, every answer ends, even if its client
+// does not read, and no answer looks complete.
 func TestStopBreaksEveryAnswer(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	d := h.docker()
 	c := begin(t, d, dockertest.Info{ContainerID: "web"})
-	// One entry that is larger than what the connection buffers: an answer that has begun is stuck.
+	// One entry that is larger than what the connection buffers: an answer that has begun
+	// is stuck.
 	must(t, c.WriteEntry(&logdriver.LogEntry{Source: "stdout", TimeNano: 1, Line: make([]byte, 1<<20)}))
 	writeLast(t, d, c, "the last\n")
 	idle := readLogs(t, d, "web", dockertest.ReadConfig{Tail: 1, Follow: true})
@@ -382,7 +389,8 @@ func TestStopBreaksEveryAnswer(t *testing.T) {
 	}
 }
 
-// TestLogIsNotArchivedWhileRead: the files of a log are neither archived nor removed while a client reads it.
+// TestLogIsNotArchivedWhileRead: the files of a log are neither archived nor removed while
+// a client reads it.
 func TestLogIsNotArchivedWhileRead(t *testing.T) {
 	h := newHost(t)
 	h.start()
@@ -412,8 +420,8 @@ func TestLogIsNotArchivedWhileRead(t *testing.T) {
 	h.gone()
 }
 
-// TestArchivedLogIsReadWhole: a client gets an archived log as a whole, even if the container is restarted or the log expires
-// meanwhile.
+// TestArchivedLogIsReadWhole: a client gets an archived log as a whole, even if the
+// container is restarted or the log expires meanwhile.
 func TestArchivedLogIsReadWhole(t *testing.T) {
 	info := dockertest.Info{ContainerID: "web", ContainerName: "/web"}
 	for name, during := range map[string]func(*host, *dockertest.Daemon) (end func()){

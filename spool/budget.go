@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Budget limits the bytes on disk of several logs together, open spools and archived logs, and
-// makes space for new blocks. It alone decides what is removed, whether the budget or the disk is full:
+// Budget limits the bytes on disk of several logs together, open spools and archived logs,
+// and makes space for new blocks. It alone decides what is removed, whether the budget or
+// the disk is full:
 //
 //  1. archived logs, the oldest first;
 //  2. the history of open spools, the largest history first. Whole segments go first, including an
@@ -73,12 +74,12 @@ func (b *Budget) Raise(limit int64) { b.limit = max(b.limit, limit) }
 // Used returns the bytes on disk of all logs under the budget.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
-// AddArchived counts the log of a spool that is not open: so many bytes on disk, last written to at
-// written. The budget calls remove at most once, from within a call of another spool or of Retry,
-// to remove the files. If remove returns nil, they are not counted any more; otherwise they are
-// counted until Release. remove may call Release, but not Append. The caller of Append or Retry
-// must hold no lock that remove takes. Call Release before the spool is opened, and after the files
-// are removed.
+// AddArchived counts the log of a spool that is not open: so many bytes on disk, last
+// written to at written. The budget calls remove at most once, from within a call of
+// another spool or of Retry, to remove the files. If remove returns nil, they are not
+// counted any more; otherwise they are counted until Release. remove may call Release, but
+// not Append. The caller of Append or Retry must hold no lock that remove takes. Call
+// Release before the spool is opened, and after the files are removed.
 func (b *Budget) AddArchived(bytes int64, written time.Time, remove func() error) *ArchivedLog {
 	r := &ArchivedLog{b: b, bytes: bytes, written: written, remove: remove}
 	b.used.Add(bytes)
@@ -102,9 +103,9 @@ func (r *ArchivedLog) forget() {
 	}
 }
 
-// Retry calls f. While f fails because the disk is full (ENOSPC, EDQUOT), Retry removes an archived
-// log or delivered history and calls f again. It removes nothing undelivered. The caller must hold
-// no lock of a spool or of an archive.
+// Retry calls f. While f fails because the disk is full (ENOSPC, EDQUOT), Retry removes an
+// archived log or delivered history and calls f again. It removes nothing undelivered. The
+// caller must hold no lock of a spool or of an archive.
 func (b *Budget) Retry(f func() error) error {
 	err := f()
 	for diskFull(err) && b.reclaimDisk(nil, false) {
@@ -113,8 +114,8 @@ func (b *Budget) Retry(f func() error) error {
 	return err
 }
 
-// Trim removes archived logs and delivered history until the limit is kept. The limit may have been
-// lowered since the last start.
+// Trim removes archived logs and delivered history until the limit is kept. The limit may
+// have been lowered since the last start.
 func (b *Budget) Trim() {
 	if b.used.Load() <= b.limit {
 		return
@@ -184,7 +185,8 @@ func (b *Budget) reserve(s *Spool, n int64) bool {
 	return true
 }
 
-// withinShare reports whether s with n more bytes has no more than its share of the last sixteenth.
+// withinShare reports whether s with n more bytes has no more than its share of the last
+// sixteenth.
 func (b *Budget) withinShare(s *Spool, n int64) bool {
 	_, pending := s.sizes()
 	b.mu.Lock()
@@ -213,8 +215,8 @@ func (b *Budget) reclaimDisk(s *Spool, undelivered bool) bool {
 	return b.reclaim(s, undelivered)
 }
 
-// reclaim removes one thing for s, in the order that Budget's comment gives, and reports whether it
-// did. undelivered says that undelivered data may be removed.
+// reclaim removes one thing for s, in the order that Budget's comment gives, and reports
+// whether it did. undelivered says that undelivered data may be removed.
 func (b *Budget) reclaim(s *Spool, undelivered bool) bool {
 	for r := b.oldestArchived(); r != nil; r = b.oldestArchived() {
 		if r.remove() == nil {
@@ -268,7 +270,8 @@ func (b *Budget) claims(s *Spool) (claims []claim, own int64) {
 	return claims, own
 }
 
-// oldestArchived removes the oldest archived log from the list and returns it; nil: there is none.
+// oldestArchived removes the oldest archived log from the list and returns it; nil: there
+// is none.
 func (b *Budget) oldestArchived() *ArchivedLog {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -289,8 +292,8 @@ func (s *Spool) charge(n int64) {
 	s.opts.Budget.used.Add(n - covered)
 }
 
-// chargeLocked counts everything that the spool has on disk: segments, cursor, other files, and the
-// directory.
+// chargeLocked counts everything that the spool has on disk: segments, cursor, other files,
+// and the directory.
 func (s *Spool) chargeLocked() {
 	now := s.usage.extra + s.usage.other + DirSize + s.cursor.allocated()
 	for _, seg := range s.segments {

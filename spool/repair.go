@@ -16,9 +16,9 @@ import (
 // it, and gap blocks after that.
 const maxSegmentFile = maxSegmentSize + 3*MaxPayload
 
-// repairLast finds the last good block of the last segment, cuts off what follows it, and keeps that
-// block for LastBlock. It does not read earlier segments: a reader finds damage there, and loses
-// the damaged block.
+// repairLast finds the last good block of the last segment, cuts off what follows it, and
+// keeps that block for LastBlock. It does not read earlier segments: a reader finds damage
+// there, and loses the damaged block.
 //
 // The last segment may be in one of these states:
 //   - It ends with a good block, after a clean stop or a crash between two writes.
@@ -48,7 +48,8 @@ func (s *Spool) repairLast(r *Repair) {
 	found := goodBlocks(data, seg.base)
 	h, err := decodeSegmentHeader(data, seg.base)
 	if found.blocks == 0 && err != nil && len(data) <= segmentHeaderSize {
-		// Blocks carry their own positions, so a bad header is discarded only if no block follows.
+		// Blocks carry their own positions, so a bad header is discarded only if no block
+		// follows.
 		f.Close()
 		s.setAside(r, seg.base, data, seg.size)
 		s.removeSegmentsLocked(n-1, n)
@@ -75,8 +76,8 @@ func (s *Spool) repairLast(r *Repair) {
 	s.active.file, s.active.appendable = f, true
 }
 
-// Torn is the last block of a spool whose write was cut short. If its bytes are still in the FIFO,
-// nothing is lost; otherwise the whole block is.
+// Torn is the last block of a spool whose write was cut short. If its bytes are still in
+// the FIFO, nothing is lost; otherwise the whole block is.
 type Torn struct {
 	Length int    // bytes of the whole payload
 	Epoch  uint32 // the epoch of its FIFO
@@ -88,9 +89,10 @@ type Torn struct {
 // tornFrameTime is more than the number of bytes from a frame's start to the end of its time.
 const tornFrameTime = 32
 
-// Matches reports whether the block is at the head of a FIFO with so many unread bytes, which begin
-// with head. The intake's pipe may be smaller than the block (pipe(7), pipe-user-pages-soft), and
-// head shorter. Then the beginnings are compared, provided that they include a frame's time.
+// Matches reports whether the block is at the head of a FIFO with so many unread bytes,
+// which begin with head. The intake's pipe may be smaller than the block (pipe(7),
+// pipe-user-pages-soft), and head shorter. Then the beginnings are compared, provided that
+// they include a frame's time.
 func (t *Torn) Matches(head []byte, unread int) bool {
 	if len(head) < t.Length {
 		n := min(len(head), len(t.begin))
@@ -101,9 +103,9 @@ func (t *Torn) Matches(head []byte, unread int) bool {
 	return sum == binary.LittleEndian.Uint32(t.header[4:])
 }
 
-// countCut counts what is lost with cut, the bytes after the last good block, which ends at end. If
-// cut begins with a torn block, countCut sets recovered.torn. The torn block counts as lost until
-// RecoverTorn.
+// countCut counts what is lost with cut, the bytes after the last good block, which ends at
+// end. If cut begins with a torn block, countCut sets recovered.torn. The torn block counts
+// as lost until RecoverTorn.
 func (s *Spool) countCut(r *Repair, cut []byte, end uint64) {
 	if len(cut) < BlockHeaderSize {
 		return // a part of a header: its block was being written, and is in the FIFO
@@ -136,8 +138,8 @@ func (s *Spool) countCut(r *Repair, cut []byte, end uint64) {
 	}
 }
 
-// Torn returns the torn block that Open found; nil if there was none, or if another block has been
-// appended.
+// Torn returns the torn block that Open found; nil if there was none, or if another block
+// has been appended.
 func (s *Spool) Torn() *Torn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,7 +207,8 @@ func goodBlocks(data []byte, base uint64) foundBlocks {
 
 var blockMagicBytes = binary.LittleEndian.AppendUint32(nil, blockMagic)
 
-// nextBlock returns the offset of the next place in p where a block may begin; -1 if there is none.
+// nextBlock returns the offset of the next place in p where a block may begin; -1 if there
+// is none.
 func nextBlock(p []byte) int { return bytes.Index(p, blockMagicBytes) }
 
 const (

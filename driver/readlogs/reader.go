@@ -1,8 +1,8 @@
-// Package readlogs answers docker logs: it reads what the spool of a container keeps and writes it as the
-// entries that dockerd reads.
+// Package readlogs answers docker logs: it reads what the spool of a container keeps and
+// writes it as the entries that dockerd reads.
 //
-// The package must not know sessions, FIFOs, delivery or AWS. The driver opens a container's spool, and keeps
-// it open until the reader is closed.
+// The package must not know sessions, FIFOs, delivery or AWS. The driver opens a
+// container's spool, and keeps it open until the reader is closed.
 package readlogs
 
 import (
@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// answerSize is how many bytes of an answer are collected before they are written, and answerEntries
-	// how many entries.
+	// answerSize is how many bytes of an answer are collected before they are written, and
+	// answerEntries how many entries.
 	answerSize    = 64 << 10
 	answerEntries = 1024
 
@@ -27,8 +27,9 @@ const (
 	lengthSize = 4
 )
 
-// Config is what docker logs asks for (moby, daemon/logger/logger.go, ReadConfig). A zero time is no bound. A
-// negative Tail asks for everything. Tail counts entries, so pieces of a long line, as with json-file.
+// Config is what docker logs asks for (moby, daemon/logger/logger.go, ReadConfig). A zero
+// time is no bound. A negative Tail asks for everything. Tail counts entries, so pieces of
+// a long line, as with json-file.
 type Config struct {
 	Since, Until time.Time
 	Tail         int
@@ -40,7 +41,8 @@ type Log struct {
 	ContainerID string
 	// Spool holds the log. It is nil if nothing is kept of the container.
 	Spool *spool.Spool
-	// Running is done when the container logs nothing more. It is nil if the container does not run.
+	// Running is done when the container logs nothing more. It is nil if the container does
+	// not run.
 	Running context.Context
 	// End returns the position where the log ends once Running is done.
 	End      func() uint64
@@ -60,8 +62,8 @@ type Reader struct {
 	begun   bool // something was written
 }
 
-// Open opens a log. It blocks for the local disk, until ctx is done at the latest. The caller must close the
-// Reader.
+// Open opens a log. It blocks for the local disk, until ctx is done at the latest. The
+// caller must close the Reader.
 func Open(ctx context.Context, log Log, config Config) (*Reader, error) {
 	r := &Reader{log: log, config: config}
 	if log.Spool == nil {
@@ -77,7 +79,8 @@ func Open(ctx context.Context, log Log, config Config) (*Reader, error) {
 	return r, nil
 }
 
-// unixNano returns t in nanoseconds since the Unix epoch, or the nearest time that an int64 can hold.
+// unixNano returns t in nanoseconds since the Unix epoch, or the nearest time that an int64
+// can hold.
 func unixNano(t time.Time) int64 {
 	switch {
 	case t.Before(time.Unix(0, 0)):
@@ -102,9 +105,10 @@ func (r *Reader) Close() {
 	}
 }
 
-// WriteTo writes the log to w. It returns when everything that was asked for is written. A follow ends when
-// the container's logging ends. It fails when ctx is done, and when the client or the disk fails. begun says
-// that a part of the answer was written, so that the error cannot be the answer any more.
+// WriteTo writes the log to w. It returns when everything that was asked for is written. A
+// follow ends when the container's logging ends. It fails when ctx is done, and when the
+// client or the disk fails. begun says that a part of the answer was written, so that the
+// error cannot be the answer any more.
 func (r *Reader) WriteTo(ctx context.Context, w http.ResponseWriter) (begun bool, err error) {
 	r.w, r.control = w, http.NewResponseController(w)
 	w.Header().Set("Content-Type", "application/octet-stream")
@@ -231,9 +235,9 @@ func (r *Reader) fill(ctx context.Context, p []byte, most int) (_ []byte, to pro
 	return p, midway, nil
 }
 
-// limit returns the position where the answer ends. A follow ends with the container's logging. Any other
-// answer ends with what there was when it was asked for, as with json-file: it would not end while a container
-// writes faster than it is read.
+// limit returns the position where the answer ends. A follow ends with the container's
+// logging. Any other answer ends with what there was when it was asked for, as with
+// json-file: it would not end while a container writes faster than it is read.
 func (r *Reader) limit() uint64 {
 	switch {
 	case r.follower == nil:

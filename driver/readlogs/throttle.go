@@ -9,34 +9,38 @@ import (
 )
 
 const (
-	// followRate is how many entries a second a slowed follower may read if it is the only one, and
-	// followBurst how many at once. dockerd and the docker command take 10 to 20 µs for an entry.
+	// followRate is how many entries a second a slowed follower may read if it is the only
+	// one, and followBurst how many at once. dockerd and the docker command take 10 to 20
+	// µs for an entry.
 	followRate  = 65536
 	followBurst = 16384
 
-	// maxShare bounds the cost of an entry: this many slowed followers, or more, get followRate/maxShare
-	// entries a second together.
+	// maxShare bounds the cost of an entry: this many slowed followers, or more, get
+	// followRate/maxShare entries a second together.
 	maxShare = 16
 
-	// slowedEntries is how many entries a slowed follower reads at a time. An entry of more than entryBytes
-	// counts as several.
+	// slowedEntries is how many entries a slowed follower reads at a time. An entry of more
+	// than entryBytes counts as several.
 	slowedEntries = 64
 	entryBytes    = 4096
 
-	// A container floods if it wrote more than floodRate bytes a second during the last floodWindow.
+	// A container floods if it wrote more than floodRate bytes a second during the last
+	// floodWindow.
 	floodRate   = 256 << 10
 	floodWindow = 100 * time.Millisecond
 )
 
-// Throttle is a rate limit that followers (docker logs -f) share while they lag behind containers that
-// flood. dockerd works hard for each entry that it passes on: twenty followers at full speed would leave such
-// a container a tenth of its throughput on two processors. An entry costs as many tokens as there are slowed
-// followers, so the more there are, the less they get in total. A follower that is too slow misses what leaves
-// the history, because a container never waits for it.
+// Throttle is a rate limit that followers (docker logs -f) share while they lag behind
+// containers that flood. dockerd works hard for each entry that it passes on: twenty
+// followers at full speed would leave such a container a tenth of its throughput on two
+// processors. An entry costs as many tokens as there are slowed followers, so the more
+// there are, the less they get in total. A follower that is too slow misses what leaves the
+// history, because a container never waits for it.
 //
 // Its methods may be called from any goroutine.
 type Throttle struct {
-	// Limiter is the shared limit, in tokens. Its burst must be at least slowedEntries times maxShare.
+	// Limiter is the shared limit, in tokens. Its burst must be at least slowedEntries
+	// times maxShare.
 	Limiter *rate.Limiter
 
 	slowed atomic.Int32 // how many followers are slowed
@@ -76,8 +80,8 @@ func (f *follower) setSlowed(slowed bool) {
 	f.slowed, f.since, f.from = slowed, time.Now(), f.end()
 }
 
-// wait waits until the follower may read on, or until ctx is done. It returns how many entries it may
-// read then.
+// wait waits until the follower may read on, or until ctx is done. It returns how many
+// entries it may read then.
 func (f *follower) wait(ctx context.Context) (entries int) {
 	if passed := time.Since(f.since); passed >= floodWindow {
 		f.setSlowed(float64(f.end()-f.from) > floodRate*passed.Seconds())

@@ -10,7 +10,8 @@ import (
 
 const entrySize = 126 // bytes of the stream that a line of 100 bytes takes
 
-// writer is a container that writes rate bytes a second, until it stops after the time stop (0: never).
+// writer is a container that writes rate bytes a second, until it stops after the time stop
+// (0: never).
 type writer struct {
 	begun time.Time
 	rate  float64
@@ -32,7 +33,8 @@ type client struct {
 	lag     uint64 // the most bytes that it was behind after its first window
 }
 
-// follow follows until ctx is done. An entry takes cost to pass on, with nobody else on the machine.
+// follow follows until ctx is done. An entry takes cost to pass on, with nobody else on the
+// machine.
 func (c *client) follow(ctx context.Context, f *follower, end func() uint64, cost time.Duration) {
 	defer f.close()
 	begun := time.Now()

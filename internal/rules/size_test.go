@@ -21,17 +21,16 @@ const (
 )
 
 // unchecked lists packages, with those below them, to which the limits do not apply yet.
-var unchecked = []string{
-	"cmd", "driver", "events", "internal/cwlocal", "internal/dockertest", "internal/durable",
-	"internal/faultlog", "internal/hosttest", "internal/longtest", "internal/stream", "spool", "uploader",
-}
+var unchecked = []string{"internal/faultlog", "uploader"}
 
 func isUnchecked(name string) bool {
 	return slices.ContainsFunc(unchecked, func(u string) bool { return under(name, u) })
 }
 
 // sizeExceptions says why a file, or a function FILE:NAME, may be longer.
-var sizeExceptions = map[string]string{}
+var sizeExceptions = map[string]string{
+	"spool/spool.go": "it holds Options, the struct and the doc comments of all that Open, Sync, Ack and Close promise",
+}
 
 func TestFilesAndFunctionsAreShort(t *testing.T) {
 	needed := map[string]bool{}

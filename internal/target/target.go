@@ -21,7 +21,8 @@ type Access struct {
 	CredentialsEndpoint string
 }
 
-// NewGroup is what a log group gets when the plugin creates it. An existing group is never changed.
+// NewGroup is what a log group gets when the plugin creates it. An existing group is never
+// changed.
 type NewGroup struct {
 	// RetentionDays is a number that PutRetentionPolicy accepts. With 0, events never expire.
 	RetentionDays int32

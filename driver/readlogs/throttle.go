@@ -12,12 +12,12 @@ const (
 	// followRate is how many entries a second a slowed follower may read if it is the only
 	// one, and followBurst how many at once. dockerd and the docker command take 10 to 20
 	// µs for an entry.
-	followRate  = 65536
-	followBurst = 16384
+	followRate  = 32768
+	followBurst = 65536
 
 	// maxShare bounds the cost of an entry: this many slowed followers, or more, get
 	// followRate/maxShare entries a second together.
-	maxShare = 16
+	maxShare = 8
 
 	// slowedEntries is how many entries a slowed follower reads at a time. An entry of more
 	// than entryBytes counts as several.

@@ -2,7 +2,6 @@ package uploader
 
 import (
 	"math/rand/v2"
-	"regexp"
 	"slices"
 	"time"
 
@@ -28,77 +27,6 @@ const patience = 8
 // madeInVain is how many times in a row a stream is made that is not there afterwards until that is a failure. A new
 // stream may take a moment to be known everywhere.
 const madeInVain = 3
-
-// send builds a batch with the permit and sends it, or gives the permit back.
-func (l *sender) send(p *permit, now time.Time) {
-	b := l.build(now)
-	if l.stopping {
-		l.flushed = true
-	}
-	if b == nil {
-		p.cancel()
-		return
-	}
-	if len(b.records) == 0 {
-		p.cancel()
-		l.ack(b)
-		l.u.free(b)
-		return
-	}
-	b.permit = p
-	for _, part := range b.parts {
-		part.delivery.inFlight++
-	}
-	l.held = b
-	l.settle(now)
-}
-
-// build makes a batch of what is pending. It waits for memory and for a builder. It returns nil when the
-// uploader gives up.
-func (l *sender) build(now time.Time) *batch {
-	plain := l.u.plain || l.plainNext || l.s.endpoint.gzip.plain(now)
-	b := l.u.reserve(plain)
-	if b == nil {
-		return nil
-	}
-	bl := l.u.pool.Get().(*builder)
-	bl.begin(l.target, l.sizer.now, b)
-	l.built++
-	b.seq = l.built
-	l.fillBatch(bl, now)
-	switch {
-	case len(b.records) == 0:
-	case plain:
-		bl.finish(nil)
-	default:
-		z := l.u.zippers.Get().(*compressor)
-		bl.finish(z)
-		l.u.zippers.Put(z)
-	}
-	l.u.pool.Put(bl)
-	l.u.built(b)
-	if !l.full() || len(l.deliveries) > mostOpen {
-		for _, m := range l.deliveries {
-			m.release()
-		}
-	}
-	return b
-}
-
-// launch sends the held batch from a goroutine of its own.
-func (l *sender) launch() {
-	b, t := l.held, l.target
-	l.held = nil
-	l.inFlight = append(l.inFlight, b)
-	l.u.counters.inFlight.Add(1)
-	l.u.wg.Go(func() {
-		v, err := l.s.put(l, t, b)
-		l.u.counters.inFlight.Add(-1)
-		l.u.unreserve(b) // here: the sender may itself be waiting for memory, and could not take the answer
-		b.permit.release(v)
-		l.answers <- answer{batch: b, verdict: v, err: err}
-	})
-}
 
 // answered takes what came of a request.
 func (l *sender) answered(a answer) {
@@ -159,14 +87,6 @@ func (l *sender) learnLimit(a answer) bool {
 	}
 	return true
 }
-
-var (
-	// aboutEntity finds whether an error is about the entity of a request. The error of a service that does not know
-	// entities can have any code.
-	aboutEntity = regexp.MustCompile(`(?i)\bentity\b`)
-	// httpEntity finds what HTTP calls an entity, which is the whole body (RFC 2616, 10.4.14).
-	httpEntity = regexp.MustCompile(`(?i)\b(request|unprocessable)[ -]?entity\b`)
-)
 
 // dropEntity sends the next batches without the entity if the error is about it, and returns whether it is: an invalid
 // entity must not cost events.
@@ -268,38 +188,6 @@ func (l *sender) ack(b *batch) {
 			l.acks.Succeeded()
 		}
 	}
-}
-
-// settle does what could not be done while something was in flight: it sends the held batch when no batch under
-// way shares a millisecond with it, and after trouble it rewinds the feeds and decides how to go on.
-func (l *sender) settle(now time.Time) {
-	if b := l.held; b != nil {
-		switch {
-		case l.trouble.verdict != accepted:
-			b.permit.cancel()
-			l.held = nil
-			l.undo(b)
-		case !l.mustWait(b):
-			l.launch()
-		}
-	}
-	if l.trouble.verdict == accepted || len(l.inFlight) > 0 {
-		return
-	}
-	a := l.trouble
-	l.trouble = answer{}
-	for _, m := range l.deliveries {
-		if m.rewind {
-			m.startOver()
-		}
-	}
-	l.due = now
-	l.retry(a, now)
-}
-
-// mustWait reports whether the order of arrival of b and a batch in flight would matter.
-func (l *sender) mustWait(b *batch) bool {
-	return slices.ContainsFunc(l.inFlight, b.overlaps)
 }
 
 // retry decides when and how to try again after trouble.

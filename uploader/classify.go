@@ -1,17 +1,12 @@
 package uploader
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
-	"unicode/utf8"
-
-	"github.com/logspool/logspool/internal/oneline"
-	"github.com/logspool/logspool/internal/target"
 )
 
 // verdict is what an answer of the service means for what is done next. Every error is
@@ -199,58 +194,6 @@ func statusOf(err error) int {
 	return 0
 }
 
-// kind names an error for the log: the same kind is not logged again and again. It is the
-// service's code, the status, or what went wrong on the way.
-func kind(err error) string {
-	var (
-		ae   apiError
-		ce   *credentialsError
-		conf *configurationError
-	)
-	switch {
-	case errors.As(err, &ae):
-		return ae.ErrorCode()
-	case errors.As(err, &conf):
-		return "configuration"
-	case errors.As(err, &ce):
-		return "credentials"
-	case statusOf(err) != 0:
-		return fmt.Sprintf("HTTP status %d", statusOf(err))
-	case errors.Is(err, context.DeadlineExceeded):
-		return "timeout"
-	case isUnknownHost(err):
-		return "unknown host"
-	default:
-		return "connection"
-	}
-}
-
-// secret finds what must not be logged. A signature that does not match is answered with the whole canonical
-// request, session token included.
-var secret = regexp.MustCompile(`(?is)(x-amz-security-token|authorization\s*[:=]|canonical string|string-to-sign|credential=|signature=|aws4-hmac-sha256).*`)
-
-// userInfo finds a user and password in a URL: net/http repeats a proxy's that it cannot read.
-var userInfo = regexp.MustCompile(`://[^\s"]*@`)
-
-// brief returns the error as one short line without anything secret: dockerd stops reading the plugin's output at a line
-// of 64 KiB. A long one keeps its beginning, which says what was tried, and its end, where a chain of errors has the cause.
-func brief(err error) string {
-	const head, tail = 200, 400
-	s := userInfo.ReplaceAllString(secret.ReplaceAllString(err.Error(), "…"), "://…@")
-	s = quotes.ReplaceAllString(strings.ToValidUTF8(strings.Join(strings.Fields(s), " "), "\ufffd"), "'")
-	if len(s) <= head+tail {
-		return s
-	}
-	to := len(s) - tail
-	for !utf8.RuneStart(s[to]) {
-		to++
-	}
-	return oneline.Cut(s, head) + "…" + s[to:]
-}
-
-// quotes finds quotation marks that were escaped any number of times. The log escapes them, and dockerd does so again.
-var quotes = regexp.MustCompile(`\\*"`)
-
 // errorMessage returns what the service said; empty if err is none of the service's.
 func errorMessage(err error) string {
 	var ae apiError
@@ -260,39 +203,55 @@ func errorMessage(err error) string {
 	return ""
 }
 
-// remedy says what the operator can do about trouble of this kind; empty where it is not theirs to mend.
-func remedy(v verdict, err error, a target.Access) string {
-	var ke *keyError
-	if errors.As(err, &ke) {
-		return "check that the key is an enabled one in the group's region and that its policy lets logs.REGION.amazonaws.com use it, and that " +
-			"logs:CreateLogGroup is allowed for this group; or create the group"
+var (
+	// eventLimit finds the limit in an error such as "Log event too large: 262145 bytes exceeds limit of 262144",
+	// which counts eventOverhead. An error about the whole batch ("Upload too large: …") is another matter.
+	eventLimit = regexp.MustCompile(`(?i)\bevent\b.{0,80}\blimit\b\D{0,20}(\d{4,8})\b`)
+	// aboutSize finds whether an error is about the size of something.
+	aboutSize = regexp.MustCompile(`(?i)too (large|long|big)|\bsize\b|\blength\b|exceed`)
+)
+
+// messageLimit returns how long a message may be, by an error that refuses a batch of so many events as invalid or too
+// large. stated says that the error is about a size; else the limit is a guess. ok is false where the error says
+// nothing about the length of an event.
+func messageLimit(err error, events int) (limit int, stated, ok bool) {
+	text := errorMessage(err)
+	if m := eventLimit.FindStringSubmatch(text); m != nil {
+		n, _ := strconv.Atoi(m[1]) // at most 8 digits
+		return n - eventOverhead, true, n >= leastEventLimit
 	}
-	switch {
-	case kind(err) == "OperationAbortedException":
-		return "another call is changing the log group; the plugin tries again"
-	case isUnknownHost(err) && a.Endpoint == "":
-		return "the region's host is unknown: check the spelling of the region '" + a.Region + "', and the host's DNS"
-	case isUnknownHost(err):
-		return "the host is unknown: check the endpoint '" + a.Endpoint + "', the region '" + a.Region + "' and the host's DNS"
-	case kind(err) == "configuration":
-		return "correct the AWS setting or file that the error names; files are read again at each try, settings when the plugin is enabled"
-	case isInvalidEndpoint(err):
-		return "the endpoint is not a URL: use http:// or https:// and a host in AWS_ENDPOINT_URL_CLOUDWATCH_LOGS or AWS_ENDPOINT_URL"
+	if events > 1 {
+		return 0, false, false
 	}
-	switch v {
-	case unauthenticated:
-		if a.RoleARN != "" {
-			return "check the role and the external ID, that the role's trust policy lets the plugin's credentials assume it, and the host's clock; " +
-				"the credentials are read again at each try"
-		}
-		return "check the AWS credentials the plugin is given, and the host's clock; they are read again at each try"
-	case denied:
-		return "allow logs:PutLogEvents, and logs:CreateLogStream and logs:CreateLogGroup where they are missing, for this group"
-	case notFound:
-		return "create the log group and stream, or allow the driver to (create-group, create-stream)"
-	case badTarget:
-		return "check the names of group and stream, the group's KMS key, the region and the endpoint"
-	default:
-		return ""
-	}
+	return formerEventLimit - eventOverhead, statusOf(err) == http.StatusRequestEntityTooLarge || aboutSize.MatchString(text), true
 }
+
+var (
+	// aboutEntity finds whether an error is about the entity of a request. The error of a service that does not know
+	// entities can have any code.
+	aboutEntity = regexp.MustCompile(`(?i)\bentity\b`)
+	// httpEntity finds what HTTP calls an entity, which is the whole body (RFC 2616, 10.4.14).
+	httpEntity = regexp.MustCompile(`(?i)\b(request|unprocessable)[ -]?entity\b`)
+)
+
+// unreachable reports whether the request cannot have arrived.
+func unreachable(err error) bool {
+	var oe *net.OpError
+	return errors.As(err, &oe) && oe.Op == "dial"
+}
+
+// aboutOptions reports whether the call might do better if it asked for less.
+func aboutOptions(v verdict, err error) bool {
+	switch kind(err) {
+	case "OperationAbortedException", "LimitExceededException": // another call is in flight, or there are too many groups
+		return false
+	}
+	return v == denied || v == invalid || v == badTarget
+}
+
+// What an error says that is about an option of CreateLogGroup.
+var (
+	aboutTags  = regexp.MustCompile(`(?i)tagresource|taglog|\btag`)
+	aboutClass = regexp.MustCompile(`(?i)class`)
+	aboutKey   = regexp.MustCompile(`(?i)kms`)
+)

@@ -141,38 +141,34 @@ func (l *sender) starved() *Delivery {
 	return worst
 }
 
-// worthAsking reports whether the feed may have an event.
-func (m *Delivery) worthAsking(now time.Time) bool {
-	return !m.drained || m.written.Load() || m.finished.Load() && !m.seen ||
-		!m.due.IsZero() && !now.Before(m.due)
-}
-
-// exhausted reports whether the feed had nothing more when it was last asked, and that was after Finish.
-func (m *Delivery) exhausted() bool { return m.drained && m.seen && !m.written.Load() }
-
-// unfinishedPause is how long a feed is left alone that did not hand out an unfinished event at the time it had
-// named itself.
-const unfinishedPause = 100 * time.Millisecond
-
-// next pulls the feed's next event.
-func (m *Delivery) next(now time.Time) (events.Event, bool) {
-	// Both before the feed is asked: what comes after that is not missed.
-	m.written.Store(false)
-	finished := m.finished.Load()
-	m.open = true
-	ev, ok := m.feed.Next(now)
-	if m.drained = !ok; ok {
-		return ev, true
+// build makes a batch of what is pending. It waits for memory and for a builder. It returns nil when the
+// uploader gives up.
+func (l *sender) build(now time.Time) *batch {
+	plain := l.u.plain || l.plainNext || l.s.endpoint.gzip.plain(now)
+	b := l.u.reserve(plain)
+	if b == nil {
+		return nil
 	}
-	m.unknown, m.passed, m.seen = false, 0, finished
-	if m.due = m.feed.Due(); !m.due.IsZero() && !m.due.After(now) {
-		m.due = now.Add(unfinishedPause)
+	bl := l.u.pool.Get().(*builder)
+	bl.begin(l.target, l.sizer.now, b)
+	l.built++
+	b.seq = l.built
+	l.fillBatch(bl, now)
+	switch {
+	case len(b.records) == 0:
+	case plain:
+		bl.finish(nil)
+	default:
+		z := l.u.zippers.Get().(*compressor)
+		bl.finish(z)
+		l.u.zippers.Put(z)
 	}
-	return events.Event{}, false
-}
-
-// putBack gives the event back that was pulled last and has no place in this batch.
-func (m *Delivery) putBack() {
-	m.feed.Unread()
-	m.passed++
+	l.u.pool.Put(bl)
+	l.u.built(b)
+	if !l.full() || len(l.deliveries) > mostOpen {
+		for _, m := range l.deliveries {
+			m.release()
+		}
+	}
+	return b
 }

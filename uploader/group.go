@@ -2,11 +2,8 @@ package uploader
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"reflect"
-	"regexp"
 	"strings"
 	"time"
 
@@ -136,28 +133,6 @@ func (c *creator) tryGroup(ctx context.Context, g *group, name string, n target.
 	return v, ours, err
 }
 
-// unreachable reports whether the request cannot have arrived.
-func unreachable(err error) bool {
-	var oe *net.OpError
-	return errors.As(err, &oe) && oe.Op == "dial"
-}
-
-// aboutOptions reports whether the call might do better if it asked for less.
-func aboutOptions(v verdict, err error) bool {
-	switch kind(err) {
-	case "OperationAbortedException", "LimitExceededException": // another call is in flight, or there are too many groups
-		return false
-	}
-	return v == denied || v == invalid || v == badTarget
-}
-
-// What an error says that is about an option of CreateLogGroup.
-var (
-	aboutTags  = regexp.MustCompile(`(?i)tagresource|taglog|\btag`)
-	aboutClass = regexp.MustCompile(`(?i)class`)
-	aboutKey   = regexp.MustCompile(`(?i)kms`)
-)
-
 // lesserGroups returns what to ask for, one after the other, when the service did not take n. It is nothing where that
 // cannot help.
 func lesserGroups(n target.NewGroup, name string, v verdict, err error) []target.NewGroup {
@@ -198,18 +173,6 @@ func missingOptions(n, less target.NewGroup) string {
 	return strings.Join(all, ", ")
 }
 
-// missingRemedy says how to get the options of n that less does not have.
-func missingRemedy(n, less target.NewGroup) string {
-	var all []string
-	if len(n.Tags) > 0 && len(less.Tags) == 0 {
-		all = append(all, "allow logs:TagResource, and tag this group by hand")
-	}
-	if n.Class != less.Class {
-		all = append(all, "a class is fixed at creation: to have it, use one that the region knows, delete the group and let it be made again")
-	}
-	return strings.Join(all, "; ")
-}
-
 // keyError says that a group was not made, for it should have a key.
 type keyError struct{ err error }
 
@@ -217,3 +180,51 @@ func (e *keyError) Error() string {
 	return fmt.Sprintf("the group is not made without its KMS key: %v", e.err)
 }
 func (e *keyError) Unwrap() error { return e.err }
+
+// missedRetentions is how many times a group that was just made may be unknown to PutRetentionPolicy: what one part
+// of the service has made, another may not know yet.
+const missedRetentions = 6
+
+// retain sets the retention of a group that was just made, and tries until the service has taken it, or says that it
+// will not, or the uploader stops. That it should be set is known here alone: if the process ends before
+// it is, the next one finds a group that exists, and leaves it as it is. This is as long as the one call takes, or
+// as the service's trouble lasts. An orderly stop says so in the log.
+func (c *creator) retain(group string, days int32) {
+	u := c.s.u
+	for n := 1; ; n++ {
+		v, err := c.putRetention(group, days)
+		if v == accepted {
+			c.retention.Succeeded()
+			c.log.Info("log group's retention is set", "group", group, "days", days)
+			return
+		}
+		again := v.shared() || v == notFound && n < missedRetentions || kind(err) == "OperationAbortedException"
+		hint := "set it by hand: the driver sets it only on groups that it has just made"
+		if v == denied {
+			hint = "allow logs:PutRetentionPolicy for the next ones, and " + hint
+		}
+		if again {
+			c.retention.Failed(kind(err), "group", group, "err", brief(err))
+			wait := time.NewTimer(backoff(n, maxSlowBackoff))
+			select {
+			case <-wait.C:
+				continue
+			case <-u.stopping:
+				wait.Stop()
+			}
+		}
+		c.log.Warn("log group's retention is not set: its events do not expire; logging goes on",
+			"group", group, "days", days, "err", brief(err), "hint", hint)
+		return
+	}
+}
+
+// putRetention makes the call when its turn has come. It does without the limiter of the calls that create: no
+// event waits for this one, and its quota is the smallest, so that its trouble must not hold them up.
+func (c *creator) putRetention(group string, days int32) (verdict, error) {
+	if err := c.endpoint.retentions.Wait(c.s.u.trying); err != nil {
+		return cancelled, errStopped
+	}
+	err := c.s.with(func(ctx context.Context, cl client) error { return cl.PutRetentionPolicy(ctx, group, days) })
+	return classify(err, false), err
+}

@@ -8,7 +8,18 @@ import (
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/stream"
+	"github.com/logspool/logspool/internal/target"
 )
+
+// Dropped describes events of one feed that CloudWatch does not have, all for one reason.
+type Dropped struct {
+	Target target.Target
+	Reason events.LossReason
+	Events int
+	Bytes  int64     // of their messages, as the service counts them
+	From   time.Time // of the first
+	To     time.Time // of the last
+}
 
 // loss is what one delivery loses of one batch for one reason.
 type loss struct {

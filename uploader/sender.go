@@ -342,3 +342,74 @@ func (l *sender) dropPermit() {
 		l.permit = nil
 	}
 }
+
+// send builds a batch with the permit and sends it, or gives the permit back.
+func (l *sender) send(p *permit, now time.Time) {
+	b := l.build(now)
+	if l.stopping {
+		l.flushed = true
+	}
+	if b == nil {
+		p.cancel()
+		return
+	}
+	if len(b.records) == 0 {
+		p.cancel()
+		l.ack(b)
+		l.u.free(b)
+		return
+	}
+	b.permit = p
+	for _, part := range b.parts {
+		part.delivery.inFlight++
+	}
+	l.held = b
+	l.settle(now)
+}
+
+// launch sends the held batch from a goroutine of its own.
+func (l *sender) launch() {
+	b, t := l.held, l.target
+	l.held = nil
+	l.inFlight = append(l.inFlight, b)
+	l.u.counters.inFlight.Add(1)
+	l.u.wg.Go(func() {
+		v, err := l.s.put(l, t, b)
+		l.u.counters.inFlight.Add(-1)
+		l.u.unreserve(b) // here: the sender may itself be waiting for memory, and could not take the answer
+		b.permit.release(v)
+		l.answers <- answer{batch: b, verdict: v, err: err}
+	})
+}
+
+// settle does what could not be done while something was in flight: it sends the held batch when no batch under
+// way shares a millisecond with it, and after trouble it rewinds the feeds and decides how to go on.
+func (l *sender) settle(now time.Time) {
+	if b := l.held; b != nil {
+		switch {
+		case l.trouble.verdict != accepted:
+			b.permit.cancel()
+			l.held = nil
+			l.undo(b)
+		case !l.mustWait(b):
+			l.launch()
+		}
+	}
+	if l.trouble.verdict == accepted || len(l.inFlight) > 0 {
+		return
+	}
+	a := l.trouble
+	l.trouble = answer{}
+	for _, m := range l.deliveries {
+		if m.rewind {
+			m.startOver()
+		}
+	}
+	l.due = now
+	l.retry(a, now)
+}
+
+// mustWait reports whether the order of arrival of b and a batch in flight would matter.
+func (l *sender) mustWait(b *batch) bool {
+	return slices.ContainsFunc(l.inFlight, b.overlaps)
+}

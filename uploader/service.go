@@ -5,7 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/logspool/logspool/internal/target"
 )
@@ -219,4 +222,40 @@ func (s *service) put(l *sender, t target.Target, b *batch) (verdict, error) {
 			slog.Int64("bytes", b.message), slog.Int("body", b.body), slog.Int("sent", len(b.out)), slog.Duration("took", time.Since(start)))
 	}
 	return v, err
+}
+
+// endpoint is what all accesses of one region and endpoint have in common.
+type endpoint struct {
+	// The quotas pace the calls that create, below what the service allows an account and region. Two roles may be
+	// roles of one account, and where they are not, going slowly costs little. Nobody waits in them for an answer, so a
+	// role that fails takes no time from another.
+	streams    *rate.Limiter
+	groups     *rate.Limiter
+	retentions *rate.Limiter
+
+	gzip       gzipSupport
+	maxMessage atomic.Int64 // bytes of a message that the service takes
+}
+
+func newEndpoint() *endpoint {
+	e := &endpoint{
+		streams:    rate.NewLimiter(createStreamsPerSecond, createStreamsBurst),
+		groups:     rate.NewLimiter(createGroupsPerSecond, createGroupsBurst),
+		retentions: rate.NewLimiter(putRetentionsPerSecond, putRetentionsBurst),
+	}
+	e.maxMessage.Store(maxMessageBytes)
+	return e
+}
+
+// lowerMaxMessage remembers a smaller limit, and returns whether it is news.
+func (e *endpoint) lowerMaxMessage(n int) bool {
+	for {
+		old := e.maxMessage.Load()
+		if int64(n) >= old {
+			return false
+		}
+		if e.maxMessage.CompareAndSwap(old, int64(n)) {
+			return true
+		}
+	}
 }

@@ -19,10 +19,12 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/target"
 )
 
@@ -198,58 +200,47 @@ func (u *Uploader) Stop(ctx context.Context) error {
 // Metrics returns what was counted so far.
 func (u *Uploader) Metrics() Metrics { return u.counters.snapshot() }
 
-// reserve returns an empty batch that may become as large as any, once there is memory for it and a builder is free.
-// It returns nil when the uploader gives up.
-func (u *Uploader) reserve(plain bool) *batch {
-	weight := int64(retainedZipped)
-	if plain {
-		weight = retainedPlain
-	}
-	if u.retained.Acquire(u.trying, weight) != nil {
-		return nil
-	}
-	select {
-	case u.builders <- struct{}{}:
-	case <-u.trying.Done():
-		u.retained.Release(weight)
-		return nil
-	}
-	b := u.batches.Get().(*batch)
-	b.weight = weight
-	return b
-}
-
-// built gives back the builder, and the memory that the batch did not need.
-func (u *Uploader) built(b *batch) {
-	<-u.builders
-	if spare := b.weight - b.bytesHeld(); spare > 0 {
-		u.retained.Release(spare)
-		b.weight -= spare
-	}
-}
-
-// unreserve gives back the batch's share of the retained budget, if it has one still.
-func (u *Uploader) unreserve(b *batch) {
-	u.retained.Release(b.weight)
-	b.weight = 0
-}
-
-// free takes the batch back when nobody knows it any more.
-func (u *Uploader) free(b *batch) {
-	u.unreserve(b)
-	b.permit = nil
-	if cap(b.out) > maxBodyBytes*2 {
-		b.out = nil // a single event made it so large
-	}
-	for i := range b.parts {
-		b.parts[i].delivery = nil
-	}
-	u.batches.Put(b)
-}
-
 // drop counts events that will not be delivered, and reports them.
 func (u *Uploader) drop(d Dropped) {
 	u.counters.droppedEvents[d.Reason].Add(int64(d.Events))
 	u.counters.droppedBytes[d.Reason].Add(d.Bytes)
 	u.onDropped(d)
+}
+
+// Metrics is a snapshot of what an Uploader has counted since its start.
+type Metrics struct {
+	Batches   int64 // accepted
+	Events    int64 // in them, those that the service dropped not included
+	Bytes     int64 // of those events' messages, as the service counts them
+	BodyBytes int64 // of accepted requests' bodies before compression
+	SentBytes int64 // of accepted requests' bodies as they were sent
+	Retries   int64 // requests that failed and were, or will be, made again
+	Throttles int64 // of them, those that were one too many for the service
+	Created   int64 // streams made, or found to be there
+	Senders   int64 // streams that are being sent to now
+	InFlight  int64 // requests in flight now
+
+	DroppedEvents map[events.LossReason]int64
+	DroppedBytes  map[events.LossReason]int64
+}
+
+// counters are Metrics while they count.
+type counters struct {
+	batches, events, bytes, bodyBytes, sentBytes, retries, throttles, created, senders, inFlight atomic.Int64
+
+	droppedEvents, droppedBytes [events.LossReasons]atomic.Int64
+}
+
+func (c *counters) snapshot() Metrics {
+	m := Metrics{
+		Batches: c.batches.Load(), Events: c.events.Load(), Bytes: c.bytes.Load(),
+		BodyBytes: c.bodyBytes.Load(), SentBytes: c.sentBytes.Load(), Retries: c.retries.Load(),
+		Throttles: c.throttles.Load(), Created: c.created.Load(), Senders: c.senders.Load(), InFlight: c.inFlight.Load(),
+		DroppedEvents: make(map[events.LossReason]int64), DroppedBytes: make(map[events.LossReason]int64),
+	}
+	for r := range events.LossReasons {
+		m.DroppedEvents[r] = c.droppedEvents[r].Load()
+		m.DroppedBytes[r] = c.droppedBytes[r].Load()
+	}
+	return m
 }

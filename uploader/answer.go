@@ -169,7 +169,7 @@ func (l *sender) giveUp(a answer) {
 	l.guessWrong = l.guessedMax < maxMessageBytes
 	l.through(a.batch)
 	if l.givenUp++; l.givenUp > patience {
-		l.retryAt = time.Now().Add(backoff(l.givenUp-patience, maxSlowBackoff))
+		l.retryAt = time.Now().Add(retryDelay(l.givenUp-patience, maxSlowBackoff))
 	}
 }
 
@@ -220,7 +220,7 @@ func (l *sender) retry(a answer, now time.Time) {
 		l.sizer.probe()
 	}
 	l.failures++
-	l.retryAt = now.Add(backoff(l.failures, most))
+	l.retryAt = now.Add(retryDelay(l.failures, most))
 }
 
 // creatable returns the target with the deliveries' leave to create: one who allows it is enough. Of those who
@@ -260,17 +260,17 @@ func (l *sender) created(a answer) {
 		l.u.counters.created.Add(1)
 		l.retryAt = now
 		if l.made++; l.made > 1 { // it was made just before, and is still not there
-			l.retryAt = now.Add(backoff(l.made, maxBackoff))
+			l.retryAt = now.Add(retryDelay(l.made, maxBackoff))
 		}
 	case a.verdict == cancelled:
-		l.retryAt = now.Add(backoff(l.failures, maxBackoff))
+		l.retryAt = now.Add(retryDelay(l.failures, maxBackoff))
 	case a.verdict.shared():
 		l.s.health.failed(l, a.verdict, a.err)
-		l.retryAt = now.Add(backoff(l.failures, maxBackoff))
+		l.retryAt = now.Add(retryDelay(l.failures, maxBackoff))
 	default:
 		l.made = 0
 		l.fail(a)
-		l.retryAt = now.Add(backoff(l.failures, maxSlowBackoff))
+		l.retryAt = now.Add(retryDelay(l.failures, maxSlowBackoff))
 		if a.until.After(now) {
 			l.retryAt = a.until.Add(rand.N(groupSpread))
 		}

@@ -60,7 +60,7 @@ func (f groupFailure) again(t target.Target, v verdict, err error) groupFailure 
 	if !f.sameQuestion(t) {
 		n = 1
 	}
-	return groupFailure{v, err, time.Now().Add(backoff(n, maxSlowBackoff)), n, t.Create}
+	return groupFailure{v, err, time.Now().Add(retryDelay(n, maxSlowBackoff)), n, t.Create}
 }
 
 // unansweredFor is how long a group that turns up after a call that came to no answer is taken for the one that this
@@ -205,7 +205,7 @@ func (c *creator) retain(group string, days int32) {
 		}
 		if again {
 			c.retention.Failed(kind(err), "group", group, "err", brief(err))
-			wait := time.NewTimer(backoff(n, maxSlowBackoff))
+			wait := time.NewTimer(retryDelay(n, maxSlowBackoff))
 			select {
 			case <-wait.C:
 				continue

@@ -97,7 +97,7 @@ func (p *permit) release(v verdict) {
 		b.failures++
 		b.threshold = max(1, b.window/2)
 		b.window = b.threshold
-		b.until = time.Now().Add(backoff(b.failures, maxBackoff))
+		b.until = time.Now().Add(retryDelay(b.failures, maxBackoff))
 	default: // it answered, whatever it said
 		b.failures, b.until = 0, time.Time{}
 		if b.window < b.threshold {

@@ -103,9 +103,9 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 func TestBackoffBounds(t *testing.T) {
 	longest := time.Duration(0)
 	for n := 1; n < 1000; n++ {
-		d := backoff(n, maxBackoff)
-		if d < backoffFloor || d > maxBackoff || n == 1 && d > backoffBase {
-			t.Fatalf("backoff(%d) = %v", n, d)
+		d := retryDelay(n, maxBackoff)
+		if d < minBackoff || d > maxBackoff || n == 1 && d > firstBackoff {
+			t.Fatalf("retryDelay(%d) = %v", n, d)
 		}
 		longest = max(longest, d)
 	}

@@ -1,6 +1,10 @@
 package uploader
 
-import "time"
+import (
+	"time"
+
+	"github.com/logspool/logspool/internal/backoff"
+)
 
 // The rules of CloudWatch Logs that the uploader keeps to, one constant each, so that a change of
 // the service is a change of this file. Sources: the API reference of PutLogEvents and InputLogEvent,
@@ -68,9 +72,18 @@ const (
 	// headerTimeout the wait for an answer once the request is written.
 	callTimeout   = 20 * time.Second
 	headerTimeout = 10 * time.Second
+	// minBackoff is the shortest wait before a service that failed is tried again, and firstBackoff the longest after
+	// one failure.
+	minBackoff   = 50 * time.Millisecond
+	firstBackoff = 250 * time.Millisecond
 	// maxBackoff bounds the wait before a service that failed is tried again. A call that hangs until its
 	// deadline just before the service returns and the longest wait after it must stay under 30 s.
 	maxBackoff = 8 * time.Second
 	// maxSlowBackoff bounds the wait where the trouble is one target's alone and somebody must mend it.
 	maxSlowBackoff = 25 * time.Second
 )
+
+// retryDelay returns a random wait after the n-th failure in a row, counted from 1, of at most most.
+func retryDelay(n int, most time.Duration) time.Duration {
+	return backoff.Jitter(minBackoff, backoff.Bound(n, firstBackoff, most))
+}

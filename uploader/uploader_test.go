@@ -842,7 +842,7 @@ func TestSizeAndPaceAfterTrouble(t *testing.T) {
 					}
 				}
 				// Each failure is the first one: its wait is a quarter of a second at most.
-				if d := time.Since(begin); d > rounds*3*backoffBase {
+				if d := time.Since(begin); d > rounds*3*firstBackoff {
 					t.Errorf("took %v", d)
 				}
 				if small := f.batches[0] <= probeSize.events; small != c.small {

@@ -80,23 +80,12 @@ func (u *unsent) describe(r *unsentReason) []any {
 		waiters = append(waiters, w)
 	}
 	u.mu.Unlock()
-	var all []waiting
-	var oldest time.Time
+	var all []faultlog.Backlog
 	for _, w := range waiters {
 		n, at := w.backlog()
-		if n > 0 {
-			all = append(all, waiting{w.name(), n})
-		}
-		if !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
-			oldest = at
-		}
+		all = append(all, faultlog.Backlog{Name: w.name(), Bytes: n, Oldest: at})
 	}
-	sum, list := nameWaiting(all)
-	attrs := []any{"containers", list, "waiting_bytes", sum}
-	if !oldest.IsZero() {
-		attrs = append(attrs, "oldest", oldest.UTC().Format(time.RFC3339))
-	}
-	return attrs
+	return faultlog.Describe(all)
 }
 
 // backlog returns how much is not delivered and the time of the first line of that. It blocks for the local disk.

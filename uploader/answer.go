@@ -151,7 +151,7 @@ func (l *sender) delivered(b *batch) {
 	l.entityRejected(b.rejected.entity)
 	l.failures, l.made, l.givenUp, l.retryAt = 0, 0, 0, time.Time{}
 	l.accepted.Store(time.Now().UnixNano())
-	l.group.health.succeeded(l)
+	l.group.health.Succeeded(l)
 }
 
 // through tells the sizer that a batch's events will not come again. Those of a batch that acknowledges nothing will,
@@ -240,7 +240,7 @@ func (l *sender) creatable() (t target.Target, ok bool) {
 
 // fail logs a failure that is about the target.
 func (l *sender) fail(a answer) {
-	l.group.health.failed(l, a.verdict, a.err, "stream", l.target.Stream)
+	l.reportFailure(l.group.health, a.verdict, a.err, "stream", l.target.Stream)
 }
 
 // create makes the stream, from a goroutine of its own: the quotas may make it wait.
@@ -265,7 +265,7 @@ func (l *sender) created(a answer) {
 	case a.verdict == cancelled:
 		l.retryAt = now.Add(retryDelay(l.failures, maxBackoff))
 	case a.verdict.shared():
-		l.s.health.failed(l, a.verdict, a.err)
+		l.reportFailure(l.s.health, a.verdict, a.err)
 		l.retryAt = now.Add(retryDelay(l.failures, maxBackoff))
 	default:
 		l.made = 0

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/target"
 )
 
@@ -16,7 +17,7 @@ type group struct {
 	// containers asks once.
 	first chan struct{}
 
-	health *health
+	health *faultlog.Shared[*sender]
 
 	exists bool // guarded by creator.mu
 
@@ -29,8 +30,8 @@ type group struct {
 func newGroup(c *creator, name string) *group {
 	return &group{
 		first: make(chan struct{}, 1),
-		health: newHealth(c.log.With("group", name), c.s.access, "sending to the log group failed; the plugin keeps trying",
-			"sending to the log group works again", nil),
+		health: faultlog.NewShared(c.log.With("group", name), "sending to the log group failed; the plugin keeps trying",
+			"sending to the log group works again", describeBacklog),
 	}
 }
 

@@ -55,7 +55,7 @@ func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 		}
 		for i, line := range said {
 			for _, part := range []string{
-				`"containers":"web-0 (000000000000), web-1 (000000000001), web-2 (000000000002), web-3 (000000000003), web-4 (000000000004), and 3 more"`,
+				`"containers":"web-0 (000000000000), web-1 (000000000001), web-2 (000000000002), web-3 (000000000003), web-4 (000000000004) and 3 more"`,
 				`"waiting_bytes":520`, `"oldest":"` + begin.UTC().Format(time.RFC3339), "connection refused",
 			} {
 				if !strings.Contains(line, part) {

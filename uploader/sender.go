@@ -75,7 +75,7 @@ func newSender(u *Uploader, s *service, key target.Target, t target.Target) *sen
 		group: s.creator.group(t.Group),
 	}
 	l.acks = faultlog.NewFault(log, "cannot save delivery progress; events may be sent again after a restart",
-		"delivery progress is saved again", func() []any { return backlog([]*sender{l}) })
+		"delivery progress is saved again", func() []any { return describeBacklog([]*sender{l}) })
 	return l
 }
 
@@ -167,8 +167,8 @@ func (l *sender) run() {
 		}
 	}
 	l.dropPermit()
-	l.s.health.forget(l)
-	l.group.health.forget(l)
+	l.s.health.Forget(l)
+	l.group.health.Forget(l)
 	for _, m := range l.deliveries {
 		l.leave(m, false)
 	}
@@ -412,4 +412,29 @@ func (l *sender) settle(now time.Time) {
 // mustWait reports whether the order of arrival of b and a batch in flight would matter.
 func (l *sender) mustWait(b *batch) bool {
 	return slices.ContainsFunc(l.inFlight, b.overlaps)
+}
+
+// reportFailure logs a failure of the sender that it may share with others, with what the operator can do about it.
+func (l *sender) reportFailure(f *faultlog.Shared[*sender], v verdict, err error, attrs ...any) {
+	attrs = append(attrs, "err", brief(err))
+	if hint := remedy(v, err, l.s.access); hint != "" {
+		attrs = append(attrs, "hint", hint)
+	}
+	f.Failed(l, kind(err), attrs...)
+}
+
+// describeBacklog returns attributes for a log line about what waits in the feeds of the senders.
+func describeBacklog(senders []*sender) []any {
+	var all []faultlog.Backlog
+	for _, l := range senders {
+		l.mu.Lock()
+		for _, m := range l.attached {
+			name, n, at := m.feed.Backlog()
+			if n > 0 {
+				all = append(all, faultlog.Backlog{Name: name, Bytes: n, Oldest: at})
+			}
+		}
+		l.mu.Unlock()
+	}
+	return faultlog.Describe(all)
 }

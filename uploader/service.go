@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/target"
 )
 
@@ -64,7 +65,7 @@ type service struct {
 	limiter  *limiter
 	endpoint *endpoint
 	creator  *creator
-	health   *health
+	health   *faultlog.Shared[*sender]
 	senders  int // guarded by the uploader's lock
 
 	connecting chan struct{} // held while a client is made
@@ -90,14 +91,15 @@ func newService(u *Uploader, a target.Access, e *endpoint) *service {
 		limiter:    newLimiter(maxRequests),
 		connecting: make(chan struct{}, 1),
 	}
-	s.health = newHealth(log, a, "sending to CloudWatch Logs failed; the plugin keeps trying", "CloudWatch Logs takes requests again", s.affected)
+	s.health = faultlog.NewShared(log, "sending to CloudWatch Logs failed; the plugin keeps trying", "CloudWatch Logs takes requests again",
+		func([]*sender) []any { return describeBacklog(s.affected()) })
 	s.creator = newCreator(s, log, e)
 	return s
 }
 
 // affected returns the senders that nothing was accepted of since the failure began.
-func (s *service) affected(h *health) (all []*sender) {
-	since := h.fault.Since()
+func (s *service) affected() (all []*sender) {
+	since := s.health.Since()
 	s.u.mu.Lock()
 	defer s.u.mu.Unlock()
 	for _, l := range s.u.senders {
@@ -212,9 +214,9 @@ func (s *service) put(l *sender, t target.Target, b *batch) (verdict, error) {
 	}
 	switch {
 	case v.shared():
-		s.health.failed(l, v, err)
+		l.reportFailure(s.health, v, err)
 	case v != cancelled && v != badEncoding:
-		s.health.succeeded(l)
+		s.health.Succeeded(l)
 	}
 	if v == accepted {
 		s.u.log.LogAttrs(context.Background(), slog.LevelDebug, "submitted batch",

@@ -1,0 +1,70 @@
+package faultlog
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Shared is a Fault of several members, such as the streams of one log group. It lasts until no
+// member fails any more, so that a member that succeeds does not end the failure of another. Make
+// one with NewShared.
+type Shared[M comparable] struct {
+	fault *Fault
+
+	mu      sync.Mutex
+	failing map[M]struct{} // the members whose last try failed
+}
+
+// NewShared returns a Shared. failed is the message while a member fails, ended the message when no
+// member fails any more. detail, if not nil, returns attributes that describe what is affected now,
+// given the failing members in no particular order. It is called without a lock and must not wait.
+func NewShared[M comparable](log *slog.Logger, failed, ended string, detail func(failing []M) []any) *Shared[M] {
+	s := &Shared[M]{failing: map[M]struct{}{}}
+	s.fault = NewFault(log, failed, ended, func() []any {
+		if detail == nil {
+			return nil
+		}
+		return detail(s.members())
+	})
+	return s
+}
+
+// Failed reports one more failure of a member. kind and attrs are those of Fault.Failed.
+func (s *Shared[M]) Failed(m M, kind string, attrs ...any) {
+	s.mu.Lock()
+	s.failing[m] = struct{}{}
+	s.mu.Unlock()
+	s.fault.Failed(kind, attrs...)
+}
+
+// Succeeded reports that a member works. It logs the end of the failure if no other member fails.
+func (s *Shared[M]) Succeeded(m M) {
+	if s.forget(m) {
+		s.fault.Succeeded()
+	}
+}
+
+// Forget removes a member that has ended. It does not log the end of the failure.
+func (s *Shared[M]) Forget(m M) { s.forget(m) }
+
+// forget removes a member and reports whether no other one fails.
+func (s *Shared[M]) forget(m M) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.failing, m)
+	return len(s.failing) == 0
+}
+
+// Since is Fault.Since.
+func (s *Shared[M]) Since() time.Time { return s.fault.Since() }
+
+func (s *Shared[M]) members() []M {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]M, 0, len(s.failing))
+	for m := range s.failing {
+		all = append(all, m)
+	}
+	return all
+}

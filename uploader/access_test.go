@@ -34,9 +34,9 @@ func TestOneClientForEachAccess(t *testing.T) {
 			feed.add(time.Now(), "x")
 			deliveries = append(deliveries, u.Attach(to, feed, time.Second))
 		}
-		for _, m := range deliveries {
-			m.Finish()
-			<-m.Done()
+		for _, d := range deliveries {
+			d.Finish()
+			<-d.Done()
 		}
 		stop(t, u)
 		if n := len(f.accesses); n != 32 {
@@ -101,17 +101,17 @@ func TestTroubleOfOneRole(t *testing.T) {
 				}
 				p.has("g", "bad")
 				p.has("g", "good")
-				l := &logged{}
-				u := New(Options{Log: l.log(), connector: p})
+				log := &logged{}
+				u := New(Options{Log: log.log(), connector: p})
 				attach := func(role string) *Delivery {
 					to := testTarget
 					to.RoleARN, to.ExternalID, to.Stream = role, "EXTERNAL", role
 					to.CredentialsEndpoint = "/secret/path"
 					feed := newFeed(t)
 					feed.add(time.Now(), "x")
-					m := u.Attach(to, feed, time.Second)
-					m.Finish()
-					return m
+					d := u.Attach(to, feed, time.Second)
+					d.Finish()
+					return d
 				}
 				attach("bad")
 				time.Sleep(9 * time.Minute)
@@ -120,15 +120,15 @@ func TestTroubleOfOneRole(t *testing.T) {
 				if d := time.Since(begin); d > time.Second {
 					t.Errorf("the good role took %v", d)
 				}
-				warned := l.with("ERROR")
-				if len(warned) != 1 || len(l.with("ERROR", `"role":"bad"`)) != 1 {
-					t.Errorf("logged %q", l.lines)
+				warned := log.with("ERROR")
+				if len(warned) != 1 || len(log.with("ERROR", `"role":"bad"`)) != 1 {
+					t.Errorf("logged %q", log.lines)
 				}
 				if about := strings.Contains(warned[0], "trust policy"); about != (classify(bad, false) == unauthenticated) {
 					t.Errorf("logged %q", warned)
 				}
-				if len(l.with("EXTERNAL")) > 0 || len(l.with("secret")) > 0 {
-					t.Errorf("logged %q", l.lines)
+				if len(log.with("EXTERNAL")) > 0 || len(log.with("secret")) > 0 {
+					t.Errorf("logged %q", log.lines)
 				}
 				ctx, cancel := context.WithCancel(context.Background())
 				cancel()
@@ -154,11 +154,11 @@ func TestEMF(t *testing.T) {
 		if n := u.Metrics().Senders; n != 2 {
 			t.Errorf("%d senders", n)
 		}
-		for _, m := range deliveries {
-			m.Finish()
+		for _, d := range deliveries {
+			d.Finish()
 		}
-		for _, m := range deliveries {
-			<-m.Done()
+		for _, d := range deliveries {
+			<-d.Done()
 		}
 		stop(t, u)
 		at := 0
@@ -187,15 +187,15 @@ func TestAccessesAreForgotten(t *testing.T) {
 			to.ExternalID = fmt.Sprint(i)
 			feed := newFeed(t)
 			feed.add(time.Now(), "x")
-			m := u.Attach(to, feed, 0)
-			m.Finish()
-			<-m.Done()
+			d := u.Attach(to, feed, 0)
+			d.Finish()
+			<-d.Done()
 			synctest.Wait()
 		}
 		u.mu.Lock()
 		n, still := len(u.services), u.services[target.Access{Region: "kept"}] != nil
 		u.mu.Unlock()
-		if n > mostServices || !still {
+		if n > maxIdleServices || !still {
 			t.Errorf("%d are remembered, one that is in use: %v", n, still)
 		}
 		<-kept.Detach()
@@ -248,9 +248,9 @@ func TestKeysOfEachAccess(t *testing.T) {
 	for _, role := range []string{"bad", "good", "good"} {
 		feed := newFeed(t)
 		feed.add(time.Now(), "x")
-		m := u.Attach(access(role), feed, 0)
-		m.Finish()
-		<-m.Done()
+		d := u.Attach(access(role), feed, 0)
+		d.Finish()
+		<-d.Done()
 	}
 	stop(t, u)
 	if providers["good"].n != 0 || providers["bad"].n == 0 {
@@ -271,9 +271,9 @@ func TestSDKNewGroup(t *testing.T) {
 		to.Create.NewGroup, to.EMF, to.Group = &wanted, true, name
 		feed := newFeed(t)
 		feed.add(time.Now(), "x")
-		m := u.Attach(to, feed, 0)
-		m.Finish()
-		<-m.Done()
+		d := u.Attach(to, feed, 0)
+		d.Finish()
+		<-d.Done()
 		u.wg.Wait() // for the retention
 		if st, ok := s.Stream(to.Region, name, "s"); !ok || st.EMFBatches != 1 || st.Batches != 1 {
 			t.Errorf("%+v", st)
@@ -305,7 +305,7 @@ func TestSDKBadKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = c.CreateLogGroup(t.Context(), "tag-class", wanted) // its key is in another region
-	if v := classify(err, false); !aboutOptions(v, err) || len(lesserGroups(wanted, "tag-class", v, err)) > 0 {
+	if v := classify(err, false); !aboutOptions(v, err) || len(reducedGroups(wanted, "tag-class", v, err)) > 0 {
 		t.Errorf("%d: %v", v, err)
 	}
 }

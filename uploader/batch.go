@@ -28,9 +28,9 @@ type batch struct {
 	minMS   int64
 	maxMS   int64
 
-	cut    int // bytes that had to be cut off the one message that was too large
-	permit *permit
-	weight int64 // what it holds of the uploader's retained budget
+	cutBytes int // bytes that had to be cut off the one message that was too large
+	permit   *permit
+	weight   int64 // what it holds of the uploader's retained budget
 
 	rejected rejected // filled in after the request
 }
@@ -61,9 +61,9 @@ func (r record) hasRanges() bool { return r.rangesTo > r.rangesFrom }
 type part struct {
 	delivery *Delivery
 	ranges   []stream.Range
-	// lastEnd is one more than the offset of the last event that has ranges; 0: there is none. Pieces of a line that
+	// rangedEnd is one more than the offset of the last event that has ranges; 0: there is none. Pieces of a line that
 	// come after it are acknowledged by a later batch.
-	lastEnd uint32
+	rangedEnd uint32
 }
 
 // fit says whether an event went into the batch.
@@ -102,7 +102,7 @@ func (bl *builder) begin(t target.Target, s size, b *batch) {
 func (bl *builder) add(p int, ev events.Event) fit {
 	b, n, msg := bl.b, len(bl.b.records), ev.Message
 	if len(msg) == 0 { // the service refuses an empty message, and so the whole batch
-		b.parts[p].take(ev.Ranges)
+		b.parts[p].addRanges(ev.Ranges)
 		return skipped
 	}
 	ms := milliseconds(ev.Time)
@@ -121,7 +121,7 @@ func (bl *builder) add(p int, ev events.Event) fit {
 	} else if len(msg) > maxMessageBytes/len(replacement) {
 		// Only such a message can be too large for a batch of its own.
 		msg = cut(msg, maxMessageBytes)
-		b.cut = len(ev.Message) - len(msg)
+		b.cutBytes = len(ev.Message) - len(msg)
 	}
 
 	offset := len(bl.body)
@@ -149,9 +149,9 @@ func (b *batch) append(p int, ranges []stream.Range, r record) {
 	b.ranges = append(b.ranges, ranges...)
 	r.rangesTo = uint32(len(b.ranges))
 	b.records = append(b.records, r)
-	b.parts[p].take(ranges)
+	b.parts[p].addRanges(ranges)
 	if r.hasRanges() {
-		b.parts[p].lastEnd = r.offset + 1
+		b.parts[p].rangedEnd = r.offset + 1
 	}
 }
 
@@ -220,8 +220,8 @@ func (bl *builder) piece(i int, r record) []byte {
 	return bl.body[r.offset:end]
 }
 
-// take adds the ranges of one event, joining those that stand together.
-func (p *part) take(ranges []stream.Range) {
+// addRanges adds the ranges of one event, joining those that stand together.
+func (p *part) addRanges(ranges []stream.Range) {
 	for _, r := range ranges {
 		if n := len(p.ranges); n > 0 && p.ranges[n-1].To == r.From {
 			p.ranges[n-1].To = r.To
@@ -231,21 +231,21 @@ func (p *part) take(ranges []stream.Range) {
 	}
 }
 
-// part returns the index of a new part for the delivery.
-func (b *batch) part(m *Delivery) int {
+// addPart returns the index of a new addPart for the delivery.
+func (b *batch) addPart(d *Delivery) int {
 	n := len(b.parts)
 	if n < cap(b.parts) {
 		b.parts = b.parts[:n+1] // with the ranges slice of an earlier batch, to be filled again
-		b.parts[n] = part{delivery: m, ranges: b.parts[n].ranges[:0]}
+		b.parts[n] = part{delivery: d, ranges: b.parts[n].ranges[:0]}
 	} else {
-		b.parts = append(b.parts, part{delivery: m})
+		b.parts = append(b.parts, part{delivery: d})
 	}
 	return n
 }
 
 // acknowledges reports whether the batch has ranges of the delivery's.
-func (b *batch) acknowledges(m *Delivery) bool {
-	return slices.ContainsFunc(b.parts, func(p part) bool { return p.delivery == m && len(p.ranges) > 0 })
+func (b *batch) acknowledges(d *Delivery) bool {
+	return slices.ContainsFunc(b.parts, func(p part) bool { return p.delivery == d && len(p.ranges) > 0 })
 }
 
 // overlaps reports whether the two batches have a millisecond in common, or might have: then their order

@@ -24,7 +24,7 @@ func fill(s size, evs []events.Event, z *compressor) (*batch, int, fit) {
 
 func fillWith(bl *builder, b *batch, s size, evs []events.Event, z *compressor) (*batch, int, fit) {
 	bl.begin(target.Target{Group: `g"1`, Stream: "s/ü"}, s, b)
-	p := b.part(nil)
+	p := b.addPart(nil)
 	for i, ev := range evs {
 		if f := bl.add(p, ev); f == noRoom || f == tooFar {
 			bl.finish(z)
@@ -125,8 +125,8 @@ func TestBatchLimits(t *testing.T) {
 		if !json.Valid(b.out) {
 			t.Errorf("%s: not JSON", c.name)
 		}
-		if large := strings.Contains(c.name, "too large"); large != (b.cut > 0) {
-			t.Errorf("%s: %d bytes lost", c.name, b.cut)
+		if large := strings.Contains(c.name, "too large"); large != (b.cutBytes > 0) {
+			t.Errorf("%s: %d bytes lost", c.name, b.cutBytes)
 		}
 	}
 	// An empty message is not sent, and its ranges are the batch's all the same.

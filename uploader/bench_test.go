@@ -52,10 +52,10 @@ func BenchmarkUpload(b *testing.B) {
 			line := []byte(escapeKinds[0].line)
 			b.SetBytes(int64(len(line)))
 			b.ReportAllocs()
-			m := u.Attach(target.Target{Access: target.Access{Region: "r", Endpoint: srv.URL}, Group: "g", Stream: "s"},
+			d := u.Attach(target.Target{Access: target.Access{Region: "r", Endpoint: srv.URL}, Group: "g", Stream: "s"},
 				&endless{line: line, at: time.Now().UnixNano(), n: b.N}, 0)
-			m.Finish()
-			<-m.Done()
+			d.Finish()
+			<-d.Done()
 			if err := u.Stop(b.Context()); err != nil {
 				b.Fatal(err)
 			}

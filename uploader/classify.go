@@ -211,14 +211,14 @@ var (
 	aboutSize = regexp.MustCompile(`(?i)too (large|long|big)|\bsize\b|\blength\b|exceed`)
 )
 
-// messageLimit returns how long a message may be, by an error that refuses a batch of so many events as invalid or too
+// eventLimitOf returns how long a message may be, by an error that refuses a batch of so many events as invalid or too
 // large. stated says that the error is about a size; else the limit is a guess. ok is false where the error says
 // nothing about the length of an event.
-func messageLimit(err error, events int) (limit int, stated, ok bool) {
+func eventLimitOf(err error, events int) (limit int, stated, ok bool) {
 	text := errorMessage(err)
 	if m := eventLimit.FindStringSubmatch(text); m != nil {
 		n, _ := strconv.Atoi(m[1]) // at most 8 digits
-		return n - eventOverhead, true, n >= leastEventLimit
+		return n - eventOverhead, true, n >= minEventLimit
 	}
 	if events > 1 {
 		return 0, false, false

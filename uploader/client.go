@@ -66,7 +66,7 @@ func (s *sdk) connect(ctx context.Context, a target.Access) (client, error) {
 	cfg = cfg.Copy()
 	cfg.Region = a.Region
 	c := cloudwatchlogs.NewFromConfig(cfg, func(o *cloudwatchlogs.Options) {
-		o.HTTPClient = briefly{hc}
+		o.HTTPClient = limitedClient{hc}
 		// The standard retryer would share a bucket of tokens that an outage drains; the senders
 		// try again themselves.
 		o.Retryer = aws.NopRetryer{}
@@ -74,16 +74,16 @@ func (s *sdk) connect(ctx context.Context, a target.Access) (client, error) {
 			o.BaseEndpoint = aws.String(a.Endpoint)
 		}
 		if o.Credentials != nil {
-			o.Credentials = credentials{o.Credentials}
+			o.Credentials = markedCredentials{o.Credentials}
 		}
 		o.APIOptions = append(o.APIOptions, awsmiddleware.AddUserAgentKeyValue("logspool", s.version))
 	})
 	return &cwl{api: c, http: hc, provider: provider}, nil
 }
 
-// stale has the keys of a client forgotten: files may have others now. Who loads the configuration may keep one
+// invalidate has the keys of a client forgotten: files may have others now. Who loads the configuration may keep one
 // provider for all times, and that its keys: those that the service refuses are not good until the end they came with.
-func (s *sdk) stale(c client) {
+func (s *sdk) invalidate(c client) {
 	if kept, ok := c.(*cwl).provider.(interface{ Invalidate() }); ok {
 		kept.Invalidate()
 	}
@@ -109,7 +109,7 @@ func newHTTPClient(configured aws.HTTPClient, headerTimeout time.Duration) *http
 	case *http.Client:
 		tr = c.Transport
 	default:
-		tr = doer{c}
+		tr = clientTransport{c}
 	}
 	return &http.Client{
 		Transport: tr,
@@ -131,34 +131,34 @@ func tune(c *awshttp.BuildableClient, headerTimeout time.Duration) *http.Transpo
 	return tr
 }
 
-// maxAnswer is how much of an answer is read. The service's are below 1 KiB, and the SDK reads all there is.
-const maxAnswer = 256 << 10
+// maxResponse is how much of an answer is read. The service's are below 1 KiB, and the SDK reads all there is.
+const maxResponse = 256 << 10
 
-// briefly is a client of whose answers no more than maxAnswer is read.
-type briefly struct{ *http.Client }
+// limitedClient is a client of whose answers no more than maxAnswer is read.
+type limitedClient struct{ *http.Client }
 
-func (c briefly) Do(r *http.Request) (*http.Response, error) {
+func (c limitedClient) Do(r *http.Request) (*http.Response, error) {
 	resp, err := c.Client.Do(r)
 	if err == nil {
-		resp.Body = beginning{io.LimitReader(resp.Body, maxAnswer), resp.Body}
+		resp.Body = limitedBody{io.LimitReader(resp.Body, maxResponse), resp.Body}
 	}
 	return resp, err
 }
 
-type beginning struct {
+type limitedBody struct {
 	io.Reader
 	io.Closer
 }
 
-// doer makes a RoundTripper of a configured client of another kind.
-type doer struct{ aws.HTTPClient }
+// clientTransport makes a RoundTripper of a configured client of another kind.
+type clientTransport struct{ aws.HTTPClient }
 
-func (d doer) RoundTrip(r *http.Request) (*http.Response, error) { return d.Do(r) }
+func (d clientTransport) RoundTrip(r *http.Request) (*http.Response, error) { return d.Do(r) }
 
-// credentials marks the errors of a provider, so that they are not taken for the service's.
-type credentials struct{ aws.CredentialsProvider }
+// markedCredentials marks the errors of a provider, so that they are not taken for the service's.
+type markedCredentials struct{ aws.CredentialsProvider }
 
-func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+func (c markedCredentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	v, err := c.CredentialsProvider.Retrieve(ctx)
 	if err != nil {
 		err = &credentialsError{err}
@@ -167,7 +167,7 @@ func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 }
 
 // ProviderSources passes on where the credentials come from, which the SDK puts into the user agent.
-func (c credentials) ProviderSources() []aws.CredentialSource {
+func (c markedCredentials) ProviderSources() []aws.CredentialSource {
 	if p, ok := c.CredentialsProvider.(aws.CredentialProviderSource); ok {
 		return p.ProviderSources()
 	}
@@ -193,7 +193,7 @@ func (c *cwl) PutLogEvents(ctx context.Context, r putRequest) (rejected, error) 
 		o.Protocol = readyBody{ClientProtocol: o.Protocol, body: body, gzip: r.gzip, emf: r.emf}
 	})
 	if err != nil {
-		return rejected{}, c.failed(err)
+		return rejected{}, c.checkConnection(err)
 	}
 	var rej rejected
 	if info := out.RejectedLogEventsInfo; info != nil {
@@ -216,26 +216,26 @@ func (c *cwl) CreateLogGroup(ctx context.Context, group string, n target.NewGrou
 		in.KmsKeyId = aws.String(n.KMSKeyID)
 	}
 	_, err := c.api.CreateLogGroup(ctx, in)
-	return c.failed(err)
+	return c.checkConnection(err)
 }
 
 func (c *cwl) PutRetentionPolicy(ctx context.Context, group string, days int32) error {
 	_, err := c.api.PutRetentionPolicy(ctx, &cloudwatchlogs.PutRetentionPolicyInput{
 		LogGroupName: aws.String(group), RetentionInDays: aws.Int32(days),
 	})
-	return c.failed(err)
+	return c.checkConnection(err)
 }
 
 func (c *cwl) CreateLogStream(ctx context.Context, group, stream string) error {
 	_, err := c.api.CreateLogStream(ctx, &cloudwatchlogs.CreateLogStreamInput{
 		LogGroupName: aws.String(group), LogStreamName: aws.String(stream),
 	})
-	return c.failed(err)
+	return c.checkConnection(err)
 }
 
-// failed passes the error on. Where no answer came, idle connections to this endpoint are likely to be dead as well, and
+// checkConnection passes the error on. Where no answer came, idle connections to this endpoint are likely to be dead as well, and
 // each would hang the next try until its deadline: they are closed.
-func (c *cwl) failed(err error) error {
+func (c *cwl) checkConnection(err error) error {
 	if err != nil && statusOf(err) == 0 {
 		c.http.CloseIdleConnections()
 	}

@@ -95,9 +95,9 @@ func TestSDK(t *testing.T) {
 				for i := range n {
 					feed.add(at.Add(time.Duration(i)*time.Millisecond), line(i)+escapeKinds[i%3].line+"\x00\t\xff🙂")
 				}
-				m := u.Attach(local, feed, time.Millisecond)
-				m.Finish()
-				<-m.Done()
+				d := u.Attach(local, feed, time.Millisecond)
+				d.Finish()
+				<-d.Done()
 				checkShown(t, arrived(s, local), feed, true, nil)
 			})
 		}
@@ -112,10 +112,10 @@ func TestSDKHang(t *testing.T) {
 	s.AddFault(cwlocal.Fault{Kind: cwlocal.HangAfter, Operation: "CreateLogStream", Count: 1})
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
-	m := u.Attach(local, feed, 0)
+	d := u.Attach(local, feed, 0)
 	begin := time.Now()
-	m.Finish()
-	<-m.Done()
+	d.Finish()
+	<-d.Done()
 	if d := time.Since(begin); d < patient || d > patient+maxBackoff {
 		t.Errorf("took %v", d)
 	}
@@ -132,9 +132,9 @@ func TestSDKPoison(t *testing.T) {
 			feed.add(time.Now(), fmt.Sprint("poison ", i))
 		}
 	}
-	m := u.Attach(local, feed, 0)
-	m.Finish()
-	<-m.Done()
+	d := u.Attach(local, feed, 0)
+	d.Finish()
+	<-d.Done()
 	checkShown(t, arrived(s, local), feed, false, func(m string) bool { return strings.HasPrefix(m, "poison") })
 	if n := u.Metrics().DroppedEvents[events.Refused]; n != 2 {
 		t.Errorf("%d refused", n)
@@ -151,9 +151,9 @@ func TestSDKRejected(t *testing.T) {
 	}
 	feed.add(now, "good")
 	feed.add(now.Add(3*time.Hour), "future")
-	m := u.Attach(local, feed, 0)
-	m.Finish()
-	<-m.Done()
+	d := u.Attach(local, feed, 0)
+	d.Finish()
+	<-d.Done()
 	if shown := arrived(s, local); len(shown) != 1 || shown[0].message != "good" {
 		t.Errorf("%v", shown)
 	}
@@ -179,9 +179,9 @@ func TestSDKCredentialsRotate(t *testing.T) {
 	}
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
-	m := u.Attach(local, feed, 0)
-	m.Finish()
-	<-m.Done()
+	d := u.Attach(local, feed, 0)
+	d.Finish()
+	<-d.Done()
 	checkShown(t, arrived(s, local), feed, false, nil)
 }
 
@@ -241,7 +241,7 @@ func TestInvalidSettingsHaveTheirHint(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}")})
-		if hint := remedy(classify(err, false), err, a); !strings.Contains(hint, "use http:// or https:// and a host") {
+		if hint := hintFor(classify(err, false), err, a); !strings.Contains(hint, "use http:// or https:// and a host") {
 			t.Errorf("%s: %v: hint %q", endpoint, err, hint)
 		}
 	}
@@ -249,9 +249,9 @@ func TestInvalidSettingsHaveTheirHint(t *testing.T) {
 	broken := errors.New("couldn't read the AWS configuration: invalid AWS_RETRY_MODE value")
 	u := New(Options{Config: func(context.Context, target.Access) (aws.Config, error) { return aws.Config{}, broken }})
 	defer stop(t, u)
-	_, err := newService(u, target.Access{Region: "eu-central-1"}, &endpoint{}).connected(t.Context())
+	_, err := newService(u, target.Access{Region: "eu-central-1"}, &endpoint{}).connect(t.Context())
 	v := classify(err, false)
-	if hint := remedy(v, err, target.Access{}); v != unauthenticated || !errors.Is(err, broken) || !strings.Contains(hint, "correct the AWS setting or file that the error names") {
+	if hint := hintFor(v, err, target.Access{}); v != unauthenticated || !errors.Is(err, broken) || !strings.Contains(hint, "correct the AWS setting or file that the error names") {
 		t.Errorf("%v: verdict %d, hint %q", err, v, hint)
 	}
 }
@@ -319,9 +319,9 @@ func TestDebugLine(t *testing.T) {
 	_, u, local := standIn(t, Options{Log: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	feed := newFeed(t)
 	feed.add(time.Now(), "secret text")
-	m := u.Attach(local, feed, 0)
-	m.Finish()
-	<-m.Done()
+	d := u.Attach(local, feed, 0)
+	d.Finish()
+	<-d.Done()
 	stop(t, u)
 	var found bool
 	for l := range bytes.Lines(log.Bytes()) {

@@ -21,7 +21,7 @@ import (
 // Calls are spread below the quotas, which all hosts of the account share, and a limiter of their own
 // holds them when they are throttled all the same.
 type creator struct {
-	s         *service
+	svc       *service
 	log       *slog.Logger
 	limiter   *limiter
 	endpoint  *endpoint
@@ -31,13 +31,13 @@ type creator struct {
 	known map[string]*group
 }
 
-// maxCreating is how many creating calls may be in flight at once.
-const maxCreating = 4
+// maxCreations is how many creating calls may be in flight at once.
+const maxCreations = 4
 
-func newCreator(s *service, log *slog.Logger, e *endpoint) *creator {
+func newCreator(svc *service, log *slog.Logger, e *endpoint) *creator {
 	return &creator{
-		s: s, log: log,
-		limiter:  newLimiter(maxCreating),
+		svc: svc, log: log,
+		limiter:  newLimiter(maxCreations),
 		endpoint: e,
 		retention: faultlog.NewFault(log, "setting a log group's retention failed; the plugin keeps trying, and logging goes on",
 			"setting a log group's retention works again", nil),
@@ -45,26 +45,26 @@ func newCreator(s *service, log *slog.Logger, e *endpoint) *creator {
 	}
 }
 
-// mostKnown bounds how many groups are remembered. Forgetting costs a request at most.
-const mostKnown = 1024
+// maxKnownGroups bounds how many groups are remembered. Forgetting costs a request at most.
+const maxKnownGroups = 1024
 
 // create makes the target's stream, and its group if that is missing too. That something exists already is success. It
 // blocks until the quotas allow, the answer is there, or the uploader stops trying. A failure that is the group's is
 // shared by all who want a stream in it: until says when the next call is worth making.
 func (c *creator) create(t target.Target) (v verdict, until time.Time, err error) {
-	ctx := c.s.u.trying
+	ctx := c.svc.u.trying
 	g := c.group(t.Group)
 	for {
-		first, err := c.enter(ctx, g)
+		first, err := c.awaitGroup(ctx, g)
 		if err != nil {
 			return cancelled, until, err
 		}
 		if first {
-			defer func() { <-g.first }()
-			if f := g.failure; f.holds(t) {
+			defer func() { <-g.lookup }()
+			if f := g.failure; f.applies(t) {
 				return f.verdict, f.until, f.err
 			}
-			v, err = c.createFirst(ctx, g, t)
+			v, err = c.createWithGroup(ctx, g, t)
 			return v, g.failure.until, err
 		}
 		v, err = c.createStream(ctx, t)
@@ -81,15 +81,15 @@ func (c *creator) createStream(ctx context.Context, t target.Target) (verdict, e
 	})
 }
 
-// createFirst creates the stream where nobody knows whether the group exists. g.first is held.
-func (c *creator) createFirst(ctx context.Context, g *group, t target.Target) (verdict, error) {
+// createWithGroup creates the stream where nobody knows whether the group exists. g.first is held.
+func (c *creator) createWithGroup(ctx context.Context, g *group, t target.Target) (verdict, error) {
 	v, err := c.createStream(ctx, t)
 	if v == accepted && g.mayBeOurs() {
-		c.made(t.Group, g.days)
+		c.groupCreated(t.Group, g.days)
 	}
 	groups := v == notFound // the answer is about the group
 	if groups && t.Create.Group {
-		if v, err = c.makeGroup(ctx, g, t); v == accepted {
+		if v, err = c.createGroup(ctx, g, t); v == accepted {
 			v, err = c.createStream(ctx, t)
 			groups = v == notFound
 		}
@@ -99,7 +99,7 @@ func (c *creator) createFirst(ctx context.Context, g *group, t target.Target) (v
 	case !groups:
 		g.failure = groupFailure{}
 	case v != accepted && v != cancelled && !v.shared():
-		g.failure = g.failure.again(t, v, err)
+		g.failure = g.failure.next(t, v, err)
 	}
 	return v, err
 }
@@ -110,7 +110,7 @@ func (c *creator) group(name string) *group {
 	defer c.mu.Unlock()
 	g := c.known[name]
 	if g == nil {
-		if len(c.known) >= mostKnown {
+		if len(c.known) >= maxKnownGroups {
 			clear(c.known)
 		}
 		g = newGroup(c, name)
@@ -119,19 +119,19 @@ func (c *creator) group(name string) *group {
 	return g
 }
 
-// enter waits until the group is known to exist, and returns false; or until it is the caller who has to find out, and
+// awaitGroup waits until the group is known to exist, and returns false; or until it is the caller who has to find out, and
 // returns true: then g.first is the caller's to give back.
-func (c *creator) enter(ctx context.Context, g *group) (first bool, err error) {
+func (c *creator) awaitGroup(ctx context.Context, g *group) (first bool, err error) {
 	if c.exists(g) {
 		return false, nil
 	}
 	select {
-	case g.first <- struct{}{}:
+	case g.lookup <- struct{}{}:
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
 	if c.exists(g) {
-		<-g.first
+		<-g.lookup
 		return false, nil
 	}
 	return true, nil
@@ -172,7 +172,7 @@ func (c *creator) call(ctx context.Context, l *rate.Limiter, f func(context.Cont
 		p.cancel()
 		return cancelled, ctx.Err()
 	}
-	err := c.s.with(f)
+	err := c.svc.call(f)
 	v := classify(err, false)
 	p.release(v)
 	return v, err

@@ -55,124 +55,124 @@ const starvedAfter = 4
 
 // Delivery is one feed's membership of a sender.
 type Delivery struct {
-	sender *sender
-	feed   Feed
-	delay  time.Duration
-	done   chan struct{}
-	left   chan struct{}
+	sender   *sender
+	feed     Feed
+	delay    time.Duration
+	done     chan struct{}
+	released chan struct{}
 
 	// Set by any goroutine, read by the sender.
-	written  atomic.Bool // Notify was called since the sender last looked
+	notified atomic.Bool // Notify was called since the sender last looked
 	finished atomic.Bool
 	detached atomic.Bool
 
 	// The sender's own.
-	create   target.Create
-	open     bool      // the feed was read since its last Release
-	drained  bool      // Next has said that there is nothing
-	unknown  bool      // there may be more than Notify has told of: at the beginning, and after a Rewind
-	due      time.Time // the feed's Due when it was drained
-	inFlight int       // batches in flight with events of this feed
-	rewind   bool      // a batch with events of this feed has failed
-	passed   int       // batches in a row that had no room for its next event
-	seen     bool      // finished was set before it was drained
-	owed     []loss    // losses whose acknowledgement has not come
-	losses   [events.LossReasons]*faultlog.Loss
+	create      target.Create
+	open        bool      // the feed was read since its last Release
+	drained     bool      // Next has said that there is nothing
+	mayHaveMore bool      // there may be more than Notify has told of: at the beginning, and after a Rewind
+	due         time.Time // the feed's Due when it was drained
+	inFlight    int       // batches in flight with events of this feed
+	needsRewind bool      // a batch with events of this feed has failed
+	passedOver  int       // batches in a row that had no room for its next event
+	finishSeen  bool      // finished was set before it was drained
+	owed        []loss    // losses whose acknowledgement has not come
+	losses      [events.LossReasons]*faultlog.Loss
 }
 
-func newDelivery(l *sender, t target.Target, f Feed, delay time.Duration) *Delivery {
+func newDelivery(s *sender, t target.Target, f Feed, delay time.Duration) *Delivery {
 	return &Delivery{
-		sender: l, feed: f, delay: max(delay, 0),
-		done: make(chan struct{}), left: make(chan struct{}),
-		create:  t.Create,
-		unknown: true,
+		sender: s, feed: f, delay: max(delay, 0),
+		done: make(chan struct{}), released: make(chan struct{}),
+		create:      t.Create,
+		mayHaveMore: true,
 	}
 }
 
 // release gives back the feed's buffers and files, if it may have any.
-func (m *Delivery) release() {
-	if m.open {
-		m.feed.Release()
-		m.open = false
+func (d *Delivery) release() {
+	if d.open {
+		d.feed.Release()
+		d.open = false
 	}
 }
 
-// startOver makes the feed hand out again what is not acknowledged.
-func (m *Delivery) startOver() {
-	m.feed.Rewind()
-	m.open = true
-	m.release()
-	m.rewind, m.drained, m.unknown, m.seen = false, false, true, false
-	m.owed = nil
+// rewind makes the feed hand out again what is not acknowledged.
+func (d *Delivery) rewind() {
+	d.feed.Rewind()
+	d.open = true
+	d.release()
+	d.needsRewind, d.drained, d.mayHaveMore, d.finishSeen = false, false, true, false
+	d.owed = nil
 }
 
-func (m *Delivery) setMaxMessage(n int) {
-	m.feed.SetMaxMessage(n)
-	m.startOver()
+func (d *Delivery) setMaxMessage(n int) {
+	d.feed.SetMaxMessage(n)
+	d.rewind()
 }
 
 // Notify says that so many frames, of so many bytes in the stream of positions, were appended to the feed. It may
 // be called from any goroutine, costs a few atomic operations, and wakes the sender only when there was nothing
 // before or when a batch's worth has come together.
-func (m *Delivery) Notify(frames, bytes int) {
-	if !m.written.Load() {
-		m.written.Store(true)
+func (d *Delivery) Notify(frames, bytes int) {
+	if !d.notified.Load() {
+		d.notified.Store(true)
 	}
-	m.sender.notify(int64(frames), int64(bytes))
+	d.sender.notify(int64(frames), int64(bytes))
 }
 
 // Finish says that nothing more will be appended: what is there is sent now rather than at the delay. Whatever the
 // feed was told about its end, it must have been told before.
-func (m *Delivery) Finish() {
-	m.finished.Store(true)
-	m.sender.wake()
+func (d *Delivery) Finish() {
+	d.finished.Store(true)
+	d.sender.wake()
 }
 
 // Done is closed when all that the feed had is delivered, or accounted for, and acknowledged, after Finish. It
 // stays open if the feed is detached or the uploader stopped before that.
-func (m *Delivery) Done() <-chan struct{} { return m.done }
+func (d *Delivery) Done() <-chan struct{} { return d.done }
 
 // Detach ends the delivery without waiting for delivery: nothing more is pulled from the feed, requests
 // in flight with its events get their answer and are acknowledged. The channel it returns is closed when the uploader will
 // not call the feed any more.
-func (m *Delivery) Detach() <-chan struct{} {
-	m.detached.Store(true)
-	m.sender.wake()
-	return m.left
+func (d *Delivery) Detach() <-chan struct{} {
+	d.detached.Store(true)
+	d.sender.wake()
+	return d.released
 }
 
-// worthAsking reports whether the feed may have an event.
-func (m *Delivery) worthAsking(now time.Time) bool {
-	return !m.drained || m.written.Load() || m.finished.Load() && !m.seen ||
-		!m.due.IsZero() && !now.Before(m.due)
+// mayHaveEvent reports whether the feed may have an event.
+func (d *Delivery) mayHaveEvent(now time.Time) bool {
+	return !d.drained || d.notified.Load() || d.finished.Load() && !d.finishSeen ||
+		!d.due.IsZero() && !now.Before(d.due)
 }
 
 // exhausted reports whether the feed had nothing more when it was last asked, and that was after Finish.
-func (m *Delivery) exhausted() bool { return m.drained && m.seen && !m.written.Load() }
+func (d *Delivery) exhausted() bool { return d.drained && d.finishSeen && !d.notified.Load() }
 
 // unfinishedPause is how long a feed is left alone that did not hand out an unfinished event at the time it had
 // named itself.
 const unfinishedPause = 100 * time.Millisecond
 
 // next pulls the feed's next event.
-func (m *Delivery) next(now time.Time) (events.Event, bool) {
+func (d *Delivery) next(now time.Time) (events.Event, bool) {
 	// Both before the feed is asked: what comes after that is not missed.
-	m.written.Store(false)
-	finished := m.finished.Load()
-	m.open = true
-	ev, ok := m.feed.Next(now)
-	if m.drained = !ok; ok {
+	d.notified.Store(false)
+	finished := d.finished.Load()
+	d.open = true
+	ev, ok := d.feed.Next(now)
+	if d.drained = !ok; ok {
 		return ev, true
 	}
-	m.unknown, m.passed, m.seen = false, 0, finished
-	if m.due = m.feed.Due(); !m.due.IsZero() && !m.due.After(now) {
-		m.due = now.Add(unfinishedPause)
+	d.mayHaveMore, d.passedOver, d.finishSeen = false, 0, finished
+	if d.due = d.feed.Due(); !d.due.IsZero() && !d.due.After(now) {
+		d.due = now.Add(unfinishedPause)
 	}
 	return events.Event{}, false
 }
 
-// putBack gives the event back that was pulled last and has no place in this batch.
-func (m *Delivery) putBack() {
-	m.feed.Unread()
-	m.passed++
+// unread gives the event back that was pulled last and has no place in this batch.
+func (d *Delivery) unread() {
+	d.feed.Unread()
+	d.passedOver++
 }

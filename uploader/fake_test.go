@@ -106,8 +106,8 @@ func (f *fake) connect(ctx context.Context, a target.Access) (client, error) {
 	f.accesses = append(f.accesses, a)
 	return f, f.connErr
 }
-func (f *fake) stale(client) {}
-func (f *fake) close()       {}
+func (f *fake) invalidate(client) {}
+func (f *fake) close()            {}
 
 func (f *fake) begin(ctx context.Context, op, group, stream string) (*fault, error) {
 	f.mu.Lock()

@@ -33,8 +33,8 @@ func (h *heads) push(x head) {
 	}
 }
 
-// sink restores the order after the first head has changed.
-func (h heads) sink() {
+// siftDown restores the order after the first head has changed.
+func (h heads) siftDown() {
 	for i := 0; ; {
 		least := i
 		for c := 2*i + 1; c <= 2*i+2 && c < len(h); c++ {
@@ -56,74 +56,74 @@ func (h *heads) pop() {
 	(*h)[0] = (*h)[last]
 	(*h)[last] = head{}
 	*h = (*h)[:last]
-	h.sink()
+	h.siftDown()
 }
 
 // fillBatch fills the builder's batch from the deliveries' feeds, merging them by time. The batch ends when it is full or the
 // feeds are drained, or when it has taken too long. A delivery that was passed over too often, because the others have a
 // long backlog of earlier events, has the batch to itself.
-func (l *sender) fillBatch(bl *builder, now time.Time) {
-	frames, bytes := l.frames.Load(), l.bytes.Load()
+func (s *sender) fillBatch(bl *builder, now time.Time) {
+	frames, bytes := s.frames.Load(), s.bytes.Load()
 	begun := time.Now() // not now: there may have been a wait for the builder
-	alone := l.starved()
-	h := l.heads[:0]
-	for _, m := range l.deliveries {
-		if m.detached.Load() || alone != nil && m != alone || !m.worthAsking(now) {
+	alone := s.starved()
+	h := s.heads[:0]
+	for _, d := range s.deliveries {
+		if d.detached.Load() || alone != nil && d != alone || !d.mayHaveEvent(now) {
 			continue
 		}
-		if ev, ok := m.next(now); ok {
-			h.push(head{ev, m, bl.b.part(m)})
+		if ev, ok := d.next(now); ok {
+			h.push(head{ev, d, bl.b.addPart(d)})
 		}
 	}
 	var framesOut, bytesOut int64
 	for len(h) > 0 {
 		first := &h[0]
-		m := first.delivery
+		d := first.delivery
 		fits := noRoom
-		if len(bl.b.records) == 0 || time.Since(begun) < maxPull {
+		if len(bl.b.records) == 0 || time.Since(begun) < maxFillTime {
 			fits = bl.add(first.part, first.event)
 		}
 		switch fits {
 		case taken, skipped:
-			m.passed = 0
+			d.passedOver = 0
 			framesOut++
 			for _, r := range first.event.Ranges {
 				bytesOut += int64(r.To - r.From)
 			}
-			if ev, ok := m.next(now); ok {
+			if ev, ok := d.next(now); ok {
 				first.event = ev
-				h.sink()
+				h.siftDown()
 			} else {
 				h.pop()
 			}
 		case tooFar:
-			m.putBack()
+			d.unread()
 			h.pop()
 		case noRoom:
 			for _, x := range h {
-				x.delivery.putBack()
+				x.delivery.unread()
 			}
 			clear(h)
 			h = h[:0]
 		}
 	}
-	l.heads = h
+	s.heads = h
 
-	if l.pendingDeliveries() {
-		l.framesOut.Store(min(l.framesOut.Load()+framesOut, frames))
-		l.bytesOut.Store(min(l.bytesOut.Load()+bytesOut, bytes))
-		l.dueBy(now.Add(l.delay()))
+	if s.anyUndrained() {
+		s.framesOut.Store(min(s.framesOut.Load()+framesOut, frames))
+		s.bytesOut.Store(min(s.bytesOut.Load()+bytesOut, bytes))
+		s.dueBy(now.Add(s.delay()))
 	} else {
-		l.framesOut.Store(frames)
-		l.bytesOut.Store(bytes)
-		l.due = time.Time{}
+		s.framesOut.Store(frames)
+		s.bytesOut.Store(bytes)
+		s.due = time.Time{}
 	}
 }
 
-// pendingDeliveries reports whether a feed was not drained.
-func (l *sender) pendingDeliveries() bool {
-	for _, m := range l.deliveries {
-		if !m.drained && !m.detached.Load() {
+// anyUndrained reports whether a feed was not drained.
+func (s *sender) anyUndrained() bool {
+	for _, d := range s.deliveries {
+		if !d.drained && !d.detached.Load() {
 			return true
 		}
 	}
@@ -131,11 +131,11 @@ func (l *sender) pendingDeliveries() bool {
 }
 
 // starved returns the delivery that was passed over most often, if that is too often.
-func (l *sender) starved() *Delivery {
+func (s *sender) starved() *Delivery {
 	var worst *Delivery
-	for _, m := range l.deliveries {
-		if m.passed >= starvedAfter && !m.detached.Load() && (worst == nil || m.passed > worst.passed) {
-			worst = m
+	for _, d := range s.deliveries {
+		if d.passedOver >= starvedAfter && !d.detached.Load() && (worst == nil || d.passedOver > worst.passedOver) {
+			worst = d
 		}
 	}
 	return worst
@@ -143,31 +143,31 @@ func (l *sender) starved() *Delivery {
 
 // build makes a batch of what is pending. It waits for memory and for a builder. It returns nil when the
 // uploader gives up.
-func (l *sender) build(now time.Time) *batch {
-	plain := l.u.plain || l.plainNext || l.s.endpoint.gzip.plain(now)
-	b := l.u.reserve(plain)
+func (s *sender) build(now time.Time) *batch {
+	plain := s.u.plain || s.plainNext || s.svc.endpoint.gzip.plain(now)
+	b := s.u.reserve(plain)
 	if b == nil {
 		return nil
 	}
-	bl := l.u.pool.Get().(*builder)
-	bl.begin(l.target, l.sizer.now, b)
-	l.built++
-	b.seq = l.built
-	l.fillBatch(bl, now)
+	bl := s.u.pool.Get().(*builder)
+	bl.begin(s.target, s.sizer.now, b)
+	s.built++
+	b.seq = s.built
+	s.fillBatch(bl, now)
 	switch {
 	case len(b.records) == 0:
 	case plain:
 		bl.finish(nil)
 	default:
-		z := l.u.zippers.Get().(*compressor)
+		z := s.u.zippers.Get().(*compressor)
 		bl.finish(z)
-		l.u.zippers.Put(z)
+		s.u.zippers.Put(z)
 	}
-	l.u.pool.Put(bl)
-	l.u.built(b)
-	if !l.full() || len(l.deliveries) > mostOpen {
-		for _, m := range l.deliveries {
-			m.release()
+	s.u.pool.Put(bl)
+	s.u.built(b)
+	if !s.full() || len(s.deliveries) > maxOpenFeeds {
+		for _, d := range s.deliveries {
+			d.release()
 		}
 	}
 	return b

@@ -29,9 +29,9 @@ func TestSlowFeedHoldsNoBuilder(t *testing.T) {
 		}
 		feed.add(time.Now().Add(time.Second), "last")
 		u := start(t, f, Options{})
-		m := u.Attach(testTarget, slowFeed{feed, maxPull / 7}, time.Second)
-		m.Finish()
-		<-m.Done()
+		d := u.Attach(testTarget, slowFeed{feed, maxFillTime / 7}, time.Second)
+		d.Finish()
+		<-d.Done()
 		stop(t, u)
 		if n := f.count("put"); n != 3 {
 			t.Errorf("%d requests", n)
@@ -43,9 +43,9 @@ func TestSlowFeedHoldsNoBuilder(t *testing.T) {
 		feed.add(time.Now(), "slow 1")
 		feed.add(time.Now(), "slow 2")
 		u = start(t, f, Options{})
-		m = u.Attach(testTarget, slowFeed{feed, 2 * maxPull}, time.Second)
-		m.Finish()
-		<-m.Done()
+		d = u.Attach(testTarget, slowFeed{feed, 2 * maxFillTime}, time.Second)
+		d.Finish()
+		<-d.Done()
 		stop(t, u)
 		if n := f.count("put"); n != 5 {
 			t.Errorf("%d requests", n)

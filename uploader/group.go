@@ -13,23 +13,23 @@ import (
 
 // group is what is known of one log group.
 type group struct {
-	// first is held by the sender that finds out whether the group exists, so that a host full of
+	// lookup is held by the sender that finds out whether the group exists, so that a host full of
 	// containers asks once.
-	first chan struct{}
+	lookup chan struct{}
 
 	health *faultlog.Shared[*sender]
 
 	exists bool // guarded by creator.mu
 
 	// Guarded by first.
-	unanswered time.Time // when a call to make it came to no answer; zero: its answer is known
-	days       int32     // of retention, that it was to have
-	failure    groupFailure
+	unansweredAt time.Time // when a call to make it came to no answer; zero: its answer is known
+	days         int32     // of retention, that it was to have
+	failure      groupFailure
 }
 
 func newGroup(c *creator, name string) *group {
 	return &group{
-		first: make(chan struct{}, 1),
+		lookup: make(chan struct{}, 1),
 		health: faultlog.NewShared(c.log.With("group", name), "sending to the log group failed; the plugin keeps trying",
 			"sending to the log group works again", describeBacklog),
 	}
@@ -41,60 +41,60 @@ type groupFailure struct {
 	verdict verdict
 	err     error
 	until   time.Time
-	times   int
+	tries   int
 
-	asked target.Create
+	create target.Create
 }
 
-// holds reports whether a call for t would fail again.
-func (f groupFailure) holds(t target.Target) bool {
-	return time.Now().Before(f.until) && f.sameQuestion(t)
+// applies reports whether a call for t would fail again.
+func (f groupFailure) applies(t target.Target) bool {
+	return time.Now().Before(f.until) && f.sameRequest(t)
 }
 
-func (f groupFailure) sameQuestion(t target.Target) bool {
-	return f.asked.Group == t.Create.Group && reflect.DeepEqual(f.asked.NewGroup, t.Create.NewGroup)
+func (f groupFailure) sameRequest(t target.Target) bool {
+	return f.create.Group == t.Create.Group && reflect.DeepEqual(f.create.NewGroup, t.Create.NewGroup)
 }
 
-// again returns the failure after one more call.
-func (f groupFailure) again(t target.Target, v verdict, err error) groupFailure {
-	n := f.times + 1
-	if !f.sameQuestion(t) {
+// next returns the failure after one more call.
+func (f groupFailure) next(t target.Target, v verdict, err error) groupFailure {
+	n := f.tries + 1
+	if !f.sameRequest(t) {
 		n = 1
 	}
 	return groupFailure{v, err, time.Now().Add(retryDelay(n, maxSlowBackoff)), n, t.Create}
 }
 
-// unansweredFor is how long a group that turns up after a call that came to no answer is taken for the one that this
+// unansweredPeriod is how long a group that turns up after a call that came to no answer is taken for the one that this
 // call made. After an outage of hours somebody else may have made it.
-const unansweredFor = time.Minute
+const unansweredPeriod = time.Minute
 
 // mayBeOurs reports whether a group that was missing, and is not missing now, is there because of a call whose answer
 // never came. It is asked once.
 func (g *group) mayBeOurs() bool {
-	at := g.unanswered
-	g.unanswered = time.Time{}
-	return !at.IsZero() && time.Since(at) < unansweredFor
+	at := g.unansweredAt
+	g.unansweredAt = time.Time{}
+	return !at.IsZero() && time.Since(at) < unansweredPeriod
 }
 
-// makeGroup makes the target's group as it should be, or with less where the service does not take all of it: logs in a
+// createGroup makes the target's group as it should be, or with less where the service does not take all of it: logs in a
 // group without its tags, or in one that costs more, are better than no logs. The key is another matter: who asks
 // for one wants nothing to be stored without it, and what is stored cannot be encrypted later, so
 // without the key the group is not made. What is logged waits in the feeds until the key can be used or
 // somebody has made the group.
 //
 // The retention is set behind the back of the sender, which need not wait for it.
-func (c *creator) makeGroup(ctx context.Context, g *group, t target.Target) (verdict, error) {
+func (c *creator) createGroup(ctx context.Context, g *group, t target.Target) (verdict, error) {
 	var want target.NewGroup
 	if t.Create.NewGroup != nil {
 		want = *t.Create.NewGroup
 	}
-	v, ours, err := c.tryGroup(ctx, g, t.Group, want)
+	v, ours, err := c.tryCreateGroup(ctx, g, t.Group, want)
 	why := err
-	for _, less := range lesserGroups(want, t.Group, v, err) {
-		v, ours, err = c.tryGroup(ctx, g, t.Group, less)
+	for _, less := range reducedGroups(want, t.Group, v, err) {
+		v, ours, err = c.tryCreateGroup(ctx, g, t.Group, less)
 		if v == accepted && ours {
 			c.log.Warn("a log group was made without all that it should have; logging goes on", "group", t.Group,
-				"without", missingOptions(want, less), "err", brief(why), "hint", missingRemedy(want, less))
+				"without", omittedOptions(want, less), "err", brief(why), "hint", omittedHint(want, less))
 		}
 		if !aboutOptions(v, err) {
 			break
@@ -102,7 +102,7 @@ func (c *creator) makeGroup(ctx context.Context, g *group, t target.Target) (ver
 	}
 	switch {
 	case v == accepted && ours:
-		c.made(t.Group, want.RetentionDays)
+		c.groupCreated(t.Group, want.RetentionDays)
 	case v == accepted:
 		c.log.Info("log group is there now", "group", t.Group, "made_by", "somebody else")
 	case want.KMSKeyID != "" && aboutOptions(v, err):
@@ -111,17 +111,17 @@ func (c *creator) makeGroup(ctx context.Context, g *group, t target.Target) (ver
 	return v, err
 }
 
-// made is called when a group is there that was made by us.
-func (c *creator) made(group string, days int32) {
+// groupCreated is called when a group is there that was groupCreated by us.
+func (c *creator) groupCreated(group string, days int32) {
 	c.log.Info("log group is there now", "group", group)
 	if days > 0 {
-		c.s.u.wg.Go(func() { c.retain(group, days) })
+		c.svc.u.wg.Go(func() { c.retain(group, days) })
 	}
 }
 
-// tryGroup makes one call to make a group that is missing, and says whether the group is ours: made by this call, or by
+// tryCreateGroup makes one call to make a group that is missing, and says whether the group is ours: made by this call, or by
 // one just before whose answer never came.
-func (c *creator) tryGroup(ctx context.Context, g *group, name string, n target.NewGroup) (v verdict, ours bool, err error) {
+func (c *creator) tryCreateGroup(ctx context.Context, g *group, name string, n target.NewGroup) (v verdict, ours bool, err error) {
 	v, err = c.call(ctx, c.endpoint.groups, func(ctx context.Context, cl client) error {
 		return cl.CreateLogGroup(ctx, name, n)
 	})
@@ -129,14 +129,14 @@ func (c *creator) tryGroup(ctx context.Context, g *group, name string, n target.
 	case v == accepted:
 		ours = g.mayBeOurs() || err == nil
 	case v == unavailable && !unreachable(err):
-		g.unanswered, g.days = time.Now(), n.RetentionDays
+		g.unansweredAt, g.days = time.Now(), n.RetentionDays
 	}
 	return v, ours, err
 }
 
-// lesserGroups returns what to ask for, one after the other, when the service did not take n. It is nothing where that
+// reducedGroups returns what to ask for, one after the other, when the service did not take n. It is nothing where that
 // cannot help.
-func lesserGroups(n target.NewGroup, name string, v verdict, err error) []target.NewGroup {
+func reducedGroups(n target.NewGroup, name string, v verdict, err error) []target.NewGroup {
 	if !aboutOptions(v, err) {
 		return nil
 	}
@@ -162,8 +162,8 @@ func lesserGroups(n target.NewGroup, name string, v verdict, err error) []target
 	}
 }
 
-// missingOptions names the options of n that less does not have.
-func missingOptions(n, less target.NewGroup) string {
+// omittedOptions names the options of n that less does not have.
+func omittedOptions(n, less target.NewGroup) string {
 	var all []string
 	if len(n.Tags) > 0 && len(less.Tags) == 0 {
 		all = append(all, "tags")
@@ -182,16 +182,16 @@ func (e *keyError) Error() string {
 }
 func (e *keyError) Unwrap() error { return e.err }
 
-// missedRetentions is how many times a group that was just made may be unknown to PutRetentionPolicy: what one part
+// maxUnknownRetentions is how many times a group that was just made may be unknown to PutRetentionPolicy: what one part
 // of the service has made, another may not know yet.
-const missedRetentions = 6
+const maxUnknownRetentions = 6
 
 // retain sets the retention of a group that was just made, and tries until the service has taken it, or says that it
 // will not, or the uploader stops. That it should be set is known here alone: if the process ends before
 // it is, the next one finds a group that exists, and leaves it as it is. This is as long as the one call takes, or
 // as the service's trouble lasts. An orderly stop says so in the log.
 func (c *creator) retain(group string, days int32) {
-	u := c.s.u
+	u := c.svc.u
 	for n := 1; ; n++ {
 		v, err := c.putRetention(group, days)
 		if v == accepted {
@@ -199,7 +199,7 @@ func (c *creator) retain(group string, days int32) {
 			c.log.Info("log group's retention is set", "group", group, "days", days)
 			return
 		}
-		again := v.shared() || v == notFound && n < missedRetentions || kind(err) == "OperationAbortedException"
+		again := v.shared() || v == notFound && n < maxUnknownRetentions || kind(err) == "OperationAbortedException"
 		hint := "set it by hand: the driver sets it only on groups that it has just made"
 		if v == denied {
 			hint = "allow logs:PutRetentionPolicy for the next ones, and " + hint
@@ -223,9 +223,9 @@ func (c *creator) retain(group string, days int32) {
 // putRetention makes the call when its turn has come. It does without the limiter of the calls that create: no
 // event waits for this one, and its quota is the smallest, so that its trouble must not hold them up.
 func (c *creator) putRetention(group string, days int32) (verdict, error) {
-	if err := c.endpoint.retentions.Wait(c.s.u.trying); err != nil {
+	if err := c.endpoint.retentions.Wait(c.svc.u.trying); err != nil {
 		return cancelled, errStopped
 	}
-	err := c.s.with(func(ctx context.Context, cl client) error { return cl.PutRetentionPolicy(ctx, group, days) })
+	err := c.svc.call(func(ctx context.Context, cl client) error { return cl.PutRetentionPolicy(ctx, group, days) })
 	return classify(err, false), err
 }

@@ -23,18 +23,18 @@ type logged struct {
 	lines []string
 }
 
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lines = append(l.lines, string(bytes.TrimSpace(p)))
+func (log *logged) Write(p []byte) (int, error) {
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	log.lines = append(log.lines, string(bytes.TrimSpace(p)))
 	return len(p), nil
 }
 
 // with returns the lines that have all of these in them.
-func (l *logged) with(parts ...string) (found []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, line := range l.lines {
+func (log *logged) with(parts ...string) (found []string) {
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	for _, line := range log.lines {
 		if !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(line, p) }) {
 			found = append(found, line)
 		}
@@ -42,7 +42,7 @@ func (l *logged) with(parts ...string) (found []string) {
 	return found
 }
 
-func (l *logged) log() *slog.Logger { return slog.New(slog.NewJSONHandler(l, nil)) }
+func (log *logged) log() *slog.Logger { return slog.New(slog.NewJSONHandler(log, nil)) }
 
 func told(code, message string) error {
 	return &codeErr{fakeErr{code: code, message: message, status: 400}}
@@ -117,11 +117,11 @@ func TestNewGroup(t *testing.T) {
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, l := newFake(t), &logged{}
+				f, log := newFake(t), &logged{}
 				if k.options != nil {
 					f.options = k.options
 				}
-				u := start(t, f, Options{Log: l.log()})
+				u := start(t, f, Options{Log: log.log()})
 				var feeds []*fakeFeed
 				var deliveries []*Delivery
 				for i := range 20 { // once, whatever the number of containers
@@ -131,9 +131,9 @@ func TestNewGroup(t *testing.T) {
 					to.Group, to.Stream, to.Create.NewGroup = k.group, fmt.Sprint(i/2), k.want
 					feeds, deliveries = append(feeds, feed), append(deliveries, u.Attach(to, feed, time.Second))
 				}
-				for i, m := range deliveries {
-					m.Finish()
-					<-m.Done()
+				for i, d := range deliveries {
+					d.Finish()
+					<-d.Done()
 					if !feeds[i].ackedAll() {
 						t.Error("not delivered")
 					}
@@ -160,11 +160,11 @@ func TestNewGroup(t *testing.T) {
 				if f.set[k.group] != days || f.count("retention") != calls {
 					t.Errorf("retention %d, set %d times", f.set[k.group], f.count("retention"))
 				}
-				if got := len(l.with("WARN")); got > 0 != (k.warned != nil) || got > 1 {
-					t.Errorf("%d warnings: %q", got, l.lines)
+				if got := len(log.with("WARN")); got > 0 != (k.warned != nil) || got > 1 {
+					t.Errorf("%d warnings: %q", got, log.lines)
 				}
-				if len(l.with(append(k.warned, "WARN")...)) == 0 != (k.warned == nil) {
-					t.Errorf("logged %q, want %q", l.lines, k.warned)
+				if len(log.with(append(k.warned, "WARN")...)) == 0 != (k.warned == nil) {
+					t.Errorf("logged %q, want %q", log.lines, k.warned)
 				}
 			})
 		})
@@ -179,9 +179,9 @@ func equal(a, b target.NewGroup) bool {
 func ship(t *testing.T, u *Uploader, to target.Target) *Delivery {
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
-	m := u.Attach(to, feed, 0)
-	m.Finish()
-	return m
+	d := u.Attach(to, feed, 0)
+	d.Finish()
+	return d
 }
 
 // wishing is the target with a wish for a new group.
@@ -280,7 +280,7 @@ func TestNoGroupWithoutItsKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, l := newFake(t), &logged{}
+				f, log := newFake(t), &logged{}
 				good := false // under f's lock
 				f.options = func(n target.NewGroup) error {
 					if n.KMSKeyID == "" {
@@ -291,8 +291,8 @@ func TestNoGroupWithoutItsKey(t *testing.T) {
 					}
 					return err
 				}
-				u := start(t, f, Options{Log: l.log()})
-				m := ship(t, u, wishing(&wanted))
+				u := start(t, f, Options{Log: log.log()})
+				d := ship(t, u, wishing(&wanted))
 				time.Sleep(time.Hour)
 				f.mu.Lock()
 				if f.groups["g"] {
@@ -302,15 +302,15 @@ func TestNoGroupWithoutItsKey(t *testing.T) {
 				if name != "not stated" && f.count("group") > f.count("stream") {
 					t.Errorf("asked %d times in %d tries", f.count("group"), f.count("stream"))
 				}
-				said := l.with("ERROR", "not made without its KMS key", "check that the key is an enabled one", `"group":"g"`)
-				if len(said) != 6 || len(l.with("ERROR")) != 6 { // at once, and every ten minutes
-					t.Errorf("logged %q", l.lines)
+				said := log.with("ERROR", "not made without its KMS key", "check that the key is an enabled one", `"group":"g"`)
+				if len(said) != 6 || len(log.with("ERROR")) != 6 { // at once, and every ten minutes
+					t.Errorf("logged %q", log.lines)
 				}
 				f.mu.Lock()
 				good = true
 				f.mu.Unlock()
 				mended := time.Now()
-				<-m.Done()
+				<-d.Done()
 				if d := time.Since(mended); d > maxSlowBackoff+3*time.Second { // three calls, at two a second
 					t.Errorf("delivered %v after it was mended", d)
 				}
@@ -379,21 +379,21 @@ func TestRetention(t *testing.T) {
 		{"unavailable", slices.Repeat([]error{&fakeErr{status: 503}}, 30), false, 31, ""},
 		{"conflict", []error{apiErr("OperationAbortedException")}, false, 2, ""},
 		{"not known yet", []error{apiErr("ResourceNotFoundException")}, false, 2, ""},
-		{"deleted", []error{apiErr("ResourceNotFoundException")}, true, missedRetentions, "set it by hand"},
+		{"deleted", []error{apiErr("ResourceNotFoundException")}, true, maxUnknownRetentions, "set it by hand"},
 		{"denied", []error{apiErr("AccessDeniedException")}, true, 1, "allow logs:PutRetentionPolicy"},
 		{"invalid", []error{apiErr("InvalidParameterException")}, true, 1, "set it by hand"},
 		{"unknown operation", []error{apiErr("UnknownOperationException")}, true, 1, "set it by hand"},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f, l := newFake(t), &logged{}
+				f, log := newFake(t), &logged{}
 				f.faults = func(op, _, _ string) *fault {
 					if n := f.calls["retention"]; op == "retention" && (k.ever || n <= len(k.errs)) {
 						return &fault{err: k.errs[min(n, len(k.errs))-1]}
 					}
 					return nil
 				}
-				u := start(t, f, Options{Log: l.log()})
+				u := start(t, f, Options{Log: log.log()})
 				begin := time.Now()
 				for i := range 2 {
 					to := wishing(&wanted)
@@ -411,11 +411,11 @@ func TestRetention(t *testing.T) {
 				if (f.set["g"] == 30) != (k.hint == "") {
 					t.Errorf("retention is %d", f.set["g"])
 				}
-				if got := l.with(warnRetention); len(got) > 0 != (k.hint != "") || len(got) > 1 {
-					t.Errorf("logged %q", l.lines)
+				if got := log.with(warnRetention); len(got) > 0 != (k.hint != "") || len(got) > 1 {
+					t.Errorf("logged %q", log.lines)
 				}
-				if k.hint != "" && len(l.with(warnRetention, k.hint, `"group":"g"`, `"days":30`)) != 1 {
-					t.Errorf("logged %q", l.lines)
+				if k.hint != "" && len(log.with(warnRetention, k.hint, `"group":"g"`, `"days":30`)) != 1 {
+					t.Errorf("logged %q", log.lines)
 				}
 			})
 		})
@@ -425,14 +425,14 @@ func TestRetention(t *testing.T) {
 // A stop while the retention cannot be set does not wait for it, and says so.
 func TestStopBeforeRetentionIsSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, l := newFake(t), &logged{}
+		f, log := newFake(t), &logged{}
 		f.faults = func(op, _, _ string) *fault {
 			if op == "retention" {
 				return &fault{err: apiErr("ThrottlingException")}
 			}
 			return nil
 		}
-		u := start(t, f, Options{Log: l.log()})
+		u := start(t, f, Options{Log: log.log()})
 		<-ship(t, u, wishing(&wanted)).Done()
 		time.Sleep(time.Minute)
 		begin := time.Now()
@@ -440,8 +440,8 @@ func TestStopBeforeRetentionIsSet(t *testing.T) {
 		if d := time.Since(begin); d > time.Second {
 			t.Errorf("stopped after %v", d)
 		}
-		if len(l.with(warnRetention, "set it by hand")) != 1 {
-			t.Errorf("logged %q", l.lines)
+		if len(log.with(warnRetention, "set it by hand")) != 1 {
+			t.Errorf("logged %q", log.lines)
 		}
 	})
 }
@@ -467,11 +467,11 @@ func TestFirstWishWins(t *testing.T) {
 		if n := u.Metrics().Senders; n != 1 {
 			t.Errorf("%d senders", n)
 		}
-		for _, m := range deliveries {
-			m.Finish()
+		for _, d := range deliveries {
+			d.Finish()
 		}
-		for _, m := range deliveries {
-			<-m.Done()
+		for _, d := range deliveries {
+			<-d.Done()
 		}
 		time.Sleep(time.Second)
 		stop(t, u)
@@ -507,9 +507,9 @@ func TestNewGroupsAreSpread(t *testing.T) {
 			to.RoleARN, to.Group, to.Create.NewGroup = fmt.Sprint("role", i%3), fmt.Sprint(i), &wanted
 			deliveries = append(deliveries, u.Attach(to, feed, 0))
 		}
-		for _, m := range deliveries {
-			m.Finish()
-			<-m.Done()
+		for _, d := range deliveries {
+			d.Finish()
+			<-d.Done()
 		}
 		time.Sleep(2 * time.Minute)
 		stop(t, u)

@@ -45,8 +45,8 @@ func (z *compressor) end() []byte {
 	return out
 }
 
-// plainTime is how long an endpoint that does not take gzip gets plain requests before gzip is tried again.
-const plainTime = 10 * time.Minute
+// plainPeriod is how long an endpoint that does not take gzip gets plain requests before gzip is tried again.
+const plainPeriod = 10 * time.Minute
 
 // gzipSupport is what is known of whether an endpoint takes compressed requests. One that has accepted one takes them,
 // whatever odd answer follows. Of one that has never accepted one, an odd answer may be about the encoding.
@@ -57,13 +57,13 @@ type gzipSupport struct {
 	tryPlain   bool      // a compressed request was answered with 500: the next request is plain
 
 	// Of a proven endpoint: a compressed request was refused, and how often in a row a plain one was accepted after that.
-	refused bool
-	pairs   int
+	refused  bool
+	refusals int
 }
 
-// mostPairs is how often in a row a proven endpoint may refuse a compressed request and accept a plain one. Then it has
+// maxRefusals is how often in a row a proven endpoint may refuse a compressed request and accept a plain one. Then it has
 // changed: somebody has put a proxy in front of it.
-const mostPairs = 3
+const maxRefusals = 3
 
 // plain reports whether the next request should be plain.
 func (g *gzipSupport) plain(now time.Time) bool {
@@ -72,27 +72,27 @@ func (g *gzipSupport) plain(now time.Time) bool {
 	return g.tryPlain || now.Before(g.plainUntil)
 }
 
-// judge learns from the answer to a request, and returns what it means. It returns badEncoding where the request should
+// learn learns from the answer to a request, and returns what it means. It returns badEncoding where the request should
 // be made again without compression at once. news says that the endpoint gets plain requests for some time now, and did not
 // before.
-func (g *gzipSupport) judge(v verdict, err error, gzip bool, now time.Time) (_ verdict, news bool) {
+func (g *gzipSupport) learn(v verdict, err error, gzip bool, now time.Time) (_ verdict, news bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
 	case gzip && v == accepted:
-		g.proven, g.tryPlain, g.plainUntil, g.refused, g.pairs = true, false, time.Time{}, false, 0
+		g.proven, g.tryPlain, g.plainUntil, g.refused, g.refusals = true, false, time.Time{}, false, 0
 	case gzip && v == badEncoding && g.proven:
 		g.refused = true
 		return badTarget, false
 	case !gzip && v == accepted && g.refused:
 		g.refused = false
-		if g.pairs++; g.pairs >= mostPairs {
-			g.proven, g.pairs, g.plainUntil = false, 0, now.Add(plainTime)
+		if g.refusals++; g.refusals >= maxRefusals {
+			g.proven, g.refusals, g.plainUntil = false, 0, now.Add(plainPeriod)
 			return v, true
 		}
 	case gzip && v == badEncoding:
 		news = !now.Before(g.plainUntil)
-		g.plainUntil = now.Add(plainTime)
+		g.plainUntil = now.Add(plainPeriod)
 	case gzip && v == unavailable && statusOf(err) == http.StatusInternalServerError && !g.proven:
 		// moto's server, for one, answers so to each compressed request.
 		g.tryPlain = true
@@ -101,7 +101,7 @@ func (g *gzipSupport) judge(v verdict, err error, gzip bool, now time.Time) (_ v
 		g.tryPlain = false
 		if v == accepted {
 			news = !now.Before(g.plainUntil)
-			g.plainUntil = now.Add(plainTime)
+			g.plainUntil = now.Add(plainPeriod)
 		}
 	}
 	return v, news

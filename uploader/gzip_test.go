@@ -56,10 +56,10 @@ func TestGzip(t *testing.T) {
 				e.has("g", "s")
 				u := New(Options{Log: discard, connector: e})
 				feed := newFeed(t)
-				m := u.Attach(testTarget, feed, time.Second)
+				d := u.Attach(testTarget, feed, time.Second)
 				ship := func(n int) (requests string) {
 					for i := range n {
-						m.Notify(feed.add(time.Now(), line(i)))
+						d.Notify(feed.add(time.Now(), line(i)))
 						time.Sleep(time.Minute)
 						synctest.Wait()
 					}
@@ -74,7 +74,7 @@ func TestGzip(t *testing.T) {
 				}
 				seen := 5
 				e.answer = func(gzip bool) error { return k.answer(seen, gzip) }
-				time.Sleep(plainTime)
+				time.Sleep(plainPeriod)
 				if got := ship(1); got != k.after {
 					t.Errorf("later %s, want %s", got, k.after)
 				}
@@ -101,12 +101,12 @@ func TestGzipIsRefusedLater(t *testing.T) {
 		e := &encodings{fake: newFake(t)}
 		e.answer = func(gzip bool) error { return once(gzip && len(e.got) > 1, &fakeErr{status: 415}) }
 		e.has("g", "s")
-		var l logged
-		u := New(Options{Log: l.log(), connector: e})
+		var log logged
+		u := New(Options{Log: log.log(), connector: e})
 		feed := newFeed(t)
-		m := u.Attach(testTarget, feed, time.Second)
+		d := u.Attach(testTarget, feed, time.Second)
 		for i := range 9 {
-			m.Notify(feed.add(time.Now(), line(i)))
+			d.Notify(feed.add(time.Now(), line(i)))
 			time.Sleep(30 * time.Second)
 			synctest.Wait()
 		}
@@ -117,8 +117,8 @@ func TestGzipIsRefusedLater(t *testing.T) {
 		if want := "zz-z-z------"; requests != want {
 			t.Errorf("requests %s, want %s", requests, want)
 		}
-		if !feed.ackedAll() || len(l.with("WARN", "does not take compressed requests")) != 1 {
-			t.Errorf("not all is delivered, or logged %q", l.lines)
+		if !feed.ackedAll() || len(log.with("WARN", "does not take compressed requests")) != 1 {
+			t.Errorf("not all is delivered, or logged %q", log.lines)
 		}
 		stop(t, u)
 	})

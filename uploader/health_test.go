@@ -32,8 +32,8 @@ func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 			}
 			return nil
 		}
-		var l logged
-		u := start(t, f, Options{Log: l.log()})
+		var log logged
+		u := start(t, f, Options{Log: log.log()})
 		var deliveries []*Delivery
 		begin := time.Now()
 		for i := range 8 {
@@ -49,9 +49,9 @@ func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 		}
 		time.Sleep(31 * time.Minute)
 		synctest.Wait()
-		said := l.with("ERROR", serviceFails)
-		if len(said) != 4 || len(l.with("ERROR")) != 4 {
-			t.Errorf("logged %d lines: %q", len(said), l.lines)
+		said := log.with("ERROR", serviceFails)
+		if len(said) != 4 || len(log.with("ERROR")) != 4 {
+			t.Errorf("logged %d lines: %q", len(said), log.lines)
 		}
 		for i, line := range said {
 			for _, part := range []string{
@@ -72,12 +72,12 @@ func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 		f.mu.Lock()
 		down = false
 		f.mu.Unlock()
-		for _, m := range deliveries {
-			m.Finish()
-			<-m.Done()
+		for _, d := range deliveries {
+			d.Finish()
+			<-d.Done()
 		}
-		if len(l.with("INFO", serviceWorks)) != 1 || len(l.with("works again")) > 0 {
-			t.Errorf("logged %q", l.lines)
+		if len(log.with("INFO", serviceWorks)) != 1 || len(log.with("works again")) > 0 {
+			t.Errorf("logged %q", log.lines)
 		}
 		stop(t, u)
 	})
@@ -103,8 +103,8 @@ func TestOneFailureDoesNotEndAnother(t *testing.T) {
 					}
 					return nil
 				}
-				var l logged
-				u := start(t, f, Options{Log: l.log(), Plain: true})
+				var log logged
+				u := start(t, f, Options{Log: log.log(), Plain: true})
 				var deliveries []*Delivery
 				for _, group := range []string{"bad", "good"} {
 					f.has(group, "s")
@@ -112,37 +112,37 @@ func TestOneFailureDoesNotEndAnother(t *testing.T) {
 					feed.name = group + " (1f2e3d4c5b6a)"
 					to := testTarget
 					to.Group = group
-					m := u.Attach(to, feed, time.Second)
-					deliveries = append(deliveries, m)
+					d := u.Attach(to, feed, time.Second)
+					deliveries = append(deliveries, d)
 					for range 2 {
-						m.Notify(feed.add(time.Now(), "x"))
+						d.Notify(feed.add(time.Now(), "x"))
 					}
 					go func() {
 						for i := range 300 {
-							m.Notify(feed.add(time.Now(), line(i)))
+							d.Notify(feed.add(time.Now(), line(i)))
 							time.Sleep(5 * time.Second)
 						}
 					}()
 				}
 				time.Sleep(25*time.Minute + time.Second)
 				synctest.Wait()
-				if n := len(l.with("ERROR", k.fails, "bad (1f2e3d4c5b6a)")); n != 3 || len(l.with("ERROR")) != 3 || len(l.with("works again")) > 0 || len(l.with("takes requests")) > 0 {
-					t.Errorf("logged %q", l.lines)
+				if n := len(log.with("ERROR", k.fails, "bad (1f2e3d4c5b6a)")); n != 3 || len(log.with("ERROR")) != 3 || len(log.with("works again")) > 0 || len(log.with("takes requests")) > 0 {
+					t.Errorf("logged %q", log.lines)
 				}
 				// Of the first line nobody knows yet which group it is about.
-				if len(l.with("good (1f2e3d4c5b6a)", `"since"`)) > 0 {
-					t.Errorf("a container that is not affected is named: %q", l.lines)
+				if len(log.with("good (1f2e3d4c5b6a)", `"since"`)) > 0 {
+					t.Errorf("a container that is not affected is named: %q", log.lines)
 				}
 				f.mu.Lock()
 				fails = false
 				f.mu.Unlock()
-				for _, m := range deliveries {
-					m.Finish()
-					<-m.Done()
+				for _, d := range deliveries {
+					d.Finish()
+					<-d.Done()
 				}
 				stop(t, u)
-				if len(l.with("INFO", k.ends)) != 1 {
-					t.Errorf("logged %q", l.lines)
+				if len(log.with("INFO", k.ends)) != 1 {
+					t.Errorf("logged %q", log.lines)
 				}
 			})
 		})
@@ -153,14 +153,14 @@ func TestOneFailureDoesNotEndAnother(t *testing.T) {
 func TestStopWithinDelayIsNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
-		var l logged
-		u := start(t, f, Options{Log: l.log()})
-		m := u.Attach(testTarget, feed, 4*time.Second)
-		m.Notify(feed.add(time.Now(), "x"))
+		var log logged
+		u := start(t, f, Options{Log: log.log()})
+		d := u.Attach(testTarget, feed, 4*time.Second)
+		d.Notify(feed.add(time.Now(), "x"))
 		time.Sleep(time.Second)
 		stop(t, u)
-		if f.count("put") != 1 || len(l.lines) > 0 {
-			t.Errorf("%d requests, logged %q", f.count("put"), l.lines)
+		if f.count("put") != 1 || len(log.lines) > 0 {
+			t.Errorf("%d requests, logged %q", f.count("put"), log.lines)
 		}
 	})
 }
@@ -197,7 +197,7 @@ func TestHints(t *testing.T) {
 		{noHost, target.Access{Region: "eu-central-1", Endpoint: "https://logs.example"}, "check the endpoint 'https://logs.example'"},
 		{apiErr("OperationAbortedException"), target.Access{}, "another call is changing the log group; the plugin tries again"},
 	} {
-		if got := remedy(classify(k.err, false), k.err, k.access); !strings.Contains(got, k.hint) {
+		if got := hintFor(classify(k.err, false), k.err, k.access); !strings.Contains(got, k.hint) {
 			t.Errorf("%v: hint %q, want %q", k.err, got, k.hint)
 		}
 	}
@@ -215,26 +215,26 @@ func TestStreamThatIsNeverThere(t *testing.T) {
 			}
 			return nil
 		}
-		var l logged
-		u := start(t, f, Options{Log: l.log()})
+		var log logged
+		u := start(t, f, Options{Log: log.log()})
 		feed := newFeed(t)
 		feed.name = "web (0123456789ab)"
 		feed.add(time.Now(), line(0))
 		to := testTarget
 		to.Create.Group, to.Create.Stream = true, true
-		m := u.Attach(to, feed, 0)
+		d := u.Attach(to, feed, 0)
 		time.Sleep(25 * time.Minute)
 		synctest.Wait()
-		if said := l.with("ERROR", groupFails, `"containers":"web (0123456789ab)"`); len(said) != 3 {
-			t.Errorf("logged %q", l.lines)
+		if said := log.with("ERROR", groupFails, `"containers":"web (0123456789ab)"`); len(said) != 3 {
+			t.Errorf("logged %q", log.lines)
 		}
 		f.mu.Lock()
 		lost = false
 		f.mu.Unlock()
-		m.Finish()
-		<-m.Done()
-		if len(l.with("INFO", groupWorks)) != 1 {
-			t.Errorf("logged %q", l.lines)
+		d.Finish()
+		<-d.Done()
+		if len(log.with("INFO", groupWorks)) != 1 {
+			t.Errorf("logged %q", log.lines)
 		}
 		stop(t, u)
 	})

@@ -65,8 +65,8 @@ func brief(err error) string {
 // quotes finds quotation marks that were escaped any number of times. The log escapes them, and dockerd does so again.
 var quotes = regexp.MustCompile(`\\*"`)
 
-// remedy says what the operator can do about trouble of this kind; empty where it is not theirs to mend.
-func remedy(v verdict, err error, a target.Access) string {
+// hintFor says what the operator can do about trouble of this kind; empty where it is not theirs to mend.
+func hintFor(v verdict, err error, a target.Access) string {
 	var ke *keyError
 	if errors.As(err, &ke) {
 		return "check that the key is an enabled one in the group's region and that its policy lets logs.REGION.amazonaws.com use it, and that " +
@@ -102,8 +102,8 @@ func remedy(v verdict, err error, a target.Access) string {
 	}
 }
 
-// missingRemedy says how to get the options of n that less does not have.
-func missingRemedy(n, less target.NewGroup) string {
+// omittedHint says how to get the options of n that less does not have.
+func omittedHint(n, less target.NewGroup) string {
 	var all []string
 	if len(n.Tags) > 0 && len(less.Tags) == 0 {
 		all = append(all, "allow logs:TagResource, and tag this group by hand")

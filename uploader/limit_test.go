@@ -149,8 +149,8 @@ func TestSmallerEventLimit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var l logged
-			s, u, local := standIn(t, Options{Log: l.log()})
+			var log logged
+			s, u, local := standIn(t, Options{Log: log.log()})
 			k.fault.Kind = cwlocal.SmallEvents
 			s.AddFault(k.fault)
 			refusals := func() int64 { return s.Stats().Requests["PutLogEvents"]["fault:small-events"] }
@@ -159,9 +159,9 @@ func TestSmallerEventLimit(t *testing.T) {
 				to := local
 				to.Stream = stream
 				feed := newLineFeed(t, lines...)
-				m := u.Attach(to, feed, time.Millisecond)
-				m.Finish()
-				<-m.Done()
+				d := u.Attach(to, feed, time.Millisecond)
+				d.Finish()
+				<-d.Done()
 				if got := joined(t, arrived(s, to)); !slices.Equal(got, lines) {
 					t.Errorf("%s: %d lines arrived: %.100q", stream, len(got), got)
 				}
@@ -183,7 +183,7 @@ func TestSmallerEventLimit(t *testing.T) {
 			if n := u.Metrics().DroppedEvents[events.Refused]; n != 0 {
 				t.Errorf("%d events were given up", n)
 			}
-			if n := len(l.with("WARN", "takes smaller log events")); (n == 1) != k.remember {
+			if n := len(log.with("WARN", "takes smaller log events")); (n == 1) != k.remember {
 				t.Errorf("logged %d times", n)
 			}
 		})
@@ -196,24 +196,24 @@ func TestLimitReachesFeedsAtWork(t *testing.T) {
 	e := newEndpoint()
 	u := New(Options{Log: discard, connector: f})
 	defer stop(t, u)
-	l := newSender(u, newService(u, target.Access{Region: "r"}, e), target.Target{}, testTarget)
+	s := newSender(u, newService(u, target.Access{Region: "r"}, e), target.Target{}, testTarget)
 	feed := newLineFeed(t, "x")
-	m := newDelivery(l, testTarget, feed, 0)
-	l.deliveries = []*Delivery{m}
-	b := &batch{permit: &permit{limiter: l.s.limiter}, parts: []part{{delivery: m}}, records: []record{{bytes: 1}}}
-	m.inFlight++
-	l.inFlight = append(l.inFlight, b)
-	l.bytes.Store(2 * maxBatchBytes) // a backlog, of which several batches may be in flight
-	if wanted, _ := l.nextAction(time.Now()); !wanted {
+	d := newDelivery(s, testTarget, feed, 0)
+	s.deliveries = []*Delivery{d}
+	b := &batch{permit: &permit{limiter: s.svc.limiter}, parts: []part{{delivery: d}}, records: []record{{bytes: 1}}}
+	d.inFlight++
+	s.inFlight = append(s.inFlight, b)
+	s.bytes.Store(2 * maxBatchBytes) // a backlog, of which several batches may be in flight
+	if wanted, _ := s.nextAction(time.Now()); !wanted {
 		t.Error("a backlog waits")
 	}
 	e.lowerMaxMessage(5000)
-	l.applyLimit()
-	if wanted, _ := l.nextAction(time.Now()); wanted || len(feed.max) > 0 {
+	s.applyMessageLimit()
+	if wanted, _ := s.nextAction(time.Now()); wanted || len(feed.max) > 0 {
 		t.Error("a batch is built with the former limit, or the feed is rewound while a batch is in flight")
 	}
-	l.answered(answer{batch: b, verdict: accepted})
-	l.applyLimit()
+	s.answered(answer{batch: b, verdict: accepted})
+	s.applyMessageLimit()
 	if !slices.Equal(feed.max, []int{5000}) {
 		t.Errorf("the feed was told %v", feed.max)
 	}
@@ -243,7 +243,7 @@ func TestMessageLimit(t *testing.T) {
 		{&fakeErr{status: 413}, 2, 0, false, false},
 		{errors.New("x"), 2, 0, false, false},
 	} {
-		limit, stated, ok := messageLimit(k.err, k.events)
+		limit, stated, ok := eventLimitOf(k.err, k.events)
 		if limit != k.limit || stated != k.stated || ok != k.ok {
 			t.Errorf("%v with %d events: %d, %v, %v", k.err, k.events, limit, stated, ok)
 		}
@@ -259,7 +259,7 @@ func TestWrongGuess(t *testing.T) {
 		f.refuse = func(message string) bool { return strings.Contains(message, "poison") }
 		u := start(t, f, Options{})
 		feed := newLineFeed(t, "before", strings.Repeat("poison", 100_000), "between")
-		m := u.Attach(testTarget, feed, time.Second)
+		d := u.Attach(testTarget, feed, time.Second)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		long := strings.Repeat("x", 600_000)
@@ -267,9 +267,9 @@ func TestWrongGuess(t *testing.T) {
 		feed.lines = append(feed.lines, events.Frame{Source: events.Stdout, Time: time.Now().UnixNano(), Line: []byte(long)})
 		feed.acked = append(feed.acked, false)
 		feed.mu.Unlock()
-		m.Notify(1, len(long))
-		m.Finish()
-		<-m.Done()
+		d.Notify(1, len(long))
+		d.Finish()
+		<-d.Done()
 		shown := f.shown("g", "s")
 		if n := len(shown); n != 3 || shown[n-1].message != long {
 			t.Errorf("%d events, the last has %d bytes", n, len(shown[n-1].message))

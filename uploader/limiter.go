@@ -10,7 +10,7 @@ import (
 // number is halved, down to one probe at a time, and all wait a jittered while. Every sender
 // asks it, so an outage costs one request at a time whatever the number of senders, and its end is no stampede.
 type limiter struct {
-	most int
+	max int
 
 	mu        sync.Mutex
 	window    float64 // requests that may be in flight
@@ -41,146 +41,146 @@ type permitState int
 const (
 	waiting permitState = iota
 	granted
-	over
+	ended
 )
 
 // firstWindow is how many requests may be in flight before any was answered.
 const firstWindow = 4
 
 func newLimiter(most int) *limiter {
-	return &limiter{most: most, window: float64(min(firstWindow, most)), threshold: float64(most)}
+	return &limiter{max: most, window: float64(min(firstWindow, most)), threshold: float64(most)}
 }
 
 // enqueue takes a place in the queue. The permit must be given back, by release or cancel.
-func (b *limiter) enqueue() *permit {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := &permit{ready: make(chan struct{}), limiter: b}
-	if b.closing && b.failures > 0 {
-		b.refuseLocked(p)
+func (l *limiter) enqueue() *permit {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := &permit{ready: make(chan struct{}), limiter: l}
+	if l.closing && l.failures > 0 {
+		l.refuseLocked(p)
 		return p
 	}
-	b.queue = append(b.queue, p)
-	b.grantLocked()
+	l.queue = append(l.queue, p)
+	l.grantLocked()
 	return p
 }
 
 // cancel gives the permit back unused, or leaves the queue.
 func (p *permit) cancel() {
-	b := p.limiter
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.endLocked(p)
-	b.grantLocked()
+	l := p.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.endLocked(p)
+	l.grantLocked()
 }
 
 // endLocked takes the permit, or its place in the queue, back.
-func (b *limiter) endLocked(p *permit) {
+func (l *limiter) endLocked(p *permit) {
 	if p.state == granted {
-		b.inFlight--
+		l.inFlight--
 	}
-	p.state = over
+	p.state = ended
 }
 
 // release gives the permit back after the service answered, or did not.
 func (p *permit) release(v verdict) {
-	b := p.limiter
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.endLocked(p)
+	l := p.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.endLocked(p)
 	switch {
-	case v == cancelled, v == badEncoding, p.epoch != b.epoch:
+	case v == cancelled, v == badEncoding, p.epoch != l.epoch:
 		// No news: ours to stop, to be made again in another encoding, or begun before the failure that is known
 		// already.
 	case v.shared():
-		b.epoch++
-		b.failures++
-		b.threshold = max(1, b.window/2)
-		b.window = b.threshold
-		b.until = time.Now().Add(retryDelay(b.failures, maxBackoff))
+		l.epoch++
+		l.failures++
+		l.threshold = max(1, l.window/2)
+		l.window = l.threshold
+		l.until = time.Now().Add(retryDelay(l.failures, maxBackoff))
 	default: // it answered, whatever it said
-		b.failures, b.until = 0, time.Time{}
-		if b.window < b.threshold {
-			b.window++
+		l.failures, l.until = 0, time.Time{}
+		if l.window < l.threshold {
+			l.window++
 		} else {
-			b.window += 1 / b.window
+			l.window += 1 / l.window
 		}
-		b.window = min(b.window, float64(b.most))
-		if b.window >= float64(b.most) {
-			b.threshold = b.window
+		l.window = min(l.window, float64(l.max))
+		if l.window >= float64(l.max) {
+			l.threshold = l.window
 		}
 	}
-	b.sendAwayLocked()
-	b.grantLocked()
+	l.refuseWaitingLocked()
+	l.grantLocked()
 }
 
 // close says that the end is near: what waits for a service that fails is sent away.
-func (b *limiter) close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closing = true
-	b.sendAwayLocked()
+func (l *limiter) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closing = true
+	l.refuseWaitingLocked()
 }
 
-// sendAwayLocked refuses all who wait, if the end is near and the service fails.
-func (b *limiter) sendAwayLocked() {
-	if !b.closing || b.failures == 0 {
+// refuseWaitingLocked refuses all who wait, if the end is near and the service fails.
+func (l *limiter) refuseWaitingLocked() {
+	if !l.closing || l.failures == 0 {
 		return
 	}
-	for _, p := range b.queue {
+	for _, p := range l.queue {
 		if p.state == waiting {
-			b.refuseLocked(p)
+			l.refuseLocked(p)
 		}
 	}
-	b.queue = nil
+	l.queue = nil
 }
 
 // stop ends the timer.
-func (b *limiter) stop() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.timer != nil {
-		b.timer.Stop()
+func (l *limiter) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.timer != nil {
+		l.timer.Stop()
 	}
 }
 
-func (b *limiter) refuseLocked(p *permit) {
-	p.state, p.refused = over, true
+func (l *limiter) refuseLocked(p *permit) {
+	p.state, p.refused = ended, true
 	close(p.ready)
 }
 
 // grantLocked lets as many go as may.
-func (b *limiter) grantLocked() {
-	for len(b.queue) > 0 && b.queue[0].state == over {
-		b.queue = b.queue[1:]
+func (l *limiter) grantLocked() {
+	for len(l.queue) > 0 && l.queue[0].state == ended {
+		l.queue = l.queue[1:]
 	}
-	if len(b.queue) == 0 {
-		b.queue = nil
+	if len(l.queue) == 0 {
+		l.queue = nil
 		return
 	}
-	if wait := time.Until(b.until); wait > 0 {
-		if b.timer == nil {
-			b.timer = time.AfterFunc(wait, b.grant)
+	if wait := time.Until(l.until); wait > 0 {
+		if l.timer == nil {
+			l.timer = time.AfterFunc(wait, l.grant)
 		} else {
-			b.timer.Reset(wait)
+			l.timer.Reset(wait)
 		}
 		return
 	}
-	for len(b.queue) > 0 && b.inFlight < int(b.window) {
-		p := b.queue[0]
-		b.queue[0] = nil
-		b.queue = b.queue[1:]
-		if p.state == over {
+	for len(l.queue) > 0 && l.inFlight < int(l.window) {
+		p := l.queue[0]
+		l.queue[0] = nil
+		l.queue = l.queue[1:]
+		if p.state == ended {
 			continue
 		}
-		p.state, p.epoch = granted, b.epoch
-		b.inFlight++
+		p.state, p.epoch = granted, l.epoch
+		l.inFlight++
 		close(p.ready)
 	}
 }
 
-func (b *limiter) grant() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.grantLocked()
+func (l *limiter) grant() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.grantLocked()
 }

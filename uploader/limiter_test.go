@@ -17,11 +17,11 @@ func isReady(p *permit) bool {
 
 func TestBrakeHalvesAndOpens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newLimiter(24)
+		l := newLimiter(24)
 		// All goes well: it opens, one more with each answer, up to the limit.
 		var running []*permit
 		for range 200 {
-			for p := b.enqueue(); ; p = b.enqueue() {
+			for p := l.enqueue(); ; p = l.enqueue() {
 				if !isReady(p) {
 					p.cancel()
 					break
@@ -38,13 +38,13 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 		for _, p := range running {
 			p.release(unavailable)
 		}
-		if b.failures != 1 || b.window < 11 || b.window > 12 {
-			t.Errorf("%d failures, window %v", b.failures, b.window)
+		if l.failures != 1 || l.window < 11 || l.window > 12 {
+			t.Errorf("%d failures, window %v", l.failures, l.window)
 		}
 		// Nobody starts before the wait is over, then as many as may, in the order in which they came.
 		var queue []*permit
 		for range 100 {
-			queue = append(queue, b.enqueue())
+			queue = append(queue, l.enqueue())
 		}
 		if isReady(queue[0]) {
 			t.Error("no wait after a failure")
@@ -52,7 +52,7 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		for i, p := range queue {
-			if isReady(p) != (i < int(b.window)) {
+			if isReady(p) != (i < int(l.window)) {
 				t.Errorf("place %d: ready %v", i, isReady(p))
 			}
 		}
@@ -69,8 +69,8 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 			queue[at].release(throttled)
 			at++
 		}
-		if b.window != 1 {
-			t.Errorf("window %v", b.window)
+		if l.window != 1 {
+			t.Errorf("window %v", l.window)
 		}
 		// What is given up in the queue or in flight takes no place.
 		for _, p := range queue[at:] {
@@ -78,25 +78,25 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 		}
 		time.Sleep(maxBackoff)
 		synctest.Wait()
-		p, q := b.enqueue(), b.enqueue()
+		p, q := l.enqueue(), l.enqueue()
 		if !isReady(p) || isReady(q) {
 			t.Error("not one at a time")
 		}
 		p.release(denied) // it answered
-		if !isReady(q) || b.failures != 0 {
+		if !isReady(q) || l.failures != 0 {
 			t.Error("an answer does not open the limiter")
 		}
 		// At the end nobody waits for a service that fails.
 		q.release(unavailable)
-		w := b.enqueue()
-		b.close()
+		w := l.enqueue()
+		l.close()
 		if !isReady(w) || !w.refused {
 			t.Error("not sent away")
 		}
-		if w = b.enqueue(); !w.refused {
+		if w = l.enqueue(); !w.refused {
 			t.Error("let in")
 		}
-		b.stop()
+		l.stop()
 	})
 }
 

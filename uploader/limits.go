@@ -26,7 +26,7 @@ const (
 	// formerEventLimit was the limit of an event, eventOverhead included, until April 2025. Emulators and some
 	// partitions still have it. leastEventLimit is the least that is believed to be one.
 	formerEventLimit = 256 << 10
-	leastEventLimit  = 1 << 10
+	minEventLimit    = 1 << 10
 
 	// Quotas for an account and region are 50 CreateLogStream, 10 CreateLogGroup and 5 PutRetentionPolicy calls a
 	// second, shared by every host of the account: one host takes half of the first and a fifth of the others.
@@ -57,16 +57,16 @@ const (
 	// maxBuilders is how many batches may be built (read, escaped, compressed) at once.
 	maxBuilders = 4
 
-	// mostOpen is how many feeds of one stream may keep their buffers and files from one batch of a backlog to the next.
-	mostOpen = 16
+	// maxOpenFeeds is how many feeds of one stream may keep their buffers and files from one batch of a backlog to the next.
+	maxOpenFeeds = 16
 
-	// maxPull is how long the events of one batch may take to come: a feed may have much to do for each, and others wait
+	// maxFillTime is how long the events of one batch may take to come: a feed may have much to do for each, and others wait
 	// for the builder.
-	maxPull = 2 * time.Second
+	maxFillTime = 2 * time.Second
 
-	// mostServices is how many accesses are remembered that nobody uses now: what is known of their groups, and
+	// maxIdleServices is how many accesses are remembered that nobody uses now: what is known of their groups, and
 	// their clients. Forgetting costs a request a group and a look at the credentials.
-	mostServices = 64
+	maxIdleServices = 64
 
 	// callTimeout bounds one call to the service, credentials and connection included, and
 	// headerTimeout the wait for an answer once the request is written.

@@ -71,9 +71,9 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 							want = append(want, fmt.Sprintf("refused 1 by [%v]", feed.line(len(feed.events)-1)))
 						}
 					}
-					m := u.Attach(testTarget, feed, time.Second)
-					m.Finish()
-					<-m.Done()
+					d := u.Attach(testTarget, feed, time.Second)
+					d.Finish()
+					<-d.Done()
 					slices.Sort(feed.accounted) // lines that are in flight together are answered in any order
 					slices.Sort(want)
 					if !slices.Equal(feed.accounted, want) {
@@ -92,15 +92,15 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 
 // byHand makes a sender that does nothing by itself, with one feed. hand puts the next n events in flight, and old
 // answers that the first of them was too old.
-func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, l *sender, m *Delivery, hand func(n int) *batch, old func(*batch)) {
+func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, s *sender, d *Delivery, hand func(n int) *batch, old func(*batch)) {
 	u = New(Options{Log: discard, connector: newFake(t)})
 	t.Cleanup(func() { stop(t, u) })
-	l = newSender(u, newService(u, target.Access{Region: "r"}, newEndpoint()), target.Target{}, testTarget)
-	m = newDelivery(l, testTarget, feed, 0)
-	l.deliveries = []*Delivery{m}
+	s = newSender(u, newService(u, target.Access{Region: "r"}, newEndpoint()), target.Target{}, testTarget)
+	d = newDelivery(s, testTarget, feed, 0)
+	s.deliveries = []*Delivery{d}
 	hand = func(n int) *batch {
-		l.built++
-		b := &batch{seq: l.built, parts: []part{{delivery: m}}, permit: &permit{limiter: l.s.limiter}}
+		s.built++
+		b := &batch{seq: s.built, parts: []part{{delivery: d}}, permit: &permit{limiter: s.svc.limiter}}
 		for range n {
 			e, ok := feed.Next(time.Now())
 			if !ok {
@@ -108,15 +108,15 @@ func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, l *sender, m *Delivery, 
 			}
 			b.append(0, e.Ranges, record{time: e.Time, bytes: uint32(len(e.Message)), offset: uint32(len(b.records))})
 		}
-		m.inFlight++
-		l.inFlight = append(l.inFlight, b)
+		d.inFlight++
+		s.inFlight = append(s.inFlight, b)
 		return b
 	}
 	old = func(b *batch) {
 		b.rejected.tooOldEnd = 1
-		l.answered(answer{batch: b, verdict: accepted})
+		s.answered(answer{batch: b, verdict: accepted})
 	}
-	return u, l, m, hand, old
+	return u, s, d, hand, old
 }
 
 // A line whose end was never built comes again with what is lost of it.
@@ -124,16 +124,16 @@ func TestLossOfUnfinishedLineComesAgain(t *testing.T) {
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
 	feed.addLong(time.Now(), "a1", "a2", "a3")
-	u, l, m, hand, old := byHand(t, feed)
+	u, s, d, hand, old := byHand(t, feed)
 	x := hand(1)
 	old(hand(2))
-	l.answered(answer{batch: x, verdict: unavailable})
-	l.settle(time.Now())
-	l.answered(answer{batch: hand(1), verdict: accepted})
+	s.answered(answer{batch: x, verdict: unavailable})
+	s.advance(time.Now())
+	s.answered(answer{batch: hand(1), verdict: accepted})
 	old(hand(2))
-	l.answered(answer{batch: hand(1), verdict: accepted})
-	if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], fmt.Sprintf("too_old 1 by [%v", feed.line(1))) || len(m.owed) > 0 {
-		t.Errorf("told %v, owed %v", feed.accounted, m.owed)
+	s.answered(answer{batch: hand(1), verdict: accepted})
+	if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], fmt.Sprintf("too_old 1 by [%v", feed.line(1))) || len(d.owed) > 0 {
+		t.Errorf("told %v, owed %v", feed.accounted, d.owed)
 	}
 	if n := u.Metrics().DroppedEvents[events.TooOld]; n != 1 {
 		t.Errorf("%d counted", n)
@@ -153,7 +153,7 @@ func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
 				feed := newFeed(t)
 				feed.addLong(time.Now(), "a1", "a2", "a3")
 				feed.add(time.Now(), "b")
-				u, l, m, hand, old := byHand(t, feed)
+				u, s, d, hand, old := byHand(t, feed)
 				old(hand(2))
 				if len(feed.lost) > 0 {
 					t.Error("told before its time")
@@ -164,18 +164,18 @@ func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
 					slices.Reverse(answers)
 				}
 				for _, a := range answers {
-					l.answered(a)
+					s.answered(a)
 				}
-				l.settle(time.Now())
+				s.advance(time.Now())
 				if k.end != accepted { // all comes again
-					if len(feed.accounted) > 0 || len(m.owed) > 0 {
-						t.Errorf("told %v, owed %v", feed.accounted, m.owed)
+					if len(feed.accounted) > 0 || len(d.owed) > 0 {
+						t.Errorf("told %v, owed %v", feed.accounted, d.owed)
 					}
 					old(hand(2))
-					l.answered(answer{batch: hand(1), verdict: accepted})
+					s.answered(answer{batch: hand(1), verdict: accepted})
 				}
-				if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], "too_old 1 by [{0 ") || len(m.owed) > 0 {
-					t.Errorf("told %v, owed %v", feed.accounted, m.owed)
+				if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], "too_old 1 by [{0 ") || len(d.owed) > 0 {
+					t.Errorf("told %v, owed %v", feed.accounted, d.owed)
 				}
 				if n := u.Metrics().DroppedEvents[events.TooOld]; n != 1 {
 					t.Errorf("%d counted", n)

@@ -29,80 +29,80 @@ type loss struct {
 	seq    uint64         // of the batch
 }
 
-func (d *loss) add(b *batch, r record) {
+func (x *loss) add(b *batch, r record) {
 	at := time.Unix(0, r.time)
-	if d.Events == 0 || at.Before(d.From) {
-		d.From = at
+	if x.Events == 0 || at.Before(x.From) {
+		x.From = at
 	}
-	if d.Events == 0 || at.After(d.To) {
-		d.To = at
+	if x.Events == 0 || at.After(x.To) {
+		x.To = at
 	}
-	d.Events++
-	d.Bytes += int64(r.bytes)
-	d.ranges = append(d.ranges, b.ranges[r.rangesFrom:r.rangesTo]...)
+	x.Events++
+	x.Bytes += int64(r.bytes)
+	x.ranges = append(x.ranges, b.ranges[r.rangesFrom:r.rangesTo]...)
 }
 
-// lose accounts for events that CloudWatch does not have and never will. Each feed gets its own, at the acknowledgement
+// recordLoss accounts for events that CloudWatch does not have and never will. Each feed gets its own, at the acknowledgement
 // that covers them. Pieces of a line that ends in a later batch are owed until that batch is acknowledged. If the feed is
 // rewound before, the whole line comes again, and what is lost is found again.
-func (l *sender) lose(b *batch, why events.LossReason, lost []record, err error) {
+func (s *sender) recordLoss(b *batch, why events.LossReason, lost []record, err error) {
 	if len(lost) == 0 {
 		return
 	}
 	now, later := make([]loss, len(b.parts)), make([]loss, len(b.parts))
 	for _, r := range lost {
-		if r.hasRanges() || r.offset < b.parts[r.part].lastEnd {
+		if r.hasRanges() || r.offset < b.parts[r.part].rangedEnd {
 			now[r.part].add(b, r)
 		} else {
 			later[r.part].add(b, r)
 		}
 	}
 	for i := range b.parts {
-		for _, d := range []*loss{&now[i], &later[i]} {
-			if d.Events == 0 {
+		for _, x := range []*loss{&now[i], &later[i]} {
+			if x.Events == 0 {
 				continue
 			}
-			d.Target, d.Reason, d.err, d.seq = l.target, why, err, b.seq
-			d.Bytes += int64(b.cut) // of the only event of such a batch
-			if m := b.parts[i].delivery; d == &now[i] {
-				l.tell(m, *d)
+			x.Target, x.Reason, x.err, x.seq = s.target, why, err, b.seq
+			x.Bytes += int64(b.cutBytes) // of the only event of such a batch
+			if d := b.parts[i].delivery; x == &now[i] {
+				s.reportLoss(d, *x)
 			} else {
-				m.owed = append(m.owed, *d)
+				d.owed = append(d.owed, *x)
 			}
 		}
 	}
 }
 
-// loseEnd accounts for the end of the only event of a batch, which was cut off.
-func (l *sender) loseEnd(b *batch) {
+// recordCutEnd accounts for the end of the only event of a batch, which was cut off.
+func (s *sender) recordCutEnd(b *batch) {
 	r := b.records[0]
 	t := time.Unix(0, r.time)
-	d := loss{Dropped: Dropped{Target: l.target, Reason: events.TooLarge, Events: 1, Bytes: int64(b.cut), From: t, To: t}, seq: b.seq}
-	if m := b.parts[r.part].delivery; r.hasRanges() {
-		l.tell(m, d)
+	x := loss{Dropped: Dropped{Target: s.target, Reason: events.TooLarge, Events: 1, Bytes: int64(b.cutBytes), From: t, To: t}, seq: b.seq}
+	if d := b.parts[r.part].delivery; r.hasRanges() {
+		s.reportLoss(d, x)
 	} else {
-		m.owed = append(m.owed, d)
+		d.owed = append(d.owed, x)
 	}
 }
 
-// tell counts and logs a loss and reports it to its feed. The acknowledgement that the feed accounts for it with must
+// reportLoss counts and logs a loss and reports it to its feed. The acknowledgement that the feed accounts for it with must
 // follow.
-func (l *sender) tell(m *Delivery, d loss) {
-	d.Events, d.Bytes = m.feed.Lost(d.Reason, d.ranges, d.Events, d.Bytes, d.From, d.To)
-	if d.Events == 0 {
+func (s *sender) reportLoss(d *Delivery, x loss) {
+	x.Events, x.Bytes = d.feed.Lost(x.Reason, x.ranges, x.Events, x.Bytes, x.From, x.To)
+	if x.Events == 0 {
 		return
 	}
-	l.u.drop(d.Dropped)
-	m.lossLog(l.log, d).Lost(d.Events, d.Bytes)
+	s.u.countDropped(x.Dropped)
+	d.lossLog(s.log, x).Lost(x.Events, x.Bytes)
 }
 
-// owing removes and returns what is owed for lines of the delivery that end in b: no batch between the loss and b has
+// takeOwed removes and returns what is owed for lines of the delivery that end in b: no batch between the loss and b has
 // ranges, which would be those of the line. All parts of a line have one time, so that none is sent before the last one
 // is answered; what comes behind the line may be answered before its end is.
-func (l *sender) owing(m *Delivery, b *batch) (due []loss) {
-	m.owed = slices.DeleteFunc(m.owed, func(o loss) bool {
-		is := o.seq < b.seq && b.acknowledges(m) && !slices.ContainsFunc(l.inFlight, func(u *batch) bool {
-			return o.seq < u.seq && u.seq < b.seq && u.acknowledges(m)
+func (s *sender) takeOwed(d *Delivery, b *batch) (due []loss) {
+	d.owed = slices.DeleteFunc(d.owed, func(o loss) bool {
+		is := o.seq < b.seq && b.acknowledges(d) && !slices.ContainsFunc(s.inFlight, func(u *batch) bool {
+			return o.seq < u.seq && u.seq < b.seq && u.acknowledges(d)
 		})
 		if is {
 			due = append(due, o)
@@ -113,30 +113,30 @@ func (l *sender) owing(m *Delivery, b *batch) (due []loss) {
 }
 
 // lossLog returns the log of what the delivery loses for the reason of d.
-func (m *Delivery) lossLog(log *slog.Logger, d loss) *faultlog.Loss {
-	if l := m.losses[d.Reason]; l != nil {
-		return l
+func (d *Delivery) lossLog(log *slog.Logger, x loss) *faultlog.Loss {
+	if loss := d.losses[x.Reason]; loss != nil {
+		return loss
 	}
 	var attrs []any
-	if name, _, _ := m.feed.Backlog(); name != "" {
+	if name, _, _ := d.feed.Backlog(); name != "" {
 		attrs = append(attrs, "container", name)
 	}
-	attrs = append(attrs, "reason", d.Reason.String())
-	if d.err != nil {
-		attrs = append(attrs, "err", brief(d.err))
+	attrs = append(attrs, "reason", x.Reason.String())
+	if x.err != nil {
+		attrs = append(attrs, "err", brief(x.err))
 	}
-	if hint := lossHint(d.Reason); hint != "" {
+	if hint := lossHint(x.Reason); hint != "" {
 		attrs = append(attrs, "hint", hint)
 	}
-	m.losses[d.Reason] = faultlog.NewLoss(log, "CloudWatch does not accept log events: they are lost", attrs...)
-	return m.losses[d.Reason]
+	d.losses[x.Reason] = faultlog.NewLoss(log, "CloudWatch does not accept log events: they are lost", attrs...)
+	return d.losses[x.Reason]
 }
 
 // closeLossLogs logs what was lost since the last lines.
-func (m *Delivery) closeLossLogs() {
-	for _, l := range m.losses {
-		if l != nil {
-			l.Close()
+func (d *Delivery) closeLossLogs() {
+	for _, loss := range d.losses {
+		if loss != nil {
+			loss.Close()
 		}
 	}
 }

@@ -19,8 +19,8 @@ func TestLostRanges(t *testing.T) {
 		f.has("g", "s")
 		f.rejects = rejected{tooOldEnd: 2, expiredEnd: 3, tooNewStart: 6, tooNew: true}
 		var dropped []Dropped
-		var l logged
-		u := start(t, f, Options{Log: l.log(), OnDropped: func(d Dropped) { dropped = append(dropped, d) }})
+		var log logged
+		u := start(t, f, Options{Log: log.log(), OnDropped: func(d Dropped) { dropped = append(dropped, d) }})
 		at := time.Now()
 		a, b := newFeed(t), newFeed(t)
 		a.name, b.name = "web (1f2e3d4c5b6a)", "db (0123456789ab)"
@@ -51,8 +51,8 @@ func TestLostRanges(t *testing.T) {
 			t.Errorf("dropped %v", dropped)
 		}
 		const lost = "CloudWatch does not accept log events: they are lost"
-		if n := len(l.with("ERROR", lost)); n != 5 || len(l.with(lost, a.name, "expired")) != 1 || len(l.with(lost, b.name, "too_new", "clock")) != 1 {
-			t.Errorf("logged %q", l.lines)
+		if n := len(log.with("ERROR", lost)); n != 5 || len(log.with(lost, a.name, "expired")) != 1 || len(log.with(lost, b.name, "too_new", "clock")) != 1 {
+			t.Errorf("logged %q", log.lines)
 		}
 	})
 }
@@ -63,8 +63,8 @@ func TestRefusedEventHasItsRanges(t *testing.T) {
 		f := newFake(t)
 		f.has("g", "s")
 		f.refuse = isPoison
-		var l logged
-		u := start(t, f, Options{Log: l.log()})
+		var log logged
+		u := start(t, f, Options{Log: log.log()})
 		feed := newFeed(t)
 		feed.name = "web (1f2e3d4c5b6a)"
 		var want []stream.Range
@@ -78,16 +78,16 @@ func TestRefusedEventHasItsRanges(t *testing.T) {
 				want = append(want, feed.events[i].Ranges...)
 			}
 		}
-		m := u.Attach(testTarget, feed, time.Second)
-		m.Finish()
-		<-m.Done()
+		d := u.Attach(testTarget, feed, time.Second)
+		d.Finish()
+		<-d.Done()
 		stop(t, u)
 		if !slices.Equal(feed.lostRanges, want) {
 			t.Errorf("lost %v, want %v", feed.lostRanges, want)
 		}
 		// The first at once, the others in a summary.
-		if n := len(l.with("ERROR", "they are lost", "refused", "InvalidParameterException", feed.name)); n != 2 || len(l.with("in its stream")) > 0 {
-			t.Errorf("logged %q", l.lines)
+		if n := len(log.with("ERROR", "they are lost", "refused", "InvalidParameterException", feed.name)); n != 2 || len(log.with("in its stream")) > 0 {
+			t.Errorf("logged %q", log.lines)
 		}
 	})
 }
@@ -98,17 +98,17 @@ func TestLostMarkersAreNotCounted(t *testing.T) {
 		f := newFake(t)
 		f.has("g", "s")
 		f.rejects = rejected{tooOldEnd: 1}
-		var l logged
-		u := start(t, f, Options{Log: l.log(), OnDropped: func(d Dropped) { t.Errorf("dropped %+v", d) }})
+		var log logged
+		u := start(t, f, Options{Log: log.log(), OnDropped: func(d Dropped) { t.Errorf("dropped %+v", d) }})
 		feed := newFeed(t)
 		feed.markers = 1
 		feed.add(time.Now(), "a marker")
-		m := u.Attach(testTarget, feed, time.Second)
-		m.Finish()
-		<-m.Done()
+		d := u.Attach(testTarget, feed, time.Second)
+		d.Finish()
+		<-d.Done()
 		stop(t, u)
-		if len(feed.lost) != 1 || u.Metrics().DroppedEvents[events.TooOld] != 0 || len(l.with("ERROR")) > 0 {
-			t.Errorf("the feed lost %q, logged %q", feed.lost, l.lines)
+		if len(feed.lost) != 1 || u.Metrics().DroppedEvents[events.TooOld] != 0 || len(log.with("ERROR")) > 0 {
+			t.Errorf("the feed lost %q, logged %q", feed.lost, log.lines)
 		}
 	})
 }

@@ -38,11 +38,11 @@ func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
 			feeds = append(feeds, feed)
 			deliveries = append(deliveries, u.Attach(to, feed, time.Second))
 		}
-		for _, m := range deliveries {
-			m.Finish()
+		for _, d := range deliveries {
+			d.Finish()
 		}
-		for i, m := range deliveries {
-			<-m.Done()
+		for i, d := range deliveries {
+			<-d.Done()
 			if !feeds[i].ackedAll() {
 				t.Error("not all is acknowledged")
 			}
@@ -53,20 +53,20 @@ func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
 
 // TestManyFeedsOfOneStream: between two batches of a backlog a few feeds keep their buffers and files, and many do not.
 func TestManyFeedsOfOneStream(t *testing.T) {
-	for n, keep := range map[int]bool{2: true, mostOpen + 1: false} {
+	for n, keep := range map[int]bool{2: true, maxOpenFeeds + 1: false} {
 		u := New(Options{Log: discard, connector: newFake(t)})
-		l := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
+		s := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
 		var feeds []*fakeFeed
 		for range n {
 			feed := newFeed(t)
-			m := newDelivery(l, testTarget, feed, 0)
+			d := newDelivery(s, testTarget, feed, 0)
 			for range 10 {
-				m.Notify(feed.add(time.Now(), string(make([]byte, 500_000))))
+				d.Notify(feed.add(time.Now(), string(make([]byte, 500_000))))
 			}
 			feeds = append(feeds, feed)
-			l.deliveries = append(l.deliveries, m)
+			s.deliveries = append(s.deliveries, d)
 		}
-		l.build(time.Now())
+		s.build(time.Now())
 		for _, feed := range feeds {
 			if feed.open != keep {
 				t.Errorf("%d feeds: open is %v", n, feed.open)

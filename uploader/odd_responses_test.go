@@ -107,10 +107,10 @@ func TestRefusedKeysAreAskedForAgain(t *testing.T) {
 	to.Endpoint = srv.URL
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
-	m := u.Attach(to, feed, 0)
-	m.Finish()
+	d := u.Attach(to, feed, 0)
+	d.Finish()
 	select {
-	case <-m.Done():
+	case <-d.Done():
 	case <-time.After(10 * time.Second):
 		t.Fatal("the keys are never asked for again")
 	}
@@ -135,9 +135,9 @@ func TestCutAndTooOldIsToldOnce(t *testing.T) {
 	u := start(t, f, Options{})
 	feed := newFeed(t)
 	feed.add(time.Now(), strings.Repeat("x", maxMessageBytes+7))
-	m := u.Attach(testTarget, feed, 0)
-	m.Finish()
-	<-m.Done()
+	d := u.Attach(testTarget, feed, 0)
+	d.Finish()
+	<-d.Done()
 	stop(t, u)
 	if got := fmt.Sprint(feed.lost); got != "[too_old 1]" {
 		t.Errorf("told %s", got)

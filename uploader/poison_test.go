@@ -27,9 +27,9 @@ func TestGuiltyBatchInCompany(t *testing.T) {
 			}
 			feed.add(at.Add(time.Duration(i)*time.Millisecond), text)
 		}
-		m := u.Attach(testTarget, feed, time.Second)
-		m.Finish()
-		<-m.Done()
+		d := u.Attach(testTarget, feed, time.Second)
+		d.Finish()
+		<-d.Done()
 		stop(t, u)
 		checkShown(t, f.shown("g", "s"), feed, false, f.refuse)
 		if most := 30; before > most {

@@ -60,11 +60,11 @@ func TestAnything(t *testing.T) {
 				}
 				u := start(t, f, Options{Log: discard})
 				var all []*fakeFeed
-				var subs []*Delivery
+				var deliveries []*Delivery
 				name := func(feed int) string { return fmt.Sprint(feed % streams) }
 				for i := range feeds {
 					all = append(all, newFeed(t))
-					subs = append(subs, u.Attach(target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: name(i), Create: target.Create{Group: true, Stream: true}},
+					deliveries = append(deliveries, u.Attach(target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: name(i), Create: target.Create{Group: true, Stream: true}},
 						all[i], time.Duration(i)*time.Second))
 				}
 				begin := time.Now()
@@ -77,14 +77,14 @@ func TestAnything(t *testing.T) {
 					if e.text == "\xff" {
 						message = message[:min(len(message), 340_000)]
 					}
-					subs[e.stream].Notify(all[e.stream].add(at, message))
+					deliveries[e.stream].Notify(all[e.stream].add(at, message))
 					time.Sleep(e.gap)
 				}
-				for _, m := range subs {
-					m.Finish()
+				for _, d := range deliveries {
+					d.Finish()
 				}
-				for i, m := range subs {
-					<-m.Done()
+				for i, d := range deliveries {
+					<-d.Done()
 					if !all[i].ackedAll() {
 						t.Error("done and not all acknowledged")
 					}

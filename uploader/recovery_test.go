@@ -39,15 +39,15 @@ func TestMendedByHand(t *testing.T) {
 					u := start(t, f, Options{Log: discard})
 					feed := newFeed(t)
 					feed.add(time.Now(), "x")
-					m := u.Attach(k.to, feed, time.Second)
-					m.Finish()
+					d := u.Attach(k.to, feed, time.Second)
+					d.Finish()
 					time.Sleep(outage)
 					if k.to.Create.Stream {
 						f.has("g", "")
 					} else {
 						f.has("g", "s")
 					}
-					<-m.Done()
+					<-d.Done()
 					worst = max(worst, time.Since(begin)-outage)
 					stop(t, u)
 				})

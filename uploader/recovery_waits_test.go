@@ -43,11 +43,11 @@ func TestWaitingSendersReleaseTheirFeeds(t *testing.T) {
 					to := testTarget
 					to.Stream = fmt.Sprint(i)
 					f.has("g", to.Stream)
-					m := u.Attach(to, feed, time.Second)
+					d := u.Attach(to, feed, time.Second)
 					for j := range 25 { // more than two batches
-						m.Notify(feed.add(time.Now().Add(time.Duration(j)*time.Millisecond), text))
+						d.Notify(feed.add(time.Now().Add(time.Duration(j)*time.Millisecond), text))
 					}
-					feeds, deliveries = append(feeds, feed), append(deliveries, m)
+					feeds, deliveries = append(feeds, feed), append(deliveries, d)
 				}
 				for range 40 {
 					time.Sleep(501 * time.Millisecond)
@@ -66,8 +66,8 @@ func TestWaitingSendersReleaseTheirFeeds(t *testing.T) {
 					}
 					f.mu.Unlock()
 				}
-				for _, m := range deliveries {
-					m.Detach()
+				for _, d := range deliveries {
+					d.Detach()
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
@@ -85,8 +85,8 @@ func TestGroupFailureIsAskedForOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFake(t)
 				f.options = func(target.NewGroup) error { return apiErr("AccessDeniedException") }
-				var l logged
-				u := start(t, f, Options{Log: l.log(), Plain: true})
+				var log logged
+				u := start(t, f, Options{Log: log.log(), Plain: true})
 				var feeds []*fakeFeed
 				for i := range 60 {
 					feed := newFeed(t)
@@ -105,8 +105,8 @@ func TestGroupFailureIsAskedForOnce(t *testing.T) {
 				if n := f.count("group"); n > f.count("stream") || n > 0 != create {
 					t.Errorf("%d calls to create the group", n)
 				}
-				if n := len(l.with("ERROR", groupFails)); n != 2 || len(l.with("ERROR")) != 2 {
-					t.Errorf("logged %q", l.lines)
+				if n := len(log.with("ERROR", groupFails)); n != 2 || len(log.with("ERROR")) != 2 {
+					t.Errorf("logged %q", log.lines)
 				}
 				f.has("g", "")
 				time.Sleep(maxSlowBackoff + 60*time.Second/createStreamsPerSecond + time.Second)
@@ -117,8 +117,8 @@ func TestGroupFailureIsAskedForOnce(t *testing.T) {
 					}
 				}
 				stop(t, u)
-				if len(l.with("INFO", groupWorks)) != 1 {
-					t.Errorf("logged %q", l.lines)
+				if len(log.with("INFO", groupWorks)) != 1 {
+					t.Errorf("logged %q", log.lines)
 				}
 			})
 		})

@@ -16,7 +16,7 @@ import (
 // there (answer.go). After a failure it waits for the answers of all that is in flight, rewinds, waits, and builds again.
 type sender struct {
 	u      *Uploader
-	s      *service
+	svc    *service
 	key    target.Target // as in Uploader.senders
 	target target.Target // whether to create is decided by the deliveries of the moment
 
@@ -29,286 +29,286 @@ type sender struct {
 	framesOut, bytesOut atomic.Int64
 	empty               atomic.Bool // nothing was pending when the sender last looked: wake it at once
 
-	accepted atomic.Int64 // when CloudWatch last accepted a batch, in nanoseconds since the epoch
+	lastAccepted atomic.Int64 // when CloudWatch last accepted a batch, in nanoseconds since the epoch
 
 	mu       sync.Mutex
 	joining  []*Delivery
 	attached []*Delivery // deliveries and joining, for the log
 
 	// The goroutine's own.
-	deliveries []*Delivery
-	heads      heads
-	sizer      sizer
-	due        time.Time // when what is pending must go; zero: nothing is pending
-	permit     *permit   // a place in the limiter's queue
-	held       *batch    // built, and not to be sent before those in flight are answered
-	inFlight   []*batch
-	built      uint64 // batches so far
-	creating   bool
-	trouble    answer // the first failure among those in flight; verdict accepted: none
-	failures   int    // in a row
-	made       int    // times in a row that the stream was made, and nothing accepted since
-	givenUp    int    // events rejected permanently since one was accepted
-	retryAt    time.Time
-	stopping   bool
-	flushed    bool // the last batch before the end is built, or there is no hope for one
+	deliveries    []*Delivery
+	heads         heads
+	sizer         sizer
+	due           time.Time // when what is pending must go; zero: nothing is pending
+	permit        *permit   // a place in the limiter's queue
+	held          *batch    // built, and not to be sent before those in flight are answered
+	inFlight      []*batch
+	built         uint64 // batches so far
+	creating      bool
+	firstFailure  answer // the first failure among those in flight; verdict accepted: none
+	failures      int    // in a row
+	creations     int    // times in a row that the stream was made, and nothing accepted since
+	poisonDropped int    // events rejected permanently since one was accepted
+	retryAt       time.Time
+	stopping      bool
+	flushed       bool // the last batch before the end is built, or there is no hope for one
 
-	maxMessage int  // what the deliveries' feeds were told
-	guessedMax int  // a limit of an event that CloudWatch did not state
-	guessWrong bool // an event within guessedMax was refused as well
-	plainNext  bool // an odd answer may be about the encoding: the next batch is not compressed
-	rejectedAs map[string]bool
-	log        *slog.Logger
-	group      *group
-	acks       *faultlog.Fault
+	maxMessage       int  // what the deliveries' feeds were told
+	guessedMax       int  // a limit of an event that CloudWatch did not state
+	guessWrong       bool // an event within guessedMax was refused as well
+	plainNext        bool // an odd answer may be about the encoding: the next batch is not compressed
+	loggedRejections map[string]bool
+	log              *slog.Logger
+	group            *group
+	ackFault         *faultlog.Fault
 }
 
-func newSender(u *Uploader, s *service, key target.Target, t target.Target) *sender {
-	log := s.log.With("group", t.Group, "stream", t.Stream)
-	l := &sender{
-		u: u, s: s, key: key, target: t,
+func newSender(u *Uploader, svc *service, key target.Target, t target.Target) *sender {
+	log := svc.log.With("group", t.Group, "stream", t.Stream)
+	s := &sender{
+		u: u, svc: svc, key: key, target: t,
 		wakeup:     make(chan struct{}, 1),
 		answers:    make(chan answer, maxInFlight+1),
 		sizer:      sizer{now: fullSize},
 		maxMessage: maxMessageBytes, guessedMax: maxMessageBytes,
 		log:   log,
-		group: s.creator.group(t.Group),
+		group: svc.creator.group(t.Group),
 	}
-	l.acks = faultlog.NewFault(log, "cannot save delivery progress; events may be sent again after a restart",
-		"delivery progress is saved again", func() []any { return describeBacklog([]*sender{l}) })
-	return l
+	s.ackFault = faultlog.NewFault(log, "cannot save delivery progress; events may be sent again after a restart",
+		"delivery progress is saved again", func() []any { return describeBacklog([]*sender{s}) })
+	return s
 }
 
 // wake wakes the sender if it sleeps.
-func (l *sender) wake() {
+func (s *sender) wake() {
 	select {
-	case l.wakeup <- struct{}{}:
+	case s.wakeup <- struct{}{}:
 	default:
 	}
 }
 
 // notify counts what was appended. The caller has set the delivery's written before: the sender sets empty first and
 // looks at written then, so one of the two sees the other.
-func (l *sender) notify(frames, bytes int64) {
-	pendingBytes := l.bytes.Add(bytes) - l.bytesOut.Load()
-	pendingFrames := l.frames.Add(frames) - l.framesOut.Load()
+func (s *sender) notify(frames, bytes int64) {
+	pendingBytes := s.bytes.Add(bytes) - s.bytesOut.Load()
+	pendingFrames := s.frames.Add(frames) - s.framesOut.Load()
 	if pendingBytes >= maxBatchBytes && pendingBytes-bytes < maxBatchBytes ||
 		pendingFrames >= maxBatchEvents && pendingFrames-frames < maxBatchEvents ||
-		l.empty.Load() && l.empty.Swap(false) {
-		l.wake()
+		s.empty.Load() && s.empty.Swap(false) {
+		s.wake()
 	}
 }
 
 // join adds a delivery. It is called with the uploader's lock held, so that it cannot miss retire.
-func (l *sender) join(m *Delivery) {
-	l.mu.Lock()
-	l.joining = append(l.joining, m)
-	l.attached = append(l.attached, m)
-	l.mu.Unlock()
-	l.wake()
+func (s *sender) join(d *Delivery) {
+	s.mu.Lock()
+	s.joining = append(s.joining, d)
+	s.attached = append(s.attached, d)
+	s.mu.Unlock()
+	s.wake()
 }
 
-func (l *sender) expectsDeliveries() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.joining) > 0
+func (s *sender) expectsDeliveries() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.joining) > 0
 }
 
 // run is the sender's goroutine. It returns when the last delivery has left or the uploader stops.
-func (l *sender) run() {
+func (s *sender) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	stopping, trying := l.u.stopping, l.u.trying.Done()
+	stopping, trying := s.u.stopping, s.u.trying.Done()
 	for {
 		now := time.Now()
-		l.settle(now)
-		l.admit(now)
-		l.dismiss()
-		if l.idle() && (l.stopping && l.spent() || len(l.deliveries) == 0 && l.u.retire(l)) {
+		s.advance(now)
+		s.admitDeliveries(now)
+		s.removeFinished()
+		if s.idle() && (s.stopping && s.nothingToTry() || len(s.deliveries) == 0 && s.u.retire(s)) {
 			break
 		}
-		l.applyLimit()
-		l.notePending(now)
-		wanted, next := l.nextAction(now)
+		s.applyMessageLimit()
+		s.notePending(now)
+		wanted, next := s.nextAction(now)
 		switch {
-		case wanted && l.permit == nil:
-			l.permit = l.s.limiter.enqueue()
+		case wanted && s.permit == nil:
+			s.permit = s.svc.limiter.enqueue()
 		case !wanted:
-			l.dropPermit()
+			s.dropPermit()
 		}
 		var ready <-chan struct{}
-		if l.permit != nil {
-			ready = l.permit.ready
+		if s.permit != nil {
+			ready = s.permit.ready
 		}
 		wait := time.Hour
 		if !next.IsZero() {
 			wait = next.Sub(now)
 		}
 		timer.Reset(wait)
-		l.releaseIfWaiting()
+		s.releaseIfWaiting()
 
 		select {
-		case <-l.wakeup:
+		case <-s.wakeup:
 		case <-timer.C:
-		case a := <-l.answers:
-			l.answered(a)
+		case a := <-s.answers:
+			s.answered(a)
 		case <-ready:
-			p := l.permit
-			l.permit = nil
+			p := s.permit
+			s.permit = nil
 			if p.refused { // only at the end, when the service fails
-				l.flushed = true
+				s.flushed = true
 			} else {
-				l.send(p, time.Now())
+				s.buildAndSend(p, time.Now())
 			}
 		case <-stopping:
-			stopping, l.stopping = nil, true
+			stopping, s.stopping = nil, true
 		case <-trying:
-			trying, l.stopping, l.flushed = nil, true, true
+			trying, s.stopping, s.flushed = nil, true, true
 		}
 	}
-	l.dropPermit()
-	l.s.health.Forget(l)
-	l.group.health.Forget(l)
-	for _, m := range l.deliveries {
-		l.leave(m, false)
+	s.dropPermit()
+	s.svc.health.Forget(s)
+	s.group.health.Forget(s)
+	for _, d := range s.deliveries {
+		s.removeDelivery(d, false)
 	}
 }
 
-// leave lets go of a delivery. Its feed is not called any more when done or left is closed.
-func (l *sender) leave(m *Delivery, done bool) {
-	m.feed.Release()
-	l.mu.Lock()
-	l.attached = slices.DeleteFunc(l.attached, func(a *Delivery) bool { return a == m })
-	l.mu.Unlock()
-	m.closeLossLogs()
+// removeDelivery lets go of a delivery. Its feed is not called any more when done or left is closed.
+func (s *sender) removeDelivery(d *Delivery, done bool) {
+	d.feed.Release()
+	s.mu.Lock()
+	s.attached = slices.DeleteFunc(s.attached, func(a *Delivery) bool { return a == d })
+	s.mu.Unlock()
+	d.closeLossLogs()
 	if done {
-		close(m.done)
+		close(d.done)
 	}
-	close(m.left)
+	close(d.released)
 }
 
 // releaseIfWaiting gives back the buffers and files of the feeds before a wait for a permit, for the next try or for
 // something to send: after an outage many senders wait. Between two batches of a backlog the feeds keep them.
-func (l *sender) releaseIfWaiting() {
-	if l.permit != nil {
+func (s *sender) releaseIfWaiting() {
+	if s.permit != nil {
 		select {
-		case <-l.permit.ready:
+		case <-s.permit.ready:
 			return
 		default:
 		}
-	} else if len(l.inFlight) > 0 {
+	} else if len(s.inFlight) > 0 {
 		return
 	}
-	for _, m := range l.deliveries {
-		m.release()
+	for _, d := range s.deliveries {
+		d.release()
 	}
 }
 
-// limit is how long a message may be.
-func (l *sender) limit() int { return min(l.guessedMax, int(l.s.endpoint.maxMessage.Load())) }
+// messageLimit is how long a message may be.
+func (s *sender) messageLimit() int { return min(s.guessedMax, int(s.svc.endpoint.maxMessage.Load())) }
 
-// applyLimit has the feeds divide longer events where the limit has changed. Nothing may be in flight, because
+// applyMessageLimit has the feeds divide longer events where the limit has changed. Nothing may be in flight, because
 // the feeds start again from what is acknowledged.
-func (l *sender) applyLimit() {
-	if l.guessWrong && l.idle() && !l.pending() { // now no part of the event that is to blame is left
-		l.guessedMax, l.guessWrong = maxMessageBytes, false
+func (s *sender) applyMessageLimit() {
+	if s.guessWrong && s.idle() && !s.hasPending() { // now no part of the event that is to blame is left
+		s.guessedMax, s.guessWrong = maxMessageBytes, false
 	}
-	n := l.limit()
-	if n == l.maxMessage || !l.idle() {
+	n := s.messageLimit()
+	if n == s.maxMessage || !s.idle() {
 		return
 	}
-	l.maxMessage = n
-	for _, m := range l.deliveries {
-		m.setMaxMessage(n)
+	s.maxMessage = n
+	for _, d := range s.deliveries {
+		d.setMaxMessage(n)
 	}
 }
 
 // idle reports whether nothing is in flight or waits for what is.
-func (l *sender) idle() bool { return len(l.inFlight) == 0 && l.held == nil && !l.creating }
+func (s *sender) idle() bool { return len(s.inFlight) == 0 && s.held == nil && !s.creating }
 
-// spent reports whether a sender that is to stop has nothing more to try.
-func (l *sender) spent() bool { return l.flushed || l.failures > 0 || !l.pending() }
+// nothingToTry reports whether a sender that is to stop has nothing more to try.
+func (s *sender) nothingToTry() bool { return s.flushed || s.failures > 0 || !s.hasPending() }
 
-// pending reports whether a feed may have something to send.
-func (l *sender) pending() bool {
-	return slices.ContainsFunc(l.deliveries, func(m *Delivery) bool {
-		return !m.detached.Load() && (!m.drained || m.written.Load())
+// hasPending reports whether a feed may have something to send.
+func (s *sender) hasPending() bool {
+	return slices.ContainsFunc(s.deliveries, func(d *Delivery) bool {
+		return !d.detached.Load() && (!d.drained || d.notified.Load())
 	})
 }
 
-// admit takes in those who have joined. What their feeds have already waits for the delay as well.
-func (l *sender) admit(now time.Time) {
-	l.mu.Lock()
-	joined := l.joining
-	l.joining = nil
-	l.mu.Unlock()
+// admitDeliveries takes in those who have joined. What their feeds have already waits for the delay as well.
+func (s *sender) admitDeliveries(now time.Time) {
+	s.mu.Lock()
+	joined := s.joining
+	s.joining = nil
+	s.mu.Unlock()
 	if len(joined) > 0 {
-		if l.maxMessage != maxMessageBytes {
-			for _, m := range joined {
-				m.setMaxMessage(l.maxMessage)
+		if s.maxMessage != maxMessageBytes {
+			for _, d := range joined {
+				d.setMaxMessage(s.maxMessage)
 			}
 		}
-		l.deliveries = append(l.deliveries, joined...)
-		l.dueBy(now.Add(l.delay()))
+		s.deliveries = append(s.deliveries, joined...)
+		s.dueBy(now.Add(s.delay()))
 	}
 }
 
-// dismiss lets go of deliveries who are done or detached and have nothing in flight.
-func (l *sender) dismiss() {
-	kept := l.deliveries[:0]
-	for _, m := range l.deliveries {
-		finished := m.finished.Load() && m.exhausted() && m.due.IsZero()
-		if m.inFlight > 0 || m.rewind || !finished && !m.detached.Load() {
-			kept = append(kept, m)
+// removeFinished lets go of deliveries who are done or detached and have nothing in flight.
+func (s *sender) removeFinished() {
+	kept := s.deliveries[:0]
+	for _, d := range s.deliveries {
+		finished := d.finished.Load() && d.exhausted() && d.due.IsZero()
+		if d.inFlight > 0 || d.needsRewind || !finished && !d.detached.Load() {
+			kept = append(kept, d)
 			continue
 		}
-		l.leave(m, finished)
+		s.removeDelivery(d, finished)
 	}
-	clear(l.deliveries[len(kept):])
-	l.deliveries = kept
+	clear(s.deliveries[len(kept):])
+	s.deliveries = kept
 }
 
 // notePending finds out whether anything new is pending.
-func (l *sender) notePending(now time.Time) {
-	if !l.due.IsZero() || len(l.deliveries) == 0 {
+func (s *sender) notePending(now time.Time) {
+	if !s.due.IsZero() || len(s.deliveries) == 0 {
 		return
 	}
-	l.empty.Store(true)
-	if slices.ContainsFunc(l.deliveries, func(m *Delivery) bool { return m.written.Load() }) {
-		l.empty.Store(false)
-		l.due = now.Add(l.delay())
+	s.empty.Store(true)
+	if slices.ContainsFunc(s.deliveries, func(d *Delivery) bool { return d.notified.Load() }) {
+		s.empty.Store(false)
+		s.due = now.Add(s.delay())
 	}
 }
 
 // dueBy makes what is pending due at t at the latest.
-func (l *sender) dueBy(t time.Time) {
-	if l.due.IsZero() || t.Before(l.due) {
-		l.due = t
+func (s *sender) dueBy(t time.Time) {
+	if s.due.IsZero() || t.Before(s.due) {
+		s.due = t
 	}
 }
 
 // nextAction reports whether a batch should be built now, and if not, when to look again (the zero time: when woken).
-func (l *sender) nextAction(now time.Time) (wanted bool, next time.Time) {
+func (s *sender) nextAction(now time.Time) (wanted bool, next time.Time) {
 	switch {
-	case l.held != nil, l.creating, l.trouble.verdict != accepted, len(l.inFlight) >= maxInFlight,
-		l.stopping && l.flushed, len(l.deliveries) == 0, l.limit() != l.maxMessage:
+	case s.held != nil, s.creating, s.firstFailure.verdict != accepted, len(s.inFlight) >= maxInFlight,
+		s.stopping && s.flushed, len(s.deliveries) == 0, s.messageLimit() != s.maxMessage:
 		return false, time.Time{}
-	case now.Before(l.retryAt):
-		return false, l.retryAt
-	case len(l.inFlight) > 0:
+	case now.Before(s.retryAt):
+		return false, s.retryAt
+	case len(s.inFlight) > 0:
 		// Company only where there is a backlog, and while all is well.
-		return l.sizer.now == fullSize && l.full(), time.Time{}
-	case l.full(), l.stopping && l.pending():
+		return s.sizer.now == fullSize && s.full(), time.Time{}
+	case s.full(), s.stopping && s.hasPending():
 		return true, time.Time{}
 	}
-	next = l.due
-	for _, m := range l.deliveries {
+	next = s.due
+	for _, d := range s.deliveries {
 		switch {
-		case m.detached.Load():
-		case m.finished.Load() && !m.exhausted():
+		case d.detached.Load():
+		case d.finished.Load() && !d.exhausted():
 			return true, time.Time{}
-		case !m.due.IsZero() && (next.IsZero() || m.due.Before(next)):
-			next = m.due
+		case !d.due.IsZero() && (next.IsZero() || d.due.Before(next)):
+			next = d.due
 		}
 	}
 	if !next.IsZero() && !now.Before(next) {
@@ -318,36 +318,36 @@ func (l *sender) nextAction(now time.Time) (wanted bool, next time.Time) {
 }
 
 // full reports whether there is a batch's worth, or more than fitted the last batch where nobody knows how much.
-func (l *sender) full() bool {
-	if l.bytes.Load()-l.bytesOut.Load() >= maxBatchBytes || l.frames.Load()-l.framesOut.Load() >= maxBatchEvents {
+func (s *sender) full() bool {
+	if s.bytes.Load()-s.bytesOut.Load() >= maxBatchBytes || s.frames.Load()-s.framesOut.Load() >= maxBatchEvents {
 		return true
 	}
-	return slices.ContainsFunc(l.deliveries, func(m *Delivery) bool {
-		return m.unknown && m.passed > 0 && !m.detached.Load()
+	return slices.ContainsFunc(s.deliveries, func(d *Delivery) bool {
+		return d.mayHaveMore && d.passedOver > 0 && !d.detached.Load()
 	})
 }
 
 // delay is the shortest of the deliveries' delays.
-func (l *sender) delay() time.Duration {
-	d := l.deliveries[0].delay
-	for _, m := range l.deliveries[1:] {
-		d = min(d, m.delay)
+func (s *sender) delay() time.Duration {
+	x := s.deliveries[0].delay
+	for _, d := range s.deliveries[1:] {
+		x = min(x, d.delay)
 	}
-	return d
+	return x
 }
 
-func (l *sender) dropPermit() {
-	if l.permit != nil {
-		l.permit.cancel()
-		l.permit = nil
+func (s *sender) dropPermit() {
+	if s.permit != nil {
+		s.permit.cancel()
+		s.permit = nil
 	}
 }
 
-// send builds a batch with the permit and sends it, or gives the permit back.
-func (l *sender) send(p *permit, now time.Time) {
-	b := l.build(now)
-	if l.stopping {
-		l.flushed = true
+// buildAndSend builds a batch with the permit and sends it, or gives the permit back.
+func (s *sender) buildAndSend(p *permit, now time.Time) {
+	b := s.build(now)
+	if s.stopping {
+		s.flushed = true
 	}
 	if b == nil {
 		p.cancel()
@@ -355,86 +355,86 @@ func (l *sender) send(p *permit, now time.Time) {
 	}
 	if len(b.records) == 0 {
 		p.cancel()
-		l.ack(b)
-		l.u.free(b)
+		s.ack(b)
+		s.u.free(b)
 		return
 	}
 	b.permit = p
 	for _, part := range b.parts {
 		part.delivery.inFlight++
 	}
-	l.held = b
-	l.settle(now)
+	s.held = b
+	s.advance(now)
 }
 
 // launch sends the held batch from a goroutine of its own.
-func (l *sender) launch() {
-	b, t := l.held, l.target
-	l.held = nil
-	l.inFlight = append(l.inFlight, b)
-	l.u.counters.inFlight.Add(1)
-	l.u.wg.Go(func() {
-		v, err := l.s.put(l, t, b)
-		l.u.counters.inFlight.Add(-1)
-		l.u.unreserve(b) // here: the sender may itself be waiting for memory, and could not take the answer
+func (s *sender) launch() {
+	b, t := s.held, s.target
+	s.held = nil
+	s.inFlight = append(s.inFlight, b)
+	s.u.counters.inFlight.Add(1)
+	s.u.wg.Go(func() {
+		v, err := s.svc.put(s, t, b)
+		s.u.counters.inFlight.Add(-1)
+		s.u.unreserve(b) // here: the sender may itself be waiting for memory, and could not take the answer
 		b.permit.release(v)
-		l.answers <- answer{batch: b, verdict: v, err: err}
+		s.answers <- answer{batch: b, verdict: v, err: err}
 	})
 }
 
-// settle does what could not be done while something was in flight: it sends the held batch when no batch under
+// advance does what could not be done while something was in flight: it sends the held batch when no batch under
 // way shares a millisecond with it, and after trouble it rewinds the feeds and decides how to go on.
-func (l *sender) settle(now time.Time) {
-	if b := l.held; b != nil {
+func (s *sender) advance(now time.Time) {
+	if b := s.held; b != nil {
 		switch {
-		case l.trouble.verdict != accepted:
+		case s.firstFailure.verdict != accepted:
 			b.permit.cancel()
-			l.held = nil
-			l.undo(b)
-		case !l.mustWait(b):
-			l.launch()
+			s.held = nil
+			s.discard(b)
+		case !s.overlapsInFlight(b):
+			s.launch()
 		}
 	}
-	if l.trouble.verdict == accepted || len(l.inFlight) > 0 {
+	if s.firstFailure.verdict == accepted || len(s.inFlight) > 0 {
 		return
 	}
-	a := l.trouble
-	l.trouble = answer{}
-	for _, m := range l.deliveries {
-		if m.rewind {
-			m.startOver()
+	a := s.firstFailure
+	s.firstFailure = answer{}
+	for _, d := range s.deliveries {
+		if d.needsRewind {
+			d.rewind()
 		}
 	}
-	l.due = now
-	l.retry(a, now)
+	s.due = now
+	s.planRetry(a, now)
 }
 
-// mustWait reports whether the order of arrival of b and a batch in flight would matter.
-func (l *sender) mustWait(b *batch) bool {
-	return slices.ContainsFunc(l.inFlight, b.overlaps)
+// overlapsInFlight reports whether the order of arrival of b and a batch in flight would matter.
+func (s *sender) overlapsInFlight(b *batch) bool {
+	return slices.ContainsFunc(s.inFlight, b.overlaps)
 }
 
 // reportFailure logs a failure of the sender that it may share with others, with what the operator can do about it.
-func (l *sender) reportFailure(f *faultlog.Shared[*sender], v verdict, err error, attrs ...any) {
+func (s *sender) reportFailure(f *faultlog.Shared[*sender], v verdict, err error, attrs ...any) {
 	attrs = append(attrs, "err", brief(err))
-	if hint := remedy(v, err, l.s.access); hint != "" {
+	if hint := hintFor(v, err, s.svc.access); hint != "" {
 		attrs = append(attrs, "hint", hint)
 	}
-	f.Failed(l, kind(err), attrs...)
+	f.Failed(s, kind(err), attrs...)
 }
 
 // describeBacklog returns attributes for a log line about what waits in the feeds of the senders.
 func describeBacklog(senders []*sender) []any {
 	var all []faultlog.Backlog
-	for _, l := range senders {
-		l.mu.Lock()
-		for _, m := range l.attached {
-			name, n, at := m.feed.Backlog()
+	for _, s := range senders {
+		s.mu.Lock()
+		for _, d := range s.attached {
+			name, n, at := d.feed.Backlog()
 			if n > 0 {
 				all = append(all, faultlog.Backlog{Name: name, Bytes: n, Oldest: at})
 			}
 		}
-		l.mu.Unlock()
+		s.mu.Unlock()
 	}
 	return faultlog.Describe(all)
 }

@@ -47,7 +47,7 @@ type rejected struct {
 // that the service did not accept the credentials of a client, so that they must be read again.
 type connector interface {
 	connect(ctx context.Context, a target.Access) (client, error)
-	stale(client)
+	invalidate(client)
 	close()
 }
 
@@ -71,7 +71,7 @@ type service struct {
 	connecting chan struct{} // held while a client is made
 	mu         sync.Mutex
 	client     client
-	doubted    client // was refused access at its last request
+	refused    client // was refused access at its last request
 }
 
 func newService(u *Uploader, a target.Access, e *endpoint) *service {
@@ -86,140 +86,140 @@ func newService(u *Uploader, a target.Access, e *endpoint) *service {
 	if a.CredentialsEndpoint != "" { // whoever knows the path can have the credentials
 		log = log.With("credentials", "credentials-endpoint")
 	}
-	s := &service{
+	svc := &service{
 		u: u, access: a, log: log, endpoint: e,
 		limiter:    newLimiter(maxRequests),
 		connecting: make(chan struct{}, 1),
 	}
-	s.health = faultlog.NewShared(log, "sending to CloudWatch Logs failed; the plugin keeps trying", "CloudWatch Logs takes requests again",
-		func([]*sender) []any { return describeBacklog(s.affected()) })
-	s.creator = newCreator(s, log, e)
-	return s
+	svc.health = faultlog.NewShared(log, "sending to CloudWatch Logs failed; the plugin keeps trying", "CloudWatch Logs takes requests again",
+		func([]*sender) []any { return describeBacklog(svc.affected()) })
+	svc.creator = newCreator(svc, log, e)
+	return svc
 }
 
 // affected returns the senders that nothing was accepted of since the failure began.
-func (s *service) affected() (all []*sender) {
-	since := s.health.Since()
-	s.u.mu.Lock()
-	defer s.u.mu.Unlock()
-	for _, l := range s.u.senders {
-		if l.s == s && l.accepted.Load() < since.UnixNano() {
-			all = append(all, l)
+func (svc *service) affected() (all []*sender) {
+	since := svc.health.Since()
+	svc.u.mu.Lock()
+	defer svc.u.mu.Unlock()
+	for _, s := range svc.u.senders {
+		if s.svc == svc && s.lastAccepted.Load() < since.UnixNano() {
+			all = append(all, s)
 		}
 	}
 	return all
 }
 
 // close says that the end is near, and stop that it is there.
-func (s *service) close() {
-	s.limiter.close()
-	s.creator.limiter.close()
+func (svc *service) close() {
+	svc.limiter.close()
+	svc.creator.limiter.close()
 }
 
-func (s *service) stop() {
-	s.limiter.stop()
-	s.creator.limiter.stop()
+func (svc *service) stop() {
+	svc.limiter.stop()
+	svc.creator.limiter.stop()
 }
 
-// with calls f with a client, within callTimeout, and says what came of it.
-func (s *service) with(f func(context.Context, client) error) error {
-	ctx, cancel := context.WithTimeout(s.u.trying, callTimeout)
+// call calls f call a client, within callTimeout, and says what came of it.
+func (svc *service) call(f func(context.Context, client) error) error {
+	ctx, cancel := context.WithTimeout(svc.u.trying, callTimeout)
 	defer cancel()
-	c, err := s.connected(ctx)
+	c, err := svc.connect(ctx)
 	if err == nil {
 		err = f(ctx, c)
-		s.judge(c, err)
+		svc.checkCredentials(c, err)
 	}
-	if err != nil && s.u.trying.Err() != nil {
+	if err != nil && svc.u.trying.Err() != nil {
 		return errStopped // whatever the error looks like
 	}
 	return err
 }
 
-// judge forgets a client that has no access, so that the next one reads files again. One whose request the service
+// checkCredentials forgets a client that has no access, so that the next one reads files again. One whose request the service
 // refused gets a second try first: the SDK learns from the answer how far the host's clock is off, and remembers that in the
 // client.
-func (s *service) judge(c client, err error) {
+func (svc *service) checkCredentials(c client, err error) {
 	if classify(err, false) != unauthenticated {
-		s.doubt(nil)
+		svc.noteRefused(nil)
 		return
 	}
-	if ce := (*credentialsError)(nil); !errors.As(err, &ce) && s.doubt(c) != c {
+	if ce := (*credentialsError)(nil); !errors.As(err, &ce) && svc.noteRefused(c) != c {
 		return
 	}
-	s.drop(c) // also where a provider found nothing: files may be there the next time
+	svc.forget(c) // also where a provider found nothing: files may be there the next time
 }
 
-// doubt notes which client was refused last, and returns which one was before.
-func (s *service) doubt(c client) (before client) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before, s.doubted = s.doubted, c
+// noteRefused notes which client was refused last, and returns which one was before.
+func (svc *service) noteRefused(c client) (before client) {
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	before, svc.refused = svc.refused, c
 	return before
 }
 
-// connected returns the client, making it if need be. Only one is made at a time.
-func (s *service) connected(ctx context.Context) (client, error) {
+// connect returns the client, making it if need be. Only one is made at a time.
+func (svc *service) connect(ctx context.Context) (client, error) {
 	select {
-	case s.connecting <- struct{}{}:
-		defer func() { <-s.connecting }()
+	case svc.connecting <- struct{}{}:
+		defer func() { <-svc.connecting }()
 	case <-ctx.Done():
 		return nil, &credentialsError{ctx.Err()}
 	}
-	s.mu.Lock()
-	c := s.client
-	s.mu.Unlock()
+	svc.mu.Lock()
+	c := svc.client
+	svc.mu.Unlock()
 	if c != nil {
 		return c, nil
 	}
-	c, err := s.u.connector.connect(ctx, s.access)
+	c, err := svc.u.connector.connect(ctx, svc.access)
 	if err != nil {
 		return nil, &credentialsError{err}
 	}
-	s.mu.Lock()
-	s.client = c
-	s.mu.Unlock()
+	svc.mu.Lock()
+	svc.client = c
+	svc.mu.Unlock()
 	return c, nil
 }
 
-// drop forgets a client whose credentials were not accepted.
-func (s *service) drop(c client) {
-	s.mu.Lock()
-	same := s.client == c
+// forget forgets a client whose credentials were not accepted.
+func (svc *service) forget(c client) {
+	svc.mu.Lock()
+	same := svc.client == c
 	if same {
-		s.client = nil
+		svc.client = nil
 	}
-	s.mu.Unlock()
+	svc.mu.Unlock()
 	if same {
-		s.u.connector.stale(c)
+		svc.u.connector.invalidate(c)
 	}
 }
 
 // put sends the batch of a sender and says what came of it.
-func (s *service) put(l *sender, t target.Target, b *batch) (verdict, error) {
+func (svc *service) put(s *sender, t target.Target, b *batch) (verdict, error) {
 	start := time.Now()
-	err := s.with(func(ctx context.Context, c client) (err error) {
+	err := svc.call(func(ctx context.Context, c client) (err error) {
 		b.rejected, err = c.PutLogEvents(ctx, putRequest{
 			group: t.Group, stream: t.Stream, body: b.out, gzip: b.gzip, emf: t.EMF,
 		})
 		return err
 	})
-	v, plain := s.endpoint.gzip.judge(classify(err, b.gzip), err, b.gzip, time.Now())
+	v, plain := svc.endpoint.gzip.learn(classify(err, b.gzip), err, b.gzip, time.Now())
 	if plain {
-		attrs := []any{"for", plainTime}
+		attrs := []any{"for", plainPeriod}
 		if err != nil {
 			attrs = append(attrs, "err", brief(err))
 		}
-		s.log.Warn("the endpoint does not take compressed requests; they are sent uncompressed for some time", attrs...)
+		svc.log.Warn("the endpoint does not take compressed requests; they are sent uncompressed for some time", attrs...)
 	}
 	switch {
 	case v.shared():
-		l.reportFailure(s.health, v, err)
+		s.reportFailure(svc.health, v, err)
 	case v != cancelled && v != badEncoding:
-		s.health.Succeeded(l)
+		svc.health.Succeeded(s)
 	}
 	if v == accepted {
-		s.u.log.LogAttrs(context.Background(), slog.LevelDebug, "submitted batch",
+		svc.u.log.LogAttrs(context.Background(), slog.LevelDebug, "submitted batch",
 			slog.String("group", t.Group), slog.String("stream", t.Stream), slog.Int("events", len(b.records)),
 			slog.Int64("bytes", b.message), slog.Int("body", b.body), slog.Int("sent", len(b.out)), slog.Duration("took", time.Since(start)))
 	}

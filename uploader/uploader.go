@@ -63,10 +63,10 @@ type Uploader struct {
 	retained *semaphore.Weighted
 
 	// trying ends when nothing more may be waited for; stopping is closed when nothing more may be begun.
-	trying   context.Context
-	giveUp   context.CancelFunc
-	stopping chan struct{}
-	wg       sync.WaitGroup
+	trying     context.Context
+	stopTrying context.CancelFunc
+	stopping   chan struct{}
+	wg         sync.WaitGroup
 
 	mu       sync.Mutex
 	stopped  bool
@@ -96,7 +96,7 @@ func New(o Options) *Uploader {
 	u.pool.New = func() any { return new(builder) }
 	u.zippers.New = func() any { return newCompressor() }
 	u.batches.New = func() any { return new(batch) }
-	u.trying, u.giveUp = context.WithCancel(context.Background())
+	u.trying, u.stopTrying = context.WithCancel(context.Background())
 	return u
 }
 
@@ -108,53 +108,53 @@ func (u *Uploader) Attach(t target.Target, f Feed, delay time.Duration) *Deliver
 	defer u.mu.Unlock()
 	key := t
 	key.Create = target.Create{}
-	l := u.senders[key]
-	if l == nil {
-		s := u.services[key.Access]
-		if s == nil {
-			s = newService(u, key.Access, u.endpoint(key.Access))
-			u.services[key.Access] = s
+	s := u.senders[key]
+	if s == nil {
+		svc := u.services[key.Access]
+		if svc == nil {
+			svc = newService(u, key.Access, u.endpoint(key.Access))
+			u.services[key.Access] = svc
 		}
-		l = newSender(u, s, key, t)
+		s = newSender(u, svc, key, t)
 		if !u.stopped {
-			u.senders[key] = l
-			s.senders++
+			u.senders[key] = s
+			svc.senders++
 			u.counters.senders.Add(1)
-			u.wg.Go(l.run)
+			u.wg.Go(s.run)
 		}
 	}
-	m := newDelivery(l, t, f, delay)
+	d := newDelivery(s, t, f, delay)
 	if u.stopped {
-		close(m.left)
-		return m
+		close(d.released)
+		return d
 	}
-	l.join(m)
-	return m
+	s.join(d)
+	return d
 }
 
 // endpoint returns that of the access. The lock is held.
 func (u *Uploader) endpoint(a target.Access) *endpoint {
-	for b, s := range u.services {
+	for b, svc := range u.services {
 		if a.Region == b.Region && a.Endpoint == b.Endpoint {
-			return s.endpoint
+			return svc.endpoint
 		}
 	}
 	return newEndpoint()
 }
 
 // retire forgets the sender if nobody has joined it in the meantime.
-func (u *Uploader) retire(l *sender) bool {
+func (u *Uploader) retire(s *sender) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if l.expectsDeliveries() {
+	if s.expectsDeliveries() {
 		return false
 	}
-	delete(u.senders, l.key)
+	delete(u.senders, s.key)
 	u.counters.senders.Add(-1)
 	// Containers with accesses of their own may come and go for years.
-	if l.s.senders--; l.s.senders == 0 && len(u.services) > mostServices {
-		delete(u.services, l.s.access)
-		l.s.stop()
+	if s.svc.senders--; s.svc.senders == 0 && len(u.services) > maxIdleServices {
+		delete(u.services, s.svc.access)
+		s.svc.stop()
 	}
 	return true
 }
@@ -168,8 +168,8 @@ func (u *Uploader) Stop(ctx context.Context) error {
 	if !u.stopped {
 		u.stopped = true
 		close(u.stopping)
-		for _, s := range u.services {
-			s.close()
+		for _, svc := range u.services {
+			svc.close()
 		}
 	}
 	u.mu.Unlock()
@@ -184,14 +184,14 @@ func (u *Uploader) Stop(ctx context.Context) error {
 	case <-ended:
 	case <-ctx.Done():
 		err = ctx.Err()
-		u.giveUp()
+		u.stopTrying()
 		<-ended
 	}
-	u.giveUp()
+	u.stopTrying()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for _, s := range u.services {
-		s.stop()
+	for _, svc := range u.services {
+		svc.stop()
 	}
 	u.connector.close()
 	return err
@@ -200,8 +200,8 @@ func (u *Uploader) Stop(ctx context.Context) error {
 // Metrics returns what was counted so far.
 func (u *Uploader) Metrics() Metrics { return u.counters.snapshot() }
 
-// drop counts events that will not be delivered, and reports them.
-func (u *Uploader) drop(d Dropped) {
+// countDropped counts events that will not be delivered, and reports them.
+func (u *Uploader) countDropped(d Dropped) {
 	u.counters.droppedEvents[d.Reason].Add(int64(d.Events))
 	u.counters.droppedBytes[d.Reason].Add(d.Bytes)
 	u.onDropped(d)

@@ -24,15 +24,15 @@ func TestDelayBatchesAndCreates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		u := start(t, f, Options{})
-		m := u.Attach(testTarget, feed, 4*time.Second)
+		d := u.Attach(testTarget, feed, 4*time.Second)
 		time.Sleep(10 * time.Second)
 		if n := f.count("put"); n != 0 {
 			t.Fatalf("%d requests with nothing to send", n)
 		}
 		begin := time.Now()
-		m.Notify(feed.add(begin, line(0)))
+		d.Notify(feed.add(begin, line(0)))
 		time.Sleep(time.Second)
-		m.Notify(feed.add(time.Now(), line(1)))
+		d.Notify(feed.add(time.Now(), line(1)))
 		synctest.Wait()
 		time.Sleep(2900 * time.Millisecond)
 		synctest.Wait()
@@ -48,9 +48,9 @@ func TestDelayBatchesAndCreates(t *testing.T) {
 		if p, s, g := f.count("put"), f.count("stream"), f.count("group"); p != 2 || s != 2 || g != 1 {
 			t.Errorf("%d puts, %d streams, %d groups", p, s, g)
 		}
-		m.Notify(feed.add(time.Now(), line(2)))
-		m.Finish()
-		<-m.Done()
+		d.Notify(feed.add(time.Now(), line(2)))
+		d.Finish()
+		<-d.Done()
 		stop(t, u)
 		checkShown(t, f.shown("g", "s"), feed, false, nil)
 		if !feed.ackedAll() {
@@ -67,12 +67,12 @@ func TestFinishFlushesAtOnce(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
 		u := start(t, f, Options{})
-		m := u.Attach(testTarget, feed, time.Hour)
-		m.Notify(feed.add(time.Now(), line(0)))
+		d := u.Attach(testTarget, feed, time.Hour)
+		d.Notify(feed.add(time.Now(), line(0)))
 		synctest.Wait() // the sender waits for the delay
 		begin := time.Now()
-		m.Finish()
-		<-m.Done()
+		d.Finish()
+		<-d.Done()
 		if d := time.Since(begin); d > 0 {
 			t.Errorf("took %v", d)
 		}
@@ -92,18 +92,18 @@ func TestFullBatchDoesNotWait(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
 		u := start(t, f, Options{})
-		m := u.Attach(testTarget, feed, time.Hour)
+		d := u.Attach(testTarget, feed, time.Hour)
 		synctest.Wait()
 		at := time.Now()
 		for i := range 10_000 {
-			m.Notify(feed.add(at.Add(time.Duration(i)*100*time.Microsecond), line(i)))
+			d.Notify(feed.add(at.Add(time.Duration(i)*100*time.Microsecond), line(i)))
 		}
 		synctest.Wait()
 		if got := len(f.shown("g", "s")); got < 9000 {
 			t.Errorf("%d events sent", got)
 		}
-		m.Finish()
-		<-m.Done()
+		d.Finish()
+		<-d.Done()
 		stop(t, u)
 		checkShown(t, f.shown("g", "s"), feed, false, nil)
 	})
@@ -115,16 +115,16 @@ func TestUnfinishedEvent(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
 		u := start(t, f, Options{})
-		m := u.Attach(testTarget, feed, time.Second)
+		d := u.Attach(testTarget, feed, time.Second)
 		feed.due, feed.hold = time.Now().Add(5*time.Second), 1
-		m.Notify(feed.add(time.Now(), line(0)))
-		m.Finish()
+		d.Notify(feed.add(time.Now(), line(0)))
+		d.Finish()
 		time.Sleep(4900 * time.Millisecond)
 		synctest.Wait()
 		if len(f.shown("g", "s")) != 0 {
 			t.Error("sent too early")
 		}
-		<-m.Done()
+		<-d.Done()
 		stop(t, u)
 		checkShown(t, f.shown("g", "s"), feed, false, nil)
 	})
@@ -138,14 +138,14 @@ func TestSharedStream(t *testing.T) {
 		u := start(t, f, Options{})
 		at := time.Now()
 		var feeds []*fakeFeed
-		var subs []*Delivery
+		var deliveries []*Delivery
 		for i := range 3 {
 			feed := newFeed(t)
 			feeds = append(feeds, feed)
-			subs = append(subs, u.Attach(testTarget, feed, time.Duration(10-4*i)*time.Second))
+			deliveries = append(deliveries, u.Attach(testTarget, feed, time.Duration(10-4*i)*time.Second))
 		}
 		for i := range 30 {
-			subs[i%3].Notify(feeds[i%3].add(at.Add(time.Duration(i)*time.Millisecond), line(i)))
+			deliveries[i%3].Notify(feeds[i%3].add(at.Add(time.Duration(i)*time.Millisecond), line(i)))
 		}
 		time.Sleep(2*time.Second + time.Millisecond)
 		synctest.Wait()
@@ -158,10 +158,10 @@ func TestSharedStream(t *testing.T) {
 		if len(shown) != 30 || len(f.batches) != 1 {
 			t.Errorf("%d events in %d batches", len(shown), len(f.batches))
 		}
-		subs[0].Finish()
-		<-subs[0].Done()
-		<-subs[1].Detach()
-		subs[2].Notify(feeds[2].add(at, "last"))
+		deliveries[0].Finish()
+		<-deliveries[0].Done()
+		<-deliveries[1].Detach()
+		deliveries[2].Notify(feeds[2].add(at, "last"))
 		time.Sleep(3 * time.Second)
 		stop(t, u)
 		if n := len(f.shown("g", "s")); n != 31 {
@@ -228,18 +228,18 @@ func TestOutage(t *testing.T) {
 				}
 				begin := time.Now()
 				var feeds []*fakeFeed
-				var subs []*Delivery
+				var deliveries []*Delivery
 				for i := range senders {
 					g := target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: fmt.Sprint(i), Create: target.Create{Group: true, Stream: true}}
 					f.has("g", g.Stream)
 					feed := newFeed(t)
 					feeds = append(feeds, feed)
-					subs = append(subs, u.Attach(g, feed, time.Second))
+					deliveries = append(deliveries, u.Attach(g, feed, time.Second))
 				}
 				n := 0
 				for time.Since(begin) < 10*time.Minute {
-					for i, m := range subs {
-						m.Notify(feeds[i].add(time.Now(), line(n)))
+					for i, d := range deliveries {
+						d.Notify(feeds[i].add(time.Now(), line(n)))
 					}
 					n++
 					time.Sleep(3 * time.Second)
@@ -262,11 +262,11 @@ func TestOutage(t *testing.T) {
 				if most := 300; shared && tries > most {
 					t.Errorf("%d tries in 10 minutes of outage", tries)
 				}
-				for _, m := range subs {
-					m.Finish()
+				for _, d := range deliveries {
+					d.Finish()
 				}
-				for i, m := range subs {
-					<-m.Done()
+				for i, d := range deliveries {
+					<-d.Done()
 					checkShown(t, f.shown("g", fmt.Sprint(i)), feeds[i], ft.after, nil)
 				}
 				if f.busiest > maxRequests {
@@ -338,9 +338,9 @@ func TestBacklogUnderFaults(t *testing.T) {
 					feed.add(at.Add(time.Duration(i)*50*time.Microsecond), line(i))
 				}
 				u := start(t, f, Options{})
-				m := u.Attach(testTarget, feed, time.Second)
-				m.Finish()
-				<-m.Done()
+				d := u.Attach(testTarget, feed, time.Second)
+				d.Finish()
+				<-d.Done()
 				if f.busiest < 2 {
 					t.Error("no two batches at once")
 				}
@@ -370,9 +370,9 @@ func TestGuiltyEvents(t *testing.T) {
 			}
 			feed.add(at.Add(time.Duration(i)*time.Millisecond), s)
 		}
-		m := u.Attach(testTarget, feed, time.Second)
-		m.Finish()
-		<-m.Done()
+		d := u.Attach(testTarget, feed, time.Second)
+		d.Finish()
+		<-d.Done()
 		stop(t, u)
 		checkShown(t, f.shown("g", "s"), feed, false, poison)
 		if len(lost) != bad {
@@ -401,9 +401,9 @@ func TestRejectedEventsAreAccounted(t *testing.T) {
 		for i := range 10 {
 			feed.add(at.Add(time.Duration(i)*time.Second), fmt.Sprint(i))
 		}
-		m := u.Attach(testTarget, feed, 0)
-		m.Finish()
-		<-m.Done()
+		d := u.Attach(testTarget, feed, 0)
+		d.Finish()
+		<-d.Done()
 		stop(t, u)
 		sec := func(i int) time.Time { return time.Unix(0, at.Add(time.Duration(i)*time.Second).UnixNano()) }
 		want := []Dropped{
@@ -427,14 +427,14 @@ func TestDeletedInMidRun(t *testing.T) {
 		f := newFake(t)
 		u := start(t, f, Options{})
 		var feeds []*fakeFeed
-		var subs []*Delivery
+		var deliveries []*Delivery
 		for i := range 30 {
 			feeds = append(feeds, newFeed(t))
-			subs = append(subs, u.Attach(target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: fmt.Sprint(i), Create: target.Create{Group: true, Stream: true}}, feeds[i], time.Second))
+			deliveries = append(deliveries, u.Attach(target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: fmt.Sprint(i), Create: target.Create{Group: true, Stream: true}}, feeds[i], time.Second))
 		}
 		say := func(s string) {
-			for i, m := range subs {
-				m.Notify(feeds[i].add(time.Now(), s))
+			for i, d := range deliveries {
+				d.Notify(feeds[i].add(time.Now(), s))
 			}
 			time.Sleep(20 * time.Second)
 			synctest.Wait()
@@ -454,7 +454,7 @@ func TestDeletedInMidRun(t *testing.T) {
 		if n := f.count("stream"); n > 100 {
 			t.Errorf("%d calls to make 60 streams", n)
 		}
-		for i := range subs {
+		for i := range deliveries {
 			if s := f.shown("g", fmt.Sprint(i)); len(s) != 1 || s[0].message != "two" {
 				t.Errorf("stream %d: %v", i, s)
 			}
@@ -476,17 +476,17 @@ func TestCreationIsSpread(t *testing.T) {
 			return nil
 		}
 		u := start(t, f, Options{})
-		var subs []*Delivery
+		var deliveries []*Delivery
 		for i := range 200 {
 			feed := newFeed(t)
 			feed.add(time.Now(), "x")
-			subs = append(subs, u.Attach(target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: fmt.Sprint(i), Create: target.Create{Group: true, Stream: true}}, feed, time.Second))
+			deliveries = append(deliveries, u.Attach(target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: fmt.Sprint(i), Create: target.Create{Group: true, Stream: true}}, feed, time.Second))
 		}
-		for _, m := range subs {
-			m.Finish()
+		for _, d := range deliveries {
+			d.Finish()
 		}
-		for _, m := range subs {
-			<-m.Done()
+		for _, d := range deliveries {
+			<-d.Done()
 		}
 		stop(t, u)
 		for i := range streams {
@@ -511,10 +511,10 @@ func TestUngzip(t *testing.T) {
 			return nil
 		}
 		u := start(t, f, Options{})
-		m := u.Attach(testTarget, feed, 0)
-		m.Notify(feed.add(time.Now(), line(0)))
-		m.Finish()
-		<-m.Done()
+		d := u.Attach(testTarget, feed, 0)
+		d.Notify(feed.add(time.Now(), line(0)))
+		d.Finish()
+		<-d.Done()
 		stop(t, u)
 		if m := u.Metrics(); m.SentBytes != m.BodyBytes || m.Retries != 1 {
 			t.Errorf("%+v", m)
@@ -530,8 +530,8 @@ func TestStop(t *testing.T) {
 			f.has("g", "s")
 			f.latency = time.Second
 			u := start(t, f, Options{})
-			m := u.Attach(testTarget, feed, time.Hour)
-			m.Notify(feed.add(time.Now(), line(0)))
+			d := u.Attach(testTarget, feed, time.Hour)
+			d.Notify(feed.add(time.Now(), line(0)))
 			synctest.Wait()
 			stop(t, u)
 			checkShown(t, f.shown("g", "s"), feed, false, nil)
@@ -539,11 +539,11 @@ func TestStop(t *testing.T) {
 				t.Error("delivered and not acknowledged")
 			}
 			select {
-			case <-m.Done():
+			case <-d.Done():
 				t.Error("done without Finish")
 			default:
 			}
-			<-m.Detach()
+			<-d.Detach()
 			late := u.Attach(testTarget, feed, 0)
 			late.Notify(1, 1)
 			late.Finish()
@@ -557,8 +557,8 @@ func TestStop(t *testing.T) {
 			f.faults = func(string, string, string) *fault { return &fault{hang: true} }
 			var log bytes.Buffer
 			u := start(t, f, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
-			m := u.Attach(testTarget, feed, 0)
-			m.Notify(feed.add(time.Now(), line(0)))
+			d := u.Attach(testTarget, feed, 0)
+			d.Notify(feed.add(time.Now(), line(0)))
 			synctest.Wait()
 			begin := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -587,8 +587,8 @@ func TestStop(t *testing.T) {
 				feed := newFeed(t)
 				tg := testTarget
 				tg.Stream = fmt.Sprint(i)
-				m := u.Attach(tg, feed, 0)
-				m.Notify(feed.add(time.Now(), line(0)))
+				d := u.Attach(tg, feed, 0)
+				d.Notify(feed.add(time.Now(), line(0)))
 			}
 			time.Sleep(time.Minute)
 			synctest.Wait()
@@ -608,9 +608,9 @@ func TestConfigFails(t *testing.T) {
 		f.has("g", "s")
 		f.connErr = errors.New("no such profile")
 		u := start(t, f, Options{})
-		m := u.Attach(testTarget, feed, 0)
-		m.Notify(feed.add(time.Now(), line(0)))
-		m.Finish()
+		d := u.Attach(testTarget, feed, 0)
+		d.Notify(feed.add(time.Now(), line(0)))
+		d.Finish()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		f.mu.Lock()
@@ -618,7 +618,7 @@ func TestConfigFails(t *testing.T) {
 		f.mu.Unlock()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		<-m.Done()
+		<-d.Done()
 		stop(t, u)
 	})
 }
@@ -626,11 +626,11 @@ func TestConfigFails(t *testing.T) {
 func TestNotifyDoesNotAllocate(t *testing.T) {
 	f := newFake(t)
 	u := start(t, f, Options{})
-	m := u.Attach(testTarget, newFeed(t), time.Hour)
-	if n := testing.AllocsPerRun(1000, func() { m.Notify(3, 300) }); n != 0 {
+	d := u.Attach(testTarget, newFeed(t), time.Hour)
+	if n := testing.AllocsPerRun(1000, func() { d.Notify(3, 300) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	<-m.Detach()
+	<-d.Detach()
 	stop(t, u)
 }
 
@@ -654,9 +654,9 @@ func TestOrderWithinOneMillisecond(t *testing.T) {
 				feed.add(at.Add(time.Duration(i/22_000)*time.Millisecond), line(i))
 			}
 			u := start(t, f, Options{Log: discard, Plain: true})
-			m := u.Attach(testTarget, feed, 0)
-			m.Finish()
-			<-m.Done()
+			d := u.Attach(testTarget, feed, 0)
+			d.Finish()
+			<-d.Done()
 			stop(t, u)
 			checkShown(t, f.shown("g", "s"), feed, false, nil)
 		})
@@ -671,15 +671,15 @@ func TestNotifyIsNeverLost(t *testing.T) {
 		u := start(t, f, Options{Plain: true})
 		var feeds []*fakeFeed
 		var wg sync.WaitGroup
-		var subs []*Delivery
+		var deliveries []*Delivery
 		for w := range 4 {
 			feed := newFeed(t)
 			feeds = append(feeds, feed)
-			m := u.Attach(testTarget, feed, time.Nanosecond)
-			subs = append(subs, m)
+			d := u.Attach(testTarget, feed, time.Nanosecond)
+			deliveries = append(deliveries, d)
 			wg.Go(func() {
 				for i := range 3000 {
-					m.Notify(feed.add(time.Now(), fmt.Sprint(w, " ", i)))
+					d.Notify(feed.add(time.Now(), fmt.Sprint(w, " ", i)))
 					if i%3 == 0 {
 						time.Sleep(time.Duration(i%7) * time.Nanosecond)
 					}
@@ -694,9 +694,9 @@ func TestNotifyIsNeverLost(t *testing.T) {
 				t.Errorf("feed %d: something was forgotten", w)
 			}
 		}
-		for _, m := range subs {
-			m.Finish()
-			<-m.Done()
+		for _, d := range deliveries {
+			d.Finish()
+			<-d.Done()
 		}
 		stop(t, u)
 	})
@@ -717,7 +717,7 @@ func TestOutageCostsNoMemory(t *testing.T) {
 			runtime.ReadMemStats(&m)
 			return int64(m.HeapAlloc + m.StackInuse)
 		}
-		var subs []*Delivery
+		var deliveries []*Delivery
 		for i := range 1000 {
 			feed := newFeed(t)
 			for j := range 100 { // all share the text, so that the feeds themselves cost little
@@ -727,7 +727,7 @@ func TestOutageCostsNoMemory(t *testing.T) {
 			}
 			tg := testTarget
 			tg.Stream = fmt.Sprint(i)
-			subs = append(subs, u.Attach(tg, feed, time.Second))
+			deliveries = append(deliveries, u.Attach(tg, feed, time.Second))
 		}
 		before := heap()
 		time.Sleep(10 * time.Minute)
@@ -737,8 +737,8 @@ func TestOutageCostsNoMemory(t *testing.T) {
 		if grown > 24<<20 {
 			t.Errorf("%d bytes more", grown)
 		}
-		for _, m := range subs {
-			<-m.Detach()
+		for _, d := range deliveries {
+			<-d.Detach()
 		}
 		stop(t, u)
 	})
@@ -750,21 +750,21 @@ func TestNotifyWhileDrained(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
 		u := start(t, f, Options{})
-		m := u.Attach(testTarget, feed, time.Second)
+		d := u.Attach(testTarget, feed, time.Second)
 		synctest.Wait()
 		more := 3
 		feed.onEmpty = func() {
 			if more--; more >= 0 {
-				m.Notify(feed.append(time.Now(), line(more)))
+				d.Notify(feed.append(time.Now(), line(more)))
 			}
 		}
-		m.Notify(feed.add(time.Now(), "first"))
+		d.Notify(feed.add(time.Now(), "first"))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if n := len(f.shown("g", "s")); n != 4 {
 			t.Errorf("%d of 4 events", n)
 		}
-		<-m.Detach()
+		<-d.Detach()
 		stop(t, u)
 	})
 }
@@ -776,17 +776,17 @@ func TestBacklogsAreMerged(t *testing.T) {
 		f.has("g", "s")
 		u := start(t, f, Options{})
 		at := time.Now()
-		var subs []*Delivery
+		var deliveries []*Delivery
 		for w := range 3 {
 			feed := newFeed(t)
 			for i := range 10_000 {
 				feed.add(at.Add(time.Duration(i*3+w)*time.Millisecond), fmt.Sprint(w, " ", i))
 			}
-			subs = append(subs, u.Attach(testTarget, feed, time.Second))
+			deliveries = append(deliveries, u.Attach(testTarget, feed, time.Second))
 		}
-		for _, m := range subs {
-			m.Finish()
-			<-m.Done()
+		for _, d := range deliveries {
+			d.Finish()
+			<-d.Done()
 		}
 		stop(t, u)
 		raw := f.streams["g|s"]
@@ -828,14 +828,14 @@ func TestSizeAndPaceAfterTrouble(t *testing.T) {
 					return nil
 				}
 				u := start(t, f, Options{Log: discard})
-				m := u.Attach(testTarget, feed, 0)
+				d := u.Attach(testTarget, feed, 0)
 				begin := time.Now()
 				const rounds = 8
 				for i := range rounds {
 					for j := range 1000 {
 						feed.add(time.Now(), line(i*1000+j))
 					}
-					m.Notify(1000, 50_000)
+					d.Notify(1000, 50_000)
 					for !feed.ackedAll() {
 						time.Sleep(10 * time.Millisecond)
 						synctest.Wait()
@@ -848,7 +848,7 @@ func TestSizeAndPaceAfterTrouble(t *testing.T) {
 				if small := f.batches[0] <= probeSize.events; small != c.small {
 					t.Errorf("batches of %d", f.batches)
 				}
-				<-m.Detach()
+				<-d.Detach()
 				stop(t, u)
 			})
 		})
@@ -865,13 +865,13 @@ func TestEverythingIsRefused(t *testing.T) {
 		for i := range 5000 {
 			feed.add(time.Now(), line(i))
 		}
-		m := u.Attach(testTarget, feed, 0)
+		d := u.Attach(testTarget, feed, 0)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if n := u.Metrics().DroppedEvents[events.Refused]; n < patience || n > 200 {
+		if n := u.Metrics().DroppedEvents[events.Refused]; n < maxPoisonAtFullSpeed || n > 200 {
 			t.Errorf("%d events given up in 10 minutes", n)
 		}
-		<-m.Detach()
+		<-d.Detach()
 		stop(t, u)
 	})
 }

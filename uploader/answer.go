@@ -9,54 +9,98 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// answer is what came of a request.
+// answer is the result of a request: to send a batch, or to create the stream.
 type answer struct {
-	batch   *batch // nil: of creating the stream
+	batch   *batch // nil if the request was to create the stream
 	verdict verdict
 	err     error
-	until   time.Time // of creating: when to try again, if that is decided for the whole group
+	until   time.Time // when to try to create the stream again, if that is decided for the whole group
 }
 
-// groupRetrySpread is the time over which the senders of one group try again when the group may have been fixed.
+// groupRetrySpread is the time over which the senders of one group spread their next try.
 const groupRetrySpread = 500 * time.Millisecond
 
-// maxPoisonAtFullSpeed is how many events in a row may be given up before the sender takes its time with each: a service
-// that refuses everything means something else than a poison event.
+// maxPoisonAtFullSpeed is how many poison events the sender drops in a row before it waits
+// after each. If CloudWatch refuses everything, the events are not the reason.
 const maxPoisonAtFullSpeed = 8
 
-// maxFutileCreations is how many times in a row a stream is made that is not there afterwards until that is a failure. A new
-// stream may take a moment to be known everywhere.
+// maxFutileCreations is how many times in a row the stream may be created and still not
+// exist before that is logged as a failure. It takes a moment until all of CloudWatch knows
+// a new stream.
 const maxFutileCreations = 3
 
-// answered takes what came of a request.
+// advance does what had to wait for the requests in flight. It sends the held batch once no
+// batch in flight has a millisecond in common with it. After a failure, once nothing is in
+// flight, it rewinds the feeds and plans the next try.
+func (s *sender) advance(now time.Time) {
+	if b := s.flight.held; b != nil {
+		switch {
+		case s.recovery.failed():
+			b.permit.cancel()
+			s.flight.held = nil
+			s.discard(b)
+		case !slices.ContainsFunc(s.flight.batches, b.overlaps):
+			s.launch()
+		}
+	}
+	if !s.recovery.failed() || len(s.flight.batches) > 0 {
+		return
+	}
+	a := s.recovery.first
+	s.recovery.first = answer{}
+	for _, d := range s.deliveries {
+		if d.needsRewind {
+			d.rewind()
+		}
+	}
+	s.next.due = now
+	s.planRetry(a, now)
+}
+
+// launch sends the held batch from another goroutine.
+func (s *sender) launch() {
+	b, t := s.flight.held, s.target
+	s.flight.held = nil
+	s.flight.batches = append(s.flight.batches, b)
+	s.u.counters.inFlight.Add(1)
+	s.u.wg.Go(func() {
+		v, err := s.svc.put(s, t, b)
+		s.u.counters.inFlight.Add(-1)
+		s.u.pool.unreserve(b) // the sender may be waiting for memory, and would not read the answer
+		b.permit.release(v)
+		s.answers <- answer{batch: b, verdict: v, err: err}
+	})
+}
+
+// answered handles the result of a request.
 func (s *sender) answered(a answer) {
 	b := a.batch
 	if b == nil {
-		s.creating = false
+		s.recovery.creating = false
 		s.created(a)
 		return
 	}
-	s.inFlight = slices.DeleteFunc(s.inFlight, func(o *batch) bool { return o == b })
-	s.plainNext = b.gzip && a.verdict == badTarget
-	known := a.verdict == invalid && s.learnMessageLimit(a) // what to change at the next try
-	if !known && (a.verdict == invalid || a.verdict == badTarget) && s.dropEntity(a.err) {
-		a.verdict, known = invalid, true
+	s.flight.batches = slices.DeleteFunc(s.flight.batches, func(o *batch) bool { return o == b })
+	s.next.plain = b.gzip && a.verdict == badTarget
+	adapted := a.verdict == invalid && s.learnMessageLimit(a) // the next try is a different request
+	if !adapted && (a.verdict == invalid || a.verdict == badTarget) && s.dropEntity(a.err) {
+		a.verdict, adapted = invalid, true
 	}
 	switch {
 	case a.verdict == accepted:
 		s.delivered(b)
-	case a.verdict == invalid && !known && len(b.records) == 1:
+	case a.verdict == invalid && !adapted && len(b.records) == 1:
 		s.dropPoison(a)
 	default:
 		s.u.counters.retries.Add(1)
 		if a.verdict == throttled {
 			s.u.counters.throttles.Add(1)
 		}
-		if s.firstFailure.verdict == accepted {
-			s.firstFailure = answer{verdict: a.verdict, err: a.err}
+		if !s.recovery.failed() {
+			s.recovery.first = answer{verdict: a.verdict, err: a.err}
 		}
-		if a.verdict == invalid && !known {
-			s.sizer.refused(len(b.records))
+		if a.verdict == invalid && !adapted {
+			s.next.sizer.refused(len(b.records))
 		}
 		s.discard(b)
 		return
@@ -64,64 +108,21 @@ func (s *sender) answered(a answer) {
 	for _, part := range b.parts {
 		part.delivery.inFlight--
 	}
-	s.u.free(b)
+	s.u.pool.free(b)
 }
 
-// learnMessageLimit looks for a smaller limit of an event in the refusal of a batch, and returns whether there is one that an event
-// of the batch is beyond. A limit that the service speaks of is the endpoint's; a guess is this stream's alone, since
-// the event may have been refused for another reason.
-func (s *sender) learnMessageLimit(a answer) bool {
-	var longest int
-	for _, r := range a.batch.records {
-		longest = max(longest, int(r.bytes))
-	}
-	n, stated, ok := eventLimitOf(a.err, len(a.batch.records))
-	if !ok || n >= longest || n >= s.maxMessage {
-		return false
-	}
-	if !stated {
-		s.guessedMax = n
-	} else if s.svc.endpoint.lowerMaxMessage(n) {
-		s.svc.log.Warn("the endpoint takes smaller log events than CloudWatch Logs does; longer ones are divided",
-			"bytes", n+eventOverhead, "err", brief(a.err))
-	}
-	return true
-}
-
-// dropEntity sends the next batches without the entity if the error is about it, and returns whether it is: an invalid
-// entity must not cost events.
-func (s *sender) dropEntity(err error) bool {
-	if s.target.Entity == (target.Entity{}) || !aboutEntity.MatchString(httpEntity.ReplaceAllString(errorMessage(err), "")) {
-		return false
-	}
-	s.log.Warn("CloudWatch refuses the entity; the events are sent without it", "err", brief(err), "entity", s.target.Entity)
-	s.target.Entity = target.Entity{}
-	return true
-}
-
-// entityRejected logs that the events were accepted, but not their entity. The same is not logged again.
-func (s *sender) entityRejected(errorType string) {
-	if errorType == "" || s.loggedRejections[errorType] {
-		return
-	}
-	if s.loggedRejections == nil {
-		s.loggedRejections = map[string]bool{}
-	}
-	s.loggedRejections[errorType] = true
-	s.log.Warn("CloudWatch rejected the entity; the events themselves are delivered", "reason", errorType, "entity", s.target.Entity)
-}
-
-// discard forgets a batch that was not delivered.
+// discard drops a batch that was not delivered. Its events are sent again after a rewind.
 func (s *sender) discard(b *batch) {
 	for _, part := range b.parts {
 		part.delivery.inFlight--
 		part.delivery.needsRewind = true
-		s.takeOwed(part.delivery, b) // their lines come again
+		s.takeOwed(part.delivery, b) // the lines are sent again, and their losses found again
 	}
-	s.u.free(b)
+	s.u.pool.free(b)
 }
 
-// delivered acknowledges an accepted batch, and accounts for what the service dropped of it.
+// delivered acknowledges an accepted batch, and accounts for the events of it that
+// CloudWatch dropped.
 func (s *sender) delivered(b *batch) {
 	n, c := len(b.records), &s.u.counters
 	at := func(i int) int { return min(max(i, 0), n) }
@@ -134,7 +135,7 @@ func (s *sender) delivered(b *batch) {
 	s.recordLoss(b, events.TooOld, b.records[:old], nil)
 	s.recordLoss(b, events.Expired, b.records[old:expired], nil)
 	s.recordLoss(b, events.TooNew, b.records[future:], nil)
-	if b.cutBytes > 0 && expired < future { // else all of it is lost already
+	if b.cutBytes > 0 && expired < future { // otherwise the whole event is lost already
 		s.recordCutEnd(b)
 	}
 	for _, r := range b.records[expired:future] {
@@ -142,38 +143,41 @@ func (s *sender) delivered(b *batch) {
 	}
 	c.events.Add(int64(future - expired))
 	c.batches.Add(1)
-	c.bodyBytes.Add(int64(b.body))
+	c.bodyBytes.Add(int64(b.plainSize))
 	c.sentBytes.Add(int64(len(b.out)))
 	s.ack(b)
-	if s.firstFailure.verdict != invalid { // else these events are not the next ones, among which one is to blame
+	if s.recovery.first.verdict != invalid { // otherwise the poison event comes before this batch
 		s.noteSettled(b)
 	}
 	s.entityRejected(b.rejected.entity)
-	s.failures, s.creations, s.poisonDropped, s.retryAt = 0, 0, 0, time.Time{}
+	r := &s.recovery
+	r.failures, r.creations, r.poisonDropped, r.retryAt = 0, 0, 0, time.Time{}
 	s.lastAccepted.Store(time.Now().UnixNano())
 	s.group.health.Succeeded(s)
 }
 
-// noteSettled tells the sizer that a batch's events will not come again. Those of a batch that acknowledges nothing will,
-// if the feed is rewound once more, so they are none of those among which one is to blame.
+// noteSettled tells the sizer that a batch's events are not sent again. While the sizer
+// looks for a poison event, a batch that acknowledges nothing does not count: after a
+// rewind, its events are sent again.
 func (s *sender) noteSettled(b *batch) {
-	if s.sizer.suspect == 0 || slices.ContainsFunc(b.parts, func(p part) bool { return len(p.ranges) > 0 }) {
-		s.sizer.accepted(len(b.records))
+	if s.next.sizer.suspect == 0 || slices.ContainsFunc(b.parts, func(p part) bool { return len(p.ranges) > 0 }) {
+		s.next.sizer.settled(len(b.records))
 	}
 }
 
-// dropPoison accounts for the one event of a batch that CloudWatch rejects permanently.
+// dropPoison accounts for the only event of a batch, which CloudWatch refuses permanently.
 func (s *sender) dropPoison(a answer) {
 	s.recordLoss(a.batch, events.Refused, a.batch.records, a.err)
 	s.ack(a.batch)
-	s.guessWrong = s.guessedMax < maxMessageBytes
+	s.limit.wrong = s.limit.guess < maxMessageBytes
 	s.noteSettled(a.batch)
-	if s.poisonDropped++; s.poisonDropped > maxPoisonAtFullSpeed {
-		s.retryAt = time.Now().Add(retryDelay(s.poisonDropped-maxPoisonAtFullSpeed, maxSlowBackoff))
+	r := &s.recovery
+	if r.poisonDropped++; r.poisonDropped > maxPoisonAtFullSpeed {
+		r.retryAt = time.Now().Add(retryDelay(r.poisonDropped-maxPoisonAtFullSpeed, maxSlowBackoff))
 	}
 }
 
-// ack tells the feeds what need not be sent again.
+// ack acknowledges the batch's ranges to the feeds.
 func (s *sender) ack(b *batch) {
 	for _, part := range b.parts {
 		if len(part.ranges) == 0 {
@@ -190,41 +194,42 @@ func (s *sender) ack(b *batch) {
 	}
 }
 
-// planRetry decides when and how to try again after trouble.
+// planRetry decides when to try again after the failure a, and what to do before.
 func (s *sender) planRetry(a answer, now time.Time) {
-	most := maxBackoff
+	r, maxDelay := &s.recovery, maxBackoff
 	switch a.verdict {
-	case badEncoding, invalid: // the next try is another one
-		s.retryAt = now
+	case badEncoding, invalid: // the next try is a different request
+		r.retryAt = now
 		return
 	case notFound:
 		t, ok := s.creationTarget()
 		switch {
-		case ok && !s.stopping:
-			s.failures++
-			if s.creations >= maxFutileCreations {
+		case ok && !s.stop.requested:
+			r.failures++
+			if r.creations >= maxFutileCreations {
 				s.reportGroupFailure(answer{verdict: badTarget, err: a.err})
 			}
 			s.create(t)
 			return
 		case !ok:
 			s.reportGroupFailure(a)
-		} // else there is no time to create it: that follows after the next start
-		most = maxSlowBackoff
+		} // while stopping, there is no time to create: that is done after the next start
+		maxDelay = maxSlowBackoff
 	case denied, badTarget:
 		s.reportGroupFailure(a)
-		s.sizer.probe()
-		most = maxSlowBackoff
-	case throttled: // smaller batches would only be more of them
+		s.next.sizer.probe()
+		maxDelay = maxSlowBackoff
+	case throttled: // smaller batches would only be more requests
 	default:
-		s.sizer.probe()
+		s.next.sizer.probe()
 	}
-	s.failures++
-	s.retryAt = now.Add(retryDelay(s.failures, most))
+	r.failures++
+	r.retryAt = now.Add(retryDelay(r.failures, maxDelay))
 }
 
-// creationTarget returns the target with the deliveries' leave to create: one who allows it is enough. Of those who
-// allow a group, the first who wants something of it has it.
+// creationTarget returns the target with what may be created, and whether the stream may.
+// One delivery that allows it is enough. A new group gets what the first delivery asks for
+// that may create groups and asks for anything.
 func (s *sender) creationTarget() (t target.Target, ok bool) {
 	t = s.target
 	t.Create = target.Create{}
@@ -238,41 +243,41 @@ func (s *sender) creationTarget() (t target.Target, ok bool) {
 	return t, t.Create.Stream
 }
 
-// reportGroupFailure logs a failure that is about the target.
+// reportGroupFailure logs a failure of this target only.
 func (s *sender) reportGroupFailure(a answer) {
 	s.reportFailure(s.group.health, a.verdict, a.err, "stream", s.target.Stream)
 }
 
-// create makes the stream, from a goroutine of its own: the quotas may make it wait.
+// create creates the stream from another goroutine, because the quotas may make it wait.
 func (s *sender) create(t target.Target) {
-	s.creating = true
+	s.recovery.creating = true
 	s.u.wg.Go(func() {
 		v, until, err := s.svc.creator.create(t)
 		s.answers <- answer{verdict: v, err: err, until: until}
 	})
 }
 
-// created takes what came of creating the stream.
+// created handles the result of creating the stream.
 func (s *sender) created(a answer) {
-	now := time.Now()
+	now, r := time.Now(), &s.recovery
 	switch {
 	case a.verdict == accepted:
 		s.u.counters.created.Add(1)
-		s.retryAt = now
-		if s.creations++; s.creations > 1 { // it was made just before, and is still not there
-			s.retryAt = now.Add(retryDelay(s.creations, maxBackoff))
+		r.retryAt = now
+		if r.creations++; r.creations > 1 { // it was created just before, and CloudWatch still does not know it
+			r.retryAt = now.Add(retryDelay(r.creations, maxBackoff))
 		}
 	case a.verdict == cancelled:
-		s.retryAt = now.Add(retryDelay(s.failures, maxBackoff))
+		r.retryAt = now.Add(retryDelay(r.failures, maxBackoff))
 	case a.verdict.shared():
 		s.reportFailure(s.svc.health, a.verdict, a.err)
-		s.retryAt = now.Add(retryDelay(s.failures, maxBackoff))
+		r.retryAt = now.Add(retryDelay(r.failures, maxBackoff))
 	default:
-		s.creations = 0
+		r.creations = 0
 		s.reportGroupFailure(a)
-		s.retryAt = now.Add(retryDelay(s.failures, maxSlowBackoff))
+		r.retryAt = now.Add(retryDelay(r.failures, maxSlowBackoff))
 		if a.until.After(now) {
-			s.retryAt = a.until.Add(rand.N(groupRetrySpread))
+			r.retryAt = a.until.Add(rand.N(groupRetrySpread))
 		}
 	}
 }

@@ -64,8 +64,8 @@ func TestGoldenBody(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n != 4 || string(got) != want || b.body != len(want) {
-			t.Errorf("%d events, %d bytes:\n%s\nwant %d bytes:\n%s", n, b.body, got, len(want), want)
+		if n != 4 || string(got) != want || b.plainSize != len(want) {
+			t.Errorf("%d events, %d bytes:\n%s\nwant %d bytes:\n%s", n, b.plainSize, got, len(want), want)
 		}
 	}
 	// In order already, plain: the buffer itself is sent.
@@ -119,8 +119,8 @@ func TestBatchLimits(t *testing.T) {
 		if in != c.in || f != c.f {
 			t.Errorf("%s: %d events in, %v; want %d, %v", c.name, in, f, c.in, c.f)
 		}
-		if b.message > 1_048_576 {
-			t.Errorf("%s: %d bytes", c.name, b.message)
+		if b.counted > 1_048_576 {
+			t.Errorf("%s: %d bytes", c.name, b.counted)
 		}
 		if !json.Valid(b.out) {
 			t.Errorf("%s: not JSON", c.name)
@@ -197,8 +197,8 @@ func FuzzBatch(f *testing.F) {
 				t.Fatalf("%q: %d missing", m, n)
 			}
 		}
-		if int64(total) != b.message || len(body) != b.body {
-			t.Fatalf("counted %d and %d, is %d and %d", b.message, b.body, total, len(body))
+		if int64(total) != b.counted || len(body) != b.plainSize {
+			t.Fatalf("counted %d and %d, is %d and %d", b.counted, b.plainSize, total, len(body))
 		}
 	})
 }
@@ -250,7 +250,7 @@ func BenchmarkBatch(b *testing.B) {
 				for b.Loop() {
 					fillWith(bl, ba, fullSize, evs, z)
 				}
-				b.ReportMetric(float64(ba.body)/float64(len(ba.out)), "ratio")
+				b.ReportMetric(float64(ba.plainSize)/float64(len(ba.out)), "ratio")
 			})
 		}
 	}

@@ -10,110 +10,112 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// Feed is an ordered source of events that the uploader pulls from: one container, or one of its
-// two outputs where they go to different streams. The uploader calls all methods of one feed from
-// one goroutine at a time, except Backlog. No method waits for anything but the local disk.
+// Feed is an ordered source of events: one container, or one of its two outputs if they go
+// to different streams. The uploader calls the methods of one feed from one goroutine at a
+// time, except Backlog. The methods wait for nothing but the local disk.
 type Feed interface {
-	// Next returns the next event that has not been handed out since the last Rewind, and false
-	// when there is none now. The event's Message and Ranges are valid until the next call of any
-	// method of the feed. now is used to let go of an unfinished event that has waited too long.
+	// Next returns the next event that was not returned since the last Rewind, and false if
+	// there is none now. The event's Message and Ranges are valid until the next call of
+	// any method of the feed. An unfinished event that is older than its deadline at now is
+	// returned as it is.
 	Next(now time.Time) (events.Event, bool)
-	// Unread takes back the event that the last Next returned, so that the next Next returns it
+	// Unread takes back the event that the last Next returned: the next Next returns it
 	// again. It may be called once after each Next.
 	Unread()
-	// Due returns when an event that is still unfinished (the end of a long line has not come yet)
-	// will be handed out as it is; the zero time when there is none. The uploader calls Next again
-	// at that time even if nothing new was written.
+	// Due returns when Next will return the event that is still unfinished (the end of a
+	// long line has not arrived), and the zero time if there is none. The uploader calls
+	// Next again at that time, even if nothing new was written.
 	Due() time.Time
-	// Lost reports that of the events that the next Ack is about so many, of so many bytes, from the one time to the
-	// other, are not in CloudWatch and never will be, and why. The feed accounts for
-	// them at that Ack. ranges are those of the events that are lost whole, and none of another event's: a feed
-	// that hands out markers finds there which of them were lost. An event without ranges of its own (made from
-	// the middle of a very large frame) adds none, nor does one of which only the end is lost. The feed must not keep the slice.
-	// It returns how many of the events, of how many bytes, count as lost: a marker is none of the container's.
+	// Lost reports that events that the next Ack covers are not in CloudWatch and never
+	// will be. The feed accounts for them at that Ack. It returns how many of them, and how
+	// many bytes, count as lost: its own markers do not.
+	//
+	// ranges are the ranges of the events that are lost completely, from which a feed finds
+	// its lost markers. An event of which only the end is lost adds none, and neither does
+	// an event without ranges (one made from the middle of a very large frame). The feed
+	// must not keep the slice.
 	Lost(why events.LossReason, ranges []stream.Range, events int, bytes int64, from, to time.Time) (int, int64)
-	// Ack says that the events made from these ranges are delivered, or will never be and have been
-	// accounted for. On return the fact survives a crash of the process. Ranges may come in any order.
+	// Ack says that the events of these ranges are delivered, or are lost and accounted
+	// for. When it returns nil, this survives a crash of the process. Ranges may come in
+	// any order.
 	Ack(ranges []stream.Range) error
-	// Rewind makes Next hand out again, in order, everything that has been handed out and not
+	// Rewind makes Next return everything again, in order, that was returned and not
 	// acknowledged.
 	Rewind()
-	// SetMaxMessage bounds the length of a message in bytes, counted as CloudWatch counts it. Longer events are to be
-	// divided. Rewind follows at once, so that the bound holds for all events that are handed out from then on.
+	// SetMaxMessage sets how long a message may be, in bytes as CloudWatch counts them. The
+	// feed divides longer events. Rewind follows at once, so that the limit holds for all
+	// later events.
 	SetMaxMessage(bytes int)
-	// Release gives buffers and files back until the next Next. Positions stay as they are.
+	// Release gives back buffers and files until the next Next. Positions stay as they are.
 	Release()
-	// Backlog describes the feed for the log: name is what an operator calls it, such as "web (1f2e3d4c5b6a)", bytes
-	// is how much is not acknowledged, oldest is the time of the oldest event of that, zero if nobody knows. It may
-	// be called from any goroutine, also while another method runs. It must not block: it must not take a lock that
-	// is held while Attach is called.
+	// Backlog describes the feed for the log. name is what an operator calls it, such as
+	// "web (1f2e3d4c5b6a)". bytes is how much is not acknowledged. oldest is the time of
+	// the oldest such event, and zero if it is unknown. Any goroutine may call Backlog,
+	// also while another method runs. It must not block, and must not take a lock that is
+	// held while Attach is called.
 	Backlog() (name string, bytes int64, oldest time.Time)
 }
 
-// starvedAfter is how many batches in a row may pass a delivery by before it gets one to itself.
-const starvedAfter = 4
+// maxPassedOver is how many batches in a row may have no room for a delivery's next event
+// before the delivery gets a batch of its own.
+const maxPassedOver = 4
 
-// Delivery is one feed's membership of a sender.
+// unfinishedPause is how long the sender waits if a feed did not return an unfinished event
+// at the time that its Due had named.
+const unfinishedPause = 100 * time.Millisecond
+
+// Delivery is one feed that an Uploader delivers to one target. Attach makes it.
 type Delivery struct {
 	sender   *sender
 	feed     Feed
 	delay    time.Duration
+	create   target.Create
 	done     chan struct{}
-	released chan struct{}
+	released chan struct{} // closed when the feed is not called any more
 
-	// Set by any goroutine, read by the sender.
-	notified atomic.Bool // Notify was called since the sender last looked
-	finished atomic.Bool
-	detached atomic.Bool
+	notified atomic.Bool // any goroutine: Notify was called since the feed was last asked
+	finished atomic.Bool // any goroutine: Finish was called
+	detached atomic.Bool // any goroutine: Detach was called
 
-	// The sender's own.
-	create      target.Create
-	open        bool      // the feed was read since its last Release
-	drained     bool      // Next has said that there is nothing
-	mayHaveMore bool      // there may be more than Notify has told of: at the beginning, and after a Rewind
+	feedState  // the sender's goroutine
+	batchState // the sender's goroutine
+	lossState  // the sender's goroutine
+}
+
+// feedState is what the sender knows about a feed.
+type feedState struct {
+	open        bool      // Next was called since the last Release
+	drained     bool      // the last Next returned no event
+	mayHaveMore bool      // the feed may have more than Notify has counted: at first, and after a Rewind
+	finishSeen  bool      // Finish was called before the feed was drained
 	due         time.Time // the feed's Due when it was drained
-	inFlight    int       // batches in flight with events of this feed
-	needsRewind bool      // a batch with events of this feed has failed
-	passedOver  int       // batches in a row that had no room for its next event
-	finishSeen  bool      // finished was set before it was drained
-	owed        []loss    // losses whose acknowledgement has not come
-	losses      [events.LossReasons]*faultlog.Loss
+}
+
+// batchState is what the sender knows about a delivery's events in batches.
+type batchState struct {
+	inFlight    int  // batches that are in flight or held and have events of this feed
+	needsRewind bool // such a batch has failed
+	passedOver  int  // batches in a row that had no room for the feed's next event
+}
+
+// lossState is what a delivery loses.
+type lossState struct {
+	owed []loss // losses that a later acknowledgement will cover
+	logs [events.LossReasons]*faultlog.Loss
 }
 
 func newDelivery(s *sender, t target.Target, f Feed, delay time.Duration) *Delivery {
 	return &Delivery{
-		sender: s, feed: f, delay: max(delay, 0),
+		sender: s, feed: f, delay: max(delay, 0), create: t.Create,
 		done: make(chan struct{}), released: make(chan struct{}),
-		create:      t.Create,
-		mayHaveMore: true,
+		feedState: feedState{mayHaveMore: true},
 	}
 }
 
-// release gives back the feed's buffers and files, if it may have any.
-func (d *Delivery) release() {
-	if d.open {
-		d.feed.Release()
-		d.open = false
-	}
-}
-
-// rewind makes the feed hand out again what is not acknowledged.
-func (d *Delivery) rewind() {
-	d.feed.Rewind()
-	d.open = true
-	d.release()
-	d.needsRewind, d.drained, d.mayHaveMore, d.finishSeen = false, false, true, false
-	d.owed = nil
-}
-
-func (d *Delivery) setMaxMessage(n int) {
-	d.feed.SetMaxMessage(n)
-	d.rewind()
-}
-
-// Notify says that so many frames, of so many bytes in the stream of positions, were appended to the feed. It may
-// be called from any goroutine, costs a few atomic operations, and wakes the sender only when there was nothing
-// before or when a batch's worth has come together.
+// Notify says that so many frames, of so many bytes in the container's stream, were
+// appended to the feed. Any goroutine may call it. It costs a few atomic operations, and
+// wakes the sender only if nothing was pending before or if enough for a whole batch is
+// pending now.
 func (d *Delivery) Notify(frames, bytes int) {
 	if !d.notified.Load() {
 		d.notified.Store(true)
@@ -121,20 +123,21 @@ func (d *Delivery) Notify(frames, bytes int) {
 	d.sender.notify(int64(frames), int64(bytes))
 }
 
-// Finish says that nothing more will be appended: what is there is sent now rather than at the delay. Whatever the
-// feed was told about its end, it must have been told before.
+// Finish says that nothing more will be appended, so that pending events are sent at once.
+// If the feed must know that it has ended, tell it before.
 func (d *Delivery) Finish() {
 	d.finished.Store(true)
 	d.sender.wake()
 }
 
-// Done is closed when all that the feed had is delivered, or accounted for, and acknowledged, after Finish. It
-// stays open if the feed is detached or the uploader stopped before that.
+// Done returns a channel that is closed after Finish, when all events of the feed are
+// delivered or accounted for, and acknowledged. It stays open if the feed is detached or
+// the uploader stops before that.
 func (d *Delivery) Done() <-chan struct{} { return d.done }
 
-// Detach ends the delivery without waiting for delivery: nothing more is pulled from the feed, requests
-// in flight with its events get their answer and are acknowledged. The channel it returns is closed when the uploader will
-// not call the feed any more.
+// Detach ends the delivery early. No more events are taken from the feed. Requests in
+// flight are answered, and their events acknowledged. The returned channel is closed when
+// the uploader will not call the feed any more.
 func (d *Delivery) Detach() <-chan struct{} {
 	d.detached.Store(true)
 	d.sender.wake()
@@ -147,16 +150,12 @@ func (d *Delivery) mayHaveEvent(now time.Time) bool {
 		!d.due.IsZero() && !now.Before(d.due)
 }
 
-// exhausted reports whether the feed had nothing more when it was last asked, and that was after Finish.
+// exhausted reports whether the feed was asked after Finish and had nothing more.
 func (d *Delivery) exhausted() bool { return d.drained && d.finishSeen && !d.notified.Load() }
 
-// unfinishedPause is how long a feed is left alone that did not hand out an unfinished event at the time it had
-// named itself.
-const unfinishedPause = 100 * time.Millisecond
-
-// next pulls the feed's next event.
+// next returns the feed's next event.
 func (d *Delivery) next(now time.Time) (events.Event, bool) {
-	// Both before the feed is asked: what comes after that is not missed.
+	// Both come before Next, so that what happens during Next is not missed.
 	d.notified.Store(false)
 	finished := d.finished.Load()
 	d.open = true
@@ -171,8 +170,30 @@ func (d *Delivery) next(now time.Time) (events.Event, bool) {
 	return events.Event{}, false
 }
 
-// unread gives the event back that was pulled last and has no place in this batch.
+// unread gives back the event that next returned, because this batch has no place for it.
 func (d *Delivery) unread() {
 	d.feed.Unread()
 	d.passedOver++
+}
+
+// release releases the feed's buffers and files, if it may have any.
+func (d *Delivery) release() {
+	if d.open {
+		d.feed.Release()
+		d.open = false
+	}
+}
+
+// rewind makes the feed return what is not acknowledged again.
+func (d *Delivery) rewind() {
+	d.feed.Rewind()
+	d.open = true
+	d.release()
+	d.needsRewind, d.drained, d.mayHaveMore, d.finishSeen = false, false, true, false
+	d.owed = nil
+}
+
+func (d *Delivery) setMaxMessage(n int) {
+	d.feed.SetMaxMessage(n)
+	d.rewind()
 }

@@ -308,6 +308,14 @@ func (f *fake) count(op string) int {
 	return f.calls[op]
 }
 
+// dropped is one loss that a feed was told about.
+type dropped struct {
+	reason   events.LossReason
+	events   int
+	bytes    int64
+	from, to time.Time
+}
+
 // fakeFeed hands out events and checks that the uploader keeps to Feed's rules.
 type fakeFeed struct {
 	t *testing.T
@@ -327,6 +335,8 @@ type fakeFeed struct {
 	pending    []string // of it, since the last Ack or Rewind
 	accounted  []string // of it, at which Ack
 	lostRanges []stream.Range
+	dropped    []dropped // what Lost was told, without markers
+	onLost     func()    // called with the lock held when Lost counts an event
 	name       string
 	markers    int // events that Lost does not count
 	max        int
@@ -491,12 +501,19 @@ func (f *fakeFeed) Backlog() (name string, bytes int64, oldest time.Time) {
 	return f.name, bytes, oldest
 }
 
-func (f *fakeFeed) Lost(why events.LossReason, ranges []stream.Range, events int, bytes int64, _, _ time.Time) (int, int64) {
+func (f *fakeFeed) Lost(why events.LossReason, ranges []stream.Range, events int, bytes int64, from, to time.Time) (int, int64) {
 	defer f.use()()
 	l := fmt.Sprintf("%s %d", why, events)
 	f.lostRanges = append(f.lostRanges, ranges...)
 	f.lost, f.pending = append(f.lost, l), append(f.pending, l)
-	return max(events-f.markers, 0), bytes
+	n := max(events-f.markers, 0)
+	if n > 0 {
+		f.dropped = append(f.dropped, dropped{why, n, bytes, from, to})
+		if f.onLost != nil {
+			f.onLost()
+		}
+	}
+	return n, bytes
 }
 
 func (f *fakeFeed) ackedAll() bool {

@@ -1,20 +1,59 @@
 package uploader
 
 import (
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/logspool/logspool/events"
 )
 
-// head is the next event of one delivery, pulled and not yet in the batch.
+// pending counts what was appended to the feeds and what the sender has taken from them. If
+// a frame is not one event, the counts are estimates. They are exact whenever all feeds are
+// drained.
+type pending struct {
+	frames, bytes           atomic.Int64 // appended
+	takenFrames, takenBytes atomic.Int64
+	idle                    atomic.Bool // nothing was pending when the sender last looked
+}
+
+// notify counts what was appended, and wakes the sender if a batch is now due earlier. The
+// caller has set the delivery's notified before. The sender sets idle first and then reads
+// notified, so one of the two sees the other's change.
+func (s *sender) notify(frames, bytes int64) {
+	p := &s.pending
+	pendingBytes := p.bytes.Add(bytes) - p.takenBytes.Load()
+	pendingFrames := p.frames.Add(frames) - p.takenFrames.Load()
+	if pendingBytes >= maxBatchBytes && pendingBytes-bytes < maxBatchBytes ||
+		pendingFrames >= maxBatchEvents && pendingFrames-frames < maxBatchEvents ||
+		p.idle.Load() && p.idle.Swap(false) {
+		s.wake()
+	}
+}
+
+// full reports whether enough is pending for a whole batch. If the amount is unknown, it
+// reports whether an event did not fit in the last batch.
+func (s *sender) full() bool {
+	p := &s.pending
+	if p.bytes.Load()-p.takenBytes.Load() >= maxBatchBytes || p.frames.Load()-p.takenFrames.Load() >= maxBatchEvents {
+		return true
+	}
+	return slices.ContainsFunc(s.deliveries, func(d *Delivery) bool {
+		return d.mayHaveMore && d.passedOver > 0 && !d.detached.Load()
+	})
+}
+
+// head is the next event of one delivery. It was taken from the feed and is not in the
+// batch yet.
 type head struct {
 	event    events.Event
 	delivery *Delivery
 	part     int
 }
 
-// heads is a heap, the event of the earliest millisecond first; of events of one millisecond, that of the delivery that
-// came first. Each delivery has one head at a time, so that its events are always taken in the order in which they were
+// heads is a heap with one head for each delivery. The event of the earliest millisecond is
+// first. Among events of one millisecond, the delivery that was added first is. Since a
+// delivery has only one head, its events are always taken in the order in which they were
 // written.
 type heads []head
 
@@ -59,23 +98,73 @@ func (h *heads) pop() {
 	h.siftDown()
 }
 
-// fillBatch fills the builder's batch from the deliveries' feeds, merging them by time. The batch ends when it is full or the
-// feeds are drained, or when it has taken too long. A delivery that was passed over too often, because the others have a
-// long backlog of earlier events, has the batch to itself.
-func (s *sender) fillBatch(bl *builder, now time.Time) {
-	frames, bytes := s.frames.Load(), s.bytes.Load()
-	begun := time.Now() // not now: there may have been a wait for the builder
-	alone := s.starved()
-	h := s.heads[:0]
-	for _, d := range s.deliveries {
-		if d.detached.Load() || alone != nil && d != alone || !d.mayHaveEvent(now) {
-			continue
-		}
-		if ev, ok := d.next(now); ok {
-			h.push(head{ev, d, bl.b.addPart(d)})
+// buildAndSend builds a batch and sends it with the permit. It gives the permit back if
+// there is nothing to send.
+func (s *sender) buildAndSend(p *permit, now time.Time) {
+	b := s.build(now)
+	if s.stop.requested {
+		s.stop.flushed = true
+	}
+	if b == nil {
+		p.cancel()
+		return
+	}
+	if len(b.records) == 0 {
+		p.cancel()
+		s.ack(b)
+		s.u.pool.free(b)
+		return
+	}
+	b.permit = p
+	for _, part := range b.parts {
+		part.delivery.inFlight++
+	}
+	s.flight.held = b
+	s.advance(now)
+}
+
+// build builds a batch of what is pending. It blocks until there is memory and a builder.
+// It returns nil when the uploader stops trying.
+func (s *sender) build(now time.Time) *batch {
+	plain := s.u.plain || s.next.plain || s.svc.endpoint.gzip.plain(now)
+	b := s.u.pool.reserve(s.u.trying, plain)
+	if b == nil {
+		return nil
+	}
+	bl := s.u.pool.builders.Get().(*builder)
+	bl.begin(s.target, s.next.sizer.now, b)
+	s.flight.built++
+	b.seq = s.flight.built
+	s.fillBatch(bl, now)
+	switch {
+	case len(b.records) == 0:
+	case plain:
+		bl.finish(nil)
+	default:
+		z := s.u.pool.compressors.Get().(*compressor)
+		bl.finish(z)
+		s.u.pool.compressors.Put(z)
+	}
+	s.u.pool.builders.Put(bl)
+	s.u.pool.built(b)
+	if !s.full() || len(s.deliveries) > maxOpenFeeds {
+		for _, d := range s.deliveries {
+			d.release()
 		}
 	}
-	var framesOut, bytesOut int64
+	return b
+}
+
+// fillBatch fills the builder's batch from the deliveries' feeds, merged by time. The batch
+// ends when it is full, when the feeds are drained, or when filling it takes too long. A
+// delivery that was passed over too often, because the others have a long backlog of
+// earlier events, gets a batch of its own.
+func (s *sender) fillBatch(bl *builder, now time.Time) {
+	frames, bytes := s.pending.frames.Load(), s.pending.bytes.Load()
+	begun := time.Now() // later than now if the sender waited for a builder
+	s.takeHeads(bl, now)
+	h := s.next.heads
+	var takenFrames, takenBytes int64
 	for len(h) > 0 {
 		first := &h[0]
 		d := first.delivery
@@ -86,9 +175,9 @@ func (s *sender) fillBatch(bl *builder, now time.Time) {
 		switch fits {
 		case taken, skipped:
 			d.passedOver = 0
-			framesOut++
+			takenFrames++
 			for _, r := range first.event.Ranges {
-				bytesOut += int64(r.To - r.From)
+				takenBytes += int64(r.To - r.From)
 			}
 			if ev, ok := d.next(now); ok {
 				first.event = ev
@@ -107,68 +196,47 @@ func (s *sender) fillBatch(bl *builder, now time.Time) {
 			h = h[:0]
 		}
 	}
-	s.heads = h
+	s.next.heads = h
 
+	p := &s.pending
 	if s.anyUndrained() {
-		s.framesOut.Store(min(s.framesOut.Load()+framesOut, frames))
-		s.bytesOut.Store(min(s.bytesOut.Load()+bytesOut, bytes))
+		p.takenFrames.Store(min(p.takenFrames.Load()+takenFrames, frames))
+		p.takenBytes.Store(min(p.takenBytes.Load()+takenBytes, bytes))
 		s.dueBy(now.Add(s.delay()))
 	} else {
-		s.framesOut.Store(frames)
-		s.bytesOut.Store(bytes)
-		s.due = time.Time{}
+		p.takenFrames.Store(frames)
+		p.takenBytes.Store(bytes)
+		s.next.due = time.Time{}
+	}
+}
+
+// takeHeads takes the first event of each delivery that may go into the batch.
+func (s *sender) takeHeads(bl *builder, now time.Time) {
+	starved := s.starved()
+	s.next.heads = s.next.heads[:0]
+	for _, d := range s.deliveries {
+		if d.detached.Load() || starved != nil && d != starved || !d.mayHaveEvent(now) {
+			continue
+		}
+		if ev, ok := d.next(now); ok {
+			s.next.heads.push(head{ev, d, bl.b.addPart(d)})
+		}
 	}
 }
 
 // anyUndrained reports whether a feed was not drained.
 func (s *sender) anyUndrained() bool {
-	for _, d := range s.deliveries {
-		if !d.drained && !d.detached.Load() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.deliveries, func(d *Delivery) bool { return !d.drained && !d.detached.Load() })
 }
 
-// starved returns the delivery that was passed over most often, if that is too often.
+// starved returns the delivery that was passed over most often, or nil if none was too
+// often.
 func (s *sender) starved() *Delivery {
 	var worst *Delivery
 	for _, d := range s.deliveries {
-		if d.passedOver >= starvedAfter && !d.detached.Load() && (worst == nil || d.passedOver > worst.passedOver) {
+		if d.passedOver >= maxPassedOver && !d.detached.Load() && (worst == nil || d.passedOver > worst.passedOver) {
 			worst = d
 		}
 	}
 	return worst
-}
-
-// build makes a batch of what is pending. It waits for memory and for a builder. It returns nil when the
-// uploader gives up.
-func (s *sender) build(now time.Time) *batch {
-	plain := s.u.plain || s.plainNext || s.svc.endpoint.gzip.plain(now)
-	b := s.u.reserve(plain)
-	if b == nil {
-		return nil
-	}
-	bl := s.u.pool.Get().(*builder)
-	bl.begin(s.target, s.sizer.now, b)
-	s.built++
-	b.seq = s.built
-	s.fillBatch(bl, now)
-	switch {
-	case len(b.records) == 0:
-	case plain:
-		bl.finish(nil)
-	default:
-		z := s.u.zippers.Get().(*compressor)
-		bl.finish(z)
-		s.u.zippers.Put(z)
-	}
-	s.u.pool.Put(bl)
-	s.u.built(b)
-	if !s.full() || len(s.deliveries) > maxOpenFeeds {
-		for _, d := range s.deliveries {
-			d.release()
-		}
-	}
-	return b
 }

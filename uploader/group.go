@@ -5,26 +5,24 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/target"
 )
 
-// group is what is known of one log group.
+// group is what is known about one log group.
 type group struct {
-	// lookup is held by the sender that finds out whether the group exists, so that a host full of
-	// containers asks once.
+	// lookup holds one token while a sender finds out whether the group exists. The
+	// containers of a host thus ask only once.
 	lookup chan struct{}
-
 	health *faultlog.Shared[*sender]
+	exists atomic.Bool
 
-	exists bool // guarded by creator.mu
-
-	// Guarded by first.
-	unansweredAt time.Time // when a call to make it came to no answer; zero: its answer is known
-	days         int32     // of retention, that it was to have
-	failure      groupFailure
+	unansweredAt time.Time    // guarded by lookup: when a call to create the group got no answer, or zero
+	days         int32        // guarded by lookup: the retention that this call asked for
+	failure      groupFailure // guarded by lookup
 }
 
 func newGroup(c *creator, name string) *group {
@@ -35,15 +33,33 @@ func newGroup(c *creator, name string) *group {
 	}
 }
 
-// groupFailure is why a group could not be created or found, and when to try again. Without it each of a host's
-// containers would ask by itself.
+// await waits until the group is known to exist, and then returns false. It returns
+// true if the caller must find that out. The caller then holds g.lookup and must give it
+// back.
+func (g *group) await(ctx context.Context) (first bool, err error) {
+	if g.exists.Load() {
+		return false, nil
+	}
+	select {
+	case g.lookup <- struct{}{}:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	if g.exists.Load() {
+		<-g.lookup
+		return false, nil
+	}
+	return true, nil
+}
+
+// groupFailure is why a group could not be created or found, and when to try again. Without
+// it, each container of the host would ask by itself.
 type groupFailure struct {
 	verdict verdict
 	err     error
 	until   time.Time
 	tries   int
-
-	create target.Create
+	create  target.Create // what the failed call asked for
 }
 
 // applies reports whether a call for t would fail again.
@@ -64,25 +80,25 @@ func (f groupFailure) next(t target.Target, v verdict, err error) groupFailure {
 	return groupFailure{v, err, time.Now().Add(retryDelay(n, maxSlowBackoff)), n, t.Create}
 }
 
-// unansweredPeriod is how long a group that turns up after a call that came to no answer is taken for the one that this
-// call made. After an outage of hours somebody else may have made it.
+// unansweredPeriod is how long after a call without an answer a group that appears counts
+// as created by that call. After an outage of hours, somebody else may have created it.
 const unansweredPeriod = time.Minute
 
-// mayBeOurs reports whether a group that was missing, and is not missing now, is there because of a call whose answer
-// never came. It is asked once.
+// mayBeOurs reports whether a group that did not exist, and exists now, was created by a
+// call that got no answer. It returns true once.
 func (g *group) mayBeOurs() bool {
 	at := g.unansweredAt
 	g.unansweredAt = time.Time{}
 	return !at.IsZero() && time.Since(at) < unansweredPeriod
 }
 
-// createGroup makes the target's group as it should be, or with less where the service does not take all of it: logs in a
-// group without its tags, or in one that costs more, are better than no logs. The key is another matter: who asks
-// for one wants nothing to be stored without it, and what is stored cannot be encrypted later, so
-// without the key the group is not made. What is logged waits in the feeds until the key can be used or
-// somebody has made the group.
+// createGroup creates the target's group. If CloudWatch does not accept all options, it
+// creates the group without tags or class, because logs in such a group are better than no
+// logs. It never creates the group without its KMS key: nothing may be stored without the
+// key, and it cannot be encrypted later. The events wait in the feeds until the key can be
+// used or somebody has created the group.
 //
-// The retention is set behind the back of the sender, which need not wait for it.
+// The retention is set later from another goroutine, because no event waits for it.
 func (c *creator) createGroup(ctx context.Context, g *group, t target.Target) (verdict, error) {
 	var want target.NewGroup
 	if t.Create.NewGroup != nil {
@@ -93,7 +109,7 @@ func (c *creator) createGroup(ctx context.Context, g *group, t target.Target) (v
 	for _, less := range reducedGroups(want, t.Group, v, err) {
 		v, ours, err = c.tryCreateGroup(ctx, g, t.Group, less)
 		if v == accepted && ours {
-			c.log.Warn("a log group was made without all that it should have; logging goes on", "group", t.Group,
+			c.log.Warn("a log group was created without some of its options; logs are delivered", "group", t.Group,
 				"without", omittedOptions(want, less), "err", brief(why), "hint", omittedHint(want, less))
 		}
 		if !aboutOptions(v, err) {
@@ -104,23 +120,24 @@ func (c *creator) createGroup(ctx context.Context, g *group, t target.Target) (v
 	case v == accepted && ours:
 		c.groupCreated(t.Group, want.RetentionDays)
 	case v == accepted:
-		c.log.Info("log group is there now", "group", t.Group, "made_by", "somebody else")
+		c.log.Info("log group exists now", "group", t.Group, "created_by", "somebody else")
 	case want.KMSKeyID != "" && aboutOptions(v, err):
 		err = &keyError{err}
 	}
 	return v, err
 }
 
-// groupCreated is called when a group is there that was groupCreated by us.
+// groupCreated logs that the plugin created a group, and sets its retention from another
+// goroutine.
 func (c *creator) groupCreated(group string, days int32) {
-	c.log.Info("log group is there now", "group", group)
+	c.log.Info("log group created", "group", group)
 	if days > 0 {
-		c.svc.u.wg.Go(func() { c.retain(group, days) })
+		c.svc.u.wg.Go(func() { c.setRetention(group, days) })
 	}
 }
 
-// tryCreateGroup makes one call to make a group that is missing, and says whether the group is ours: made by this call, or by
-// one just before whose answer never came.
+// tryCreateGroup makes one call to create a missing group. ours says that the plugin
+// created the group, with this call or with one just before that got no answer.
 func (c *creator) tryCreateGroup(ctx context.Context, g *group, name string, n target.NewGroup) (v verdict, ours bool, err error) {
 	v, err = c.call(ctx, c.endpoint.groups, func(ctx context.Context, cl client) error {
 		return cl.CreateLogGroup(ctx, name, n)
@@ -134,16 +151,14 @@ func (c *creator) tryCreateGroup(ctx context.Context, g *group, name string, n t
 	return v, ours, err
 }
 
-// reducedGroups returns what to ask for, one after the other, when the service did not take n. It is nothing where that
-// cannot help.
+// reducedGroups returns what to ask for, in this order, after CloudWatch did not accept n.
+// It returns nothing if that cannot help.
 func reducedGroups(n target.NewGroup, name string, v verdict, err error) []target.NewGroup {
 	if !aboutOptions(v, err) {
 		return nil
 	}
-	// The name of a group may say anything, and is repeated in most of these errors.
-	says := strings.ReplaceAll(err.Error(), name, "")
-	tags, class := aboutTags.MatchString(says), aboutClass.MatchString(says)
-	if !tags && !class && n.KMSKeyID != "" && aboutKey.MatchString(says) {
+	tags, class, key := optionsIn(err, name)
+	if key && !tags && !class && n.KMSKeyID != "" {
 		return nil
 	}
 	untagged, unclassed, bare := n, n, n
@@ -154,7 +169,8 @@ func reducedGroups(n target.NewGroup, name string, v verdict, err error) []targe
 		return nil
 	case len(n.Tags) == 0 || n.Class == "":
 		return []target.NewGroup{bare}
-	// Where it does not say: tags take a permission of their own, and a class is not known everywhere.
+	// If the error does not say which: tags need a permission of their own, and some
+	// regions do not know a class.
 	case tags && !class || tags == class && v == denied:
 		return []target.NewGroup{untagged, bare}
 	default:
@@ -174,24 +190,23 @@ func omittedOptions(n, less target.NewGroup) string {
 	return strings.Join(all, ", ")
 }
 
-// keyError says that a group was not made, for it should have a key.
+// keyError says that a group was not created because its KMS key cannot be used.
 type keyError struct{ err error }
 
 func (e *keyError) Error() string {
-	return fmt.Sprintf("the group is not made without its KMS key: %v", e.err)
+	return fmt.Sprintf("the group is not created without its KMS key: %v", e.err)
 }
 func (e *keyError) Unwrap() error { return e.err }
 
-// maxUnknownRetentions is how many times a group that was just made may be unknown to PutRetentionPolicy: what one part
-// of the service has made, another may not know yet.
+// maxUnknownRetentions is how many times PutRetentionPolicy may not find a new group. It
+// takes a moment until all of CloudWatch knows a new group.
 const maxUnknownRetentions = 6
 
-// retain sets the retention of a group that was just made, and tries until the service has taken it, or says that it
-// will not, or the uploader stops. That it should be set is known here alone: if the process ends before
-// it is, the next one finds a group that exists, and leaves it as it is. This is as long as the one call takes, or
-// as the service's trouble lasts. An orderly stop says so in the log.
-func (c *creator) retain(group string, days int32) {
-	u := c.svc.u
+// setRetention sets the retention of a new group. It tries until CloudWatch accepts or
+// refuses the retention, or the uploader stops. Nothing on disk says that the retention is
+// to be set: if the process ends before, the next process finds a group that exists and
+// leaves it as it is. The log says so after an orderly stop.
+func (c *creator) setRetention(group string, days int32) {
 	for n := 1; ; n++ {
 		v, err := c.putRetention(group, days)
 		if v == accepted {
@@ -199,29 +214,29 @@ func (c *creator) retain(group string, days int32) {
 			c.log.Info("log group's retention is set", "group", group, "days", days)
 			return
 		}
-		again := v.shared() || v == notFound && n < maxUnknownRetentions || kind(err) == "OperationAbortedException"
-		hint := "set it by hand: the driver sets it only on groups that it has just made"
-		if v == denied {
-			hint = "allow logs:PutRetentionPolicy for the next ones, and " + hint
-		}
-		if again {
+		if v.shared() || v == notFound && n < maxUnknownRetentions || kind(err) == codeConflict {
 			c.retention.Failed(kind(err), "group", group, "err", brief(err))
 			wait := time.NewTimer(retryDelay(n, maxSlowBackoff))
 			select {
 			case <-wait.C:
 				continue
-			case <-u.stopping:
+			case <-c.svc.u.stopping:
 				wait.Stop()
 			}
 		}
-		c.log.Warn("log group's retention is not set: its events do not expire; logging goes on",
+		hint := "set it by hand: the plugin sets it only on groups that it has just created"
+		if v == denied {
+			hint = "allow logs:PutRetentionPolicy for the next groups, and " + hint
+		}
+		c.log.Warn("log group's retention is not set: its events do not expire; logs are delivered",
 			"group", group, "days", days, "err", brief(err), "hint", hint)
 		return
 	}
 }
 
-// putRetention makes the call when its turn has come. It does without the limiter of the calls that create: no
-// event waits for this one, and its quota is the smallest, so that its trouble must not hold them up.
+// putRetention makes one call when the rate allows it. It does not use the limiter of the
+// calls that create, so that a failure of this call, which no event waits for and which has
+// the smallest quota, does not delay them.
 func (c *creator) putRetention(group string, days int32) (verdict, error) {
 	if err := c.endpoint.retentions.Wait(c.svc.u.trying); err != nil {
 		return cancelled, errStopped

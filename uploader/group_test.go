@@ -302,7 +302,7 @@ func TestNoGroupWithoutItsKey(t *testing.T) {
 				if name != "not stated" && f.count("group") > f.count("stream") {
 					t.Errorf("asked %d times in %d tries", f.count("group"), f.count("stream"))
 				}
-				said := log.with("ERROR", "not made without its KMS key", "check that the key is an enabled one", `"group":"g"`)
+				said := log.with("ERROR", "not created without its KMS key", "check that the key is enabled", `"group":"g"`)
 				if len(said) != 6 || len(log.with("ERROR")) != 6 { // at once, and every ten minutes
 					t.Errorf("logged %q", log.lines)
 				}

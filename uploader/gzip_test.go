@@ -117,7 +117,7 @@ func TestGzipIsRefusedLater(t *testing.T) {
 		if want := "zz-z-z------"; requests != want {
 			t.Errorf("requests %s, want %s", requests, want)
 		}
-		if !feed.ackedAll() || len(log.with("WARN", "does not take compressed requests")) != 1 {
+		if !feed.ackedAll() || len(log.with("WARN", "does not accept compressed requests")) != 1 {
 			t.Errorf("not all is delivered, or logged %q", log.lines)
 		}
 		stop(t, u)

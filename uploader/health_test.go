@@ -15,7 +15,7 @@ import (
 
 const (
 	serviceFails = "sending to CloudWatch Logs failed; the plugin keeps trying"
-	serviceWorks = "CloudWatch Logs takes requests again"
+	serviceWorks = "CloudWatch Logs accepts requests again"
 	groupFails   = "sending to the log group failed; the plugin keeps trying"
 	groupWorks   = "sending to the log group works again"
 )
@@ -126,7 +126,7 @@ func TestOneFailureDoesNotEndAnother(t *testing.T) {
 				}
 				time.Sleep(25*time.Minute + time.Second)
 				synctest.Wait()
-				if n := len(log.with("ERROR", k.fails, "bad (1f2e3d4c5b6a)")); n != 3 || len(log.with("ERROR")) != 3 || len(log.with("works again")) > 0 || len(log.with("takes requests")) > 0 {
+				if n := len(log.with("ERROR", k.fails, "bad (1f2e3d4c5b6a)")); n != 3 || len(log.with("ERROR")) != 3 || len(log.with("works again")) > 0 || len(log.with("accepts requests")) > 0 {
 					t.Errorf("logged %q", log.lines)
 				}
 				// Of the first line nobody knows yet which group it is about.

@@ -183,7 +183,7 @@ func TestSmallerEventLimit(t *testing.T) {
 			if n := u.Metrics().DroppedEvents[events.Refused]; n != 0 {
 				t.Errorf("%d events were given up", n)
 			}
-			if n := len(log.with("WARN", "takes smaller log events")); (n == 1) != k.remember {
+			if n := len(log.with("WARN", "accepts smaller log events")); (n == 1) != k.remember {
 				t.Errorf("logged %d times", n)
 			}
 		})
@@ -200,10 +200,10 @@ func TestLimitReachesFeedsAtWork(t *testing.T) {
 	feed := newLineFeed(t, "x")
 	d := newDelivery(s, testTarget, feed, 0)
 	s.deliveries = []*Delivery{d}
-	b := &batch{permit: &permit{limiter: s.svc.limiter}, parts: []part{{delivery: d}}, records: []record{{bytes: 1}}}
+	b := &batch{permit: &permit{limiter: s.svc.limiter}, contents: contents{parts: []part{{delivery: d}}, records: []record{{bytes: 1}}}}
 	d.inFlight++
-	s.inFlight = append(s.inFlight, b)
-	s.bytes.Store(2 * maxBatchBytes) // a backlog, of which several batches may be in flight
+	s.flight.batches = append(s.flight.batches, b)
+	s.pending.bytes.Store(2 * maxBatchBytes) // a backlog, of which several batches may be in flight
 	if wanted, _ := s.nextAction(time.Now()); !wanted {
 		t.Error("a backlog waits")
 	}

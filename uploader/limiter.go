@@ -5,35 +5,36 @@ import (
 	"time"
 )
 
-// limiter lets requests of one access through, first come first served. While all goes well
-// the number in flight grows with each answer up to a limit; when the service fails or throttles, the
-// number is halved, down to one probe at a time, and all wait a jittered while. Every sender
-// asks it, so an outage costs one request at a time whatever the number of senders, and its end is no stampede.
+// limiter limits how many requests of one access are in flight, first come, first served.
+// The limit grows with each answer. When CloudWatch fails or throttles, the limit is
+// halved, down to one request, and all senders wait a random time. During an outage there
+// is therefore one request at a time, whatever the number of senders, and they do not all
+// come back at once.
 type limiter struct {
-	max int
+	max int // the most that window can be
 
 	mu        sync.Mutex
-	window    float64 // requests that may be in flight
-	threshold float64 // above it the window grows slowly: there it was when trouble began
+	window    float64 // how many requests may be in flight
+	threshold float64 // the window grows slowly above this, which is half of what it was when CloudWatch failed
 	inFlight  int
 	queue     []*permit
-	failures  int       // in a row
-	epoch     int       // grows with each failure; answers to requests from before it are no news
-	until     time.Time // nothing starts before
+	failures  int       // failures in a row
+	epoch     int       // incremented by each failure, so that answers to earlier requests are not counted
+	until     time.Time // no request begins before this
 	timer     *time.Timer
 	closing   bool
 }
 
-// permit is a place in the queue and then the right to make one request.
+// permit is a place in the limiter's queue, and then the right to send one request.
 type permit struct {
-	// ready is closed when the request may be made, or, with refused set, when it is not worth waiting for.
+	// ready is closed when the request may be sent. If refused is set then, the request is
+	// not worth waiting for.
 	ready chan struct{}
 
-	// Guarded by the limiter's lock until ready is closed.
 	limiter *limiter
-	epoch   int
-	state   permitState
-	refused bool
+	epoch   int         // guarded by the limiter's lock
+	state   permitState // guarded by the limiter's lock
+	refused bool        // guarded by the limiter's lock until ready is closed
 }
 
 type permitState int
@@ -44,14 +45,15 @@ const (
 	ended
 )
 
-// firstWindow is how many requests may be in flight before any was answered.
+// firstWindow is how many requests may be in flight before the first answer.
 const firstWindow = 4
 
 func newLimiter(most int) *limiter {
 	return &limiter{max: most, window: float64(min(firstWindow, most)), threshold: float64(most)}
 }
 
-// enqueue takes a place in the queue. The permit must be given back, by release or cancel.
+// enqueue returns a place in the queue. The caller must give the permit back with release
+// or cancel.
 func (l *limiter) enqueue() *permit {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,7 +76,7 @@ func (p *permit) cancel() {
 	l.grantLocked()
 }
 
-// endLocked takes the permit, or its place in the queue, back.
+// endLocked takes back the permit, or its place in the queue.
 func (l *limiter) endLocked(p *permit) {
 	if p.state == granted {
 		l.inFlight--
@@ -82,7 +84,7 @@ func (l *limiter) endLocked(p *permit) {
 	p.state = ended
 }
 
-// release gives the permit back after the service answered, or did not.
+// release gives the permit back after its request, with what came of the request.
 func (p *permit) release(v verdict) {
 	l := p.limiter
 	l.mu.Lock()
@@ -90,15 +92,15 @@ func (p *permit) release(v verdict) {
 	l.endLocked(p)
 	switch {
 	case v == cancelled, v == badEncoding, p.epoch != l.epoch:
-		// No news: ours to stop, to be made again in another encoding, or begun before the failure that is known
-		// already.
+		// This says nothing new: the uploader stops, the request is sent again in another
+		// encoding, or it began before the last failure.
 	case v.shared():
 		l.epoch++
 		l.failures++
 		l.threshold = max(1, l.window/2)
 		l.window = l.threshold
 		l.until = time.Now().Add(retryDelay(l.failures, maxBackoff))
-	default: // it answered, whatever it said
+	default: // CloudWatch has answered, even if it refused the request
 		l.failures, l.until = 0, time.Time{}
 		if l.window < l.threshold {
 			l.window++
@@ -114,7 +116,7 @@ func (p *permit) release(v verdict) {
 	l.grantLocked()
 }
 
-// close says that the end is near: what waits for a service that fails is sent away.
+// close says that the uploader stops, so that nobody waits for CloudWatch while it fails.
 func (l *limiter) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,7 +124,8 @@ func (l *limiter) close() {
 	l.refuseWaitingLocked()
 }
 
-// refuseWaitingLocked refuses all who wait, if the end is near and the service fails.
+// refuseWaitingLocked refuses all waiting permits if the uploader stops while CloudWatch
+// fails.
 func (l *limiter) refuseWaitingLocked() {
 	if !l.closing || l.failures == 0 {
 		return
@@ -149,7 +152,7 @@ func (l *limiter) refuseLocked(p *permit) {
 	close(p.ready)
 }
 
-// grantLocked lets as many go as may.
+// grantLocked grants as many waiting permits as the window allows.
 func (l *limiter) grantLocked() {
 	for len(l.queue) > 0 && l.queue[0].state == ended {
 		l.queue = l.queue[1:]

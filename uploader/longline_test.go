@@ -99,8 +99,8 @@ func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, s *sender, d *Delivery, 
 	d = newDelivery(s, testTarget, feed, 0)
 	s.deliveries = []*Delivery{d}
 	hand = func(n int) *batch {
-		s.built++
-		b := &batch{seq: s.built, parts: []part{{delivery: d}}, permit: &permit{limiter: s.svc.limiter}}
+		s.flight.built++
+		b := &batch{seq: s.flight.built, contents: contents{parts: []part{{delivery: d}}}, permit: &permit{limiter: s.svc.limiter}}
 		for range n {
 			e, ok := feed.Next(time.Now())
 			if !ok {
@@ -109,7 +109,7 @@ func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, s *sender, d *Delivery, 
 			b.append(0, e.Ranges, record{time: e.Time, bytes: uint32(len(e.Message)), offset: uint32(len(b.records))})
 		}
 		d.inFlight++
-		s.inFlight = append(s.inFlight, b)
+		s.flight.batches = append(s.flight.batches, b)
 		return b
 	}
 	old = func(b *batch) {

@@ -8,43 +8,37 @@ import (
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/stream"
-	"github.com/logspool/logspool/internal/target"
 )
-
-// Dropped describes events of one feed that CloudWatch does not have, all for one reason.
-type Dropped struct {
-	Target target.Target
-	Reason events.LossReason
-	Events int
-	Bytes  int64     // of their messages, as the service counts them
-	From   time.Time // of the first
-	To     time.Time // of the last
-}
 
 // loss is what one delivery loses of one batch for one reason.
 type loss struct {
-	Dropped
-	ranges []stream.Range // of the events that are lost whole
-	err    error          // CloudWatch's, if it said why
-	seq    uint64         // of the batch
+	reason   events.LossReason
+	events   int
+	bytes    int64 // of their messages, as CloudWatch counts them
+	from, to time.Time
+	ranges   []stream.Range // of the events that are lost completely
+	err      error          // CloudWatch's error, if it said why
+	seq      uint64         // the batch's seq
 }
 
-func (x *loss) add(b *batch, r record) {
+// add adds an event of the batch.
+func (l *loss) add(b *batch, r record) {
 	at := time.Unix(0, r.time)
-	if x.Events == 0 || at.Before(x.From) {
-		x.From = at
+	if l.events == 0 || at.Before(l.from) {
+		l.from = at
 	}
-	if x.Events == 0 || at.After(x.To) {
-		x.To = at
+	if l.events == 0 || at.After(l.to) {
+		l.to = at
 	}
-	x.Events++
-	x.Bytes += int64(r.bytes)
-	x.ranges = append(x.ranges, b.ranges[r.rangesFrom:r.rangesTo]...)
+	l.events++
+	l.bytes += int64(r.bytes)
+	l.ranges = append(l.ranges, b.ranges[r.rangesFrom:r.rangesTo]...)
 }
 
-// recordLoss accounts for events that CloudWatch does not have and never will. Each feed gets its own, at the acknowledgement
-// that covers them. Pieces of a line that ends in a later batch are owed until that batch is acknowledged. If the feed is
-// rewound before, the whole line comes again, and what is lost is found again.
+// recordLoss accounts for events that CloudWatch does not have and never will. Each feed is
+// told about its own at the acknowledgement that covers them. Pieces of a line that ends in
+// a later batch are owed until that batch is acknowledged. If the feed is rewound before,
+// the whole line is sent again, and the loss is found again.
 func (s *sender) recordLoss(b *batch, why events.LossReason, lost []record, err error) {
 	if len(lost) == 0 {
 		return
@@ -58,16 +52,16 @@ func (s *sender) recordLoss(b *batch, why events.LossReason, lost []record, err 
 		}
 	}
 	for i := range b.parts {
-		for _, x := range []*loss{&now[i], &later[i]} {
-			if x.Events == 0 {
+		for _, l := range []*loss{&now[i], &later[i]} {
+			if l.events == 0 {
 				continue
 			}
-			x.Target, x.Reason, x.err, x.seq = s.target, why, err, b.seq
-			x.Bytes += int64(b.cutBytes) // of the only event of such a batch
-			if d := b.parts[i].delivery; x == &now[i] {
-				s.reportLoss(d, *x)
+			l.reason, l.err, l.seq = why, err, b.seq
+			l.bytes += int64(b.cutBytes) // a cut event is the only one of its batch
+			if d := b.parts[i].delivery; l == &now[i] {
+				s.reportLoss(d, *l)
 			} else {
-				d.owed = append(d.owed, *x)
+				d.owed = append(d.owed, *l)
 			}
 		}
 	}
@@ -77,66 +71,68 @@ func (s *sender) recordLoss(b *batch, why events.LossReason, lost []record, err 
 func (s *sender) recordCutEnd(b *batch) {
 	r := b.records[0]
 	t := time.Unix(0, r.time)
-	x := loss{Dropped: Dropped{Target: s.target, Reason: events.TooLarge, Events: 1, Bytes: int64(b.cutBytes), From: t, To: t}, seq: b.seq}
+	l := loss{reason: events.TooLarge, events: 1, bytes: int64(b.cutBytes), from: t, to: t, seq: b.seq}
 	if d := b.parts[r.part].delivery; r.hasRanges() {
-		s.reportLoss(d, x)
+		s.reportLoss(d, l)
 	} else {
-		d.owed = append(d.owed, x)
+		d.owed = append(d.owed, l)
 	}
 }
 
-// reportLoss counts and logs a loss and reports it to its feed. The acknowledgement that the feed accounts for it with must
-// follow.
-func (s *sender) reportLoss(d *Delivery, x loss) {
-	x.Events, x.Bytes = d.feed.Lost(x.Reason, x.ranges, x.Events, x.Bytes, x.From, x.To)
-	if x.Events == 0 {
+// reportLoss counts a loss, logs it, and reports it to its feed. The Ack that covers the
+// loss must follow.
+func (s *sender) reportLoss(d *Delivery, l loss) {
+	l.events, l.bytes = d.feed.Lost(l.reason, l.ranges, l.events, l.bytes, l.from, l.to)
+	if l.events == 0 {
 		return
 	}
-	s.u.countDropped(x.Dropped)
-	d.lossLog(s.log, x).Lost(x.Events, x.Bytes)
+	s.u.counters.droppedEvents[l.reason].Add(int64(l.events))
+	s.u.counters.droppedBytes[l.reason].Add(l.bytes)
+	d.lossLog(s.log, l).Lost(l.events, l.bytes)
 }
 
-// takeOwed removes and returns what is owed for lines of the delivery that end in b: no batch between the loss and b has
-// ranges, which would be those of the line. All parts of a line have one time, so that none is sent before the last one
-// is answered; what comes behind the line may be answered before its end is.
+// takeOwed removes and returns the losses that are owed for lines of the delivery that end
+// in b. A line ends in b if no batch between the loss and b has ranges. Since all parts of
+// a line have one time, no part is sent before the part before it is answered; what follows
+// the line may be answered before its end is.
 func (s *sender) takeOwed(d *Delivery, b *batch) (due []loss) {
-	d.owed = slices.DeleteFunc(d.owed, func(o loss) bool {
-		is := o.seq < b.seq && b.acknowledges(d) && !slices.ContainsFunc(s.inFlight, func(u *batch) bool {
-			return o.seq < u.seq && u.seq < b.seq && u.acknowledges(d)
+	d.owed = slices.DeleteFunc(d.owed, func(l loss) bool {
+		is := l.seq < b.seq && b.acknowledges(d) && !slices.ContainsFunc(s.flight.batches, func(o *batch) bool {
+			return l.seq < o.seq && o.seq < b.seq && o.acknowledges(d)
 		})
 		if is {
-			due = append(due, o)
+			due = append(due, l)
 		}
 		return is
 	})
 	return due
 }
 
-// lossLog returns the log of what the delivery loses for the reason of d.
-func (d *Delivery) lossLog(log *slog.Logger, x loss) *faultlog.Loss {
-	if loss := d.losses[x.Reason]; loss != nil {
-		return loss
+// lossLog returns the log of what the delivery loses for the reason of l.
+func (d *Delivery) lossLog(log *slog.Logger, l loss) *faultlog.Loss {
+	if known := d.logs[l.reason]; known != nil {
+		return known
 	}
 	var attrs []any
 	if name, _, _ := d.feed.Backlog(); name != "" {
 		attrs = append(attrs, "container", name)
 	}
-	attrs = append(attrs, "reason", x.Reason.String())
-	if x.err != nil {
-		attrs = append(attrs, "err", brief(x.err))
+	attrs = append(attrs, "reason", l.reason.String())
+	if l.err != nil {
+		attrs = append(attrs, "err", brief(l.err))
 	}
-	if hint := lossHint(x.Reason); hint != "" {
+	if hint := lossHint(l.reason); hint != "" {
 		attrs = append(attrs, "hint", hint)
 	}
-	d.losses[x.Reason] = faultlog.NewLoss(log, "CloudWatch does not accept log events: they are lost", attrs...)
-	return d.losses[x.Reason]
+	d.logs[l.reason] = faultlog.NewLoss(log, "CloudWatch does not accept log events: they are lost", attrs...)
+	return d.logs[l.reason]
 }
 
-// closeLossLogs logs what was lost since the last lines.
+// closeLossLogs logs what was lost since the last summary.
 func (d *Delivery) closeLossLogs() {
-	for _, loss := range d.losses {
-		if loss != nil {
-			loss.Close()
+	for _, l := range d.logs {
+		if l != nil {
+			l.Close()
 		}
 	}
 }

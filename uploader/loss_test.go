@@ -18,9 +18,8 @@ func TestLostRanges(t *testing.T) {
 		f := newFake(t)
 		f.has("g", "s")
 		f.rejects = rejected{tooOldEnd: 2, expiredEnd: 3, tooNewStart: 6, tooNew: true}
-		var dropped []Dropped
 		var log logged
-		u := start(t, f, Options{Log: log.log(), OnDropped: func(d Dropped) { dropped = append(dropped, d) }})
+		u := start(t, f, Options{Log: log.log()})
 		at := time.Now()
 		a, b := newFeed(t), newFeed(t)
 		a.name, b.name = "web (1f2e3d4c5b6a)", "db (0123456789ab)"
@@ -47,8 +46,8 @@ func TestLostRanges(t *testing.T) {
 		if want := of(b, 0, 3); !slices.Equal(b.lostRanges, want) || fmt.Sprint(b.lost) != "[too_old 1 too_new 1]" {
 			t.Errorf("the second feed lost %v (%v), want %v", b.lostRanges, b.lost, want)
 		}
-		if len(dropped) != 5 || u.Metrics().DroppedEvents[events.TooOld] != 2 {
-			t.Errorf("dropped %v", dropped)
+		if n := len(a.dropped) + len(b.dropped); n != 5 || u.Metrics().DroppedEvents[events.TooOld] != 2 {
+			t.Errorf("dropped %v and %v", a.dropped, b.dropped)
 		}
 		const lost = "CloudWatch does not accept log events: they are lost"
 		if n := len(log.with("ERROR", lost)); n != 5 || len(log.with(lost, a.name, "expired")) != 1 || len(log.with(lost, b.name, "too_new", "clock")) != 1 {
@@ -99,7 +98,7 @@ func TestLostMarkersAreNotCounted(t *testing.T) {
 		f.has("g", "s")
 		f.rejects = rejected{tooOldEnd: 1}
 		var log logged
-		u := start(t, f, Options{Log: log.log(), OnDropped: func(d Dropped) { t.Errorf("dropped %+v", d) }})
+		u := start(t, f, Options{Log: log.log()})
 		feed := newFeed(t)
 		feed.markers = 1
 		feed.add(time.Now(), "a marker")

@@ -16,8 +16,9 @@ func TestGuiltyBatchInCompany(t *testing.T) {
 		f.has("g", "s")
 		f.refuse = func(m string) bool { return strings.HasPrefix(m, "poison") }
 		f.latency = 100 * time.Millisecond
-		u := start(t, f, Options{OnDropped: func(Dropped) { before = f.count("put") }})
+		u := start(t, f, Options{})
 		feed := newFeed(t)
+		feed.onLost = func() { before = f.count("put") }
 		at := time.Now().Add(-time.Hour)
 		const n = 15 * maxBatchEvents
 		for i := range n {

@@ -1,44 +1,83 @@
 package uploader
 
-// reserve returns an empty batch that may become as large as any, once there is memory for it and a builder is free.
-// It returns nil when the uploader gives up.
-func (u *Uploader) reserve(plain bool) *batch {
+import (
+	"context"
+	"runtime"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/logspool/logspool/internal/stream"
+)
+
+// pool bounds and reuses the memory of batches. Its methods may be called from any
+// goroutine.
+type pool struct {
+	building chan struct{}       // holds a token for each batch that is being built
+	retained *semaphore.Weighted // the bytes of batches that are built and in flight
+
+	builders    sync.Pool // *builder
+	compressors sync.Pool // *compressor
+	batches     sync.Pool // *batch
+}
+
+func newPool() *pool {
+	return &pool{
+		building:    make(chan struct{}, min(maxBuilders, runtime.GOMAXPROCS(0))),
+		retained:    semaphore.NewWeighted(retainedBudget),
+		builders:    sync.Pool{New: func() any { return new(builder) }},
+		compressors: sync.Pool{New: func() any { return newCompressor() }},
+		batches:     sync.Pool{New: func() any { return new(batch) }},
+	}
+}
+
+// reserve returns an empty batch that may become as large as any. It blocks until there is
+// memory for the batch and few enough others are being built. It returns nil if ctx is done
+// before that. The caller must call built, and later unreserve or free.
+func (p *pool) reserve(ctx context.Context, plain bool) *batch {
 	weight := int64(retainedZipped)
 	if plain {
 		weight = retainedPlain
 	}
-	if u.retained.Acquire(u.trying, weight) != nil {
+	if p.retained.Acquire(ctx, weight) != nil {
 		return nil
 	}
 	select {
-	case u.builders <- struct{}{}:
-	case <-u.trying.Done():
-		u.retained.Release(weight)
+	case p.building <- struct{}{}:
+	case <-ctx.Done():
+		p.retained.Release(weight)
 		return nil
 	}
-	b := u.batches.Get().(*batch)
+	b := p.batches.Get().(*batch)
 	b.weight = weight
 	return b
 }
 
-// built gives back the builder, and the memory that the batch did not need.
-func (u *Uploader) built(b *batch) {
-	<-u.builders
+// built lets another batch be built, and gives back the memory that b does not need.
+func (p *pool) built(b *batch) {
+	<-p.building
 	if spare := b.weight - b.bytesHeld(); spare > 0 {
-		u.retained.Release(spare)
+		p.retained.Release(spare)
 		b.weight -= spare
 	}
 }
 
-// unreserve gives back the batch's share of the retained budget, if it has one still.
-func (u *Uploader) unreserve(b *batch) {
-	u.retained.Release(b.weight)
+// bytesHeld returns the memory that the batch needs while it is in flight.
+func (b *batch) bytesHeld() int64 {
+	return int64(cap(b.out)) + int64(cap(b.records))*int64(unsafe.Sizeof(record{})) +
+		int64(cap(b.ranges))*int64(unsafe.Sizeof(stream.Range{}))
+}
+
+// unreserve gives back the batch's memory budget. It may be called more than once.
+func (p *pool) unreserve(b *batch) {
+	p.retained.Release(b.weight)
 	b.weight = 0
 }
 
-// free takes the batch back when nobody knows it any more.
-func (u *Uploader) free(b *batch) {
-	u.unreserve(b)
+// free takes back a batch that nobody uses any more.
+func (p *pool) free(b *batch) {
+	p.unreserve(b)
 	b.permit = nil
 	if cap(b.out) > maxBodyBytes*2 {
 		b.out = nil // a single event made it so large
@@ -46,5 +85,5 @@ func (u *Uploader) free(b *batch) {
 	for i := range b.parts {
 		b.parts[i].delivery = nil
 	}
-	u.batches.Put(b)
+	p.batches.Put(b)
 }

@@ -359,8 +359,7 @@ func TestGuiltyEvents(t *testing.T) {
 		f.has("g", "s")
 		poison := func(m string) bool { return strings.HasPrefix(m, "bad") }
 		f.refuse = poison
-		var lost []Dropped
-		u := start(t, f, Options{OnDropped: func(d Dropped) { lost = append(lost, d) }})
+		u := start(t, f, Options{})
 		at := time.Now()
 		bad := 0
 		for i := range 3000 {
@@ -375,8 +374,8 @@ func TestGuiltyEvents(t *testing.T) {
 		<-d.Done()
 		stop(t, u)
 		checkShown(t, f.shown("g", "s"), feed, false, poison)
-		if len(lost) != bad {
-			t.Errorf("%d reports: %v", len(lost), lost)
+		if len(feed.dropped) != bad {
+			t.Errorf("%d reports: %v", len(feed.dropped), feed.dropped)
 		}
 		if want := slices.Repeat([]string{"refused 1"}, bad); !slices.Equal(feed.lost, want) {
 			t.Errorf("the feed was told %v, want %v", feed.lost, want)
@@ -395,8 +394,7 @@ func TestRejectedEventsAreAccounted(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
 		f.rejects = rejected{tooOldEnd: 2, expiredEnd: 5, tooNewStart: 9, tooNew: true}
-		var lost []Dropped
-		u := start(t, f, Options{OnDropped: func(d Dropped) { lost = append(lost, d) }})
+		u := start(t, f, Options{})
 		at := time.Now()
 		for i := range 10 {
 			feed.add(at.Add(time.Duration(i)*time.Second), fmt.Sprint(i))
@@ -406,11 +404,11 @@ func TestRejectedEventsAreAccounted(t *testing.T) {
 		<-d.Done()
 		stop(t, u)
 		sec := func(i int) time.Time { return time.Unix(0, at.Add(time.Duration(i)*time.Second).UnixNano()) }
-		want := []Dropped{
-			{testTarget, events.TooOld, 2, 2, sec(0), sec(1)}, {testTarget, events.Expired, 3, 3, sec(2), sec(4)}, {testTarget, events.TooNew, 1, 1, sec(9), sec(9)},
+		want := []dropped{
+			{events.TooOld, 2, 2, sec(0), sec(1)}, {events.Expired, 3, 3, sec(2), sec(4)}, {events.TooNew, 1, 1, sec(9), sec(9)},
 		}
-		if !slices.Equal(lost, want) {
-			t.Errorf("got %v\nwant %v", lost, want)
+		if !slices.Equal(feed.dropped, want) {
+			t.Errorf("got %v\nwant %v", feed.dropped, want)
 		}
 		if want := []string{"too_old 2", "expired 3", "too_new 1"}; !slices.Equal(feed.lost, want) {
 			t.Errorf("the feed was told %v, want %v", feed.lost, want)

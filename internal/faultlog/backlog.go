@@ -3,6 +3,7 @@ package faultlog
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,9 +22,9 @@ type Backlog struct {
 	Oldest time.Time
 }
 
-// Describe returns attributes for a log line: the owners that have the most bytes (containers), the
-// bytes of all of them (waiting_bytes), and the time of the oldest event (oldest). An attribute that
-// is unknown is left out. Entries of one owner are added up.
+// Describe returns attributes for a log line: the owners that have the most bytes
+// (containers), the bytes of all of them (waiting_bytes), and the time of the oldest event
+// (oldest). An attribute that is unknown is left out. Entries of one owner are added up.
 func Describe(all []Backlog) []any {
 	var attrs []any
 	names, bytes := Largest(all)
@@ -43,7 +44,8 @@ func Describe(all []Backlog) []any {
 	return attrs
 }
 
-// Largest returns a list of the owners that have the most bytes, and the bytes of all owners.
+// Largest returns a list of the owners that have the most bytes, and the bytes of all
+// owners.
 func Largest(all []Backlog) (names string, bytes int64) {
 	byName := map[string]int64{}
 	for _, b := range all {
@@ -52,11 +54,7 @@ func Largest(all []Backlog) (names string, bytes int64) {
 			byName[b.Name] += b.Bytes
 		}
 	}
-	var sorted []string
-	for name := range byName {
-		sorted = append(sorted, name)
-	}
-	slices.SortFunc(sorted, func(x, y string) int {
+	sorted := slices.SortedFunc(maps.Keys(byName), func(x, y string) int {
 		return cmp.Or(cmp.Compare(byName[y], byName[x]), strings.Compare(x, y))
 	})
 	names = strings.Join(sorted[:min(len(sorted), maxNames)], ", ")

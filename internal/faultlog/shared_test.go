@@ -26,7 +26,7 @@ func TestSharedFaultLastsUntilNoMemberFails(t *testing.T) {
 func TestForgottenMemberDoesNotEndAFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, lines := newLog()
-		s := NewShared[int](log, "failed", "works", nil)
+		s := NewShared(log, "failed", "works", func([]int) []any { return nil })
 		s.Failed(1, "")
 		s.Forget(1)
 		check(t, "forgotten", lines(), `level=ERROR msg=failed`)

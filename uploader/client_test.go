@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -225,34 +224,6 @@ func TestRequestOnTheWire(t *testing.T) {
 	}
 	if auth := got.Get("Authorization"); !strings.Contains(auth, "content-encoding") || !strings.Contains(auth, "x-amzn-logs-format") || !strings.Contains(auth, "/eu-central-1/logs/aws4_request") {
 		t.Errorf("Authorization: %s", auth)
-	}
-}
-
-// What an error says when it is logged is one short line without the session token.
-// TestInvalidSettingsHaveTheirHint: what the SDK says of an endpoint or a configuration that it cannot use leads to the
-// setting, not to the credentials. None of these requests leaves the host.
-func TestInvalidSettingsHaveTheirHint(t *testing.T) {
-	for _, endpoint := range []string{"ftp://logs.example", "127.0.0.1:4586", "http://", "nonsense"} {
-		s := newSDK(staticConfig, "1")
-		defer s.close()
-		a := target.Access{Region: "eu-central-1", Endpoint: endpoint}
-		c, err := s.connect(t.Context(), a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}")})
-		if hint := hintFor(classify(err, false), err, a); !strings.Contains(hint, "use http:// or https:// and a host") {
-			t.Errorf("%s: %v: hint %q", endpoint, err, hint)
-		}
-	}
-
-	broken := errors.New("couldn't read the AWS configuration: invalid AWS_RETRY_MODE value")
-	u := New(Options{Config: func(context.Context, target.Access) (aws.Config, error) { return aws.Config{}, broken }})
-	defer stop(t, u)
-	_, err := newService(u, target.Access{Region: "eu-central-1"}, &endpoint{}).connect(t.Context())
-	v := classify(err, false)
-	if hint := hintFor(v, err, target.Access{}); v != unauthenticated || !errors.Is(err, broken) || !strings.Contains(hint, "correct the AWS setting or file that the error names") {
-		t.Errorf("%v: verdict %d, hint %q", err, v, hint)
 	}
 }
 

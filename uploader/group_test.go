@@ -1,48 +1,17 @@
 package uploader
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net"
-	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/target"
 )
-
-// logged keeps what is logged, one text a line.
-type logged struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (log *logged) Write(p []byte) (int, error) {
-	log.mu.Lock()
-	defer log.mu.Unlock()
-	log.lines = append(log.lines, string(bytes.TrimSpace(p)))
-	return len(p), nil
-}
-
-// with returns the lines that have all of these in them.
-func (log *logged) with(parts ...string) (found []string) {
-	log.mu.Lock()
-	defer log.mu.Unlock()
-	for _, line := range log.lines {
-		if !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(line, p) }) {
-			found = append(found, line)
-		}
-	}
-	return found
-}
-
-func (log *logged) log() *slog.Logger { return slog.New(slog.NewJSONHandler(log, nil)) }
 
 func told(code, message string) error {
 	return &codeErr{fakeErr{code: code, message: message, status: 400}}
@@ -327,203 +296,51 @@ func TestNoGroupWithoutItsKey(t *testing.T) {
 	}
 }
 
-// A hundred containers that may not make their one group hold up nobody else, and have it soon when they may.
-func TestDeniedGroupHoldsUpNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake(t)
-		f.faults = func(op, group, _ string) *fault {
-			if op == "group" && group == "denied" {
-				return &fault{err: apiErr("AccessDeniedException")}
-			}
-			return nil
+// What a new group is to be goes over the wire, and EMF too; and what the service says of it is understood.
+func TestSDKNewGroup(t *testing.T) {
+	s, u, local := standIn(t, Options{})
+	s.AddFault(cwlocal.Fault{Kind: cwlocal.Throttle, Operation: "PutRetentionPolicy", Count: 1})
+	s.AddFault(cwlocal.Fault{Kind: cwlocal.Denied, Operation: "PutRetentionPolicy", Group: "denied"})
+	for _, name := range []string{"g", "denied"} {
+		to := local
+		to.Create.NewGroup, to.EMF, to.Group = &wanted, true, name
+		feed := newFeed(t)
+		feed.add(time.Now(), "x")
+		d := u.Attach(to, feed, 0)
+		d.Finish()
+		<-d.Done()
+		u.wg.Wait() // for the retention
+		if st, ok := s.Stream(to.Region, name, "s"); !ok || st.EMFBatches != 1 || st.Batches != 1 {
+			t.Errorf("%+v", st)
 		}
-		u := start(t, f, Options{Log: discard})
-		attach := func(group, stream string) *Delivery {
-			to := wishing(&target.NewGroup{RetentionDays: 1})
-			to.Group, to.Stream = group, stream
-			return ship(t, u, to)
+	}
+	groups := s.Groups()
+	if len(groups) != 2 {
+		t.Fatalf("%+v", groups)
+	}
+	for i, g := range groups {
+		days := []int{0, 30}[i] // of denied, and g
+		if g.Class != wanted.Class || g.KMSKey != wanted.KMSKeyID || g.RetentionDays != days || !maps.Equal(g.Tags, wanted.Tags) {
+			t.Errorf("%+v", g)
 		}
-		for i := range 100 {
-			attach("denied", fmt.Sprint(i))
-		}
-		time.Sleep(10 * time.Minute)
-		begin := time.Now()
-		<-attach("other", "s").Done()
-		if d := time.Since(begin); d > 10*time.Second {
-			t.Errorf("another group took %v", d)
-		}
-		f.mu.Lock()
-		f.faults = func(string, string, string) *fault { return nil }
-		f.mu.Unlock()
-		mended := time.Now()
-		for len(f.shown("denied", "99")) == 0 || len(f.shown("denied", "0")) == 0 {
-			time.Sleep(time.Second)
-		}
-		if d := time.Since(mended); d > maxSlowBackoff+15*time.Second {
-			t.Errorf("delivered %v after it was mended", d)
-		}
-		stop(t, u)
-	})
-}
-
-// What fails about the retention holds up nobody. It is tried again where that can help, and else told of once.
-func TestRetention(t *testing.T) {
-	for _, k := range []struct {
-		name  string
-		errs  []error // of the first calls; the last one again and again if forever
-		ever  bool
-		calls int
-		hint  string // of the one warning that it is not set
-	}{
-		{"throttled", slices.Repeat([]error{apiErr("ThrottlingException")}, 30), false, 31, ""},
-		{"unavailable", slices.Repeat([]error{&fakeErr{status: 503}}, 30), false, 31, ""},
-		{"conflict", []error{apiErr("OperationAbortedException")}, false, 2, ""},
-		{"not known yet", []error{apiErr("ResourceNotFoundException")}, false, 2, ""},
-		{"deleted", []error{apiErr("ResourceNotFoundException")}, true, maxUnknownRetentions, "set it by hand"},
-		{"denied", []error{apiErr("AccessDeniedException")}, true, 1, "allow logs:PutRetentionPolicy"},
-		{"invalid", []error{apiErr("InvalidParameterException")}, true, 1, "set it by hand"},
-		{"unknown operation", []error{apiErr("UnknownOperationException")}, true, 1, "set it by hand"},
-	} {
-		t.Run(k.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f, log := newFake(t), &logged{}
-				f.faults = func(op, _, _ string) *fault {
-					if n := f.calls["retention"]; op == "retention" && (k.ever || n <= len(k.errs)) {
-						return &fault{err: k.errs[min(n, len(k.errs))-1]}
-					}
-					return nil
-				}
-				u := start(t, f, Options{Log: log.log()})
-				begin := time.Now()
-				for i := range 2 {
-					to := wishing(&wanted)
-					to.Stream = fmt.Sprint(i)
-					<-ship(t, u, to).Done()
-				}
-				if d := time.Since(begin); d > 2*time.Second {
-					t.Errorf("delivered after %v", d)
-				}
-				time.Sleep(time.Hour)
-				stop(t, u)
-				if f.count("retention") != k.calls {
-					t.Errorf("%d calls, want %d", f.count("retention"), k.calls)
-				}
-				if (f.set["g"] == 30) != (k.hint == "") {
-					t.Errorf("retention is %d", f.set["g"])
-				}
-				if got := log.with(warnRetention); len(got) > 0 != (k.hint != "") || len(got) > 1 {
-					t.Errorf("logged %q", log.lines)
-				}
-				if k.hint != "" && len(log.with(warnRetention, k.hint, `"group":"g"`, `"days":30`)) != 1 {
-					t.Errorf("logged %q", log.lines)
-				}
-			})
-		})
 	}
 }
 
-// A stop while the retention cannot be set does not wait for it, and says so.
-func TestStopBeforeRetentionIsSet(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f, log := newFake(t), &logged{}
-		f.faults = func(op, _, _ string) *fault {
-			if op == "retention" {
-				return &fault{err: apiErr("ThrottlingException")}
-			}
-			return nil
-		}
-		u := start(t, f, Options{Log: log.log()})
-		<-ship(t, u, wishing(&wanted)).Done()
-		time.Sleep(time.Minute)
-		begin := time.Now()
-		stop(t, u)
-		if d := time.Since(begin); d > time.Second {
-			t.Errorf("stopped after %v", d)
-		}
-		if len(log.with(warnRetention, "set it by hand")) != 1 {
-			t.Errorf("logged %q", log.lines)
-		}
-	})
-}
-
-// Feeds with one target share a sender whatever they want of a new group, and the first that wants anything has it.
-func TestFirstWishWins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake(t)
-		u := start(t, f, Options{Log: discard})
-		var deliveries []*Delivery
-		for _, k := range []struct {
-			create bool
-			n      *target.NewGroup
-		}{
-			{false, &target.NewGroup{RetentionDays: 1}}, {true, nil}, {true, &target.NewGroup{}}, {true, &target.NewGroup{RetentionDays: 30}}, {true, &target.NewGroup{RetentionDays: 60}},
-		} {
-			feed := newFeed(t)
-			feed.add(time.Now(), "x")
-			to := testTarget
-			to.Create.Group, to.Create.NewGroup = k.create, k.n
-			deliveries = append(deliveries, u.Attach(to, feed, time.Second))
-		}
-		if n := u.Metrics().Senders; n != 1 {
-			t.Errorf("%d senders", n)
-		}
-		for _, d := range deliveries {
-			d.Finish()
-		}
-		for _, d := range deliveries {
-			<-d.Done()
-		}
-		time.Sleep(time.Second)
-		stop(t, u)
-		if f.set["g"] != 30 {
-			t.Errorf("retention %d", f.set["g"])
-		}
-		if len(f.batches) != 1 {
-			t.Errorf("%d batches", len(f.batches))
-		}
-	})
-}
-
-// The rates of creating are those of a region and endpoint, and stay below the quotas whoever's role it is.
-func TestNewGroupsAreSpread(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFake(t)
-		var groups, retentions []time.Time
-		f.faults = func(op, _, _ string) *fault {
-			switch op {
-			case "group":
-				groups = append(groups, time.Now())
-			case "retention":
-				retentions = append(retentions, time.Now())
-			}
-			return nil
-		}
-		u := start(t, f, Options{Log: discard})
-		var deliveries []*Delivery
-		for i := range 60 {
-			feed := newFeed(t)
-			feed.add(time.Now(), "x")
-			to := testTarget
-			to.RoleARN, to.Group, to.Create.NewGroup = fmt.Sprint("role", i%3), fmt.Sprint(i), &wanted
-			deliveries = append(deliveries, u.Attach(to, feed, 0))
-		}
-		for _, d := range deliveries {
-			d.Finish()
-			<-d.Done()
-		}
-		time.Sleep(2 * time.Minute)
-		stop(t, u)
-		for what, times := range map[string][]time.Time{"groups": groups, "retentions": retentions} {
-			if len(times) != 60 {
-				t.Errorf("%d %s", len(times), what)
-			}
-			quota := map[string]int{"groups": 10, "retentions": 5}[what]
-			for i := range times {
-				if j := i + quota/2; j < len(times) && times[j].Sub(times[i]) < time.Second {
-					t.Errorf("%s: more than half the quota in a second", what)
-					break
-				}
-			}
-		}
-	})
+// A key that cannot be used is understood as such from the real SDK's error.
+func TestSDKBadKey(t *testing.T) {
+	s, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{testKey: testSecret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	sdk := newSDK(staticConfig, "1")
+	defer sdk.close()
+	c, err := sdk.connect(t.Context(), target.Access{Region: "us-east-1", Endpoint: s.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.CreateLogGroup(t.Context(), "tag-class", wanted) // its key is in another region
+	if v := classify(err, false); !aboutOptions(v, err) || len(reducedGroups(wanted, "tag-class", v, err)) > 0 {
+		t.Errorf("%d: %v", v, err)
+	}
 }

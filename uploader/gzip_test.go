@@ -123,3 +123,29 @@ func TestGzipIsRefusedLater(t *testing.T) {
 		stop(t, u)
 	})
 }
+
+// A compressed request that is not understood makes the session plain; nothing is lost.
+func TestUngzip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, feed := newFake(t), newFeed(t)
+		f.has("g", "s")
+		first := true
+		f.faults = func(op, _, _ string) *fault {
+			if first {
+				first = false
+				return &fault{err: apiErr("SerializationException")}
+			}
+			return nil
+		}
+		u := start(t, f, Options{})
+		d := u.Attach(testTarget, feed, 0)
+		d.Notify(feed.add(time.Now(), line(0)))
+		d.Finish()
+		<-d.Done()
+		stop(t, u)
+		if m := u.Metrics(); m.SentBytes != m.BodyBytes || m.Retries != 1 {
+			t.Errorf("%+v", m)
+		}
+		checkShown(t, f.shown("g", "s"), feed, false, nil)
+	})
+}

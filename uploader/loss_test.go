@@ -3,6 +3,7 @@ package uploader
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,4 +111,51 @@ func TestLostMarkersAreNotCounted(t *testing.T) {
 			t.Errorf("the feed lost %q, logged %q", feed.lost, log.lines)
 		}
 	})
+}
+
+func TestRejectedEventsAreAccounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, feed := newFake(t), newFeed(t)
+		f.has("g", "s")
+		f.rejects = rejected{tooOldEnd: 2, expiredEnd: 5, tooNewStart: 9, tooNew: true}
+		u := start(t, f, Options{})
+		at := time.Now()
+		for i := range 10 {
+			feed.add(at.Add(time.Duration(i)*time.Second), fmt.Sprint(i))
+		}
+		d := u.Attach(testTarget, feed, 0)
+		d.Finish()
+		<-d.Done()
+		stop(t, u)
+		sec := func(i int) time.Time { return time.Unix(0, at.Add(time.Duration(i)*time.Second).UnixNano()) }
+		want := []dropped{
+			{events.TooOld, 2, 2, sec(0), sec(1)}, {events.Expired, 3, 3, sec(2), sec(4)}, {events.TooNew, 1, 1, sec(9), sec(9)},
+		}
+		if !slices.Equal(feed.dropped, want) {
+			t.Errorf("got %v\nwant %v", feed.dropped, want)
+		}
+		if want := []string{"too_old 2", "expired 3", "too_new 1"}; !slices.Equal(feed.lost, want) {
+			t.Errorf("the feed was told %v, want %v", feed.lost, want)
+		}
+		if got := u.Metrics().Events; got != 4 {
+			t.Errorf("%d delivered", got)
+		}
+	})
+}
+
+// A message that is cut and then too old is lost once.
+func TestCutAndTooOldIsToldOnce(t *testing.T) {
+	f := newFake(t)
+	f.has("g", "s")
+	f.rejects = rejected{tooOldEnd: 1}
+	u := start(t, f, Options{})
+	feed := newFeed(t)
+	feed.add(time.Now(), strings.Repeat("x", maxMessageBytes+7))
+	d := u.Attach(testTarget, feed, 0)
+	d.Finish()
+	<-d.Done()
+	stop(t, u)
+	if got := fmt.Sprint(feed.lost); got != "[too_old 1]" {
+		t.Errorf("told %s", got)
+	}
 }

@@ -1,12 +1,17 @@
 package uploader
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/internal/target"
 )
 
@@ -74,4 +79,46 @@ func TestManyFeedsOfOneStream(t *testing.T) {
 		}
 		stop(t, u)
 	}
+}
+
+// A thousand streams with 200 KB each cost next to no memory while the service is down.
+func TestOutageCostsNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.latency = 100 * time.Millisecond
+		f.faults = func(string, string, string) *fault { return &fault{err: errors.New("refused")} }
+		u := start(t, f, Options{Log: discard})
+		text := []byte(strings.Repeat("x", 2_000))
+		heap := func() int64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc + m.StackInuse)
+		}
+		var deliveries []*Delivery
+		for i := range 1000 {
+			feed := newFeed(t)
+			for j := range 100 { // all share the text, so that the feeds themselves cost little
+				feed.events = append(feed.events, events.Event{
+					Time: int64(j), Message: text, Ranges: []stream.Range{{From: uint64(j), To: uint64(j + 1)}},
+				})
+			}
+			tg := testTarget
+			tg.Stream = fmt.Sprint(i)
+			deliveries = append(deliveries, u.Attach(tg, feed, time.Second))
+		}
+		before := heap()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		grown := heap() - before
+		t.Logf("%d tries, %.1f MiB more", f.count("put"), float64(grown)/(1<<20))
+		if grown > 24<<20 {
+			t.Errorf("%d bytes more", grown)
+		}
+		for _, d := range deliveries {
+			<-d.Detach()
+		}
+		stop(t, u)
+	})
 }

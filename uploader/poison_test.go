@@ -1,10 +1,13 @@
 package uploader
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/logspool/logspool/events"
 )
 
 // TestGuiltyBatchInCompany has a poison event in a full batch whose refusal comes before the batches sent along with it
@@ -36,5 +39,63 @@ func TestGuiltyBatchInCompany(t *testing.T) {
 		if most := 30; before > most {
 			t.Errorf("found after %d requests, want at most %d", before, most)
 		}
+	})
+}
+
+// The events that the service will never take are found, accounted for, and the others delivered once each.
+func TestGuiltyEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, feed := newFake(t), newFeed(t)
+		f.has("g", "s")
+		poison := func(m string) bool { return strings.HasPrefix(m, "bad") }
+		f.refuse = poison
+		u := start(t, f, Options{})
+		at := time.Now()
+		bad := 0
+		for i := range 3000 {
+			s := line(i)
+			if i == 0 || i == 1500 || i == 1501 || i == 2999 {
+				s, bad = "bad"+s, bad+1
+			}
+			feed.add(at.Add(time.Duration(i)*time.Millisecond), s)
+		}
+		d := u.Attach(testTarget, feed, time.Second)
+		d.Finish()
+		<-d.Done()
+		stop(t, u)
+		checkShown(t, f.shown("g", "s"), feed, false, poison)
+		if len(feed.dropped) != bad {
+			t.Errorf("%d reports: %v", len(feed.dropped), feed.dropped)
+		}
+		if want := slices.Repeat([]string{"refused 1"}, bad); !slices.Equal(feed.lost, want) {
+			t.Errorf("the feed was told %v, want %v", feed.lost, want)
+		}
+		if got := u.Metrics().DroppedEvents[events.Refused]; got != int64(bad) {
+			t.Errorf("counted %d", got)
+		}
+		if n := f.count("put"); n > 120 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// A service that refuses everything means something else than poison events: few are given up.
+func TestEverythingIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, feed := newFake(t), newFeed(t)
+		f.has("g", "s")
+		f.refuse = func(string) bool { return true }
+		u := start(t, f, Options{Log: discard})
+		for i := range 5000 {
+			feed.add(time.Now(), line(i))
+		}
+		d := u.Attach(testTarget, feed, 0)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if n := u.Metrics().DroppedEvents[events.Refused]; n < maxPoisonAtFullSpeed || n > 200 {
+			t.Errorf("%d events given up in 10 minutes", n)
+		}
+		<-d.Detach()
+		stop(t, u)
 	})
 }

@@ -3,14 +3,10 @@ package uploader
 import (
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-	"unicode/utf8"
-
-	"github.com/logspool/logspool/internal/target"
 )
 
 const (
@@ -146,60 +142,6 @@ func TestOneFailureDoesNotEndAnother(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-// TestStopWithinDelayIsNoFailure: a plugin that stops before the first stream was created has nothing to complain about.
-func TestStopWithinDelayIsNoFailure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f, feed := newFake(t), newFeed(t)
-		var log logged
-		u := start(t, f, Options{Log: log.log()})
-		d := u.Attach(testTarget, feed, 4*time.Second)
-		d.Notify(feed.add(time.Now(), "x"))
-		time.Sleep(time.Second)
-		stop(t, u)
-		if f.count("put") != 1 || len(log.lines) > 0 {
-			t.Errorf("%d requests, logged %q", f.count("put"), log.lines)
-		}
-	})
-}
-
-// TestBriefKeepsTheCause: a long error keeps its beginning and its end, whole characters and no escaped quotation marks.
-func TestBriefKeepsTheCause(t *testing.T) {
-	chain := "operation error CloudWatch Logs: PutLogEvents, get identity: " + strings.Repeat("failed to refresh cached credentials, ", 40) +
-		`open "/root/.aws/config": permission denied`
-	got := brief(errors.New(chain))
-	if !strings.HasPrefix(got, "operation error CloudWatch Logs: PutLogEvents") || !strings.HasSuffix(got, "open '/root/.aws/config': permission denied") ||
-		len(got) > 603 {
-		t.Error(got)
-	}
-	for i := range 8 {
-		if got := brief(errors.New(strings.Repeat("x", i) + strings.Repeat("日本", 500))); !utf8.ValidString(got) || strings.Contains(got, "\ufffd") {
-			t.Errorf("%d: %q", i, got)
-		}
-	}
-	nested := fmt.Errorf("outer %q", fmt.Sprintf("inner %q", `a "quote"`))
-	if got := brief(nested); strings.ContainsAny(got, "\"\\") {
-		t.Error(got)
-	}
-}
-
-// TestHints: an error that an operator can do something about says what.
-func TestHints(t *testing.T) {
-	noHost := fmt.Errorf("operation error: %w", &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "logs.eu-centrall-1.amazonaws.com", IsNotFound: true}})
-	for _, k := range []struct {
-		err    error
-		access target.Access
-		hint   string
-	}{
-		{noHost, target.Access{Region: "eu-centrall-1"}, "check the spelling of the region 'eu-centrall-1'"},
-		{noHost, target.Access{Region: "eu-central-1", Endpoint: "https://logs.example"}, "check the endpoint 'https://logs.example'"},
-		{apiErr("OperationAbortedException"), target.Access{}, "another call is changing the log group; the plugin tries again"},
-	} {
-		if got := hintFor(classify(k.err, false), k.err, k.access); !strings.Contains(got, k.hint) {
-			t.Errorf("%v: hint %q, want %q", k.err, got, k.hint)
-		}
 	}
 }
 

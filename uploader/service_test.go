@@ -9,13 +9,13 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/target"
 )
 
@@ -261,51 +261,42 @@ func TestKeysOfEachAccess(t *testing.T) {
 	}
 }
 
-// What a new group is to be goes over the wire, and EMF too; and what the service says of it is understood.
-func TestSDKNewGroup(t *testing.T) {
-	s, u, local := standIn(t, Options{})
-	s.AddFault(cwlocal.Fault{Kind: cwlocal.Throttle, Operation: "PutRetentionPolicy", Count: 1})
-	s.AddFault(cwlocal.Fault{Kind: cwlocal.Denied, Operation: "PutRetentionPolicy", Group: "denied"})
-	for _, name := range []string{"g", "denied"} {
-		to := local
-		to.Create.NewGroup, to.EMF, to.Group = &wanted, true, name
-		feed := newFeed(t)
-		feed.add(time.Now(), "x")
-		d := u.Attach(to, feed, 0)
-		d.Finish()
-		<-d.Done()
-		u.wg.Wait() // for the retention
-		if st, ok := s.Stream(to.Region, name, "s"); !ok || st.EMFBatches != 1 || st.Batches != 1 {
-			t.Errorf("%+v", st)
+// Keys that the service does not take any more are not kept because they have no end known to the SDK.
+func TestRefusedKeysAreAskedForAgain(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Authorization"), "=old/") {
+			w.WriteHeader(400)
+			_, _ = w.Write([]byte(`{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}`))
+			return
 		}
-	}
-	groups := s.Groups()
-	if len(groups) != 2 {
-		t.Fatalf("%+v", groups)
-	}
-	for i, g := range groups {
-		days := []int{0, 30}[i] // of denied, and g
-		if g.Class != wanted.Class || g.KMSKey != wanted.KMSKeyID || g.RetentionDays != days || !maps.Equal(g.Tags, wanted.Tags) {
-			t.Errorf("%+v", g)
+		_, _ = w.Write([]byte("{}"))
+	}))
+	defer srv.Close()
+	var asked atomic.Int32
+	cache := aws.NewCredentialsCache(aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		c := aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret, CanExpire: true, Expires: time.Now().Add(time.Hour)}
+		if asked.Add(1) == 1 {
+			c.AccessKeyID = "old"
 		}
+		return c, nil
+	}))
+	u := New(Options{
+		Config: func(context.Context, target.Access) (aws.Config, error) { return aws.Config{Credentials: cache}, nil },
+		Log:    discard,
+	})
+	defer stop(t, u)
+	to := testTarget
+	to.Endpoint = srv.URL
+	feed := newFeed(t)
+	feed.add(time.Now(), "x")
+	d := u.Attach(to, feed, 0)
+	d.Finish()
+	select {
+	case <-d.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the keys are never asked for again")
 	}
-}
-
-// A key that cannot be used is understood as such from the real SDK's error.
-func TestSDKBadKey(t *testing.T) {
-	s, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{testKey: testSecret}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	sdk := newSDK(staticConfig, "1")
-	defer sdk.close()
-	c, err := sdk.connect(t.Context(), target.Access{Region: "us-east-1", Endpoint: s.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = c.CreateLogGroup(t.Context(), "tag-class", wanted) // its key is in another region
-	if v := classify(err, false); !aboutOptions(v, err) || len(reducedGroups(wanted, "tag-class", v, err)) > 0 {
-		t.Errorf("%d: %v", v, err)
+	if n := asked.Load(); n > 3 {
+		t.Errorf("asked for %d times", n)
 	}
 }

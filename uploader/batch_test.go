@@ -16,7 +16,8 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// fill builds a batch of the events and says what became of the first that did not go in.
+// fill builds a batch of the events. It returns how many went in, and why the next one did
+// not.
 func fill(s size, evs []events.Event, z *compressor) (*batch, int, fit) {
 	bl, b := new(builder), new(batch)
 	return fillWith(bl, b, s, evs, z)
@@ -39,7 +40,8 @@ func event(ns int64, message string) events.Event {
 	return events.Event{Time: ns, Message: []byte(message), Ranges: []stream.Range{{From: uint64(max(ns, 0)), To: uint64(max(ns, 0)) + 1}}}
 }
 
-func TestGoldenBody(t *testing.T) {
+// TestBodyIsExact compares whole request bodies.
+func TestBodyIsExact(t *testing.T) {
 	evs := []events.Event{
 		event(1_790_000_000_123_456_789, "plain"),
 		event(1_790_000_000_124_000_000, "tab\tquote\"slash\\ nul\x00 esc\x1b[0m\r"),
@@ -68,17 +70,17 @@ func TestGoldenBody(t *testing.T) {
 			t.Errorf("%d events, %d bytes:\n%s\nwant %d bytes:\n%s", n, b.plainSize, got, len(want), want)
 		}
 	}
-	// In order already, plain: the buffer itself is sent.
+	// Events that are in order are sent from the builder's buffer.
 	b, _, _ := fill(fullSize, evs[:1], nil)
 	if want := `{"logGroupName":"g\"1","logStreamName":"s/ü","logEvents":[{"timestamp":1790000000123,"message":"plain"}]}`; string(b.out) != want {
 		t.Errorf("got %s", b.out)
 	}
 	if b, _, _ = fill(fullSize, []events.Event{event(-5, "x")}, nil); !strings.Contains(string(b.out), `"timestamp":0,`) {
-		t.Errorf("the service takes no negative time: %s", b.out)
+		t.Errorf("CloudWatch accepts no negative time: %s", b.out)
 	}
 }
 
-func TestBatchLimits(t *testing.T) {
+func TestBatchStaysWithinLimits(t *testing.T) {
 	at := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC).UnixNano()
 	same := func(n, length int, fillByte string) []events.Event {
 		evs := make([]events.Event, n)
@@ -87,10 +89,10 @@ func TestBatchLimits(t *testing.T) {
 		}
 		return evs
 	}
-	// 8 events of one millisecond that fill the batch to the byte: 8 * (131046 + 26) = 1048576.
+	// 8 events of one millisecond fill the batch exactly: 8 * (131046 + 26) = 1048576.
 	exact := same(8, 131_046, "x")
 	over := append(same(7, 131_046, "x"), event(at, strings.Repeat("x", 131_047)))
-	// With one invalid byte the last counts two bytes more than it has.
+	// An invalid byte counts as three.
 	repaired := append(same(7, 131_046, "x"), event(at, strings.Repeat("x", 131_043)+"\xff"))
 	tooMuch := append(same(7, 131_046, "x"), event(at, strings.Repeat("x", 131_044)+"\xff"))
 	day := event(at+24*time.Hour.Nanoseconds(), "x")
@@ -129,7 +131,7 @@ func TestBatchLimits(t *testing.T) {
 			t.Errorf("%s: %d bytes lost", c.name, b.cutBytes)
 		}
 	}
-	// An empty message is not sent, and its ranges are the batch's all the same.
+	// An empty message is not sent, but the batch acknowledges its ranges.
 	b, _, _ := fill(fullSize, []events.Event{event(1, ""), event(2, "x"), event(3, "")}, nil)
 	if len(b.records) != 1 || len(b.parts[0].ranges) != 1 || b.parts[0].ranges[0] != (stream.Range{From: 1, To: 4}) {
 		t.Errorf("%d events, ranges %v", len(b.records), b.parts[0].ranges)
@@ -219,7 +221,7 @@ func benchEvents(line string, shuffled bool) (evs []events.Event, bytes int64) {
 	return evs, bytes
 }
 
-func TestBatchDoesNotAllocate(t *testing.T) {
+func TestReusedBatchDoesNotAllocate(t *testing.T) {
 	evs, _ := benchEvents(escapeKinds[0].line, true)
 	bl, b := new(builder), new(batch)
 	z := newCompressor()

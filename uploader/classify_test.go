@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestClassify(t *testing.T) {
+func TestClassifyErrors(t *testing.T) {
 	api := func(code, message string, status int) error {
 		return fmt.Errorf("operation error: %w", &codeErr{fakeErr{code: code, message: message, status: status}})
 	}
@@ -23,12 +23,12 @@ func TestClassify(t *testing.T) {
 		{api("ServiceUnavailableException", "", 503), true, unavailable},
 		{api("Whatever", "", 500), true, unavailable},
 		{&fakeErr{status: 502}, true, unavailable},
-		{&fakeErr{status: 200}, true, unavailable}, // a page of a proxy
+		{&fakeErr{status: 200}, true, unavailable}, // a proxy's page
 		{&fakeErr{status: 302}, true, unavailable},
 		{&fakeErr{status: 408}, true, unavailable},
 		{errors.New("connection reset by peer"), true, unavailable},
 		{context.DeadlineExceeded, true, unavailable},
-		{context.Canceled, true, unavailable}, // not by us
+		{context.Canceled, true, unavailable}, // the uploader did not cancel it
 		{errStopped, true, cancelled},
 		{api("ResourceNotFoundException", "", 400), true, notFound},
 		{&fakeErr{status: 404}, false, badTarget},

@@ -29,7 +29,7 @@ const (
 	testSecret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 )
 
-// staticConfig is a configuration as main makes it, with keys that the stand-in checks signatures by.
+// staticConfig is a configuration like the plugin's, with the keys that the stand-in knows.
 func staticConfig(context.Context, target.Access) (aws.Config, error) {
 	return aws.Config{
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
@@ -38,7 +38,8 @@ func staticConfig(context.Context, target.Access) (aws.Config, error) {
 	}, nil
 }
 
-// standIn starts a strict CloudWatch Logs and an uploader that knows it by the real SDK.
+// standIn starts a strict CloudWatch Logs, and an uploader that uses it through the real
+// SDK.
 func standIn(t *testing.T, o Options) (*cwlocal.Server, *Uploader, target.Target) {
 	t.Helper()
 	s, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{testKey: testSecret}})
@@ -69,15 +70,16 @@ func arrived(s *cwlocal.Server, t target.Target) (shown []stored) {
 	return shown
 }
 
-// TestSDK sends a backlog of every kind of text through the real SDK, under each fault of the stand-in, and finds each event there.
-func TestSDK(t *testing.T) {
+// TestSDKDeliversUnderEachFault sends a backlog of every kind of text through the real SDK,
+// under each fault of the stand-in, and finds each event there.
+func TestSDKDeliversUnderEachFault(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		for _, kind := range append([]cwlocal.FaultKind{""}, cwlocal.FaultKinds...) {
 			if kind == cwlocal.Slow || kind == cwlocal.Poison || kind == cwlocal.SmallEvents || strings.HasPrefix(string(kind), "hang") {
-				continue // their tests are below, or take real time
+				continue // these have tests of their own, or take real time
 			}
 			if plain && kind != "" && kind != cwlocal.HTMLBad && kind != cwlocal.ResetAfter {
-				continue // nothing to do with the encoding
+				continue // the encoding does not matter
 			}
 			t.Run(fmt.Sprintf("%s plain=%v", kind, plain), func(t *testing.T) {
 				t.Parallel()
@@ -103,7 +105,7 @@ func TestSDK(t *testing.T) {
 	}
 }
 
-func TestSDKHang(t *testing.T) {
+func TestSDKRequestThatHangsIsRetried(t *testing.T) {
 	t.Parallel()
 	s, u, local := standIn(t, Options{})
 	const patient = time.Second
@@ -121,7 +123,7 @@ func TestSDKHang(t *testing.T) {
 	checkShown(t, arrived(s, local), feed, false, nil)
 }
 
-func TestSDKPoison(t *testing.T) {
+func TestSDKFindsPoisonEvents(t *testing.T) {
 	s, u, local := standIn(t, Options{})
 	s.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: "poison"})
 	feed := newFeed(t)
@@ -140,8 +142,9 @@ func TestSDKPoison(t *testing.T) {
 	}
 }
 
-// Events out of the service's window are dropped by it and counted by us.
-func TestSDKRejected(t *testing.T) {
+// TestSDKCountsRejectedEvents sends events outside of the time that CloudWatch accepts.
+// CloudWatch drops them, and the uploader counts them.
+func TestSDKCountsRejectedEvents(t *testing.T) {
 	s, u, local := standIn(t, Options{})
 	now := time.Now()
 	feed := newFeed(t)
@@ -163,7 +166,7 @@ func TestSDKRejected(t *testing.T) {
 }
 
 // Credentials that are rotated are read again.
-func TestSDKCredentialsRotate(t *testing.T) {
+func TestSDKReadsRotatedCredentials(t *testing.T) {
 	s, u, local := standIn(t, Options{})
 	s.AddFault(cwlocal.Fault{Kind: cwlocal.ExpiredToken, AccessKey: "old"})
 	var loads atomic.Int32
@@ -185,7 +188,7 @@ func TestSDKCredentialsRotate(t *testing.T) {
 }
 
 // The request on the wire: headers and body.
-func TestRequestOnTheWire(t *testing.T) {
+func TestRequestHeadersAndBody(t *testing.T) {
 	var got http.Header
 	var body bytes.Buffer
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -227,7 +230,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	}
 }
 
-func TestErrorsOnTheWire(t *testing.T) {
+func TestHTTPErrorsAreClassified(t *testing.T) {
 	answer := ""
 	status := 400
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -270,7 +273,7 @@ func TestErrorsOnTheWire(t *testing.T) {
 }
 
 // The transport keeps what the configuration says and gets our limits.
-func TestTransport(t *testing.T) {
+func TestTransportKeepsProxyAndHasLimits(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
 	tr, ok := newHTTPClient(nil, headerTimeout).Transport.(*http.Transport)
 	if !ok {
@@ -284,8 +287,9 @@ func TestTransport(t *testing.T) {
 	}
 }
 
-// With Debug there is one line a batch; names and numbers, no text of events.
-func TestDebugLine(t *testing.T) {
+// TestDebugLogsOneLineForEachBatch checks that the line has names and numbers, and no text
+// of events.
+func TestDebugLogsOneLineForEachBatch(t *testing.T) {
 	var log bytes.Buffer
 	_, u, local := standIn(t, Options{Log: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	feed := newFeed(t)
@@ -307,10 +311,11 @@ func TestDebugLine(t *testing.T) {
 	}
 }
 
-// After an outage the connections that were idle are dead. One that hangs takes the others with it, so that the
-// next try has a new one.
-func TestDeadConnectionsAreDropped(t *testing.T) {
-	var dead sync.Map // remote addresses of connections that do not answer any more
+// TestDeadConnectionsAreClosed: after an outage, idle connections are dead. When one
+// request hangs, the other idle connections are closed, so that the next try makes a new
+// one.
+func TestDeadConnectionsAreClosed(t *testing.T) {
+	var dead sync.Map // remote addresses of connections that do not answer
 	var both sync.WaitGroup
 	both.Add(2)
 	release := make(chan struct{})
@@ -319,7 +324,7 @@ func TestDeadConnectionsAreDropped(t *testing.T) {
 			<-release
 			return
 		}
-		if r.Header.Get("Content-Encoding") == "gzip" { // the first two: at once, to have two connections
+		if r.Header.Get("Content-Encoding") == "gzip" { // the first two requests run together, so that there are two connections
 			both.Done()
 			both.Wait()
 			dead.Store(r.RemoteAddr, true)
@@ -357,8 +362,9 @@ func TestDeadConnectionsAreDropped(t *testing.T) {
 	}
 }
 
-// TestDeadEndpointKeepsOthersConnections: where an endpoint does not answer, the idle connections to another one stay.
-func TestDeadEndpointKeepsOthersConnections(t *testing.T) {
+// TestDeadEndpointKeepsConnectionsToOthers: if an endpoint does not answer, the idle
+// connections to another endpoint stay.
+func TestDeadEndpointKeepsConnectionsToOthers(t *testing.T) {
 	var conns atomic.Int32
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("{}")) }))
 	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
@@ -393,8 +399,9 @@ func TestDeadEndpointKeepsOthersConnections(t *testing.T) {
 	}
 }
 
-// The buffer is used again after the call, while the transport may still be reading.
-func TestRequestBodyIsTakenAway(t *testing.T) {
+// TestClosedRequestBodyReadsNothing: the buffer is reused after the call, while the
+// transport may still read the body.
+func TestClosedRequestBodyReadsNothing(t *testing.T) {
 	r := &requestBody{b: []byte("body")}
 	p := make([]byte, 2)
 	if n, err := r.Read(p); n != 2 || err != nil {

@@ -9,8 +9,7 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// A group or a stream that is deleted in mid-run is made again.
-func TestDeletedInMidRun(t *testing.T) {
+func TestDeletedGroupAndStreamAreCreatedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		u := start(t, f, Options{})
@@ -29,7 +28,7 @@ func TestDeletedInMidRun(t *testing.T) {
 		}
 		say("one")
 		if n := f.count("group"); n != 1 {
-			t.Errorf("%d calls to make one group", n)
+			t.Errorf("%d calls to create one group", n)
 		}
 		f.mu.Lock()
 		f.groups = map[string]bool{}
@@ -37,10 +36,10 @@ func TestDeletedInMidRun(t *testing.T) {
 		f.mu.Unlock()
 		say("two")
 		if n := f.count("group"); n != 2 {
-			t.Errorf("%d calls to make one group twice", n)
+			t.Errorf("%d calls to create one group twice", n)
 		}
 		if n := f.count("stream"); n > 100 {
-			t.Errorf("%d calls to make 60 streams", n)
+			t.Errorf("%d calls to create 60 streams", n)
 		}
 		for i := range deliveries {
 			if s := f.shown("g", fmt.Sprint(i)); len(s) != 1 || s[0].message != "two" {
@@ -51,8 +50,8 @@ func TestDeletedInMidRun(t *testing.T) {
 	})
 }
 
-// A hundred containers that start at once stay below the quotas of the creating calls.
-func TestCreationIsSpread(t *testing.T) {
+// TestCreationStaysBelowQuotas starts two hundred containers at once.
+func TestCreationStaysBelowQuotas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.latency = 20 * time.Millisecond
@@ -85,8 +84,9 @@ func TestCreationIsSpread(t *testing.T) {
 	})
 }
 
-// A hundred containers that may not make their one group hold up nobody else, and have it soon when they may.
-func TestDeniedGroupHoldsUpNobody(t *testing.T) {
+// TestDeniedGroupDelaysNoOtherGroup has a hundred containers that may not create their
+// group. They deliver soon after they may.
+func TestDeniedGroupDelaysNoOtherGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.faults = func(op, group, _ string) *fault {
@@ -97,7 +97,7 @@ func TestDeniedGroupHoldsUpNobody(t *testing.T) {
 		}
 		u := start(t, f, Options{Log: discard})
 		attach := func(group, stream string) *Delivery {
-			to := wishing(&target.NewGroup{RetentionDays: 1})
+			to := withNewGroup(&target.NewGroup{RetentionDays: 1})
 			to.Group, to.Stream = group, stream
 			return ship(t, u, to)
 		}
@@ -113,19 +113,20 @@ func TestDeniedGroupHoldsUpNobody(t *testing.T) {
 		f.mu.Lock()
 		f.faults = func(string, string, string) *fault { return nil }
 		f.mu.Unlock()
-		mended := time.Now()
+		fixed := time.Now()
 		for len(f.shown("denied", "99")) == 0 || len(f.shown("denied", "0")) == 0 {
 			time.Sleep(time.Second)
 		}
-		if d := time.Since(mended); d > maxSlowBackoff+15*time.Second {
-			t.Errorf("delivered %v after it was mended", d)
+		if d := time.Since(fixed); d > maxSlowBackoff+15*time.Second {
+			t.Errorf("delivered %v after it was fixed", d)
 		}
 		stop(t, u)
 	})
 }
 
-// Feeds with one target share a sender whatever they want of a new group, and the first that wants anything has it.
-func TestFirstWishWins(t *testing.T) {
+// TestFirstNewGroupApplies: feeds of one target share a sender even if they ask for
+// different new groups. The group gets what the first feed asks for.
+func TestFirstNewGroupApplies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		u := start(t, f, Options{Log: discard})
@@ -162,8 +163,9 @@ func TestFirstWishWins(t *testing.T) {
 	})
 }
 
-// The rates of creating are those of a region and endpoint, and stay below the quotas whoever's role it is.
-func TestNewGroupsAreSpread(t *testing.T) {
+// TestRolesShareTheRateOfCreation: the rates of creation belong to a region and endpoint.
+// They stay below the quotas, whatever the number of roles.
+func TestRolesShareTheRateOfCreation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		var groups, retentions []time.Time

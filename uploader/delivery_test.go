@@ -11,7 +11,8 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-func TestDelayBatchesAndCreates(t *testing.T) {
+// TestEventsWaitForTheDelay also checks which requests create the group and the stream.
+func TestEventsWaitForTheDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		u := start(t, f, Options{})
@@ -35,7 +36,7 @@ func TestDelayBatchesAndCreates(t *testing.T) {
 		if got := len(f.shown("g", "s")); got != 2 {
 			t.Fatalf("%d events after %v", got, time.Since(begin))
 		}
-		// Put says missing, stream says the group is missing, group, stream, put.
+		// put finds no stream, stream finds no group, then group, stream, put.
 		if p, s, g := f.count("put"), f.count("stream"), f.count("group"); p != 2 || s != 2 || g != 1 {
 			t.Errorf("%d puts, %d streams, %d groups", p, s, g)
 		}
@@ -45,7 +46,7 @@ func TestDelayBatchesAndCreates(t *testing.T) {
 		stop(t, u)
 		checkShown(t, f.shown("g", "s"), feed, false, nil)
 		if !feed.ackedAll() {
-			t.Error("not all is acknowledged")
+			t.Error("not everything is acknowledged")
 		}
 		if u.Metrics().Senders != 0 {
 			t.Error("the sender has not ended")
@@ -53,7 +54,7 @@ func TestDelayBatchesAndCreates(t *testing.T) {
 	})
 }
 
-func TestFinishFlushesAtOnce(t *testing.T) {
+func TestFinishSendsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
@@ -67,12 +68,12 @@ func TestFinishFlushesAtOnce(t *testing.T) {
 		if d := time.Since(begin); d > 0 {
 			t.Errorf("took %v", d)
 		}
-		// A feed with nothing is done at once, and no stream is made for it.
+		// A feed without events is done at once, and no stream is created for it.
 		e := u.Attach(target.Target{Access: target.Access{Region: "r"}, Group: "none", Stream: "none", Create: target.Create{Group: true, Stream: true}}, newFeed(t), time.Hour)
 		e.Finish()
 		<-e.Done()
 		if f.count("stream") != 0 {
-			t.Error("a stream was made for nothing")
+			t.Error("a stream was created without need")
 		}
 		stop(t, u)
 	})
@@ -100,8 +101,9 @@ func TestFullBatchDoesNotWait(t *testing.T) {
 	})
 }
 
-// An unfinished event is asked for at the time that the feed names.
-func TestUnfinishedEvent(t *testing.T) {
+// TestUnfinishedEventIsSentWhenDue: the sender asks for an unfinished event at the time
+// that the feed names.
+func TestUnfinishedEventIsSentWhenDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
@@ -121,8 +123,9 @@ func TestUnfinishedEvent(t *testing.T) {
 	})
 }
 
-// Feeds of one target share batches, merged by time, and the shortest delay counts.
-func TestSharedStream(t *testing.T) {
+// TestFeedsOfOneStreamShareBatches: their events are merged by time, and the shortest delay
+// applies.
+func TestFeedsOfOneStreamShareBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.has("g", "s")
@@ -161,8 +164,9 @@ func TestSharedStream(t *testing.T) {
 	})
 }
 
-// A delivery with a long backlog of earlier events does not starve another.
-func TestNoMemberStarves(t *testing.T) {
+// TestBacklogStarvesNoOtherFeed has a delivery with a long backlog of earlier events share
+// a stream with a live one.
+func TestBacklogStarvesNoOtherFeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.has("g", "s")
@@ -199,8 +203,8 @@ func TestNotifyDoesNotAllocate(t *testing.T) {
 	stop(t, u)
 }
 
-// No append is forgotten, whatever the sender is doing when Notify is called.
-func TestNotifyIsNeverLost(t *testing.T) {
+// TestNotifyIsNeverMissed calls Notify while the sender does all kinds of things.
+func TestNotifyIsNeverMissed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.has("g", "s")
@@ -223,11 +227,11 @@ func TestNotifyIsNeverLost(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		time.Sleep(time.Second) // no other wake-up comes in that time
+		time.Sleep(time.Second) // nothing else wakes the sender in that time
 		synctest.Wait()
 		for w, feed := range feeds {
 			if !feed.ackedAll() {
-				t.Errorf("feed %d: something was forgotten", w)
+				t.Errorf("feed %d: not all is acknowledged", w)
 			}
 		}
 		for _, d := range deliveries {
@@ -238,8 +242,9 @@ func TestNotifyIsNeverLost(t *testing.T) {
 	})
 }
 
-// An append at the very moment at which the feed says that it has nothing is not forgotten.
-func TestNotifyWhileDrained(t *testing.T) {
+// TestNotifyDuringNextIsNotMissed appends at the moment at which the feed says that it has
+// nothing.
+func TestNotifyDuringNextIsNotMissed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")

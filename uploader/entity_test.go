@@ -11,9 +11,9 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// TestEntity: events are sent with their entity, those of different entities in different requests, and an entity that
-// CloudWatch rejects is logged once and costs no events.
-func TestEntity(t *testing.T) {
+// TestEventsAreSentWithTheirEntity: events of different entities are in different requests.
+// An entity that CloudWatch rejects is logged once and costs no events.
+func TestEventsAreSentWithTheirEntity(t *testing.T) {
 	var log logged
 	s, u, local := standIn(t, Options{Log: log.log()})
 	many := `{"a":"1","b":"2","c":"3","d":"4","e":"5","f":"6","g":"7","h":"8","i":"9","j":"10"}`
@@ -69,7 +69,6 @@ func TestEntity(t *testing.T) {
 	}
 }
 
-// TestRejectedEntityIsLoggedOncePerError: each error of a stream's entity is logged once.
 func TestRejectedEntityIsLoggedOncePerError(t *testing.T) {
 	var log logged
 	u := New(Options{Log: log.log(), connector: newFake(t)})
@@ -83,7 +82,8 @@ func TestRejectedEntityIsLoggedOncePerError(t *testing.T) {
 	}
 }
 
-// TestRefusedEntityCostsNoEvents: a request that is refused because of its entity is sent without it.
+// TestRefusedEntityCostsNoEvents: a request that is refused because of its entity is sent
+// again without it.
 func TestRefusedEntityCostsNoEvents(t *testing.T) {
 	f := newFake(t)
 	f.has("g", "s")
@@ -91,7 +91,7 @@ func TestRefusedEntityCostsNoEvents(t *testing.T) {
 		if e == "" {
 			return nil
 		}
-		return told("InvalidParameterException", "1 validation error detected: Value '{...}' at 'entity.keyAttributes' failed to satisfy constraint")
+		return apiErrWith("InvalidParameterException", "1 validation error detected: Value '{...}' at 'entity.keyAttributes' failed to satisfy constraint")
 	}
 	var log logged
 	u := start(t, f, Options{Log: log.log()})
@@ -111,9 +111,10 @@ func TestRefusedEntityCostsNoEvents(t *testing.T) {
 	}
 }
 
-// TestEntityThatNobodyKnows: a service that does not know entities, or repeats a value that looks like a group's name, gets
-// the events without. An error about what HTTP calls an entity costs no entity.
-func TestEntityThatNobodyKnows(t *testing.T) {
+// TestEntityIsDroppedOnlyIfTheErrorIsAboutIt: a service that does not know entities, or
+// whose error looks as if it were about a group's name, gets the events without the entity.
+// An error about what HTTP calls an entity does not drop the entity.
+func TestEntityIsDroppedOnlyIfTheErrorIsAboutIt(t *testing.T) {
 	for message, dropped := range map[string]bool{
 		"Unknown parameter in input: \"entity\"":                                        true,
 		"Value '{Name=log-group-a}' at 'entity.keyAttributes' failed to satisfy a rule": true,
@@ -130,7 +131,7 @@ func TestEntityThatNobodyKnows(t *testing.T) {
 					if refused++; e == "" || !dropped && refused > 1 {
 						return nil
 					}
-					return told(code, message)
+					return apiErrWith(code, message)
 				}
 				var log logged
 				u := start(t, f, Options{Log: log.log()})

@@ -34,31 +34,31 @@ type fakeFeed struct {
 	lent       []byte
 	calls      int
 	due        time.Time
-	hold       int // events at the end that are unfinished until due
-	left       bool
-	lost       []string // what Lost was told
-	pending    []string // of it, since the last Ack or Rewind
-	accounted  []string // of it, at which Ack
+	hold       int      // events at the end that are unfinished until due
+	ended      bool     // no call may follow
+	lost       []string // the losses that Lost was called with
+	pending    []string // the losses since the last Ack or Rewind
+	accounted  []string // the losses with the ranges of the Ack that covered them
 	lostRanges []stream.Range
-	dropped    []dropped // what Lost was told, without markers
+	dropped    []dropped // the losses without markers
 	onLost     func()    // called with the lock held when Lost counts an event
 	name       string
 	markers    int // events that Lost does not count
 	max        int
-	open       bool   // it was read since the last Release
+	open       bool   // Next was called since the last Release
 	onEmpty    func() // called with the lock held when Next has nothing
 }
 
 func newFeed(t *testing.T) *fakeFeed { return &fakeFeed{t: t, acked: map[uint64]bool{}} }
 
-// add appends an event to the feed and returns what to tell Notify.
+// add appends an event to the feed, and returns the arguments for Notify.
 func (f *fakeFeed) add(at time.Time, message string) (frames, size int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.append(at, message)
 }
 
-// addLong appends the parts of one long line: the last has the ranges of all.
+// addLong appends the parts of one long line. The last part has the ranges of all.
 func (f *fakeFeed) addLong(at time.Time, parts ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -74,7 +74,7 @@ func (f *fakeFeed) addLong(at time.Time, parts ...string) {
 	f.events[len(f.events)-1].Ranges = []stream.Range{{From: f.at - uint64(size), To: f.at}}
 }
 
-// line returns the ranges of the line that event i is of.
+// line returns the range of event i's line.
 func (f *fakeFeed) line(i int) stream.Range {
 	for len(f.events[i].Ranges) == 0 {
 		i++
@@ -92,14 +92,15 @@ func (f *fakeFeed) append(at time.Time, message string) (frames, size int) {
 	return 1, size
 }
 
-// use checks that the feed is not called by two at once, or after it was left, and spoils what was lent.
+// use checks that the feed is not called concurrently or after its end, and overwrites the
+// message that Next returned last.
 func (f *fakeFeed) use() func() {
 	if !f.mu.TryLock() {
-		f.mu.Lock() // the test's own add, or a second caller: the race detector tells them apart by calls
+		f.mu.Lock() // the test's own add, or a second caller, which the race detector finds by calls
 	}
 	f.calls++
-	if f.left {
-		f.t.Error("feed called after it was left")
+	if f.ended {
+		f.t.Error("feed called after it was released")
 	}
 	for i := range f.lent {
 		f.lent[i] = '!'
@@ -231,8 +232,9 @@ func (f *fakeFeed) ackedAll() bool {
 	return len(f.acked) == n
 }
 
-// checkShown is the oracle: every event of the feed is in the stream, those of one millisecond in the order in which
-// they were written; and none is there more often than the faults with an effect explain.
+// checkShown is the oracle. Every event of the feed is in the stream, and those of one
+// millisecond are in the order in which they were written. doubles allows an event to be
+// there twice. except says which events must not be there.
 func checkShown(t *testing.T, shown []stored, feed *fakeFeed, doubles bool, except func(string) bool) {
 	t.Helper()
 	place := map[string]int{}

@@ -16,7 +16,7 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// fakeErr is an error as the SDK gives them: a code, or a status, or neither.
+// fakeErr is an error like the SDK's, with a status or without.
 type fakeErr struct {
 	code, message string
 	status        int
@@ -26,51 +26,56 @@ func (e *fakeErr) Error() string        { return fmt.Sprintf("%d %s: %s", e.stat
 func (e *fakeErr) ErrorMessage() string { return e.message }
 func (e *fakeErr) HTTPStatusCode() int  { return e.status }
 
-// codeErr has a code as well, as only an understood answer has.
+// codeErr is an error with a code, which only an answer of CloudWatch has.
 type codeErr struct{ fakeErr }
 
 func (e *codeErr) ErrorCode() string { return e.code }
 
-func apiErr(code string) error { return &codeErr{fakeErr{code: code, message: "told to", status: 400}} }
+func apiErr(code string) error { return apiErrWith(code, "as the test says") }
+
+func apiErrWith(code, message string) error {
+	return &codeErr{fakeErr{code: code, message: message, status: 400}}
+}
 
 // fault is what happens to one call.
 type fault struct {
 	err   error
-	after bool // the call had its effect all the same
-	hang  bool // the answer never comes
+	after bool // the call has its effect nevertheless
+	hang  bool // the answer never arrives
 }
 
-// stored is one event as the fake service has it.
+// stored is one event in the fake service.
 type stored struct {
 	ms      int64
 	message string
 }
 
-// fake is a CloudWatch Logs of its own, with rules written down from the API reference. It is its own connector.
+// fake is a CloudWatch Logs whose rules are written from the API reference. It is its own
+// connector.
 type fake struct {
 	t *testing.T
 
 	mu       sync.Mutex
 	groups   map[string]bool
-	asked    map[string]target.NewGroup // of the groups that were made by a call
-	set      map[string]int32           // their retention
-	emf      map[string][]bool          // by group and stream, of each accepted batch
-	accesses []target.Access            // of all connects
+	asked    map[string]target.NewGroup // what each group was created with
+	set      map[string]int32           // the retention of each group
+	emf      map[string][]bool          // by group and stream: whether each accepted batch was EMF
+	accesses []target.Access            // the accesses of all connects
 	streams  map[string][]stored        // by group and stream
 	calls    map[string]int
-	faults   func(op, group, stream string) *fault // under the lock
+	faults   func(op, group, stream string) *fault // called with the lock held
 	refuse   func(message string) bool
 	rejects  rejected
-	entity   func(e string) error // of a request with this entity
+	entity   func(e string) error // the error of a request with this entity
 	latency  time.Duration
 	connErr  error
 	connects int
-	options  func(target.NewGroup) error // of a group that is to be made
+	options  func(target.NewGroup) error // the error of creating such a group
 	busy     int
 	busiest  int
-	batches  []int // events of each accepted batch
+	batches  []int // how many events each accepted batch had
 	first    []time.Time
-	times    []time.Time // of all put calls
+	times    []time.Time // when each put call began
 }
 
 func newFake(t *testing.T) *fake {
@@ -190,7 +195,7 @@ func (f *fake) PutLogEvents(ctx context.Context, r putRequest) (rejected, error)
 
 func (f *fake) put(r putRequest) (rejected, error) {
 	invalid := func(format string, args ...any) (rejected, error) {
-		f.t.Errorf("a request that the service refuses: "+format, args...)
+		f.t.Errorf("a request that CloudWatch refuses: "+format, args...)
 		return rejected{}, apiErr("InvalidParameterException")
 	}
 	body := r.body
@@ -266,7 +271,7 @@ func (f *fake) put(r putRequest) (rejected, error) {
 	return f.rejects, nil
 }
 
-// has makes a group and a stream, as if they had always been there.
+// has creates a group and a stream before the test begins.
 func (f *fake) has(group, stream string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -276,7 +281,7 @@ func (f *fake) has(group, stream string) {
 	}
 }
 
-// shown returns a stream's events in the order in which the service shows them.
+// shown returns a stream's events in the order in which CloudWatch shows them.
 func (f *fake) shown(group, stream string) []stored {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -16,8 +16,8 @@ const (
 	groupWorks   = "sending to the log group works again"
 )
 
-// TestOutageIsLoggedWhileItLasts: at once, every ten minutes with the containers, what waits and since when, and when it
-// ends.
+// TestOutageIsLoggedWhileItLasts: an outage is logged at once, then every ten minutes with
+// the containers, what waits and since when, and when it ends.
 func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
@@ -62,7 +62,7 @@ func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 				t.Errorf("line %d: %s", i, line)
 			}
 			if strings.Contains(line, "nothing is lost") {
-				t.Errorf("a promise that nobody checked: %s", line)
+				t.Errorf("the log promises what nobody checked: %s", line)
 			}
 		}
 		f.mu.Lock()
@@ -79,9 +79,9 @@ func TestOutageIsLoggedWhileItLasts(t *testing.T) {
 	})
 }
 
-// TestOneFailureDoesNotEndAnother: while one log group fails, neither it nor the region is reported to work because others
-// do. It does not matter whether the failure looks like one of the group's or one of the service's.
-func TestOneFailureDoesNotEndAnother(t *testing.T) {
+// TestSuccessOfOneGroupDoesNotEndFailureOfAnother: it does not matter whether the failure
+// looks like one of the group or one of CloudWatch.
+func TestSuccessOfOneGroupDoesNotEndFailureOfAnother(t *testing.T) {
 	for name, k := range map[string]struct {
 		err         error
 		fails, ends string
@@ -125,7 +125,7 @@ func TestOneFailureDoesNotEndAnother(t *testing.T) {
 				if n := len(log.with("ERROR", k.fails, "bad (1f2e3d4c5b6a)")); n != 3 || len(log.with("ERROR")) != 3 || len(log.with("works again")) > 0 || len(log.with("accepts requests")) > 0 {
 					t.Errorf("logged %q", log.lines)
 				}
-				// Of the first line nobody knows yet which group it is about.
+				// When the first line is logged, it is not known yet which group fails.
 				if len(log.with("good (1f2e3d4c5b6a)", `"since"`)) > 0 {
 					t.Errorf("a container that is not affected is named: %q", log.lines)
 				}
@@ -145,9 +145,9 @@ func TestOneFailureDoesNotEndAnother(t *testing.T) {
 	}
 }
 
-// TestStreamThatIsNeverThere: a service that says that it has made the stream, and then that there is none, is a failure
-// that is logged while it lasts.
-func TestStreamThatIsNeverThere(t *testing.T) {
+// TestStreamThatNeverExistsIsLoggedAsFailure: CloudWatch says that it has created the
+// stream, and then that the stream does not exist.
+func TestStreamThatNeverExistsIsLoggedAsFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		lost := true

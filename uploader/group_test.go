@@ -13,17 +13,13 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-func told(code, message string) error {
-	return &codeErr{fakeErr{code: code, message: message, status: 400}}
-}
-
 var wanted = target.NewGroup{
 	RetentionDays: 30, Tags: map[string]string{"team": "a"}, Class: "INFREQUENT_ACCESS",
 	KMSKeyID: "arn:aws:kms:eu-central-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef",
 }
 
-// but returns wanted without what f takes away.
-func but(f func(*target.NewGroup)) target.NewGroup {
+// wantedWithout returns wanted after f has changed it.
+func wantedWithout(f func(*target.NewGroup)) target.NewGroup {
 	n := wanted
 	f(&n)
 	return n
@@ -31,55 +27,56 @@ func but(f func(*target.NewGroup)) target.NewGroup {
 
 const warnRetention = "log group's retention is not set"
 
-// TestNewGroup has the service take, or refuse, each thing that can be asked of a new group.
-func TestNewGroup(t *testing.T) {
-	untagged := but(func(n *target.NewGroup) { n.Tags = nil })
-	unclassed := but(func(n *target.NewGroup) { n.Class = "" })
-	bare := but(func(n *target.NewGroup) { n.Tags, n.Class = nil, "" })
+// TestNewGroupGetsWhatCloudWatchAccepts has CloudWatch accept or refuse each option of a
+// new group.
+func TestNewGroupGetsWhatCloudWatchAccepts(t *testing.T) {
+	untagged := wantedWithout(func(n *target.NewGroup) { n.Tags = nil })
+	unclassed := wantedWithout(func(n *target.NewGroup) { n.Class = "" })
+	bare := wantedWithout(func(n *target.NewGroup) { n.Tags, n.Class = nil, "" })
 	for _, k := range []struct {
 		name    string
 		group   string
 		want    *target.NewGroup
 		options func(target.NewGroup) error
-		made    *target.NewGroup // nil: not at all
-		calls   int              // to make it
-		warned  []string         // what the one warning of what it lacks says
+		made    *target.NewGroup // nil if the group is not created
+		calls   int              // calls to create it
+		warned  []string         // parts of the one warning about missing options
 	}{
 		{"nothing is asked for", "g", nil, nil, &target.NewGroup{}, 1, nil},
 		{"all is taken", "g", &wanted, nil, &wanted, 1, nil},
 		{"tags are denied", "a-class-of-its-own", &wanted, func(n target.NewGroup) error {
 			if n.Tags != nil {
-				return told("AccessDeniedException", "User: x is not authorized to perform: logs:TagResource on resource: arn:aws:logs:r:1:log-group:a-class-of-its-own")
+				return apiErrWith("AccessDeniedException", "User: x is not authorized to perform: logs:TagResource on resource: arn:aws:logs:r:1:log-group:a-class-of-its-own")
 			}
 			return nil
 		}, &untagged, 2, []string{`"without":"tags"`, "allow logs:TagResource", `"group":"a-class-of-its-own"`}},
 		{"tags are denied, and it does not say so", "class-a", &wanted, func(n target.NewGroup) error {
 			if n.Tags != nil {
-				return told("AccessDeniedException", "no access to class-a")
+				return apiErrWith("AccessDeniedException", "no access to class-a")
 			}
 			return nil
 		}, &untagged, 2, []string{`"without":"tags"`}},
 		{"class is not known", "staging", &wanted, func(n target.NewGroup) error {
 			if n.Class != "" {
-				return told("InvalidParameterException", "The log group class of staging is not supported in this region.")
+				return apiErrWith("InvalidParameterException", "The log group class of staging is not supported in this region.")
 			}
 			return nil
 		}, &unclassed, 2, []string{`"without":"class INFREQUENT_ACCESS"`, "fixed at creation"}},
 		{"class is denied", "g", &wanted, func(n target.NewGroup) error {
 			if n.Class != "" {
-				return told("AccessDeniedException", "no")
+				return apiErrWith("AccessDeniedException", "no")
 			}
 			return nil
 		}, &bare, 3, []string{`"without":"tags, class INFREQUENT_ACCESS"`}},
 		{"neither is taken", "g", &wanted, func(n target.NewGroup) error {
 			if n.Class != "" || n.Tags != nil {
-				return told("ValidationException", "no")
+				return apiErrWith("ValidationException", "no")
 			}
 			return nil
 		}, &bare, 3, []string{"allow logs:TagResource", "fixed at creation"}},
 		{"tags alone", "g", &target.NewGroup{Tags: wanted.Tags}, func(n target.NewGroup) error {
 			if n.Tags != nil {
-				return told("ValidationException", "no")
+				return apiErrWith("ValidationException", "no")
 			}
 			return nil
 		}, &target.NewGroup{}, 2, []string{`"without":"tags"`}},
@@ -93,7 +90,7 @@ func TestNewGroup(t *testing.T) {
 				u := start(t, f, Options{Log: log.log()})
 				var feeds []*fakeFeed
 				var deliveries []*Delivery
-				for i := range 20 { // once, whatever the number of containers
+				for i := range 20 { // one group, whatever the number of containers
 					feed := newFeed(t)
 					feed.add(time.Now(), line(i))
 					to := testTarget
@@ -114,10 +111,10 @@ func TestNewGroup(t *testing.T) {
 				expect := *k.made
 				expect.RetentionDays = 0
 				if !ok || !equal(made, expect) {
-					t.Errorf("made %+v, want %+v", made, expect)
+					t.Errorf("created %+v, want %+v", made, expect)
 				}
 				if f.count("group") != k.calls {
-					t.Errorf("%d calls to make it, want %d", f.count("group"), k.calls)
+					t.Errorf("%d calls to create it, want %d", f.count("group"), k.calls)
 				}
 				days, calls := int32(0), 0
 				if k.want != nil {
@@ -144,7 +141,7 @@ func equal(a, b target.NewGroup) bool {
 	return a.RetentionDays == b.RetentionDays && a.Class == b.Class && a.KMSKeyID == b.KMSKeyID && maps.Equal(a.Tags, b.Tags)
 }
 
-// ship attaches a feed of one event that is all there will be.
+// ship attaches a feed of one event, and finishes it.
 func ship(t *testing.T, u *Uploader, to target.Target) *Delivery {
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
@@ -153,15 +150,16 @@ func ship(t *testing.T, u *Uploader, to target.Target) *Delivery {
 	return d
 }
 
-// wishing is the target with a wish for a new group.
-func wishing(n *target.NewGroup) target.Target {
+// withNewGroup returns the target with options for a new group.
+func withNewGroup(n *target.NewGroup) target.Target {
 	to := testTarget
 	to.Create.NewGroup = n
 	return to
 }
 
-// A group that is there, or that somebody makes at the same time, is left as it is.
-func TestForeignGroupIsLeftAlone(t *testing.T) {
+// TestForeignGroupIsNotChanged: a group that exists, or that somebody else creates at the
+// same time, is not changed.
+func TestForeignGroupIsNotChanged(t *testing.T) {
 	for name, prepare := range map[string]func(f *fake){
 		"there before": func(f *fake) { f.has("g", "") },
 		"quicker": func(f *fake) {
@@ -201,7 +199,7 @@ func TestForeignGroupIsLeftAlone(t *testing.T) {
 				f := newFake(t)
 				prepare(f)
 				u := start(t, f, Options{Log: discard})
-				<-ship(t, u, wishing(&wanted)).Done()
+				<-ship(t, u, withNewGroup(&wanted)).Done()
 				time.Sleep(time.Minute)
 				stop(t, u)
 				if n := f.count("retention"); n > 0 {
@@ -212,8 +210,7 @@ func TestForeignGroupIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A group whose making came to no answer is ours all the same.
-func TestUnansweredGroupIsOurs(t *testing.T) {
+func TestGroupOfUnansweredCallGetsItsRetention(t *testing.T) {
 	for name, ft := range map[string]fault{
 		"hang":  {hang: true, after: true},
 		"reset": {err: errors.New("connection reset by peer"), after: true},
@@ -229,7 +226,7 @@ func TestUnansweredGroupIsOurs(t *testing.T) {
 					return nil
 				}
 				u := start(t, f, Options{Log: discard})
-				<-ship(t, u, wishing(&wanted)).Done()
+				<-ship(t, u, withNewGroup(&wanted)).Done()
 				time.Sleep(time.Minute)
 				stop(t, u)
 				if f.set["g"] != 30 || f.count("retention") != 1 {
@@ -240,12 +237,12 @@ func TestUnansweredGroupIsOurs(t *testing.T) {
 	}
 }
 
-// Without the key that it should have, a group is not made: what is logged waits until the key is good.
-func TestNoGroupWithoutItsKey(t *testing.T) {
+// TestGroupIsNotCreatedWithoutItsKey: events wait until the key can be used.
+func TestGroupIsNotCreatedWithoutItsKey(t *testing.T) {
 	for name, err := range map[string]error{
-		"not there":  told("InvalidParameterException", "The specified KMS Key Id could not be found."),
-		"not ours":   told("AccessDeniedException", "User is not authorized to perform: kms:DescribeKey"),
-		"not stated": told("AccessDeniedException", "no"),
+		"not there":  apiErrWith("InvalidParameterException", "The specified KMS Key Id could not be found."),
+		"not ours":   apiErrWith("AccessDeniedException", "User is not authorized to perform: kms:DescribeKey"),
+		"not stated": apiErrWith("AccessDeniedException", "no"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -253,7 +250,7 @@ func TestNoGroupWithoutItsKey(t *testing.T) {
 				good := false // under f's lock
 				f.options = func(n target.NewGroup) error {
 					if n.KMSKeyID == "" {
-						t.Error("asked for a group without its key")
+						t.Error("a group without its key is created")
 					}
 					if good {
 						return nil
@@ -261,15 +258,15 @@ func TestNoGroupWithoutItsKey(t *testing.T) {
 					return err
 				}
 				u := start(t, f, Options{Log: log.log()})
-				d := ship(t, u, wishing(&wanted))
+				d := ship(t, u, withNewGroup(&wanted))
 				time.Sleep(time.Hour)
 				f.mu.Lock()
 				if f.groups["g"] {
-					t.Error("it was made")
+					t.Error("it was created")
 				}
 				f.mu.Unlock()
 				if name != "not stated" && f.count("group") > f.count("stream") {
-					t.Errorf("asked %d times in %d tries", f.count("group"), f.count("stream"))
+					t.Errorf("%d calls to create the group in %d tries", f.count("group"), f.count("stream"))
 				}
 				said := log.with("ERROR", "not created without its KMS key", "check that the key is enabled", `"group":"g"`)
 				if len(said) != 6 || len(log.with("ERROR")) != 6 { // at once, and every ten minutes
@@ -278,26 +275,25 @@ func TestNoGroupWithoutItsKey(t *testing.T) {
 				f.mu.Lock()
 				good = true
 				f.mu.Unlock()
-				mended := time.Now()
+				fixed := time.Now()
 				<-d.Done()
-				if d := time.Since(mended); d > maxSlowBackoff+3*time.Second { // three calls, at two a second
-					t.Errorf("delivered %v after it was mended", d)
+				if d := time.Since(fixed); d > maxSlowBackoff+3*time.Second { // three calls, at two a second
+					t.Errorf("delivered %v after it was fixed", d)
 				}
 				stop(t, u)
 				made := f.asked["g"]
-				if name == "not stated" { // it may have been mended between asking for all and asking for less
+				if name == "not stated" { // it may have been fixed between the call with all options and the one with fewer
 					made.Tags, made.Class = wanted.Tags, wanted.Class
 				}
 				if !equal(made, wanted) {
-					t.Errorf("made %+v", f.asked["g"])
+					t.Errorf("created %+v", f.asked["g"])
 				}
 			})
 		})
 	}
 }
 
-// What a new group is to be goes over the wire, and EMF too; and what the service says of it is understood.
-func TestSDKNewGroup(t *testing.T) {
+func TestSDKSendsNewGroupAndEMF(t *testing.T) {
 	s, u, local := standIn(t, Options{})
 	s.AddFault(cwlocal.Fault{Kind: cwlocal.Throttle, Operation: "PutRetentionPolicy", Count: 1})
 	s.AddFault(cwlocal.Fault{Kind: cwlocal.Denied, Operation: "PutRetentionPolicy", Group: "denied"})
@@ -326,8 +322,9 @@ func TestSDKNewGroup(t *testing.T) {
 	}
 }
 
-// A key that cannot be used is understood as such from the real SDK's error.
-func TestSDKBadKey(t *testing.T) {
+// TestSDKKeyErrorIsAboutTheKey: the real SDK's error for a key that cannot be used is
+// recognised.
+func TestSDKKeyErrorIsAboutTheKey(t *testing.T) {
 	s, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{testKey: testSecret}})
 	if err != nil {
 		t.Fatal(err)

@@ -9,10 +9,11 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// encodings is a fake service that notes which requests were compressed and answers as answer says; nil: it takes them.
+// encodings is a fake service that records which requests were compressed. answer returns
+// its error; with nil, it accepts the request.
 type encodings struct {
 	*fake
-	got    []bool // of each request: was it compressed?
+	got    []bool // whether each request was compressed
 	answer func(gzip bool) error
 }
 
@@ -29,14 +30,16 @@ func (e *encodings) PutLogEvents(ctx context.Context, r putRequest) (rejected, e
 
 func (e *encodings) connect(context.Context, target.Access) (client, error) { return e, nil }
 
-// TestGzip: an endpoint that has accepted a compressed request gets compressed ones, whatever odd answer follows. One that
-// has never accepted one, and answers in an odd way or with 500, gets plain ones, and is asked again later.
-func TestGzip(t *testing.T) {
+// TestGzipIsSentWhereItIsAccepted: an endpoint that has accepted a compressed request gets
+// compressed ones, even if an unexpected answer follows. An endpoint that has never
+// accepted one, and answers in an unexpected way or with 500, gets plain ones. Compression
+// is tried again later.
+func TestGzipIsSentWhereItIsAccepted(t *testing.T) {
 	odd, crash := &fakeErr{status: 400}, &fakeErr{status: 500}
 	for name, k := range map[string]struct {
-		answer func(n int, gzip bool) error // to the n-th request, from 1
-		want   string                       // the requests for four lines, a minute apart: z is compressed, - is not
-		after  string                       // and for one more after the time for plain requests
+		answer func(n int, gzip bool) error // the error of the n-th request, from 1
+		want   string                       // the requests for four lines, a minute apart: z is compressed, - is plain
+		after  string                       // the requests for one more line after plainPeriod
 	}{
 		"takes it":            {func(int, bool) error { return nil }, "zzzz", "z"},
 		"one odd answer":      {func(n int, _ bool) error { return once(n == 2, odd) }, "zz-zz", "z"},
@@ -79,7 +82,7 @@ func TestGzip(t *testing.T) {
 					t.Errorf("later %s, want %s", got, k.after)
 				}
 				if !feed.ackedAll() {
-					t.Error("not all is delivered")
+					t.Error("not everything is delivered")
 				}
 				stop(t, u)
 			})
@@ -94,9 +97,10 @@ func once(is bool, err error) error {
 	return nil
 }
 
-// TestGzipIsRefusedLater: an endpoint that took compressed requests and then refuses each of them, as behind a new proxy,
-// gets plain ones after a few refusals. It does not fail at every second request.
-func TestGzipIsRefusedLater(t *testing.T) {
+// TestEndpointThatStopsAcceptingGzipGetsPlainRequests: an endpoint that refuses each
+// compressed request after it has accepted some, as behind a new proxy, gets plain ones
+// after a few refusals. Not every second request fails.
+func TestEndpointThatStopsAcceptingGzipGetsPlainRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &encodings{fake: newFake(t)}
 		e.answer = func(gzip bool) error { return once(gzip && len(e.got) > 1, &fakeErr{status: 415}) }
@@ -124,8 +128,7 @@ func TestGzipIsRefusedLater(t *testing.T) {
 	})
 }
 
-// A compressed request that is not understood makes the session plain; nothing is lost.
-func TestUngzip(t *testing.T) {
+func TestRefusedGzipIsSentPlain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")

@@ -18,7 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Enough for every run of the tests; for a long search give -rapid.checks.
+	// This is enough for each run. For a longer search, pass -rapid.checks.
 	if err := flag.Set("rapid.checks", "15"); err != nil {
 		panic(err)
 	}
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 var discard = slog.New(slog.DiscardHandler)
 
-// testLog passes the log on to the test's.
+// testLog writes log lines to the test's log.
 type testLog struct{ t *testing.T }
 
 func (l testLog) Write(p []byte) (int, error) {
@@ -56,7 +56,7 @@ var testTarget = target.Target{Access: target.Access{Region: "eu-central-1"}, Gr
 
 func line(i int) string { return "line " + strconv.Itoa(i) }
 
-// logged keeps what is logged, one text a line.
+// logged keeps log lines.
 type logged struct {
 	mu    sync.Mutex
 	lines []string
@@ -69,7 +69,7 @@ func (log *logged) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// with returns the lines that have all of these in them.
+// with returns the lines that contain all of parts.
 func (log *logged) with(parts ...string) (found []string) {
 	log.mu.Lock()
 	defer log.mu.Unlock()

@@ -14,8 +14,9 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// TestBriefKeepsTheCause: a long error keeps its beginning and its end, whole characters and no escaped quotation marks.
-func TestBriefKeepsTheCause(t *testing.T) {
+// TestBriefKeepsBeginningAndEnd: a long error keeps whole characters, and has no escaped
+// quotation marks.
+func TestBriefKeepsBeginningAndEnd(t *testing.T) {
 	chain := "operation error CloudWatch Logs: PutLogEvents, get identity: " + strings.Repeat("failed to refresh cached credentials, ", 40) +
 		`open "/root/.aws/config": permission denied`
 	got := brief(errors.New(chain))
@@ -34,8 +35,7 @@ func TestBriefKeepsTheCause(t *testing.T) {
 	}
 }
 
-// TestHints: an error that an operator can do something about says what.
-func TestHints(t *testing.T) {
+func TestHintSaysWhatToDo(t *testing.T) {
 	noHost := fmt.Errorf("operation error: %w", &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "logs.eu-centrall-1.amazonaws.com", IsNotFound: true}})
 	for _, k := range []struct {
 		err    error
@@ -52,7 +52,8 @@ func TestHints(t *testing.T) {
 	}
 }
 
-// The service answers a wrong signature with all that was signed.
+// TestBriefHidesSecrets: CloudWatch answers a wrong signature with everything that was
+// signed.
 func TestBriefHidesSecrets(t *testing.T) {
 	long := "InvalidSignatureException: The request signature we calculated does not match the signature you provided.\n\n" +
 		"The Canonical String for this request should have been\n'POST\n/\nx-amz-security-token:TOKENTOKEN\n'"
@@ -68,7 +69,6 @@ func TestBriefHidesSecrets(t *testing.T) {
 	}
 }
 
-// What a proxy's URL has in it is not logged.
 func TestBriefHidesUserInfo(t *testing.T) {
 	err := fmt.Errorf("invalid proxy address %q: parse", "http://user:pa/ss%zz@127.0.0.1:1")
 	if b := brief(err); strings.Contains(b, "pa/ss") || !strings.Contains(b, "127.0.0.1:1") {
@@ -76,9 +76,8 @@ func TestBriefHidesUserInfo(t *testing.T) {
 	}
 }
 
-// What an error says when it is logged is one short line without the session token.
-// TestInvalidSettingsHaveTheirHint: what the SDK says of an endpoint or a configuration that it cannot use leads to the
-// setting, not to the credentials. None of these requests leaves the host.
+// TestInvalidSettingsHaveTheirHint: if the SDK cannot use an endpoint or a configuration,
+// the hint names the setting, not the credentials. None of these requests leaves the host.
 func TestInvalidSettingsHaveTheirHint(t *testing.T) {
 	for _, endpoint := range []string{"ftp://logs.example", "127.0.0.1:4586", "http://", "nonsense"} {
 		s := newSDK(staticConfig, "1")

@@ -15,10 +15,11 @@ func isReady(p *permit) bool {
 	}
 }
 
-func TestBrakeHalvesAndOpens(t *testing.T) {
+func TestLimiterHalvesAndGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(24)
-		// All goes well: it opens, one more with each answer, up to the limit.
+		// While CloudWatch answers, the window grows by one with each answer, up to the
+		// limit.
 		var running []*permit
 		for range 200 {
 			for p := l.enqueue(); ; p = l.enqueue() {
@@ -34,14 +35,15 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 		if n := len(running); n != 23 {
 			t.Fatalf("%d in flight", n)
 		}
-		// All that are in flight fail together: that is one piece of news, and halves the number once.
+		// If all requests in flight fail together, the window is halved once.
 		for _, p := range running {
 			p.release(unavailable)
 		}
 		if l.failures != 1 || l.window < 11 || l.window > 12 {
 			t.Errorf("%d failures, window %v", l.failures, l.window)
 		}
-		// Nobody starts before the wait is over, then as many as may, in the order in which they came.
+		// No request starts before the wait is over. Then as many start as the window
+		// allows, in order.
 		var queue []*permit
 		for range 100 {
 			queue = append(queue, l.enqueue())
@@ -56,7 +58,7 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 				t.Errorf("place %d: ready %v", i, isReady(p))
 			}
 		}
-		// It goes on: one probe at a time.
+		// If CloudWatch still fails, there is one request at a time.
 		at := 0
 		for range 60 {
 			for at < len(queue) && !isReady(queue[at]) {
@@ -72,7 +74,7 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 		if l.window != 1 {
 			t.Errorf("window %v", l.window)
 		}
-		// What is given up in the queue or in flight takes no place.
+		// A cancelled permit takes no place, in the queue or in flight.
 		for _, p := range queue[at:] {
 			p.cancel()
 		}
@@ -82,25 +84,25 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 		if !isReady(p) || isReady(q) {
 			t.Error("not one at a time")
 		}
-		p.release(denied) // it answered
+		p.release(denied) // CloudWatch answered
 		if !isReady(q) || l.failures != 0 {
 			t.Error("an answer does not open the limiter")
 		}
-		// At the end nobody waits for a service that fails.
+		// While the uploader stops, nobody waits for CloudWatch while it fails.
 		q.release(unavailable)
 		w := l.enqueue()
 		l.close()
 		if !isReady(w) || !w.refused {
-			t.Error("not sent away")
+			t.Error("a waiting permit is not refused")
 		}
 		if w = l.enqueue(); !w.refused {
-			t.Error("let in")
+			t.Error("a new permit is not refused")
 		}
 		l.stop()
 	})
 }
 
-func TestBackoffBounds(t *testing.T) {
+func TestRetryDelayStaysWithinItsBounds(t *testing.T) {
 	longest := time.Duration(0)
 	for n := 1; n < 1000; n++ {
 		d := retryDelay(n, maxBackoff)

@@ -12,9 +12,10 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestLostRanges: each feed of a shared stream gets the ranges of its own lost events, and of no others, before the
-// acknowledgement; so a feed can tell whether a marker among ordinary events was lost.
-func TestLostRanges(t *testing.T) {
+// TestFeedGetsTheRangesOfItsLostEvents: each feed of a shared stream gets the ranges of its
+// own lost events, and no others, before the acknowledgement. A feed can thus tell whether
+// a marker was lost.
+func TestFeedGetsTheRangesOfItsLostEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.has("g", "s")
@@ -40,7 +41,7 @@ func TestLostRanges(t *testing.T) {
 			}
 			return ranges
 		}
-		// Of both the first is too old; 2 is expired; 6 and 7 are too new.
+		// 0 and 1 are too old, 2 is expired, 6 and 7 are too new.
 		if want := of(a, 0, 1, 3); !slices.Equal(a.lostRanges, want) || fmt.Sprint(a.lost) != "[too_old 1 expired 1 too_new 1]" {
 			t.Errorf("the first feed lost %v (%v), want %v", a.lostRanges, a.lost, want)
 		}
@@ -57,8 +58,7 @@ func TestLostRanges(t *testing.T) {
 	})
 }
 
-// TestRefusedEventHasItsRanges: the ranges of an event that is refused permanently are reported, and no others.
-func TestRefusedEventHasItsRanges(t *testing.T) {
+func TestRefusedEventIsReportedWithItsRanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.has("g", "s")
@@ -85,14 +85,15 @@ func TestRefusedEventHasItsRanges(t *testing.T) {
 		if !slices.Equal(feed.lostRanges, want) {
 			t.Errorf("lost %v, want %v", feed.lostRanges, want)
 		}
-		// The first at once, the others in a summary.
+		// The first loss is logged at once, the others in a summary.
 		if n := len(log.with("ERROR", "they are lost", "refused", "InvalidParameterException", feed.name)); n != 2 || len(log.with("in its stream")) > 0 {
 			t.Errorf("logged %q", log.lines)
 		}
 	})
 }
 
-// TestLostMarkersAreNotCounted: what the feed says is no event of the container's is neither counted nor logged as lost.
+// TestLostMarkersAreNotCounted: what the feed does not count as an event of the container
+// is neither counted nor logged as lost.
 func TestLostMarkersAreNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
@@ -113,7 +114,7 @@ func TestLostMarkersAreNotCounted(t *testing.T) {
 	})
 }
 
-func TestRejectedEventsAreAccounted(t *testing.T) {
+func TestRejectedEventsAreAccountedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
@@ -135,7 +136,7 @@ func TestRejectedEventsAreAccounted(t *testing.T) {
 			t.Errorf("got %v\nwant %v", feed.dropped, want)
 		}
 		if want := []string{"too_old 2", "expired 3", "too_new 1"}; !slices.Equal(feed.lost, want) {
-			t.Errorf("the feed was told %v, want %v", feed.lost, want)
+			t.Errorf("Lost was called with %v, want %v", feed.lost, want)
 		}
 		if got := u.Metrics().Events; got != 4 {
 			t.Errorf("%d delivered", got)
@@ -143,8 +144,7 @@ func TestRejectedEventsAreAccounted(t *testing.T) {
 	})
 }
 
-// A message that is cut and then too old is lost once.
-func TestCutAndTooOldIsToldOnce(t *testing.T) {
+func TestEventThatIsCutAndTooOldIsLostOnce(t *testing.T) {
 	f := newFake(t)
 	f.has("g", "s")
 	f.rejects = rejected{tooOldEnd: 1}
@@ -156,6 +156,6 @@ func TestCutAndTooOldIsToldOnce(t *testing.T) {
 	<-d.Done()
 	stop(t, u)
 	if got := fmt.Sprint(feed.lost); got != "[too_old 1]" {
-		t.Errorf("told %s", got)
+		t.Errorf("reported %s", got)
 	}
 }

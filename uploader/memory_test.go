@@ -15,9 +15,9 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// TestMemoryIsNotWaitedForInACircle sends more backlogs than there is memory for, of bodies that are not compressed,
-// to a service that is slow: the memory that one sender waits for is another's, and that one waits as well.
-func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
+// TestSendersDoNotDeadlockOnMemory sends more backlogs than there is memory for,
+// uncompressed, to a slow service. Each sender waits for memory that another holds.
+func TestSendersDoNotDeadlockOnMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.latency = 5 * time.Second
@@ -49,15 +49,16 @@ func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
 		for i, d := range deliveries {
 			<-d.Done()
 			if !feeds[i].ackedAll() {
-				t.Error("not all is acknowledged")
+				t.Error("not everything is acknowledged")
 			}
 		}
 		stop(t, u)
 	})
 }
 
-// TestManyFeedsOfOneStream: between two batches of a backlog a few feeds keep their buffers and files, and many do not.
-func TestManyFeedsOfOneStream(t *testing.T) {
+// TestManyFeedsOfOneStreamAreReleased: between two batches of a backlog, a few feeds keep
+// their buffers and files, and many do not.
+func TestManyFeedsOfOneStreamAreReleased(t *testing.T) {
 	for n, keep := range map[int]bool{2: true, maxOpenFeeds + 1: false} {
 		u := New(Options{Log: discard, connector: newFake(t)})
 		s := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
@@ -81,7 +82,7 @@ func TestManyFeedsOfOneStream(t *testing.T) {
 	}
 }
 
-// A thousand streams with 200 KB each cost next to no memory while the service is down.
+// TestOutageCostsNoMemory has a thousand streams with 200 KB each while CloudWatch is down.
 func TestOutageCostsNoMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
@@ -99,7 +100,7 @@ func TestOutageCostsNoMemory(t *testing.T) {
 		var deliveries []*Delivery
 		for i := range 1000 {
 			feed := newFeed(t)
-			for j := range 100 { // all share the text, so that the feeds themselves cost little
+			for j := range 100 { // all events share the text, so that the feeds cost little memory
 				feed.events = append(feed.events, events.Event{
 					Time: int64(j), Message: text, Ranges: []stream.Range{{From: uint64(j), To: uint64(j + 1)}},
 				})

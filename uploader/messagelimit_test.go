@@ -107,7 +107,7 @@ func (f *lineFeed) SetMaxMessage(n int) {
 
 func (f *lineFeed) Backlog() (string, int64, time.Time) { return "", 0, time.Time{} }
 
-// joined puts the parts of long lines together, in the order in which they arrived.
+// joined joins the parts of long lines in the order in which they arrived.
 func joined(t *testing.T, shown []stored) (lines []string) {
 	t.Helper()
 	part := 1
@@ -131,16 +131,16 @@ func joined(t *testing.T, shown []stored) (lines []string) {
 	return lines
 }
 
-// TestSmallerEventLimit: an event that an endpoint refuses for its size is divided at the endpoint's limit, and nothing is
-// lost. Once the limit is known no request breaks it.
-func TestSmallerEventLimit(t *testing.T) {
+// TestEventsAreDividedAtTheEndpointsLimit: an event that an endpoint refuses for its size
+// is divided, and nothing is lost. Once the limit is known, no request exceeds it.
+func TestEventsAreDividedAtTheEndpointsLimit(t *testing.T) {
 	const limit = 256 << 10
 	exact := strings.Repeat("e", limit-26)
 	over := exact + "e"
 	long := strings.Repeat("0123456789", 100_000)
 	for name, k := range map[string]struct {
 		fault    cwlocal.Fault
-		remember bool // for the endpoint, so that another stream needs no refusal
+		remember bool // the limit is remembered, so that no request of another stream is refused
 	}{
 		"stated":      {cwlocal.Fault{Limit: limit}, true},
 		"smaller":     {cwlocal.Fault{Limit: 100_000}, true},
@@ -181,7 +181,7 @@ func TestSmallerEventLimit(t *testing.T) {
 				t.Errorf("%d refusals, and then %d", first, second)
 			}
 			if n := u.Metrics().DroppedEvents[events.Refused]; n != 0 {
-				t.Errorf("%d events were given up", n)
+				t.Errorf("%d events were dropped", n)
 			}
 			if n := len(log.with("WARN", "accepts smaller log events")); (n == 1) != k.remember {
 				t.Errorf("logged %d times", n)
@@ -190,8 +190,9 @@ func TestSmallerEventLimit(t *testing.T) {
 	}
 }
 
-// TestLimitReachesFeedsAtWork: a sender that has batches in flight when another one learns a limit divides as well.
-func TestLimitReachesFeedsAtWork(t *testing.T) {
+// TestNewLimitAppliesWhenNothingIsInFlight: a sender with batches in flight applies a limit
+// that another sender has learned.
+func TestNewLimitAppliesWhenNothingIsInFlight(t *testing.T) {
 	f := newFake(t)
 	e := newEndpoint()
 	u := New(Options{Log: discard, connector: f})
@@ -205,22 +206,23 @@ func TestLimitReachesFeedsAtWork(t *testing.T) {
 	s.flight.batches = append(s.flight.batches, b)
 	s.pending.bytes.Store(2 * maxBatchBytes) // a backlog, of which several batches may be in flight
 	if wanted, _ := s.nextAction(time.Now()); !wanted {
-		t.Error("a backlog waits")
+		t.Error("a backlog wants no batch")
 	}
 	e.lowerMaxMessage(5000)
 	s.applyMessageLimit()
 	if wanted, _ := s.nextAction(time.Now()); wanted || len(feed.max) > 0 {
-		t.Error("a batch is built with the former limit, or the feed is rewound while a batch is in flight")
+		t.Error("a batch is wanted under the old limit, or the feed is rewound while a batch is in flight")
 	}
 	s.answered(answer{batch: b, verdict: accepted})
 	s.applyMessageLimit()
 	if !slices.Equal(feed.max, []int{5000}) {
-		t.Errorf("the feed was told %v", feed.max)
+		t.Errorf("Lost was called with %v", feed.max)
 	}
 }
 
-// TestMessageLimit: a limit is taken from an error about one event, and not from one about a batch.
-func TestMessageLimit(t *testing.T) {
+// TestEventLimitOfErrors: a limit is taken from an error about one event, and not from one
+// about a batch.
+func TestEventLimitOfErrors(t *testing.T) {
 	const guess = 262_144 - 26
 	invalid := func(message string) error {
 		return &codeErr{fakeErr{code: "InvalidParameterException", message: message, status: 400}}
@@ -250,9 +252,9 @@ func TestMessageLimit(t *testing.T) {
 	}
 }
 
-// TestWrongGuess: when a long event is refused for another reason than its length, its parts are too; later long events
-// are whole again.
-func TestWrongGuess(t *testing.T) {
+// TestWrongGuessOfLimitIsForgotten: if a long event is refused for another reason than its
+// length, its parts are refused too. Later long events are whole again.
+func TestWrongGuessOfLimitIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.has("g", "s")

@@ -10,8 +10,8 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// TestStrangeAnswers has the same meaning said in other ways than the stand-in's.
-func TestStrangeAnswers(t *testing.T) {
+// TestOddResponsesAreClassified says the same things as the stand-in does, in other ways.
+func TestOddResponsesAreClassified(t *testing.T) {
 	type reply struct {
 		status int
 		header string // X-Amzn-Errortype
@@ -74,8 +74,8 @@ func TestStrangeAnswers(t *testing.T) {
 	}
 }
 
-// An answer without end costs neither memory nor the time until the deadline.
-func TestEndlessAnswer(t *testing.T) {
+// TestEndlessResponseIsCutOff: it costs neither memory nor the time until the deadline.
+func TestEndlessResponseIsCutOff(t *testing.T) {
 	for _, status := range []int{200, 503} {
 		sent := 0
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

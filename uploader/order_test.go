@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// TestLinesOfOneMillisecondKeepTheirOrder: CloudWatch knows milliseconds. Lines of one millisecond arrive in the order in
-// which they were written, whatever nanoseconds dockerd gave them; lines of several feeds are merged by millisecond, and
-// within one by feed.
+// TestLinesOfOneMillisecondKeepTheirOrder: CloudWatch knows only milliseconds. Lines of one
+// millisecond arrive in the order in which they were written, whatever nanoseconds dockerd
+// gave them. Lines of several feeds are merged by millisecond, and within one by feed.
 func TestLinesOfOneMillisecondKeepTheirOrder(t *testing.T) {
 	type written struct {
 		feed int
@@ -56,9 +56,9 @@ func TestLinesOfOneMillisecondKeepTheirOrder(t *testing.T) {
 	}
 }
 
-// More events of one millisecond than a batch takes, answers in any order, failures among them: the order in which they
-// were written is the order in which they arrive.
-func TestOrderWithinOneMillisecond(t *testing.T) {
+// TestManyBatchesOfOneMillisecondKeepTheirOrder has more events of one millisecond than a
+// batch holds. Answers arrive in any order, and some requests fail.
+func TestManyBatchesOfOneMillisecondKeepTheirOrder(t *testing.T) {
 	for seed := range uint64(2) {
 		synctest.Test(t, func(t *testing.T) {
 			f, feed := newFake(t), newFeed(t)
@@ -85,8 +85,9 @@ func TestOrderWithinOneMillisecond(t *testing.T) {
 	}
 }
 
-// Feeds with a backlog that share a stream are merged by time: no batch reaches into the time of another.
-func TestBacklogsAreMerged(t *testing.T) {
+// TestBacklogsAreMergedByTime: if feeds with a backlog share a stream, no two batches
+// overlap in time.
+func TestBacklogsAreMergedByTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.has("g", "s")

@@ -11,8 +11,9 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// An outage of any kind ends within 30 s of the service's return, costs few requests, and loses nothing.
-func TestOutage(t *testing.T) {
+// TestDeliveryResumesAfterOutage: after an outage of any kind, delivery resumes within 30
+// s. The outage costs few requests and loses nothing.
+func TestDeliveryResumesAfterOutage(t *testing.T) {
 	for name, ft := range map[string]fault{
 		"refused":     {err: errors.New("connection refused")},
 		"reset after": {err: errors.New("connection reset"), after: true},
@@ -92,8 +93,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// Trouble of one target does not hold the others up.
-func TestTroubleOfOneTarget(t *testing.T) {
+func TestFailureOfOneTargetDelaysNoOther(t *testing.T) {
 	for name, err := range map[string]error{
 		"denied": apiErr("AccessDeniedException"), "missing": apiErr("ResourceNotFoundException"), "names": &fakeErr{status: 400},
 	} {
@@ -124,7 +124,7 @@ func TestTroubleOfOneTarget(t *testing.T) {
 					t.Errorf("%d tries in 200 s", n)
 				}
 				if n := f.count("stream") + f.count("group"); n != 0 {
-					t.Errorf("%d creations though they are not allowed", n)
+					t.Errorf("%d calls to create, which is not allowed", n)
 				}
 				stop(t, u)
 			})
@@ -132,8 +132,9 @@ func TestTroubleOfOneTarget(t *testing.T) {
 	}
 }
 
-// The service fails now and then, with and without effect; parallel batches; every event arrives, in order.
-func TestBacklogUnderFaults(t *testing.T) {
+// TestBacklogArrivesInOrderUnderFaults: some requests fail, with and without effect, while
+// batches are in flight together.
+func TestBacklogArrivesInOrderUnderFaults(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		t.Run(fmt.Sprint("after=", after), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -166,8 +167,8 @@ func TestBacklogUnderFaults(t *testing.T) {
 	}
 }
 
-// The configuration cannot be had at first.
-func TestConfigFails(t *testing.T) {
+// TestConfigurationIsReadAgain: the configuration cannot be read at first.
+func TestConfigurationIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
@@ -188,9 +189,10 @@ func TestConfigFails(t *testing.T) {
 	})
 }
 
-// After trouble the first try is a small one, unless it was the number of requests that was the trouble; and trouble that is over
-// does not count when there is new trouble.
-func TestSizeAndPaceAfterTrouble(t *testing.T) {
+// TestFirstTryAfterFailureIsSmall: the first batch after a failure is small, unless
+// CloudWatch throttled. A failure that has ended does not lengthen the wait after the next
+// one.
+func TestFirstTryAfterFailureIsSmall(t *testing.T) {
 	for name, c := range map[string]struct {
 		err   error
 		small bool
@@ -224,7 +226,8 @@ func TestSizeAndPaceAfterTrouble(t *testing.T) {
 						synctest.Wait()
 					}
 				}
-				// Each failure is the first one: its wait is a quarter of a second at most.
+				// Each failure is the first one, so each wait is a quarter of a second at
+				// most.
 				if d := time.Since(begin); d > rounds*3*firstBackoff {
 					t.Errorf("took %v", d)
 				}

@@ -10,12 +10,13 @@ import (
 	"github.com/logspool/logspool/events"
 )
 
-// TestGuiltyBatchInCompany has a poison event in a full batch whose refusal comes before the batches sent along with it
-// are accepted. The event must be found all the same, not after all that comes behind it.
-func TestGuiltyBatchInCompany(t *testing.T) {
+// TestPoisonEventIsFoundAmongBatchesInFlight has a poison event in a full batch. The batch
+// is refused before the others in flight are accepted. The event must be found soon
+// nevertheless, and not after everything behind it.
+func TestPoisonEventIsFoundAmongBatchesInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
-		before := 0 // requests until it was found
+		before := 0 // requests until the event was found
 		f.has("g", "s")
 		f.refuse = func(m string) bool { return strings.HasPrefix(m, "poison") }
 		f.latency = 100 * time.Millisecond
@@ -42,8 +43,8 @@ func TestGuiltyBatchInCompany(t *testing.T) {
 	})
 }
 
-// The events that the service will never take are found, accounted for, and the others delivered once each.
-func TestGuiltyEvents(t *testing.T) {
+// TestPoisonEventsAreFoundAndDropped: all other events are delivered once.
+func TestPoisonEventsAreFoundAndDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
@@ -68,7 +69,7 @@ func TestGuiltyEvents(t *testing.T) {
 			t.Errorf("%d reports: %v", len(feed.dropped), feed.dropped)
 		}
 		if want := slices.Repeat([]string{"refused 1"}, bad); !slices.Equal(feed.lost, want) {
-			t.Errorf("the feed was told %v, want %v", feed.lost, want)
+			t.Errorf("Lost was called with %v, want %v", feed.lost, want)
 		}
 		if got := u.Metrics().DroppedEvents[events.Refused]; got != int64(bad) {
 			t.Errorf("counted %d", got)
@@ -79,8 +80,9 @@ func TestGuiltyEvents(t *testing.T) {
 	})
 }
 
-// A service that refuses everything means something else than poison events: few are given up.
-func TestEverythingIsRefused(t *testing.T) {
+// TestFewEventsAreDroppedIfAllAreRefused: if CloudWatch refuses everything, the events are
+// not the reason.
+func TestFewEventsAreDroppedIfAllAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
@@ -93,7 +95,7 @@ func TestEverythingIsRefused(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if n := u.Metrics().DroppedEvents[events.Refused]; n < maxPoisonAtFullSpeed || n > 200 {
-			t.Errorf("%d events given up in 10 minutes", n)
+			t.Errorf("%d events dropped in 10 minutes", n)
 		}
 		<-d.Detach()
 		stop(t, u)

@@ -13,9 +13,10 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// TestAnything lets random feeds with random times and sizes share random streams of a service with random faults, and
-// checks that every event arrives, once where no fault explains a second time, in order.
-func TestAnything(t *testing.T) {
+// TestEveryEventArrivesUnderRandomFaults lets random feeds with random times and sizes
+// share random streams of a service with random faults. Every event arrives in order, and
+// twice only if a fault explains it.
+func TestEveryEventArrivesUnderRandomFaults(t *testing.T) {
 	type input struct {
 		stream, at, length int
 		gap                time.Duration
@@ -86,7 +87,7 @@ func TestAnything(t *testing.T) {
 				for i, d := range deliveries {
 					<-d.Done()
 					if !all[i].ackedAll() {
-						t.Error("done and not all acknowledged")
+						t.Error("done, and not everything is acknowledged")
 					}
 				}
 				stop(t, u)

@@ -12,21 +12,21 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// TestMendedByHand has somebody mend, after minutes, what the driver may not or cannot: delivery goes on after the
-// longest wait and no other one, which is within 30 s.
-func TestMendedByHand(t *testing.T) {
+// TestDeliveryResumesAfterOperatorFix: after minutes, somebody fixes what the plugin may
+// not or cannot fix. Delivery resumes within one longest wait, which is shorter than 30 s.
+func TestDeliveryResumesAfterOperatorFix(t *testing.T) {
 	const outage = 10 * time.Minute
 	for _, k := range []struct {
 		name  string
-		tries int // the waits are random
+		tries int // several, because the waits are random
 		to    target.Target
-		bad   error // of all puts until it is mended; nil: the group is missing
+		bad   error // the error of all puts until the fix; with nil, the group is missing
 	}{
-		{"group is made", 40, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s", Create: target.Create{Stream: true}}, nil},
-		{"group and stream are made", 10, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s"}, nil},
-		{"leave is given", 10, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s"}, apiErr("AccessDeniedException")},
-		{"keys are good again", 10, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s"}, apiErr("UnrecognizedClientException")},
-		{"no answer that anyone knows", 10, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s"}, apiErr("Nobody")},
+		{"group is created", 40, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s", Create: target.Create{Stream: true}}, nil},
+		{"group and stream are created", 10, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s"}, nil},
+		{"access is granted", 10, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s"}, apiErr("AccessDeniedException")},
+		{"keys are valid again", 10, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s"}, apiErr("UnrecognizedClientException")},
+		{"unknown error code", 10, target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: "s"}, apiErr("Nobody")},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			worst := time.Duration(0)
@@ -57,14 +57,14 @@ func TestMendedByHand(t *testing.T) {
 				})
 			}
 			if worst > maxSlowBackoff+time.Second {
-				t.Errorf("delivered %v after it was mended", worst)
+				t.Errorf("delivered %v after it was fixed", worst)
 			}
 		})
 	}
 }
 
-// TestWaitingSendersReleaseTheirFeeds: a sender that waits for its turn or for the next try keeps neither buffers nor files of
-// its feeds, however long its backlog is.
+// TestWaitingSendersReleaseTheirFeeds: while a sender waits for a permit or for the next
+// try, its feeds keep neither buffers nor files, however long the backlog is.
 func TestWaitingSendersReleaseTheirFeeds(t *testing.T) {
 	for name, k := range map[string]struct {
 		fault   fault
@@ -128,9 +128,10 @@ func TestWaitingSendersReleaseTheirFeeds(t *testing.T) {
 	}
 }
 
-// TestGroupFailureIsAskedForOnce: the senders of a group that cannot be created or is missing do not each ask for it, and all
-// deliver soon after somebody has fixed it.
-func TestGroupFailureIsAskedForOnce(t *testing.T) {
+// TestSendersOfAGroupShareItsFailure: if a group is missing and cannot be created, its
+// senders do not each try to create it. All of them deliver soon after somebody has fixed
+// it.
+func TestSendersOfAGroupShareItsFailure(t *testing.T) {
 	for name, create := range map[string]bool{"denied": true, "missing": false} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -149,7 +150,8 @@ func TestGroupFailureIsAskedForOnce(t *testing.T) {
 				const outage = 11 * time.Minute
 				time.Sleep(outage)
 				synctest.Wait()
-				// One try every maxSlowBackoff/2 on the average, and a few more at first.
+				// There is one try each maxSlowBackoff/2 on average, and a few more at
+				// first.
 				if n, most := f.count("stream"), int(3*outage/maxSlowBackoff); n > most {
 					t.Errorf("%d calls to create a stream, at most %d expected", n, most)
 				}

@@ -8,14 +8,15 @@ import (
 	"time"
 )
 
-// What fails about the retention holds up nobody. It is tried again where that can help, and else told of once.
-func TestRetention(t *testing.T) {
+// TestRetentionDelaysNoEvents: a retention that cannot be set is tried again if that can
+// help, and is otherwise logged once.
+func TestRetentionDelaysNoEvents(t *testing.T) {
 	for _, k := range []struct {
 		name  string
-		errs  []error // of the first calls; the last one again and again if forever
+		errs  []error // the errors of the first calls; the last one repeats if ever
 		ever  bool
 		calls int
-		hint  string // of the one warning that it is not set
+		hint  string // the hint of the one warning that it is not set
 	}{
 		{"throttled", slices.Repeat([]error{apiErr("ThrottlingException")}, 30), false, 31, ""},
 		{"unavailable", slices.Repeat([]error{&fakeErr{status: 503}}, 30), false, 31, ""},
@@ -38,7 +39,7 @@ func TestRetention(t *testing.T) {
 				u := start(t, f, Options{Log: log.log()})
 				begin := time.Now()
 				for i := range 2 {
-					to := wishing(&wanted)
+					to := withNewGroup(&wanted)
 					to.Stream = fmt.Sprint(i)
 					<-ship(t, u, to).Done()
 				}
@@ -64,8 +65,8 @@ func TestRetention(t *testing.T) {
 	}
 }
 
-// A stop while the retention cannot be set does not wait for it, and says so.
-func TestStopBeforeRetentionIsSet(t *testing.T) {
+// TestStopDoesNotWaitForRetention: the log says that the retention is not set.
+func TestStopDoesNotWaitForRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, log := newFake(t), &logged{}
 		f.faults = func(op, _, _ string) *fault {
@@ -75,7 +76,7 @@ func TestStopBeforeRetentionIsSet(t *testing.T) {
 			return nil
 		}
 		u := start(t, f, Options{Log: log.log()})
-		<-ship(t, u, wishing(&wanted)).Done()
+		<-ship(t, u, withNewGroup(&wanted)).Done()
 		time.Sleep(time.Minute)
 		begin := time.Now()
 		stop(t, u)

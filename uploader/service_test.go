@@ -19,8 +19,7 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// Senders of one access share its client, and others have their own.
-func TestOneClientForEachAccess(t *testing.T) {
+func TestSendersOfOneAccessShareAClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		u := start(t, f, Options{Log: discard})
@@ -52,10 +51,10 @@ func TestOneClientForEachAccess(t *testing.T) {
 	})
 }
 
-// perAccess is a service whose answer depends on the access.
+// perAccess is a fake service whose answers depend on the access.
 type perAccess struct {
 	*fake
-	answer func(target.Access) error // at connect
+	answer func(target.Access) error // the error of connect
 	put    func(target.Access) error
 }
 
@@ -78,8 +77,9 @@ func (c accessClient) PutLogEvents(ctx context.Context, r putRequest) (rejected,
 	return c.fake.PutLogEvents(ctx, r)
 }
 
-// A role that cannot be assumed, or whose account is throttled, holds up what goes by its own access alone.
-func TestTroubleOfOneRole(t *testing.T) {
+// TestFailureOfOneRoleDelaysNoOther: a role that cannot be assumed, or whose account is
+// throttled, delays only its own senders.
+func TestFailureOfOneRoleDelaysNoOther(t *testing.T) {
 	for name, bad := range map[string]error{
 		"cannot be assumed": &credentialsError{fmt.Errorf("couldn't assume the role: AccessDenied")},
 		"expired":           apiErr("ExpiredTokenException"),
@@ -138,8 +138,9 @@ func TestTroubleOfOneRole(t *testing.T) {
 	}
 }
 
-// What is EMF and what is not goes to one stream by two senders, each with its own requests.
-func TestEMF(t *testing.T) {
+// TestEMFHasRequestsOfItsOwn: events in EMF and other events of one stream are sent by two
+// senders.
+func TestEMFHasRequestsOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		u := start(t, f, Options{Log: discard})
@@ -177,8 +178,9 @@ func TestEMF(t *testing.T) {
 	})
 }
 
-// Containers with accesses of their own come and go by the thousand: what is known of their accesses does not grow.
-func TestAccessesAreForgotten(t *testing.T) {
+// TestUnusedAccessesAreForgotten: containers with accesses of their own start and end by
+// the thousand.
+func TestUnusedAccessesAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := start(t, newFake(t), Options{Log: discard})
 		kept := u.Attach(target.Target{Access: target.Access{Region: "kept"}, Group: "g", Stream: "s"}, newFeed(t), 0)
@@ -196,14 +198,14 @@ func TestAccessesAreForgotten(t *testing.T) {
 		n, still := len(u.services), u.services[target.Access{Region: "kept"}] != nil
 		u.mu.Unlock()
 		if n > maxIdleServices || !still {
-			t.Errorf("%d are remembered, one that is in use: %v", n, still)
+			t.Errorf("%d are remembered; the one in use is remembered: %v", n, still)
 		}
 		<-kept.Detach()
 		stop(t, u)
 	})
 }
 
-// invalidated is a provider that counts how often its keys were given up.
+// invalidated is a provider that counts how often its keys were invalidated.
 type invalidated struct {
 	key string
 	mu  sync.Mutex
@@ -220,8 +222,8 @@ func (c *invalidated) Invalidate() {
 	c.n++
 }
 
-// Each access signs with its own keys, and only those that are refused are given up.
-func TestKeysOfEachAccess(t *testing.T) {
+// TestOnlyRefusedKeysAreInvalidated: each access signs with its own keys.
+func TestOnlyRefusedKeysAreInvalidated(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.Header.Get("Authorization"), "Credential=bad/") {
 			w.WriteHeader(http.StatusBadRequest)
@@ -254,15 +256,16 @@ func TestKeysOfEachAccess(t *testing.T) {
 	}
 	stop(t, u)
 	if providers["good"].n != 0 || providers["bad"].n == 0 {
-		t.Errorf("given up: %d good ones, %d bad ones", providers["good"].n, providers["bad"].n)
+		t.Errorf("invalidated: %d good ones, %d bad ones", providers["good"].n, providers["bad"].n)
 	}
 	if want := (map[target.Access]int{access("good").Access: 1, access("bad").Access: 2}); !maps.Equal(asked, want) {
 		t.Errorf("configurations asked for: %v", asked)
 	}
 }
 
-// Keys that the service does not take any more are not kept because they have no end known to the SDK.
-func TestRefusedKeysAreAskedForAgain(t *testing.T) {
+// TestRefusedKeysAreReadAgain: keys that CloudWatch refuses are not kept until the end that
+// the SDK knows.
+func TestRefusedKeysAreReadAgain(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.Header.Get("Authorization"), "=old/") {
 			w.WriteHeader(400)
@@ -294,9 +297,9 @@ func TestRefusedKeysAreAskedForAgain(t *testing.T) {
 	select {
 	case <-d.Done():
 	case <-time.After(10 * time.Second):
-		t.Fatal("the keys are never asked for again")
+		t.Fatal("the keys are never read again")
 	}
 	if n := asked.Load(); n > 3 {
-		t.Errorf("asked for %d times", n)
+		t.Errorf("read %d times", n)
 	}
 }

@@ -1,9 +1,9 @@
-// Package oneline makes text from outside fit for one line of a log or of an error: printable, of
-// bounded length, and cut between characters.
+// Package oneline makes text from outside fit into one line of a log or of an error. The line
+// is printable, has a bounded length, and is cut between characters.
 //
-// Names, labels, options and environments come from anybody who can start a container. Their control
-// codes, terminal escapes and bidirectional marks must not reach an operator's terminal, and their
-// newlines must not look like lines of the plugin's log.
+// Anyone who can start a container chooses its name, labels, options and environment. Their
+// control codes, terminal escapes and bidirectional marks must not reach an operator's terminal,
+// and their newlines must not look like lines of the plugin's log.
 //
 // The package must not know where a text comes from.
 package oneline
@@ -19,8 +19,8 @@ import (
 // ellipsis marks a text that was cut.
 const ellipsis = "…"
 
-// Quote quotes s as Go does, which escapes everything that is not printable. It repeats at most the
-// first most bytes of s; an ellipsis behind the quotes marks a cut.
+// Quote quotes s as Go does, which escapes everything that is not printable. It quotes at most
+// the first most bytes of s. An ellipsis after the quotes marks a cut.
 func Quote(s string, most int) string {
 	if cut := Cut(s, most); cut != s {
 		return strconv.Quote(cut) + ellipsis
@@ -28,11 +28,11 @@ func Quote(s string, most int) string {
 	return strconv.Quote(s)
 }
 
-// Text returns s without quotes, as one printable line of at most most bytes and an ellipsis. White
-// space becomes spaces. Other characters that are not printable, and bytes that are not UTF-8, become
-// escapes as in Go.
+// Text returns s without quotes, as one printable line of at most most bytes. An ellipsis after
+// that marks a cut. White space becomes spaces. Other characters that are not printable, and bytes
+// that are not UTF-8, are escaped as in Go.
 func Text(s string, most int) string {
-	// Escapes only add bytes, so what is behind the limit need not be looked at.
+	// Escaping only adds bytes, so that what is beyond the limit does not matter.
 	line, cut := printable(Cut(s, most)), len(s) > most
 	if len(line) > most {
 		line, cut = Cut(line, most), true
@@ -66,7 +66,7 @@ func printable(s string) string {
 	return b.String()
 }
 
-// Cut returns the longest beginning of s that has at most most bytes and does not end within a
+// Cut returns the longest prefix of s that has at most most bytes and does not end inside a
 // character.
 func Cut(s string, most int) string {
 	if len(s) <= most {
@@ -77,5 +77,5 @@ func Cut(s string, most int) string {
 			return s[:i]
 		}
 	}
-	return s[:most] // not UTF-8 anyway
+	return s[:most] // s is not UTF-8
 }

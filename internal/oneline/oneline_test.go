@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestQuote(t *testing.T) {
+func TestQuoteEscapesAndCuts(t *testing.T) {
 	for _, test := range []struct {
 		text string
 		most int
@@ -18,7 +18,7 @@ func TestQuote(t *testing.T) {
 		{"", 5, `""`},
 		{"abc", 3, `"abc"`},
 		{"abcd", 3, `"abc"…`},
-		{"ééé", 3, `"é"…`}, // not within a character
+		{"ééé", 3, `"é"…`}, // not inside a character
 		{"a\nb\x1b[31m", 80, `"a\nb\x1b[31m"`},
 		{"a\u202eb", 80, `"a\u202eb"`},
 		{"a\xffb", 80, `"a\xffb"`},
@@ -29,7 +29,7 @@ func TestQuote(t *testing.T) {
 	}
 }
 
-func TestText(t *testing.T) {
+func TestTextIsOnePrintableLine(t *testing.T) {
 	for _, test := range []struct {
 		text string
 		most int
@@ -50,8 +50,8 @@ func TestText(t *testing.T) {
 	}
 }
 
-// Whatever comes in, one printable line of bounded length comes out, and a good line is left alone.
-func TestOneLine(t *testing.T) {
+// TestAnyInputBecomesOneBoundedLine also checks that a printable line is not changed.
+func TestAnyInputBecomesOneBoundedLine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.OneOf(
 			rapid.String(),

@@ -276,17 +276,15 @@ var errStopped = errors.New("the uploader has stopped")
 
 // credentialsError says that a request was not sent, because there is no configuration or
 // there are no credentials.
-type credentialsError struct{ err error }
+type credentialsError struct{ error }
 
-func (e *credentialsError) Error() string { return e.err.Error() }
-func (e *credentialsError) Unwrap() error { return e.err }
+func (e *credentialsError) Unwrap() error { return e.error }
 
 // configurationError says that no client could be made, because a setting or a file of the
 // AWS SDK is invalid or cannot be read.
-type configurationError struct{ err error }
+type configurationError struct{ error }
 
-func (e *configurationError) Error() string { return e.err.Error() }
-func (e *configurationError) Unwrap() error { return e.err }
+func (e *configurationError) Unwrap() error { return e.error }
 
 // apiError is an error with a code from CloudWatch (smithy.APIError).
 type apiError interface {

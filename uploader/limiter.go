@@ -154,32 +154,27 @@ func (l *limiter) refuseLocked(p *permit) {
 
 // grantLocked grants as many waiting permits as the window allows.
 func (l *limiter) grantLocked() {
-	for len(l.queue) > 0 && l.queue[0].state == ended {
-		l.queue = l.queue[1:]
-	}
-	if len(l.queue) == 0 {
-		l.queue = nil
-		return
-	}
-	if wait := time.Until(l.until); wait > 0 {
-		if l.timer == nil {
-			l.timer = time.AfterFunc(wait, l.grant)
-		} else {
-			l.timer.Reset(wait)
-		}
-		return
-	}
-	for len(l.queue) > 0 && l.inFlight < int(l.window) {
+	for ; len(l.queue) > 0; l.queue = l.queue[1:] {
 		p := l.queue[0]
-		l.queue[0] = nil
-		l.queue = l.queue[1:]
-		if p.state == ended {
-			continue
+		if p.state == waiting {
+			if wait := time.Until(l.until); wait > 0 {
+				if l.timer == nil {
+					l.timer = time.AfterFunc(wait, l.grant)
+				} else {
+					l.timer.Reset(wait)
+				}
+				return
+			}
+			if l.inFlight >= int(l.window) {
+				return
+			}
+			p.state, p.epoch = granted, l.epoch
+			l.inFlight++
+			close(p.ready)
 		}
-		p.state, p.epoch = granted, l.epoch
-		l.inFlight++
-		close(p.ready)
+		l.queue[0] = nil
 	}
+	l.queue = nil
 }
 
 func (l *limiter) grant() {

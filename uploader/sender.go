@@ -34,7 +34,7 @@ type sender struct {
 
 // loop is the part of a sender that only its goroutine uses.
 type loop struct {
-	target     target.Target // without Create, which planRetry takes from the deliveries
+	target     target.Target // its Create is unused: creationTarget asks the deliveries
 	deliveries []*Delivery
 	next       nextBatch
 	flight     flight
@@ -50,8 +50,8 @@ type loop struct {
 type nextBatch struct {
 	due   time.Time // when pending events must be sent; zero if nothing is pending
 	sizer sizer
-	plain bool  // CloudWatch may have rejected the encoding of the last batch, so this one is not compressed
-	heads heads // kept for its memory
+	plain bool  // not compressed, because the last answer may be about the encoding
+	heads heads // empty between batches, and kept for its memory
 }
 
 // flight is what is being sent.
@@ -64,12 +64,12 @@ type flight struct {
 
 // recovery is what the sender knows about failures.
 type recovery struct {
-	first         answer // the first failure since the last rewind; its verdict is accepted if there is none
-	failures      int    // failures in a row
-	creating      bool   // a call to create the stream is in flight
-	creations     int    // how often the stream was created since a batch was accepted
-	poisonDropped int    // how many poison events were dropped since a batch was accepted
-	retryAt       time.Time
+	first         answer    // the first failure since the last rewind; its verdict is accepted if there is none
+	failures      int       // failures in a row
+	creating      bool      // a call to create the stream is in flight
+	creations     int       // how often the stream was created since a batch was accepted
+	poisonDropped int       // how many poison events were dropped since a batch was accepted
+	retryAt       time.Time // no batch is built before this
 }
 
 func (r *recovery) failed() bool { return r.first.verdict != accepted }
@@ -86,7 +86,7 @@ type senderStop struct {
 type members struct {
 	mu       sync.Mutex
 	joining  []*Delivery // attached, and not yet seen by the sender's goroutine
-	attached []*Delivery // all
+	attached []*Delivery // all of them, for the log
 }
 
 func newSender(u *Uploader, svc *service, key target.Target, t target.Target) *sender {

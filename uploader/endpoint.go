@@ -10,13 +10,14 @@ import (
 
 // endpoint is what all accesses of one region and endpoint share: what is known about
 // CloudWatch there, and the rates of the calls that create. Any goroutine may use it.
+//
+// The rates stay below the quotas of an account and region. Two roles may belong to one
+// account; if they do not, going slowly costs little. Nobody waits for an answer while
+// waiting for a rate, so a role that fails takes no time from another.
 type endpoint struct {
-	// The rates stay below the quotas of an account and region. Two roles may belong to one
-	// account; if they do not, going slowly costs little. Nobody waits for an answer while
-	// waiting for a rate, so a role that fails takes no time from another.
-	streams    *rate.Limiter
-	groups     *rate.Limiter
-	retentions *rate.Limiter
+	streams    *rate.Limiter // CreateLogStream
+	groups     *rate.Limiter // CreateLogGroup
+	retentions *rate.Limiter // PutRetentionPolicy
 
 	gzip       gzipSupport
 	maxMessage atomic.Int64 // how long a message may be, in bytes as CloudWatch counts them

@@ -13,7 +13,7 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// dropped is one loss that a feed was told about.
+// dropped is one loss that Lost was called with.
 type dropped struct {
 	reason   events.LossReason
 	events   int

@@ -35,10 +35,10 @@ func (l *loss) add(b *batch, r record) {
 	l.ranges = append(l.ranges, b.ranges[r.rangesFrom:r.rangesTo]...)
 }
 
-// recordLoss accounts for events that CloudWatch does not have and never will. Each feed is
-// told about its own at the acknowledgement that covers them. Pieces of a line that ends in
-// a later batch are owed until that batch is acknowledged. If the feed is rewound before,
-// the whole line is sent again, and the loss is found again.
+// recordLoss accounts for events that CloudWatch does not have and never will. It reports
+// to each feed its own events before the acknowledgement that covers them. Pieces of a line
+// that ends in a later batch are owed until that batch is acknowledged. If the feed is
+// rewound before, the whole line is sent again, and the loss is found again.
 func (s *sender) recordLoss(b *batch, why events.LossReason, lost []record, err error) {
 	if len(lost) == 0 {
 		return

@@ -2,7 +2,6 @@ package uploader
 
 import (
 	"math/rand/v2"
-	"regexp"
 	"slices"
 	"time"
 
@@ -10,200 +9,122 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// answer is what came of a request.
+// answer is the result of a request: to send a batch, or to create the stream.
 type answer struct {
-	batch   *batch // nil: of creating the stream
+	batch   *batch // nil if the request was to create the stream
 	verdict verdict
 	err     error
-	until   time.Time // of creating: when to try again, if that is decided for the whole group
+	until   time.Time // when to try to create the stream again, if that is decided for the whole group
 }
 
-// groupSpread is the time over which the senders of one group try again when the group may have been fixed.
-const groupSpread = 500 * time.Millisecond
+// groupRetrySpread is the time over which the senders of one group spread their next try.
+const groupRetrySpread = 500 * time.Millisecond
 
-// patience is how many events in a row may be given up before the sender takes its time with each: a service
-// that refuses everything means something else than a poison event.
-const patience = 8
+// maxPoisonAtFullSpeed is how many poison events the sender drops in a row before it waits
+// after each. If CloudWatch refuses everything, the events are not the reason.
+const maxPoisonAtFullSpeed = 8
 
-// madeInVain is how many times in a row a stream is made that is not there afterwards until that is a failure. A new
-// stream may take a moment to be known everywhere.
-const madeInVain = 3
+// maxFutileCreations is how many times in a row the stream may be created and still not
+// exist before that is logged as a failure. It takes a moment until all of CloudWatch knows
+// a new stream.
+const maxFutileCreations = 3
 
-// send builds a batch with the permit and sends it, or gives the permit back.
-func (l *sender) send(p *permit, now time.Time) {
-	b := l.build(now)
-	if l.stopping {
-		l.flushed = true
-	}
-	if b == nil {
-		p.cancel()
-		return
-	}
-	if len(b.records) == 0 {
-		p.cancel()
-		l.ack(b)
-		l.u.free(b)
-		return
-	}
-	b.permit = p
-	for _, part := range b.parts {
-		part.delivery.inFlight++
-	}
-	l.held = b
-	l.settle(now)
-}
-
-// build makes a batch of what is pending. It waits for memory and for a builder. It returns nil when the
-// uploader gives up.
-func (l *sender) build(now time.Time) *batch {
-	plain := l.u.plain || l.plainNext || l.s.endpoint.gzip.plain(now)
-	b := l.u.reserve(plain)
-	if b == nil {
-		return nil
-	}
-	bl := l.u.pool.Get().(*builder)
-	bl.begin(l.target, l.sizer.now, b)
-	l.built++
-	b.seq = l.built
-	l.fillBatch(bl, now)
-	switch {
-	case len(b.records) == 0:
-	case plain:
-		bl.finish(nil)
-	default:
-		z := l.u.zippers.Get().(*compressor)
-		bl.finish(z)
-		l.u.zippers.Put(z)
-	}
-	l.u.pool.Put(bl)
-	l.u.built(b)
-	if !l.full() || len(l.deliveries) > mostOpen {
-		for _, m := range l.deliveries {
-			m.release()
+// advance does what had to wait for the requests in flight. It sends the held batch once no
+// batch in flight has a millisecond in common with it. After a failure, once nothing is in
+// flight, it rewinds the feeds and plans the next try.
+func (s *sender) advance(now time.Time) {
+	if b := s.flight.held; b != nil {
+		switch {
+		case s.recovery.failed():
+			b.permit.cancel()
+			s.flight.held = nil
+			s.discard(b)
+		case !slices.ContainsFunc(s.flight.batches, b.overlaps):
+			s.launch()
 		}
 	}
-	return b
+	if !s.recovery.failed() || len(s.flight.batches) > 0 {
+		return
+	}
+	a := s.recovery.first
+	s.recovery.first = answer{}
+	for _, d := range s.deliveries {
+		if d.needsRewind {
+			d.rewind()
+		}
+	}
+	s.next.due = now
+	s.planRetry(a, now)
 }
 
-// launch sends the held batch from a goroutine of its own.
-func (l *sender) launch() {
-	b, t := l.held, l.target
-	l.held = nil
-	l.inFlight = append(l.inFlight, b)
-	l.u.counters.inFlight.Add(1)
-	l.u.wg.Go(func() {
-		v, err := l.s.put(l, t, b)
-		l.u.counters.inFlight.Add(-1)
-		l.u.unreserve(b) // here: the sender may itself be waiting for memory, and could not take the answer
+// launch sends the held batch from another goroutine.
+func (s *sender) launch() {
+	b, t := s.flight.held, s.target
+	s.flight.held = nil
+	s.flight.batches = append(s.flight.batches, b)
+	s.u.counters.inFlight.Add(1)
+	s.u.wg.Go(func() {
+		v, err := s.svc.put(s, t, b)
+		s.u.counters.inFlight.Add(-1)
+		s.u.pool.unreserve(b) // the sender may be waiting for memory, and would not read the answer
 		b.permit.release(v)
-		l.answers <- answer{batch: b, verdict: v, err: err}
+		s.answers <- answer{batch: b, verdict: v, err: err}
 	})
 }
 
-// answered takes what came of a request.
-func (l *sender) answered(a answer) {
+// answered handles the result of a request.
+func (s *sender) answered(a answer) {
 	b := a.batch
 	if b == nil {
-		l.creating = false
-		l.created(a)
+		s.recovery.creating = false
+		s.created(a)
 		return
 	}
-	l.inFlight = slices.DeleteFunc(l.inFlight, func(o *batch) bool { return o == b })
-	l.plainNext = b.gzip && a.verdict == badTarget
-	known := a.verdict == invalid && l.learnLimit(a) // what to change at the next try
-	if !known && (a.verdict == invalid || a.verdict == badTarget) && l.dropEntity(a.err) {
-		a.verdict, known = invalid, true
+	s.flight.batches = slices.DeleteFunc(s.flight.batches, func(o *batch) bool { return o == b })
+	s.next.plain = b.gzip && a.verdict == badTarget
+	adapted := a.verdict == invalid && s.learnMessageLimit(a) // the next try is a different request
+	if !adapted && (a.verdict == invalid || a.verdict == badTarget) && s.dropEntity(a.err) {
+		a.verdict, adapted = invalid, true
 	}
 	switch {
 	case a.verdict == accepted:
-		l.delivered(b)
-	case a.verdict == invalid && !known && len(b.records) == 1:
-		l.giveUp(a)
+		s.delivered(b)
+	case a.verdict == invalid && !adapted && len(b.records) == 1:
+		s.dropPoison(a)
 	default:
-		l.u.counters.retries.Add(1)
+		s.u.counters.retries.Add(1)
 		if a.verdict == throttled {
-			l.u.counters.throttles.Add(1)
+			s.u.counters.throttles.Add(1)
 		}
-		if l.trouble.verdict == accepted {
-			l.trouble = answer{verdict: a.verdict, err: a.err}
+		if !s.recovery.failed() {
+			s.recovery.first = answer{verdict: a.verdict, err: a.err}
 		}
-		if a.verdict == invalid && !known {
-			l.sizer.refused(len(b.records))
+		if a.verdict == invalid && !adapted {
+			s.next.sizer.refused(len(b.records))
 		}
-		l.undo(b)
+		s.discard(b)
 		return
 	}
 	for _, part := range b.parts {
 		part.delivery.inFlight--
 	}
-	l.u.free(b)
+	s.u.pool.free(b)
 }
 
-// learnLimit looks for a smaller limit of an event in the refusal of a batch, and returns whether there is one that an event
-// of the batch is beyond. A limit that the service speaks of is the endpoint's; a guess is this stream's alone, since
-// the event may have been refused for another reason.
-func (l *sender) learnLimit(a answer) bool {
-	var longest int
-	for _, r := range a.batch.records {
-		longest = max(longest, int(r.bytes))
-	}
-	n, stated, ok := messageLimit(a.err, len(a.batch.records))
-	if !ok || n >= longest || n >= l.maxMessage {
-		return false
-	}
-	if !stated {
-		l.guessedMax = n
-	} else if l.s.endpoint.lowerMaxMessage(n) {
-		l.s.log.Warn("the endpoint takes smaller log events than CloudWatch Logs does; longer ones are divided",
-			"bytes", n+eventOverhead, "err", brief(a.err))
-	}
-	return true
-}
-
-var (
-	// aboutEntity finds whether an error is about the entity of a request. The error of a service that does not know
-	// entities can have any code.
-	aboutEntity = regexp.MustCompile(`(?i)\bentity\b`)
-	// httpEntity finds what HTTP calls an entity, which is the whole body (RFC 2616, 10.4.14).
-	httpEntity = regexp.MustCompile(`(?i)\b(request|unprocessable)[ -]?entity\b`)
-)
-
-// dropEntity sends the next batches without the entity if the error is about it, and returns whether it is: an invalid
-// entity must not cost events.
-func (l *sender) dropEntity(err error) bool {
-	if l.target.Entity == (target.Entity{}) || !aboutEntity.MatchString(httpEntity.ReplaceAllString(errorMessage(err), "")) {
-		return false
-	}
-	l.log.Warn("CloudWatch refuses the entity; the events are sent without it", "err", brief(err), "entity", l.target.Entity)
-	l.target.Entity = target.Entity{}
-	return true
-}
-
-// entityRejected logs that the events were accepted, but not their entity. The same is not logged again.
-func (l *sender) entityRejected(errorType string) {
-	if errorType == "" || l.rejectedAs[errorType] {
-		return
-	}
-	if l.rejectedAs == nil {
-		l.rejectedAs = map[string]bool{}
-	}
-	l.rejectedAs[errorType] = true
-	l.log.Warn("CloudWatch rejected the entity; the events themselves are delivered", "reason", errorType, "entity", l.target.Entity)
-}
-
-// undo forgets a batch that was not delivered.
-func (l *sender) undo(b *batch) {
+// discard drops a batch that was not delivered. Its events are sent again after a rewind.
+func (s *sender) discard(b *batch) {
 	for _, part := range b.parts {
 		part.delivery.inFlight--
-		part.delivery.rewind = true
-		l.owing(part.delivery, b) // their lines come again
+		part.delivery.needsRewind = true
+		s.takeOwed(part.delivery, b) // the lines are sent again, and their losses found again
 	}
-	l.u.free(b)
+	s.u.pool.free(b)
 }
 
-// delivered acknowledges an accepted batch, and accounts for what the service dropped of it.
-func (l *sender) delivered(b *batch) {
-	n, c := len(b.records), &l.u.counters
+// delivered acknowledges an accepted batch, and accounts for the events of it that
+// CloudWatch dropped.
+func (s *sender) delivered(b *batch) {
+	n, c := len(b.records), &s.u.counters
 	at := func(i int) int { return min(max(i, 0), n) }
 	old := at(b.rejected.tooOldEnd)
 	expired := max(old, at(b.rejected.expiredEnd))
@@ -211,180 +132,152 @@ func (l *sender) delivered(b *batch) {
 	if b.rejected.tooNew {
 		future = max(expired, at(b.rejected.tooNewStart))
 	}
-	l.lose(b, events.TooOld, b.records[:old], nil)
-	l.lose(b, events.Expired, b.records[old:expired], nil)
-	l.lose(b, events.TooNew, b.records[future:], nil)
-	if b.cut > 0 && expired < future { // else all of it is lost already
-		l.loseEnd(b)
+	s.recordLoss(b, events.TooOld, b.records[:old], nil)
+	s.recordLoss(b, events.Expired, b.records[old:expired], nil)
+	s.recordLoss(b, events.TooNew, b.records[future:], nil)
+	if b.cutBytes > 0 && expired < future { // otherwise the whole event is lost already
+		s.recordCutEnd(b)
 	}
 	for _, r := range b.records[expired:future] {
 		c.bytes.Add(int64(r.bytes))
 	}
 	c.events.Add(int64(future - expired))
 	c.batches.Add(1)
-	c.bodyBytes.Add(int64(b.body))
+	c.bodyBytes.Add(int64(b.plainSize))
 	c.sentBytes.Add(int64(len(b.out)))
-	l.ack(b)
-	if l.trouble.verdict != invalid { // else these events are not the next ones, among which one is to blame
-		l.through(b)
+	s.ack(b)
+	if s.recovery.first.verdict != invalid { // otherwise the poison event comes before this batch
+		s.noteSettled(b)
 	}
-	l.entityRejected(b.rejected.entity)
-	l.failures, l.made, l.givenUp, l.retryAt = 0, 0, 0, time.Time{}
-	l.accepted.Store(time.Now().UnixNano())
-	l.group.health.succeeded(l)
+	s.entityRejected(b.rejected.entity)
+	r := &s.recovery
+	r.failures, r.creations, r.poisonDropped, r.retryAt = 0, 0, 0, time.Time{}
+	s.lastAccepted.Store(time.Now().UnixNano())
+	s.group.health.Succeeded(s)
 }
 
-// through tells the sizer that a batch's events will not come again. Those of a batch that acknowledges nothing will,
-// if the feed is rewound once more, so they are none of those among which one is to blame.
-func (l *sender) through(b *batch) {
-	if l.sizer.suspect == 0 || slices.ContainsFunc(b.parts, func(p part) bool { return len(p.ranges) > 0 }) {
-		l.sizer.accepted(len(b.records))
-	}
-}
-
-// giveUp accounts for the one event of a batch that CloudWatch rejects permanently.
-func (l *sender) giveUp(a answer) {
-	l.lose(a.batch, events.Refused, a.batch.records, a.err)
-	l.ack(a.batch)
-	l.guessWrong = l.guessedMax < maxMessageBytes
-	l.through(a.batch)
-	if l.givenUp++; l.givenUp > patience {
-		l.retryAt = time.Now().Add(backoff(l.givenUp-patience, maxSlowBackoff))
+// noteSettled tells the sizer that a batch's events are not sent again. While the sizer
+// looks for a poison event, a batch that acknowledges nothing does not count: after a
+// rewind, its events are sent again.
+func (s *sender) noteSettled(b *batch) {
+	if s.next.sizer.suspect == 0 || slices.ContainsFunc(b.parts, func(p part) bool { return len(p.ranges) > 0 }) {
+		s.next.sizer.settled(len(b.records))
 	}
 }
 
-// ack tells the feeds what need not be sent again.
-func (l *sender) ack(b *batch) {
+// dropPoison accounts for the only event of a batch, which CloudWatch refuses permanently.
+func (s *sender) dropPoison(a answer) {
+	s.recordLoss(a.batch, events.Refused, a.batch.records, a.err)
+	s.ack(a.batch)
+	s.limit.wrong = s.limit.guess < maxMessageBytes
+	s.noteSettled(a.batch)
+	r := &s.recovery
+	if r.poisonDropped++; r.poisonDropped > maxPoisonAtFullSpeed {
+		r.retryAt = time.Now().Add(retryDelay(r.poisonDropped-maxPoisonAtFullSpeed, maxSlowBackoff))
+	}
+}
+
+// ack acknowledges the batch's ranges to the feeds.
+func (s *sender) ack(b *batch) {
 	for _, part := range b.parts {
 		if len(part.ranges) == 0 {
 			continue
 		}
-		for _, o := range l.owing(part.delivery, b) {
-			l.tell(part.delivery, o)
+		for _, o := range s.takeOwed(part.delivery, b) {
+			s.reportLoss(part.delivery, o)
 		}
 		if err := part.delivery.feed.Ack(part.ranges); err != nil {
-			l.acks.Failed(err.Error(), "err", brief(err))
+			s.ackFault.Failed(err.Error(), "err", brief(err))
 		} else {
-			l.acks.Succeeded()
+			s.ackFault.Succeeded()
 		}
 	}
 }
 
-// settle does what could not be done while something was in flight: it sends the held batch when no batch under
-// way shares a millisecond with it, and after trouble it rewinds the feeds and decides how to go on.
-func (l *sender) settle(now time.Time) {
-	if b := l.held; b != nil {
-		switch {
-		case l.trouble.verdict != accepted:
-			b.permit.cancel()
-			l.held = nil
-			l.undo(b)
-		case !l.mustWait(b):
-			l.launch()
-		}
-	}
-	if l.trouble.verdict == accepted || len(l.inFlight) > 0 {
-		return
-	}
-	a := l.trouble
-	l.trouble = answer{}
-	for _, m := range l.deliveries {
-		if m.rewind {
-			m.startOver()
-		}
-	}
-	l.due = now
-	l.retry(a, now)
-}
-
-// mustWait reports whether the order of arrival of b and a batch in flight would matter.
-func (l *sender) mustWait(b *batch) bool {
-	return slices.ContainsFunc(l.inFlight, b.overlaps)
-}
-
-// retry decides when and how to try again after trouble.
-func (l *sender) retry(a answer, now time.Time) {
-	most := maxBackoff
+// planRetry decides when to try again after the failure a, and what to do before.
+func (s *sender) planRetry(a answer, now time.Time) {
+	r, maxDelay := &s.recovery, maxBackoff
 	switch a.verdict {
-	case badEncoding, invalid: // the next try is another one
-		l.retryAt = now
+	case badEncoding, invalid: // the next try is a different request
+		r.retryAt = now
 		return
 	case notFound:
-		t, ok := l.creatable()
+		t, ok := s.creationTarget()
 		switch {
-		case ok && !l.stopping:
-			l.failures++
-			if l.made >= madeInVain {
-				l.fail(answer{verdict: badTarget, err: a.err})
+		case ok && !s.stop.requested:
+			r.failures++
+			if r.creations >= maxFutileCreations {
+				s.reportGroupFailure(answer{verdict: badTarget, err: a.err})
 			}
-			l.create(t)
+			s.create(t)
 			return
 		case !ok:
-			l.fail(a)
-		} // else there is no time to create it: that follows after the next start
-		most = maxSlowBackoff
+			s.reportGroupFailure(a)
+		} // while stopping, there is no time to create: that is done after the next start
+		maxDelay = maxSlowBackoff
 	case denied, badTarget:
-		l.fail(a)
-		l.sizer.probe()
-		most = maxSlowBackoff
-	case throttled: // smaller batches would only be more of them
+		s.reportGroupFailure(a)
+		s.next.sizer.probe()
+		maxDelay = maxSlowBackoff
+	case throttled: // smaller batches would only be more requests
 	default:
-		l.sizer.probe()
+		s.next.sizer.probe()
 	}
-	l.failures++
-	l.retryAt = now.Add(backoff(l.failures, most))
+	r.failures++
+	r.retryAt = now.Add(retryDelay(r.failures, maxDelay))
 }
 
-// creatable returns the target with the deliveries' leave to create: one who allows it is enough. Of those who
-// allow a group, the first who wants something of it has it.
-func (l *sender) creatable() (t target.Target, ok bool) {
-	t = l.target
+// creationTarget returns the target with what may be created, and whether the stream may.
+// One delivery that allows it is enough. A new group gets what the first delivery asks for
+// that may create groups and asks for anything.
+func (s *sender) creationTarget() (t target.Target, ok bool) {
+	t = s.target
 	t.Create = target.Create{}
-	for _, m := range l.deliveries {
-		t.Create.Group = t.Create.Group || m.create.Group
-		t.Create.Stream = t.Create.Stream || m.create.Stream
-		if t.Create.NewGroup == nil && m.create.Group && !m.create.NewGroup.IsZero() {
-			t.Create.NewGroup = m.create.NewGroup
+	for _, d := range s.deliveries {
+		t.Create.Group = t.Create.Group || d.create.Group
+		t.Create.Stream = t.Create.Stream || d.create.Stream
+		if t.Create.NewGroup == nil && d.create.Group && !d.create.NewGroup.IsZero() {
+			t.Create.NewGroup = d.create.NewGroup
 		}
 	}
 	return t, t.Create.Stream
 }
 
-// fail logs a failure that is about the target.
-func (l *sender) fail(a answer) {
-	l.group.health.failed(l, a.verdict, a.err, "stream", l.target.Stream)
+// reportGroupFailure logs a failure of this target only.
+func (s *sender) reportGroupFailure(a answer) {
+	s.reportFailure(s.group.health, a.verdict, a.err, "stream", s.target.Stream)
 }
 
-// create makes the stream, from a goroutine of its own: the quotas may make it wait.
-func (l *sender) create(t target.Target) {
-	l.creating = true
-	l.u.wg.Go(func() {
-		v, until, err := l.s.creator.create(t)
-		l.answers <- answer{verdict: v, err: err, until: until}
+// create creates the stream from another goroutine, because the quotas may make it wait.
+func (s *sender) create(t target.Target) {
+	s.recovery.creating = true
+	s.u.wg.Go(func() {
+		v, until, err := s.svc.creator.create(t)
+		s.answers <- answer{verdict: v, err: err, until: until}
 	})
 }
 
-// created takes what came of creating the stream.
-func (l *sender) created(a answer) {
-	now := time.Now()
+// created handles the result of creating the stream.
+func (s *sender) created(a answer) {
+	now, r := time.Now(), &s.recovery
 	switch {
 	case a.verdict == accepted:
-		l.u.counters.created.Add(1)
-		l.retryAt = now
-		if l.made++; l.made > 1 { // it was made just before, and is still not there
-			l.retryAt = now.Add(backoff(l.made, maxBackoff))
+		s.u.counters.created.Add(1)
+		r.retryAt = now
+		if r.creations++; r.creations > 1 { // it was created just before, and CloudWatch still does not know it
+			r.retryAt = now.Add(retryDelay(r.creations, maxBackoff))
 		}
 	case a.verdict == cancelled:
-		l.retryAt = now.Add(backoff(l.failures, maxBackoff))
+		r.retryAt = now.Add(retryDelay(r.failures, maxBackoff))
 	case a.verdict.shared():
-		l.s.health.failed(l, a.verdict, a.err)
-		l.retryAt = now.Add(backoff(l.failures, maxBackoff))
+		s.reportFailure(s.svc.health, a.verdict, a.err)
+		r.retryAt = now.Add(retryDelay(r.failures, maxBackoff))
 	default:
-		l.made = 0
-		l.fail(a)
-		l.retryAt = now.Add(backoff(l.failures, maxSlowBackoff))
+		r.creations = 0
+		s.reportGroupFailure(a)
+		r.retryAt = now.Add(retryDelay(r.failures, maxSlowBackoff))
 		if a.until.After(now) {
-			l.retryAt = a.until.Add(rand.N(groupSpread))
+			r.retryAt = a.until.Add(rand.N(groupRetrySpread))
 		}
 	}
 }

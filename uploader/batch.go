@@ -5,89 +5,92 @@ import (
 	"slices"
 	"strconv"
 	"time"
-	"unsafe"
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/internal/target"
 )
 
-// batch is one PutLogEvents call: a finished body, and what has to be known of its events once the
-// answer is there. The sender that built it owns it, except for out while the request is in flight.
+// batch is one PutLogEvents call: a finished body, and what must be known about its events
+// when the answer arrives. The sender that built the batch owns it. While the request is in
+// flight, out belongs to the request.
 type batch struct {
-	out  []byte // the request's body
-	gzip bool   // out is compressed
-
-	seq uint64 // its number among the sender's batches, in the order in which they were made
-
-	records []record       // one an event, in the body's order
-	ranges  []stream.Range // of all records, in the order in which the events were added
-	parts   []part         // whose events they are
-	message int64          // bytes the service counts: messages and eventOverhead each
-	body    int            // bytes of the body before it was compressed
-	minMS   int64
-	maxMS   int64
-
-	cut    int // bytes that had to be cut off the one message that was too large
+	seq uint64 // its number among the sender's batches, in the order in which they were built
+	payload
+	contents
 	permit *permit
-	weight int64 // what it holds of the uploader's retained budget
+	weight int64 // its share of the pool's memory budget
 
-	rejected rejected // filled in after the request
+	rejected rejected // set by the request
 }
 
-// bytesHeld is the memory that the batch holds while it is in flight.
-func (b *batch) bytesHeld() int64 {
-	return int64(cap(b.out)) + int64(cap(b.records))*int64(unsafe.Sizeof(record{})) +
-		int64(cap(b.ranges))*int64(unsafe.Sizeof(stream.Range{}))
+// payload is a request's body.
+type payload struct {
+	out       []byte
+	gzip      bool // out is compressed
+	plainSize int  // the body's length before compression
+}
+
+// contents are the events of a batch.
+type contents struct {
+	records []record       // one for each event, in the body's order
+	ranges  []stream.Range // of all records, in the order in which the events were added
+	parts   []part         // the deliveries whose events these are
+
+	counted      int64 // bytes as CloudWatch counts them: messages, and eventOverhead for each
+	minMS, maxMS int64 // the milliseconds of the earliest and the latest event
+	cutBytes     int   // bytes that were cut off the only message, because it was too large
 }
 
 // record is one event of a batch.
 type record struct {
-	time   int64  // nanoseconds since the epoch, as dockerd gave it; CloudWatch keeps milliseconds
+	time   int64  // nanoseconds since 1970, as dockerd gave it; CloudWatch keeps milliseconds
 	offset uint32 // where the event's JSON begins in the builder's body
-	size   uint32 // length of that JSON, its trailing comma included
-	bytes  uint32 // the message as the service counts it, without eventOverhead
-	part   uint32 // index of the part that the event is of
+	size   uint32 // length of that JSON, with its trailing comma
+	bytes  uint32 // the message as CloudWatch counts it, without eventOverhead
+	part   uint32 // index of the event's part
 
-	// rangesFrom and rangesTo bound the event's ranges in the batch's. They are equal for an event that was made from
-	// the middle of a very large frame: the frame is acknowledged with a later one.
+	// rangesFrom and rangesTo bound the event's ranges in the batch's ranges. They are
+	// equal if the event was made from the middle of a very large frame, which a later
+	// event acknowledges.
 	rangesFrom, rangesTo uint32
 }
 
-// hasRanges reports whether the acknowledgement of the record's part covers the event itself.
+// hasRanges reports whether the acknowledgement of the record's part covers the event
+// itself.
 func (r record) hasRanges() bool { return r.rangesTo > r.rangesFrom }
 
 // part is what one delivery gave to a batch.
 type part struct {
 	delivery *Delivery
 	ranges   []stream.Range
-	// lastEnd is one more than the offset of the last event that has ranges; 0: there is none. Pieces of a line that
-	// come after it are acknowledged by a later batch.
-	lastEnd uint32
+	// rangedEnd is one more than the offset of the last event that has ranges, and 0 if
+	// none has. Events after it are pieces of a line that a later batch acknowledges.
+	rangedEnd uint32
 }
 
-// fit says whether an event went into the batch.
+// fit says whether an event went into a batch.
 type fit int
 
 const (
-	taken   fit = iota
-	noRoom      // the batch is full: send it, the event begins the next one
-	tooFar      // too far in time from the batch's events: another delivery's may still fit
-	skipped     // nothing to send, but its ranges are the batch's
+	taken   fit = iota // it is in the batch
+	noRoom             // the batch is full, and the event begins the next one
+	tooFar             // the event is too far in time from the batch's events, but another may fit
+	skipped            // there is nothing to send, but the batch acknowledges the event's ranges
 )
 
-// builder collects the events of one batch. The events' JSON is written once, in the order in which the
-// events come; where that is not the order of time, finish puts the pieces in order without
-// escaping them again. A builder and its buffers are reused.
+// builder collects the events of one batch. It writes the JSON of each event once, in the
+// order in which the events are added. If that is not their order in time, finish sorts the
+// pieces without escaping them again. A builder and its buffers are reused.
 type builder struct {
-	body   []byte // head, then each event's JSON with a trailing comma
-	head   int    // length of what stands before the first event
+	body   []byte // the head, and then each event's JSON with a trailing comma
+	head   int    // length of the head, which is everything before the first event
 	b      *batch
 	size   size
-	sorted bool
+	sorted bool // the events were added in their order in time
 }
 
-// begin starts a batch for the target, not larger than size.
+// begin starts a batch for the target that is not larger than s.
 func (bl *builder) begin(t target.Target, s size, b *batch) {
 	bl.b, bl.size, bl.sorted = b, s, true
 	body := appendString(append(bl.body[:0], `{"logGroupName":`...), t.Group)
@@ -95,21 +98,26 @@ func (bl *builder) begin(t target.Target, s size, b *batch) {
 	body = appendEntity(append(body, ','), t.Entity)
 	body = append(body, `"logEvents":[`...)
 	bl.body, bl.head = body, len(body)
-	*b = batch{out: b.out[:0], records: b.records[:0], ranges: b.ranges[:0], parts: b.parts[:0], weight: b.weight}
+	*b = batch{
+		payload:  payload{out: b.out[:0]},
+		contents: contents{records: b.records[:0], ranges: b.ranges[:0], parts: b.parts[:0]},
+		weight:   b.weight,
+	}
 }
 
-// add takes one event of parts[p] into the batch, or says why it does not fit. It does not keep ev.
+// add adds one event of parts[p] to the batch, or says why it does not fit. It does not
+// keep ev.
 func (bl *builder) add(p int, ev events.Event) fit {
 	b, n, msg := bl.b, len(bl.b.records), ev.Message
-	if len(msg) == 0 { // the service refuses an empty message, and so the whole batch
-		b.parts[p].take(ev.Ranges)
+	if len(msg) == 0 { // CloudWatch refuses a batch that has an empty message
+		b.parts[p].addRanges(ev.Ranges)
 		return skipped
 	}
 	ms := milliseconds(ev.Time)
 	lo, hi := ms, ms
 	if n > 0 {
 		lo, hi = min(b.minMS, ms), max(b.maxMS, ms)
-		room := bl.size.bytes - int(b.message) - eventOverhead
+		room := bl.size.bytes - int(b.counted) - eventOverhead
 		switch {
 		case n >= bl.size.events, len(msg) > room, len(bl.body) >= maxBodyBytes:
 			return noRoom
@@ -120,7 +128,7 @@ func (bl *builder) add(p int, ev events.Event) fit {
 		}
 	} else {
 		msg = events.Truncate(msg, maxMessageBytes)
-		b.cut = len(ev.Message) - len(msg)
+		b.cutBytes = len(ev.Message) - len(msg)
 	}
 
 	offset := len(bl.body)
@@ -129,8 +137,8 @@ func (bl *builder) add(p int, ev events.Event) fit {
 	body = append(body, `,"message":"`...)
 	body, counted := events.AppendEscaped(body, msg)
 	bl.body = append(body, `"},`...)
-	if n > 0 && int(b.message)+counted+eventOverhead > bl.size.bytes {
-		bl.body = bl.body[:offset] // it has grown where invalid UTF-8 was replaced
+	if n > 0 && int(b.counted)+counted+eventOverhead > bl.size.bytes {
+		bl.body = bl.body[:offset] // the message grew when invalid UTF-8 was replaced
 		return noRoom
 	}
 	bl.sorted = bl.sorted && (n == 0 || milliseconds(b.records[n-1].time) <= ms)
@@ -138,33 +146,35 @@ func (bl *builder) add(p int, ev events.Event) fit {
 		time: ev.Time, offset: uint32(offset), size: uint32(len(bl.body) - offset), bytes: uint32(counted),
 	})
 	b.minMS, b.maxMS = lo, hi
-	b.message += int64(counted + eventOverhead)
+	b.counted += int64(counted + eventOverhead)
 	return taken
 }
 
-// append adds the record of an event of parts[p] with these ranges.
+// append adds the record of an event of parts[p] that has these ranges.
 func (b *batch) append(p int, ranges []stream.Range, r record) {
 	r.part, r.rangesFrom = uint32(p), uint32(len(b.ranges))
 	b.ranges = append(b.ranges, ranges...)
 	r.rangesTo = uint32(len(b.ranges))
 	b.records = append(b.records, r)
-	b.parts[p].take(ranges)
+	b.parts[p].addRanges(ranges)
 	if r.hasRanges() {
-		b.parts[p].lastEnd = r.offset + 1
+		b.parts[p].rangedEnd = r.offset + 1
 	}
 }
 
-// nearlyFull reports whether the batch is in its last sixteenth, where it ends at the first change of the
-// millisecond: a batch that shares no millisecond with the next may be in flight together with it.
+// nearlyFull reports whether the batch is in its last sixteenth. There it ends at the first
+// new millisecond, because batches that have no millisecond in common may be in flight
+// together.
 func (bl *builder) nearlyFull() bool {
 	return len(bl.b.records) >= bl.size.events-bl.size.events/16 ||
-		int(bl.b.message) >= bl.size.bytes-bl.size.bytes/16
+		int(bl.b.counted) >= bl.size.bytes-bl.size.bytes/16
 }
 
-// finish writes the request's body into the batch: the events in the order of their milliseconds, those of one
-// millisecond in the order in which they were added. Nanoseconds do not count: CloudWatch does not know them, and two
-// lines of one millisecond may have been written in another order than they were stamped. z compresses the body; nil
-// leaves it plain.
+// finish writes the request's body into the batch. The events are in the order of their
+// milliseconds, and those of one millisecond in the order in which they were added.
+// Nanoseconds do not count: CloudWatch does not know them, and dockerd may write two lines
+// in another order than it stamped them. z compresses the body; if it is nil, the body is
+// plain.
 func (bl *builder) finish(z *compressor) {
 	b := bl.b
 	if !bl.sorted {
@@ -173,13 +183,13 @@ func (bl *builder) finish(z *compressor) {
 		})
 	}
 	b.gzip = z != nil
-	b.body = len(bl.body) - 1 + len(tail)
+	b.plainSize = len(bl.body) - 1 + len(tail)
 	switch {
 	case z == nil && bl.sorted:
-		// The buffers change places: the body is sent as it was built.
+		// The buffers change places, so that the body is sent as it was built.
 		b.out, bl.body = append(bl.body[:len(bl.body)-1], tail...), b.out[:0]
 	case z == nil:
-		b.out = bl.writeTo(b.out)
+		b.out = bl.appendSorted(b.out)
 	default:
 		z.begin(b.out)
 		if bl.sorted {
@@ -201,8 +211,8 @@ func (bl *builder) finish(z *compressor) {
 
 var tail = []byte("]}")
 
-// writeTo appends the body in the order of the records.
-func (bl *builder) writeTo(dst []byte) []byte {
+// appendSorted appends the body in the order of the records.
+func (bl *builder) appendSorted(dst []byte) []byte {
 	dst = append(dst, bl.body[:bl.head]...)
 	for i, r := range bl.b.records {
 		dst = append(dst, bl.piece(i, r)...)
@@ -210,7 +220,7 @@ func (bl *builder) writeTo(dst []byte) []byte {
 	return append(dst, tail...)
 }
 
-// piece returns the JSON of the event that comes i-th, with its comma unless it is the last.
+// piece returns the JSON of the i-th event, with its comma unless it is the last.
 func (bl *builder) piece(i int, r record) []byte {
 	end := r.offset + r.size
 	if i == len(bl.b.records)-1 {
@@ -219,8 +229,8 @@ func (bl *builder) piece(i int, r record) []byte {
 	return bl.body[r.offset:end]
 }
 
-// take adds the ranges of one event, joining those that stand together.
-func (p *part) take(ranges []stream.Range) {
+// addRanges adds the ranges of one event, and joins adjacent ones.
+func (p *part) addRanges(ranges []stream.Range) {
 	for _, r := range ranges {
 		if n := len(p.ranges); n > 0 && p.ranges[n-1].To == r.From {
 			p.ranges[n-1].To = r.To
@@ -230,28 +240,29 @@ func (p *part) take(ranges []stream.Range) {
 	}
 }
 
-// part returns the index of a new part for the delivery.
-func (b *batch) part(m *Delivery) int {
+// addPart adds a part for the delivery and returns its index.
+func (b *batch) addPart(d *Delivery) int {
 	n := len(b.parts)
 	if n < cap(b.parts) {
-		b.parts = b.parts[:n+1] // with the ranges slice of an earlier batch, to be filled again
-		b.parts[n] = part{delivery: m, ranges: b.parts[n].ranges[:0]}
+		b.parts = b.parts[:n+1] // reuse the memory of its ranges
+		b.parts[n] = part{delivery: d, ranges: b.parts[n].ranges[:0]}
 	} else {
-		b.parts = append(b.parts, part{delivery: m})
+		b.parts = append(b.parts, part{delivery: d})
 	}
 	return n
 }
 
-// acknowledges reports whether the batch has ranges of the delivery's.
-func (b *batch) acknowledges(m *Delivery) bool {
-	return slices.ContainsFunc(b.parts, func(p part) bool { return p.delivery == m && len(p.ranges) > 0 })
+// acknowledges reports whether the batch has ranges of the delivery.
+func (b *batch) acknowledges(d *Delivery) bool {
+	return slices.ContainsFunc(b.parts, func(p part) bool { return p.delivery == d && len(p.ranges) > 0 })
 }
 
-// overlaps reports whether the two batches have a millisecond in common, or might have: then their order
-// of arrival decides in which order the service shows those events.
+// overlaps reports whether the two batches may have a millisecond in common. CloudWatch
+// shows events of one millisecond in the order in which it received their batches.
 func (b *batch) overlaps(o *batch) bool { return b.minMS <= o.maxMS && o.minMS <= b.maxMS }
 
-// milliseconds is the service's time of an event. It takes no time before 1970.
+// milliseconds returns CloudWatch's timestamp for a time in nanoseconds. CloudWatch accepts
+// none before 1970.
 func milliseconds(ns int64) int64 { return max(ns, 0) / int64(time.Millisecond) }
 
 // size bounds a batch.
@@ -259,15 +270,16 @@ type size struct{ events, bytes int }
 
 var (
 	fullSize = size{maxBatchEvents, maxBatchBytes}
-	// probeSize is for the first try after trouble, which may well be in vain.
+	// probeSize is the size of the first try after a failure, which may fail too.
 	probeSize = size{500, 64 << 10}
 )
 
-// sizer decides how large the next batch may be: full, small while it is not clear whether the
-// service takes any, and by halves where one event must be found that it never takes.
+// sizer decides how large the next batch may be. A batch is full size normally, and small
+// while it is unknown whether CloudWatch accepts any. While a poison event must be found,
+// each batch is half as large as the one that was refused.
 type sizer struct {
 	now     size
-	suspect int // one of so many events, the next ones, is to blame
+	suspect int // a poison event is among so many next events; 0 if no poison event is searched for
 }
 
 // probe makes the next batch small.
@@ -276,14 +288,14 @@ func (s *sizer) probe() {
 	s.now.events = min(s.now.events, probeSize.events)
 }
 
-// refused reports that a batch of n events was rejected permanently.
+// refused says that CloudWatch refused a batch of n events permanently.
 func (s *sizer) refused(n int) {
 	s.suspect = n
 	s.now.events = max(1, n/2)
 }
 
-// accepted says that the next n events are through: delivered, or given up.
-func (s *sizer) accepted(n int) {
+// settled says that the next n events are delivered or dropped.
+func (s *sizer) settled(n int) {
 	s.now.bytes = min(s.now.bytes*8, maxBatchBytes)
 	if s.suspect -= n; s.suspect > 0 {
 		s.now.events = max(1, s.suspect/2)
@@ -291,4 +303,31 @@ func (s *sizer) accepted(n int) {
 	}
 	s.suspect = 0
 	s.now.events = min(max(s.now.events, n)*8, maxBatchEvents)
+}
+
+// appendEntity appends the entity as a member of PutLogEvents' body. The API requires at
+// least two key attributes, one of them the type. CloudWatch rejects an entity that lacks
+// one, which costs no events.
+func appendEntity(body []byte, e target.Entity) []byte {
+	if e == (target.Entity{}) {
+		return body
+	}
+	body = append(body, `"entity":{"keyAttributes":{"Type":"Service"`...)
+	for _, a := range []struct{ name, value string }{{"Name", e.Service}, {"Environment", e.Environment}} {
+		if a.value != "" {
+			body = append(body, `,"`+a.name+`":`...)
+			body = appendString(body, a.value)
+		}
+	}
+	body = append(body, '}')
+	if e.Attributes != "" {
+		body = append(append(body, `,"attributes":`...), e.Attributes...)
+	}
+	return append(body, `},`...)
+}
+
+// appendString appends s as a JSON string.
+func appendString(body []byte, s string) []byte {
+	body, _ = events.AppendEscaped(append(body, '"'), []byte(s))
+	return append(body, '"')
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// fill builds a batch of the events and says what became of the first that did not go in.
+// fill builds a batch of the events. It returns how many went in, and why the next one did
+// not.
 func fill(s size, evs []events.Event, z *compressor) (*batch, int, fit) {
 	bl, b := new(builder), new(batch)
 	return fillWith(bl, b, s, evs, z)
@@ -24,7 +25,7 @@ func fill(s size, evs []events.Event, z *compressor) (*batch, int, fit) {
 
 func fillWith(bl *builder, b *batch, s size, evs []events.Event, z *compressor) (*batch, int, fit) {
 	bl.begin(target.Target{Group: `g"1`, Stream: "s/ü"}, s, b)
-	p := b.part(nil)
+	p := b.addPart(nil)
 	for i, ev := range evs {
 		if f := bl.add(p, ev); f == noRoom || f == tooFar {
 			bl.finish(z)
@@ -39,7 +40,8 @@ func event(ns int64, message string) events.Event {
 	return events.Event{Time: ns, Message: []byte(message), Ranges: []stream.Range{{From: uint64(max(ns, 0)), To: uint64(max(ns, 0)) + 1}}}
 }
 
-func TestGoldenBody(t *testing.T) {
+// TestBodyIsExact compares whole request bodies.
+func TestBodyIsExact(t *testing.T) {
 	evs := []events.Event{
 		event(1_790_000_000_123_456_789, "plain"),
 		event(1_790_000_000_124_000_000, "tab\tquote\"slash\\ nul\x00 esc\x1b[0m\r"),
@@ -64,21 +66,21 @@ func TestGoldenBody(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n != 4 || string(got) != want || b.body != len(want) {
-			t.Errorf("%d events, %d bytes:\n%s\nwant %d bytes:\n%s", n, b.body, got, len(want), want)
+		if n != 4 || string(got) != want || b.plainSize != len(want) {
+			t.Errorf("%d events, %d bytes:\n%s\nwant %d bytes:\n%s", n, b.plainSize, got, len(want), want)
 		}
 	}
-	// In order already, plain: the buffer itself is sent.
+	// Events that are in order are sent from the builder's buffer.
 	b, _, _ := fill(fullSize, evs[:1], nil)
 	if want := `{"logGroupName":"g\"1","logStreamName":"s/ü","logEvents":[{"timestamp":1790000000123,"message":"plain"}]}`; string(b.out) != want {
 		t.Errorf("got %s", b.out)
 	}
 	if b, _, _ = fill(fullSize, []events.Event{event(-5, "x")}, nil); !strings.Contains(string(b.out), `"timestamp":0,`) {
-		t.Errorf("the service takes no negative time: %s", b.out)
+		t.Errorf("CloudWatch accepts no negative time: %s", b.out)
 	}
 }
 
-func TestBatchLimits(t *testing.T) {
+func TestBatchStaysWithinLimits(t *testing.T) {
 	at := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC).UnixNano()
 	same := func(n, length int, fillByte string) []events.Event {
 		evs := make([]events.Event, n)
@@ -87,10 +89,10 @@ func TestBatchLimits(t *testing.T) {
 		}
 		return evs
 	}
-	// 8 events of one millisecond that fill the batch to the byte: 8 * (131046 + 26) = 1048576.
+	// 8 events of one millisecond fill the batch exactly: 8 * (131046 + 26) = 1048576.
 	exact := same(8, 131_046, "x")
 	over := append(same(7, 131_046, "x"), event(at, strings.Repeat("x", 131_047)))
-	// With one invalid byte the last counts two bytes more than it has.
+	// An invalid byte counts as three.
 	repaired := append(same(7, 131_046, "x"), event(at, strings.Repeat("x", 131_043)+"\xff"))
 	tooMuch := append(same(7, 131_046, "x"), event(at, strings.Repeat("x", 131_044)+"\xff"))
 	day := event(at+24*time.Hour.Nanoseconds(), "x")
@@ -119,17 +121,17 @@ func TestBatchLimits(t *testing.T) {
 		if in != c.in || f != c.f {
 			t.Errorf("%s: %d events in, %v; want %d, %v", c.name, in, f, c.in, c.f)
 		}
-		if b.message > 1_048_576 {
-			t.Errorf("%s: %d bytes", c.name, b.message)
+		if b.counted > 1_048_576 {
+			t.Errorf("%s: %d bytes", c.name, b.counted)
 		}
 		if !json.Valid(b.out) {
 			t.Errorf("%s: not JSON", c.name)
 		}
-		if large := strings.Contains(c.name, "too large"); large != (b.cut > 0) {
-			t.Errorf("%s: %d bytes lost", c.name, b.cut)
+		if large := strings.Contains(c.name, "too large"); large != (b.cutBytes > 0) {
+			t.Errorf("%s: %d bytes lost", c.name, b.cutBytes)
 		}
 	}
-	// An empty message is not sent, and its ranges are the batch's all the same.
+	// An empty message is not sent, but the batch acknowledges its ranges.
 	b, _, _ := fill(fullSize, []events.Event{event(1, ""), event(2, "x"), event(3, "")}, nil)
 	if len(b.records) != 1 || len(b.parts[0].ranges) != 1 || b.parts[0].ranges[0] != (stream.Range{From: 1, To: 4}) {
 		t.Errorf("%d events, ranges %v", len(b.records), b.parts[0].ranges)
@@ -197,8 +199,8 @@ func FuzzBatch(f *testing.F) {
 				t.Fatalf("%q: %d missing", m, n)
 			}
 		}
-		if int64(total) != b.message || len(body) != b.body {
-			t.Fatalf("counted %d and %d, is %d and %d", b.message, b.body, total, len(body))
+		if int64(total) != b.counted || len(body) != b.plainSize {
+			t.Fatalf("counted %d and %d, is %d and %d", b.counted, b.plainSize, total, len(body))
 		}
 	})
 }
@@ -219,7 +221,7 @@ func benchEvents(line string, shuffled bool) (evs []events.Event, bytes int64) {
 	return evs, bytes
 }
 
-func TestBatchDoesNotAllocate(t *testing.T) {
+func TestReusedBatchDoesNotAllocate(t *testing.T) {
 	evs, _ := benchEvents(escapeKinds[0].line, true)
 	bl, b := new(builder), new(batch)
 	z := newCompressor()
@@ -250,7 +252,7 @@ func BenchmarkBatch(b *testing.B) {
 				for b.Loop() {
 					fillWith(bl, ba, fullSize, evs, z)
 				}
-				b.ReportMetric(float64(ba.body)/float64(len(ba.out)), "ratio")
+				b.ReportMetric(float64(ba.plainSize)/float64(len(ba.out)), "ratio")
 			})
 		}
 	}

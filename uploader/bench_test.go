@@ -12,7 +12,7 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// endless is a feed of n events of one line.
+// endless is a feed of n events that repeat one line.
 type endless struct {
 	line []byte
 	at   int64
@@ -39,7 +39,8 @@ func (e *endless) Lost(_ events.LossReason, _ []stream.Range, n int, bytes int64
 	return n, bytes
 }
 
-// BenchmarkUpload sends one stream through the real SDK to a server in this process that reads and discards: MB/s of messages.
+// BenchmarkUpload sends one stream through the real SDK to a server in this process that
+// discards it. MB/s are of messages.
 func BenchmarkUpload(b *testing.B) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -52,10 +53,10 @@ func BenchmarkUpload(b *testing.B) {
 			line := []byte(escapeKinds[0].line)
 			b.SetBytes(int64(len(line)))
 			b.ReportAllocs()
-			m := u.Attach(target.Target{Access: target.Access{Region: "r", Endpoint: srv.URL}, Group: "g", Stream: "s"},
+			d := u.Attach(target.Target{Access: target.Access{Region: "r", Endpoint: srv.URL}, Group: "g", Stream: "s"},
 				&endless{line: line, at: time.Now().UnixNano(), n: b.N}, 0)
-			m.Finish()
-			<-m.Done()
+			d.Finish()
+			<-d.Done()
 			if err := u.Stop(b.Context()); err != nil {
 				b.Fatal(err)
 			}

@@ -7,62 +7,37 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
-	"unicode/utf8"
-
-	"github.com/logspool/logspool/internal/oneline"
-	"github.com/logspool/logspool/internal/target"
 )
 
-// verdict is what an answer of the service means for what is done next. Every error is
-// judged once, by classify.
+// verdict says what the answer to a request means for what the uploader does next. This
+// file is the only one that decides what an error of CloudWatch means.
 type verdict int
 
 const (
 	accepted        verdict = iota
-	unavailable             // the service, or the way to it: try again, carefully, all senders together
-	throttled               // too many requests: the same, and ask for less
-	unauthenticated         // credentials are missing, expired or wrong: all senders together, and read them again
-	denied                  // the credentials are good, this target is not allowed: this sender alone, slowly
-	notFound                // the group or the stream does not exist: make it
-	invalid                 // an event of this batch will never be taken: find it
-	badTarget               // the target itself is not acceptable, or an answer nobody knows: this sender alone, slowly
-	badEncoding             // the service does not understand the body's encoding: send plain bodies
-	cancelled               // we gave up ourselves, at the end
+	unavailable             // CloudWatch or the network fails: all senders of the access wait and try again
+	throttled               // too many requests: the same, and send fewer
+	unauthenticated         // credentials are missing, expired or wrong: the same, and read them again
+	denied                  // the credentials are valid, but this target is not allowed: this sender waits longer
+	notFound                // the group or the stream does not exist: create it
+	invalid                 // CloudWatch will never accept an event of this batch: find it
+	badTarget               // the target is invalid, or the answer is unknown: this sender waits longer
+	badEncoding             // CloudWatch does not understand the body's encoding: do not compress
+	cancelled               // the uploader stopped trying
 )
 
-// shared reports whether the verdict is about the service as a whole rather than about one target.
+// shared reports whether the verdict is about CloudWatch or the access, and not about one
+// target.
 func (v verdict) shared() bool { return v == unavailable || v == throttled || v == unauthenticated }
 
-// errStopped stands for whatever a request came to after the uploader gave up.
-var errStopped = errors.New("the uploader has stopped")
-
-// credentialsError says that the request was never made because there is no configuration or
-// there are no credentials to make it with.
-type credentialsError struct{ err error }
-
-func (e *credentialsError) Error() string { return e.err.Error() }
-func (e *credentialsError) Unwrap() error { return e.err }
-
-// configurationError says that no client could be made: a setting or a file of the AWS SDK is invalid or cannot be read.
-type configurationError struct{ err error }
-
-func (e *configurationError) Error() string { return e.err.Error() }
-func (e *configurationError) Unwrap() error { return e.err }
-
-// apiError is an error that the service gave a code (smithy.APIError).
-type apiError interface {
-	ErrorCode() string
-	ErrorMessage() string
-}
-
-// statusError is an error that came with an HTTP answer (smithy's transport/http.ResponseError).
-type statusError interface{ HTTPStatusCode() int }
-
-// The codes the service is known to answer with. Several are in no model: they come from the front
-// that checks signatures and counts requests ("Common Errors" in the API reference).
+// codes are the error codes that CloudWatch is known to return, and what they mean. Several
+// are in no model of the API, because the front end that checks signatures and counts
+// requests returns them ("Common Errors" in the API reference).
 var codes = map[string]verdict{
-	"DataAlreadyAcceptedException": accepted, // never returned now; the events are there
+	"DataAlreadyAcceptedException":   accepted, // not returned any more; the events are stored
+	"ResourceAlreadyExistsException": accepted, // only create calls return it, and their purpose is met
 
 	"ThrottlingException":                    throttled,
 	"Throttling":                             throttled,
@@ -83,49 +58,58 @@ var codes = map[string]verdict{
 	"RequestTimeout":              unavailable,
 	"RequestTimeoutException":     unavailable,
 
-	"UnrecognizedClientException":          unauthenticated,
-	"InvalidClientTokenId":                 unauthenticated,
-	"ExpiredToken":                         unauthenticated,
-	"ExpiredTokenException":                unauthenticated,
-	"RequestExpired":                       unauthenticated,
-	"RequestTimeTooSkewed":                 unauthenticated,
-	"InvalidSignatureException":            unauthenticated,
-	"SignatureDoesNotMatch":                unauthenticated,
-	"IncompleteSignature":                  unauthenticated,
-	"IncompleteSignatureException":         unauthenticated,
-	"MissingAuthenticationToken":           unauthenticated,
-	"MissingAuthenticationTokenException":  unauthenticated,
-	"OptInRequired":                        unauthenticated,
-	"AuthFailure":                          unauthenticated,
-	"AccessDenied":                         denied,
-	"AccessDeniedException":                denied,
-	"NotAuthorized":                        denied,
-	"UnauthorizedOperation":                denied,
-	"KMSAccessDeniedException":             denied,
-	"ResourceNotFoundException":            notFound,
-	"InvalidParameterException":            invalid,
-	"LimitExceededException":               badTarget,
-	"OperationAbortedException":            badTarget,
+	"UnrecognizedClientException":         unauthenticated,
+	"InvalidClientTokenId":                unauthenticated,
+	"ExpiredToken":                        unauthenticated,
+	"ExpiredTokenException":               unauthenticated,
+	"RequestExpired":                      unauthenticated,
+	"RequestTimeTooSkewed":                unauthenticated,
+	"InvalidSignatureException":           unauthenticated,
+	"SignatureDoesNotMatch":               unauthenticated,
+	"IncompleteSignature":                 unauthenticated,
+	"IncompleteSignatureException":        unauthenticated,
+	"MissingAuthenticationToken":          unauthenticated,
+	"MissingAuthenticationTokenException": unauthenticated,
+	"OptInRequired":                       unauthenticated,
+	"AuthFailure":                         unauthenticated,
+
+	"AccessDenied":             denied,
+	"AccessDeniedException":    denied,
+	"NotAuthorized":            denied,
+	"UnauthorizedOperation":    denied,
+	"KMSAccessDeniedException": denied,
+
+	"ResourceNotFoundException": notFound,
+
+	"InvalidParameterException":      invalid, // or badTarget, see aboutTarget
+	"RequestEntityTooLarge":          invalid,
+	"RequestEntityTooLargeException": invalid,
+	"PayloadTooLargeException":       invalid,
+
+	codeTooMany:                            badTarget,
+	codeConflict:                           badTarget,
 	"InvalidSequenceTokenException":        badTarget,
 	"InvalidOperationException":            badTarget,
 	"ValidationException":                  badTarget,
 	"UnknownOperationException":            badTarget,
-	"SerializationException":               badEncoding,
-	"UnsupportedMediaType":                 badEncoding,
-	"UnsupportedMediaTypeException":        badEncoding,
-	"InvalidContentEncodingException":      badEncoding,
-	"UnsupportedContentEncodingException":  badEncoding,
-	"UnparseableRequestException":          badEncoding,
-	"ResourceAlreadyExistsException":       accepted, // only creating says so, and that is what was wanted
-	"RequestEntityTooLarge":                invalid,
-	"RequestEntityTooLargeException":       invalid,
-	"PayloadTooLargeException":             invalid,
 	"InvalidParameterCombination":          badTarget,
 	"InvalidParameterCombinationException": badTarget,
+
+	"SerializationException":              badEncoding, // or badTarget, if the body was not compressed
+	"UnsupportedMediaType":                badEncoding,
+	"UnsupportedMediaTypeException":       badEncoding,
+	"InvalidContentEncodingException":     badEncoding,
+	"UnsupportedContentEncodingException": badEncoding,
+	"UnparseableRequestException":         badEncoding,
 }
 
-// classify judges the error of one call. gzip says whether the body was compressed: an answer to such a
-// request that nobody expects is blamed on that first.
+const (
+	codeConflict = "OperationAbortedException" // another call is changing the same group
+	codeTooMany  = "LimitExceededException"    // the account has too many groups
+)
+
+// classify says what the error of a call means. gzip says that the body was compressed: an
+// unknown answer is then blamed on the compression first.
 func classify(err error, gzip bool) verdict {
 	if err == nil {
 		return accepted
@@ -134,7 +118,6 @@ func classify(err error, gzip bool) verdict {
 	if errors.As(err, &ce) {
 		return unauthenticated
 	}
-	status := statusOf(err)
 	var ae apiError
 	if errors.As(err, &ae) {
 		v, known := codes[ae.ErrorCode()]
@@ -148,11 +131,11 @@ func classify(err error, gzip bool) verdict {
 			return v
 		}
 	}
-	switch {
+	switch status := statusOf(err); {
 	case errors.Is(err, errStopped):
 		return cancelled
 	case status == 0, status < 400, status >= 500, status == http.StatusRequestTimeout:
-		return unavailable // no answer at all, one that is none (a proxy's page), or the service's own trouble
+		return unavailable // no answer, a proxy's page instead of an answer, or a failure inside CloudWatch
 	case status == http.StatusTooManyRequests:
 		return throttled
 	case status == http.StatusRequestEntityTooLarge:
@@ -168,12 +151,83 @@ func classify(err error, gzip bool) verdict {
 	}
 }
 
-// aboutTarget reports whether an InvalidParameterException is about the target rather than about an event: its
-// message then names the member, as in "Value 'x' at 'logStreamName' failed to satisfy constraint", or
-// spells it out, or it is about the group's key.
+// aboutTarget reports whether the message of an InvalidParameterException is about the
+// target and not about an event. It then names the member, as in "Value 'x' at
+// 'logStreamName' failed to satisfy constraint", or spells it out, or it is about the
+// group's key.
 func aboutTarget(message string) bool {
 	m := strings.ToLower(strings.NewReplacer(" ", "", "_", "").Replace(message))
 	return strings.Contains(m, "loggroup") || strings.Contains(m, "logstream") || strings.Contains(m, "kmskey")
+}
+
+var (
+	// aboutEntity matches an error about the entity of a request. A service that does not
+	// know entities may return any code.
+	aboutEntity = regexp.MustCompile(`(?i)\bentity\b`)
+	// httpEntity matches what HTTP calls an entity, which is the whole body (RFC 2616,
+	// 10.4.14).
+	httpEntity = regexp.MustCompile(`(?i)\b(request|unprocessable)[ -]?entity\b`)
+)
+
+// isAboutEntity reports whether the error is about the entity of a request.
+func isAboutEntity(err error) bool {
+	return aboutEntity.MatchString(httpEntity.ReplaceAllString(errorMessage(err), ""))
+}
+
+var (
+	// eventLimit matches the limit in an error such as "Log event too large: 262145 bytes
+	// exceeds limit of 262144", which includes eventOverhead. It does not match an error
+	// about the whole batch ("Upload too large: …").
+	eventLimit = regexp.MustCompile(`(?i)\bevent\b.{0,80}\blimit\b\D{0,20}(\d{4,8})\b`)
+	// aboutSize matches an error about the size of something.
+	aboutSize = regexp.MustCompile(`(?i)too (large|long|big)|\bsize\b|\blength\b|exceed`)
+)
+
+// eventLimitOf returns how long a message may be, according to an error that refuses a
+// batch of so many events as invalid or too large. stated says that the error is about a
+// size; otherwise the limit is a guess. ok is false if the error says nothing about the
+// length of an event.
+func eventLimitOf(err error, events int) (limit int, stated, ok bool) {
+	text := errorMessage(err)
+	if m := eventLimit.FindStringSubmatch(text); m != nil {
+		n, _ := strconv.Atoi(m[1]) // at most 8 digits
+		return n - eventOverhead, true, n >= minEventLimit
+	}
+	if events > 1 {
+		return 0, false, false
+	}
+	stated = statusOf(err) == http.StatusRequestEntityTooLarge || aboutSize.MatchString(text)
+	return formerEventLimit - eventOverhead, stated, true
+}
+
+// aboutOptions reports whether a CreateLogGroup call that failed may succeed if it asks for
+// less.
+func aboutOptions(v verdict, err error) bool {
+	switch kind(err) {
+	case codeConflict, codeTooMany:
+		return false
+	}
+	return v == denied || v == invalid || v == badTarget
+}
+
+// What the errors of CreateLogGroup say about its options.
+var (
+	aboutTags  = regexp.MustCompile(`(?i)tagresource|taglog|\btag`)
+	aboutClass = regexp.MustCompile(`(?i)class`)
+	aboutKey   = regexp.MustCompile(`(?i)kms`)
+)
+
+// optionsIn reports which options of CreateLogGroup an error is about. group is the group's
+// name, which most of these errors repeat and which may contain anything.
+func optionsIn(err error, group string) (tags, class, key bool) {
+	text := strings.ReplaceAll(err.Error(), group, "")
+	return aboutTags.MatchString(text), aboutClass.MatchString(text), aboutKey.MatchString(text)
+}
+
+// unreachable reports whether the request cannot have reached CloudWatch.
+func unreachable(err error) bool {
+	var oe *net.OpError
+	return errors.As(err, &oe) && oe.Op == "dial"
 }
 
 // isUnknownHost reports whether DNS does not know the host.
@@ -182,25 +236,17 @@ func isUnknownHost(err error) bool {
 	return errors.As(err, &dns) && dns.IsNotFound
 }
 
-// isInvalidEndpoint reports whether the endpoint of the settings or of the shared configuration file is no URL of a host.
-// Neither the SDK (service/cloudwatchlogs, endpoints.go, resolveEndpointV2Middleware) nor net/http (Transport.roundTrip)
-// has a type for that.
+// isInvalidEndpoint reports whether the configured endpoint is not the URL of a host.
+// Neither the SDK (service/cloudwatchlogs, endpoints.go, resolveEndpointV2Middleware) nor
+// net/http (Transport.roundTrip) has a type for that error.
 func isInvalidEndpoint(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "failed to resolve service endpoint") || strings.Contains(text, "unsupported protocol scheme") ||
 		strings.Contains(text, "no Host in request URL")
 }
 
-func statusOf(err error) int {
-	var se statusError
-	if errors.As(err, &se) {
-		return se.HTTPStatusCode()
-	}
-	return 0
-}
-
-// kind names an error for the log: the same kind is not logged again and again. It is the
-// service's code, the status, or what went wrong on the way.
+// kind names an error for the log, which repeats an error of the same kind only now and
+// then. It is the error's code, its HTTP status, or what failed before there was an answer.
 func kind(err error) string {
 	var (
 		ae   apiError
@@ -225,33 +271,28 @@ func kind(err error) string {
 	}
 }
 
-// secret finds what must not be logged. A signature that does not match is answered with the whole canonical
-// request, session token included.
-var secret = regexp.MustCompile(`(?is)(x-amz-security-token|authorization\s*[:=]|canonical string|string-to-sign|credential=|signature=|aws4-hmac-sha256).*`)
+// errStopped is the error of every request that ends after the uploader stopped trying.
+var errStopped = errors.New("the uploader has stopped")
 
-// userInfo finds a user and password in a URL: net/http repeats a proxy's that it cannot read.
-var userInfo = regexp.MustCompile(`://[^\s"]*@`)
+// credentialsError says that a request was not sent, because there is no configuration or
+// there are no credentials.
+type credentialsError struct{ error }
 
-// brief returns the error as one short line without anything secret: dockerd stops reading the plugin's output at a line
-// of 64 KiB. A long one keeps its beginning, which says what was tried, and its end, where a chain of errors has the cause.
-func brief(err error) string {
-	const head, tail = 200, 400
-	s := userInfo.ReplaceAllString(secret.ReplaceAllString(err.Error(), "…"), "://…@")
-	s = quotes.ReplaceAllString(strings.ToValidUTF8(strings.Join(strings.Fields(s), " "), "\ufffd"), "'")
-	if len(s) <= head+tail {
-		return s
-	}
-	to := len(s) - tail
-	for !utf8.RuneStart(s[to]) {
-		to++
-	}
-	return oneline.Cut(s, head) + "…" + s[to:]
+func (e *credentialsError) Unwrap() error { return e.error }
+
+// configurationError says that no client could be made, because a setting or a file of the
+// AWS SDK is invalid or cannot be read.
+type configurationError struct{ error }
+
+func (e *configurationError) Unwrap() error { return e.error }
+
+// apiError is an error with a code from CloudWatch (smithy.APIError).
+type apiError interface {
+	ErrorCode() string
+	ErrorMessage() string
 }
 
-// quotes finds quotation marks that were escaped any number of times. The log escapes them, and dockerd does so again.
-var quotes = regexp.MustCompile(`\\*"`)
-
-// errorMessage returns what the service said; empty if err is none of the service's.
+// errorMessage returns CloudWatch's message, or "" if the error has none.
 func errorMessage(err error) string {
 	var ae apiError
 	if errors.As(err, &ae) {
@@ -260,39 +301,14 @@ func errorMessage(err error) string {
 	return ""
 }
 
-// remedy says what the operator can do about trouble of this kind; empty where it is not theirs to mend.
-func remedy(v verdict, err error, a target.Access) string {
-	var ke *keyError
-	if errors.As(err, &ke) {
-		return "check that the key is an enabled one in the group's region and that its policy lets logs.REGION.amazonaws.com use it, and that " +
-			"logs:CreateLogGroup is allowed for this group; or create the group"
+// statusError is an error of an HTTP response (smithy's transport/http.ResponseError).
+type statusError interface{ HTTPStatusCode() int }
+
+// statusOf returns the HTTP status of the answer, or 0 if there was no answer.
+func statusOf(err error) int {
+	var se statusError
+	if errors.As(err, &se) {
+		return se.HTTPStatusCode()
 	}
-	switch {
-	case kind(err) == "OperationAbortedException":
-		return "another call is changing the log group; the plugin tries again"
-	case isUnknownHost(err) && a.Endpoint == "":
-		return "the region's host is unknown: check the spelling of the region '" + a.Region + "', and the host's DNS"
-	case isUnknownHost(err):
-		return "the host is unknown: check the endpoint '" + a.Endpoint + "', the region '" + a.Region + "' and the host's DNS"
-	case kind(err) == "configuration":
-		return "correct the AWS setting or file that the error names; files are read again at each try, settings when the plugin is enabled"
-	case isInvalidEndpoint(err):
-		return "the endpoint is not a URL: use http:// or https:// and a host in AWS_ENDPOINT_URL_CLOUDWATCH_LOGS or AWS_ENDPOINT_URL"
-	}
-	switch v {
-	case unauthenticated:
-		if a.RoleARN != "" {
-			return "check the role and the external ID, that the role's trust policy lets the plugin's credentials assume it, and the host's clock; " +
-				"the credentials are read again at each try"
-		}
-		return "check the AWS credentials the plugin is given, and the host's clock; they are read again at each try"
-	case denied:
-		return "allow logs:PutLogEvents, and logs:CreateLogStream and logs:CreateLogGroup where they are missing, for this group"
-	case notFound:
-		return "create the log group and stream, or allow the driver to (create-group, create-stream)"
-	case badTarget:
-		return "check the names of group and stream, the group's KMS key, the region and the endpoint"
-	default:
-		return ""
-	}
+	return 0
 }

@@ -20,22 +20,23 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// ConfigFunc loads the AWS configuration of one access, with its credentials. The uploader sets region and endpoint
-// itself.
+// ConfigFunc loads the AWS configuration of one access, with its credentials. The uploader
+// sets the region and the endpoint itself.
 type ConfigFunc func(ctx context.Context, a target.Access) (Config, error)
 
-// Config is the SDK's, by a name for those who pass it on and need not know the SDK.
+// Config is the SDK's configuration. Packages that only pass it on need not import the SDK.
 type Config = aws.Config
 
-// connectTimeout bounds making a connection, and the TLS handshake again.
+// connectTimeout bounds making a connection. The TLS handshake may take as long again.
 const connectTimeout = 5 * time.Second
 
-// sdk makes clients of the AWS SDK. Those of one region and endpoint share one HTTP transport: where an endpoint does
-// not answer, its idle connections are closed, and those of others stay.
+// sdk makes clients of the AWS SDK. Clients of one region and endpoint share one HTTP
+// transport. If an endpoint does not answer, its idle connections are closed, and those to
+// other endpoints stay.
 type sdk struct {
 	config  ConfigFunc
 	version string
-	// headerTimeout bounds the wait for an answer once the request is written.
+	// headerTimeout bounds the wait for an answer after the request is written.
 	headerTimeout time.Duration
 
 	mu   sync.Mutex
@@ -50,7 +51,7 @@ func newSDK(config ConfigFunc, version string) *sdk {
 
 // connect makes a client.
 func (s *sdk) connect(ctx context.Context, a target.Access) (client, error) {
-	cfg, err := s.config(ctx, a) // not under the lock: it may take its time
+	cfg, err := s.config(ctx, a) // without the lock, because it may block
 	if err != nil {
 		return nil, &configurationError{err}
 	}
@@ -58,7 +59,7 @@ func (s *sdk) connect(ctx context.Context, a target.Access) (client, error) {
 	defer s.mu.Unlock()
 	key := httpKey{a.Region, a.Endpoint}
 	hc := s.http[key]
-	if hc == nil { // one environment has one set of proxies and certificates
+	if hc == nil { // all configurations of the process have the same proxies and certificates
 		hc = newHTTPClient(cfg.HTTPClient, s.headerTimeout)
 		s.http[key] = hc
 	}
@@ -66,26 +67,27 @@ func (s *sdk) connect(ctx context.Context, a target.Access) (client, error) {
 	cfg = cfg.Copy()
 	cfg.Region = a.Region
 	c := cloudwatchlogs.NewFromConfig(cfg, func(o *cloudwatchlogs.Options) {
-		o.HTTPClient = briefly{hc}
-		// The standard retryer would share a bucket of tokens that an outage drains; the senders
-		// try again themselves.
+		o.HTTPClient = limitedClient{hc}
+		// The senders try again themselves. The standard retryer's bucket of tokens would
+		// be empty after an outage.
 		o.Retryer = aws.NopRetryer{}
 		if a.Endpoint != "" {
 			o.BaseEndpoint = aws.String(a.Endpoint)
 		}
 		if o.Credentials != nil {
-			o.Credentials = credentials{o.Credentials}
+			o.Credentials = markedCredentials{o.Credentials}
 		}
 		o.APIOptions = append(o.APIOptions, awsmiddleware.AddUserAgentKeyValue("logspool", s.version))
 	})
 	return &cwl{api: c, http: hc, provider: provider}, nil
 }
 
-// stale has the keys of a client forgotten: files may have others now. Who loads the configuration may keep one
-// provider for all times, and that its keys: those that the service refuses are not good until the end they came with.
-func (s *sdk) stale(c client) {
-	if kept, ok := c.(*cwl).provider.(interface{ Invalidate() }); ok {
-		kept.Invalidate()
+// invalidate makes the provider of a client's credentials forget the keys that CloudWatch
+// refused. ConfigFunc may return the same provider again, which would keep its keys until
+// they expire.
+func (s *sdk) invalidate(c client) {
+	if p, ok := c.(*cwl).provider.(interface{ Invalidate() }); ok {
+		p.Invalidate()
 	}
 }
 
@@ -97,68 +99,54 @@ func (s *sdk) close() {
 	}
 }
 
-// newHTTPClient returns a client with the transport of the configuration's (its certificates and proxies) tuned for
-// many requests to few hosts. A client that is not the SDK's own keeps its transport.
+// newHTTPClient returns a client with the proxies and certificates of the configured one, tuned
+// for many requests to few hosts. A configured client that is not the SDK's own is ignored.
 func newHTTPClient(configured aws.HTTPClient, headerTimeout time.Duration) *http.Client {
-	var tr http.RoundTripper
-	switch c := configured.(type) {
-	case nil:
-		tr = tune(awshttp.NewBuildableClient(), headerTimeout)
-	case *awshttp.BuildableClient:
-		tr = tune(c, headerTimeout)
-	case *http.Client:
-		tr = c.Transport
-	default:
-		tr = doer{c}
+	c, ok := configured.(*awshttp.BuildableClient)
+	if !ok {
+		c = awshttp.NewBuildableClient()
 	}
-	return &http.Client{
-		Transport: tr,
-		// A redirect is no answer of the service.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-func tune(c *awshttp.BuildableClient, headerTimeout time.Duration) *http.Transport {
 	tr := c.WithDialerOptions(func(d *net.Dialer) { d.Timeout = connectTimeout }).GetTransport()
 	tr.TLSHandshakeTimeout = connectTimeout
 	tr.ResponseHeaderTimeout = headerTimeout
 	tr.MaxIdleConns = 4 * maxRequests
 	tr.MaxIdleConnsPerHost = maxRequests
-	// A request that hangs must not take others with it, so each has a connection of its own.
+	// With HTTP/1, a connection that hangs delays one request only.
 	tr.ForceAttemptHTTP2 = false
 	tr.Protocols = new(http.Protocols)
 	tr.Protocols.SetHTTP1(true)
-	return tr
+	return &http.Client{
+		Transport: tr,
+		// CloudWatch does not redirect.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
-// maxAnswer is how much of an answer is read. The service's are below 1 KiB, and the SDK reads all there is.
-const maxAnswer = 256 << 10
+// maxResponse is how much of an answer is read. CloudWatch's answers are shorter than 1
+// KiB, and the SDK has no limit.
+const maxResponse = 256 << 10
 
-// briefly is a client of whose answers no more than maxAnswer is read.
-type briefly struct{ *http.Client }
+// limitedClient is an HTTP client that returns at most maxResponse bytes of each answer.
+type limitedClient struct{ *http.Client }
 
-func (c briefly) Do(r *http.Request) (*http.Response, error) {
+func (c limitedClient) Do(r *http.Request) (*http.Response, error) {
 	resp, err := c.Client.Do(r)
 	if err == nil {
-		resp.Body = beginning{io.LimitReader(resp.Body, maxAnswer), resp.Body}
+		resp.Body = limitedBody{io.LimitReader(resp.Body, maxResponse), resp.Body}
 	}
 	return resp, err
 }
 
-type beginning struct {
+type limitedBody struct {
 	io.Reader
 	io.Closer
 }
 
-// doer makes a RoundTripper of a configured client of another kind.
-type doer struct{ aws.HTTPClient }
+// markedCredentials marks the errors of a provider, so that they are not classified as
+// CloudWatch's.
+type markedCredentials struct{ aws.CredentialsProvider }
 
-func (d doer) RoundTrip(r *http.Request) (*http.Response, error) { return d.Do(r) }
-
-// credentials marks the errors of a provider, so that they are not taken for the service's.
-type credentials struct{ aws.CredentialsProvider }
-
-func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+func (c markedCredentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	v, err := c.CredentialsProvider.Retrieve(ctx)
 	if err != nil {
 		err = &credentialsError{err}
@@ -166,34 +154,35 @@ func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return v, err
 }
 
-// ProviderSources passes on where the credentials come from, which the SDK puts into the user agent.
-func (c credentials) ProviderSources() []aws.CredentialSource {
+// ProviderSources says where the credentials come from, which the SDK puts into the user
+// agent.
+func (c markedCredentials) ProviderSources() []aws.CredentialSource {
 	if p, ok := c.CredentialsProvider.(aws.CredentialProviderSource); ok {
 		return p.ProviderSources()
 	}
 	return nil
 }
 
-// cwl is CloudWatch Logs for one access, by the AWS SDK.
+// cwl is a client for one access that uses the AWS SDK.
 type cwl struct {
 	api      *cloudwatchlogs.Client
 	http     *http.Client
-	provider aws.CredentialsProvider // as it was configured
+	provider aws.CredentialsProvider // the configured provider
 }
 
 func (c *cwl) PutLogEvents(ctx context.Context, r putRequest) (rejected, error) {
 	body := &requestBody{b: r.body}
-	// The transport may still be reading when the answer is there already.
+	// The transport may still read the body when the answer has arrived.
 	defer body.close()
 	out, err := c.api.PutLogEvents(ctx, &cloudwatchlogs.PutLogEventsInput{
 		LogGroupName:  aws.String(r.group),
 		LogStreamName: aws.String(r.stream),
-		LogEvents:     []types.InputLogEvent{}, // required; they are in the body
+		LogEvents:     []types.InputLogEvent{}, // required; the events are in the body
 	}, func(o *cloudwatchlogs.Options) {
 		o.Protocol = readyBody{ClientProtocol: o.Protocol, body: body, gzip: r.gzip, emf: r.emf}
 	})
 	if err != nil {
-		return rejected{}, c.failed(err)
+		return rejected{}, c.checkConnection(err)
 	}
 	var rej rejected
 	if info := out.RejectedLogEventsInfo; info != nil {
@@ -216,34 +205,35 @@ func (c *cwl) CreateLogGroup(ctx context.Context, group string, n target.NewGrou
 		in.KmsKeyId = aws.String(n.KMSKeyID)
 	}
 	_, err := c.api.CreateLogGroup(ctx, in)
-	return c.failed(err)
+	return c.checkConnection(err)
 }
 
 func (c *cwl) PutRetentionPolicy(ctx context.Context, group string, days int32) error {
 	_, err := c.api.PutRetentionPolicy(ctx, &cloudwatchlogs.PutRetentionPolicyInput{
 		LogGroupName: aws.String(group), RetentionInDays: aws.Int32(days),
 	})
-	return c.failed(err)
+	return c.checkConnection(err)
 }
 
 func (c *cwl) CreateLogStream(ctx context.Context, group, stream string) error {
 	_, err := c.api.CreateLogStream(ctx, &cloudwatchlogs.CreateLogStreamInput{
 		LogGroupName: aws.String(group), LogStreamName: aws.String(stream),
 	})
-	return c.failed(err)
+	return c.checkConnection(err)
 }
 
-// failed passes the error on. Where no answer came, idle connections to this endpoint are likely to be dead as well, and
-// each would hang the next try until its deadline: they are closed.
-func (c *cwl) failed(err error) error {
+// checkConnection returns err. If there was no answer, it closes the idle connections to
+// this endpoint: they are probably dead too, and each would block a later request until its
+// deadline.
+func (c *cwl) checkConnection(err error) error {
 	if err != nil && statusOf(err) == 0 {
 		c.http.CloseIdleConnections()
 	}
 	return err
 }
 
-// readyBody is the client's own protocol, except that the body of the request is ready. Headers, signature
-// and the answer stay the SDK's.
+// readyBody is the SDK's protocol with a request body that is finished already. The SDK
+// still writes the headers and the signature, and reads the answer.
 type readyBody struct {
 	smithyhttp.ClientProtocol
 	body *requestBody
@@ -251,7 +241,8 @@ type readyBody struct {
 	emf  bool
 }
 
-// SerializeRequest lets the protocol write an empty request for the headers' sake and puts the body in its place.
+// SerializeRequest lets the SDK write an empty request, which sets the headers, and then
+// replaces the body.
 func (p readyBody) SerializeRequest(ctx context.Context, op *smithy.OperationSchema, in smithy.Serializable, req *smithyhttp.Request) error {
 	if err := p.ClientProtocol.SerializeRequest(ctx, op, in, req); err != nil {
 		return err
@@ -270,7 +261,7 @@ func (p readyBody) SerializeRequest(ctx context.Context, op *smithy.OperationSch
 	return nil
 }
 
-// requestBody reads a body that is taken away at close: the buffer is used again.
+// requestBody reads a body until close. The buffer is reused after that.
 type requestBody struct {
 	mu sync.Mutex
 	b  []byte

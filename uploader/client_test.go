@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -30,7 +29,7 @@ const (
 	testSecret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 )
 
-// staticConfig is a configuration as main makes it, with keys that the stand-in checks signatures by.
+// staticConfig is a configuration like the plugin's, with the keys that the stand-in knows.
 func staticConfig(context.Context, target.Access) (aws.Config, error) {
 	return aws.Config{
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
@@ -39,7 +38,8 @@ func staticConfig(context.Context, target.Access) (aws.Config, error) {
 	}, nil
 }
 
-// standIn starts a strict CloudWatch Logs and an uploader that knows it by the real SDK.
+// standIn starts a strict CloudWatch Logs, and an uploader that uses it through the real
+// SDK.
 func standIn(t *testing.T, o Options) (*cwlocal.Server, *Uploader, target.Target) {
 	t.Helper()
 	s, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{testKey: testSecret}})
@@ -70,15 +70,16 @@ func arrived(s *cwlocal.Server, t target.Target) (shown []stored) {
 	return shown
 }
 
-// TestSDK sends a backlog of every kind of text through the real SDK, under each fault of the stand-in, and finds each event there.
-func TestSDK(t *testing.T) {
+// TestSDKDeliversUnderEachFault sends a backlog of every kind of text through the real SDK,
+// under each fault of the stand-in, and finds each event there.
+func TestSDKDeliversUnderEachFault(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		for _, kind := range append([]cwlocal.FaultKind{""}, cwlocal.FaultKinds...) {
 			if kind == cwlocal.Slow || kind == cwlocal.Poison || kind == cwlocal.SmallEvents || strings.HasPrefix(string(kind), "hang") {
-				continue // their tests are below, or take real time
+				continue // these have tests of their own, or take real time
 			}
 			if plain && kind != "" && kind != cwlocal.HTMLBad && kind != cwlocal.ResetAfter {
-				continue // nothing to do with the encoding
+				continue // the encoding does not matter
 			}
 			t.Run(fmt.Sprintf("%s plain=%v", kind, plain), func(t *testing.T) {
 				t.Parallel()
@@ -95,16 +96,16 @@ func TestSDK(t *testing.T) {
 				for i := range n {
 					feed.add(at.Add(time.Duration(i)*time.Millisecond), line(i)+escapeKinds[i%3].line+"\x00\t\xff🙂")
 				}
-				m := u.Attach(local, feed, time.Millisecond)
-				m.Finish()
-				<-m.Done()
+				d := u.Attach(local, feed, time.Millisecond)
+				d.Finish()
+				<-d.Done()
 				checkShown(t, arrived(s, local), feed, true, nil)
 			})
 		}
 	}
 }
 
-func TestSDKHang(t *testing.T) {
+func TestSDKRequestThatHangsIsRetried(t *testing.T) {
 	t.Parallel()
 	s, u, local := standIn(t, Options{})
 	const patient = time.Second
@@ -112,17 +113,17 @@ func TestSDKHang(t *testing.T) {
 	s.AddFault(cwlocal.Fault{Kind: cwlocal.HangAfter, Operation: "CreateLogStream", Count: 1})
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
-	m := u.Attach(local, feed, 0)
+	d := u.Attach(local, feed, 0)
 	begin := time.Now()
-	m.Finish()
-	<-m.Done()
+	d.Finish()
+	<-d.Done()
 	if d := time.Since(begin); d < patient || d > patient+maxBackoff {
 		t.Errorf("took %v", d)
 	}
 	checkShown(t, arrived(s, local), feed, false, nil)
 }
 
-func TestSDKPoison(t *testing.T) {
+func TestSDKFindsPoisonEvents(t *testing.T) {
 	s, u, local := standIn(t, Options{})
 	s.AddFault(cwlocal.Fault{Kind: cwlocal.Poison, Text: "poison"})
 	feed := newFeed(t)
@@ -132,17 +133,18 @@ func TestSDKPoison(t *testing.T) {
 			feed.add(time.Now(), fmt.Sprint("poison ", i))
 		}
 	}
-	m := u.Attach(local, feed, 0)
-	m.Finish()
-	<-m.Done()
+	d := u.Attach(local, feed, 0)
+	d.Finish()
+	<-d.Done()
 	checkShown(t, arrived(s, local), feed, false, func(m string) bool { return strings.HasPrefix(m, "poison") })
 	if n := u.Metrics().DroppedEvents[events.Refused]; n != 2 {
 		t.Errorf("%d refused", n)
 	}
 }
 
-// Events out of the service's window are dropped by it and counted by us.
-func TestSDKRejected(t *testing.T) {
+// TestSDKCountsRejectedEvents sends events outside of the time that CloudWatch accepts.
+// CloudWatch drops them, and the uploader counts them.
+func TestSDKCountsRejectedEvents(t *testing.T) {
 	s, u, local := standIn(t, Options{})
 	now := time.Now()
 	feed := newFeed(t)
@@ -151,9 +153,9 @@ func TestSDKRejected(t *testing.T) {
 	}
 	feed.add(now, "good")
 	feed.add(now.Add(3*time.Hour), "future")
-	m := u.Attach(local, feed, 0)
-	m.Finish()
-	<-m.Done()
+	d := u.Attach(local, feed, 0)
+	d.Finish()
+	<-d.Done()
 	if shown := arrived(s, local); len(shown) != 1 || shown[0].message != "good" {
 		t.Errorf("%v", shown)
 	}
@@ -164,7 +166,7 @@ func TestSDKRejected(t *testing.T) {
 }
 
 // Credentials that are rotated are read again.
-func TestSDKCredentialsRotate(t *testing.T) {
+func TestSDKReadsRotatedCredentials(t *testing.T) {
 	s, u, local := standIn(t, Options{})
 	s.AddFault(cwlocal.Fault{Kind: cwlocal.ExpiredToken, AccessKey: "old"})
 	var loads atomic.Int32
@@ -179,14 +181,14 @@ func TestSDKCredentialsRotate(t *testing.T) {
 	}
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
-	m := u.Attach(local, feed, 0)
-	m.Finish()
-	<-m.Done()
+	d := u.Attach(local, feed, 0)
+	d.Finish()
+	<-d.Done()
 	checkShown(t, arrived(s, local), feed, false, nil)
 }
 
 // The request on the wire: headers and body.
-func TestRequestOnTheWire(t *testing.T) {
+func TestRequestHeadersAndBody(t *testing.T) {
 	var got http.Header
 	var body bytes.Buffer
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -228,35 +230,7 @@ func TestRequestOnTheWire(t *testing.T) {
 	}
 }
 
-// What an error says when it is logged is one short line without the session token.
-// TestInvalidSettingsHaveTheirHint: what the SDK says of an endpoint or a configuration that it cannot use leads to the
-// setting, not to the credentials. None of these requests leaves the host.
-func TestInvalidSettingsHaveTheirHint(t *testing.T) {
-	for _, endpoint := range []string{"ftp://logs.example", "127.0.0.1:4586", "http://", "nonsense"} {
-		s := newSDK(staticConfig, "1")
-		defer s.close()
-		a := target.Access{Region: "eu-central-1", Endpoint: endpoint}
-		c, err := s.connect(t.Context(), a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}")})
-		if hint := remedy(classify(err, false), err, a); !strings.Contains(hint, "use http:// or https:// and a host") {
-			t.Errorf("%s: %v: hint %q", endpoint, err, hint)
-		}
-	}
-
-	broken := errors.New("couldn't read the AWS configuration: invalid AWS_RETRY_MODE value")
-	u := New(Options{Config: func(context.Context, target.Access) (aws.Config, error) { return aws.Config{}, broken }})
-	defer stop(t, u)
-	_, err := newService(u, target.Access{Region: "eu-central-1"}, &endpoint{}).connected(t.Context())
-	v := classify(err, false)
-	if hint := remedy(v, err, target.Access{}); v != unauthenticated || !errors.Is(err, broken) || !strings.Contains(hint, "correct the AWS setting or file that the error names") {
-		t.Errorf("%v: verdict %d, hint %q", err, v, hint)
-	}
-}
-
-func TestErrorsOnTheWire(t *testing.T) {
+func TestHTTPErrorsAreClassified(t *testing.T) {
 	answer := ""
 	status := 400
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -299,7 +273,7 @@ func TestErrorsOnTheWire(t *testing.T) {
 }
 
 // The transport keeps what the configuration says and gets our limits.
-func TestTransport(t *testing.T) {
+func TestTransportKeepsProxyAndHasLimits(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
 	tr, ok := newHTTPClient(nil, headerTimeout).Transport.(*http.Transport)
 	if !ok {
@@ -313,15 +287,16 @@ func TestTransport(t *testing.T) {
 	}
 }
 
-// With Debug there is one line a batch; names and numbers, no text of events.
-func TestDebugLine(t *testing.T) {
+// TestDebugLogsOneLineForEachBatch checks that the line has names and numbers, and no text
+// of events.
+func TestDebugLogsOneLineForEachBatch(t *testing.T) {
 	var log bytes.Buffer
 	_, u, local := standIn(t, Options{Log: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	feed := newFeed(t)
 	feed.add(time.Now(), "secret text")
-	m := u.Attach(local, feed, 0)
-	m.Finish()
-	<-m.Done()
+	d := u.Attach(local, feed, 0)
+	d.Finish()
+	<-d.Done()
 	stop(t, u)
 	var found bool
 	for l := range bytes.Lines(log.Bytes()) {
@@ -336,10 +311,11 @@ func TestDebugLine(t *testing.T) {
 	}
 }
 
-// After an outage the connections that were idle are dead. One that hangs takes the others with it, so that the
-// next try has a new one.
-func TestDeadConnectionsAreDropped(t *testing.T) {
-	var dead sync.Map // remote addresses of connections that do not answer any more
+// TestDeadConnectionsAreClosed: after an outage, idle connections are dead. When one
+// request hangs, the other idle connections are closed, so that the next try makes a new
+// one.
+func TestDeadConnectionsAreClosed(t *testing.T) {
+	var dead sync.Map // remote addresses of connections that do not answer
 	var both sync.WaitGroup
 	both.Add(2)
 	release := make(chan struct{})
@@ -348,7 +324,7 @@ func TestDeadConnectionsAreDropped(t *testing.T) {
 			<-release
 			return
 		}
-		if r.Header.Get("Content-Encoding") == "gzip" { // the first two: at once, to have two connections
+		if r.Header.Get("Content-Encoding") == "gzip" { // the first two requests run together, so that there are two connections
 			both.Done()
 			both.Wait()
 			dead.Store(r.RemoteAddr, true)
@@ -386,8 +362,9 @@ func TestDeadConnectionsAreDropped(t *testing.T) {
 	}
 }
 
-// TestDeadEndpointKeepsOthersConnections: where an endpoint does not answer, the idle connections to another one stay.
-func TestDeadEndpointKeepsOthersConnections(t *testing.T) {
+// TestDeadEndpointKeepsConnectionsToOthers: if an endpoint does not answer, the idle
+// connections to another endpoint stay.
+func TestDeadEndpointKeepsConnectionsToOthers(t *testing.T) {
 	var conns atomic.Int32
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("{}")) }))
 	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
@@ -422,8 +399,9 @@ func TestDeadEndpointKeepsOthersConnections(t *testing.T) {
 	}
 }
 
-// The buffer is used again after the call, while the transport may still be reading.
-func TestRequestBodyIsTakenAway(t *testing.T) {
+// TestClosedRequestBodyReadsNothing: the buffer is reused after the call, while the
+// transport may still read the body.
+func TestClosedRequestBodyReadsNothing(t *testing.T) {
 	r := &requestBody{b: []byte("body")}
 	p := make([]byte, 2)
 	if n, err := r.Read(p); n != 2 || err != nil {

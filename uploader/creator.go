@@ -13,15 +13,16 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// creator makes the streams and groups that turn out to be missing. Nothing is created before
-// PutLogEvents has said that it is missing: the quota of that call is a hundred times CreateLogStream's, a
-// container that was restarted finds its stream there, and where streams exist no permission to create is needed. A
-// new stream costs one request more that way, with a body that is small at that time.
+// creator creates missing log streams and groups. It creates nothing before PutLogEvents
+// has said that the stream or group does not exist. The quota of PutLogEvents is a hundred
+// times that of CreateLogStream, a restarted container finds its stream, and if streams
+// exist, no permission to create is needed. A new stream costs one more request with a
+// body, which is small at that time.
 //
-// Calls are spread below the quotas, which all hosts of the account share, and a limiter of their own
-// holds them when they are throttled all the same.
+// The rates of the calls stay below the quotas, which all hosts of the account share. A
+// limiter of its own slows the calls down if CloudWatch throttles them nevertheless.
 type creator struct {
-	s         *service
+	svc       *service
 	log       *slog.Logger
 	limiter   *limiter
 	endpoint  *endpoint
@@ -31,47 +32,49 @@ type creator struct {
 	known map[string]*group
 }
 
-// maxCreating is how many creating calls may be in flight at once.
-const maxCreating = 4
+// maxCreations is how many calls that create may be in flight at once.
+const maxCreations = 4
 
-func newCreator(s *service, log *slog.Logger, e *endpoint) *creator {
+// maxKnownGroups bounds how many groups are remembered. A forgotten group costs at most one
+// request.
+const maxKnownGroups = 1024
+
+func newCreator(svc *service, log *slog.Logger, e *endpoint) *creator {
 	return &creator{
-		s: s, log: log,
-		limiter:  newLimiter(maxCreating),
+		svc: svc, log: log,
+		limiter:  newLimiter(maxCreations),
 		endpoint: e,
-		retention: faultlog.NewFault(log, "setting a log group's retention failed; the plugin keeps trying, and logging goes on",
-			"setting a log group's retention works again", nil),
+		retention: faultlog.NewFault(log, "cannot set a log group's retention; the plugin keeps trying, and logs are delivered",
+			"a log group's retention can be set again", nil),
 		known: make(map[string]*group),
 	}
 }
 
-// mostKnown bounds how many groups are remembered. Forgetting costs a request at most.
-const mostKnown = 1024
-
-// create makes the target's stream, and its group if that is missing too. That something exists already is success. It
-// blocks until the quotas allow, the answer is there, or the uploader stops trying. A failure that is the group's is
-// shared by all who want a stream in it: until says when the next call is worth making.
+// create creates the target's stream, and its group if the group does not exist. It
+// succeeds if they exist already. It blocks until the quotas allow the calls and the
+// answers arrive, or the uploader stops trying. All senders of a group share a failure of
+// the group: until is when the next call is worth making.
 func (c *creator) create(t target.Target) (v verdict, until time.Time, err error) {
-	ctx := c.s.u.trying
+	ctx := c.svc.u.trying
 	g := c.group(t.Group)
 	for {
-		first, err := c.enter(ctx, g)
+		first, err := g.await(ctx)
 		if err != nil {
 			return cancelled, until, err
 		}
 		if first {
-			defer func() { <-g.first }()
-			if f := g.failure; f.holds(t) {
+			defer func() { <-g.lookup }()
+			if f := g.failure; f.applies(t) {
 				return f.verdict, f.until, f.err
 			}
-			v, err = c.createFirst(ctx, g, t)
+			v, err = c.createWithGroup(ctx, g, t)
 			return v, g.failure.until, err
 		}
 		v, err = c.createStream(ctx, t)
 		if v != notFound {
 			return v, until, err
 		}
-		c.setExists(g, false) // the group was there and is deleted
+		g.exists.Store(false) // the group existed and was deleted
 	}
 }
 
@@ -81,36 +84,37 @@ func (c *creator) createStream(ctx context.Context, t target.Target) (verdict, e
 	})
 }
 
-// createFirst creates the stream where nobody knows whether the group exists. g.first is held.
-func (c *creator) createFirst(ctx context.Context, g *group, t target.Target) (verdict, error) {
+// createWithGroup creates the stream while it is unknown whether the group exists. The
+// caller holds g.lookup.
+func (c *creator) createWithGroup(ctx context.Context, g *group, t target.Target) (verdict, error) {
 	v, err := c.createStream(ctx, t)
 	if v == accepted && g.mayBeOurs() {
-		c.made(t.Group, g.days)
+		c.groupCreated(t.Group, g.days)
 	}
-	groups := v == notFound // the answer is about the group
-	if groups && t.Create.Group {
-		if v, err = c.makeGroup(ctx, g, t); v == accepted {
+	aboutGroup := v == notFound
+	if aboutGroup && t.Create.Group {
+		if v, err = c.createGroup(ctx, g, t); v == accepted {
 			v, err = c.createStream(ctx, t)
-			groups = v == notFound
+			aboutGroup = v == notFound
 		}
 	}
-	c.setExists(g, v == accepted)
+	g.exists.Store(v == accepted)
 	switch {
-	case !groups:
+	case !aboutGroup:
 		g.failure = groupFailure{}
 	case v != accepted && v != cancelled && !v.shared():
-		g.failure = g.failure.again(t, v, err)
+		g.failure = g.failure.next(t, v, err)
 	}
 	return v, err
 }
 
-// group returns what is known of the group.
+// group returns what is known about the group.
 func (c *creator) group(name string) *group {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	g := c.known[name]
 	if g == nil {
-		if len(c.known) >= mostKnown {
+		if len(c.known) >= maxKnownGroups {
 			clear(c.known)
 		}
 		g = newGroup(c, name)
@@ -119,39 +123,10 @@ func (c *creator) group(name string) *group {
 	return g
 }
 
-// enter waits until the group is known to exist, and returns false; or until it is the caller who has to find out, and
-// returns true: then g.first is the caller's to give back.
-func (c *creator) enter(ctx context.Context, g *group) (first bool, err error) {
-	if c.exists(g) {
-		return false, nil
-	}
-	select {
-	case g.first <- struct{}{}:
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-	if c.exists(g) {
-		<-g.first
-		return false, nil
-	}
-	return true, nil
-}
-
-func (c *creator) exists(g *group) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return g.exists
-}
-
-func (c *creator) setExists(g *group, exists bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	g.exists = exists
-}
-
-// call makes one creating call when its turn has come.
-func (c *creator) call(ctx context.Context, l *rate.Limiter, f func(context.Context, client) error) (verdict, error) {
-	// Hosts that boot together must not knock together.
+// call makes one call that creates. It blocks until the rate and the limiter allow the
+// call.
+func (c *creator) call(ctx context.Context, rate *rate.Limiter, f func(context.Context, client) error) (verdict, error) {
+	// Hosts that boot together must not send their first calls together.
 	jitter := time.NewTimer(rand.N(100 * time.Millisecond))
 	defer jitter.Stop()
 	select {
@@ -159,7 +134,7 @@ func (c *creator) call(ctx context.Context, l *rate.Limiter, f func(context.Cont
 	case <-ctx.Done():
 		return cancelled, ctx.Err()
 	}
-	if err := l.Wait(ctx); err != nil {
+	if err := rate.Wait(ctx); err != nil {
 		return cancelled, err
 	}
 	p := c.limiter.enqueue()
@@ -172,7 +147,7 @@ func (c *creator) call(ctx context.Context, l *rate.Limiter, f func(context.Cont
 		p.cancel()
 		return cancelled, ctx.Err()
 	}
-	err := c.s.with(f)
+	err := c.svc.call(f)
 	v := classify(err, false)
 	p.release(v)
 	return v, err

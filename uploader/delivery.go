@@ -6,96 +6,194 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/internal/target"
 )
 
-// starvedAfter is how many batches in a row may pass a delivery by before it gets one to itself.
-const starvedAfter = 4
+// Feed is an ordered source of events: one container, or one of its two outputs if they go
+// to different streams. The uploader calls the methods of one feed from one goroutine at a
+// time, except Backlog. The methods wait for nothing but the local disk.
+type Feed interface {
+	// Next returns the next event that was not returned since the last Rewind, and false if
+	// there is none now. The event's Message and Ranges are valid until the next call of
+	// any method of the feed. An unfinished event that is older than its deadline at now is
+	// returned as it is.
+	Next(now time.Time) (events.Event, bool)
+	// Unread takes back the event that the last Next returned: the next Next returns it
+	// again. It may be called once after each Next.
+	Unread()
+	// Due returns when Next will return the event that is still unfinished (the end of a
+	// long line has not arrived), and the zero time if there is none. The uploader calls
+	// Next again at that time, even if nothing new was written.
+	Due() time.Time
+	// Lost reports that events that the next Ack covers are not in CloudWatch and never
+	// will be. The feed accounts for them at that Ack. It returns how many of them, and how
+	// many bytes, count as lost: its own markers do not.
+	//
+	// ranges are the ranges of the events that are lost completely, from which a feed finds
+	// its lost markers. An event of which only the end is lost adds none, and neither does
+	// an event without ranges (one made from the middle of a very large frame). The feed
+	// must not keep the slice.
+	Lost(why events.LossReason, ranges []stream.Range, events int, bytes int64, from, to time.Time) (int, int64)
+	// Ack says that the events of these ranges are delivered, or are lost and accounted
+	// for. When it returns nil, this survives a crash of the process. Ranges may come in
+	// any order.
+	Ack(ranges []stream.Range) error
+	// Rewind makes Next return everything again, in order, that was returned and not
+	// acknowledged.
+	Rewind()
+	// SetMaxMessage sets how long a message may be, in bytes as CloudWatch counts them. The
+	// feed divides longer events. Rewind follows at once, so that the limit holds for all
+	// later events.
+	SetMaxMessage(bytes int)
+	// Release gives back buffers and files until the next Next. Positions stay as they are.
+	Release()
+	// Backlog describes the feed for the log. name is what an operator calls it, such as
+	// "web (1f2e3d4c5b6a)". bytes is how much is not acknowledged. oldest is the time of
+	// the oldest such event, and zero if it is unknown. Any goroutine may call Backlog,
+	// also while another method runs. It must not block, and must not take a lock that is
+	// held while Attach is called.
+	Backlog() (name string, bytes int64, oldest time.Time)
+}
 
-// Delivery is one feed's membership of a sender.
+// maxPassedOver is how many batches in a row may have no room for a delivery's next event
+// before the delivery gets a batch of its own.
+const maxPassedOver = 4
+
+// unfinishedPause is how long the sender waits if a feed did not return an unfinished event
+// at the time that its Due had named.
+const unfinishedPause = 100 * time.Millisecond
+
+// Delivery is one feed that an Uploader delivers to one target. Attach makes it.
 type Delivery struct {
-	sender *sender
-	feed   Feed
-	delay  time.Duration
-	done   chan struct{}
-	left   chan struct{}
-
-	// Set by any goroutine, read by the sender.
-	written  atomic.Bool // Notify was called since the sender last looked
-	finished atomic.Bool
-	detached atomic.Bool
-
-	// The sender's own.
+	sender   *sender
+	feed     Feed
+	delay    time.Duration
 	create   target.Create
-	open     bool      // the feed was read since its last Release
-	drained  bool      // Next has said that there is nothing
-	unknown  bool      // there may be more than Notify has told of: at the beginning, and after a Rewind
-	due      time.Time // the feed's Due when it was drained
-	inFlight int       // batches in flight with events of this feed
-	rewind   bool      // a batch with events of this feed has failed
-	passed   int       // batches in a row that had no room for its next event
-	seen     bool      // finished was set before it was drained
-	owed     []loss    // losses whose acknowledgement has not come
-	losses   [events.LossReasons]*faultlog.Loss
+	done     chan struct{}
+	released chan struct{} // closed when the feed is not called any more
+
+	notified atomic.Bool // any goroutine: Notify was called since the feed was last asked
+	finished atomic.Bool // any goroutine: Finish was called
+	detached atomic.Bool // any goroutine: Detach was called
+
+	feedState  // the sender's goroutine
+	batchState // the sender's goroutine
+	lossState  // the sender's goroutine
 }
 
-func newDelivery(l *sender, t target.Target, f Feed, delay time.Duration) *Delivery {
+// feedState is what the sender knows about a feed.
+type feedState struct {
+	open        bool      // Next was called since the last Release
+	drained     bool      // the last Next returned no event
+	mayHaveMore bool      // the feed may have more than Notify has counted: at first, and after a Rewind
+	finishSeen  bool      // Finish was called before the feed was drained
+	due         time.Time // the feed's Due when it was drained
+}
+
+// batchState is what the sender knows about a delivery's events in batches.
+type batchState struct {
+	inFlight    int  // batches that are in flight or held and have events of this feed
+	needsRewind bool // such a batch has failed
+	passedOver  int  // batches in a row that had no room for the feed's next event
+}
+
+// lossState is what a delivery loses.
+type lossState struct {
+	owed []loss // losses that a later acknowledgement will cover
+	logs [events.LossReasons]*faultlog.Loss
+}
+
+func newDelivery(s *sender, t target.Target, f Feed, delay time.Duration) *Delivery {
 	return &Delivery{
-		sender: l, feed: f, delay: max(delay, 0),
-		done: make(chan struct{}), left: make(chan struct{}),
-		create:  t.Create,
-		unknown: true,
+		sender: s, feed: f, delay: max(delay, 0), create: t.Create,
+		done: make(chan struct{}), released: make(chan struct{}),
+		feedState: feedState{mayHaveMore: true},
 	}
 }
 
-// release gives back the feed's buffers and files, if it may have any.
-func (m *Delivery) release() {
-	if m.open {
-		m.feed.Release()
-		m.open = false
+// Notify says that so many frames, of so many bytes in the container's stream, were
+// appended to the feed. Any goroutine may call it. It costs a few atomic operations, and
+// wakes the sender only if nothing was pending before or if enough for a whole batch is
+// pending now.
+func (d *Delivery) Notify(frames, bytes int) {
+	if !d.notified.Load() {
+		d.notified.Store(true)
+	}
+	d.sender.notify(int64(frames), int64(bytes))
+}
+
+// Finish says that nothing more will be appended, so that pending events are sent at once.
+// If the feed must know that it has ended, tell it before.
+func (d *Delivery) Finish() {
+	d.finished.Store(true)
+	d.sender.wake()
+}
+
+// Done returns a channel that is closed after Finish, when all events of the feed are
+// delivered or accounted for, and acknowledged. It stays open if the feed is detached or
+// the uploader stops before that.
+func (d *Delivery) Done() <-chan struct{} { return d.done }
+
+// Detach ends the delivery early. No more events are taken from the feed. Requests in
+// flight are answered, and their events acknowledged. The returned channel is closed when
+// the uploader will not call the feed any more.
+func (d *Delivery) Detach() <-chan struct{} {
+	d.detached.Store(true)
+	d.sender.wake()
+	return d.released
+}
+
+// mayHaveEvent reports whether the feed may have an event.
+func (d *Delivery) mayHaveEvent(now time.Time) bool {
+	return !d.drained || d.notified.Load() || d.finished.Load() && !d.finishSeen ||
+		!d.due.IsZero() && !now.Before(d.due)
+}
+
+// exhausted reports whether the feed was asked after Finish and had nothing more.
+func (d *Delivery) exhausted() bool { return d.drained && d.finishSeen && !d.notified.Load() }
+
+// next returns the feed's next event.
+func (d *Delivery) next(now time.Time) (events.Event, bool) {
+	// Both come before Next, so that what happens during Next is not missed.
+	d.notified.Store(false)
+	finished := d.finished.Load()
+	d.open = true
+	ev, ok := d.feed.Next(now)
+	if d.drained = !ok; ok {
+		return ev, true
+	}
+	d.mayHaveMore, d.passedOver, d.finishSeen = false, 0, finished
+	if d.due = d.feed.Due(); !d.due.IsZero() && !d.due.After(now) {
+		d.due = now.Add(unfinishedPause)
+	}
+	return events.Event{}, false
+}
+
+// unread gives back the event that next returned, because this batch has no place for it.
+func (d *Delivery) unread() {
+	d.feed.Unread()
+	d.passedOver++
+}
+
+// release releases the feed's buffers and files, if it may have any.
+func (d *Delivery) release() {
+	if d.open {
+		d.feed.Release()
+		d.open = false
 	}
 }
 
-// startOver makes the feed hand out again what is not acknowledged.
-func (m *Delivery) startOver() {
-	m.feed.Rewind()
-	m.open = true
-	m.release()
-	m.rewind, m.drained, m.unknown, m.seen = false, false, true, false
-	m.owed = nil
+// rewind makes the feed return what is not acknowledged again.
+func (d *Delivery) rewind() {
+	d.feed.Rewind()
+	d.open = true
+	d.release()
+	d.needsRewind, d.drained, d.mayHaveMore, d.finishSeen = false, false, true, false
+	d.owed = nil
 }
 
-func (m *Delivery) setMaxMessage(n int) {
-	m.feed.SetMaxMessage(n)
-	m.startOver()
-}
-
-// Notify says that so many frames, of so many bytes in the stream of positions, were appended to the feed. It may
-// be called from any goroutine, costs a few atomic operations, and wakes the sender only when there was nothing
-// before or when a batch's worth has come together.
-func (m *Delivery) Notify(frames, bytes int) {
-	if !m.written.Load() {
-		m.written.Store(true)
-	}
-	m.sender.notify(int64(frames), int64(bytes))
-}
-
-// Finish says that nothing more will be appended: what is there is sent now rather than at the delay. Whatever the
-// feed was told about its end, it must have been told before.
-func (m *Delivery) Finish() {
-	m.finished.Store(true)
-	m.sender.wake()
-}
-
-// Done is closed when all that the feed had is delivered, or accounted for, and acknowledged, after Finish. It
-// stays open if the feed is detached or the uploader stopped before that.
-func (m *Delivery) Done() <-chan struct{} { return m.done }
-
-// Detach ends the delivery without waiting for delivery: nothing more is pulled from the feed, requests
-// in flight with its events get their answer and are acknowledged. The channel it returns is closed when the uploader will
-// not call the feed any more.
-func (m *Delivery) Detach() <-chan struct{} {
-	m.detached.Store(true)
-	m.sender.wake()
-	return m.left
+func (d *Delivery) setMaxMessage(n int) {
+	d.feed.SetMaxMessage(n)
+	d.rewind()
 }

@@ -1,27 +1,26 @@
 package uploader
 
 import (
-	"net/http"
-	"regexp"
-	"strconv"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
-// endpoint is what all accesses of one region and endpoint have in common.
+// endpoint is what all accesses of one region and endpoint share: what is known about
+// CloudWatch there, and the rates of the calls that create. Any goroutine may use it.
+//
+// The rates stay below the quotas of an account and region. Two roles may belong to one
+// account; if they do not, going slowly costs little. Nobody waits for an answer while
+// waiting for a rate, so a role that fails takes no time from another.
 type endpoint struct {
-	// The quotas pace the calls that create, below what the service allows an account and region. Two roles may be
-	// roles of one account, and where they are not, going slowly costs little. Nobody waits in them for an answer, so a
-	// role that fails takes no time from another.
-	streams    *rate.Limiter
-	groups     *rate.Limiter
-	retentions *rate.Limiter
+	streams    *rate.Limiter // CreateLogStream
+	groups     *rate.Limiter // CreateLogGroup
+	retentions *rate.Limiter // PutRetentionPolicy
 
 	gzip       gzipSupport
-	maxMessage atomic.Int64 // bytes of a message that the service takes
+	maxMessage atomic.Int64 // how long a message may be, in bytes as CloudWatch counts them
 }
 
 func newEndpoint() *endpoint {
@@ -34,7 +33,8 @@ func newEndpoint() *endpoint {
 	return e
 }
 
-// lowerMaxMessage remembers a smaller limit, and returns whether it is news.
+// lowerMaxMessage sets a smaller limit, and reports whether it is smaller than the one
+// before.
 func (e *endpoint) lowerMaxMessage(n int) bool {
 	for {
 		old := e.maxMessage.Load()
@@ -47,87 +47,75 @@ func (e *endpoint) lowerMaxMessage(n int) bool {
 	}
 }
 
-var (
-	// eventLimit finds the limit in an error such as "Log event too large: 262145 bytes exceeds limit of 262144",
-	// which counts eventOverhead. An error about the whole batch ("Upload too large: …") is another matter.
-	eventLimit = regexp.MustCompile(`(?i)\bevent\b.{0,80}\blimit\b\D{0,20}(\d{4,8})\b`)
-	// aboutSize finds whether an error is about the size of something.
-	aboutSize = regexp.MustCompile(`(?i)too (large|long|big)|\bsize\b|\blength\b|exceed`)
-)
-
-// messageLimit returns how long a message may be, by an error that refuses a batch of so many events as invalid or too
-// large. stated says that the error is about a size; else the limit is a guess. ok is false where the error says
-// nothing about the length of an event.
-func messageLimit(err error, events int) (limit int, stated, ok bool) {
-	text := errorMessage(err)
-	if m := eventLimit.FindStringSubmatch(text); m != nil {
-		n, _ := strconv.Atoi(m[1]) // at most 8 digits
-		return n - eventOverhead, true, n >= leastEventLimit
-	}
-	if events > 1 {
-		return 0, false, false
-	}
-	return formerEventLimit - eventOverhead, statusOf(err) == http.StatusRequestEntityTooLarge || aboutSize.MatchString(text), true
+// messageLimit is how long a message of one sender may be.
+type messageLimit struct {
+	applied int  // the limit that the feeds were given
+	guess   int  // the limit that a refusal without a reason suggests; it holds for this sender only
+	wrong   bool // an event within guess was refused too
 }
 
-// plainTime is how long an endpoint that does not take gzip gets plain requests before gzip is tried again.
-const plainTime = 10 * time.Minute
+// maxMessage returns how long a message may be.
+func (s *sender) maxMessage() int { return min(s.limit.guess, int(s.svc.endpoint.maxMessage.Load())) }
 
-// gzipSupport is what is known of whether an endpoint takes compressed requests. One that has accepted one takes them,
-// whatever odd answer follows. Of one that has never accepted one, an odd answer may be about the encoding.
-type gzipSupport struct {
-	mu         sync.Mutex
-	proven     bool      // a compressed request was accepted
-	plainUntil time.Time // no compressed requests until then
-	tryPlain   bool      // a compressed request was answered with 500: the next request is plain
-
-	// Of a proven endpoint: a compressed request was refused, and how often in a row a plain one was accepted after that.
-	refused bool
-	pairs   int
-}
-
-// mostPairs is how often in a row a proven endpoint may refuse a compressed request and accept a plain one. Then it has
-// changed: somebody has put a proxy in front of it.
-const mostPairs = 3
-
-// plain reports whether the next request should be plain.
-func (g *gzipSupport) plain(now time.Time) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.tryPlain || now.Before(g.plainUntil)
-}
-
-// judge learns from the answer to a request, and returns what it means. It returns badEncoding where the request should
-// be made again without compression at once. news says that the endpoint gets plain requests for some time now, and did not
-// before.
-func (g *gzipSupport) judge(v verdict, err error, gzip bool, now time.Time) (_ verdict, news bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	switch {
-	case gzip && v == accepted:
-		g.proven, g.tryPlain, g.plainUntil, g.refused, g.pairs = true, false, time.Time{}, false, 0
-	case gzip && v == badEncoding && g.proven:
-		g.refused = true
-		return badTarget, false
-	case !gzip && v == accepted && g.refused:
-		g.refused = false
-		if g.pairs++; g.pairs >= mostPairs {
-			g.proven, g.pairs, g.plainUntil = false, 0, now.Add(plainTime)
-			return v, true
-		}
-	case gzip && v == badEncoding:
-		news = !now.Before(g.plainUntil)
-		g.plainUntil = now.Add(plainTime)
-	case gzip && v == unavailable && statusOf(err) == http.StatusInternalServerError && !g.proven:
-		// moto's server, for one, answers so to each compressed request.
-		g.tryPlain = true
-		return badEncoding, false
-	case !gzip && g.tryPlain:
-		g.tryPlain = false
-		if v == accepted {
-			news = !now.Before(g.plainUntil)
-			g.plainUntil = now.Add(plainTime)
-		}
+// applyMessageLimit makes the feeds divide longer events after the limit has changed. It
+// does nothing while a batch is in flight, because the feeds start again from what is
+// acknowledged.
+func (s *sender) applyMessageLimit() {
+	if s.limit.wrong && s.idle() && !s.hasPending() { // no part of the refused event is left
+		s.limit.guess, s.limit.wrong = maxMessageBytes, false
 	}
-	return v, news
+	n := s.maxMessage()
+	if n == s.limit.applied || !s.idle() {
+		return
+	}
+	s.limit.applied = n
+	for _, d := range s.deliveries {
+		d.setMaxMessage(n)
+	}
+}
+
+// learnMessageLimit looks for a smaller limit in the error that refused a batch. It reports
+// whether it found one that an event of the batch exceeds. A limit that CloudWatch states
+// holds for the endpoint. A guess holds for this stream only, because the event may have
+// been refused for another reason.
+func (s *sender) learnMessageLimit(a answer) bool {
+	var longest int
+	for _, r := range a.batch.records {
+		longest = max(longest, int(r.bytes))
+	}
+	n, stated, ok := eventLimitOf(a.err, len(a.batch.records))
+	if !ok || n >= longest || n >= s.limit.applied {
+		return false
+	}
+	if !stated {
+		s.limit.guess = n
+	} else if s.svc.endpoint.lowerMaxMessage(n) {
+		s.svc.log.Warn("the endpoint accepts smaller log events than CloudWatch Logs does; longer events are divided",
+			"bytes", n+eventOverhead, "err", brief(a.err))
+	}
+	return true
+}
+
+// dropEntity makes the sender send without the entity if the error is about it, and reports
+// whether it is. An invalid entity must not cost events.
+func (s *sender) dropEntity(err error) bool {
+	if s.target.Entity == (target.Entity{}) || !isAboutEntity(err) {
+		return false
+	}
+	s.log.Warn("CloudWatch refuses the entity; the events are sent without it", "err", brief(err), "entity", s.target.Entity)
+	s.target.Entity = target.Entity{}
+	return true
+}
+
+// entityRejected logs that CloudWatch accepted events without their entity. It logs each
+// error once.
+func (s *sender) entityRejected(errorType string) {
+	if errorType == "" || s.loggedRejections[errorType] {
+		return
+	}
+	if s.loggedRejections == nil {
+		s.loggedRejections = map[string]bool{}
+	}
+	s.loggedRejections[errorType] = true
+	s.log.Warn("CloudWatch rejected the entity; the events themselves are delivered", "reason", errorType, "entity", s.target.Entity)
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// TestEntity: events are sent with their entity, those of different entities in different requests, and an entity that
-// CloudWatch rejects is logged once and costs no events.
-func TestEntity(t *testing.T) {
-	var l logged
-	s, u, local := standIn(t, Options{Log: l.log()})
+// TestEventsAreSentWithTheirEntity: events of different entities are in different requests.
+// An entity that CloudWatch rejects is logged once and costs no events.
+func TestEventsAreSentWithTheirEntity(t *testing.T) {
+	var log logged
+	s, u, local := standIn(t, Options{Log: log.log()})
 	many := `{"a":"1","b":"2","c":"3","d":"4","e":"5","f":"6","g":"7","h":"8","i":"9","j":"10"}`
 	entities := []target.Entity{
 		{},
@@ -35,11 +35,11 @@ func TestEntity(t *testing.T) {
 		}
 		deliveries = append(deliveries, u.Attach(to, feed, time.Millisecond))
 	}
-	for _, m := range deliveries {
-		m.Finish()
+	for _, d := range deliveries {
+		d.Finish()
 	}
-	for _, m := range deliveries {
-		<-m.Done()
+	for _, d := range deliveries {
+		<-d.Done()
 	}
 	if n := len(arrived(s, local)); n != 15 {
 		t.Errorf("%d events", n)
@@ -64,26 +64,26 @@ func TestEntity(t *testing.T) {
 	if e := got["bad "]; e.Rejected != "MissingRequiredFields" {
 		t.Errorf("%+v", e)
 	}
-	if n := len(l.with("WARN", "rejected the entity", "MissingRequiredFields", `"Service":"bad"`)); n != 1 || len(l.with("WARN")) != 1 {
-		t.Errorf("logged %q", l.with("WARN"))
+	if n := len(log.with("WARN", "rejected the entity", "MissingRequiredFields", `"Service":"bad"`)); n != 1 || len(log.with("WARN")) != 1 {
+		t.Errorf("logged %q", log.with("WARN"))
 	}
 }
 
-// TestRejectedEntityIsLoggedOncePerError: each error of a stream's entity is logged once.
 func TestRejectedEntityIsLoggedOncePerError(t *testing.T) {
 	var log logged
 	u := New(Options{Log: log.log(), connector: newFake(t)})
 	defer stop(t, u)
-	l := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
+	s := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
 	for _, e := range []string{"", "InvalidEntity", "InvalidAttributes", "InvalidEntity", "", "InvalidAttributes"} {
-		l.entityRejected(e)
+		s.entityRejected(e)
 	}
 	if len(log.lines) != 2 || len(log.with("InvalidEntity")) != 1 || len(log.with("InvalidAttributes")) != 1 {
 		t.Errorf("logged %q", log.lines)
 	}
 }
 
-// TestRefusedEntityCostsNoEvents: a request that is refused because of its entity is sent without it.
+// TestRefusedEntityCostsNoEvents: a request that is refused because of its entity is sent
+// again without it.
 func TestRefusedEntityCostsNoEvents(t *testing.T) {
 	f := newFake(t)
 	f.has("g", "s")
@@ -91,29 +91,30 @@ func TestRefusedEntityCostsNoEvents(t *testing.T) {
 		if e == "" {
 			return nil
 		}
-		return told("InvalidParameterException", "1 validation error detected: Value '{...}' at 'entity.keyAttributes' failed to satisfy constraint")
+		return apiErrWith("InvalidParameterException", "1 validation error detected: Value '{...}' at 'entity.keyAttributes' failed to satisfy constraint")
 	}
-	var l logged
-	u := start(t, f, Options{Log: l.log()})
+	var log logged
+	u := start(t, f, Options{Log: log.log()})
 	feed := newFeed(t)
 	for i := range 3 {
 		feed.add(time.Now(), line(i))
 	}
 	to := testTarget
 	to.Entity = target.Entity{Service: strings.Repeat("x", 600), Environment: "e"}
-	m := u.Attach(to, feed, 0)
-	m.Finish()
-	<-m.Done()
+	d := u.Attach(to, feed, 0)
+	d.Finish()
+	<-d.Done()
 	stop(t, u)
 	checkShown(t, f.shown("g", "s"), feed, false, nil)
-	if n := f.count("put"); n != 2 || len(l.with("WARN", "refuses the entity")) != 1 || u.Metrics().DroppedEvents[events.Refused] != 0 {
-		t.Errorf("%d requests, logged %q", n, l.lines)
+	if n := f.count("put"); n != 2 || len(log.with("WARN", "refuses the entity")) != 1 || u.Metrics().DroppedEvents[events.Refused] != 0 {
+		t.Errorf("%d requests, logged %q", n, log.lines)
 	}
 }
 
-// TestEntityThatNobodyKnows: a service that does not know entities, or repeats a value that looks like a group's name, gets
-// the events without. An error about what HTTP calls an entity costs no entity.
-func TestEntityThatNobodyKnows(t *testing.T) {
+// TestEntityIsDroppedOnlyIfTheErrorIsAboutIt: a service that does not know entities, or
+// whose error looks as if it were about a group's name, gets the events without the entity.
+// An error about what HTTP calls an entity does not drop the entity.
+func TestEntityIsDroppedOnlyIfTheErrorIsAboutIt(t *testing.T) {
 	for message, dropped := range map[string]bool{
 		"Unknown parameter in input: \"entity\"":                                        true,
 		"Value '{Name=log-group-a}' at 'entity.keyAttributes' failed to satisfy a rule": true,
@@ -130,25 +131,25 @@ func TestEntityThatNobodyKnows(t *testing.T) {
 					if refused++; e == "" || !dropped && refused > 1 {
 						return nil
 					}
-					return told(code, message)
+					return apiErrWith(code, message)
 				}
-				var l logged
-				u := start(t, f, Options{Log: l.log()})
+				var log logged
+				u := start(t, f, Options{Log: log.log()})
 				feed := newFeed(t)
 				feed.add(time.Now(), line(0))
 				feed.add(time.Now(), line(1))
 				to := testTarget
 				to.Entity = target.Entity{Service: "x", Environment: "e"}
-				m := u.Attach(to, feed, 0)
-				m.Finish()
+				d := u.Attach(to, feed, 0)
+				d.Finish()
 				select {
-				case <-m.Done():
+				case <-d.Done():
 				case <-time.After(time.Hour):
 					t.Errorf("%s: %s: the events are not delivered", code, message)
 				}
 				stop(t, u)
-				if n := len(l.with("WARN", "refuses the entity")); (n == 1) != dropped || n > 1 {
-					t.Errorf("%s: %s: logged %q", code, message, l.lines)
+				if n := len(log.with("WARN", "refuses the entity")); (n == 1) != dropped || n > 1 {
+					t.Errorf("%s: %s: logged %q", code, message, log.lines)
 				}
 			})
 		}

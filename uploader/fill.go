@@ -1,20 +1,59 @@
 package uploader
 
 import (
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/logspool/logspool/events"
 )
 
-// head is the next event of one delivery, pulled and not yet in the batch.
+// pending counts what was appended to the feeds and what the sender has taken from them. If
+// a frame is not one event, the counts are estimates. They are exact whenever all feeds are
+// drained.
+type pending struct {
+	frames, bytes           atomic.Int64 // appended
+	takenFrames, takenBytes atomic.Int64
+	idle                    atomic.Bool // nothing was pending when the sender last looked
+}
+
+// notify counts what was appended, and wakes the sender if a batch is now due earlier. The
+// caller has set the delivery's notified before. The sender sets idle first and then reads
+// notified, so one of the two sees the other's change.
+func (s *sender) notify(frames, bytes int64) {
+	p := &s.pending
+	pendingBytes := p.bytes.Add(bytes) - p.takenBytes.Load()
+	pendingFrames := p.frames.Add(frames) - p.takenFrames.Load()
+	if pendingBytes >= maxBatchBytes && pendingBytes-bytes < maxBatchBytes ||
+		pendingFrames >= maxBatchEvents && pendingFrames-frames < maxBatchEvents ||
+		p.idle.Load() && p.idle.Swap(false) {
+		s.wake()
+	}
+}
+
+// full reports whether enough is pending for a whole batch. If the amount is unknown, it
+// reports whether an event did not fit in the last batch.
+func (s *sender) full() bool {
+	p := &s.pending
+	if p.bytes.Load()-p.takenBytes.Load() >= maxBatchBytes || p.frames.Load()-p.takenFrames.Load() >= maxBatchEvents {
+		return true
+	}
+	return slices.ContainsFunc(s.deliveries, func(d *Delivery) bool {
+		return d.mayHaveMore && d.passedOver > 0 && !d.detached.Load()
+	})
+}
+
+// head is the next event of one delivery. It was taken from the feed and is not in the
+// batch yet.
 type head struct {
 	event    events.Event
 	delivery *Delivery
 	part     int
 }
 
-// heads is a heap, the event of the earliest millisecond first; of events of one millisecond, that of the delivery that
-// came first. Each delivery has one head at a time, so that its events are always taken in the order in which they were
+// heads is a heap with one head for each delivery. The event of the earliest millisecond is
+// first. Among events of one millisecond, the delivery that was added first is. Since a
+// delivery has only one head, its events are always taken in the order in which they were
 // written.
 type heads []head
 
@@ -33,8 +72,8 @@ func (h *heads) push(x head) {
 	}
 }
 
-// sink restores the order after the first head has changed.
-func (h heads) sink() {
+// siftDown restores the order after the first head has changed.
+func (h heads) siftDown() {
 	for i := 0; ; {
 		least := i
 		for c := 2*i + 1; c <= 2*i+2 && c < len(h); c++ {
@@ -56,123 +95,148 @@ func (h *heads) pop() {
 	(*h)[0] = (*h)[last]
 	(*h)[last] = head{}
 	*h = (*h)[:last]
-	h.sink()
+	h.siftDown()
 }
 
-// fillBatch fills the builder's batch from the deliveries' feeds, merging them by time. The batch ends when it is full or the
-// feeds are drained, or when it has taken too long. A delivery that was passed over too often, because the others have a
-// long backlog of earlier events, has the batch to itself.
-func (l *sender) fillBatch(bl *builder, now time.Time) {
-	frames, bytes := l.frames.Load(), l.bytes.Load()
-	begun := time.Now() // not now: there may have been a wait for the builder
-	alone := l.starved()
-	h := l.heads[:0]
-	for _, m := range l.deliveries {
-		if m.detached.Load() || alone != nil && m != alone || !m.worthAsking(now) {
-			continue
-		}
-		if ev, ok := m.next(now); ok {
-			h.push(head{ev, m, bl.b.part(m)})
+// buildAndSend builds a batch and sends it with the permit. It gives the permit back if
+// there is nothing to send.
+func (s *sender) buildAndSend(p *permit, now time.Time) {
+	b := s.build(now)
+	if s.stop.requested {
+		s.stop.flushed = true
+	}
+	if b == nil {
+		p.cancel()
+		return
+	}
+	if len(b.records) == 0 {
+		p.cancel()
+		s.ack(b)
+		s.u.pool.free(b)
+		return
+	}
+	b.permit = p
+	for _, part := range b.parts {
+		part.delivery.inFlight++
+	}
+	s.flight.held = b
+	s.advance(now)
+}
+
+// build builds a batch of what is pending. It blocks until there is memory and a builder.
+// It returns nil when the uploader stops trying.
+func (s *sender) build(now time.Time) *batch {
+	plain := s.u.plain || s.next.plain || s.svc.endpoint.gzip.plain(now)
+	b := s.u.pool.reserve(s.u.trying, plain)
+	if b == nil {
+		return nil
+	}
+	bl := s.u.pool.builders.Get().(*builder)
+	bl.begin(s.target, s.next.sizer.now, b)
+	s.flight.built++
+	b.seq = s.flight.built
+	s.fillBatch(bl, now)
+	switch {
+	case len(b.records) == 0:
+	case plain:
+		bl.finish(nil)
+	default:
+		z := s.u.pool.compressors.Get().(*compressor)
+		bl.finish(z)
+		s.u.pool.compressors.Put(z)
+	}
+	s.u.pool.builders.Put(bl)
+	s.u.pool.built(b)
+	if !s.full() || len(s.deliveries) > maxOpenFeeds {
+		for _, d := range s.deliveries {
+			d.release()
 		}
 	}
-	var framesOut, bytesOut int64
+	return b
+}
+
+// fillBatch fills the builder's batch from the deliveries' feeds, merged by time. The batch
+// ends when it is full, when the feeds are drained, or when filling it takes too long. A
+// delivery that was passed over too often, because the others have a long backlog of
+// earlier events, gets a batch of its own.
+func (s *sender) fillBatch(bl *builder, now time.Time) {
+	frames, bytes := s.pending.frames.Load(), s.pending.bytes.Load()
+	begun := time.Now() // later than now if the sender waited for a builder
+	s.takeHeads(bl, now)
+	h := s.next.heads
+	var takenFrames, takenBytes int64
 	for len(h) > 0 {
 		first := &h[0]
-		m := first.delivery
+		d := first.delivery
 		fits := noRoom
-		if len(bl.b.records) == 0 || time.Since(begun) < maxPull {
+		if len(bl.b.records) == 0 || time.Since(begun) < maxFillTime {
 			fits = bl.add(first.part, first.event)
 		}
 		switch fits {
 		case taken, skipped:
-			m.passed = 0
-			framesOut++
+			d.passedOver = 0
+			takenFrames++
 			for _, r := range first.event.Ranges {
-				bytesOut += int64(r.To - r.From)
+				takenBytes += int64(r.To - r.From)
 			}
-			if ev, ok := m.next(now); ok {
+			if ev, ok := d.next(now); ok {
 				first.event = ev
-				h.sink()
+				h.siftDown()
 			} else {
 				h.pop()
 			}
 		case tooFar:
-			m.putBack()
+			d.unread()
 			h.pop()
 		case noRoom:
 			for _, x := range h {
-				x.delivery.putBack()
+				x.delivery.unread()
 			}
 			clear(h)
 			h = h[:0]
 		}
 	}
-	l.heads = h
+	s.next.heads = h
 
-	if l.pendingDeliveries() {
-		l.framesOut.Store(min(l.framesOut.Load()+framesOut, frames))
-		l.bytesOut.Store(min(l.bytesOut.Load()+bytesOut, bytes))
-		l.dueBy(now.Add(l.delay()))
+	p := &s.pending
+	if s.anyUndrained() {
+		p.takenFrames.Store(min(p.takenFrames.Load()+takenFrames, frames))
+		p.takenBytes.Store(min(p.takenBytes.Load()+takenBytes, bytes))
+		s.dueBy(now.Add(s.delay()))
 	} else {
-		l.framesOut.Store(frames)
-		l.bytesOut.Store(bytes)
-		l.due = time.Time{}
+		p.takenFrames.Store(frames)
+		p.takenBytes.Store(bytes)
+		s.next.due = time.Time{}
 	}
 }
 
-// pendingDeliveries reports whether a feed was not drained.
-func (l *sender) pendingDeliveries() bool {
-	for _, m := range l.deliveries {
-		if !m.drained && !m.detached.Load() {
-			return true
+// takeHeads takes the first event of each delivery that may go into the batch.
+func (s *sender) takeHeads(bl *builder, now time.Time) {
+	starved := s.starved()
+	s.next.heads = s.next.heads[:0]
+	for _, d := range s.deliveries {
+		if d.detached.Load() || starved != nil && d != starved || !d.mayHaveEvent(now) {
+			continue
+		}
+		if ev, ok := d.next(now); ok {
+			s.next.heads.push(head{ev, d, bl.b.addPart(d)})
 		}
 	}
-	return false
 }
 
-// starved returns the delivery that was passed over most often, if that is too often.
-func (l *sender) starved() *Delivery {
+// anyUndrained reports whether a feed was not drained.
+func (s *sender) anyUndrained() bool {
+	return slices.ContainsFunc(s.deliveries, func(d *Delivery) bool { return !d.drained && !d.detached.Load() })
+}
+
+// starved returns the delivery that was passed over most often, or nil if none was too
+// often.
+func (s *sender) starved() *Delivery {
 	var worst *Delivery
-	for _, m := range l.deliveries {
-		if m.passed >= starvedAfter && !m.detached.Load() && (worst == nil || m.passed > worst.passed) {
-			worst = m
+	for _, d := range s.deliveries {
+		if d.passedOver >= maxPassedOver && !d.detached.Load() && (worst == nil || d.passedOver > worst.passedOver) {
+			worst = d
 		}
 	}
 	return worst
-}
-
-// worthAsking reports whether the feed may have an event.
-func (m *Delivery) worthAsking(now time.Time) bool {
-	return !m.drained || m.written.Load() || m.finished.Load() && !m.seen ||
-		!m.due.IsZero() && !now.Before(m.due)
-}
-
-// exhausted reports whether the feed had nothing more when it was last asked, and that was after Finish.
-func (m *Delivery) exhausted() bool { return m.drained && m.seen && !m.written.Load() }
-
-// unfinishedPause is how long a feed is left alone that did not hand out an unfinished event at the time it had
-// named itself.
-const unfinishedPause = 100 * time.Millisecond
-
-// next pulls the feed's next event.
-func (m *Delivery) next(now time.Time) (events.Event, bool) {
-	// Both before the feed is asked: what comes after that is not missed.
-	m.written.Store(false)
-	finished := m.finished.Load()
-	m.open = true
-	ev, ok := m.feed.Next(now)
-	if m.drained = !ok; ok {
-		return ev, true
-	}
-	m.unknown, m.passed, m.seen = false, 0, finished
-	if m.due = m.feed.Due(); !m.due.IsZero() && !m.due.After(now) {
-		m.due = now.Add(unfinishedPause)
-	}
-	return events.Event{}, false
-}
-
-// putBack gives the event back that was pulled last and has no place in this batch.
-func (m *Delivery) putBack() {
-	m.feed.Unread()
-	m.passed++
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/logspool/logspool/events"
 )
 
-// slowFeed has much to do for each event.
+// slowFeed takes long for each event.
 type slowFeed struct {
 	*fakeFeed
 	each time.Duration
@@ -19,8 +19,9 @@ func (f slowFeed) Next(now time.Time) (events.Event, bool) {
 	return f.fakeFeed.Next(now)
 }
 
-// TestSlowFeedHoldsNoBuilder holds that a batch whose events take long to come is sent with those that have.
-func TestSlowFeedHoldsNoBuilder(t *testing.T) {
+// TestSlowFeedEndsItsBatchEarly: if the events of a batch take long, the batch is sent with
+// those that have come.
+func TestSlowFeedEndsItsBatchEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, feed := newFake(t), newFeed(t)
 		f.has("g", "s")
@@ -29,23 +30,23 @@ func TestSlowFeedHoldsNoBuilder(t *testing.T) {
 		}
 		feed.add(time.Now().Add(time.Second), "last")
 		u := start(t, f, Options{})
-		m := u.Attach(testTarget, slowFeed{feed, maxPull / 7}, time.Second)
-		m.Finish()
-		<-m.Done()
+		d := u.Attach(testTarget, slowFeed{feed, maxFillTime / 7}, time.Second)
+		d.Finish()
+		<-d.Done()
 		stop(t, u)
 		if n := f.count("put"); n != 3 {
 			t.Errorf("%d requests", n)
 		}
 		checkShown(t, f.shown("g", "s"), feed, false, nil)
 
-		// One that takes longer than that for each has one event a batch.
+		// If each event takes longer than a batch may, each batch has one event.
 		feed = newFeed(t)
 		feed.add(time.Now(), "slow 1")
 		feed.add(time.Now(), "slow 2")
 		u = start(t, f, Options{})
-		m = u.Attach(testTarget, slowFeed{feed, 2 * maxPull}, time.Second)
-		m.Finish()
-		<-m.Done()
+		d = u.Attach(testTarget, slowFeed{feed, 2 * maxFillTime}, time.Second)
+		d.Finish()
+		<-d.Done()
 		stop(t, u)
 		if n := f.count("put"); n != 5 {
 			t.Errorf("%d requests", n)

@@ -2,101 +2,115 @@ package uploader
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"reflect"
-	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/target"
 )
 
-// group is what is known of one log group.
+// group is what is known about one log group.
 type group struct {
-	// first is held by the sender that finds out whether the group exists, so that a host full of
-	// containers asks once.
-	first chan struct{}
+	// lookup holds one token while a sender finds out whether the group exists. The
+	// containers of a host thus ask only once.
+	lookup chan struct{}
+	health *faultlog.Shared[*sender]
+	exists atomic.Bool
 
-	health *health
-
-	exists bool // guarded by creator.mu
-
-	// Guarded by first.
-	unanswered time.Time // when a call to make it came to no answer; zero: its answer is known
-	days       int32     // of retention, that it was to have
-	failure    groupFailure
+	unansweredAt time.Time    // guarded by lookup: when a call to create the group got no answer, or zero
+	days         int32        // guarded by lookup: the retention that this call asked for
+	failure      groupFailure // guarded by lookup
 }
 
 func newGroup(c *creator, name string) *group {
 	return &group{
-		first: make(chan struct{}, 1),
-		health: newHealth(c.log.With("group", name), c.s.access, "sending to the log group failed; the plugin keeps trying",
-			"sending to the log group works again", nil),
+		lookup: make(chan struct{}, 1),
+		health: faultlog.NewShared(c.log.With("group", name), "sending to the log group failed; the plugin keeps trying",
+			"sending to the log group works again", describeBacklog),
 	}
 }
 
-// groupFailure is why a group could not be created or found, and when to try again. Without it each of a host's
-// containers would ask by itself.
+// await waits until the group is known to exist, and then returns false. It returns
+// true if the caller must find that out. The caller then holds g.lookup and must give it
+// back.
+func (g *group) await(ctx context.Context) (first bool, err error) {
+	if g.exists.Load() {
+		return false, nil
+	}
+	select {
+	case g.lookup <- struct{}{}:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	if g.exists.Load() {
+		<-g.lookup
+		return false, nil
+	}
+	return true, nil
+}
+
+// groupFailure is why a group could not be created or found, and when to try again. Without
+// it, each container of the host would ask by itself.
 type groupFailure struct {
 	verdict verdict
 	err     error
 	until   time.Time
-	times   int
-
-	asked target.Create
+	tries   int
+	create  target.Create // what the failed call asked for
 }
 
-// holds reports whether a call for t would fail again.
-func (f groupFailure) holds(t target.Target) bool {
-	return time.Now().Before(f.until) && f.sameQuestion(t)
+// applies reports whether a call for t would fail again.
+func (f groupFailure) applies(t target.Target) bool {
+	return time.Now().Before(f.until) && f.sameRequest(t)
 }
 
-func (f groupFailure) sameQuestion(t target.Target) bool {
-	return f.asked.Group == t.Create.Group && reflect.DeepEqual(f.asked.NewGroup, t.Create.NewGroup)
+func (f groupFailure) sameRequest(t target.Target) bool {
+	return f.create.Group == t.Create.Group && reflect.DeepEqual(f.create.NewGroup, t.Create.NewGroup)
 }
 
-// again returns the failure after one more call.
-func (f groupFailure) again(t target.Target, v verdict, err error) groupFailure {
-	n := f.times + 1
-	if !f.sameQuestion(t) {
+// next returns the failure after one more call.
+func (f groupFailure) next(t target.Target, v verdict, err error) groupFailure {
+	n := f.tries + 1
+	if !f.sameRequest(t) {
 		n = 1
 	}
-	return groupFailure{v, err, time.Now().Add(backoff(n, maxSlowBackoff)), n, t.Create}
+	return groupFailure{v, err, time.Now().Add(retryDelay(n, maxSlowBackoff)), n, t.Create}
 }
 
-// unansweredFor is how long a group that turns up after a call that came to no answer is taken for the one that this
-// call made. After an outage of hours somebody else may have made it.
-const unansweredFor = time.Minute
+// unansweredPeriod is how long after a call without an answer a group that appears counts
+// as created by that call. After an outage of hours, somebody else may have created it.
+const unansweredPeriod = time.Minute
 
-// mayBeOurs reports whether a group that was missing, and is not missing now, is there because of a call whose answer
-// never came. It is asked once.
+// mayBeOurs reports whether a group that did not exist, and exists now, was created by a
+// call that got no answer. It returns true once.
 func (g *group) mayBeOurs() bool {
-	at := g.unanswered
-	g.unanswered = time.Time{}
-	return !at.IsZero() && time.Since(at) < unansweredFor
+	at := g.unansweredAt
+	g.unansweredAt = time.Time{}
+	return !at.IsZero() && time.Since(at) < unansweredPeriod
 }
 
-// makeGroup makes the target's group as it should be, or with less where the service does not take all of it: logs in a
-// group without its tags, or in one that costs more, are better than no logs. The key is another matter: who asks
-// for one wants nothing to be stored without it, and what is stored cannot be encrypted later, so
-// without the key the group is not made. What is logged waits in the feeds until the key can be used or
-// somebody has made the group.
+// createGroup creates the target's group. If CloudWatch does not accept all options, it
+// creates the group without tags or class, because logs in such a group are better than no
+// logs. It never creates the group without its KMS key: nothing may be stored without the
+// key, and it cannot be encrypted later. The events wait in the feeds until the key can be
+// used or somebody has created the group.
 //
-// The retention is set behind the back of the sender, which need not wait for it.
-func (c *creator) makeGroup(ctx context.Context, g *group, t target.Target) (verdict, error) {
+// The retention is set later from another goroutine, because no event waits for it.
+func (c *creator) createGroup(ctx context.Context, g *group, t target.Target) (verdict, error) {
 	var want target.NewGroup
 	if t.Create.NewGroup != nil {
 		want = *t.Create.NewGroup
 	}
-	v, ours, err := c.tryGroup(ctx, g, t.Group, want)
+	v, ours, err := c.tryCreateGroup(ctx, g, t.Group, want)
 	why := err
-	for _, less := range lesserGroups(want, t.Group, v, err) {
-		v, ours, err = c.tryGroup(ctx, g, t.Group, less)
+	for _, less := range reducedGroups(want, t.Group, v, err) {
+		v, ours, err = c.tryCreateGroup(ctx, g, t.Group, less)
 		if v == accepted && ours {
-			c.log.Warn("a log group was made without all that it should have; logging goes on", "group", t.Group,
-				"without", missingOptions(want, less), "err", brief(why), "hint", missingRemedy(want, less))
+			c.log.Warn("a log group was created without some of its options; logs are delivered", "group", t.Group,
+				"without", omittedOptions(want, less), "err", brief(why), "hint", omittedHint(want, less))
 		}
 		if !aboutOptions(v, err) {
 			break
@@ -104,26 +118,27 @@ func (c *creator) makeGroup(ctx context.Context, g *group, t target.Target) (ver
 	}
 	switch {
 	case v == accepted && ours:
-		c.made(t.Group, want.RetentionDays)
+		c.groupCreated(t.Group, want.RetentionDays)
 	case v == accepted:
-		c.log.Info("log group is there now", "group", t.Group, "made_by", "somebody else")
+		c.log.Info("log group exists now", "group", t.Group, "created_by", "somebody else")
 	case want.KMSKeyID != "" && aboutOptions(v, err):
 		err = &keyError{err}
 	}
 	return v, err
 }
 
-// made is called when a group is there that was made by us.
-func (c *creator) made(group string, days int32) {
-	c.log.Info("log group is there now", "group", group)
+// groupCreated logs that the plugin created a group, and sets its retention from another
+// goroutine.
+func (c *creator) groupCreated(group string, days int32) {
+	c.log.Info("log group created", "group", group)
 	if days > 0 {
-		c.s.u.wg.Go(func() { c.retain(group, days) })
+		c.svc.u.wg.Go(func() { c.setRetention(group, days) })
 	}
 }
 
-// tryGroup makes one call to make a group that is missing, and says whether the group is ours: made by this call, or by
-// one just before whose answer never came.
-func (c *creator) tryGroup(ctx context.Context, g *group, name string, n target.NewGroup) (v verdict, ours bool, err error) {
+// tryCreateGroup makes one call to create a missing group. ours says that the plugin
+// created the group, with this call or with one just before that got no answer.
+func (c *creator) tryCreateGroup(ctx context.Context, g *group, name string, n target.NewGroup) (v verdict, ours bool, err error) {
 	v, err = c.call(ctx, c.endpoint.groups, func(ctx context.Context, cl client) error {
 		return cl.CreateLogGroup(ctx, name, n)
 	})
@@ -131,43 +146,19 @@ func (c *creator) tryGroup(ctx context.Context, g *group, name string, n target.
 	case v == accepted:
 		ours = g.mayBeOurs() || err == nil
 	case v == unavailable && !unreachable(err):
-		g.unanswered, g.days = time.Now(), n.RetentionDays
+		g.unansweredAt, g.days = time.Now(), n.RetentionDays
 	}
 	return v, ours, err
 }
 
-// unreachable reports whether the request cannot have arrived.
-func unreachable(err error) bool {
-	var oe *net.OpError
-	return errors.As(err, &oe) && oe.Op == "dial"
-}
-
-// aboutOptions reports whether the call might do better if it asked for less.
-func aboutOptions(v verdict, err error) bool {
-	switch kind(err) {
-	case "OperationAbortedException", "LimitExceededException": // another call is in flight, or there are too many groups
-		return false
-	}
-	return v == denied || v == invalid || v == badTarget
-}
-
-// What an error says that is about an option of CreateLogGroup.
-var (
-	aboutTags  = regexp.MustCompile(`(?i)tagresource|taglog|\btag`)
-	aboutClass = regexp.MustCompile(`(?i)class`)
-	aboutKey   = regexp.MustCompile(`(?i)kms`)
-)
-
-// lesserGroups returns what to ask for, one after the other, when the service did not take n. It is nothing where that
-// cannot help.
-func lesserGroups(n target.NewGroup, name string, v verdict, err error) []target.NewGroup {
+// reducedGroups returns what to ask for, in this order, after CloudWatch did not accept n.
+// It returns nothing if that cannot help.
+func reducedGroups(n target.NewGroup, name string, v verdict, err error) []target.NewGroup {
 	if !aboutOptions(v, err) {
 		return nil
 	}
-	// The name of a group may say anything, and is repeated in most of these errors.
-	says := strings.ReplaceAll(err.Error(), name, "")
-	tags, class := aboutTags.MatchString(says), aboutClass.MatchString(says)
-	if !tags && !class && n.KMSKeyID != "" && aboutKey.MatchString(says) {
+	tags, class, key := optionsIn(err, name)
+	if key && !tags && !class && n.KMSKeyID != "" {
 		return nil
 	}
 	untagged, unclassed, bare := n, n, n
@@ -178,7 +169,8 @@ func lesserGroups(n target.NewGroup, name string, v verdict, err error) []target
 		return nil
 	case len(n.Tags) == 0 || n.Class == "":
 		return []target.NewGroup{bare}
-	// Where it does not say: tags take a permission of their own, and a class is not known everywhere.
+	// If the error does not say which: tags need a permission of their own, and some
+	// regions do not know a class.
 	case tags && !class || tags == class && v == denied:
 		return []target.NewGroup{untagged, bare}
 	default:
@@ -186,8 +178,8 @@ func lesserGroups(n target.NewGroup, name string, v verdict, err error) []target
 	}
 }
 
-// missingOptions names the options of n that less does not have.
-func missingOptions(n, less target.NewGroup) string {
+// omittedOptions names the options of n that less does not have.
+func omittedOptions(n, less target.NewGroup) string {
 	var all []string
 	if len(n.Tags) > 0 && len(less.Tags) == 0 {
 		all = append(all, "tags")
@@ -198,22 +190,57 @@ func missingOptions(n, less target.NewGroup) string {
 	return strings.Join(all, ", ")
 }
 
-// missingRemedy says how to get the options of n that less does not have.
-func missingRemedy(n, less target.NewGroup) string {
-	var all []string
-	if len(n.Tags) > 0 && len(less.Tags) == 0 {
-		all = append(all, "allow logs:TagResource, and tag this group by hand")
-	}
-	if n.Class != less.Class {
-		all = append(all, "a class is fixed at creation: to have it, use one that the region knows, delete the group and let it be made again")
-	}
-	return strings.Join(all, "; ")
-}
-
-// keyError says that a group was not made, for it should have a key.
+// keyError says that a group was not created because its KMS key cannot be used.
 type keyError struct{ err error }
 
 func (e *keyError) Error() string {
-	return fmt.Sprintf("the group is not made without its KMS key: %v", e.err)
+	return fmt.Sprintf("the group is not created without its KMS key: %v", e.err)
 }
 func (e *keyError) Unwrap() error { return e.err }
+
+// maxUnknownRetentions is how many times PutRetentionPolicy may not find a new group. It
+// takes a moment until all of CloudWatch knows a new group.
+const maxUnknownRetentions = 6
+
+// setRetention sets the retention of a new group. It tries until CloudWatch accepts or
+// refuses the retention, or the uploader stops. Nothing on disk says that the retention is
+// to be set: if the process ends before, the next process finds a group that exists and
+// leaves it as it is. The log says so after an orderly stop.
+func (c *creator) setRetention(group string, days int32) {
+	for n := 1; ; n++ {
+		v, err := c.putRetention(group, days)
+		if v == accepted {
+			c.retention.Succeeded()
+			c.log.Info("log group's retention is set", "group", group, "days", days)
+			return
+		}
+		if v.shared() || v == notFound && n < maxUnknownRetentions || kind(err) == codeConflict {
+			c.retention.Failed(kind(err), "group", group, "err", brief(err))
+			wait := time.NewTimer(retryDelay(n, maxSlowBackoff))
+			select {
+			case <-wait.C:
+				continue
+			case <-c.svc.u.stopping:
+				wait.Stop()
+			}
+		}
+		hint := "set it by hand: the plugin sets it only on groups that it has just created"
+		if v == denied {
+			hint = "allow logs:PutRetentionPolicy for the next groups, and " + hint
+		}
+		c.log.Warn("log group's retention is not set: its events do not expire; logs are delivered",
+			"group", group, "days", days, "err", brief(err), "hint", hint)
+		return
+	}
+}
+
+// putRetention makes one call when the rate allows it. It does not use the limiter of the
+// calls that create, so that a failure of this call, which no event waits for and which has
+// the smallest quota, does not delay them.
+func (c *creator) putRetention(group string, days int32) (verdict, error) {
+	if err := c.endpoint.retentions.Wait(c.svc.u.trying); err != nil {
+		return cancelled, errStopped
+	}
+	err := c.svc.call(func(ctx context.Context, cl client) error { return cl.PutRetentionPolicy(ctx, group, days) })
+	return classify(err, false), err
+}

@@ -2,16 +2,20 @@ package uploader
 
 import (
 	"bytes"
+	"net/http"
+	"sync"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 )
 
-// gzipLevel was chosen by measurement on bodies of log lines: level 1 compresses 7.0 times at 600 MB/s a
-// core, level 2 7.1 times at 540, level 3 7.3 times at 430, level 6 7.6 times at 250.
+// gzipLevel was chosen by measurement on bodies of log lines: level 1 compresses 7.0 times
+// at 600 MB/s a core, level 2 7.1 times at 540, level 3 7.3 times at 430, level 6 7.6 times
+// at 250.
 const gzipLevel = 1
 
-// compressor is a reusable gzip writer into a buffer of the caller's. Its memory, about 1 MiB, is
-// why there are few of them.
+// compressor is a reusable gzip writer into a buffer of the caller. It needs about 1 MiB,
+// which is why there are few of them.
 type compressor struct {
 	w   *gzip.Writer
 	out *bytes.Buffer
@@ -25,19 +29,83 @@ func newCompressor() *compressor {
 	return &compressor{w: w}
 }
 
-// begin starts a body that is written over dst.
+// begin starts a body that overwrites dst.
 func (z *compressor) begin(dst []byte) {
 	z.out = bytes.NewBuffer(dst[:0])
 	z.w.Reset(z.out)
 }
 
-// write compresses p. A buffer in memory takes everything, so there is no error to return.
+// write compresses p. It returns no error, because a buffer in memory accepts everything.
 func (z *compressor) write(p []byte) { _, _ = z.w.Write(p) }
 
-// end returns the compressed body, which is the caller's.
+// end returns the compressed body, which belongs to the caller.
 func (z *compressor) end() []byte {
 	_ = z.w.Close()
 	out := z.out.Bytes()
 	z.out = nil
 	return out
+}
+
+// plainPeriod is how long an endpoint that does not accept gzip gets plain requests before
+// gzip is tried again.
+const plainPeriod = 10 * time.Minute
+
+// maxRefusals is how many times in a row a proven endpoint may refuse a compressed request
+// and then accept a plain one. After that it counts as changed: somebody has put a proxy in
+// front of it.
+const maxRefusals = 3
+
+// gzipSupport is what is known about whether an endpoint accepts compressed requests. An
+// endpoint that has accepted one does, even if an unexpected answer follows. Otherwise an
+// unexpected answer may be about the encoding.
+type gzipSupport struct {
+	mu         sync.Mutex
+	proven     bool      // a compressed request was accepted
+	plainUntil time.Time // requests are plain until then
+	tryPlain   bool      // a compressed request was answered with 500, so the next request is plain
+
+	refused  bool // the endpoint is proven and has refused its last compressed request
+	refusals int  // how often in a row it accepted a plain request after that
+}
+
+// plain reports whether the next request should be plain.
+func (g *gzipSupport) plain(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.tryPlain || now.Before(g.plainUntil)
+}
+
+// learn learns from the answer to a request, and returns what the answer means. That is
+// badEncoding if the request should be sent again at once without compression. news says
+// that the endpoint gets plain requests for plainPeriod from now on, and did not before.
+func (g *gzipSupport) learn(v verdict, err error, gzip bool, now time.Time) (_ verdict, news bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case gzip && v == accepted:
+		g.proven, g.tryPlain, g.plainUntil, g.refused, g.refusals = true, false, time.Time{}, false, 0
+	case gzip && v == badEncoding && g.proven:
+		g.refused = true
+		return badTarget, false
+	case !gzip && v == accepted && g.refused:
+		g.refused = false
+		if g.refusals++; g.refusals >= maxRefusals {
+			g.proven, g.refusals, g.plainUntil = false, 0, now.Add(plainPeriod)
+			return v, true
+		}
+	case gzip && v == badEncoding:
+		news = !now.Before(g.plainUntil)
+		g.plainUntil = now.Add(plainPeriod)
+	case gzip && v == unavailable && statusOf(err) == http.StatusInternalServerError && !g.proven:
+		// The moto server, for example, answers each compressed request like this.
+		g.tryPlain = true
+		return badEncoding, false
+	case !gzip && g.tryPlain:
+		g.tryPlain = false
+		if v == accepted {
+			news = !now.Before(g.plainUntil)
+			g.plainUntil = now.Add(plainPeriod)
+		}
+	}
+	return v, news
 }

@@ -9,10 +9,11 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// encodings is a fake service that notes which requests were compressed and answers as answer says; nil: it takes them.
+// encodings is a fake service that records which requests were compressed. answer returns
+// its error; with nil, it accepts the request.
 type encodings struct {
 	*fake
-	got    []bool // of each request: was it compressed?
+	got    []bool // whether each request was compressed
 	answer func(gzip bool) error
 }
 
@@ -29,14 +30,16 @@ func (e *encodings) PutLogEvents(ctx context.Context, r putRequest) (rejected, e
 
 func (e *encodings) connect(context.Context, target.Access) (client, error) { return e, nil }
 
-// TestGzip: an endpoint that has accepted a compressed request gets compressed ones, whatever odd answer follows. One that
-// has never accepted one, and answers in an odd way or with 500, gets plain ones, and is asked again later.
-func TestGzip(t *testing.T) {
+// TestGzipIsSentWhereItIsAccepted: an endpoint that has accepted a compressed request gets
+// compressed ones, even if an unexpected answer follows. An endpoint that has never
+// accepted one, and answers in an unexpected way or with 500, gets plain ones. Compression
+// is tried again later.
+func TestGzipIsSentWhereItIsAccepted(t *testing.T) {
 	odd, crash := &fakeErr{status: 400}, &fakeErr{status: 500}
 	for name, k := range map[string]struct {
-		answer func(n int, gzip bool) error // to the n-th request, from 1
-		want   string                       // the requests for four lines, a minute apart: z is compressed, - is not
-		after  string                       // and for one more after the time for plain requests
+		answer func(n int, gzip bool) error // the error of the n-th request, from 1
+		want   string                       // the requests for four lines, a minute apart: z is compressed, - is plain
+		after  string                       // the requests for one more line after plainPeriod
 	}{
 		"takes it":            {func(int, bool) error { return nil }, "zzzz", "z"},
 		"one odd answer":      {func(n int, _ bool) error { return once(n == 2, odd) }, "zz-zz", "z"},
@@ -56,10 +59,10 @@ func TestGzip(t *testing.T) {
 				e.has("g", "s")
 				u := New(Options{Log: discard, connector: e})
 				feed := newFeed(t)
-				m := u.Attach(testTarget, feed, time.Second)
+				d := u.Attach(testTarget, feed, time.Second)
 				ship := func(n int) (requests string) {
 					for i := range n {
-						m.Notify(feed.add(time.Now(), line(i)))
+						d.Notify(feed.add(time.Now(), line(i)))
 						time.Sleep(time.Minute)
 						synctest.Wait()
 					}
@@ -74,12 +77,12 @@ func TestGzip(t *testing.T) {
 				}
 				seen := 5
 				e.answer = func(gzip bool) error { return k.answer(seen, gzip) }
-				time.Sleep(plainTime)
+				time.Sleep(plainPeriod)
 				if got := ship(1); got != k.after {
 					t.Errorf("later %s, want %s", got, k.after)
 				}
 				if !feed.ackedAll() {
-					t.Error("not all is delivered")
+					t.Error("not everything is delivered")
 				}
 				stop(t, u)
 			})
@@ -94,19 +97,20 @@ func once(is bool, err error) error {
 	return nil
 }
 
-// TestGzipIsRefusedLater: an endpoint that took compressed requests and then refuses each of them, as behind a new proxy,
-// gets plain ones after a few refusals. It does not fail at every second request.
-func TestGzipIsRefusedLater(t *testing.T) {
+// TestEndpointThatStopsAcceptingGzipGetsPlainRequests: an endpoint that refuses each
+// compressed request after it has accepted some, as behind a new proxy, gets plain ones
+// after a few refusals. Not every second request fails.
+func TestEndpointThatStopsAcceptingGzipGetsPlainRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &encodings{fake: newFake(t)}
 		e.answer = func(gzip bool) error { return once(gzip && len(e.got) > 1, &fakeErr{status: 415}) }
 		e.has("g", "s")
-		var l logged
-		u := New(Options{Log: l.log(), connector: e})
+		var log logged
+		u := New(Options{Log: log.log(), connector: e})
 		feed := newFeed(t)
-		m := u.Attach(testTarget, feed, time.Second)
+		d := u.Attach(testTarget, feed, time.Second)
 		for i := range 9 {
-			m.Notify(feed.add(time.Now(), line(i)))
+			d.Notify(feed.add(time.Now(), line(i)))
 			time.Sleep(30 * time.Second)
 			synctest.Wait()
 		}
@@ -117,9 +121,34 @@ func TestGzipIsRefusedLater(t *testing.T) {
 		if want := "zz-z-z------"; requests != want {
 			t.Errorf("requests %s, want %s", requests, want)
 		}
-		if !feed.ackedAll() || len(l.with("WARN", "does not take compressed requests")) != 1 {
-			t.Errorf("not all is delivered, or logged %q", l.lines)
+		if !feed.ackedAll() || len(log.with("WARN", "does not accept compressed requests")) != 1 {
+			t.Errorf("not all is delivered, or logged %q", log.lines)
 		}
 		stop(t, u)
+	})
+}
+
+func TestRefusedGzipIsSentPlain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, feed := newFake(t), newFeed(t)
+		f.has("g", "s")
+		first := true
+		f.faults = func(op, _, _ string) *fault {
+			if first {
+				first = false
+				return &fault{err: apiErr("SerializationException")}
+			}
+			return nil
+		}
+		u := start(t, f, Options{})
+		d := u.Attach(testTarget, feed, 0)
+		d.Notify(feed.add(time.Now(), line(0)))
+		d.Finish()
+		<-d.Done()
+		stop(t, u)
+		if m := u.Metrics(); m.SentBytes != m.BodyBytes || m.Retries != 1 {
+			t.Errorf("%+v", m)
+		}
+		checkShown(t, f.shown("g", "s"), feed, false, nil)
 	})
 }

@@ -5,35 +5,36 @@ import (
 	"time"
 )
 
-// limiter lets requests of one access through, first come first served. While all goes well
-// the number in flight grows with each answer up to a limit; when the service fails or throttles, the
-// number is halved, down to one probe at a time, and all wait a jittered while. Every sender
-// asks it, so an outage costs one request at a time whatever the number of senders, and its end is no stampede.
+// limiter limits how many requests of one access are in flight, first come, first served.
+// The limit grows with each answer. When CloudWatch fails or throttles, the limit is
+// halved, down to one request, and all senders wait a random time. During an outage there
+// is therefore one request at a time, whatever the number of senders, and they do not all
+// come back at once.
 type limiter struct {
-	most int
+	max int // the most that window can be
 
 	mu        sync.Mutex
-	window    float64 // requests that may be in flight
-	threshold float64 // above it the window grows slowly: there it was when trouble began
+	window    float64 // how many requests may be in flight
+	threshold float64 // the window grows slowly above this, which is half of what it was when CloudWatch failed
 	inFlight  int
 	queue     []*permit
-	failures  int       // in a row
-	epoch     int       // grows with each failure; answers to requests from before it are no news
-	until     time.Time // nothing starts before
+	failures  int       // failures in a row
+	epoch     int       // incremented by each failure, so that answers to earlier requests are not counted
+	until     time.Time // no request begins before this
 	timer     *time.Timer
 	closing   bool
 }
 
-// permit is a place in the queue and then the right to make one request.
+// permit is a place in the limiter's queue, and then the right to send one request.
 type permit struct {
-	// ready is closed when the request may be made, or, with refused set, when it is not worth waiting for.
+	// ready is closed when the request may be sent. If refused is set then, the request is
+	// not worth waiting for.
 	ready chan struct{}
 
-	// Guarded by the limiter's lock until ready is closed.
 	limiter *limiter
-	epoch   int
-	state   permitState
-	refused bool
+	epoch   int         // guarded by the limiter's lock
+	state   permitState // guarded by the limiter's lock
+	refused bool        // guarded by the limiter's lock until ready is closed
 }
 
 type permitState int
@@ -41,146 +42,143 @@ type permitState int
 const (
 	waiting permitState = iota
 	granted
-	over
+	ended
 )
 
-// firstWindow is how many requests may be in flight before any was answered.
+// firstWindow is how many requests may be in flight before the first answer.
 const firstWindow = 4
 
 func newLimiter(most int) *limiter {
-	return &limiter{most: most, window: float64(min(firstWindow, most)), threshold: float64(most)}
+	return &limiter{max: most, window: float64(min(firstWindow, most)), threshold: float64(most)}
 }
 
-// enqueue takes a place in the queue. The permit must be given back, by release or cancel.
-func (b *limiter) enqueue() *permit {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := &permit{ready: make(chan struct{}), limiter: b}
-	if b.closing && b.failures > 0 {
-		b.refuseLocked(p)
+// enqueue returns a place in the queue. The caller must give the permit back with release
+// or cancel.
+func (l *limiter) enqueue() *permit {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := &permit{ready: make(chan struct{}), limiter: l}
+	if l.closing && l.failures > 0 {
+		l.refuseLocked(p)
 		return p
 	}
-	b.queue = append(b.queue, p)
-	b.grantLocked()
+	l.queue = append(l.queue, p)
+	l.grantLocked()
 	return p
 }
 
 // cancel gives the permit back unused, or leaves the queue.
 func (p *permit) cancel() {
-	b := p.limiter
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.endLocked(p)
-	b.grantLocked()
+	l := p.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.endLocked(p)
+	l.grantLocked()
 }
 
-// endLocked takes the permit, or its place in the queue, back.
-func (b *limiter) endLocked(p *permit) {
+// endLocked takes back the permit, or its place in the queue.
+func (l *limiter) endLocked(p *permit) {
 	if p.state == granted {
-		b.inFlight--
+		l.inFlight--
 	}
-	p.state = over
+	p.state = ended
 }
 
-// release gives the permit back after the service answered, or did not.
+// release gives the permit back after its request, with what came of the request.
 func (p *permit) release(v verdict) {
-	b := p.limiter
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.endLocked(p)
+	l := p.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.endLocked(p)
 	switch {
-	case v == cancelled, v == badEncoding, p.epoch != b.epoch:
-		// No news: ours to stop, to be made again in another encoding, or begun before the failure that is known
-		// already.
+	case v == cancelled, v == badEncoding, p.epoch != l.epoch:
+		// This says nothing new: the uploader stops, the request is sent again in another
+		// encoding, or it began before the last failure.
 	case v.shared():
-		b.epoch++
-		b.failures++
-		b.threshold = max(1, b.window/2)
-		b.window = b.threshold
-		b.until = time.Now().Add(backoff(b.failures, maxBackoff))
-	default: // it answered, whatever it said
-		b.failures, b.until = 0, time.Time{}
-		if b.window < b.threshold {
-			b.window++
+		l.epoch++
+		l.failures++
+		l.threshold = max(1, l.window/2)
+		l.window = l.threshold
+		l.until = time.Now().Add(retryDelay(l.failures, maxBackoff))
+	default: // CloudWatch has answered, even if it refused the request
+		l.failures, l.until = 0, time.Time{}
+		if l.window < l.threshold {
+			l.window++
 		} else {
-			b.window += 1 / b.window
+			l.window += 1 / l.window
 		}
-		b.window = min(b.window, float64(b.most))
-		if b.window >= float64(b.most) {
-			b.threshold = b.window
+		l.window = min(l.window, float64(l.max))
+		if l.window >= float64(l.max) {
+			l.threshold = l.window
 		}
 	}
-	b.sendAwayLocked()
-	b.grantLocked()
+	l.refuseWaitingLocked()
+	l.grantLocked()
 }
 
-// close says that the end is near: what waits for a service that fails is sent away.
-func (b *limiter) close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closing = true
-	b.sendAwayLocked()
+// close says that the uploader stops, so that nobody waits for CloudWatch while it fails.
+func (l *limiter) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closing = true
+	l.refuseWaitingLocked()
 }
 
-// sendAwayLocked refuses all who wait, if the end is near and the service fails.
-func (b *limiter) sendAwayLocked() {
-	if !b.closing || b.failures == 0 {
+// refuseWaitingLocked refuses all waiting permits if the uploader stops while CloudWatch
+// fails.
+func (l *limiter) refuseWaitingLocked() {
+	if !l.closing || l.failures == 0 {
 		return
 	}
-	for _, p := range b.queue {
+	for _, p := range l.queue {
 		if p.state == waiting {
-			b.refuseLocked(p)
+			l.refuseLocked(p)
 		}
 	}
-	b.queue = nil
+	l.queue = nil
 }
 
 // stop ends the timer.
-func (b *limiter) stop() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.timer != nil {
-		b.timer.Stop()
+func (l *limiter) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.timer != nil {
+		l.timer.Stop()
 	}
 }
 
-func (b *limiter) refuseLocked(p *permit) {
-	p.state, p.refused = over, true
+func (l *limiter) refuseLocked(p *permit) {
+	p.state, p.refused = ended, true
 	close(p.ready)
 }
 
-// grantLocked lets as many go as may.
-func (b *limiter) grantLocked() {
-	for len(b.queue) > 0 && b.queue[0].state == over {
-		b.queue = b.queue[1:]
-	}
-	if len(b.queue) == 0 {
-		b.queue = nil
-		return
-	}
-	if wait := time.Until(b.until); wait > 0 {
-		if b.timer == nil {
-			b.timer = time.AfterFunc(wait, b.grant)
-		} else {
-			b.timer.Reset(wait)
+// grantLocked grants as many waiting permits as the window allows.
+func (l *limiter) grantLocked() {
+	for ; len(l.queue) > 0; l.queue = l.queue[1:] {
+		p := l.queue[0]
+		if p.state == waiting {
+			if wait := time.Until(l.until); wait > 0 {
+				if l.timer == nil {
+					l.timer = time.AfterFunc(wait, l.grant)
+				} else {
+					l.timer.Reset(wait)
+				}
+				return
+			}
+			if l.inFlight >= int(l.window) {
+				return
+			}
+			p.state, p.epoch = granted, l.epoch
+			l.inFlight++
+			close(p.ready)
 		}
-		return
+		l.queue[0] = nil
 	}
-	for len(b.queue) > 0 && b.inFlight < int(b.window) {
-		p := b.queue[0]
-		b.queue[0] = nil
-		b.queue = b.queue[1:]
-		if p.state == over {
-			continue
-		}
-		p.state, p.epoch = granted, b.epoch
-		b.inFlight++
-		close(p.ready)
-	}
+	l.queue = nil
 }
 
-func (b *limiter) grant() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.grantLocked()
+func (l *limiter) grant() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.grantLocked()
 }

@@ -15,13 +15,14 @@ func isReady(p *permit) bool {
 	}
 }
 
-func TestBrakeHalvesAndOpens(t *testing.T) {
+func TestLimiterHalvesAndGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newLimiter(24)
-		// All goes well: it opens, one more with each answer, up to the limit.
+		l := newLimiter(24)
+		// While CloudWatch answers, the window grows by one with each answer, up to the
+		// limit.
 		var running []*permit
 		for range 200 {
-			for p := b.enqueue(); ; p = b.enqueue() {
+			for p := l.enqueue(); ; p = l.enqueue() {
 				if !isReady(p) {
 					p.cancel()
 					break
@@ -34,17 +35,18 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 		if n := len(running); n != 23 {
 			t.Fatalf("%d in flight", n)
 		}
-		// All that are in flight fail together: that is one piece of news, and halves the number once.
+		// If all requests in flight fail together, the window is halved once.
 		for _, p := range running {
 			p.release(unavailable)
 		}
-		if b.failures != 1 || b.window < 11 || b.window > 12 {
-			t.Errorf("%d failures, window %v", b.failures, b.window)
+		if l.failures != 1 || l.window < 11 || l.window > 12 {
+			t.Errorf("%d failures, window %v", l.failures, l.window)
 		}
-		// Nobody starts before the wait is over, then as many as may, in the order in which they came.
+		// No request starts before the wait is over. Then as many start as the window
+		// allows, in order.
 		var queue []*permit
 		for range 100 {
-			queue = append(queue, b.enqueue())
+			queue = append(queue, l.enqueue())
 		}
 		if isReady(queue[0]) {
 			t.Error("no wait after a failure")
@@ -52,11 +54,11 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		for i, p := range queue {
-			if isReady(p) != (i < int(b.window)) {
+			if isReady(p) != (i < int(l.window)) {
 				t.Errorf("place %d: ready %v", i, isReady(p))
 			}
 		}
-		// It goes on: one probe at a time.
+		// If CloudWatch still fails, there is one request at a time.
 		at := 0
 		for range 60 {
 			for at < len(queue) && !isReady(queue[at]) {
@@ -69,43 +71,43 @@ func TestBrakeHalvesAndOpens(t *testing.T) {
 			queue[at].release(throttled)
 			at++
 		}
-		if b.window != 1 {
-			t.Errorf("window %v", b.window)
+		if l.window != 1 {
+			t.Errorf("window %v", l.window)
 		}
-		// What is given up in the queue or in flight takes no place.
+		// A cancelled permit takes no place, in the queue or in flight.
 		for _, p := range queue[at:] {
 			p.cancel()
 		}
 		time.Sleep(maxBackoff)
 		synctest.Wait()
-		p, q := b.enqueue(), b.enqueue()
+		p, q := l.enqueue(), l.enqueue()
 		if !isReady(p) || isReady(q) {
 			t.Error("not one at a time")
 		}
-		p.release(denied) // it answered
-		if !isReady(q) || b.failures != 0 {
+		p.release(denied) // CloudWatch answered
+		if !isReady(q) || l.failures != 0 {
 			t.Error("an answer does not open the limiter")
 		}
-		// At the end nobody waits for a service that fails.
+		// While the uploader stops, nobody waits for CloudWatch while it fails.
 		q.release(unavailable)
-		w := b.enqueue()
-		b.close()
+		w := l.enqueue()
+		l.close()
 		if !isReady(w) || !w.refused {
-			t.Error("not sent away")
+			t.Error("a waiting permit is not refused")
 		}
-		if w = b.enqueue(); !w.refused {
-			t.Error("let in")
+		if w = l.enqueue(); !w.refused {
+			t.Error("a new permit is not refused")
 		}
-		b.stop()
+		l.stop()
 	})
 }
 
-func TestBackoffBounds(t *testing.T) {
+func TestRetryDelayStaysWithinItsBounds(t *testing.T) {
 	longest := time.Duration(0)
 	for n := 1; n < 1000; n++ {
-		d := backoff(n, maxBackoff)
-		if d < backoffFloor || d > maxBackoff || n == 1 && d > backoffBase {
-			t.Fatalf("backoff(%d) = %v", n, d)
+		d := retryDelay(n, maxBackoff)
+		if d < minBackoff || d > maxBackoff || n == 1 && d > firstBackoff {
+			t.Fatalf("retryDelay(%d) = %v", n, d)
 		}
 		longest = max(longest, d)
 	}

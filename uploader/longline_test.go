@@ -15,20 +15,20 @@ import (
 
 func isPoison(m string) bool { return strings.HasPrefix(m, "poison") }
 
-// TestLostMiddleOfLine has the service refuse, or drop, parts of a long line that have no ranges of their own. Each loss is
-// told once, with the acknowledgement of that line.
-func TestLostMiddleOfLine(t *testing.T) { testLostMiddleOfLine(t, false) }
+// TestLostPartOfLineIsReportedOnce has CloudWatch refuse parts of a long line that have no
+// ranges of their own. Each loss is reported once, at the acknowledgement of the line.
+func TestLostPartOfLineIsReportedOnce(t *testing.T) { testLostPartOfLine(t, false) }
 
-func TestLong_LostMiddleOfLine(t *testing.T) {
+func TestLong_LostPartOfLineIsReportedOnce(t *testing.T) {
 	longtest.Skip(t)
-	testLostMiddleOfLine(t, true)
+	testLostPartOfLine(t, true)
 }
 
-func testLostMiddleOfLine(t *testing.T, long bool) {
+func testLostPartOfLine(t *testing.T, long bool) {
 	for _, k := range []struct {
 		name  string
 		lines [][]string
-		lost  []int // lines, one entry a loss
+		lost  []int // the line of each loss
 	}{
 		{"middle", [][]string{{"a"}, {"b1", "poison", "b3"}, {"c"}}, []int{1}},
 		{"beginning", [][]string{{"poison", "b2"}, {"c"}}, []int{0}},
@@ -38,9 +38,9 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 		{"poison line behind a poison middle", [][]string{{"a1", "poison 1", "a3"}, {"poison 2"}}, []int{0, 1}},
 		{"poison end", [][]string{{"a1", "a2", "poison"}, {"b"}}, []int{0}},
 	} {
-		for _, size := range []int{3, 400_000, 1_000_000} { // all in one batch; two parts; each part in one of its own
+		for _, size := range []int{3, 400_000, 1_000_000} { // all in one batch; two parts in a batch; each part in a batch of its own
 			if !long && size > 3 && k.name != "middle" {
-				continue // megabytes
+				continue // these send megabytes
 			}
 			t.Run(fmt.Sprint(k.name, " ", size), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -49,7 +49,7 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 					f.refuse = isPoison
 					f.faults = func(string, string, string) *fault {
 						if f.calls["put"] == 300 {
-							t.Error("it goes round in circles")
+							t.Error("the same events are sent again and again")
 							f.refuse = func(string) bool { return false }
 						}
 						return nil
@@ -71,13 +71,13 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 							want = append(want, fmt.Sprintf("refused 1 by [%v]", feed.line(len(feed.events)-1)))
 						}
 					}
-					m := u.Attach(testTarget, feed, time.Second)
-					m.Finish()
-					<-m.Done()
-					slices.Sort(feed.accounted) // lines that are in flight together are answered in any order
+					d := u.Attach(testTarget, feed, time.Second)
+					d.Finish()
+					<-d.Done()
+					slices.Sort(feed.accounted) // batches in flight together are answered in any order
 					slices.Sort(want)
 					if !slices.Equal(feed.accounted, want) {
-						t.Errorf("told %v, want %v", feed.accounted, want)
+						t.Errorf("reported %v, want %v", feed.accounted, want)
 					}
 					if n := u.Metrics().DroppedEvents[events.Refused]; n != int64(len(want)) {
 						t.Errorf("%d counted, want %d", n, len(want))
@@ -90,17 +90,17 @@ func testLostMiddleOfLine(t *testing.T, long bool) {
 	}
 }
 
-// byHand makes a sender that does nothing by itself, with one feed. hand puts the next n events in flight, and old
-// answers that the first of them was too old.
-func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, l *sender, m *Delivery, hand func(n int) *batch, old func(*batch)) {
+// byHand makes a sender with one feed, whose goroutine does not run. hand puts the next n
+// events in flight. old answers that the first of them was too old.
+func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, s *sender, d *Delivery, hand func(n int) *batch, old func(*batch)) {
 	u = New(Options{Log: discard, connector: newFake(t)})
 	t.Cleanup(func() { stop(t, u) })
-	l = newSender(u, newService(u, target.Access{Region: "r"}, newEndpoint()), target.Target{}, testTarget)
-	m = newDelivery(l, testTarget, feed, 0)
-	l.deliveries = []*Delivery{m}
+	s = newSender(u, newService(u, target.Access{Region: "r"}, newEndpoint()), target.Target{}, testTarget)
+	d = newDelivery(s, testTarget, feed, 0)
+	s.deliveries = []*Delivery{d}
 	hand = func(n int) *batch {
-		l.built++
-		b := &batch{seq: l.built, parts: []part{{delivery: m}}, permit: &permit{limiter: l.s.limiter}}
+		s.flight.built++
+		b := &batch{seq: s.flight.built, contents: contents{parts: []part{{delivery: d}}}, permit: &permit{limiter: s.svc.limiter}}
 		for range n {
 			e, ok := feed.Next(time.Now())
 			if !ok {
@@ -108,43 +108,45 @@ func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, l *sender, m *Delivery, 
 			}
 			b.append(0, e.Ranges, record{time: e.Time, bytes: uint32(len(e.Message)), offset: uint32(len(b.records))})
 		}
-		m.inFlight++
-		l.inFlight = append(l.inFlight, b)
+		d.inFlight++
+		s.flight.batches = append(s.flight.batches, b)
 		return b
 	}
 	old = func(b *batch) {
 		b.rejected.tooOldEnd = 1
-		l.answered(answer{batch: b, verdict: accepted})
+		s.answered(answer{batch: b, verdict: accepted})
 	}
-	return u, l, m, hand, old
+	return u, s, d, hand, old
 }
 
-// A line whose end was never built comes again with what is lost of it.
-func TestLossOfUnfinishedLineComesAgain(t *testing.T) {
+// TestLossOfUnfinishedLineIsFoundAgain: a line whose end was never in a batch is sent
+// again, and its loss is found again.
+func TestLossOfUnfinishedLineIsFoundAgain(t *testing.T) {
 	feed := newFeed(t)
 	feed.add(time.Now(), "x")
 	feed.addLong(time.Now(), "a1", "a2", "a3")
-	u, l, m, hand, old := byHand(t, feed)
+	u, s, d, hand, old := byHand(t, feed)
 	x := hand(1)
 	old(hand(2))
-	l.answered(answer{batch: x, verdict: unavailable})
-	l.settle(time.Now())
-	l.answered(answer{batch: hand(1), verdict: accepted})
+	s.answered(answer{batch: x, verdict: unavailable})
+	s.advance(time.Now())
+	s.answered(answer{batch: hand(1), verdict: accepted})
 	old(hand(2))
-	l.answered(answer{batch: hand(1), verdict: accepted})
-	if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], fmt.Sprintf("too_old 1 by [%v", feed.line(1))) || len(m.owed) > 0 {
-		t.Errorf("told %v, owed %v", feed.accounted, m.owed)
+	s.answered(answer{batch: hand(1), verdict: accepted})
+	if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], fmt.Sprintf("too_old 1 by [%v", feed.line(1))) || len(d.owed) > 0 {
+		t.Errorf("reported %v, owed %v", feed.accounted, d.owed)
 	}
 	if n := u.Metrics().DroppedEvents[events.TooOld]; n != 1 {
 		t.Errorf("%d counted", n)
 	}
 }
 
-// TestLossIsOwedUntilTheLineIsAcknowledged has the batch with the end of a line answered after the one behind it, in each way
-// that it can be. The loss is told with the line's end, and not told of what comes again.
+// TestLossIsOwedUntilTheLineIsAcknowledged has the batch with the end of a line and the
+// batch after it answered in each order and way. The loss is reported with the line's end.
+// If the line is sent again, the loss is not reported before.
 func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
 	for _, k := range []struct {
-		end, behind verdict // of the first try
+		end, behind verdict // the answers of the first try
 	}{
 		{accepted, accepted}, {unavailable, accepted}, {accepted, unavailable}, {unavailable, unavailable},
 	} {
@@ -153,10 +155,10 @@ func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
 				feed := newFeed(t)
 				feed.addLong(time.Now(), "a1", "a2", "a3")
 				feed.add(time.Now(), "b")
-				u, l, m, hand, old := byHand(t, feed)
+				u, s, d, hand, old := byHand(t, feed)
 				old(hand(2))
 				if len(feed.lost) > 0 {
-					t.Error("told before its time")
+					t.Error("reported too early")
 				}
 				end, behind := hand(1), hand(1)
 				answers := []answer{{batch: end, verdict: k.end}, {batch: behind, verdict: k.behind}}
@@ -164,18 +166,18 @@ func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
 					slices.Reverse(answers)
 				}
 				for _, a := range answers {
-					l.answered(a)
+					s.answered(a)
 				}
-				l.settle(time.Now())
-				if k.end != accepted { // all comes again
-					if len(feed.accounted) > 0 || len(m.owed) > 0 {
-						t.Errorf("told %v, owed %v", feed.accounted, m.owed)
+				s.advance(time.Now())
+				if k.end != accepted { // everything is sent again
+					if len(feed.accounted) > 0 || len(d.owed) > 0 {
+						t.Errorf("reported %v, owed %v", feed.accounted, d.owed)
 					}
 					old(hand(2))
-					l.answered(answer{batch: hand(1), verdict: accepted})
+					s.answered(answer{batch: hand(1), verdict: accepted})
 				}
-				if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], "too_old 1 by [{0 ") || len(m.owed) > 0 {
-					t.Errorf("told %v, owed %v", feed.accounted, m.owed)
+				if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], "too_old 1 by [{0 ") || len(d.owed) > 0 {
+					t.Errorf("reported %v, owed %v", feed.accounted, d.owed)
 				}
 				if n := u.Metrics().DroppedEvents[events.TooOld]; n != 1 {
 					t.Errorf("%d counted", n)

@@ -12,118 +12,125 @@ import (
 
 // loss is what one delivery loses of one batch for one reason.
 type loss struct {
-	Dropped
-	ranges []stream.Range // of the events that are lost whole
-	err    error          // CloudWatch's, if it said why
-	seq    uint64         // of the batch
+	reason   events.LossReason
+	events   int
+	bytes    int64 // of their messages, as CloudWatch counts them
+	from, to time.Time
+	ranges   []stream.Range // of the events that are lost completely
+	err      error          // CloudWatch's error, if it said why
+	seq      uint64         // the batch's seq
 }
 
-func (d *loss) add(b *batch, r record) {
+// add adds an event of the batch.
+func (l *loss) add(b *batch, r record) {
 	at := time.Unix(0, r.time)
-	if d.Events == 0 || at.Before(d.From) {
-		d.From = at
+	if l.events == 0 || at.Before(l.from) {
+		l.from = at
 	}
-	if d.Events == 0 || at.After(d.To) {
-		d.To = at
+	if l.events == 0 || at.After(l.to) {
+		l.to = at
 	}
-	d.Events++
-	d.Bytes += int64(r.bytes)
-	d.ranges = append(d.ranges, b.ranges[r.rangesFrom:r.rangesTo]...)
+	l.events++
+	l.bytes += int64(r.bytes)
+	l.ranges = append(l.ranges, b.ranges[r.rangesFrom:r.rangesTo]...)
 }
 
-// lose accounts for events that CloudWatch does not have and never will. Each feed gets its own, at the acknowledgement
-// that covers them. Pieces of a line that ends in a later batch are owed until that batch is acknowledged. If the feed is
-// rewound before, the whole line comes again, and what is lost is found again.
-func (l *sender) lose(b *batch, why events.LossReason, lost []record, err error) {
+// recordLoss accounts for events that CloudWatch does not have and never will. It reports
+// to each feed its own events before the acknowledgement that covers them. Pieces of a line
+// that ends in a later batch are owed until that batch is acknowledged. If the feed is
+// rewound before, the whole line is sent again, and the loss is found again.
+func (s *sender) recordLoss(b *batch, why events.LossReason, lost []record, err error) {
 	if len(lost) == 0 {
 		return
 	}
 	now, later := make([]loss, len(b.parts)), make([]loss, len(b.parts))
 	for _, r := range lost {
-		if r.hasRanges() || r.offset < b.parts[r.part].lastEnd {
+		if r.hasRanges() || r.offset < b.parts[r.part].rangedEnd {
 			now[r.part].add(b, r)
 		} else {
 			later[r.part].add(b, r)
 		}
 	}
 	for i := range b.parts {
-		for _, d := range []*loss{&now[i], &later[i]} {
-			if d.Events == 0 {
+		for _, l := range []*loss{&now[i], &later[i]} {
+			if l.events == 0 {
 				continue
 			}
-			d.Target, d.Reason, d.err, d.seq = l.target, why, err, b.seq
-			d.Bytes += int64(b.cut) // of the only event of such a batch
-			if m := b.parts[i].delivery; d == &now[i] {
-				l.tell(m, *d)
+			l.reason, l.err, l.seq = why, err, b.seq
+			l.bytes += int64(b.cutBytes) // a cut event is the only one of its batch
+			if d := b.parts[i].delivery; l == &now[i] {
+				s.reportLoss(d, *l)
 			} else {
-				m.owed = append(m.owed, *d)
+				d.owed = append(d.owed, *l)
 			}
 		}
 	}
 }
 
-// loseEnd accounts for the end of the only event of a batch, which was cut off.
-func (l *sender) loseEnd(b *batch) {
+// recordCutEnd accounts for the end of the only event of a batch, which was cut off.
+func (s *sender) recordCutEnd(b *batch) {
 	r := b.records[0]
 	t := time.Unix(0, r.time)
-	d := loss{Dropped: Dropped{Target: l.target, Reason: events.TooLarge, Events: 1, Bytes: int64(b.cut), From: t, To: t}, seq: b.seq}
-	if m := b.parts[r.part].delivery; r.hasRanges() {
-		l.tell(m, d)
+	l := loss{reason: events.TooLarge, events: 1, bytes: int64(b.cutBytes), from: t, to: t, seq: b.seq}
+	if d := b.parts[r.part].delivery; r.hasRanges() {
+		s.reportLoss(d, l)
 	} else {
-		m.owed = append(m.owed, d)
+		d.owed = append(d.owed, l)
 	}
 }
 
-// tell counts and logs a loss and reports it to its feed. The acknowledgement that the feed accounts for it with must
-// follow.
-func (l *sender) tell(m *Delivery, d loss) {
-	d.Events, d.Bytes = m.feed.Lost(d.Reason, d.ranges, d.Events, d.Bytes, d.From, d.To)
-	if d.Events == 0 {
+// reportLoss counts a loss, logs it, and reports it to its feed. The Ack that covers the
+// loss must follow.
+func (s *sender) reportLoss(d *Delivery, l loss) {
+	l.events, l.bytes = d.feed.Lost(l.reason, l.ranges, l.events, l.bytes, l.from, l.to)
+	if l.events == 0 {
 		return
 	}
-	l.u.drop(d.Dropped)
-	m.lossLog(l.log, d).Lost(d.Events, d.Bytes)
+	s.u.counters.droppedEvents[l.reason].Add(int64(l.events))
+	s.u.counters.droppedBytes[l.reason].Add(l.bytes)
+	d.lossLog(s.log, l).Lost(l.events, l.bytes)
 }
 
-// owing removes and returns what is owed for lines of the delivery that end in b: no batch between the loss and b has
-// ranges, which would be those of the line. All parts of a line have one time, so that none is sent before the last one
-// is answered; what comes behind the line may be answered before its end is.
-func (l *sender) owing(m *Delivery, b *batch) (due []loss) {
-	m.owed = slices.DeleteFunc(m.owed, func(o loss) bool {
-		is := o.seq < b.seq && b.acknowledges(m) && !slices.ContainsFunc(l.inFlight, func(u *batch) bool {
-			return o.seq < u.seq && u.seq < b.seq && u.acknowledges(m)
+// takeOwed removes and returns the losses that are owed for lines of the delivery that end
+// in b. A line ends in b if no batch between the loss and b has ranges. Since all parts of
+// a line have one time, no part is sent before the part before it is answered; what follows
+// the line may be answered before its end is.
+func (s *sender) takeOwed(d *Delivery, b *batch) (due []loss) {
+	d.owed = slices.DeleteFunc(d.owed, func(l loss) bool {
+		is := l.seq < b.seq && b.acknowledges(d) && !slices.ContainsFunc(s.flight.batches, func(o *batch) bool {
+			return l.seq < o.seq && o.seq < b.seq && o.acknowledges(d)
 		})
 		if is {
-			due = append(due, o)
+			due = append(due, l)
 		}
 		return is
 	})
 	return due
 }
 
-// lossLog returns the log of what the delivery loses for the reason of d.
-func (m *Delivery) lossLog(log *slog.Logger, d loss) *faultlog.Loss {
-	if l := m.losses[d.Reason]; l != nil {
-		return l
+// lossLog returns the log of what the delivery loses for the reason of l.
+func (d *Delivery) lossLog(log *slog.Logger, l loss) *faultlog.Loss {
+	if known := d.logs[l.reason]; known != nil {
+		return known
 	}
 	var attrs []any
-	if name, _, _ := m.feed.Backlog(); name != "" {
+	if name, _, _ := d.feed.Backlog(); name != "" {
 		attrs = append(attrs, "container", name)
 	}
-	attrs = append(attrs, "reason", d.Reason.String())
-	if d.err != nil {
-		attrs = append(attrs, "err", brief(d.err))
+	attrs = append(attrs, "reason", l.reason.String())
+	if l.err != nil {
+		attrs = append(attrs, "err", brief(l.err))
 	}
-	if hint := lossHint(d.Reason); hint != "" {
+	if hint := lossHint(l.reason); hint != "" {
 		attrs = append(attrs, "hint", hint)
 	}
-	m.losses[d.Reason] = faultlog.NewLoss(log, "CloudWatch does not accept log events: they are lost", attrs...)
-	return m.losses[d.Reason]
+	d.logs[l.reason] = faultlog.NewLoss(log, "CloudWatch does not accept log events: they are lost", attrs...)
+	return d.logs[l.reason]
 }
 
-// closeLossLogs logs what was lost since the last lines.
-func (m *Delivery) closeLossLogs() {
-	for _, l := range m.losses {
+// closeLossLogs logs what was lost since the last summary.
+func (d *Delivery) closeLossLogs() {
+	for _, l := range d.logs {
 		if l != nil {
 			l.Close()
 		}

@@ -1,18 +1,23 @@
 package uploader
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/internal/target"
 )
 
-// TestMemoryIsNotWaitedForInACircle sends more backlogs than there is memory for, of bodies that are not compressed,
-// to a service that is slow: the memory that one sender waits for is another's, and that one waits as well.
-func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
+// TestSendersDoNotDeadlockOnMemory sends more backlogs than there is memory for,
+// uncompressed, to a slow service. Each sender waits for memory that another holds.
+func TestSendersDoNotDeadlockOnMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.latency = 5 * time.Second
@@ -38,35 +43,36 @@ func TestMemoryIsNotWaitedForInACircle(t *testing.T) {
 			feeds = append(feeds, feed)
 			deliveries = append(deliveries, u.Attach(to, feed, time.Second))
 		}
-		for _, m := range deliveries {
-			m.Finish()
+		for _, d := range deliveries {
+			d.Finish()
 		}
-		for i, m := range deliveries {
-			<-m.Done()
+		for i, d := range deliveries {
+			<-d.Done()
 			if !feeds[i].ackedAll() {
-				t.Error("not all is acknowledged")
+				t.Error("not everything is acknowledged")
 			}
 		}
 		stop(t, u)
 	})
 }
 
-// TestManyFeedsOfOneStream: between two batches of a backlog a few feeds keep their buffers and files, and many do not.
-func TestManyFeedsOfOneStream(t *testing.T) {
-	for n, keep := range map[int]bool{2: true, mostOpen + 1: false} {
+// TestManyFeedsOfOneStreamAreReleased: between two batches of a backlog, a few feeds keep
+// their buffers and files, and many do not.
+func TestManyFeedsOfOneStreamAreReleased(t *testing.T) {
+	for n, keep := range map[int]bool{2: true, maxOpenFeeds + 1: false} {
 		u := New(Options{Log: discard, connector: newFake(t)})
-		l := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
+		s := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
 		var feeds []*fakeFeed
 		for range n {
 			feed := newFeed(t)
-			m := newDelivery(l, testTarget, feed, 0)
+			d := newDelivery(s, testTarget, feed, 0)
 			for range 10 {
-				m.Notify(feed.add(time.Now(), string(make([]byte, 500_000))))
+				d.Notify(feed.add(time.Now(), string(make([]byte, 500_000))))
 			}
 			feeds = append(feeds, feed)
-			l.deliveries = append(l.deliveries, m)
+			s.deliveries = append(s.deliveries, d)
 		}
-		l.build(time.Now())
+		s.build(time.Now())
 		for _, feed := range feeds {
 			if feed.open != keep {
 				t.Errorf("%d feeds: open is %v", n, feed.open)
@@ -74,4 +80,46 @@ func TestManyFeedsOfOneStream(t *testing.T) {
 		}
 		stop(t, u)
 	}
+}
+
+// TestOutageCostsNoMemory has a thousand streams with 200 KB each while CloudWatch is down.
+func TestOutageCostsNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.latency = 100 * time.Millisecond
+		f.faults = func(string, string, string) *fault { return &fault{err: errors.New("refused")} }
+		u := start(t, f, Options{Log: discard})
+		text := []byte(strings.Repeat("x", 2_000))
+		heap := func() int64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc + m.StackInuse)
+		}
+		var deliveries []*Delivery
+		for i := range 1000 {
+			feed := newFeed(t)
+			for j := range 100 { // all events share the text, so that the feeds cost little memory
+				feed.events = append(feed.events, events.Event{
+					Time: int64(j), Message: text, Ranges: []stream.Range{{From: uint64(j), To: uint64(j + 1)}},
+				})
+			}
+			tg := testTarget
+			tg.Stream = fmt.Sprint(i)
+			deliveries = append(deliveries, u.Attach(tg, feed, time.Second))
+		}
+		before := heap()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		grown := heap() - before
+		t.Logf("%d tries, %.1f MiB more", f.count("put"), float64(grown)/(1<<20))
+		if grown > 24<<20 {
+			t.Errorf("%d bytes more", grown)
+		}
+		for _, d := range deliveries {
+			<-d.Detach()
+		}
+		stop(t, u)
+	})
 }

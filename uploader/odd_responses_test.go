@@ -1,22 +1,17 @@
 package uploader
 
 import (
-	"context"
-	"fmt"
+	"bytes"
 	"net/http"
 	"net/http/httptest"
-	"strings"
-	"sync/atomic"
+	"runtime"
 	"testing"
-	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/logspool/logspool/internal/target"
 )
 
-// TestStrangeAnswers has the same meaning said in other ways than the stand-in's.
-func TestStrangeAnswers(t *testing.T) {
+// TestOddResponsesAreClassified says the same things as the stand-in does, in other ways.
+func TestOddResponsesAreClassified(t *testing.T) {
 	type reply struct {
 		status int
 		header string // X-Amzn-Errortype
@@ -79,67 +74,36 @@ func TestStrangeAnswers(t *testing.T) {
 	}
 }
 
-// Keys that the service does not take any more are not kept because they have no end known to the SDK.
-func TestRefusedKeysAreAskedForAgain(t *testing.T) {
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(r.Header.Get("Authorization"), "=old/") {
-			w.WriteHeader(400)
-			_, _ = w.Write([]byte(`{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}`))
-			return
+// TestEndlessResponseIsCutOff: it costs neither memory nor the time until the deadline.
+func TestEndlessResponseIsCutOff(t *testing.T) {
+	for _, status := range []int{200, 503} {
+		sent := 0
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(status)
+			page := bytes.Repeat([]byte("<p>"), 1<<16)
+			for sent = 0; sent < 512<<20; sent += len(page) {
+				if _, err := w.Write(page); err != nil {
+					return
+				}
+			}
+		}))
+		s := newSDK(staticConfig, "1")
+		c, err := s.connect(t.Context(), target.Access{Region: "eu-central-1", Endpoint: srv.URL})
+		if err != nil {
+			t.Fatal(err)
 		}
-		_, _ = w.Write([]byte("{}"))
-	}))
-	defer srv.Close()
-	var asked atomic.Int32
-	cache := aws.NewCredentialsCache(aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-		c := aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret, CanExpire: true, Expires: time.Now().Add(time.Hour)}
-		if asked.Add(1) == 1 {
-			c.AccessKeyID = "old"
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err = c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte("{}")})
+		runtime.ReadMemStats(&after)
+		if got := classify(err, false); got != unavailable {
+			t.Errorf("%d: %v, %v", status, got, err)
 		}
-		return c, nil
-	}))
-	u := New(Options{
-		Config: func(context.Context, target.Access) (aws.Config, error) { return aws.Config{Credentials: cache}, nil },
-		Log:    discard,
-	})
-	defer stop(t, u)
-	to := testTarget
-	to.Endpoint = srv.URL
-	feed := newFeed(t)
-	feed.add(time.Now(), "x")
-	m := u.Attach(to, feed, 0)
-	m.Finish()
-	select {
-	case <-m.Done():
-	case <-time.After(10 * time.Second):
-		t.Fatal("the keys are never asked for again")
-	}
-	if n := asked.Load(); n > 3 {
-		t.Errorf("asked for %d times", n)
-	}
-}
-
-// What a proxy's URL has in it is not logged.
-func TestBriefHidesUserInfo(t *testing.T) {
-	err := fmt.Errorf("invalid proxy address %q: parse", "http://user:pa/ss%zz@127.0.0.1:1")
-	if b := brief(err); strings.Contains(b, "pa/ss") || !strings.Contains(b, "127.0.0.1:1") {
-		t.Error(b)
-	}
-}
-
-// A message that is cut and then too old is lost once.
-func TestCutAndTooOldIsToldOnce(t *testing.T) {
-	f := newFake(t)
-	f.has("g", "s")
-	f.rejects = rejected{tooOldEnd: 1}
-	u := start(t, f, Options{})
-	feed := newFeed(t)
-	feed.add(time.Now(), strings.Repeat("x", maxMessageBytes+7))
-	m := u.Attach(testTarget, feed, 0)
-	m.Finish()
-	<-m.Done()
-	stop(t, u)
-	if got := fmt.Sprint(feed.lost); got != "[too_old 1]" {
-		t.Errorf("told %s", got)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 32<<20 {
+			t.Errorf("%d: took %d MiB", status, n>>20)
+		}
+		s.close()
+		srv.CloseClientConnections()
+		srv.Close()
 	}
 }

@@ -13,9 +13,10 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// TestAnything lets random feeds with random times and sizes share random streams of a service with random faults, and
-// checks that every event arrives, once where no fault explains a second time, in order.
-func TestAnything(t *testing.T) {
+// TestEveryEventArrivesUnderRandomFaults lets random feeds with random times and sizes
+// share random streams of a service with random faults. Every event arrives in order, and
+// twice only if a fault explains it.
+func TestEveryEventArrivesUnderRandomFaults(t *testing.T) {
 	type input struct {
 		stream, at, length int
 		gap                time.Duration
@@ -60,11 +61,11 @@ func TestAnything(t *testing.T) {
 				}
 				u := start(t, f, Options{Log: discard})
 				var all []*fakeFeed
-				var subs []*Delivery
+				var deliveries []*Delivery
 				name := func(feed int) string { return fmt.Sprint(feed % streams) }
 				for i := range feeds {
 					all = append(all, newFeed(t))
-					subs = append(subs, u.Attach(target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: name(i), Create: target.Create{Group: true, Stream: true}},
+					deliveries = append(deliveries, u.Attach(target.Target{Access: target.Access{Region: "r"}, Group: "g", Stream: name(i), Create: target.Create{Group: true, Stream: true}},
 						all[i], time.Duration(i)*time.Second))
 				}
 				begin := time.Now()
@@ -77,16 +78,16 @@ func TestAnything(t *testing.T) {
 					if e.text == "\xff" {
 						message = message[:min(len(message), 340_000)]
 					}
-					subs[e.stream].Notify(all[e.stream].add(at, message))
+					deliveries[e.stream].Notify(all[e.stream].add(at, message))
 					time.Sleep(e.gap)
 				}
-				for _, m := range subs {
-					m.Finish()
+				for _, d := range deliveries {
+					d.Finish()
 				}
-				for i, m := range subs {
-					<-m.Done()
+				for i, d := range deliveries {
+					<-d.Done()
 					if !all[i].ackedAll() {
-						t.Error("done and not all acknowledged")
+						t.Error("done, and not everything is acknowledged")
 					}
 				}
 				stop(t, u)

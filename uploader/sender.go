@@ -11,304 +11,332 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// sender sends to one stream. Its goroutine alone calls the deliveries' feeds: it waits until something is due, pulls a
-// batch from them (fill.go), hands it to a goroutine that sends it, and acknowledges or rewinds when the answer is
-// there (answer.go). After a failure it waits for the answers of all that is in flight, rewinds, waits, and builds again.
+// sender sends to one log stream. Only its goroutine calls the feeds of the stream's
+// deliveries. It waits until something is due, fills a batch from the feeds (fill.go),
+// sends the batch from another goroutine, and acknowledges or rewinds when the answer
+// arrives (answer.go). After a failure it waits for all requests in flight, rewinds the
+// feeds, waits, and fills a new batch.
 type sender struct {
-	u      *Uploader
-	s      *service
-	key    target.Target // as in Uploader.senders
-	target target.Target // whether to create is decided by the deliveries of the moment
+	u     *Uploader
+	svc   *service
+	group *group
+	log   *slog.Logger
+	key   target.Target // its key in Uploader.senders
 
-	wakeup  chan struct{} // of capacity 1: something has changed
-	answers chan answer   // of capacity for all that can be in flight: a send never waits
+	wakeup  chan struct{} // holds one token, so that wake never blocks
+	answers chan answer   // has room for every request in flight, so that a reply never blocks
 
-	// Counted by Notify, and by the sender when it has pulled. What is appended and not out is pending. These are
-	// estimates where frames and events are not the same, and right again whenever all feeds are drained.
-	frames, bytes       atomic.Int64
-	framesOut, bytesOut atomic.Int64
-	empty               atomic.Bool // nothing was pending when the sender last looked: wake it at once
+	pending      pending      // any goroutine
+	members      members      // guarded by its mutex
+	lastAccepted atomic.Int64 // when CloudWatch last accepted a batch, in nanoseconds since 1970
+	loop                      // the sender's goroutine
+}
 
-	accepted atomic.Int64 // when CloudWatch last accepted a batch, in nanoseconds since the epoch
-
-	mu       sync.Mutex
-	joining  []*Delivery
-	attached []*Delivery // deliveries and joining, for the log
-
-	// The goroutine's own.
+// loop is the part of a sender that only its goroutine uses.
+type loop struct {
+	target     target.Target // its Create is unused: creationTarget asks the deliveries
 	deliveries []*Delivery
-	heads      heads
-	sizer      sizer
-	due        time.Time // when what is pending must go; zero: nothing is pending
-	permit     *permit   // a place in the limiter's queue
-	held       *batch    // built, and not to be sent before those in flight are answered
-	inFlight   []*batch
-	built      uint64 // batches so far
-	creating   bool
-	trouble    answer // the first failure among those in flight; verdict accepted: none
-	failures   int    // in a row
-	made       int    // times in a row that the stream was made, and nothing accepted since
-	givenUp    int    // events rejected permanently since one was accepted
-	retryAt    time.Time
-	stopping   bool
-	flushed    bool // the last batch before the end is built, or there is no hope for one
+	next       nextBatch
+	flight     flight
+	recovery   recovery
+	limit      messageLimit
+	stop       senderStop
 
-	maxMessage int  // what the deliveries' feeds were told
-	guessedMax int  // a limit of an event that CloudWatch did not state
-	guessWrong bool // an event within guessedMax was refused as well
-	plainNext  bool // an odd answer may be about the encoding: the next batch is not compressed
-	rejectedAs map[string]bool
-	log        *slog.Logger
-	group      *group
-	acks       *faultlog.Fault
+	ackFault         *faultlog.Fault
+	loggedRejections map[string]bool // the entity errors that were logged
 }
 
-func newSender(u *Uploader, s *service, key target.Target, t target.Target) *sender {
-	log := s.log.With("group", t.Group, "stream", t.Stream)
-	l := &sender{
-		u: u, s: s, key: key, target: t,
-		wakeup:     make(chan struct{}, 1),
-		answers:    make(chan answer, maxInFlight+1),
-		sizer:      sizer{now: fullSize},
-		maxMessage: maxMessageBytes, guessedMax: maxMessageBytes,
-		log:   log,
-		group: s.creator.group(t.Group),
+// nextBatch is what the sender knows about the batch that it builds next.
+type nextBatch struct {
+	due   time.Time // when pending events must be sent; zero if nothing is pending
+	sizer sizer
+	plain bool  // not compressed, because the last answer may be about the encoding
+	heads heads // empty between batches, and kept for its memory
+}
+
+// flight is what is being sent.
+type flight struct {
+	built   uint64   // how many batches were built
+	permit  *permit  // a place in the limiter's queue, for the next batch
+	held    *batch   // a batch that must not be sent before the batches in flight are answered
+	batches []*batch // the batches in flight
+}
+
+// recovery is what the sender knows about failures.
+type recovery struct {
+	first         answer    // the first failure since the last rewind; its verdict is accepted if there is none
+	failures      int       // failures in a row
+	creating      bool      // a call to create the stream is in flight
+	creations     int       // how often the stream was created since a batch was accepted
+	poisonDropped int       // how many poison events were dropped since a batch was accepted
+	retryAt       time.Time // no batch is built before this
+}
+
+func (r *recovery) failed() bool { return r.first.verdict != accepted }
+
+// senderStop is how far the sender has got with stopping.
+type senderStop struct {
+	signal    <-chan struct{} // Uploader.stopping, and nil once it was received
+	abort     <-chan struct{} // ends all waits, and nil once it was received
+	requested bool
+	flushed   bool // the last batch was built, or there is no hope for one
+}
+
+// members are the deliveries that belong to a sender.
+type members struct {
+	mu       sync.Mutex
+	joining  []*Delivery // attached, and not yet seen by the sender's goroutine
+	attached []*Delivery // all of them, for the log
+}
+
+func newSender(u *Uploader, svc *service, key target.Target, t target.Target) *sender {
+	s := &sender{
+		u: u, svc: svc, key: key,
+		group:   svc.creator.group(t.Group),
+		log:     svc.log.With("group", t.Group, "stream", t.Stream),
+		wakeup:  make(chan struct{}, 1),
+		answers: make(chan answer, maxInFlight+1),
+		loop: loop{
+			target: t,
+			next:   nextBatch{sizer: sizer{now: fullSize}},
+			limit:  messageLimit{applied: maxMessageBytes, guess: maxMessageBytes},
+			stop:   senderStop{signal: u.stopping, abort: u.trying.Done()},
+		},
 	}
-	l.acks = faultlog.NewFault(log, "cannot save delivery progress; events may be sent again after a restart",
-		"delivery progress is saved again", func() []any { return backlog([]*sender{l}) })
-	return l
+	s.ackFault = faultlog.NewFault(s.log, "cannot save delivery progress; events may be sent again after a restart",
+		"delivery progress is saved again", func() []any { return describeBacklog([]*sender{s}) })
+	return s
 }
 
-// wake wakes the sender if it sleeps.
-func (l *sender) wake() {
+// wake makes the sender's goroutine look for work.
+func (s *sender) wake() {
 	select {
-	case l.wakeup <- struct{}{}:
+	case s.wakeup <- struct{}{}:
 	default:
 	}
 }
 
-// notify counts what was appended. The caller has set the delivery's written before: the sender sets empty first and
-// looks at written then, so one of the two sees the other.
-func (l *sender) notify(frames, bytes int64) {
-	pendingBytes := l.bytes.Add(bytes) - l.bytesOut.Load()
-	pendingFrames := l.frames.Add(frames) - l.framesOut.Load()
-	if pendingBytes >= maxBatchBytes && pendingBytes-bytes < maxBatchBytes ||
-		pendingFrames >= maxBatchEvents && pendingFrames-frames < maxBatchEvents ||
-		l.empty.Load() && l.empty.Swap(false) {
-		l.wake()
-	}
+// join adds a delivery. The uploader's lock is held, so that retire cannot miss the
+// delivery.
+func (s *sender) join(d *Delivery) {
+	s.members.mu.Lock()
+	s.members.joining = append(s.members.joining, d)
+	s.members.attached = append(s.members.attached, d)
+	s.members.mu.Unlock()
+	s.wake()
 }
 
-// join adds a delivery. It is called with the uploader's lock held, so that it cannot miss retire.
-func (l *sender) join(m *Delivery) {
-	l.mu.Lock()
-	l.joining = append(l.joining, m)
-	l.attached = append(l.attached, m)
-	l.mu.Unlock()
-	l.wake()
+func (s *sender) expectsDeliveries() bool {
+	s.members.mu.Lock()
+	defer s.members.mu.Unlock()
+	return len(s.members.joining) > 0
 }
 
-func (l *sender) expectsDeliveries() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.joining) > 0
-}
-
-// run is the sender's goroutine. It returns when the last delivery has left or the uploader stops.
-func (l *sender) run() {
+// run is the sender's goroutine. It returns when the last delivery was removed or the
+// uploader stops.
+func (s *sender) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	stopping, trying := l.u.stopping, l.u.trying.Done()
 	for {
 		now := time.Now()
-		l.settle(now)
-		l.admit(now)
-		l.dismiss()
-		if l.idle() && (l.stopping && l.spent() || len(l.deliveries) == 0 && l.u.retire(l)) {
+		s.advance(now)
+		s.admitDeliveries(now)
+		s.removeFinished()
+		if s.idle() && (s.stop.requested && s.nothingToTry() || len(s.deliveries) == 0 && s.u.retire(s)) {
 			break
 		}
-		l.applyLimit()
-		l.notePending(now)
-		wanted, next := l.nextAction(now)
-		switch {
-		case wanted && l.permit == nil:
-			l.permit = l.s.limiter.enqueue()
-		case !wanted:
-			l.dropPermit()
-		}
-		var ready <-chan struct{}
-		if l.permit != nil {
-			ready = l.permit.ready
-		}
+		s.applyMessageLimit()
+		s.notePending(now)
+		wanted, next := s.nextAction(now)
+		ready := s.updatePermit(wanted)
 		wait := time.Hour
 		if !next.IsZero() {
 			wait = next.Sub(now)
 		}
 		timer.Reset(wait)
-		l.releaseIfWaiting()
+		s.releaseIfWaiting()
+		s.await(timer.C, ready)
+	}
+	s.updatePermit(false)
+	s.svc.health.Forget(s)
+	s.group.health.Forget(s)
+	for _, d := range s.deliveries {
+		s.removeDelivery(d, false)
+	}
+}
 
-		select {
-		case <-l.wakeup:
-		case <-timer.C:
-		case a := <-l.answers:
-			l.answered(a)
-		case <-ready:
-			p := l.permit
-			l.permit = nil
-			if p.refused { // only at the end, when the service fails
-				l.flushed = true
-			} else {
-				l.send(p, time.Now())
-			}
-		case <-stopping:
-			stopping, l.stopping = nil, true
-		case <-trying:
-			trying, l.stopping, l.flushed = nil, true, true
+// await waits for the next thing that concerns the sender, and handles it.
+func (s *sender) await(timer <-chan time.Time, ready <-chan struct{}) {
+	select {
+	case <-s.wakeup:
+	case <-timer:
+	case a := <-s.answers:
+		s.answered(a)
+	case <-ready:
+		p := s.flight.permit
+		s.flight.permit = nil
+		if p.refused { // the uploader stops while CloudWatch fails
+			s.stop.flushed = true
+		} else {
+			s.buildAndSend(p, time.Now())
+		}
+	case <-s.stop.signal:
+		s.stop.signal, s.stop.requested = nil, true
+	case <-s.stop.abort:
+		s.stop.abort, s.stop.requested, s.stop.flushed = nil, true, true
+	}
+}
+
+// updatePermit enters the limiter's queue if a batch is wanted, or leaves it. It returns
+// the channel that is closed when the batch may be built, or nil.
+func (s *sender) updatePermit(wanted bool) <-chan struct{} {
+	switch p := s.flight.permit; {
+	case wanted && p == nil:
+		s.flight.permit = s.svc.limiter.enqueue()
+	case !wanted && p != nil:
+		p.cancel()
+		s.flight.permit = nil
+	}
+	if s.flight.permit == nil {
+		return nil
+	}
+	return s.flight.permit.ready
+}
+
+// admitDeliveries takes in the deliveries that have joined. What their feeds already have
+// waits for the delay too.
+func (s *sender) admitDeliveries(now time.Time) {
+	s.members.mu.Lock()
+	joined := s.members.joining
+	s.members.joining = nil
+	s.members.mu.Unlock()
+	if len(joined) == 0 {
+		return
+	}
+	if s.limit.applied != maxMessageBytes {
+		for _, d := range joined {
+			d.setMaxMessage(s.limit.applied)
 		}
 	}
-	l.dropPermit()
-	l.s.health.forget(l)
-	l.group.health.forget(l)
-	for _, m := range l.deliveries {
-		l.leave(m, false)
-	}
+	s.deliveries = append(s.deliveries, joined...)
+	s.dueBy(now.Add(s.delay()))
 }
 
-// leave lets go of a delivery. Its feed is not called any more when done or left is closed.
-func (l *sender) leave(m *Delivery, done bool) {
-	m.feed.Release()
-	l.mu.Lock()
-	l.attached = slices.DeleteFunc(l.attached, func(a *Delivery) bool { return a == m })
-	l.mu.Unlock()
-	m.closeLossLogs()
+// removeFinished removes the deliveries that are done or detached and have nothing in
+// flight.
+func (s *sender) removeFinished() {
+	kept := s.deliveries[:0]
+	for _, d := range s.deliveries {
+		done := d.finished.Load() && d.exhausted() && d.due.IsZero()
+		if d.inFlight > 0 || d.needsRewind || !done && !d.detached.Load() {
+			kept = append(kept, d)
+			continue
+		}
+		s.removeDelivery(d, done)
+	}
+	clear(s.deliveries[len(kept):])
+	s.deliveries = kept
+}
+
+// removeDelivery ends a delivery. Its feed is not called after done or released is closed.
+func (s *sender) removeDelivery(d *Delivery, done bool) {
+	d.feed.Release()
+	s.members.mu.Lock()
+	s.members.attached = slices.DeleteFunc(s.members.attached, func(a *Delivery) bool { return a == d })
+	s.members.mu.Unlock()
+	d.closeLossLogs()
 	if done {
-		close(m.done)
+		close(d.done)
 	}
-	close(m.left)
+	close(d.released)
 }
 
-// releaseIfWaiting gives back the buffers and files of the feeds before a wait for a permit, for the next try or for
-// something to send: after an outage many senders wait. Between two batches of a backlog the feeds keep them.
-func (l *sender) releaseIfWaiting() {
-	if l.permit != nil {
+// releaseIfWaiting releases the feeds' buffers and files before the sender waits for a
+// permit, for the next try or for something to send, because after an outage many senders
+// wait. Between two batches of a backlog the feeds keep them.
+func (s *sender) releaseIfWaiting() {
+	if s.flight.permit != nil {
 		select {
-		case <-l.permit.ready:
+		case <-s.flight.permit.ready:
 			return
 		default:
 		}
-	} else if len(l.inFlight) > 0 {
+	} else if len(s.flight.batches) > 0 {
 		return
 	}
-	for _, m := range l.deliveries {
-		m.release()
+	for _, d := range s.deliveries {
+		d.release()
 	}
 }
 
-// limit is how long a message may be.
-func (l *sender) limit() int { return min(l.guessedMax, int(l.s.endpoint.maxMessage.Load())) }
-
-// applyLimit has the feeds divide longer events where the limit has changed. Nothing may be in flight, because
-// the feeds start again from what is acknowledged.
-func (l *sender) applyLimit() {
-	if l.guessWrong && l.idle() && !l.pending() { // now no part of the event that is to blame is left
-		l.guessedMax, l.guessWrong = maxMessageBytes, false
-	}
-	n := l.limit()
-	if n == l.maxMessage || !l.idle() {
-		return
-	}
-	l.maxMessage = n
-	for _, m := range l.deliveries {
-		m.setMaxMessage(n)
-	}
+// idle reports whether no request is in flight and no batch waits for one.
+func (s *sender) idle() bool {
+	return len(s.flight.batches) == 0 && s.flight.held == nil && !s.recovery.creating
 }
 
-// idle reports whether nothing is in flight or waits for what is.
-func (l *sender) idle() bool { return len(l.inFlight) == 0 && l.held == nil && !l.creating }
+// nothingToTry reports whether a sender that is to stop has nothing more to send.
+func (s *sender) nothingToTry() bool {
+	return s.stop.flushed || s.recovery.failures > 0 || !s.hasPending()
+}
 
-// spent reports whether a sender that is to stop has nothing more to try.
-func (l *sender) spent() bool { return l.flushed || l.failures > 0 || !l.pending() }
-
-// pending reports whether a feed may have something to send.
-func (l *sender) pending() bool {
-	return slices.ContainsFunc(l.deliveries, func(m *Delivery) bool {
-		return !m.detached.Load() && (!m.drained || m.written.Load())
+// hasPending reports whether a feed may have something to send.
+func (s *sender) hasPending() bool {
+	return slices.ContainsFunc(s.deliveries, func(d *Delivery) bool {
+		return !d.detached.Load() && (!d.drained || d.notified.Load())
 	})
 }
 
-// admit takes in those who have joined. What their feeds have already waits for the delay as well.
-func (l *sender) admit(now time.Time) {
-	l.mu.Lock()
-	joined := l.joining
-	l.joining = nil
-	l.mu.Unlock()
-	if len(joined) > 0 {
-		if l.maxMessage != maxMessageBytes {
-			for _, m := range joined {
-				m.setMaxMessage(l.maxMessage)
-			}
-		}
-		l.deliveries = append(l.deliveries, joined...)
-		l.dueBy(now.Add(l.delay()))
-	}
-}
-
-// dismiss lets go of deliveries who are done or detached and have nothing in flight.
-func (l *sender) dismiss() {
-	kept := l.deliveries[:0]
-	for _, m := range l.deliveries {
-		finished := m.finished.Load() && m.exhausted() && m.due.IsZero()
-		if m.inFlight > 0 || m.rewind || !finished && !m.detached.Load() {
-			kept = append(kept, m)
-			continue
-		}
-		l.leave(m, finished)
-	}
-	clear(l.deliveries[len(kept):])
-	l.deliveries = kept
-}
-
-// notePending finds out whether anything new is pending.
-func (l *sender) notePending(now time.Time) {
-	if !l.due.IsZero() || len(l.deliveries) == 0 {
+// notePending sets when to send if something new is pending.
+func (s *sender) notePending(now time.Time) {
+	if !s.next.due.IsZero() || len(s.deliveries) == 0 {
 		return
 	}
-	l.empty.Store(true)
-	if slices.ContainsFunc(l.deliveries, func(m *Delivery) bool { return m.written.Load() }) {
-		l.empty.Store(false)
-		l.due = now.Add(l.delay())
+	s.pending.idle.Store(true)
+	if slices.ContainsFunc(s.deliveries, func(d *Delivery) bool { return d.notified.Load() }) {
+		s.pending.idle.Store(false)
+		s.next.due = now.Add(s.delay())
 	}
 }
 
-// dueBy makes what is pending due at t at the latest.
-func (l *sender) dueBy(t time.Time) {
-	if l.due.IsZero() || t.Before(l.due) {
-		l.due = t
+// dueBy makes pending events due at t or earlier.
+func (s *sender) dueBy(t time.Time) {
+	if s.next.due.IsZero() || t.Before(s.next.due) {
+		s.next.due = t
 	}
 }
 
-// nextAction reports whether a batch should be built now, and if not, when to look again (the zero time: when woken).
-func (l *sender) nextAction(now time.Time) (wanted bool, next time.Time) {
+// delay returns the shortest delay of the deliveries.
+func (s *sender) delay() time.Duration {
+	delay := s.deliveries[0].delay
+	for _, d := range s.deliveries[1:] {
+		delay = min(delay, d.delay)
+	}
+	return delay
+}
+
+// nextAction reports whether a batch should be built now. If not, it returns when to look
+// again; the zero time means when the sender is woken.
+func (s *sender) nextAction(now time.Time) (wanted bool, next time.Time) {
 	switch {
-	case l.held != nil, l.creating, l.trouble.verdict != accepted, len(l.inFlight) >= maxInFlight,
-		l.stopping && l.flushed, len(l.deliveries) == 0, l.limit() != l.maxMessage:
+	case s.flight.held != nil, s.recovery.creating, s.recovery.failed(), len(s.flight.batches) >= maxInFlight,
+		s.stop.requested && s.stop.flushed, len(s.deliveries) == 0, s.maxMessage() != s.limit.applied:
 		return false, time.Time{}
-	case now.Before(l.retryAt):
-		return false, l.retryAt
-	case len(l.inFlight) > 0:
-		// Company only where there is a backlog, and while all is well.
-		return l.sizer.now == fullSize && l.full(), time.Time{}
-	case l.full(), l.stopping && l.pending():
+	case now.Before(s.recovery.retryAt):
+		return false, s.recovery.retryAt
+	case len(s.flight.batches) > 0:
+		// A second batch goes in flight only if there is a backlog and nothing fails.
+		return s.next.sizer.now == fullSize && s.full(), time.Time{}
+	case s.full(), s.stop.requested && s.hasPending():
 		return true, time.Time{}
 	}
-	next = l.due
-	for _, m := range l.deliveries {
+	next = s.next.due
+	for _, d := range s.deliveries {
 		switch {
-		case m.detached.Load():
-		case m.finished.Load() && !m.exhausted():
+		case d.detached.Load():
+		case d.finished.Load() && !d.exhausted():
 			return true, time.Time{}
-		case !m.due.IsZero() && (next.IsZero() || m.due.Before(next)):
-			next = m.due
+		case !d.due.IsZero() && (next.IsZero() || d.due.Before(next)):
+			next = d.due
 		}
 	}
 	if !next.IsZero() && !now.Before(next) {
@@ -317,28 +345,28 @@ func (l *sender) nextAction(now time.Time) (wanted bool, next time.Time) {
 	return false, next
 }
 
-// full reports whether there is a batch's worth, or more than fitted the last batch where nobody knows how much.
-func (l *sender) full() bool {
-	if l.bytes.Load()-l.bytesOut.Load() >= maxBatchBytes || l.frames.Load()-l.framesOut.Load() >= maxBatchEvents {
-		return true
+// reportFailure logs a failure that the sender may share with others, and what the operator
+// can do.
+func (s *sender) reportFailure(f *faultlog.Shared[*sender], v verdict, err error, attrs ...any) {
+	attrs = append(attrs, "err", brief(err))
+	if hint := hintFor(v, err, s.svc.access); hint != "" {
+		attrs = append(attrs, "hint", hint)
 	}
-	return slices.ContainsFunc(l.deliveries, func(m *Delivery) bool {
-		return m.unknown && m.passed > 0 && !m.detached.Load()
-	})
+	f.Failed(s, kind(err), attrs...)
 }
 
-// delay is the shortest of the deliveries' delays.
-func (l *sender) delay() time.Duration {
-	d := l.deliveries[0].delay
-	for _, m := range l.deliveries[1:] {
-		d = min(d, m.delay)
+// describeBacklog returns attributes for a log line about what waits in the feeds of the
+// senders.
+func describeBacklog(senders []*sender) []any {
+	var all []faultlog.Backlog
+	for _, s := range senders {
+		s.members.mu.Lock()
+		for _, d := range s.members.attached {
+			if name, n, at := d.feed.Backlog(); n > 0 {
+				all = append(all, faultlog.Backlog{Name: name, Bytes: n, Oldest: at})
+			}
+		}
+		s.members.mu.Unlock()
 	}
-	return d
-}
-
-func (l *sender) dropPermit() {
-	if l.permit != nil {
-		l.permit.cancel()
-		l.permit = nil
-	}
+	return faultlog.Describe(all)
 }

@@ -7,21 +7,24 @@ import (
 	"sync"
 	"time"
 
+	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/target"
 )
 
-// client is what the uploader needs of CloudWatch Logs. All methods may be called at once, block until
-// the answer is there or ctx is done, and return the service's error as it is.
+// client is what the uploader needs of CloudWatch Logs. The methods may be called
+// concurrently. They block until the answer arrives or ctx is done, and return CloudWatch's
+// error as it is.
 type client interface {
-	// PutLogEvents sends a ready body. The body is not touched after the return.
+	// PutLogEvents sends a finished body. It does not use the body after it returns.
 	PutLogEvents(ctx context.Context, r putRequest) (rejected, error)
-	// CreateLogGroup makes the group with what has to be said at creation; n's retention is not of that.
+	// CreateLogGroup creates the group with everything that n asks for except the
+	// retention, which is a call of its own.
 	CreateLogGroup(ctx context.Context, group string, n target.NewGroup) error
 	PutRetentionPolicy(ctx context.Context, group string, days int32) error
 	CreateLogStream(ctx context.Context, group, stream string) error
 }
 
-// putRequest is one PutLogEvents call. Group and stream are in the body as well.
+// putRequest is one PutLogEvents call. The body contains the group and the stream too.
 type putRequest struct {
 	group, stream string
 	body          []byte
@@ -29,31 +32,35 @@ type putRequest struct {
 	emf           bool
 }
 
-// rejected says which events of an accepted batch the service dropped, as indices into the batch
-// (RejectedLogEventsInfo), and why it dropped the entity. The zero value means none.
+// rejected says which events of an accepted batch CloudWatch dropped, as indices into the
+// batch (RejectedLogEventsInfo), and why it dropped the entity. The zero value means none.
 type rejected struct {
-	tooOldEnd   int // events before it are more than 14 days old
-	expiredEnd  int // events before it are older than the group's retention
-	tooNewStart int // with tooNew: events from it on are more than 2 hours in the future
-	tooNew      bool
+	tooOldEnd   int    // events before it are more than 14 days old
+	expiredEnd  int    // events before it are older than the group's retention
+	tooNewStart int    // if tooNew: the events from here on are more than 2 hours in the future
+	tooNew      bool   // some events are too new
 	entity      string // errorType of rejectedEntityInfo
 }
 
-// connector makes clients. connect may block on files and fail; it is called again at the next try. stale says
-// that the service did not accept the credentials of a client, so that they must be read again.
+// connector makes clients.
 type connector interface {
+	// connect makes a client. It may read files and fail. It is called again for the next
+	// try.
 	connect(ctx context.Context, a target.Access) (client, error)
-	stale(client)
+	// invalidate says that CloudWatch did not accept the client's credentials, so that they
+	// must be read again.
+	invalidate(client)
 	close()
 }
 
-// service is one access: what all senders that send by it have in common.
+// service is CloudWatch Logs by one access. All senders with that access share it.
 //
-// Each has a limiter of its own. Throttling is for an account and region, and two roles may well belong to one account;
-// but which account a role's trouble is about cannot be known from here, nor whether it is the role's alone: one
-// that may not be assumed, or an account that is throttled, must not hold up what other containers send with other
-// credentials. So two roles of one account find the rate that it takes as two hosts do, each by itself. The
-// rates of creating, which nobody has to find, are kept for all of a region and endpoint together (endpoint.go).
+// Each service has a limiter of its own. CloudWatch throttles an account and region, and
+// two roles may belong to one account. But the uploader cannot know to which account a role
+// belongs, or whether a failure is only the role's. A role that cannot be assumed, or whose
+// account is throttled, must not delay containers with other credentials. Two roles of one
+// account therefore find the rate that it accepts as two hosts do, each by itself. The
+// rates of creation are known, so they are shared by a region and endpoint (endpoint.go).
 type service struct {
 	u        *Uploader
 	access   target.Access
@@ -61,162 +68,170 @@ type service struct {
 	limiter  *limiter
 	endpoint *endpoint
 	creator  *creator
-	health   *health
-	senders  int // guarded by the uploader's lock
+	health   *faultlog.Shared[*sender]
+	senders  int // guarded by Uploader.mu
 
-	connecting chan struct{} // held while a client is made
-	mu         sync.Mutex
-	client     client
-	doubted    client // was refused access at its last request
+	connecting chan struct{} // holds one token while a client is made
+
+	mu      sync.Mutex
+	client  client // nil until it is made
+	refused client // the client whose credentials were refused by its last request
 }
 
 func newService(u *Uploader, a target.Access, e *endpoint) *service {
 	log := u.log.With("region", a.Region)
-	for _, x := range []struct{ name, value string }{
-		{"endpoint", a.Endpoint}, {"role", a.RoleARN},
-	} {
-		if x.value != "" {
-			log = log.With(x.name, x.value)
-		}
+	if a.Endpoint != "" {
+		log = log.With("endpoint", a.Endpoint)
 	}
-	if a.CredentialsEndpoint != "" { // whoever knows the path can have the credentials
+	if a.RoleARN != "" {
+		log = log.With("role", a.RoleARN)
+	}
+	if a.CredentialsEndpoint != "" { // the path itself is a secret: anyone who knows it can get the credentials
 		log = log.With("credentials", "credentials-endpoint")
 	}
-	s := &service{
+	svc := &service{
 		u: u, access: a, log: log, endpoint: e,
 		limiter:    newLimiter(maxRequests),
 		connecting: make(chan struct{}, 1),
 	}
-	s.health = newHealth(log, a, "sending to CloudWatch Logs failed; the plugin keeps trying", "CloudWatch Logs takes requests again", s.affected)
-	s.creator = newCreator(s, log, e)
-	return s
+	svc.health = faultlog.NewShared(log, "sending to CloudWatch Logs failed; the plugin keeps trying",
+		"CloudWatch Logs accepts requests again", func([]*sender) []any { return describeBacklog(svc.affected()) })
+	svc.creator = newCreator(svc, log, e)
+	return svc
 }
 
-// affected returns the senders that nothing was accepted of since the failure began.
-func (s *service) affected(h *health) (all []*sender) {
-	since := h.fault.Since()
-	s.u.mu.Lock()
-	defer s.u.mu.Unlock()
-	for _, l := range s.u.senders {
-		if l.s == s && l.accepted.Load() < since.UnixNano() {
-			all = append(all, l)
+// affected returns the senders that had no batch accepted since the failure began.
+func (svc *service) affected() (all []*sender) {
+	since := svc.health.Since()
+	svc.u.mu.Lock()
+	defer svc.u.mu.Unlock()
+	for _, s := range svc.u.senders {
+		if s.svc == svc && s.lastAccepted.Load() < since.UnixNano() {
+			all = append(all, s)
 		}
 	}
 	return all
 }
 
-// close says that the end is near, and stop that it is there.
-func (s *service) close() {
-	s.limiter.close()
-	s.creator.limiter.close()
+// close says that the uploader stops: requests that fail are not worth waiting for any
+// more.
+func (svc *service) close() {
+	svc.limiter.close()
+	svc.creator.limiter.close()
 }
 
-func (s *service) stop() {
-	s.limiter.stop()
-	s.creator.limiter.stop()
+// stop frees what the service holds. No request is in flight.
+func (svc *service) stop() {
+	svc.limiter.stop()
+	svc.creator.limiter.stop()
 }
 
-// with calls f with a client, within callTimeout, and says what came of it.
-func (s *service) with(f func(context.Context, client) error) error {
-	ctx, cancel := context.WithTimeout(s.u.trying, callTimeout)
+// call calls f with a client, and returns f's error. The client and the call must be ready
+// within callTimeout.
+func (svc *service) call(f func(context.Context, client) error) error {
+	ctx, cancel := context.WithTimeout(svc.u.trying, callTimeout)
 	defer cancel()
-	c, err := s.connected(ctx)
+	c, err := svc.connect(ctx)
 	if err == nil {
 		err = f(ctx, c)
-		s.judge(c, err)
+		svc.checkCredentials(c, err)
 	}
-	if err != nil && s.u.trying.Err() != nil {
+	if err != nil && svc.u.trying.Err() != nil {
 		return errStopped // whatever the error looks like
 	}
 	return err
 }
 
-// judge forgets a client that has no access, so that the next one reads files again. One whose request the service
-// refused gets a second try first: the SDK learns from the answer how far the host's clock is off, and remembers that in the
-// client.
-func (s *service) judge(c client, err error) {
-	if classify(err, false) != unauthenticated {
-		s.doubt(nil)
-		return
-	}
-	if ce := (*credentialsError)(nil); !errors.As(err, &ce) && s.doubt(c) != c {
-		return
-	}
-	s.drop(c) // also where a provider found nothing: files may be there the next time
-}
-
-// doubt notes which client was refused last, and returns which one was before.
-func (s *service) doubt(c client) (before client) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before, s.doubted = s.doubted, c
-	return before
-}
-
-// connected returns the client, making it if need be. Only one is made at a time.
-func (s *service) connected(ctx context.Context) (client, error) {
+// connect returns the client, and makes it if there is none. Only one caller makes it at a
+// time.
+func (svc *service) connect(ctx context.Context) (client, error) {
 	select {
-	case s.connecting <- struct{}{}:
-		defer func() { <-s.connecting }()
+	case svc.connecting <- struct{}{}:
+		defer func() { <-svc.connecting }()
 	case <-ctx.Done():
 		return nil, &credentialsError{ctx.Err()}
 	}
-	s.mu.Lock()
-	c := s.client
-	s.mu.Unlock()
+	svc.mu.Lock()
+	c := svc.client
+	svc.mu.Unlock()
 	if c != nil {
 		return c, nil
 	}
-	c, err := s.u.connector.connect(ctx, s.access)
+	c, err := svc.u.connector.connect(ctx, svc.access)
 	if err != nil {
 		return nil, &credentialsError{err}
 	}
-	s.mu.Lock()
-	s.client = c
-	s.mu.Unlock()
+	svc.mu.Lock()
+	svc.client = c
+	svc.mu.Unlock()
 	return c, nil
 }
 
-// drop forgets a client whose credentials were not accepted.
-func (s *service) drop(c client) {
-	s.mu.Lock()
-	same := s.client == c
-	if same {
-		s.client = nil
+// checkCredentials forgets the client if err says that it has no valid credentials, so that
+// the next client reads the files again. If CloudWatch refused the credentials, the client
+// gets a second try first: from the answer, the SDK learns how wrong the host's clock is,
+// and remembers that in the client.
+func (svc *service) checkCredentials(c client, err error) {
+	if classify(err, false) != unauthenticated {
+		svc.noteRefused(nil)
+		return
 	}
-	s.mu.Unlock()
+	if ce := (*credentialsError)(nil); !errors.As(err, &ce) && svc.noteRefused(c) != c {
+		return
+	}
+	svc.forget(c) // also if no credentials were found: the files may exist the next time
+}
+
+// noteRefused sets which client was refused last, and returns the one before.
+func (svc *service) noteRefused(c client) (before client) {
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	before, svc.refused = svc.refused, c
+	return before
+}
+
+// forget forgets a client whose credentials were not accepted.
+func (svc *service) forget(c client) {
+	svc.mu.Lock()
+	same := svc.client == c
 	if same {
-		s.u.connector.stale(c)
+		svc.client = nil
+	}
+	svc.mu.Unlock()
+	if same {
+		svc.u.connector.invalidate(c)
 	}
 }
 
-// put sends the batch of a sender and says what came of it.
-func (s *service) put(l *sender, t target.Target, b *batch) (verdict, error) {
+// put sends a sender's batch to the target, logs what changes, and returns what the answer
+// means.
+func (svc *service) put(s *sender, t target.Target, b *batch) (verdict, error) {
 	start := time.Now()
-	err := s.with(func(ctx context.Context, c client) (err error) {
+	err := svc.call(func(ctx context.Context, c client) (err error) {
 		b.rejected, err = c.PutLogEvents(ctx, putRequest{
 			group: t.Group, stream: t.Stream, body: b.out, gzip: b.gzip, emf: t.EMF,
 		})
 		return err
 	})
-	v, plain := s.endpoint.gzip.judge(classify(err, b.gzip), err, b.gzip, time.Now())
+	v, plain := svc.endpoint.gzip.learn(classify(err, b.gzip), err, b.gzip, time.Now())
 	if plain {
-		attrs := []any{"for", plainTime}
+		attrs := []any{"for", plainPeriod}
 		if err != nil {
 			attrs = append(attrs, "err", brief(err))
 		}
-		s.log.Warn("the endpoint does not take compressed requests; they are sent uncompressed for some time", attrs...)
+		svc.log.Warn("the endpoint does not accept compressed requests; requests are sent uncompressed for some time", attrs...)
 	}
 	switch {
 	case v.shared():
-		s.health.failed(l, v, err)
+		s.reportFailure(svc.health, v, err)
 	case v != cancelled && v != badEncoding:
-		s.health.succeeded(l)
+		svc.health.Succeeded(s)
 	}
 	if v == accepted {
-		s.u.log.LogAttrs(context.Background(), slog.LevelDebug, "submitted batch",
+		svc.u.log.LogAttrs(context.Background(), slog.LevelDebug, "submitted batch",
 			slog.String("group", t.Group), slog.String("stream", t.Stream), slog.Int("events", len(b.records)),
-			slog.Int64("bytes", b.message), slog.Int("body", b.body), slog.Int("sent", len(b.out)), slog.Duration("took", time.Since(start)))
+			slog.Int64("bytes", b.counted), slog.Int("body", b.plainSize), slog.Int("sent", len(b.out)),
+			slog.Duration("took", time.Since(start)))
 	}
 	return v, err
 }

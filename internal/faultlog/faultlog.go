@@ -1,12 +1,16 @@
-// Package faultlog logs failures and losses that go on, so that an operator who reads the last hour of the log sees
-// what is wrong now, and a failure that lasts for a day costs a hundred lines and not a million.
+// Package faultlog logs failures and losses that last. An operator who reads the last hour of
+// the log sees what is wrong now, and a failure that lasts for a day costs a hundred lines and
+// not a million.
 //
-//   - A Fault logs an ongoing failure when it begins, when its kind changes, every ten minutes while it lasts, and when
-//     it ends.
-//   - A Loss logs lost data when the loss begins, and then a summary once a minute while it goes on.
+//   - A Fault logs an ongoing failure when it begins, when its kind changes, every ten minutes
+//     while it lasts, and when it ends.
+//   - A Shared is a Fault of several members. It lasts until no member fails any more.
+//   - A Loss logs lost data when the loss begins, and then a summary once a minute while it
+//     goes on.
+//   - Describe and Largest say what waits for delivery, and whose it is.
 //
-// Both log at level ERROR, except for the end of a failure, which is INFO. Their methods may be called from any goroutine
-// and wait for nothing.
+// Everything is logged at level ERROR, except for the end of a failure, which is INFO. All
+// methods may be called from any goroutine, and do not block.
 //
 // The package must not know what failed or what was lost.
 package faultlog
@@ -24,33 +28,34 @@ const (
 	// summary is how often an ongoing loss is summed up.
 	summary = time.Minute
 
-	// flap is how long a kind of failure that was logged is not logged again when kinds alternate, and how soon after
-	// the end of a failure that was logged the same failure begins without a line of its own.
+	// flap is how long a kind of failure is not logged again after it was logged. It applies when
+	// kinds alternate, and when a failure begins again soon after its end.
 	flap = time.Minute
 
-	// maxKinds bounds the kinds of failure that are remembered for that.
+	// maxKinds bounds how many kinds of failure are remembered for flap.
 	maxKinds = 16
 )
 
-// Fault is one thing that can fail for some time, such as sending to a log group. Make one with NewFault.
+// Fault is one thing that can fail for some time, such as sending to a log group. Make one
+// with NewFault.
 type Fault struct {
 	log    *slog.Logger
-	failed string // the message while it fails
-	ended  string // the message when it works again
-	detail func() []any
+	failed string       // the message while it fails
+	ended  string       // the message when it works again
+	detail func() []any // more attributes for the lines while it fails
 
 	mu     sync.Mutex
-	since  time.Time // when the failure began; zero: there is none
-	logged time.Time // when it was last logged
-	shown  bool      // it was logged since it began
-	kind   string    // of the failure logged last
-	times  int       // failures since it began
-	kinds  map[string]time.Time
+	since  time.Time            // when the failure began; zero if it works
+	logged time.Time            // when the failure was last logged
+	shown  bool                 // the failure was logged since it began
+	kind   string               // the kind that was logged last
+	times  int                  // how often it failed since the failure began
+	kinds  map[string]time.Time // when each kind was last logged, for the time of flap
 }
 
-// NewFault returns a Fault. failed is the message of the lines while it fails, ended the one when it works again. detail,
-// if not nil, returns attributes that describe what is affected now; it is called only when a line is logged, without
-// the Fault's lock, and must not wait.
+// NewFault returns a Fault. failed is the message while it fails, ended the message when it
+// works again. detail, if not nil, returns attributes that describe what is affected now. It is
+// called only when a line is logged, without a lock, and must not block.
 func NewFault(log *slog.Logger, failed, ended string, detail func() []any) *Fault {
 	if detail == nil {
 		detail = func() []any { return nil }
@@ -58,8 +63,8 @@ func NewFault(log *slog.Logger, failed, ended string, detail func() []any) *Faul
 	return &Fault{log: log, failed: failed, ended: ended, detail: detail, kinds: map[string]time.Time{}}
 }
 
-// Failed reports one more failure. kind is the sort of failure, as an operator sees it: another kind is logged
-// at once. attrs describe this failure.
+// Failed reports one more failure. kind is the sort of failure, as an operator sees it: another
+// kind is logged at once. attrs describe this failure.
 func (f *Fault) Failed(kind string, attrs ...any) {
 	now := time.Now()
 	f.mu.Lock()
@@ -98,7 +103,7 @@ func (f *Fault) dueLocked(kind string, now time.Time) bool {
 	return true
 }
 
-// Succeeded reports that it works. It logs the end of a failure that was logged.
+// Succeeded reports a success. It logs the end of a failure that was logged.
 func (f *Fault) Succeeded(attrs ...any) {
 	f.mu.Lock()
 	since, times, shown := f.since, f.times, f.shown
@@ -110,25 +115,25 @@ func (f *Fault) Succeeded(attrs ...any) {
 	f.log.Info(f.ended, append(attrs, "after", time.Since(since).Round(time.Millisecond), "times", times)...)
 }
 
-// Since returns when the present failure began; the zero time if the last report was a success.
+// Since returns when the present failure began. It is zero if the last report was a success.
 func (f *Fault) Since() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.since
 }
 
-// Loss is data of one owner that is lost for one reason, such as the lines of a container whose spool is full. Make one
-// with NewLoss, and Close it.
+// Loss is data of one owner that is lost for one reason, such as the lines of a container whose
+// spool is full. Make one with NewLoss, and Close it.
 type Loss struct {
 	log     *slog.Logger
 	message string
 	attrs   []any
 
 	mu     sync.Mutex
-	timer  *time.Timer // runs while losses are summed up
-	events int         // since the last line
-	bytes  int64
-	total  int64 // events since NewLoss
+	timer  *time.Timer // runs while the loss goes on
+	events int         // events that were lost since the last line
+	bytes  int64       // bytes that were lost since the last line
+	total  int64       // events that were lost since NewLoss
 }
 
 // NewLoss returns a Loss. message is the message of its lines, and attrs are on each of them.
@@ -136,7 +141,8 @@ func NewLoss(log *slog.Logger, message string, attrs ...any) *Loss {
 	return &Loss{log: log, message: message, attrs: attrs}
 }
 
-// Lost reports that so many events (0 when nobody knows) of so many bytes were lost.
+// Lost reports that so many events of so many bytes were lost. events is 0 if their number is
+// unknown.
 func (l *Loss) Lost(events int, bytes int64) {
 	l.mu.Lock()
 	l.events += events
@@ -147,12 +153,12 @@ func (l *Loss) Lost(events int, bytes int64) {
 		return
 	}
 	l.timer = time.AfterFunc(summary, l.sumUp)
-	log := l.takeLocked()
+	attrs := l.takeLocked()
 	l.mu.Unlock()
-	log()
+	l.log.Error(l.message, attrs...)
 }
 
-// sumUp logs what was lost within the last minute, and goes on while there is something.
+// sumUp logs what was lost since the last line. It ends the timer if that is nothing.
 func (l *Loss) sumUp() {
 	l.mu.Lock()
 	if l.events == 0 && l.bytes == 0 {
@@ -163,23 +169,9 @@ func (l *Loss) sumUp() {
 	if l.timer != nil {
 		l.timer = time.AfterFunc(summary, l.sumUp)
 	}
-	log := l.takeLocked()
+	attrs := l.takeLocked()
 	l.mu.Unlock()
-	log()
-}
-
-// takeLocked returns a function that logs what was lost since the last line.
-func (l *Loss) takeLocked() func() {
-	attrs := append([]any{}, l.attrs...)
-	if l.events > 0 {
-		attrs = append(attrs, "lines", l.events)
-	}
-	attrs = append(attrs, "bytes", l.bytes)
-	if l.total > int64(l.events) {
-		attrs = append(attrs, "total_lines", l.total)
-	}
-	l.events, l.bytes = 0, 0
-	return func() { l.log.Error(l.message, attrs...) }
+	l.log.Error(l.message, attrs...)
 }
 
 // Close logs what was lost since the last line, and ends the timer.
@@ -189,10 +181,25 @@ func (l *Loss) Close() {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	log := func() {}
-	if l.events > 0 || l.bytes > 0 {
-		log = l.takeLocked()
-	}
+	lost := l.events > 0 || l.bytes > 0
+	attrs := l.takeLocked()
 	l.mu.Unlock()
-	log()
+	if lost {
+		l.log.Error(l.message, attrs...)
+	}
+}
+
+// takeLocked returns the attributes of a line about what was lost since the last line, and
+// counts from zero again.
+func (l *Loss) takeLocked() []any {
+	attrs := append([]any{}, l.attrs...)
+	if l.events > 0 {
+		attrs = append(attrs, "lines", l.events)
+	}
+	attrs = append(attrs, "bytes", l.bytes)
+	if l.total > int64(l.events) {
+		attrs = append(attrs, "total_lines", l.total)
+	}
+	l.events, l.bytes = 0, 0
+	return attrs
 }

@@ -49,8 +49,8 @@ func check(t *testing.T, what string, got []string, want ...string) {
 	}
 }
 
-// TestFaultIsRepeated: a failure is logged when it begins, every ten minutes while it lasts, and when it ends.
-func TestFaultIsRepeated(t *testing.T) {
+// TestFaultIsLoggedWhileItLasts: a failure is logged when it begins, every ten minutes while it lasts, and when it ends.
+func TestFaultIsLoggedWhileItLasts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, lines := newLog()
 		f := NewFault(log, "sending failed", "sending works again", func() []any { return []any{"waiting", 7} })
@@ -68,8 +68,8 @@ func TestFaultIsRepeated(t *testing.T) {
 	})
 }
 
-// TestFaultKinds: another kind of failure is logged at once; kinds that alternate are not logged each time.
-func TestFaultKinds(t *testing.T) {
+// TestAnotherKindOfFaultIsLoggedAtOnce: another kind of failure is logged at once. Kinds that alternate are not logged each time.
+func TestAnotherKindOfFaultIsLoggedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, lines := newLog()
 		f := NewFault(log, "failed", "works", nil)
@@ -96,7 +96,7 @@ func TestLossIsSummedUp(t *testing.T) {
 		defer l.Close()
 		l.Lost(2, 20)
 		check(t, "the first", lines(), `level=ERROR msg="lines are lost" container=web lines=2 bytes=20`)
-		time.Sleep(time.Second / 2) // no loss at the moment of a summary
+		time.Sleep(time.Second / 2) // so that no loss coincides with a summary
 		for range 90 {
 			l.Lost(1, 10)
 			time.Sleep(time.Second)

@@ -83,11 +83,12 @@ var packageRules = map[string]rule{
 	"events": {ours: []string{"internal/stream"}, never: []string{aws}, direct: impure, pure: true},
 	"naming": {ours: []string{"internal/container", "internal/oneline"}, never: []string{aws, docker}, direct: impure, pure: true},
 	"uploader": {
-		ours:   []string{"events", "internal/faultlog", "internal/oneline", "internal/stream", "internal/target"},
+		ours:   []string{"events", "internal/backoff", "internal/faultlog", "internal/oneline", "internal/stream", "internal/target"},
 		never:  []string{module + "/driver", module + "/internal/config"},
 		direct: []string{docker, gogo, "os", "io/fs", "path/filepath", "golang.org/x/sys"},
 	},
 	"internal/awsenv":              {ours: []string{"internal/faultlog", "internal/oneline", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
+	"internal/backoff":             {ours: []string{}, never: []string{aws, docker}},
 	"internal/config":              {ours: []string{"naming", "internal/container", "internal/oneline", "internal/target"}, never: []string{aws}, direct: impure, pure: true},
 	"internal/container":           {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/cwlocal":             {ours: []string{"internal/cwlocal/fault", "internal/cwlocal/protocol", "internal/cwlocal/stats", "internal/cwlocal/store"}, never: []string{aws, docker}},

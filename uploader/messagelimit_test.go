@@ -107,7 +107,7 @@ func (f *lineFeed) SetMaxMessage(n int) {
 
 func (f *lineFeed) Backlog() (string, int64, time.Time) { return "", 0, time.Time{} }
 
-// joined puts the parts of long lines together, in the order in which they arrived.
+// joined joins the parts of long lines in the order in which they arrived.
 func joined(t *testing.T, shown []stored) (lines []string) {
 	t.Helper()
 	part := 1
@@ -131,16 +131,16 @@ func joined(t *testing.T, shown []stored) (lines []string) {
 	return lines
 }
 
-// TestSmallerEventLimit: an event that an endpoint refuses for its size is divided at the endpoint's limit, and nothing is
-// lost. Once the limit is known no request breaks it.
-func TestSmallerEventLimit(t *testing.T) {
+// TestEventsAreDividedAtTheEndpointsLimit: an event that an endpoint refuses for its size
+// is divided, and nothing is lost. Once the limit is known, no request exceeds it.
+func TestEventsAreDividedAtTheEndpointsLimit(t *testing.T) {
 	const limit = 256 << 10
 	exact := strings.Repeat("e", limit-26)
 	over := exact + "e"
 	long := strings.Repeat("0123456789", 100_000)
 	for name, k := range map[string]struct {
 		fault    cwlocal.Fault
-		remember bool // for the endpoint, so that another stream needs no refusal
+		remember bool // the limit is remembered, so that no request of another stream is refused
 	}{
 		"stated":      {cwlocal.Fault{Limit: limit}, true},
 		"smaller":     {cwlocal.Fault{Limit: 100_000}, true},
@@ -149,8 +149,8 @@ func TestSmallerEventLimit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var l logged
-			s, u, local := standIn(t, Options{Log: l.log()})
+			var log logged
+			s, u, local := standIn(t, Options{Log: log.log()})
 			k.fault.Kind = cwlocal.SmallEvents
 			s.AddFault(k.fault)
 			refusals := func() int64 { return s.Stats().Requests["PutLogEvents"]["fault:small-events"] }
@@ -159,9 +159,9 @@ func TestSmallerEventLimit(t *testing.T) {
 				to := local
 				to.Stream = stream
 				feed := newLineFeed(t, lines...)
-				m := u.Attach(to, feed, time.Millisecond)
-				m.Finish()
-				<-m.Done()
+				d := u.Attach(to, feed, time.Millisecond)
+				d.Finish()
+				<-d.Done()
 				if got := joined(t, arrived(s, to)); !slices.Equal(got, lines) {
 					t.Errorf("%s: %d lines arrived: %.100q", stream, len(got), got)
 				}
@@ -181,46 +181,48 @@ func TestSmallerEventLimit(t *testing.T) {
 				t.Errorf("%d refusals, and then %d", first, second)
 			}
 			if n := u.Metrics().DroppedEvents[events.Refused]; n != 0 {
-				t.Errorf("%d events were given up", n)
+				t.Errorf("%d events were dropped", n)
 			}
-			if n := len(l.with("WARN", "takes smaller log events")); (n == 1) != k.remember {
+			if n := len(log.with("WARN", "accepts smaller log events")); (n == 1) != k.remember {
 				t.Errorf("logged %d times", n)
 			}
 		})
 	}
 }
 
-// TestLimitReachesFeedsAtWork: a sender that has batches in flight when another one learns a limit divides as well.
-func TestLimitReachesFeedsAtWork(t *testing.T) {
+// TestNewLimitAppliesWhenNothingIsInFlight: a sender with batches in flight applies a limit
+// that another sender has learned.
+func TestNewLimitAppliesWhenNothingIsInFlight(t *testing.T) {
 	f := newFake(t)
 	e := newEndpoint()
 	u := New(Options{Log: discard, connector: f})
 	defer stop(t, u)
-	l := newSender(u, newService(u, target.Access{Region: "r"}, e), target.Target{}, testTarget)
+	s := newSender(u, newService(u, target.Access{Region: "r"}, e), target.Target{}, testTarget)
 	feed := newLineFeed(t, "x")
-	m := newDelivery(l, testTarget, feed, 0)
-	l.deliveries = []*Delivery{m}
-	b := &batch{permit: &permit{limiter: l.s.limiter}, parts: []part{{delivery: m}}, records: []record{{bytes: 1}}}
-	m.inFlight++
-	l.inFlight = append(l.inFlight, b)
-	l.bytes.Store(2 * maxBatchBytes) // a backlog, of which several batches may be in flight
-	if wanted, _ := l.nextAction(time.Now()); !wanted {
-		t.Error("a backlog waits")
+	d := newDelivery(s, testTarget, feed, 0)
+	s.deliveries = []*Delivery{d}
+	b := &batch{permit: &permit{limiter: s.svc.limiter}, contents: contents{parts: []part{{delivery: d}}, records: []record{{bytes: 1}}}}
+	d.inFlight++
+	s.flight.batches = append(s.flight.batches, b)
+	s.pending.bytes.Store(2 * maxBatchBytes) // a backlog, of which several batches may be in flight
+	if wanted, _ := s.nextAction(time.Now()); !wanted {
+		t.Error("a backlog wants no batch")
 	}
 	e.lowerMaxMessage(5000)
-	l.applyLimit()
-	if wanted, _ := l.nextAction(time.Now()); wanted || len(feed.max) > 0 {
-		t.Error("a batch is built with the former limit, or the feed is rewound while a batch is in flight")
+	s.applyMessageLimit()
+	if wanted, _ := s.nextAction(time.Now()); wanted || len(feed.max) > 0 {
+		t.Error("a batch is wanted under the old limit, or the feed is rewound while a batch is in flight")
 	}
-	l.answered(answer{batch: b, verdict: accepted})
-	l.applyLimit()
+	s.answered(answer{batch: b, verdict: accepted})
+	s.applyMessageLimit()
 	if !slices.Equal(feed.max, []int{5000}) {
-		t.Errorf("the feed was told %v", feed.max)
+		t.Errorf("Lost was called with %v", feed.max)
 	}
 }
 
-// TestMessageLimit: a limit is taken from an error about one event, and not from one about a batch.
-func TestMessageLimit(t *testing.T) {
+// TestEventLimitOfErrors: a limit is taken from an error about one event, and not from one
+// about a batch.
+func TestEventLimitOfErrors(t *testing.T) {
 	const guess = 262_144 - 26
 	invalid := func(message string) error {
 		return &codeErr{fakeErr{code: "InvalidParameterException", message: message, status: 400}}
@@ -243,23 +245,23 @@ func TestMessageLimit(t *testing.T) {
 		{&fakeErr{status: 413}, 2, 0, false, false},
 		{errors.New("x"), 2, 0, false, false},
 	} {
-		limit, stated, ok := messageLimit(k.err, k.events)
+		limit, stated, ok := eventLimitOf(k.err, k.events)
 		if limit != k.limit || stated != k.stated || ok != k.ok {
 			t.Errorf("%v with %d events: %d, %v, %v", k.err, k.events, limit, stated, ok)
 		}
 	}
 }
 
-// TestWrongGuess: when a long event is refused for another reason than its length, its parts are too; later long events
-// are whole again.
-func TestWrongGuess(t *testing.T) {
+// TestWrongGuessOfLimitIsForgotten: if a long event is refused for another reason than its
+// length, its parts are refused too. Later long events are whole again.
+func TestWrongGuessOfLimitIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		f.has("g", "s")
 		f.refuse = func(message string) bool { return strings.Contains(message, "poison") }
 		u := start(t, f, Options{})
 		feed := newLineFeed(t, "before", strings.Repeat("poison", 100_000), "between")
-		m := u.Attach(testTarget, feed, time.Second)
+		d := u.Attach(testTarget, feed, time.Second)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		long := strings.Repeat("x", 600_000)
@@ -267,9 +269,9 @@ func TestWrongGuess(t *testing.T) {
 		feed.lines = append(feed.lines, events.Frame{Source: events.Stdout, Time: time.Now().UnixNano(), Line: []byte(long)})
 		feed.acked = append(feed.acked, false)
 		feed.mu.Unlock()
-		m.Notify(1, len(long))
-		m.Finish()
-		<-m.Done()
+		d.Notify(1, len(long))
+		d.Finish()
+		<-d.Done()
 		shown := f.shown("g", "s")
 		if n := len(shown); n != 3 || shown[n-1].message != long {
 			t.Errorf("%d events, the last has %d bytes", n, len(shown[n-1].message))

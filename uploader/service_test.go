@@ -9,18 +9,17 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/target"
 )
 
-// Senders of one access share its client, and others have their own.
-func TestOneClientForEachAccess(t *testing.T) {
+func TestSendersOfOneAccessShareAClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		u := start(t, f, Options{Log: discard})
@@ -34,9 +33,9 @@ func TestOneClientForEachAccess(t *testing.T) {
 			feed.add(time.Now(), "x")
 			deliveries = append(deliveries, u.Attach(to, feed, time.Second))
 		}
-		for _, m := range deliveries {
-			m.Finish()
-			<-m.Done()
+		for _, d := range deliveries {
+			d.Finish()
+			<-d.Done()
 		}
 		stop(t, u)
 		if n := len(f.accesses); n != 32 {
@@ -52,10 +51,10 @@ func TestOneClientForEachAccess(t *testing.T) {
 	})
 }
 
-// perAccess is a service whose answer depends on the access.
+// perAccess is a fake service whose answers depend on the access.
 type perAccess struct {
 	*fake
-	answer func(target.Access) error // at connect
+	answer func(target.Access) error // the error of connect
 	put    func(target.Access) error
 }
 
@@ -78,8 +77,9 @@ func (c accessClient) PutLogEvents(ctx context.Context, r putRequest) (rejected,
 	return c.fake.PutLogEvents(ctx, r)
 }
 
-// A role that cannot be assumed, or whose account is throttled, holds up what goes by its own access alone.
-func TestTroubleOfOneRole(t *testing.T) {
+// TestFailureOfOneRoleDelaysNoOther: a role that cannot be assumed, or whose account is
+// throttled, delays only its own senders.
+func TestFailureOfOneRoleDelaysNoOther(t *testing.T) {
 	for name, bad := range map[string]error{
 		"cannot be assumed": &credentialsError{fmt.Errorf("couldn't assume the role: AccessDenied")},
 		"expired":           apiErr("ExpiredTokenException"),
@@ -101,17 +101,17 @@ func TestTroubleOfOneRole(t *testing.T) {
 				}
 				p.has("g", "bad")
 				p.has("g", "good")
-				l := &logged{}
-				u := New(Options{Log: l.log(), connector: p})
+				log := &logged{}
+				u := New(Options{Log: log.log(), connector: p})
 				attach := func(role string) *Delivery {
 					to := testTarget
 					to.RoleARN, to.ExternalID, to.Stream = role, "EXTERNAL", role
 					to.CredentialsEndpoint = "/secret/path"
 					feed := newFeed(t)
 					feed.add(time.Now(), "x")
-					m := u.Attach(to, feed, time.Second)
-					m.Finish()
-					return m
+					d := u.Attach(to, feed, time.Second)
+					d.Finish()
+					return d
 				}
 				attach("bad")
 				time.Sleep(9 * time.Minute)
@@ -120,15 +120,15 @@ func TestTroubleOfOneRole(t *testing.T) {
 				if d := time.Since(begin); d > time.Second {
 					t.Errorf("the good role took %v", d)
 				}
-				warned := l.with("ERROR")
-				if len(warned) != 1 || len(l.with("ERROR", `"role":"bad"`)) != 1 {
-					t.Errorf("logged %q", l.lines)
+				warned := log.with("ERROR")
+				if len(warned) != 1 || len(log.with("ERROR", `"role":"bad"`)) != 1 {
+					t.Errorf("logged %q", log.lines)
 				}
 				if about := strings.Contains(warned[0], "trust policy"); about != (classify(bad, false) == unauthenticated) {
 					t.Errorf("logged %q", warned)
 				}
-				if len(l.with("EXTERNAL")) > 0 || len(l.with("secret")) > 0 {
-					t.Errorf("logged %q", l.lines)
+				if len(log.with("EXTERNAL")) > 0 || len(log.with("secret")) > 0 {
+					t.Errorf("logged %q", log.lines)
 				}
 				ctx, cancel := context.WithCancel(context.Background())
 				cancel()
@@ -138,8 +138,9 @@ func TestTroubleOfOneRole(t *testing.T) {
 	}
 }
 
-// What is EMF and what is not goes to one stream by two senders, each with its own requests.
-func TestEMF(t *testing.T) {
+// TestEMFHasRequestsOfItsOwn: events in EMF and other events of one stream are sent by two
+// senders.
+func TestEMFHasRequestsOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(t)
 		u := start(t, f, Options{Log: discard})
@@ -154,11 +155,11 @@ func TestEMF(t *testing.T) {
 		if n := u.Metrics().Senders; n != 2 {
 			t.Errorf("%d senders", n)
 		}
-		for _, m := range deliveries {
-			m.Finish()
+		for _, d := range deliveries {
+			d.Finish()
 		}
-		for _, m := range deliveries {
-			<-m.Done()
+		for _, d := range deliveries {
+			<-d.Done()
 		}
 		stop(t, u)
 		at := 0
@@ -177,8 +178,9 @@ func TestEMF(t *testing.T) {
 	})
 }
 
-// Containers with accesses of their own come and go by the thousand: what is known of their accesses does not grow.
-func TestAccessesAreForgotten(t *testing.T) {
+// TestUnusedAccessesAreForgotten: containers with accesses of their own start and end by
+// the thousand.
+func TestUnusedAccessesAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := start(t, newFake(t), Options{Log: discard})
 		kept := u.Attach(target.Target{Access: target.Access{Region: "kept"}, Group: "g", Stream: "s"}, newFeed(t), 0)
@@ -187,23 +189,23 @@ func TestAccessesAreForgotten(t *testing.T) {
 			to.ExternalID = fmt.Sprint(i)
 			feed := newFeed(t)
 			feed.add(time.Now(), "x")
-			m := u.Attach(to, feed, 0)
-			m.Finish()
-			<-m.Done()
+			d := u.Attach(to, feed, 0)
+			d.Finish()
+			<-d.Done()
 			synctest.Wait()
 		}
 		u.mu.Lock()
 		n, still := len(u.services), u.services[target.Access{Region: "kept"}] != nil
 		u.mu.Unlock()
-		if n > mostServices || !still {
-			t.Errorf("%d are remembered, one that is in use: %v", n, still)
+		if n > maxIdleServices || !still {
+			t.Errorf("%d are remembered; the one in use is remembered: %v", n, still)
 		}
 		<-kept.Detach()
 		stop(t, u)
 	})
 }
 
-// invalidated is a provider that counts how often its keys were given up.
+// invalidated is a provider that counts how often its keys were invalidated.
 type invalidated struct {
 	key string
 	mu  sync.Mutex
@@ -220,8 +222,8 @@ func (c *invalidated) Invalidate() {
 	c.n++
 }
 
-// Each access signs with its own keys, and only those that are refused are given up.
-func TestKeysOfEachAccess(t *testing.T) {
+// TestOnlyRefusedKeysAreInvalidated: each access signs with its own keys.
+func TestOnlyRefusedKeysAreInvalidated(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.Header.Get("Authorization"), "Credential=bad/") {
 			w.WriteHeader(http.StatusBadRequest)
@@ -248,64 +250,56 @@ func TestKeysOfEachAccess(t *testing.T) {
 	for _, role := range []string{"bad", "good", "good"} {
 		feed := newFeed(t)
 		feed.add(time.Now(), "x")
-		m := u.Attach(access(role), feed, 0)
-		m.Finish()
-		<-m.Done()
+		d := u.Attach(access(role), feed, 0)
+		d.Finish()
+		<-d.Done()
 	}
 	stop(t, u)
 	if providers["good"].n != 0 || providers["bad"].n == 0 {
-		t.Errorf("given up: %d good ones, %d bad ones", providers["good"].n, providers["bad"].n)
+		t.Errorf("invalidated: %d good ones, %d bad ones", providers["good"].n, providers["bad"].n)
 	}
 	if want := (map[target.Access]int{access("good").Access: 1, access("bad").Access: 2}); !maps.Equal(asked, want) {
 		t.Errorf("configurations asked for: %v", asked)
 	}
 }
 
-// What a new group is to be goes over the wire, and EMF too; and what the service says of it is understood.
-func TestSDKNewGroup(t *testing.T) {
-	s, u, local := standIn(t, Options{})
-	s.AddFault(cwlocal.Fault{Kind: cwlocal.Throttle, Operation: "PutRetentionPolicy", Count: 1})
-	s.AddFault(cwlocal.Fault{Kind: cwlocal.Denied, Operation: "PutRetentionPolicy", Group: "denied"})
-	for _, name := range []string{"g", "denied"} {
-		to := local
-		to.Create.NewGroup, to.EMF, to.Group = &wanted, true, name
-		feed := newFeed(t)
-		feed.add(time.Now(), "x")
-		m := u.Attach(to, feed, 0)
-		m.Finish()
-		<-m.Done()
-		u.wg.Wait() // for the retention
-		if st, ok := s.Stream(to.Region, name, "s"); !ok || st.EMFBatches != 1 || st.Batches != 1 {
-			t.Errorf("%+v", st)
+// TestRefusedKeysAreReadAgain: keys that CloudWatch refuses are not kept until the end that
+// the SDK knows.
+func TestRefusedKeysAreReadAgain(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Authorization"), "=old/") {
+			w.WriteHeader(400)
+			_, _ = w.Write([]byte(`{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}`))
+			return
 		}
-	}
-	groups := s.Groups()
-	if len(groups) != 2 {
-		t.Fatalf("%+v", groups)
-	}
-	for i, g := range groups {
-		days := []int{0, 30}[i] // of denied, and g
-		if g.Class != wanted.Class || g.KMSKey != wanted.KMSKeyID || g.RetentionDays != days || !maps.Equal(g.Tags, wanted.Tags) {
-			t.Errorf("%+v", g)
+		_, _ = w.Write([]byte("{}"))
+	}))
+	defer srv.Close()
+	var asked atomic.Int32
+	cache := aws.NewCredentialsCache(aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+		c := aws.Credentials{AccessKeyID: testKey, SecretAccessKey: testSecret, CanExpire: true, Expires: time.Now().Add(time.Hour)}
+		if asked.Add(1) == 1 {
+			c.AccessKeyID = "old"
 		}
+		return c, nil
+	}))
+	u := New(Options{
+		Config: func(context.Context, target.Access) (aws.Config, error) { return aws.Config{Credentials: cache}, nil },
+		Log:    discard,
+	})
+	defer stop(t, u)
+	to := testTarget
+	to.Endpoint = srv.URL
+	feed := newFeed(t)
+	feed.add(time.Now(), "x")
+	d := u.Attach(to, feed, 0)
+	d.Finish()
+	select {
+	case <-d.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("the keys are never read again")
 	}
-}
-
-// A key that cannot be used is understood as such from the real SDK's error.
-func TestSDKBadKey(t *testing.T) {
-	s, err := cwlocal.Start("127.0.0.1:0", cwlocal.Options{Keys: map[string]string{testKey: testSecret}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	sdk := newSDK(staticConfig, "1")
-	defer sdk.close()
-	c, err := sdk.connect(t.Context(), target.Access{Region: "us-east-1", Endpoint: s.URL()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = c.CreateLogGroup(t.Context(), "tag-class", wanted) // its key is in another region
-	if v := classify(err, false); !aboutOptions(v, err) || len(lesserGroups(wanted, "tag-class", v, err)) > 0 {
-		t.Errorf("%d: %v", v, err)
+	if n := asked.Load(); n > 3 {
+		t.Errorf("read %d times", n)
 	}
 }

@@ -1,12 +1,8 @@
 package driver
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -28,12 +24,7 @@ type holdLog struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	reasons map[string]*holdReason
-}
-
-type holdReason struct {
-	fault      *faultlog.Fault
-	containers map[held]struct{} // holdLog.mu guards it.
+	reasons map[string]*faultlog.Shared[held]
 }
 
 // The reasons that are not a setting or an option.
@@ -43,7 +34,7 @@ const (
 )
 
 func newHoldLog(log *slog.Logger) *holdLog {
-	return &holdLog{log: log, reasons: map[string]*holdReason{}}
+	return &holdLog{log: log, reasons: map[string]*faultlog.Shared[held]{}}
 }
 
 // add reports that c's lines are held, or still held, for a reason. err has the details.
@@ -51,17 +42,15 @@ func (l *holdLog) add(c held, reason string, err any) {
 	l.mu.Lock()
 	r := l.reasons[reason]
 	if r == nil {
-		r = &holdReason{containers: map[held]struct{}{}}
 		failed, ended := "lines are spooled, and not sent", ""
 		if reason == noRegion {
 			failed, ended = "no AWS region found; logs are spooled until one is known", "AWS region found"
 		}
-		r.fault = faultlog.NewFault(l.log, failed, ended, func() []any { return l.describe(r) })
+		r = faultlog.NewShared(l.log, failed, ended, describeHeld)
 		l.reasons[reason] = r
 	}
-	r.containers[c] = struct{}{}
 	l.mu.Unlock()
-	r.fault.Failed("", "err", err)
+	r.Failed(c, "", "err", err)
 }
 
 // remove reports that c's lines are no longer held for a reason. resolved says that the
@@ -69,41 +58,24 @@ func (l *holdLog) add(c held, reason string, err any) {
 func (l *holdLog) remove(c held, reason string, resolved bool) {
 	l.mu.Lock()
 	r := l.reasons[reason]
-	if r != nil {
-		delete(r.containers, c)
-	}
-	last := r != nil && len(r.containers) == 0
 	l.mu.Unlock()
-	if last && resolved {
-		r.fault.Succeeded()
+	switch {
+	case r == nil:
+	case resolved:
+		r.Succeeded(c)
+	default:
+		r.Forget(c)
 	}
 }
 
-// describe returns the attributes that describe what is held for a reason.
-func (l *holdLog) describe(r *holdReason) []any {
-	l.mu.Lock()
-	var containers []held
-	for c := range r.containers {
-		containers = append(containers, c)
-	}
-	l.mu.Unlock()
-	var all []backlog
-	var oldest time.Time
+// describeHeld returns attributes for a log line about what is held.
+func describeHeld(containers []held) []any {
+	var all []faultlog.Backlog
 	for _, c := range containers {
 		n, at := c.backlog()
-		if n > 0 {
-			all = append(all, backlog{c.name(), n})
-		}
-		if !at.IsZero() && (oldest.IsZero() || at.Before(oldest)) {
-			oldest = at
-		}
+		all = append(all, faultlog.Backlog{Name: c.name(), Bytes: n, Oldest: at})
 	}
-	sum, list := sumUp(all)
-	attrs := []any{"containers", list, "waiting_bytes", sum}
-	if !oldest.IsZero() {
-		attrs = append(attrs, "oldest", oldest.UTC().Format(time.RFC3339))
-	}
-	return attrs
+	return faultlog.Describe(all)
 }
 
 // backlog returns the size of what is undelivered, and the time of its first line. It blocks
@@ -156,45 +128,17 @@ func (s *session) holdReason(run *containerRun) string {
 	return run.conf.Hold
 }
 
-// maxNamed is the largest number of containers that a log line names.
-const maxNamed = 5
-
-// backlog is the size of what one container has that is undelivered.
-type backlog struct {
-	container string
-	bytes     int64
-}
-
-// sumUp returns the sum of all backlogs, and a list of the containers with the largest ones.
-func sumUp(all []backlog) (bytes int64, list string) {
-	slices.SortFunc(all, func(a, b backlog) int {
-		return cmp.Or(cmp.Compare(b.bytes, a.bytes), strings.Compare(a.container, b.container))
-	})
-	var names []string
-	for _, b := range all {
-		bytes += b.bytes
-		if len(names) < maxNamed {
-			names = append(names, b.container)
-		}
-	}
-	list = strings.Join(names, ", ")
-	if more := len(all) - len(names); more > 0 {
-		list += fmt.Sprintf(" and %d more", more)
-	}
-	return bytes, list
-}
-
 // logBacklog logs what is undelivered when the plugin stops.
 func (d *Driver) logBacklog() {
-	var all []backlog
+	var all []faultlog.Backlog
 	for _, s := range d.all() {
 		if n := s.spool.Undelivered(); n > 0 && !s.currentRun().conf.Ignore {
-			all = append(all, backlog{s.name(), n})
+			all = append(all, faultlog.Backlog{Name: s.name(), Bytes: n})
 		}
 	}
 	if len(all) == 0 {
 		return
 	}
-	bytes, list := sumUp(all)
+	list, bytes := faultlog.Largest(all)
 	d.log.Warn("the plugin stops with undelivered lines; they are delivered after its next start", "undelivered_bytes", bytes, "containers", list)
 }

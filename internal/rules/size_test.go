@@ -7,7 +7,6 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -19,13 +18,6 @@ const (
 	maxFunctionLines = 60
 	maxCommentWidth  = 100 // in columns, with four for a tab
 )
-
-// unchecked lists packages, with those below them, to which the limits do not apply yet.
-var unchecked = []string{"internal/faultlog", "uploader"}
-
-func isUnchecked(name string) bool {
-	return slices.ContainsFunc(unchecked, func(u string) bool { return under(name, u) })
-}
 
 // sizeExceptions says why a file, or a function FILE:NAME, may be longer.
 var sizeExceptions = map[string]string{
@@ -43,9 +35,6 @@ func TestFilesAndFunctionsAreShort(t *testing.T) {
 		}
 	}
 	for name, p := range packages(t) {
-		if isUnchecked(name) {
-			continue
-		}
 		fset := token.NewFileSet()
 		for _, f := range parse(t, fset, p.Dir, p.GoFiles) {
 			file := fset.File(f.Pos())
@@ -68,9 +57,6 @@ func TestFilesAndFunctionsAreShort(t *testing.T) {
 func TestCommentsAreNarrow(t *testing.T) {
 	comment := regexp.MustCompile(`^\t*// .*`)
 	for name, p := range packages(t) {
-		if isUnchecked(name) {
-			continue
-		}
 		for _, file := range p.GoFiles {
 			b, err := os.ReadFile(filepath.Join(p.Dir, file))
 			if err != nil {

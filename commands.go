@@ -15,8 +15,8 @@ import (
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/driver/feed"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
-	"github.com/logspool/logspool/internal/oneline"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -98,14 +98,8 @@ func backlogText(b spool.Backlog) string {
 
 // containerName returns the name and short ID of the container in dir, in printable characters.
 func containerName(dir string) string {
-	const shortID, maxName = 12, 64
-	short := oneline.Text(oneline.Cut(filepath.Base(dir), shortID), shortID)
-	r, err := archive.ReadRecord(durable.OS, dir)
-	name := oneline.Text(strings.TrimPrefix(r.Info.Name, "/"), maxName)
-	if err != nil || name == "" {
-		return short
-	}
-	return name + " (" + short + ")"
+	r, _ := archive.ReadRecord(durable.OS, dir) // without a record, the ID is enough
+	return container.Label(r.Info.Name, filepath.Base(dir))
 }
 
 // exported is one line of `logspool export -json`.

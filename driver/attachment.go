@@ -11,6 +11,7 @@ import (
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/driver/fifo"
+	"github.com/logspool/logspool/internal/backoff"
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/spool"
 )
@@ -200,7 +201,7 @@ const (
 
 // openLater tries to open the FIFO until it is open or gone, or ctx is done.
 func (a *attachment) openLater(ctx context.Context) {
-	for wait := firstReopen; pause(ctx, wait); wait = min(2*wait, lastReopen) {
+	for n := 1; pause(ctx, backoff.Bound(n, firstReopen, lastReopen)); n++ {
 		err := a.open()
 		switch {
 		case notExist(err):

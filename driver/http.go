@@ -57,7 +57,7 @@ func (d *Driver) Handler() sdk.Handler {
 			if _, ok := errors.AsType[config.Errors](err); ok {
 				level = slog.LevelWarn // It is the user's mistake, not a failure of the plugin.
 			}
-			d.log.Log(context.Background(), level, "StartLogging failed", "container", label(request.Info.Name, request.Info.ID), "err", err)
+			d.log.Log(context.Background(), level, "StartLogging failed", "container", container.Label(request.Info.Name, request.Info.ID), "err", err)
 			return errorAnswer{err.Error()}, nil
 		}
 		return errorAnswer{}, nil

@@ -36,7 +36,7 @@ func (d *Driver) serveReadLogs(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		return
 	}
-	name := label(request.Info.Name, request.Info.ID)
+	name := container.Label(request.Info.Name, request.Info.ID)
 	switch {
 	case d.answers.ctx.Err() != nil:
 		err = errStopping

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/driver/archive"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/spool"
 )
@@ -98,7 +99,7 @@ func (d *Driver) reviewQuarantine() {
 
 func (d *Driver) reviewQuarantinedSpool(id, dir string) {
 	record, _ := archive.ReadRecord(d.fs, dir)
-	container := label(record.Info.Name, id)
+	container := container.Label(record.Info.Name, id)
 	s, _, err := openSpool(spool.Options{Dir: filepath.Join(dir, archive.SpoolName), FS: d.fs, History: math.MaxInt64})
 	if err == nil {
 		err = s.Close()

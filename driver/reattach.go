@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/logspool/logspool/driver/archive"
+	"github.com/logspool/logspool/internal/container"
 )
 
 // reattach opens the containers in the state directory. What cannot be opened now is tried
@@ -90,10 +91,10 @@ func (d *Driver) reattachOne(id string, retry bool) (fifos int, ok bool) {
 	case retry:
 	case unread:
 		d.log.Error("cannot read a container's record; trying again, and its FIFOs are left alone while they have room",
-			"container", label("", id), "err", err)
+			"container", container.Label("", id), "err", err)
 	default:
 		d.log.Error("cannot open a container's spool; trying again, and the container's output is lost until then",
-			"container", label("", id), "err", err)
+			"container", container.Label("", id), "err", err)
 	}
 	return 0, false
 }
@@ -106,7 +107,7 @@ func (d *Driver) discardFIFOs(id string) {
 	}
 	for _, f := range r.FIFOs {
 		if d.fifos.checkFile(f.File) == nil {
-			d.fifos.discard(f.File, "a container's output is lost: its spool cannot be opened", "container", label(r.Info.Name, id))
+			d.fifos.discard(f.File, "a container's output is lost: its spool cannot be opened", "container", container.Label(r.Info.Name, id))
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/logspool/logspool/internal/container"
 )
 
 // registry knows the sessions. Its methods may be called from any goroutine. They wait for
@@ -127,7 +129,7 @@ func (r *registry) logName(id string) string {
 	if s := r.sessions[id]; s != nil {
 		return s.name()
 	}
-	return label("", id)
+	return container.Label("", id)
 }
 
 // errUnopened says that a container's spool could not be opened at the start. The plugin

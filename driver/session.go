@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/driver/archive"
+	"github.com/logspool/logspool/internal/backoff"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/oneline"
 	"github.com/logspool/logspool/spool"
 )
@@ -70,7 +72,7 @@ func (s *session) name() string { return *s.label.Load() }
 // setLabel computes what the log calls the container. It is called with mu held, or by
 // openSession.
 func (s *session) setLabel() {
-	name := label(s.record.Info.Name, s.id)
+	name := container.Label(s.record.Info.Name, s.id)
 	s.label.Store(&name)
 }
 
@@ -125,7 +127,7 @@ func (s *session) own(ctx context.Context, work func(context.Context)) {
 		work(ctx)
 		return true
 	}
-	for wait := panicPause; !try() && pause(ctx, wait); wait = min(2*wait, maxPanicPause) {
+	for n := 1; !try() && pause(ctx, backoff.Bound(n, panicPause, maxPanicPause)); n++ {
 	}
 }
 

@@ -25,7 +25,7 @@ type cache struct {
 
 // newCache returns a cache whose credentials are renewed before they expire.
 func newCache(from aws.CredentialsProvider) cache {
-	r := &renewer{from: from, backoff: newBackoff()}
+	r := &renewer{from: from, backoff: newRetryPause()}
 	return cache{aws.NewCredentialsCache(r), r}
 }
 
@@ -54,7 +54,7 @@ type renewer struct {
 
 	expires time.Time // expires is when the last keys really expire. It is zero if they do not.
 	err     error     // err is the error of the last try.
-	backoff backoff
+	backoff retryPause
 }
 
 // Retrieve implements aws.CredentialsProvider. The expiry that it returns is the time of the next

@@ -2,9 +2,10 @@ package awsenv
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
+
+	"github.com/logspool/logspool/internal/backoff"
 )
 
 // tryTimeout bounds one try at a look-up. A metadata service that exists answers within
@@ -22,11 +23,11 @@ type lookup struct {
 	// turn holds one token while a caller fetches. That caller owns the fields below.
 	turn    chan struct{}
 	err     error // err is the error of the last try.
-	backoff backoff
+	backoff retryPause
 }
 
 func newLookup(fetch func(context.Context) (string, error)) *lookup {
-	return &lookup{fetch: fetch, backoff: newBackoff(), turn: make(chan struct{}, 1)}
+	return &lookup{fetch: fetch, backoff: newRetryPause(), turn: make(chan struct{}, 1)}
 }
 
 // get returns the value. It waits for one try at most, its own or another caller's, and no longer
@@ -64,10 +65,11 @@ func (l *lookup) get(ctx context.Context) (string, error) {
 	return "", err
 }
 
-// A backoff says when something that failed may be tried again. The pause doubles with each
+// A retryPause says when something that failed may be tried again. The pause doubles with each
 // failure in a row.
-type backoff struct {
+type retryPause struct {
 	min, max time.Duration
+	failures int           // failures counts the failures in a row.
 	length   time.Duration // length is the upper limit of the last pause.
 	until    time.Time
 }
@@ -80,14 +82,14 @@ const (
 	backoffMax = 15 * time.Second
 )
 
-func newBackoff() backoff { return backoff{min: backoffMin, max: backoffMax} }
+func newRetryPause() retryPause { return retryPause{min: backoffMin, max: backoffMax} }
 
-func (b *backoff) due() bool { return !time.Now().Before(b.until) }
+func (p *retryPause) due() bool { return !time.Now().Before(p.until) }
 
-func (b *backoff) failed() {
-	b.length = min(max(2*b.length, b.min), b.max)
-	// Half of it is random, so that hosts that boot together do not ask together.
-	b.until = time.Now().Add(b.length/2 + rand.N(b.length/2+1))
+func (p *retryPause) failed() {
+	p.failures++
+	p.length = backoff.Bound(p.failures, p.min, p.max)
+	p.until = time.Now().Add(backoff.Jitter(p.length/2, p.length))
 }
 
-func (b *backoff) succeeded() { b.length, b.until = 0, time.Time{} }
+func (p *retryPause) succeeded() { p.failures, p.length, p.until = 0, 0, time.Time{} }

@@ -33,7 +33,7 @@ func resetBackoff(t *testing.T, e *Env, a target.Access) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Credentials.(cache).source.(*renewer).backoff = backoff{}
+	cfg.Credentials.(cache).source.(*renewer).backoff = retryPause{}
 }
 
 func TestRoleIsAssumed(t *testing.T) {

@@ -2,7 +2,12 @@
 // data, which the driver, the records on disk and the names of groups and streams share.
 package container
 
-import "time"
+import (
+	"strings"
+	"time"
+
+	"github.com/logspool/logspool/internal/oneline"
+)
 
 // Info is what dockerd says about a container in StartLogging and ReadLogs (moby,
 // daemon/logger/loginfo.go). Its JSON is dockerd's, and is also what a container's record on
@@ -25,4 +30,19 @@ type Info struct {
 	// LogPath is the path of dockerd's own log file. It is empty unless the driver writes one.
 	LogPath    string
 	DaemonName string
+}
+
+// Label returns what logs and commands call a container: its name and its short ID, as docker ps
+// shows them. It is one short line, whatever the name holds. Either part may be empty.
+func Label(name, id string) string {
+	const maxName, shortID = 64, 12 // bytes
+	name = oneline.Text(strings.TrimPrefix(name, "/"), maxName)
+	id = oneline.Text(oneline.Cut(id, shortID), shortID)
+	switch {
+	case name == "":
+		return id
+	case id == "":
+		return name
+	}
+	return name + " (" + id + ")"
 }

@@ -55,7 +55,7 @@ var impure = []string{
 var packageRules = map[string]rule{
 	"": {}, // main connects the parts
 	"driver": {
-		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "driver/readlogs", "events", "naming", "spool", "internal/config", "internal/container", "internal/durable", "internal/faultlog", "internal/oneline", "internal/stream", "internal/target"},
+		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "driver/readlogs", "events", "naming", "spool", "internal/backoff", "internal/config", "internal/container", "internal/durable", "internal/faultlog", "internal/oneline", "internal/stream", "internal/target"},
 		never: []string{aws, module + "/uploader"},
 	},
 	"driver/archive": {
@@ -87,10 +87,10 @@ var packageRules = map[string]rule{
 		never:  []string{module + "/driver", module + "/internal/config"},
 		direct: []string{docker, gogo, "os", "io/fs", "path/filepath", "golang.org/x/sys"},
 	},
-	"internal/awsenv":              {ours: []string{"internal/faultlog", "internal/oneline", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
+	"internal/awsenv":              {ours: []string{"internal/backoff", "internal/faultlog", "internal/oneline", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
 	"internal/backoff":             {ours: []string{}, never: []string{aws, docker}},
 	"internal/config":              {ours: []string{"naming", "internal/container", "internal/oneline", "internal/target"}, never: []string{aws}, direct: impure, pure: true},
-	"internal/container":           {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
+	"internal/container":           {ours: []string{"internal/oneline"}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/cwlocal":             {ours: []string{"internal/cwlocal/fault", "internal/cwlocal/protocol", "internal/cwlocal/stats", "internal/cwlocal/store"}, never: []string{aws, docker}},
 	"internal/cwlocal/fault":       {ours: []string{"internal/cwlocal/protocol"}, never: []string{aws, docker}, direct: []string{"os"}},
 	"internal/cwlocal/protocol":    {ours: []string{}, never: []string{aws, docker}, direct: []string{"os"}, pure: true},

@@ -17,6 +17,7 @@ import (
 	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/oneline"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -99,7 +100,12 @@ func backlogText(b spool.Backlog) string {
 // containerName returns the name and short ID of the container in dir, in printable characters.
 func containerName(dir string) string {
 	r, _ := archive.ReadRecord(durable.OS, dir) // without a record, the ID is enough
-	return container.Label(r.Info.Name, filepath.Base(dir))
+	short := container.Label("", filepath.Base(dir))
+	// The operator needs the whole name, however long it is.
+	if name := oneline.Text(strings.TrimPrefix(r.Info.Name, "/"), len(r.Info.Name)*4); name != "" {
+		return name + " (" + short + ")"
+	}
+	return short
 }
 
 // exported is one line of `logspool export -json`.

@@ -12,7 +12,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/logspool/logspool/driver/archive"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/durable"
 )
 
 // tree returns the time of change and the contents of every file below dir.
@@ -173,5 +176,26 @@ func TestBacklogIsDroppedWithItsDirectory(t *testing.T) {
 	}
 	if status, out, errs := runCommand(t, "undelivered", state); status != 0 || out != "" || errs != "" {
 		t.Errorf("%d, %q, %q", status, out, errs)
+	}
+}
+
+// A long name is not cut, and a name that is not printable is one line.
+func TestContainerNameIsWhole(t *testing.T) {
+	for name, want := range map[string]string{
+		strings.Repeat("n", 200): strings.Repeat("n", 200) + " (0123456789ab)",
+		"a\n\x1b[31m":            `a \x1b[31m (0123456789ab)`,
+		"":                       "0123456789ab",
+	} {
+		dir := filepath.Join(t.TempDir(), "0123456789abcdef")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		record := archive.Record{Info: container.Info{Name: "/" + name}}
+		if err := record.Write(durable.OS, dir, false); err != nil {
+			t.Fatal(err)
+		}
+		if got := containerName(dir); got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
 	}
 }

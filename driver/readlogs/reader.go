@@ -69,11 +69,14 @@ func Open(ctx context.Context, log Log, config Config) (*Reader, error) {
 	if log.Spool == nil {
 		return r, nil
 	}
+	// This is decided first: the container may stop during the search below, and everything up to
+	// its end belongs to the answer.
+	follow := config.Follow && log.Running != nil && log.Running.Err() == nil
 	var err error
 	if r.history, err = log.Spool.NewHistory(ctx, spool.HistoryOptions{Tail: config.Tail, Since: unixNano(config.Since)}); err != nil {
 		return nil, r.unreadable(err)
 	}
-	if config.Follow && log.Running != nil && log.Running.Err() == nil {
+	if follow {
 		r.follower = log.Throttle.follow(log.Spool.End)
 	}
 	return r, nil

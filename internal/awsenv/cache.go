@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -40,8 +41,11 @@ func (c cache) Retrieve(ctx context.Context) (aws.Credentials, error) {
 
 // Invalidate makes the next Retrieve fetch new credentials.
 func (c cache) Invalidate() {
-	if chain, ok := c.source.(*chain); ok {
-		chain.use(nil)
+	switch source := c.source.(type) {
+	case *chain:
+		source.use(nil)
+	case *renewer:
+		source.refusals.Add(1)
 	}
 	c.CredentialsCache.Invalidate()
 }
@@ -55,11 +59,15 @@ type renewer struct {
 	expires time.Time // expires is when the last keys really expire. It is zero if they do not.
 	err     error     // err is the error of the last try.
 	backoff retryPause
+
+	refusals atomic.Uint64 // refusals counts the calls of cache.Invalidate; any goroutine adds.
+	atStart  uint64        // atStart is refusals at the start of the last try.
 }
 
 // Retrieve implements aws.CredentialsProvider. The expiry that it returns is the time of the next
 // renewal.
 func (r *renewer) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	r.atStart = r.refusals.Load()
 	if !r.backoff.due() {
 		return aws.Credentials{}, r.err
 	}
@@ -93,10 +101,11 @@ func (r *renewer) Retrieve(ctx context.Context) (aws.Credentials, error) {
 }
 
 // HandleFailToRefresh implements aws.HandleFailRefreshCredentialsCacheStrategy. It returns the last
-// keys if they have not expired. They are zero if they were invalidated before this try.
+// keys if they have not expired. They are zero if they were refused before this try, and are not
+// returned if they were refused during it.
 func (r *renewer) HandleFailToRefresh(_ context.Context, last aws.Credentials, err error) (aws.Credentials, error) {
 	left := time.Until(r.expires)
-	if !last.HasKeys() || left <= 0 {
+	if !last.HasKeys() || left <= 0 || r.refusals.Load() != r.atStart {
 		return aws.Credentials{}, err
 	}
 	last.Expires = time.Now().Add(min(left, r.backoff.length))
@@ -111,18 +120,15 @@ func (r *renewer) ProviderSources() []aws.CredentialSource {
 	return nil
 }
 
-const (
-	// maxError is the length of an error's text, in bytes.
-	maxError = 2 << 10
-	// cacheFailed is what each of the SDK's caches puts before an error (aws/credential_cache.go).
-	cacheFailed = "failed to refresh cached credentials, "
-)
+// cacheFailed is what each of the SDK's caches puts before an error (aws/credential_cache.go).
+const cacheFailed = "failed to refresh cached credentials, "
 
 // oneLine puts the text of an error of the SDK on one line. It removes cacheFailed, because the
-// operator needs to see the cause first.
+// operator needs to see the cause first. It does not cut the text: the cause of a chain of
+// credentials is at its end, and the log shows both ends.
 func oneLine(err error) error {
 	text := strings.ReplaceAll(strings.Join(strings.Fields(err.Error()), " "), cacheFailed, "")
-	return lineError{err, oneline.Text(text, maxError)}
+	return lineError{err, oneline.Text(text, len(text)*4)}
 }
 
 type lineError struct {

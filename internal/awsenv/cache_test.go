@@ -104,6 +104,38 @@ func TestKeysAreUsedUntilTheyExpireIfTheyCannotBeRenewed(t *testing.T) {
 	})
 }
 
+// Keys that were refused while they were being renewed are not used again if the renewal fails.
+func TestKeysRefusedDuringRenewalAreNotUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from := &fakeKeys{life: time.Hour}
+		k := newCache(from)
+		wantCached(t, k, "KEY1")
+		time.Sleep(time.Hour - renewBefore/2) // renewal is due, and KEY1 has not expired
+		from.hang = true
+		done := make(chan error, 1)
+		go func() {
+			creds, err := k.Retrieve(t.Context())
+			if err == nil {
+				err = errors.New("got " + creds.AccessKeyID)
+			}
+			done <- err
+		}()
+		synctest.Wait()
+		k.Invalidate()
+		if err := <-done; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after the renewal failed: %v, want %v", err, context.DeadlineExceeded)
+		}
+	})
+}
+
+// The cause of a long error is at its end.
+func TestLongErrorKeepsItsCause(t *testing.T) {
+	err := oneLine(errors.New(strings.Repeat("a step of the chain failed: ", 200) + "the cause"))
+	if !strings.HasSuffix(err.Error(), "failed: the cause") {
+		t.Errorf("the error ends with %.40q", err.Error()[len(err.Error())-40:])
+	}
+}
+
 func TestPauseAfterFailedFetchDoubles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from := &fakeKeys{life: time.Hour, err: errors.New("bad:\n  STS\n  is down")}

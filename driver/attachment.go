@@ -118,9 +118,9 @@ func (s *session) reopenFIFOs() (n int) {
 	if torn != nil {
 		// The torn block's FIFO is first, because a block of another FIFO would turn the torn
 		// block into a loss.
-		i := slices.IndexFunc(fifos, func(f archive.FIFORecord) bool { return f.Epoch == torn.Epoch })
-		if i > 0 {
-			fifos[0], fifos[i] = fifos[i], fifos[0]
+		isTorn := func(f archive.FIFORecord) bool { return f.Epoch == torn.Epoch }
+		if i := slices.IndexFunc(fifos, isTorn); i > 0 {
+			fifos = slices.Insert(slices.Delete(slices.Clone(fifos), i, i+1), 0, fifos[i])
 		}
 	}
 	for _, f := range fifos {

@@ -81,6 +81,7 @@ func (s *session) quarantineSpool(cause error) error {
 
 // reviewQuarantine reports what is in the quarantine, and moves back what this version can read.
 func (d *Driver) reviewQuarantine() {
+	_ = durable.RemoveTemp(d.fs, poisonDir(d.settings.StateDir)) // what a kill left
 	entries, err := d.fs.ReadDir(d.quarantineDir())
 	if err != nil {
 		return

@@ -252,5 +252,3 @@ func (s *Spool) setAside(r *Repair, at uint64, cut []byte, size int64) {
 	}
 	r.CutFile = path
 }
-
-// openPendingGaps takes over the pending gaps on disk, and adds what the repair has lost.

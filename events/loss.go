@@ -6,8 +6,9 @@ import "fmt"
 type LossReason uint8
 
 // The reasons. Their numbers are on disk, in the gaps of a spool, so a new one goes before
-// LossReasons. It also needs a word in lossWords, a text in gapReasons (driver/feed/marker.go), a
-// row in docs/operating.md, and possibly a lossHint in package uploader.
+// LossReasons. It also needs a row in lossDocs, and a lossHint in package uploader if the operator
+// can do something. If CloudWatch would reject a marker with the time of the lost events too,
+// Feed.marker in package driver/feed must know the reason.
 //
 // CloudWatch drops events that are too old, expired or too new, and accepts the rest of their batch
 // (PutLogEvents, rejectedLogEventsInfo).
@@ -22,13 +23,14 @@ const (
 	LossReasons // the number of reasons
 )
 
-var lossWords = [LossReasons]string{
-	TooOld:        "too_old",
-	Expired:       "expired",
-	TooNew:        "too_new",
-	Refused:       "refused",
-	TooLarge:      "too_large",
-	Unprocessable: "unprocessable",
+// lossDocs has the word for each reason, and the text that explains it in a marker.
+var lossDocs = [LossReasons]struct{ word, text string }{
+	TooOld:        {"too_old", "the service takes nothing older than 14 days"},
+	Expired:       {"expired", "older than the log group's retention"},
+	TooNew:        {"too_new", "the service takes nothing from more than 2 hours ahead"},
+	Refused:       {"refused", "the service refused it"},
+	TooLarge:      {"too_large", "larger than the service takes"},
+	Unprocessable: {"unprocessable", "the plugin failed to process it"},
 }
 
 // String returns the word for the reason in gap markers, logs and metrics.
@@ -36,5 +38,13 @@ func (r LossReason) String() string {
 	if r >= LossReasons {
 		return fmt.Sprintf("LossReason(%d)", uint8(r))
 	}
-	return lossWords[r]
+	return lossDocs[r].word
+}
+
+// Text returns the text that explains the reason in a marker.
+func (r LossReason) Text() string {
+	if r >= LossReasons {
+		return ""
+	}
+	return lossDocs[r].text
 }

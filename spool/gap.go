@@ -1,25 +1,45 @@
 package spool
 
-import "cmp"
-
 // Reason is the reason for which a part of the stream is missing.
 type Reason uint8
 
-// The reasons of a Gap. Their numbers are on disk. The numbers from FirstForeign on belong to the
-// caller of AddGap; the spool does not know what they mean.
+// The reasons of a Gap. Their numbers are on disk, so a new one goes before EndOfReasons. It also
+// needs a row in reasonDocs. The numbers from FirstForeign on belong to the caller of AddGap; the
+// spool does not know what they mean.
 const (
-	Full       Reason = 1 // the spool was full
-	Unwritable Reason = 2 // the disk refused the write
-	Damaged    Reason = 3 // the disk holds something other than what was written
-	Unreadable Reason = 4 // what was written is not a frame
+	Full       Reason = iota + 1 // the budget or the spool's own limit has no space
+	Unwritable                   // the disk refused the write
+	Damaged                      // the disk holds something other than what was written
+	Unreadable                   // what was written is not a frame
 
+	EndOfReasons        // the number after the last reason
 	FirstForeign Reason = 16
 )
 
-var reasonWords = map[Reason]string{Full: "spool_full", Unwritable: "spool_unwritable", Damaged: "spool_damaged", Unreadable: "unreadable"}
+var _ [FirstForeign - EndOfReasons]struct{} // The numbers of the spool end before FirstForeign.
 
+// reasonDocs has the word for each reason, and the text that explains it in a marker.
+var reasonDocs = [EndOfReasons]struct{ word, text string }{
+	Full:       {"spool_full", "the spool was full"},
+	Unwritable: {"spool_unwritable", "the spool could not be written"},
+	Damaged:    {"spool_damaged", "the spool was damaged on disk"},
+	Unreadable: {"unreadable", "what was written to the FIFO could not be read"},
+}
+
+// String returns the word for the reason in markers and logs.
 func (r Reason) String() string {
-	return cmp.Or(reasonWords[r], "unknown")
+	if r == 0 || r >= EndOfReasons {
+		return "unknown"
+	}
+	return reasonDocs[r].word
+}
+
+// Text returns the text that explains the reason in a marker.
+func (r Reason) Text() string {
+	if r == 0 || r >= EndOfReasons {
+		return "this version of the plugin does not know the reason"
+	}
+	return reasonDocs[r].text
 }
 
 // Gap describes a missing part of the stream.

@@ -34,7 +34,8 @@ func (v verdict) shared() bool { return v == unavailable || v == throttled || v 
 
 // codes are the error codes that CloudWatch is known to return, and what they mean. Several
 // are in no model of the API, because the front end that checks signatures and counts
-// requests returns them ("Common Errors" in the API reference).
+// requests returns them ("Common Errors" in the API reference). A new code is a row here and
+// in classify_test.go. It needs a case in hintFor if the hint of its verdict does not help.
 var codes = map[string]verdict{
 	"DataAlreadyAcceptedException":   accepted, // not returned any more; the events are stored
 	"ResourceAlreadyExistsException": accepted, // only create calls return it, and their purpose is met

@@ -75,7 +75,7 @@ func arrived(s *cwlocal.Server, t target.Target) (shown []stored) {
 func TestSDKDeliversUnderEachFault(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		for _, kind := range append([]cwlocal.FaultKind{""}, cwlocal.FaultKinds...) {
-			if kind == cwlocal.Slow || kind == cwlocal.Poison || kind == cwlocal.SmallEvents || strings.HasPrefix(string(kind), "hang") {
+			if kind == cwlocal.Slow || kind == cwlocal.Poison || kind == cwlocal.SmallEvents || kind == cwlocal.ErrorCode || strings.HasPrefix(string(kind), "hang") {
 				continue // these have tests of their own, or take real time
 			}
 			if plain && kind != "" && kind != cwlocal.HTMLBad && kind != cwlocal.ResetAfter {
@@ -101,6 +101,24 @@ func TestSDKDeliversUnderEachFault(t *testing.T) {
 				<-d.Done()
 				checkShown(t, arrived(s, local), feed, true, nil)
 			})
+		}
+	}
+}
+
+// TestSDKKeepsErrorCodes: each code that classify knows comes through the real SDK.
+func TestSDKKeepsErrorCodes(t *testing.T) {
+	s, _, local := standIn(t, Options{})
+	sdk := newSDK(staticConfig, "1")
+	defer sdk.close()
+	c, err := sdk.connect(t.Context(), local.Access)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code, want := range codes {
+		s.AddFault(cwlocal.Fault{Kind: cwlocal.ErrorCode, Code: code, Text: "no", Count: 1})
+		err := c.CreateLogStream(t.Context(), "g", "s")
+		if got := classify(err, true); err == nil || got != want || kind(err) != code {
+			t.Errorf("%s: %v, verdict %d, want %d", code, err, got, want)
 		}
 	}
 }

@@ -9,21 +9,6 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// gapReasons are the explanations of reasons in a marker. docs/operating.md has the
-// same table.
-var gapReasons = map[spool.Reason]string{
-	spool.Full:                      "the spool was full",
-	spool.Unwritable:                "the spool could not be written",
-	spool.Damaged:                   "the spool was damaged on disk",
-	spool.Unreadable:                "what was written to the FIFO could not be read",
-	gapReason(events.TooOld):        "the service takes nothing older than 14 days",
-	gapReason(events.Expired):       "older than the log group's retention",
-	gapReason(events.TooNew):        "the service takes nothing from more than 2 hours ahead",
-	gapReason(events.Refused):       "the service refused it",
-	gapReason(events.TooLarge):      "larger than the service takes",
-	gapReason(events.Unprocessable): "the plugin failed to process it",
-}
-
 // gapText returns the text of a gap's marker: how much is missing, from when to when,
 // and why.
 //
@@ -40,8 +25,8 @@ func gapText(g spool.Gap) string {
 	if g.MinTime != 0 {
 		when = fmt.Sprintf(", from %s to %s", gapTime(g.MinTime), gapTime(g.MaxTime))
 	}
-	return fmt.Sprintf("[logspool] missing here: %s%s;\nreason: %s (%s)",
-		what, when, reasonWord(g.Reason), gapReasons[g.Reason])
+	r := reasonOf(g)
+	return fmt.Sprintf("[logspool] missing here: %s%s;\nreason: %s (%s)", what, when, r, r.Text())
 }
 
 func gapTime(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
@@ -49,12 +34,18 @@ func gapTime(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02
 // gapReason returns the number of a loss behind the spool in a gap of the spool.
 func gapReason(r events.LossReason) spool.Reason { return spool.FirstForeign + spool.Reason(r) }
 
-// reasonWord returns the word for a gap's reason in markers and logs.
-func reasonWord(r spool.Reason) string {
-	if r >= spool.FirstForeign && r < gapReason(events.LossReasons) {
-		return events.LossReason(r - spool.FirstForeign).String()
+// A reason is an events.LossReason or a spool.Reason.
+type reason interface {
+	String() string // the word for it in markers and logs
+	Text() string   // explains it in a marker
+}
+
+// reasonOf returns the reason of a gap.
+func reasonOf(g spool.Gap) reason {
+	if g.Reason >= spool.FirstForeign && g.Reason < gapReason(events.LossReasons) {
+		return events.LossReason(g.Reason - spool.FirstForeign)
 	}
-	return r.String()
+	return g.Reason
 }
 
 const (

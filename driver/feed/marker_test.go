@@ -9,21 +9,17 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-func TestEachReasonHasAText(t *testing.T) {
-	var all []spool.Reason
-	for r := spool.Reason(1); r.String() != "unknown"; r++ {
-		all = append(all, r)
-	}
-	for r := range events.LossReasons {
-		all = append(all, gapReason(r))
-	}
-	for _, r := range all {
-		if gapReasons[r] == "" {
-			t.Errorf("the reason %s has no text in gapReasons", reasonWord(r))
+func TestMarkerGivesReason(t *testing.T) {
+	for r, want := range map[spool.Reason]string{
+		spool.Full:                    "reason: spool_full (the spool was full)",
+		gapReason(events.TooOld):      "reason: too_old (the service takes nothing older than 14 days)",
+		gapReason(events.TooLarge):    "reason: too_large (larger than the service takes)",
+		spool.EndOfReasons:            "reason: unknown (this version of the plugin does not know the reason)",
+		gapReason(events.LossReasons): "reason: unknown (this version of the plugin does not know the reason)",
+	} {
+		if got := gapText(spool.Gap{Reason: r}); !strings.HasSuffix(got, "\n"+want) {
+			t.Errorf("reason %d: %q, want %q", r, got, want)
 		}
-	}
-	if len(all) != len(gapReasons) {
-		t.Errorf("there are %d reasons, and gapReasons has %d texts", len(all), len(gapReasons))
 	}
 }
 

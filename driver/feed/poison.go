@@ -119,7 +119,7 @@ func (f *Feed) setAside(lost []stream.Range, err *panicked) {
 	r.Close()
 	f.addLoss(g)
 	if f.o.OnLost != nil {
-		f.o.OnLost(reasonWord(g.Reason), int(g.Frames), int64(g.Bytes))
+		f.o.OnLost(reasonOf(g).String(), int(g.Frames), int64(g.Bytes))
 	}
 	f.acks.pending = append(f.acks.pending, lost...)
 	f.flushAcks()

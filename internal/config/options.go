@@ -30,6 +30,7 @@ const awslogsPrefix = "awslogs-"
 
 // options are all log options, in the order in which they are documented and read. An option that
 // does nothing yet must not be among them: a refused option is better than an ignored one.
+// CONTRIBUTING.md lists what else a new option needs.
 var options = []option{
 	{
 		name: "group", alias: "awslogs-group",

@@ -45,6 +45,7 @@ const (
 	Slow               = fault.Slow
 	Poison             = fault.Poison
 	SmallEvents        = fault.SmallEvents
+	ErrorCode          = fault.ErrorCode
 )
 
 // FaultKinds are all kinds of faults.

@@ -89,6 +89,7 @@ func TestEveryKindOfFaultFailsAsDocumented(t *testing.T) {
 		SmallEvents:        {400, `"__type":"InvalidParameterException","message":"Log event too large: 34 bytes exceeds limit of 33"`, false},
 		Slow:               {200, `"nextSequenceToken"`, true},
 		Poison:             {400, `"__type":"InvalidParameterException"`, false},
+		ErrorCode:          {400, `"__type":"LogGroupFrozenException","message":"frozen"`, false},
 	} {
 		t.Run(string(kind), func(t *testing.T) {
 			c := startClient(t, Options{})
@@ -99,6 +100,8 @@ func TestEveryKindOfFaultFailsAsDocumented(t *testing.T) {
 				f.Delay = time.Millisecond
 			case Poison:
 				f.Text = "poison"
+			case ErrorCode:
+				f.Code, f.Text = "LogGroupFrozenException", "frozen"
 			case SmallEvents:
 				f.Limit = len("poisoned") + 26 - 1
 				if status, got, err := c.send(context.Background(), "PutLogEvents", nowBatch("shorter")); status != 200 {

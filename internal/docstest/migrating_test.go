@@ -1,9 +1,11 @@
 package docstest
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -97,24 +99,31 @@ func TestAwslogsPageHasEveryLogOption(t *testing.T) {
 	for _, r := range rows(t, fromAwslogs, "awslogs") {
 		here[r[0]] = r[1]
 	}
+	dockerds := firstCells(t, fromAwslogs, "dockerd")
+	listed := sorted(slices.Collect(maps.Values(here)), dockerds)
 	var known []string
+	var added strings.Builder
+	added.WriteString("| option | what it does |\n|---|---|\n")
 	for _, d := range config.OptionDocs() {
 		known = append(known, d.Name)
-		if d.Alias == "" {
-			continue
+		switch {
+		case d.Alias != "":
+			if here[d.Alias] != d.Name {
+				t.Errorf("%s is %s in the code, but the table awslogs in %s says %q", d.Alias, d.Name, fromAwslogs, here[d.Alias])
+			}
+		case slices.Contains(listed, d.Name):
+		case isDockerds(d):
+			t.Errorf("the table dockerd in %s has no row for %s", fromAwslogs, d.Name)
+		default:
+			fmt.Fprintf(&added, "| `%s` | %s |\n", d.Name, sentence(d.Doc))
 		}
-		if here[d.Alias] != d.Name {
-			t.Errorf("%s is %s in the code, but %s says %q", d.Alias, d.Name, fromAwslogs, here[d.Alias])
+	}
+	for _, name := range listed {
+		if !slices.Contains(known, name) {
+			t.Errorf("%s has %s, which is not a log option", fromAwslogs, name)
 		}
 	}
-	var listed []string
-	for _, name := range here {
-		listed = append(listed, name)
-	}
-	listed = sorted(listed, firstCells(t, fromAwslogs, "dockerd"), firstCells(t, fromAwslogs, "new"))
-	if diff := cmp.Diff(sorted(known), listed); diff != "" {
-		t.Errorf("log options: in the code -, in %s +\n%s", fromAwslogs, diff)
-	}
+	generated(t, fromAwslogs, "new", added.String())
 }
 
 func TestDatetimeFormatGivesTheRegexpOfAwslogs(t *testing.T) {

@@ -27,7 +27,7 @@ func TestPathsInContributingExist(t *testing.T) {
 			declared := functions(t, dir)
 			for _, name := range quoted.FindAllStringSubmatch(cells[2], -1) {
 				if checked++; !declared[name[1]] {
-					t.Errorf("CONTRIBUTING.md names %s in %s, which has no such function", name[1], dir)
+					t.Errorf("a path in CONTRIBUTING.md names %s in %s, which has no such function: correct the row", name[1], dir)
 				}
 			}
 		}

@@ -190,18 +190,18 @@ func TestImportsFollowTheRules(t *testing.T) {
 		}
 		for _, i := range imports {
 			if short, ok := strings.CutPrefix(i, module+"/"); ok && r.ours != nil && !slices.Contains(r.ours, short) {
-				t.Errorf("%s imports %s; of this module, it may import only %q", p.ImportPath, i, r.ours)
+				t.Errorf("%s imports %s; of this module, its rule in packageRules allows only %q", p.ImportPath, i, r.ours)
 			}
 			for _, d := range r.direct {
 				if under(i, d) && !(d == "net" && i == "net/url") {
-					t.Errorf("%s imports %s, which its rule forbids", p.ImportPath, i)
+					t.Errorf("%s imports %s, which its rule in packageRules forbids", p.ImportPath, i)
 				}
 			}
 		}
 		for _, d := range deps {
 			for _, n := range r.never {
 				if under(d, n) {
-					t.Errorf("%s depends on %s, which its rule forbids", p.ImportPath, d)
+					t.Errorf("%s depends on %s, which its rule in packageRules forbids", p.ImportPath, d)
 				}
 			}
 		}

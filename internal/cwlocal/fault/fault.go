@@ -41,12 +41,13 @@ const (
 	Slow               Kind = "slow"                // served normally after Delay
 	Poison             Kind = "poison"              // InvalidParameterException for batches with Text in a message
 	SmallEvents        Kind = "small-events"        // InvalidParameterException for batches with an event larger than Limit
+	ErrorCode          Kind = "code"                // any other error: HTTP 400 with Code, and Text as its message
 )
 
 // Kinds are all kinds.
 var Kinds = []Kind{Throttle, InternalError, Unavailable, Denied, ExpiredToken, UnrecognizedClient,
 	ResetBefore, ResetAfter, Hang, HangAfter, HTMLOK, HTMLBad, Truncated, DataAccepted,
-	GzipUnsupported, GzipMisread, GzipCrash, Slow, Poison, SmallEvents}
+	GzipUnsupported, GzipMisread, GzipCrash, Slow, Poison, SmallEvents, ErrorCode}
 
 // A Fault makes requests fail that break no rule. The first matching fault applies, in the
 // order in which they were added. A Slow fault only adds its delay, and the faults after it
@@ -72,7 +73,8 @@ type Fault struct {
 
 	// These belong to single kinds.
 	Delay time.Duration `json:"-"`               // real time, for Slow
-	Text  string        `json:"text,omitempty"`  // for Poison; for SmallEvents, the message of the error
+	Code  string        `json:"code,omitempty"`  // for ErrorCode, such as ThrottlingException
+	Text  string        `json:"text,omitempty"`  // for Poison; for SmallEvents and ErrorCode, the message of the error
 	Limit int           `json:"limit,omitempty"` // size in bytes, for SmallEvents (see protocol.InputEvent.Size)
 }
 
@@ -131,6 +133,8 @@ func (f *Fault) Check() error {
 		return fmt.Errorf("slow needs a delay")
 	case f.Kind == Poison && f.Text == "":
 		return fmt.Errorf("poison needs a text")
+	case f.Kind == ErrorCode && f.Code == "":
+		return fmt.Errorf("code needs a code")
 	case f.Kind == SmallEvents && f.Limit <= protocol.EventOverhead:
 		return fmt.Errorf("limit is %d; small-events needs a limit of more than %d bytes", f.Limit, protocol.EventOverhead)
 	case f.Operation != "" && f.Operation != protocol.AssumeRole && !slices.Contains(protocol.Operations(), f.Operation):

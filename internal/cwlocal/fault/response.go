@@ -54,6 +54,8 @@ func (f *Fault) error(r *protocol.Request) *protocol.Error {
 	case GzipCrash:
 		return &protocol.Error{Status: http.StatusInternalServerError, Code: "InternalFailure",
 			Message: "'utf-8' codec can't decode byte 0x8b in position 1: invalid start byte"}
+	case ErrorCode:
+		return protocol.Refuse(f.Code, "%s", f.Text)
 	case Poison:
 		return protocol.Invalid("A log event is not acceptable.")
 	case SmallEvents:

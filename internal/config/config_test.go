@@ -213,7 +213,7 @@ func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 		{"HISTORY_AGE=59s", `HISTORY_AGE: "59s" is out of range: use a Go duration (168h) or seconds, from 1m to 87672h`},
 		{"HISTORY_AGE=87673h", `HISTORY_AGE: "87673h" is out of range: use a Go duration (168h) or seconds, from 1m to 87672h`},
 		{"RETENTION_DAYS=10", `RETENTION_DAYS: "10" is not a retention in days: use one of ` + retentionDays},
-		{"GROUP_TAGS=team", `GROUP_TAGS: "team" has the part "team": use KEY=VALUE,KEY=VALUE`},
+		{"GROUP_TAGS=team", `GROUP_TAGS: "team" is not a KEY=VALUE pair: use KEY=VALUE,KEY=VALUE`},
 		{"GROUP_CLASS=cheap", `GROUP_CLASS: "cheap" is not a class of log groups: use one of STANDARD INFREQUENT_ACCESS DELIVERY ESSENTIALS`},
 		{"KMS_KEY_ID=a key", `KMS_KEY_ID: "a key" is not a KMS key: use its ARN, at most 256 characters without white space`},
 		{"PLUGIN_SOCKET=x.sock", `PLUGIN_SOCKET: "x.sock" is not an absolute path: use one that begins with /`},
@@ -283,7 +283,7 @@ func TestLoadReportsAllProblems(t *testing.T) {
 }
 
 func TestProblemSaysWhatApplies(t *testing.T) {
-	const all, region = "all lines are spooled, and none is sent", "lines of containers whose region it decides are spooled, and not sent"
+	const all, region = "all lines are spooled but not sent", "lines of containers whose region this setting decides are spooled but not sent"
 	for _, test := range []struct {
 		env  []string
 		want string
@@ -297,8 +297,8 @@ func TestProblemSaysWhatApplies(t *testing.T) {
 		{[]string{"RETENTION_DAYS=x"}, "none"},
 		{[]string{"AWS_REGION=x"}, region},
 		{[]string{"AWS_DEFAULT_REGION=x"}, region},
-		{[]string{"ROUTE=syslog://x"}, "lines of containers without the log option region are spooled, and not sent"},
-		{[]string{"ROUTE=cloudwatch://x"}, "lines of containers without the log option region are spooled, and not sent"},
+		{[]string{"ROUTE=syslog://x"}, "lines of containers without the log option region are spooled but not sent"},
+		{[]string{"ROUTE=cloudwatch://x"}, "lines of containers without the log option region are spooled but not sent"},
 		{[]string{"ROUTE=cloudwatch://auto?filter.labels=a:*"}, all},
 		{[]string{"ROUTE=cloudwatch://auto?delay=8"}, "it is ignored"},
 		{[]string{"ROUTE=cloudwatch://auto?DELAY=8&DELAY=9"}, "the first one"},

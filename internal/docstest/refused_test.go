@@ -61,7 +61,7 @@ func unchecked(d config.Doc) bool {
 	return slices.Contains([]string{"labels", "env"}, d.Name) || strings.HasPrefix(d.Doc, "dockerd's own")
 }
 
-// badTogether are log options that exclude each other, or need each other.
+// badTogether are log options that cannot be combined, or need each other.
 var badTogether = []map[string]string{
 	{"group": "shop", "awslogs-group": "web"},
 	{"credentials-endpoint": "/v2/a", "awslogs-credentials-endpoint": "/v2/b"},

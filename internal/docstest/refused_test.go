@@ -99,7 +99,7 @@ func refused(t *testing.T, opts map[string]string) string {
 func TestTableOfInvalidOptionsIsGenerated(t *testing.T) {
 	shown := map[string]bool{}
 	var b strings.Builder
-	b.WriteString("| option | bad value | what is said |\n|---|---|---|\n")
+	b.WriteString("| option | invalid value | error |\n|---|---|---|\n")
 	for _, o := range badOptions {
 		shown[o.name] = true
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", o.name, code(o.value), code(refused(t, map[string]string{o.name: o.value})))
@@ -141,7 +141,7 @@ func TestTableOfInvalidOptionsIsGenerated(t *testing.T) {
 
 func TestTableOfExclusiveOptionsIsGenerated(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("| options | what is said |\n|---|---|\n")
+	b.WriteString("| options | error |\n|---|---|\n")
 	for _, opts := range badTogether {
 		var all []string
 		for name, text := range opts {
@@ -156,7 +156,7 @@ func TestTableOfExclusiveOptionsIsGenerated(t *testing.T) {
 func TestTableOfInvalidSettingsIsGenerated(t *testing.T) {
 	shown := map[string]bool{"NOEC2": true, "DEBUG": true}
 	var b strings.Builder
-	b.WriteString("| setting | what is said | what applies until it is fixed |\n|---|---|---|\n")
+	b.WriteString("| setting | error | what applies until it is fixed |\n|---|---|---|\n")
 	for _, entry := range badSettings {
 		name, _, _ := strings.Cut(entry, "=")
 		shown[name] = true

@@ -267,7 +267,7 @@ func TestInvalidOptionsAreRefused(t *testing.T) {
 		{opts{"create-group": "yes"}, `log option "create-group": "yes" is not a boolean: use true or false`},
 		{opts{"awslogs-create-stream": "on"}, `log option "awslogs-create-stream": "on" is not a boolean: use true or false`},
 		{opts{"awslogs-force-flush-interval-seconds": "0"}, `log option "awslogs-force-flush-interval-seconds": "0" is out of range: ` + durationsAllowed},
-		{opts{"spool-max-size": "8g"}, `log option "spool-max-size": 8GiB is more than SPOOL_TOTAL_SIZE, 4GiB`},
+		{opts{"spool-max-size": "8g"}, `log option "spool-max-size": 8GiB is more than SPOOL_TOTAL_SIZE (4GiB): use a smaller size, or raise SPOOL_TOTAL_SIZE`},
 		{opts{"spool-max-size": "1k"}, `log option "spool-max-size": "1k" is out of range: use bytes or Docker's units (256m, 4g), from 64k to 1024t`},
 		{opts{"spool-full": "block"}, `log option "spool-full": "block" is not a policy: use drop-oldest or drop-newest`},
 		{opts{"group": "a", "awslogs-group": "b"},
@@ -280,7 +280,7 @@ func TestInvalidOptionsAreRefused(t *testing.T) {
 		{opts{"multiline-pattern": "(a{1000}){9}(a{1000}){9}"}, `log option "multiline-pattern": "(a{1000}){9}(a{1000}){9}" is not a regexp: ` +
 			`invalid repeat count in "{9}"` + goSyntax},
 		{opts{"multiline-pattern": strings.Repeat("a{1000}", 11)}, `log option "multiline-pattern": "` + strings.Repeat("a{1000}", 11) +
-			`" is not a regexp: it compiles to 11002 instructions, use at most 10000: fewer or smaller repetitions`},
+			`" is not a regexp: it compiles to 11002 instructions, which is more than 10000: use fewer or smaller repetitions`},
 		{opts{"multiline-pattern": strings.Repeat("a", 8193)}, `log option "multiline-pattern": "` + strings.Repeat("a", 80) +
 			`"… is not a regexp: it has 8193 bytes, use at most 8192`},
 		{opts{"awslogs-multiline-pattern": "a\xff"}, `log option "awslogs-multiline-pattern": "a\xff" is not a regexp: invalid UTF-8 in "\xff"` + goSyntax},
@@ -345,7 +345,7 @@ func TestInvalidOptionsAreRefused(t *testing.T) {
 		{opts{"endpoint": "http://u:p@x", "awslogs-endpoint": "http://u:q@x"},
 			`log options "endpoint" and "awslogs-endpoint" are two spellings of one option and have different values: give one of them`},
 		{opts{"history-size": "-1"}, `log option "history-size": "-1" is not a size: use bytes or Docker's units (256m, 4g), from 64k to 1024t, or 0`},
-		{opts{"history-size": "8g"}, `log option "history-size": 8GiB is more than SPOOL_TOTAL_SIZE, 4GiB`},
+		{opts{"history-size": "8g"}, `log option "history-size": 8GiB is more than SPOOL_TOTAL_SIZE (4GiB): use a smaller size, or raise SPOOL_TOTAL_SIZE`},
 		{opts{"max-buffered-events": "0"}, `log option "max-buffered-events": "0" is not a positive number: use 1 or more, without a unit`},
 		{opts{"awslogs-max-buffered-events": "4k"}, `log option "awslogs-max-buffered-events": "4k" is not a positive number: use 1 or more, without a unit`},
 		{opts{"max-size": "0"}, `log option "max-size": "0" is not the size of a file: use a positive number of bytes, with k, m or g (10m), or -1`},

@@ -64,7 +64,7 @@ func (w *lineWriter) write(to io.Writer, p []byte) {
 		return
 	}
 	if w.dropped > 0 {
-		text := `level=WARN msg="log lines were dropped because dockerd did not read them" lines=` + strconv.Itoa(w.dropped)
+		text := `level=WARN msg="lines of the plugin's own log were dropped because dockerd did not read them" lines=` + strconv.Itoa(w.dropped)
 		note := logLine{w.err, []byte(text + "\n")}
 		select {
 		case w.lines <- note:

@@ -86,7 +86,7 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 
 	served := make(chan error, 1)
 	go func() { served <- d.Handler().Serve(listener) }()
-	log.Info("logspool listens", "version", version, "socket", settings.PluginSocket)
+	log.Info("logspool is listening", "version", version, "socket", settings.PluginSocket)
 	d.Start()
 
 	select {
@@ -197,7 +197,7 @@ func checkAWSMount(log *slog.Logger, dir string) {
 func dropPrivileges(log *slog.Logger) {
 	keep, err := privileges.ToRead(awsenv.Files()...)
 	if err != nil {
-		log.Warn("cannot check whether the AWS files need a capability to be read", "err", err)
+		log.Warn("cannot check whether the plugin needs a capability to read the AWS files", "err", err)
 	}
 	dropped, err := privileges.Drop(keep)
 	switch {

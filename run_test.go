@@ -90,7 +90,7 @@ func (r *rig) start() {
 			r.t.Logf("the plugin's log:\n%.6000s", plugin.Log.String())
 		}
 	})
-	if err := plugin.WaitLogged("logspool listens", time.Minute); err != nil {
+	if err := plugin.WaitLogged("logspool is listening", time.Minute); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -398,7 +398,7 @@ func TestLinesAreHeldWhileTheirDestinationIsUndecided(t *testing.T) {
 		t.Errorf("%d lines were sent", n)
 	}
 	r.stop()
-	if log := r.plugin.Log.String(); !strings.Contains(log, `setting=ROUTE`) || !strings.Contains(log, "are spooled, and not sent") {
+	if log := r.plugin.Log.String(); !strings.Contains(log, `setting=ROUTE`) || !strings.Contains(log, "are spooled but not sent") {
 		t.Errorf("the log does not say that lines are held: %s", log)
 	}
 	r.env = good

@@ -80,7 +80,7 @@ func (s *session) attach(file string, next *containerRun) error {
 	}
 	if err != nil {
 		s.env.fifos.unclaim(a)
-		return fmt.Errorf("logspool: container %s cannot be attached: %w", s.id, err)
+		return fmt.Errorf("logspool: cannot attach container %s: %w", s.id, err)
 	}
 	s.mu.Lock()
 	apply()
@@ -92,7 +92,7 @@ func (s *session) attach(file string, next *containerRun) error {
 	a.begin()
 	if err := a.open(); err != nil {
 		a.finish()
-		return fmt.Errorf("logspool: container %s cannot be attached: %w", s.id, err)
+		return fmt.Errorf("logspool: cannot attach container %s: %w", s.id, err)
 	}
 	s.wake()
 	return nil
@@ -173,7 +173,7 @@ func (a *attachment) begin() {
 
 // errBeginning says that a StopLogging came before the start has recorded the FIFO. The start
 // will open the FIFO.
-var errBeginning = errors.New("its start has not finished")
+var errBeginning = errors.New("the container's start has not finished")
 
 // open opens the FIFO, unless it is open.
 func (a *attachment) open() error {

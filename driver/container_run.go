@@ -49,7 +49,7 @@ func newContainerRun(info container.Info, conf *config.Container) *containerRun 
 func (s *session) recordedRun(info container.Info, host string, to uint64) *containerRun {
 	conf, err := parseOptions(s.env.settings, info.Config, info.Env)
 	if err != nil {
-		s.env.log.Warn("invalid log options of a running container; the plugin's settings apply", "container", s.name(), "err", err)
+		s.env.log.Warn("a running container has invalid log options; the plugin's settings apply instead", "container", s.name(), "err", err)
 	}
 	r := newContainerRun(info, conf)
 	r.host, r.to = host, to

@@ -141,7 +141,7 @@ func (s *session) target(c *naming.Container, conf *config.Container) (target.Ta
 			s.env.log.Warn("the default name is used for a "+n.what, "container", s.name(), "from", n.from, "name", n.Name.Name, "err", n.Fallback)
 		}
 		if n.Changed != "" {
-			s.env.log.Warn("the name of a "+n.what+" was made valid", "container", s.name(), "from", n.from, "name", n.Name.Name, "change", n.Changed)
+			s.env.log.Warn("the name of a "+n.what+" was changed to a valid one", "container", s.name(), "from", n.from, "name", n.Name.Name, "change", n.Changed)
 		}
 	}
 	entity, err := conf.Entity(c)

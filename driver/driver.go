@@ -198,7 +198,7 @@ func (d *Driver) attach(file string, info *container.Info) error {
 	start := newContainerRun(*info, conf)
 	s, err := d.holdSession(context.Background(), info.ID, start)
 	if err != nil {
-		return fmt.Errorf("logspool: container %s cannot be spooled: %w", info.ID, err)
+		return fmt.Errorf("logspool: cannot open the spool of container %s: %w", info.ID, err)
 	}
 	defer s.release()
 	return s.attach(file, start)
@@ -214,7 +214,7 @@ func (d *Driver) stopLogging(ctx context.Context, file string) {
 		return
 	}
 	if err := a.detach(ctx); err != nil {
-		d.log.Warn("StopLogging was answered before all of a container's output was read; the plugin reads on",
+		d.log.Warn("StopLogging was answered before all of a container's output was read; the plugin keeps reading",
 			"container", a.s.name(), "err", err)
 	}
 }

@@ -17,7 +17,7 @@ type held interface {
 	backlog() (bytes int64, oldest time.Time)
 }
 
-// holdLog logs which containers' lines are spooled and not sent, because it is not known
+// holdLog logs which containers' lines are spooled but not sent, because it is not known
 // where they go, or as whom. It logs all containers with the same reason together, at once
 // and every ten minutes.
 type holdLog struct {
@@ -42,7 +42,7 @@ func (l *holdLog) add(c held, reason string, err any) {
 	l.mu.Lock()
 	r := l.reasons[reason]
 	if r == nil {
-		failed, ended := "lines are spooled, and not sent", ""
+		failed, ended := "lines are spooled but not sent", ""
 		if reason == noRegion {
 			failed, ended = "no AWS region found; logs are spooled until one is known", "AWS region found"
 		}
@@ -140,5 +140,5 @@ func (d *Driver) logBacklog() {
 		return
 	}
 	list, bytes := faultlog.Largest(all)
-	d.log.Warn("the plugin stops with undelivered lines; they are delivered after its next start", "undelivered_bytes", bytes, "containers", list)
+	d.log.Warn("the plugin is stopping with undelivered lines; it delivers them after its next start", "undelivered_bytes", bytes, "containers", list)
 }

@@ -64,7 +64,7 @@ func TestHoldIsLoggedWhileItLasts(t *testing.T) {
 				}
 			}
 		}
-		if lines := logged("ERROR", "lines are spooled, and not sent"); len(lines) != 3 || !strings.Contains(lines[2], "containers=held waiting_bytes=5") {
+		if lines := logged("ERROR", "lines are spooled but not sent"); len(lines) != 3 || !strings.Contains(lines[2], "containers=held waiting_bytes=5") {
 			t.Errorf("logged %q", lines)
 		}
 		l.remove(held, "KMS_KEY_ID is invalid", false) // it ends, and nothing is fixed

@@ -58,6 +58,6 @@ func (l limits) tooManyFIFOs() error {
 }
 
 func (l limits) tooManyReaders() error {
-	return fmt.Errorf("logspool: %d docker logs are being answered, the most that the limit of %d open files (RLIMIT_NOFILE) allows; "+
+	return fmt.Errorf("logspool: %d docker logs commands are being answered, the most that the limit of %d open files (RLIMIT_NOFILE) allows; "+
 		"try again when one has ended, or raise dockerd's limit (LimitNOFILE in its systemd unit)", l.readers, l.open)
 }

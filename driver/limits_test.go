@@ -20,7 +20,7 @@ func TestReadersBeyondLimitAreRefused(t *testing.T) {
 		reading = append(reading, s)
 	}
 	_, err := h.beginReading(t.Context(), "web")
-	if err == nil || !strings.Contains(err.Error(), "docker logs are being answered") || !strings.Contains(err.Error(), "120 open files") {
+	if err == nil || !strings.Contains(err.Error(), "docker logs commands are being answered") || !strings.Contains(err.Error(), "120 open files") {
 		t.Errorf("docker logs: %v", err)
 	}
 	h.endReading(reading[0])

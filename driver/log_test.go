@@ -97,7 +97,7 @@ func TestStopLogsBacklog(t *testing.T) {
 		f.waitUntilEmpty()
 	}
 	h.stop()
-	h.wantLogged("level=WARN", "the plugin stops with undelivered lines", "undelivered_bytes=",
+	h.wantLogged("level=WARN", "the plugin is stopping with undelivered lines", "undelivered_bytes=",
 		`containers="c7 (c7), c6 (c6), c5 (c5), c4 (c4), c3 (c3) and 2 more"`)
 }
 

@@ -42,9 +42,9 @@ func (d *Driver) serveReadLogs(w http.ResponseWriter, r *http.Request) {
 		err = errStopping
 	case ctx.Err() != nil: // the client is gone
 	case begun:
-		d.log.Error("docker logs breaks off", "container", name, "err", err)
+		d.log.Error("docker logs ended early because the log could not be read", "container", name, "err", err)
 	default:
-		d.log.Error("docker logs cannot be answered", "container", name, "err", err)
+		d.log.Error("cannot answer docker logs", "container", name, "err", err)
 	}
 	if begun {
 		panic(http.ErrAbortHandler) // nobody takes what was written for the whole log
@@ -118,7 +118,7 @@ func (d *Driver) beginReading(ctx context.Context, id string) (*session, error) 
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("logspool: couldn't open the log that is kept of container %s: %w", id, err)
+		return nil, fmt.Errorf("logspool: couldn't open the log of container %s: %w", id, err)
 	}
 	if s != nil {
 		s.beginReading()

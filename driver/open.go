@@ -157,7 +157,7 @@ func (s *session) openSpool(quarantine, archived bool) error {
 		return err
 	}
 	if repair.CutBytes > 0 || repair.CursorCutBytes > 0 {
-		s.env.log.Warn("a spool was repaired", "container", s.name(), "cut_bytes", repair.CutBytes, "kept_in", repair.CutFile,
+		s.env.log.Warn("a damaged spool was repaired", "container", s.name(), "cut_bytes", repair.CutBytes, "kept_in", repair.CutFile,
 			"cursor_cut_bytes", repair.CursorCutBytes)
 	}
 	s.dropForeignRuns()

@@ -50,10 +50,10 @@ func (e *environment) quarantineRecord(id, name string, damage error) {
 	if err != nil {
 		attrs = append(attrs, "not_kept", err)
 	}
-	e.log.Error("a container's record is damaged; its spooled lines go to the default names, and its FIFOs are unknown", attrs...)
+	e.log.Error("a container's record is damaged; its spooled lines go to the default group and stream, and new output is lost until the container is restarted", attrs...)
 }
 
-const quarantineHint = "upgrade the plugin to the version that wrote it, which delivers it at its start; or remove the directory"
+const quarantineHint = "upgrade the plugin to the version that wrote the lines, and it delivers them when it starts; or remove the directory"
 
 // quarantineSpool moves the spool, which a newer version of the plugin wrote, to the
 // quarantine, with a copy of the record.
@@ -91,7 +91,7 @@ func (d *Driver) reviewQuarantine() {
 		id := e.Name()[:max(strings.LastIndexByte(e.Name(), '-'), 0)]
 		switch {
 		case !e.IsDir():
-			d.log.Warn("a damaged record of a container is kept", "path", dir, "hint", "remove it when you no longer need it")
+			d.log.Warn("a container's damaged record is still set aside", "path", dir, "hint", "remove it when you no longer need it")
 		case archive.ValidID(id):
 			d.reviewQuarantinedSpool(id, dir)
 		}
@@ -107,13 +107,13 @@ func (d *Driver) reviewQuarantinedSpool(id, dir string) {
 	}
 	switch {
 	case errors.Is(err, spool.ErrVersion):
-		d.log.Error("undelivered lines are kept that only a newer version of the plugin can read", "container", container, "kept_in", dir, "hint", quarantineHint)
+		d.log.Error("undelivered lines are set aside because only a newer version of the plugin can read them", "container", container, "kept_in", dir, "hint", quarantineHint)
 		return
 	case err != nil:
-		d.log.Error("cannot open kept lines", "container", container, "kept_in", dir, "err", err)
+		d.log.Error("cannot open lines that were set aside", "container", container, "kept_in", dir, "err", err)
 		return
 	case d.exists(d.containerDir(id)) || d.exists(filepath.Join(d.archive.Dir, id)):
-		d.log.Warn("kept lines can be read now, but the container has another log; they are delivered when the plugin starts and finds none",
+		d.log.Warn("lines that were set aside can be read now, but the container has a new log; they are delivered when the plugin starts after that log is gone",
 			"container", container, "kept_in", dir)
 		return
 	}
@@ -122,10 +122,10 @@ func (d *Driver) reviewQuarantinedSpool(id, dir string) {
 		err = d.fs.Rename(dir, d.containerDir(id))
 	}
 	if err != nil {
-		d.log.Error("cannot move kept lines back", "container", container, "kept_in", dir, "err", err)
+		d.log.Error("cannot move back lines that were set aside", "container", container, "kept_in", dir, "err", err)
 		return
 	}
-	d.log.Info("kept lines can be read now and will be delivered", "container", container)
+	d.log.Info("lines that were set aside can be read now, and will be delivered", "container", container)
 }
 
 // maxPoison is the largest number of poison frames that are kept for all containers together.
@@ -134,7 +134,7 @@ const maxPoison = 64
 
 // logPoison logs that the plugin panicked on a container's output. A feed calls it once.
 func (s *session) logPoison(cause any, stack []byte) {
-	s.env.log.Error("the plugin panicked on a container's output; it is set aside, and a marker in the stream shows the loss",
+	s.env.log.Error("the plugin panicked on a container's output; the output is set aside, and a marker in the stream reports the loss",
 		"container", s.name(), "kept_in", poisonDir(s.env.settings.StateDir), "panic", fmt.Sprint(cause), "stack", string(stack))
 }
 

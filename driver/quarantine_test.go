@@ -50,12 +50,12 @@ func TestNewerSpoolIsQuarantined(t *testing.T) {
 	h.gone()
 	h.stop()
 	h.start()
-	h.wantLogged("undelivered lines are kept that only a newer version of the plugin can read", "kept_in="+kept[0])
+	h.wantLogged("undelivered lines are set aside because only a newer version of the plugin can read them", "kept_in="+kept[0])
 	h.stop()
 	openSpool = spool.Open // an upgrade
 	must(t, os.Remove(filepath.Join(kept[0], archive.SpoolName, "newer")))
 	h.start()
-	h.wantLogged("kept lines can be read now, but the container has another log")
+	h.wantLogged("lines that were set aside can be read now, but the container has a new log")
 	h.stop()
 	must(t, os.RemoveAll(filepath.Join(state, "stopped", "web"))) // it has expired
 	h.start()

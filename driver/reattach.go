@@ -90,7 +90,7 @@ func (d *Driver) reattachOne(id string, retry bool) (fifos int, ok bool) {
 	switch {
 	case retry:
 	case unread:
-		d.log.Error("cannot read a container's record; trying again, and its FIFOs are left alone while they have room",
+		d.log.Error("cannot read a container's record; trying again, and not reading its FIFOs until they fill up",
 			"container", container.Label("", id), "err", err)
 	default:
 		d.log.Error("cannot open a container's spool; trying again, and the container's output is lost until then",

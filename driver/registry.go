@@ -135,7 +135,7 @@ func (r *registry) logName(id string) string {
 // errUnopened says that a container's spool could not be opened at the start. The plugin
 // tries again. docker logs does not open it, because the session would not know the
 // container's FIFOs.
-var errUnopened = errors.New("it could not be opened when the plugin started")
+var errUnopened = errors.New("the container's spool could not be opened when the plugin started")
 
 func (r *registry) setUnopened(id string) {
 	r.mu.Lock()

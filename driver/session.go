@@ -215,7 +215,7 @@ func (s *session) moveToArchive() {
 	}))
 	err = errors.Join(err, s.env.archive.Put(s.id, s.record.Stopped.At))
 	if err != nil {
-		s.env.log.Warn("cannot archive a delivered container's files", "container", s.name(), "err", err)
+		s.env.log.Warn("cannot archive the files of a container whose lines are all delivered", "container", s.name(), "err", err)
 	}
 }
 
@@ -228,6 +228,6 @@ func (s *session) removeFiles() {
 		err = s.env.fs.Remove(s.dir())
 	}
 	if err != nil && !notExist(err) {
-		s.env.log.Warn("cannot remove a delivered container's files", "container", s.name(), "err", err)
+		s.env.log.Warn("cannot remove the files of a container whose lines are all delivered", "container", s.name(), "err", err)
 	}
 }

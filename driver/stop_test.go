@@ -63,7 +63,7 @@ func TestStopLoggingAfterIntakeDrains(t *testing.T) {
 	}
 	f.close()
 	h.stop()
-	if want := `msg="the plugin stops with undelivered lines; they are delivered after its next start"`; !strings.Contains(h.logged(), want) ||
+	if want := `msg="the plugin is stopping with undelivered lines; it delivers them after its next start"`; !strings.Contains(h.logged(), want) ||
 		!strings.Contains(h.logged(), `containers="web (web)"`) {
 		t.Errorf("not logged: %s", want)
 	}

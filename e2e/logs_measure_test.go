@@ -200,8 +200,8 @@ func (m *meter) withAndWithout() []string {
 			median(row.samples, func(s sample) float64 { return s.engine.Seconds() }),
 			median(row.samples, func(s sample) float64 { return s.plugin.Seconds() }), median(row.samples, sum)))
 	}
-	return append(rows, fmt.Sprintf("| ratio, of one to the one before it | %s | | | %s |", spread(rates), spread(sums)),
-		"", fmt.Sprintf("A write of 150 bytes into a pipe, of which dockerd does one for each line, takes %.1f µs on this machine.", m.pipeWrite()))
+	return append(rows, fmt.Sprintf("| ratio of the first row to the second: median, lowest and highest | %s | | | %s |", spread(rates), spread(sums)),
+		"", fmt.Sprintf("dockerd does one write into a pipe for each line. A write of 150 bytes takes %.1f µs on this machine.", m.pipeWrite()))
 }
 
 // spread returns the median of ratios, with the least and the greatest.
@@ -257,8 +257,8 @@ func (m *meter) followers() []string {
 		fmt.Sprintf("| 5,000,000 lines of 100 bytes, median of %d | lines/s |", *rounds), "|---|---|",
 		fmt.Sprintf("| alone | %.0fk |", median(alone, rate)/1000),
 		fmt.Sprintf("| with %d `docker logs -f` | %.0fk |", many, median(followed, rate)/1000),
-		fmt.Sprintf("| ratio, of one to the one before it | %s |", spread(ratios)),
-		"", fmt.Sprintf("Every line was delivered. Meanwhile the followers got %.1fk lines a second together.", median(followed, given)/1000),
+		fmt.Sprintf("| ratio of the second row to the first: median, lowest and highest | %s |", spread(ratios)),
+		"", fmt.Sprintf("Every line was delivered. Together, the followers got %.1fk lines a second.", median(followed, given)/1000),
 	}
 }
 
@@ -365,15 +365,15 @@ func (m *meter) tail() []string {
 		body.Close()
 		return took, read() - before, int(n)
 	}
-	rows := []string{fmt.Sprintf("| asked of a history of %d MB | time | bytes read | bytes answered |", history/1_000_000), "|---|---|---|---|"}
+	rows := []string{fmt.Sprintf("| read from a history of %d MB | time | bytes read | bytes returned |", history/1_000_000), "|---|---|---|---|"}
 	for _, q := range []struct {
 		name   string
 		config dockertest.ReadConfig
 	}{
 		{"`--tail 10`", dockertest.ReadConfig{Tail: 10}},
 		{"`--tail 1000`", dockertest.ReadConfig{Tail: 1000}},
-		{"`--since` a second ago, of nothing", dockertest.ReadConfig{Tail: -1, Since: time.Now()}},
-		{"`--until` before all", dockertest.ReadConfig{Tail: -1, Until: time.Unix(1, 0)}},
+		{"`--since` a second ago, with no newer entry", dockertest.ReadConfig{Tail: -1, Since: time.Now()}},
+		{"`--until` before the first entry", dockertest.ReadConfig{Tail: -1, Until: time.Unix(1, 0)}},
 		{"everything", dockertest.ReadConfig{Tail: -1}},
 	} {
 		var best time.Duration

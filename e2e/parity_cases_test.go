@@ -104,7 +104,7 @@ func parities(t *testing.T) []parity {
 		{name: "both outputs in events", opts: []string{"awslogs-multiline-pattern=^x"},
 			prints: []chunk{{"stdout", "x out\n"}, {"stderr", "x err\n"}, {"stdout", "  more out\n"}, {"stderr", "  more err\n"}},
 			want:   []string{"x out\n  more out\n", "x err\n  more err\n"},
-			shows:  []row{{"`awslogs-multiline-pattern`", "Lines are joined for stdout and stderr apart"}}, differs: &difference{want: []string{"x out\n", "x err\n  more out\n  more err\n"}}},
+			shows:  []row{{"`awslogs-multiline-pattern`", "Lines are joined separately for stdout and stderr"}}, differs: &difference{want: []string{"x out\n", "x err\n  more out\n  more err\n"}}},
 		{name: "slow event", opts: []string{"awslogs-multiline-pattern=^x", "awslogs-force-flush-interval-seconds=1"},
 			prints: []chunk{{"stdout", "x one\n"}, {theirsArrived, "1"}, {"stdout", "  more\n"}, {"stdout", "x two\n"}},
 			want:   []string{"x one\n  more\n", "x two\n"}, paused: []string{"x one\n", "  more\n", "x two\n"},
@@ -140,6 +140,6 @@ func refusals() []refusal {
 		{name: "a definition", opts: []string{`tag={{define "x"}}a{{end}}{{template "x"}}`}, ours: "{{define}} and {{block}} are not allowed",
 			shows: []row{{"`{{define}}`, `{{block}}` and `{{template}}` in a tag template", "refused, with one line"}}},
 		{name: "a time zone", opts: []string{"tag={{.ContainerCreated.Local.Year}}"}, ours: ".Local",
-			shows: []row{{"`tag`", "`.ContainerCreated.Local` and what else reads a time zone are refused"}}},
+			shows: []row{{"`tag`", "`.ContainerCreated.Local` and everything else that reads a time zone are refused"}}},
 	}
 }

@@ -35,7 +35,7 @@ func deceptive(r rune) bool {
 // Name is a name that CloudWatch accepts.
 type Name struct {
 	Name string
-	// Changed says in one line how the rendered name was changed to make it valid. It is empty
+	// Changed says in one line how the rendered name was changed to a valid one. It is empty
 	// if the name was valid.
 	Changed string
 	// Fallback says in one line why the default name is used instead of the template's: the

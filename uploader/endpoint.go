@@ -90,7 +90,7 @@ func (s *sender) learnMessageLimit(a answer) bool {
 	if !stated {
 		s.limit.guess = n
 	} else if s.svc.endpoint.lowerMaxMessage(n) {
-		s.svc.log.Warn("the endpoint accepts smaller log events than CloudWatch Logs does; longer events are divided",
+		s.svc.log.Warn("the endpoint's limit for a log event is smaller than CloudWatch's; longer events are divided",
 			"bytes", n+eventOverhead, "err", brief(a.err))
 	}
 	return true

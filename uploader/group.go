@@ -211,7 +211,7 @@ func (c *creator) setRetention(group string, days int32) {
 		v, err := c.putRetention(group, days)
 		if v == accepted {
 			c.retention.Succeeded()
-			c.log.Info("log group's retention is set", "group", group, "days", days)
+			c.log.Info("set the log group's retention", "group", group, "days", days)
 			return
 		}
 		if v.shared() || v == notFound && n < maxUnknownRetentions || kind(err) == codeConflict {
@@ -228,7 +228,7 @@ func (c *creator) setRetention(group string, days int32) {
 		if v == denied {
 			hint = "allow logs:PutRetentionPolicy for the next groups, and " + hint
 		}
-		c.log.Warn("log group's retention is not set: its events do not expire; logs are delivered",
+		c.log.Warn("the log group's retention was not set, so its events never expire; logs are delivered",
 			"group", group, "days", days, "err", brief(err), "hint", hint)
 		return
 	}

@@ -25,7 +25,7 @@ func wantedWithout(f func(*target.NewGroup)) target.NewGroup {
 	return n
 }
 
-const warnRetention = "log group's retention is not set"
+const warnRetention = "the log group's retention was not set"
 
 // TestNewGroupGetsWhatCloudWatchAccepts has CloudWatch accept or refuse each option of a
 // new group.

@@ -23,11 +23,11 @@ func hintFor(v verdict, err error, a target.Access) string {
 	case kind(err) == codeConflict:
 		return "another call is changing the log group; the plugin tries again"
 	case isUnknownHost(err) && a.Endpoint == "":
-		return "the region's host is unknown: check the spelling of the region '" + a.Region + "', and the host's DNS"
+		return "the host name of the region cannot be resolved: check the spelling of the region '" + a.Region + "', and the host's DNS"
 	case isUnknownHost(err):
-		return "the host is unknown: check the endpoint '" + a.Endpoint + "', the region '" + a.Region + "' and the host's DNS"
+		return "the host name of the endpoint cannot be resolved: check the endpoint '" + a.Endpoint + "', the region '" + a.Region + "' and the host's DNS"
 	case kind(err) == "configuration":
-		return "correct the AWS setting or file that the error names; the plugin reads files again at each try, and settings when it is enabled"
+		return "correct the AWS setting or file that the error names; the plugin reads files again at each try, but settings only when it is enabled"
 	case isInvalidEndpoint(err):
 		return "the endpoint is not a URL: use http:// or https:// and a host in AWS_ENDPOINT_URL_CLOUDWATCH_LOGS or AWS_ENDPOINT_URL"
 	}

@@ -124,7 +124,7 @@ func (d *Delivery) lossLog(log *slog.Logger, l loss) *faultlog.Loss {
 	if hint := lossHint(l.reason); hint != "" {
 		attrs = append(attrs, "hint", hint)
 	}
-	d.logs[l.reason] = faultlog.NewLoss(log, "CloudWatch does not accept log events: they are lost", attrs...)
+	d.logs[l.reason] = faultlog.NewLoss(log, "CloudWatch does not accept log events; they are lost, and a marker in the stream reports them", attrs...)
 	return d.logs[l.reason]
 }
 

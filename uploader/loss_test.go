@@ -51,7 +51,7 @@ func TestFeedGetsTheRangesOfItsLostEvents(t *testing.T) {
 		if n := len(a.dropped) + len(b.dropped); n != 5 || u.Metrics().DroppedEvents[events.TooOld] != 2 {
 			t.Errorf("dropped %v and %v", a.dropped, b.dropped)
 		}
-		const lost = "CloudWatch does not accept log events: they are lost"
+		const lost = "CloudWatch does not accept log events; they are lost, and a marker in the stream reports them"
 		if n := len(log.with("ERROR", lost)); n != 5 || len(log.with(lost, a.name, "expired")) != 1 || len(log.with(lost, b.name, "too_new", "clock")) != 1 {
 			t.Errorf("logged %q", log.lines)
 		}

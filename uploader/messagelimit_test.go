@@ -183,7 +183,7 @@ func TestEventsAreDividedAtTheEndpointsLimit(t *testing.T) {
 			if n := u.Metrics().DroppedEvents[events.Refused]; n != 0 {
 				t.Errorf("%d events were dropped", n)
 			}
-			if n := len(log.with("WARN", "accepts smaller log events")); (n == 1) != k.remember {
+			if n := len(log.with("WARN", "the endpoint's limit for a log event is smaller")); (n == 1) != k.remember {
 				t.Errorf("logged %d times", n)
 			}
 		})

@@ -104,7 +104,7 @@ func newSender(u *Uploader, svc *service, key target.Target, t target.Target) *s
 		},
 	}
 	s.ackFault = faultlog.NewFault(s.log, "cannot save delivery progress; events may be sent again after a restart",
-		"delivery progress is saved again", func() []any { return describeBacklog([]*sender{s}) })
+		"delivery progress can be saved again", func() []any { return describeBacklog([]*sender{s}) })
 	return s
 }
 

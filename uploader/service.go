@@ -219,7 +219,7 @@ func (svc *service) put(s *sender, t target.Target, b *batch) (verdict, error) {
 		if err != nil {
 			attrs = append(attrs, "err", brief(err))
 		}
-		svc.log.Warn("the endpoint does not accept compressed requests; requests are sent uncompressed for some time", attrs...)
+		svc.log.Warn("the endpoint does not accept compressed requests; requests are sent uncompressed for a while", attrs...)
 	}
 	switch {
 	case v.shared():

@@ -52,7 +52,7 @@ func compare(want, have contents) error {
 	}
 	for _, a := range have.addresses() {
 		if _, ok := want[a]; !ok {
-			errs = append(errs, fmt.Errorf("group %s, stream %s: nothing should be there", a.group, a.stream))
+			errs = append(errs, fmt.Errorf("group %s, stream %s: this stream should not exist", a.group, a.stream))
 		}
 	}
 	return errors.Join(errs...)
@@ -83,5 +83,5 @@ func difference(want, have []string) string {
 	if missing == 0 && doubled == 0 && unknown == 0 {
 		return "the lines are not in order"
 	}
-	return fmt.Sprintf("of %d lines %d are missing; %d came again, %d are none that were printed", len(want), missing, doubled, unknown)
+	return fmt.Sprintf("%d of %d lines are missing; %d arrived twice, and %d were never printed", missing, len(want), doubled, unknown)
 }

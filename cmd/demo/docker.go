@@ -103,7 +103,7 @@ func (h *dockerHost) namesAreFree(ctx context.Context) error {
 		there, remove = append(there, "the plugin "+pluginName), append(remove, "docker plugin rm -f "+pluginName)
 	}
 	if there != nil {
-		return fmt.Errorf("there is already %s; if a demo that was killed left that: %s", strings.Join(there, ", "), strings.Join(remove, "; "))
+		return fmt.Errorf("the demo needs these names, which are in use: %s; if a killed demo left them, run: %s", strings.Join(there, ", "), strings.Join(remove, "; "))
 	}
 	return context.Cause(ctx)
 }
@@ -178,7 +178,7 @@ func (h *dockerHost) remove() error {
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("not everything is removed (see docker ps -a, docker images and docker plugin ls): %w", err)
+		return fmt.Errorf("not everything was removed (see docker ps -a, docker images and docker plugin ls): %w", err)
 	}
 	return nil
 }
@@ -187,5 +187,5 @@ func (h *dockerHost) help() string {
 	if !h.plugin {
 		return ""
 	}
-	return "\nthe plugin's log is in dockerd's (journalctl -u docker), on the lines with plugin="
+	return "\nthe plugin's log is part of dockerd's log (journalctl -u docker); its lines have plugin="
 }

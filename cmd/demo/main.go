@@ -52,13 +52,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	fmt.Fprintln(stdout, "logspool: what containers print arrives in CloudWatch Logs")
+	fmt.Fprintln(stdout, "logspool: container output arrives in CloudWatch Logs")
 	fmt.Fprintln(stdout)
 
 	var h host
 	version, err := engineVersion(ctx)
 	if err == nil {
-		fmt.Fprintf(stdout, "engine   Docker %s; the plugin is %s, for as long as this runs\n", version, pluginName)
+		fmt.Fprintf(stdout, "engine   Docker %s; the plugin is installed as %s while the demo runs\n", version, pluginName)
 		h = newDockerHost(*dir)
 	} else {
 		fmt.Fprintf(stdout, "engine   none (%v); the demo stands in for dockerd and runs the plugin's binary\n", err)
@@ -152,7 +152,7 @@ func (d demonstration) cleanUp(ctx context.Context, installed bool, err error) e
 		return errors.Join(err, removeErr)
 	}
 	if installed {
-		fmt.Fprintln(d.out, "\nEverything that the demo made is removed.")
+		fmt.Fprintln(d.out, "\nThe demo has removed everything that it made.")
 	}
 	return err
 }
@@ -161,7 +161,7 @@ func (d demonstration) cleanUp(ctx context.Context, installed bool, err error) e
 func (d demonstration) show(ctx context.Context, s scene, service *cwlocal.Server, api *reader) error {
 	if s.outage > 0 {
 		service.AddFault(cwlocal.Fault{Kind: cwlocal.Unavailable, AccessKey: pluginKey, For: s.outage})
-		fmt.Fprintf(d.out, "\n   for %v from now on the service answers the plugin with 503\n", s.outage)
+		fmt.Fprintf(d.out, "\n   for the next %v, the service answers the plugin with 503\n", s.outage)
 	}
 	since := time.Now()
 	if err := d.host.start(ctx, s); err != nil {
@@ -178,7 +178,7 @@ func (d demonstration) show(ctx context.Context, s scene, service *cwlocal.Serve
 		}
 	}
 	if s.outage > 0 {
-		fmt.Fprintf(d.out, "\n   they arrived %.1f s after the container's start\n", time.Since(since).Seconds())
+		fmt.Fprintf(d.out, "\n   the lines arrived %.1f s after the container started\n", time.Since(since).Seconds())
 	}
 	return nil
 }
@@ -189,14 +189,14 @@ func (d demonstration) check(ctx context.Context, want contents, service *cwloca
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.out, "\nWhat the service has now (DescribeLogGroups, DescribeLogStreams, GetLogEvents):\n\n%s", have)
+	fmt.Fprintf(d.out, "\nThe service now has these streams (DescribeLogGroups, DescribeLogStreams, GetLogEvents):\n\n%s", have)
 	if err := compare(want, have); err != nil {
 		return err
 	}
 	if refused := service.Refusals(); len(refused) > 0 {
-		return fmt.Errorf("%d requests broke a rule of the service, the first one: %+v", len(refused), refused[0])
+		return fmt.Errorf("%d requests broke a rule of CloudWatch Logs; the first one: %+v", len(refused), refused[0])
 	}
-	fmt.Fprintf(d.out, "\nAll %d lines arrived, each of them once and in order, and no request broke a rule of the service.\n", want.count())
+	fmt.Fprintf(d.out, "\nAll %d lines arrived, each one once and in order, and no request broke a rule of CloudWatch Logs.\n", want.count())
 	fmt.Fprint(d.out, againstAWS)
 	return nil
 }
@@ -223,7 +223,7 @@ func (d demonstration) showLogs(ctx context.Context, s scene) error {
 }
 
 const againstAWS = `
-The same against AWS, with your own region and keys (or see docs/configuration.md, "Credentials"):
+To do the same with AWS, use your own region and keys (or see docs/configuration.md, "Credentials"):
 
    make plugin
    docker plugin set logspool AWS_REGION=eu-central-1 AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=…

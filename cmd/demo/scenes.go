@@ -52,14 +52,14 @@ func printed(texts ...string) []line {
 
 var scenes = []scene{
 	{
-		title:  "Nothing said: the group is the host's name, the stream is the container's",
+		title:  "No options: the group has the host's name, and the stream has the container's name",
 		name:   "demo-web",
 		lines:  printed("GET / 200", "GET /cart 200", "POST /order 201"),
 		group:  "HOST",
 		stream: map[string]string{stdout: "demo-web"},
 	},
 	{
-		title:  "Named by labels, here those that Docker Compose sets",
+		title:  "Names from labels, here the labels that Docker Compose sets",
 		name:   "shop-api-1",
 		labels: map[string]string{"com.docker.compose.project": "shop", "com.docker.compose.service": "api"},
 		options: map[string]string{
@@ -71,7 +71,7 @@ var scenes = []scene{
 		stream: map[string]string{stdout: "api/shop-api-1"},
 	},
 	{
-		title:  "Named by the container's own environment, as with logspout",
+		title:  "Names from the container's environment, as with logspout",
 		name:   "demo-worker",
 		env:    []string{"STAGE=staging", "LOGSPOUT_STREAM={{.Env.STAGE}}-{{.Name}}"},
 		lines:  printed("job 1 done", "job 2 done"),
@@ -79,7 +79,7 @@ var scenes = []scene{
 		stream: map[string]string{stdout: "staging-demo-worker"},
 	},
 	{
-		title:   "The two outputs in two streams",
+		title:   "One stream for stdout and one for stderr",
 		name:    "demo-split",
 		options: map[string]string{"group": "demo/split", "stream": "{{.Name}}/{{.Source}}"},
 		lines: []line{
@@ -90,7 +90,7 @@ var scenes = []scene{
 		stream: map[string]string{stdout: "demo-split/stdout", stderr: "demo-split/stderr"},
 	},
 	{
-		title:   fmt.Sprintf("A line of %d bytes, which dockerd hands over in %d pieces, is one event", longLine, longPieces),
+		title:   fmt.Sprintf("A line of %d bytes, which dockerd passes on in %d pieces, arrives as one event", longLine, longPieces),
 		name:    "demo-long",
 		options: map[string]string{"awslogs-group": "demo/long", "awslogs-stream": "{{.Name}}"},
 		lines:   printed("before", numbered(longLine), "after"),
@@ -98,7 +98,7 @@ var scenes = []scene{
 		stream:  map[string]string{stdout: "demo-long"},
 	},
 	{
-		title:   "The service is down: the container does not notice, docker logs works, and nothing is lost",
+		title:   "CloudWatch is down: the container keeps running, docker logs works, and no line is lost",
 		name:    "demo-outage",
 		options: map[string]string{"group": "demo/outage"},
 		outage:  3 * time.Second,

@@ -106,6 +106,6 @@ func TestDoubledOutside(t *testing.T) {
 	}
 	again(events[4])
 	if n := a.doubledOutside(kills, 100*time.Millisecond); n != 1 {
-		t.Errorf("%d lines doubled outside, want 1", n)
+		t.Errorf("%d lines duplicated outside, want 1", n)
 	}
 }

@@ -71,7 +71,7 @@ func TestRewrite(t *testing.T) {
 func TestCells(t *testing.T) {
 	r := result{row: row{name: "r"}, balance: balance{written: 1234567},
 		times: &times{start: 1500 * time.Millisecond, stop: 20 * time.Millisecond, write: time.Microsecond}, rss: 1025, problems: []string{"p"}}
-	if got := strings.Join(r.cells(), "|"); got != "r|1,234,567|0|0|0|0|1.5 s|20 ms|<1 ms|2|lost 0, doubled 0, marked 0|**FAIL**" {
+	if got := strings.Join(r.cells(), "|"); got != "r|1,234,567|0|0|0|0|1.5 s|20 ms|<1 ms|2|lost 0, duplicated 0, marked 0|**FAIL**" {
 		t.Error(got)
 	}
 	if !r.failed() {

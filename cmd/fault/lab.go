@@ -38,10 +38,10 @@ const (
 
 func newLab(s settings) (*lab, error) {
 	if err := removeDead(); err != nil {
-		return nil, fmt.Errorf("couldn't remove what an earlier run left: %w", err)
+		return nil, fmt.Errorf("couldn't remove the files of an earlier run: %w", err)
 	}
 	if s.binary == "" {
-		return nil, errors.New("-binary is missing")
+		return nil, errors.New("the flag -binary is missing")
 	}
 	dir, err := os.MkdirTemp(labDirs, labPrefix)
 	if err != nil {

@@ -62,13 +62,13 @@ func run(ctx context.Context, args []string, out io.Writer) (failed bool, err er
 	flags := flag.NewFlagSet("fault", flag.ExitOnError)
 	flags.StringVar(&s.binary, "binary", "", "the plugin's `binary`")
 	flags.StringVar(&s.pluginDir, "plugin", "", "`directory` for docker plugin create; without it, no row runs with a real engine")
-	flags.BoolVar(&s.short, "short", false, "a few rows, each shorter, in about a minute")
-	flags.BoolVar(&s.long, "long", false, "also the row that takes ten minutes")
-	flags.StringVar(&only, "run", "", "only the rows whose name matches this `regexp`")
-	flags.Uint64Var(&s.seed, "seed", 1, "of everything random")
-	flags.IntVar(&s.parallel, "parallel", 5, "how many rows run at once, of those that may")
+	flags.BoolVar(&s.short, "short", false, "run only a few rows, each for a shorter time, in about a minute")
+	flags.BoolVar(&s.long, "long", false, "also run the row that takes ten minutes")
+	flags.StringVar(&only, "run", "", "run only the rows whose name matches this `regexp`")
+	flags.Uint64Var(&s.seed, "seed", 1, "the seed of all random choices")
+	flags.IntVar(&s.parallel, "parallel", 5, "how many rows may run at once")
 	flags.StringVar(&s.document, "write", "", "also write the table into this `document`; implies -long")
-	flags.BoolVar(&s.verbose, "v", false, "show the plugin's log of rows that fail")
+	flags.BoolVar(&s.verbose, "v", false, "show the plugin's log of each row that fails")
 	if err := flags.Parse(args); err != nil {
 		return false, err
 	}

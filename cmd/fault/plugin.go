@@ -39,7 +39,7 @@ func (h *pluginHost) start() (err error) {
 	if h.plugin, err = hosttest.StartProgram("the plugin", cmd, h.thread); err != nil {
 		return err
 	}
-	return h.plugin.WaitLogged("logspool listens", patience)
+	return h.plugin.WaitLogged("logspool is listening", patience)
 }
 
 // kill kills the plugin with SIGKILL.

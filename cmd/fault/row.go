@@ -55,14 +55,14 @@ func (w want) String() string {
 	all := []string{"lost 0"}
 	switch {
 	case w.killed:
-		all = append(all, "doubled only what was in flight")
+		all = append(all, "duplicated only lines in flight")
 	case !w.doubled:
-		all = append(all, "doubled 0")
+		all = append(all, "duplicated 0")
 	}
 	switch w.marked {
 	case anyNumber:
 	case atLeastOne:
-		all = append(all, "marked what is missing")
+		all = append(all, "missing lines marked")
 	default:
 		all = append(all, fmt.Sprintf("marked %d", w.marked))
 	}
@@ -168,13 +168,13 @@ func (r *result) judge(a *account, kills []time.Time) {
 		bad("%d lines out of order", b.disordered)
 	}
 	if b.wrong > 0 {
-		bad("%d messages are not as they were written", b.wrong)
+		bad("%d lines arrived changed", b.wrong)
 	}
 	if b.overmarked > 0 && !w.noise {
-		bad("markers count %d lines that are not missing there", b.overmarked)
+		bad("markers count %d lines that are not missing at their place", b.overmarked)
 	}
 	if w.marked == atLeastOne && b.marked == 0 {
-		bad("nothing is missing, so the row has shown nothing")
+		bad("no line is missing, so the row tested nothing")
 	}
 	if w.marked >= 0 && b.marked != w.marked {
 		bad("%d lines marked as missing, want %d", b.marked, w.marked)
@@ -183,10 +183,10 @@ func (r *result) judge(a *account, kills []time.Time) {
 	case w.doubled:
 	case w.killed:
 		if n := a.doubledOutside(kills, inFlight); n > 0 {
-			bad("%d of the doubled lines were not in flight at a kill", n)
+			bad("%d of the duplicated lines were not in flight at a kill", n)
 		}
 	case b.doubled > 0:
-		bad("%d lines doubled", b.doubled)
+		bad("%d lines duplicated", b.doubled)
 	}
 	for _, d := range []struct {
 		what      string

@@ -100,27 +100,27 @@ func serviceRows() []row {
 		fault("nothing fails", once),
 		fault("503 for half of the run", once, kind(cwlocal.Unavailable)),
 		fault("500 for half of the run", once, kind(cwlocal.InternalError)),
-		fault("connections reset before the effect", once, kind(cwlocal.ResetBefore)),
-		fault("connections reset after the effect", twice, kind(cwlocal.ResetAfter)),
+		fault("connections reset before events are stored", once, kind(cwlocal.ResetBefore)),
+		fault("connections reset after events are stored", twice, kind(cwlocal.ResetAfter)),
 		fault("requests hang", once, kind(cwlocal.Hang)),
 		fault("throttling of 90 % of requests", once, cwlocal.Fault{Kind: cwlocal.Throttle, Probability: 0.9}),
 		fault("credentials expired", once, kind(cwlocal.ExpiredToken)),
 		fault("access denied", once, kind(cwlocal.Denied)),
-		fault("200 with a web page", once, kind(cwlocal.HTMLOK)),
-		fault("400 with a web page", once, kind(cwlocal.HTMLBad)),
-		fault("answers cut in half, after the effect", twice, kind(cwlocal.Truncated)),
-		fault("answers take 2 s", once, cwlocal.Fault{Kind: cwlocal.Slow, Delay: 2 * time.Second}),
-		{name: "all of these at random", want: twice, do: func(ctx context.Context, t *trial) error {
+		fault("200 with an HTML page", once, kind(cwlocal.HTMLOK)),
+		fault("400 with an HTML page", once, kind(cwlocal.HTMLBad)),
+		fault("responses cut in half after events are stored", twice, kind(cwlocal.Truncated)),
+		fault("responses take 2 s", once, cwlocal.Fault{Kind: cwlocal.Slow, Delay: 2 * time.Second}),
+		{name: "a random mix of faults", want: twice, do: func(ctx context.Context, t *trial) error {
 			return halfWay(mixture(t.seed)...)(ctx, t)
 		}},
-		{name: "the service down from before the first container until after the last", want: once,
+		{name: "the service down during the whole run", want: once,
 			do: func(ctx context.Context, t *trial) error {
 				t.service.AddFault(kind(cwlocal.ResetBefore))
 				return t.underLoad(ctx, lineBytes, nothing)
 			}},
 	}
 	// These take longer to recover, because the plugin retries them less often.
-	slow := []string{"requests hang", "access denied", "400 with a web page", "200 with a web page", "answers take 2 s"}
+	slow := []string{"requests hang", "access denied", "400 with an HTML page", "200 with an HTML page", "responses take 2 s"}
 	for i := range all {
 		all[i].short = !slices.Contains(slow, all[i].name)
 	}
@@ -146,9 +146,9 @@ func mixture(seed uint64) []cwlocal.Fault {
 // targetRows are the rows in which the service rejects the log group, the log stream or an event.
 func targetRows() []row {
 	return []row{
-		{name: "the log group deleted in mid-run", short: true, do: deletedGroup},
-		{name: "each log stream deleted in mid-run", short: true, do: deletedStreams},
-		{name: "one event of each container that the service refuses", short: true, want: want{marked: containers}, do: poisonEvents},
+		{name: "the log group deleted during the run", short: true, do: deletedGroup},
+		{name: "each log stream deleted during the run", short: true, do: deletedStreams},
+		{name: "the service rejects one event of each container", short: true, want: want{marked: containers}, do: poisonEvents},
 	}
 }
 

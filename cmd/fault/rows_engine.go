@@ -39,9 +39,9 @@ func engineRows() (all []row) {
 			{"nothing fails", engineRow{}},
 			{"503 for half of the run, mode=blocking", engineRow{options: blocking, fault: half(cwlocal.Unavailable)}},
 			{"503 for half of the run, mode=non-blocking", engineRow{options: ring, fault: half(cwlocal.Unavailable)}},
-			{"connections reset before the effect for half of the run", engineRow{fault: half(cwlocal.ResetBefore)}},
-			{"throttling of 90 % of requests for half of the run", engineRow{fault: &cwlocal.Fault{Kind: cwlocal.Throttle, Probability: 0.9}}},
-			{"the service down until the middle of the run", engineRow{down: true}},
+			{"connections reset before events are stored, for half of the run", engineRow{fault: half(cwlocal.ResetBefore)}},
+			{"throttling of 90 % of requests, for half of the run", engineRow{fault: &cwlocal.Fault{Kind: cwlocal.Throttle, Probability: 0.9}}},
+			{"the service down for the first half of the run", engineRow{down: true}},
 		} {
 			e := r.engineRow
 			e.driver = driver

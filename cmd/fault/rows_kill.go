@@ -13,16 +13,16 @@ func killRows() []row {
 	// With small batches and a slow service, a request is in flight at most kills.
 	busy := []string{"DELAY=30ms"}
 	return []row{
-		{name: "kills of the plugin at random", short: true, alone: true, env: busy, want: want{killed: true}, do: kills},
-		{name: "SIGTERM and a restart, 10 times", short: true, alone: true, env: busy, do: func(ctx context.Context, t *trial) error {
+		{name: "the plugin killed at random times", short: true, alone: true, env: busy, want: want{killed: true}, do: kills},
+		{name: "the plugin stopped with SIGTERM and restarted, 10 times", short: true, alone: true, env: busy, do: func(ctx context.Context, t *trial) error {
 			t.service.AddFault(slow)
 			return t.restarts(ctx, 10, true)
 		}},
-		{name: "kills of the plugin in an outage", short: true, want: want{killed: true}, do: func(ctx context.Context, t *trial) error {
+		{name: "the plugin killed during an outage", short: true, want: want{killed: true}, do: func(ctx context.Context, t *trial) error {
 			t.outage()
 			return t.restarts(ctx, 5, false)
 		}},
-		{name: "dockerd killed and started again, 5 times", short: true, do: dockerdKills},
+		{name: "dockerd killed and restarted, 5 times", short: true, do: dockerdKills},
 	}
 }
 

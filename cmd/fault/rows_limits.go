@@ -17,12 +17,12 @@ import (
 // pipes. One more is about lost delivery progress.
 func limitRows() []row {
 	return []row{
-		{name: "SPOOL_TOTAL_SIZE full of delivered data", env: []string{"SPOOL_TOTAL_SIZE=8m", "SPOOL_MAX_SIZE=8m"}, do: deliveredFills},
+		{name: "SPOOL_TOTAL_SIZE used up by delivered data", env: []string{"SPOOL_TOTAL_SIZE=8m", "SPOOL_MAX_SIZE=8m"}, do: deliveredFills},
 		{name: "60 short-lived containers on a disk of 8 MiB", short: true, root: true, do: shortLived},
-		{name: "descriptors for half of the containers", short: true, do: fewDescriptors},
+		{name: "file descriptors for only half of the containers", short: true, do: fewDescriptors},
 		{name: "60 containers with unfinished lines of 1 MB", alone: true, want: want{memory: 160}, do: unfinished},
-		{name: "pipes of 8 KiB, because root's pipes are used up", root: true, alone: true, want: want{flood: true}, do: smallPipes},
-		{name: "each cursor lost between a kill and a start", short: true, want: want{doubled: true}, do: lostCursors},
+		{name: "pipes of 8 KiB, because root has used up its share of pipes", root: true, alone: true, want: want{flood: true}, do: smallPipes},
+		{name: "every cursor lost between a kill and a start", short: true, want: want{doubled: true}, do: lostCursors},
 		{name: "1,000 containers write 10 lines a second each", alone: true, want: want{memory: 128}, do: thousand},
 	}
 }
@@ -96,11 +96,11 @@ func fewDescriptors(ctx context.Context, t *trial) error {
 	case refused == nil:
 		return errors.New("no container was refused")
 	case !strings.Contains(refused.Error(), "open files"):
-		return fmt.Errorf("the refusal does not name the limit: %w", refused)
+		return fmt.Errorf("the error does not name the limit: %w", refused)
 	case n < descriptorLimit/3:
 		return fmt.Errorf("only %d containers: %w", n, refused)
 	default:
-		t.note = fmt.Sprintf("a limit of %d; %d containers, then: %s", descriptorLimit, n, refused)
+		t.note = fmt.Sprintf("a limit of %d descriptors; %d containers started, and the next start failed: %s", descriptorLimit, n, refused)
 	}
 	for range 50 {
 		if err := t.writeLines(ctx, 2, t.sources...); err != nil {
@@ -171,7 +171,7 @@ func smallPipes(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	t.note = fmt.Sprintf("one container wrote %.0f MB/s, and %.0f MB/s before", small, before)
+	t.note = fmt.Sprintf("one container wrote %.0f MB/s, and %.0f MB/s with pipes of the usual size", small, before)
 	if small < before/4 {
 		return fmt.Errorf("%s: less than a quarter", t.note)
 	}

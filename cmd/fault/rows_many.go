@@ -89,7 +89,7 @@ func backlog(ctx context.Context, t *trial, write func(context.Context, *trial))
 	if err != nil {
 		return err
 	}
-	t.note = fmt.Sprintf("%d MB in %.0f s, at most %d MiB of memory meanwhile; then delivered at %.0f MB/s, %.0f %% of the %.0f MB/s that a trivial client reaches",
+	t.note = fmt.Sprintf("%d MB written in %.0f s with at most %d MiB of memory; then delivered at %.0f MB/s, %.0f %% of the %.0f MB/s that a trivial client reaches",
 		lines*backlogLine/1e6, wrote.Seconds(), outage>>10, rate/1e6, 100*rate/trivial, trivial/1e6)
 	return nil
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-var heads = []string{"row", "written", "delivered", "doubled", "marked", "lost silently",
-	"start", "stop", "write", "MiB", "must hold", "result"}
+var heads = []string{"row", "written", "delivered", "duplicated", "marked", "lost silently",
+	"start", "stop", "write", "MiB", "requirement", "result"}
 
 // cells returns the cells of a result, in the order of heads.
 func (r *result) cells() []string {
@@ -72,7 +72,7 @@ func table(results []*result) string {
 	}
 	text := markdown(simulated)
 	if real != nil {
-		text += "\nIn a real Docker engine, the same containers with Docker's own driver and with logspool:\n\n" + markdown(real)
+		text += "\nThe same containers in a real Docker engine, with Docker's own driver and with logspool:\n\n" + markdown(real)
 	}
 	return text
 }
@@ -107,7 +107,7 @@ func summary(results []*result, took time.Duration) string {
 			passed++
 		}
 	}
-	return fmt.Sprintf("%d rows passed, %d failed, %d not run; %d of Docker's own driver, for comparison; in %v\n",
+	return fmt.Sprintf("%d rows passed, %d failed, %d were not run, and %d measured Docker's own driver for comparison, in %v\n",
 		passed, failed, notRun, compared, took.Round(time.Second))
 }
 

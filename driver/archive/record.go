@@ -89,7 +89,7 @@ func ValidID(id string) bool { return idPattern.MatchString(id) }
 
 // ErrUnread says that a record cannot be read now. It must not be replaced, because it may be
 // readable later.
-var ErrUnread = errors.New("it may be readable later")
+var ErrUnread = errors.New("the record may be readable later")
 
 // ReadRecord reads the record in a container's directory. An error is fs.ErrNotExist or
 // ErrUnread, or says that the record is damaged.

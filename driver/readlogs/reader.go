@@ -95,7 +95,7 @@ func unixNano(t time.Time) int64 {
 }
 
 func (r *Reader) unreadable(err error) error {
-	return fmt.Errorf("logspool: couldn't read the log that is kept of container %s: %w", r.log.ContainerID, err)
+	return fmt.Errorf("logspool: couldn't read the log of container %s: %w", r.log.ContainerID, err)
 }
 
 // Close frees what the Reader holds.

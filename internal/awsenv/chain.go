@@ -146,18 +146,18 @@ func explain(err error) error {
 	var expired *ssocreds.InvalidTokenError
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
-		return fmt.Errorf("credential_process is not supported, because the plugin has no shell to run it; use a role, or have the program write a file of keys into the mounted directory: %w", err)
+		return fmt.Errorf("credential_process is not supported, because the plugin has no shell to run it; use a role, or let the program write keys to a file in the mounted directory: %w", err)
 	case errors.As(err, &expired), isSSORefresh(err):
 		return fmt.Errorf("the IAM Identity Center session cannot be used; run `aws sso login` for the profile on the host: %w", err)
 	case errors.Is(err, syscall.EROFS):
-		return fmt.Errorf("these credentials renew themselves in a file, and the directory of the AWS files is read-only; use a role, an IAM Identity Center profile with sso_session, or keys: %w", err)
+		return fmt.Errorf("the SDK renews these credentials in a file, but the directory of the AWS files is mounted read-only; use a role, an IAM Identity Center profile with sso_session, or keys: %w", err)
 	}
 	// The SDK treats a file that it may not read as missing (config, internal/ini, OpenFile).
 	// It then looks elsewhere, and its error is about what it did not find there.
 	for _, name := range Files() {
 		f, openErr := os.Open(name)
 		if errors.Is(openErr, fs.ErrPermission) {
-			return fmt.Errorf("the plugin may not read %s; if the file is newer than the start of the plugin, disable and enable the plugin: %w", name, err)
+			return fmt.Errorf("the plugin has no permission to read %s; if the file was created after the plugin was enabled, disable and enable the plugin: %w", name, err)
 		}
 		if openErr == nil {
 			f.Close()

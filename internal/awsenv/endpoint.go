@@ -87,7 +87,7 @@ func (c containerClient) configure(o *endpointcreds.Options) {
 func (k endpointKeys) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	creds, err := k.Provider.Retrieve(ctx)
 	if err != nil {
-		return creds, explain(fmt.Errorf("the container credentials endpoint gave no keys: %w", err))
+		return creds, explain(fmt.Errorf("the container credentials endpoint returned no credentials: %w", err))
 	}
 	return creds, nil
 }

@@ -190,7 +190,7 @@ func TestErrorAboutCredentialsEndpointHidesThePath(t *testing.T) {
 			w.WriteHeader(http.StatusBadGateway)
 			fmt.Fprint(w, "<html>")
 		}, "answered 502 Bad Gateway"},
-		{"not JSON", func(w http.ResponseWriter) { fmt.Fprint(w, "<html>\nnothing") }, "the container credentials endpoint gave no keys"},
+		{"not JSON", func(w http.ResponseWriter) { fmt.Fprint(w, "<html>\nnothing") }, "the container credentials endpoint returned no credentials"},
 		{"hangs up", func(w http.ResponseWriter) { panic(http.ErrAbortHandler) }, "169.254.170.2: EOF"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

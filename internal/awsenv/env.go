@@ -123,7 +123,7 @@ func cleanEnvironment(log *slog.Logger) {
 		}
 	}
 	if trimmed != nil {
-		log.Warn("white space around the value of a setting is ignored", "settings", strings.Join(trimmed, " "))
+		log.Warn("ignoring the white space around the value of a setting", "settings", strings.Join(trimmed, " "))
 	}
 }
 
@@ -185,8 +185,8 @@ func (e *Env) findRegion(ctx context.Context) (string, error) {
 }
 
 var (
-	errNoEC2    = errors.New("NOEC2 is set, so the EC2 metadata service is not asked")
-	errDisabled = errors.New("AWS_EC2_METADATA_DISABLED is set, so the EC2 metadata service is not asked")
+	errNoEC2    = errors.New("NOEC2 is set, so the EC2 metadata service is not queried")
+	errDisabled = errors.New("AWS_EC2_METADATA_DISABLED is set, so the EC2 metadata service is not queried")
 )
 
 // mayAskEC2 returns why the metadata service must not be asked, or nil.

@@ -38,7 +38,7 @@ func newInstance(find func(context.Context) (string, error), log *slog.Logger) *
 		id:  newLookup(find),
 		log: log,
 		missing: faultlog.NewFault(log,
-			"EC2 instance ID not known yet; logs of containers whose names use .InstanceID are spooled", "EC2 instance ID found", nil),
+			"EC2 instance ID not known yet; lines of containers whose names use .InstanceID are spooled until it is known", "EC2 instance ID found", nil),
 		deadline: sync.OnceValue(func() time.Time { return time.Now().Add(instanceWait) }),
 	}
 }

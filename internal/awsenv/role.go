@@ -52,7 +52,7 @@ func (r *role) assume(ctx context.Context) (aws.Credentials, error) {
 	}
 	// A separate step, so that the error says which of the two fetches failed.
 	if _, err := r.base.Retrieve(ctx); err != nil {
-		return aws.Credentials{}, fmt.Errorf("no keys to assume it with: %w", err)
+		return aws.Credentials{}, fmt.Errorf("no credentials to assume it with: %w", err)
 	}
 	cfg := r.plain.Copy()
 	cfg.Region = region

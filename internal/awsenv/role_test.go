@@ -133,7 +133,7 @@ func TestErrorSaysThatKeysForTheRoleAreMissing(t *testing.T) {
 	sts := startSTS(t)
 	e := New(Options{})
 	a := target.Access{Region: "eu-central-1", RoleARN: roleARN("logs")}
-	if _, err := retrieveFor(t, e, a); err == nil || !strings.Contains(err.Error(), "no keys to assume it with: ") {
+	if _, err := retrieveFor(t, e, a); err == nil || !strings.Contains(err.Error(), "no credentials to assume it with: ") {
 		t.Errorf("got %v", err)
 	}
 	m.setFault(nil)

@@ -24,7 +24,7 @@ type ssoTokens struct {
 
 func newSSOTokens(dir string, log *slog.Logger) ssoTokens {
 	return ssoTokens{dir: dir, noCopies: faultlog.NewFault(log,
-		"an IAM Identity Center token cannot be copied; it is not renewed when it expires", "IAM Identity Center token copied", nil)}
+		"cannot copy an IAM Identity Center token; the plugin cannot renew it when it expires", "IAM Identity Center token copied", nil)}
 }
 
 // useCopy makes the SDK use a copy of its token. The SDK renews a token that has expired, and

@@ -25,7 +25,7 @@ func parseAllowGroups(text string) (*regexp.Regexp, error) {
 }
 
 // ErrNoGroup says that ALLOW_GROUPS allows neither a container's group nor a default one. The
-// container's lines are spooled, and not sent.
+// container's lines are spooled but not sent.
 var ErrNoGroup = errors.New("no log group is allowed")
 
 func (s *Settings) allowed(group string) bool {
@@ -100,5 +100,5 @@ func (s *Settings) CheckDefaultGroup(loggerHost string) []Problem {
 	}
 	_, text, _ := strings.Cut(err.Error(), "ALLOW_GROUPS ")
 	return []Problem{{Setting: "ALLOW_GROUPS", Text: text + ": set LOGSPOUT_GROUP to a group that it matches",
-		Applies: "lines of containers without an allowed group of their own are spooled, and not sent", Holds: true}}
+		Applies: "lines of containers without an allowed group of their own are spooled but not sent", Holds: true}}
 }

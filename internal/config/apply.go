@@ -82,13 +82,13 @@ func (g givenOptions) good(name string) bool {
 func (c *Container) combine(s *Settings, given givenOptions) (errs Errors) {
 	pattern, datetime := given["multiline-pattern"], given["datetime-format"]
 	if pattern.name != "" && datetime.name != "" {
-		errs = append(errs, excludeEachOther(pattern, datetime, ""))
+		errs = append(errs, cannotCombine(pattern, datetime, ""))
 	}
 	if c.Format == FormatEMF {
 		// CloudWatch takes each event as one document of metrics, so awslogs refuses this too.
 		for _, multiline := range []givenOption{pattern, datetime} {
 			if multiline.name != "" {
-				errs = append(errs, excludeEachOther(given["format"], multiline, ", or another format"))
+				errs = append(errs, cannotCombine(given["format"], multiline, ", or another format"))
 			}
 		}
 		c.Pattern = nil
@@ -108,8 +108,8 @@ func (c *Container) combine(s *Settings, given givenOptions) (errs Errors) {
 	return errs
 }
 
-func excludeEachOther(a, b givenOption, orElse string) error {
-	return fmt.Errorf("log options %q and %q exclude each other (%s and %s): give one of them%s",
+func cannotCombine(a, b givenOption, orElse string) error {
+	return fmt.Errorf("log options %q and %q cannot be combined (%s and %s): give one of them%s",
 		a.name, b.name, shown(a.text), shown(b.text), orElse)
 }
 

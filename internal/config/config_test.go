@@ -179,7 +179,7 @@ func TestLoadReadsSettings(t *testing.T) {
 }
 
 func TestInvalidSettingLeavesTheDefault(t *testing.T) {
-	const duration = "use seconds (8) or a Go duration (500ms), greater than 0: from 1ms to 24h"
+	const duration = "use seconds (8) or a Go duration (500ms), from 1ms to 24h"
 	const size = "use bytes or Docker's units (256m, 4g), from 64k to 1024t"
 	for _, test := range []struct {
 		env  string
@@ -195,25 +195,25 @@ func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 		{"DELAY=" + strings.Repeat("a", 1000), `DELAY: "` + strings.Repeat("a", 80) + `"… is not a duration: ` + duration},
 		{"AWS_REGION=us_east_1", `AWS_REGION: "us_east_1" is not a region: use one such as eu-west-1, or auto`},
 		{"AWS_REGION=us-east1", `AWS_REGION: "us-east1" is not a region: use one such as eu-west-1, or auto`},
-		{"GZIP=maybe", `GZIP: "maybe" is neither on nor off: use one of them`},
-		{"CONTAINER_ENV=2", `CONTAINER_ENV: "2" is neither on nor off: use one of them`},
+		{"GZIP=maybe", `GZIP: "maybe" is neither on nor off: use on or off`},
+		{"CONTAINER_ENV=2", `CONTAINER_ENV: "2" is neither on nor off: use on or off`},
 		{"SPOOL_MAX_SIZE=big", `SPOOL_MAX_SIZE: "big" is not a size: ` + size},
 		{"SPOOL_MAX_SIZE=0", `SPOOL_MAX_SIZE: "0" is out of range: ` + size},
 		{"SPOOL_MAX_SIZE=-1m", `SPOOL_MAX_SIZE: "-1m" is not a size: ` + size},
 		{"SPOOL_TOTAL_SIZE=1e300g", `SPOOL_TOTAL_SIZE: "1e300g" is out of range: ` + size},
 		{"SPOOL_TOTAL_SIZE=nan k", `SPOOL_TOTAL_SIZE: "nan k" is out of range: ` + size},
-		{"SPOOL_MAX_SIZE=8g", `SPOOL_MAX_SIZE: 8GiB is more than SPOOL_TOTAL_SIZE, 4GiB`},
+		{"SPOOL_MAX_SIZE=8g", `SPOOL_MAX_SIZE: 8GiB is more than SPOOL_TOTAL_SIZE (4GiB): use a smaller size, or raise SPOOL_TOTAL_SIZE`},
 		{"SPOOL_FULL=block", `SPOOL_FULL: "block" is not a policy: use drop-oldest or drop-newest`},
 		{"SPOOL_SYNC=often", `SPOOL_SYNC: "often" is not a duration: ` + duration + `, or off`},
 		{"HISTORY_SIZE=none", `HISTORY_SIZE: "none" is not a size: ` + size + `, or 0`},
 		{"HISTORY_SIZE=1k", `HISTORY_SIZE: "1k" is out of range: ` + size + `, or 0`},
 		{"HISTORY_SIZE=-0.1", `HISTORY_SIZE: "-0.1" is not a size: ` + size + `, or 0`},
-		{"HISTORY_SIZE=8g", `HISTORY_SIZE: 8GiB is more than SPOOL_TOTAL_SIZE, 4GiB`},
+		{"HISTORY_SIZE=8g", `HISTORY_SIZE: 8GiB is more than SPOOL_TOTAL_SIZE (4GiB): use a smaller size, or raise SPOOL_TOTAL_SIZE`},
 		{"HISTORY_AGE=a week", `HISTORY_AGE: "a week" is not a duration: use a Go duration (168h) or seconds, from 1m to 87672h`},
 		{"HISTORY_AGE=59s", `HISTORY_AGE: "59s" is out of range: use a Go duration (168h) or seconds, from 1m to 87672h`},
 		{"HISTORY_AGE=87673h", `HISTORY_AGE: "87673h" is out of range: use a Go duration (168h) or seconds, from 1m to 87672h`},
 		{"RETENTION_DAYS=10", `RETENTION_DAYS: "10" is not a retention in days: use one of ` + retentionDays},
-		{"GROUP_TAGS=team", `GROUP_TAGS: "team" has the part "team": use KEY=VALUE,KEY=VALUE`},
+		{"GROUP_TAGS=team", `GROUP_TAGS: "team" is not a KEY=VALUE pair: use KEY=VALUE,KEY=VALUE`},
 		{"GROUP_CLASS=cheap", `GROUP_CLASS: "cheap" is not a class of log groups: use one of STANDARD INFREQUENT_ACCESS DELIVERY ESSENTIALS`},
 		{"KMS_KEY_ID=a key", `KMS_KEY_ID: "a key" is not a KMS key: use its ARN, at most 256 characters without white space`},
 		{"PLUGIN_SOCKET=x.sock", `PLUGIN_SOCKET: "x.sock" is not an absolute path: use one that begins with /`},
@@ -283,7 +283,7 @@ func TestLoadReportsAllProblems(t *testing.T) {
 }
 
 func TestProblemSaysWhatApplies(t *testing.T) {
-	const all, region = "all lines are spooled, and none is sent", "lines of containers whose region it decides are spooled, and not sent"
+	const all, region = "all lines are spooled but not sent", "lines of containers whose region this setting decides are spooled but not sent"
 	for _, test := range []struct {
 		env  []string
 		want string
@@ -297,8 +297,8 @@ func TestProblemSaysWhatApplies(t *testing.T) {
 		{[]string{"RETENTION_DAYS=x"}, "none"},
 		{[]string{"AWS_REGION=x"}, region},
 		{[]string{"AWS_DEFAULT_REGION=x"}, region},
-		{[]string{"ROUTE=syslog://x"}, "lines of containers without the log option region are spooled, and not sent"},
-		{[]string{"ROUTE=cloudwatch://x"}, "lines of containers without the log option region are spooled, and not sent"},
+		{[]string{"ROUTE=syslog://x"}, "lines of containers without the log option region are spooled but not sent"},
+		{[]string{"ROUTE=cloudwatch://x"}, "lines of containers without the log option region are spooled but not sent"},
 		{[]string{"ROUTE=cloudwatch://auto?filter.labels=a:*"}, all},
 		{[]string{"ROUTE=cloudwatch://auto?delay=8"}, "it is ignored"},
 		{[]string{"ROUTE=cloudwatch://auto?DELAY=8&DELAY=9"}, "the first one"},
@@ -484,5 +484,5 @@ func ExampleErrors() {
 	_, err := s.Container(map[string]string{"delay": "abc"}, nil)
 	fmt.Println(err)
 	// Output:
-	// logspool: log option "delay": "abc" is not a duration: use seconds (8) or a Go duration (500ms), greater than 0: from 1ms to 24h
+	// logspool: log option "delay": "abc" is not a duration: use seconds (8) or a Go duration (500ms), from 1ms to 24h
 }

@@ -101,11 +101,11 @@ func TestContainerReadsOptions(t *testing.T) {
 		}},
 		{"a date with more than awslogs knows", nil, opts{"datetime-format": "%Y%T%%%T 5%"}, nil, func(c *Container) {
 			c.Pattern = regexp.MustCompile(`\d{4} 5%`)
-			c.Warnings = []string{`log option datetime-format: "%T %%": unknown, and ignored as awslogs does; the known sequences are ` +
+			c.Warnings = []string{`log option datetime-format: "%T %%": not a known sequence, so it is ignored, as in awslogs; the known sequences are ` +
 				`%A %B %H %I %L %M %S %Y %Z %a %b %d %f %j %m %p %w %y %z`}
 		}},
 		{"a date of nothing that awslogs knows", nil, opts{"awslogs-datetime-format": "%T"}, nil, func(c *Container) {
-			c.Warnings = []string{`log option awslogs-datetime-format: "%T": unknown, and ignored as awslogs does; the known sequences are ` +
+			c.Warnings = []string{`log option awslogs-datetime-format: "%T": not a known sequence, so it is ignored, as in awslogs; the known sequences are ` +
 				`%A %B %H %I %L %M %S %Y %Z %a %b %d %f %j %m %p %w %y %z`}
 		}},
 		{"JSON", nil, opts{"format": " JSON ", "tag": "{{.Name}}", "stream": "s", "labels": "a,b", "labels-regex": "^com", "env": "A", "env-regex": "^X"}, nil,
@@ -267,7 +267,7 @@ func TestInvalidOptionsAreRefused(t *testing.T) {
 		{opts{"create-group": "yes"}, `log option "create-group": "yes" is not a boolean: use true or false`},
 		{opts{"awslogs-create-stream": "on"}, `log option "awslogs-create-stream": "on" is not a boolean: use true or false`},
 		{opts{"awslogs-force-flush-interval-seconds": "0"}, `log option "awslogs-force-flush-interval-seconds": "0" is out of range: ` + durationsAllowed},
-		{opts{"spool-max-size": "8g"}, `log option "spool-max-size": 8GiB is more than SPOOL_TOTAL_SIZE, 4GiB`},
+		{opts{"spool-max-size": "8g"}, `log option "spool-max-size": 8GiB is more than SPOOL_TOTAL_SIZE (4GiB): use a smaller size, or raise SPOOL_TOTAL_SIZE`},
 		{opts{"spool-max-size": "1k"}, `log option "spool-max-size": "1k" is out of range: use bytes or Docker's units (256m, 4g), from 64k to 1024t`},
 		{opts{"spool-full": "block"}, `log option "spool-full": "block" is not a policy: use drop-oldest or drop-newest`},
 		{opts{"group": "a", "awslogs-group": "b"},
@@ -280,20 +280,20 @@ func TestInvalidOptionsAreRefused(t *testing.T) {
 		{opts{"multiline-pattern": "(a{1000}){9}(a{1000}){9}"}, `log option "multiline-pattern": "(a{1000}){9}(a{1000}){9}" is not a regexp: ` +
 			`invalid repeat count in "{9}"` + goSyntax},
 		{opts{"multiline-pattern": strings.Repeat("a{1000}", 11)}, `log option "multiline-pattern": "` + strings.Repeat("a{1000}", 11) +
-			`" is not a regexp: it compiles to 11002 instructions, use at most 10000: fewer or smaller repetitions`},
+			`" is not a regexp: it compiles to 11002 instructions, which is more than 10000: use fewer or smaller repetitions`},
 		{opts{"multiline-pattern": strings.Repeat("a", 8193)}, `log option "multiline-pattern": "` + strings.Repeat("a", 80) +
 			`"… is not a regexp: it has 8193 bytes, use at most 8192`},
 		{opts{"awslogs-multiline-pattern": "a\xff"}, `log option "awslogs-multiline-pattern": "a\xff" is not a regexp: invalid UTF-8 in "\xff"` + goSyntax},
 		{opts{"datetime-format": "[%Y"}, `log option "datetime-format": "[%Y" is not a valid format: missing closing ] in "[\\d{4}"` + goSyntax},
 		{opts{"datetime-format": "%Y", "awslogs-multiline-pattern": "x"},
-			`log options "awslogs-multiline-pattern" and "datetime-format" exclude each other ("x" and "%Y"): give one of them`},
+			`log options "awslogs-multiline-pattern" and "datetime-format" cannot be combined ("x" and "%Y"): give one of them`},
 		{opts{"format": "xml"}, `log option "format": "xml" is not a format: use text, json or json/emf`},
 		{opts{"awslogs-format": "json"}, `log option "awslogs-format": "json" is not a format of awslogs: use json/emf, or the option format`},
 		{opts{"awslogs-format": "xml"}, `log option "awslogs-format": "xml" is not a format of awslogs: use json/emf, or the option format`},
 		{opts{"format": "json/emf", "multiline-pattern": "x"},
-			`log options "format" and "multiline-pattern" exclude each other ("json/emf" and "x"): give one of them, or another format`},
+			`log options "format" and "multiline-pattern" cannot be combined ("json/emf" and "x"): give one of them, or another format`},
 		{opts{"awslogs-format": "json/emf", "datetime-format": "%Y"},
-			`log options "awslogs-format" and "datetime-format" exclude each other ("json/emf" and "%Y"): give one of them, or another format`},
+			`log options "awslogs-format" and "datetime-format" cannot be combined ("json/emf" and "%Y"): give one of them, or another format`},
 		{opts{"labels-regex": "["}, `log option "labels-regex": "[" is not a regexp: missing closing ] in "["` + goSyntax},
 		{opts{"env-regex": ")"}, `log option "env-regex": ")" is not a regexp: unexpected ) in ")"` + goSyntax},
 		{opts{"include-pattern": "("}, `log option "include-pattern": "(" is not a regexp: missing closing ) in "("` + goSyntax},
@@ -303,9 +303,9 @@ func TestInvalidOptionsAreRefused(t *testing.T) {
 		{opts{"retention-days": "0"}, `log option "retention-days": "0" is not a retention in days: use one of ` + retentionDays},
 		{opts{"retention-days": "4294967297"}, `log option "retention-days": "4294967297" is not a retention in days: use one of ` + retentionDays},
 		{opts{"retention-days": "7d"}, `log option "retention-days": "7d" is not a retention in days: use one of ` + retentionDays},
-		{opts{"group-tags": "a=b,c"}, `log option "group-tags": "a=b,c" has the part "c": use KEY=VALUE,KEY=VALUE`},
-		{opts{"group-tags": "a=b,"}, `log option "group-tags": "a=b," has the part "": use KEY=VALUE,KEY=VALUE`},
-		{opts{"group-tags": "=b"}, `log option "group-tags": "=b" has the part "=b": use KEY=VALUE,KEY=VALUE`},
+		{opts{"group-tags": "a=b,c"}, `log option "group-tags": "c" in "a=b,c" is not a KEY=VALUE pair: use KEY=VALUE,KEY=VALUE`},
+		{opts{"group-tags": "a=b,"}, `log option "group-tags": "" in "a=b," is not a KEY=VALUE pair: use KEY=VALUE,KEY=VALUE`},
+		{opts{"group-tags": "=b"}, `log option "group-tags": "=b" is not a KEY=VALUE pair: use KEY=VALUE,KEY=VALUE`},
 		{opts{"group-tags": "a=b, a=c"}, `log option "group-tags": "a=b, a=c" has the key "a" twice: give it once`},
 		{opts{"group-tags": "AWS:a=b"}, `log option "group-tags": the key "AWS:a" begins with aws:, which is reserved for AWS: use another`},
 		{opts{"group-tags": "a*=b"}, `log option "group-tags": the key "a*" has a character that is not allowed in tags: use letters, digits, spaces and _ . : / = + - @`},
@@ -345,7 +345,7 @@ func TestInvalidOptionsAreRefused(t *testing.T) {
 		{opts{"endpoint": "http://u:p@x", "awslogs-endpoint": "http://u:q@x"},
 			`log options "endpoint" and "awslogs-endpoint" are two spellings of one option and have different values: give one of them`},
 		{opts{"history-size": "-1"}, `log option "history-size": "-1" is not a size: use bytes or Docker's units (256m, 4g), from 64k to 1024t, or 0`},
-		{opts{"history-size": "8g"}, `log option "history-size": 8GiB is more than SPOOL_TOTAL_SIZE, 4GiB`},
+		{opts{"history-size": "8g"}, `log option "history-size": 8GiB is more than SPOOL_TOTAL_SIZE (4GiB): use a smaller size, or raise SPOOL_TOTAL_SIZE`},
 		{opts{"max-buffered-events": "0"}, `log option "max-buffered-events": "0" is not a positive number: use 1 or more, without a unit`},
 		{opts{"awslogs-max-buffered-events": "4k"}, `log option "awslogs-max-buffered-events": "4k" is not a positive number: use 1 or more, without a unit`},
 		{opts{"max-size": "0"}, `log option "max-size": "0" is not the size of a file: use a positive number of bytes, with k, m or g (10m), or -1`},

@@ -88,7 +88,7 @@ func TestInvalidEntityOptionsAreRefused(t *testing.T) {
 		{"entity-service-name", "{{.ContainerLabels.a}}", "there is no field .ContainerLabels"},
 		{"awslogs-entity-service-name", "{{.LoggerHost}}", "there is no field .LoggerHost"},
 		{"entity-environment", "{{.Source}}", `"{{.Source}}" uses .Source: an entity is the same for stdout and stderr, use another field`},
-		{"entity-attributes", "a", `"a" has the part "a": use KEY=VALUE,KEY=VALUE`},
+		{"entity-attributes", "a", `"a" is not a KEY=VALUE pair: use KEY=VALUE,KEY=VALUE`},
 		{"entity-attributes", "a=", `the key "a" has no value: use 1 to 512 characters`},
 		{"entity-attributes", "a=b,a=c", `has the key "a" twice: give it once`},
 		{"awslogs-entity-attributes", strings.Repeat("é", 257) + "=b", `"… has 257 characters: use at most 256`},

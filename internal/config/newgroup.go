@@ -67,7 +67,11 @@ func parsePairs(text string, check func(key, val string) error) (map[string]stri
 		key, val, ok := strings.Cut(part, "=")
 		key, val = strings.TrimSpace(key), strings.TrimSpace(val)
 		if !ok || key == "" {
-			return nil, fmt.Errorf("%s has the part %s: use KEY=VALUE,KEY=VALUE", shown(text), shown(part))
+			pair := shown(part)
+			if part != text {
+				pair += " in " + shown(text)
+			}
+			return nil, fmt.Errorf("%s is not a KEY=VALUE pair: use KEY=VALUE,KEY=VALUE", pair)
 		}
 		if err := check(key, val); err != nil {
 			return nil, err

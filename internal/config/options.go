@@ -44,7 +44,7 @@ var options = []option{
 	},
 	{
 		name: "tag",
-		doc:  "Docker's tag template; it names the stream if stream is not given, and is a field of the events with format=json",
+		doc:  "Docker's tag template; it names the stream if stream is not given, and with format=json it is a field of each event",
 		set: func(c *Container, _ *Settings, v value) error {
 			if err := set(&c.Tag, v, naming.ParseTag); err != nil {
 				return err
@@ -57,7 +57,7 @@ var options = []option{
 	},
 	{
 		name: "region", alias: "awslogs-region", routing: true,
-		doc: "a region; or auto: the plugin looks the region up (AWS_REGION, the SDK's configuration, EC2), whatever ROUTE says",
+		doc: "a region, or auto: the plugin looks the region up (AWS_REGION, the SDK's configuration, EC2), whatever ROUTE says",
 		set: func(c *Container, s *Settings, v value) error {
 			region, err := parseRegion(v.text)
 			if err != nil {
@@ -106,14 +106,14 @@ var options = []option{
 			c.Pattern = pattern
 			if unknown != nil {
 				c.Warnings = append(c.Warnings, v.from+": "+shown(strings.Join(unknown, " "))+
-					": unknown, and ignored as awslogs does; the known sequences are "+strings.Join(datetimeSequences(), " "))
+					": not a known sequence, so it is ignored, as in awslogs; the known sequences are "+strings.Join(datetimeSequences(), " "))
 			}
 			return nil
 		},
 	},
 	{
 		name: "format", alias: "awslogs-format", def: string(FormatText),
-		doc: "text; json: one object per event; json/emf: sent as embedded metrics, cannot be combined with the multi-line options (awslogs-format: json/emf only)",
+		doc: "text; json: each event is an object; json/emf: embedded metrics, cannot be combined with the multi-line options (awslogs-format: json/emf only)",
 		set: func(c *Container, _ *Settings, v value) error {
 			if v.alias {
 				return set(&c.Format, v, parseAwslogsFormat)
@@ -128,7 +128,7 @@ var options = []option{
 	},
 	{
 		name: "labels-regex",
-		doc:  "like labels, for all labels whose names the Go regexp matches",
+		doc:  "like labels, for all labels whose name matches this Go regexp",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.LabelsRegex, v, parsePattern) },
 	},
 	{
@@ -138,17 +138,17 @@ var options = []option{
 	},
 	{
 		name: "env-regex",
-		doc:  "like env, for all variables whose names the Go regexp matches",
+		doc:  "like env, for all variables whose name matches this Go regexp",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.EnvRegex, v, parsePattern) },
 	},
 	{
 		name: "include-pattern",
-		doc:  "Go regexp; the plugin ships only events that it matches",
+		doc:  "Go regexp; the plugin ships only the events that match",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.Include, v, parsePattern) },
 	},
 	{
 		name: "exclude-pattern",
-		doc:  "Go regexp; the plugin ships no events that it matches",
+		doc:  "Go regexp; the plugin does not ship the events that match",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.Exclude, v, parsePattern) },
 	},
 	{
@@ -158,7 +158,7 @@ var options = []option{
 	},
 	{
 		name: "retention-days",
-		doc:  "retention in days of the group, if the plugin creates it: 1, 3, 5, 7, 14, 30, 60, 90, … as the API allows",
+		doc:  "retention, in days, of the group, if the plugin creates it: 1, 3, 5, 7, 14, 30, 60, 90, … as the API allows",
 		set: func(c *Container, _ *Settings, v value) error {
 			return set(&c.Create.NewGroup.RetentionDays, v, parseRetention)
 		},
@@ -182,7 +182,7 @@ var options = []option{
 	},
 	{
 		name: "entity-service-name", alias: "awslogs-entity-service-name",
-		doc: "template of the service name of the entity that the events belong to; there is no entity unless it or entity-environment is given (awslogs-: Docker's tag template)",
+		doc: "template of the service name of the entity that the events belong to; the plugin sends no entity unless this option or entity-environment is given (awslogs-: Docker's tag template)",
 		set: func(c *Container, _ *Settings, v value) error { return setEntityOption(&c.EntityService, v) },
 	},
 	{
@@ -204,7 +204,7 @@ var options = []option{
 	},
 	{
 		name: "external-id", routing: true,
-		doc: "external ID that the role's trust policy requires; only with role-arn",
+		doc: "external ID that the role's trust policy requires; requires role-arn",
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.ExternalID, v, parseExternalID) },
 	},
 	{
@@ -216,7 +216,7 @@ var options = []option{
 	},
 	{
 		name: "spool-max-size",
-		doc:  "most undelivered bytes that are kept for this container",
+		doc:  "the most undelivered bytes that the plugin keeps for this container",
 		set: func(c *Container, s *Settings, v value) error {
 			size, err := parseSize(v.text)
 			if err == nil {
@@ -232,7 +232,7 @@ var options = []option{
 	},
 	{
 		name: "history-size",
-		doc:  "most delivered bytes that are kept for docker logs, for this container; 0: none",
+		doc:  "the most delivered bytes that the plugin keeps for docker logs, for this container; 0: none",
 		set: func(c *Container, s *Settings, v value) error {
 			size, err := parseHistorySize(v.text)
 			if err == nil {
@@ -243,7 +243,7 @@ var options = []option{
 	},
 	{
 		name: "max-buffered-events", alias: "awslogs-max-buffered-events",
-		doc: "a positive number; it is checked and has no effect, because the spool holds what waits",
+		doc: "a positive number; it is checked but has no effect, because waiting lines are in the spool",
 		set: func(_ *Container, _ *Settings, v value) error { _, err := parsePositive(v.text); return err },
 	},
 	{
@@ -253,7 +253,7 @@ var options = []option{
 	},
 	{
 		name: "max-file", def: "1",
-		doc: "number of files, as in json-file; only with max-size",
+		doc: "number of files, as in json-file; requires max-size",
 		set: func(_ *Container, _ *Settings, v value) error { _, err := parsePositive(v.text); return err },
 	},
 	dockerdsOwn("mode"),
@@ -269,7 +269,7 @@ var options = []option{
 // itself reads it (moby, daemon/logger/factory.go and loggerutils/cache) or daemon.json has it for
 // the json-file driver.
 func dockerdsOwn(name string) option {
-	return option{name: name, doc: "dockerd's own; accepted"}
+	return option{name: name, doc: "dockerd's own option; accepted"}
 }
 
 // OptionDocs describes the log options.

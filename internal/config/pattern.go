@@ -38,7 +38,7 @@ func compile(text string) (*regexp.Regexp, error) {
 		return nil, badSyntax(err)
 	}
 	if len(program.Inst) > maxInstructions {
-		return nil, fmt.Errorf("it compiles to %d instructions, use at most %d: fewer or smaller repetitions", len(program.Inst), maxInstructions)
+		return nil, fmt.Errorf("it compiles to %d instructions, which is more than %d: use fewer or smaller repetitions", len(program.Inst), maxInstructions)
 	}
 	return regexp.Compile(text)
 }

@@ -11,7 +11,7 @@ import (
 //
 //   - If the default is harmless (names, delays, sizes, formats), the default applies.
 //   - If it is not (where to send, as whom, with which key, to which groups), the lines that
-//     the setting decides about are spooled and not sent until it is fixed (holds).
+//     the setting decides about are spooled but not sent until it is fixed (holds).
 //   - If a value could delete data that the intended value would keep, it does not apply.
 type Problem struct {
 	// Setting is where the value was given: "DELAY", "ROUTE" or "ROUTE option DELAY".
@@ -20,7 +20,7 @@ type Problem struct {
 	Text string
 	// Applies says what applies until the setting is fixed, in one line.
 	Applies string
-	// Holds says that lines are spooled and not sent until the setting is fixed.
+	// Holds says that lines are spooled but not sent until the setting is fixed.
 	Holds bool
 }
 

@@ -56,7 +56,7 @@ func parseRoute(text string) (r route) {
 // refuseAddress records that the address cannot be read.
 func (r *route) refuseAddress(err error) {
 	r.badAddress = true
-	r.problem(err, "lines of containers without the log option region are spooled, and not sent", true)
+	r.problem(err, "lines of containers without the log option region are spooled but not sent", true)
 }
 
 func (r *route) problem(err error, applies string, holds bool) {

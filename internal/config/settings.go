@@ -33,13 +33,13 @@ type setting struct {
 	// applies says in the log what applies instead of an invalid value. If it is empty, Load
 	// fills it in.
 	applies string
-	// holds says that lines are spooled and not sent while the value is invalid.
+	// holds says that lines are spooled but not sent while the value is invalid.
 	holds bool
 }
 
 const (
-	heldRegion = "lines of containers whose region it decides are spooled, and not sent"
-	heldAll    = "all lines are spooled, and none is sent"
+	heldRegion = "lines of containers whose region this setting decides are spooled but not sent"
+	heldAll    = "all lines are spooled but not sent"
 )
 
 // settings are all variables that the plugin reads, in the order of the documentation. The SDK
@@ -77,7 +77,7 @@ var settings = []setting{
 	},
 	{
 		name: "AWS_REGION",
-		doc:  "region to use if ROUTE gives auto or no region; auto means the same as unset",
+		doc:  "the region to use if ROUTE gives auto or no region; auto means the same as unset",
 		set:  func(s *Settings, v value) error { return set(&s.awsRegion, v, parseRegion) },
 
 		applies: heldRegion, holds: true, // see chooseRegion
@@ -91,12 +91,12 @@ var settings = []setting{
 	},
 	{
 		name: "GZIP", def: "on",
-		doc: "on: request bodies are compressed with gzip; off: they are sent uncompressed",
+		doc: "on: the plugin compresses request bodies with gzip; off: it sends them uncompressed",
 		set: func(s *Settings, v value) error { return set(&s.Gzip, v, parseSwitch) },
 	},
 	{
 		name: "SPOOL_MAX_SIZE", def: "256m",
-		doc: "most undelivered bytes that are kept for one container",
+		doc: "the most undelivered bytes that the plugin keeps for one container",
 		set: func(s *Settings, v value) error { return set(&s.SpoolMaxSize, v, parseSize) },
 
 		bad:     func(s *Settings) { s.Unknown.SpoolMaxSize = true },
@@ -104,7 +104,7 @@ var settings = []setting{
 	},
 	{
 		name: "SPOOL_TOTAL_SIZE", def: "4g",
-		doc: "most bytes of all spools together, including histories",
+		doc: "the most bytes that all spools may take together, including delivered history",
 		set: func(s *Settings, v value) error { return set(&s.SpoolTotalSize, v, parseSize) },
 
 		bad:     func(s *Settings) { s.Unknown.SpoolTotalSize = true },
@@ -120,12 +120,12 @@ var settings = []setting{
 	},
 	{
 		name: "SPOOL_SYNC", def: "off",
-		doc: "off: spools survive a crash of the plugin; an interval (1s): they are fsynced that often, and survive a power cut up to the last fsync",
+		doc: "off: spools survive a crash of the plugin; an interval (1s): the plugin also calls fsync that often, and spools survive a power cut up to the last fsync",
 		set: func(s *Settings, v value) error { return set(&s.SpoolSync, v, parseSync) },
 	},
 	{
 		name: "HISTORY_SIZE", def: "20m",
-		doc: "most delivered bytes that are kept for docker logs, for one container; 0: none, and dockerd's own cache serves docker logs",
+		doc: "the most delivered bytes that the plugin keeps for docker logs, for one container; 0: none, and dockerd's own cache serves docker logs",
 		set: func(s *Settings, v value) error { return set(&s.HistorySize, v, parseHistorySize) },
 
 		bad:     func(s *Settings) { s.Unknown.HistorySize = true },
@@ -133,7 +133,7 @@ var settings = []setting{
 	},
 	{
 		name: "HISTORY_AGE", def: "168h",
-		doc: "how long the history of a stopped container is kept",
+		doc: "how long the plugin keeps the history of a stopped container",
 		set: func(s *Settings, v value) error { return set(&s.HistoryAge, v, parseAge) },
 
 		bad:     func(s *Settings) { s.HistoryAge = unlimited },
@@ -146,12 +146,12 @@ var settings = []setting{
 
 		// Off, so that LOGSPOUT=ignore drops nothing that should be kept.
 		bad:     func(s *Settings) { s.ContainerEnv, s.hold.containerEnv = false, reason("CONTAINER_ENV") },
-		applies: "off; lines of containers whose environment has LOGSPOUT=ignore, LOGSPOUT_GROUP or LOGSPOUT_STREAM are spooled, and not sent, unless an option sets the name",
+		applies: "off; lines of containers whose environment has LOGSPOUT=ignore, LOGSPOUT_GROUP or LOGSPOUT_STREAM are spooled but not sent, unless an option sets the name",
 		holds:   true,
 	},
 	{
 		name: "ALLOW_GROUPS",
-		doc:  "Go regexp that must match the whole name of a log group; otherwise the default group is used, or the container's start fails if a log option names the group",
+		doc:  "Go regexp that must match the whole name of a log group; if it does not, the plugin uses the default group, or the container does not start if a log option names the group",
 		set:  func(s *Settings, v value) error { return set(&s.allowGroups, v, parseAllowGroups) },
 
 		// It is unknown which groups are allowed, so none is.
@@ -160,7 +160,7 @@ var settings = []setting{
 	},
 	{
 		name: "RETENTION_DAYS",
-		doc:  "retention in days of groups that the plugin creates: 1, 3, 5, 7, 14, 30, 60, 90, … as the API allows",
+		doc:  "retention, in days, of groups that the plugin creates: 1, 3, 5, 7, 14, 30, 60, 90, … as the API allows",
 		set:  func(s *Settings, v value) error { return set(&s.NewGroup.RetentionDays, v, parseRetention) },
 	},
 	{
@@ -179,12 +179,12 @@ var settings = []setting{
 		set:  func(s *Settings, v value) error { return set(&s.NewGroup.KMSKeyID, v, parseKMSKey) },
 
 		bad:     func(s *Settings) { s.hold.kmsKey = reason("KMS_KEY_ID") },
-		applies: "lines of containers without the log option kms-key-id or create-group=false are spooled, and not sent",
+		applies: "lines of containers without the log option kms-key-id or create-group=false are spooled but not sent",
 		holds:   true,
 	},
 	{
 		name: "ENTITY_SERVICE_NAME",
-		doc:  "template of the service name of the entity that events belong to (CloudWatch's \"Explore related\"); there is no entity unless it or ENTITY_ENVIRONMENT is set",
+		doc:  "template of the service name of the entity that events belong to (CloudWatch's \"Explore related\"); the plugin sends no entity unless this setting or ENTITY_ENVIRONMENT is set",
 		set:  func(s *Settings, v value) error { return setEntitySetting(&s.EntityService, v) },
 	},
 	{

@@ -133,7 +133,7 @@ func (s *SpoolSettings) checkTotal(size int64) error {
 	if size <= s.largest() {
 		return nil
 	}
-	return fmt.Errorf("%s is more than SPOOL_TOTAL_SIZE, %s",
+	return fmt.Errorf("%s is more than SPOOL_TOTAL_SIZE (%s): use a smaller size, or raise SPOOL_TOTAL_SIZE",
 		units.BytesSize(float64(size)), units.BytesSize(float64(s.SpoolTotalSize)))
 }
 

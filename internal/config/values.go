@@ -32,7 +32,7 @@ const (
 	maxAge = 3653 * 24 * time.Hour
 )
 
-const durationsAllowed = "use seconds (8) or a Go duration (500ms), greater than 0: from 1ms to 24h"
+const durationsAllowed = "use seconds (8) or a Go duration (500ms), from 1ms to 24h"
 
 // parseDuration reads the time between two flushes or fsyncs.
 func parseDuration(text string) (time.Duration, error) {
@@ -90,7 +90,7 @@ func parseSwitch(text string) (bool, error) {
 	default:
 		b, err := strconv.ParseBool(trimmed)
 		if err != nil {
-			return false, fmt.Errorf("%s is neither on nor off: use one of them", shown(text))
+			return false, fmt.Errorf("%s is neither on nor off: use on or off", shown(text))
 		}
 		return b, nil
 	}

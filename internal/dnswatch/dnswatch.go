@@ -94,13 +94,13 @@ func (w *Watch) Resolved(err error) {
 	if err := os.WriteFile(w.stamp, []byte(now.UTC().Format(time.RFC3339)+"\n"), 0o600); err != nil {
 		// Without the stamp, the plugin might stop again and again.
 		if !w.noStamp {
-			w.log.Error("the host has replaced /etc/resolv.conf, and the plugin cannot restart itself to read it: disable and enable the plugin",
+			w.log.Error("the host has replaced /etc/resolv.conf, and the plugin cannot restart itself to read the new file: disable and enable the plugin",
 				"err", fmt.Errorf("couldn't write the time of the restart: %w", err))
 			w.noStamp = true
 		}
 		return
 	}
-	w.log.Warn("no name can be resolved, and the host has replaced /etc/resolv.conf; the plugin stops, so that dockerd restarts it with the new file",
+	w.log.Warn("no name can be resolved, and the host has replaced /etc/resolv.conf; the plugin stops, and dockerd restarts it with the new file",
 		"since", w.first.UTC().Format(time.RFC3339), "err", err)
 	w.over = true
 	close(w.due)

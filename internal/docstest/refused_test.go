@@ -64,7 +64,7 @@ func unchecked(d config.Doc) bool {
 // isDockerds reports whether an option is one that dockerd passes to every driver.
 func isDockerds(d config.Doc) bool { return strings.HasPrefix(d.Doc, "dockerd's own") }
 
-// badTogether are log options that exclude each other, or need each other.
+// badTogether are log options that cannot be combined, or need each other.
 var badTogether = []map[string]string{
 	{"group": "shop", "awslogs-group": "web"},
 	{"credentials-endpoint": "/v2/a", "awslogs-credentials-endpoint": "/v2/b"},
@@ -102,7 +102,7 @@ func refused(t *testing.T, opts map[string]string) string {
 func TestTableOfInvalidOptionsIsGenerated(t *testing.T) {
 	shown := map[string]bool{}
 	var b strings.Builder
-	b.WriteString("| option | bad value | what is said |\n|---|---|---|\n")
+	b.WriteString("| option | invalid value | error |\n|---|---|---|\n")
 	for _, o := range badOptions {
 		shown[o.name] = true
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", o.name, code(o.value), code(refused(t, map[string]string{o.name: o.value})))
@@ -144,7 +144,7 @@ func TestTableOfInvalidOptionsIsGenerated(t *testing.T) {
 
 func TestTableOfExclusiveOptionsIsGenerated(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("| options | what is said |\n|---|---|\n")
+	b.WriteString("| options | error |\n|---|---|\n")
 	for _, opts := range badTogether {
 		var all []string
 		for name, text := range opts {
@@ -159,7 +159,7 @@ func TestTableOfExclusiveOptionsIsGenerated(t *testing.T) {
 func TestTableOfInvalidSettingsIsGenerated(t *testing.T) {
 	shown := map[string]bool{"NOEC2": true, "DEBUG": true}
 	var b strings.Builder
-	b.WriteString("| setting | what is said | what applies until it is fixed |\n|---|---|---|\n")
+	b.WriteString("| setting | error | what applies until it is fixed |\n|---|---|---|\n")
 	for _, entry := range badSettings {
 		name, _, _ := strings.Cut(entry, "=")
 		shown[name] = true

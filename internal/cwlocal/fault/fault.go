@@ -31,8 +31,8 @@ const (
 	ResetAfter         Kind = "reset-after"         // stored, the connection is reset
 	Hang               Kind = "hang"                // not stored, no response
 	HangAfter          Kind = "hang-after"          // stored, no response
-	HTMLOK             Kind = "html-200"            // not stored, HTTP 200 with a web page
-	HTMLBad            Kind = "html-400"            // not stored, HTTP 400 with a web page
+	HTMLOK             Kind = "html-200"            // not stored, HTTP 200 with an HTML page
+	HTMLBad            Kind = "html-400"            // not stored, HTTP 400 with an HTML page
 	Truncated          Kind = "truncated"           // stored, half of the response
 	DataAccepted       Kind = "data-accepted"       // stored, DataAlreadyAcceptedException
 	GzipUnsupported    Kind = "gzip-415"            // HTTP 415 for compressed bodies

@@ -47,7 +47,7 @@ func startPlugin(t *testing.T) (*Driver, *cwlocal.Server) {
 			t.Errorf("%v; the plugin's log:\n%s", err, plugin.Log.String())
 		}
 	})
-	if err := plugin.WaitLogged("logspool listens", time.Minute); err != nil {
+	if err := plugin.WaitLogged("logspool is listening", time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	fifos := filepath.Join(dir, "fifos")

@@ -65,7 +65,7 @@ func undelivered(stateDir string, w io.Writer) (found bool, err error) {
 	if _, err := os.ReadDir(stateDir); err != nil {
 		return false, fmt.Errorf("couldn't read the state directory: %w", err)
 	}
-	containers := filepath.Join(stateDir, "containers")
+	containers := filepath.Join(stateDir, archive.LiveDir)
 	entries, err := os.ReadDir(containers)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, fmt.Errorf("couldn't read the state directory: %w", err)

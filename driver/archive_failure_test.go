@@ -149,7 +149,7 @@ func TestUnremovableHistoryIsLoggedOnce(t *testing.T) {
 			budget := spool.NewBudget(1 << 20)
 			x := archive.New(dir, filepath.Join(dir, "containers"), disk, time.Hour, budget, slog.New(slog.NewTextHandler(&log, nil)))
 			at := filepath.Join(x.Dir, "old", archive.SpoolName)
-			must(t, os.MkdirAll(at, dirPerm))
+			must(t, os.MkdirAll(at, durable.DirPerm))
 			must(t, os.WriteFile(filepath.Join(at, "0000000000000000.seg"), make([]byte, 100), 0o600))
 			r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now().Add(-2 * time.Hour)}}
 			must(t, r.Write(durable.OS, filepath.Dir(at), false))
@@ -219,7 +219,7 @@ func TestEvictedHistoryIsNotCounted(t *testing.T) {
 	budget := spool.NewBudget(2 << 20)
 	x := archive.New(dir, filepath.Join(dir, "containers"), disk, time.Hour, budget, slog.New(slog.DiscardHandler))
 	at := filepath.Join(x.Dir, "old", archive.SpoolName)
-	must(t, os.MkdirAll(at, dirPerm))
+	must(t, os.MkdirAll(at, durable.DirPerm))
 	must(t, os.WriteFile(filepath.Join(at, "0000000000000000.seg"), make([]byte, 1<<20), 0o600))
 	r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now()}}
 	must(t, r.Write(durable.OS, filepath.Dir(at), false))

@@ -25,7 +25,7 @@ func TestHistoryExpires(t *testing.T) {
 		budget := spool.NewBudget(1 << 30)
 		x := archive.New(dir, live, durable.OS, 10*time.Hour, budget, slog.New(slog.DiscardHandler))
 		begin := func(id string, stoppedAt time.Time) {
-			must(t, os.MkdirAll(filepath.Join(live, id, archive.SpoolName), dirPerm))
+			must(t, os.MkdirAll(filepath.Join(live, id, archive.SpoolName), durable.DirPerm))
 			r := archive.Record{Stopped: &archive.StoppedRecord{At: stoppedAt}}
 			must(t, r.Write(durable.OS, filepath.Join(live, id), false))
 		}
@@ -41,8 +41,8 @@ func TestHistoryExpires(t *testing.T) {
 			}
 		}
 		begin("before", time.Now().Add(-9*time.Hour))
-		must(t, os.MkdirAll(filepath.Join(dir, "stopped", "unknown"), dirPerm))
-		must(t, os.MkdirAll(filepath.Join(dir, "stopped", ".gone-"+"x", archive.SpoolName), dirPerm))
+		must(t, os.MkdirAll(filepath.Join(dir, "stopped", "unknown"), durable.DirPerm))
+		must(t, os.MkdirAll(filepath.Join(dir, "stopped", ".gone-"+"x", archive.SpoolName), durable.DirPerm))
 		must(t, os.Rename(filepath.Join(live, "before"), filepath.Join(dir, "stopped", "before")))
 		done := make(chan struct{})
 		go func() { defer close(done); x.Run(t.Context()) }()
@@ -81,7 +81,7 @@ func TestLoadEvictsWhatDoesNotFit(t *testing.T) {
 	x := archive.New(dir, filepath.Join(dir, "containers"), durable.OS, time.Hour, budget, slog.New(slog.DiscardHandler))
 	for id, age := range map[string]time.Duration{"a": 5, "b": 1, "c": 4, "d": 2, "e": 3} {
 		at := filepath.Join(x.Dir, id)
-		must(t, os.MkdirAll(filepath.Join(at, archive.SpoolName), dirPerm))
+		must(t, os.MkdirAll(filepath.Join(at, archive.SpoolName), durable.DirPerm))
 		must(t, os.WriteFile(filepath.Join(at, archive.SpoolName, "0000000000000000.seg"), make([]byte, 100), 0o600))
 		r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now().Add(-age * time.Minute)}}
 		must(t, r.Write(durable.OS, at, false))
@@ -203,7 +203,7 @@ func TestStartOpensNoArchivedLog(t *testing.T) {
 	state := filepath.Join(h.dir, "state")
 	for i := range 1000 {
 		dir := filepath.Join(state, "stopped", fmt.Sprint("c", i))
-		must(t, os.MkdirAll(dir, dirPerm))
+		must(t, os.MkdirAll(dir, durable.DirPerm))
 		must(t, os.WriteFile(filepath.Join(dir, archive.SpoolName), []byte("cannot be opened"), 0o600))
 		r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now()}}
 		must(t, r.Write(durable.OS, dir, false))

@@ -133,7 +133,7 @@ func TestRecordBoundsRuns(t *testing.T) {
 func TestRunsOfLostSpoolAreDropped(t *testing.T) {
 	h := newHost(t)
 	dir := filepath.Join(h.dir, "state", "containers", "web")
-	must(t, os.MkdirAll(dir, dirPerm))
+	must(t, os.MkdirAll(dir, durable.DirPerm))
 	r := archive.Record{
 		Info:    container.Info{ID: "web", Name: "/new"},
 		Earlier: []archive.Run{{To: 10_000, Info: container.Info{ID: "web", Name: "/old"}}},

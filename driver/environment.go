@@ -38,7 +38,9 @@ type dockerHost struct {
 	engine  *engine
 }
 
-func (e *environment) containersDir() string { return filepath.Join(e.settings.StateDir, "containers") }
+func (e *environment) containersDir() string {
+	return filepath.Join(e.settings.StateDir, archive.LiveDir)
+}
 
 func (e *environment) containerDir(id string) string { return filepath.Join(e.containersDir(), id) }
 

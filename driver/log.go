@@ -6,6 +6,7 @@ import (
 
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/oneline"
+	"github.com/logspool/logspool/spool"
 )
 
 // maxShown is how much of a value from a request is shown, in bytes.
@@ -61,15 +62,12 @@ type fullness struct {
 	warned   bool
 }
 
-// smallestSpool is the smallest limit of a spool, in bytes. The spool rounds up a smaller one.
-const smallestSpool = 1 << 20
-
 // checkFullness warns once when the undelivered lines reach four fifths of the limit, and
 // again only after they were less than three fifths. It asks the spool each time a 64th of
 // the limit was appended.
 func (s *session) checkFullness(appended int) {
 	f := &s.fullness
-	limit := max(f.limit, smallestSpool)
+	limit := max(f.limit, spool.MinSize)
 	f.appended += int64(appended)
 	if f.limit == 0 || f.appended < limit/64 {
 		return

@@ -9,12 +9,8 @@ import (
 	"strings"
 )
 
-const (
-	dirPerm = 0o700
-
-	// maxPath bounds a path in a request, in bytes.
-	maxPath = 4096
-)
+// maxPath bounds a path in a request, in bytes.
+const maxPath = 4096
 
 // checkFile returns an error if file cannot be a FIFO that dockerd made for a container.
 func (f *fifos) checkFile(file string) error {

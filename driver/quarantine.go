@@ -24,7 +24,7 @@ func (e *environment) quarantineDir() string { return filepath.Join(e.settings.S
 
 // quarantinePath returns an unused path in the quarantine, whose directory exists.
 func (e *environment) quarantinePath(id, suffix string) (string, error) {
-	if err := e.fs.MkdirAll(e.quarantineDir(), dirPerm); err != nil {
+	if err := e.fs.MkdirAll(e.quarantineDir(), durable.DirPerm); err != nil {
 		return "", err
 	}
 	base := filepath.Join(e.quarantineDir(), fmt.Sprintf("%s-%d", id, time.Now().Unix()))
@@ -63,7 +63,7 @@ func (s *session) quarantineSpool(cause error) error {
 	if err != nil {
 		return err
 	}
-	if err := disk.MkdirAll(dir, dirPerm); err != nil {
+	if err := disk.MkdirAll(dir, durable.DirPerm); err != nil {
 		return err
 	}
 	r := s.record
@@ -117,7 +117,7 @@ func (d *Driver) reviewQuarantinedSpool(id, dir string) {
 			"container", container, "kept_in", dir)
 		return
 	}
-	err = d.fs.MkdirAll(d.containersDir(), dirPerm)
+	err = d.fs.MkdirAll(d.containersDir(), durable.DirPerm)
 	if err == nil {
 		err = d.fs.Rename(dir, d.containerDir(id))
 	}
@@ -150,7 +150,7 @@ func poisonDir(stateDir string) string { return filepath.Join(stateDir, "poison"
 // writePoison writes the frame, without its length prefix, to a new file ID-N.frame. It does
 // nothing if there are maxPoison files.
 func writePoison(fsys durable.FS, dir, id string, frame []byte) error {
-	if err := fsys.MkdirAll(dir, dirPerm); err != nil {
+	if err := fsys.MkdirAll(dir, durable.DirPerm); err != nil {
 		return err
 	}
 	entries, err := fsys.ReadDir(dir)
@@ -163,5 +163,5 @@ func writePoison(fsys durable.FS, dir, id string, frame []byte) error {
 			n++
 		}
 	}
-	return durable.WriteFile(fsys, filepath.Join(dir, fmt.Sprintf("%s-%d.frame", id, n)), frame, 0o600, false)
+	return durable.WriteFile(fsys, filepath.Join(dir, fmt.Sprintf("%s-%d.frame", id, n)), frame, durable.FilePerm, false)
 }

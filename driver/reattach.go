@@ -12,6 +12,7 @@ import (
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/internal/container"
+	"github.com/logspool/logspool/internal/durable"
 )
 
 // reattach opens the containers in the state directory. What cannot be opened now is tried
@@ -30,7 +31,7 @@ func (d *Driver) reattach() {
 // reattachAll opens all containers in the state directory that have no session, and returns
 // those that could not be opened. The error says that the directory could not be listed.
 func (d *Driver) reattachAll() (failed []string, err error) {
-	if err := d.fs.MkdirAll(d.containersDir(), dirPerm); err != nil {
+	if err := d.fs.MkdirAll(d.containersDir(), durable.DirPerm); err != nil {
 		return nil, err
 	}
 	entries, err := d.fs.ReadDir(d.containersDir())

@@ -231,7 +231,7 @@ func TestLostSpoolDeliversNewLines(t *testing.T) {
 		t.Run(where, func(t *testing.T) {
 			h := newHost(t)
 			dir := filepath.Join(h.dir, "state", where, "web")
-			must(t, os.MkdirAll(dir, dirPerm))
+			must(t, os.MkdirAll(dir, durable.DirPerm))
 			r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now(), End: 10_000}}
 			must(t, r.Write(durable.OS, dir, false))
 			h.start()

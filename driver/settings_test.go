@@ -51,7 +51,7 @@ func TestInvalidSettingsDeleteNothing(t *testing.T) {
 	}
 	end := map[string]uint64{"waits": fill("waits", 260<<20), "ignored": fill("ignored", 21<<20)} // the defaults are 256m and 20m
 	old := filepath.Join(h.dir, "state", "stopped", "old")
-	must(t, os.MkdirAll(filepath.Join(old, archive.SpoolName), dirPerm))
+	must(t, os.MkdirAll(filepath.Join(old, archive.SpoolName), durable.DirPerm))
 	segment := filepath.Join(old, archive.SpoolName, "0000000000000000.seg")
 	must(t, os.WriteFile(segment, nil, 0o600))
 	must(t, os.Truncate(segment, 5<<30))                                                       // 4g

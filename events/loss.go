@@ -25,11 +25,11 @@ const (
 
 // lossDocs has the word for each reason, and the text that explains it in a marker.
 var lossDocs = [LossReasons]struct{ word, text string }{
-	TooOld:        {"too_old", "the service takes nothing older than 14 days"},
+	TooOld:        {"too_old", "CloudWatch accepts nothing older than 14 days"},
 	Expired:       {"expired", "older than the log group's retention"},
-	TooNew:        {"too_new", "the service takes nothing from more than 2 hours ahead"},
-	Refused:       {"refused", "the service refused it"},
-	TooLarge:      {"too_large", "larger than the service takes"},
+	TooNew:        {"too_new", "CloudWatch accepts nothing from more than 2 hours in the future"},
+	Refused:       {"refused", "CloudWatch refused it"},
+	TooLarge:      {"too_large", "larger than CloudWatch accepts"},
 	Unprocessable: {"unprocessable", "the plugin failed to process it"},
 }
 

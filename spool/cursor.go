@@ -305,7 +305,7 @@ func (c *cursor) allocated() int64 {
 // open opens the file, which exists.
 func (c *cursor) open() (err error) {
 	if c.file.handle == nil {
-		c.file.handle, err = c.fs.OpenFile(c.path, os.O_RDWR, filePerm)
+		c.file.handle, err = c.fs.OpenFile(c.path, os.O_RDWR, durable.FilePerm)
 	}
 	return err
 }
@@ -322,7 +322,7 @@ func (c *cursor) rewrite() error {
 	p = appendAck(p, c.acked.beyond)
 	_ = c.close()
 	c.file.stale = true
-	if err := durable.WriteFile(c.fs, c.path, p, filePerm, c.durable); err != nil {
+	if err := durable.WriteFile(c.fs, c.path, p, durable.FilePerm, c.durable); err != nil {
 		return err
 	}
 	c.file.stale = false

@@ -6,8 +6,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// evictForLocked makes n more bytes fit below the spool's own limit, or returns ErrFull. The space
-// in the budget has been reserved before: see Budget.
+// evictForLocked makes n more bytes fit below the spool's own limit, or returns ErrFull.
+// The space in the budget has been reserved before: see Budget.
 func (s *Spool) evictForLocked(n int64) error {
 	for !s.withinLimitLocked(n) {
 		if !s.sealDeliveredLocked() && !s.evictAckedLocked() && (s.opts.DropNewest || !s.evictUndeliveredLocked()) {
@@ -24,8 +24,8 @@ func (s *Spool) trimLocked() {
 	}
 }
 
-// withinLimitLocked reports whether the spool's own limit allows n more bytes, and the header of a
-// segment that they may start.
+// withinLimitLocked reports whether the spool's own limit allows n more bytes, and the
+// header of a segment that they may start.
 func (s *Spool) withinLimitLocked(n int64) bool {
 	return s.opts.MaxSize == 0 || s.stored.total-s.stored.delivered+n+segmentHeaderSize <= s.opts.MaxSize
 }
@@ -46,9 +46,9 @@ func (s *Spool) sealDeliveredLocked() bool {
 	return true
 }
 
-// lastDeliveredLocked reports whether the active segment may become history: it has blocks, all of
-// them are acknowledged, and the last one is not in its FIFO any more. The next start would look
-// in this segment for a block that is still in its FIFO.
+// lastDeliveredLocked reports whether the active segment may become history: it has blocks,
+// all of them are acknowledged, and the last one is not in its FIFO any more. The next
+// start would look in this segment for a block that is still in its FIFO.
 func (s *Spool) lastDeliveredLocked() bool {
 	if !s.active.appendable || s.lastInFIFO.Load() {
 		return false
@@ -57,8 +57,8 @@ func (s *Spool) lastDeliveredLocked() bool {
 	return last.end <= s.cursor.acked.prefix && last.size > segmentHeaderSize
 }
 
-// trimHistoryLocked counts the leading segments in which everything is acknowledged as history, and
-// removes the oldest ones beyond the limit of the history.
+// trimHistoryLocked counts the leading segments in which everything is acknowledged as
+// history, and removes the oldest ones beyond the limit of the history.
 func (s *Spool) trimHistoryLocked() {
 	for {
 		i := s.stored.deliveredSegments
@@ -118,9 +118,9 @@ func (s *Spool) evictFor(other *Spool) bool {
 	return true
 }
 
-// evictUndeliveredLocked evicts the oldest segment of which nothing is in flight. What is in flight
-// is not evicted: its delivery decides whether it is lost. The unacknowledged part of the segment
-// is recorded as lost. It returns false if there is no such segment.
+// evictUndeliveredLocked evicts the oldest segment of which nothing is in flight. What is
+// in flight is not evicted: its delivery decides whether it is lost. The unacknowledged
+// part of the segment is recorded as lost. It returns false if there is no such segment.
 func (s *Spool) evictUndeliveredLocked() bool {
 	return s.evictAckedLocked() || s.evictUnownedLocked() || s.evictUnreadLocked()
 }
@@ -139,12 +139,12 @@ func (s *Spool) evictAckedLocked() bool {
 	return false
 }
 
-// evictUnownedLocked evicts the oldest segment that some readers have passed and others have not
-// reached, and of which the former have nothing in flight. It matters when the outputs of a
-// container go to two streams: while one is stuck, the reader of the other reads on, in search of
-// its own frames (docs/decisions/0007). The readers that have passed the place do not return to
-// it. So a gap block at the end of the stream records the loss, and the lost frames count as
-// acknowledged.
+// evictUnownedLocked evicts the oldest segment that some readers have passed and others
+// have not reached, and of which the former have nothing in flight. It matters when the
+// outputs of a container go to two streams: while one is stuck, the reader of the other
+// reads on, in search of its own frames (docs/decisions/0008-evict-behind-a-reader.md). The
+// readers that have passed the place do not return to it. So a gap block at the end of the
+// stream records the loss, and the lost frames count as acknowledged.
 //
 // A crash after the gap block leaves both the gap and the frames. A crash after the record in the
 // cursor leaves the gap and a segment in which everything is acknowledged.
@@ -193,9 +193,9 @@ func (s *Spool) passedLocked(i int) (passed []*Reader) {
 	return passed
 }
 
-// countUnownedLocked counts the unacknowledged items of segment i, including those that begin or
-// end in a neighbouring segment, and returns their ranges. ok is false if one of them belongs to a
-// reader in passed.
+// countUnownedLocked counts the unacknowledged items of segment i, including those that
+// begin or end in a neighbouring segment, and returns their ranges. ok is false if one of
+// them belongs to a reader in passed.
 func (s *Spool) countUnownedLocked(i int, passed []*Reader) (l loss, lost []stream.Range, ok bool) {
 	seg := s.segments[i]
 	l.all.Reason = Full
@@ -234,8 +234,9 @@ func (s *Spool) countUnownedLocked(i int, passed []*Reader) (l loss, lost []stre
 	return l, lost, true
 }
 
-// evictUnreadLocked evicts the oldest segment that no reader is in or has passed. The readers will
-// reach the place, so the cursor records the loss and the reader returns it as a gap.
+// evictUnreadLocked evicts the oldest segment that no reader is in or has passed. The
+// readers will reach the place, so the cursor records the loss and the reader returns it as
+// a gap.
 func (s *Spool) evictUnreadLocked() bool {
 	pinned := uint64(0)
 	for _, r := range s.readers {

@@ -44,7 +44,7 @@ func (s *Spool) evictPrefix() bool {
 	// The new file must be whole when it gets its name, because the old segment ends where it
 	// begins. With Options.Durable, it must also be synced before the old file is removed.
 	path := s.segmentPath(header.base)
-	if durable.WriteFile(s.opts.FS, path, rest, filePerm, s.cursor.durable) != nil {
+	if durable.WriteFile(s.opts.FS, path, rest, durable.FilePerm, s.cursor.durable) != nil {
 		_ = s.opts.FS.Remove(path) // if the directory could not be synced; the old segment stays
 		return false
 	}

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/logspool/logspool/internal/durable/durabletest"
 	"pgregory.net/rapid"
+
+	"github.com/logspool/logspool/internal/durable/durabletest"
 )
 
 // TestFullDiskKilled: if the disk is full from time to time and the process is killed at any

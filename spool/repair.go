@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/stream"
 )
 
@@ -36,7 +37,7 @@ func (s *Spool) repairLast(r *Repair) {
 	seg := &s.segments[n-1]
 	s.active.maxTime = time.Now().UnixNano() // until more is known
 	path := s.segmentPath(seg.base)
-	f, err := s.opts.FS.OpenFile(path, os.O_RDWR, filePerm)
+	f, err := s.opts.FS.OpenFile(path, os.O_RDWR, durable.FilePerm)
 	if err != nil {
 		return
 	}
@@ -86,8 +87,8 @@ type Torn struct {
 	begin  []byte // the part of the payload that is on the disk
 }
 
-// tornFrameTime is more than the number of bytes from a frame's start to the end of its time.
-const tornFrameTime = 32
+// FrameTimeSize is more than the number of bytes from a frame's start to the end of its time.
+const FrameTimeSize = 32
 
 // Matches reports whether the block is at the head of a FIFO with so many unread bytes,
 // which begin with head. The intake's pipe may be smaller than the block (pipe(7),
@@ -96,7 +97,7 @@ const tornFrameTime = 32
 func (t *Torn) Matches(head []byte, unread int) bool {
 	if len(head) < t.Length {
 		n := min(len(head), len(t.begin))
-		return unread >= t.Length && n >= t.first+tornFrameTime && bytes.Equal(head[:n], t.begin[:n])
+		return unread >= t.Length && n >= t.first+FrameTimeSize && bytes.Equal(head[:n], t.begin[:n])
 	}
 	sum := crc32.Checksum(t.header[8:], castagnoli)
 	sum = crc32.Update(sum, castagnoli, head[:t.Length])
@@ -241,7 +242,7 @@ func (s *Spool) setAside(r *Repair, at uint64, cut []byte, size int64) {
 		return
 	}
 	path := filepath.Join(s.opts.Dir, fmt.Sprintf("%016x%s", at, cutSuffix))
-	f, err := s.opts.FS.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, filePerm)
+	f, err := s.opts.FS.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, durable.FilePerm)
 	if err != nil {
 		return
 	}

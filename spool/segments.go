@@ -24,6 +24,9 @@ const (
 	maxSegmentSize = 4 << 20
 	minSegmentSize = 64 << 10
 
+	// MinSize is the smallest limit of a spool, in bytes. Open raises a smaller one to it.
+	MinSize = 16 * minSegmentSize
+
 	// minHistorySegment is the lower bound if a small history asks for smaller segments.
 	minHistorySegment = 16 << 10
 
@@ -226,7 +229,7 @@ func (s *Spool) openActiveLocked() error {
 		return nil
 	}
 	path := s.segmentPath(s.segments[len(s.segments)-1].base)
-	f, err := s.opts.FS.OpenFile(path, os.O_RDWR, filePerm)
+	f, err := s.opts.FS.OpenFile(path, os.O_RDWR, durable.FilePerm)
 	if err != nil {
 		return fmt.Errorf("couldn't open %q: %w", path, err)
 	}
@@ -254,7 +257,7 @@ func (s *Spool) beginSegmentLocked() error {
 		s.removeSegmentsLocked(n-1, n) // nothing was written to it
 	}
 	path := s.segmentPath(base)
-	f, err := s.opts.FS.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, filePerm)
+	f, err := s.opts.FS.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, durable.FilePerm)
 	if err != nil {
 		return fmt.Errorf("couldn't create %q: %w", path, err)
 	}

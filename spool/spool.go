@@ -13,11 +13,6 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-const (
-	filePerm = 0o600
-	dirPerm  = 0o700
-)
-
 // ErrFull means that a block was not kept because the spool has reached its limit.
 var ErrFull = errors.New("spool is full")
 
@@ -156,9 +151,9 @@ func Open(o Options) (*Spool, Repair, error) {
 	}
 	s := &Spool{opts: o, segmentSize: segmentSize(o.MaxSize, o.History)}
 	if o.MaxSize > 0 {
-		s.opts.MaxSize = max(o.MaxSize, 16*minSegmentSize)
+		s.opts.MaxSize = max(o.MaxSize, MinSize)
 	}
-	if err := s.opts.FS.MkdirAll(s.opts.Dir, dirPerm); err != nil {
+	if err := s.opts.FS.MkdirAll(s.opts.Dir, durable.DirPerm); err != nil {
 		return nil, Repair{}, fmt.Errorf("couldn't make %q: %w", s.opts.Dir, err)
 	}
 	if err := s.listSegments(); err != nil {
@@ -386,7 +381,7 @@ func (s *Spool) takeDirty() (segments []uint64, dir, cursor bool, err error) {
 // syncFile syncs a file, unless it has been removed. It uses a descriptor of its own, which syncs
 // the same file (fsync(2)) and which nothing closes meanwhile.
 func (s *Spool) syncFile(path string) error {
-	f, err := s.opts.FS.OpenFile(path, os.O_RDWR, filePerm)
+	f, err := s.opts.FS.OpenFile(path, os.O_RDWR, durable.FilePerm)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -65,12 +65,10 @@ func omittedHint(n, less target.NewGroup) string {
 // it.
 func lossHint(r events.LossReason) string {
 	switch r {
-	case events.TooOld:
-		return "CloudWatch accepts no event that is more than 14 days old"
-	case events.Expired:
-		return "CloudWatch accepts no event that is older than the log group's retention"
+	case events.TooOld, events.Expired:
+		return r.Text()
 	case events.TooNew:
-		return "CloudWatch accepts no event that is more than 2 hours in the future: check the host's clock"
+		return r.Text() + ": check the host's clock"
 	case events.TooLarge:
 		return "the beginning of the event is delivered; the rest exceeds CloudWatch's limit"
 	default:

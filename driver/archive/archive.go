@@ -79,7 +79,7 @@ func New(stateDir, live string, fsys durable.FS, age time.Duration, budget *spoo
 func (a *Archive) Put(id string, since time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.fs.MkdirAll(a.Dir, dirPerm); err != nil {
+	if err := a.fs.MkdirAll(a.Dir, durable.DirPerm); err != nil {
 		return err
 	}
 	live, to := filepath.Join(a.live, id), filepath.Join(a.Dir, id)

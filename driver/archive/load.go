@@ -7,13 +7,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/logspool/logspool/internal/durable"
 )
 
 // Load finds the logs in the archive. It counts the newest first, and removes those that do
 // not fit, for example because SPOOL_TOTAL_SIZE was lowered. It returns early when ctx is
 // done.
 func (a *Archive) Load(ctx context.Context) {
-	_ = a.fs.MkdirAll(a.Dir, dirPerm) // Now the disk may have space for it. Put tries again.
+	_ = a.fs.MkdirAll(a.Dir, durable.DirPerm) // Now the disk may have space for it. Put tries again.
 	entries, err := a.fs.ReadDir(a.Dir)
 	if err != nil && !notExist(err) {
 		a.log.Error("cannot read the archived logs of stopped containers", "dir", a.Dir, "err", err)

@@ -73,8 +73,8 @@ const (
 	// RecordName is the record's file, in the container's directory.
 	RecordName = "attachments.json"
 
-	dirPerm  = 0o700
-	filePerm = 0o600
+	// LiveDir is the directory of the containers that have a session, in the state directory.
+	LiveDir = "containers"
 
 	// maxRecord is the largest size of a record, in bytes. It is more than a request may have.
 	maxRecord = 32 << 20
@@ -118,7 +118,7 @@ func (r *Record) Encode() ([]byte, error) { return json.Marshal(r) }
 // WriteRecord replaces the record in dir by an encoded one. It blocks for the local disk, and
 // with sync until the record survives a power cut.
 func WriteRecord(fsys durable.FS, dir string, encoded []byte, sync bool) error {
-	return durable.WriteFile(fsys, filepath.Join(dir, RecordName), encoded, filePerm, sync)
+	return durable.WriteFile(fsys, filepath.Join(dir, RecordName), encoded, durable.FilePerm, sync)
 }
 
 // Write encodes the record and writes it like WriteRecord.

@@ -12,8 +12,8 @@ import (
 func TestMarkerGivesReason(t *testing.T) {
 	for r, want := range map[spool.Reason]string{
 		spool.Full:                    "reason: spool_full (the spool was full)",
-		gapReason(events.TooOld):      "reason: too_old (the service takes nothing older than 14 days)",
-		gapReason(events.TooLarge):    "reason: too_large (larger than the service takes)",
+		gapReason(events.TooOld):      "reason: too_old (CloudWatch accepts nothing older than 14 days)",
+		gapReason(events.TooLarge):    "reason: too_large (larger than CloudWatch accepts)",
 		spool.EndOfReasons:            "reason: unknown (this version of the plugin does not know the reason)",
 		gapReason(events.LossReasons): "reason: unknown (this version of the plugin does not know the reason)",
 	} {

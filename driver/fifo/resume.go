@@ -57,7 +57,7 @@ func (f *FIFO) resume(last *Last) error {
 		// There is less, or the private pipe is too small to show it all, as past the
 		// soft limit of pipe(7). Then the beginning of the block decides if a frame's
 		// time is in it.
-		if there >= len(last.Payload) && last.Info.First+frameStart <= len(head) && bytes.HasPrefix(last.Payload, head) {
+		if there >= len(last.Payload) && last.Info.First+spool.FrameTimeSize <= len(head) && bytes.HasPrefix(last.Payload, head) {
 			return f.dropLast(last)
 		}
 		return nil
@@ -78,9 +78,6 @@ func (f *FIFO) dropLast(last *Last) error {
 	_ = f.in.drop(f)
 	return nil
 }
-
-// frameStart is more than the bytes from a frame's start to the end of its time.
-const frameStart = 32
 
 // isAtHead reports whether the bytes at the head are a block in which no frame starts,
 // rather than equal bytes after it.

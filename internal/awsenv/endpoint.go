@@ -17,16 +17,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials/endpointcreds"
-)
 
-// ecsEndpoint is the address of the ECS agent (config, resolve_credentials.go,
-// ecsContainerEndpoint, and moby's awslogs, defaultCredentialsEndpoint).
-const ecsEndpoint = "http://169.254.170.2"
+	"github.com/logspool/logspool/internal/target"
+)
 
 // containerEndpoint returns the URL of a path on the container credentials endpoint. The
 // endpoint is the host of AWS_CONTAINER_CREDENTIALS_FULL_URI, or else the ECS agent.
 func containerEndpoint(path string) (string, error) {
-	base := ecsEndpoint
+	base := "http://" + target.CredentialsHost
 	if full := os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI"); full != "" {
 		u, err := url.Parse(full)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -49,7 +47,7 @@ func containerEndpoint(path string) (string, error) {
 // (config, resolve_credentials.go, isAllowedHost), except that the SDK also looks up names.
 func allowsHTTP(host string) bool {
 	switch host {
-	case "localhost", "169.254.170.2", "169.254.170.23", "fd00:ec2::23":
+	case "localhost", target.CredentialsHost, "169.254.170.23", "fd00:ec2::23":
 		return true
 	}
 	ip := net.ParseIP(host)
@@ -163,7 +161,7 @@ func (c containerClient) Do(r *http.Request) (*http.Response, error) {
 // relative URI takes precedence (config, resolve_credentials.go, resolveCredentialChain).
 func chainEndpoint() string {
 	if path := os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"); path != "" {
-		return ecsEndpoint + path
+		return "http://" + target.CredentialsHost + path
 	}
 	return os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI")
 }

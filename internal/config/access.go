@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 // roleSyntax is the syntax of a role's ARN in all partitions (IAM user guide, IAM identifiers). The
@@ -37,8 +39,8 @@ func parseExternalID(text string) (string, error) {
 // does not repeat the path, because anyone who knows it can fetch the credentials.
 func parseCredentialsEndpoint(text string) (string, error) {
 	path := strings.TrimSpace(text)
-	u, err := url.Parse("http://169.254.170.2" + path)
-	if err != nil || !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "# \\") || u.Host != "169.254.170.2" {
+	u, err := url.Parse("http://" + target.CredentialsHost + path)
+	if err != nil || !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "# \\") || u.Host != target.CredentialsHost {
 		return "", fmt.Errorf("the value (not shown here) is not a path on the container credentials endpoint: use one that begins with /, such as /v2/credentials/ID")
 	}
 	return path, nil

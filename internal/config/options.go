@@ -3,6 +3,7 @@ package config
 import (
 	"strings"
 
+	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/naming"
 )
 
@@ -209,7 +210,7 @@ var options = []option{
 	},
 	{
 		name: "credentials-endpoint", alias: "awslogs-credentials-endpoint", routing: true,
-		doc: "path on the container credentials endpoint, 169.254.170.2", secret: true,
+		doc: "path on the container credentials endpoint, " + target.CredentialsHost, secret: true,
 		set: func(c *Container, _ *Settings, v value) error {
 			return set(&c.CredentialsEndpoint, v, parseCredentialsEndpoint)
 		},

@@ -174,7 +174,7 @@ func TestTableOfReasonsIsGenerated(t *testing.T) {
 func TestExampleOfMarkerIsRight(t *testing.T) {
 	marker := read(t, "driver/feed/marker.go")
 	example := regexp.MustCompile(`(?m)^    (\[logspool\] .*\n    .*)$`).FindStringSubmatch(read(t, "docs/operating.md"))
-	pattern := regexp.MustCompile(`^\[logspool\] missing here: \d+ lines, \d+ bytes, from \S+Z to \S+Z;\n    reason: \w+ \([a-z0-9' ]+\)$`)
+	pattern := regexp.MustCompile(`^\[logspool\] missing here: \d+ lines, \d+ bytes, from \S+Z to \S+Z;\n    reason: \w+ \([A-Za-z0-9' ]+\)$`)
 	if example == nil || !pattern.MatchString(example[1]) {
 		t.Errorf("docs/operating.md shows the marker as %q", example)
 	}

@@ -68,6 +68,12 @@ func (osFS) SyncDir(name string) error {
 // tempSuffix is the suffix of a file that WriteFile has not finished.
 const tempSuffix = ".tmp"
 
+// The permissions of the plugin's directories and files. Only root may read them.
+const (
+	DirPerm  = 0o700
+	FilePerm = 0o600
+)
+
 // WriteFile replaces the content of a file by data. After a crash of the process, the file
 // has either its old content or all of data: WriteFile writes a temporary file in the same
 // directory (O_CREAT, O_TRUNC) and renames it to name. With sync, the same is true after a

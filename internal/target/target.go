@@ -3,6 +3,11 @@
 // the uploader share.
 package target
 
+// CredentialsHost is the address of the container credentials endpoint of the ECS agent
+// (aws-sdk-go-v2, config, resolve_credentials.go, ecsContainerEndpoint, and moby's awslogs,
+// defaultCredentialsEndpoint).
+const CredentialsHost = "169.254.170.2"
+
 // Access says where requests go and whose credentials sign them. It is comparable: one client
 // serves all targets that have the same access.
 type Access struct {

@@ -143,7 +143,8 @@ func shutDown(log *slog.Logger, listener net.Listener, d *driver.Driver, up *upl
 	defer cancel()
 	_ = up.Stop(ctx) // Close reports the lines that it did not deliver in time
 	err = errors.Join(err, d.Close())
-	log.Info("logspool stopped", "after", time.Since(begun).Round(time.Millisecond))
+	m := up.Metrics()
+	log.Info("logspool stopped", "after", time.Since(begun).Round(time.Millisecond), "batches", m.Batches, "events", m.Events, "retries", m.Retries)
 	return err
 }
 

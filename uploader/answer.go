@@ -62,10 +62,10 @@ func (s *sender) launch() {
 	b, t := s.flight.held, s.target
 	s.flight.held = nil
 	s.flight.batches = append(s.flight.batches, b)
-	s.u.counters.inFlight.Add(1)
+	s.u.count(func(m *Metrics) { m.InFlight++ })
 	s.u.wg.Go(func() {
 		v, err := s.svc.put(s, t, b)
-		s.u.counters.inFlight.Add(-1)
+		s.u.count(func(m *Metrics) { m.InFlight-- })
 		s.u.pool.unreserve(b) // the sender may be waiting for memory, and would not read the answer
 		b.permit.release(v)
 		s.answers <- answer{batch: b, verdict: v, err: err}
@@ -92,10 +92,12 @@ func (s *sender) answered(a answer) {
 	case a.verdict == invalid && !adapted && len(b.records) == 1:
 		s.dropPoison(a)
 	default:
-		s.u.counters.retries.Add(1)
-		if a.verdict == throttled {
-			s.u.counters.throttles.Add(1)
-		}
+		s.u.count(func(m *Metrics) {
+			m.Retries++
+			if a.verdict == throttled {
+				m.Throttles++
+			}
+		})
 		if !s.recovery.failed() {
 			s.recovery.first = answer{verdict: a.verdict, err: a.err}
 		}
@@ -124,7 +126,7 @@ func (s *sender) discard(b *batch) {
 // delivered acknowledges an accepted batch, and accounts for the events of it that
 // CloudWatch dropped.
 func (s *sender) delivered(b *batch) {
-	n, c := len(b.records), &s.u.counters
+	n := len(b.records)
 	at := func(i int) int { return min(max(i, 0), n) }
 	old := at(b.rejected.tooOldEnd)
 	expired := max(old, at(b.rejected.expiredEnd))
@@ -138,13 +140,15 @@ func (s *sender) delivered(b *batch) {
 	if b.cutBytes > 0 && expired < future { // otherwise the whole event is lost already
 		s.recordCutEnd(b)
 	}
-	for _, r := range b.records[expired:future] {
-		c.bytes.Add(int64(r.bytes))
-	}
-	c.events.Add(int64(future - expired))
-	c.batches.Add(1)
-	c.bodyBytes.Add(int64(b.plainSize))
-	c.sentBytes.Add(int64(len(b.out)))
+	s.u.count(func(m *Metrics) {
+		for _, r := range b.records[expired:future] {
+			m.Bytes += int64(r.bytes)
+		}
+		m.Events += int64(future - expired)
+		m.Batches++
+		m.BodyBytes += int64(b.plainSize)
+		m.SentBytes += int64(len(b.out))
+	})
 	s.ack(b)
 	if s.recovery.first.verdict != invalid { // otherwise the poison event comes before this batch
 		s.noteSettled(b)
@@ -262,7 +266,7 @@ func (s *sender) created(a answer) {
 	now, r := time.Now(), &s.recovery
 	switch {
 	case a.verdict == accepted:
-		s.u.counters.created.Add(1)
+		s.u.count(func(m *Metrics) { m.Created++ })
 		r.retryAt = now
 		if r.creations++; r.creations > 1 { // it was created just before, and CloudWatch still does not know it
 			r.retryAt = now.Add(retryDelay(r.creations, maxBackoff))

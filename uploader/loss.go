@@ -86,8 +86,10 @@ func (s *sender) reportLoss(d *Delivery, l loss) {
 	if l.events == 0 {
 		return
 	}
-	s.u.counters.droppedEvents[l.reason].Add(int64(l.events))
-	s.u.counters.droppedBytes[l.reason].Add(l.bytes)
+	s.u.count(func(m *Metrics) {
+		m.DroppedEvents[l.reason] += int64(l.events)
+		m.DroppedBytes[l.reason] += l.bytes
+	})
 	d.lossLog(s.log, l).Lost(l.events, l.bytes)
 }
 

@@ -19,7 +19,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/logspool/logspool/events"
@@ -48,7 +47,6 @@ type Uploader struct {
 	log       *slog.Logger
 	plain     bool
 	connector connector
-	counters  counters
 	pool      *pool
 
 	stopping   chan struct{}   // closed when Stop begins: nothing new may begin
@@ -56,7 +54,14 @@ type Uploader struct {
 	stopTrying context.CancelFunc
 	wg         sync.WaitGroup // every goroutine of the uploader
 
+	metrics metrics
 	registry
+}
+
+// metrics counts for Uploader.Metrics.
+type metrics struct {
+	mu  sync.Mutex
+	now Metrics // now has no Senders, which are counted when they are asked for.
 }
 
 // registry holds the services and senders of an Uploader.
@@ -109,7 +114,6 @@ func (u *Uploader) Attach(t target.Target, f Feed, delay time.Duration) *Deliver
 		if !u.stopped {
 			u.senders[key] = s
 			svc.senders++
-			u.counters.senders.Add(1)
 			u.wg.Go(s.run)
 		}
 	}
@@ -141,7 +145,6 @@ func (u *Uploader) retire(s *sender) bool {
 		return false
 	}
 	delete(u.senders, s.key)
-	u.counters.senders.Add(-1)
 	// Over the years, many containers with accesses of their own may come and go.
 	if s.svc.senders--; s.svc.senders == 0 && len(u.services) > maxIdleServices {
 		delete(u.services, s.svc.access)
@@ -202,29 +205,25 @@ type Metrics struct {
 	Senders   int64 // streams that have a sender now
 	InFlight  int64 // requests in flight now
 
-	DroppedEvents map[events.LossReason]int64
-	DroppedBytes  map[events.LossReason]int64
+	DroppedEvents [events.LossReasons]int64
+	DroppedBytes  [events.LossReasons]int64
 }
 
-// counters count for Metrics.
-type counters struct {
-	batches, events, bytes, bodyBytes, sentBytes, retries, throttles, created, senders, inFlight atomic.Int64
-
-	droppedEvents, droppedBytes [events.LossReasons]atomic.Int64
+// count changes the metrics. It is called a few times for each batch, and never for an event.
+func (u *Uploader) count(change func(*Metrics)) {
+	u.metrics.mu.Lock()
+	defer u.metrics.mu.Unlock()
+	change(&u.metrics.now)
 }
 
 // Metrics returns what was counted so far.
 func (u *Uploader) Metrics() Metrics {
-	c := &u.counters
-	m := Metrics{
-		Batches: c.batches.Load(), Events: c.events.Load(), Bytes: c.bytes.Load(),
-		BodyBytes: c.bodyBytes.Load(), SentBytes: c.sentBytes.Load(), Retries: c.retries.Load(),
-		Throttles: c.throttles.Load(), Created: c.created.Load(), Senders: c.senders.Load(), InFlight: c.inFlight.Load(),
-		DroppedEvents: make(map[events.LossReason]int64), DroppedBytes: make(map[events.LossReason]int64),
-	}
-	for r := range events.LossReasons {
-		m.DroppedEvents[r] = c.droppedEvents[r].Load()
-		m.DroppedBytes[r] = c.droppedBytes[r].Load()
-	}
+	u.mu.Lock()
+	senders := len(u.senders)
+	u.mu.Unlock()
+	u.metrics.mu.Lock()
+	defer u.metrics.mu.Unlock()
+	m := u.metrics.now
+	m.Senders = int64(senders)
 	return m
 }

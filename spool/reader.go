@@ -26,7 +26,7 @@ type Reader struct {
 	limit  uint64 // limit, if not 0, is the position from which on blocks are not read.
 
 	// Spool.mu guards these fields. What is below pinned may be in flight.
-	pinned uint64                  // pinned is where the part ends that must not be evicted.
+	pinned uint64                  // pinned is the end of the part that must not be evicted.
 	owner  func(frame []byte) bool // owner is nil if all frames are the reader's.
 
 	// The reader's goroutine owns the fields below.

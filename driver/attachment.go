@@ -22,7 +22,7 @@ type attachment struct {
 	s          *session
 	file       string
 	epoch      uint32
-	drop       bool            // drop says that the container asked to be ignored, and has no history.
+	drop       bool            // drop says that the container is ignored, and has no history.
 	readFault  *faultlog.Fault // readFault logs failures to read the FIFO.
 	spoolFault *faultlog.Fault // spoolFault logs failures to write the spool.
 
@@ -33,7 +33,7 @@ type attachment struct {
 // ending says how far the end of an attachment has come. session.mu guards it.
 type ending struct {
 	stopped  bool // stopped says that StopLogging came, after which dockerd removes the FIFO.
-	drained  bool // drained says that the FIFO was empty after StopLogging, so that nothing more is expected.
+	drained  bool // drained says that the FIFO was empty after StopLogging, so no more comes.
 	finished bool // finished says that the writer is gone.
 }
 
@@ -41,7 +41,7 @@ type ending struct {
 // guards it.
 type opening struct {
 	mu    sync.Mutex
-	begun bool       // begun says that the record names the FIFO and the session has the attachment.
+	begun bool       // begun says that the record and the session have the attachment.
 	fifo  *fifo.FIFO // fifo is nil until the FIFO is open.
 	last  *fifo.Last // last is the spool's last block if it came from the FIFO, or nil.
 }
@@ -278,7 +278,8 @@ func (a *attachment) Take(block []byte, info spool.BlockInfo) {
 		return
 	}
 	err := s.spool.Append(block, a.epoch, info)
-	if !errors.Is(err, spool.ErrFull) && !errors.Is(err, os.ErrClosed) { // OnLoss gets these losses.
+	// OnLoss gets these losses.
+	if !errors.Is(err, spool.ErrFull) && !errors.Is(err, os.ErrClosed) {
 		report(a.spoolFault, err)
 	}
 	bytes := len(block) - spool.BlockHeaderSize
@@ -297,7 +298,8 @@ func (a *attachment) End() { a.finish() }
 // implements fifo.Sink.
 func (a *attachment) Fault(err error) { report(a.readFault, err) }
 
-// Panicked logs a panic of the intake, and records lost bytes as a gap. It implements fifo.Sink.
+// Panicked logs a panic of the intake, and records lost bytes as a gap. It implements
+// fifo.Sink.
 func (a *attachment) Panicked(err error, lost int) {
 	a.s.env.log.Error("the plugin panicked while reading a container's output; lost_bytes were not spooled",
 		"container", a.s.name(), "lost_bytes", lost, "err", err)
@@ -309,8 +311,8 @@ func (a *attachment) Panicked(err error, lost int) {
 	a.s.spool.AddGap(spool.Gap{Reason: spool.Unwritable, Bytes: uint64(lost)})
 }
 
-// report reports err to f, or a success if err is nil. The innermost error's text tells apart the
-// errors that an operator would call different.
+// report reports err to f, or a success if err is nil. The innermost error's text tells
+// apart the errors that an operator would call different.
 func report(f *faultlog.Fault, err error) {
 	if err == nil {
 		f.Succeeded()

@@ -150,7 +150,8 @@ func (s *session) nextRun() *containerRun {
 	s.mu.Unlock()
 	if n > 0 {
 		drop := func(r *archive.Record) { r.Earlier = r.Earlier[n:] }
-		if err := s.changeRecord(drop); err != nil { // The next start of the plugin drops them.
+		// After an error, the next start of the plugin drops them.
+		if err := s.changeRecord(drop); err != nil {
 			s.mu.Lock()
 			drop(&s.record)
 			s.mu.Unlock()

@@ -35,7 +35,8 @@ func (s *session) deliver(ctx context.Context) {
 		if !s.deliverRun(ctx, run, to) {
 			return
 		}
-		// If everything readable is delivered and more is pending, the rest cannot be read now.
+		// If everything readable is delivered and more is pending, the rest cannot be
+		// read now.
 		if run.ended.Load() && s.spool.Pending() && s.spool.Acked() == before && !pause(ctx, retryDelay) {
 			return
 		}
@@ -84,8 +85,8 @@ func (s *session) waitFor(ctx context.Context, ready func() bool) bool {
 	return ctx.Err() == nil
 }
 
-// awaitWork waits until ready returns true. It returns false if ctx is done, or if it has ended
-// the session because nobody holds it and there is no work.
+// awaitWork waits until ready returns true. It returns false if ctx is done, or if it has
+// ended the session because nobody holds it and there is no work.
 func (s *session) awaitWork(ctx context.Context, ready func() bool) bool {
 	for s.waitFor(ctx, func() bool { return ready() || s.idle() }) {
 		if ready() {

@@ -39,7 +39,8 @@ type Delivery interface {
 	Finish()
 	// Done is closed when, after Finish, all of the feed is delivered or accounted for.
 	Done() <-chan struct{}
-	// Detach stops the delivery. The returned channel is closed when the feed is no longer used.
+	// Detach stops the delivery. The returned channel is closed when the feed is no
+	// longer used.
 	Detach() <-chan struct{}
 }
 
@@ -65,14 +66,14 @@ type Options struct {
 
 	// LoggerHost is the Docker host's name.
 	LoggerHost string
-	// FIFODir is the only directory for FIFOs. If it is empty, they may be anywhere.
+	// FIFODir is the only directory for FIFOs; empty means that they may be anywhere.
 	FIFODir string
 	// EngineSocket is the path of the engine's socket, if the operator mounted it into the
 	// plugin.
 	EngineSocket string
-	// FS is the file system of the state directory. Nil means durable.OS.
+	// FS is the file system of the state directory; nil means durable.OS.
 	FS durable.FS
-	// OpenFiles is how many descriptors the process may have. 0 means RLIMIT_NOFILE.
+	// OpenFiles is how many descriptors the process may have; 0 means RLIMIT_NOFILE.
 	OpenFiles int
 }
 
@@ -82,12 +83,13 @@ type Driver struct {
 	*environment
 	*registry
 	limits limits
-	ready  chan struct{} // ready is closed when the sessions of the plugin's last run are open.
+	ready  chan struct{} // ready is closed when the recorded sessions are open.
 	intake *workers      // intake has one goroutine, which reads the FIFOs.
 
-	// The answers to docker logs.
-	answers     *workers      // answers counts them; Add is called within a call of the registry.
-	answerSlots chan struct{} // answerSlots has an element for each answer, and limits.readers at most.
+	// These fields are for the answers to docker logs. answers.wg.Add is called within a call
+	// of the registry.
+	answers     *workers      // answers counts the answers in progress.
+	answerSlots chan struct{} // answerSlots has an element per answer, limits.readers at most.
 	throttle    *readlogs.Throttle
 }
 

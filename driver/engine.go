@@ -20,7 +20,8 @@ type engine struct{ client http.Client }
 // must exist, so the default is /dev/null.
 var errNoEngine = errors.New("the engine's socket is not mounted")
 
-// engineTime is how long a request may take. The engine may be busy with starting the container.
+// engineTime is how long a request may take. The engine may be busy with starting the
+// container.
 const engineTime = 5 * time.Second
 
 func newEngine(socket string) *engine {

@@ -20,12 +20,12 @@ type environment struct {
 	fifos    *fifos
 	workers  *workers
 
-	// The state directory.
+	// These fields are for the state directory.
 	fs      durable.FS
 	budget  *spool.Budget
 	archive *archive.Archive
 
-	// Delivery.
+	// These fields are for delivery.
 	deliverer Deliverer
 	host      dockerHost
 	holds     *holdLog

@@ -41,7 +41,8 @@ func (d *Driver) Handler() sdk.Handler {
 	h := sdk.NewHandler(manifest)
 	h.HandleFunc("/LogDriver.Capabilities", d.handle(func([]byte) (any, error) {
 		var answer struct{ Cap struct{ ReadLogs bool } }
-		answer.Cap.ReadLogs = d.settings.HistorySize > 0 // Without it, dockerd keeps a cache of its own.
+		// Without it, dockerd keeps a cache of its own.
+		answer.Cap.ReadLogs = d.settings.HistorySize > 0
 		return answer, nil
 	}))
 	h.HandleFunc("/LogDriver.StartLogging", d.handle(func(body []byte) (any, error) {
@@ -55,7 +56,8 @@ func (d *Driver) Handler() sdk.Handler {
 		if err := d.startLogging(request.File, &request.Info); err != nil {
 			level := slog.LevelError
 			if _, ok := errors.AsType[config.Errors](err); ok {
-				level = slog.LevelWarn // It is the user's mistake, not a failure of the plugin.
+				// It is the user's mistake, not a failure of the plugin.
+				level = slog.LevelWarn
 			}
 			d.log.Log(context.Background(), level, "StartLogging failed", "container", container.Label(request.Info.Name, request.Info.ID), "err", err)
 			return errorAnswer{err.Error()}, nil

@@ -8,10 +8,10 @@ import (
 )
 
 // limits share the process's descriptors, so that containers cannot take those that delivery
-// needs.
+// needs. An idle container has one open FIFO.
 type limits struct {
 	open    int // open is RLIMIT_NOFILE.
-	fifos   int // fifos is how many FIFOs may be open. An idle container has one.
+	fifos   int // fifos is how many FIFOs may be open.
 	spools  int // spools is how many spools may have open files.
 	readers int // readers is how many answers to docker logs may be in progress.
 }

@@ -20,7 +20,7 @@ type losses struct {
 	log       *slog.Logger
 	container func() string // container returns what the log calls the container.
 
-	// mu guards what follows. The spool's lock may be held when it is locked.
+	// mu guards the fields below. The spool's lock may be held when it is locked.
 	mu       sync.Mutex
 	byReason map[string]*faultlog.Loss
 	closed   bool
@@ -57,7 +57,7 @@ func (l *losses) close() {
 
 // fullness notices when a spool is nearly full. The intake's goroutine owns it.
 type fullness struct {
-	limit    int64 // limit is the largest size of undelivered data, in bytes, or 0 if there is no limit.
+	limit    int64 // limit is the maximum of undelivered data, in bytes; 0 means no limit.
 	appended int64 // appended counts the bytes since the last check.
 	warned   bool
 }

@@ -101,7 +101,8 @@ func openSession(env *environment, id string, start *containerRun, archived bool
 // readRecord reads the container's record. A damaged record is quarantined. Without a record,
 // the container is known by its ID alone, and its lines go where the settings say.
 func (s *session) readRecord(start *containerRun) (err error) {
-	_ = durable.RemoveTemp(s.env.fs, s.dir()) // A kill may have left it, and the directory could not be removed.
+	// A kill may have left it, and the directory could not be removed.
+	_ = durable.RemoveTemp(s.env.fs, s.dir())
 	if s.record, err = archive.ReadRecord(s.env.fs, s.dir()); errors.Is(err, archive.ErrUnread) {
 		return err
 	} else if err != nil && !notExist(err) {
@@ -170,7 +171,8 @@ func (s *session) sizes(conf *config.Container) (maxSize, history int64) {
 	settings := s.env.settings
 	maxSize, history = conf.SpoolMaxSize, conf.HistorySize
 	if unknown := settings.Unknown; unknown.SpoolMaxSize || unknown.HistorySize {
-		onDisk, _ := spool.Inspect(s.env.fs, filepath.Join(s.dir(), archive.SpoolName)) // Open reports errors.
+		// Open reports errors.
+		onDisk, _ := spool.Inspect(s.env.fs, filepath.Join(s.dir(), archive.SpoolName))
 		if unknown.SpoolMaxSize && maxSize == settings.SpoolMaxSize {
 			maxSize += onDisk.Bytes
 		}

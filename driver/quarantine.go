@@ -79,7 +79,8 @@ func (s *session) quarantineSpool(cause error) error {
 	return nil
 }
 
-// reviewQuarantine reports what is in the quarantine, and moves back what this version can read.
+// reviewQuarantine reports what is in the quarantine, and moves back what this version
+// can read.
 func (d *Driver) reviewQuarantine() {
 	_ = durable.RemoveTemp(d.fs, poisonDir(d.settings.StateDir)) // what a kill left
 	entries, err := d.fs.ReadDir(d.quarantineDir())

@@ -20,22 +20,26 @@ type registry struct {
 	// unread counts the records that cannot be read now, but perhaps later.
 	unread atomic.Int32
 
-	// mu guards what follows. It is held for a few instructions, and never over disk I/O or a
-	// wait. The maps' keys are container IDs.
+	// mu guards the fields below. It is held for a few instructions, and never over disk I/O
+	// or a wait. The maps' keys are container IDs.
 	mu       sync.Mutex
 	slots    map[string]*slot
 	sessions map[string]*session
-	unopened map[string]bool // unopened has the containers that could not be opened at the start.
+	unopened map[string]bool // unopened has the containers whose opening failed at the start.
 	closed   bool            // closed says that no new call may begin.
 }
 
 // slot serialises the opening and the end of one container's session. It exists while it is
 // used or has a session.
 type slot struct {
-	id    string
-	users int           // users counts those who use the slot, its session included; registry.mu guards it.
-	lock  chan struct{} // lock has capacity 1 and is full while locked, so that a wait for it can end with a context.
-	s     *session      // s is nil while there is no session; lock guards it.
+	id string
+	// users counts those who use the slot, its session included; registry.mu guards it.
+	users int
+	// lock has capacity 1 and is full while locked, so that a wait for it can end with a
+	// context.
+	lock chan struct{}
+	// s is nil while there is no session; lock guards it.
+	s *session
 }
 
 func newRegistry() *registry {

@@ -32,10 +32,10 @@ type session struct {
 
 	// The owner is the goroutine that runs own.
 	changed    chan struct{}              // changed wakes the owner.
-	retire     func() bool                // retire ends the session if it may end, and reports whether it did.
-	deliveries atomic.Pointer[[]Delivery] // deliveries is nil while nothing is being delivered.
+	retire     func() bool                // retire ends the session, or returns false.
+	deliveries atomic.Pointer[[]Delivery] // deliveries is nil while nothing is delivered.
 
-	// The intake's goroutine owns fullness.
+	// The intake's goroutine owns this field.
 	fullness fullness
 
 	sessionState
@@ -43,25 +43,30 @@ type session struct {
 
 // sessionState is the part of a session that several goroutines change.
 type sessionState struct {
-	// recording is held while the record is written. It is locked before mu.
+	// recording is held while the record is written, and is locked before mu.
 	recording sync.Mutex
 
-	// mu guards what follows. It is held for a few instructions.
-	mu       sync.Mutex
-	refs     int // refs counts the references, which keep the session from ending.
-	record   archive.Record
-	runs     []*containerRun        // runs are the container runs with undelivered lines, oldest first, and the current one.
-	active   *activeRun             // active is the container run that is being delivered, or nil.
-	attached map[string]*attachment // attached has the attachments by the paths of their FIFOs.
-	running  *run                   // running is the present or last time between a start and a stop of the container.
-	readers  readers
+	// mu guards the fields below, and is held for a few instructions.
+	mu sync.Mutex
+	// refs counts the references, which keep the session from ending.
+	refs   int
+	record archive.Record
+	// runs are the container runs with undelivered lines, oldest first, and the current one.
+	runs []*containerRun
+	// active is the container run that is being delivered, or nil.
+	active *activeRun
+	// attached has the attachments by the paths of their FIFOs.
+	attached map[string]*attachment
+	// running is the present or last time between a start and a stop of the container.
+	running *run
+	readers readers
 }
 
 // readers measures for how long nobody has read a session for docker logs.
 type readers struct {
 	now      int           // now counts the present readers.
 	without  time.Duration // without is the time without a reader, up to lastLeft.
-	lastLeft time.Time     // lastLeft is when the last reader left, or when the session was opened.
+	lastLeft time.Time     // lastLeft is when the last reader left or the session was opened.
 }
 
 func (s *session) dir() string { return s.env.containerDir(s.id) }
@@ -145,7 +150,8 @@ func (s *session) wake() {
 	}
 }
 
-// notify reports that frames were added to the spool, whose lock may be held. It does not block.
+// notify reports that frames were added to the spool, whose lock may be held. It does not
+// block.
 func (s *session) notify(frames, bytes int) {
 	if deliveries := s.deliveries.Load(); deliveries != nil {
 		for _, d := range *deliveries {

@@ -43,16 +43,16 @@ type assembler struct {
 	out    output
 	budget *Budget
 
-	lines [Stderr + 1]line // by source: unfinished lines, and ended ones that are not out yet
-	whole line             // a complete line of the pushed frame: ended, or not in use
+	lines [Stderr + 1]line // lines has the line of each source that has not gone out.
+	whole line             // whole is a complete line, in use until it has gone out.
 
-	// The frame that was pushed and has not been processed.
-	pushed bool
+	// These fields describe the frame that was pushed last.
+	pushed bool // pushed says that the frame has not been processed.
 	frame  Frame
 	at     stream.Range
 	now    time.Time
 
-	last *line // the line of the event that was handed out last
+	last *line // last is the line of the event that was handed out last.
 }
 
 // newAssembler returns an assembler without any frame. It ignores o.Pattern. o has its

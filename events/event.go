@@ -40,7 +40,8 @@
 //
 // An event that fits into one message is not divided, with three exceptions:
 //
-//   - An event of more than 1,024 lines is divided if lines of the other source are between them.
+//   - An event of more than 1,024 lines is divided if lines of the other source are
+//     between them.
 //   - A part of a line that does not end goes out 12 times Options.Wait after its first piece.
 //   - The largest lines and events go out in parts when all containers together hold more
 //     unfinished text than Options.Budget allows.
@@ -81,27 +82,27 @@ func (s Source) String() string {
 }
 
 // Event is one event for CloudWatch Logs.
+//
+// Message may contain invalid UTF-8, or is in the form that Options ask for. It is empty
+// for an empty line, and for an event that the filters drop. CloudWatch accepts no empty
+// message (PutLogEvents), so the caller must not send such an event. It acknowledges the
+// event's Ranges itself.
+//
+// Adjacent frames share a range in Ranges. Frames of the other source may be between two
+// ranges. No two events share a frame. A frame whose bytes are in several events belongs
+// to the last of them, or to a later part. So acknowledging the earlier ones does not lose
+// the rest. An event from the middle of a very large frame therefore has no range.
+//
+// Message and Ranges belong to the maker of the event, and are valid until the next call
+// of a method of the maker.
 type Event struct {
 	// Time is dockerd's time of the event's first frame, in nanoseconds since the Unix
-	// epoch. All parts of an event have the same time.
+	// epoch, and all parts of an event have the same.
 	Time int64
 	// Source is the output of the container that the event came from.
 	Source Source
-	// Message is the event's text as the container wrote it, possibly with invalid UTF-8,
-	// or in the form that Options ask for. It belongs to the maker of the event and is
-	// valid until the next call of a method of the maker.
-	//
-	// Message is empty for an empty line, and for an event that the filters drop.
-	// CloudWatch accepts no empty message (PutLogEvents), so the caller must not send
-	// such an event. It acknowledges the event's Ranges itself.
+	// Message is the event's text as the container wrote it.
 	Message []byte
-	// Ranges are the frames that the event was made from, in ascending order. Adjacent
-	// frames share a range. Frames of the other source may be between two ranges. Ranges
-	// are valid as long as Message is.
-	//
-	// No two events share a frame. A frame whose bytes are in several events belongs to
-	// the last of them, or to a later part. So acknowledging the earlier ones does not
-	// lose the rest. An event from the middle of a very large frame therefore has no
-	// range.
+	// Ranges are the frames that the event was made from, in ascending order.
 	Ranges []stream.Range
 }

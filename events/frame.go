@@ -10,24 +10,24 @@ import (
 
 // Frame is one entry as dockerd wrote it: a complete line without its newline, or a piece
 // of a line that is longer than dockerd's buffer of 16 KiB (moby,
-// daemon/logger/copier.go).
+// daemon/logger/copier.go). A line whose length is a multiple of 16 KiB has an empty last
+// piece. Output that ends without a newline has no last piece.
+//
+// A dockerd before 20.10 sends pieces without PartialID, Ordinal and Last.
 type Frame struct {
 	Source Source
-	// Time is in nanoseconds since the Unix epoch. The pieces of one line have the same
-	// time.
+	// Time is dockerd's time in nanoseconds since the Unix epoch, which all pieces of one
+	// line share.
 	Time int64
-	// Line is the text. It is empty for an empty line, and for the last piece of a line
-	// whose length is a multiple of 16 KiB.
+	// Line is the text, which may be empty.
 	Line []byte
 	// Partial is set on every piece of a divided line, including the last one.
 	Partial bool
-	// PartialID is the same in all pieces of one line. It is empty in complete lines. It
-	// is also empty in the pieces of a dockerd before 20.10, which have neither Ordinal
-	// nor Last.
+	// PartialID is the same in all pieces of one line, and empty in complete lines.
 	PartialID []byte
 	// Ordinal counts the pieces of a line, from 1.
 	Ordinal int32
-	// Last is set on the last piece. Output that ends without a newline has no last piece.
+	// Last is set on the last piece.
 	Last bool
 }
 

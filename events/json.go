@@ -29,7 +29,7 @@ const (
 // jsonObject makes the JSON objects of one container's events.
 type jsonObject struct {
 	max   int
-	tails [Stderr + 1][]byte // the end of the object after log, part and continued, by source
+	tails [Stderr + 1][]byte // tails has the end of the object after the text, by source.
 }
 
 func newJSONObject(j *JSON, limit int) *jsonObject {

@@ -11,36 +11,36 @@ import (
 // lines. It is in use while it is open or ended.
 type line struct {
 	text
-	open   bool      // More pieces may follow.
-	ended  bool      // No piece follows: the rest goes out.
-	pushed time.Time // when the last piece was pushed
+	open   bool      // open says that more pieces may follow.
+	ended  bool      // ended says that no piece follows, so that the rest goes out.
+	pushed time.Time // pushed is when the last piece was pushed.
 
 	origin
 	parts
 	usage
 
-	// These are for an event of several lines.
-	newlineDue bool  // The last line's newline is not in the text yet.
-	latest     int64 // time of the last line
+	// These fields are for an event of several lines.
+	newlineDue bool  // newlineDue says that the text still lacks the last line's newline.
+	latest     int64 // latest is the time of the last line.
 }
 
 // origin is what a line has from its first piece.
 type origin struct {
 	source Source
-	id     []byte // PartialID, which all pieces share
-	time   int64  // dockerd's time
-	from   uint64 // position in the stream
+	id     []byte // id is the PartialID that all pieces share.
+	time   int64  // time is dockerd's time.
+	from   uint64 // from is the position in the stream.
 }
 
 // parts is the state of a line that goes out in parts.
 type parts struct {
-	full       bool      // There is more text than fits into the next part.
-	early      bool      // A part goes out although more text would fit.
-	unwanted   bool      // The filters drop the event.
-	count      int       // number of parts handed out
-	made       *[]byte   // buffer of the message handed out, if that is not in the text
-	partTime   int64     // dockerd's time of the next part's first frame
-	partPushed time.Time // when the next part's first piece, or first line, was pushed
+	full       bool      // full says that there is more text than fits into the next part.
+	early      bool      // early says that a part goes out although more text would fit.
+	unwanted   bool      // unwanted says that the filters drop the event.
+	count      int       // count is the number of parts handed out.
+	made       *[]byte   // made is the buffer of the message, or nil if that is in the text.
+	partTime   int64     // partTime is dockerd's time of the next part's first frame.
+	partPushed time.Time // partPushed is when the next part's first piece or line was pushed.
 }
 
 // usage is what a line holds of a budget.

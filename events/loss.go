@@ -2,16 +2,17 @@ package events
 
 import "fmt"
 
-// LossReason says why an event, or the end of one, is not in CloudWatch although it was spooled.
+// LossReason says why an event, or the end of one, is not in CloudWatch although it was
+// spooled.
 type LossReason uint8
 
-// The reasons. Their numbers are on disk, in the gaps of a spool, so a new one goes before
-// LossReasons. It also needs a row in lossDocs, and a lossHint in package uploader if the operator
-// can do something. If CloudWatch would reject a marker with the time of the lost events too,
-// Feed.marker in package driver/feed must know the reason.
+// The reasons. Their numbers are on disk, in the gaps of a spool, so a new one goes
+// before LossReasons. It also needs a row in lossDocs, and a lossHint in package uploader
+// if the operator can do something. If CloudWatch would reject a marker with the time of
+// the lost events too, Feed.marker in package driver/feed must know the reason.
 //
-// CloudWatch drops events that are too old, expired or too new, and accepts the rest of their batch
-// (PutLogEvents, rejectedLogEventsInfo).
+// CloudWatch drops events that are too old, expired or too new, and accepts the rest of
+// their batch (PutLogEvents, rejectedLogEventsInfo).
 const (
 	TooOld        LossReason = iota // more than 14 days old
 	Expired                         // older than the log group's retention

@@ -14,8 +14,8 @@ const maxWork = 64 << 20
 // matcher matches a regexp with the beginning of a text, as far as maxWork allows. For a
 // regexp of up to 64 instructions, as most are, that is all of the longest message.
 type matcher struct {
-	re   *regexp.Regexp // nil if nothing is matched
-	most int            // bytes of a text that are matched
+	re   *regexp.Regexp // re is nil if nothing is matched.
+	most int            // most is how many bytes of a text are matched.
 }
 
 func newMatcher(re *regexp.Regexp) matcher {

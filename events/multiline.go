@@ -19,9 +19,9 @@ type multiline struct {
 	wait    time.Duration
 	budget  *Budget
 
-	events [Stderr + 1]line // by source: unfinished events, and ended ones that are not out yet
-	line   *line            // a part of one of the assembler's lines that has not been joined yet
-	last   *line            // the event that was handed out last
+	events [Stderr + 1]line // events has the event of each source that has not gone out.
+	line   *line            // line is the assembler's line whose part is not joined yet.
+	last   *line            // last is the event that was handed out last.
 
 	request request
 }
@@ -29,7 +29,7 @@ type multiline struct {
 // request is a flush or close that takes effect once all earlier lines are joined.
 type request struct {
 	flush, close bool
-	now          time.Time // of the flush
+	now          time.Time // now is the time of the flush.
 }
 
 // newMultiline returns a multiline without any frame. o has its defaults.

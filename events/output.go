@@ -19,11 +19,11 @@ const (
 // formats.
 type output struct {
 	max              int
-	raw              bool // The events are for another stage, which does all of that.
-	plain            bool // A line that fits is sent as it is.
-	lines            bool // An event may have several lines.
+	raw              bool // raw leaves all of that to another stage.
+	plain            bool // plain says that a line that fits is sent as it is.
+	lines            bool // lines says that an event may have several lines.
 	include, exclude matcher
-	json             *jsonObject // nil for plain text
+	json             *jsonObject // json is nil for plain text.
 }
 
 func newOutput(o Options) output {

@@ -21,37 +21,38 @@ const (
 )
 
 // Options are the settings of a Pipeline. The zero value is the default.
+//
+// MaxBytes counts a message as CloudWatch does, after each byte of invalid UTF-8 has
+// become U+FFFD. Less than 128 counts as 128. An event that always gets one more line in
+// time goes out 12 times Wait after its first.
+//
+// StripANSI covers the control sequences of ECMA-48: colours, cursor movements, titles,
+// hyperlinks. Pattern, Include and Exclude do not see them either.
+//
+// Only an event that matches Include and does not match Exclude has a message. They are
+// matched with the whole event as a terminal shows it, without its last newline and
+// without the carriage returns at the ends of its lines. For an event that is too long for
+// one message, the first MaxBytes bytes decide. For an event that goes out in parts
+// earlier, the first part decides. A regexp of more than 64 instructions, also Pattern,
+// sees only the first 64 MiB of an event divided by their number.
 type Options struct {
 	// Wait is how long an unfinished line waits for its next piece, and an unfinished
-	// event of several lines for its next line. If zero, it is 5 s. An event that always
-	// gets one more line in time goes out 12 times Wait after its first.
+	// event of several lines for its next line; 0 means 5 s.
 	Wait time.Duration
-	// MaxBytes is the length of the longest message as CloudWatch counts it, which is
-	// after each byte of invalid UTF-8 has become U+FFFD. If zero, it is the constant
-	// MaxBytes. Less than 128 counts as 128.
+	// MaxBytes is the length of the longest message; 0 means the constant MaxBytes.
 	MaxBytes int
-	// Pattern matches the first line of an event, without its newline. The lines after it
-	// belong to the event. If nil, each line is an event.
+	// Pattern matches the first line of an event, without its newline, and the lines after
+	// it belong to the event; nil means that each line is an event.
 	Pattern *regexp.Regexp
-	// StripANSI removes the terminal's control sequences (ECMA-48: colours, cursor
-	// movements, titles, hyperlinks). Pattern, Include and Exclude do not see them
-	// either.
+	// StripANSI removes the terminal's control sequences.
 	StripANSI bool
-	// Include and Exclude filter events. Only an event that matches Include and does not
-	// match Exclude has a message. They are matched with the whole event as a terminal
-	// shows it, without its last newline and without the carriage returns at the ends of
-	// its lines.
-	//
-	// For an event that is too long for one message, the first MaxBytes bytes decide. For
-	// an event that goes out in parts earlier, the first part decides. A regexp of more
-	// than 64 instructions, also Pattern, sees only the first 64 MiB of an event divided
-	// by their number.
+	// Include and Exclude filter events; nil means no filter.
 	Include, Exclude *regexp.Regexp
-	// JSON makes each message a JSON object that has these fields beside the text. If
-	// nil, a message is text.
+	// JSON makes each message a JSON object that has these fields beside the text; nil
+	// means that a message is text.
 	JSON *JSON
-	// Budget bounds the memory for unfinished text. If nil, it is a budget of BudgetBytes
-	// that all such Pipelines of the process share.
+	// Budget bounds the memory for unfinished text; nil means a budget of BudgetBytes that
+	// all such Pipelines of the process share.
 	Budget *Budget
 }
 
@@ -75,9 +76,9 @@ func (o Options) withDefaults() Options {
 // A Pipeline keeps at most one unfinished line and one unfinished event per source, within
 // Options.Budget. With Pattern, an event ends
 //   - before a line of its source that matches;
-//   - before a frame, of any source, with a time that is Wait after its last line's, or 12 times
-//     Wait after its first line's: the event had gone out when that frame was written, or should
-//     have;
+//   - before a frame, of any source, with a time that is Wait after its last line's, or
+//     12 times Wait after its first line's: the event had gone out when that frame was
+//     written, or should have;
 //   - when Flush finds that it has waited too long, and at Close.
 //
 // Lines that come after their event has ended, or before the first line that matches,

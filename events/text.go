@@ -18,15 +18,18 @@ const (
 // came from. It is handed out in parts, each within a limit: data[out:end] is the next
 // part. The bytes after end do not fit, or may begin a character or a control sequence
 // whose rest has not come yet.
+//
+// ranges is valid once collect was called. marks lacks the frames whose ranges have been
+// handed out.
 type text struct {
 	data    []byte
-	buf     *[]byte        // the buffer that data is in; nil if data belongs to the caller
-	sure    int            // data[sure:] may begin a control sequence that must be removed.
-	out     int            // data[:out] has been handed out.
-	end     int            // data[out:end] is within the limit.
-	counted int            // bytes that CloudWatch counts for data[out:end]
-	ranges  []stream.Range // frames that end in data[out:end], merged, once collect was called
-	marks   []mark         // the other frames, unless their ranges have been handed out
+	buf     *[]byte        // buf is the buffer of data, or nil if data is the caller's.
+	sure    int            // sure is where an unfinished control sequence may begin in data.
+	out     int            // out is the number of bytes of data that have been handed out.
+	end     int            // end is the index in data of the end of the next part.
+	counted int            // counted is how many bytes CloudWatch counts for the next part.
+	ranges  []stream.Range // ranges are the merged ranges of the frames that end in the part.
+	marks   []mark         // marks has the frames that are not in ranges.
 }
 
 // mark says that a frame's text ends at data[:end].

@@ -19,8 +19,8 @@ func (a *ackSet) add(r stream.Range) bool {
 	if r.From >= r.To {
 		return false
 	}
-	// i is the first range that r touches or that follows it; j is the first that follows without
-	// touching it.
+	// i is the first range that r touches or that follows it; j is the first that follows
+	// without touching it.
 	i, _ := slices.BinarySearchFunc(a.beyond, r.From, func(x stream.Range, from uint64) int {
 		if x.To < from {
 			return -1

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Append writes one block. The payload is block[BlockHeaderSize:], info describes it, and epoch
-// counts the FIFO from which it came. Append overwrites block[:BlockHeaderSize] with the header.
-// The caller owns block again when Append returns.
+// Append writes one block. The payload is block[BlockHeaderSize:], info describes it, and
+// epoch counts the FIFO from which it came. Append overwrites block[:BlockHeaderSize]
+// with the header. The caller owns block again when Append returns.
 //
-// If the block cannot be kept, because the spool is full (ErrFull) or the disk refuses the write,
-// Append counts it. A gap takes its place in the stream as soon as something can be written again.
-// Append blocks for as long as a write(2) into the page cache does.
+// If the block cannot be kept, because the spool is full (ErrFull) or the disk refuses
+// the write, Append counts it. A gap takes its place in the stream as soon as something
+// can be written again. Append blocks for as long as a write(2) into the page cache does.
 func (s *Spool) Append(block []byte, epoch uint32, info BlockInfo) error {
 	length := len(block) - BlockHeaderSize
 	if length <= 0 || length > MaxPayload {
 		return fmt.Errorf("payload of %d bytes, expected 1 to %d", length, MaxPayload)
 	}
-	// This is done without the lock, because other spools may have to evict something. An unkept
-	// gap may come before the block, and each of the two may start a segment.
+	// This is done without the lock, because other spools may have to evict something. An
+	// unkept gap may come before the block, and each of the two may start a segment.
 	need := Allocated(int64(len(block))+gapBlockSize+2*segmentHeaderSize) + 3*allocationUnit
 	inBudget := s.opts.Budget.reserve(s, need)
 	err := s.append(block, epoch, info, need, inBudget)
@@ -103,9 +103,9 @@ func (s *Spool) appendLocked(block []byte, epoch uint32, info BlockInfo) error {
 	return nil
 }
 
-// writeBlockLocked writes a block to the active segment, or to a new one if that is full. A gap
-// block is written to a full segment too: the data block before it may still be at the head of its
-// FIFO, and Open looks for that block in the last segment.
+// writeBlockLocked writes a block to the active segment, or to a new one if that is full.
+// A gap block is written to a full segment too: the data block before it may still be at
+// the head of its FIFO, and Open looks for that block in the last segment.
 func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
 	s.markUsedLocked()
 	if s.active.appendable {

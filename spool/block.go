@@ -14,12 +14,12 @@ const (
 
 	blockMagic = 0x314b4c42 // "BLK1"
 
-	// BlockHeaderSize is the number of bytes before a block's payload. The caller of Append leaves
-	// them free, so that one call writes header and payload without a copy.
+	// BlockHeaderSize is the number of bytes before a block's payload. The caller of
+	// Append leaves them free, so that one call writes header and payload without a copy.
 	BlockHeaderSize = 64
 
-	// MaxPayload is the maximum size of a block's payload, in bytes. It is more than one read of a
-	// FIFO returns, and it limits what a reader allocates for one block.
+	// MaxPayload is the maximum size of a block's payload, in bytes. It is more than one
+	// read of a FIFO returns, and it limits what a reader allocates for one block.
 	MaxPayload = 1 << 20
 
 	// maxPosition limits positions, so that sums of them never overflow. No stream is as long.
@@ -44,11 +44,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // blockHeader is a block's header in memory.
 type blockHeader struct {
-	length   int    // bytes of payload
-	position uint64 // of the payload's first byte
-	epoch    uint32 // the FIFO from which the payload came
+	length   int    // length is the size of the payload, in bytes.
+	position uint64 // position is where the payload begins in the stream.
+	epoch    uint32 // epoch identifies the FIFO from which the payload came.
 	kind     uint8
-	before   int64 // bytes on disk of the previous block, perhaps in another segment; 0: not known
+	before   int64 // before is the previous block's size on disk, or 0 if that is not known.
 	info     BlockInfo
 }
 
@@ -128,13 +128,18 @@ func (h *blockHeader) verify(p []byte) error {
 
 // segmentHeader is a segment's header in memory.
 type segmentHeader struct {
-	base     uint64 // position of its first byte
-	progress uint64 // everything before this position was delivered when the header was last written
-	maxTime  int64  // no frame that begins before the segment is later; Unix nanoseconds
+	// base is the position of the segment's first byte.
+	base uint64
+	// progress is a position before which everything was delivered when the header was last
+	// written.
+	progress uint64
+	// maxTime is not before any frame that begins before the segment, in Unix nanoseconds.
+	maxTime int64
 }
 
-// hasProgress is a flag in a segment's header: bytes 16 to 23 hold the delivery progress. Earlier
-// versions set no flag, and wrote the time at which the segment was started to those bytes.
+// hasProgress is a flag in a segment's header: bytes 16 to 23 hold the delivery progress.
+// Earlier versions set no flag, and wrote the time at which the segment was started to
+// those bytes.
 const hasProgress = 1
 
 func (h segmentHeader) encode() []byte {

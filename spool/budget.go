@@ -13,28 +13,30 @@ import (
 // the disk is full:
 //
 //  1. archived logs, the oldest first;
-//  2. the history of open spools, the largest history first. Whole segments go first, including an
-//     active segment if everything in it is delivered; then the delivered prefixes of segments;
-//  3. undelivered data of the largest drop-oldest spool that is not smaller than the appending one.
-//     So the container that writes much loses lines, not the one that happens to write now.
+//  2. the history of open spools, the largest history first. Whole segments go first,
+//     including an active segment if everything in it is delivered; then the delivered
+//     prefixes of segments;
+//  3. undelivered data of the largest drop-oldest spool that is not smaller than the
+//     appending one. So the container that writes much loses lines, not the one that happens
+//     to write now.
 //
 // A drop-newest spool never loses what it has; its new blocks are refused. It is refused a
-// sixteenth before the limit, unless it has less than its share of that sixteenth. So a container
-// that writes little does not find the budget full of data that cannot be evicted.
+// sixteenth before the limit, unless it has less than its share of that sixteenth. So a
+// container that writes little does not find the budget full of data that cannot be evicted.
 //
 // A file counts with the blocks of the disk that it takes. Directories and records count too.
 //
 // Its methods may be called from any goroutine.
 //
-// Lock order: reclaiming, then the locks of spools, one at a time. Append reserves space before
-// it takes its spool's lock. The holder of a spool's lock may change the atomic count, and may
-// close the files of other spools whose locks are free (TryLock). No other lock is taken while
-// mu is held.
+// Lock order: reclaiming, then the locks of spools, one at a time. Append reserves space
+// before it takes its spool's lock. The holder of a spool's lock may change the atomic count,
+// and may close the files of other spools whose locks are free (TryLock). No other lock is
+// taken while mu is held.
 type Budget struct {
-	limit int64 // set before use
+	limit int64 // limit is set before use.
 	used  atomic.Int64
 
-	reclaiming sync.Mutex // held while something is removed
+	reclaiming sync.Mutex // reclaiming is held while something is removed.
 
 	// mu guards the logs under the budget.
 	mu       sync.Mutex
@@ -43,8 +45,8 @@ type Budget struct {
 
 	// filesMu guards the list of open files. It may be taken while a spool's lock is held.
 	filesMu   sync.Mutex
-	withFiles []*Spool // the spools with open files, in the order in which they opened them
-	mostFiles int      // the limit of withFiles; 0: no limit
+	withFiles []*Spool // withFiles has the spools with open files, in order of opening.
+	mostFiles int      // mostFiles limits the length of withFiles; 0 means no limit.
 }
 
 // ArchivedLog is the log of a spool that is not open, as a Budget counts it.
@@ -58,17 +60,18 @@ type ArchivedLog struct {
 
 // usage is what the Budget counts for one spool, in bytes on disk. Spool.mu guards it.
 type usage struct {
-	charged  int64 // everything that the budget counts for the spool
-	extra    int64 // files outside the directory (CountExtra), a part of charged
-	other    int64 // files that a repair has set aside, a part of charged
-	reserved int64 // what an Append has reserved in the budget and not used yet
-	left     bool  // the budget does not count the spool any more
+	charged  int64 // charged is everything that the budget counts for the spool.
+	extra    int64 // extra is the part of charged for files of CountExtra.
+	other    int64 // other is the part of charged for files that a repair has set aside.
+	reserved int64 // reserved is what an Append has reserved in the budget and not used yet.
+	left     bool  // left says that the budget does not count the spool any more.
 }
 
 // NewBudget returns a budget of limit bytes.
 func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 
-// Raise raises the limit to at least limit bytes. It must be called before anything is counted.
+// Raise raises the limit to at least limit bytes. It must be called before anything is
+// counted.
 func (b *Budget) Raise(limit int64) { b.limit = max(b.limit, limit) }
 
 // Used returns the bytes on disk of all logs under the budget.
@@ -206,9 +209,9 @@ func (b *Budget) tryReserve(n, limit int64) bool {
 	}
 }
 
-// reclaimDisk removes one thing because the disk is full, and reports whether it did. s is the
-// spool that needs space, which is not locked; nil: the caller is not a spool. undelivered says
-// that undelivered data may be removed.
+// reclaimDisk removes one thing because the disk is full, and reports whether it did. s
+// is the spool that needs space, which is not locked; nil: the caller is not a spool.
+// undelivered says that undelivered data may be removed.
 func (b *Budget) reclaimDisk(s *Spool, undelivered bool) bool {
 	b.reclaiming.Lock()
 	defer b.reclaiming.Unlock()

@@ -52,32 +52,36 @@ type evicted struct {
 
 // cursor is the delivery progress and the file that records it. Spool.mu guards it.
 type cursor struct {
-	fs      durable.FS
-	path    string
-	durable bool // a rewritten file must survive a power cut, so rewrite waits for the disk
+	fs   durable.FS
+	path string
+	// durable says that a rewritten file must survive a power cut, so rewrite waits for the
+	// disk.
+	durable bool
 	file    cursorFile
 
-	acked    ackSet
-	evicted  []evicted // ranges that have not been acknowledged
-	slots    [slotCount]slot
-	repaired Repair // what openCursor repaired
+	acked ackSet
+	// evicted has the evicted ranges that have not been acknowledged.
+	evicted []evicted
+	slots   [slotCount]slot
+	// repaired is what openCursor repaired.
+	repaired Repair
 }
 
 // cursorFile is the state of the cursor's file.
 type cursorFile struct {
-	handle    durable.File // nil: closed, or the file does not exist
-	exists    bool         // the file exists and has the slots as its first record
-	stale     bool         // the next change must rewrite the whole file
-	size      int64        // bytes of the file
-	rewriteAt int64        // the size from which on the next change rewrites the file
-	dirty     bool         // the file was written after it was last synced
-	dirDirty  bool         // the file was created or replaced after the directory was last synced
-	resized   func()       // called when the allocated size changes; nil: nothing counts it
+	handle    durable.File // handle is nil if the file is closed or does not exist.
+	exists    bool         // exists says that the file exists and begins with the slots.
+	stale     bool         // stale says that the next change must rewrite the whole file.
+	size      int64        // size is the length of the file, in bytes.
+	rewriteAt int64        // rewriteAt is the size from which a change rewrites the file.
+	dirty     bool         // dirty says that the file was written after its last sync.
+	dirDirty  bool         // dirDirty says that the directory must be synced for the file.
+	resized   func()       // resized, if not nil, is called when the allocated size changes.
 }
 
 // openCursor reads the cursor file in dir. It writes only to repair what a crash left: it
-// appends to an intact file, and creates none before there is something to record. It renames a
-// file of a newer version, to keep it.
+// appends to an intact file, and creates none before there is something to record. It
+// renames a file of a newer version, to keep it.
 func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, err error) {
 	c = &cursor{fs: fsys, path: filepath.Join(dir, cursorName), durable: durable, file: cursorFile{rewriteAt: cursorCompactSize}}
 	defer c.readPendingGapFile(dir)

@@ -46,9 +46,9 @@ func (s *Spool) sealDeliveredLocked() bool {
 	return true
 }
 
-// lastDeliveredLocked reports whether the active segment may become history: it has blocks,
-// all of them are acknowledged, and the last one is not in its FIFO any more. The next
-// start would look in this segment for a block that is still in its FIFO.
+// lastDeliveredLocked reports whether the active segment may become history: it has
+// blocks, all of them are acknowledged, and the last one is not in its FIFO any more. The
+// next start would look in this segment for a block that is still in its FIFO.
 func (s *Spool) lastDeliveredLocked() bool {
 	if !s.active.appendable || s.lastInFIFO.Load() {
 		return false
@@ -99,8 +99,8 @@ func (s *Spool) evictHistory() bool {
 	return true
 }
 
-// evictFor evicts the oldest undelivered segment that may be evicted, to make space for another
-// spool. It reports whether there was one.
+// evictFor evicts the oldest undelivered segment that may be evicted, to make space for
+// another spool. It reports whether there was one.
 func (s *Spool) evictFor(other *Spool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,8 +146,8 @@ func (s *Spool) evictAckedLocked() bool {
 // readers that have passed the place do not return to it. So a gap block at the end of the
 // stream records the loss, and the lost frames count as acknowledged.
 //
-// A crash after the gap block leaves both the gap and the frames. A crash after the record in the
-// cursor leaves the gap and a segment in which everything is acknowledged.
+// A crash after the gap block leaves both the gap and the frames. A crash after the
+// record in the cursor leaves the gap and a segment in which everything is acknowledged.
 func (s *Spool) evictUnownedLocked() bool {
 	if len(s.readers) < 2 {
 		return false
@@ -165,7 +165,8 @@ func (s *Spool) evictUnownedLocked() bool {
 		if s.gaps.unkept.Bytes > 0 && s.appendUnkeptLocked() != nil {
 			return false
 		}
-		s.active.midFrame = false // a frame in progress is lost: nothing may come between its parts
+		// A frame in progress is lost: nothing may come between its parts.
+		s.active.midFrame = false
 		if l.all.Bytes > 0 && s.appendAddedGapLocked(l.all) != nil {
 			return false
 		}
@@ -179,8 +180,8 @@ func (s *Spool) evictUnownedLocked() bool {
 	return false
 }
 
-// passedLocked returns the readers that have passed segment i, which is not the last one; nil if
-// a reader is in it.
+// passedLocked returns the readers that have passed segment i, which is not the last one;
+// nil if a reader is in it.
 func (s *Spool) passedLocked(i int) (passed []*Reader) {
 	for _, r := range s.readers {
 		switch {
@@ -235,8 +236,8 @@ func (s *Spool) countUnownedLocked(i int, passed []*Reader) (l loss, lost []stre
 }
 
 // evictUnreadLocked evicts the oldest segment that no reader is in or has passed. The
-// readers will reach the place, so the cursor records the loss and the reader returns it as
-// a gap.
+// readers will reach the place, so the cursor records the loss and the reader returns it
+// as a gap.
 func (s *Spool) evictUnreadLocked() bool {
 	pinned := uint64(0)
 	for _, r := range s.readers {
@@ -286,9 +287,9 @@ func (s *Spool) joinEvictedLocked(e evicted, pinned uint64) evicted {
 	return e
 }
 
-// recordEvictedAsGapLocked records e as a gap at the end of the stream instead of at its place,
-// which counts as acknowledged. That gap is pending, and a full disk allows its record to be
-// overwritten in place.
+// recordEvictedAsGapLocked records e as a gap at the end of the stream instead of at its
+// place, which counts as acknowledged. That gap is pending, and a full disk allows its
+// record to be overwritten in place.
 func (s *Spool) recordEvictedAsGapLocked(e evicted) {
 	s.cursor.acked.add(e.Range)
 	s.cursor.forgetReported()
@@ -299,8 +300,8 @@ func (s *Spool) recordEvictedAsGapLocked(e evicted) {
 
 // loss is what an eviction loses.
 type loss struct {
-	all   Gap // everything that had not been acknowledged
-	again Gap // the part of it that gap blocks recorded, so that it was lost before
+	all   Gap // all is everything that had not been acknowledged.
+	again Gap // again is the part of all that gap blocks recorded, so that it was lost before.
 }
 
 func (l *loss) add(item Item) {
@@ -335,9 +336,9 @@ func (s *Spool) countFramesLocked(seg segment, in stream.Range) loss {
 	return l
 }
 
-// countHeadersLocked counts a segment by the headers of its blocks, so that the intake does not
-// wait until all of it is read. ok is false if the headers do not suffice: part of the segment
-// is acknowledged, or is a gap, or a frame begins before it.
+// countHeadersLocked counts a segment by the headers of its blocks, so that the intake
+// does not wait until all of it is read. ok is false if the headers do not suffice: part
+// of the segment is acknowledged, or is a gap, or a frame begins before it.
 func (s *Spool) countHeadersLocked(seg segment) (g Gap, ok bool) {
 	g.Reason = Full
 	if s.cursor.acked.within(stream.Range{From: seg.base, To: seg.end}) {
@@ -351,8 +352,9 @@ func (s *Spool) countHeadersLocked(seg segment) (g Gap, ok bool) {
 	return g, ok
 }
 
-// walkHeaders calls f with the header of each block of seg, without verifying it, until f returns
-// false. It reports whether f returned true for all, and the headers account for all of seg.
+// walkHeaders calls f with the header of each block of seg, without verifying it, until f
+// returns false. It reports whether f returned true for all, and the headers account for
+// all of seg.
 func (s *Spool) walkHeaders(seg segment, f func(off int64, h blockHeader) bool) bool {
 	w := window{s: s, headers: true}
 	w.openSegment(seg.base)

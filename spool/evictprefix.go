@@ -10,11 +10,11 @@ import (
 // maxCopyRatio is how many bytes evictPrefix may copy for each byte that it frees.
 const maxCopyRatio = 8
 
-// evictPrefix removes the delivered prefix of the first segment that is not wholly delivered: the
-// rest of the segment moves to a file of its own, which takes the segment's place. It reports
-// whether it did. It does nothing if too little would be freed (see maxCopyRatio). Then, and after
-// a failure, it tries again only when more is delivered, because the budget asks many spools for
-// each block that finds no space.
+// evictPrefix removes the delivered prefix of the first segment that is not wholly
+// delivered: the rest of the segment moves to a file of its own, which takes the
+// segment's place. It reports whether it did. It does nothing if too little would be
+// freed (see maxCopyRatio). Then, and after a failure, it tries again only when more is
+// delivered, because the budget asks many spools for each block that finds no space.
 //
 // A crash before the old file is removed leaves both files. The old one ends where the new one
 // begins, and is history.
@@ -45,7 +45,8 @@ func (s *Spool) evictPrefix() bool {
 	// begins. With Options.Durable, it must also be synced before the old file is removed.
 	path := s.segmentPath(header.base)
 	if durable.WriteFile(s.opts.FS, path, rest, durable.FilePerm, s.cursor.durable) != nil {
-		_ = s.opts.FS.Remove(path) // if the directory could not be synced; the old segment stays
+		// The new file may exist if only the sync failed. The old segment stays.
+		_ = s.opts.FS.Remove(path)
 		return false
 	}
 	if i == len(s.segments)-1 {

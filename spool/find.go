@@ -10,22 +10,23 @@ import (
 )
 
 // finder finds where in a spool a History begins, and reads as little as possible. It reads
-// block headers, which also contain the size of the previous block, so a segment can be walked
-// backwards. It does not verify the headers, because that takes the payloads. If headers
-// contradict each other, or contradict what is read afterwards, what the Reader reads is right.
+// block headers, which also contain the size of the previous block, so a segment can be
+// walked backwards. It does not verify the headers, because that takes the payloads. If
+// headers contradict each other, or contradict what is read afterwards, what the Reader reads
+// is right.
 type finder struct {
 	window
 	ctx       context.Context
-	segments  []segment // the segments at the start of the search
-	streamEnd uint64    // the end of the stream at the start of the search
-	before    int64     // size of the block before the current spot; 0: not known
+	segments  []segment // segments are the spool's segments at the start of the search.
+	streamEnd uint64    // streamEnd is the end of the stream at the start of the search.
+	before    int64     // before is the size of the block before the current spot, or 0.
 }
 
 // spot is where a block begins, or where the last one ends.
 type spot struct {
-	i   int    // index in finder.segments
-	off int64  // offset in the segment's file
-	pos uint64 // no block from off on has an earlier position
+	i   int    // i is the segment's index in finder.segments.
+	off int64  // off is the offset in the segment's file.
+	pos uint64 // pos is not after the position of any block from off on.
 }
 
 func (a spot) before(b spot) bool { return a.i < b.i || a.i == b.i && a.off < b.off }
@@ -72,7 +73,8 @@ func (f *finder) history(o HistoryOptions) (h *History, gone bool, err error) {
 	return h, !there, nil
 }
 
-// read reads frames that begin before until, at most so many, and returns how many it has read.
+// read reads frames that begin before until, at most so many, and returns how many it has
+// read.
 func (f *finder) read(r *Reader, most int, until uint64) (n int, err error) {
 	for n < most && r.Position() < until {
 		item, ok := r.Next()
@@ -167,7 +169,8 @@ func (f *finder) tail(n int, begin spot) (at spot, skip int, until uint64, err e
 			}
 			b, err := f.stepBack(&at)
 			if err != nil {
-				break // stepBack went to the segment's beginning; the frames from there are counted
+				// stepBack went to the segment's beginning; the frames from there are counted.
+				break
 			}
 			if first && b.kind == kindData && !b.info.tail.boundary() {
 				want++ // the last frame is incomplete
@@ -220,7 +223,8 @@ func (f *finder) stepBack(at *spot) (blockHeader, error) {
 	return h, nil
 }
 
-// blockBefore returns the header of the block that ends at a spot, if size is its size on disk.
+// blockBefore returns the header of the block that ends at a spot, if size is its size on
+// disk.
 func (f *finder) blockBefore(at spot, p extent, size int64) (blockHeader, bool) {
 	if size <= BlockHeaderSize || at.off-size < segmentHeaderSize {
 		return blockHeader{}, false

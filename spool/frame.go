@@ -5,9 +5,9 @@ import (
 	"encoding/binary"
 )
 
-// A frame is what dockerd writes with one write(2): a big-endian u32 length and that many bytes of
-// protobuf (moby, api/types/plugins/logdriver/io.go). The spool knows only the length and the time
-// of a frame.
+// A frame is what dockerd writes with one write(2): a big-endian u32 length and that many
+// bytes of protobuf (moby, api/types/plugins/logdriver/io.go). The spool knows only the
+// length and the time of a frame.
 const (
 	frameHeaderSize = 4
 
@@ -16,8 +16,9 @@ const (
 	// Other writers may use a megabyte, and the rest is for the other fields.
 	MaxFrame = 1<<20 + 64<<10
 
-	// signatureSize is how many bytes from a frame's start are needed to recognise a frame in
-	// unknown bytes: the length, `0a 06 "stdout"` or `0a 06 "stderr"`, and the tag of the time.
+	// signatureSize is how many bytes from a frame's start are needed to recognise a
+	// frame in unknown bytes: the length, `0a 06 "stdout"` or `0a 06 "stderr"`, and the
+	// tag of the time.
 	signatureSize = frameHeaderSize + 9
 )
 
@@ -26,9 +27,9 @@ var (
 	signatureStderr = []byte("\x0a\x06stderr\x10")
 )
 
-// frameLength returns the length in the frame header at the start of p, and whether a frame may
-// begin like that. p must hold the four bytes of the length. The first byte of protobuf is
-// checked if p holds it.
+// frameLength returns the length in the frame header at the start of p, and whether a
+// frame may begin like that. p must hold the four bytes of the length. The first byte of
+// protobuf is checked if p holds it.
 func frameLength(p []byte) (n int, plausible bool) {
 	l := binary.BigEndian.Uint32(p)
 	if l == 0 || l > MaxFrame {
@@ -44,8 +45,8 @@ func frameLength(p []byte) (n int, plausible bool) {
 	return int(l), true
 }
 
-// findFrame returns the offset of the first place in p where a frame surely begins; -1 if there is
-// none. It finds the next frame after damage.
+// findFrame returns the offset of the first place in p where a frame surely begins; -1 if
+// there is none. It finds the next frame after damage.
 func findFrame(p []byte) int {
 	for off := 0; ; {
 		i := nextSignature(p[off:])
@@ -118,20 +119,21 @@ func frameTime(p []byte) int64 {
 
 // tail is the state of a stream at any place, which need not be the end of a frame.
 type tail struct {
-	remaining uint32  // bytes of the last frame that are still to come
-	prefix    [3]byte // the first bytes of an incomplete length
+	remaining uint32  // remaining is how many bytes of the last frame are still to come.
+	prefix    [3]byte // prefix has the first bytes of an incomplete length.
 	prefixLen uint8
 }
 
 // boundary reports whether the place is the end of a frame.
 func (t tail) boundary() bool { return t.remaining == 0 && t.prefixLen == 0 }
 
-// BlockInfo describes a piece of the stream.
+// BlockInfo describes a piece of the stream. First is the piece's length if no frame starts in
+// it. The times are 0 if no frame has one.
 type BlockInfo struct {
-	First   int   // offset of the first frame that starts in it; its length if none does
-	Frames  int   // the number of frames that start in it
-	MinTime int64 // the least time of those frames, in Unix nanoseconds; 0: none has a time
-	MaxTime int64 // the greatest time of those frames; 0: none has a time
+	First   int   // First is the offset of the first frame that starts in the piece.
+	Frames  int   // Frames is the number of frames that start in the piece.
+	MinTime int64 // MinTime is the least time of these frames, in Unix nanoseconds.
+	MaxTime int64 // MaxTime is the greatest time of these frames, in Unix nanoseconds.
 
 	tail tail
 }
@@ -140,8 +142,8 @@ type BlockInfo struct {
 // if the frame's length is incomplete.
 func (i BlockInfo) Remaining() int { return int(i.tail.remaining) }
 
-// Tracker follows a stream, and knows where frames start in it. The zero value is at the start of a
-// frame.
+// Tracker follows a stream, and knows where frames start in it. The zero value is at the
+// start of a frame.
 type Tracker struct{ tail tail }
 
 // Tracker returns a tracker at the end of the described piece of the stream.
@@ -175,8 +177,9 @@ func (t *Tracker) scan(p []byte, whole bool) (int, BlockInfo) {
 		}
 		l, ok := frameLength(rest)
 		if !ok {
-			// Damage. It goes into the spool as it is; only the start of the next frame matters. A
-			// signature may be cut by the end of p, so that much is left for the next call.
+			// Damage. It goes into the spool as it is; only the start of the next frame
+			// matters. A signature may be cut by the end of p, so that much is left for
+			// the next call.
 			if skip := findFrame(rest[1:]); skip >= 0 {
 				off += 1 + skip
 			} else if off = max(off+1, len(p)-signatureSize+1); !whole {

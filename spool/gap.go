@@ -3,9 +3,9 @@ package spool
 // Reason is the reason for which a part of the stream is missing.
 type Reason uint8
 
-// The reasons of a Gap. Their numbers are on disk, so a new one goes before EndOfReasons. It also
-// needs a row in reasonDocs. The numbers from FirstForeign on belong to the caller of AddGap; the
-// spool does not know what they mean.
+// The reasons of a Gap. Their numbers are on disk, so a new one goes before EndOfReasons.
+// It also needs a row in reasonDocs. The numbers from FirstForeign on belong to the
+// caller of AddGap; the spool does not know what they mean.
 const (
 	Full       Reason = iota + 1 // the budget or the spool's own limit has no space
 	Unwritable                   // the disk refused the write
@@ -16,7 +16,8 @@ const (
 	FirstForeign Reason = 16
 )
 
-var _ [FirstForeign - EndOfReasons]struct{} // The numbers of the spool end before FirstForeign.
+// The numbers of the spool end before FirstForeign.
+var _ [FirstForeign - EndOfReasons]struct{}
 
 // reasonDocs has the word for each reason, and the text that explains it in a marker.
 var reasonDocs = [EndOfReasons]struct{ word, text string }{
@@ -42,13 +43,13 @@ func (r Reason) Text() string {
 	return reasonDocs[r].text
 }
 
-// Gap describes a missing part of the stream.
+// Gap describes a missing part of the stream. The times are 0 if they are not known.
 type Gap struct {
 	Reason  Reason
-	Frames  uint64 // the number of missing frames, as far as it is known
-	Bytes   uint64 // the number of missing bytes
-	MinTime int64  // the least time of the missing frames, in Unix nanoseconds; 0: not known
-	MaxTime int64  // the greatest time of them
+	Frames  uint64 // Frames is the number of missing frames, as far as it is known.
+	Bytes   uint64 // Bytes is the number of missing bytes.
+	MinTime int64  // MinTime is the least time of the missing frames, in Unix nanoseconds.
+	MaxTime int64  // MaxTime is the greatest time of the missing frames, in Unix nanoseconds.
 }
 
 // join adds o to g. A zero g takes the reason of o.

@@ -6,14 +6,16 @@ import (
 	"time"
 )
 
-// HistoryOptions say where in the stream a History begins: at the later of the two places. The zero
-// value begins at the end.
+// HistoryOptions say where in the stream a History begins: at the later of the two places.
+// The zero value begins at the end.
+//
+// If the stream ends with an incomplete frame, Tail does not count it, and it is returned
+// once it is complete. Frames earlier than Since are returned if their block is not skipped.
 type HistoryOptions struct {
-	// Tail is the number of whole frames before the end of the stream; negative: all. If the stream
-	// ends with an incomplete frame, that frame is returned in addition, once it is complete.
+	// Tail is the number of whole frames before the end of the stream; negative means all.
 	Tail int
-	// Since is a time in Unix nanoseconds; 0: none. Blocks in which all frames are earlier are
-	// skipped. Earlier frames in other blocks are returned.
+	// Since is a time in Unix nanoseconds, and blocks in which all frames are earlier are
+	// skipped; 0 means that no block is.
 	Since int64
 }
 
@@ -21,20 +23,20 @@ type HistoryOptions struct {
 // damage and gaps. It pins nothing: Append and Ack do not wait for it, and if its segment is
 // removed, it continues at the first one that is left.
 //
-// A History belongs to one goroutine. Its methods block for the local disk only, except Wait.
-// It has one open file, until Pause, and a buffer of 256 KiB (a little over 1 MiB if blocks are
-// longer), which it returns while it waits.
+// A History belongs to one goroutine. Its methods block for the local disk only, except
+// Wait. It has one open file, until Pause, and a buffer of 256 KiB (a little over 1 MiB
+// if blocks are longer), which it returns while it waits.
 type History struct {
 	r          *Reader
-	endAtStart uint64 // the end of the stream when the History was made
+	endAtStart uint64 // endAtStart is the end of the stream when the History was made.
 
-	endSeen uint64    // the end of the stream when Next last found nothing
-	wokenAt time.Time // when Wait last returned
+	endSeen uint64    // endSeen is the end of the stream when Next last found nothing.
+	wokenAt time.Time // wokenAt is when Wait last returned.
 }
 
-// followPause is the least time between two wake-ups of a History. Without it, twenty followers
-// of a container that writes without a pause would cost its intake twenty wake-ups for each
-// block.
+// followPause is the least time between two wake-ups of a History. Without it, twenty
+// followers of a container that writes without a pause would cost its intake twenty
+// wake-ups for each block.
 const followPause = 10 * time.Millisecond
 
 // NewHistory returns a History of the spool. Close it after use. NewHistory blocks for the
@@ -87,8 +89,8 @@ func (h *History) End() uint64 { return h.endAtStart }
 // Position returns the position after what Next has returned.
 func (h *History) Position() uint64 { return h.r.Position() }
 
-// Reject is called if the frame that Next has just returned is not a frame. If its bytes contain
-// frames, the next Next continues with those.
+// Reject is called if the frame that Next has just returned is not a frame. If its bytes
+// contain frames, the next Next continues with those.
 func (h *History) Reject() { h.r.Reject() }
 
 // Wait blocks until something has been appended since Next last found nothing. It returns the

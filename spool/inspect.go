@@ -11,9 +11,13 @@ import (
 
 // Info is what Inspect finds.
 type Info struct {
-	Bytes     int64     // the bytes of all segments
-	Allocated int64     // bytes on disk of all files and the directory, as a Budget counts them
-	Written   time.Time // the last write to a segment, by the file system's clock; zero: no segment
+	// Bytes is the size of all segments, in bytes.
+	Bytes int64
+	// Allocated is the size on disk of all files and the directory, as a Budget counts them.
+	Allocated int64
+	// Written is the time of the last write to a segment, by the file system's clock, or zero
+	// if there is no segment.
+	Written time.Time
 }
 
 // Inspect returns the sizes of the spool in dir, which need not be open. It reads no file. If
@@ -40,8 +44,8 @@ func Inspect(fsys durable.FS, dir string) (i Info, err error) {
 	return i, nil
 }
 
-// otherAllocated returns the bytes on disk of the files that are not segments among the entries
-// of a spool's directory.
+// otherAllocated returns the bytes on disk of the files that are not segments among the
+// entries of a spool's directory.
 func otherAllocated(entries []fs.DirEntry) (sum int64) {
 	for _, e := range entries {
 		if _, segment := parseSegmentName(e.Name()); segment {
@@ -54,8 +58,8 @@ func otherAllocated(entries []fs.DirEntry) (sum int64) {
 	return sum
 }
 
-// RemoveCursor removes the cursor of a spool that is not open and in which everything is delivered.
-// When the spool is opened again, Options.Delivered must say so.
+// RemoveCursor removes the cursor of a spool that is not open and in which everything is
+// delivered. When the spool is opened again, Options.Delivered must say so.
 func RemoveCursor(fsys durable.FS, dir string) error {
 	err := fsys.Remove(filepath.Join(dir, cursorName))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -51,8 +51,8 @@ func (r *Reader) load() (item Item, ok, more bool) {
 // wrong, nothing is known of its content, and the reader retries without a limit.
 const maxReadFailures = 10
 
-// readFailed reports whether err is a failure to read, which may pass, and not damage of what was
-// read.
+// readFailed reports whether err is a failure to read, which may pass, and not damage of
+// what was read.
 func (r *Reader) readFailed(err error) bool {
 	switch {
 	case err == nil:
@@ -75,10 +75,10 @@ func (r *Reader) readFailed(err error) bool {
 // extent is the part of the stream, and of the disk, that a segment takes.
 type extent struct {
 	found bool
-	size  int64  // bytes on disk
-	end   uint64 // position after what the segment holds, or should hold
-	last  bool   // no other segment follows
-	next  uint64 // where the next segment begins; for the last segment, where the stream ends
+	size  int64  // size is the number of bytes on disk.
+	end   uint64 // end is the position after what the segment holds, or should hold.
+	last  bool   // last says that no other segment follows.
+	next  uint64 // next is where the next segment begins, or where the stream ends.
 }
 
 // currentSegment returns the extent of the segment that the reader is in.
@@ -145,8 +145,8 @@ func (r *Reader) nextSegment(next uint64) (item Item, ok, more bool) {
 	return item, false, true
 }
 
-// skipMissing skips what the current segment should hold before to and does not, as after a power
-// cut.
+// skipMissing skips what the current segment should hold before to and does not, as after
+// a power cut.
 func (r *Reader) skipMissing(to uint64) (item Item, ok, more bool) {
 	r.closeSegment()
 	r.lock()
@@ -155,9 +155,9 @@ func (r *Reader) skipMissing(to uint64) (item Item, ok, more bool) {
 	return r.skipMissingLocked(to)
 }
 
-// skipMissingLocked skips the stream up to to, which is no longer on the disk, or up to where
-// another reason begins. It uses the present cursor, because what has been acknowledged meanwhile
-// is not missing.
+// skipMissingLocked skips the stream up to to, which is no longer on the disk, or up to
+// where another reason begins. It uses the present cursor, because what has been
+// acknowledged meanwhile is not missing.
 func (r *Reader) skipMissingLocked(to uint64) (item Item, ok, more bool) {
 	carried := len(r.current.carry) > 0
 	from := r.pos + uint64(len(r.current.carry))
@@ -179,7 +179,8 @@ func (r *Reader) skipMissingLocked(to uint64) (item Item, ok, more bool) {
 		}
 	}
 	if end := r.s.cursor.acked.through(r.pos); end > r.pos {
-		r.pos, r.current.carry = end, r.current.carry[:0] // an item ends there, but perhaps not at to
+		// An item ends there, but perhaps not at to.
+		r.pos, r.current.carry = end, r.current.carry[:0]
 		return item, false, true
 	}
 	if carried {
@@ -218,7 +219,8 @@ func (r *Reader) useBlock(h blockHeader) (item Item, ok, more bool) {
 	case h.kind == kindGap:
 		g, _ := decodeGap(payload)
 		item = r.gap(h.end(), g.Reason, g.Frames)
-		item.Gap, r.current.lost = &g, g.Reason < FirstForeign // foreign gaps are between frames
+		// Foreign gaps are between frames.
+		item.Gap, r.current.lost = &g, g.Reason < FirstForeign
 		return item, true, true
 	case carried:
 		return r.continueFrame(payload)
@@ -238,8 +240,8 @@ func (r *Reader) segmentIsNewer(p extent) bool {
 	return r.fill(0, segmentHeaderSize, p.size) == nil && newerSegment(r.at(0))
 }
 
-// skipDamage moves the reader to the next good block of the segment; useBlock then returns the gap.
-// If there is none, the rest of the segment is lost.
+// skipDamage moves the reader to the next good block of the segment; useBlock then
+// returns the gap. If there is none, the rest of the segment is lost.
 func (r *Reader) skipDamage(p extent) (item Item, ok, more bool) {
 	off := &r.current.off
 	for *off++; *off+BlockHeaderSize <= p.size; {
@@ -273,6 +275,6 @@ func (r *Reader) skipDamage(p extent) (item Item, ok, more bool) {
 	return r.giveUpFrame(p.end, Damaged), true, true
 }
 
-// diskPage is the number of bytes that cannot be read if one sector of the disk is bad, because the
-// kernel reads whole pages.
+// diskPage is the number of bytes that cannot be read if one sector of the disk is bad,
+// because the kernel reads whole pages.
 const diskPage = 4096

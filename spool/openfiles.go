@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// idleTime is how long a spool's files stay open after their last use; they are closed after twice
-// that at the latest.
+// idleTime is how long a spool's files stay open after their last use; they are closed
+// after twice that at the latest.
 const idleTime = 5 * time.Second
 
 // fileUse is what the Budget knows of a spool's open files. Spool.mu guards it.
 type fileUse struct {
-	used   bool // the files were used since closeIdle last looked
-	listed bool // the spool is in Budget.withFiles
+	used   bool // used says that the files were used since closeIdle last looked.
+	listed bool // listed says that the spool is in Budget.withFiles.
 }
 
-// Run closes the files of spools that have not been used for some seconds, so an idle container
-// holds none. It returns when ctx is done.
+// Run closes the files of spools that have not been used for some seconds, so an idle
+// container holds none. It returns when ctx is done.
 func (b *Budget) Run(ctx context.Context) {
 	tick := time.NewTicker(idleTime)
 	defer tick.Stop()
@@ -31,8 +31,8 @@ func (b *Budget) Run(ctx context.Context) {
 	}
 }
 
-// LimitFiles limits how many spools have files open at once. A spool has two: the active segment
-// and the cursor. Each reader has one more while it reads.
+// LimitFiles limits how many spools have files open at once. A spool has two: the active
+// segment and the cursor. Each reader has one more while it reads.
 func (b *Budget) LimitFiles(spools int) {
 	b.filesMu.Lock()
 	defer b.filesMu.Unlock()
@@ -55,9 +55,9 @@ func (b *Budget) closeIdle() {
 	}
 }
 
-// markUsedLocked records that the spool's files are about to be used. If too many spools have open
-// files, it closes those of the spool that has had them open for the longest time, which opens them
-// again when it needs them.
+// markUsedLocked records that the spool's files are about to be used. If too many spools
+// have open files, it closes those of the spool that has had them open for the longest
+// time, which opens them again when it needs them.
 func (s *Spool) markUsedLocked() {
 	s.files.used = true
 	b := s.opts.Budget

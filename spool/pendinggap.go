@@ -5,14 +5,16 @@ import (
 	"hash/crc32"
 )
 
-// A pending gap is a loss that no block of the stream records yet. There are two kinds. Each has
-// a slot in the first record of the cursor file, so the count survives the process and needs no
-// new block on a full disk:
+// A pending gap is a loss that no block of the stream records yet. There are two kinds.
+// Each has a slot in the first record of the cursor file, so the count survives the
+// process and needs no new block on a full disk:
 //
-//   - unkeptSlot: what Append could not keep. It becomes a gap block at its place in the stream as
-//     soon as something can be written. The slot holds the position of that place. When the gap
-//     is a block, the stream continues after that position, and the slot is void.
-//   - addedSlot: the sum of the gaps of AddGap that are not blocks yet, and of the gap of HoldGap.
+//   - unkeptSlot: what Append could not keep. It becomes a gap block at its place in the
+//     stream as soon as something can be written. The slot holds the position of that
+//     place. When the gap is a block, the stream continues after that position, and the
+//     slot is void.
+//   - addedSlot: the sum of the gaps of AddGap that are not blocks yet, and of the gap of
+//     HoldGap.
 const (
 	unkeptSlot = iota
 	addedSlot
@@ -21,8 +23,8 @@ const (
 	slotSize = 4 + 4 + 8 + gapPayloadSize
 )
 
-// slot is a pending gap on disk: u32 checksum of the rest, u32 epoch, u64 position, and the payload
-// of a gap block.
+// slot is a pending gap on disk: u32 checksum of the rest, u32 epoch, u64 position, and
+// the payload of a gap block.
 type slot struct {
 	epoch    uint32
 	position uint64
@@ -65,8 +67,8 @@ func (c *cursor) readSlots(p []byte) {
 	}
 }
 
-// storeSlots overwrites the slots with one write, and creates the file if there is none. After an
-// error, a kill of the process would lose the count.
+// storeSlots overwrites the slots with one write, and creates the file if there is none.
+// After an error, a kill of the process would lose the count.
 func (c *cursor) storeSlots() error {
 	if !c.file.exists {
 		return c.rewrite()
@@ -110,7 +112,8 @@ func (s *Spool) storeUnkeptLocked() {
 	_ = s.cursor.storeSlots()
 }
 
-// reportTornLocked reports the loss of the torn block, which is not in its FIFO. It does so once.
+// reportTornLocked reports the loss of the torn block, which is not in its FIFO. It does
+// so once.
 func (s *Spool) reportTornLocked() {
 	s.reportLossLocked(s.recovered.tornGap)
 	s.recovered.torn, s.recovered.tornGap = nil, Gap{}
@@ -126,9 +129,10 @@ func (s *Spool) reportLossLocked(g Gap) {
 // maxAdded limits how many added gaps wait in memory. Further ones are joined to the last one.
 const maxAdded = 64
 
-// AddGap appends a gap of the caller to the stream: something that was read, and was lost on its
-// way to CloudWatch. The gap becomes a block at once, or when the frame in progress is complete
-// and there is space. Until then it is pending, and it survives a kill.
+// AddGap appends a gap of the caller to the stream: something that was read, and was lost
+// on its way to CloudWatch. The gap becomes a block at once, or when the frame in
+// progress is complete and there is space. Until then it is pending, and it survives a
+// kill.
 func (s *Spool) AddGap(g Gap) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,9 +165,9 @@ func (s *Spool) reportGapsLocked(bytes int) {
 	}
 }
 
-// HoldGap keeps a gap whose marker CloudWatch rejected, until ReleaseGap appends it to the stream
-// again. Held gaps are joined: however many markers CloudWatch rejects, one gap is held. A held
-// gap is pending (see Pending) and survives a restart.
+// HoldGap keeps a gap whose marker CloudWatch rejected, until ReleaseGap appends it to
+// the stream again. Held gaps are joined: however many markers CloudWatch rejects, one
+// gap is held. A held gap is pending (see Pending) and survives a restart.
 func (s *Spool) HoldGap(g Gap) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

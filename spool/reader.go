@@ -7,10 +7,11 @@ import (
 )
 
 // Item is what a Reader returns: a frame, or the gap that takes the place of a missing part.
+// Range is its place in the stream.
 type Item struct {
-	stream.Range        // its place in the stream
-	Frame        []byte // the protobuf of one frame; nil for a gap
-	Gap          *Gap   // nil for a frame
+	stream.Range
+	Frame []byte // Frame is the protobuf of one frame, or nil for a gap.
+	Gap   *Gap   // Gap is nil for a frame.
 }
 
 // Reader returns the frames of a spool that have not been acknowledged, in the order of the
@@ -20,49 +21,49 @@ type Item struct {
 // segment that the reader is in, nor those that it has passed, unless SetOwner allows that.
 type Reader struct {
 	// These fields are set before use. The reader's goroutine changes only limit.
-	locked bool   // the caller holds s.mu
-	all    bool   // acknowledged frames are returned too, and nothing is pinned: see History
-	limit  uint64 // blocks from this position on are not read; 0: no limit
+	locked bool   // locked says that the caller holds s.mu.
+	all    bool   // all returns acknowledged frames too, and pins nothing (see History).
+	limit  uint64 // limit, if not 0, is the position from which on blocks are not read.
 
-	// Spool.mu guards these fields. What is below pinned may be in flight, and is not evicted.
-	pinned uint64
-	owner  func(frame []byte) bool // nil: all frames are the reader's
+	// Spool.mu guards these fields. What is below pinned may be in flight.
+	pinned uint64                  // pinned is the end of the part that must not be evicted.
+	owner  func(frame []byte) bool // owner is nil if all frames are the reader's.
 
 	// The reader's goroutine owns the fields below.
 	window
-	pos     uint64 // position of the next item, or of the frame in current.carry
-	acked   ackSet // the acknowledged set at the last Rewind
+	pos     uint64 // pos is the position of the next item, or of the frame in current.carry.
+	acked   ackSet // acked is the acknowledged set at the last Rewind.
 	current currentBlock
 	last    lastFrame
 	failure readFailure
 }
 
-// currentBlock is the place of Reader.pos on the disk.
+// currentBlock is the place of Reader.pos on the disk. rest and carry begin at pos.
 type currentBlock struct {
-	located bool   // window.segment is the segment that holds pos
-	off     int64  // offset of the next block in the segment
-	block   int64  // offset of the current block
-	rest    []byte // what is left of its payload, within window.raw; begins at pos
-	carry   []byte // the beginning of a frame that ends in the next block; begins at pos
-	epoch   uint32 // the FIFO of the block
-	lost    bool   // what came before pos is lost, and a frame may have begun there
+	located bool   // located says that window.segment is the segment that holds pos.
+	off     int64  // off is the offset of the next block in the segment.
+	block   int64  // block is the offset of the current block in the segment.
+	rest    []byte // rest is the unread part of the payload, within window.raw.
+	carry   []byte // carry is the beginning of a frame that continues in the next block.
+	epoch   uint32 // epoch identifies the FIFO of the block.
+	lost    bool   // lost says that what came before pos is lost, perhaps within a frame.
 }
 
 // lastFrame is the frame that Next returned last.
 type lastFrame struct {
-	from    uint64 // position of the frame
-	bytes   []byte // the frame, and what follows it in its block unless it is carried
-	carried bool   // it was put together from several blocks
+	from    uint64 // from is the position of the frame.
+	bytes   []byte // bytes has the frame and, unless it is carried, the rest of its block.
+	carried bool   // carried says that the frame was put together from several blocks.
 }
 
 // readFailure is the state of failed reads.
 type readFailure struct {
-	err   error // the failure of the last read
-	count int   // the number of failed reads in a row
+	err   error // err is the failure of the last read.
+	count int   // count is the number of failed reads in a row.
 }
 
-// NewReader returns a reader at the first position that has not been acknowledged. Close it after
-// use.
+// NewReader returns a reader at the first position that has not been acknowledged. Close
+// it after use.
 func (s *Spool) NewReader() *Reader {
 	r := &Reader{window: window{s: s}}
 	s.mu.Lock()
@@ -83,7 +84,7 @@ func (r *Reader) SetOwner(owns func(frame []byte) bool) {
 	r.owner = owns
 }
 
-// SetLimit makes the reader ignore blocks that begin at limit or after it; 0: no limit.
+// SetLimit makes the reader ignore blocks that begin at limit or after it. 0 means no limit.
 func (r *Reader) SetLimit(limit uint64) { r.limit = limit }
 
 // Close ends the reader.
@@ -132,9 +133,9 @@ func (r *Reader) unlock() {
 	}
 }
 
-// Next returns the next item. It returns false if there is none now: the end is reached, or the
-// rest of a frame has not been written yet. The frame is valid until the next call of any
-// method.
+// Next returns the next item. It returns false if there is none now: the end is reached,
+// or the rest of a frame has not been written yet. The frame is valid until the next call
+// of any method.
 //
 // The functions that Next calls return an item if ok is true. Otherwise, more says whether
 // calling again can find one.
@@ -156,12 +157,13 @@ func (r *Reader) Next() (Item, bool) {
 	}
 }
 
-// Err returns the failure because of which the last Next could not read on; nil if there was none.
-// Try again later.
+// Err returns the failure because of which the last Next could not read on; nil if there
+// was none. Try again later.
 func (r *Reader) Err() error { return r.failure.err }
 
-// acknowledged reports whether all of g is acknowledged now. A gap may have been acknowledged since
-// the last Rewind, because another reader had the frame of which this one finds only a part.
+// acknowledged reports whether all of g is acknowledged now. A gap may have been
+// acknowledged since the last Rewind, because another reader had the frame of which this
+// one finds only a part.
 func (r *Reader) acknowledged(g stream.Range) bool {
 	if r.all {
 		return false
@@ -206,7 +208,8 @@ func (r *Reader) fromBlock() (item Item, ok, more bool) {
 	return item, false, false
 }
 
-// continueFrame completes the frame in carry with payload, which contains its rest or a part of it.
+// continueFrame completes the frame in carry with payload, which contains its rest or a
+// part of it.
 func (r *Reader) continueFrame(payload []byte) (item Item, ok, more bool) {
 	carry := r.current.carry
 	had := len(carry)
@@ -266,9 +269,9 @@ func (r *Reader) GiveUp() (Item, bool) {
 	return item, true
 }
 
-// Reject is called if the frame that Next has just returned is not a frame. It returns a gap in
-// its place; false if the gap has been acknowledged. If the rejected bytes contain a frame, the
-// next Next continues with that.
+// Reject is called if the frame that Next has just returned is not a frame. It returns a
+// gap in its place; false if the gap has been acknowledged. If the rejected bytes contain
+// a frame, the next Next continues with that.
 func (r *Reader) Reject() (Item, bool) {
 	to := r.pos
 	if i := findFrame(r.last.bytes[1:min(len(r.last.bytes), int(r.pos-r.last.from))]); i >= 0 {

@@ -23,8 +23,8 @@ const maxSegmentFile = maxSegmentSize + 3*MaxPayload
 //
 // The last segment may be in one of these states:
 //   - It ends with a good block, after a clean stop or a crash between two writes.
-//   - It ends within a block. A crash interrupted the write, and the FIFO still holds the block; or
-//     the block was damaged later (see Torn).
+//   - It ends within a block. A crash interrupted the write, and the FIFO still holds the
+//     block; or the block was damaged later (see Torn).
 //   - It ends with something else. It is damaged, and what was not acknowledged is lost.
 //   - Its header is incomplete. A crash interrupted its creation, and it holds nothing.
 //   - It cannot be read or written now. It stays as it is, and the stream continues after all
@@ -80,11 +80,11 @@ func (s *Spool) repairLast(r *Repair) {
 // Torn is the last block of a spool whose write was cut short. If its bytes are still in
 // the FIFO, nothing is lost; otherwise the whole block is.
 type Torn struct {
-	Length int    // bytes of the whole payload
-	Epoch  uint32 // the epoch of its FIFO
+	Length int    // Length is the size of the whole payload, in bytes.
+	Epoch  uint32 // Epoch identifies the FIFO of the block.
 	header []byte
-	first  int    // offset of the first frame that starts in the payload
-	begin  []byte // the part of the payload that is on the disk
+	first  int    // first is the offset of the first frame that starts in the payload.
+	begin  []byte // begin is the part of the payload that is on the disk.
 }
 
 // FrameTimeSize is more than the number of bytes from a frame's start to the end of its time.
@@ -147,8 +147,8 @@ func (s *Spool) Torn() *Torn {
 	return s.recovered.torn
 }
 
-// RecoverTorn reports to the spool that the torn block is still in its FIFO and will be appended
-// again, so it is not lost.
+// RecoverTorn reports to the spool that the torn block is still in its FIFO and will be
+// appended again, so it is not lost.
 func (s *Spool) RecoverTorn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,16 +163,17 @@ func (s *Spool) RecoverTorn() {
 // foundBlocks describes the good blocks of a segment.
 type foundBlocks struct {
 	blocks    int
-	size      int       // offset in the file at which the last good block ends
-	end       uint64    // position in the stream at which it ends
-	last      lastBlock // the last data block, if only gaps from elsewhere follow it
-	midFrame  bool      // the last block ends within a frame
-	lastSize  int64     // bytes on disk of the last block, data or gap
-	maxTime   int64     // the greatest time in the headers
-	cutFrames bool      // some block ends within a frame, so maxTime may be too small
+	size      int       // size is the offset in the file at which the last good block ends.
+	end       uint64    // end is the position in the stream at which the last good block ends.
+	last      lastBlock // last is the last data block, if only gaps from elsewhere follow it.
+	midFrame  bool      // midFrame says that the last block ends within a frame.
+	lastSize  int64     // lastSize is the size on disk of the last block, data or gap.
+	maxTime   int64     // maxTime is the greatest time in the headers.
+	cutFrames bool      // cutFrames says that a block cuts a frame, so maxTime may be too low.
 }
 
-// goodBlocks finds the good blocks in data, a whole segment, and skips damaged ones between them.
+// goodBlocks finds the good blocks in data, a whole segment, and skips damaged ones
+// between them.
 func goodBlocks(data []byte, base uint64) foundBlocks {
 	f := foundBlocks{size: min(segmentHeaderSize, len(data)), end: base}
 	for off := f.size; off < len(data); {

@@ -19,8 +19,9 @@ import (
 const (
 	segmentSuffix = ".seg"
 
-	// maxSegmentSize and minSegmentSize bound a segment, which is the unit of eviction. A quarter
-	// of a small spool would be too much to evict at once; a thousandth would be too many files.
+	// maxSegmentSize and minSegmentSize bound a segment, which is the unit of eviction. A
+	// quarter of a small spool would be too much to evict at once; a thousandth would be
+	// too many files.
 	maxSegmentSize = 4 << 20
 	minSegmentSize = 64 << 10
 
@@ -30,18 +31,18 @@ const (
 	// minHistorySegment is the lower bound if a small history asks for smaller segments.
 	minHistorySegment = 16 << 10
 
-	// progressStep is the number of acknowledged bytes after which the header of the active segment
-	// is updated.
+	// progressStep is the number of acknowledged bytes after which the header of the
+	// active segment is updated.
 	progressStep = 64 << 10
 )
 
 // segment is a file of blocks. size and end change only while it is the last segment.
 type segment struct {
-	base     uint64 // position of its first byte
-	end      uint64 // position after its last byte
-	size     int64  // bytes of the file
-	dirty    bool   // the file was written after it was last synced
-	progress uint64 // the delivery progress that its header records, if that is known
+	base     uint64 // base is the position of the segment's first byte.
+	end      uint64 // end is the position after the segment's last byte.
+	size     int64  // size is the length of the file, in bytes.
+	dirty    bool   // dirty says that the file was written after it was last synced.
+	progress uint64 // progress is the delivery progress in the header, or 0 if unknown.
 }
 
 // segmentSize returns the least size of a full segment, which suits both limits. It divides a
@@ -57,8 +58,8 @@ func segmentSize(maxSize, history int64) int64 {
 	return size
 }
 
-// fullLocked returns the size at which a segment is full. It grows with the undelivered data, so
-// that a small segment size does not result in thousands of files.
+// fullLocked returns the size at which a segment is full. It grows with the undelivered
+// data, so that a small segment size does not result in thousands of files.
 func (s *Spool) fullLocked() int64 {
 	return min(max(s.segmentSize, (s.stored.total-s.stored.delivered)/64), maxSegmentSize)
 }
@@ -103,8 +104,8 @@ func eachSegment(entries []fs.DirEntry, f func(base uint64, size int64, written 
 	return nil
 }
 
-// listSegments finds the segments on disk. Each ends where the next one begins. The last one ends
-// where its size allows at most.
+// listSegments finds the segments on disk. Each ends where the next one begins. The last
+// one ends where its size allows at most.
 func (s *Spool) listSegments() error {
 	entries, err := readDir(s.opts.FS, s.opts.Dir)
 	if err != nil {
@@ -152,11 +153,12 @@ func (s *Spool) segmentStart(base uint64) []byte {
 	return p[:n]
 }
 
-// openSegments determines where the stream ends and how much of it is delivered. The caller knows
-// that everything before delivered is.
+// openSegments determines where the stream ends and how much of it is delivered. The
+// caller knows that everything before delivered is.
 func (s *Spool) openSegments(r *Repair, delivered uint64) {
 	for i := range max(0, len(s.segments)-1) {
-		// The segment ends where the next one begins, or earlier if what followed it was evicted.
+		// The segment ends where the next one begins, or earlier if what followed it was
+		// evicted.
 		seg := &s.segments[i]
 		for _, e := range s.cursor.evicted {
 			if seg.base < e.From {
@@ -172,7 +174,8 @@ func (s *Spool) openSegments(r *Repair, delivered uint64) {
 	if n := len(s.segments); n > 0 {
 		stored := s.segments[n-1].end
 		if cut := stored + r.lost.Bytes; r.lost.Bytes > 0 && cut <= delivered {
-			stored, r.lost, s.recovered.torn = cut, Gap{}, nil // it was damaged after its delivery
+			// It was damaged after its delivery.
+			stored, r.lost, s.recovered.torn = cut, Gap{}, nil
 		}
 		end = max(end, stored)
 	}
@@ -180,20 +183,23 @@ func (s *Spool) openSegments(r *Repair, delivered uint64) {
 		end = max(end, delivered)
 	}
 	if p := s.cursor.slots[unkeptSlot]; p.gap.Bytes > 0 && p.position <= maxPosition && r.lost.Bytes == 0 {
-		end = max(end, p.position) // what came before was evicted, and the disk was too full to record it
+		// What came before was evicted, and the disk was too full to record it.
+		end = max(end, p.position)
 	}
 	for _, e := range s.cursor.evicted {
 		end = max(end, e.To)
 	}
-	// After a power cut, the cursor may know of positions that the segments do not hold. Positions
-	// are never used twice, so the stream continues after them in a new segment.
+	// After a power cut, the cursor may know of positions that the segments do not hold.
+	// Positions are never used twice, so the stream continues after them in a new
+	// segment.
 	s.end.Store(end)
 	if s.active.appendable && s.segments[len(s.segments)-1].end < end {
 		s.sealLocked()
 		s.active.lastBlockSize = 0
 	}
 	if to := min(delivered, end); to > s.cursor.acked.prefix {
-		s.cursor.acked.add(stream.Range{From: 0, To: to}) // not on disk: the caller says so each time
+		// This is not on disk: the caller says so each time.
+		s.cursor.acked.add(stream.Range{From: 0, To: to})
 		s.cursor.forgetReported()
 		s.cursor.file.stale = s.cursor.file.exists
 	}
@@ -202,8 +208,8 @@ func (s *Spool) openSegments(r *Repair, delivered uint64) {
 	s.trimHistoryLocked()
 }
 
-// acceptProgress takes the delivery progress from the headers of the segments, because the cursor
-// is lost. A header that cannot be read records no progress.
+// acceptProgress takes the delivery progress from the headers of the segments, because
+// the cursor is lost. A header that cannot be read records no progress.
 func (s *Spool) acceptProgress() {
 	for i := len(s.segments) - 2; i >= 0; i-- {
 		base := s.segments[i].base
@@ -214,7 +220,8 @@ func (s *Spool) acceptProgress() {
 	}
 }
 
-// findLocked returns the index of the segment that begins at base, or where it would be inserted.
+// findLocked returns the index of the segment that begins at base, or where it would be
+// inserted.
 func (s *Spool) findLocked(base uint64) (int, bool) {
 	return slices.BinarySearchFunc(s.segments, base, func(g segment, base uint64) int { return cmp.Compare(g.base, base) })
 }
@@ -272,9 +279,10 @@ func (s *Spool) beginSegmentLocked() error {
 	return nil
 }
 
-// recordProgressLocked overwrites the delivery progress in the header of the active segment: after
-// every progressStep bytes, when everything is delivered, and when the spool is closed. This is the
-// second record, for the case that the cursor is lost, so an error is left to the next call.
+// recordProgressLocked overwrites the delivery progress in the header of the active
+// segment: after every progressStep bytes, when everything is delivered, and when the
+// spool is closed. This is the second record, for the case that the cursor is lost, so an
+// error is left to the next call.
 func (s *Spool) recordProgressLocked() {
 	acked := s.cursor.acked.prefix
 	n := len(s.segments)
@@ -305,7 +313,8 @@ func (s *Spool) recordProgressLocked() {
 // removeSegmentsLocked removes the segments from index from to before index to.
 func (s *Spool) removeSegmentsLocked(from, to int) {
 	for i, seg := range s.segments[from:to] {
-		// A file that cannot be removed now is found and removed when the spool is next opened.
+		// A file that cannot be removed now is found and removed when the spool is next
+		// opened.
 		s.opts.FS.Remove(s.segmentPath(seg.base))
 		s.stored.total -= seg.size
 		s.charge(-Allocated(seg.size))

@@ -2,12 +2,12 @@ package spool
 
 import "sync/atomic"
 
-// signal notifies any number of waiting goroutines of a change. If none waits, notify costs one
-// atomic load. The zero value is ready for use.
+// signal notifies any number of waiting goroutines of a change. If none waits, notify
+// costs one atomic load. The zero value is ready for use.
 //
-// A waiting goroutine takes the channel first, and then checks whether it still has to wait. The
-// notifying goroutine makes the change before it calls notify. So either the waiting goroutine sees
-// the change, or notify sees its channel.
+// A waiting goroutine takes the channel first, and then checks whether it still has to
+// wait. The notifying goroutine makes the change before it calls notify. So either the
+// waiting goroutine sees the change, or notify sees its channel.
 type signal struct{ waiting atomic.Pointer[chan struct{}] }
 
 // wait returns a channel that the next notify closes.

@@ -21,47 +21,57 @@ var ErrFull = errors.New("spool is full")
 var ErrVersion = errors.New("it was written by a newer version of the plugin")
 
 // Options are the settings of a spool.
+//
+// Undelivered data counts with all bytes of its segment until everything in the segment is
+// delivered, and the last segment always counts. Of delivered data, the newest whole segments
+// are kept, and the last segment in any case.
+//
+// OnGap and OnLoss are called with the spool locked. They must not call the spool and must
+// not block. A nil function is not called.
 type Options struct {
 	Dir string
-	FS  durable.FS // nil: durable.OS
+	// FS is the file system of Dir; nil means durable.OS.
+	FS durable.FS
 
-	// MaxSize limits the bytes on disk of undelivered data; 0: no limit. A segment counts with
-	// all its bytes until everything in it is delivered, and the last segment always counts.
-	// A limit below 16 segments of 64 KiB is raised to that.
+	// MaxSize limits the bytes on disk of undelivered data, to at least 16 segments of 64 KiB;
+	// 0 means no limit.
 	MaxSize int64
-	// History limits the bytes on disk of delivered data; 0: delivered data is removed at once.
-	// The newest whole segments are kept. The last segment is kept in any case.
+	// History limits the bytes on disk of delivered data; 0 means that delivered data is
+	// removed at once.
 	History int64
-	// DropNewest makes a full spool refuse new blocks. Otherwise its oldest segments are evicted.
+	// DropNewest makes a full spool refuse new blocks instead of evicting its oldest segments.
 	DropNewest bool
-	// Durable makes what Sync has synced survive a power cut: the cursor file is never replaced
-	// by one that is not on the disk yet. Without it, the data survives a crash of the process
-	// but perhaps not a power cut.
+	// Durable makes what Sync has synced survive a power cut and not only a crash of the
+	// process, so the cursor file is never replaced by one that is not on the disk yet.
 	Durable bool
-	// Budget limits the bytes on disk of several spools together, history included; nil: no
-	// limit.
+	// Budget limits the bytes on disk of several spools together, history included; nil means
+	// no limit.
 	Budget *Budget
-	// OnGap, if set, is called when Ack, AddGap, ReleaseGap or an eviction for another spool
-	// adds gaps of so many bytes to the stream. It is called with the spool locked: it must not
-	// call the spool and must not block.
+	// OnGap is called when Ack, AddGap, ReleaseGap or an eviction for another spool adds gaps
+	// of so many bytes to the stream.
 	OnGap func(bytes int)
-	// OnLoss, if set, is called when the spool loses data: a block that could not be kept, or
-	// undelivered frames that were evicted. It is called with the spool locked: it must not call
-	// the spool and must not block.
+	// OnLoss is called when the spool loses data: a block that could not be kept, or
+	// undelivered frames that were evicted.
 	OnLoss func(Gap)
-	// Delivered is a position before which everything is delivered, whatever the cursor says, as
-	// in an archived log; math.MaxUint64: everything.
+	// Delivered is a position before which everything is delivered, whatever the cursor says;
+	// math.MaxUint64, as for an archived log, means everything.
 	Delivered uint64
 }
 
 // Repair reports what Open had to repair.
 type Repair struct {
-	CutBytes       int64  // bytes that were cut off after the last good block
-	CutFile        string // the file in which they were set aside; empty: none
-	CursorCutBytes int64  // bytes that were discarded after the last good record of the cursor file
-	NewerCursor    string // where a cursor of a newer version is kept; empty: there was none
+	// CutBytes is the number of bytes that were cut off after the last good block.
+	CutBytes int64
+	// CutFile is the file in which the cut bytes were set aside, or empty if there is none.
+	CutFile string
+	// CursorCutBytes is the number of bytes that were discarded after the last good record of
+	// the cursor file.
+	CursorCutBytes int64
+	// NewerCursor is where a cursor of a newer version is kept, or empty if there was none.
+	NewerCursor string
 
-	lost Gap // what was cut off and had not been acknowledged
+	// lost is what was cut off and had not been acknowledged.
+	lost Gap
 }
 
 // Spool is the durable log of one container. Append is for one goroutine at a time; all other
@@ -69,7 +79,7 @@ type Repair struct {
 type Spool struct {
 	// Open sets these fields, and nothing changes them.
 	opts        Options
-	segmentSize int64 // the least size of a full segment, in bytes
+	segmentSize int64 // segmentSize is the least size of a full segment, in bytes.
 
 	// syncing is held by Sync and Close, and is taken before mu.
 	syncing sync.Mutex
@@ -77,7 +87,7 @@ type Spool struct {
 	// mu guards the fields below, up to the atomic ones. Append holds it while it writes a
 	// block, so a goroutine that sees a block's end can read the block.
 	mu        sync.Mutex
-	segments  []segment // in order; the last one is the active segment
+	segments  []segment // segments are in the order of the stream; the last one is active.
 	stored    storedBytes
 	active    activeSegment
 	recovered recovered
@@ -87,41 +97,42 @@ type Spool struct {
 	files     fileUse
 	readers   []*Reader
 	closed    bool
-	removed   bool   // Remove was called, perhaps during a Sync
-	dirDirty  bool   // a segment was created after the directory was last synced
-	triedAt   uint64 // the delivered position at which evictPrefix last tried
+	removed   bool   // removed says that Remove was called, perhaps during a Sync.
+	dirDirty  bool   // dirDirty says that the directory must be synced for a new segment.
+	triedAt   uint64 // triedAt is the delivered position at which evictPrefix last tried.
 
 	// These fields are read without mu. They are written with mu held, except by Dropped.
-	end         atomic.Uint64 // position after the last block
-	ackedPrefix atomic.Uint64 // the cursor's acknowledged prefix
-	lastInFIFO  atomic.Bool   // the last block may still be at the head of its FIFO
+	end         atomic.Uint64 // end is the position after the last block.
+	ackedPrefix atomic.Uint64 // ackedPrefix is the cursor's acknowledged prefix.
+	lastInFIFO  atomic.Bool   // lastInFIFO says that the last block may be in its FIFO.
 
 	// appended wakes the readers that wait for the next Append or for Close.
 	appended signal
 }
 
-// storedBytes counts the bytes of the segments. Spool.mu guards it.
+// storedBytes counts the bytes of the segments. A segment is delivered when everything in it
+// is acknowledged. Spool.mu guards it.
 type storedBytes struct {
-	total             int64 // of all segments
-	delivered         int64 // of the first deliveredSegments segments
-	deliveredSegments int   // the number of leading segments in which everything is acknowledged
+	total             int64 // total is the size of all segments, in bytes.
+	delivered         int64 // delivered is the size of the first deliveredSegments segments.
+	deliveredSegments int   // deliveredSegments is the number of leading delivered segments.
 }
 
 // activeSegment is the state of the last segment, to which Append writes. Spool.mu guards it.
 type activeSegment struct {
-	appendable    bool         // false: the next block starts a new segment
-	file          durable.File // nil: closed, or not appendable
-	midFrame      bool         // the last block ends within a frame
-	lastBlockSize int64        // bytes on disk of the last block; 0: not known
-	maxTime       int64        // no frame of the stream so far is later; Unix nanoseconds
+	appendable    bool         // appendable is false if the next block starts a new segment.
+	file          durable.File // file is nil if it is closed or not appendable.
+	midFrame      bool         // midFrame says that the last block ends within a frame.
+	lastBlockSize int64        // lastBlockSize is the last block's disk size, or 0 if unknown.
+	maxTime       int64        // maxTime is not before any frame so far, in Unix nanoseconds.
 }
 
 // recovered is what Open found at the end of the stream. Spool.mu guards it.
 type recovered struct {
 	last         lastBlock
-	torn         *Torn // nil, too, after the next block was appended
-	tornGap      Gap   // the loss of the torn block, not reported yet
-	unkeptBefore Gap   // pendingGaps.unkept without the torn block
+	torn         *Torn // torn is the torn block, until another block is appended, or nil.
+	tornGap      Gap   // tornGap is the loss of the torn block, until it is reported.
+	unkeptBefore Gap   // unkeptBefore is pendingGaps.unkept without the torn block.
 }
 
 // lastBlock is the last block that Open found; empty after another one was appended.
@@ -132,16 +143,16 @@ type lastBlock struct {
 
 // pendingGaps are the losses that no block of the stream records yet. Spool.mu guards them.
 type pendingGaps struct {
-	unkept      Gap    // what Append could not keep after the last block
-	unkeptEpoch uint32 // the FIFO of those bytes
-	added       []Gap  // gaps of AddGap that wait for space, or for the end of a frame
-	held        Gap    // the gap of HoldGap
+	unkept      Gap    // unkept is what Append could not keep after the last block.
+	unkeptEpoch uint32 // unkeptEpoch identifies the FIFO of the unkept bytes.
+	added       []Gap  // added has the gaps of AddGap that are not blocks yet.
+	held        Gap    // held is the gap of HoldGap.
 }
 
-// Open opens the spool in o.Dir and makes the directory if there is none. It reads the cursor and
-// the last segment, and repairs what a crash left: it cuts off blocks that were not written whole
-// and sets them aside. It evicts undelivered data beyond o.MaxSize. If the error is ErrVersion,
-// Open changed nothing.
+// Open opens the spool in o.Dir and makes the directory if there is none. It reads the
+// cursor and the last segment, and repairs what a crash left: it cuts off blocks that
+// were not written whole and sets them aside. It evicts undelivered data beyond
+// o.MaxSize. If the error is ErrVersion, Open changed nothing.
 func Open(o Options) (*Spool, Repair, error) {
 	if o.FS == nil {
 		o.FS = durable.OS
@@ -162,7 +173,8 @@ func Open(o Options) (*Spool, Repair, error) {
 	if err := s.checkVersion(); err != nil {
 		return nil, Repair{}, err
 	}
-	_ = durable.RemoveTemp(s.opts.FS, s.opts.Dir) // what stays is overwritten by the next WriteFile
+	// What stays is overwritten by the next WriteFile.
+	_ = durable.RemoveTemp(s.opts.FS, s.opts.Dir)
 	var err error
 	if s.cursor, err = openCursor(s.opts.FS, s.opts.Dir, o.Durable); err != nil {
 		return nil, Repair{}, err
@@ -187,10 +199,11 @@ func Open(o Options) (*Spool, Repair, error) {
 	return s, r, nil
 }
 
-// Ack acknowledges ranges: their frames are delivered or accounted for. It removes segments that
-// are no longer needed. When Ack returns nil, the acknowledgement survives a crash of the process.
-// The ranges may come in any order, and may have been acknowledged before; Ack sorts them in place.
-// After an error, a crash could make readers return the ranges again; the next Ack retries.
+// Ack acknowledges ranges: their frames are delivered or accounted for. It removes
+// segments that are no longer needed. When Ack returns nil, the acknowledgement survives
+// a crash of the process. The ranges may come in any order, and may have been
+// acknowledged before; Ack sorts them in place. After an error, a crash could make
+// readers return the ranges again; the next Ack retries.
 func (s *Spool) Ack(ranges []stream.Range) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -224,15 +237,15 @@ func (s *Spool) Acked() uint64 {
 	return s.cursor.acked.prefix
 }
 
-// Undelivered returns the number of bytes from the first position that has not been acknowledged
-// to the end of the stream. It takes no lock.
+// Undelivered returns the number of bytes from the first position that has not been
+// acknowledged to the end of the stream. It takes no lock.
 func (s *Spool) Undelivered() int64 {
 	acked := s.ackedPrefix.Load() // before the end, which it never passes
 	return int64(s.end.Load() - acked)
 }
 
-// Prepare creates the cursor file, which records losses. So a full disk is found before a container
-// starts, and not when it writes its first line.
+// Prepare creates the cursor file, which records losses. So a full disk is found before a
+// container starts, and not when it writes its first line.
 func (s *Spool) Prepare() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -245,8 +258,9 @@ func (s *Spool) Prepare() error {
 	return s.cursor.rewrite()
 }
 
-// CountExtra charges the budget with so many bytes on disk of files outside the spool's directory,
-// such as the container's record. The number replaces that of the previous call.
+// CountExtra charges the budget with so many bytes on disk of files outside the spool's
+// directory, such as the container's record. The number replaces that of the previous
+// call.
 func (s *Spool) CountExtra(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -270,9 +284,9 @@ func (s *Spool) Size() int64 {
 	return s.stored.total
 }
 
-// LastBlock returns the payload of the last block that Open found, its description and its epoch.
-// ok is false if there was none, if another block has been appended, and after the first call. The
-// caller owns the payload.
+// LastBlock returns the payload of the last block that Open found, its description and
+// its epoch. ok is false if there was none, if another block has been appended, and after
+// the first call. The caller owns the payload.
 func (s *Spool) LastBlock() (payload []byte, info BlockInfo, epoch uint32, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -281,9 +295,10 @@ func (s *Spool) LastBlock() (payload []byte, info BlockInfo, epoch uint32, ok bo
 	return l.payload, l.header.info, l.header.epoch, l.payload != nil
 }
 
-// Pending reports whether something has not been acknowledged. If only unkept and added gaps are
-// left, Pending appends them to the stream even beyond the limit, because no eviction can make
-// space for them. Gaps that the disk does not take are pending, and so is a held gap.
+// Pending reports whether something has not been acknowledged. If only unkept and added
+// gaps are left, Pending appends them to the stream even beyond the limit, because no
+// eviction can make space for them. Gaps that the disk does not take are pending, and so
+// is a held gap.
 func (s *Spool) Pending() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -312,9 +327,9 @@ func (s *Spool) Pending() bool {
 // start will not look for it there.
 func (s *Spool) Dropped() { s.lastInFIFO.Store(false) }
 
-// Sync makes everything that was appended and acknowledged before the call survive a power cut.
-// It blocks for as long as the disk takes; Append does not wait for it. If the sync of a
-// segment fails, the segment is abandoned: the next block starts a new one.
+// Sync makes everything that was appended and acknowledged before the call survive a
+// power cut. It blocks for as long as the disk takes; Append does not wait for it. If the
+// sync of a segment fails, the segment is abandoned: the next block starts a new one.
 func (s *Spool) Sync() error {
 	s.mu.Lock()
 	closed := s.closed
@@ -378,8 +393,8 @@ func (s *Spool) takeDirty() (segments []uint64, dir, cursor bool, err error) {
 	return segments, dir, cursor, err
 }
 
-// syncFile syncs a file, unless it has been removed. It uses a descriptor of its own, which syncs
-// the same file (fsync(2)) and which nothing closes meanwhile.
+// syncFile syncs a file, unless it has been removed. It uses a descriptor of its own,
+// which syncs the same file (fsync(2)) and which nothing closes meanwhile.
 func (s *Spool) syncFile(path string) error {
 	f, err := s.opts.FS.OpenFile(path, os.O_RDWR, durable.FilePerm)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -395,8 +410,8 @@ func (s *Spool) syncFile(path string) error {
 	return nil
 }
 
-// Close closes the spool. With Options.Durable, it syncs the spool first. What is pending stays on
-// the disk.
+// Close closes the spool. With Options.Durable, it syncs the spool first. What is pending
+// stays on the disk.
 func (s *Spool) Close() error {
 	defer s.opts.Budget.leave(s)
 	defer s.appended.notify()

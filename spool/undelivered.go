@@ -10,10 +10,10 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// OpenReadOnly opens the spool in dir for reading, and changes no file. It sees what Open would
-// see after a crash at this moment. Another process may have the spool open; its later changes
-// are not seen. The caller must close the spool and ignore the error of Close. If fsys is nil,
-// durable.OS is used.
+// OpenReadOnly opens the spool in dir for reading, and changes no file. It sees what Open
+// would see after a crash at this moment. Another process may have the spool open; its
+// later changes are not seen. The caller must close the spool and ignore the error of
+// Close. If fsys is nil, durable.OS is used.
 func OpenReadOnly(fsys durable.FS, dir string) (*Spool, error) {
 	if fsys == nil {
 		fsys = durable.OS
@@ -28,17 +28,18 @@ func OpenReadOnly(fsys durable.FS, dir string) (*Spool, error) {
 
 // Backlog is the part of a spool that has not been acknowledged.
 type Backlog struct {
-	Frames int       // lines, and pieces of long lines
-	Bytes  int64     // the bytes of those frames
-	Oldest time.Time // the time of the first frame that has one; zero: none has
-	Gaps   int       // losses that no marker has reported yet
+	Frames int       // Frames is the number of lines and of pieces of long lines.
+	Bytes  int64     // Bytes is the size of the frames, in bytes.
+	Oldest time.Time // Oldest is the time of the first frame that has one, or zero.
+	Gaps   int       // Gaps is the number of losses that no marker has reported yet.
 }
 
 // Empty reports whether the backlog is empty.
 func (b Backlog) Empty() bool { return b.Frames == 0 && b.Gaps == 0 }
 
-// Undelivered returns the backlog of the spool in dir; it is empty if the spool does not exist.
-// Undelivered reads the whole backlog, and changes no file. If fsys is nil, durable.OS is used.
+// Undelivered returns the backlog of the spool in dir; it is empty if the spool does not
+// exist. Undelivered reads the whole backlog, and changes no file. If fsys is nil,
+// durable.OS is used.
 func Undelivered(fsys durable.FS, dir string) (b Backlog, err error) {
 	s, err := OpenReadOnly(fsys, dir)
 	if errors.Is(err, fs.ErrNotExist) {

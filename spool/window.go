@@ -50,13 +50,13 @@ func putBuffer(b *[]byte) {
 // window is the part of a segment's file that is in memory. It belongs to one goroutine.
 type window struct {
 	s       *Spool
-	segment uint64 // base of the segment
-	headers bool   // only headers are read
-	back    bool   // headers are read from the end to the beginning
+	segment uint64 // segment is the base of the segment.
+	headers bool   // headers says that only headers are read.
+	back    bool   // back says that headers are read from the end to the beginning.
 	file    durable.File
 	buffer  *[]byte
-	chunk   int    // the index of chunks for the next read
-	raw     []byte // bytes of the segment from rawAt on, within *buffer
+	chunk   int    // chunk is the index of the next read's size in chunks.
+	raw     []byte // raw has bytes of the segment from rawAt on, within *buffer.
 	rawAt   int64
 }
 

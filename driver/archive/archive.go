@@ -41,16 +41,20 @@ type Archive struct {
 
 	added chan struct{} // added wakes Run.
 
-	// mu guards logs, and is held while a directory is renamed. An Append may wait for it,
-	// see evict.
+	// mu guards logs, and is held while a directory is renamed, so an Append may wait for it
+	// (see evict).
 	mu   sync.Mutex
 	logs map[string]*archivedLog // logs has the archived logs by container ID.
 }
 
 type archivedLog struct {
-	since   time.Time // since is when the container was archived, by the host's clock.
-	expires time.Time // expires has a monotonic reading, so a step of the host's clock does not change it.
-	stuck   bool      // stuck says that the log could not be removed at its age, which the next start tries again.
+	// since is when the container was archived, by the host's clock.
+	since time.Time
+	// expires has a monotonic reading, so a step of the host's clock does not change it.
+	expires time.Time
+	// stuck says that the log could not be removed at its age, which the next start tries
+	// again.
+	stuck   bool
 	counted *spool.ArchivedLog
 }
 
@@ -106,7 +110,7 @@ type Where int
 const (
 	Nowhere  Where = iota
 	Archived       // Archived means that Take moved it.
-	Live           // Live means that it was with the sessions: it could not be archived, or is not open.
+	Live           // Live means that it was with the sessions, unarchived or not open.
 )
 
 // Take moves the container's directory back to the sessions, and says where it was. After an

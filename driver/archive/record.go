@@ -13,7 +13,8 @@ import (
 )
 
 // Record is what is on disk about a container besides its spool. After a crash, the plugin
-// reads from it which FIFOs to read and how to name the undelivered lines.
+// reads from it which FIFOs to read and how to name the undelivered lines. It has the names
+// and options of earlier container runs, because their lines still go there.
 type Record struct {
 	// Info describes the current container run.
 	Info container.Info
@@ -21,14 +22,12 @@ type Record struct {
 	FIFOs []FIFORecord
 	// Epoch is the last epoch that a FIFO was given.
 	Epoch uint32
-	// Host is the container's host name as the engine reported it. The container may be gone
-	// when the name is needed again.
+	// Host is the container's host name as the engine reported it, because the container may
+	// be gone when the name is needed again.
 	Host string `json:",omitempty"`
 	// Earlier are the earlier container runs that may have undelivered lines, oldest first.
-	// Their lines go to the names that they had.
 	Earlier []Run `json:",omitempty"`
-	// Stopped says when the container stopped. It is nil if the container has never been
-	// found stopped.
+	// Stopped says when the container stopped, and is nil if it has never been found stopped.
 	Stopped *StoppedRecord `json:",omitempty"`
 }
 

@@ -28,12 +28,12 @@ type checkpoint struct {
 // rewind it is exact. Otherwise the time may be too early by the distance of two
 // checkpoints: about two seconds of the log, or a sixteenth of what is in flight.
 type age struct {
-	oldest atomic.Int64 // 0 if nothing is known
+	oldest atomic.Int64 // oldest is the event's time, or 0 if nothing is known.
 
-	points  []checkpoint // of what has been read since the last rewind and is not acknowledged
-	stride  int          // Only one in this many checkpoints is kept, after there were too many.
-	skipped int          // number of checkpoints left out since the last one that was kept
-	out     int64        // bytes that have been read and are not acknowledged
+	points  []checkpoint // points has the checkpoints of what is read and not acknowledged.
+	stride  int          // stride is how many checkpoints there are for each one that is kept.
+	skipped int          // skipped counts the checkpoints since the last one that was kept.
+	out     int64        // out is how many bytes are read and not acknowledged.
 }
 
 // read records that a frame of the feed was read.

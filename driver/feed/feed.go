@@ -22,7 +22,7 @@ type Feed struct {
 	spool    *spool.Spool
 	reader   *spool.Reader
 	pipeline *events.Pipeline
-	limit    atomic.Uint64 // The feed ends before this position. 0 means that it has no limit.
+	limit    atomic.Uint64 // limit is where the feed ends; 0 means no limit.
 
 	out      handedOut
 	progress progress
@@ -36,38 +36,36 @@ type Feed struct {
 // handedOut is the event that Next returned last.
 type handedOut struct {
 	events.Event
-	joined bool // The pipeline made it.
-	unread bool // Next returns it again.
+	joined bool // joined says that the pipeline made the event.
+	unread bool // unread says that Next returns the event again.
 }
 
 // acks are acknowledgements on their way to the spool.
 type acks struct {
-	pending []stream.Range // of frames that need no delivery
-	buf     []stream.Range // reused by Ack
+	pending []stream.Range // pending has the ranges of frames that need no delivery.
+	buf     []stream.Range // buf is reused by Ack.
 }
 
-// Options are the settings of a Feed.
+// Options are the settings of a Feed. A nil function is not called.
 type Options struct {
 	Outputs Outputs
-	// Ended reports that nothing more is written for now, so that the feed does not
-	// wait for the rest of unfinished lines. If nil, more may come.
+	// Ended reports that nothing more is written for now, so that the feed does not wait for
+	// the rest of unfinished lines; nil means that more may come.
 	Ended *atomic.Bool
-	// Limit is the position at which the next run of the container begins. The feed
-	// ends before it, as if nothing had been written after it. 0 means no limit.
+	// Limit is the position at which the next run of the container begins, and before which
+	// the feed ends; 0 means no limit.
 	Limit  uint64
 	Events events.Options
 	// Name is the name of the feed in logs.
 	Name string
 
-	// OnLost is called for each loss that the feed finds itself, after it is recorded
-	// in the spool. It is not called for losses that the caller reports with Lost. It
-	// may be nil.
+	// OnLost is called for each loss that the feed finds itself, but not for losses reported
+	// with Lost, after the loss is recorded in the spool.
 	OnLost func(reason string, events int, bytes int64)
-	// OnPanic is called when the plugin has panicked on data of this feed, once per
-	// feed. It may be nil.
+	// OnPanic is called once per feed, when the plugin has panicked on data of this feed.
 	OnPanic func(cause any, stack []byte)
-	// OnPoison is called with each frame that was being processed during a panic, to
-	// set it aside. It must not keep the slice. It may be nil.
+	// OnPoison is called with each frame that was being processed during a panic, to set it
+	// aside, and must not keep the slice.
 	OnPoison func(frame []byte, cause any)
 }
 

@@ -12,7 +12,7 @@ import (
 // losses are the losses behind the spool since the last Ack.
 type losses struct {
 	gaps   []spool.Gap
-	ranges []stream.Range // of events that are lost whole
+	ranges []stream.Range // ranges are those of events that are lost whole.
 }
 
 // Lost records that events were lost behind the spool. The next Ack puts the loss into

@@ -56,19 +56,20 @@ const (
 	maxMarkerRetry   = 10 * time.Minute
 )
 
-// markers is the state of the markers of a feed.
+// markers is the state of the markers of a feed. The spool holds the gap of a marker that
+// was lost, until that gap is put into the stream again.
 type markers struct {
-	sent     []marker      // handed out since the last Rewind and not acknowledged
-	held     bool          // The spool holds a gap whose marker was lost.
-	retry    time.Time     // when that gap is put into the stream again, or zero until the next Next
-	interval time.Duration // pause before that, or 0 if no marker was lost since one was accepted
+	sent     []marker      // sent has the markers since the last Rewind, until acknowledged.
+	held     bool          // held says that the spool holds a gap.
+	retry    time.Time     // retry is when the gap is released, or zero until Next sets it.
+	interval time.Duration // interval is the last pause, or 0 after an accepted marker.
 }
 
 // marker is the marker of a gap.
 type marker struct {
 	stream.Range
 	gap   spool.Gap
-	bytes int64 // length of its text
+	bytes int64 // bytes is the length of the marker's text.
 }
 
 // retriesMarkers reports whether this feed sends lost markers again: the feed that gaps

@@ -13,12 +13,12 @@ import (
 
 // poison is the state of a feed for data on which the plugin panics.
 type poison struct {
-	reported bool              // OnPanic was called.
-	hook     func(text []byte) // is called with each event in tests
+	reported bool              // reported says that OnPanic was called.
+	hook     func(text []byte) // hook is called with each event in tests.
 
-	last    events.Frame // the frame that was pushed last
-	at      stream.Range // its position, or empty once its text may be gone
-	retried bool         // It was pushed again after a panic.
+	last    events.Frame // last is the frame that was pushed last.
+	at      stream.Range // at is the position of last, or empty once its text may be gone.
+	retried bool         // retried says that last was pushed again after a panic.
 }
 
 // panicked is the error of a panic.

@@ -30,18 +30,19 @@ const (
 
 // progress is how far a feed has read.
 type progress struct {
-	search time.Duration // how long Next may look for an event
-	now    time.Time     // of the last Next
-	retry  time.Time     // when to read again after an error, or the zero time
-	latest int64         // time of the last frame
-	pushed bool          // A frame was pushed that the pipeline may still point into.
-	ended  bool          // Nothing more will come: all was read after the feed was complete.
-	check  uint64        // position at which to check again whether the feed is too far ahead
+	search time.Duration // search is how long Next may look for an event.
+	now    time.Time     // now is the time of the last Next.
+	retry  time.Time     // retry is when to read again after an error, or the zero time.
+	latest int64         // latest is the time of the last frame.
+	pushed bool          // pushed says that the pipeline may point into a pushed frame.
+	ended  bool          // ended says that the feed was complete and everything was read.
+	check  uint64        // check is the position at which tooFarAhead asks the spool again.
 
-	// These are positions of the reader. 0 means that there is none.
-	flushed    uint64 // where unfinished events were last handed out
-	waited     uint64 // where, in addition, nothing was left unfinished
-	waitedOnce uint64 // waited at the last rewind: all that is unfinished there has waited long enough
+	// These are positions of the reader. 0 means that there is none. What is unfinished at
+	// waitedOnce has waited long enough.
+	flushed    uint64 // flushed is where unfinished events were last handed out.
+	waited     uint64 // waited is where, in addition, nothing was left unfinished.
+	waitedOnce uint64 // waitedOnce is the value of waited at the last rewind.
 }
 
 // rewind is for a reader that begins again.
@@ -70,7 +71,8 @@ func (f *Feed) read(now time.Time) (events.Event, bool) {
 			f.progress.ended = !ok
 		}
 		if limit := f.limit.Load(); !ok || limit > 0 && item.From >= limit {
-			return events.Event{}, false // What is after a limit that was just set belongs to another feed.
+			// What is after a limit that was just set belongs to another feed.
+			return events.Event{}, false
 		}
 		var frame events.Frame
 		if item.Gap == nil {

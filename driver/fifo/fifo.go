@@ -45,11 +45,11 @@ type FIFO struct {
 	// Intake.owner guards these fields.
 	tracker   spool.Tracker
 	state     state
-	undropped int // bytes at the head of the FIFO that were taken and not dropped yet
+	undropped int // undropped counts the taken bytes that are still in the FIFO.
 	rounds
 	pipe
 	retry    retry
-	drainers []chan struct{} // closed when the FIFO is empty
+	drainers []chan struct{} // drainers are closed when the FIFO is empty.
 }
 
 // state says when the intake looks into a FIFO next.
@@ -64,32 +64,32 @@ const (
 
 // rounds counts consecutive rounds in which a FIFO was in the same state.
 type rounds struct {
-	empty     int // found nothing
-	full      int // found the FIFO nearly full
-	stuck     int // found the same unfinished frame
-	stuckSize int // length of that frame so far
+	empty     int // empty counts the rounds that found nothing.
+	full      int // full counts the rounds that found the FIFO nearly full.
+	stuck     int // stuck counts the rounds that found the same unfinished frame.
+	stuckSize int // stuckSize is the length of the unfinished frame so far.
 }
 
 // pipe is the size of the FIFO's pipe.
 type pipe struct {
-	size  int  // when it was opened
-	grown bool // It is grownSize now.
+	size  int  // size is the pipe's size when it was opened.
+	grown bool // grown says that the pipe's size is grownSize now.
 }
 
 // retry is the next try of a FIFO that is failing.
 type retry struct {
 	at   time.Time
-	wait time.Duration // before this try, or 0 if the FIFO is not failing
+	wait time.Duration // wait is the pause before this try, or 0 if the FIFO is not failing.
 }
 
 // Last is the last block of a FIFO in the spool. It is the zero value if there is none.
 type Last struct {
 	Payload []byte
 	Info    spool.BlockInfo
-	// Torn is a block after it whose write was cut short. It is nil if there is none.
+	// Torn is a block after Payload whose write was cut short, or nil if there is none.
 	Torn *spool.Torn
-	// Recovered is called, before anything is taken, if the bytes of Torn are still in
-	// the FIFO.
+	// Recovered is called, before anything is taken, if the bytes of Torn are still in the
+	// FIFO.
 	Recovered func()
 }
 

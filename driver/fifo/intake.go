@@ -77,8 +77,8 @@ var nap = func(d time.Duration) {
 // Intake serves the FIFOs of all containers from one goroutine, Run.
 type Intake struct {
 	epoll int
-	wake  int // an eventfd that makes Run execute the commands
-	null  int // /dev/null, which receives the dropped bytes
+	wake  int // wake is an eventfd that makes Run execute the commands.
+	null  int // null is /dev/null, which receives the dropped bytes.
 
 	queue
 	served
@@ -87,20 +87,20 @@ type Intake struct {
 // queue holds the commands for Run.
 type queue struct {
 	mu       sync.Mutex
-	commands []func() // in the order in which Run executes them
-	stopped  bool     // Run ends, or has ended, and accepts no further command.
+	commands []func() // commands are in the order in which Run executes them.
+	stopped  bool     // stopped says that Run ends, or has ended, and accepts no command.
 }
 
 // served is the state of the FIFOs. Its owner is Run, and once Run has ended, a call of
 // Drain, Release or Close. Lock owner before queue.mu.
 type served struct {
-	owner   sync.Mutex // guards the other fields
+	owner   sync.Mutex // owner guards the other fields.
 	private privatePipe
-	fifos   map[int]*FIFO // by descriptor
+	fifos   map[int]*FIFO // fifos has the FIFOs by their descriptors.
 	busy    []*FIFO
 	failing []*FIFO
-	buf     []byte // one block: room for the header, and the payload
-	grown   int    // bytes by which all FIFOs have grown
+	buf     []byte // buf has room for one block: the header and the payload.
+	grown   int    // grown is the number of bytes by which all FIFOs have grown.
 	closed  bool
 }
 

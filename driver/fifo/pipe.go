@@ -21,8 +21,8 @@ var (
 
 // privatePipe is the pipe into which tee copies the contents of a FIFO.
 type privatePipe struct {
-	ends [2]int // -1 if there is no pipe
-	size int    // as the kernel made it
+	ends [2]int // ends are -1 if there is no pipe.
+	size int    // size is the pipe's size as the kernel made it.
 }
 
 var noPipe = privatePipe{ends: [2]int{-1, -1}}

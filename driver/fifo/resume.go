@@ -16,8 +16,8 @@ import (
 //
 // A crash can leave these states:
 //   - The whole block is at the head. It was appended and not dropped.
-//   - The block is not at the head. It was dropped, and the FIFO has what dockerd wrote after it.
-//     That may be a block whose append was cut short.
+//   - The block is not at the head. It was dropped, and the FIFO has what dockerd wrote
+//     after it. That may be a block whose append was cut short.
 //
 // There is no third state, because a splice drops all of the block or nothing. resume
 // compares the whole block, because repetitive text would match by chance. A block in

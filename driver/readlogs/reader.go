@@ -39,9 +39,9 @@ type Config struct {
 // Log is a container's log.
 type Log struct {
 	ContainerID string
-	// Spool holds the log. It is nil if nothing is kept of the container.
+	// Spool holds the log, and is nil if nothing is kept of the container.
 	Spool *spool.Spool
-	// Running is done when the container logs nothing more. It is nil if the container does
+	// Running is done when the container logs nothing more, and is nil if the container does
 	// not run.
 	Running context.Context
 	// End returns the position where the log ends once Running is done.
@@ -53,13 +53,13 @@ type Log struct {
 type Reader struct {
 	log      Log
 	config   Config
-	history  *spool.History // nil if nothing is kept
-	follower *follower      // nil if the answer ends with what there is now
+	history  *spool.History // history is nil if nothing is kept.
+	follower *follower      // follower is nil if the answer ends with what there is now.
 
-	// The answer.
+	// These fields are for the answer.
 	w       http.ResponseWriter
 	control *http.ResponseController
-	begun   bool // something was written
+	begun   bool // begun says that something was written.
 }
 
 // Open opens a log. It blocks for the local disk, until ctx is done at the latest. The
@@ -69,8 +69,8 @@ func Open(ctx context.Context, log Log, config Config) (*Reader, error) {
 	if log.Spool == nil {
 		return r, nil
 	}
-	// This is decided first: the container may stop during the search below, and everything up to
-	// its end belongs to the answer.
+	// This is decided first: the container may stop during the search below, and
+	// everything up to its end belongs to the answer.
 	follow := config.Follow && log.Running != nil && log.Running.Err() == nil
 	var err error
 	if r.history, err = log.Spool.NewHistory(ctx, spool.HistoryOptions{Tail: config.Tail, Since: unixNano(config.Since)}); err != nil {
@@ -201,7 +201,8 @@ func (r *Reader) copy(ctx, running context.Context) (done bool, err error) {
 	}
 }
 
-// fill appends entries to p until it has answerSize bytes or most entries, or there is no more.
+// fill appends entries to p until it has answerSize bytes or most entries, or there is no
+// more.
 func (r *Reader) fill(ctx context.Context, p []byte, most int) (_ []byte, to progress, err error) {
 	skipped := 0
 	for n := 0; len(p) < answerSize && n < most; {

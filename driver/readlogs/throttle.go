@@ -39,11 +39,12 @@ const (
 //
 // Its methods may be called from any goroutine.
 type Throttle struct {
-	// Limiter is the shared limit, in tokens. Its burst must be at least slowedEntries
-	// times maxShare.
+	// Limiter is the shared limit in tokens, with a burst of at least slowedEntries times
+	// maxShare.
 	Limiter *rate.Limiter
 
-	slowed atomic.Int32 // how many followers are slowed
+	// slowed is how many followers are slowed.
+	slowed atomic.Int32
 }
 
 // NewThrottle returns the throttle for all containers of a plugin.
@@ -54,12 +55,12 @@ func NewThrottle() *Throttle {
 // follower is one docker logs -f. One goroutine calls its methods.
 type follower struct {
 	throttle *Throttle
-	end      func() uint64 // the end of the container's stream
-	owed     int           // the cost of what was read since the last wait, if nobody else is slowed
+	end      func() uint64 // end returns the end of the container's stream.
+	owed     int           // owed is the cost, for a lone follower, since the last wait.
 
 	slowed bool
-	since  time.Time // the current window began
-	from   uint64    // the end of the stream at that time
+	since  time.Time // since is when the current window began.
+	from   uint64    // from is the end of the stream at since.
 }
 
 // follow adds a follower. It is slowed until it has caught up or its first window is over.

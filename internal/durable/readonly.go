@@ -7,8 +7,9 @@ import (
 	"syscall"
 )
 
-// ReadOnly returns fsys as if it were mounted read-only. Every change fails with EROFS. Unlike on a
-// read-only mount, a file can be opened for writing, and only the write fails.
+// ReadOnly returns fsys as if it were mounted read-only. Every change fails with EROFS.
+// Unlike on a read-only mount, a file can be opened for writing, and only the write
+// fails.
 func ReadOnly(fsys FS) FS { return readOnlyFS{fsys} }
 
 type readOnlyFS struct{ FS }

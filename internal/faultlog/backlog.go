@@ -14,11 +14,11 @@ const maxNames = 5
 
 // Backlog is what one owner, such as a container, has that is not delivered.
 type Backlog struct {
-	// Name is what an operator calls the owner. It is empty if it is unknown.
+	// Name is what an operator calls the owner, or empty if it is unknown.
 	Name string
 	// Bytes is how much is not delivered.
 	Bytes int64
-	// Oldest is the time of the oldest event. It is zero if it is unknown.
+	// Oldest is the time of the oldest event, or zero if it is unknown.
 	Oldest time.Time
 }
 

@@ -28,8 +28,8 @@ const (
 	// summary is how often an ongoing loss is summed up.
 	summary = time.Minute
 
-	// flap is how long a kind of failure is not logged again after it was logged. It applies when
-	// kinds alternate, and when a failure begins again soon after its end.
+	// flap is how long a kind of failure is not logged again after it was logged. It
+	// applies when kinds alternate, and when a failure begins again soon after its end.
 	flap = time.Minute
 
 	// maxKinds bounds how many kinds of failure are remembered for flap.
@@ -40,22 +40,23 @@ const (
 // with NewFault.
 type Fault struct {
 	log    *slog.Logger
-	failed string       // the message while it fails
-	ended  string       // the message when it works again
-	detail func() []any // more attributes for the lines while it fails
+	failed string       // failed is the message while it fails.
+	ended  string       // ended is the message when it works again.
+	detail func() []any // detail returns more attributes for the lines while it fails.
 
+	// mu guards the fields below.
 	mu     sync.Mutex
-	since  time.Time            // when the failure began; zero if it works
-	logged time.Time            // when the failure was last logged
-	shown  bool                 // the failure was logged since it began
-	kind   string               // the kind that was logged last
-	times  int                  // how often it failed since the failure began
-	kinds  map[string]time.Time // when each kind was last logged, for the time of flap
+	since  time.Time            // since is when the failure began, or zero while it works.
+	logged time.Time            // logged is when the failure was last logged.
+	shown  bool                 // shown says that the failure was logged since it began.
+	kind   string               // kind is the kind that was logged last.
+	times  int                  // times counts the failures since the failure began.
+	kinds  map[string]time.Time // kinds has the time of each kind's last line, for flap.
 }
 
-// NewFault returns a Fault. failed is the message while it fails, ended the message when it
-// works again. detail, if not nil, returns attributes that describe what is affected now. It is
-// called only when a line is logged, without a lock, and must not block.
+// NewFault returns a Fault. failed is the message while it fails, ended the message when
+// it works again. detail, if not nil, returns attributes that describe what is affected
+// now. It is called only when a line is logged, without a lock, and must not block.
 func NewFault(log *slog.Logger, failed, ended string, detail func() []any) *Fault {
 	if detail == nil {
 		detail = func() []any { return nil }
@@ -63,8 +64,8 @@ func NewFault(log *slog.Logger, failed, ended string, detail func() []any) *Faul
 	return &Fault{log: log, failed: failed, ended: ended, detail: detail, kinds: map[string]time.Time{}}
 }
 
-// Failed reports one more failure. kind is the sort of failure, as an operator sees it: another
-// kind is logged at once. attrs describe this failure.
+// Failed reports one more failure. kind is the sort of failure, as an operator sees it:
+// another kind is logged at once. attrs describe this failure.
 func (f *Fault) Failed(kind string, attrs ...any) {
 	now := time.Now()
 	f.mu.Lock()
@@ -122,18 +123,19 @@ func (f *Fault) Since() time.Time {
 	return f.since
 }
 
-// Loss is data of one owner that is lost for one reason, such as the lines of a container whose
-// spool is full. Make one with NewLoss, and Close it.
+// Loss is data of one owner that is lost for one reason, such as the lines of a container
+// whose spool is full. Make one with NewLoss, and Close it.
 type Loss struct {
 	log     *slog.Logger
 	message string
 	attrs   []any
 
+	// mu guards the fields below.
 	mu     sync.Mutex
-	timer  *time.Timer // runs while the loss goes on
-	events int         // events that were lost since the last line
-	bytes  int64       // bytes that were lost since the last line
-	total  int64       // events that were lost since NewLoss
+	timer  *time.Timer // timer runs while the loss goes on.
+	events int         // events counts the events that were lost since the last line.
+	bytes  int64       // bytes counts the bytes that were lost since the last line.
+	total  int64       // total counts the events that were lost since NewLoss.
 }
 
 // NewLoss returns a Loss. message is the message of its lines, and attrs are on each of them.

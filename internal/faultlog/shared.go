@@ -15,12 +15,13 @@ type Shared[M comparable] struct {
 	fault *Fault
 
 	mu      sync.Mutex
-	failing map[M]struct{} // the members whose last try failed
+	failing map[M]struct{} // failing has the members whose last try failed.
 }
 
-// NewShared returns a Shared. failed is the message while a member fails, ended the message when
-// no member fails any more. detail returns attributes that describe what is affected now, given
-// the failing members in no particular order. It is called without a lock and must not wait.
+// NewShared returns a Shared. failed is the message while a member fails, ended the
+// message when no member fails any more. detail returns attributes that describe what is
+// affected now, given the failing members in no particular order. It is called without a
+// lock and must not wait.
 func NewShared[M comparable](log *slog.Logger, failed, ended string, detail func(failing []M) []any) *Shared[M] {
 	s := &Shared[M]{failing: map[M]struct{}{}}
 	s.fault = NewFault(log, failed, ended, func() []any {

@@ -167,7 +167,7 @@ func (c markedCredentials) ProviderSources() []aws.CredentialSource {
 type cwl struct {
 	api      *cloudwatchlogs.Client
 	http     *http.Client
-	provider aws.CredentialsProvider // the configured provider
+	provider aws.CredentialsProvider
 }
 
 func (c *cwl) PutLogEvents(ctx context.Context, r putRequest) (rejected, error) {

@@ -23,10 +23,10 @@ const engineTime = 90 * time.Second
 // reach has to listen in that namespace.
 type Engine struct {
 	Dir     string
-	Host    string  // its DOCKER_HOST
-	Network *Thread // in the engine's network namespace
+	Host    string  // Host is the engine's DOCKER_HOST.
+	Network *Thread // Network is in the engine's network namespace.
 
-	dockerd *Program // nil: not running
+	dockerd *Program // dockerd is nil while it is not running.
 }
 
 // NewEngine makes the network namespace of an engine whose directory, which exists, is dir. Close

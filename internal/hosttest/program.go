@@ -12,13 +12,12 @@ import (
 
 // Program is a program in the background, such as the plugin or dockerd, with what it logs.
 type Program struct {
-	// Log has what the program writes to its standard output and standard error.
-	Log Log
+	Log Log // Log has what the program writes to its standard output and standard error.
 
 	name   string
 	cmd    *exec.Cmd
 	exited chan struct{}
-	err    error // how the process ended; set before exited is closed
+	err    error // err is how the process ended, and is set before exited is closed.
 }
 
 // StartProgram starts cmd on thread, or in the calling goroutine if thread is nil. The name is for
@@ -119,7 +118,7 @@ const maxLog = 1 << 20
 type Log struct {
 	mu      sync.Mutex
 	text    []byte
-	changed chan struct{} // closed by the next Write; nil if nobody waits
+	changed chan struct{} // changed is closed by the next Write, and nil if nobody waits.
 }
 
 // Write appends to the log. It never fails.

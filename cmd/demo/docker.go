@@ -17,11 +17,11 @@ import (
 // dockerHost is this machine's Docker engine. The demo's containers and its image have a
 // label of this run, by which they are removed, so that nothing else is.
 type dockerHost struct {
-	dir      string // for docker plugin create
+	dir      string // dir is the argument of docker plugin create.
 	hostname string
 	label    string
-	plugin   bool     // the plugin was created
-	started  []string // names of containers
+	plugin   bool     // plugin says that the plugin was created.
+	started  []string // started has the names of the containers that were started.
 }
 
 func newDockerHost(dir string) *dockerHost {

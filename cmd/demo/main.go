@@ -97,7 +97,7 @@ type host interface {
 type demonstration struct {
 	host     host
 	scenes   []scene
-	patience time.Duration // how long to wait for the next event of a stream
+	patience time.Duration // patience is how long to wait for the next event of a stream.
 	out      io.Writer
 }
 

@@ -21,16 +21,19 @@ const (
 
 // scene is one container: its options, what it prints, and where the events are expected.
 type scene struct {
-	title   string
-	name    string // the container's
+	title string
+	// name is the container's name.
+	name    string
 	labels  map[string]string
 	env     []string
 	options map[string]string
-	outage  time.Duration // how long the service is down, from the container's start
+	// outage is how long the service is down, from the container's start.
+	outage time.Duration
 
 	lines []line
-	// group and stream are the expected names, stream by source. HOST means the host's name.
-	group  string
+	// group is the expected group, in which HOST means the host's name.
+	group string
+	// stream has the expected streams by source, in which HOST means the host's name.
 	stream map[string]string
 }
 

@@ -26,7 +26,7 @@ type simulatedHost struct {
 	plugin     *hosttest.Program
 	daemon     *dockertest.Daemon
 	containers errgroup.Group
-	infos      map[string]dockertest.Info // of the containers, by name
+	infos      map[string]dockertest.Info // infos has the facts about the containers by name.
 }
 
 // stopTime is how long the plugin may take to stop. dockerd kills it after the same time.

@@ -13,16 +13,15 @@ import (
 // row is one line of the matrix.
 type row struct {
 	name  string
-	short bool     // it is part of the short matrix
-	alone bool     // no other row may run at the same time
-	root  bool     // it needs root
-	long  bool     // it takes minutes, and runs only with -long
-	env   []string // settings of the plugin, in addition to those of every row
+	short bool     // short says that the row is part of the short matrix.
+	alone bool     // alone says that no other row may run at the same time.
+	root  bool     // root says that the row needs root.
+	long  bool     // long says that the row takes minutes, and runs only with -long.
+	env   []string // env has settings of the plugin, in addition to those of every row.
 	want  want
 	do    func(ctx context.Context, t *trial) error
 
-	// engine, instead of do, is for the rows that need a real Docker engine.
-	engine *engineRow
+	engine *engineRow // engine replaces do in a row that needs a real Docker engine.
 }
 
 // want is what a row must result in. In addition, in every row no line may be lost silently or come
@@ -94,11 +93,11 @@ type result struct {
 	row      row
 	balance  balance
 	times    *times
-	rss      int // KiB
+	rss      int // rss is the plugin's peak of resident memory in KiB.
 	note     string
-	notRun   string   // why the row was not run
-	problems []string // what is not as it must be
-	log      string   // the end of the plugin's log
+	notRun   string   // notRun is why the row was not run.
+	problems []string // problems says what is not as it must be.
+	log      string   // log is the end of the plugin's log.
 	took     time.Duration
 }
 

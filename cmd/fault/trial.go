@@ -29,8 +29,8 @@ const (
 // trial is one run of a row: a host with a dockerd and a plugin, and a stand-in for CloudWatch.
 type trial struct {
 	row     row
-	short   bool   // the row runs in its shorter form
-	seed    uint64 // of everything random
+	short   bool   // short says that the row runs in its shorter form.
+	seed    uint64 // seed is the seed of everything random.
 	random  *rand.Rand
 	account *account
 	service *cwlocal.Server
@@ -39,7 +39,7 @@ type trial struct {
 
 	pluginHost
 	load
-	note string // for the result; set by the row's goroutine
+	note string // note is for the result, and belongs to the row's goroutine.
 }
 
 // newTrial makes what a row needs. Only the stand-in runs yet.

@@ -91,7 +91,7 @@ type Server struct {
 	// opts has a Now that is not nil.
 	opts Options
 
-	// The parts. Each has its own lock.
+	// Each of these parts has a lock of its own.
 	store    *store.Store
 	keys     *store.Credentials
 	quotas   *store.Quotas

@@ -27,12 +27,20 @@ type row struct {
 // want is what a row must result in. In addition, in every row no line may be lost silently or come
 // out of order, nothing may be damaged, and the stand-in must accept every request.
 type want struct {
-	doubled bool // lines may arrive twice, because the service stored them and its answer was lost
-	killed  bool // lines that were in flight when the plugin was killed may arrive twice
-	marked  int  // how many lines are marked as missing; or anyNumber or atLeastOne
-	noise   bool // markers may count noise in the FIFO as lines
-	flood   bool // the containers write as fast as they can, and may wait for the disk
-	memory  int  // limit in MiB; 0: none
+	// doubled says that lines may arrive twice, because the service stored them and its
+	// answer was lost.
+	doubled bool
+	// killed says that lines in flight when the plugin was killed may arrive twice.
+	killed bool
+	// marked is how many lines are marked as missing, or anyNumber or atLeastOne.
+	marked int
+	// noise says that markers may count noise in the FIFO as lines.
+	noise bool
+	// flood says that the containers write as fast as they can, and may wait for the
+	// disk.
+	flood bool
+	// memory is the limit of memory in MiB; 0 means none.
+	memory int
 }
 
 // Numbers of marked lines.

@@ -16,24 +16,25 @@ type SpoolLimits struct {
 	SpoolMaxSize int64
 	// SpoolFull says which lines are dropped when the spool is full.
 	SpoolFull FullPolicy
-	// HistorySize is the most delivered bytes that are kept for docker logs. With 0, none are kept.
+	// HistorySize is the most delivered bytes that are kept for docker logs; 0 keeps
+	// none.
 	HistorySize int64
 }
 
-// SpoolSettings says how spools are kept.
+// SpoolSettings says how spools are kept. If a size is Unknown, the size that then
+// applies counts on top of what is on disk, because an invalid setting must never cause
+// data to be deleted.
 type SpoolSettings struct {
 	// SpoolLimits applies to each container that has no log options for the same.
 	SpoolLimits
 	// SpoolTotalSize is the most bytes of all spools together.
 	SpoolTotalSize int64
-	// SpoolSync is the time between fsyncs. With 0, nothing is fsynced.
+	// SpoolSync is the time between fsyncs; 0 means that nothing is fsynced.
 	SpoolSync time.Duration
 	// HistoryAge is how long the history of a stopped container is kept.
 	HistoryAge time.Duration
 
-	// Unknown says which of the sizes have an invalid value. The size that then applies counts
-	// on top of what is on disk, because an invalid setting must never cause data to be
-	// deleted.
+	// Unknown says which of the sizes have an invalid value.
 	Unknown struct{ SpoolMaxSize, SpoolTotalSize, HistorySize bool }
 }
 

@@ -56,11 +56,11 @@ func (c cache) Invalidate() {
 type renewer struct {
 	from aws.CredentialsProvider
 
-	expires time.Time // expires is when the last keys really expire. It is zero if they do not.
+	expires time.Time // expires is when the last keys really expire, and zero if they do not.
 	err     error     // err is the error of the last try.
 	backoff retryPause
 
-	refusals atomic.Uint64 // refusals counts the calls of cache.Invalidate; any goroutine adds.
+	refusals atomic.Uint64 // refusals counts the calls of cache.Invalidate by any goroutine.
 	atStart  uint64        // atStart is refusals at the start of the last try.
 }
 

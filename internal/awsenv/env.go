@@ -30,21 +30,24 @@ import (
 const auto = "auto"
 
 // Options are the plugin's settings about AWS.
+//
+// With NoEC2, the EC2 metadata service gives neither the region and the instance ID nor
+// the credentials of an instance's role. CacheDir is needed because the directory of the
+// original tokens is mounted read-only. It is created when it is needed. Resolved must
+// not wait for the network.
 type Options struct {
-	// Region is the region of ROUTE. If it is empty or "auto", the region is looked up.
+	// Region is the region of ROUTE; empty or "auto" means that the region is looked up.
 	Region string
-	// NoEC2 is the setting NOEC2: the EC2 metadata service is never asked, neither for the
-	// region and the instance ID nor for the credentials of an instance's role.
+	// NoEC2 is the setting NOEC2: the EC2 metadata service is never asked.
 	NoEC2 bool
-	// CacheDir is the directory for the IAM Identity Center tokens that the SDK has renewed,
-	// because the directory of the original tokens is mounted read-only. It is created when it
-	// is needed. If it is empty, renewed tokens are not kept.
+	// CacheDir is the directory for the IAM Identity Center tokens that the SDK has
+	// renewed; empty means that they are not kept.
 	CacheDir string
-	// Resolved is called with the result of each DNS look-up for a request to AWS. It must not wait
-	// for the network. It may be nil.
+	// Resolved is called with the result of each DNS look-up for a request to AWS; it may
+	// be nil.
 	Resolved func(err error)
-	// Log gets the failures of look-ups while they last, and the SDK's warnings. If it is nil,
-	// nothing is logged.
+	// Log gets the failures of look-ups while they last, and the SDK's warnings; nil
+	// means no log.
 	Log *slog.Logger
 }
 
@@ -53,7 +56,7 @@ type Options struct {
 type Env struct {
 	log      *slog.Logger
 	resolved func(error)
-	route    string // route is the region of ROUTE. If it is empty, the region is looked up.
+	route    string // route is the region of ROUTE; empty means that the region is looked up.
 	noEC2    bool
 
 	metadata   metadataService

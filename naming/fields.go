@@ -17,30 +17,33 @@ import (
 	"github.com/logspool/logspool/internal/oneline"
 )
 
-// Container holds the facts about a container and its Docker host that templates can render.
+// Container holds the facts about a container and its Docker host that templates can
+// render.
+//
+// The Name in Info may begin with Docker's slash. Attrs may be nil. With EnvIsForeign,
+// Host is not taken from the container's variable HOSTNAME, but templates can still use
+// .Env. Host is needed only if NeedsHost returns true. If it is empty, templates get
+// Docker's default, the first 12 characters of the ID. Source matters only for a template
+// that Uses("Source").
 type Container struct {
-	// Info is what dockerd says about the container. Its Name may begin with Docker's slash.
+	// Info is what dockerd says about the container.
 	container.Info
-	// Attrs are the labels and variables that the log options labels, labels-regex, env and
-	// env-regex select (moby's Info.ExtraAttributes). It may be nil.
+	// Attrs are the labels and variables that the log options labels, labels-regex, env
+	// and env-regex select (moby's Info.ExtraAttributes).
 	Attrs map[string]string
 
-	// EnvIsForeign says that the container's environment does not decide names: Host is not
-	// taken from its variable HOSTNAME. Templates can still use .Env.
+	// EnvIsForeign says that the container's environment does not decide names.
 	EnvIsForeign bool
 
-	// Host is the container's host name according to the engine. It is needed only if
-	// NeedsHost returns true. If it is empty, templates get Docker's default, the first 12
-	// characters of the ID.
+	// Host is the container's host name according to the engine.
 	Host string
 	// LoggerHost is the name of the Docker host.
 	LoggerHost string
-	// InstanceID is the ID of the EC2 instance. It is empty on other hosts.
+	// InstanceID is the ID of the EC2 instance, and empty on other hosts.
 	InstanceID string
 	// Region is the region that the logs go to.
 	Region string
-	// Source is the output that the events come from, stdout or stderr. It matters only for a
-	// template that Uses("Source").
+	// Source is the output that the events come from, stdout or stderr.
 	Source string
 }
 
@@ -201,13 +204,14 @@ func newTagFields(c *Container) any {
 	}
 }
 
-// A dialect is the set of fields that a kind of template can use.
+// A dialect is the set of fields that a kind of template can use. A name after a field in
+// maps is a key.
 type dialect struct {
 	// fields are the names of fields and methods, in the order of the documentation.
 	fields []string
 	// data returns the value of {{.}}.
 	data func(*Container) any
-	// maps are the names of the fields that are maps. A name after such a field is a key.
+	// maps are the names of the fields that are maps.
 	maps []string
 }
 

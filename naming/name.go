@@ -32,14 +32,15 @@ func deceptive(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
 }
 
-// Name is a name that CloudWatch accepts.
+// Name is a name that CloudWatch accepts. Fallback is set if the template failed, or if
+// it rendered as nothing.
 type Name struct {
 	Name string
-	// Changed says in one line how the rendered name was changed to a valid one. It is empty
-	// if the name was valid.
+	// Changed says in one line how the rendered name was changed to a valid one, and is
+	// empty if the name was valid.
 	Changed string
-	// Fallback says in one line why the default name is used instead of the template's: the
-	// template failed, or it rendered as nothing. It is nil if the name is the template's own.
+	// Fallback says in one line why the default name is used instead of the template's,
+	// and is nil otherwise.
 	Fallback error
 }
 

@@ -83,8 +83,8 @@ func (h *dockerHost) install(ctx context.Context, settings []string) (err error)
 	return err
 }
 
-// namesAreFree returns an error if the engine has something with one of the demo's names already. A
-// killed demo may have left it, but it may as well belong to somebody else.
+// namesAreFree returns an error if the engine has something with one of the demo's names
+// already. A killed demo may have left it, but it may as well belong to somebody else.
 func (h *dockerHost) namesAreFree(ctx context.Context) error {
 	taken := func(kind, name string) bool {
 		_, err := docker(ctx, nil, kind, "inspect", name)

@@ -14,8 +14,8 @@ const (
 	pluginName = "logspool-demo"
 	imageName  = "logspool-demo"
 
-	// pause is the time between two lines of a container. It also keeps the order of lines that are
-	// written to two pipes.
+	// pause is the time between two lines of a container. It also keeps the order of
+	// lines that are written to two pipes.
 	pause = 100 * time.Millisecond
 )
 
@@ -204,7 +204,8 @@ type delivery struct {
 	lines []string
 }
 
-// expected returns what each stream of the scene must have on a host of this name, stdout's first.
+// expected returns what each stream of the scene must have on a host of this name,
+// stdout's first.
 func (s scene) expected(host string) []delivery {
 	var all []delivery
 	for _, source := range []string{stdout, stderr} {

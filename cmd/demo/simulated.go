@@ -19,7 +19,8 @@ import (
 	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// simulatedHost runs the plugin's binary as a process on this machine, and stands in for dockerd.
+// simulatedHost runs the plugin's binary as a process on this machine, and stands in for
+// dockerd.
 type simulatedHost struct {
 	binary, dir, hostname string
 

@@ -43,8 +43,8 @@ type stream struct {
 	marked    int // marked counts the lines that the markers report.
 }
 
-// position is the position of an event in its log stream. The service orders events by time, and
-// those of one millisecond by arrival.
+// position is the position of an event in its log stream. The service orders events by
+// time, and those of one millisecond by arrival.
 type position struct {
 	// ms is the event's time in milliseconds since the account was begun.
 	ms uint32
@@ -104,7 +104,8 @@ func (a *account) unwritten(q dockertest.Sequence) {
 	a.missing--
 }
 
-// wrote records, at the end, how many of the lines that a container might write it has written.
+// wrote records, at the end, how many of the lines that a container might write it has
+// written.
 func (a *account) wrote(name string, lines int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -190,8 +191,8 @@ func (a *account) open() (lines int, inBytes bool) {
 	return lines, inBytes
 }
 
-// firstAndLastBatch returns when the service accepted the first and the last batch. It must have
-// accepted one.
+// firstAndLastBatch returns when the service accepted the first and the last batch. It
+// must have accepted one.
 func (a *account) firstAndLastBatch() (first, last time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

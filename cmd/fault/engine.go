@@ -40,8 +40,8 @@ func (l *lab) noEngine() string {
 	return ""
 }
 
-// newEngine starts an engine and installs the plugin and the image in it. What the engine leaves is
-// removed with the lab's directory.
+// newEngine starts an engine and installs the plugin and the image in it. What the engine
+// leaves is removed with the lab's directory.
 func newEngine(ctx context.Context, l *lab) (*engine, error) {
 	dir := filepath.Join(l.dir, "engine")
 	if err := os.Mkdir(dir, 0o700); err != nil {

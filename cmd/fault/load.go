@@ -102,7 +102,8 @@ func (s *source) attach(c *dockertest.Container) {
 	s.replaced = make(chan struct{})
 }
 
-// current returns the source's container, and a channel that is closed when there is another one.
+// current returns the source's container, and a channel that is closed when there is
+// another one.
 func (s *source) current() (*dockertest.Container, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

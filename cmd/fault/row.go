@@ -24,8 +24,9 @@ type row struct {
 	engine *engineRow // engine replaces do in a row that needs a real Docker engine.
 }
 
-// want is what a row must result in. In addition, in every row no line may be lost silently or come
-// out of order, nothing may be damaged, and the stand-in must accept every request.
+// want is what a row must result in. In addition, in every row no line may be lost
+// silently or come out of order, nothing may be damaged, and the stand-in must accept
+// every request.
 type want struct {
 	// doubled says that lines may arrive twice, because the service stored them and its
 	// answer was lost.
@@ -50,7 +51,8 @@ const (
 )
 
 const (
-	// inFlight is how long before a kill the service may have accepted a line that arrives twice.
+	// inFlight is how long before a kill the service may have accepted a line that
+	// arrives twice.
 	inFlight = 100 * time.Millisecond
 
 	// Containers and dockerd wait for the plugin's process at most, and never for the
@@ -79,8 +81,8 @@ func (w want) String() string {
 	return strings.Join(all, ", ")
 }
 
-// times are the longest times that containers waited for the plugin. Its methods may be called by
-// several goroutines at once.
+// times are the longest times that containers waited for the plugin. Its methods may be
+// called by several goroutines at once.
 type times struct {
 	mu                 sync.Mutex
 	start, stop, write time.Duration
@@ -111,7 +113,8 @@ type result struct {
 
 func (r *result) failed() bool { return len(r.problems) > 0 && !r.row.compared() }
 
-// compared reports whether the row is one of Docker's own driver, which is measured and not judged.
+// compared reports whether the row is one of Docker's own driver, which is measured and
+// not judged.
 func (r row) compared() bool { return r.engine != nil && r.engine.driver == awslogs }
 
 var rowNumber atomic.Int32

@@ -26,7 +26,8 @@ type engineRow struct {
 	down    bool           // down says that the service is down until the middle of the run.
 }
 
-// engineRows are the rows with a real Docker engine, each for Docker's own driver and for logspool.
+// engineRows are the rows with a real Docker engine, each for Docker's own driver and for
+// logspool.
 func engineRows() (all []row) {
 	half := func(k cwlocal.FaultKind) *cwlocal.Fault { return &cwlocal.Fault{Kind: k} }
 	blocking, ring := []string{"mode=blocking"}, []string{"mode=non-blocking"}

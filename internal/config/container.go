@@ -39,14 +39,14 @@ type Container struct {
 	Warnings []string
 }
 
-// Container reads a container's log options and its environment, entries KEY=value. Log options
-// take precedence over the environment, and the environment over the settings. The environment
-// does not count if ContainerEnv is off.
+// Container reads a container's log options and its environment, entries KEY=value. Log
+// options take precedence over the environment, and the environment over the settings.
+// The environment does not count if ContainerEnv is off.
 //
-// If options are invalid, the error is an Errors with one line for each. The result can be used
-// all the same, with the settings in place of the invalid options: a container that is already
-// attached must go on after an upgrade or a change of settings. If an invalid option decides
-// where lines go, as whom or with which key, Hold is set.
+// If options are invalid, the error is an Errors with one line for each. The result can
+// be used all the same, with the settings in place of the invalid options: a container
+// that is already attached must go on after an upgrade or a change of settings. If an
+// invalid option decides where lines go, as whom or with which key, Hold is set.
 func (s *Settings) Container(opts map[string]string, env []string) (*Container, error) {
 	newGroup := s.NewGroup
 	c := &Container{

@@ -30,9 +30,9 @@ type option struct {
 
 const awslogsPrefix = "awslogs-"
 
-// options are all log options, in the order in which they are documented and read. An option that
-// does nothing yet must not be among them: a refused option is better than an ignored one.
-// CONTRIBUTING.md lists what else a new option needs.
+// options are all log options, in the order in which they are documented and read. An
+// option that does nothing yet must not be among them: a refused option is better than an
+// ignored one. CONTRIBUTING.md lists what else a new option needs.
 var options = []option{
 	{
 		name: "group", alias: "awslogs-group",
@@ -267,9 +267,9 @@ var options = []option{
 	dockerdsOwn("compress"),
 }
 
-// dockerdsOwn returns the row of an option that dockerd passes to every driver, although dockerd
-// itself reads it (moby, daemon/logger/factory.go and loggerutils/cache) or daemon.json has it for
-// the json-file driver.
+// dockerdsOwn returns the row of an option that dockerd passes to every driver, although
+// dockerd itself reads it (moby, daemon/logger/factory.go and loggerutils/cache) or
+// daemon.json has it for the json-file driver.
 func dockerdsOwn(name string) option {
 	return option{name: name, doc: "dockerd's own option; accepted"}
 }

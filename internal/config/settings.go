@@ -43,9 +43,9 @@ const (
 	heldAll    = "all lines are spooled but not sent"
 )
 
-// settings are all variables that the plugin reads, in the order of the documentation. The SDK
-// itself reads the other AWS_* variables and those of the proxies. CONTRIBUTING.md lists what else
-// a new setting needs.
+// settings are all variables that the plugin reads, in the order of the documentation.
+// The SDK itself reads the other AWS_* variables and those of the proxies.
+// CONTRIBUTING.md lists what else a new setting needs.
 var settings = []setting{
 	{
 		name: "ROUTE", def: "cloudwatch://auto",

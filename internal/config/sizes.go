@@ -56,7 +56,8 @@ func parseFullPolicy(text string) (FullPolicy, error) {
 }
 
 const (
-	// minSize is the default capacity of a pipe (pipe(7)). A spool must hold at least that much.
+	// minSize is the default capacity of a pipe (pipe(7)). A spool must hold at least
+	// that much.
 	minSize = 64 * units.KiB
 	// maxSize is larger than any disk, and so small that sums of sizes do not overflow.
 	maxSize = units.PiB
@@ -89,8 +90,9 @@ func parseHistorySize(text string) (int64, error) {
 	return n, nil
 }
 
-// parseFileSize reads a size as json-file does, in powers of 1000, unlike the plugin's own sizes
-// (moby, daemon/logger/jsonfilelog). As json-file's documentation says, -1 means no limit.
+// parseFileSize reads a size as json-file does, in powers of 1000, unlike the plugin's
+// own sizes (moby, daemon/logger/jsonfilelog). As json-file's documentation says, -1
+// means no limit.
 func parseFileSize(text string) (int64, error) {
 	trimmed := strings.TrimSpace(text)
 	if trimmed == "-1" {
@@ -143,8 +145,8 @@ func (s *SpoolSettings) within(size int64) (int64, error) {
 	return min(size, s.largest()), s.checkTotal(size)
 }
 
-// fitSizes makes the sizes fit into SPOOL_TOTAL_SIZE. If two settings contradict each other, it
-// cuts neither, because nobody can tell which one is wrong.
+// fitSizes makes the sizes fit into SPOOL_TOTAL_SIZE. If two settings contradict each
+// other, it cuts neither, because nobody can tell which one is wrong.
 func (l *loader) fitSizes() {
 	s, contradicted := &l.s.SpoolSettings, false
 	for _, c := range []struct {

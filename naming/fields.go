@@ -1,10 +1,11 @@
-// Package naming renders the names of log groups and log streams from templates and facts about a
-// container. CloudWatch Logs accepts every name that it returns.
+// Package naming renders the names of log groups and log streams from templates and facts
+// about a container. CloudWatch Logs accepts every name that it returns.
 //
-// The package is pure: it must not know files, the plugin's own environment, clocks, goroutines or
-// the AWS SDK. A template can render only what is in the Container that the caller passes. Anyone
-// who may start a container can write a template, so templates are not trusted: parsing and
-// executing any template takes bounded time and memory (bounds.go).
+// The package is pure: it must not know files, the plugin's own environment, clocks,
+// goroutines or the AWS SDK. A template can render only what is in the Container that the
+// caller passes. Anyone who may start a container can write a template, so templates are
+// not trusted: parsing and executing any template takes bounded time and memory
+// (bounds.go).
 package naming
 
 import (
@@ -47,8 +48,9 @@ type Container struct {
 	Source string
 }
 
-// NeedsHost reports whether the caller must ask the engine for the container's host name. dockerd
-// does not give it to log drivers, and most containers do not have it in their environment.
+// NeedsHost reports whether the caller must ask the engine for the container's host name.
+// dockerd does not give it to log drivers, and most containers do not have it in their
+// environment.
 func (c *Container) NeedsHost() bool { return c.hostVariable() == "" }
 
 func (c *Container) hostVariable() string {
@@ -70,14 +72,15 @@ func (c *Container) environment() map[string]string {
 
 func (c *Container) name() string { return strings.TrimPrefix(c.Name, "/") }
 
-// command returns the entrypoint and the arguments (moby, daemon/logger/loginfo.go, Info.Command).
+// command returns the entrypoint and the arguments (moby, daemon/logger/loginfo.go,
+// Info.Command).
 func (c *Container) command() string {
 	return strings.Join(append([]string{c.Entrypoint}, c.Args...), " ")
 }
 
-// short returns Docker's short form of an ID: 12 characters, without the digest algorithm at the
-// beginning of an image's ID (moby, pkg/stringid, TruncateID; Docker 29.4 applies it to
-// {{.ImageID}}).
+// short returns Docker's short form of an ID: 12 characters, without the digest algorithm
+// at the beginning of an image's ID (moby, pkg/stringid, TruncateID; Docker 29.4 applies
+// it to {{.ImageID}}).
 func short(id string) string {
 	if _, hex, ok := strings.Cut(id, ":"); ok {
 		id = hex
@@ -85,10 +88,10 @@ func short(id string) string {
 	return oneline.Cut(id, 12)
 }
 
-// groupFields is {{.}} in the template of a group or a stream. It has the fields of logspout's
-// CloudWatch adapter, with the same meaning, and some more. It is flat because its fields are the
-// template language. It holds only strings and maps of strings, so no template can call a method
-// that reads or makes more than it holds.
+// groupFields is {{.}} in the template of a group or a stream. It has the fields of
+// logspout's CloudWatch adapter, with the same meaning, and some more. It is flat because
+// its fields are the template language. It holds only strings and maps of strings, so no
+// template can call a method that reads or makes more than it holds.
 type groupFields struct {
 	Host       string
 	Env        map[string]string

@@ -123,7 +123,8 @@ func (c *Container) WriteRaw(b []byte) error {
 	return err
 }
 
-// End ends a source. It writes text without a newline as a partial frame that no last one follows.
+// End ends a source. It writes text without a newline as a partial frame that no last one
+// follows.
 func (c *Container) End(source string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

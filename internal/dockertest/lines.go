@@ -16,11 +16,12 @@ type Sequence struct {
 	N         int    // N counts the lines that the Sequence has made.
 }
 
-// header is the beginning of each line: container, source, number, and length of the whole line.
+// header is the beginning of each line: container, source, number, and length of the
+// whole line.
 const header = "c=%s s=%s n=%06d l=%d "
 
-// Next returns the next line, without a newline, such as "c=web s=stdout n=000123 l=40 bcdefghij".
-// It is size bytes long, or as long as its header if that is more.
+// Next returns the next line, without a newline, such as "c=web s=stdout n=000123 l=40
+// bcdefghij". It is size bytes long, or as long as its header if that is more.
 func (s *Sequence) Next(size int) string {
 	line := makeLine(s.Container, s.Source, s.N, size)
 	s.N++

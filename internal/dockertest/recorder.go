@@ -49,8 +49,8 @@ type stream struct {
 	done chan struct{} // done is closed at the end of the stream, after which nothing changes.
 }
 
-// NewRecorder returns a Recorder that listens on socket. It looks for FIFOs in dir, and ignores the
-// directory in StartLogging, as a plugin must that has dir mounted elsewhere.
+// NewRecorder returns a Recorder that listens on socket. It looks for FIFOs in dir, and
+// ignores the directory in StartLogging, as a plugin must that has dir mounted elsewhere.
 func NewRecorder(socket, dir string) (*Recorder, error) {
 	l, err := net.Listen("unix", socket)
 	if err != nil {

@@ -82,7 +82,8 @@ func (d *Disk) Calls() int {
 	return d.calls
 }
 
-// Killed returns the disk as it is after a kill of the process: it has everything that was written.
+// Killed returns the disk as it is after a kill of the process: it has everything that
+// was written.
 func (d *Disk) Killed() *Disk {
 	return d.clone(func(x *dir) map[string]*node { return x.now }, func(n *node) []byte { return n.data })
 }

@@ -9,17 +9,18 @@ import (
 	"github.com/logspool/logspool/internal/durable"
 )
 
-// Hook is called before an operation. Op is the method's name, such as "Rename" or "WriteAt", and
-// OpenToRead for an OpenFile that can change nothing; name is the file, and the new name of a
-// rename. If Hook returns an error, the operation fails with it and has no effect. Hook may also
-// block the operation. It may be called by several goroutines at once.
+// Hook is called before an operation. Op is the method's name, such as "Rename" or
+// "WriteAt", and OpenToRead for an OpenFile that can change nothing; name is the file,
+// and the new name of a rename. If Hook returns an error, the operation fails with it and
+// has no effect. Hook may also block the operation. It may be called by several
+// goroutines at once.
 type Hook func(op, name string) error
 
 // OpenToRead is the operation of an OpenFile with O_RDONLY alone.
 const OpenToRead = "OpenFile O_RDONLY"
 
-// Hooked is a durable.FS that calls a Hook before it passes an operation on to another file system.
-// Its methods may be called by several goroutines at once.
+// Hooked is a durable.FS that calls a Hook before it passes an operation on to another
+// file system. Its methods may be called by several goroutines at once.
 type Hooked struct {
 	fsys durable.FS
 	hook atomic.Pointer[Hook]
@@ -42,8 +43,8 @@ func (h *Hooked) Before(hook Hook) {
 
 func (h *Hooked) call(op, name string) error { return (*h.hook.Load())(op, name) }
 
-// Fail returns a Hook that fails with err the operations whose names begin with op, on files whose
-// names end with suffix.
+// Fail returns a Hook that fails with err the operations whose names begin with op, on
+// files whose names end with suffix.
 func Fail(op, suffix string, err error) Hook {
 	return func(o, name string) error {
 		if strings.HasPrefix(o, op) && strings.HasSuffix(name, suffix) {

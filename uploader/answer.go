@@ -264,7 +264,8 @@ func (s *sender) created(a answer) {
 	case a.verdict == accepted:
 		s.u.counters.created.Add(1)
 		r.retryAt = now
-		if r.creations++; r.creations > 1 { // it was created just before, and CloudWatch still does not know it
+		// The stream was created just before, and CloudWatch still does not know it.
+		if r.creations++; r.creations > 1 {
 			r.retryAt = now.Add(retryDelay(r.creations, maxBackoff))
 		}
 	case a.verdict == cancelled:

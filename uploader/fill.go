@@ -14,7 +14,7 @@ import (
 type pending struct {
 	frames, bytes           atomic.Int64 // frames and bytes count what was appended to the feeds.
 	takenFrames, takenBytes atomic.Int64 // takenFrames and takenBytes count what the sender took.
-	idle                    atomic.Bool  // idle says that nothing was pending when the sender last looked.
+	idle                    atomic.Bool  // idle says that the sender last found nothing pending.
 }
 
 // notify counts what was appended, and wakes the sender if a batch is now due earlier. The

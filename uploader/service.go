@@ -91,7 +91,8 @@ func newService(u *Uploader, a target.Access, e *endpoint) *service {
 	if a.RoleARN != "" {
 		log = log.With("role", a.RoleARN)
 	}
-	if a.CredentialsEndpoint != "" { // the path itself is a secret: anyone who knows it can get the credentials
+	// The path itself is a secret: anyone who knows it can get the credentials.
+	if a.CredentialsEndpoint != "" {
 		log = log.With("credentials", "credentials-endpoint")
 	}
 	svc := &service{

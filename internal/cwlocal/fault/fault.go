@@ -19,7 +19,8 @@ import (
 // A Kind is a way to fail.
 type Kind string
 
-// The kinds. Those marked "stored" first carry the request out.
+// The kinds. Those marked "stored" first carry the request out. A fault that rejects a batch
+// answers with InvalidParameterException.
 const (
 	Throttle           Kind = "throttle"            // ThrottlingException
 	InternalError      Kind = "500"                 // HTTP 500, InternalFailure
@@ -37,11 +38,11 @@ const (
 	DataAccepted       Kind = "data-accepted"       // stored, DataAlreadyAcceptedException
 	GzipUnsupported    Kind = "gzip-415"            // HTTP 415 for compressed bodies
 	GzipMisread        Kind = "gzip-serialization"  // SerializationException for compressed bodies
-	GzipCrash          Kind = "gzip-500"            // HTTP 500 for compressed bodies, as moto's server responds
+	GzipCrash          Kind = "gzip-500"            // HTTP 500 for compressed bodies, like moto
 	Slow               Kind = "slow"                // served normally after Delay
-	Poison             Kind = "poison"              // InvalidParameterException for batches with Text in a message
-	SmallEvents        Kind = "small-events"        // InvalidParameterException for batches with an event larger than Limit
-	ErrorCode          Kind = "code"                // any other error: HTTP 400 with Code, and Text as its message
+	Poison             Kind = "poison"              // rejects batches with Text in a message
+	SmallEvents        Kind = "small-events"        // rejects batches with an event over Limit
+	ErrorCode          Kind = "code"                // HTTP 400 with Code, and Text as its message
 )
 
 // Kinds are all kinds.

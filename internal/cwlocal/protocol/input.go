@@ -94,7 +94,8 @@ func (in *Input) member(r *reader, name string, k kind) (err *Error) {
 		in.Maps[name], err = r.stringMap()
 	case theEvents:
 		in.HasEvents = true
-		in.Events = make([]InputEvent, 0, min(maxLikelyEvents, len(r.b)/64+1)) // few events are shorter than 64 bytes
+		// Few events are shorter than 64 bytes.
+		in.Events = make([]InputEvent, 0, min(maxLikelyEvents, len(r.b)/64+1))
 		err = r.list(func() *Error { return in.event(r) })
 	case theEntity:
 		in.Entity, err = r.entity()

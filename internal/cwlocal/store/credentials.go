@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	maxSessionDuration = time.Hour // MaxSessionDuration of a role that was created without a value for it
-	maxSessions        = 10000     // sessions that are kept; the one that expires first is dropped first
+	// maxSessionDuration is the MaxSessionDuration of a role that was created without one.
+	maxSessionDuration = time.Hour
+	// maxSessions is how many sessions are kept. The one that expires first is dropped first.
+	maxSessions = 10000
 )
 
 // A Role is a role that AssumeRole issues keys for.

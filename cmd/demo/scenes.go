@@ -112,8 +112,9 @@ var scenes = []scene{
 }
 
 const (
-	longLine   = 100_000
-	longPieces = (longLine + 16<<10 - 1) / (16 << 10) // moby, daemon/logger/copier.go, defaultBufSize
+	longLine = 100_000
+	// longPieces follows from moby's daemon/logger/copier.go, defaultBufSize.
+	longPieces = (longLine + 16<<10 - 1) / (16 << 10)
 )
 
 // numbered returns a text of size bytes in which each word is its own offset.
@@ -181,7 +182,8 @@ func (s scene) command() string {
 	for _, arg := range s.args() {
 		switch arg {
 		case "--label", "-e", "--log-driver", "--log-opt", imageName:
-			if !strings.HasSuffix(b.String(), "--log-driver") { // its value is also the image's name
+			// The value of --log-driver is also the image's name.
+			if !strings.HasSuffix(b.String(), "--log-driver") {
 				b.WriteString(" \\\n       ")
 			}
 		}

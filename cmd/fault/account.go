@@ -253,7 +253,9 @@ func (a *account) balance() balance {
 func (s *stream) addTo(b *balance, name string) {
 	slices.SortFunc(s.markers, func(x, y marker) int { return x.at.compare(y.at) })
 	b.written += s.written
-	missing, before := 0, position{} // missing lines before the current one, and the last one that arrived
+	// The missing lines before the current one, and the position of the last line that
+	// arrived.
+	missing, before := 0, position{}
 	m := matcher{b: b, name: name, markers: s.markers}
 	for n := range s.written {
 		if n >= len(s.positions) || s.positions[n].seq == 0 {

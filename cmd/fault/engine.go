@@ -52,9 +52,9 @@ func newEngine(ctx context.Context, l *lab) (*engine, error) {
 		return nil, err
 	}
 	e := &engine{own}
-	// awslogs takes its credentials from dockerd's environment.
+	// awslogs takes its credentials from dockerd's environment. Every kernel has vfs.
 	err = e.Start(map[string]any{}, []string{"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey,
-		"AWS_REGION=" + region, "AWS_EC2_METADATA_DISABLED=true"}, "--storage-driver", "vfs") // which every kernel has
+		"AWS_REGION=" + region, "AWS_EC2_METADATA_DISABLED=true"}, "--storage-driver", "vfs")
 	if err == nil {
 		err = e.install(ctx, l.pluginDir)
 	}

@@ -78,7 +78,8 @@ func (s *Settings) CheckGroup(c *Container, of *naming.Container) error {
 		one := *of
 		one.Source = source
 		n := naming.Group(c.Group.Template, &one)
-		if n.Fallback == nil && !s.allowed(n.Name) { // with a Fallback, the name is not the option's
+		// With a Fallback, the name is not the option's.
+		if n.Fallback == nil && !s.allowed(n.Name) {
 			return Errors{fmt.Errorf("log option %q: the log group %s is not allowed: ALLOW_GROUPS %s must match the whole name",
 				option, shown(n.Name), s.pattern())}
 		}

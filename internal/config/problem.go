@@ -30,7 +30,7 @@ type Problem struct {
 // (Container.Hold).
 type holds struct {
 	route        string // route is about the region of containers without the log option region.
-	awsRegion    string // awsRegion is about the region that auto means, which is also ROUTE's default.
+	awsRegion    string // awsRegion is about the region of auto, which is ROUTE's default.
 	kmsKey       string // kmsKey is about the key of a new group.
 	containerEnv string // containerEnv is about whether a container's environment counts.
 	all          string // all is about every container, whatever its log options are.

@@ -104,7 +104,7 @@ type groupFields struct {
 
 	ShortID    string
 	ImageName  string
-	ImageID    string // ImageID has 12 characters, without "sha256:", because names cannot contain a colon.
+	ImageID    string // ImageID has 12 characters and no "sha256:", because names have no colon.
 	DaemonName string
 	Command    string
 	Source     string

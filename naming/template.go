@@ -65,7 +65,8 @@ func parseTemplate(text string, d *dialect) (_ *Template, err error) {
 	if err != nil {
 		return nil, t.parseError(err)
 	}
-	if len(trees) != 1 || trees[rootName] != t.tree { // a definition, which may have the name rootName
+	// Another tree is a definition, which may have the name rootName.
+	if len(trees) != 1 || trees[rootName] != t.tree {
 		return nil, t.errorf("{{define}} and {{block}} are not allowed")
 	}
 	if err := t.inspect(t.tree.Root, true); err != nil {

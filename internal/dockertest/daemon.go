@@ -236,7 +236,8 @@ func (d *Daemon) try(ctx context.Context, method string, body *bytes.Buffer) (*h
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", "application/vnd.docker.plugins.v1.2+json") // dockerd sends no Content-Type
+	// dockerd sends no Content-Type.
+	req.Header.Set("Accept", "application/vnd.docker.plugins.v1.2+json")
 	return d.client.Do(req)
 }
 

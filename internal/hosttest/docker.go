@@ -51,7 +51,8 @@ func Docker(ctx context.Context, host string, stdin io.Reader, args ...string) (
 	if host != "" {
 		cmd.Env = append(cmd.Env, "DOCKER_HOST="+host)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal sends Ctrl-C to the whole group
+	// A terminal sends Ctrl-C to the whole process group.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Stdin = stdin
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

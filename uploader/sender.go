@@ -41,7 +41,7 @@ type sender struct {
 
 // loop is the part of a sender that only its goroutine uses.
 type loop struct {
-	target     target.Target // target's Create is unused: creationTarget asks the deliveries.
+	target     target.Target // target has an unused Create: creationTarget asks the deliveries.
 	deliveries []*Delivery
 	next       nextBatch
 	flight     flight

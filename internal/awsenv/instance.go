@@ -27,7 +27,8 @@ type instance struct {
 	id      *lookup
 	log     *slog.Logger
 	missing *faultlog.Fault
-	// deadline returns when the wait for the ID ends. The first call begins the wait.
+	// deadline begins the wait for the ID in its first call, and returns when the wait
+	// ends.
 	deadline func() time.Time
 	// timedOut logs once that the wait has ended.
 	timedOut sync.Once

@@ -18,11 +18,13 @@ const tryTimeout = time.Second
 type lookup struct {
 	fetch func(context.Context) (string, error)
 
-	known atomic.Pointer[string] // known is set once.
+	// known is set once.
+	known atomic.Pointer[string]
 
-	// turn holds one token while a caller fetches. That caller owns the fields below.
-	turn    chan struct{}
-	err     error // err is the error of the last try.
+	// turn holds one token while a caller fetches, and that caller owns err and backoff.
+	turn chan struct{}
+	// err is the error of the last try.
+	err     error
 	backoff retryPause
 }
 

@@ -9,7 +9,8 @@ FUZZTIME    ?= 20s
 PLUGIN := $(PLUGIN_NAME):$(PLUGIN_TAG)
 BINARY := bin/linux-$(ARCH)/logspool
 GO     := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go
-# A program that is also the process of its containers is static, because their image has nothing else.
+# A program that is also the process of its containers is static, because their image has
+# nothing else.
 TOOL    = $(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/$@ ./cmd/$@
 
 .PHONY: help demo test test-long e2e fault benchlogs fuzz lint build rootfs plugin enable disable push clean
@@ -52,7 +53,8 @@ benchlogs: ## measure docker logs with a real Docker engine (as root); WRITE=1 u
 
 ##@ Build and install
 
-# The binary is static, because the plugin's root file system has nothing else. The same source builds the same bytes.
+# The binary is static, because the plugin's root file system has nothing else. The same
+# source builds the same bytes.
 build: ## build the plugin's binary for linux/ARCH in bin/
 	@$(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o $(BINARY) .
 	@echo 'built $(BINARY), version $(VERSION)'

@@ -21,8 +21,8 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// The commands here are for the operator of a host. They read the state directory of a plugin that
-// runs, is disabled or was removed, and change nothing in it.
+// The commands here are for the operator of a host. They read the state directory of a
+// plugin that runs, is disabled or was removed, and change nothing in it.
 
 const usage = `Usage:
   logspool                                 run the plugin (only dockerd does this)
@@ -33,8 +33,8 @@ CONTAINER_DIR is STATE_DIR/containers/ID. The exit status of undelivered is 1 if
 it lists a container. The exit status of all commands is 2 if they fail.
 `
 
-// command runs a command and returns its exit status: 0, 1 if undelivered lists a container, or 2
-// after an error.
+// command runs a command and returns its exit status: 0, 1 if undelivered lists a
+// container, or 2 after an error.
 func command(args []string, stdout, stderr io.Writer) int {
 	var err error
 	found := false
@@ -59,8 +59,8 @@ func command(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// undelivered lists the containers with undelivered lines, one per line. A container whose spool
-// cannot be read counts as one of them.
+// undelivered lists the containers with undelivered lines, one per line. A container
+// whose spool cannot be read counts as one of them.
 func undelivered(stateDir string, w io.Writer) (found bool, err error) {
 	if _, err := os.ReadDir(stateDir); err != nil {
 		return false, fmt.Errorf("couldn't read the state directory: %w", err)
@@ -97,7 +97,8 @@ func backlogText(b spool.Backlog) string {
 	return text
 }
 
-// containerName returns the name and short ID of the container in dir, in printable characters.
+// containerName returns the name and short ID of the container in dir, in printable
+// characters.
 func containerName(dir string) string {
 	r, _ := archive.ReadRecord(durable.OS, dir) // without a record, the ID is enough
 	short := container.Label("", filepath.Base(dir))
@@ -120,8 +121,9 @@ type exported struct {
 // readTries is how often export tries to read on after an error.
 const readTries = 10
 
-// export prints the undelivered lines of the container in dir as they would be sent without log
-// options. A long line is printed whole, and a marker shows where lines are missing.
+// export prints the undelivered lines of the container in dir as they would be sent
+// without log options. A long line is printed whole, and a marker shows where lines are
+// missing.
 func export(dir string, asJSON bool, w io.Writer) (err error) {
 	s, err := spool.OpenReadOnly(nil, filepath.Join(dir, archive.SpoolName))
 	if err != nil {

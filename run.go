@@ -173,8 +173,8 @@ func listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// allowedFIFODir returns the only directory that FIFOs may be in. If the state directory is not the
-// one in Docker, as in tests, it returns "", and FIFOs may be anywhere.
+// allowedFIFODir returns the only directory that FIFOs may be in. If the state directory
+// is not the one in Docker, as in tests, it returns "", and FIFOs may be anywhere.
 func allowedFIFODir(stateDir string) string {
 	if strings.HasPrefix(stateDir, fifoDir+"/") {
 		return fifoDir
@@ -182,9 +182,9 @@ func allowedFIFODir(stateDir string) string {
 	return ""
 }
 
-// checkAWSMount logs an error if dockerd's directory of this plugin is mounted instead of the AWS
-// files. runc resolves a relative source in that directory, and an empty source is the directory
-// itself (runc, libcontainer/specconv).
+// checkAWSMount logs an error if dockerd's directory of this plugin is mounted instead of
+// the AWS files. runc resolves a relative source in that directory, and an empty source
+// is the directory itself (runc, libcontainer/specconv).
 func checkAWSMount(log *slog.Logger, dir string) {
 	spec, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err == nil && bytes.Contains(spec, []byte(`"ociVersion"`)) {

@@ -9,16 +9,16 @@ import (
 	"text/template/parse"
 )
 
-// These limits bound the cost of a template. A name has at most 512 characters, so they are wide
-// enough for any real name. In the worst case, executing a template takes some hundredths of a
-// second and a few MiB.
+// These limits bound the cost of a template. A name has at most 512 characters, so they
+// are wide enough for any real name. In the worst case, executing a template takes some
+// hundredths of a second and a few MiB.
 const (
 	// maxText is the longest template, in bytes. It also bounds the parser and its recursion.
 	maxText = 8 << 10
 	// maxResult is the most that one function may return or a template may render, in bytes.
 	maxResult = 64 << 10
-	// maxMade is the most that all functions together may return while one template is executed, in
-	// bytes.
+	// maxMade is the most that all functions together may return while one template is
+	// executed, in bytes.
 	maxMade = 1 << 20
 	// maxSteps is the most parts of a template that may be evaluated within {{range}}.
 	// Elsewhere, each part is evaluated once, so maxText bounds them.
@@ -37,8 +37,8 @@ var (
 	errOutput = &limitError{"renders too much text: at most " + strconv.Itoa(maxResult) + " bytes are allowed"}
 )
 
-// Execute renders the template for a container. The result may not be a valid name. The error is
-// one line.
+// Execute renders the template for a container. The result may not be a valid name. The
+// error is one line.
 func (t *Template) Execute(c *Container) (_ string, err error) {
 	defer func() {
 		if r := recover(); r != nil { // text/template does not catch all panics
@@ -46,8 +46,8 @@ func (t *Template) Execute(c *Container) (_ string, err error) {
 		}
 	}()
 	e := &execution{largest: largest(c)}
-	// The functions count the cost of one execution, so each execution has its own. The tree can be
-	// shared, because executing only reads it.
+	// The functions count the cost of one execution, so each execution has its own. The
+	// tree can be shared, because executing only reads it.
 	tmpl, err := template.New(rootName).Option("missingkey=zero").
 		Funcs(e.functions()).
 		Funcs(template.FuncMap{stepFunc: e.step, rangeFunc: e.ranged}).
@@ -82,8 +82,8 @@ func (o *output) Write(p []byte) (int, error) {
 // WriteString hides the Builder's method, which has no limit.
 func (o *output) WriteString(s string) (int, error) { return o.Write([]byte(s)) }
 
-// largest returns the size of the largest value in a container's data. One comparison, or one sort
-// of a map, may have to read all of it.
+// largest returns the size of the largest value in a container's data. One comparison, or
+// one sort of a map, may have to read all of it.
 func largest(c *Container) int {
 	n := len(c.Env)
 	for _, s := range []string{
@@ -103,16 +103,17 @@ func largest(c *Container) int {
 	return n
 }
 
-// meter puts these functions into a parsed template. A user's template cannot call them, because
-// they do not exist when it is parsed.
+// meter puts these functions into a parsed template. A user's template cannot call them,
+// because they do not exist when it is parsed.
 const (
 	stepFunc  = "_step"
 	rangeFunc = "_range"
 )
 
-// meter makes every {{range}} below n count its cost, and returns the number of parts of n. The
-// loop's body begins with a step that costs the number of parts in the body. The value that the
-// loop ranges over costs its length, because a map is sorted even if the loop ends at once.
+// meter makes every {{range}} below n count its cost, and returns the number of parts of
+// n. The loop's body begins with a step that costs the number of parts in the body. The
+// value that the loop ranges over costs its length, because a map is sorted even if the
+// loop ends at once.
 func meter(n parse.Node) (parts int) {
 	switch n := n.(type) {
 	case *parse.ListNode:
@@ -283,9 +284,10 @@ func partsOf(v reflect.Value) int {
 	}
 }
 
-// formatBound returns upper limits for the sum of a format's widths and precisions, and for its
-// number of verbs. It reads what follows every %, not only those that begin a verb, and accepts
-// more characters in a width than package fmt (fmt/print.go, doPrintf), so it misses no width.
+// formatBound returns upper limits for the sum of a format's widths and precisions, and
+// for its number of verbs. It reads what follows every %, not only those that begin a
+// verb, and accepts more characters in a width than package fmt (fmt/print.go, doPrintf),
+// so it misses no width.
 func formatBound(format string) (width, verbs int, err error) {
 	for at, c := range []byte(format) {
 		if c != '%' {

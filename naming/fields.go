@@ -1,10 +1,11 @@
-// Package naming renders the names of log groups and log streams from templates and facts about a
-// container. CloudWatch Logs accepts every name that it returns.
+// Package naming renders the names of log groups and log streams from templates and facts
+// about a container. CloudWatch Logs accepts every name that it returns.
 //
-// The package is pure: it must not know files, the plugin's own environment, clocks, goroutines or
-// the AWS SDK. A template can render only what is in the Container that the caller passes. Anyone
-// who may start a container can write a template, so templates are not trusted: parsing and
-// executing any template takes bounded time and memory (bounds.go).
+// The package is pure: it must not know files, the plugin's own environment, clocks,
+// goroutines or the AWS SDK. A template can render only what is in the Container that the
+// caller passes. Anyone who may start a container can write a template, so templates are
+// not trusted: parsing and executing any template takes bounded time and memory
+// (bounds.go).
 package naming
 
 import (
@@ -17,35 +18,39 @@ import (
 	"github.com/logspool/logspool/internal/oneline"
 )
 
-// Container holds the facts about a container and its Docker host that templates can render.
+// Container holds the facts about a container and its Docker host that templates can
+// render.
+//
+// The Name in Info may begin with Docker's slash. Attrs may be nil. With EnvIsForeign,
+// Host is not taken from the container's variable HOSTNAME, but templates can still use
+// .Env. Host is needed only if NeedsHost returns true. If it is empty, templates get
+// Docker's default, the first 12 characters of the ID. Source matters only for a template
+// that Uses("Source").
 type Container struct {
-	// Info is what dockerd says about the container. Its Name may begin with Docker's slash.
+	// Info is what dockerd says about the container.
 	container.Info
-	// Attrs are the labels and variables that the log options labels, labels-regex, env and
-	// env-regex select (moby's Info.ExtraAttributes). It may be nil.
+	// Attrs are the labels and variables that the log options labels, labels-regex, env
+	// and env-regex select (moby's Info.ExtraAttributes).
 	Attrs map[string]string
 
-	// EnvIsForeign says that the container's environment does not decide names: Host is not
-	// taken from its variable HOSTNAME. Templates can still use .Env.
+	// EnvIsForeign says that the container's environment does not decide names.
 	EnvIsForeign bool
 
-	// Host is the container's host name according to the engine. It is needed only if
-	// NeedsHost returns true. If it is empty, templates get Docker's default, the first 12
-	// characters of the ID.
+	// Host is the container's host name according to the engine.
 	Host string
 	// LoggerHost is the name of the Docker host.
 	LoggerHost string
-	// InstanceID is the ID of the EC2 instance. It is empty on other hosts.
+	// InstanceID is the ID of the EC2 instance, and empty on other hosts.
 	InstanceID string
 	// Region is the region that the logs go to.
 	Region string
-	// Source is the output that the events come from, stdout or stderr. It matters only for a
-	// template that Uses("Source").
+	// Source is the output that the events come from, stdout or stderr.
 	Source string
 }
 
-// NeedsHost reports whether the caller must ask the engine for the container's host name. dockerd
-// does not give it to log drivers, and most containers do not have it in their environment.
+// NeedsHost reports whether the caller must ask the engine for the container's host name.
+// dockerd does not give it to log drivers, and most containers do not have it in their
+// environment.
 func (c *Container) NeedsHost() bool { return c.hostVariable() == "" }
 
 func (c *Container) hostVariable() string {
@@ -67,14 +72,15 @@ func (c *Container) environment() map[string]string {
 
 func (c *Container) name() string { return strings.TrimPrefix(c.Name, "/") }
 
-// command returns the entrypoint and the arguments (moby, daemon/logger/loginfo.go, Info.Command).
+// command returns the entrypoint and the arguments (moby, daemon/logger/loginfo.go,
+// Info.Command).
 func (c *Container) command() string {
 	return strings.Join(append([]string{c.Entrypoint}, c.Args...), " ")
 }
 
-// short returns Docker's short form of an ID: 12 characters, without the digest algorithm at the
-// beginning of an image's ID (moby, pkg/stringid, TruncateID; Docker 29.4 applies it to
-// {{.ImageID}}).
+// short returns Docker's short form of an ID: 12 characters, without the digest algorithm
+// at the beginning of an image's ID (moby, pkg/stringid, TruncateID; Docker 29.4 applies
+// it to {{.ImageID}}).
 func short(id string) string {
 	if _, hex, ok := strings.Cut(id, ":"); ok {
 		id = hex
@@ -82,10 +88,10 @@ func short(id string) string {
 	return oneline.Cut(id, 12)
 }
 
-// groupFields is {{.}} in the template of a group or a stream. It has the fields of logspout's
-// CloudWatch adapter, with the same meaning, and some more. It is flat because its fields are the
-// template language. It holds only strings and maps of strings, so no template can call a method
-// that reads or makes more than it holds.
+// groupFields is {{.}} in the template of a group or a stream. It has the fields of
+// logspout's CloudWatch adapter, with the same meaning, and some more. It is flat because
+// its fields are the template language. It holds only strings and maps of strings, so no
+// template can call a method that reads or makes more than it holds.
 type groupFields struct {
 	Host       string
 	Env        map[string]string
@@ -98,7 +104,7 @@ type groupFields struct {
 
 	ShortID    string
 	ImageName  string
-	ImageID    string // ImageID has 12 characters, without "sha256:", because names cannot contain a colon.
+	ImageID    string // ImageID has 12 characters and no "sha256:", because names have no colon.
 	DaemonName string
 	Command    string
 	Source     string
@@ -201,13 +207,14 @@ func newTagFields(c *Container) any {
 	}
 }
 
-// A dialect is the set of fields that a kind of template can use.
+// A dialect is the set of fields that a kind of template can use. A name after a field in
+// maps is a key.
 type dialect struct {
 	// fields are the names of fields and methods, in the order of the documentation.
 	fields []string
 	// data returns the value of {{.}}.
 	data func(*Container) any
-	// maps are the names of the fields that are maps. A name after such a field is a key.
+	// maps are the names of the fields that are maps.
 	maps []string
 }
 

@@ -14,9 +14,10 @@ import (
 	"github.com/logspool/logspool/internal/oneline"
 )
 
-// builtins are the functions of text/template that make no text: they return an argument, a part of
-// it, or a number. The functions that make text are replaced in the method functions. "call" is
-// missing, because no value here can be called. The parser reads only the names.
+// builtins are the functions of text/template that make no text: they return an argument,
+// a part of it, or a number. The functions that make text are replaced in the method
+// functions. "call" is missing, because no value here can be called. The parser reads
+// only the names.
 var builtins = map[string]any{
 	"and": true, "or": true, "not": true, "index": true, "slice": true, "len": true,
 	"eq": true, "ne": true, "lt": true, "le": true, "gt": true, "ge": true,
@@ -37,8 +38,9 @@ func allFunctions() map[string]any {
 	return all
 }
 
-// functions returns Docker's functions (moby, daemon/logger/templates), default and replace, and
-// replacements for those of text/template that make text. Each calls charge before it makes text.
+// functions returns Docker's functions (moby, daemon/logger/templates), default and
+// replace, and replacements for those of text/template that make text. Each calls charge
+// before it makes text.
 func (e *execution) functions() template.FuncMap {
 	return template.FuncMap{
 		"json": e.json, "split": e.split, "join": e.join, "title": e.title, "lower": e.lower,
@@ -49,8 +51,8 @@ func (e *execution) functions() template.FuncMap {
 	}
 }
 
-// growCase is the most bytes that one byte becomes when its case is changed: three if it is not
-// UTF-8 (U+FFFD).
+// growCase is the most bytes that one byte becomes when its case is changed: three if it
+// is not UTF-8 (U+FFFD).
 const growCase = 3
 
 // json is Docker's function. It escapes no HTML.
@@ -67,8 +69,8 @@ func (e *execution) json(v any) (string, error) {
 	return e.result(strings.TrimSpace(buf.String()))
 }
 
-// result charges for a text whose size could only be estimated before it was made, because escaping
-// turns one byte into up to six.
+// result charges for a text whose size could only be estimated before it was made,
+// because escaping turns one byte into up to six.
 func (e *execution) result(s string) (string, error) { return s, e.charge(len(s)) }
 
 func (e *execution) split(s, sep string) ([]string, error) {
@@ -138,8 +140,8 @@ func defaultTo(def, value any) any {
 	return def
 }
 
-// replace replaces every old in s by new. The string is the last parameter, for use in a pipeline:
-// {{.ImageName | replace ":" "-"}}.
+// replace replaces every old in s by new. The string is the last parameter, for use in a
+// pipeline: {{.ImageName | replace ":" "-"}}.
 func (e *execution) replace(old, new, s string) (string, error) {
 	n := strings.Count(s, old) // for an empty old, the number of characters plus one
 	if err := e.charge(len(s) + n*max(0, len(new)-len(old))); err != nil {

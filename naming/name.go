@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// A name has 1 to 512 characters. A group's name consists of [.\-_/#A-Za-z0-9] and does not begin
-// with "aws/". A stream's name contains neither ':' nor '*'. These are CloudWatch's rules
-// (CloudWatch Logs API reference, CreateLogGroup and CreateLogStream).
+// A name has 1 to 512 characters. A group's name consists of [.\-_/#A-Za-z0-9] and does
+// not begin with "aws/". A stream's name contains neither ':' nor '*'. These are
+// CloudWatch's rules (CloudWatch Logs API reference, CreateLogGroup and CreateLogStream).
 //
-// The reference does not define a character. This package counts UTF-16 code units, as a service
-// written in Java does. There are at least as many of them as code points, so a name that is short
-// enough here is short enough by either count.
+// The reference does not define a character. This package counts UTF-16 code units, as a
+// service written in Java does. There are at least as many of them as code points, so a
+// name that is short enough here is short enough by either count.
 const (
 	maxName        = 512
 	reservedPrefix = "aws/"
@@ -32,14 +32,15 @@ func deceptive(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
 }
 
-// Name is a name that CloudWatch accepts.
+// Name is a name that CloudWatch accepts. Fallback is set if the template failed, or if
+// it rendered as nothing.
 type Name struct {
 	Name string
-	// Changed says in one line how the rendered name was changed to a valid one. It is empty
-	// if the name was valid.
+	// Changed says in one line how the rendered name was changed to a valid one, and is
+	// empty if the name was valid.
 	Changed string
-	// Fallback says in one line why the default name is used instead of the template's: the
-	// template failed, or it rendered as nothing. It is nil if the name is the template's own.
+	// Fallback says in one line why the default name is used instead of the template's,
+	// and is nil otherwise.
 	Fallback error
 }
 
@@ -55,12 +56,12 @@ func DefaultGroup() string { return defaultGroup.text }
 // DefaultStream returns the text of the default template for streams.
 func DefaultStream() string { return defaultStream.text }
 
-// unnamed is the name if even the default renders as nothing, because the host has no name, or the
-// container has neither name nor ID.
+// unnamed is the name if even the default renders as nothing, because the host has no
+// name, or the container has neither name nor ID.
 const unnamed = "unnamed"
 
-// Group renders the name of a container's log group. A nil template means the default. White space
-// around a name is removed, and a name of only white space counts as nothing.
+// Group renders the name of a container's log group. A nil template means the default.
+// White space around a name is removed, and a name of only white space counts as nothing.
 func Group(t *Template, c *Container) Name {
 	return render(t, defaultGroup, c, validGroup, unnamed)
 }
@@ -135,8 +136,8 @@ func validStream(s string) (name, changed string) {
 	return name, describe(s, name, replaced, "not allowed in stream names (: * and control characters)", false, cut)
 }
 
-// replaceForbidden replaces every character that is not allowed, and every byte that is not UTF-8,
-// by _.
+// replaceForbidden replaces every character that is not allowed, and every byte that is
+// not UTF-8, by _.
 func replaceForbidden(s string, allowed func(rune) bool) (_ string, replaced int) {
 	var b strings.Builder
 	for i := 0; i < len(s); {

@@ -21,12 +21,12 @@ type Template struct {
 	usedAll bool            // usedAll says that it uses {{.}} or {{$}} as a whole.
 }
 
-// Parse parses the template of a group or a stream. The error is one line. It says what is wrong
-// and, if that helps, what is allowed.
+// Parse parses the template of a group or a stream. The error is one line. It says what
+// is wrong and, if that helps, what is allowed.
 func Parse(text string) (*Template, error) { return parseTemplate(text, groupDialect) }
 
-// ParseTag parses a template for Docker's log option tag. Its fields have other names and meanings.
-// For example, .ID has 12 characters.
+// ParseTag parses a template for Docker's log option tag. Its fields have other names and
+// meanings. For example, .ID has 12 characters.
 func ParseTag(text string) (*Template, error) { return parseTemplate(text, tagDialect) }
 
 // mustParse parses this package's own templates.
@@ -41,8 +41,8 @@ func mustParse(text string) *Template {
 // String returns the template's text.
 func (t *Template) String() string { return t.text }
 
-// Uses reports whether the template may use a field, so that the caller need look up only what is
-// used. A template that uses {{.}} or {{$}} as a whole uses every field.
+// Uses reports whether the template may use a field, so that the caller need look up only
+// what is used. A template that uses {{.}} or {{$}} as a whole uses every field.
 func (t *Template) Uses(field string) bool {
 	return t.used[field] || t.usedAll && slices.Contains(t.dialect.fields, field)
 }
@@ -65,7 +65,8 @@ func parseTemplate(text string, d *dialect) (_ *Template, err error) {
 	if err != nil {
 		return nil, t.parseError(err)
 	}
-	if len(trees) != 1 || trees[rootName] != t.tree { // a definition, which may have the name rootName
+	// Another tree is a definition, which may have the name rootName.
+	if len(trees) != 1 || trees[rootName] != t.tree {
 		return nil, t.errorf("{{define}} and {{block}} are not allowed")
 	}
 	if err := t.inspect(t.tree.Root, true); err != nil {
@@ -75,10 +76,10 @@ func parseTemplate(text string, d *dialect) (_ *Template, err error) {
 	return t, nil
 }
 
-// inspect records which fields the template uses below n, and refuses what cannot work. If root is
-// true, the dot is the container. Inside {{with}} and {{range}}, it is an element of the container.
-// There it can be the container only if they were given {{.}} or {{$}}, which counts as using
-// every field.
+// inspect records which fields the template uses below n, and refuses what cannot work.
+// If root is true, the dot is the container. Inside {{with}} and {{range}}, it is an
+// element of the container. There it can be the container only if they were given {{.}}
+// or {{$}}, which counts as using every field.
 func (t *Template) inspect(n parse.Node, root bool) error {
 	switch n := n.(type) {
 	case *parse.ListNode:
@@ -159,8 +160,8 @@ func (t *Template) use(path []string) error {
 	return nil
 }
 
-// parseError shortens an error of text/template/parse, "template: name:1: unclosed action". For an
-// unknown function or an invalid key, it adds what is allowed.
+// parseError shortens an error of text/template/parse, "template: name:1: unclosed
+// action". For an unknown function or an invalid key, it adds what is allowed.
 func (t *Template) parseError(err error) error {
 	msg := strings.TrimPrefix(err.Error(), "template: "+rootName+":")
 	if _, rest, ok := strings.Cut(msg, ": "); ok { // without the line number

@@ -11,10 +11,10 @@ import (
 
 // answer is the result of a request: to send a batch, or to create the stream.
 type answer struct {
-	batch   *batch // nil if the request was to create the stream
+	batch   *batch // batch is nil if the request was to create the stream.
 	verdict verdict
 	err     error
-	until   time.Time // when to try to create the stream again, if that is decided for the whole group
+	until   time.Time // until is when to create the stream again, if the whole group waits.
 }
 
 // groupRetrySpread is the time over which the senders of one group spread their next try.
@@ -268,7 +268,8 @@ func (s *sender) created(a answer) {
 	case a.verdict == accepted:
 		s.u.count(func(m *Metrics) { m.Created++ })
 		r.retryAt = now
-		if r.creations++; r.creations > 1 { // it was created just before, and CloudWatch still does not know it
+		// The stream was created just before, and CloudWatch still does not know it.
+		if r.creations++; r.creations > 1 {
 			r.retryAt = now.Add(retryDelay(r.creations, maxBackoff))
 		}
 	case a.verdict == cancelled:

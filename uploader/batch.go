@@ -15,44 +15,56 @@ import (
 // when the answer arrives. The sender that built the batch owns it. While the request is in
 // flight, out belongs to the request.
 type batch struct {
-	seq uint64 // its number among the sender's batches, in the order in which they were built
+	seq uint64 // seq is the batch's number among the sender's batches, in build order.
 	payload
 	contents
 	permit *permit
-	weight int64 // its share of the pool's memory budget
+	weight int64 // weight is the batch's share of the pool's memory budget.
 
-	rejected rejected // set by the request
+	rejected rejected // rejected is set by the request.
 }
 
 // payload is a request's body.
 type payload struct {
 	out       []byte
-	gzip      bool // out is compressed
-	plainSize int  // the body's length before compression
+	gzip      bool // gzip says that out is compressed.
+	plainSize int  // plainSize is the body's length before compression.
 }
 
 // contents are the events of a batch.
 type contents struct {
-	records []record       // one for each event, in the body's order
-	ranges  []stream.Range // of all records, in the order in which the events were added
-	parts   []part         // the deliveries whose events these are
+	// records has one record for each event, in the body's order.
+	records []record
+	// ranges has the ranges of all records, in the order in which the events were added.
+	ranges []stream.Range
+	// parts has one part for each delivery whose events these are.
+	parts []part
 
-	counted      int64 // bytes as CloudWatch counts them: messages, and eventOverhead for each
-	minMS, maxMS int64 // the milliseconds of the earliest and the latest event
-	cutBytes     int   // bytes that were cut off the only message, because it was too large
+	// counted is the size of the events as CloudWatch counts it: the messages, and
+	// eventOverhead for each.
+	counted int64
+	// minMS and maxMS are the times of the earliest and the latest event, in milliseconds
+	// since 1970.
+	minMS, maxMS int64
+	// cutBytes is how many bytes were cut off the only message, because it was too large.
+	cutBytes int
 }
 
-// record is one event of a batch.
+// record is one event of a batch. It has no ranges if the event was made from the middle
+// of a very large frame, which a later event acknowledges.
 type record struct {
-	time   int64  // nanoseconds since 1970, as dockerd gave it; CloudWatch keeps milliseconds
-	offset uint32 // where the event's JSON begins in the builder's body
-	size   uint32 // length of that JSON, with its trailing comma
-	bytes  uint32 // the message as CloudWatch counts it, without eventOverhead
-	part   uint32 // index of the event's part
+	// time is the event's time as dockerd gave it, in nanoseconds since 1970.
+	time int64
+	// offset is where the event's JSON begins in the builder's body.
+	offset uint32
+	// size is the length of that JSON, with its trailing comma.
+	size uint32
+	// bytes is the size of the message as CloudWatch counts it, without eventOverhead.
+	bytes uint32
+	// part is the index of the event's part.
+	part uint32
 
-	// rangesFrom and rangesTo bound the event's ranges in the batch's ranges. They are
-	// equal if the event was made from the middle of a very large frame, which a later
-	// event acknowledges.
+	// rangesFrom and rangesTo bound the event's ranges in the batch's ranges.
 	rangesFrom, rangesTo uint32
 }
 
@@ -60,12 +72,13 @@ type record struct {
 // itself.
 func (r record) hasRanges() bool { return r.rangesTo > r.rangesFrom }
 
-// part is what one delivery gave to a batch.
+// part is what one delivery gave to a batch. Events from rangedEnd on are pieces of a
+// line that a later batch acknowledges.
 type part struct {
 	delivery *Delivery
 	ranges   []stream.Range
 	// rangedEnd is one more than the offset of the last event that has ranges, and 0 if
-	// none has. Events after it are pieces of a line that a later batch acknowledges.
+	// none has.
 	rangedEnd uint32
 }
 
@@ -83,11 +96,11 @@ const (
 // order in which the events are added. If that is not their order in time, finish sorts the
 // pieces without escaping them again. A builder and its buffers are reused.
 type builder struct {
-	body   []byte // the head, and then each event's JSON with a trailing comma
-	head   int    // length of the head, which is everything before the first event
+	body   []byte // body is the head, and then each event's JSON with a trailing comma.
+	head   int    // head is the length of the head, which is everything before the first event.
 	b      *batch
 	size   size
-	sorted bool // the events were added in their order in time
+	sorted bool // sorted says that the events were added in their order in time.
 }
 
 // begin starts a batch for the target that is not larger than s.
@@ -278,8 +291,10 @@ var (
 // while it is unknown whether CloudWatch accepts any. While a poison event must be found,
 // each batch is half as large as the one that was refused.
 type sizer struct {
-	now     size
-	suspect int // a poison event is among so many next events; 0 if no poison event is searched for
+	now size
+	// suspect is how many of the next events may include a poison event, and 0 if none is
+	// searched for.
+	suspect int
 }
 
 // probe makes the next batch small.

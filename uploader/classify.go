@@ -17,14 +17,14 @@ type verdict int
 
 const (
 	accepted        verdict = iota
-	unavailable             // CloudWatch or the network fails: all senders of the access wait and try again
-	throttled               // too many requests: the same, and send fewer
-	unauthenticated         // credentials are missing, expired or wrong: the same, and read them again
-	denied                  // the credentials are valid, but this target is not allowed: this sender waits longer
+	unavailable             // a failure of CloudWatch or the network: the access's senders wait
+	throttled               // too many requests: the access's senders wait, and send fewer
+	unauthenticated         // bad credentials: the access's senders wait, and read them again
+	denied                  // valid credentials, but a forbidden target: this sender waits longer
 	notFound                // the group or the stream does not exist: create it
 	invalid                 // CloudWatch will never accept an event of this batch: find it
-	badTarget               // the target is invalid, or the answer is unknown: this sender waits longer
-	badEncoding             // CloudWatch does not understand the body's encoding: do not compress
+	badTarget               // a bad target or an unknown answer: this sender waits longer
+	badEncoding             // CloudWatch cannot read the body's encoding: do not compress
 	cancelled               // the uploader stopped trying
 )
 
@@ -38,7 +38,7 @@ func (v verdict) shared() bool { return v == unavailable || v == throttled || v 
 // in classify_test.go. It needs a case in hintFor if the hint of its verdict does not help.
 var codes = map[string]verdict{
 	"DataAlreadyAcceptedException":   accepted, // not returned any more; the events are stored
-	"ResourceAlreadyExistsException": accepted, // only create calls return it, and their purpose is met
+	"ResourceAlreadyExistsException": accepted, // for create calls only; their purpose is met
 
 	"ThrottlingException":                    throttled,
 	"Throttling":                             throttled,
@@ -96,7 +96,7 @@ var codes = map[string]verdict{
 	"InvalidParameterCombination":          badTarget,
 	"InvalidParameterCombinationException": badTarget,
 
-	"SerializationException":              badEncoding, // or badTarget, if the body was not compressed
+	"SerializationException":              badEncoding, // badTarget for a plain body
 	"UnsupportedMediaType":                badEncoding,
 	"UnsupportedMediaTypeException":       badEncoding,
 	"InvalidContentEncodingException":     badEncoding,
@@ -136,7 +136,8 @@ func classify(err error, gzip bool) verdict {
 	case errors.Is(err, errStopped):
 		return cancelled
 	case status == 0, status < 400, status >= 500, status == http.StatusRequestTimeout:
-		return unavailable // no answer, a proxy's page instead of an answer, or a failure inside CloudWatch
+		// There is no answer, a proxy's page instead of one, or a failure inside CloudWatch.
+		return unavailable
 	case status == http.StatusTooManyRequests:
 		return throttled
 	case status == http.StatusRequestEntityTooLarge:

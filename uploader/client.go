@@ -99,8 +99,9 @@ func (s *sdk) close() {
 	}
 }
 
-// newHTTPClient returns a client with the proxies and certificates of the configured one, tuned
-// for many requests to few hosts. A configured client that is not the SDK's own is ignored.
+// newHTTPClient returns a client with the proxies and certificates of the configured one,
+// tuned for many requests to few hosts. A configured client that is not the SDK's own is
+// ignored.
 func newHTTPClient(configured aws.HTTPClient, headerTimeout time.Duration) *http.Client {
 	c, ok := configured.(*awshttp.BuildableClient)
 	if !ok {
@@ -167,7 +168,7 @@ func (c markedCredentials) ProviderSources() []aws.CredentialSource {
 type cwl struct {
 	api      *cloudwatchlogs.Client
 	http     *http.Client
-	provider aws.CredentialsProvider // the configured provider
+	provider aws.CredentialsProvider
 }
 
 func (c *cwl) PutLogEvents(ctx context.Context, r putRequest) (rejected, error) {

@@ -71,36 +71,37 @@ type Delivery struct {
 	delay    time.Duration
 	create   target.Create
 	done     chan struct{}
-	released chan struct{} // closed when the feed is not called any more
+	released chan struct{} // released is closed when the feed is not called any more.
 
-	notified atomic.Bool // any goroutine: Notify was called since the feed was last asked
-	finished atomic.Bool // any goroutine: Finish was called
-	detached atomic.Bool // any goroutine: Detach was called
+	notified atomic.Bool // notified says that Notify was called since the feed was last asked.
+	finished atomic.Bool // finished says that Finish was called.
+	detached atomic.Bool // detached says that Detach was called.
 
-	feedState  // the sender's goroutine
-	batchState // the sender's goroutine
-	lossState  // the sender's goroutine
+	feedState  // feedState belongs to the sender's goroutine.
+	batchState // batchState belongs to the sender's goroutine.
+	lossState  // lossState belongs to the sender's goroutine.
 }
 
-// feedState is what the sender knows about a feed.
+// feedState is what the sender knows about a feed. At first, and after a Rewind, the feed
+// may have more than Notify has counted.
 type feedState struct {
-	open        bool      // Next was called since the last Release
-	drained     bool      // the last Next returned no event
-	mayHaveMore bool      // the feed may have more than Notify has counted: at first, and after a Rewind
-	finishSeen  bool      // Finish was called before the feed was drained
-	due         time.Time // the feed's Due when it was drained
+	open        bool      // open says that Next was called since the last Release.
+	drained     bool      // drained says that the last Next returned no event.
+	mayHaveMore bool      // mayHaveMore says that the feed may have more than Notify has counted.
+	finishSeen  bool      // finishSeen says that Finish was called before the feed was drained.
+	due         time.Time // due is the feed's Due when it was drained.
 }
 
 // batchState is what the sender knows about a delivery's events in batches.
 type batchState struct {
-	inFlight    int  // batches that are in flight or held and have events of this feed
-	needsRewind bool // such a batch has failed
-	passedOver  int  // batches in a row that had no room for the feed's next event
+	inFlight    int  // inFlight counts the batches in flight or held with events of this feed.
+	needsRewind bool // needsRewind says that a batch with events of this feed has failed.
+	passedOver  int  // passedOver counts the batches in a row without room for the next event.
 }
 
 // lossState is what a delivery loses.
 type lossState struct {
-	owed []loss // losses that a later acknowledgement will cover
+	owed []loss // owed has the losses that a later acknowledgement will cover.
 	logs [events.LossReasons]*faultlog.Loss
 }
 

@@ -15,12 +15,12 @@ import (
 // account; if they do not, going slowly costs little. Nobody waits for an answer while
 // waiting for a rate, so a role that fails takes no time from another.
 type endpoint struct {
-	streams    *rate.Limiter // CreateLogStream
-	groups     *rate.Limiter // CreateLogGroup
-	retentions *rate.Limiter // PutRetentionPolicy
+	streams    *rate.Limiter // streams limits the calls of CreateLogStream.
+	groups     *rate.Limiter // groups limits the calls of CreateLogGroup.
+	retentions *rate.Limiter // retentions limits the calls of PutRetentionPolicy.
 
 	gzip       gzipSupport
-	maxMessage atomic.Int64 // how long a message may be, in bytes as CloudWatch counts them
+	maxMessage atomic.Int64 // maxMessage is the message limit in bytes, as CloudWatch counts them.
 }
 
 func newEndpoint() *endpoint {
@@ -47,11 +47,12 @@ func (e *endpoint) lowerMaxMessage(n int) bool {
 	}
 }
 
-// messageLimit is how long a message of one sender may be.
+// messageLimit is how long a message of one sender may be. It does not apply to other
+// senders.
 type messageLimit struct {
-	applied int  // the limit that the feeds were given
-	guess   int  // the limit that a refusal without a reason suggests; it holds for this sender only
-	wrong   bool // an event within guess was refused too
+	applied int  // applied is the limit that the feeds were given.
+	guess   int  // guess is the limit that a refusal without a reason suggests.
+	wrong   bool // wrong says that an event within guess was refused too.
 }
 
 // maxMessage returns how long a message may be.

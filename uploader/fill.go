@@ -12,9 +12,9 @@ import (
 // a frame is not one event, the counts are estimates. They are exact whenever all feeds are
 // drained.
 type pending struct {
-	frames, bytes           atomic.Int64 // appended
-	takenFrames, takenBytes atomic.Int64
-	idle                    atomic.Bool // nothing was pending when the sender last looked
+	frames, bytes           atomic.Int64 // frames and bytes count what was appended to the feeds.
+	takenFrames, takenBytes atomic.Int64 // takenFrames and takenBytes count what the sender took.
+	idle                    atomic.Bool  // idle says that the sender last found nothing pending.
 }
 
 // notify counts what was appended, and wakes the sender if a batch is now due earlier. The

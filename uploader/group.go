@@ -12,17 +12,20 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// group is what is known about one log group.
+// group is what is known about one log group. Only one sender at a time finds out whether
+// it exists, so the containers of a host ask once.
 type group struct {
-	// lookup holds one token while a sender finds out whether the group exists. The
-	// containers of a host thus ask only once.
+	// lookup holds one token while a sender finds out whether the group exists; its
+	// holder owns unansweredAt, days and failure.
 	lookup chan struct{}
 	health *faultlog.Shared[*sender]
 	exists atomic.Bool
 
-	unansweredAt time.Time    // guarded by lookup: when a call to create the group got no answer, or zero
-	days         int32        // guarded by lookup: the retention that this call asked for
-	failure      groupFailure // guarded by lookup
+	// unansweredAt is when a call to create the group got no answer, or zero.
+	unansweredAt time.Time
+	// days is the retention that the call without an answer asked for.
+	days    int32
+	failure groupFailure
 }
 
 func newGroup(c *creator, name string) *group {
@@ -59,7 +62,7 @@ type groupFailure struct {
 	err     error
 	until   time.Time
 	tries   int
-	create  target.Create // what the failed call asked for
+	create  target.Create // create is what the failed call asked for.
 }
 
 // applies reports whether a call for t would fail again.

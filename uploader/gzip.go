@@ -59,13 +59,21 @@ const maxRefusals = 3
 // endpoint that has accepted one does, even if an unexpected answer follows. Otherwise an
 // unexpected answer may be about the encoding.
 type gzipSupport struct {
-	mu         sync.Mutex
-	proven     bool      // a compressed request was accepted
-	plainUntil time.Time // requests are plain until then
-	tryPlain   bool      // a compressed request was answered with 500, so the next request is plain
+	mu sync.Mutex
+	// proven says that a compressed request was accepted.
+	proven bool
+	// plainUntil is the time until which requests are plain.
+	plainUntil time.Time
+	// tryPlain says that the next request is plain, because a compressed one was answered
+	// with 500.
+	tryPlain bool
 
-	refused  bool // the endpoint is proven and has refused its last compressed request
-	refusals int  // how often in a row it accepted a plain request after that
+	// refused says that the endpoint is proven and has refused its last compressed
+	// request.
+	refused bool
+	// refusals counts how often in a row the endpoint accepted a plain request after it
+	// refused a compressed one.
+	refusals int
 }
 
 // plain reports whether the next request should be plain.

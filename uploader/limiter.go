@@ -11,30 +11,34 @@ import (
 // is therefore one request at a time, whatever the number of senders, and they do not all
 // come back at once.
 type limiter struct {
-	max int // the most that window can be
+	max int // max is the most that window can be.
 
-	mu        sync.Mutex
-	window    float64 // how many requests may be in flight
-	threshold float64 // the window grows slowly above this, which is half of what it was when CloudWatch failed
+	mu        sync.Mutex // mu guards the fields below.
+	window    float64    // window is how many requests may be in flight.
+	threshold float64    // threshold is the window above which growth is slow.
 	inFlight  int
 	queue     []*permit
-	failures  int       // failures in a row
-	epoch     int       // incremented by each failure, so that answers to earlier requests are not counted
-	until     time.Time // no request begins before this
+	failures  int       // failures counts the failures in a row.
+	epoch     int       // epoch counts failures, so that answers to earlier requests are ignored.
+	until     time.Time // until is the time before which no request begins.
 	timer     *time.Timer
 	closing   bool
 }
 
 // permit is a place in the limiter's queue, and then the right to send one request.
 type permit struct {
-	// ready is closed when the request may be sent. If refused is set then, the request is
-	// not worth waiting for.
+	// ready is closed when the request may be sent or is refused.
 	ready chan struct{}
 
 	limiter *limiter
-	epoch   int         // guarded by the limiter's lock
-	state   permitState // guarded by the limiter's lock
-	refused bool        // guarded by the limiter's lock until ready is closed
+	// epoch is the limiter's epoch when the request was granted, and guarded by the
+	// limiter's lock.
+	epoch int
+	// state is guarded by the limiter's lock.
+	state permitState
+	// refused says that the request is not worth waiting for, and is guarded by the
+	// limiter's lock until ready is closed.
+	refused bool
 }
 
 type permitState int

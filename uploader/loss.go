@@ -14,11 +14,11 @@ import (
 type loss struct {
 	reason   events.LossReason
 	events   int
-	bytes    int64 // of their messages, as CloudWatch counts them
+	bytes    int64 // bytes is the size of the lost messages, as CloudWatch counts it.
 	from, to time.Time
-	ranges   []stream.Range // of the events that are lost completely
-	err      error          // CloudWatch's error, if it said why
-	seq      uint64         // the batch's seq
+	ranges   []stream.Range // ranges has the ranges of the events that are lost completely.
+	err      error          // err is CloudWatch's error, if it gave one.
+	seq      uint64         // seq is the seq of the batch.
 }
 
 // add adds an event of the batch.

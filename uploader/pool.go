@@ -14,12 +14,17 @@ import (
 // pool bounds and reuses the memory of batches. Its methods may be called from any
 // goroutine.
 type pool struct {
-	building chan struct{}       // holds a token for each batch that is being built
-	retained *semaphore.Weighted // the bytes of batches that are built and in flight
+	// building holds a token for each batch that is being built.
+	building chan struct{}
+	// retained counts the bytes of built batches until they are answered.
+	retained *semaphore.Weighted
 
-	builders    sync.Pool // *builder
-	compressors sync.Pool // *compressor
-	batches     sync.Pool // *batch
+	// builders holds *builder.
+	builders sync.Pool
+	// compressors holds *compressor.
+	compressors sync.Pool
+	// batches holds *batch.
+	batches sync.Pool
 }
 
 func newPool() *pool {

@@ -21,20 +21,27 @@ type sender struct {
 	svc   *service
 	group *group
 	log   *slog.Logger
-	key   target.Target // its key in Uploader.senders
+	// key is the sender's key in Uploader.senders.
+	key target.Target
 
-	wakeup  chan struct{} // holds one token, so that wake never blocks
-	answers chan answer   // has room for every request in flight, so that a reply never blocks
+	// wakeup holds one token, so that wake never blocks.
+	wakeup chan struct{}
+	// answers has room for every request in flight, so that a reply never blocks.
+	answers chan answer
 
-	pending      pending      // any goroutine
-	members      members      // guarded by its mutex
-	lastAccepted atomic.Int64 // when CloudWatch last accepted a batch, in nanoseconds since 1970
-	loop                      // the sender's goroutine
+	// pending may be used by any goroutine.
+	pending pending
+	// members is guarded by its own mutex.
+	members members
+	// lastAccepted is when CloudWatch last accepted a batch, in nanoseconds since 1970.
+	lastAccepted atomic.Int64
+	// loop belongs to the sender's goroutine.
+	loop
 }
 
 // loop is the part of a sender that only its goroutine uses.
 type loop struct {
-	target     target.Target // its Create is unused: creationTarget asks the deliveries
+	target     target.Target // target has an unused Create: creationTarget asks the deliveries.
 	deliveries []*Delivery
 	next       nextBatch
 	flight     flight
@@ -43,50 +50,56 @@ type loop struct {
 	stop       senderStop
 
 	ackFault         *faultlog.Fault
-	loggedRejections map[string]bool // the entity errors that were logged
+	loggedRejections map[string]bool // loggedRejections has the entity errors that were logged.
 }
 
 // nextBatch is what the sender knows about the batch that it builds next.
 type nextBatch struct {
-	due   time.Time // when pending events must be sent; zero if nothing is pending
+	due   time.Time // due is when pending events must be sent, and zero if nothing is pending.
 	sizer sizer
-	plain bool  // not compressed, because the last answer may be about the encoding
-	heads heads // empty between batches, and kept for its memory
+	plain bool  // plain says not to compress, because the last answer may be about the encoding.
+	heads heads // heads is empty between batches, and kept for its memory.
 }
 
 // flight is what is being sent.
 type flight struct {
-	built   uint64   // how many batches were built
-	permit  *permit  // a place in the limiter's queue, for the next batch
-	held    *batch   // a batch that must not be sent before the batches in flight are answered
-	batches []*batch // the batches in flight
+	built   uint64   // built counts the batches that were built.
+	permit  *permit  // permit is a place in the limiter's queue for the next batch.
+	held    *batch   // held must not be sent before the batches in flight are answered.
+	batches []*batch // batches are the batches in flight.
 }
 
 // recovery is what the sender knows about failures.
 type recovery struct {
-	first         answer    // the first failure since the last rewind; its verdict is accepted if there is none
-	failures      int       // failures in a row
-	creating      bool      // a call to create the stream is in flight
-	creations     int       // how often the stream was created since a batch was accepted
-	poisonDropped int       // how many poison events were dropped since a batch was accepted
-	retryAt       time.Time // no batch is built before this
+	// first is the first failure since the last rewind; accepted means none.
+	first answer
+	// failures counts the failures in a row.
+	failures int
+	// creating says that a call to create the stream is in flight.
+	creating bool
+	// creations counts the stream's creations since a batch was accepted.
+	creations int
+	// poisonDropped counts poison events dropped since a batch was accepted.
+	poisonDropped int
+	// retryAt is the time before which no batch is built.
+	retryAt time.Time
 }
 
 func (r *recovery) failed() bool { return r.first.verdict != accepted }
 
 // senderStop is how far the sender has got with stopping.
 type senderStop struct {
-	signal    <-chan struct{} // Uploader.stopping, and nil once it was received
-	abort     <-chan struct{} // ends all waits, and nil once it was received
+	signal    <-chan struct{} // signal is Uploader.stopping, and nil once it was received.
+	abort     <-chan struct{} // abort ends all waits, and is nil once it was received.
 	requested bool
-	flushed   bool // the last batch was built, or there is no hope for one
+	flushed   bool // flushed says that the last batch was built, or that none can be delivered.
 }
 
 // members are the deliveries that belong to a sender.
 type members struct {
 	mu       sync.Mutex
-	joining  []*Delivery // attached, and not yet seen by the sender's goroutine
-	attached []*Delivery // all of them, for the log
+	joining  []*Delivery // joining has the deliveries that the sender's goroutine has not yet seen.
+	attached []*Delivery // attached has all deliveries, for the log.
 }
 
 func newSender(u *Uploader, svc *service, key target.Target, t target.Target) *sender {

@@ -35,11 +35,16 @@ type putRequest struct {
 // rejected says which events of an accepted batch CloudWatch dropped, as indices into the
 // batch (RejectedLogEventsInfo), and why it dropped the entity. The zero value means none.
 type rejected struct {
-	tooOldEnd   int    // events before it are more than 14 days old
-	expiredEnd  int    // events before it are older than the group's retention
-	tooNewStart int    // if tooNew: the events from here on are more than 2 hours in the future
-	tooNew      bool   // some events are too new
-	entity      string // errorType of rejectedEntityInfo
+	// tooOldEnd is the end of the events that are more than 14 days old.
+	tooOldEnd int
+	// expiredEnd is the end of the events that are older than the group's retention.
+	expiredEnd int
+	// tooNewStart is the first event over 2 hours in the future, if tooNew.
+	tooNewStart int
+	// tooNew says that some events are too new.
+	tooNew bool
+	// entity is the errorType of rejectedEntityInfo.
+	entity string
 }
 
 // connector makes clients.
@@ -69,13 +74,13 @@ type service struct {
 	endpoint *endpoint
 	creator  *creator
 	health   *faultlog.Shared[*sender]
-	senders  int // guarded by Uploader.mu
+	senders  int // senders counts the senders of the service, and is guarded by Uploader.mu.
 
-	connecting chan struct{} // holds one token while a client is made
+	connecting chan struct{} // connecting holds one token while a client is made.
 
-	mu      sync.Mutex
-	client  client // nil until it is made
-	refused client // the client whose credentials were refused by its last request
+	mu      sync.Mutex // mu guards client and refused.
+	client  client     // client is nil until it is made.
+	refused client     // refused is the client whose credentials were refused by its last request.
 }
 
 func newService(u *Uploader, a target.Access, e *endpoint) *service {
@@ -86,7 +91,8 @@ func newService(u *Uploader, a target.Access, e *endpoint) *service {
 	if a.RoleARN != "" {
 		log = log.With("role", a.RoleARN)
 	}
-	if a.CredentialsEndpoint != "" { // the path itself is a secret: anyone who knows it can get the credentials
+	// The path itself is a secret: anyone who knows it can get the credentials.
+	if a.CredentialsEndpoint != "" {
 		log = log.With("credentials", "credentials-endpoint")
 	}
 	svc := &service{

@@ -26,20 +26,23 @@ import (
 )
 
 // Options configure an Uploader.
+//
+// The Uploader calls Config before the first request, again after Config failed, and
+// again when CloudWatch does not accept the credentials. Config may block, and must
+// return when ctx is done.
 type Options struct {
-	// Config returns the AWS configuration for an access, with its credentials. It is
-	// called before the first request, again after it failed, and again when CloudWatch
-	// does not accept the credentials. It may block, and must return when ctx is done.
+	// Config returns the AWS configuration for an access, with its credentials.
 	Config ConfigFunc
 	// Plain means that request bodies are not compressed.
 	Plain bool
 	// Version is the plugin's version, for the user agent.
 	Version string
-	// Log gets failures, losses and what was created, and at level Debug a line for each
-	// batch. If it is nil, slog.Default() is used.
+	// Log gets failures, losses, what was created, and a line for each batch at level
+	// Debug; nil means slog.Default().
 	Log *slog.Logger
 
-	connector connector // a test's own CloudWatch
+	// connector is a test's own CloudWatch.
+	connector connector
 }
 
 // Uploader sends the events of many feeds. Make one with New.
@@ -49,10 +52,10 @@ type Uploader struct {
 	connector connector
 	pool      *pool
 
-	stopping   chan struct{}   // closed when Stop begins: nothing new may begin
-	trying     context.Context // done when nothing may be waited for any more
+	stopping   chan struct{}   // stopping is closed when Stop begins; nothing new may begin then.
+	trying     context.Context // trying is done when nothing may be waited for any more.
 	stopTrying context.CancelFunc
-	wg         sync.WaitGroup // every goroutine of the uploader
+	wg         sync.WaitGroup // wg counts every goroutine of the uploader.
 
 	metrics metrics
 	registry
@@ -69,7 +72,7 @@ type registry struct {
 	mu       sync.Mutex
 	stopped  bool
 	services map[target.Access]*service
-	senders  map[target.Target]*sender // by target without Create
+	senders  map[target.Target]*sender // senders has each sender by its target without Create.
 }
 
 // New makes an uploader. It starts no goroutine and sends no request until a feed is
@@ -194,16 +197,16 @@ func (u *Uploader) Stop(ctx context.Context) error {
 
 // Metrics is a snapshot of what an Uploader has counted since New.
 type Metrics struct {
-	Batches   int64 // accepted batches
-	Events    int64 // events of accepted batches, without those that CloudWatch dropped
-	Bytes     int64 // those events' messages, as CloudWatch counts them
-	BodyBytes int64 // bodies of accepted batches before compression
-	SentBytes int64 // bodies of accepted batches as they were sent
-	Retries   int64 // requests that failed and are sent again
-	Throttles int64 // requests among them that CloudWatch throttled
-	Created   int64 // streams that were created, or existed when they were to be created
-	Senders   int64 // streams that have a sender now
-	InFlight  int64 // requests in flight now
+	Batches   int64 // Batches counts accepted batches.
+	Events    int64 // Events counts accepted events, without those that CloudWatch dropped.
+	Bytes     int64 // Bytes is the size of the messages in Events, as CloudWatch counts it.
+	BodyBytes int64 // BodyBytes is the size of accepted batches' bodies before compression.
+	SentBytes int64 // SentBytes is the size of accepted batches' bodies as they were sent.
+	Retries   int64 // Retries counts requests that failed and are sent again.
+	Throttles int64 // Throttles counts the Retries that CloudWatch throttled.
+	Created   int64 // Created counts streams that were created or already existed.
+	Senders   int64 // Senders is the number of streams that have a sender now.
+	InFlight  int64 // InFlight is the number of requests in flight now.
 
 	DroppedEvents [events.LossReasons]int64
 	DroppedBytes  [events.LossReasons]int64

@@ -17,11 +17,11 @@ import (
 // dockerHost is this machine's Docker engine. The demo's containers and its image have a
 // label of this run, by which they are removed, so that nothing else is.
 type dockerHost struct {
-	dir      string // for docker plugin create
+	dir      string // dir is the argument of docker plugin create.
 	hostname string
 	label    string
-	plugin   bool     // the plugin was created
-	started  []string // names of containers
+	plugin   bool     // plugin says that the plugin was created.
+	started  []string // started has the names of the containers that were started.
 }
 
 func newDockerHost(dir string) *dockerHost {
@@ -83,8 +83,8 @@ func (h *dockerHost) install(ctx context.Context, settings []string) (err error)
 	return err
 }
 
-// namesAreFree returns an error if the engine has something with one of the demo's names already. A
-// killed demo may have left it, but it may as well belong to somebody else.
+// namesAreFree returns an error if the engine has something with one of the demo's names
+// already. A killed demo may have left it, but it may as well belong to somebody else.
 func (h *dockerHost) namesAreFree(ctx context.Context) error {
 	taken := func(kind, name string) bool {
 		_, err := docker(ctx, nil, kind, "inspect", name)

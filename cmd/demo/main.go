@@ -72,8 +72,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// host is a Docker host with the plugin. Nothing that install and start made is left when remove
-// returns, even if they failed halfway.
+// host is a Docker host with the plugin. Nothing that install and start made is left when
+// remove returns, even if they failed halfway.
 type host interface {
 	// install starts the plugin with these settings.
 	install(ctx context.Context, settings []string) error
@@ -97,11 +97,12 @@ type host interface {
 type demonstration struct {
 	host     host
 	scenes   []scene
-	patience time.Duration // how long to wait for the next event of a stream
+	patience time.Duration // patience is how long to wait for the next event of a stream.
 	out      io.Writer
 }
 
-// run runs the demo. It returns an error that says what is missing if not every line arrived once.
+// run runs the demo. It returns an error that says what is missing if not every line
+// arrived once.
 func (d demonstration) run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, longest, fmt.Errorf("not done after %v", longest))
 	defer cancel()

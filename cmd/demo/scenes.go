@@ -14,23 +14,26 @@ const (
 	pluginName = "logspool-demo"
 	imageName  = "logspool-demo"
 
-	// pause is the time between two lines of a container. It also keeps the order of lines that are
-	// written to two pipes.
+	// pause is the time between two lines of a container. It also keeps the order of
+	// lines that are written to two pipes.
 	pause = 100 * time.Millisecond
 )
 
 // scene is one container: its options, what it prints, and where the events are expected.
 type scene struct {
-	title   string
-	name    string // the container's
+	title string
+	// name is the container's name.
+	name    string
 	labels  map[string]string
 	env     []string
 	options map[string]string
-	outage  time.Duration // how long the service is down, from the container's start
+	// outage is how long the service is down, from the container's start.
+	outage time.Duration
 
 	lines []line
-	// group and stream are the expected names, stream by source. HOST means the host's name.
-	group  string
+	// group is the expected group, in which HOST means the host's name.
+	group string
+	// stream has the expected streams by source, in which HOST means the host's name.
 	stream map[string]string
 }
 
@@ -109,8 +112,9 @@ var scenes = []scene{
 }
 
 const (
-	longLine   = 100_000
-	longPieces = (longLine + 16<<10 - 1) / (16 << 10) // moby, daemon/logger/copier.go, defaultBufSize
+	longLine = 100_000
+	// longPieces follows from moby's daemon/logger/copier.go, defaultBufSize.
+	longPieces = (longLine + 16<<10 - 1) / (16 << 10)
 )
 
 // numbered returns a text of size bytes in which each word is its own offset.
@@ -178,7 +182,8 @@ func (s scene) command() string {
 	for _, arg := range s.args() {
 		switch arg {
 		case "--label", "-e", "--log-driver", "--log-opt", imageName:
-			if !strings.HasSuffix(b.String(), "--log-driver") { // its value is also the image's name
+			// The value of --log-driver is also the image's name.
+			if !strings.HasSuffix(b.String(), "--log-driver") {
 				b.WriteString(" \\\n       ")
 			}
 		}
@@ -201,7 +206,8 @@ type delivery struct {
 	lines []string
 }
 
-// expected returns what each stream of the scene must have on a host of this name, stdout's first.
+// expected returns what each stream of the scene must have on a host of this name,
+// stdout's first.
 func (s scene) expected(host string) []delivery {
 	var all []delivery
 	for _, source := range []string{stdout, stderr} {

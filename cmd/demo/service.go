@@ -106,8 +106,8 @@ func (r *reader) group(ctx context.Context, group string, all contents) error {
 	return nil
 }
 
-// follow prints the events of a stream as they arrive, until all are there. It returns an error if
-// none arrives within patience.
+// follow prints the events of a stream as they arrive, until all are there. It returns an
+// error if none arrives within patience.
 func follow(ctx context.Context, r *reader, to delivery, patience time.Duration, out io.Writer) error {
 	fmt.Fprintf(out, "\n   group %s, stream %s\n", to.group, to.stream)
 	var token *string

@@ -19,14 +19,15 @@ import (
 	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// simulatedHost runs the plugin's binary as a process on this machine, and stands in for dockerd.
+// simulatedHost runs the plugin's binary as a process on this machine, and stands in for
+// dockerd.
 type simulatedHost struct {
 	binary, dir, hostname string
 
 	plugin     *hosttest.Program
 	daemon     *dockertest.Daemon
 	containers errgroup.Group
-	infos      map[string]dockertest.Info // of the containers, by name
+	infos      map[string]dockertest.Info // infos has the facts about the containers by name.
 }
 
 // stopTime is how long the plugin may take to stop. dockerd kills it after the same time.

@@ -20,28 +20,37 @@ import (
 // once.
 type account struct {
 	begun time.Time
-	check dockertest.Checker // compares what arrives with what was written
+	// check compares what arrives with what was written.
+	check dockertest.Checker
 
-	mu      sync.Mutex
-	streams map[string]*stream // by container
-	missing int                // written lines that have not arrived
-	batches []batch            // in order of arrival
-	doubled map[int]int        // lines that arrived again, by the index of the batch in which they arrived first
+	mu sync.Mutex
+	// streams is keyed by container.
+	streams map[string]*stream
+	// missing counts the written lines that have not arrived.
+	missing int
+	// batches is in order of arrival.
+	batches []batch
+	// doubled counts lines that arrived again, by the index of the batch in which they
+	// arrived first.
+	doubled map[int]int
 }
 
 // stream is one container's lines.
 type stream struct {
 	written   int
-	positions []position // by line number
+	positions []position // positions is indexed by line number.
 	markers   []marker
-	marked    int // lines that the markers count
+	marked    int // marked counts the lines that the markers report.
 }
 
-// position is the position of an event in its log stream. The service orders events by time, and
-// those of one millisecond by arrival.
+// position is the position of an event in its log stream. The service orders events by
+// time, and those of one millisecond by arrival.
 type position struct {
-	ms  uint32 // since the account was begun
-	seq uint32 // in order of arrival, from 1; 0: the event has not arrived
+	// ms is the event's time in milliseconds since the account was begun.
+	ms uint32
+	// seq numbers the events in order of arrival from 1; 0 means that the event has not
+	// arrived.
+	seq uint32
 }
 
 func (p position) compare(q position) int {
@@ -51,13 +60,13 @@ func (p position) compare(q position) int {
 // marker is an event that reports missing lines.
 type marker struct {
 	at    position
-	lines int // 0: the marker gives bytes alone
+	lines int // lines is the number of lines, and 0 if the marker gives bytes alone.
 	text  string
 }
 
 // batch is an accepted batch.
 type batch struct {
-	first uint32 // seq of its first event
+	first uint32 // first is the seq of the batch's first event.
 	at    time.Time
 }
 
@@ -95,7 +104,8 @@ func (a *account) unwritten(q dockertest.Sequence) {
 	a.missing--
 }
 
-// wrote records, at the end, how many of the lines that a container might write it has written.
+// wrote records, at the end, how many of the lines that a container might write it has
+// written.
 func (a *account) wrote(name string, lines int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -181,8 +191,8 @@ func (a *account) open() (lines int, inBytes bool) {
 	return lines, inBytes
 }
 
-// firstAndLastBatch returns when the service accepted the first and the last batch. It must have
-// accepted one.
+// firstAndLastBatch returns when the service accepted the first and the last batch. It
+// must have accepted one.
 func (a *account) firstAndLastBatch() (first, last time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -208,12 +218,17 @@ func (a *account) doubledOutside(kills []time.Time, window time.Duration) (lines
 // balance is what became of all lines.
 type balance struct {
 	written, delivered, doubled int
-	marked                      int // missing lines that a marker at their place counts
-	lost                        int // missing lines that no marker at their place counts
-	overmarked                  int // lines that markers count although they are not missing at their place
-	disordered                  int
-	wrong                       int // messages that are not as they were written
-	examples                    []string
+	// marked counts the missing lines that a marker at their place reports.
+	marked int
+	// lost counts the missing lines that no marker at their place reports.
+	lost int
+	// overmarked counts the lines that markers report although they are not missing at
+	// their place.
+	overmarked int
+	disordered int
+	// wrong counts the messages that are not as they were written.
+	wrong    int
+	examples []string
 }
 
 func (a *account) balance() balance {
@@ -238,7 +253,9 @@ func (a *account) balance() balance {
 func (s *stream) addTo(b *balance, name string) {
 	slices.SortFunc(s.markers, func(x, y marker) int { return x.at.compare(y.at) })
 	b.written += s.written
-	missing, before := 0, position{} // missing lines before the current one, and the last one that arrived
+	// The missing lines before the current one, and the position of the last line that
+	// arrived.
+	missing, before := 0, position{}
 	m := matcher{b: b, name: name, markers: s.markers}
 	for n := range s.written {
 		if n >= len(s.positions) || s.positions[n].seq == 0 {
@@ -258,12 +275,17 @@ func (s *stream) addTo(b *balance, name string) {
 
 // matcher compares the missing lines of a stream with its markers, in order.
 type matcher struct {
-	b       *balance
-	name    string
-	markers []marker // those that were not looked at
-	lines   int      // counted by the markers so far, and not missing so far
-	inBytes bool     // one of those markers gives bytes alone
-	upTo    uint32   // the time of the last of those markers
+	b    *balance
+	name string
+	// markers has the markers that were not looked at.
+	markers []marker
+	// lines counts the lines that markers reported so far and that are not missing so
+	// far.
+	lines int
+	// inBytes says that one of the markers so far gives bytes alone.
+	inBytes bool
+	// upTo is the time of the last marker so far.
+	upTo uint32
 }
 
 // match takes the missing lines before line number n, and the markers up to its time ms.

@@ -40,8 +40,8 @@ func (l *lab) noEngine() string {
 	return ""
 }
 
-// newEngine starts an engine and installs the plugin and the image in it. What the engine leaves is
-// removed with the lab's directory.
+// newEngine starts an engine and installs the plugin and the image in it. What the engine
+// leaves is removed with the lab's directory.
 func newEngine(ctx context.Context, l *lab) (*engine, error) {
 	dir := filepath.Join(l.dir, "engine")
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -52,9 +52,9 @@ func newEngine(ctx context.Context, l *lab) (*engine, error) {
 		return nil, err
 	}
 	e := &engine{own}
-	// awslogs takes its credentials from dockerd's environment.
+	// awslogs takes its credentials from dockerd's environment. Every kernel has vfs.
 	err = e.Start(map[string]any{}, []string{"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey,
-		"AWS_REGION=" + region, "AWS_EC2_METADATA_DISABLED=true"}, "--storage-driver", "vfs") // which every kernel has
+		"AWS_REGION=" + region, "AWS_EC2_METADATA_DISABLED=true"}, "--storage-driver", "vfs")
 	if err == nil {
 		err = e.install(ctx, l.pluginDir)
 	}

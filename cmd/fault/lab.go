@@ -18,10 +18,10 @@ type lab struct {
 	settings
 	dir    string
 	lock   *os.File
-	thread *hosttest.Thread // starts the plugin's processes, which end with it
+	thread *hosttest.Thread // thread starts the plugin's processes, which end with it.
 
 	engineOnce sync.Once
-	ownEngine  *engine // nil: none was started
+	ownEngine  *engine // ownEngine is nil if none was started.
 	engineErr  error
 }
 

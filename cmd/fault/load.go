@@ -17,12 +17,16 @@ import (
 
 // load is the containers of a trial, which write.
 type load struct {
-	sources []*source // started by the row's goroutine
+	// sources are started by the row's goroutine.
+	sources []*source
 	writers errgroup.Group
-	cancel  context.CancelFunc // ends the writing; nil before beginLoad
+	// cancel ends the writing, and is nil before beginLoad.
+	cancel context.CancelFunc
 
-	mu       sync.Mutex
-	visitors []*source // containers that were started and stopped during the load; guarded by mu
+	// mu guards visitors.
+	mu sync.Mutex
+	// visitors are the containers that were started and stopped during the load.
+	visitors []*source
 }
 
 // beginLoad makes all containers write rate lines a second each until stopLoad.
@@ -72,13 +76,13 @@ func pace(ctx context.Context, rate int, write func() error) error {
 // source is a container that writes numbered lines to its stdout. It outlives its dockerd.
 type source struct {
 	account  *account
-	sequence dockertest.Sequence // used by the writing goroutine alone
-	size     int                 // bytes of a line
+	sequence dockertest.Sequence // sequence belongs to the writing goroutine.
+	size     int                 // size is the length of a line in bytes.
 
 	mu        sync.Mutex
 	container *dockertest.Container
-	replaced  chan struct{} // closed when there is another container
-	longest   time.Duration // longest write to the earlier containers
+	replaced  chan struct{} // replaced is closed when there is another container.
+	longest   time.Duration // longest is the longest write to the earlier containers.
 }
 
 func newSource(a *account, name string, size int) *source {
@@ -98,7 +102,8 @@ func (s *source) attach(c *dockertest.Container) {
 	s.replaced = make(chan struct{})
 }
 
-// current returns the source's container, and a channel that is closed when there is another one.
+// current returns the source's container, and a channel that is closed when there is
+// another one.
 func (s *source) current() (*dockertest.Container, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

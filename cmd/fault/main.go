@@ -112,9 +112,9 @@ func run(ctx context.Context, args []string, out io.Writer) (failed bool, err er
 // and their processes.
 const enginesAtOnce = 3
 
-// runAll runs the rows: first those that may run together, several at once, then those with a real
-// engine, then the others one by one. It calls report with each result when it has it, and returns
-// all of them in the order of the rows.
+// runAll runs the rows: first those that may run together, several at once, then those
+// with a real engine, then the others one by one. It calls report with each result when
+// it has it, and returns all of them in the order of the rows.
 func (l *lab) runAll(ctx context.Context, all []row, report func(*result)) []*result {
 	results := make([]*result, len(all))
 	var mu sync.Mutex

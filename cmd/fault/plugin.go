@@ -15,15 +15,22 @@ import (
 // pluginHost is where the plugin of a trial runs. It belongs to the row's goroutine.
 type pluginHost struct {
 	binary string
-	thread *hosttest.Thread // starts the plugin's processes, which end with it
+	// thread starts the plugin's processes, which end with it.
+	thread *hosttest.Thread
 	env    []string
-	state  string   // STATE_DIR
-	wrap   []string // a command that starts the plugin, which follows it; empty to start it directly
+	// state is the plugin's STATE_DIR.
+	state string
+	// wrap is a command that starts the plugin, which follows it; empty starts it
+	// directly.
+	wrap []string
 
-	plugin *hosttest.Program // nil while none runs
+	// plugin is nil while none runs.
+	plugin *hosttest.Program
 	kills  []time.Time
-	rss    int    // peak of resident memory in KiB, of all processes
-	log    string // the end of the logs of the processes that have ended
+	// rss is the peak of resident memory in KiB, of all processes.
+	rss int
+	// log is the end of the logs of the processes that have ended.
+	log string
 }
 
 // logLines is how many lines are kept of the log of each of the plugin's processes.

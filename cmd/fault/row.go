@@ -13,27 +13,35 @@ import (
 // row is one line of the matrix.
 type row struct {
 	name  string
-	short bool     // it is part of the short matrix
-	alone bool     // no other row may run at the same time
-	root  bool     // it needs root
-	long  bool     // it takes minutes, and runs only with -long
-	env   []string // settings of the plugin, in addition to those of every row
+	short bool     // short says that the row is part of the short matrix.
+	alone bool     // alone says that no other row may run at the same time.
+	root  bool     // root says that the row needs root.
+	long  bool     // long says that the row takes minutes, and runs only with -long.
+	env   []string // env has settings of the plugin, in addition to those of every row.
 	want  want
 	do    func(ctx context.Context, t *trial) error
 
-	// engine, instead of do, is for the rows that need a real Docker engine.
-	engine *engineRow
+	engine *engineRow // engine replaces do in a row that needs a real Docker engine.
 }
 
-// want is what a row must result in. In addition, in every row no line may be lost silently or come
-// out of order, nothing may be damaged, and the stand-in must accept every request.
+// want is what a row must result in. In addition, in every row no line may be lost
+// silently or come out of order, nothing may be damaged, and the stand-in must accept
+// every request.
 type want struct {
-	doubled bool // lines may arrive twice, because the service stored them and its answer was lost
-	killed  bool // lines that were in flight when the plugin was killed may arrive twice
-	marked  int  // how many lines are marked as missing; or anyNumber or atLeastOne
-	noise   bool // markers may count noise in the FIFO as lines
-	flood   bool // the containers write as fast as they can, and may wait for the disk
-	memory  int  // limit in MiB; 0: none
+	// doubled says that lines may arrive twice, because the service stored them and its
+	// answer was lost.
+	doubled bool
+	// killed says that lines in flight when the plugin was killed may arrive twice.
+	killed bool
+	// marked is how many lines are marked as missing, or anyNumber or atLeastOne.
+	marked int
+	// noise says that markers may count noise in the FIFO as lines.
+	noise bool
+	// flood says that the containers write as fast as they can, and may wait for the
+	// disk.
+	flood bool
+	// memory is the limit of memory in MiB; 0 means none.
+	memory int
 }
 
 // Numbers of marked lines.
@@ -43,7 +51,8 @@ const (
 )
 
 const (
-	// inFlight is how long before a kill the service may have accepted a line that arrives twice.
+	// inFlight is how long before a kill the service may have accepted a line that
+	// arrives twice.
 	inFlight = 100 * time.Millisecond
 
 	// Containers and dockerd wait for the plugin's process at most, and never for the
@@ -72,8 +81,8 @@ func (w want) String() string {
 	return strings.Join(all, ", ")
 }
 
-// times are the longest times that containers waited for the plugin. Its methods may be called by
-// several goroutines at once.
+// times are the longest times that containers waited for the plugin. Its methods may be
+// called by several goroutines at once.
 type times struct {
 	mu                 sync.Mutex
 	start, stop, write time.Duration
@@ -94,17 +103,18 @@ type result struct {
 	row      row
 	balance  balance
 	times    *times
-	rss      int // KiB
+	rss      int // rss is the plugin's peak of resident memory in KiB.
 	note     string
-	notRun   string   // why the row was not run
-	problems []string // what is not as it must be
-	log      string   // the end of the plugin's log
+	notRun   string   // notRun is why the row was not run.
+	problems []string // problems says what is not as it must be.
+	log      string   // log is the end of the plugin's log.
 	took     time.Duration
 }
 
 func (r *result) failed() bool { return len(r.problems) > 0 && !r.row.compared() }
 
-// compared reports whether the row is one of Docker's own driver, which is measured and not judged.
+// compared reports whether the row is one of Docker's own driver, which is measured and
+// not judged.
 func (r row) compared() bool { return r.engine != nil && r.engine.driver == awslogs }
 
 var rowNumber atomic.Int32

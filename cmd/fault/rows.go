@@ -143,7 +143,8 @@ func mixture(seed uint64) []cwlocal.Fault {
 	return all
 }
 
-// targetRows are the rows in which the service rejects the log group, the log stream or an event.
+// targetRows are the rows in which the service rejects the log group, the log stream or
+// an event.
 func targetRows() []row {
 	return []row{
 		{name: "the log group deleted during the run", short: true, do: deletedGroup},

@@ -146,7 +146,8 @@ func (t *trial) limitFiles(size uint64) error {
 	return os.NewSyscallError("prlimit", unix.Prlimit(t.plugin.PID(), unix.RLIMIT_FSIZE, &limit, nil))
 }
 
-// damage changes bytes in the middle of each container's spool, and appends an incomplete block.
+// damage changes bytes in the middle of each container's spool, and appends an incomplete
+// block.
 func (t *trial) damage() error {
 	spools, err := filepath.Glob(filepath.Join(t.state, "containers", "*", "spool"))
 	if err != nil || len(spools) != containers {

@@ -22,11 +22,12 @@ const awslogs = "awslogs"
 type engineRow struct {
 	driver  string
 	options []string
-	fault   *cwlocal.Fault // for the middle half of the run
-	down    bool           // from before the first container until the middle of the run
+	fault   *cwlocal.Fault // fault is active during the middle half of the run.
+	down    bool           // down says that the service is down until the middle of the run.
 }
 
-// engineRows are the rows with a real Docker engine, each for Docker's own driver and for logspool.
+// engineRows are the rows with a real Docker engine, each for Docker's own driver and for
+// logspool.
 func engineRows() (all []row) {
 	half := func(k cwlocal.FaultKind) *cwlocal.Fault { return &cwlocal.Fault{Kind: k} }
 	blocking, ring := []string{"mode=blocking"}, []string{"mode=non-blocking"}
@@ -60,17 +61,17 @@ const engineStretch = 14 * time.Second
 type engineTrial struct {
 	*engine
 	row     engineRow
-	prefix  string // of its containers' names
-	reports string // directory of the containers' reports
+	prefix  string // prefix is the prefix of the containers' names.
+	reports string // reports is the directory of the containers' reports.
 	account *account
 	service *cwlocal.Server
 	stretch time.Duration
 
-	res *result // for the row's goroutine, apart from times
+	res *result // res belongs to the row's goroutine, except for its times.
 
-	mu      sync.Mutex
-	running []string // names of the containers that started; guarded by mu
-	refused error    // why the others did not start; guarded by mu
+	mu      sync.Mutex // mu guards running and refused.
+	running []string   // running has the names of the containers that started.
+	refused error      // refused is why the other containers did not start.
 }
 
 func (l *lab) runEngineRow(ctx context.Context, res *result) {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limitRows are the rows about resources that containers share: disk space, descriptors, memory and
-// pipes. One more is about lost delivery progress.
+// limitRows are the rows about resources that containers share: disk space, descriptors,
+// memory and pipes. One more is about lost delivery progress.
 func limitRows() []row {
 	return []row{
 		{name: "SPOOL_TOTAL_SIZE used up by delivered data", env: []string{"SPOOL_TOTAL_SIZE=8m", "SPOOL_MAX_SIZE=8m"}, do: deliveredFills},
@@ -27,7 +27,8 @@ func limitRows() []row {
 	}
 }
 
-// writeLines writes a number of lines from each of the sources, and waits until they have arrived.
+// writeLines writes a number of lines from each of the sources, and waits until they have
+// arrived.
 func (t *trial) writeLines(ctx context.Context, lines int, sources ...*source) error {
 	for _, s := range sources {
 		for range lines {
@@ -79,7 +80,8 @@ func shortLived(ctx context.Context, t *trial) error {
 // descriptorLimit is how many files the plugin may open in the row about descriptors.
 const descriptorLimit = 120
 
-// fewDescriptors starts containers until the plugin refuses one. What the others write must arrive.
+// fewDescriptors starts containers until the plugin refuses one. What the others write
+// must arrive.
 func fewDescriptors(ctx context.Context, t *trial) error {
 	if err := t.stop(); err != nil {
 		return err

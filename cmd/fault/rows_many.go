@@ -36,7 +36,8 @@ const backlogLine = 200 // bytes
 // backlogRate is how many lines a second each container writes, for 5 MB/s from all of them.
 const backlogRate = 5_000_000 / backlogLine / containers
 
-// backlogAtOnce makes the containers write 300 MB, a minute's worth of 5 MB/s, as fast as they can.
+// backlogAtOnce makes the containers write 300 MB, a minute's worth of 5 MB/s, as fast as
+// they can.
 func backlogAtOnce(ctx context.Context, t *trial) {
 	for _, s := range t.sources {
 		t.writers.Go(func() error {
@@ -57,8 +58,8 @@ func backlogInRealTime(ctx context.Context, t *trial) {
 	sleep(ctx, 10*time.Minute)
 }
 
-// backlog makes the containers write during an outage. Its note compares the rate of the delivery
-// afterwards with what the stand-in accepts from a trivial client.
+// backlog makes the containers write during an outage. Its note compares the rate of the
+// delivery afterwards with what the stand-in accepts from a trivial client.
 func backlog(ctx context.Context, t *trial, write func(context.Context, *trial)) error {
 	t.outage()
 	if err := t.containers(ctx, containers, backlogLine); err != nil {

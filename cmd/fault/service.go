@@ -60,8 +60,8 @@ func trivialRate(ctx context.Context, lineSize int) (perSecond float64, err erro
 	if _, err := u.CreateLogStream(ctx, &cloudwatchlogs.CreateLogStreamInput{LogGroupName: aws.String("g"), LogStreamName: aws.String("s")}); err != nil {
 		return 0, err
 	}
-	// A batch has at most 1,048,576 bytes, and each event counts 26 bytes more than its message
-	// (PutLogEvents).
+	// A batch has at most 1,048,576 bytes, and each event counts 26 bytes more than its
+	// message (PutLogEvents).
 	batch := make([]types.InputLogEvent, 1<<20/(lineSize+26))
 	message := string(bytes.Repeat([]byte{'x'}, lineSize))
 	for i := range batch {

@@ -26,11 +26,12 @@ const (
 	patience = 90 * time.Second
 )
 
-// trial is one run of a row: a host with a dockerd and a plugin, and a stand-in for CloudWatch.
+// trial is one run of a row: a host with a dockerd and a plugin, and a stand-in for
+// CloudWatch.
 type trial struct {
 	row     row
-	short   bool   // the row runs in its shorter form
-	seed    uint64 // of everything random
+	short   bool   // short says that the row runs in its shorter form.
+	seed    uint64 // seed is the seed of everything random.
 	random  *rand.Rand
 	account *account
 	service *cwlocal.Server
@@ -39,7 +40,7 @@ type trial struct {
 
 	pluginHost
 	load
-	note string // for the result; set by the row's goroutine
+	note string // note is for the result, and belongs to the row's goroutine.
 }
 
 // newTrial makes what a row needs. Only the stand-in runs yet.
@@ -163,9 +164,10 @@ func waitFor(f func() error, otherwise string) error {
 	}
 }
 
-// delivered waits until every line has arrived or is counted by a marker. It fails if the number of
-// open lines does not change for a while. Lines of a marker that only gives bytes cannot be counted
-// before the end: in that case, delivered waits until the plugin has removed every spool.
+// delivered waits until every line has arrived or is counted by a marker. It fails if the
+// number of open lines does not change for a while. Lines of a marker that only gives
+// bytes cannot be counted before the end: in that case, delivered waits until the plugin
+// has removed every spool.
 func (t *trial) delivered(ctx context.Context) error {
 	last, stuck := -1, time.NewTimer(patience)
 	defer stuck.Stop()

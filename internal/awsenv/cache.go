@@ -12,13 +12,14 @@ import (
 	"github.com/logspool/logspool/internal/oneline"
 )
 
-// renewBefore is how long before their expiry keys are renewed. A random part of it, up to half, is
-// left out.
+// renewBefore is how long before their expiry keys are renewed. A random part of it, up
+// to half, is left out.
 const renewBefore = 10 * time.Minute
 
-// A cache keeps the credentials of one source, a renewer or the chain. It is the SDK's cache: one
-// caller at a time fetches credentials, and the others wait for the result. In addition, a cache
-// puts errors on one line, and tells the chain when its credentials were refused.
+// A cache keeps the credentials of one source, a renewer or the chain. It is the SDK's
+// cache: one caller at a time fetches credentials, and the others wait for the result. In
+// addition, a cache puts errors on one line, and tells the chain when its credentials
+// were refused.
 type cache struct {
 	*aws.CredentialsCache
 	source aws.CredentialsProvider
@@ -50,22 +51,23 @@ func (c cache) Invalidate() {
 	c.CredentialsCache.Invalidate()
 }
 
-// A renewer tells the SDK's cache when to renew the keys of a source: some time before they
-// expire. The SDK's option ExpiryWindow is not enough, because keys that cannot be renewed must be
-// used until they expire. The renewer keeps no keys. The cache calls its methods one at a time.
+// A renewer tells the SDK's cache when to renew the keys of a source: some time before
+// they expire. The SDK's option ExpiryWindow is not enough, because keys that cannot be
+// renewed must be used until they expire. The renewer keeps no keys. The cache calls its
+// methods one at a time.
 type renewer struct {
 	from aws.CredentialsProvider
 
-	expires time.Time // expires is when the last keys really expire. It is zero if they do not.
+	expires time.Time // expires is when the last keys really expire, and zero if they do not.
 	err     error     // err is the error of the last try.
 	backoff retryPause
 
-	refusals atomic.Uint64 // refusals counts the calls of cache.Invalidate; any goroutine adds.
+	refusals atomic.Uint64 // refusals counts the calls of cache.Invalidate by any goroutine.
 	atStart  uint64        // atStart is refusals at the start of the last try.
 }
 
-// Retrieve implements aws.CredentialsProvider. The expiry that it returns is the time of the next
-// renewal.
+// Retrieve implements aws.CredentialsProvider. The expiry that it returns is the time of
+// the next renewal.
 func (r *renewer) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	r.atStart = r.refusals.Load()
 	if !r.backoff.due() {
@@ -94,15 +96,15 @@ func (r *renewer) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	left := max(0, time.Until(creds.Expires))
 	before := min(renewBefore, left/2)
 	before -= rand.N(before/2 + 1)
-	// Keys that seem to have expired are used all the same, because this host's clock may be fast.
-	// They are fetched no more often than after a failure.
+	// Keys that seem to have expired are used all the same, because this host's clock may
+	// be fast. They are fetched no more often than after a failure.
 	creds.Expires = time.Now().Add(max(left-before, backoffMax))
 	return creds, nil
 }
 
-// HandleFailToRefresh implements aws.HandleFailRefreshCredentialsCacheStrategy. It returns the last
-// keys if they have not expired. They are zero if they were refused before this try, and are not
-// returned if they were refused during it.
+// HandleFailToRefresh implements aws.HandleFailRefreshCredentialsCacheStrategy. It
+// returns the last keys if they have not expired. They are zero if they were refused
+// before this try, and are not returned if they were refused during it.
 func (r *renewer) HandleFailToRefresh(_ context.Context, last aws.Credentials, err error) (aws.Credentials, error) {
 	left := time.Until(r.expires)
 	if !last.HasKeys() || left <= 0 || r.refusals.Load() != r.atStart {
@@ -112,7 +114,8 @@ func (r *renewer) HandleFailToRefresh(_ context.Context, last aws.Credentials, e
 	return last, nil
 }
 
-// ProviderSources implements aws.CredentialProviderSource. The SDK's user agent names the sources.
+// ProviderSources implements aws.CredentialProviderSource. The SDK's user agent names the
+// sources.
 func (r *renewer) ProviderSources() []aws.CredentialSource {
 	if p, ok := r.from.(aws.CredentialProviderSource); ok {
 		return p.ProviderSources()
@@ -123,9 +126,9 @@ func (r *renewer) ProviderSources() []aws.CredentialSource {
 // cacheFailed is what each of the SDK's caches puts before an error (aws/credential_cache.go).
 const cacheFailed = "failed to refresh cached credentials, "
 
-// oneLine puts the text of an error of the SDK on one line. It removes cacheFailed, because the
-// operator needs to see the cause first. It does not cut the text: the cause of a chain of
-// credentials is at its end, and the log shows both ends.
+// oneLine puts the text of an error of the SDK on one line. It removes cacheFailed,
+// because the operator needs to see the cause first. It does not cut the text: the cause
+// of a chain of credentials is at its end, and the log shows both ends.
 func oneLine(err error) error {
 	text := strings.ReplaceAll(strings.Join(strings.Fields(err.Error()), " "), cacheFailed, "")
 	return lineError{err, oneline.Text(text, len(text)*4)}

@@ -33,16 +33,17 @@ const (
 	fileKeysLife = time.Minute
 )
 
-// newChainCache returns a cache of the default chain's credentials. It has no renewer, because the
-// SDK renews some of these credentials itself. After a refusal the chain is resolved again, because
-// its providers keep keys too.
+// newChainCache returns a cache of the default chain's credentials. It has no renewer,
+// because the SDK renews some of these credentials itself. After a refusal the chain is
+// resolved again, because its providers keep keys too.
 func newChainCache(e *Env) cache {
 	c := &chain{env: e}
 	return cache{aws.NewCredentialsCache(c), c}
 }
 
-// A chain is the SDK's default credentials chain. It is resolved when credentials are first needed,
-// and again after a failure. The cache around it makes one call of Retrieve at a time.
+// A chain is the SDK's default credentials chain. It is resolved when credentials are
+// first needed, and again after a failure. The cache around it makes one call of Retrieve
+// at a time.
 type chain struct {
 	env *Env
 
@@ -84,8 +85,8 @@ func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 	}
 
 	var opts []func(*config.LoadOptions) error
-	// STS, where roles are assumed, needs a region. Without one the chain is tried all the same,
-	// because keys and an instance's role need none.
+	// STS, where roles are assumed, needs a region. Without one the chain is tried all
+	// the same, because keys and an instance's role need none.
 	if region, err := c.env.regionQuietly(ctx); err == nil {
 		opts = append(opts, config.WithRegion(region))
 	}
@@ -114,9 +115,9 @@ func (c *chain) use(p aws.CredentialsProvider) {
 	c.mu.Unlock()
 }
 
-// cleanKeys trims the white space around keys and tokens that were copied from a file. It refuses
-// values that cannot be sent in a header, because the transport's error, "invalid header field
-// value", does not say which value is wrong.
+// cleanKeys trims the white space around keys and tokens that were copied from a file. It
+// refuses values that cannot be sent in a header, because the transport's error, "invalid
+// header field value", does not say which value is wrong.
 func cleanKeys(c aws.Credentials) (aws.Credentials, error) {
 	for _, v := range []struct {
 		what  string
@@ -130,8 +131,8 @@ func cleanKeys(c aws.Credentials) (aws.Credentials, error) {
 	return c, nil
 }
 
-// trimmedToken trims the token of a web identity, because STS takes the newline at the end of the
-// file as part of the token.
+// trimmedToken trims the token of a web identity, because STS takes the newline at the
+// end of the file as part of the token.
 type trimmedToken struct {
 	stscreds.IdentityTokenRetriever
 }
@@ -166,7 +167,8 @@ func explain(err error) error {
 	return err
 }
 
-// regionQuietly is Region without advice in its error, for callers that can do without a region.
+// regionQuietly is Region without advice in its error, for callers that can do without a
+// region.
 func (e *Env) regionQuietly(ctx context.Context) (string, error) {
 	if e.route != "" {
 		return e.route, nil

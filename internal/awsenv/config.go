@@ -17,13 +17,14 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// Config returns the SDK's configuration for the client of a service. Its credentials are a's, and
-// are fetched when the first request is signed.
+// Config returns the SDK's configuration for the client of a service. Its credentials are
+// a's, and are fetched when the first request is signed.
 //
-// Config uses no network. It reads the shared files and the CA bundle, and fails if one of them is
-// malformed, if AWS_PROFILE names a missing profile, or if a is invalid. The next call then reads
-// them again. The configuration's Region is a's. If that is empty, it is the region that is known
-// without asking EC2, if any, so a client must set its own.
+// Config uses no network. It reads the shared files and the CA bundle, and fails if one
+// of them is malformed, if AWS_PROFILE names a missing profile, or if a is invalid. The
+// next call then reads them again. The configuration's Region is a's. If that is empty,
+// it is the region that is known without asking EC2, if any, so a client must set its
+// own.
 //
 // The credentials are cached, shared by all callers with the same source of keys, and renewed
 // before they expire. Their Invalidate method makes the next request fetch new ones at once.
@@ -45,8 +46,8 @@ func (e *Env) Config(ctx context.Context, a target.Access) (aws.Config, error) {
 	return cfg, nil
 }
 
-// plainConfig returns the SDK's configuration without credentials. After the first success, it does
-// not read the configuration again.
+// plainConfig returns the SDK's configuration without credentials. After the first
+// success, it does not read the configuration again.
 func (e *Env) plainConfig(ctx context.Context) (aws.Config, error) {
 	if cfg := e.config.Load(); cfg != nil {
 		return *cfg, nil
@@ -72,8 +73,9 @@ func (e *Env) load(ctx context.Context, opts ...func(*config.LoadOptions) error)
 	all := []func(*config.LoadOptions) error{
 		config.WithLogger(sdkLogger(e.log)),
 		config.WithEC2IMDSClientEnableState(e.metadataState()),
-		// The mode sets retries and time-outs, and the uploader has its own. The mode "auto", from
-		// AWS_DEFAULTS_MODE or a profile, would ask the metadata service here.
+		// The mode sets retries and time-outs, and the uploader has its own. The mode
+		// "auto", from AWS_DEFAULTS_MODE or a profile, would ask the metadata service
+		// here.
 		config.WithDefaultsMode(aws.DefaultsModeStandard),
 	}
 	if e.resolved != nil {
@@ -110,8 +112,8 @@ func reportLookups(resolved func(error)) func(*middleware.Stack) error {
 	}
 }
 
-// Files returns the files that the SDK may read for its configuration and credentials. Some of them
-// may not exist.
+// Files returns the files that the SDK may read for its configuration and credentials.
+// Some of them may not exist.
 func Files() []string {
 	credentials := envOr("AWS_SHARED_CREDENTIALS_FILE", config.DefaultSharedCredentialsFiles)
 	files := append(credentials, envOr("AWS_CONFIG_FILE", config.DefaultSharedConfigFiles)...)

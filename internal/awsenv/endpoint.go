@@ -35,7 +35,8 @@ func containerEndpoint(path string) (string, error) {
 		}
 		base = u.Scheme + "://" + u.Host
 	}
-	// A path without a slash at the beginning could change the host: 169.254.170.2@example.com.
+	// A path without a slash at the beginning could change the host:
+	// 169.254.170.2@example.com.
 	u, err := url.Parse(base + path)
 	if !strings.HasPrefix(path, "/") || err != nil {
 		return "", fmt.Errorf("log option credentials-endpoint (its value is not shown) is not a path on %s: use one that begins with /, such as /v2/credentials/ID", base)
@@ -64,9 +65,9 @@ func (c containerClient) keys(url string) endpointKeys {
 	})}
 }
 
-// configure makes a provider use c, and the same token as the SDK (config, resolve_credentials.go,
-// resolveHTTPCredProvider). It trims the token, because the SDK refuses the newline at the end of
-// the file.
+// configure makes a provider use c, and the same token as the SDK (config,
+// resolve_credentials.go, resolveHTTPCredProvider). It trims the token, because the SDK
+// refuses the newline at the end of the file.
 func (c containerClient) configure(o *endpointcreds.Options) {
 	o.HTTPClient = c
 	o.AuthorizationToken = os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN")
@@ -90,8 +91,8 @@ func (k endpointKeys) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return creds, nil
 }
 
-// newRetryer returns the SDK's retries for one search. Each has its own token bucket. A shared one
-// would be emptied by a source that fails for a long time.
+// newRetryer returns the SDK's retries for one search. Each has its own token bucket. A
+// shared one would be emptied by a source that fails for a long time.
 func newRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = 3
@@ -99,8 +100,8 @@ func newRetryer() aws.Retryer {
 	})
 }
 
-// A containerClient sends requests to the container credentials endpoint. Only newContainerClient
-// and Env.containerClient make one.
+// A containerClient sends requests to the container credentials endpoint. Only
+// newContainerClient and Env.containerClient make one.
 type containerClient struct{ *http.Client }
 
 // The agent may take longer than the metadata service, because it sometimes fetches the keys
@@ -114,9 +115,10 @@ func newContainerClient() containerClient {
 	return containerClient{newLocalClient(containerDialTimeout, containerHeaderTimeout)}
 }
 
-// containerClient returns the client for the container credentials endpoint at url. For https, it
-// uses the proxies and certificates of cfg, including those of AWS_CA_BUNDLE. The client of the
-// SDK's provider uses neither (credentials/endpointcreds, internal/client).
+// containerClient returns the client for the container credentials endpoint at url. For
+// https, it uses the proxies and certificates of cfg, including those of AWS_CA_BUNDLE.
+// The client of the SDK's provider uses neither (credentials/endpointcreds,
+// internal/client).
 func (e *Env) containerClient(cfg aws.Config, url string) containerClient {
 	if !strings.HasPrefix(url, "https:") {
 		return e.containers
@@ -134,9 +136,9 @@ func (e *Env) containerClient(cfg aws.Config, url string) containerClient {
 // maxKeys is how much of a response is read, in bytes.
 const maxKeys = 64 << 10
 
-// Do sends a request and reads the response. If the response is neither keys nor an error of the
-// agent, it returns an error with the status. Its errors do not contain the URL's path, because
-// anyone who knows it can fetch the keys.
+// Do sends a request and reads the response. If the response is neither keys nor an error
+// of the agent, it returns an error with the status. Its errors do not contain the URL's
+// path, because anyone who knows it can fetch the keys.
 func (c containerClient) Do(r *http.Request) (*http.Response, error) {
 	resp, err := c.Client.Do(r)
 	if e, ok := err.(*url.Error); ok {

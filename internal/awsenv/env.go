@@ -1,13 +1,14 @@
-// Package awsenv finds out what AWS knows about the place where the plugin runs: the region that
-// "auto" means, the ID of the EC2 instance, and the credentials. It follows the AWS SDK's own
-// rules, and uses version 2 of the instance metadata service only.
+// Package awsenv finds out what AWS knows about the place where the plugin runs: the
+// region that "auto" means, the ID of the EC2 instance, and the credentials. It follows
+// the AWS SDK's own rules, and uses version 2 of the instance metadata service only.
 //
-// Every look-up has a time limit, happens only when somebody asks for the value, and runs on the
-// caller's goroutine. So a plugin that is not on EC2, or whose metadata service hangs, still starts
-// and attaches containers. The package must not know log groups, batches, containers or dockerd.
+// Every look-up has a time limit, happens only when somebody asks for the value, and runs
+// on the caller's goroutine. So a plugin that is not on EC2, or whose metadata service
+// hangs, still starts and attaches containers. The package must not know log groups,
+// batches, containers or dockerd.
 //
-// The SDK reads the process's environment and cannot be given another one, so this package uses
-// os.Getenv too.
+// The SDK reads the process's environment and cannot be given another one, so this
+// package uses os.Getenv too.
 package awsenv
 
 import (
@@ -30,21 +31,24 @@ import (
 const auto = "auto"
 
 // Options are the plugin's settings about AWS.
+//
+// With NoEC2, the EC2 metadata service gives neither the region and the instance ID nor
+// the credentials of an instance's role. CacheDir is needed because the directory of the
+// original tokens is mounted read-only. It is created when it is needed. Resolved must
+// not wait for the network.
 type Options struct {
-	// Region is the region of ROUTE. If it is empty or "auto", the region is looked up.
+	// Region is the region of ROUTE; empty or "auto" means that the region is looked up.
 	Region string
-	// NoEC2 is the setting NOEC2: the EC2 metadata service is never asked, neither for the
-	// region and the instance ID nor for the credentials of an instance's role.
+	// NoEC2 is the setting NOEC2: the EC2 metadata service is never asked.
 	NoEC2 bool
-	// CacheDir is the directory for the IAM Identity Center tokens that the SDK has renewed,
-	// because the directory of the original tokens is mounted read-only. It is created when it
-	// is needed. If it is empty, renewed tokens are not kept.
+	// CacheDir is the directory for the IAM Identity Center tokens that the SDK has
+	// renewed; empty means that they are not kept.
 	CacheDir string
-	// Resolved is called with the result of each DNS look-up for a request to AWS. It must not wait
-	// for the network. It may be nil.
+	// Resolved is called with the result of each DNS look-up for a request to AWS; it may
+	// be nil.
 	Resolved func(err error)
-	// Log gets the failures of look-ups while they last, and the SDK's warnings. If it is nil,
-	// nothing is logged.
+	// Log gets the failures of look-ups while they last, and the SDK's warnings; nil
+	// means no log.
 	Log *slog.Logger
 }
 
@@ -53,7 +57,7 @@ type Options struct {
 type Env struct {
 	log      *slog.Logger
 	resolved func(error)
-	route    string // route is the region of ROUTE. If it is empty, the region is looked up.
+	route    string // route is the region of ROUTE; empty means that the region is looked up.
 	noEC2    bool
 
 	metadata   metadataService
@@ -67,9 +71,9 @@ type Env struct {
 	tokens      ssoTokens
 }
 
-// New returns an Env, and asks nobody anything. It removes every AWS_* variable with an empty
-// value, and an AWS_REGION or AWS_DEFAULT_REGION of "auto", from the process's environment. So it
-// must be called before anything else that uses the SDK.
+// New returns an Env, and asks nobody anything. It removes every AWS_* variable with an
+// empty value, and an AWS_REGION or AWS_DEFAULT_REGION of "auto", from the process's
+// environment. So it must be called before anything else that uses the SDK.
 func New(o Options) *Env {
 	log := o.Log
 	if log == nil {
@@ -94,17 +98,17 @@ var proxies = []string{"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
 
 // cleanEnvironment removes from the process's environment what the SDK would misread.
 //
-// It unsets AWS_* variables with an empty value. `docker plugin set logspool AWS_ENDPOINT_URL=`
-// leaves the variable set, and some of the SDK's service packages only check whether it exists
-// (service/cloudwatchlogs, endpoints.go, resolveBaseEndpoint). It also unsets a region of "auto",
-// which the SDK would take for a region's name.
+// It unsets AWS_* variables with an empty value. `docker plugin set logspool
+// AWS_ENDPOINT_URL=` leaves the variable set, and some of the SDK's service packages only
+// check whether it exists (service/cloudwatchlogs, endpoints.go, resolveBaseEndpoint). It
+// also unsets a region of "auto", which the SDK would take for a region's name.
 //
-// It trims white space. A key or token that was copied from a file with its newline makes every
-// request fail with "invalid header field value". No AWS_* variable has a value that needs white
-// space at either end.
+// It trims white space. A key or token that was copied from a file with its newline makes
+// every request fail with "invalid header field value". No AWS_* variable has a value
+// that needs white space at either end.
 //
-// The same holds for the proxies, which the SDK's transport reads from the environment (net/http,
-// ProxyFromEnvironment).
+// The same holds for the proxies, which the SDK's transport reads from the environment
+// (net/http, ProxyFromEnvironment).
 func cleanEnvironment(log *slog.Logger) {
 	var trimmed []string
 	for _, kv := range os.Environ() {
@@ -137,14 +141,14 @@ func (e *Env) Region(ctx context.Context) (string, error) {
 	return e.lookUpRegion(ctx, "set AWS_REGION, or name one in ROUTE (cloudwatch://REGION) or in the log option region")
 }
 
-// AutoRegion returns the region that "auto" means, whatever ROUTE says. It is the region of
-// AWS_REGION, AWS_DEFAULT_REGION or the shared configuration file as the SDK reads them, or else
-// EC2's.
+// AutoRegion returns the region that "auto" means, whatever ROUTE says. It is the region
+// of AWS_REGION, AWS_DEFAULT_REGION or the shared configuration file as the SDK reads
+// them, or else EC2's.
 //
-// AutoRegion may wait about a second for the metadata service, but not longer than ctx allows. Once
-// the region is known, it does not change and is returned at once. After a failure, the error is
-// returned at once until the next look-up is due, at most 15 seconds later. Callers that need a
-// region can simply ask again.
+// AutoRegion may wait about a second for the metadata service, but not longer than ctx
+// allows. Once the region is known, it does not change and is returned at once. After a
+// failure, the error is returned at once until the next look-up is due, at most 15
+// seconds later. Callers that need a region can simply ask again.
 func (e *Env) AutoRegion(ctx context.Context) (string, error) {
 	return e.lookUpRegion(ctx, "set AWS_REGION, or name one in the log option region")
 }
@@ -201,7 +205,8 @@ func (e *Env) mayAskEC2() error {
 	}
 }
 
-// metadataState returns whether the SDK may ask the metadata service: never, or by its own rules.
+// metadataState returns whether the SDK may ask the metadata service: never, or by its
+// own rules.
 func (e *Env) metadataState() imds.ClientEnableState {
 	if e.noEC2 {
 		return imds.ClientDisabled

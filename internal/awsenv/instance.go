@@ -27,7 +27,8 @@ type instance struct {
 	id      *lookup
 	log     *slog.Logger
 	missing *faultlog.Fault
-	// deadline returns when the wait for the ID ends. The first call begins the wait.
+	// deadline begins the wait for the ID in its first call, and returns when the wait
+	// ends.
 	deadline func() time.Time
 	// timedOut logs once that the wait has ended.
 	timedOut sync.Once
@@ -43,10 +44,11 @@ func newInstance(find func(context.Context) (string, error), log *slog.Logger) *
 	}
 }
 
-// InstanceID returns the ID of the EC2 instance that the plugin runs on. It blocks until the ID is
-// known, so that names that contain the ID are not rendered without it. If NOEC2 or
-// AWS_EC2_METADATA_DISABLED is set, it returns "" at once. Otherwise it returns "" if the metadata
-// service has not returned an ID within instanceWait of the first call. The error is ctx's.
+// InstanceID returns the ID of the EC2 instance that the plugin runs on. It blocks until
+// the ID is known, so that names that contain the ID are not rendered without it. If
+// NOEC2 or AWS_EC2_METADATA_DISABLED is set, it returns "" at once. Otherwise it returns
+// "" if the metadata service has not returned an ID within instanceWait of the first
+// call. The error is ctx's.
 func (e *Env) InstanceID(ctx context.Context) (string, error) {
 	if e.mayAskEC2() != nil {
 		return "", nil

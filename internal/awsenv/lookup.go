@@ -12,17 +12,19 @@ import (
 // milliseconds.
 const tryTimeout = time.Second
 
-// A lookup fetches a value from another machine when the value is first needed, and keeps it. It
-// fetches again some time after a failure. It has no goroutine: one caller at a time fetches, and
-// the others wait for the result.
+// A lookup fetches a value from another machine when the value is first needed, and keeps
+// it. It fetches again some time after a failure. It has no goroutine: one caller at a
+// time fetches, and the others wait for the result.
 type lookup struct {
 	fetch func(context.Context) (string, error)
 
-	known atomic.Pointer[string] // known is set once.
+	// known is set once.
+	known atomic.Pointer[string]
 
-	// turn holds one token while a caller fetches. That caller owns the fields below.
-	turn    chan struct{}
-	err     error // err is the error of the last try.
+	// turn holds one token while a caller fetches, and that caller owns err and backoff.
+	turn chan struct{}
+	// err is the error of the last try.
+	err     error
 	backoff retryPause
 }
 
@@ -30,9 +32,9 @@ func newLookup(fetch func(context.Context) (string, error)) *lookup {
 	return &lookup{fetch: fetch, backoff: newRetryPause(), turn: make(chan struct{}, 1)}
 }
 
-// get returns the value. It waits for one try at most, its own or another caller's, and no longer
-// than ctx allows. A try that ends because of its caller's ctx does not count as a failure, and the
-// next caller makes its own.
+// get returns the value. It waits for one try at most, its own or another caller's, and
+// no longer than ctx allows. A try that ends because of its caller's ctx does not count
+// as a failure, and the next caller makes its own.
 func (l *lookup) get(ctx context.Context) (string, error) {
 	if v := l.known.Load(); v != nil {
 		return *v, nil

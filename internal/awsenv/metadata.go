@@ -13,14 +13,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 )
 
-// The metadata service is one hop away on the link. If it exists, it answers at once. The SDK's own
-// values are 250 and 500 ms (feature/ec2/imds, api_client.go).
+// The metadata service is one hop away on the link. If it exists, it answers at once. The
+// SDK's own values are 250 and 500 ms (feature/ec2/imds, api_client.go).
 const (
 	metadataDialTimeout   = 250 * time.Millisecond
 	metadataHeaderTimeout = tryTimeout
 )
 
-// metadataService queries the EC2 instance metadata service. Only newMetadataService makes one.
+// metadataService queries the EC2 instance metadata service. Only newMetadataService
+// makes one.
 type metadataService struct{ http *http.Client }
 
 func newMetadataService() metadataService {
@@ -44,9 +45,10 @@ func newLocalClient(dial, header time.Duration) *http.Client {
 	}
 }
 
-// client returns a client for the endpoint in the configuration. Each client has its own token. It
-// uses version 2 of the service only. If the service refuses a token, the SDK's default client asks
-// without one, and would return keys to an attacker who can make it send a request.
+// client returns a client for the endpoint in the configuration. Each client has its own
+// token. It uses version 2 of the service only. If the service refuses a token, the SDK's
+// default client asks without one, and would return keys to an attacker who can make it
+// send a request.
 func (m metadataService) client(cfg aws.Config, opts ...func(*imds.Options)) *imds.Client {
 	opts = append([]func(*imds.Options){func(o *imds.Options) {
 		o.HTTPClient = m.http
@@ -88,8 +90,8 @@ func isInstanceID(s string) bool {
 	return onlyHas(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
 }
 
-// isRegion reports whether s can be the name of a region. It becomes a label of CloudWatch's host
-// name.
+// isRegion reports whether s can be the name of a region. It becomes a label of
+// CloudWatch's host name.
 func isRegion(s string) bool {
 	return onlyHas(s, "abcdefghijklmnopqrstuvwxyz0123456789-") && !strings.HasPrefix(s, "-") && !strings.HasSuffix(s, "-")
 }

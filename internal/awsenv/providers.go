@@ -8,13 +8,13 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// maxProviders bounds the number of shared providers. Each task of an ECS cluster has its own path
-// on the container credentials endpoint, and tasks come and go.
+// maxProviders bounds the number of shared providers. Each task of an ECS cluster has its
+// own path on the container credentials endpoint, and tasks come and go.
 const maxProviders = 256
 
-// A source identifies the keys of a provider. Its region is the region of the logs, and STS is
-// called there: it is in the role's partition, and a region that is down or misspelled does not
-// affect containers that log to another region.
+// A source identifies the keys of a provider. Its region is the region of the logs, and
+// STS is called there: it is in the role's partition, and a region that is down or
+// misspelled does not affect containers that log to another region.
 type source struct{ path, role, externalID, region string }
 
 func sourceOf(a target.Access) source {

@@ -74,8 +74,8 @@ func (r *role) assume(ctx context.Context) (aws.Credentials, error) {
 	return creds, err
 }
 
-// keysAreBad reports whether STS refused the keys, and not the request (STS API reference, Common
-// Errors).
+// keysAreBad reports whether STS refused the keys, and not the request (STS API
+// reference, Common Errors).
 func keysAreBad(err error) bool {
 	var refused smithy.APIError
 	return errors.As(err, &refused) && slices.Contains([]string{

@@ -32,8 +32,8 @@ func newSSOTokens(dir string, log *slog.Logger) ssoTokens {
 // read-only, it discards the token (credentials/ssocreds, refreshToken). The refresh token was
 // replaced too, so the next try would fail as well.
 //
-// A token in the original file that lasts longer replaces the copy: the user has logged in again.
-// The chain is resolved again after each failure, and calls useCopy each time.
+// A token in the original file that lasts longer replaces the copy: the user has logged
+// in again. The chain is resolved again after each failure, and calls useCopy each time.
 func (t ssoTokens) useCopy(o *ssocreds.SSOTokenProviderOptions) {
 	if t.dir == "" {
 		return
@@ -86,5 +86,6 @@ func expiry(file []byte) time.Time {
 	return token.ExpiresAt
 }
 
-// isSSORefresh reports whether the SDK could not renew a token. The SDK has no error type for that.
+// isSSORefresh reports whether the SDK could not renew a token. The SDK has no error type
+// for that.
 func isSSORefresh(err error) bool { return strings.Contains(err.Error(), "cached SSO token") }

@@ -9,8 +9,8 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// roleSyntax is the syntax of a role's ARN in all partitions (IAM user guide, IAM identifiers). The
-// path is printable ASCII, and the name has at most 64 characters.
+// roleSyntax is the syntax of a role's ARN in all partitions (IAM user guide, IAM
+// identifiers). The path is printable ASCII, and the name has at most 64 characters.
 var roleSyntax = regexp.MustCompile(`^arn:aws[a-z0-9-]*:iam::[0-9]{12}:role/(?:[!-~]+/)?[\w+=,.@-]{1,64}$`)
 
 func parseRole(text string) (string, error) {
@@ -35,8 +35,9 @@ func parseExternalID(text string) (string, error) {
 	return id, nil
 }
 
-// parseCredentialsEndpoint reads a path, which awslogs appends to http://169.254.170.2. Its error
-// does not repeat the path, because anyone who knows it can fetch the credentials.
+// parseCredentialsEndpoint reads a path, which awslogs appends to http://169.254.170.2.
+// Its error does not repeat the path, because anyone who knows it can fetch the
+// credentials.
 func parseCredentialsEndpoint(text string) (string, error) {
 	path := strings.TrimSpace(text)
 	u, err := url.Parse("http://" + target.CredentialsHost + path)

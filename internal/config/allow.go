@@ -17,9 +17,9 @@ func parseAllowGroups(text string) (*regexp.Regexp, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The regexp is not wrapped in ^(?: and )$, because an open \Q would quote these too, and the
-	// wrapping could exceed the depth that regexp/syntax allows. Instead, allowed compares the
-	// longest match with the whole name.
+	// The regexp is not wrapped in ^(?: and )$, because an open \Q would quote these too,
+	// and the wrapping could exceed the depth that regexp/syntax allows. Instead, allowed
+	// compares the longest match with the whole name.
 	re.Longest()
 	return re, nil
 }
@@ -39,9 +39,9 @@ func (s *Settings) allowed(group string) bool {
 // pattern returns ALLOW_GROUPS as it was given.
 func (s *Settings) pattern() string { return shown(s.allowGroups.String()) }
 
-// LogGroup renders the name of a container's log group. If ALLOW_GROUPS does not match the name,
-// LogGroup returns the group of the settings or else the default group, and its Fallback says
-// why. If it matches none of them, the error is an ErrNoGroup.
+// LogGroup renders the name of a container's log group. If ALLOW_GROUPS does not match
+// the name, LogGroup returns the group of the settings or else the default group, and its
+// Fallback says why. If it matches none of them, the error is an ErrNoGroup.
 func (s *Settings) LogGroup(c *Container, of *naming.Container) (naming.Name, error) {
 	first := naming.Group(c.Group.Template, of)
 	if s.allowed(first.Name) {
@@ -61,9 +61,9 @@ func (s *Settings) LogGroup(c *Container, of *naming.Container) (naming.Name, er
 	return naming.Name{}, fmt.Errorf("%w: ALLOW_GROUPS %s does not match %s", ErrNoGroup, s.pattern(), strings.Join(refused, " or "))
 }
 
-// CheckGroup returns an error if the log option group names a group that ALLOW_GROUPS does not
-// match. It looks nothing up: if the name needs of's Host, InstanceID or Region and of lacks it,
-// CheckGroup returns nil, and LogGroup checks the name later.
+// CheckGroup returns an error if the log option group names a group that ALLOW_GROUPS
+// does not match. It looks nothing up: if the name needs of's Host, InstanceID or Region
+// and of lacks it, CheckGroup returns nil, and LogGroup checks the name later.
 func (s *Settings) CheckGroup(c *Container, of *naming.Container) error {
 	option, given := strings.CutPrefix(c.Group.From, fromOption)
 	if s.allowGroups == nil || !given {
@@ -78,7 +78,8 @@ func (s *Settings) CheckGroup(c *Container, of *naming.Container) error {
 		one := *of
 		one.Source = source
 		n := naming.Group(c.Group.Template, &one)
-		if n.Fallback == nil && !s.allowed(n.Name) { // with a Fallback, the name is not the option's
+		// With a Fallback, the name is not the option's.
+		if n.Fallback == nil && !s.allowed(n.Name) {
 			return Errors{fmt.Errorf("log option %q: the log group %s is not allowed: ALLOW_GROUPS %s must match the whole name",
 				option, shown(n.Name), s.pattern())}
 		}
@@ -86,8 +87,8 @@ func (s *Settings) CheckGroup(c *Container, of *naming.Container) error {
 	return nil
 }
 
-// CheckDefaultGroup returns a problem if ALLOW_GROUPS matches no default group. It knows only the
-// host's name, so it returns nil if the group's template uses another field.
+// CheckDefaultGroup returns a problem if ALLOW_GROUPS matches no default group. It knows
+// only the host's name, so it returns nil if the group's template uses another field.
 func (s *Settings) CheckDefaultGroup(loggerHost string) []Problem {
 	for _, field := range naming.Fields() {
 		if field != "LoggerHost" && s.Group.Uses(field) {

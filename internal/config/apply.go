@@ -77,8 +77,8 @@ func (g givenOptions) good(name string) bool {
 	return ok && !o.bad
 }
 
-// combine handles the options that depend on each other. It returns errors for those that exclude
-// each other, and leaves those out.
+// combine handles the options that depend on each other. It returns errors for those that
+// exclude each other, and leaves those out.
 func (c *Container) combine(s *Settings, given givenOptions) (errs Errors) {
 	pattern, datetime := given["multiline-pattern"], given["datetime-format"]
 	if pattern.name != "" && datetime.name != "" {

@@ -2,8 +2,8 @@ package config
 
 import "regexp"
 
-// AttrSelection says which labels and environment variables of a container become attributes of
-// its events. The fields are the log options of the same names.
+// AttrSelection says which labels and environment variables of a container become
+// attributes of its events. The fields are the log options of the same names.
 type AttrSelection struct {
 	Labels, Env []string
 	// LabelsRegex and EnvRegex match nothing if they are nil.

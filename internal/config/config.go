@@ -38,7 +38,7 @@ type Settings struct {
 	EntityTemplates
 	Paths
 
-	// allowGroups must match the whole name of a log group. Nil allows every name.
+	// allowGroups must match the whole name of a log group; nil allows every name.
 	allowGroups *regexp.Regexp
 	hold        holds
 }
@@ -63,14 +63,16 @@ func lookup(environ []string) map[string]string {
 	return env
 }
 
-// Doc describes one setting or log option. Tests compare config.json and the tables of the
-// documentation with it.
+// Doc describes one setting or log option. Tests compare config.json and the tables of
+// the documentation with it.
+//
+// Default is also empty for a log option whose default is a setting with the same
+// meaning.
 type Doc struct {
 	Name string
-	// Alias is awslogs's spelling of a log option. It is empty if there is none.
+	// Alias is awslogs's spelling of a log option, and empty if there is none.
 	Alias string
-	// Default is the default as text. It is empty if there is none. It is also empty for a log
-	// option whose default is a setting with the same meaning.
+	// Default is the default as text, and empty if there is none.
 	Default string
 	Doc     string
 }

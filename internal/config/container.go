@@ -9,15 +9,19 @@ import (
 )
 
 // Container is the configuration of one container.
+//
+// If Access.Region is empty, the region has to be looked up in the SDK's configuration,
+// then on EC2. With RegionAuto, it is looked up even if ROUTE has a region.
+//
+// The output of a container with Ignore is read all the same. Warnings report invalid
+// templates in the container's environment, and unknown sequences in datetime-format.
 type Container struct {
 	Names
-	// Access says where the logs go and whose credentials sign requests. If its Region is
-	// empty, the region has to be looked up in the SDK's configuration, then on EC2.
+	// Access says where the logs go and whose credentials sign requests.
 	target.Access
-	// RegionAuto says that the log option region is auto. An empty Region is then looked up even if
-	// ROUTE has a region.
+	// RegionAuto says that the log option region is auto.
 	RegionAuto bool
-	// Create's NewGroup is never nil, and belongs to the Container.
+	// Create has a NewGroup that is not nil and belongs to the Container.
 	Create target.Create
 	// Delay is the time between flushes.
 	Delay time.Duration
@@ -26,24 +30,23 @@ type Container struct {
 	AttrSelection
 	SpoolLimits
 
-	// Ignore says that the container asked not to be shipped. Its output is read all the same.
+	// Ignore says that the container asked not to be shipped.
 	Ignore bool
-	// Hold says in one line why the container's lines are spooled but not sent. If it is
-	// empty, they are sent.
+	// Hold says in one line why the container's lines are spooled but not sent; empty
+	// means they are sent.
 	Hold string
-	// Warnings are for the plugin's log, each one line: invalid templates in the container's
-	// environment, and unknown sequences in datetime-format.
+	// Warnings are for the plugin's log, each one line.
 	Warnings []string
 }
 
-// Container reads a container's log options and its environment, entries KEY=value. Log options
-// take precedence over the environment, and the environment over the settings. The environment
-// does not count if ContainerEnv is off.
+// Container reads a container's log options and its environment, entries KEY=value. Log
+// options take precedence over the environment, and the environment over the settings.
+// The environment does not count if ContainerEnv is off.
 //
-// If options are invalid, the error is an Errors with one line for each. The result can be used
-// all the same, with the settings in place of the invalid options: a container that is already
-// attached must go on after an upgrade or a change of settings. If an invalid option decides
-// where lines go, as whom or with which key, Hold is set.
+// If options are invalid, the error is an Errors with one line for each. The result can
+// be used all the same, with the settings in place of the invalid options: a container
+// that is already attached must go on after an upgrade or a change of settings. If an
+// invalid option decides where lines go, as whom or with which key, Hold is set.
 func (s *Settings) Container(opts map[string]string, env []string) (*Container, error) {
 	newGroup := s.NewGroup
 	c := &Container{

@@ -8,8 +8,8 @@ import (
 )
 
 // sequences are the regexps that awslogs uses for strftime's sequences (moby,
-// daemon/logger/awslogs/cloudwatchlogs.go, strftimeToRegex). They include its oddities, because a
-// format must produce the same events here.
+// daemon/logger/awslogs/cloudwatchlogs.go, strftimeToRegex). They include its oddities,
+// because a format must produce the same events here.
 var sequences = map[string]string{
 	"%a": `(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)`,
 	"%A": `(?:Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)`,
@@ -36,9 +36,9 @@ func datetimeSequences() []string { return slices.Sorted(maps.Keys(sequences)) }
 
 var sequence = regexp.MustCompile("%.")
 
-// parseDatetime turns a strftime format into a regexp, as awslogs does: text between sequences is
-// part of the regexp, and unknown sequences are removed. It returns the unknown sequences. The
-// regexp is nil if nothing of the format is left.
+// parseDatetime turns a strftime format into a regexp, as awslogs does: text between
+// sequences is part of the regexp, and unknown sequences are removed. It returns the
+// unknown sequences. The regexp is nil if nothing of the format is left.
 func parseDatetime(text string) (pattern *regexp.Regexp, unknown []string, err error) {
 	expanded := sequence.ReplaceAllStringFunc(text, func(s string) string {
 		r, ok := sequences[s]

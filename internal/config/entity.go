@@ -83,10 +83,10 @@ func (e *EntityTemplates) EntityUses(field string) bool {
 	return e.EntityService != nil && e.EntityService.Uses(field) || e.EntityEnvironment != nil && e.EntityEnvironment.Uses(field)
 }
 
-// Entity renders a container's entity. It is the zero value if service name and environment render
-// as nothing. If of has an InstanceID, the entity gets the attributes that the CloudWatch agent
-// adds on EC2. If one of the two templates fails, the entity lacks it, and the error says why in
-// one line.
+// Entity renders a container's entity. It is the zero value if service name and
+// environment render as nothing. If of has an InstanceID, the entity gets the attributes
+// that the CloudWatch agent adds on EC2. If one of the two templates fails, the entity
+// lacks it, and the error says why in one line.
 func (e *EntityTemplates) Entity(of *naming.Container) (entity target.Entity, err error) {
 	var errs Errors
 	for _, t := range []struct {
@@ -121,9 +121,10 @@ func (e *EntityTemplates) Entity(of *naming.Container) (entity target.Entity, er
 	return entity, errs.orNil()
 }
 
-// addEC2 adds the attributes that the CloudWatch agent adds on EC2 (aws/amazon-cloudwatch-agent,
-// plugins/processors/awsentity), except EC2.AutoScalingGroup, which is not known here. The user's
-// own attributes take precedence, also if there is no room for both.
+// addEC2 adds the attributes that the CloudWatch agent adds on EC2
+// (aws/amazon-cloudwatch-agent, plugins/processors/awsentity), except
+// EC2.AutoScalingGroup, which is not known here. The user's own attributes take
+// precedence, also if there is no room for both.
 func addEC2(attributes map[string]string, instanceID string, hasService bool) {
 	add := [][2]string{{"PlatformType", "AWS::EC2"}, {"EC2.InstanceId", instanceID}}
 	if hasService {

@@ -9,16 +9,16 @@ import (
 )
 
 // EventOptions says how a container's lines become events, and which events are shipped.
+// The log options multiline-pattern and datetime-format set Pattern.
 type EventOptions struct {
 	Format Format
-	// Tag is the log option tag, also if something else names the stream. Nil means none.
+	// Tag is the log option tag, also if something else names the stream; nil means none.
 	Tag *naming.Template
-	// Pattern matches the first line of an event (log options multiline-pattern and
-	// datetime-format). If it is nil, each line is an event.
+	// Pattern matches the first line of an event; nil means that each line is an event.
 	Pattern *regexp.Regexp
-	// Include must match an event that is shipped. If it is nil, every event may be shipped.
+	// Include must match an event that is shipped; nil matches every event.
 	Include *regexp.Regexp
-	// Exclude matches the events that are not shipped. Nil matches nothing.
+	// Exclude matches the events that are not shipped; nil matches nothing.
 	Exclude *regexp.Regexp
 	// StripANSI says that terminal codes are removed from events.
 	StripANSI bool

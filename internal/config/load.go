@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Load reads the settings from an environment, entries KEY=value as os.Environ returns them. If a
-// variable appears twice, the last value counts. An empty value means that the setting is not
-// set, because docker plugin set can set a variable but cannot unset it. Load ignores variables
-// that are not in SettingDocs.
+// Load reads the settings from an environment, entries KEY=value as os.Environ returns
+// them. If a variable appears twice, the last value counts. An empty value means that the
+// setting is not set, because docker plugin set can set a variable but cannot unset it.
+// Load ignores variables that are not in SettingDocs.
 //
 // The settings can be used whatever the problems are.
 func Load(environ []string) (*Settings, []Problem) {

@@ -13,8 +13,9 @@ type Names struct{ Group, Stream Template }
 // of Load and Settings.Container, its naming.Template is never nil.
 type Template struct {
 	*naming.Template
-	// From says where the template was given, for the log: "log option group", "the container's
-	// LOGSPOUT_GROUP", "ROUTE option LOGSPOUT_GROUP", "LOGSPOUT_GROUP" or "default".
+	// From says where the template was given, for the log: "log option group", "the
+	// container's LOGSPOUT_GROUP", "ROUTE option LOGSPOUT_GROUP", "LOGSPOUT_GROUP" or
+	// "default".
 	From string
 }
 
@@ -32,8 +33,9 @@ func mustParse(text string) *naming.Template {
 	return t
 }
 
-// setTemplate parses a template into field. If the template is invalid, it sets field to def and
-// returns the error. It does not keep an earlier value, because the user meant a different name.
+// setTemplate parses a template into field. If the template is invalid, it sets field to
+// def and returns the error. It does not keep an earlier value, because the user meant a
+// different name.
 func setTemplate(field *Template, v value, def *naming.Template) error {
 	t, err := naming.Parse(v.text)
 	if err != nil {

@@ -59,8 +59,8 @@ func parseTags(text string) (map[string]string, error) {
 	return tags, err
 }
 
-// parsePairs reads KEY=VALUE,KEY=VALUE. It checks each pair, and refuses a key that appears twice.
-// White space around keys and values is ignored.
+// parsePairs reads KEY=VALUE,KEY=VALUE. It checks each pair, and refuses a key that
+// appears twice. White space around keys and values is ignored.
 func parsePairs(text string, check func(key, val string) error) (map[string]string, error) {
 	pairs := map[string]string{}
 	for part := range strings.SplitSeq(text, ",") {
@@ -101,8 +101,8 @@ func checkTag(key, val string) error {
 	return nil
 }
 
-// notInTag reports whether the API's pattern for tags, [\p{L}\p{Z}\p{N}_.:/=+\-@], excludes r. It
-// also excludes invalid UTF-8, which arrives as U+FFFD, a symbol.
+// notInTag reports whether the API's pattern for tags, [\p{L}\p{Z}\p{N}_.:/=+\-@],
+// excludes r. It also excludes invalid UTF-8, which arrives as U+FFFD, a symbol.
 func notInTag(r rune) bool {
 	return !unicode.In(r, unicode.L, unicode.Z, unicode.N) && !strings.ContainsRune("_.:/=+-@", r)
 }

@@ -8,30 +8,32 @@ import (
 )
 
 // An option is a log option: --log-opt, or log-opts in daemon.json.
+//
+// An option without a def has no default, or its default is the setting with the same
+// meaning. Dockerd's own options, which dockerd passes to every driver, have no set.
 type option struct {
 	name string
 	// alias is awslogs's spelling of the same option.
 	alias string
-	// def is the default, for the documentation only. It is empty if there is none, or if it is the
-	// setting with the same meaning.
+	// def is the default, for the documentation only.
 	def string
 	doc string
-	// secret says that a value may give access to something. Errors do not repeat it.
+	// secret says that a value may give access to something, so that errors do not repeat
+	// it.
 	secret bool
 	// regexp says that white space around a value is part of it.
 	regexp bool
 	// routing says that the option decides where lines go, as whom or with which key.
 	routing bool
-	// set reads the value. Its error gives the value and what is allowed. It is nil for dockerd's
-	// own options, which dockerd passes to every driver.
+	// set reads the value, and its error gives the value and what is allowed.
 	set func(*Container, *Settings, value) error
 }
 
 const awslogsPrefix = "awslogs-"
 
-// options are all log options, in the order in which they are documented and read. An option that
-// does nothing yet must not be among them: a refused option is better than an ignored one.
-// CONTRIBUTING.md lists what else a new option needs.
+// options are all log options, in the order in which they are documented and read. An
+// option that does nothing yet must not be among them: a refused option is better than an
+// ignored one. CONTRIBUTING.md lists what else a new option needs.
 var options = []option{
 	{
 		name: "group", alias: "awslogs-group",
@@ -266,9 +268,9 @@ var options = []option{
 	dockerdsOwn("compress"),
 }
 
-// dockerdsOwn returns the row of an option that dockerd passes to every driver, although dockerd
-// itself reads it (moby, daemon/logger/factory.go and loggerutils/cache) or daemon.json has it for
-// the json-file driver.
+// dockerdsOwn returns the row of an option that dockerd passes to every driver, although
+// dockerd itself reads it (moby, daemon/logger/factory.go and loggerutils/cache) or
+// daemon.json has it for the json-file driver.
 func dockerdsOwn(name string) option {
 	return option{name: name, doc: "dockerd's own option; accepted"}
 }

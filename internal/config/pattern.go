@@ -24,7 +24,8 @@ func parsePattern(text string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
-// compile compiles a Go regexp within the limits. Its error says what is wrong and what is allowed.
+// compile compiles a Go regexp within the limits. Its error says what is wrong and what
+// is allowed.
 func compile(text string) (*regexp.Regexp, error) {
 	if len(text) > maxPattern {
 		return nil, fmt.Errorf("it has %d bytes, use at most %d", len(text), maxPattern)

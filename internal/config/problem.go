@@ -24,12 +24,13 @@ type Problem struct {
 	Holds bool
 }
 
-// holds are the reasons not to send lines. Each field is about one thing that an invalid setting
-// leaves undecided, and is empty if that is decided. A container is held if something about it is
-// undecided and its own log options do not decide it (Container.Hold).
+// holds are the reasons not to send lines. Each field is about one thing that an invalid
+// setting leaves undecided, and is empty if that is decided. A container is held if
+// something about it is undecided and its own log options do not decide it
+// (Container.Hold).
 type holds struct {
 	route        string // route is about the region of containers without the log option region.
-	awsRegion    string // awsRegion is about the region that auto means, which is also ROUTE's default.
+	awsRegion    string // awsRegion is about the region of auto, which is ROUTE's default.
 	kmsKey       string // kmsKey is about the key of a new group.
 	containerEnv string // containerEnv is about whether a container's environment counts.
 	all          string // all is about every container, whatever its log options are.
@@ -38,9 +39,10 @@ type holds struct {
 // reason returns the text of a hold.
 func reason(setting string) string { return setting + " is invalid" }
 
-// holdReason returns why the container's lines must not be sent, or "". There are two cases. One
-// of its own options that decides where they go, as whom or with which key is invalid, as can
-// happen after an upgrade. Or a setting is invalid, and no option of the container takes its place.
+// holdReason returns why the container's lines must not be sent, or "". There are two
+// cases. One of its own options that decides where they go, as whom or with which key is
+// invalid, as can happen after an upgrade. Or a setting is invalid, and no option of the
+// container takes its place.
 func (c *Container) holdReason(s *Settings, given givenOptions, env map[string]string) string {
 	for _, row := range options {
 		if row.routing && given[row.name].bad {
@@ -68,15 +70,15 @@ func (c *Container) holdReason(s *Settings, given givenOptions, env map[string]s
 	return ""
 }
 
-// asks reports whether the container's environment has a variable that CONTAINER_ENV decides about
-// and that no log option overrides.
+// asks reports whether the container's environment has a variable that CONTAINER_ENV
+// decides about and that no log option overrides.
 func (c *Container) asks(env map[string]string) bool {
 	given := func(name string) bool { return strings.TrimSpace(env[name]) != "" }
 	return isIgnore(env) || c.Group.Template == nil && given("LOGSPOUT_GROUP") || c.Stream.Template == nil && given("LOGSPOUT_STREAM")
 }
 
-// isIgnore reports whether a container asks not to be shipped. Upper and lower case are the same,
-// as in logspout (gliderlabs/logspout, router/pump.go, ignoreContainer).
+// isIgnore reports whether a container asks not to be shipped. Upper and lower case are
+// the same, as in logspout (gliderlabs/logspout, router/pump.go, ignoreContainer).
 func isIgnore(env map[string]string) bool {
 	return strings.EqualFold(strings.TrimSpace(env["LOGSPOUT"]), "ignore")
 }

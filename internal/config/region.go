@@ -6,16 +6,15 @@ import (
 	"strings"
 )
 
-// RegionSettings says where the region comes from.
+// RegionSettings says where the region comes from. Before anything is looked up, auto
+// means awsRegion, or else awsDefaultRegion.
 type RegionSettings struct {
-	// Region is the region of ROUTE, or else of AWS_REGION. If it is empty, the region has to be
-	// looked up in the SDK's configuration, then on EC2.
+	// Region is the region of ROUTE, or else of AWS_REGION; empty means that the region
+	// has to be looked up in the SDK's configuration, then on EC2.
 	Region string
 	// NoEC2 says that the plugin never queries the EC2 metadata service.
 	NoEC2 bool
 
-	// awsRegion is what auto means before anything is looked up: the region of AWS_REGION, or else
-	// of AWS_DEFAULT_REGION.
 	awsRegion        string
 	awsDefaultRegion string
 }

@@ -25,9 +25,10 @@ type routeOption struct {
 
 const routeScheme = "cloudwatch://"
 
-// parseRoute reads logspout's route URL, cloudwatch://REGION-or-auto?KEY=value&KEY. It does not use
-// net/url, because users do not encode the templates in it, such as {{.Lbl "a"}}/{{.Name}}. An &
-// between {{ and }} belongs to the template, and # does not begin a fragment.
+// parseRoute reads logspout's route URL, cloudwatch://REGION-or-auto?KEY=value&KEY. It
+// does not use net/url, because users do not encode the templates in it, such as {{.Lbl
+// "a"}}/{{.Name}}. An & between {{ and }} belongs to the template, and # does not begin a
+// fragment.
 //
 // It returns what it could read, and one problem for each part that it could not read.
 func parseRoute(text string) (r route) {
@@ -117,10 +118,10 @@ func splitQuery(query string) []string {
 	return append(parts, query[start:])
 }
 
-// decode undoes the URL encoding of a value, if it is encoded. A value with characters that an
-// encoded value cannot contain is not encoded, except perhaps for a %20 here and there. In such a
-// value + is a plus sign. A % is a percent sign if it begins no escape or the escape of a control
-// character, as in printf "%02d".
+// decode undoes the URL encoding of a value, if it is encoded. A value with characters
+// that an encoded value cannot contain is not encoded, except perhaps for a %20 here and
+// there. In such a value + is a plus sign. A % is a percent sign if it begins no escape
+// or the escape of a control character, as in printf "%02d".
 func decode(text string) string {
 	if !strings.ContainsAny(text, " \"'`{}|<>\\^") {
 		if decoded, err := url.QueryUnescape(text); err == nil {

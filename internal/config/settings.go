@@ -13,25 +13,26 @@ const (
 	fromOption  = "log option "
 )
 
-// A setting is a variable of the plugin's environment.
+// A setting is a variable of the plugin's environment. If set returns an error, it leaves
+// the setting as it was, but an invalid template sets the default name. Only ROUTE has no
+// set, because Load parses it.
 type setting struct {
 	name string
-	// def is the default, which set reads like any other value. If it is empty, nothing is set.
+	// def is the default, which set reads like any other value; empty means that nothing
+	// is set.
 	def string
 	doc string
 	// route says that ROUTE has an option of the same name.
 	route bool
 	// flag says that the name alone sets the option in ROUTE.
 	flag bool
-	// set reads the value. Its error gives the value and what is allowed. On an error it leaves the
-	// setting as it was, but an invalid template sets the default name. It is nil for ROUTE, which
-	// Load parses.
+	// set reads the value, and its error gives the value and what is allowed.
 	set func(*Settings, value) error
-	// bad sets what applies instead of an invalid value. If it is nil, the earlier value or the
-	// default applies.
+	// bad sets what applies instead of an invalid value; nil leaves the earlier value or
+	// the default.
 	bad func(*Settings)
-	// applies says in the log what applies instead of an invalid value. If it is empty, Load
-	// fills it in.
+	// applies says in the log what applies instead of an invalid value; Load fills it in
+	// if it is empty.
 	applies string
 	// holds says that lines are spooled but not sent while the value is invalid.
 	holds bool
@@ -42,9 +43,9 @@ const (
 	heldAll    = "all lines are spooled but not sent"
 )
 
-// settings are all variables that the plugin reads, in the order of the documentation. The SDK
-// itself reads the other AWS_* variables and those of the proxies. CONTRIBUTING.md lists what else
-// a new setting needs.
+// settings are all variables that the plugin reads, in the order of the documentation.
+// The SDK itself reads the other AWS_* variables and those of the proxies.
+// CONTRIBUTING.md lists what else a new setting needs.
 var settings = []setting{
 	{
 		name: "ROUTE", def: "cloudwatch://auto",

@@ -16,24 +16,25 @@ type SpoolLimits struct {
 	SpoolMaxSize int64
 	// SpoolFull says which lines are dropped when the spool is full.
 	SpoolFull FullPolicy
-	// HistorySize is the most delivered bytes that are kept for docker logs. With 0, none are kept.
+	// HistorySize is the most delivered bytes that are kept for docker logs; 0 keeps
+	// none.
 	HistorySize int64
 }
 
-// SpoolSettings says how spools are kept.
+// SpoolSettings says how spools are kept. If a size is Unknown, the size that then
+// applies counts on top of what is on disk, because an invalid setting must never cause
+// data to be deleted.
 type SpoolSettings struct {
 	// SpoolLimits applies to each container that has no log options for the same.
 	SpoolLimits
 	// SpoolTotalSize is the most bytes of all spools together.
 	SpoolTotalSize int64
-	// SpoolSync is the time between fsyncs. With 0, nothing is fsynced.
+	// SpoolSync is the time between fsyncs; 0 means that nothing is fsynced.
 	SpoolSync time.Duration
 	// HistoryAge is how long the history of a stopped container is kept.
 	HistoryAge time.Duration
 
-	// Unknown says which of the sizes have an invalid value. The size that then applies counts
-	// on top of what is on disk, because an invalid setting must never cause data to be
-	// deleted.
+	// Unknown says which of the sizes have an invalid value.
 	Unknown struct{ SpoolMaxSize, SpoolTotalSize, HistorySize bool }
 }
 
@@ -55,7 +56,8 @@ func parseFullPolicy(text string) (FullPolicy, error) {
 }
 
 const (
-	// minSize is the default capacity of a pipe (pipe(7)). A spool must hold at least that much.
+	// minSize is the default capacity of a pipe (pipe(7)). A spool must hold at least
+	// that much.
 	minSize = 64 * units.KiB
 	// maxSize is larger than any disk, and so small that sums of sizes do not overflow.
 	maxSize = units.PiB
@@ -88,8 +90,9 @@ func parseHistorySize(text string) (int64, error) {
 	return n, nil
 }
 
-// parseFileSize reads a size as json-file does, in powers of 1000, unlike the plugin's own sizes
-// (moby, daemon/logger/jsonfilelog). As json-file's documentation says, -1 means no limit.
+// parseFileSize reads a size as json-file does, in powers of 1000, unlike the plugin's
+// own sizes (moby, daemon/logger/jsonfilelog). As json-file's documentation says, -1
+// means no limit.
 func parseFileSize(text string) (int64, error) {
 	trimmed := strings.TrimSpace(text)
 	if trimmed == "-1" {
@@ -142,8 +145,8 @@ func (s *SpoolSettings) within(size int64) (int64, error) {
 	return min(size, s.largest()), s.checkTotal(size)
 }
 
-// fitSizes makes the sizes fit into SPOOL_TOTAL_SIZE. If two settings contradict each other, it
-// cuts neither, because nobody can tell which one is wrong.
+// fitSizes makes the sizes fit into SPOOL_TOTAL_SIZE. If two settings contradict each
+// other, it cuts neither, because nobody can tell which one is wrong.
 func (l *loader) fitSizes() {
 	s, contradicted := &l.s.SpoolSettings, false
 	for _, c := range []struct {

@@ -2,8 +2,8 @@ package config
 
 import "strings"
 
-// didYouMean returns a hint that gives the known name closest to an unknown one. It returns "" if
-// none is close.
+// didYouMean returns a hint that gives the known name closest to an unknown one. It
+// returns "" if none is close.
 func didYouMean(name string, known []string) string {
 	if nearest := closest(name, known); nearest != "" {
 		return ` (did you mean "` + nearest + `"?)`
@@ -11,9 +11,9 @@ func didYouMean(name string, known []string) string {
 	return ""
 }
 
-// closest returns the known name that needs the fewest edits, at most one for three letters. A
-// change of case, and _ instead of -, are not edits. The prefix of awslogs counts as half an edit,
-// not as eight letters that two names have in common.
+// closest returns the known name that needs the fewest edits, at most one for three
+// letters. A change of case, and _ instead of -, are not edits. The prefix of awslogs
+// counts as half an edit, not as eight letters that two names have in common.
 func closest(name string, known []string) string {
 	const longest = 64 // much longer than any known name
 	if len(name) > longest {
@@ -39,8 +39,8 @@ func closest(name string, known []string) string {
 
 func normal(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
 
-// edits returns the optimal string alignment distance: how many bytes must be inserted, removed,
-// replaced or swapped with the next one to turn a into b.
+// edits returns the optimal string alignment distance: how many bytes must be inserted,
+// removed, replaced or swapped with the next one to turn a into b.
 func edits(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

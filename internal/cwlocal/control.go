@@ -26,7 +26,8 @@ func (s *Server) controlHandler() http.Handler {
 	}
 	get("stats", func() any { return s.Stats() })
 	get("streams", func() any { return s.Streams() })
-	get("refusals", func() any { return append([]Refusal{}, s.Refusals()...) }) // [] rather than null
+	// The copy makes an empty list [] rather than null.
+	get("refusals", func() any { return append([]Refusal{}, s.Refusals()...) })
 	get("sessions", func() any { return s.Sessions() })
 	get("faults", func() any { return s.ListFaults() })
 	mux.HandleFunc("GET "+controlPrefix+"events", s.controlEvents)

@@ -41,71 +41,81 @@ import (
 
 // Options configure a Server. The zero value checks everything except the value of
 // signatures, applies no quotas, and keeps all events.
+//
+// If there are Keys, each request must be signed with one of them, and the signature is
+// verified over the bytes as they were sent. If there are none, every key is accepted,
+// and only the form of the signature is checked. The keys that AssumeRole issued are
+// always verified, with their session token, and expire.
+//
+// Counts, digests and sequences always cover all events. With Sequence, StreamStats
+// reports which numbers are missing, repeated or out of order (see MarkedSequence).
+//
+// OnAccepted runs with a lock of the Server held, so it must be quick and must not call
+// the Server. It may keep the events.
 type Options struct {
-	// Keys are secret access keys by access key ID. If there are any, each request must be
-	// signed with one of them, and the signature is verified over the bytes as they were
-	// sent. If there are none, every key is accepted, and only the form of the signature is
-	// checked.
+	// Keys are secret access keys by access key ID.
 	Keys map[string]string
 
-	// Roles are the roles that AssumeRole issues keys for, by ARN. If Roles is nil, it
-	// issues keys for every role, with every external ID. The keys that it issued are
-	// always verified, with their session token, and expire.
+	// Roles are the roles that AssumeRole issues keys for, by ARN; nil allows every role,
+	// with every external ID.
 	Roles map[string]Role
 
-	// Now is the clock. The default is time.Now.
+	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
-	// Keep is how many events each stream keeps for reading: 0 keeps all, N the N that
-	// arrived last, KeepNone none. Counts, digests and sequences always cover all events.
+	// Keep is how many of each stream's newest events are kept for reading: 0 keeps all,
+	// KeepNone none.
 	Keep int
 
-	// Quotas applies the service's default quotas to each region (see store.DefaultRates).
+	// Quotas applies the service's default quotas to each region (see
+	// store.DefaultRates).
 	Quotas bool
-	// Rates are further quotas, in requests per second by operation. They replace the defaults.
+	// Rates are quotas in requests per second by operation, which replace the defaults.
 	Rates map[string]float64
 
-	// OnAccepted is called for every accepted batch, in order of arrival. It runs with a
-	// lock of the Server held, so it must be quick and must not call the Server. It may
-	// keep the events.
+	// OnAccepted is called for every accepted batch, in order of arrival.
 	OnAccepted func(region, group, stream string, events []Event)
 
-	// OnRefused is called for every request that broke a rule, with the entry that Refusals
-	// lists.
+	// OnRefused is called for every request that broke a rule, with the entry that
+	// Refusals lists.
 	OnRefused func(Refusal)
 
-	// Sequence finds a writer's name and a sequence number in a message, so that
-	// StreamStats can report which numbers are missing, repeated or out of order (see
-	// MarkedSequence). Nil checks nothing.
+	// Sequence finds a writer's name and a sequence number in a message; nil checks no
+	// sequences.
 	Sequence func(message string) (writer string, n uint64, ok bool)
 }
 
 // A Server is the stand-in. It is an http.Handler for the service's API and, under
 // /_cwlocal/, for the control endpoint. All methods may be called concurrently.
 type Server struct {
-	opts Options // Now is set
+	// opts has a Now that is not nil.
+	opts Options
 
-	// The parts. Each has its own lock.
+	// Each of these parts has a lock of its own.
 	store    *store.Store
 	keys     *store.Credentials
 	quotas   *store.Quotas
 	faults   fault.List
 	recorder *stats.Recorder
-	changed  broadcast // a request has ended, or hangs
+	// changed wakes the waiters when a request has ended or hangs.
+	changed broadcast
 
-	control  http.Handler
-	listener *listener // nil unless Start made the Server
+	control http.Handler
+	// listener is nil unless Start made the Server.
+	listener *listener
 
-	closing   chan struct{} // closed by Close, to release the requests that hang or wait
+	// closing is closed by Close, to release the requests that hang or wait.
+	closing   chan struct{}
 	closeOnce sync.Once
-	handlers  sync.WaitGroup // the requests in flight
+	// handlers counts the requests in flight.
+	handlers sync.WaitGroup
 }
 
 // A listener serves a Server on a TCP address.
 type listener struct {
 	address net.Addr
 	server  *http.Server
-	done    chan error // gets the result of Serve
+	done    chan error // done gets the result of Serve.
 }
 
 // New makes a Server that does not listen. Use it as a handler.

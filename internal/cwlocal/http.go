@@ -31,8 +31,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.control.ServeHTTP(w, r)
 		return
 	}
-	// Clients whose clock is wrong learn the time from this header, so it must be the time that
-	// signatures are checked with.
+	// Clients whose clock is wrong learn the time from this header, so it must be the
+	// time that signatures are checked with.
 	w.Header().Set("Date", s.opts.Now().UTC().Format(http.TimeFormat))
 	c := &call{w: w, r: r, req: protocol.NewRequest(r)}
 	s.recorder.Begin()

@@ -12,7 +12,7 @@ var errClosed = errors.New("the stand-in was closed")
 // A broadcast wakes everything that waits for a change.
 type broadcast struct {
 	mu sync.Mutex
-	ch chan struct{} // closed and replaced by notify; nil if nothing waits
+	ch chan struct{} // ch is closed and replaced by notify, and nil if nothing waits.
 }
 
 // next returns a channel that the next notify closes.

@@ -28,21 +28,28 @@ var ErrClosed = errors.New("the container's FIFO is closed")
 // written one after another under a lock: while a write is blocked because the plugin does
 // not read the FIFO, the other source and Stop are blocked too. Kill is not.
 type Container struct {
-	// Info is what the plugin got. It must not be changed.
+	// Info is what the plugin got, and must not be changed.
 	Info Info
-	File string // the FIFO's path that the plugin got
-	Path string // the FIFO's path on the host
+	// File is the FIFO's path that the plugin got.
+	File string
+	// Path is the FIFO's path on the host.
+	Path string
 
 	d    *Daemon
 	fifo *os.File
 
-	mu      sync.Mutex           // held during a write and during StopLogging
-	outputs map[string]*splitter // by source; guarded by mu
-	stopped bool                 // guarded by mu
+	// mu is held during a write and during StopLogging, and guards outputs and stopped.
+	mu sync.Mutex
+	// outputs is keyed by source.
+	outputs map[string]*splitter
+	stopped bool
 
-	waitMu  sync.Mutex
-	since   time.Time     // when the current write began; zero without one; guarded by waitMu
-	longest time.Duration // longest write that has ended; guarded by waitMu
+	// waitMu guards since and longest.
+	waitMu sync.Mutex
+	// since is when the current write began, and zero without one.
+	since time.Time
+	// longest is the longest write that has ended.
+	longest time.Duration
 }
 
 // Start starts a container's log as dockerd does: it asks for the capabilities, makes the
@@ -116,7 +123,8 @@ func (c *Container) WriteRaw(b []byte) error {
 	return err
 }
 
-// End ends a source. It writes text without a newline as a partial frame that no last one follows.
+// End ends a source. It writes text without a newline as a partial frame that no last one
+// follows.
 func (c *Container) End(source string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

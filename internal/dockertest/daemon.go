@@ -29,19 +29,22 @@ import (
 )
 
 // Options are the settings of a Daemon.
+//
+// dockerd always sends the Scope /run/docker/logging, whatever the directory is outside
+// the plugin's mount namespace. The time between tries doubles with each try. There are
+// no more tries once 30 times Backoff have passed.
 type Options struct {
 	// Socket is the plugin's socket.
 	Socket string
-	// Dir is the directory of the FIFOs. NewDaemon makes it if it does not exist.
+	// Dir is the directory of the FIFOs, which NewDaemon makes if it does not exist.
 	Dir string
-	// Scope is the path of Dir that the plugin gets; empty means Dir. dockerd always sends
-	// /run/docker/logging, whatever the directory is outside the plugin's mount namespace.
+	// Scope is the path of Dir that the plugin gets; empty means Dir.
 	Scope string
-	// Timeout limits each try of a request, as "docker plugin enable --timeout" does. 0
+	// Timeout limits each try of a request, as "docker plugin enable --timeout" does; 0
 	// means no limit.
 	Timeout time.Duration
-	// Backoff is the time before the second try of a request without an answer; 0 means 1 s, as in
-	// dockerd. It doubles with each try. There are no more tries once 30 times Backoff have passed.
+	// Backoff is the time before the second try of a request without an answer; 0 means
+	// 1s, as in dockerd.
 	Backoff time.Duration
 }
 
@@ -51,8 +54,8 @@ type Daemon struct {
 	opt    Options
 	client *http.Client
 
-	mu         sync.Mutex
-	containers map[*Container]bool // the containers whose FIFO is open; guarded by mu
+	mu         sync.Mutex          // mu guards containers.
+	containers map[*Container]bool // containers has the containers whose FIFO is open.
 }
 
 // NewDaemon returns a Daemon. The plugin does not have to listen yet.
@@ -125,8 +128,8 @@ type Capability struct{ ReadLogs bool }
 // Error is an error that the plugin has answered.
 type Error struct {
 	Method string
-	Status int    // HTTP status
-	Msg    string // the answer's Err, or the whole body if it has no Err
+	Status int    // Status is the HTTP status.
+	Msg    string // Msg is the answer's Err, or the whole body if it has no Err.
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s: status %d: %s", e.Method, e.Status, e.Msg) }
@@ -233,7 +236,8 @@ func (d *Daemon) try(ctx context.Context, method string, body *bytes.Buffer) (*h
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", "application/vnd.docker.plugins.v1.2+json") // dockerd sends no Content-Type
+	// dockerd sends no Content-Type.
+	req.Header.Set("Accept", "application/vnd.docker.plugins.v1.2+json")
 	return d.client.Do(req)
 }
 

@@ -11,16 +11,17 @@ import (
 // knows what has become of each. A Sequence with a Container and a Source starts at line 0.
 // It must not be used by several goroutines at once.
 type Sequence struct {
-	Container string // without a space
-	Source    string // without a space
-	N         int    // how many lines it has made
+	Container string // Container has no space.
+	Source    string // Source has no space.
+	N         int    // N counts the lines that the Sequence has made.
 }
 
-// header is the beginning of each line: container, source, number, and length of the whole line.
+// header is the beginning of each line: container, source, number, and length of the
+// whole line.
 const header = "c=%s s=%s n=%06d l=%d "
 
-// Next returns the next line, without a newline, such as "c=web s=stdout n=000123 l=40 bcdefghij".
-// It is size bytes long, or as long as its header if that is more.
+// Next returns the next line, without a newline, such as "c=web s=stdout n=000123 l=40
+// bcdefghij". It is size bytes long, or as long as its header if that is more.
 func (s *Sequence) Next(size int) string {
 	line := makeLine(s.Container, s.Source, s.N, size)
 	s.N++
@@ -69,20 +70,20 @@ type output struct{ container, source string }
 
 type account struct {
 	written int
-	seen    []bool // by line number
-	next    int    // one past the highest number seen
+	seen    []bool // seen says by line number which lines have arrived.
+	next    int    // next is one more than the highest number seen.
 }
 
 // Result is what a Checker has found.
 type Result struct {
-	Written    int      // lines that were written
-	Arrived    int      // lines that have arrived at least once
-	Missing    int      // lines that have not arrived
-	Doubled    int      // messages that had arrived before
-	Disordered int      // lines that arrived first after a line of their output with a higher number
-	Damaged    int      // messages that differ from the line that was written
-	Unknown    int      // messages that are not one of the lines that were written
-	Examples   []string // the first of the messages and lines that are wrong
+	Written    int      // Written counts the lines that were written.
+	Arrived    int      // Arrived counts the lines that have arrived at least once.
+	Missing    int      // Missing counts the lines that have not arrived.
+	Doubled    int      // Doubled counts the messages that had arrived before.
+	Disordered int      // Disordered counts the lines that first arrived after a higher one.
+	Damaged    int      // Damaged counts the messages that differ from the line that was written.
+	Unknown    int      // Unknown counts the messages that are not one of the written lines.
+	Examples   []string // Examples has the first of the messages and lines that are wrong.
 }
 
 // Err returns nil if every written line has arrived once and in order, and nothing else has.

@@ -15,25 +15,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Recorder is a minimal logging plugin: it answers the requests, reads each FIFO to its end
-// and keeps everything. With it, tests check what dockerd, or a stand-in for it, does.
+// Recorder is a minimal logging plugin: it answers the requests, reads each FIFO to its
+// end and keeps everything. With it, tests check what dockerd, or a stand-in for it,
+// does. Answer must be set before the first request.
 type Recorder struct {
-	// Answer, if not nil, is called first. If it returns the status 0, the Recorder
-	// answers. It must be set before the first request.
+	// Answer is called first if it is not nil, and answers the request unless it returns
+	// the status 0.
 	Answer func(method string, body []byte) (status int, answer string)
 
 	dir    string
 	server http.Server
-	group  sync.WaitGroup // the server and the readers of the FIFOs
+	// group counts the server and the readers of the FIFOs.
+	group sync.WaitGroup
 
+	// mu guards requests and streams.
 	mu       sync.Mutex
-	requests []Request          // guarded by mu
-	streams  map[string]*stream // by the FIFO's base name; guarded by mu
+	requests []Request
+	// streams is keyed by the FIFO's base name.
+	streams map[string]*stream
 }
 
 // Request is a request that a Recorder has received.
 type Request struct {
-	Method string // such as "LogDriver.StartLogging"
+	Method string // Method is the plugin's method, such as "LogDriver.StartLogging".
 	Header http.Header
 	Body   string
 }
@@ -42,11 +46,11 @@ type Request struct {
 type stream struct {
 	read []byte
 	err  error
-	done chan struct{} // closed at the end of the stream; nothing changes after that
+	done chan struct{} // done is closed at the end of the stream, after which nothing changes.
 }
 
-// NewRecorder returns a Recorder that listens on socket. It looks for FIFOs in dir, and ignores the
-// directory in StartLogging, as a plugin must that has dir mounted elsewhere.
+// NewRecorder returns a Recorder that listens on socket. It looks for FIFOs in dir, and
+// ignores the directory in StartLogging, as a plugin must that has dir mounted elsewhere.
 func NewRecorder(socket, dir string) (*Recorder, error) {
 	l, err := net.Listen("unix", socket)
 	if err != nil {

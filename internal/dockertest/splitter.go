@@ -19,12 +19,11 @@ const pieceBytes = 16 * 1024
 type splitter struct {
 	source string
 	enc    logdriver.LogEntryEncoder
-	buf    []byte // the part of the current line that was not written; less than pieceBytes
+	buf    []byte // buf is the unwritten part of the current line, less than pieceBytes.
 
-	// Of the pieces of the current line:
-	id      string // empty before the first piece
-	ordinal int32  // of the last piece
-	time    time.Time
+	id      string    // id is the ID of the current line's pieces, and empty before the first.
+	ordinal int32     // ordinal is the ordinal of the current line's last piece.
+	time    time.Time // time is when the current line's first piece was made.
 }
 
 func newSplitter(source string, enc logdriver.LogEntryEncoder) *splitter {

@@ -24,9 +24,12 @@ const DockerTime = 90 * time.Second
 
 // A DockerError is a docker command that failed.
 type DockerError struct {
-	Command string // as in "docker plugin create"
-	Code    int    // exit status; -1 if the command did not run to its end
-	Stderr  string // what it printed to stderr, or why it did not run to its end
+	// Command is the command, as in "docker plugin create".
+	Command string
+	// Code is the exit status, and -1 if the command did not run to its end.
+	Code int
+	// Stderr is what the command printed to stderr, or why it did not run to its end.
+	Stderr string
 }
 
 func (e *DockerError) Error() string {
@@ -48,7 +51,8 @@ func Docker(ctx context.Context, host string, stdin io.Reader, args ...string) (
 	if host != "" {
 		cmd.Env = append(cmd.Env, "DOCKER_HOST="+host)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal sends Ctrl-C to the whole group
+	// A terminal sends Ctrl-C to the whole process group.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Stdin = stdin
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

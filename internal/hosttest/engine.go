@@ -23,14 +23,14 @@ const engineTime = 90 * time.Second
 // reach has to listen in that namespace.
 type Engine struct {
 	Dir     string
-	Host    string  // its DOCKER_HOST
-	Network *Thread // in the engine's network namespace
+	Host    string  // Host is the engine's DOCKER_HOST.
+	Network *Thread // Network is in the engine's network namespace.
 
-	dockerd *Program // nil: not running
+	dockerd *Program // dockerd is nil while it is not running.
 }
 
-// NewEngine makes the network namespace of an engine whose directory, which exists, is dir. Close
-// ends it. Both need root.
+// NewEngine makes the network namespace of an engine whose directory, which exists, is
+// dir. Close ends it. Both need root.
 func NewEngine(dir string) (*Engine, error) {
 	network, err := NewThread(true)
 	if err != nil {
@@ -39,8 +39,8 @@ func NewEngine(dir string) (*Engine, error) {
 	return &Engine{Dir: dir, Host: "unix://" + filepath.Join(dir, "docker.sock"), Network: network}, nil
 }
 
-// Start starts dockerd and waits until it listens. Conf is its daemon.json, env is added to the
-// caller's environment, and args to the command line.
+// Start starts dockerd and waits until it listens. Conf is its daemon.json, env is added
+// to the caller's environment, and args to the command line.
 func (e *Engine) Start(conf map[string]any, env []string, args ...string) error {
 	data, err := json.Marshal(conf)
 	if err != nil {
@@ -66,8 +66,8 @@ func (e *Engine) Start(conf map[string]any, env []string, args ...string) error 
 	return nil
 }
 
-// Stop stops dockerd, and with it its containers and plugins. It does nothing if dockerd is not
-// running. It returns an error if dockerd had to be killed.
+// Stop stops dockerd, and with it its containers and plugins. It does nothing if dockerd
+// is not running. It returns an error if dockerd had to be killed.
 func (e *Engine) Stop() error {
 	dockerd := e.dockerd
 	if e.dockerd = nil; dockerd != nil && !dockerd.terminate(engineTime) {

@@ -15,7 +15,7 @@ import (
 // Process is a running process.
 type Process struct {
 	Parent int
-	Args   []string // at least one
+	Args   []string // Args has one element at least.
 }
 
 // Processes returns the running processes by ID, without those of the kernel.

@@ -12,17 +12,16 @@ import (
 
 // Program is a program in the background, such as the plugin or dockerd, with what it logs.
 type Program struct {
-	// Log has what the program writes to its standard output and standard error.
-	Log Log
+	Log Log // Log has what the program writes to its standard output and standard error.
 
 	name   string
 	cmd    *exec.Cmd
 	exited chan struct{}
-	err    error // how the process ended; set before exited is closed
+	err    error // err is how the process ended, and is set before exited is closed.
 }
 
-// StartProgram starts cmd on thread, or in the calling goroutine if thread is nil. The name is for
-// errors. The caller must call Stop or Kill.
+// StartProgram starts cmd on thread, or in the calling goroutine if thread is nil. The
+// name is for errors. The caller must call Stop or Kill.
 func StartProgram(name string, cmd *exec.Cmd, thread *Thread) (*Program, error) {
 	p := &Program{name: name, cmd: cmd, exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &p.Log, &p.Log
@@ -52,8 +51,8 @@ func (p *Program) Exited() <-chan struct{} { return p.exited }
 // Err returns how the process ended. It must be called after Exited is closed.
 func (p *Program) Err() error { return p.err }
 
-// WaitLogged waits until the log contains text. It returns an error if the process ends before, or
-// after the time within.
+// WaitLogged waits until the log contains text. It returns an error if the process ends
+// before, or after the time within.
 func (p *Program) WaitLogged(text string, within time.Duration) error {
 	deadline := time.NewTimer(within)
 	defer deadline.Stop()
@@ -75,9 +74,9 @@ func (p *Program) WaitLogged(text string, within time.Duration) error {
 	}
 }
 
-// Stop sends SIGTERM and waits for the process to end. It kills a process that still runs after the
-// time within. It returns an error if the process had ended before, had to be killed, or ended with
-// another status than 0.
+// Stop sends SIGTERM and waits for the process to end. It kills a process that still runs
+// after the time within. It returns an error if the process had ended before, had to be
+// killed, or ended with another status than 0.
 func (p *Program) Stop(within time.Duration) error {
 	select {
 	case <-p.exited:
@@ -93,7 +92,8 @@ func (p *Program) Stop(within time.Duration) error {
 	return nil
 }
 
-// terminate is Stop, and reports whether the process ended without being killed, with any status.
+// terminate is Stop, and reports whether the process ended without being killed, with any
+// status.
 func (p *Program) terminate(within time.Duration) bool {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -105,7 +105,8 @@ func (p *Program) terminate(within time.Duration) bool {
 	}
 }
 
-// Kill kills the process and waits until it has ended. It does nothing if the process has ended.
+// Kill kills the process and waits until it has ended. It does nothing if the process has
+// ended.
 func (p *Program) Kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.exited
@@ -114,12 +115,12 @@ func (p *Program) Kill() {
 // maxLog is how many bytes a Log keeps at least.
 const maxLog = 1 << 20
 
-// Log keeps the end of what is written to it: a MiB at least. Its methods may be called by several
-// goroutines at once.
+// Log keeps the end of what is written to it: a MiB at least. Its methods may be called
+// by several goroutines at once.
 type Log struct {
 	mu      sync.Mutex
 	text    []byte
-	changed chan struct{} // closed by the next Write; nil if nobody waits
+	changed chan struct{} // changed is closed by the next Write, and nil if nobody waits.
 }
 
 // Write appends to the log. It never fails.

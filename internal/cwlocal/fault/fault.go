@@ -19,7 +19,8 @@ import (
 // A Kind is a way to fail.
 type Kind string
 
-// The kinds. Those marked "stored" first carry the request out.
+// The kinds. Those marked "stored" first carry the request out. A fault that rejects a batch
+// answers with InvalidParameterException.
 const (
 	Throttle           Kind = "throttle"            // ThrottlingException
 	InternalError      Kind = "500"                 // HTTP 500, InternalFailure
@@ -37,11 +38,11 @@ const (
 	DataAccepted       Kind = "data-accepted"       // stored, DataAlreadyAcceptedException
 	GzipUnsupported    Kind = "gzip-415"            // HTTP 415 for compressed bodies
 	GzipMisread        Kind = "gzip-serialization"  // SerializationException for compressed bodies
-	GzipCrash          Kind = "gzip-500"            // HTTP 500 for compressed bodies, as moto's server responds
+	GzipCrash          Kind = "gzip-500"            // HTTP 500 for compressed bodies, like moto
 	Slow               Kind = "slow"                // served normally after Delay
-	Poison             Kind = "poison"              // InvalidParameterException for batches with Text in a message
-	SmallEvents        Kind = "small-events"        // InvalidParameterException for batches with an event larger than Limit
-	ErrorCode          Kind = "code"                // any other error: HTTP 400 with Code, and Text as its message
+	Poison             Kind = "poison"              // rejects batches with Text in a message
+	SmallEvents        Kind = "small-events"        // rejects batches with an event over Limit
+	ErrorCode          Kind = "code"                // HTTP 400 with Code, and Text as its message
 )
 
 // Kinds are all kinds.
@@ -49,33 +50,47 @@ var Kinds = []Kind{Throttle, InternalError, Unavailable, Denied, ExpiredToken, U
 	ResetBefore, ResetAfter, Hang, HangAfter, HTMLOK, HTMLBad, Truncated, DataAccepted,
 	GzipUnsupported, GzipMisread, GzipCrash, Slow, Poison, SmallEvents, ErrorCode}
 
-// A Fault makes requests fail that break no rule. The first matching fault applies, in the
-// order in which they were added. A Slow fault only adds its delay, and the faults after it
-// are tried too.
+// A Fault makes requests fail that break no rule. The first matching fault applies, in
+// the order in which they were added. A Slow fault only adds its delay, and the faults
+// after it are tried too.
 //
-// The fields are not grouped into structs, because a Fault reads like the flat JSON object
-// that the control endpoint takes.
+// A fault applies to requests that match Operation, Region, Group, Stream and AccessKey.
+// An empty field matches every request. Probability, Count and For limit how often and
+// how long it applies. Delay, Code, Text and Limit belong to single kinds.
+//
+// The fields are not grouped into structs, because a Fault reads like the flat JSON
+// object that the control endpoint takes.
 type Fault struct {
 	Kind Kind `json:"kind"`
 
-	// A fault applies to requests that match these. An empty field matches every request.
-	Operation string `json:"operation,omitempty"` // such as PutLogEvents
+	// Operation is the name of an operation, such as PutLogEvents.
+	Operation string `json:"operation,omitempty"`
 	Region    string `json:"region,omitempty"`
 	Group     string `json:"group,omitempty"`
 	Stream    string `json:"stream,omitempty"`
-	AccessKey string `json:"accessKey,omitempty"` // access key ID
+	// AccessKey is an access key ID.
+	AccessKey string `json:"accessKey,omitempty"`
 
-	// These limit how often and how long a fault applies.
-	Probability float64       `json:"probability,omitempty"` // 0 means always
-	Seed        uint64        `json:"seed,omitempty"`        // of the random numbers for Probability
-	Count       int           `json:"count,omitempty"`       // number of requests; 0 means no limit
-	For         time.Duration `json:"-"`                     // by the Server's clock; 0 means no limit
+	// Probability is the chance that the fault applies to a matching request; 0 means
+	// always.
+	Probability float64 `json:"probability,omitempty"`
+	// Seed is the seed of the random numbers for Probability.
+	Seed uint64 `json:"seed,omitempty"`
+	// Count is the number of requests that the fault applies to; 0 means no limit.
+	Count int `json:"count,omitempty"`
+	// For is how long the fault applies by the Server's clock; 0 means no limit.
+	For time.Duration `json:"-"`
 
-	// These belong to single kinds.
-	Delay time.Duration `json:"-"`               // real time, for Slow
-	Code  string        `json:"code,omitempty"`  // for ErrorCode, such as ThrottlingException
-	Text  string        `json:"text,omitempty"`  // for Poison; for SmallEvents and ErrorCode, the message of the error
-	Limit int           `json:"limit,omitempty"` // size in bytes, for SmallEvents (see protocol.InputEvent.Size)
+	// Delay is the real time by which Slow delays a request.
+	Delay time.Duration `json:"-"`
+	// Code is the error code of ErrorCode, such as ThrottlingException.
+	Code string `json:"code,omitempty"`
+	// Text is what Poison finds in a message, and the error message of SmallEvents and
+	// ErrorCode.
+	Text string `json:"text,omitempty"`
+	// Limit is the largest size of an event for SmallEvents, in bytes (see
+	// protocol.InputEvent.Size).
+	Limit int `json:"limit,omitempty"`
 }
 
 // faultJSON is a Fault with durations such as 1m30s.

@@ -24,10 +24,10 @@ type Active struct {
 	Fault
 
 	id      int64
-	until   time.Time     // zero means no end
-	taken   int           // requests that it applied to
-	random  *rand.Rand    // for Probability
-	cleared chan struct{} // closed when the fault is cleared
+	until   time.Time     // until is when the fault ends, and zero if it does not end.
+	taken   int           // taken counts the requests that the fault applied to.
+	random  *rand.Rand    // random makes the random numbers for Probability.
+	cleared chan struct{} // cleared is closed when the fault is cleared.
 }
 
 // Cleared returns a channel that is closed when the fault is cleared.
@@ -37,7 +37,7 @@ func (a *Active) Cleared() <-chan struct{} { return a.cleared }
 type Status struct {
 	ID    int64 `json:"id"`
 	Fault Fault `json:"fault"`
-	Taken int   `json:"taken"` // requests that it applied to
+	Taken int   `json:"taken"` // Taken counts the requests that the fault applied to.
 }
 
 // Add activates a fault and returns its number. It panics if the fault is invalid.

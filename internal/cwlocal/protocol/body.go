@@ -22,7 +22,7 @@ var errBodyTooLarge = &Error{Status: http.StatusRequestEntityTooLarge, Code: "Re
 type scratch struct {
 	wire, body bytes.Buffer
 	gzip       gzip.Reader
-	arena      []byte // of a reader
+	arena      []byte // arena is memory for a reader's arena.
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}

@@ -17,7 +17,8 @@ type Error struct {
 	// throttling.
 	Expected bool
 
-	xmlPage bool // the service's front end responds, which does not speak awsJson
+	// xmlPage says that the service's front end responds, which does not speak awsJson.
+	xmlPage bool
 }
 
 // Refuse makes an error with HTTP status 400.

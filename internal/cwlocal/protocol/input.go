@@ -12,19 +12,19 @@ type Input struct {
 	Maps     map[string]map[string]string
 
 	Events    []InputEvent
-	HasEvents bool // the request has the member logEvents
+	HasEvents bool // HasEvents says that the request has the member logEvents.
 	Entity    *Entity
-	Replaced  int // strings in which invalid UTF-8 was replaced
+	Replaced  int // Replaced counts strings in which invalid UTF-8 was replaced.
 }
 
 // An InputEvent is an event of PutLogEvents whose values have not been checked.
 type InputEvent struct {
-	Timestamp  int64 // milliseconds since 1970
+	Timestamp  int64 // Timestamp is in milliseconds since 1970.
 	Message    string
 	HasTime    bool
 	HasMessage bool
 
-	from, to int // the bounds of the message in the reader's arena
+	from, to int // from and to bound the message in the reader's arena.
 }
 
 // EventOverhead is how many bytes the service adds to the length of each message.
@@ -94,7 +94,8 @@ func (in *Input) member(r *reader, name string, k kind) (err *Error) {
 		in.Maps[name], err = r.stringMap()
 	case theEvents:
 		in.HasEvents = true
-		in.Events = make([]InputEvent, 0, min(maxLikelyEvents, len(r.b)/64+1)) // few events are shorter than 64 bytes
+		// Few events are shorter than 64 bytes.
+		in.Events = make([]InputEvent, 0, min(maxLikelyEvents, len(r.b)/64+1))
 		err = r.list(func() *Error { return in.event(r) })
 	case theEntity:
 		in.Entity, err = r.entity()

@@ -13,10 +13,10 @@ import (
 // the service does. Its errors are the service's SerializationException.
 type reader struct {
 	b []byte
-	i int // index of the next byte in b
+	i int // i is the index of the next byte in b.
 
-	arena    []byte // decoded strings, one after the other
-	replaced int    // strings in which invalid UTF-8 was replaced
+	arena    []byte // arena has the decoded strings, one after the other.
+	replaced int    // replaced counts strings in which invalid UTF-8 was replaced.
 }
 
 // peek skips white space and returns the next byte, or 0 at the end.

@@ -28,16 +28,16 @@ const (
 // the fields that it had read by then are set.
 type Request struct {
 	ID        string
-	Operation string // "unknown" until it has been read
-	STS       bool   // the request is for STS, whose protocol is not awsJson
+	Operation string // Operation is "unknown" until it has been read.
+	STS       bool   // STS says that the request is for STS, whose protocol is not awsJson.
 	Auth      Authorization
 	Input     Input
 
-	SessionToken string // the header X-Amz-Security-Token
-	EMF          bool   // the header x-amzn-logs-format is json/emf
-	Gzip         bool   // the body was compressed
-	WireBytes    int    // the size of the body as it was sent
-	BodyBytes    int    // the size of the body after decompression
+	SessionToken string // SessionToken is the value of the header X-Amz-Security-Token.
+	EMF          bool   // EMF says that the header x-amzn-logs-format is json/emf.
+	Gzip         bool   // Gzip says that the body was compressed.
+	WireBytes    int    // WireBytes is the size of the body as it was sent.
+	BodyBytes    int    // BodyBytes is the size of the body after decompression.
 }
 
 // NewRequest starts a Request with a new ID.

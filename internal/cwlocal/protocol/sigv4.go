@@ -33,11 +33,11 @@ var (
 type Authorization struct {
 	KeyID     string
 	Region    string
-	Principal string // Key.Principal; empty unless the signature was accepted
+	Principal string // Principal is Key.Principal, and empty unless the signature was accepted.
 
-	scope     string   // date/region/SERVICE/aws4_request
-	time      string   // X-Amz-Date
-	signed    []string // the names of the signed headers
+	scope     string   // scope has the form date/region/SERVICE/aws4_request.
+	time      string   // time is the value of X-Amz-Date.
+	signed    []string // signed has the names of the signed headers.
 	signature string
 }
 
@@ -170,9 +170,11 @@ func (a *Authorization) parseCredential(credential, service string) *Error {
 
 // A Key is an access key.
 type Key struct {
-	Principal string // the ARN of the role that the key was issued for, or else the key's ID
+	// Principal is the ARN of the role that the key was issued for, or else the key's ID.
+	Principal string
 	Secret    string
-	Verify    bool // whether the signature is verified with Secret
+	// Verify says that the signature is verified with Secret.
+	Verify bool
 }
 
 // A FindKey looks up an access key. The session token is empty if the request has none.

@@ -19,24 +19,30 @@ const (
 	maxPrincipals = 1000 // senders that are counted separately; the others are counted as ""
 )
 
-// RequestStats are counts of requests since the start.
+// RequestStats are counts of requests since the start. The sender of a request is the ARN
+// of the role that the access key was issued for, or else the key's ID.
 type RequestStats struct {
-	// Requests counts by operation and outcome. The operation is "unknown" if it could not
-	// be read.
+	// Requests counts by operation, which is "unknown" if it could not be read, and by
+	// outcome.
 	Requests map[string]map[string]int64 `json:"requests"`
-	// By counts by sender and operation. The sender is the ARN of the role that the access
-	// key was issued for, or else the key's ID. Requests whose signature was refused are
-	// not counted.
+	// By counts by sender and operation, without the requests whose signature was
+	// refused.
 	By map[string]map[string]int64 `json:"by"`
 
-	Tokens        int64 `json:"tokens"`     // requests with a session token
-	Concurrent    int   `json:"concurrent"` // requests in flight now
-	MaxConcurrent int   `json:"maxConcurrent"`
-	Refused       int64 `json:"refused"` // requests that broke a rule
-	GzipRequests  int64 `json:"gzipRequests"`
-	WireBytes     int64 `json:"wireBytes"` // sizes of bodies as they were sent
-	BodyBytes     int64 `json:"bodyBytes"` // sizes of bodies after decompression
-	Replaced      int64 `json:"replaced"`  // strings in which invalid UTF-8 was replaced
+	// Tokens counts requests with a session token.
+	Tokens int64 `json:"tokens"`
+	// Concurrent is the number of requests in flight now.
+	Concurrent    int `json:"concurrent"`
+	MaxConcurrent int `json:"maxConcurrent"`
+	// Refused counts requests that broke a rule.
+	Refused      int64 `json:"refused"`
+	GzipRequests int64 `json:"gzipRequests"`
+	// WireBytes is the size of all bodies as they were sent.
+	WireBytes int64 `json:"wireBytes"`
+	// BodyBytes is the size of all bodies after decompression.
+	BodyBytes int64 `json:"bodyBytes"`
+	// Replaced counts strings in which invalid UTF-8 was replaced.
+	Replaced int64 `json:"replaced"`
 }
 
 // A Refusal is a request that was refused because it broke a rule. Errors because of a
@@ -52,7 +58,7 @@ type Refusal struct {
 	Code      string    `json:"code"`
 	Message   string    `json:"message"`
 	Events    int       `json:"events"`
-	Bytes     int       `json:"bytes"` // size of the body after decompression
+	Bytes     int       `json:"bytes"` // Bytes is the size of the body after decompression.
 }
 
 // A Recorder counts requests. All methods may be called concurrently.

@@ -12,25 +12,27 @@ import (
 )
 
 const (
-	maxSessionDuration = time.Hour // MaxSessionDuration of a role that was created without a value for it
-	maxSessions        = 10000     // sessions that are kept; the one that expires first is dropped first
+	// maxSessionDuration is the MaxSessionDuration of a role that was created without one.
+	maxSessionDuration = time.Hour
+	// maxSessions is how many sessions are kept. The one that expires first is dropped first.
+	maxSessions = 10000
 )
 
 // A Role is a role that AssumeRole issues keys for.
 type Role struct {
-	// ExternalID is the external ID that the role's trust policy requires. If it is empty,
-	// any is accepted.
+	// ExternalID is the external ID that the role's trust policy requires; empty allows
+	// any.
 	ExternalID string
 }
 
 // A Session is an assumed role, without its secrets.
 type Session struct {
 	AccessKeyID string    `json:"accessKeyId"`
-	Role        string    `json:"role"` // ARN
+	Role        string    `json:"role"` // Role is the role's ARN.
 	Name        string    `json:"name"`
 	ExternalID  string    `json:"externalId,omitempty"`
-	By          string    `json:"by"`     // who assumed the role, as protocol.Key.Principal
-	Region      string    `json:"region"` // of the endpoint of STS
+	By          string    `json:"by"`     // By is the protocol.Key.Principal that assumed the role.
+	Region      string    `json:"region"` // Region is the region of STS's endpoint.
 	Expires     time.Time `json:"expires"`
 }
 
@@ -42,12 +44,12 @@ type session struct {
 // Credentials are the access keys of the account: fixed keys, and the keys that AssumeRole
 // issued. All methods may be called concurrently.
 type Credentials struct {
-	keys  map[string]string // secrets of the fixed keys by ID
-	roles map[string]Role   // by ARN; nil allows all
+	keys  map[string]string // keys maps the IDs of the fixed keys to their secrets.
+	roles map[string]Role   // roles is keyed by ARN; nil allows all.
 	now   func() time.Time
 
 	mu       sync.Mutex
-	sessions map[string]*session // by access key ID
+	sessions map[string]*session // sessions is keyed by access key ID.
 }
 
 // NewCredentials makes Credentials with fixed keys, which are secrets by access key ID, and

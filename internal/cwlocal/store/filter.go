@@ -12,11 +12,11 @@ import (
 // A filterQuery is a checked request for FilterLogEvents.
 type filterQuery struct {
 	group  string
-	prefix string   // of the names of streams
-	names  []string // of streams; nil is all
+	prefix string   // prefix begins the names of the streams to search.
+	names  []string // names has the names of the streams to search; nil means all.
 
 	from  position
-	end   int64 // milliseconds, inclusive
+	end   int64 // end is in milliseconds, and inclusive.
 	limit int64
 	match func(message string) bool
 }

@@ -30,7 +30,7 @@ type Quotas struct {
 	rates map[string]float64
 
 	mu      sync.Mutex
-	buckets map[[2]string]*rate.Limiter // by region and operation
+	buckets map[[2]string]*rate.Limiter // buckets is keyed by region and operation.
 }
 
 // NewQuotas makes Quotas of rates and, if defaults is set, of DefaultRates for the other

@@ -38,14 +38,15 @@ func oneGroupName(in *protocol.Input) *protocol.Error {
 	return nil
 }
 
-// A getQuery is a checked request for GetLogEvents.
+// A getQuery is a checked request for GetLogEvents. Unlike in FilterLogEvents, end is
+// exclusive.
 type getQuery struct {
 	group, stream string
-	start, end    int64 // milliseconds; end is exclusive, unlike in FilterLogEvents
+	start, end    int64 // start and end are in milliseconds.
 	limit         int64
 
 	token   string
-	at      position // the position in the token
+	at      position // at is the position in the token.
 	forward bool
 }
 

@@ -14,17 +14,20 @@ const maxSequence = 1 << 30
 // SequenceStats describe how the sequence numbers of one writer arrived in one stream. The
 // numbers start at 0 or 1.
 type SequenceStats struct {
-	Writer    string `json:"writer"`
-	Highest   uint64 `json:"highest"`
-	Missing   uint64 `json:"missing"`   // numbers up to Highest that did not arrive
-	Doubled   uint64 `json:"doubled"`   // events with a number that had arrived before
-	Backwards uint64 `json:"backwards"` // events with a new number that arrived after a higher number
+	Writer  string `json:"writer"`
+	Highest uint64 `json:"highest"`
+	// Missing counts the numbers up to Highest that did not arrive.
+	Missing uint64 `json:"missing"`
+	// Doubled counts the events with a number that had arrived before.
+	Doubled uint64 `json:"doubled"`
+	// Backwards counts the events with a new number that arrived after a higher number.
+	Backwards uint64 `json:"backwards"`
 }
 
 // sequence is the state behind SequenceStats.
 type sequence struct {
 	stats SequenceStats
-	seen  []uint64 // one bit per number
+	seen  []uint64 // seen has one bit per number.
 }
 
 func (s *sequence) add(n uint64) {

@@ -10,14 +10,15 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal/protocol"
 )
 
-// EventStats are counts of the events of all streams since the start.
+// EventStats are counts of the events of all streams since the start. The events that
+// were dropped belong to accepted batches.
 type EventStats struct {
-	Batches    int64 `json:"batches"` // accepted batches
-	Events     int64 `json:"events"`  // accepted events
+	Batches    int64 `json:"batches"` // Batches counts accepted batches.
+	Events     int64 `json:"events"`  // Events counts accepted events.
 	EventBytes int64 `json:"eventBytes"`
-	TooOld     int64 `json:"tooOld"` // events that were dropped from accepted batches, as are the next two
-	Expired    int64 `json:"expired"`
-	TooNew     int64 `json:"tooNew"`
+	TooOld     int64 `json:"tooOld"`  // TooOld counts events that were dropped as too old.
+	Expired    int64 `json:"expired"` // Expired counts events that were dropped as expired.
+	TooNew     int64 `json:"tooNew"`  // TooNew counts events that were dropped as too new.
 }
 
 // A StreamID names a stream of the account.
@@ -30,17 +31,22 @@ type StreamID struct {
 // StreamStats are the counts of one stream since it was created.
 type StreamStats struct {
 	StreamID
-	Batches        int64            `json:"batches"`
-	EMFBatches     int64            `json:"emfBatches"` // batches with the header x-amzn-logs-format: json/emf
-	By             map[string]int64 `json:"by"`         // batches by sender, as protocol.Key.Principal
-	Events         int64            `json:"events"`
-	Bytes          int64            `json:"bytes"` // sum of the lengths of messages
-	FirstTimestamp int64            `json:"firstTimestamp"`
-	LastTimestamp  int64            `json:"lastTimestamp"`
-	Backwards      int64            `json:"backwards"` // events that arrived after an event with a later time
-	Digest         string           `json:"digest"`    // SHA-256 of the messages in order of arrival, each with a newline
-	Entities       []EntityStats    `json:"entities,omitempty"`
-	Sequences      []SequenceStats  `json:"sequences,omitempty"`
+	Batches int64 `json:"batches"`
+	// EMFBatches counts batches with the header x-amzn-logs-format: json/emf.
+	EMFBatches int64 `json:"emfBatches"`
+	// By counts batches by sender, which is protocol.Key.Principal.
+	By     map[string]int64 `json:"by"`
+	Events int64            `json:"events"`
+	// Bytes is the sum of the lengths of messages.
+	Bytes          int64 `json:"bytes"`
+	FirstTimestamp int64 `json:"firstTimestamp"`
+	LastTimestamp  int64 `json:"lastTimestamp"`
+	// Backwards counts events that arrived after an event with a later time.
+	Backwards int64 `json:"backwards"`
+	// Digest is the SHA-256 of the messages in order of arrival, each with a newline.
+	Digest    string          `json:"digest"`
+	Entities  []EntityStats   `json:"entities,omitempty"`
+	Sequences []SequenceStats `json:"sequences,omitempty"`
 }
 
 // record counts and keeps the accepted events of a batch. s.mu is held.

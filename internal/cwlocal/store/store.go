@@ -17,19 +17,20 @@ import (
 // KeepNone is the value of Options.Keep that keeps no events.
 const KeepNone = -1
 
-// Options configure a Store. Now must be set.
+// Options configure a Store. Now must be set. OnAccepted must not call the Store. It may
+// keep the events.
 type Options struct {
 	Now func() time.Time
 
-	// Keep is how many events each stream keeps for reading: 0 keeps all, N the N that
-	// arrived last, KeepNone none.
+	// Keep is how many of each stream's newest events are kept for reading: 0 keeps all,
+	// KeepNone none.
 	Keep int
 
-	// OnAccepted is called for every accepted batch, in order of arrival, with the Store's
-	// lock held. It must not call the Store. It may keep the events.
+	// OnAccepted is called for every accepted batch, in order of arrival, with the
+	// Store's lock held.
 	OnAccepted func(region, group, stream string, events []Event)
 
-	// Sequence finds a writer's name and a sequence number in a message. Nil checks no
+	// Sequence finds a writer's name and a sequence number in a message; nil checks no
 	// sequences.
 	Sequence func(message string) (writer string, n uint64, ok bool)
 }
@@ -38,10 +39,12 @@ type Options struct {
 type Store struct {
 	opts Options
 
-	mu      sync.Mutex
-	regions map[string]map[string]*group // by region and name
-	seq     uint64                       // Event.Seq of the newest event
-	stats   EventStats
+	mu sync.Mutex
+	// regions is keyed by region, and then by the group's name.
+	regions map[string]map[string]*group
+	// seq is the Event.Seq of the newest event.
+	seq   uint64
+	stats EventStats
 }
 
 // New makes an empty Store.
@@ -81,11 +84,11 @@ type group struct {
 	region  string
 	class   string
 	kmsKey  string
-	created int64 // milliseconds since 1970
+	created int64 // created is in milliseconds since 1970.
 
-	retention int64 // days; 0 means that events do not expire
+	retention int64 // retention is in days; 0 means that events do not expire.
 	tags      map[string]string
-	streams   map[string]*stream // by name
+	streams   map[string]*stream // streams is keyed by name.
 }
 
 // group finds a group. s.mu is held.

@@ -13,23 +13,26 @@ import (
 
 // An Event is an accepted event.
 type Event struct {
-	Timestamp int64  `json:"timestamp"`     // milliseconds since 1970
-	Ingested  int64  `json:"ingestionTime"` // milliseconds since 1970
-	Seq       uint64 `json:"seq"`           // number in order of arrival, over all streams
-	Message   string `json:"message"`
+	// Timestamp is in milliseconds since 1970.
+	Timestamp int64 `json:"timestamp"`
+	// Ingested is in milliseconds since 1970.
+	Ingested int64 `json:"ingestionTime"`
+	// Seq is the event's number in order of arrival, over all streams.
+	Seq     uint64 `json:"seq"`
+	Message string `json:"message"`
 }
 
 type stream struct {
 	name         string
-	created      int64 // milliseconds since 1970
-	lastIngested int64 // Event.Ingested of the newest event
+	created      int64 // created is in milliseconds since 1970.
+	lastIngested int64 // lastIngested is the Event.Ingested of the newest event.
 
-	keepMax int     // Options.Keep
-	kept    []Event // in order of arrival; may hold more than keepMax
-	sorted  []Event // what byTime returned last; nil if events arrived since
+	keepMax int     // keepMax is Options.Keep.
+	kept    []Event // kept has events in order of arrival, and may have more than keepMax.
+	sorted  []Event // sorted is what byTime returned last, and nil if events arrived since.
 
-	stats  StreamStats // without the fields that result fills in
-	digest hash.Hash   // of StreamStats.Digest
+	stats  StreamStats // stats lacks the fields that result fills in.
+	digest hash.Hash   // digest computes StreamStats.Digest.
 	seqs   map[string]*sequence
 }
 

@@ -19,8 +19,8 @@ import (
 	"github.com/docker/docker/pkg/plugins"
 )
 
-// FIFODir is the directory of the FIFOs that moby sends to every plugin, whatever the directory is
-// outside the plugin's mount namespace.
+// FIFODir is the directory of the FIFOs that moby sends to every plugin, whatever the
+// directory is outside the plugin's mount namespace.
 const FIFODir = "/run/docker/logging"
 
 // Driver is a logging plugin, as dockerd sees it.

@@ -28,24 +28,24 @@ var ErrInjected = errors.New("injected")
 
 // Disk is a durable.FS in memory. All methods may be called from any goroutine.
 type Disk struct {
-	mu    sync.Mutex // guards everything here and in dir, node and file
+	mu    sync.Mutex // mu guards all fields of Disk, dir, node and file.
 	dirs  map[string]*dir
-	calls int // since FailWhen
+	calls int // calls counts the calls since FailWhen.
 	fail  func(call int, op, name string) Failure
-	limit int64 // how many bytes all files together may have; 0: no limit
+	limit int64 // limit is how many bytes all files together may have; 0 means no limit.
 }
 
-// Failure is how a call fails. The zero value means that it does not fail.
+// Failure is how a call fails. The zero value means that it does not fail. If a write
+// fails with After, its first half is written.
 type Failure struct {
 	Err error
-	// After makes the call have its effect although it fails. Of a write, the first half is
-	// written.
+	// After makes the call have its effect although it fails.
 	After bool
 }
 
 // dir is a directory: its files now, and the files that a power cut would leave.
 type dir struct {
-	now, synced map[string]*node // by base name
+	now, synced map[string]*node // now and synced are keyed by base name.
 }
 
 // node is a file's content: now, and when it was last synced.

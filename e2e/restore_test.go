@@ -89,7 +89,7 @@ func TestLiveRestore(t *testing.T) {
 			if len(messages) == 0 || messages[len(messages)-1] != final {
 				t.Fatalf("the last of %d lines is missing", len(messages))
 			}
-			settle(flood, len(messages))
+			expectFinal(flood, len(messages))
 			lost := checkOneHole(t, messages, lines, last)
 			// dockerd's pipe to a log driver adds a buffer of 1 MB when it has a little
 			// less than that (moby, pkg/ioutils/bytespipe.go), and its copiers have 32 KiB

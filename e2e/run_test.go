@@ -50,7 +50,7 @@ func TestSecondRunContinuesTheStream(t *testing.T) {
 	if first, second := strings.Join(got[:10], "\n"), strings.Join(got[10:], "\n"); first != second {
 		t.Errorf("%v: the two runs have\n%s\nand\n%s", s, first, second)
 	}
-	settle(s, 20)
+	expectFinal(s, 20)
 }
 
 // TestDockerLogs: docker logs works while a container runs and after it has stopped.

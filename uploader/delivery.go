@@ -100,8 +100,8 @@ type batchState struct {
 
 // lossState is what a delivery loses.
 type lossState struct {
-	owed []loss // losses that a later acknowledgement will cover
-	logs [events.LossReasons]*faultlog.Loss
+	deferred []loss // losses that a later acknowledgement will cover
+	logs     [events.LossReasons]*faultlog.Loss
 }
 
 func newDelivery(s *sender, t target.Target, f Feed, delay time.Duration) *Delivery {
@@ -190,7 +190,7 @@ func (d *Delivery) rewind() {
 	d.open = true
 	d.release()
 	d.needsRewind, d.drained, d.mayHaveMore, d.finishSeen = false, false, true, false
-	d.owed = nil
+	d.deferred = nil
 }
 
 func (d *Delivery) setMaxMessage(n int) {

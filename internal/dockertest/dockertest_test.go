@@ -143,9 +143,9 @@ func TestRefusal(t *testing.T) {
 	delete(answers, "LogDriver.StartLogging")
 
 	c := start(t, d, Info{})
-	answers["LogDriver.StopLogging"] = "trouble"
+	answers["LogDriver.StopLogging"] = "a failure"
 	status = http.StatusInternalServerError
-	if err := c.Stop(t.Context()); !errors.As(err, &refused) || refused.Msg != "trouble" || refused.Status != status {
+	if err := c.Stop(t.Context()); !errors.As(err, &refused) || refused.Msg != "a failure" || refused.Status != status {
 		t.Errorf("Stop: %v", err)
 	}
 	must(t, c.Write(Stdout, "still open\n"))

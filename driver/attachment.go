@@ -309,8 +309,8 @@ func (a *attachment) Panicked(err error, lost int) {
 	a.s.spool.AddGap(spool.Gap{Reason: spool.Unwritable, Bytes: uint64(lost)})
 }
 
-// report reports err to f, or a success if err is nil. The innermost error's text tells apart the
-// errors that an operator would call different.
+// report reports err to f, or a success if err is nil. The text of the innermost error is the
+// kind of the failure.
 func report(f *faultlog.Fault, err error) {
 	if err == nil {
 		f.Succeeded()

@@ -112,7 +112,7 @@ func TestRefusedLinesBecomeMarker(t *testing.T) {
 	for range 40 {
 		hog.write("stdout", strings.Repeat("x", 30_000))
 	}
-	for range 400 { // to the brim, however large the blocks before were
+	for range 400 { // until it is full, however large the blocks before were
 		hog.write("stdout", strings.Repeat("x", 3000))
 		hog.waitUntilEmpty()
 	}

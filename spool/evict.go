@@ -139,8 +139,8 @@ func (s *Spool) evictAckedLocked() bool {
 	return false
 }
 
-// evictUnownedLocked evicts the oldest segment that some readers have passed and others have not
-// reached, and of which the former have nothing in flight. It matters when the outputs of a
+// evictUnownedLocked evicts the oldest segment that one reader has passed and another has not
+// reached, if the first has nothing in flight there. It matters when the outputs of a
 // container go to two streams: while one is stuck, the reader of the other reads on, in search of
 // its own frames (docs/decisions/0007). The readers that have passed the place do not return to
 // it. So a gap block at the end of the stream records the loss, and the lost frames count as

@@ -348,7 +348,7 @@ func TestTailEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// countedContext is canceled after so many calls of Err.
+// countedContext is canceled after a number of calls of Err.
 type countedContext struct {
 	context.Context
 	left int

@@ -281,7 +281,7 @@ func TestFullDiskEvictsInOrder(t *testing.T) {
 	}
 }
 
-// smallDisk is a disk in memory with so many free bytes; other programs use the rest.
+// smallDisk is a disk in memory. bytes of it are free, and other programs use the rest.
 func smallDisk(bytes int64) *durabletest.Disk {
 	disk := durabletest.NewDisk()
 	disk.Limit(bytes)

@@ -47,7 +47,7 @@ type Options struct {
 	// limit.
 	Budget *Budget
 	// OnGap, if set, is called when Ack, AddGap, ReleaseGap or an eviction for another spool
-	// adds gaps of so many bytes to the stream. It is called with the spool locked: it must not
+	// adds gaps to the stream. bytes is their size. It is called with the spool locked: it must not
 	// call the spool and must not block.
 	OnGap func(bytes int)
 	// OnLoss, if set, is called when the spool loses data: a block that could not be kept, or
@@ -250,8 +250,8 @@ func (s *Spool) Prepare() error {
 	return s.cursor.rewrite()
 }
 
-// CountExtra charges the budget with so many bytes on disk of files outside the spool's directory,
-// such as the container's record. The number replaces that of the previous call.
+// CountExtra charges the budget with bytes, the size on disk of files outside the spool's
+// directory, such as the container's record. The number replaces that of the previous call.
 func (s *Spool) CountExtra(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

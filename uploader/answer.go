@@ -29,8 +29,8 @@ const maxPoisonAtFullSpeed = 8
 // a new stream.
 const maxUnseenCreations = 3
 
-// advance does what had to wait for the requests in flight. It sends the held batch once no
-// batch in flight has a millisecond in common with it. After a failure, once nothing is in
+// advance continues after answers have arrived. It sends the held batch when no batch in
+// flight shares a millisecond with it. After a failure, once nothing is in
 // flight, it rewinds the feeds and plans the next try.
 func (s *sender) advance(now time.Time) {
 	if b := s.flight.held; b != nil {

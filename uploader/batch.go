@@ -279,7 +279,7 @@ var (
 // each batch is half as large as the one that was refused.
 type sizer struct {
 	now     size
-	suspect int // a poison event is among so many next events; 0 if no poison event is searched for
+	suspect int // a poison event is among the next suspect events; 0 if no poison event is searched for
 }
 
 // probe makes the next batch small.

@@ -12,8 +12,9 @@ import (
 // CloudWatch there, and the rates of the calls that create. Any goroutine may use it.
 //
 // The rates stay below the quotas of an account and region. Two roles may belong to one
-// account; if they do not, going slowly costs little. Nobody waits for an answer while
-// waiting for a rate, so a role that fails takes no time from another.
+// account, so they share the rates. If they do not, the lower rate costs little. A sender
+// does not hold a permit while it waits for a rate, so a failing role does not delay
+// another.
 type endpoint struct {
 	streams    *rate.Limiter // CreateLogStream
 	groups     *rate.Limiter // CreateLogGroup

@@ -53,7 +53,8 @@ type connector interface {
 	close()
 }
 
-// service is CloudWatch Logs by one access. All senders with that access share it.
+// service is the connection to CloudWatch Logs with one access. All senders with that
+// access share it.
 //
 // Each service has a limiter of its own. CloudWatch throttles an account and region, and
 // two roles may belong to one account. But the uploader cannot know to which account a role
@@ -120,7 +121,7 @@ func (svc *service) close() {
 	svc.creator.limiter.close()
 }
 
-// stop frees what the service holds. No request is in flight.
+// stop ends the timers of the limiters. No request is in flight.
 func (svc *service) stop() {
 	svc.limiter.stop()
 	svc.creator.limiter.stop()

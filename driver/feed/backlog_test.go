@@ -9,7 +9,7 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestBacklogKnowsTheOldestTime holds that the oldest time is exact at the beginning
+// TestBacklogKnowsTheOldestTime checks that the oldest time is exact at the beginning
 // and after a rewind. Otherwise it is never too late, and too early by at most two
 // checkpoints. It is zero when everything is acknowledged.
 func TestBacklogKnowsTheOldestTime(t *testing.T) {

@@ -26,7 +26,7 @@ type Container struct {
 	AttrSelection
 	SpoolLimits
 
-	// Ignore says that the container asked not to be shipped. Its output is read all the same.
+	// Ignore says that the container's lines are not sent. Its output is still read.
 	Ignore bool
 	// Hold says in one line why the container's lines are spooled but not sent. If it is
 	// empty, they are sent.

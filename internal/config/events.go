@@ -8,7 +8,7 @@ import (
 	"github.com/logspool/logspool/naming"
 )
 
-// EventOptions says how a container's lines become events, and which events are shipped.
+// EventOptions says how a container's lines become events, and which events are sent.
 type EventOptions struct {
 	Format Format
 	// Tag is the log option tag, also if something else names the stream. Nil means none.
@@ -16,9 +16,9 @@ type EventOptions struct {
 	// Pattern matches the first line of an event (log options multiline-pattern and
 	// datetime-format). If it is nil, each line is an event.
 	Pattern *regexp.Regexp
-	// Include must match an event that is shipped. If it is nil, every event may be shipped.
+	// Include must match an event that is sent. If it is nil, every event may be sent.
 	Include *regexp.Regexp
-	// Exclude matches the events that are not shipped. Nil matches nothing.
+	// Exclude matches the events that are not sent. Nil matches nothing.
 	Exclude *regexp.Regexp
 	// StripANSI says that terminal codes are removed from events.
 	StripANSI bool

@@ -21,7 +21,7 @@ type splitter struct {
 	enc    logdriver.LogEntryEncoder
 	buf    []byte // the part of the current line that was not written; less than pieceBytes
 
-	// Of the pieces of the current line:
+	// These fields describe the pieces of the current line.
 	id      string // empty before the first piece
 	ordinal int32  // of the last piece
 	time    time.Time

@@ -60,8 +60,9 @@ func TestNearlyFullSpoolIsLoggedOnce(t *testing.T) {
 	}
 }
 
-// TestLogLevels: a user's mistake is a warning, and a failure of the disk an error.
-func TestLogLevels(t *testing.T) {
+// TestUserErrorIsAWarning: a user's mistake is a warning, and a failure of the disk an
+// error.
+func TestUserErrorIsAWarning(t *testing.T) {
 	h := newHost(t)
 	disk := h.onHookedDisk()
 	h.start()

@@ -53,8 +53,9 @@ func TestSecondRunContinuesTheStream(t *testing.T) {
 	expectFinal(s, 20)
 }
 
-// TestDockerLogs: docker logs works while a container runs and after it has stopped.
-func TestDockerLogs(t *testing.T) {
+// TestDockerLogsWorksBeforeAndAfterStop: docker logs works while a container runs and
+// after it has stopped.
+func TestDockerLogsWorksBeforeAndAfterStop(t *testing.T) {
 	c := start(t, spec{args: []string{"-text", "one\ntwo\nthree\n", "-hold"}})
 	to(hostName(t), c.name).waitFor(t, 3)
 	if got := c.engine.must(t, "logs", c.name); got != "one\ntwo\nthree" {

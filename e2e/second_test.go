@@ -149,8 +149,8 @@ func storage(t *testing.T) map[string]any {
 	return conf
 }
 
-// TestDefaultDriver: the plugin can be the default driver in daemon.json.
-func TestDefaultDriver(t *testing.T) {
+// TestPluginCanBeTheDefaultDriver: the plugin can be the default driver in daemon.json.
+func TestPluginCanBeTheDefaultDriver(t *testing.T) {
 	s := newSecondEngine(t)
 	conf := storage(t)
 

@@ -17,10 +17,10 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestTail: a History returns exactly the last frames, wherever blocks and segments end,
-// delivered or not, with gaps between them and an incomplete frame at the end. Then it returns
-// what is appended.
-func TestTail(t *testing.T) {
+// TestTailReturnsExactlyTheLastFrames: a History returns exactly the last frames,
+// wherever blocks and segments end, delivered or not, with gaps between them and an
+// incomplete frame at the end. Then it returns what is appended.
+func TestTailReturnsExactlyTheLastFrames(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		disk := durabletest.NewDisk()
 		s := mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 256 << 10})
@@ -162,8 +162,9 @@ func testTailReadsLittle(t *testing.T, times int) {
 	}
 }
 
-// TestSince: no frame of that time or later is skipped, and most of the earlier ones are.
-func TestSince(t *testing.T) {
+// TestSinceSkipsNoLaterFrame: no frame of that time or later is skipped, and most of the
+// earlier ones are.
+func TestSinceSkipsNoLaterFrame(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		disk := durabletest.NewDisk()
 		s := mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 256 << 10})

@@ -178,9 +178,9 @@ func (f fullDiskFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// TestFullDisk: a disk without space keeps nothing, and the spool continues. When there is
-// space again, what was not kept is reported.
-func TestFullDisk(t *testing.T) {
+// TestFullDiskReportsWhatItLost: a disk without space keeps nothing, and the spool
+// continues. When there is space again, what was not kept is reported.
+func TestFullDiskReportsWhatItLost(t *testing.T) {
 	w := newWorld(t, durabletest.NewDisk(), Options{MaxSize: 16 << 20, DropNewest: true})
 	if err := w.open(); err != nil {
 		t.Fatal(err)

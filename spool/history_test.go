@@ -304,9 +304,9 @@ func TestFullDiskEvictsHistoryFirst(t *testing.T) {
 	}
 }
 
-// TestWait: Wait returns when something is appended, when its context is done, and when nothing
-// will be appended any more.
-func TestWait(t *testing.T) {
+// TestWaitReturnsOnAppendCloseOrCancel: Wait returns when something is appended, when its
+// context is done, and when nothing will be appended any more.
+func TestWaitReturnsOnAppendCloseOrCancel(t *testing.T) {
 	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), History: 1 << 20})
 	a := &appender{s: s}
 	a.append(t, numbered(1, 10, 100))

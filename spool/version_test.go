@@ -66,9 +66,9 @@ func TestReaderWaitsAtNewerSegment(t *testing.T) {
 	}
 }
 
-// TestEarlierVersion: the files of earlier versions are read, with the pending gap that was in
-// a file of its own.
-func TestEarlierVersion(t *testing.T) {
+// TestEarlierVersionIsRead: the files of earlier versions are read, with the pending gap
+// that was in a file of its own.
+func TestEarlierVersionIsRead(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	a.append(t, numbered(1, 10, 100))

@@ -26,8 +26,9 @@ func buildPlugin(t *testing.T) string {
 	return binary
 }
 
-// TestWithoutEngine runs the whole demo without a Docker engine, and demos that must fail.
-func TestWithoutEngine(t *testing.T) {
+// TestDemoFailsOnAnyDifference runs the whole demo without a Docker engine, and demos
+// that must fail.
+func TestDemoFailsOnAnyDifference(t *testing.T) {
 	t.Parallel()
 	binary := buildPlugin(t)
 	quick := slices.Clone(scenes)
@@ -174,8 +175,9 @@ func (h spoiledHost) start(ctx context.Context, s scene) error {
 	return h.host.start(ctx, s)
 }
 
-// TestInterrupted: an interrupted demo fails, and leaves nothing behind.
-func TestInterrupted(t *testing.T) {
+// TestInterruptedDemoLeavesNothingBehind: an interrupted demo fails, and leaves nothing
+// behind.
+func TestInterruptedDemoLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	host := newSimulatedHost(buildPlugin(t))
 	why := errors.New("Ctrl-C")
@@ -195,7 +197,7 @@ func TestInterrupted(t *testing.T) {
 	<-host.plugin.Exited()
 }
 
-func TestCompare(t *testing.T) {
+func TestCompareFindsEveryDifference(t *testing.T) {
 	a, b := address{"g", "a"}, address{"g", "b"}
 	want := contents{a: {"1", "2", "2", "3"}}
 	tests := []struct {
@@ -224,8 +226,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestCommand: the command that the demo shows is the one that it runs.
-func TestCommand(t *testing.T) {
+func TestShownCommandIsTheOneThatRuns(t *testing.T) {
 	for _, s := range scenes {
 		cmd := exec.Command("sh", "-c", `docker() { printf '%s\n' "$@"; }; `+strings.TrimPrefix(s.command(), "$ "))
 		out, err := cmd.Output()

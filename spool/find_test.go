@@ -137,14 +137,14 @@ func testTailReadsLittle(t *testing.T, times int) {
 			}
 			check := func(what string) {
 				for _, o := range []HistoryOptions{{Tail: 10}, {Tail: -1, Since: int64(n - 9)}} {
-					disk.read.Store(0)
+					disk.bytes.Store(0)
 					h, err := s.NewHistory(t.Context(), o)
 					if err != nil {
 						t.Fatal(err)
 					}
 					got := h.all(t)
 					h.Close()
-					read := disk.read.Load()
+					read := disk.bytes.Load()
 					t.Logf("%s: %+v reads %d KiB of %d MiB", what, o, read>>10, s.Size()>>20)
 					if o.Tail > 0 && (read > 1<<20 || len(got) != 10) || read > 1<<20+2*maxSegmentSize || got[len(got)-1] != int64(n) {
 						t.Errorf("%s: %d bytes read for %s of %d", what, read, spans(got), n)

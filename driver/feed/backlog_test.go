@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/stream"
 )
 
@@ -40,7 +41,7 @@ func TestBacklogKnowsTheOldestTime(t *testing.T) {
 	for i := range lines {
 		at += rand.Int64N(2e7)
 		times[r.spool.End()+uint64(len(block))] = at
-		if block = append(block, fakeFrame("stdout", at, line, nil)...); len(block) > 60_000 || i == lines-1 {
+		if block = append(block, dockertest.Frame("stdout", at, line, nil)...); len(block) > 60_000 || i == lines-1 {
 			r.append(block)
 			block = nil
 		}

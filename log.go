@@ -95,8 +95,8 @@ type writerFunc func([]byte)
 
 func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
 
-// newLogger logs errors to stderr and everything else to stdout. dockerd shows the former as
-// level=error and the latter as level=info, and puts the time before each line.
+// newLogger logs errors to stderr and everything else to stdout. dockerd shows stderr as
+// level=error and stdout as level=info, and puts the time before each line.
 func newLogger(w *lineWriter, debug bool) *slog.Logger {
 	o := &slog.HandlerOptions{
 		Level: slog.LevelInfo,

@@ -111,7 +111,7 @@ func TestUndeliveredLinesAreListedAndExported(t *testing.T) {
 	}
 }
 
-func TestBadCommands(t *testing.T) {
+func TestBadCommandsExitWithStatus2(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	for _, c := range []struct {
 		args []string

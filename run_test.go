@@ -247,14 +247,14 @@ func TestNamesComeFromOptionsAndEnvironment(t *testing.T) {
 	ignored := info("ignored")
 	ignored.ContainerEnv = []string{"LOGSPOUT=ignore"}
 	c := r.run(ignored)
-	c.Write("stdout", strings.Repeat("not shipped\n", 20000)) // more than a pipe holds: it is read
+	c.Write("stdout", strings.Repeat("not sent\n", 20000)) // more than a pipe holds: it is read
 	r.stopContainer(c)
 	last := r.run(info("last"))
 	last.Write("stdout", "last\n")
 	r.stopContainer(last)
 	r.wait("plugin-group", "last", 1)
 	if got := r.messages("plugin-group", "ignored"); len(got) > 0 {
-		t.Errorf("%d lines of an ignored container were shipped", len(got))
+		t.Errorf("%d lines of an ignored container were sent", len(got))
 	}
 	r.refusedNothing()
 	r.stop()

@@ -184,7 +184,7 @@ func TestUnreadableRecordKeepsAge(t *testing.T) {
 	s, _, err := spool.Open(spool.Options{Dir: filepath.Join(old, archive.SpoolName), History: 1 << 20})
 	must(t, err)
 	var tracker spool.Tracker
-	frame := fakeFrame("stdout", 1e18, "a line", nil)
+	frame := dockertest.Frame("stdout", 1e18, "a line", nil)
 	must(t, s.Append(append(make([]byte, spool.BlockHeaderSize), frame...), 1, tracker.All(frame)))
 	must(t, s.Ack([]stream.Range{{From: 0, To: s.End()}}))
 	r := archive.Record{Stopped: &archive.StoppedRecord{At: time.Now(), End: s.End()}}
@@ -230,7 +230,7 @@ func TestEvictedHistoryIsNotCounted(t *testing.T) {
 	defer s.Close()
 	var tracker spool.Tracker
 	for i := range 30 {
-		frame := fakeFrame("stdout", 1e18+int64(i), strings.Repeat("x", 50_000), nil)
+		frame := dockertest.Frame("stdout", 1e18+int64(i), strings.Repeat("x", 50_000), nil)
 		must(t, s.Append(append(make([]byte, spool.BlockHeaderSize), frame...), 1, tracker.All(frame)))
 	}
 	if used, want := budget.Used(), spool.Allocated(s.Size())+4096; used != want {

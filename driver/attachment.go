@@ -171,9 +171,9 @@ func (a *attachment) begin() {
 	}
 }
 
-// errBeginning says that a StopLogging came before the start has recorded the FIFO. The start
-// will open the FIFO.
-var errBeginning = errors.New("the container's start has not finished")
+// errStartUnfinished says that a StopLogging came before the start has recorded the FIFO.
+// The start will open the FIFO.
+var errStartUnfinished = errors.New("the container's start has not finished")
 
 // open opens the FIFO, unless it is open.
 func (a *attachment) open() error {
@@ -183,7 +183,7 @@ func (a *attachment) open() error {
 	case a.fifo != nil:
 		return nil
 	case !a.begun:
-		return errBeginning
+		return errStartUnfinished
 	}
 	f, err := a.s.env.fifos.intake.Open(a.file, a, a.last)
 	if err == nil {
@@ -311,8 +311,8 @@ func (a *attachment) Panicked(err error, lost int) {
 	a.s.spool.AddGap(spool.Gap{Reason: spool.Unwritable, Bytes: uint64(lost)})
 }
 
-// report reports err to f, or a success if err is nil. The innermost error's text tells
-// apart the errors that an operator would call different.
+// report reports err to f, or a success if err is nil. The text of the innermost error is the
+// kind of the failure.
 func report(f *faultlog.Fault, err error) {
 	if err == nil {
 		f.Succeeded()

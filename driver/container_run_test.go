@@ -10,6 +10,7 @@ import (
 
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/internal/container"
+	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/durable"
 )
 
@@ -37,7 +38,7 @@ func TestLinesKeepNamesOfTheirRun(t *testing.T) {
 						h.stop()
 						h.start()
 					}
-					f.raw(fakeFrame("stdout", 1e18+f.n+1, "unfinished", []byte{0x20, 0x01, 0x2a, 0x05, 0x12, 0x01, 'x', 0x18, 0x01}))
+					f.raw(dockertest.Frame("stdout", 1e18+f.n+1, "unfinished", []byte{0x20, 0x01, 0x2a, 0x05, 0x12, 0x01, 'x', 0x18, 0x01}))
 					h.stopContainer(f)
 				}
 				h.shipper.setDown(false)

@@ -99,7 +99,8 @@ func (s *session) awaitWork(ctx context.Context, ready func() bool) bool {
 	return false
 }
 
-// holdBack reports until ctx is done that no group may have the container's lines.
+// holdBack logs, until ctx is done, that ALLOW_GROUPS allows no group for the container's
+// lines.
 func (s *session) holdBack(ctx context.Context, err error) {
 	defer s.env.holds.remove(s, noGroup, false)
 	for {

@@ -156,8 +156,8 @@ func (s *session) target(c *naming.Container, conf *config.Container) (target.Ta
 	return to, nil
 }
 
-// logGroup renders the name of a group that may have the container's lines. If that panics,
-// it renders the name of the default group.
+// logGroup renders the name of a group that ALLOW_GROUPS allows. If that panics, it renders
+// the name of the default group.
 func (s *session) logGroup(c *naming.Container, conf *config.Container) (n naming.Name, err error) {
 	defer func() {
 		if r := recover(); r != nil {

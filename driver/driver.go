@@ -238,7 +238,7 @@ func (d *Driver) syncEvery(ctx context.Context) {
 	}
 }
 
-// StopIntake refuses new containers, stops the intake, and breaks off the answers to docker
+// StopIntake refuses new containers, stops the intake, and aborts the answers to docker
 // logs. What is in the FIFOs stays there, except that a StopLogging still drains its FIFO.
 func (d *Driver) StopIntake() {
 	d.refuseCalls()

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestHostname: the engine returns the container's host name. Without a mounted socket the
-// error is errNoEngine.
-func TestHostname(t *testing.T) {
+// TestEngineReturnsHostname: the engine returns the container's host name. Without a
+// mounted socket the error is errNoEngine.
+func TestEngineReturnsHostname(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", socket)
 	must(t, err)

@@ -51,9 +51,9 @@ func TestEventsFollowOptions(t *testing.T) {
 	}
 }
 
-// TestEventWait: a multi-line event waits for the flush interval if that is longer than the
-// default.
-func TestEventWait(t *testing.T) {
+// TestMultilineEventWaitsForTheFlushInterval: a multi-line event waits for the flush
+// interval if that is longer than the default.
+func TestMultilineEventWaitsForTheFlushInterval(t *testing.T) {
 	for _, c := range []struct {
 		opts map[string]string
 		want time.Duration

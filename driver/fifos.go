@@ -34,10 +34,10 @@ func newFIFOs(dir string, in *fifo.Intake, l limits, log *slog.Logger) *fifos {
 // errClaimed says that another container's session reads the FIFO.
 var errClaimed = errors.New("logspool: File is already being read")
 
-// claim makes a the reader of its FIFO. It takes the FIFO over from a discarder, and waits
-// until that reads no more. It fails if another session reads the FIFO, or if a start would
-// take a descriptor that is reserved for delivery. already says that a's session reads the
-// FIFO.
+// claim makes a the reader of its FIFO. It takes the FIFO over from a discarder, and
+// waits until the discarder has stopped reading. It fails if another session reads the
+// FIFO, or if a start would take a descriptor that is reserved for delivery. already says
+// that a's session reads the FIFO.
 func (f *fifos) claim(a *attachment, start bool) (already bool, err error) {
 	for {
 		f.mu.Lock()

@@ -29,8 +29,9 @@ func TestFIFOHasOneSession(t *testing.T) {
 	h.gone()
 }
 
-// TestFIFODir: with a FIFO directory, no FIFO outside it is opened or removed.
-func TestFIFODir(t *testing.T) {
+// TestFIFOsOutsideTheDirectoryAreRefused: with a FIFO directory, no FIFO outside it is
+// opened or removed.
+func TestFIFOsOutsideTheDirectoryAreRefused(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	h.fifos.dir = filepath.Join(h.dir, "fifos")

@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/container"
+	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/durable"
 )
 
@@ -202,22 +202,12 @@ func (f *fakeFIFO) close() {
 	}
 }
 
-func fakeFrame(source string, at int64, line string, partial []byte) []byte {
-	p := append([]byte{0x0a, byte(len(source))}, source...)
-	p = binary.AppendUvarint(append(p, 0x10), uint64(at))
-	if line != "" {
-		p = append(binary.AppendUvarint(append(p, 0x1a), uint64(len(line))), line...)
-	}
-	p = append(p, partial...)
-	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
-}
-
 // write writes each line in a frame, as dockerd's copier does. It waits while the pipe is full.
 func (f *fakeFIFO) write(source string, lines ...string) {
 	f.t.Helper()
 	for _, line := range lines {
 		f.n++
-		f.raw(fakeFrame(source, 1e18+f.n, line, nil))
+		f.raw(dockertest.Frame(source, 1e18+f.n, line, nil))
 	}
 }
 

@@ -21,9 +21,9 @@ const (
 	// manifest is what the plugin implements (moby, daemon/logger/plugin.go, extName).
 	manifest = `{"Implements": ["LogDriver"]}`
 
-	// maxRequest is the largest size of a request, in bytes. Environment and labels are the
-	// large part. Linux keeps a process's environment under 6 MiB (execve(2), three quarters
-	// of _STK_LIM).
+	// maxRequest is the largest size of a request, in bytes. Most of a request is the
+	// environment and the labels. Linux keeps a process's environment under 6 MiB (execve(2),
+	// three quarters of _STK_LIM).
 	maxRequest = 16 << 20
 
 	// drainTime is how long StopLogging may read a FIFO. dockerd and docker stop wait for the

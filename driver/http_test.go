@@ -53,9 +53,9 @@ func (b failingBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// TestRequests: every request gets an answer in the protocol's form, and an invalid request
-// has no effect.
-func TestRequests(t *testing.T) {
+// TestEveryRequestGetsAnAnswer: every request gets an answer in the protocol's form, and
+// an invalid request has no effect.
+func TestEveryRequestGetsAnAnswer(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	post := serve(t, h.Driver)

@@ -44,9 +44,9 @@ func TestStartsOpenEachSpoolOnce(t *testing.T) {
 	h.gone()
 }
 
-// TestStartsOfOneContainer: simultaneous starts and stops of one container all succeed, and
-// no line is lost.
-func TestStartsOfOneContainer(t *testing.T) {
+// TestConcurrentStartsOfOneContainerSucceed: simultaneous starts and stops of one
+// container all succeed, and no line is lost.
+func TestConcurrentStartsOfOneContainerSucceed(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	const n = 200

@@ -32,8 +32,9 @@ func TestReadersBeyondLimitAreRefused(t *testing.T) {
 	}
 }
 
-// TestShareDescriptors: the shares add up to no more than there is, and no share is empty.
-func TestShareDescriptors(t *testing.T) {
+// TestDescriptorSharesFit: the shares add up to at most what is available, and no
+// share is empty.
+func TestDescriptorSharesFit(t *testing.T) {
 	for _, open := range []int{64, 120, 256, 1024, 4096, 1 << 20} {
 		l := shareDescriptors(open)
 		sum := ownFiles + l.fifos + l.spools*spoolFiles + l.readers*readerFiles

@@ -60,8 +60,9 @@ func TestNearlyFullSpoolIsLoggedOnce(t *testing.T) {
 	}
 }
 
-// TestLogLevels: a user's mistake is a warning, and a failure of the disk an error.
-func TestLogLevels(t *testing.T) {
+// TestUserErrorIsAWarning: a user's mistake is a warning, and a failure of the disk an
+// error.
+func TestUserErrorIsAWarning(t *testing.T) {
 	h := newHost(t)
 	disk := h.onHookedDisk()
 	h.start()
@@ -112,7 +113,7 @@ func TestRefusedLinesBecomeMarker(t *testing.T) {
 	for range 40 {
 		hog.write("stdout", strings.Repeat("x", 30_000))
 	}
-	for range 400 { // to the brim, however large the blocks before were
+	for range 400 { // until it is full, however large the blocks before were
 		hog.write("stdout", strings.Repeat("x", 3000))
 		hog.waitUntilEmpty()
 	}

@@ -66,7 +66,7 @@ func (d *Driver) beginSession(sl *slot, s *session, live bool) (fifos int) {
 // endSession ends the session in the slot if nobody holds a reference and everything is
 // delivered. It reports whether it did. It blocks for the local disk.
 func (d *Driver) endSession(sl *slot) bool {
-	sl.lock <- struct{}{} // Whoever has the lock waits only for the disk.
+	sl.lock <- struct{}{} // The holder of the lock waits only for the disk.
 	defer func() { <-sl.lock }()
 	if !sl.s.end() {
 		return false

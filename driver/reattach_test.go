@@ -195,7 +195,7 @@ func TestTornBlockOfAnyFIFOIsRecovered(t *testing.T) {
 	h.startContainer("web", b, nil)
 	a.write("stdout", "line 1")
 	a.waitUntilEmpty()
-	last := fakeFrame("stdout", 2e18, "line 2", nil)
+	last := dockertest.Frame("stdout", 2e18, "line 2", nil)
 	b.raw(last)
 	b.waitUntilEmpty()
 	h.stop()

@@ -49,9 +49,9 @@ func TestOutputsGoToTwoStreams(t *testing.T) {
 	h.gone()
 }
 
-// TestRestartDuringLastDelivery: a container is started again, many times, while the last
-// lines of its earlier run are being delivered.
-func TestRestartDuringLastDelivery(t *testing.T) {
+// TestRestartDuringLastDeliveryLosesNothing: a container is started again, many times,
+// while the last lines of its earlier run are being delivered.
+func TestRestartDuringLastDeliveryLosesNothing(t *testing.T) {
 	h := newHost(t)
 	h.start()
 	total := 0
@@ -69,9 +69,9 @@ func TestRestartDuringLastDelivery(t *testing.T) {
 	h.gone()
 }
 
-// TestRestartBeforeDelivery: a container is started again, with a new FIFO, while its lines
-// wait for CloudWatch; also with a restart of the plugin in between.
-func TestRestartBeforeDelivery(t *testing.T) {
+// TestRestartBeforeDeliveryLosesNothing: a container is started again, with a new FIFO,
+// while its lines wait for CloudWatch; also with a restart of the plugin in between.
+func TestRestartBeforeDeliveryLosesNothing(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		t.Run(fmt.Sprintf("another plugin=%v", again), func(t *testing.T) {
 			h := newHost(t)

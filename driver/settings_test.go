@@ -14,6 +14,7 @@ import (
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/container"
+	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/internal/target"
@@ -34,7 +35,7 @@ func TestInvalidSettingsDeleteNothing(t *testing.T) {
 		s, _, err := spool.Open(spool.Options{Dir: filepath.Join(h.dir, "state", "containers", id, archive.SpoolName), History: 1 << 30})
 		must(t, err)
 		var tracker spool.Tracker
-		frame := fakeFrame("stdout", 1e18, strings.Repeat("x", 60<<10), nil)
+		frame := dockertest.Frame("stdout", 1e18, strings.Repeat("x", 60<<10), nil)
 		block := make([]byte, spool.BlockHeaderSize+len(frame))
 		for s.Size() <= bytes {
 			info := tracker.All(frame)

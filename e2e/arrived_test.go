@@ -24,29 +24,30 @@ func to(group, name string) stream { return stream{stand, region, group, name} }
 
 func (s stream) String() string { return fmt.Sprintf("%s %s %s", s.region, s.group, s.stream) }
 
-// settled has the streams whose test has ended, with how many events each had and must
+// final has the streams whose test has ended, with how many events each had and must
 // still have at the end of the run.
-var settled struct {
+var final struct {
 	mu     sync.Mutex
 	events map[stream]int64
 }
 
-func settle(s stream, events int) {
-	settled.mu.Lock()
-	defer settled.mu.Unlock()
-	if settled.events == nil {
-		settled.events = map[stream]int64{}
+// expectFinal says that the stream's test has ended and that it has all its events.
+func expectFinal(s stream, events int) {
+	final.mu.Lock()
+	defer final.mu.Unlock()
+	if final.events == nil {
+		final.events = map[stream]int64{}
 	}
-	settled.events[s] = int64(events)
+	final.events[s] = int64(events)
 }
 
 // audit returns what is wrong after all tests have run: streams that got more events after
 // their test, and requests that broke a rule of the service.
 func audit() (problems []string) {
-	settled.mu.Lock()
-	defer settled.mu.Unlock()
+	final.mu.Lock()
+	defer final.mu.Unlock()
 	servers := map[*cwlocal.Server]bool{stand: true}
-	for s, want := range settled.events {
+	for s, want := range final.events {
 		servers[s.server] = true
 		if now := s.events(); now != want {
 			problems = append(problems, fmt.Sprintf("%v: %d events at the end, %d at the end of its test", s, now, want))
@@ -154,7 +155,7 @@ func (s stream) has(t *testing.T, sequences ...dockertest.Sequence) {
 	if err := s.check(sequences...).Err(); err != nil {
 		t.Errorf("%v: %v", s, err)
 	}
-	settle(s, total)
+	expectFinal(s, total)
 }
 
 // check compares the stream's current events with what was printed.
@@ -178,7 +179,7 @@ func (s stream) hasMessages(t *testing.T, want ...string) {
 	if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
 		t.Errorf("%v has %q, want %q", s, got, want)
 	}
-	settle(s, len(want))
+	expectFinal(s, len(want))
 }
 
 func (s stream) messages() []string {
@@ -195,7 +196,7 @@ func (s stream) empty(t *testing.T) {
 	if got := s.messages(); len(got) > 0 {
 		t.Errorf("%v has %q, want nothing", s, got)
 	}
-	settle(s, 0)
+	expectFinal(s, 0)
 }
 
 // hostName returns the Docker host's name, which is the default group.

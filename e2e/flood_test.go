@@ -87,7 +87,7 @@ func TestKillInFloodLeavesNoHole(t *testing.T) {
 		messages = s.messages()
 		return len(messages) > 20_000 && messages[len(messages)-1] == first
 	})
-	settle(s, len(messages))
+	expectFinal(s, len(messages))
 	messages = messages[1 : len(messages)-1]
 	for i, m := range messages {
 		want := q.Next(200)

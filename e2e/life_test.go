@@ -159,7 +159,7 @@ func TestKilledPluginLosesNothing(t *testing.T) {
 	if err := result.Err(); err != nil {
 		t.Error(err)
 	}
-	settle(s, result.Written+doubled)
+	expectFinal(s, result.Written+doubled)
 }
 
 // TestKilledPluginRepeatsOnlyInFlight: the service does not answer while the plugin is
@@ -191,7 +191,7 @@ func TestKilledPluginRepeatsOnlyInFlight(t *testing.T) {
 		t.Errorf("%d lines are doubled; %d were stored and not answered", result.Doubled, want)
 	}
 	s.repeated(t)
-	settle(s, n+result.Doubled)
+	expectFinal(s, n+result.Doubled)
 	result.Doubled = 0
 	if err := result.Err(); err != nil {
 		t.Error(err)

@@ -54,8 +54,7 @@ func TestContainerEnvOff(t *testing.T) {
 	to(hostName(t), c.name).has(t, printed(c.name, "stdout", 20))
 }
 
-// TestPluginSettings: settings of `docker plugin set` apply to every container.
-func TestPluginSettings(t *testing.T) {
+func TestPluginSettingsApplyToEveryContainer(t *testing.T) {
 	group := newName(t)
 	tested.with(t,
 		[]string{"LOGSPOUT_GROUP=" + group + "/{{.LoggerHost}}", "LOGSPOUT_STREAM={{.Name}}/{{.ImageName}}", "ROUTE=cloudwatch://auto?DELAY=300ms&NOEC2", "GZIP=off"},

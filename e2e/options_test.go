@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// TestLogOptions: log options set the region, the group and the stream.
-func TestLogOptions(t *testing.T) {
+func TestLogOptionsSetRegionGroupAndStream(t *testing.T) {
 	name := newName(t)
 	id := func(c *container) string { return c.id }
 	for what, test := range map[string]struct {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// parities returns the cases of TestParity.
+// parities returns the cases of TestEventsAreThoseOfAwslogs.
 func parities(t *testing.T) []parity {
 	const many = 20_000
 	java := strings.Join(javaTrace, "")

@@ -11,7 +11,8 @@ import (
 // migrating is the page about the differences between the plugin and awslogs.
 const migrating = "../docs/migrating-from-awslogs.md"
 
-// elsewhere has the rows that TestParity does not test, and what tests them.
+// elsewhere has the rows that TestEventsAreThoseOfAwslogs does not test, and what tests
+// them.
 var elsewhere = map[string]string{
 	"a request fails":                       "make fault",
 	"an event that the service refuses":     "the uploader's tests",

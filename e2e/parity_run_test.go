@@ -17,8 +17,8 @@ import (
 	"github.com/logspool/logspool/internal/cwlocal"
 )
 
-// parity is a case of TestParity: two containers that print the same with the same options,
-// one with awslogs and one with the plugin.
+// parity is a case of TestEventsAreThoseOfAwslogs: two containers that print the same
+// with the same options, one with awslogs and one with the plugin.
 type parity struct {
 	name   string
 	opts   []string // log options, in addition to the endpoint and, without bare, group and create-group
@@ -56,9 +56,10 @@ const (
 	theirsArrived = "arrived from awslogs"
 )
 
-// TestParity: for the same output and options, the plugin sends the same events as awslogs,
-// to the same group and stream, apart from the differences on the page.
-func TestParity(t *testing.T) {
+// TestEventsAreThoseOfAwslogs: for the same output and options, the plugin sends the same
+// events as awslogs, to the same group and stream, apart from the differences on the
+// page.
+func TestEventsAreThoseOfAwslogs(t *testing.T) {
 	p := newParityEngine(t)
 	page := readMigrating(t)
 	page.shown(t, []string{"awslogs-endpoint", "awslogs-group"}, nil) // every case tests these
@@ -372,8 +373,8 @@ func (r *parityRun) checkTimes(t *testing.T, got []cwlocal.Event, times lineTime
 	}
 }
 
-// refusal is a case of TestParity in which the plugin refuses to start a container. awslogs
-// refuses too, unless the page says that it does not.
+// refusal is a case of TestEventsAreThoseOfAwslogs in which the plugin refuses to start a
+// container. awslogs refuses too, unless the page says that it does not.
 type refusal struct {
 	name         string
 	opts         []string

@@ -17,15 +17,16 @@ import (
 	"github.com/logspool/logspool/internal/dockertest"
 )
 
-// TestLiveRestore: with live-restore, containers and plugins keep running without dockerd,
-// and the next dockerd continues to log the containers. The plugin sees a FIFO that ends
-// without StopLogging, with lines in it, and then another FIFO of the same container.
+// TestLiveRestoreContinuesLogging: with live-restore, containers and plugins keep running
+// without dockerd, and the next dockerd continues to log the containers. The plugin sees
+// a FIFO that ends without StopLogging, with lines in it, and then another FIFO of the
+// same container.
 //
 // What the first dockerd had written to the FIFO arrives once, and so does everything from
 // the place where the next one continues. Between the two, lines are missing at one place,
 // and one line may be cut off: a dockerd that ends while a container prints fast loses what
 // it has read and not written, with any log driver.
-func TestLiveRestore(t *testing.T) {
+func TestLiveRestoreContinuesLogging(t *testing.T) {
 	s := newSecondEngine(t)
 	conf := storage(t)
 	conf["live-restore"] = true
@@ -89,7 +90,7 @@ func TestLiveRestore(t *testing.T) {
 			if len(messages) == 0 || messages[len(messages)-1] != final {
 				t.Fatalf("the last of %d lines is missing", len(messages))
 			}
-			settle(flood, len(messages))
+			expectFinal(flood, len(messages))
 			lost := checkOneHole(t, messages, lines, last)
 			// dockerd's pipe to a log driver adds a buffer of 1 MB when it has a little
 			// less than that (moby, pkg/ioutils/bytespipe.go), and its copiers have 32 KiB

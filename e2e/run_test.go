@@ -50,11 +50,12 @@ func TestSecondRunContinuesTheStream(t *testing.T) {
 	if first, second := strings.Join(got[:10], "\n"), strings.Join(got[10:], "\n"); first != second {
 		t.Errorf("%v: the two runs have\n%s\nand\n%s", s, first, second)
 	}
-	settle(s, 20)
+	expectFinal(s, 20)
 }
 
-// TestDockerLogs: docker logs works while a container runs and after it has stopped.
-func TestDockerLogs(t *testing.T) {
+// TestDockerLogsWorksBeforeAndAfterStop: docker logs works while a container runs and
+// after it has stopped.
+func TestDockerLogsWorksBeforeAndAfterStop(t *testing.T) {
 	c := start(t, spec{args: []string{"-text", "one\ntwo\nthree\n", "-hold"}})
 	to(hostName(t), c.name).waitFor(t, 3)
 	if got := c.engine.must(t, "logs", c.name); got != "one\ntwo\nthree" {

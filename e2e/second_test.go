@@ -149,8 +149,8 @@ func storage(t *testing.T) map[string]any {
 	return conf
 }
 
-// TestDefaultDriver: the plugin can be the default driver in daemon.json.
-func TestDefaultDriver(t *testing.T) {
+// TestPluginCanBeTheDefaultDriver: the plugin can be the default driver in daemon.json.
+func TestPluginCanBeTheDefaultDriver(t *testing.T) {
 	s := newSecondEngine(t)
 	conf := storage(t)
 
@@ -208,7 +208,7 @@ func TestKilledDockerdLosesOnlyItsBuffer(t *testing.T) {
 		messages := q.messages()
 		return len(messages) > before && messages[len(messages)-1] == line
 	})
-	settle(q, int(q.events()))
+	expectFinal(q, int(q.events()))
 	var first dockertest.Checker
 	first.Written(printed(c.name, "stdout", before))
 	for _, m := range q.messages()[:before] {

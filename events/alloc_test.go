@@ -11,7 +11,7 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestNoOptionCostsAllocations holds that a line costs no allocation with any option.
+// TestNoOptionCostsAllocations checks that a line costs no allocation with any option.
 // With the race detector, a sync.Pool drops some of its contents, so the test does not
 // run then.
 func TestNoOptionCostsAllocations(t *testing.T) {
@@ -36,7 +36,7 @@ func TestNoOptionCostsAllocations(t *testing.T) {
 	}
 }
 
-// TestOrdinaryLineIsNotCopied holds that a complete line costs neither a copy nor an
+// TestOrdinaryLineIsNotCopied checks that a complete line costs neither a copy nor an
 // allocation without options, and with options that do not change it.
 func TestOrdinaryLineIsNotCopied(t *testing.T) {
 	for name, o := range map[string]Options{

@@ -58,7 +58,7 @@ func TestStripANSIRemovesOnlySequences(t *testing.T) {
 	}
 }
 
-// TestStripANSIIgnoresPieceBoundaries holds that the result does not depend on where a
+// TestStripANSIIgnoresPieceBoundaries checks that the result does not depend on where a
 // line is divided into pieces, and that no frame ends before its text.
 func TestStripANSIIgnoresPieceBoundaries(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -83,7 +83,7 @@ func TestStripANSIIgnoresPieceBoundaries(t *testing.T) {
 	})
 }
 
-// TestSequenceIsNeverDivided holds that a sequence is never divided between parts, and
+// TestSequenceIsNeverDivided checks that a sequence is never divided between parts, and
 // does not count towards the length of a part.
 func TestSequenceIsNeverDivided(t *testing.T) {
 	s := newScript(Options{StripANSI: true, MaxBytes: 128})

@@ -76,7 +76,7 @@ func (a *assembler) push(f Frame, at stream.Range, now time.Time) {
 	}
 	for i := range a.lines {
 		l := &a.lines[i]
-		if l.open && l.outlived(f.Time, a.wait) && (l.source != f.Source || l.continuedBy(&f)) {
+		if l.open && l.waitOver(f.Time, a.wait) && (l.source != f.Source || l.continuedBy(&f)) {
 			l.early, l.partPushed, l.partTime = true, now, f.Time
 		}
 	}
@@ -125,7 +125,7 @@ func (a *assembler) take() {
 		l.partPushed = a.now
 	}
 	l.add(f.Line, a.strip)
-	l.mark(a.at, a.out.grain())
+	l.mark(a.at, a.out.maxMarkBytes())
 	l.charge()
 	l.pushed = a.now
 	if l.endedBy(f) {
@@ -185,9 +185,9 @@ func (a *assembler) flush(now time.Time) {
 		case !l.open:
 		case now.Sub(l.pushed) >= a.wait:
 			l.finish()
-		case now.Sub(l.partPushed) >= patience*a.wait:
+		case now.Sub(l.partPushed) >= maxWaits*a.wait:
 			l.early, l.partPushed = true, now
-			l.partTime += int64(patience * a.wait)
+			l.partTime += int64(maxWaits * a.wait)
 		}
 	}
 }

@@ -315,7 +315,7 @@ func TestResetForgetsUnfinishedLines(t *testing.T) {
 	s.check(t, `stdout 2 "x" [1-2]`)
 }
 
-// TestEndlessLineNeedsOneEventOfMemory holds that a line without end needs no more
+// TestEndlessLineNeedsOneEventOfMemory checks that a line without end needs no more
 // memory than one event.
 func TestEndlessLineNeedsOneEventOfMemory(t *testing.T) {
 	p := NewPipeline(Options{})
@@ -335,7 +335,7 @@ func TestEndlessLineNeedsOneEventOfMemory(t *testing.T) {
 	}
 }
 
-// TestEndlessLineHasFewRanges holds that pieces of one byte, which dockerd does not
+// TestEndlessLineHasFewRanges checks that pieces of one byte, which dockerd does not
 // write, do not make a line need much more memory than its text.
 func TestEndlessLineHasFewRanges(t *testing.T) {
 	p := NewPipeline(Options{})
@@ -356,7 +356,7 @@ func TestEndlessLineHasFewRanges(t *testing.T) {
 	}
 }
 
-// TestCompleteLineIsNotCopied holds that a complete line costs neither a copy nor an
+// TestCompleteLineIsNotCopied checks that a complete line costs neither a copy nor an
 // allocation.
 func TestCompleteLineIsNotCopied(t *testing.T) {
 	p := NewPipeline(Options{})
@@ -379,7 +379,7 @@ func TestCompleteLineIsNotCopied(t *testing.T) {
 	}
 }
 
-// TestIdlePipelineKeepsNoText holds that an idle Pipeline keeps neither the text of its
+// TestIdlePipelineKeepsNoText checks that an idle Pipeline keeps neither the text of its
 // last line nor the memory for it.
 func TestIdlePipelineKeepsNoText(t *testing.T) {
 	p := NewPipeline(Options{})

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestEndlessLineGoesOutInParts holds that a line that always gets one more piece goes
+// TestEndlessLineGoesOutInParts checks that a line that always gets one more piece goes
 // out in parts. The first goes out 12 times Wait after the first piece. Each frame is
 // acknowledged with the part that has its end.
 func TestEndlessLineGoesOutInParts(t *testing.T) {
@@ -56,7 +56,7 @@ func TestEndlessLineGoesOutInParts(t *testing.T) {
 	}
 }
 
-// TestContinuedPartIsFollowed holds that another part follows a part with the continued
+// TestContinuedPartIsFollowed checks that another part follows a part with the continued
 // mark, even if it has no text.
 func TestContinuedPartIsFollowed(t *testing.T) {
 	s := newScript(Options{Wait: 20 * time.Second})
@@ -71,7 +71,7 @@ func TestContinuedPartIsFollowed(t *testing.T) {
 	s.check(t, `stdout 1 "[logspool: part 2] " [13-14]`)
 }
 
-// TestBacklogOfEndlessLineIsDividedAlike holds that a line that is read late is divided
+// TestBacklogOfEndlessLineIsDividedAlike checks that a line that is read late is divided
 // as if it had been read at once, as far as the times of the other output show it.
 func TestBacklogOfEndlessLineIsDividedAlike(t *testing.T) {
 	s := newScript(Options{})
@@ -84,7 +84,7 @@ func TestBacklogOfEndlessLineIsDividedAlike(t *testing.T) {
 		`stdout 1000000000 "[logspool: part 2] b" [3-4]`)
 }
 
-// TestFiltersSeeWhatTheTerminalShows holds that the filters see what a terminal shows
+// TestFiltersSeeWhatTheTerminalShows checks that the filters see what a terminal shows
 // of a line, that the pattern of an event's first line sees its bytes, and that the
 // event keeps them.
 func TestFiltersSeeWhatTheTerminalShows(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestEntryIsReadLikeJSONFile holds that an entry has the fields of its frame, and the
+// TestEntryIsReadLikeJSONFile checks that an entry has the fields of its frame, and the
 // text that json-file would have written and read back.
 func TestEntryIsReadLikeJSONFile(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

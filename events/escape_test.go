@@ -62,7 +62,7 @@ func TestEscapeOfEveryByteAtEveryOffset(t *testing.T) {
 	}
 }
 
-// TestEscapedTextReadsAsRepaired holds that escaped text is read as CloudWatch would
+// TestEscapedTextReadsAsRepaired checks that escaped text is read as CloudWatch would
 // repair it, and is as long as escapedFit measured.
 func TestEscapedTextReadsAsRepaired(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -112,7 +112,7 @@ func TestDecodeAgreesWithTheOfficialCodec(t *testing.T) {
 	}
 }
 
-// TestUsualPayloadNeedsNoOfficialCodec holds that Decode does not need the official
+// TestUsualPayloadNeedsNoOfficialCodec checks that Decode does not need the official
 // codec for what dockerd writes, and neither allocates nor copies.
 func TestUsualPayloadNeedsNoOfficialCodec(t *testing.T) {
 	for _, e := range entries {

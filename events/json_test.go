@@ -65,7 +65,7 @@ func TestJSONHasFields(t *testing.T) {
 		event(`{"log":"y","source":"unknown",`+fields, "unknown 3", "[2-3]"))
 }
 
-// TestLongestJSONFieldsAreLeftOut holds that the longest fields are left out if they
+// TestLongestJSONFieldsAreLeftOut checks that the longest fields are left out if they
 // leave no room for the text.
 func TestLongestJSONFieldsAreLeftOut(t *testing.T) {
 	huge := strings.Repeat("x", MaxBytes/4)

@@ -75,16 +75,16 @@ func (l *line) endedBy(f *Frame) bool {
 // due returns when l will have waited long enough: for its next piece, or since its first.
 func (l *line) due(wait time.Duration) time.Time {
 	due := l.pushed.Add(wait)
-	if last := l.partPushed.Add(patience * wait); last.Before(due) {
+	if last := l.partPushed.Add(maxWaits * wait); last.Before(due) {
 		return last
 	}
 	return due
 }
 
-// outlived reports whether a part of l would have gone out before the time of a frame. All
+// waitOver reports whether a part of l would have gone out before the time of a frame. All
 // pieces of a line have one time, so only frames of the other output show it.
-func (l *line) outlived(at int64, wait time.Duration) bool {
-	return time.Duration(at-l.partTime) >= patience*wait
+func (l *line) waitOver(at int64, wait time.Duration) bool {
+	return time.Duration(at-l.partTime) >= maxWaits*wait
 }
 
 // unfinished appends the frames of l, without those of the part that was handed out last.
@@ -120,8 +120,8 @@ func (l *line) make(extra int) []byte {
 	return *l.made
 }
 
-// unmake gives the message's buffer back.
-func (l *line) unmake() {
+// returnBuffer gives the message's buffer back.
+func (l *line) returnBuffer() {
 	if l.made != nil {
 		putBuffer(l.made)
 		l.made = nil
@@ -130,7 +130,7 @@ func (l *line) unmake() {
 
 // advance goes past the part that was handed out last.
 func (l *line) advance() {
-	l.unmake()
+	l.returnBuffer()
 	l.early = false
 	switch more := l.text.advance(); {
 	case more:
@@ -175,7 +175,7 @@ func (l *line) charge() {
 
 // reset forgets the line.
 func (l *line) reset() {
-	l.unmake()
+	l.returnBuffer()
 	l.text.reset()
 	l.open, l.ended, l.newlineDue, l.early = false, false, false, false
 	l.charge()

@@ -71,7 +71,7 @@ func (n *numbered) takeOne(t *testing.T, newline string) bool {
 	return ok
 }
 
-// TestUnfinishedTextStaysWithinBudget holds that a thousand containers in the middle of
+// TestUnfinishedTextStaysWithinBudget checks that a thousand containers in the middle of
 // a line or event of 1 MB need no more memory than the budget. Nothing is lost, and
 // text goes out whole as long as there is memory.
 func TestUnfinishedTextStaysWithinBudget(t *testing.T) {
@@ -138,7 +138,7 @@ func TestUnfinishedTextStaysWithinBudget(t *testing.T) {
 	}
 }
 
-// TestHandedOutTextStaysWithinBudget holds that the events that are handed out, one per
+// TestHandedOutTextStaysWithinBudget checks that the events that are handed out, one per
 // container, need no more memory than the budget. The backlogs of many containers with
 // long lines are read at the same time.
 func TestHandedOutTextStaysWithinBudget(t *testing.T) {
@@ -184,7 +184,7 @@ func liveHeap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// TestIdleLineKeepsSmallBuffer holds that a short unfinished line does not occupy the
+// TestIdleLineKeepsSmallBuffer checks that a short unfinished line does not occupy the
 // buffer of a long one.
 func TestIdleLineKeepsSmallBuffer(t *testing.T) {
 	b := NewBudget(BudgetBytes)
@@ -207,7 +207,7 @@ func TestIdleLineKeepsSmallBuffer(t *testing.T) {
 	}
 }
 
-// TestRangesAreCharged holds that the ranges of an event of many short lines count
+// TestRangesAreCharged checks that the ranges of an event of many short lines count
 // towards the budget if lines of the other output are between them.
 func TestRangesAreCharged(t *testing.T) {
 	b := NewBudget(BudgetBytes)

@@ -58,7 +58,7 @@ func newModel(o Options) *model {
 func (m *model) push(f Frame, at stream.Range, now time.Time) {
 	m.pushed = append(m.pushed, at)
 	for src, ev := range m.joined {
-		if m.open[src] == nil && m.outlived(ev, f.Time) {
+		if m.open[src] == nil && m.waitOver(ev, f.Time) {
 			m.endEvent(src)
 		}
 	}
@@ -102,7 +102,7 @@ func (m *model) endLine(src Source) {
 	ev := m.joined[src]
 	if ev != nil {
 		head := l.text[:plainFit(l.text, m.o.MaxBytes)]
-		if m.o.Pattern.Match(head) || m.outlived(ev, l.time) {
+		if m.o.Pattern.Match(head) || m.waitOver(ev, l.time) {
 			m.endEvent(src)
 			ev = nil
 		}
@@ -115,7 +115,7 @@ func (m *model) endLine(src Source) {
 	ev.latest, ev.since = l.time, l.since
 }
 
-func (m *model) outlived(ev *modelEvent, at int64) bool {
+func (m *model) waitOver(ev *modelEvent, at int64) bool {
 	return time.Duration(at-ev.latest) >= m.o.Wait || time.Duration(at-ev.time) >= 12*m.o.Wait
 }
 

@@ -6,9 +6,9 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// patience limits how long an event of several lines waits for its next line, and how
+// maxWaits limits how long an event of several lines waits for its next line, and how
 // long a line waits before a part of it goes out, in multiples of Options.Wait.
-const patience = 12
+const maxWaits = 12
 
 // multiline joins lines to events, per source. It is the stage of a Pipeline with
 // Options.Pattern. It keeps at most one unfinished event per source.
@@ -51,7 +51,7 @@ func (m *multiline) push(f Frame, at stream.Range, now time.Time) {
 	}
 	m.advance()
 	for i := range m.events {
-		if ev := &m.events[i]; ev.open && !m.lines.lines[i].open && m.outlived(ev, f.Time) {
+		if ev := &m.events[i]; ev.open && !m.lines.lines[i].open && m.waitOver(ev, f.Time) {
 			ev.finish()
 		}
 	}
@@ -104,7 +104,7 @@ func (m *multiline) join(l *line) bool {
 	}
 	ev.add(l.part(), false)
 	for _, r := range l.ranges {
-		ev.mark(r, m.out.grain())
+		ev.mark(r, m.out.maxMarkBytes())
 	}
 	ev.charge()
 	if l.early { // A part of an unfinished line went out early; it must not wait here.
@@ -119,13 +119,13 @@ func (m *multiline) join(l *line) bool {
 // or ev would not have waited for it. So a backlog that is read late becomes the same
 // events.
 func (m *multiline) startsEvent(l, ev *line) bool {
-	return m.outlived(ev, l.time) || m.pattern.match(l.part())
+	return m.waitOver(ev, l.time) || m.pattern.match(l.part())
 }
 
-// outlived reports whether ev would not have waited until this time, which is that of a
+// waitOver reports whether ev would not have waited until this time, which is that of a
 // frame of either source. Nobody flushes while the other source has a long backlog.
-func (m *multiline) outlived(ev *line, at int64) bool {
-	return time.Duration(at-ev.latest) >= m.wait || time.Duration(at-ev.time) >= patience*m.wait
+func (m *multiline) waitOver(ev *line, at int64) bool {
+	return time.Duration(at-ev.latest) >= m.wait || time.Duration(at-ev.time) >= maxWaits*m.wait
 }
 
 // ready returns an event that has ended or has outgrown one message, with its part filled

@@ -156,7 +156,7 @@ func TestLongMultilineEventGoesOutInParts(t *testing.T) {
 			lines: []string{"BEGIN", xs(128 - 7)},
 			want:  []string{event("BEGIN\n"+xs(128-7)+"\n", "stdout 0", "[0-2]")},
 		}, {
-			name:  "but for the last newline, which is left out if it does not fit",
+			name:  "the last newline is left out if it does not fit",
 			lines: []string{"BEGIN", xs(128 - 6), "BEGIN"},
 			want:  []string{event("BEGIN\n"+xs(128-6), "stdout 0", "[0-2]"), event("BEGIN\n", "stdout 2", "[2-3]")},
 		}, {
@@ -248,7 +248,7 @@ func TestFlushEndsEventThatWaited(t *testing.T) {
 	s.check(t, event(strings.Repeat("a\n", 13), "stdout 5", "[6-19]"))
 }
 
-// TestInterleavedEventHasFewRanges holds that an event of lines that are not adjacent
+// TestInterleavedEventHasFewRanges checks that an event of lines that are not adjacent
 // goes out in parts before it needs much more memory than its text.
 func TestInterleavedEventHasFewRanges(t *testing.T) {
 	p := NewPipeline(Options{Pattern: beginning})
@@ -304,7 +304,7 @@ func TestInterleavedEventHasFewRanges(t *testing.T) {
 	}
 }
 
-// TestEndlessEventNeedsTwoMessagesOfMemory holds that an event without end needs no
+// TestEndlessEventNeedsTwoMessagesOfMemory checks that an event without end needs no
 // more memory than two messages.
 func TestEndlessEventNeedsTwoMessagesOfMemory(t *testing.T) {
 	p := NewPipeline(Options{Pattern: beginning})
@@ -375,7 +375,7 @@ func TestResetForgetsUnfinishedEvents(t *testing.T) {
 	s.check(t, `stdout 8 "whole\n" [0-1]`)
 }
 
-// TestMultilineKeepsOnlyUnfinishedText holds that a Pipeline keeps nothing of an event
+// TestMultilineKeepsOnlyUnfinishedText checks that a Pipeline keeps nothing of an event
 // that went out, and that Release loses nothing of an event that did not.
 func TestMultilineKeepsOnlyUnfinishedText(t *testing.T) {
 	p := NewPipeline(Options{Pattern: beginning})

@@ -35,8 +35,8 @@ func newOutput(o Options) output {
 	return out
 }
 
-// grain returns how much text the frames that share a mark may have.
-func (o *output) grain() int { return o.max / 64 }
+// maxMarkBytes returns how much text the frames that share a mark may have.
+func (o *output) maxMarkBytes() int { return o.max / 64 }
 
 // limit returns how much text l's next part may have if it is the last. Text for JSON is
 // counted before it is escaped, because a text that is an object is not escaped.
@@ -71,7 +71,7 @@ func (o *output) take(l *line) Event {
 		e.Message = l.part()
 	default:
 		if l.count == 0 {
-			l.unwanted = !o.wants(l.part())
+			l.unwanted = !o.passesFilters(l.part())
 		}
 		switch {
 		case l.unwanted:
@@ -101,10 +101,10 @@ func (o *output) again(l *line) Event {
 	return e
 }
 
-// wants reports whether an event with this text passes the filters. They see the text as a
-// terminal shows it: a container with a TTY ends its lines with a carriage return, which
-// json-file and CloudWatch keep.
-func (o *output) wants(text []byte) bool {
+// passesFilters reports whether an event with this text passes the filters. They see the
+// text as a terminal shows it: a container with a TTY ends its lines with a carriage return,
+// which json-file and CloudWatch keep.
+func (o *output) passesFilters(text []byte) bool {
 	if o.include.re == nil && o.exclude.re == nil {
 		return true
 	}

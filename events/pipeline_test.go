@@ -70,7 +70,7 @@ func TestFiltersDropEvents(t *testing.T) {
 	}
 }
 
-// TestPatternSeesStrippedText holds that the pattern matches a coloured first line.
+// TestPatternSeesStrippedText checks that the pattern matches a coloured first line.
 func TestPatternSeesStrippedText(t *testing.T) {
 	s := newScript(Options{Pattern: beginning, StripANSI: true})
 	for i, line := range []string{"\x1b[32mBEGIN\x1b[0m a", "\x1b[31mat\x1b[0m", "\x1b[32mBEGIN\x1b[0m b"} {
@@ -117,7 +117,7 @@ func BenchmarkPipeline(b *testing.B) {
 	}
 }
 
-// TestPartMarks holds the wording of the package comment and the docs.
+// TestPartMarks checks the wording of the package comment and the docs.
 func TestPartMarks(t *testing.T) {
 	for _, test := range []struct {
 		mark string
@@ -135,7 +135,7 @@ func TestPartMarks(t *testing.T) {
 	}
 }
 
-// TestShorterPartIsFoundFromItsEnd holds that shorter, which looks only at the end of a
+// TestShorterPartIsFoundFromItsEnd checks that shorter, which looks only at the end of a
 // part, has the same result as counting from the beginning.
 func TestShorterPartIsFoundFromItsEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -153,7 +153,7 @@ func TestShorterPartIsFoundFromItsEnd(t *testing.T) {
 	})
 }
 
-// TestSlowRegexpIsBounded holds that a regexp that was built to take minutes for one
+// TestSlowRegexpIsBounded checks that a regexp that was built to take minutes for one
 // long event sees only its beginning, and that a usual regexp sees all of it.
 func TestSlowRegexpIsBounded(t *testing.T) {
 	// It counts as slow, and takes next to no time for a text without x.
@@ -173,7 +173,7 @@ func TestSlowRegexpIsBounded(t *testing.T) {
 		p.Next()
 		p.Close()
 		if e, ok := p.Next(); !ok || len(e.Message) > 0 != test.want {
-			t.Errorf("%d bytes: %d are shipped, %v", len(test.text), len(e.Message), ok)
+			t.Errorf("%d bytes: %d are sent, %v", len(test.text), len(e.Message), ok)
 		}
 	}
 	if n := instructions(hard); n < 7000 || n > 8000 {

@@ -79,7 +79,7 @@ func drawOptions(t *rapid.T) Options {
 	return o
 }
 
-// TestPipelineLosesNothing holds for any options, any frames of all sources in any
+// TestPipelineLosesNothing checks, with any options, any frames of all sources in any
 // order, and flushes and ends at any time:
 //   - The events of each source, joined from their parts, are those of the model, which have each
 //     byte once and in order.

@@ -122,15 +122,15 @@ func (t *text) memory() int {
 }
 
 // mark records that a frame's text ends at the end of the data. Adjacent frames share a
-// mark of at most grain bytes, so that an event of many short lines costs little more
+// mark of at most maxMarkBytes, so that an event of many short lines costs little more
 // than its text.
-func (t *text) mark(at stream.Range, grain int) {
+func (t *text) mark(at stream.Range, maxMarkBytes int) {
 	if n := len(t.marks); n > 0 && t.marks[n-1].To == at.From {
 		begin := t.out
 		if n > 1 {
 			begin = t.marks[n-2].end
 		}
-		if len(t.data)-begin <= grain {
+		if len(t.data)-begin <= maxMarkBytes {
 			t.marks[n-1] = mark{len(t.data), stream.Range{From: t.marks[n-1].From, To: at.To}}
 			return
 		}

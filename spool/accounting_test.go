@@ -163,8 +163,8 @@ func TestBudgetCountsWhatIsOnDisk(t *testing.T) {
 	})
 }
 
-// TestCursorIsCounted: the budget counts what the cursor takes on the disk, whatever created it and
-// however long it becomes.
+// TestCursorIsCounted: the budget counts what the cursor takes on the disk, whatever
+// created it and however long it becomes.
 func TestCursorIsCounted(t *testing.T) {
 	disk, b := durabletest.NewDisk(), NewBudget(64<<20)
 	w := newBudgeted(t, b, Options{FS: disk})

@@ -77,9 +77,9 @@ func (b *Budget) Raise(limit int64) { b.limit = max(b.limit, limit) }
 // Used returns the bytes on disk of all logs under the budget.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
-// AddArchived counts the log of a spool that is not open: so many bytes on disk, last
-// written to at written. The budget calls remove at most once, from within a call of
-// another spool or of Retry, to remove the files. If remove returns nil, they are not
+// AddArchived counts the log of a spool that is not open. bytes is its size on disk, and
+// written is when it was last written to. The budget calls remove at most once, from within a
+// call of another spool or of Retry, to remove the files. If remove returns nil, they are not
 // counted any more; otherwise they are counted until Release. remove may call Release, but
 // not Append. The caller of Append or Retry must hold no lock that remove takes. Call
 // Release before the spool is opened, and after the files are removed.

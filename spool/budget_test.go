@@ -33,7 +33,7 @@ func newBudgeted(t testing.TB, b *Budget, o Options) *budgeted {
 	return &budgeted{appender: &appender{s: s}}
 }
 
-// write appends a block of so many frames of a little over 100 bytes.
+// write appends a block of frames of a little over 100 bytes.
 func (b *budgeted) write(frames int) {
 	p := numbered(b.n+1, b.n+frames, 100)
 	b.n += frames
@@ -42,10 +42,11 @@ func (b *budgeted) write(frames int) {
 	}
 }
 
-// account reads everything. It returns how many frames there are and how many gaps record as lost.
+// account reads everything. It returns how many frames there are and how many gaps record
+// as lost.
 func (b *budgeted) account(t testing.TB) (read, lost int) { return b.accountAfter(t, 0) }
 
-// accountAfter is account after so many frames were delivered.
+// accountAfter is account if the first frames are delivered. delivered is their number.
 func (b *budgeted) accountAfter(t testing.TB, delivered int) (read, lost int) {
 	r := b.s.NewReader()
 	defer r.Close()
@@ -62,10 +63,10 @@ func (b *budgeted) accountAfter(t testing.TB, delivered int) (read, lost int) {
 	return read, lost
 }
 
-// takeItems reads at most so many items. It returns their ranges and how many frames gaps record as
+// takeItems reads at most limit items. It returns their ranges and how many frames gaps record as
 // lost. It calls frame with each frame.
-func takeItems(r *Reader, most int, frame func([]byte)) (ranges []stream.Range, lost int) {
-	for range most {
+func takeItems(r *Reader, limit int, frame func([]byte)) (ranges []stream.Range, lost int) {
+	for range limit {
 		item, ok := r.Next()
 		if !ok {
 			break
@@ -80,7 +81,7 @@ func takeItems(r *Reader, most int, frame func([]byte)) (ranges []stream.Range, 
 	return ranges, lost
 }
 
-// handOut reads so many items and returns their ranges.
+// handOut reads n items and returns their ranges.
 func handOut(t *testing.T, r *Reader, n int) []stream.Range {
 	t.Helper()
 	handed, _ := takeItems(r, n, func([]byte) {})

@@ -245,7 +245,8 @@ func crashAtEveryCall(t *testing.T, o Options) {
 				return durabletest.Failure{Err: crashed}
 			})
 			w.script()
-			// Nothing was done after the failing call, so the disk is in the state of that moment.
+			// Nothing was done after the failing call, so the disk is in the state of that
+			// moment.
 			killed, cut = w.disk.Killed(), w.disk.PowerCut()
 			w.check(fmt.Sprintf("killed at call %d, after=%v", call, after), killed, kept, acked)
 			w.check(fmt.Sprintf("power cut at call %d, after=%v", call, after), cut, synced, acked)

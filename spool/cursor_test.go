@@ -13,9 +13,9 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestLostCursor: if the cursor is missing, damaged or of a newer version, only the last few
-// delivered lines are sent again, and a newer cursor is kept.
-func TestLostCursor(t *testing.T) {
+// TestLostCursorRepeatsFewLines: if the cursor is missing, damaged or of a newer version,
+// only the last few delivered lines are sent again, and a newer cursor is kept.
+func TestLostCursorRepeatsFewLines(t *testing.T) {
 	for name, damage := range map[string]func(path string, data []byte) error{
 		"missing": func(path string, _ []byte) error { return os.Remove(path) },
 		"empty":   func(path string, _ []byte) error { return os.WriteFile(path, nil, 0o600) },

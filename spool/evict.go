@@ -139,12 +139,12 @@ func (s *Spool) evictAckedLocked() bool {
 	return false
 }
 
-// evictUnownedLocked evicts the oldest segment that some readers have passed and others
-// have not reached, and of which the former have nothing in flight. It matters when the
-// outputs of a container go to two streams: while one is stuck, the reader of the other
-// reads on, in search of its own frames (docs/decisions/0008-evict-behind-a-reader.md). The
-// readers that have passed the place do not return to it. So a gap block at the end of the
-// stream records the loss, and the lost frames count as acknowledged.
+// evictUnownedLocked evicts the oldest segment that one reader has passed and another has
+// not reached, if the first has nothing in flight there. It matters when the outputs of a
+// container go to two streams: while one is stuck, the reader of the other reads on, in
+// search of its own frames (docs/decisions/0008-evict-behind-a-reader.md). The readers that
+// have passed the place do not return to it. So a gap block at the end of the stream
+// records the loss, and the lost frames count as acknowledged.
 //
 // A crash after the gap block leaves both the gap and the frames. A crash after the
 // record in the cursor leaves the gap and a segment in which everything is acknowledged.

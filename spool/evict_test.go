@@ -2,10 +2,8 @@ package spool
 
 import (
 	"fmt"
-	"io/fs"
 	"testing"
 
-	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/durable/durabletest"
 	"github.com/logspool/logspool/internal/stream"
 )
@@ -74,13 +72,13 @@ func TestTrimAtOpen(t *testing.T) {
 	}
 	w.s.Close()
 	var lost Gap
-	read := &meteredFS{FS: disk}
+	read := &countingFS{FS: disk}
 	s := mustOpen(t, Options{Dir: "/s", FS: read, MaxSize: 1 << 20, OnLoss: func(g Gap) { lost.join(g) }})
 	defer s.Close()
 	if s.Size() > 5<<20 { // segments keep the size that they had
 		t.Errorf("%d bytes are left", s.Size())
 	}
-	reads := read.bytes
+	reads := read.bytes.Load()
 	w.s = s
 	before := s.Size()
 	w.write(1)
@@ -95,36 +93,6 @@ func TestTrimAtOpen(t *testing.T) {
 		t.Errorf("Open has read %d bytes", reads)
 	}
 }
-
-// meteredFS counts the bytes that are read.
-type meteredFS struct {
-	durable.FS
-	bytes int64
-	syncs int
-}
-
-type meteredFile struct {
-	durable.File
-	fs *meteredFS
-}
-
-func (c *meteredFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
-	f, err := c.FS.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	return meteredFile{f, c}, nil
-}
-
-func (c *meteredFS) SyncDir(name string) error { c.syncs++; return c.FS.SyncDir(name) }
-
-func (f meteredFile) ReadAt(p []byte, off int64) (int, error) {
-	n, err := f.File.ReadAt(p, off)
-	f.fs.bytes += int64(n)
-	return n, err
-}
-
-func (f meteredFile) Sync() error { f.fs.syncs++; return f.File.Sync() }
 
 // TestHeadersAndFramesCountTheSame: counting a segment by its headers and by its frames gives
 // the same result.

@@ -128,10 +128,10 @@ func TestEvictPrefixCopiesLittle(t *testing.T) {
 	}
 }
 
-// TestEvictPrefix: when the delivered prefix of a segment is removed, readers continue with the
-// rest, nothing that was handed out is lost, and a crash at any step leaves every undelivered
-// line.
-func TestEvictPrefix(t *testing.T) {
+// TestEvictPrefixLosesNothing: when the delivered prefix of a segment is removed, readers
+// continue with the rest, nothing that was handed out is lost, and a crash at any step
+// leaves every undelivered line.
+func TestEvictPrefixLosesNothing(t *testing.T) {
 	disk := durabletest.NewDisk()
 	b := NewBudget(1 << 30)
 	w := newBudgeted(t, b, Options{FS: disk, MaxSize: 64 << 20, History: 64 << 20})

@@ -73,10 +73,9 @@ func (f *finder) history(o HistoryOptions) (h *History, gone bool, err error) {
 	return h, !there, nil
 }
 
-// read reads frames that begin before until, at most so many, and returns how many it has
-// read.
-func (f *finder) read(r *Reader, most int, until uint64) (n int, err error) {
-	for n < most && r.Position() < until {
+// read reads at most limit frames that begin before until, and returns their number.
+func (f *finder) read(r *Reader, limit int, until uint64) (n int, err error) {
+	for n < limit && r.Position() < until {
 		item, ok := r.Next()
 		if !ok {
 			return n, r.failure.err

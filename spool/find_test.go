@@ -17,10 +17,10 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestTail: a History returns exactly the last frames, wherever blocks and segments end,
-// delivered or not, with gaps between them and an incomplete frame at the end. Then it returns
-// what is appended.
-func TestTail(t *testing.T) {
+// TestTailReturnsExactlyTheLastFrames: a History returns exactly the last frames,
+// wherever blocks and segments end, delivered or not, with gaps between them and an
+// incomplete frame at the end. Then it returns what is appended.
+func TestTailReturnsExactlyTheLastFrames(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		disk := durabletest.NewDisk()
 		s := mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 256 << 10})
@@ -137,14 +137,14 @@ func testTailReadsLittle(t *testing.T, times int) {
 			}
 			check := func(what string) {
 				for _, o := range []HistoryOptions{{Tail: 10}, {Tail: -1, Since: int64(n - 9)}} {
-					disk.read.Store(0)
+					disk.bytes.Store(0)
 					h, err := s.NewHistory(t.Context(), o)
 					if err != nil {
 						t.Fatal(err)
 					}
 					got := h.all(t)
 					h.Close()
-					read := disk.read.Load()
+					read := disk.bytes.Load()
 					t.Logf("%s: %+v reads %d KiB of %d MiB", what, o, read>>10, s.Size()>>20)
 					if o.Tail > 0 && (read > 1<<20 || len(got) != 10) || read > 1<<20+2*maxSegmentSize || got[len(got)-1] != int64(n) {
 						t.Errorf("%s: %d bytes read for %s of %d", what, read, spans(got), n)
@@ -162,8 +162,9 @@ func testTailReadsLittle(t *testing.T, times int) {
 	}
 }
 
-// TestSince: no frame of that time or later is skipped, and most of the earlier ones are.
-func TestSince(t *testing.T) {
+// TestSinceSkipsNoLaterFrame: no frame of that time or later is skipped, and most of the
+// earlier ones are.
+func TestSinceSkipsNoLaterFrame(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		disk := durabletest.NewDisk()
 		s := mustOpen(t, Options{Dir: "/s", FS: disk, MaxSize: 1 << 20, History: 256 << 10})
@@ -348,7 +349,7 @@ func TestTailEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// countedContext is canceled after so many calls of Err.
+// countedContext is canceled after a number of calls of Err.
 type countedContext struct {
 	context.Context
 	left int

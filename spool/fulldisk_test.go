@@ -87,7 +87,8 @@ func TestFullDiskCountsExactly(t *testing.T) {
 	})
 }
 
-// TestOpenOnAFullDisk: what was spooled and acknowledged is there although nothing can be written.
+// TestOpenOnAFullDisk: what was spooled and acknowledged is there although nothing can be
+// written.
 func TestOpenOnAFullDisk(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
@@ -178,9 +179,9 @@ func (f fullDiskFile) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// TestFullDisk: a disk without space keeps nothing, and the spool continues. When there is
-// space again, what was not kept is reported.
-func TestFullDisk(t *testing.T) {
+// TestFullDiskReportsWhatItLost: a disk without space keeps nothing, and the spool
+// continues. When there is space again, what was not kept is reported.
+func TestFullDiskReportsWhatItLost(t *testing.T) {
 	w := newWorld(t, durabletest.NewDisk(), Options{MaxSize: 16 << 20, DropNewest: true})
 	if err := w.open(); err != nil {
 		t.Fatal(err)
@@ -281,7 +282,7 @@ func TestFullDiskEvictsInOrder(t *testing.T) {
 	}
 }
 
-// smallDisk is a disk in memory with so many free bytes; other programs use the rest.
+// smallDisk is a disk in memory. bytes of it are free, and other programs use the rest.
 func smallDisk(bytes int64) *durabletest.Disk {
 	disk := durabletest.NewDisk()
 	disk.Limit(bytes)

@@ -9,10 +9,10 @@ import (
 	"github.com/logspool/logspool/internal/durable/durabletest"
 )
 
-// TestFullDiskKilled: if the disk is full from time to time and the process is killed at any
-// time, each line is delivered or reported as lost. Too many may be reported, but never too
-// few.
-func TestFullDiskKilled(t *testing.T) {
+// TestKillOnFullDiskLosesNoCount: if the disk is full from time to time and the process
+// is killed at any time, each line is delivered or reported as lost. Too many may be
+// reported, but never too few.
+func TestKillOnFullDiskLosesNoCount(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		disk := durabletest.NewDisk()
 		var b *Budget

@@ -15,10 +15,11 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// countingFS counts the bytes that are read.
+// countingFS counts the bytes that are read, and the syncs.
 type countingFS struct {
 	durable.FS
-	read atomic.Int64
+	bytes atomic.Int64
+	syncs int
 }
 
 func (c *countingFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.File, error) {
@@ -29,9 +30,11 @@ func (c *countingFS) OpenFile(name string, flag int, perm fs.FileMode) (durable.
 	return countingFile{f, c}, nil
 }
 
+func (c *countingFS) SyncDir(name string) error { c.syncs++; return c.FS.SyncDir(name) }
+
 func (c *countingFS) ReadFile(name string) ([]byte, error) {
 	p, err := c.FS.ReadFile(name)
-	c.read.Add(int64(len(p)))
+	c.bytes.Add(int64(len(p)))
 	return p, err
 }
 
@@ -42,9 +45,11 @@ type countingFile struct {
 
 func (f countingFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.File.ReadAt(p, off)
-	f.c.read.Add(int64(n))
+	f.c.bytes.Add(int64(n))
 	return n, err
 }
+
+func (f countingFile) Sync() error { f.c.syncs++; return f.File.Sync() }
 
 // openHistory returns a History of dir that knows only the names and sizes of its segments, and
 // not the last block, which an open Spool knows.
@@ -304,9 +309,9 @@ func TestFullDiskEvictsHistoryFirst(t *testing.T) {
 	}
 }
 
-// TestWait: Wait returns when something is appended, when its context is done, and when nothing
-// will be appended any more.
-func TestWait(t *testing.T) {
+// TestWaitReturnsOnAppendCloseOrCancel: Wait returns when something is appended, when its
+// context is done, and when nothing will be appended any more.
+func TestWaitReturnsOnAppendCloseOrCancel(t *testing.T) {
 	s := mustOpen(t, Options{Dir: "/s", FS: durabletest.NewDisk(), History: 1 << 20})
 	a := &appender{s: s}
 	a.append(t, numbered(1, 10, 100))

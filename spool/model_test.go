@@ -346,10 +346,10 @@ func (m *model) finish(t *rapid.T) {
 
 var historyBounds = rapid.SampledFrom([]int64{0, 40 << 10, 256 << 10, 1 << 30})
 
-// TestModel does everything that can be done to a spool, in any order. What is read was
-// appended at that position and was not acknowledged, and everything that is missing is
-// reported.
-func TestModel(t *testing.T) {
+// TestSpoolAgreesWithModel does everything that can be done to a spool, in any order.
+// What is read was appended at that position and was not acknowledged, and everything
+// that is missing is reported.
+func TestSpoolAgreesWithModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		disk := durabletest.NewDisk()
 		m := &model{

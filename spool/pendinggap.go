@@ -158,7 +158,8 @@ func (s *Spool) addGapLocked(g Gap) {
 	}
 }
 
-// reportGapsLocked reports new gap blocks of so many bytes of stream to Options.OnGap.
+// reportGapsLocked reports new gap blocks to Options.OnGap. bytes is their size in the
+// stream.
 func (s *Spool) reportGapsLocked(bytes int) {
 	if bytes > 0 && s.opts.OnGap != nil {
 		s.opts.OnGap(bytes)

@@ -80,9 +80,9 @@ func TestUnkeptGapSurvivesKill(t *testing.T) {
 	}
 }
 
-// TestHeldGap: a gap whose marker was rejected is pending until it is in the stream again, also
-// after a kill.
-func TestHeldGap(t *testing.T) {
+// TestHeldGapStaysPending: a gap whose marker was rejected is pending until it is in the
+// stream again, also after a kill.
+func TestHeldGapStaysPending(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	a.append(t, numbered(1, 10, 100))

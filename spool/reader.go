@@ -157,8 +157,7 @@ func (r *Reader) Next() (Item, bool) {
 	}
 }
 
-// Err returns the failure because of which the last Next could not read on; nil if there
-// was none. Try again later.
+// Err returns the failure that stopped the last Next, or nil. Try again later.
 func (r *Reader) Err() error { return r.failure.err }
 
 // acknowledged reports whether all of g is acknowledged now. A gap may have been

@@ -307,7 +307,7 @@ func TestGapBetweenSegments(t *testing.T) {
 }
 
 // TestFramesInsideGarbage: garbage that looks like the length of a long frame hides the frames
-// after it only until the long frame turns out to be none. Then they are found.
+// after it only until the reader finds that there is no long frame.
 func TestFramesInsideGarbage(t *testing.T) {
 	garbage := binary.BigEndian.AppendUint32(nil, 50_000)
 	garbage = append(garbage, 0x0a, 0xff, 0xff)

@@ -72,9 +72,9 @@ func TestUnopenableSegmentLosesNothing(t *testing.T) {
 	}
 }
 
-// TestUnreadableSector: a sector that can never be read loses the blocks that it is in. The
-// reader retries a limited number of times.
-func TestUnreadableSector(t *testing.T) {
+// TestUnreadableSectorLosesOnlyItsBlocks: a sector that can never be read loses the
+// blocks that it is in. The reader retries a limited number of times.
+func TestUnreadableSectorLosesOnlyItsBlocks(t *testing.T) {
 	disk := &faultyReads{FS: durabletest.NewDisk()}
 	s, a := smallSpool(t, disk)
 	for i := range 12 {

@@ -90,10 +90,10 @@ type Torn struct {
 // FrameTimeSize is more than the number of bytes from a frame's start to the end of its time.
 const FrameTimeSize = 32
 
-// Matches reports whether the block is at the head of a FIFO with so many unread bytes,
-// which begin with head. The intake's pipe may be smaller than the block (pipe(7),
-// pipe-user-pages-soft), and head shorter. Then the beginnings are compared, provided that
-// they include a frame's time.
+// Matches reports whether the block is at the head of a FIFO. unread is the number of
+// unread bytes in the FIFO, and head is how they begin. The intake's pipe may be smaller
+// than the block (pipe(7), pipe-user-pages-soft), and head shorter. Then the beginnings
+// are compared, provided that they include a frame's time.
 func (t *Torn) Matches(head []byte, unread int) bool {
 	if len(head) < t.Length {
 		n := min(len(head), len(t.begin))

@@ -66,8 +66,9 @@ func TestAddedGapWaitsForEndOfFrame(t *testing.T) {
 	}
 }
 
-// TestHugeSegment: Open reads a limited part of a segment, however large the file has become.
-func TestHugeSegment(t *testing.T) {
+// TestOpenReadsLittleOfHugeSegment: Open reads a limited part of a segment, however large
+// the file has become.
+func TestOpenReadsLittleOfHugeSegment(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, Options{Dir: dir})
 	a := &appender{s: s}
@@ -91,9 +92,9 @@ func TestHugeSegment(t *testing.T) {
 	}
 }
 
-// TestForgedBlock: bytes of a container that look like a block are not taken for one when a
-// torn block is skipped, because positions advance no faster than bytes.
-func TestForgedBlock(t *testing.T) {
+// TestForgedBlockIsNotRead: bytes of a container that look like a block are not taken for
+// one when a torn block is skipped, because positions advance no faster than bytes.
+func TestForgedBlockIsNotRead(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	a.append(t, numbered(1, 10, 100))
@@ -120,9 +121,9 @@ func TestForgedBlock(t *testing.T) {
 	}
 }
 
-// TestDamagedEnd: what a repair cuts off and was not delivered is recorded in the stream, with
-// its lines.
-func TestDamagedEnd(t *testing.T) {
+// TestCutEndIsReportedAsGap: what a repair cuts off and was not delivered is recorded in
+// the stream, with its lines.
+func TestCutEndIsReportedAsGap(t *testing.T) {
 	build := func(t *testing.T, acked uint64) string {
 		dir := t.TempDir()
 		s := mustOpen(t, Options{Dir: dir})

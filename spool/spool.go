@@ -47,8 +47,8 @@ type Options struct {
 	// Budget limits the bytes on disk of several spools together, history included; nil means
 	// no limit.
 	Budget *Budget
-	// OnGap is called when Ack, AddGap, ReleaseGap or an eviction for another spool adds gaps
-	// of so many bytes to the stream.
+	// OnGap is called with the size of the gaps that Ack, AddGap, ReleaseGap or an eviction for
+	// another spool added to the stream.
 	OnGap func(bytes int)
 	// OnLoss is called when the spool loses data: a block that could not be kept, or
 	// undelivered frames that were evicted.
@@ -258,9 +258,8 @@ func (s *Spool) Prepare() error {
 	return s.cursor.rewrite()
 }
 
-// CountExtra charges the budget with so many bytes on disk of files outside the spool's
-// directory, such as the container's record. The number replaces that of the previous
-// call.
+// CountExtra charges the budget with bytes, the size on disk of files outside the spool's
+// directory, such as the container's record. The number replaces that of the previous call.
 func (s *Spool) CountExtra(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

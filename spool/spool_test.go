@@ -136,9 +136,9 @@ func TestStreamIsReadBack(t *testing.T) {
 	})
 }
 
-// TestAckAnyOrder acknowledges in any order. What is not acknowledged, and nothing else, is
-// read after a rewind and after opening the spool again.
-func TestAckAnyOrder(t *testing.T) {
+// TestAcksMayComeInAnyOrder acknowledges in any order. What is not acknowledged, and
+// nothing else, is read after a rewind and after opening the spool again.
+func TestAcksMayComeInAnyOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp("", "spool")
 		if err != nil {
@@ -294,8 +294,9 @@ func TestFullSpoolAccountsForEverything(t *testing.T) {
 	}
 }
 
-// TestDamage damages one block in the middle of a segment: only the frames of that block are lost.
-func TestDamage(t *testing.T) {
+// TestDamagedBlockLosesOnlyItsFrames damages one block in the middle of a segment: only
+// the frames of that block are lost.
+func TestDamagedBlockLosesOnlyItsFrames(t *testing.T) {
 	const blocks, perBlock = 20, 30
 	line := []byte(strings.Repeat("z", 90))
 	build := func(t *testing.T) (dir string, offsets []int) {
@@ -383,8 +384,8 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestLastBlock: LastBlock returns the last block once, with its epoch.
-func TestLastBlock(t *testing.T) {
+// TestLastBlockIsReturnedOnce: LastBlock returns the last block once, with its epoch.
+func TestLastBlockIsReturnedOnce(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, Options{Dir: dir})
 	a := &appender{s: s, epoch: 7}

@@ -13,7 +13,7 @@ import (
 // TestCleanIsNotSynced: no clean file is synced. Without Durable nothing is synced, not even at
 // Close.
 func TestCleanIsNotSynced(t *testing.T) {
-	disk := &meteredFS{FS: durabletest.NewDisk()}
+	disk := &countingFS{FS: durabletest.NewDisk()}
 	s := mustOpen(t, Options{Dir: "/s", FS: disk, Durable: true})
 	a := &appender{s: s}
 	a.append(t, numbered(1, 10, 100))

@@ -14,7 +14,8 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestUnknownSegmentVersion: a spool with segments of a newer version is refused and left as it is.
+// TestUnknownSegmentVersion: a spool with segments of a newer version is refused and left
+// as it is.
 func TestUnknownSegmentVersion(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, Options{Dir: dir})
@@ -66,9 +67,9 @@ func TestReaderWaitsAtNewerSegment(t *testing.T) {
 	}
 }
 
-// TestEarlierVersion: the files of earlier versions are read, with the pending gap that was in
-// a file of its own.
-func TestEarlierVersion(t *testing.T) {
+// TestEarlierVersionIsRead: the files of earlier versions are read, with the pending gap
+// that was in a file of its own.
+func TestEarlierVersionIsRead(t *testing.T) {
 	disk := durabletest.NewDisk()
 	s, a := smallSpool(t, disk)
 	a.append(t, numbered(1, 10, 100))

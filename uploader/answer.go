@@ -24,13 +24,13 @@ const groupRetrySpread = 500 * time.Millisecond
 // after each. If CloudWatch refuses everything, the events are not the reason.
 const maxPoisonAtFullSpeed = 8
 
-// maxFutileCreations is how many times in a row the stream may be created and still not
+// maxUnseenCreations is how many times in a row the stream may be created and still not
 // exist before that is logged as a failure. It takes a moment until all of CloudWatch knows
 // a new stream.
-const maxFutileCreations = 3
+const maxUnseenCreations = 3
 
-// advance does what had to wait for the requests in flight. It sends the held batch once no
-// batch in flight has a millisecond in common with it. After a failure, once nothing is in
+// advance continues after answers have arrived. It sends the held batch when no batch in
+// flight shares a millisecond with it. After a failure, once nothing is in
 // flight, it rewinds the feeds and plans the next try.
 func (s *sender) advance(now time.Time) {
 	if b := s.flight.held; b != nil {
@@ -118,7 +118,7 @@ func (s *sender) discard(b *batch) {
 	for _, part := range b.parts {
 		part.delivery.inFlight--
 		part.delivery.needsRewind = true
-		s.takeOwed(part.delivery, b) // the lines are sent again, and their losses found again
+		s.takeDeferred(part.delivery, b) // the lines are sent again, and their losses found again
 	}
 	s.u.pool.free(b)
 }
@@ -151,7 +151,7 @@ func (s *sender) delivered(b *batch) {
 	})
 	s.ack(b)
 	if s.recovery.first.verdict != invalid { // otherwise the poison event comes before this batch
-		s.noteSettled(b)
+		s.noteCompleted(b)
 	}
 	s.entityRejected(b.rejected.entity)
 	r := &s.recovery
@@ -160,12 +160,12 @@ func (s *sender) delivered(b *batch) {
 	s.group.health.Succeeded(s)
 }
 
-// noteSettled tells the sizer that a batch's events are not sent again. While the sizer
+// noteCompleted tells the sizer that a batch's events are not sent again. While the sizer
 // looks for a poison event, a batch that acknowledges nothing does not count: after a
 // rewind, its events are sent again.
-func (s *sender) noteSettled(b *batch) {
+func (s *sender) noteCompleted(b *batch) {
 	if s.next.sizer.suspect == 0 || slices.ContainsFunc(b.parts, func(p part) bool { return len(p.ranges) > 0 }) {
-		s.next.sizer.settled(len(b.records))
+		s.next.sizer.completed(len(b.records))
 	}
 }
 
@@ -174,7 +174,7 @@ func (s *sender) dropPoison(a answer) {
 	s.recordLoss(a.batch, events.Refused, a.batch.records, a.err)
 	s.ack(a.batch)
 	s.limit.wrong = s.limit.guess < maxMessageBytes
-	s.noteSettled(a.batch)
+	s.noteCompleted(a.batch)
 	r := &s.recovery
 	if r.poisonDropped++; r.poisonDropped > maxPoisonAtFullSpeed {
 		r.retryAt = time.Now().Add(retryDelay(r.poisonDropped-maxPoisonAtFullSpeed, maxSlowBackoff))
@@ -187,11 +187,11 @@ func (s *sender) ack(b *batch) {
 		if len(part.ranges) == 0 {
 			continue
 		}
-		for _, o := range s.takeOwed(part.delivery, b) {
+		for _, o := range s.takeDeferred(part.delivery, b) {
 			s.reportLoss(part.delivery, o)
 		}
 		if err := part.delivery.feed.Ack(part.ranges); err != nil {
-			s.ackFault.Failed(err.Error(), "err", brief(err))
+			s.ackFault.Failed(err.Error(), "err", logText(err))
 		} else {
 			s.ackFault.Succeeded()
 		}
@@ -210,7 +210,7 @@ func (s *sender) planRetry(a answer, now time.Time) {
 		switch {
 		case ok && !s.stop.requested:
 			r.failures++
-			if r.creations >= maxFutileCreations {
+			if r.creations >= maxUnseenCreations {
 				s.reportGroupFailure(answer{verdict: badTarget, err: a.err})
 			}
 			s.create(t)

@@ -309,8 +309,8 @@ func (s *sizer) refused(n int) {
 	s.now.events = max(1, n/2)
 }
 
-// settled says that the next n events are delivered or dropped.
-func (s *sizer) settled(n int) {
+// completed says that the next n events are delivered or dropped.
+func (s *sizer) completed(n int) {
 	s.now.bytes = min(s.now.bytes*8, maxBatchBytes)
 	if s.suspect -= n; s.suspect > 0 {
 		s.now.events = max(1, s.suspect/2)

@@ -186,9 +186,9 @@ var (
 )
 
 // eventLimitOf returns how long a message may be, according to an error that refuses a
-// batch of so many events as invalid or too large. stated says that the error is about a
-// size; otherwise the limit is a guess. ok is false if the error says nothing about the
-// length of an event.
+// batch as invalid or too large. events is the number of events in the batch. stated says
+// that the error is about a size; otherwise the limit is a guess. ok is false if the
+// error says nothing about the length of an event.
 func eventLimitOf(err error, events int) (limit int, stated, ok bool) {
 	text := errorMessage(err)
 	if m := eventLimit.FindStringSubmatch(text); m != nil {

@@ -101,8 +101,8 @@ type batchState struct {
 
 // lossState is what a delivery loses.
 type lossState struct {
-	owed []loss // owed has the losses that a later acknowledgement will cover.
-	logs [events.LossReasons]*faultlog.Loss
+	deferred []loss // deferred has the losses that a later acknowledgement will cover.
+	logs     [events.LossReasons]*faultlog.Loss
 }
 
 func newDelivery(s *sender, t target.Target, f Feed, delay time.Duration) *Delivery {
@@ -113,8 +113,8 @@ func newDelivery(s *sender, t target.Target, f Feed, delay time.Duration) *Deliv
 	}
 }
 
-// Notify says that so many frames, of so many bytes in the container's stream, were
-// appended to the feed. Any goroutine may call it. It costs a few atomic operations, and
+// Notify says that frames were appended to the feed. bytes is their size in the container's
+// stream. Any goroutine may call it. It costs a few atomic operations, and
 // wakes the sender only if nothing was pending before or if enough for a whole batch is
 // pending now.
 func (d *Delivery) Notify(frames, bytes int) {
@@ -125,7 +125,7 @@ func (d *Delivery) Notify(frames, bytes int) {
 }
 
 // Finish says that nothing more will be appended, so that pending events are sent at once.
-// If the feed must know that it has ended, tell it before.
+// Tell the feed first if it must know that it has ended.
 func (d *Delivery) Finish() {
 	d.finished.Store(true)
 	d.sender.wake()
@@ -191,7 +191,7 @@ func (d *Delivery) rewind() {
 	d.open = true
 	d.release()
 	d.needsRewind, d.drained, d.mayHaveMore, d.finishSeen = false, false, true, false
-	d.owed = nil
+	d.deferred = nil
 }
 
 func (d *Delivery) setMaxMessage(n int) {

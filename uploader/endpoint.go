@@ -12,8 +12,9 @@ import (
 // CloudWatch there, and the rates of the calls that create. Any goroutine may use it.
 //
 // The rates stay below the quotas of an account and region. Two roles may belong to one
-// account; if they do not, going slowly costs little. Nobody waits for an answer while
-// waiting for a rate, so a role that fails takes no time from another.
+// account, so they share the rates. If they do not, the lower rate costs little. A sender
+// does not hold a permit while it waits for a rate, so a failing role does not delay
+// another.
 type endpoint struct {
 	streams    *rate.Limiter // streams limits the calls of CreateLogStream.
 	groups     *rate.Limiter // groups limits the calls of CreateLogGroup.
@@ -92,7 +93,7 @@ func (s *sender) learnMessageLimit(a answer) bool {
 		s.limit.guess = n
 	} else if s.svc.endpoint.lowerMaxMessage(n) {
 		s.svc.log.Warn("the endpoint's limit for a log event is smaller than CloudWatch's; longer events are divided",
-			"bytes", n+eventOverhead, "err", brief(a.err))
+			"bytes", n+eventOverhead, "err", logText(a.err))
 	}
 	return true
 }
@@ -103,7 +104,7 @@ func (s *sender) dropEntity(err error) bool {
 	if s.target.Entity == (target.Entity{}) || !isAboutEntity(err) {
 		return false
 	}
-	s.log.Warn("CloudWatch refuses the entity; the events are sent without it", "err", brief(err), "entity", s.target.Entity)
+	s.log.Warn("CloudWatch refuses the entity; the events are sent without it", "err", logText(err), "entity", s.target.Entity)
 	s.target.Entity = target.Entity{}
 	return true
 }

@@ -50,9 +50,9 @@ func (z *compressor) end() []byte {
 // gzip is tried again.
 const plainPeriod = 10 * time.Minute
 
-// maxRefusals is how many times in a row a proven endpoint may refuse a compressed request
-// and then accept a plain one. After that it counts as changed: somebody has put a proxy in
-// front of it.
+// maxRefusals is how many times in a row an endpoint that has accepted a compressed request
+// may refuse one and then accept a plain one. After that it counts as changed: somebody has
+// put a proxy in front of it.
 const maxRefusals = 3
 
 // gzipSupport is what is known about whether an endpoint accepts compressed requests. An
@@ -60,16 +60,16 @@ const maxRefusals = 3
 // unexpected answer may be about the encoding.
 type gzipSupport struct {
 	mu sync.Mutex
-	// proven says that a compressed request was accepted.
-	proven bool
+	// accepted says that a compressed request was accepted.
+	accepted bool
 	// plainUntil is the time until which requests are plain.
 	plainUntil time.Time
 	// tryPlain says that the next request is plain, because a compressed one was answered
 	// with 500.
 	tryPlain bool
 
-	// refused says that the endpoint is proven and has refused its last compressed
-	// request.
+	// refused says that the endpoint has accepted compressed requests and refused its last
+	// compressed request.
 	refused bool
 	// refusals counts how often in a row the endpoint accepted a plain request after it
 	// refused a compressed one.
@@ -91,20 +91,20 @@ func (g *gzipSupport) learn(v verdict, err error, gzip bool, now time.Time) (_ v
 	defer g.mu.Unlock()
 	switch {
 	case gzip && v == accepted:
-		g.proven, g.tryPlain, g.plainUntil, g.refused, g.refusals = true, false, time.Time{}, false, 0
-	case gzip && v == badEncoding && g.proven:
+		g.accepted, g.tryPlain, g.plainUntil, g.refused, g.refusals = true, false, time.Time{}, false, 0
+	case gzip && v == badEncoding && g.accepted:
 		g.refused = true
 		return badTarget, false
 	case !gzip && v == accepted && g.refused:
 		g.refused = false
 		if g.refusals++; g.refusals >= maxRefusals {
-			g.proven, g.refusals, g.plainUntil = false, 0, now.Add(plainPeriod)
+			g.accepted, g.refusals, g.plainUntil = false, 0, now.Add(plainPeriod)
 			return v, true
 		}
 	case gzip && v == badEncoding:
 		news = !now.Before(g.plainUntil)
 		g.plainUntil = now.Add(plainPeriod)
-	case gzip && v == unavailable && statusOf(err) == http.StatusInternalServerError && !g.proven:
+	case gzip && v == unavailable && statusOf(err) == http.StatusInternalServerError && !g.accepted:
 		// The moto server, for example, answers each compressed request like this.
 		g.tryPlain = true
 		return badEncoding, false

@@ -88,10 +88,10 @@ var (
 	quotes = regexp.MustCompile(`\\*"`)
 )
 
-// brief returns the error as one short line without secrets, because dockerd stops reading
+// logText returns the error as one short line without secrets, because dockerd stops reading
 // the plugin's output at a line of 64 KiB. Of a long error it keeps the beginning, which
 // says what was tried, and the end, which has the cause.
-func brief(err error) string {
+func logText(err error) string {
 	const head, tail = 200, 400
 	s := userInfo.ReplaceAllString(secret.ReplaceAllString(err.Error(), "…"), "://…@")
 	s = quotes.ReplaceAllString(strings.ToValidUTF8(strings.Join(strings.Fields(s), " "), "\ufffd"), "'")

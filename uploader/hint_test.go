@@ -14,23 +14,23 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// TestBriefKeepsBeginningAndEnd: a long error keeps whole characters, and has no escaped
+// TestLogTextKeepsBeginningAndEnd: a long error keeps whole characters, and has no escaped
 // quotation marks.
-func TestBriefKeepsBeginningAndEnd(t *testing.T) {
+func TestLogTextKeepsBeginningAndEnd(t *testing.T) {
 	chain := "operation error CloudWatch Logs: PutLogEvents, get identity: " + strings.Repeat("failed to refresh cached credentials, ", 40) +
 		`open "/root/.aws/config": permission denied`
-	got := brief(errors.New(chain))
+	got := logText(errors.New(chain))
 	if !strings.HasPrefix(got, "operation error CloudWatch Logs: PutLogEvents") || !strings.HasSuffix(got, "open '/root/.aws/config': permission denied") ||
 		len(got) > 603 {
 		t.Error(got)
 	}
 	for i := range 8 {
-		if got := brief(errors.New(strings.Repeat("x", i) + strings.Repeat("日本", 500))); !utf8.ValidString(got) || strings.Contains(got, "\ufffd") {
+		if got := logText(errors.New(strings.Repeat("x", i) + strings.Repeat("日本", 500))); !utf8.ValidString(got) || strings.Contains(got, "\ufffd") {
 			t.Errorf("%d: %q", i, got)
 		}
 	}
 	nested := fmt.Errorf("outer %q", fmt.Sprintf("inner %q", `a "quote"`))
-	if got := brief(nested); strings.ContainsAny(got, "\"\\") {
+	if got := logText(nested); strings.ContainsAny(got, "\"\\") {
 		t.Error(got)
 	}
 }
@@ -52,26 +52,26 @@ func TestHintSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// TestBriefHidesSecrets: CloudWatch answers a wrong signature with everything that was
+// TestLogTextHidesSecrets: CloudWatch answers a wrong signature with everything that was
 // signed.
-func TestBriefHidesSecrets(t *testing.T) {
+func TestLogTextHidesSecrets(t *testing.T) {
 	long := "InvalidSignatureException: The request signature we calculated does not match the signature you provided.\n\n" +
 		"The Canonical String for this request should have been\n'POST\n/\nx-amz-security-token:TOKENTOKEN\n'"
 	for _, s := range []string{
 		long, "a X-Amz-Security-Token: TOKENTOKEN b", "Authorization: AWS4-HMAC-SHA256 Credential=TOKENTOKEN", "Signature=TOKENTOKEN",
 	} {
-		if got := brief(errors.New(s)); strings.Contains(got, "TOKEN") || strings.Contains(got, "\n") {
+		if got := logText(errors.New(s)); strings.Contains(got, "TOKEN") || strings.Contains(got, "\n") {
 			t.Errorf("%q", got)
 		}
 	}
-	if got := brief(errors.New(strings.Repeat("ü ", 10_000))); len(got) > 603 {
+	if got := logText(errors.New(strings.Repeat("ü ", 10_000))); len(got) > 603 {
 		t.Errorf("%d bytes", len(got))
 	}
 }
 
-func TestBriefHidesUserInfo(t *testing.T) {
+func TestLogTextHidesUserInfo(t *testing.T) {
 	err := fmt.Errorf("invalid proxy address %q: parse", "http://user:pa/ss%zz@127.0.0.1:1")
-	if b := brief(err); strings.Contains(b, "pa/ss") || !strings.Contains(b, "127.0.0.1:1") {
+	if b := logText(err); strings.Contains(b, "pa/ss") || !strings.Contains(b, "127.0.0.1:1") {
 		t.Error(b)
 	}
 }

@@ -88,7 +88,7 @@ func (l *limiter) endLocked(p *permit) {
 	p.state = ended
 }
 
-// release gives the permit back after its request, with what came of the request.
+// release returns the permit after its request, with the verdict on the answer.
 func (p *permit) release(v verdict) {
 	l := p.limiter
 	l.mu.Lock()
@@ -96,8 +96,8 @@ func (p *permit) release(v verdict) {
 	l.endLocked(p)
 	switch {
 	case v == cancelled, v == badEncoding, p.epoch != l.epoch:
-		// This says nothing new: the uploader stops, the request is sent again in another
-		// encoding, or it began before the last failure.
+		// These answers say nothing about CloudWatch now: the uploader stops, the request is
+		// sent again in another encoding, or it began before the last failure.
 	case v.shared():
 		l.epoch++
 		l.failures++

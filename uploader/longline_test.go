@@ -133,18 +133,18 @@ func TestLossOfUnfinishedLineIsFoundAgain(t *testing.T) {
 	s.answered(answer{batch: hand(1), verdict: accepted})
 	old(hand(2))
 	s.answered(answer{batch: hand(1), verdict: accepted})
-	if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], fmt.Sprintf("too_old 1 by [%v", feed.line(1))) || len(d.owed) > 0 {
-		t.Errorf("reported %v, owed %v", feed.accounted, d.owed)
+	if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], fmt.Sprintf("too_old 1 by [%v", feed.line(1))) || len(d.deferred) > 0 {
+		t.Errorf("reported %v, deferred %v", feed.accounted, d.deferred)
 	}
 	if n := u.Metrics().DroppedEvents[events.TooOld]; n != 1 {
 		t.Errorf("%d counted", n)
 	}
 }
 
-// TestLossIsOwedUntilTheLineIsAcknowledged has the batch with the end of a line and the
+// TestLossIsDeferredUntilTheLineIsAcknowledged has the batch with the end of a line and the
 // batch after it answered in each order and way. The loss is reported with the line's end.
 // If the line is sent again, the loss is not reported before.
-func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
+func TestLossIsDeferredUntilTheLineIsAcknowledged(t *testing.T) {
 	for _, k := range []struct {
 		end, behind verdict // the answers of the first try
 	}{
@@ -170,14 +170,14 @@ func TestLossIsOwedUntilTheLineIsAcknowledged(t *testing.T) {
 				}
 				s.advance(time.Now())
 				if k.end != accepted { // everything is sent again
-					if len(feed.accounted) > 0 || len(d.owed) > 0 {
-						t.Errorf("reported %v, owed %v", feed.accounted, d.owed)
+					if len(feed.accounted) > 0 || len(d.deferred) > 0 {
+						t.Errorf("reported %v, deferred %v", feed.accounted, d.deferred)
 					}
 					old(hand(2))
 					s.answered(answer{batch: hand(1), verdict: accepted})
 				}
-				if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], "too_old 1 by [{0 ") || len(d.owed) > 0 {
-					t.Errorf("reported %v, owed %v", feed.accounted, d.owed)
+				if len(feed.accounted) != 1 || !strings.HasPrefix(feed.accounted[0], "too_old 1 by [{0 ") || len(d.deferred) > 0 {
+					t.Errorf("reported %v, deferred %v", feed.accounted, d.deferred)
 				}
 				if n := u.Metrics().DroppedEvents[events.TooOld]; n != 1 {
 					t.Errorf("%d counted", n)

@@ -37,7 +37,7 @@ func (l *loss) add(b *batch, r record) {
 
 // recordLoss accounts for events that CloudWatch does not have and never will. It reports
 // to each feed its own events before the acknowledgement that covers them. Pieces of a line
-// that ends in a later batch are owed until that batch is acknowledged. If the feed is
+// that ends in a later batch are deferred until that batch is acknowledged. If the feed is
 // rewound before, the whole line is sent again, and the loss is found again.
 func (s *sender) recordLoss(b *batch, why events.LossReason, lost []record, err error) {
 	if len(lost) == 0 {
@@ -61,7 +61,7 @@ func (s *sender) recordLoss(b *batch, why events.LossReason, lost []record, err 
 			if d := b.parts[i].delivery; l == &now[i] {
 				s.reportLoss(d, *l)
 			} else {
-				d.owed = append(d.owed, *l)
+				d.deferred = append(d.deferred, *l)
 			}
 		}
 	}
@@ -75,7 +75,7 @@ func (s *sender) recordCutEnd(b *batch) {
 	if d := b.parts[r.part].delivery; r.hasRanges() {
 		s.reportLoss(d, l)
 	} else {
-		d.owed = append(d.owed, l)
+		d.deferred = append(d.deferred, l)
 	}
 }
 
@@ -93,12 +93,12 @@ func (s *sender) reportLoss(d *Delivery, l loss) {
 	d.lossLog(s.log, l).Lost(l.events, l.bytes)
 }
 
-// takeOwed removes and returns the losses that are owed for lines of the delivery that end
-// in b. A line ends in b if no batch between the loss and b has ranges. Since all parts of
+// takeDeferred removes and returns the deferred losses of lines that end in b. A line ends
+// in b if no batch between the loss and b has ranges. Since all parts of
 // a line have one time, no part is sent before the part before it is answered; what follows
 // the line may be answered before its end is.
-func (s *sender) takeOwed(d *Delivery, b *batch) (due []loss) {
-	d.owed = slices.DeleteFunc(d.owed, func(l loss) bool {
+func (s *sender) takeDeferred(d *Delivery, b *batch) (due []loss) {
+	d.deferred = slices.DeleteFunc(d.deferred, func(l loss) bool {
 		is := l.seq < b.seq && b.acknowledges(d) && !slices.ContainsFunc(s.flight.batches, func(o *batch) bool {
 			return l.seq < o.seq && o.seq < b.seq && o.acknowledges(d)
 		})
@@ -121,7 +121,7 @@ func (d *Delivery) lossLog(log *slog.Logger, l loss) *faultlog.Loss {
 	}
 	attrs = append(attrs, "reason", l.reason.String())
 	if l.err != nil {
-		attrs = append(attrs, "err", brief(l.err))
+		attrs = append(attrs, "err", logText(l.err))
 	}
 	if hint := lossHint(l.reason); hint != "" {
 		attrs = append(attrs, "hint", hint)

@@ -361,7 +361,7 @@ func (s *sender) nextAction(now time.Time) (wanted bool, next time.Time) {
 // reportFailure logs a failure that the sender may share with others, and what the operator
 // can do.
 func (s *sender) reportFailure(f *faultlog.Shared[*sender], v verdict, err error, attrs ...any) {
-	attrs = append(attrs, "err", brief(err))
+	attrs = append(attrs, "err", logText(err))
 	if hint := hintFor(v, err, s.svc.access); hint != "" {
 		attrs = append(attrs, "hint", hint)
 	}

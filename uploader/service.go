@@ -58,7 +58,8 @@ type connector interface {
 	close()
 }
 
-// service is CloudWatch Logs by one access. All senders with that access share it.
+// service is the connection to CloudWatch Logs with one access. All senders with that
+// access share it.
 //
 // Each service has a limiter of its own. CloudWatch throttles an account and region, and
 // two roles may belong to one account. But the uploader cannot know to which account a role
@@ -126,7 +127,7 @@ func (svc *service) close() {
 	svc.creator.limiter.close()
 }
 
-// stop frees what the service holds. No request is in flight.
+// stop ends the timers of the limiters. No request is in flight.
 func (svc *service) stop() {
 	svc.limiter.stop()
 	svc.creator.limiter.stop()
@@ -223,7 +224,7 @@ func (svc *service) put(s *sender, t target.Target, b *batch) (verdict, error) {
 	if plain {
 		attrs := []any{"for", plainPeriod}
 		if err != nil {
-			attrs = append(attrs, "err", brief(err))
+			attrs = append(attrs, "err", logText(err))
 		}
 		svc.log.Warn("the endpoint does not accept compressed requests; requests are sent uncompressed for a while", attrs...)
 	}

@@ -1,6 +1,7 @@
 package uploader
 
-// repaired is the oracle for invalid UTF-8: Go replaces each byte by one U+FFFD, as CloudWatch does.
+// repaired is the oracle for invalid UTF-8: Go replaces each byte by one U+FFFD, as
+// CloudWatch does.
 func repaired(b []byte) string { return string([]rune(string(b))) }
 
 // escapeKinds are log lines that need few, many and no escapes.

@@ -26,8 +26,9 @@ func buildPlugin(t *testing.T) string {
 	return binary
 }
 
-// TestWithoutEngine runs the whole demo without a Docker engine, and demos that must fail.
-func TestWithoutEngine(t *testing.T) {
+// TestDemoFailsOnAnyDifference runs the whole demo without a Docker engine, and demos
+// that must fail.
+func TestDemoFailsOnAnyDifference(t *testing.T) {
 	t.Parallel()
 	binary := buildPlugin(t)
 	quick := slices.Clone(scenes)
@@ -35,7 +36,7 @@ func TestWithoutEngine(t *testing.T) {
 		quick[i].outage = min(quick[i].outage, time.Second)
 	}
 	outages := slices.DeleteFunc(slices.Clone(quick), func(s scene) bool { return s.outage == 0 })
-	calm := slices.DeleteFunc(slices.Clone(scenes), func(s scene) bool { return s.outage > 0 })
+	withoutOutage := slices.DeleteFunc(slices.Clone(scenes), func(s scene) bool { return s.outage > 0 })
 	tests := []struct {
 		name   string
 		scenes []scene
@@ -44,19 +45,19 @@ func TestWithoutEngine(t *testing.T) {
 		want  string // in the error; empty: no error
 	}{
 		{"all well", quick, func(*scene) {}, ""},
-		{"another line", calm, func(s *scene) {
+		{"another line", withoutOutage, func(s *scene) {
 			if s.name == "demo-worker" {
 				s.lines = printed("job 1 done", "job 3 done")
 			}
 		}, "group HOST, stream staging-demo-worker: 1 of 2 lines are missing; 0 arrived twice, and 1 were never printed"},
-		{"a line twice at the end", calm, func(s *scene) {
+		{"a line twice at the end", withoutOutage, func(s *scene) {
 			if s.name == "shop-api-1" {
 				s.lines = append(slices.Clone(s.lines), s.lines[2])
 			}
 		}, "group shop, stream api/shop-api-1: 0 of 3 lines are missing; 1 arrived twice, and 0 were never printed"},
 		{"a line that never arrives", scenes[:1], func(s *scene) { s.lines = s.lines[:2] }, "of 3 lines arrived, and no more in 1s"},
 		{"docker logs has less", outages, func(s *scene) { s.lines = s.lines[1:] }, "docker logs demo-outage: 1 of 3 lines are missing"},
-		{"a long line cut short", calm, func(s *scene) {
+		{"a long line cut short", withoutOutage, func(s *scene) {
 			if s.name == "demo-long" {
 				s.lines = printed("before", numbered(longLine)[:longLine-1], "after")
 			}
@@ -174,8 +175,9 @@ func (h spoiledHost) start(ctx context.Context, s scene) error {
 	return h.host.start(ctx, s)
 }
 
-// TestInterrupted: an interrupted demo fails, and leaves nothing behind.
-func TestInterrupted(t *testing.T) {
+// TestInterruptedDemoLeavesNothingBehind: an interrupted demo fails, and leaves nothing
+// behind.
+func TestInterruptedDemoLeavesNothingBehind(t *testing.T) {
 	t.Parallel()
 	host := newSimulatedHost(buildPlugin(t))
 	why := errors.New("Ctrl-C")
@@ -195,7 +197,7 @@ func TestInterrupted(t *testing.T) {
 	<-host.plugin.Exited()
 }
 
-func TestCompare(t *testing.T) {
+func TestCompareFindsEveryDifference(t *testing.T) {
 	a, b := address{"g", "a"}, address{"g", "b"}
 	want := contents{a: {"1", "2", "2", "3"}}
 	tests := []struct {
@@ -224,8 +226,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestCommand: the command that the demo shows is the one that it runs.
-func TestCommand(t *testing.T) {
+func TestShownCommandIsTheOneThatRuns(t *testing.T) {
 	for _, s := range scenes {
 		cmd := exec.Command("sh", "-c", `docker() { printf '%s\n' "$@"; }; `+strings.TrimPrefix(s.command(), "$ "))
 		out, err := cmd.Output()

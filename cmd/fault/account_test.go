@@ -16,9 +16,9 @@ type arrival struct {
 	text string
 }
 
-// TestBalance compares the balance, which judges all rows, with invented runs of ten lines,
-// each in a millisecond of its own.
-func TestBalance(t *testing.T) {
+// TestBalanceCountsEveryDifference compares the balance, which judges all rows, with
+// invented runs of ten lines, each in a millisecond of its own.
+func TestBalanceCountsEveryDifference(t *testing.T) {
 	line := func(n int) arrival { return arrival{n: n, ms: int64(n)} }
 	marker := func(ms int64, text string) arrival { return arrival{-1, ms, markerPrefix + text} }
 	lines := func(numbers ...int) (all []arrival) {

@@ -10,9 +10,9 @@ import (
 
 const document = "../../docs/reliability.md"
 
-// TestDocument: the table in the document has every row and no other, and the document
-// explains each row.
-func TestDocument(t *testing.T) {
+// TestDocumentHasEveryRow: the table in the document has every row and no other, and the
+// document explains each row.
+func TestDocumentHasEveryRow(t *testing.T) {
 	text, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-func TestRewrite(t *testing.T) {
+func TestRewriteReplacesOnlyTheTable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "d.md")
 	if err := os.WriteFile(path, []byte("before\n"+tableBegin+"\nold\n"+tableEnd+"\nafter\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -68,7 +68,7 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
-func TestCells(t *testing.T) {
+func TestCellsShowAProblemAsFailure(t *testing.T) {
 	r := result{row: row{name: "r"}, balance: balance{written: 1234567},
 		times: &times{start: 1500 * time.Millisecond, stop: 20 * time.Millisecond, write: time.Microsecond}, rss: 1025, problems: []string{"p"}}
 	if got := strings.Join(r.cells(), "|"); got != "r|1,234,567|0|0|0|0|1.5 s|20 ms|<1 ms|2|lost 0, duplicated 0, marked 0|**FAIL**" {

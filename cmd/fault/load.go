@@ -34,7 +34,7 @@ func (l *load) beginLoad(ctx context.Context, rate int) {
 	ctx, l.cancel = context.WithCancel(ctx)
 	for _, s := range l.sources {
 		l.writers.Go(func() error {
-			return pace(ctx, rate, func() error { return s.write(ctx) })
+			return writeAtRate(ctx, rate, func() error { return s.write(ctx) })
 		})
 	}
 }
@@ -50,9 +50,9 @@ func (l *load) stopLoad() {
 // tick is how often a writer checks how many lines are due.
 const tick = 10 * time.Millisecond
 
-// pace calls write rate times a second, until ctx is done or write returns an error. After a write
-// that was blocked, it catches up.
-func pace(ctx context.Context, rate int, write func() error) error {
+// writeAtRate calls write rate times a second, until ctx is done or write returns an error.
+// After a write that was blocked, it catches up.
+func writeAtRate(ctx context.Context, rate int, write func() error) error {
 	begun, done := time.Now(), 0
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -166,7 +166,7 @@ func printLines(args []string) error {
 	defer cancel()
 	p := printed{}
 	s := dockertest.Sequence{Container: *name, Source: dockertest.Stdout}
-	err := pace(ctx, *rate, func() error {
+	err := writeAtRate(ctx, *rate, func() error {
 		begun := time.Now()
 		_, err := os.Stdout.WriteString(s.Next(*size) + "\n")
 		p.longestWrite = max(p.longestWrite, time.Since(begun))

@@ -37,9 +37,9 @@ type want struct {
 	marked int
 	// noise says that markers may count noise in the FIFO as lines.
 	noise bool
-	// flood says that the containers write as fast as they can, and may wait for the
+	// fullSpeed says that the containers write as fast as they can, and may wait for the
 	// disk.
-	flood bool
+	fullSpeed bool
 	// memory is the limit of memory in MiB; 0 means none.
 	memory int
 }
@@ -202,7 +202,7 @@ func (r *result) judge(a *account, kills []time.Time) {
 		what      string
 		took, max time.Duration
 	}{{"StartLogging", r.times.start, longestStart}, {"StopLogging", r.times.stop, longestStop}, {"a write", r.times.write, longestWrite}} {
-		if d.took > d.max && r.row.engine == nil && !(w.flood && d.what == "a write") {
+		if d.took > d.max && r.row.engine == nil && !(w.fullSpeed && d.what == "a write") {
 			bad("%s took %v", d.what, d.took)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 func manyRows() []row {
 	return []row{
 		{name: "500 containers come and go", alone: true, do: comeAndGo},
-		{name: "an outage with a backlog", alone: true, want: want{memory: 96, flood: true}, env: []string{"SPOOL_MAX_SIZE=1g"},
+		{name: "an outage with a backlog", alone: true, want: want{memory: 96, fullSpeed: true}, env: []string{"SPOOL_MAX_SIZE=1g"},
 			do: func(ctx context.Context, t *trial) error { return backlog(ctx, t, backlogAtOnce) }},
 		{name: "an outage of ten minutes at 5 MB/s", alone: true, long: true, want: want{memory: 96}, env: []string{"SPOOL_MAX_SIZE=1g"},
 			do: func(ctx context.Context, t *trial) error { return backlog(ctx, t, backlogInRealTime) }},

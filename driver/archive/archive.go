@@ -1,5 +1,5 @@
-// Package archive keeps the logs of stopped containers, of which everything is delivered, for
-// docker logs. It also defines the record of what dockerd says about a container.
+// Package archive keeps the fully delivered logs of stopped containers for docker logs.
+// It also defines the record of what dockerd says about a container.
 //
 // The package must not know how FIFOs are read, log options, AWS or the contents of a log.
 package archive
@@ -18,9 +18,8 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// Archive holds the logs of stopped containers of which everything is delivered. Each has a
-// directory, apart from those of other containers, so that the start of the plugin opens none
-// of them.
+// Archive holds the logs of stopped containers whose lines are all delivered. They have a
+// directory of their own, so the plugin opens none of them at its start.
 //
 //	STATE_DIR/containers/ID  the container runs or has undelivered lines: there is a session
 //	STATE_DIR/stopped/ID     the same files without the cursor: archived

@@ -45,9 +45,9 @@ type StoppedRecord struct {
 	End uint64 // End is the end of its stream then.
 }
 
-// SilentRun tells a run of a container that logs nothing from an answer to docker logs, which
-// also opens a session: a session without a reader for this long was a run. Only a run renews
-// the history's age.
+// A session without a reader for SilentRun counts as a run of the container, even if it logged
+// nothing. A shorter one was opened only for docker logs. Only a run renews the age of the
+// history.
 const SilentRun = time.Minute
 
 // Stop records that the container is stopped, with a stream that ends at end, after a session

@@ -6,10 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestBacklogKnowsTheOldestTime holds that the oldest time is exact at the beginning
+// TestBacklogKnowsTheOldestTime checks that the oldest time is exact at the beginning
 // and after a rewind. Otherwise it is never too late, and too early by at most two
 // checkpoints. It is zero when everything is acknowledged.
 func TestBacklogKnowsTheOldestTime(t *testing.T) {
@@ -40,7 +41,7 @@ func TestBacklogKnowsTheOldestTime(t *testing.T) {
 	for i := range lines {
 		at += rand.Int64N(2e7)
 		times[r.spool.End()+uint64(len(block))] = at
-		if block = append(block, fakeFrame("stdout", at, line, nil)...); len(block) > 60_000 || i == lines-1 {
+		if block = append(block, dockertest.Frame("stdout", at, line, nil)...); len(block) > 60_000 || i == lines-1 {
 			r.append(block)
 			block = nil
 		}

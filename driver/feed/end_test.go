@@ -10,7 +10,7 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// TestUnfinishedTextGoesOutAtTheEnd holds that unfinished text is handed out when the
+// TestUnfinishedTextGoesOutAtTheEnd checks that unfinished text is handed out when the
 // container has stopped, that a marker records the beginning of a frame, and that both
 // come again after a rewind.
 func TestUnfinishedTextGoesOutAtTheEnd(t *testing.T) {
@@ -44,7 +44,7 @@ func TestUnfinishedTextGoesOutAtTheEnd(t *testing.T) {
 	}
 }
 
-// TestFeedEndsBeforeItsLimit holds that a feed ends before its limit, with the
+// TestFeedEndsBeforeItsLimit checks that a feed ends before its limit, with the
 // unfinished text there, and that the next feed reads what is after it.
 func TestFeedEndsBeforeItsLimit(t *testing.T) {
 	r := newFeedRig(t)
@@ -85,7 +85,7 @@ func TestFeedEndsBeforeItsLimit(t *testing.T) {
 	}
 }
 
-// TestEndAtEndsOpenFeed holds that a feed that EndAt ends while it is open does not
+// TestEndAtEndsOpenFeed checks that a feed that EndAt ends while it is open does not
 // read what is written after its end.
 func TestEndAtEndsOpenFeed(t *testing.T) {
 	r := newFeedRig(t)
@@ -103,7 +103,7 @@ func TestEndAtEndsOpenFeed(t *testing.T) {
 	}
 }
 
-// TestLastWriteBeforeTheEndIsRead holds that the feed reads the rest of a frame, or of
+// TestLastWriteBeforeTheEndIsRead checks that the feed reads the rest of a frame, or of
 // a line, that is written just before the log ends.
 func TestLastWriteBeforeTheEndIsRead(t *testing.T) {
 	for range 300 {

@@ -198,7 +198,8 @@ func (f *Feed) Ack(ranges []stream.Range) error {
 	return err
 }
 
-// flushAcks acknowledges what needs no delivery. After an error it is only found again.
+// flushAcks acknowledges what needs no delivery. After an error, the next read finds
+// it again.
 func (f *Feed) flushAcks() {
 	if len(f.acks.pending) > 0 {
 		_ = f.ack(f.acks.pending)

@@ -17,7 +17,7 @@ import (
 	"github.com/logspool/logspool/internal/stream"
 )
 
-// TestFeedReturnsEachEventOnce holds that a feed returns each event that is not
+// TestFeedReturnsEachEventOnce checks that a feed returns each event that is not
 // acknowledged once and in order, whatever is taken back, released, rewound and
 // acknowledged in between. In the end nothing is left.
 func TestFeedReturnsEachEventOnce(t *testing.T) {
@@ -153,7 +153,7 @@ func TestFeedReturnsEachEventOnce(t *testing.T) {
 	})
 }
 
-// TestFeedRetriesAfterDiskError holds that a feed that cannot read the disk says when
+// TestFeedRetriesAfterDiskError checks that a feed that cannot read the disk says when
 // to call it again, and does not take the beginning of a line for the whole line.
 func TestFeedRetriesAfterDiskError(t *testing.T) {
 	r := newFeedRig(t)
@@ -182,7 +182,7 @@ func TestFeedRetriesAfterDiskError(t *testing.T) {
 	}
 }
 
-// TestUnfinishedLineWaitsOnce holds that an unfinished line that has waited long enough
+// TestUnfinishedLineWaitsOnce checks that an unfinished line that has waited long enough
 // is handed out at once after a rewind. Otherwise the first line of a new stream would
 // wait a second time while the stream is created.
 func TestUnfinishedLineWaitsOnce(t *testing.T) {
@@ -216,8 +216,8 @@ func TestUnfinishedLineWaitsOnce(t *testing.T) {
 	}
 }
 
-// TestLostMarkerStaysPending holds that a loss behind the spool is recorded in the
-// stream, and that its marker stays pending if it is lost.
+// TestLostMarkerStaysPending checks that the stream records events that were lost after
+// the feed read them, and that their marker stays pending if it is lost.
 func TestLostMarkerStaysPending(t *testing.T) {
 	r := newFeedRig(t)
 	defer r.spool.Close()
@@ -239,7 +239,7 @@ func TestLostMarkerStaysPending(t *testing.T) {
 	}
 }
 
-// TestLongLineIsDividedAtSmallerLimit holds that a long line is divided at the new
+// TestLongLineIsDividedAtSmallerLimit checks that a long line is divided at the new
 // limit after SetMaxMessage and Rewind, and that nothing of it is left when its parts
 // are acknowledged.
 func TestLongLineIsDividedAtSmallerLimit(t *testing.T) {
@@ -277,7 +277,7 @@ func TestLongLineIsDividedAtSmallerLimit(t *testing.T) {
 	}
 }
 
-// TestMultilineEventsComeOnce holds that each event of several lines comes once and
+// TestMultilineEventsComeOnce checks that each event of several lines comes once and
 // whole, whatever is taken back, released and rewound, and that events that the filters
 // drop are acknowledged.
 func TestMultilineEventsComeOnce(t *testing.T) {
@@ -329,7 +329,7 @@ func TestMultilineEventsComeOnce(t *testing.T) {
 	})
 }
 
-// TestStuckOutputDoesNotStopTheOther holds that all lines of one output are delivered
+// TestStuckOutputDoesNotStopTheOther checks that all lines of one output are delivered
 // while the other output is stuck, and that the spool keeps the events that the stuck
 // feed has handed out.
 func TestStuckOutputDoesNotStopTheOther(t *testing.T) {
@@ -373,7 +373,7 @@ func TestStuckOutputDoesNotStopTheOther(t *testing.T) {
 	stderr.Close()
 }
 
-// TestSearchIsBounded holds that a feed does not search all of a long backlog that its
+// TestSearchIsBounded checks that a feed does not search all of a long backlog that its
 // filters drop at once. It asks to be called again, and acknowledges what it has
 // passed.
 func TestSearchIsBounded(t *testing.T) {
@@ -403,7 +403,7 @@ func TestSearchIsBounded(t *testing.T) {
 	}
 }
 
-// TestReleasedFeedHoldsOnlyItsText holds that a released feed, also with an event taken
+// TestReleasedFeedHoldsOnlyItsText checks that a released feed, also with an event taken
 // back, holds little more of the budget than its text, and a closed feed holds nothing.
 func TestReleasedFeedHoldsOnlyItsText(t *testing.T) {
 	r := newFeedRig(t)
@@ -434,7 +434,7 @@ func TestReleasedFeedHoldsOnlyItsText(t *testing.T) {
 	}
 }
 
-// TestMaxMessageAppliesAfterRewind holds that a new limit for messages applies after
+// TestMaxMessageAppliesAfterRewind checks that a new limit for messages applies after
 // the next rewind.
 func TestMaxMessageAppliesAfterRewind(t *testing.T) {
 	r := newFeedRig(t)

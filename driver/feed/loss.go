@@ -9,16 +9,18 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// losses are the losses behind the spool since the last Ack.
+// losses are events that were lost after the feed read them from the spool, since the last
+// Ack.
 type losses struct {
 	gaps   []spool.Gap
 	ranges []stream.Range // ranges are those of events that are lost whole.
 }
 
-// Lost records that events were lost behind the spool. The next Ack puts the loss into
-// the stream as a gap, which is on disk before the lost events are acknowledged. ranges
-// are those of events that are lost whole. Lost returns the number of lost events and
-// their bytes without the markers among them, which it recognises by their ranges.
+// Lost records that events were lost after the feed read them from the spool. The next
+// Ack puts the loss into the stream as a gap, which is on disk before the lost events are
+// acknowledged. ranges are those of events that are lost whole. Lost returns the number
+// of lost events and their bytes without the markers among them, which it recognises by
+// their ranges.
 func (f *Feed) Lost(
 	why events.LossReason, ranges []stream.Range, lost int, bytes int64, from, to time.Time,
 ) (int, int64) {

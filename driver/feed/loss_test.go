@@ -78,7 +78,7 @@ func (r *refusing) check(t *testing.T, want ...string) {
 
 const missing = "[logspool] missing here: "
 
-// TestLostMarkerIsSentAgain holds that a marker that CloudWatch rejects is sent again
+// TestLostMarkerIsSentAgain checks that a marker that CloudWatch rejects is sent again
 // as soon as it accepts an event, and that the loss is pending until then.
 func TestLostMarkerIsSentAgain(t *testing.T) {
 	r := newRefusing(t, Options{})
@@ -101,7 +101,7 @@ func TestLostMarkerIsSentAgain(t *testing.T) {
 	}
 }
 
-// TestLostMarkersAreRare holds that CloudWatch gets no more markers than the retry time
+// TestLostMarkersAreRare checks that CloudWatch gets no more markers than the retry time
 // allows if it rejects everything, also when the container has stopped, and that no
 // loss is forgotten.
 func TestLostMarkersAreRare(t *testing.T) {
@@ -143,7 +143,7 @@ func TestLostMarkersAreRare(t *testing.T) {
 	}
 }
 
-// TestLostMarkerAmongLines holds that a marker that is lost together with ordinary
+// TestLostMarkerAmongLines checks that a marker that is lost together with ordinary
 // events is held, and that these events become a loss of their own.
 func TestLostMarkerAmongLines(t *testing.T) {
 	r := newRefusing(t, Options{OnLost: func(string, int, int64) { t.Error("OnLost was called for what Lost reports") }})
@@ -170,7 +170,7 @@ func TestLostMarkerAmongLines(t *testing.T) {
 	r.check(t, "good", missing+"3 lines, 9 bytes", "bad", missing+"1 lines, 3 bytes")
 }
 
-// TestHeldMarkerSurvivesFeed holds that a feed that finds a held gap sends its marker,
+// TestHeldMarkerSurvivesFeed checks that a feed that finds a held gap sends its marker,
 // and that a feed that ends with a run leaves it to the next feed.
 func TestHeldMarkerSurvivesFeed(t *testing.T) {
 	r := newRefusing(t, Options{})

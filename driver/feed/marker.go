@@ -31,7 +31,7 @@ func gapText(g spool.Gap) string {
 
 func gapTime(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// gapReason returns the number of a loss behind the spool in a gap of the spool.
+// gapReason returns the spool's reason for a gap of events that the feed has read.
 func gapReason(r events.LossReason) spool.Reason { return spool.FirstForeign + spool.Reason(r) }
 
 // A reason is an events.LossReason or a spool.Reason.

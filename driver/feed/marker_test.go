@@ -23,7 +23,7 @@ func TestMarkerGivesReason(t *testing.T) {
 	}
 }
 
-// TestMarkerCannotBeForged holds that a container cannot print a marker as SECURITY.md
+// TestMarkerCannotBeForged checks that a container cannot print a marker as SECURITY.md
 // defines it.
 func TestMarkerCannotBeForged(t *testing.T) {
 	real := regexp.MustCompile(`^\[logspool\] missing here: [^\n]*;\nreason: \w+ \([^\n]*\)$`)

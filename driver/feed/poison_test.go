@@ -11,7 +11,7 @@ import (
 	"github.com/logspool/logspool/events"
 )
 
-// TestPanicLosesOnlyItsFrames holds that a panic on a container's output loses only the
+// TestPanicLosesOnlyItsFrames checks that a panic on a container's output loses only the
 // frames that were being processed. They are set aside, counted, and recorded by a
 // marker. Everything else is delivered once.
 func TestPanicLosesOnlyItsFrames(t *testing.T) {
@@ -106,7 +106,7 @@ func TestPanicLosesOnlyItsFrames(t *testing.T) {
 	}
 }
 
-// TestFeedSurvivesPanicOfRegexp holds that a feed survives a panic inside the pipeline
+// TestFeedSurvivesPanicOfRegexp checks that a feed survives a panic inside the pipeline
 // while lines are unfinished.
 func TestFeedSurvivesPanicOfRegexp(t *testing.T) {
 	r := newFeedRig(t)

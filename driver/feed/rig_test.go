@@ -1,26 +1,16 @@
 package feed
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/durable/durabletest"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
-
-func fakeFrame(source string, at int64, line string, partial []byte) []byte {
-	p := append([]byte{0x0a, byte(len(source))}, source...)
-	p = binary.AppendUvarint(append(p, 0x10), uint64(at))
-	if line != "" {
-		p = append(binary.AppendUvarint(append(p, 0x1a), uint64(len(line))), line...)
-	}
-	p = append(p, partial...)
-	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
-}
 
 // feedRig is a spool in memory that a test appends to. ended is Options.Ended of its
 // feeds.
@@ -59,7 +49,7 @@ func (r *feedRig) append(p []byte) {
 
 func (r *feedRig) line(source, line string) []byte {
 	r.n++
-	return fakeFrame(source, r.n, line, nil)
+	return dockertest.Frame(source, r.n, line, nil)
 }
 
 // pieces returns the frames of a line as dockerd divides it.
@@ -73,7 +63,7 @@ func (r *feedRig) pieces(source string, line string) (frames [][]byte) {
 		id := fmt.Sprintf("id%d", r.n)
 		meta := append([]byte{0x08, last, 0x12, byte(len(id))}, id...)
 		meta = append(meta, 0x18, byte(i+1))
-		frames = append(frames, fakeFrame(source, r.n, string(piece), append([]byte{0x20, 1, 0x2a, byte(len(meta))}, meta...)))
+		frames = append(frames, dockertest.Frame(source, r.n, string(piece), append([]byte{0x20, 1, 0x2a, byte(len(meta))}, meta...)))
 	}
 	return frames
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// TestKernelErrorEndsNothing holds that the intake reports an error of tee or splice
+// TestKernelErrorEndsNothing checks that the intake reports an error of tee or splice
 // and tries again. Nothing is lost or taken twice, and the FIFO ends only when its
 // writer is gone.
 func TestKernelErrorEndsNothing(t *testing.T) {
@@ -64,7 +64,7 @@ func TestKernelErrorEndsNothing(t *testing.T) {
 	}
 }
 
-// TestSmallPrivatePipeNeedsNoMoreSleeps holds that the intake does not sleep more often
+// TestSmallPrivatePipeNeedsNoMoreSleeps checks that the intake does not sleep more often
 // for the same output if the kernel makes the private pipe small.
 func TestSmallPrivatePipeNeedsNoMoreSleeps(t *testing.T) {
 	sleeps := func(size int, line string) (naps, takes int) {
@@ -135,7 +135,7 @@ func (s *panickingSink) Take(block []byte, info spool.BlockInfo) {
 	s.memorySink.Take(block, info)
 }
 
-// TestPanicLosesOnlyItsBytes holds that the sink gets bytes on which it panics once
+// TestPanicLosesOnlyItsBytes checks that the sink gets bytes on which it panics once
 // more without a description, and that they are lost if it panics again. The intake
 // continues to read this FIFO and the others.
 func TestPanicLosesOnlyItsBytes(t *testing.T) {
@@ -167,7 +167,7 @@ func TestPanicLosesOnlyItsBytes(t *testing.T) {
 	}
 }
 
-// TestReleasedFIFOIsLeftToTheNextReader holds that the bytes of a released FIFO wait
+// TestReleasedFIFOIsLeftToTheNextReader checks that the bytes of a released FIFO wait
 // for the next reader, and that its sink is no longer called.
 func TestReleasedFIFOIsLeftToTheNextReader(t *testing.T) {
 	in := startIntake(t)
@@ -200,7 +200,7 @@ func TestReleasedFIFOIsLeftToTheNextReader(t *testing.T) {
 	}
 }
 
-// TestDrainWorksAfterRun holds that a FIFO can be drained after Run has ended, until
+// TestDrainWorksAfterRun checks that a FIFO can be drained after Run has ended, until
 // Close.
 func TestDrainWorksAfterRun(t *testing.T) {
 	in, err := New()
@@ -230,7 +230,7 @@ func TestDrainWorksAfterRun(t *testing.T) {
 	}
 }
 
-// TestReleasedFIFOIsNotReadAgain holds that the intake does not read a FIFO that was
+// TestReleasedFIFOIsNotReadAgain checks that the intake does not read a FIFO that was
 // released while it was busy. Another FIFO soon has its descriptor.
 func TestReleasedFIFOIsNotReadAgain(t *testing.T) {
 	in := startIntake(t)

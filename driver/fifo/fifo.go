@@ -219,9 +219,9 @@ func (f *FIFO) recovered() {
 	}
 }
 
-// look takes the contents of a busy FIFO and returns how many bytes it found. more says
+// takeFrom takes the contents of a busy FIFO and returns how many bytes it found. more says
 // that there are more, because the private pipe is too small to show them all.
-func (in *Intake) look(f *FIFO) (n int, more bool) {
+func (in *Intake) takeFrom(f *FIFO) (n int, more bool) {
 	if f.undropped > 0 { // since an earlier round
 		if err := in.drop(f); err != nil {
 			in.fail(f, err)

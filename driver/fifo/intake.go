@@ -216,7 +216,7 @@ func (in *Intake) round() {
 		if f.state != busy {
 			continue // It was released, and another FIFO may have its descriptor now.
 		}
-		n, left := in.look(f)
+		n, left := in.takeFrom(f)
 		most, more = max(most, n), more || left
 	}
 	in.busy = slices.DeleteFunc(in.busy, func(f *FIFO) bool { return f.state != busy })
@@ -290,7 +290,7 @@ func (in *Intake) takeRest(f *FIFO) {
 		if f.state == ended || f.empty > 0 {
 			break
 		}
-		in.look(f)
+		in.takeFrom(f)
 	}
 	f.notifyDrained()
 }

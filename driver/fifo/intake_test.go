@@ -186,7 +186,7 @@ func TestManyFIFOsAreReadCompletely(t *testing.T) {
 	wg.Wait()
 }
 
-// TestUnfinishedFrameIsTaken holds that the intake also takes a frame whose end never
+// TestUnfinishedFrameIsTaken checks that the intake also takes a frame whose end never
 // comes, so that dockerd finds the FIFO empty.
 func TestUnfinishedFrameIsTaken(t *testing.T) {
 	in := startIntake(t)
@@ -209,7 +209,7 @@ func TestUnfinishedFrameIsTaken(t *testing.T) {
 	}
 }
 
-// TestAnyBytesAreTaken holds that the intake takes all bytes unchanged, also if they
+// TestAnyBytesAreTaken checks that the intake takes all bytes unchanged, also if they
 // are not frames.
 func TestAnyBytesAreTaken(t *testing.T) {
 	in := startIntake(t)
@@ -232,7 +232,7 @@ func TestAnyBytesAreTaken(t *testing.T) {
 	}
 }
 
-// TestOpenRefusesOtherFiles holds that Open refuses everything that is not a FIFO, and
+// TestOpenRefusesOtherFiles checks that Open refuses everything that is not a FIFO, and
 // does not hang.
 func TestOpenRefusesOtherFiles(t *testing.T) {
 	in := startIntake(t)
@@ -250,7 +250,7 @@ func TestOpenRefusesOtherFiles(t *testing.T) {
 	}
 }
 
-// TestOpenDropsLastBlockOnce holds that after a crash Open drops the last block if, and
+// TestOpenDropsLastBlockOnce checks that after a crash Open drops the last block if, and
 // only if, it is at the head of the FIFO.
 func TestOpenDropsLastBlockOnce(t *testing.T) {
 	a, b, c := frame(1001, "a"), frame(1002, "b"), frame(1003, "c")
@@ -299,7 +299,7 @@ func TestOpenDropsLastBlockOnce(t *testing.T) {
 	}
 }
 
-// TestOpenDropsLastBlockOnceWithSmallPipe holds that Open finds the block at the head
+// TestOpenDropsLastBlockOnceWithSmallPipe checks that Open finds the block at the head
 // of the FIFO even if the private pipe is too small for all of it.
 func TestOpenDropsLastBlockOnceWithSmallPipe(t *testing.T) {
 	defer func(size int) { privateSize = size }(privateSize)
@@ -335,7 +335,7 @@ func TestOpenDropsLastBlockOnceWithSmallPipe(t *testing.T) {
 	}
 }
 
-// TestStoppingIntakeTakesDrainedFIFO holds that an intake that stops takes the contents
+// TestStoppingIntakeTakesDrainedFIFO checks that an intake that stops takes the contents
 // of a FIFO that is being drained, because the caller of Drain removes the FIFO
 // afterwards.
 func TestStoppingIntakeTakesDrainedFIFO(t *testing.T) {
@@ -372,7 +372,7 @@ func TestStoppingIntakeTakesDrainedFIFO(t *testing.T) {
 	}
 }
 
-// TestStoppedIntakeLeavesBytesInFIFO holds that an intake that stops leaves the
+// TestStoppedIntakeLeavesBytesInFIFO checks that an intake that stops leaves the
 // contents of a FIFO to the next one.
 func TestStoppedIntakeLeavesBytesInFIFO(t *testing.T) {
 	path, w := makeFIFO(t, t.TempDir())
@@ -417,7 +417,7 @@ func TestStoppedIntakeLeavesBytesInFIFO(t *testing.T) {
 	}
 }
 
-// TestIdleFIFOWaitsInEpoll holds that the intake waits in the kernel when nothing is
+// TestIdleFIFOWaitsInEpoll checks that the intake waits in the kernel when nothing is
 // written.
 func TestIdleFIFOWaitsInEpoll(t *testing.T) {
 	in := startIntake(t)

@@ -18,7 +18,7 @@ type keepingSink struct {
 
 func (k keepingSink) End() { close(k.ended) }
 
-// TestTornBlockIsTakenAgain holds that the intake takes a block whose append was cut
+// TestTornBlockIsTakenAgain checks that the intake takes a block whose append was cut
 // short by a kill out of the FIFO again, and that it is not reported as lost. If its
 // bytes are not in the FIFO, it was damaged later, and is reported.
 func TestTornBlockIsTakenAgain(t *testing.T) {

@@ -56,7 +56,7 @@ func NewThrottle() *Throttle {
 type follower struct {
 	throttle *Throttle
 	end      func() uint64 // end returns the end of the container's stream.
-	owed     int           // owed is the cost, for a lone follower, since the last wait.
+	cost     int           // cost is what the follower read since the last wait, in tokens of a lone follower.
 
 	slowed bool
 	since  time.Time // since is when the current window began.
@@ -87,16 +87,16 @@ func (f *follower) wait(ctx context.Context) (entries int) {
 	if passed := time.Since(f.since); passed >= floodWindow {
 		f.setSlowed(float64(f.end()-f.from) > floodRate*passed.Seconds())
 	}
-	cost := f.owed * min(int(f.throttle.slowed.Load()), maxShare)
-	f.owed = 0
-	if !f.slowed || f.throttle.Limiter.WaitN(ctx, min(cost, f.throttle.Limiter.Burst())) != nil {
+	tokens := f.cost * min(int(f.throttle.slowed.Load()), maxShare)
+	f.cost = 0
+	if !f.slowed || f.throttle.Limiter.WaitN(ctx, min(tokens, f.throttle.Limiter.Burst())) != nil {
 		return answerEntries
 	}
 	return slowedEntries
 }
 
 // read counts entries that the follower has read, and their size in the stream.
-func (f *follower) read(entries, bytes int) { f.owed += entries + bytes/entryBytes }
+func (f *follower) read(entries, bytes int) { f.cost += entries + bytes/entryBytes }
 
 // caughtUp says that the follower has read everything there is now.
 func (f *follower) caughtUp() { f.setSlowed(false) }

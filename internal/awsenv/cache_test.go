@@ -56,7 +56,7 @@ func TestKeysAreRenewedBeforeTheyExpire(t *testing.T) {
 	}{
 		{time.Hour, renewBefore / 2, renewBefore},
 		{6 * time.Minute, 90 * time.Second, 3 * time.Minute},
-		{0, 0, 0}, // good for ever
+		{0, 0, 0}, // never expires
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			from := &fakeKeys{life: c.life}

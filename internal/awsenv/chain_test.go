@@ -68,7 +68,7 @@ func TestCredentialsFromARelativeURI(t *testing.T) {
 	agent.want(t, taskPath+" sesame")
 }
 
-func TestRolesOfProfiles(t *testing.T) {
+func TestRoleOfProfileIsAssumed(t *testing.T) {
 	base := "[base]\naws_access_key_id = FILEKEY\naws_secret_access_key = s\n"
 	for _, c := range []struct {
 		name, config, profile, want, asked string

@@ -122,7 +122,7 @@ func cleanEnvironment(log *slog.Logger) {
 		case v == "" || region && isAuto(v):
 			os.Unsetenv(name) // fails only for malformed names
 		case v != value:
-			os.Setenv(name, v) // likewise
+			os.Setenv(name, v) // fails only for malformed names
 			trimmed = append(trimmed, name)
 		}
 	}

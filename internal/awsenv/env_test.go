@@ -61,7 +61,7 @@ func wantInstance(t *testing.T, e *Env, want string) {
 	}
 }
 
-func TestRegionOrder(t *testing.T) {
+func TestRegionComesFromTheFirstSourceThatHasOne(t *testing.T) {
 	config := map[string]string{"config": "[default]\nregion = eu-west-3\n[profile other]\nregion = sa-east-1\n"}
 	for _, c := range []struct {
 		name  string

@@ -30,7 +30,7 @@ type Container struct {
 	AttrSelection
 	SpoolLimits
 
-	// Ignore says that the container asked not to be shipped.
+	// Ignore says that the container's lines are not sent, although its output is still read.
 	Ignore bool
 	// Hold says in one line why the container's lines are spooled but not sent; empty
 	// means they are sent.

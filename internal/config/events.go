@@ -8,7 +8,7 @@ import (
 	"github.com/logspool/logspool/naming"
 )
 
-// EventOptions says how a container's lines become events, and which events are shipped.
+// EventOptions says how a container's lines become events, and which events are sent.
 // The log options multiline-pattern and datetime-format set Pattern.
 type EventOptions struct {
 	Format Format
@@ -16,9 +16,9 @@ type EventOptions struct {
 	Tag *naming.Template
 	// Pattern matches the first line of an event; nil means that each line is an event.
 	Pattern *regexp.Regexp
-	// Include must match an event that is shipped; nil matches every event.
+	// Include must match an event that is sent; nil matches every event.
 	Include *regexp.Regexp
-	// Exclude matches the events that are not shipped; nil matches nothing.
+	// Exclude matches the events that are not sent; nil matches nothing.
 	Exclude *regexp.Regexp
 	// StripANSI says that terminal codes are removed from events.
 	StripANSI bool

@@ -146,17 +146,17 @@ var options = []option{
 	},
 	{
 		name: "include-pattern",
-		doc:  "Go regexp; the plugin ships only the events that match",
+		doc:  "Go regexp; the plugin sends only the events that match",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.Include, v, parsePattern) },
 	},
 	{
 		name: "exclude-pattern",
-		doc:  "Go regexp; the plugin does not ship the events that match",
+		doc:  "Go regexp; the plugin does not send the events that match",
 		set:  func(c *Container, _ *Settings, v value) error { return set(&c.Exclude, v, parsePattern) },
 	},
 	{
 		name: "strip-ansi", def: "false",
-		doc: "true: the plugin removes terminal colour and cursor codes from what it ships",
+		doc: "true: the plugin removes terminal colour and cursor codes from what it sends",
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.StripANSI, v, parseBool) },
 	},
 	{

@@ -77,8 +77,9 @@ func (c *Container) asks(env map[string]string) bool {
 	return isIgnore(env) || c.Group.Template == nil && given("LOGSPOUT_GROUP") || c.Stream.Template == nil && given("LOGSPOUT_STREAM")
 }
 
-// isIgnore reports whether a container asks not to be shipped. Upper and lower case are
-// the same, as in logspout (gliderlabs/logspout, router/pump.go, ignoreContainer).
+// isIgnore reports whether a container asks that its lines are not sent. Upper and lower
+// case are the same, as in logspout (gliderlabs/logspout, router/pump.go,
+// ignoreContainer).
 func isIgnore(env map[string]string) bool {
 	return strings.EqualFold(strings.TrimSpace(env["LOGSPOUT"]), "ignore")
 }

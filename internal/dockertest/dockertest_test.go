@@ -121,7 +121,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-func TestRefusal(t *testing.T) {
+func TestRefusalIsReturnedAsError(t *testing.T) {
 	d, r := setup(t, Options{})
 	answers := map[string]string{}
 	status := http.StatusOK
@@ -143,9 +143,9 @@ func TestRefusal(t *testing.T) {
 	delete(answers, "LogDriver.StartLogging")
 
 	c := start(t, d, Info{})
-	answers["LogDriver.StopLogging"] = "trouble"
+	answers["LogDriver.StopLogging"] = "a failure"
 	status = http.StatusInternalServerError
-	if err := c.Stop(t.Context()); !errors.As(err, &refused) || refused.Msg != "trouble" || refused.Status != status {
+	if err := c.Stop(t.Context()); !errors.As(err, &refused) || refused.Msg != "a failure" || refused.Status != status {
 		t.Errorf("Stop: %v", err)
 	}
 	must(t, c.Write(Stdout, "still open\n"))
@@ -162,9 +162,9 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
-// TestRetry: as dockerd, the Daemon sends an empty body when it tries again after a
-// timeout, and the whole body when it could not connect.
-func TestRetry(t *testing.T) {
+// TestRetryAfterTimeoutSendsAnEmptyBody: as dockerd, the Daemon sends an empty body when it tries
+// again after a timeout, and the whole body when it could not connect.
+func TestRetryAfterTimeoutSendsAnEmptyBody(t *testing.T) {
 	d, r := setup(t, Options{Timeout: 200 * time.Millisecond, Backoff: 50 * time.Millisecond})
 	var tries atomic.Int32
 	release := make(chan struct{})
@@ -213,7 +213,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-func TestPost(t *testing.T) {
+func TestPostReturnsStatusAndAnswer(t *testing.T) {
 	d, r := setup(t, Options{})
 	status, answer, err := d.Post(t.Context(), "LogDriver.StartLogging", []byte("{"))
 	if err != nil || status != http.StatusBadRequest || !json.Valid(answer) {
@@ -245,9 +245,9 @@ func TestReadLogs(t *testing.T) {
 	}
 }
 
-// TestFrames checks where lines are cut, and the metadata of the pieces. Package realdocker
-// compares them with moby's.
-func TestFrames(t *testing.T) {
+// TestLinesAreCutLikeDockerd checks where lines are cut, and the metadata of the pieces.
+// Package realdocker compares them with moby's.
+func TestLinesAreCutLikeDockerd(t *testing.T) {
 	type frame struct {
 		line    string
 		time    int64

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-func TestSequence(t *testing.T) {
+func TestSequenceNumbersItsLines(t *testing.T) {
 	s := Sequence{Container: "web", Source: Stdout}
 	got := []string{s.Next(34), s.Next(40), s.Next(0)}
 	want := []string{"c=web s=stdout n=000000 l=34 abcde", "c=web s=stdout n=000001 l=40 bcdefghijkl", "c=web s=stdout n=000002 l=0 "}
@@ -20,7 +20,7 @@ func TestSequence(t *testing.T) {
 	}
 }
 
-func TestChecker(t *testing.T) {
+func TestCheckerCountsEveryDifference(t *testing.T) {
 	out, errs := Sequence{Container: "web", Source: Stdout}, Sequence{Container: "web", Source: Stderr}
 	var o, e []string
 	for range 4 {

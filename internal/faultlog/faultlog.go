@@ -143,7 +143,7 @@ func NewLoss(log *slog.Logger, message string, attrs ...any) *Loss {
 	return &Loss{log: log, message: message, attrs: attrs}
 }
 
-// Lost reports that so many events of so many bytes were lost. events is 0 if their number is
+// Lost reports the loss of events, and of their size in bytes. events is 0 if their number is
 // unknown.
 func (l *Loss) Lost(events int, bytes int64) {
 	l.mu.Lock()

@@ -31,7 +31,7 @@ func fakeCommand(t *testing.T, name, script string) {
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 }
 
-func TestDocker(t *testing.T) {
+func TestDockerPassesHostArgumentsAndInput(t *testing.T) {
 	fakeDocker(t, `echo "$DOCKER_HOST|$DOCKER_CONTENT_TRUST|$*|$(cat)"; echo ignored >&2`)
 	t.Setenv("DOCKER_HOST", "the user's")
 	for host, want := range map[string]string{"": "the user's|0|run x|in", "unix:///s": "unix:///s|0|run x|in"} {
@@ -62,7 +62,7 @@ func TestDockerFails(t *testing.T) {
 	}
 }
 
-func TestImageTar(t *testing.T) {
+func TestImageTarHoldsOnlyTheProgram(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p")
 	if err := os.WriteFile(path, []byte("the program"), 0o600); err != nil {
 		t.Fatal(err)
@@ -183,8 +183,9 @@ func TestThreadHasItsOwnNetwork(t *testing.T) {
 	}
 }
 
-// TestEngine starts, kills and stops a shell script in the place of dockerd.
-func TestEngine(t *testing.T) {
+// TestEngineStartsAgainAfterKill starts, kills and stops a shell script in the place of
+// dockerd.
+func TestEngineStartsAgainAfterKill(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root")
 	}

@@ -15,10 +15,10 @@ import (
 // Process is a running process.
 type Process struct {
 	Parent int
-	Args   []string // Args has one element at least.
+	Args   []string // Args has one element at least, which is empty during an execve(2).
 }
 
-// Processes returns the running processes by ID, without those of the kernel.
+// Processes returns all processes by ID.
 func Processes() map[int]Process {
 	all := map[int]Process{}
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
@@ -26,8 +26,8 @@ func Processes() map[int]Process {
 		pid, _ := strconv.Atoi(filepath.Base(dir))
 		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 		stat, statErr := os.ReadFile(filepath.Join(dir, "stat"))
-		if err != nil || statErr != nil || len(args) == 0 {
-			continue // it has ended, or belongs to the kernel
+		if err != nil || statErr != nil {
+			continue // it has ended
 		}
 		// The command's name, in parentheses, may have any characters (proc_pid_stat(5)).
 		fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/backoff"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
@@ -112,7 +113,7 @@ func (f *Feed) marker(item spool.Item, now time.Time) (events.Event, bool) {
 
 // hold schedules the next try after a marker was lost.
 func (m *markers) hold(now time.Time) {
-	m.interval = min(max(2*m.interval, firstMarkerRetry), maxMarkerRetry)
+	m.interval = backoff.Next(m.interval, firstMarkerRetry, maxMarkerRetry)
 	m.held, m.retry = true, now.Add(m.interval)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/logspool/logspool/internal/backoff"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -202,7 +203,7 @@ func (in *Intake) makeIdle(f *FIFO) {
 
 // fail reports an error of the kernel and delays the next try.
 func (in *Intake) fail(f *FIFO, err error) {
-	f.retry.wait = min(max(2*f.retry.wait, firstRetry), lastRetry)
+	f.retry.wait = backoff.Next(f.retry.wait, firstRetry, lastRetry)
 	f.retry.at = time.Now().Add(f.retry.wait)
 	if f.state != failing {
 		f.state = failing

@@ -1,6 +1,7 @@
 // Package backoff computes how long to wait before something that failed is tried again.
 //
-// The package must not know what failed. It keeps no state: the caller counts the failures.
+// The package must not know what failed. It keeps no state: the caller counts the failures,
+// or knows the last wait.
 package backoff
 
 import (
@@ -17,6 +18,12 @@ func Bound(n int, first, most time.Duration) time.Duration {
 			return min(d, most)
 		}
 	}
+}
+
+// Next returns the wait that follows a wait of last: twice as long, but at least first and at
+// most most.
+func Next(last, first, most time.Duration) time.Duration {
+	return min(max(2*last, first), most)
 }
 
 // Jitter returns a random duration from least up to bound. Processes that failed together

@@ -25,6 +25,15 @@ func TestBoundDoublesUpToMost(t *testing.T) {
 	}
 }
 
+func TestNextDoublesBetweenItsBounds(t *testing.T) {
+	wait := time.Duration(0)
+	for _, want := range []time.Duration{1, 2, 4, 5, 5} {
+		if wait = Next(wait, time.Second, 5*time.Second); wait != want*time.Second {
+			t.Errorf("got %v, want %v", wait, want*time.Second)
+		}
+	}
+}
+
 func TestJitterStaysWithinItsBounds(t *testing.T) {
 	least, most := time.Hour, time.Duration(0)
 	for range 1000 {

@@ -63,11 +63,11 @@ var packageRules = map[string]rule{
 		never: []string{aws, docker, gogo},
 	},
 	"driver/feed": {
-		ours:  []string{"events", "spool", "internal/stream"},
+		ours:  []string{"events", "spool", "internal/backoff", "internal/stream"},
 		never: []string{aws},
 	},
 	"driver/fifo": {
-		ours:  []string{"spool", "internal/durable"},
+		ours:  []string{"spool", "internal/backoff", "internal/durable"},
 		never: []string{aws, docker, gogo},
 	},
 	"driver/readlogs": {

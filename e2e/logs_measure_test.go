@@ -201,7 +201,7 @@ func (m *meter) withAndWithout() []string {
 			median(row.samples, func(s sample) float64 { return s.plugin.Seconds() }), median(row.samples, sum)))
 	}
 	return append(rows, fmt.Sprintf("| ratio of the first row to the second: median, lowest and highest | %s | | | %s |", spread(rates), spread(sums)),
-		"", fmt.Sprintf("dockerd does one write into a pipe for each line. A write of 150 bytes takes %.1f µs on this machine.", m.pipeWrite()))
+		"", fmt.Sprintf("dockerd does one write into a pipe for each line.\nA write of 150 bytes takes %.1f µs on this machine.", m.pipeWrite()))
 }
 
 // spread returns the median of ratios, with the least and the greatest.
@@ -258,7 +258,7 @@ func (m *meter) followers() []string {
 		fmt.Sprintf("| alone | %.0fk |", median(alone, rate)/1000),
 		fmt.Sprintf("| with %d `docker logs -f` | %.0fk |", many, median(followed, rate)/1000),
 		fmt.Sprintf("| ratio of the second row to the first: median, lowest and highest | %s |", spread(ratios)),
-		"", fmt.Sprintf("Every line was delivered. Together, the followers got %.1fk lines a second.", median(followed, given)/1000),
+		"", fmt.Sprintf("Every line was delivered.\nTogether, the followers got %.1fk lines a second.", median(followed, given)/1000),
 	}
 }
 

@@ -180,6 +180,20 @@ type fakeFIFO struct {
 	n    int64
 }
 
+// stopUndelivered starts the plugin while CloudWatch is down, spools ten lines of the container
+// web, and stops the plugin. It returns the container's FIFO.
+func (h *host) stopUndelivered() *fakeFIFO {
+	h.t.Helper()
+	h.shipper.setDown(true)
+	h.start()
+	f := h.fifo("f")
+	h.startContainer("web", f, nil)
+	f.write("stdout", lines(1, 10)...)
+	f.waitUntilEmpty()
+	h.stop()
+	return f
+}
+
 func (h *host) fifo(name string) *fakeFIFO {
 	h.t.Helper()
 	path := filepath.Join(h.dir, name)

@@ -18,13 +18,7 @@ import (
 // can read it.
 func TestNewerSpoolIsQuarantined(t *testing.T) {
 	h := newHost(t)
-	h.shipper.setDown(true)
-	h.start()
-	f := h.fifo("f")
-	h.startContainer("web", f, nil)
-	f.write("stdout", lines(1, 10)...)
-	f.waitUntilEmpty()
-	h.stop()
+	f := h.stopUndelivered()
 	state := filepath.Join(h.dir, "state")
 	marker := filepath.Join(state, "containers", "web", archive.SpoolName, "newer")
 	must(t, os.WriteFile(marker, nil, 0o600))

@@ -113,13 +113,7 @@ func TestUnopenedContainerStays(t *testing.T) {
 		t.Run(fmt.Sprintf("works %v", works), func(t *testing.T) {
 			h := newHost(t)
 			disk := h.onHookedDisk()
-			h.shipper.setDown(true)
-			h.start()
-			f := h.fifo("f")
-			h.startContainer("web", f, nil)
-			f.write("stdout", lines(1, 10)...)
-			f.waitUntilEmpty()
-			h.stop()
+			f := h.stopUndelivered()
 			disk.Before(durabletest.Fail("ReadFile", "cursor", syscall.EIO))
 			h.start()
 			if works {
@@ -273,13 +267,7 @@ func TestDamagedStateReadsFIFO(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h := newHost(t)
-			h.shipper.setDown(true)
-			h.start()
-			f := h.fifo("fifo")
-			h.startContainer("web", f, nil)
-			f.write("stdout", lines(1, 10)...)
-			f.waitUntilEmpty()
-			h.stop()
+			f := h.stopUndelivered()
 			tc.damage(t, filepath.Join(h.dir, "state", "containers", "web"))
 			h.start()
 			f.write("stdout", slices.Repeat(lines(11, 20), 2000)...) // more than a pipe holds

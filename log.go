@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/oneline"
 )
 
@@ -96,8 +97,9 @@ type writerFunc func([]byte)
 func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
 
 // newLogger logs errors to stderr and everything else to stdout. dockerd shows stderr as
-// level=error and stdout as level=info, and puts the time before each line.
-func newLogger(w *lineWriter, debug bool) *slog.Logger {
+// level=error and stdout as level=info, and puts the time before each line. faults gets the
+// failures that last.
+func newLogger(w *lineWriter, debug bool, faults *faultlog.Set) *slog.Logger {
 	o := &slog.HandlerOptions{
 		Level: slog.LevelInfo,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
@@ -110,10 +112,10 @@ func newLogger(w *lineWriter, debug bool) *slog.Logger {
 	if debug {
 		o.Level = slog.LevelDebug
 	}
-	return slog.New(splitHandler{
+	return slog.New(faultlog.NewHandler(splitHandler{
 		out: slog.NewTextHandler(writerFunc(func(p []byte) { w.write(w.out, p) }), o),
 		err: slog.NewTextHandler(writerFunc(func(p []byte) { w.write(w.err, p) }), o),
-	})
+	}, faults))
 }
 
 var (

@@ -23,7 +23,7 @@ func TestQuotedTextIsNotEscapedInTheLog(t *testing.T) {
 	} {
 		var out, errs bytes.Buffer
 		w := newLineWriter(&out, &errs)
-		newLogger(w, false).Error(`it "failed"`, "err", c.err, "n", 1)
+		newLogger(w, false, nil).Error(`it "failed"`, "err", c.err, "n", 1)
 		w.Close()
 		if want := `level=ERROR msg="it 'failed'" ` + c.want + " n=1\n"; errs.String() != want {
 			t.Errorf("logged %swant   %s", errs.String(), want)

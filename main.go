@@ -11,6 +11,9 @@ import (
 	_ "time/tzdata" // the plugin's root file system has no time zones
 
 	_ "golang.org/x/crypto/x509roots/fallback" // and no CA certificates
+	"golang.org/x/sys/unix"
+
+	"github.com/logspool/logspool/internal/cli"
 )
 
 // version is set by the linker.
@@ -18,7 +21,10 @@ var version = "devel"
 
 func main() {
 	if len(os.Args) > 1 {
-		os.Exit(command(os.Args[1:], os.Stdout, os.Stderr))
+		os.Exit(cli.Run(version, os.Args[1:], os.Stdout, os.Stderr))
+	}
+	if _, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS); err == nil {
+		os.Exit(cli.Run(version, []string{"--help"}, os.Stdout, os.Stderr)) // not dockerd, but a person at a terminal
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

@@ -53,7 +53,8 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	settings, problems := config.Load(environ)
 	lines := newLineWriter(stdout, stderr)
 	defer lines.Close()
-	log := newLogger(lines, settings.Debug)
+	var faults faultlog.Set
+	log := newLogger(lines, settings.Debug, &faults)
 	slog.SetDefault(log)
 
 	// Listen before anything that may take time: dockerd waits for the socket.

@@ -12,10 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/logspool/logspool/driver/archive"
-	"github.com/logspool/logspool/internal/container"
+	"github.com/logspool/logspool/internal/cli"
 	"github.com/logspool/logspool/internal/dockertest"
-	"github.com/logspool/logspool/internal/durable"
 )
 
 // tree returns the time of change and the contents of every file below dir.
@@ -43,7 +41,7 @@ func tree(t *testing.T, dir string) map[string]string {
 func runCommand(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	status = command(args, &out, &err)
+	status = cli.Run("test", args, &out, &err)
 	return status, out.String(), err.String()
 }
 
@@ -55,7 +53,7 @@ func TestUndeliveredLinesAreListedAndExported(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.start()
-	if status, out, errs := runCommand(t, "undelivered", state); status != 0 || out != "" || errs != "" {
+	if status, out, errs := runCommand(t, "spool", "ls", state); status != 0 || out != "" || errs != "" {
 		t.Errorf("without containers: %d, %q, %q", status, out, errs)
 	}
 	at := time.Now().UTC().Add(-time.Minute).Truncate(time.Second).Add(6)
@@ -71,18 +69,25 @@ func TestUndeliveredLinesAreListedAndExported(t *testing.T) {
 
 	check := func(when string) {
 		t.Helper()
-		status, out, errs := runCommand(t, "undelivered", state)
+		status, out, errs := runCommand(t, "spool", "ls", state)
 		want := "web (" + i.ContainerID[:12] + "): 5 entries, "
 		if status != 1 || errs != "" || !strings.HasPrefix(out, want) || !strings.HasSuffix(out, ", the oldest from "+at.Format(time.RFC3339)+"\n") {
 			t.Errorf("%s: %d, %q, %q; want %s…", when, status, out, errs, want)
 		}
 		dir := filepath.Join(state, "containers", i.ContainerID)
-		status, out, errs = runCommand(t, "export", dir)
+		status, out, errs = runCommand(t, "spool", "export", dir)
 		stamp := at.Format(time.RFC3339Nano) + " "
 		if diff := cmp.Diff(stamp+"stdout one\n"+stamp+"stderr two <&>\n"+stamp+"stdout "+long+"\n", out); diff != "" || status != 0 || errs != "" {
 			t.Errorf("%s: %d, %q: %s", when, status, errs, diff)
 		}
-		status, out, errs = runCommand(t, "export", "-json", dir)
+		status, out, errs = runCommand(t, "spool", "export", "--json", dir)
+		type exported struct {
+			Time          time.Time `json:"time"`
+			Source        string    `json:"source"`
+			ContainerID   string    `json:"container_id"`
+			ContainerName string    `json:"container_name,omitempty"`
+			Log           string    `json:"log"`
+		}
 		var first exported
 		err := json.NewDecoder(strings.NewReader(out)).Decode(&first)
 		wantFirst := exported{Time: at, Source: "stdout", ContainerID: i.ContainerID, ContainerName: "web", Log: "one"}
@@ -106,7 +111,7 @@ func TestUndeliveredLinesAreListedAndExported(t *testing.T) {
 	}
 	r.wait(host, "web", 3)
 	r.stop()
-	if status, out, errs := runCommand(t, "undelivered", state); status != 0 || out != "" || errs != "" {
+	if status, out, errs := runCommand(t, "spool", "ls", state); status != 0 || out != "" || errs != "" {
 		t.Errorf("after all is delivered: %d, %q, %q", status, out, errs)
 	}
 }
@@ -117,10 +122,10 @@ func TestBadCommandsExitWithStatus2(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"help"}, "Usage:"},
-		{[]string{"undelivered"}, "Usage:"},
-		{[]string{"undelivered", missing}, "couldn't read the state directory: open " + missing},
-		{[]string{"export", missing}, missing + " is not the directory of a container (STATE_DIR/containers/ID): "},
+		{[]string{"undelivered"}, `unknown command "undelivered"`},
+		{[]string{"spool", "ls"}, "accepts 1 arg(s), received 0"},
+		{[]string{"spool", "ls", missing}, "couldn't read the state directory: open " + missing},
+		{[]string{"spool", "export", missing}, missing + " is not the directory of a container (STATE_DIR/containers/ID): "},
 	} {
 		if status, out, errs := runCommand(t, c.args...); status != 2 || out != "" || !strings.Contains(errs, c.want) {
 			t.Errorf("%q: %d, %q, %q; want %q", c.args, status, out, errs, c.want)
@@ -138,7 +143,7 @@ func TestUnreadableSpoolCountsAsUndelivered(t *testing.T) {
 	if err := os.WriteFile(dir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if status, out, _ := runCommand(t, "undelivered", state); status != 1 || !strings.HasPrefix(out, "0123456789ab: unknown: ") {
+	if status, out, _ := runCommand(t, "spool", "ls", state); status != 1 || !strings.HasPrefix(out, "0123456789ab: unknown: ") {
 		t.Errorf("%d, %q", status, out)
 	}
 }
@@ -174,28 +179,7 @@ func TestBacklogIsDroppedWithItsDirectory(t *testing.T) {
 	if got := r.messages(host, "dropped"); len(got) != 0 {
 		t.Errorf("got %q", got)
 	}
-	if status, out, errs := runCommand(t, "undelivered", state); status != 0 || out != "" || errs != "" {
+	if status, out, errs := runCommand(t, "spool", "ls", state); status != 0 || out != "" || errs != "" {
 		t.Errorf("%d, %q, %q", status, out, errs)
-	}
-}
-
-// A long name is not cut, and a name that is not printable is one line.
-func TestContainerNameIsWhole(t *testing.T) {
-	for name, want := range map[string]string{
-		strings.Repeat("n", 200): strings.Repeat("n", 200) + " (0123456789ab)",
-		"a\n\x1b[31m":            `a \x1b[31m (0123456789ab)`,
-		"":                       "0123456789ab",
-	} {
-		dir := filepath.Join(t.TempDir(), "0123456789abcdef")
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		record := archive.Record{Info: container.Info{Name: "/" + name}}
-		if err := record.Write(durable.OS, dir, false); err != nil {
-			t.Fatal(err)
-		}
-		if got := containerName(dir); got != want {
-			t.Errorf("%q: got %q, want %q", name, got, want)
-		}
 	}
 }

@@ -17,6 +17,7 @@ package faultlog
 
 import (
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -43,6 +44,8 @@ type Fault struct {
 	failed string       // failed is the message while it fails.
 	ended  string       // ended is the message when it works again.
 	detail func() []any // detail returns more attributes for the lines while it fails.
+	set    *Set         // set has the fault while it lasts, or is nil.
+	fixed  []slog.Attr  // fixed are the attributes of log.
 
 	// mu guards the fields below.
 	mu     sync.Mutex
@@ -52,6 +55,10 @@ type Fault struct {
 	kind   string               // kind is the kind that was logged last.
 	times  int                  // times counts the failures since the failure began.
 	kinds  map[string]time.Time // kinds has the time of each kind's last line, for flap.
+	last   struct {
+		kind  string
+		attrs []any
+	} // last is the last failure, for ongoing.
 }
 
 // NewFault returns a Fault. failed is the message while it fails, ended the message when
@@ -61,7 +68,8 @@ func NewFault(log *slog.Logger, failed, ended string, detail func() []any) *Faul
 	if detail == nil {
 		detail = func() []any { return nil }
 	}
-	return &Fault{log: log, failed: failed, ended: ended, detail: detail, kinds: map[string]time.Time{}}
+	set, fixed := setOf(log)
+	return &Fault{log: log, failed: failed, ended: ended, detail: detail, set: set, fixed: fixed, kinds: map[string]time.Time{}}
 }
 
 // Failed reports one more failure. kind is the sort of failure, as an operator sees it:
@@ -73,6 +81,8 @@ func (f *Fault) Failed(kind string, attrs ...any) {
 		f.since, f.times, f.shown = now, 0, false
 	}
 	f.times++
+	f.last.kind, f.last.attrs = kind, attrs
+	f.set.add(f)
 	if !f.dueLocked(kind, now) {
 		f.mu.Unlock()
 		return
@@ -82,9 +92,9 @@ func (f *Fault) Failed(kind string, attrs ...any) {
 	since, times := f.since, f.times
 	f.mu.Unlock()
 	if repeated || times > 1 {
-		attrs = append(attrs, "since", since.UTC().Format(time.RFC3339), "times", times)
+		attrs = append(slices.Clip(attrs), "since", since.UTC().Format(time.RFC3339), "times", times)
 	}
-	f.log.Error(f.failed, append(attrs, f.detail()...)...)
+	f.log.Error(f.failed, append(slices.Clip(attrs), f.detail()...)...)
 }
 
 // dueLocked decides whether a failure is logged now, and remembers its kind if it is.
@@ -109,11 +119,25 @@ func (f *Fault) Succeeded(attrs ...any) {
 	f.mu.Lock()
 	since, times, shown := f.since, f.times, f.shown
 	f.since, f.shown = time.Time{}, false
+	f.set.remove(f)
 	f.mu.Unlock()
 	if since.IsZero() || !shown {
 		return
 	}
 	f.log.Info(f.ended, append(attrs, "after", time.Since(since).Round(time.Millisecond), "times", times)...)
+}
+
+// Forget takes the fault out of its Set, because what failed is gone. It logs nothing.
+func (f *Fault) Forget() { f.set.remove(f) }
+
+// ongoing implements member.
+func (f *Fault) ongoing() Ongoing {
+	f.mu.Lock()
+	o := Ongoing{Message: f.failed, Kind: f.last.kind, Since: f.since, Times: f.times}
+	attrs := f.last.attrs
+	f.mu.Unlock()
+	o.Attrs = attrMap(f.fixed, attrs)
+	return o
 }
 
 // Since returns when the present failure began. It is zero if the last report was a success.
@@ -129,9 +153,12 @@ type Loss struct {
 	log     *slog.Logger
 	message string
 	attrs   []any
+	set     *Set        // set has the loss while it goes on, or is nil.
+	fixed   []slog.Attr // fixed are the attributes of log.
 
 	// mu guards the fields below.
 	mu     sync.Mutex
+	since  time.Time   // since is when the present loss began.
 	timer  *time.Timer // timer runs while the loss goes on.
 	events int         // events counts the events that were lost since the last line.
 	bytes  int64       // bytes counts the bytes that were lost since the last line.
@@ -140,7 +167,8 @@ type Loss struct {
 
 // NewLoss returns a Loss. message is the message of its lines, and attrs are on each of them.
 func NewLoss(log *slog.Logger, message string, attrs ...any) *Loss {
-	return &Loss{log: log, message: message, attrs: attrs}
+	set, fixed := setOf(log)
+	return &Loss{log: log, message: message, attrs: attrs, set: set, fixed: fixed}
 }
 
 // Lost reports the loss of events, and of their size in bytes. events is 0 if their number is
@@ -154,10 +182,20 @@ func (l *Loss) Lost(events int, bytes int64) {
 		l.mu.Unlock()
 		return
 	}
-	l.timer = time.AfterFunc(summary, l.sumUp)
+	l.timer, l.since = time.AfterFunc(summary, l.sumUp), time.Now()
+	l.set.add(l)
 	attrs := l.takeLocked()
 	l.mu.Unlock()
 	l.log.Error(l.message, attrs...)
+}
+
+// ongoing implements member.
+func (l *Loss) ongoing() Ongoing {
+	l.mu.Lock()
+	o := Ongoing{Message: l.message, Since: l.since, Times: int(l.total)}
+	l.mu.Unlock()
+	o.Attrs = attrMap(l.fixed, l.attrs)
+	return o
 }
 
 // sumUp logs what was lost since the last line. It ends the timer if that is nothing.
@@ -165,6 +203,7 @@ func (l *Loss) sumUp() {
 	l.mu.Lock()
 	if l.events == 0 && l.bytes == 0 {
 		l.timer = nil
+		l.set.remove(l)
 		l.mu.Unlock()
 		return
 	}
@@ -182,6 +221,7 @@ func (l *Loss) Close() {
 	if l.timer != nil {
 		l.timer.Stop()
 		l.timer = nil
+		l.set.remove(l)
 	}
 	lost := l.events > 0 || l.bytes > 0
 	attrs := l.takeLocked()

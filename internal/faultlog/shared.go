@@ -55,7 +55,10 @@ func (s *Shared[M]) Forget(m M) (last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.failing, m)
-	return len(s.failing) == 0
+	if last = len(s.failing) == 0; last {
+		s.fault.Forget()
+	}
+	return last
 }
 
 // Since is Fault.Since.

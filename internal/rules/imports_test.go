@@ -55,7 +55,7 @@ var impure = []string{
 var packageRules = map[string]rule{
 	"": {}, // main connects the parts
 	"driver": {
-		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "driver/readlogs", "events", "naming", "spool", "internal/backoff", "internal/config", "internal/container", "internal/durable", "internal/faultlog", "internal/oneline", "internal/stream", "internal/target"},
+		ours:  []string{"driver/archive", "driver/feed", "driver/fifo", "driver/readlogs", "events", "naming", "spool", "internal/backoff", "internal/config", "internal/container", "internal/durable", "internal/faultlog", "internal/oneline", "internal/status", "internal/stream", "internal/target"},
 		never: []string{aws, module + "/uploader"},
 	},
 	"driver/archive": {
@@ -83,12 +83,13 @@ var packageRules = map[string]rule{
 	"events": {ours: []string{"internal/stream"}, never: []string{aws}, direct: impure, pure: true},
 	"naming": {ours: []string{"internal/container", "internal/oneline"}, never: []string{aws, docker}, direct: impure, pure: true},
 	"uploader": {
-		ours:   []string{"events", "internal/backoff", "internal/faultlog", "internal/oneline", "internal/stream", "internal/target"},
+		ours:   []string{"events", "internal/backoff", "internal/faultlog", "internal/oneline", "internal/status", "internal/stream", "internal/target"},
 		never:  []string{module + "/driver", module + "/internal/config"},
 		direct: []string{docker, gogo, "os", "io/fs", "path/filepath", "golang.org/x/sys"},
 	},
 	"internal/awsenv":              {ours: []string{"internal/backoff", "internal/faultlog", "internal/oneline", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
 	"internal/backoff":             {ours: []string{}, never: []string{aws, docker}},
+	"internal/cli":                 {never: []string{module + "/uploader"}},
 	"internal/config":              {ours: []string{"naming", "internal/container", "internal/oneline", "internal/target"}, never: []string{aws}, direct: impure, pure: true},
 	"internal/container":           {ours: []string{"internal/oneline"}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/cwlocal":             {ours: []string{"internal/cwlocal/fault", "internal/cwlocal/protocol", "internal/cwlocal/stats", "internal/cwlocal/store"}, never: []string{aws, docker}},
@@ -103,6 +104,8 @@ var packageRules = map[string]rule{
 	"internal/durable/durabletest": {ours: []string{"internal/durable"}, never: []string{aws, docker}},
 	"internal/faultlog":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/hosttest":            {ours: []string{}, never: []string{aws, docker}},
+	"internal/installed":           {ours: []string{}, never: []string{aws, docker}},
+	"internal/status":              {ours: []string{}, never: []string{aws, docker, "github.com/prometheus/"}},
 	"internal/oneline":             {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/longtest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},

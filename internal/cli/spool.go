@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bufio"
@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/driver/feed"
 	"github.com/logspool/logspool/internal/container"
@@ -21,42 +23,44 @@ import (
 	"github.com/logspool/logspool/spool"
 )
 
-// The commands here are for the operator of a host. They read the state directory of a
-// plugin that runs, is disabled or was removed, and change nothing in it.
-
-const usage = `Usage:
-  logspool                                 run the plugin (only dockerd does this)
-  logspool undelivered STATE_DIR           list the containers with undelivered lines
-  logspool export [-json] CONTAINER_DIR    print the undelivered lines of one container
-
-CONTAINER_DIR is STATE_DIR/containers/ID. The exit status of undelivered is 1 if
-it lists a container. The exit status of all commands is 2 if they fail.
-`
-
-// command runs a command and returns its exit status: 0, 1 if undelivered lists a
-// container, or 2 after an error.
-func command(args []string, stdout, stderr io.Writer) int {
-	var err error
-	found := false
-	switch {
-	case len(args) == 2 && args[0] == "undelivered":
-		found, err = undelivered(args[1], stdout)
-	case len(args) == 2 && args[0] == "export":
-		err = export(args[1], false, stdout)
-	case len(args) == 3 && args[0] == "export" && args[1] == "-json":
-		err = export(args[2], true, stdout)
-	default:
-		fmt.Fprint(stderr, usage)
-		return 2
+// newSpool returns the command spool, whose subcommands read the state directory of a plugin
+// that runs, is disabled or was removed.
+func newSpool() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "spool",
+		Short: "Read the spools in a state directory",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	switch {
-	case err != nil:
-		fmt.Fprintln(stderr, "logspool:", err)
-		return 2
-	case found:
-		return 1
+	c.AddCommand(newSpoolLs(), newSpoolExport())
+	return c
+}
+
+func newSpoolLs() *cobra.Command {
+	return &cobra.Command{
+		Use:   "ls STATE_DIR",
+		Short: "List the containers with undelivered lines",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			found, err := undelivered(args[0], c.OutOrStdout())
+			if err == nil && found {
+				return errBad
+			}
+			return err
+		},
 	}
-	return 0
+}
+
+func newSpoolExport() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "export CONTAINER_DIR",
+		Short: "Print the undelivered lines of one container",
+		Args:  cobra.ExactArgs(1),
+		RunE:  func(c *cobra.Command, args []string) error { return export(args[0], asJSON, c.OutOrStdout()) },
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object per line")
+	return c
 }
 
 // undelivered lists the containers with undelivered lines, one per line. A container
@@ -109,7 +113,7 @@ func containerName(dir string) string {
 	return short
 }
 
-// exported is one line of `logspool export -json`.
+// exported is one line of `logspool spool export --json`.
 type exported struct {
 	Time          time.Time `json:"time"`
 	Source        string    `json:"source"`

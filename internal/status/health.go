@@ -126,8 +126,8 @@ func (r *Report) remedyFor(err string) string {
 	return "correct what it names"
 }
 
-// Ready reports whether the plugin can deliver lines: it reads the containers of its last run,
-// its settings are valid, it knows a region, and it has credentials. If not, there is one
+// Ready reports whether the plugin can deliver lines: it reads the FIFOs of all containers, its
+// settings are valid, it knows a region, and it has credentials. If not, there is one
 // reason for each cause, in one line.
 //
 // Credentials count as known if the identity is known, or if CloudWatch knew them. A policy
@@ -139,6 +139,9 @@ func (r *Report) Ready() (ok bool, reasons []string) {
 	}
 	if !r.Reattached {
 		no("the plugin is still opening the spools of its last run", "wait, or check the disk")
+	}
+	if n := r.Intake.Discarding; n > 0 {
+		no(fmt.Sprintf("the output in %d FIFOs is discarded, because their containers' spools cannot be opened", n), "see the faults and the plugin's log")
 	}
 	for _, f := range r.Faults {
 		if setting := f.Attrs["setting"]; setting != "" {

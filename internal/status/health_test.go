@@ -77,13 +77,14 @@ func TestHealthNamesFiveContainers(t *testing.T) {
 }
 
 func TestReadyNamesWhatIsMissing(t *testing.T) {
-	r := Report{Stopping: healthTime, Faults: []Fault{
+	r := Report{Stopping: healthTime, Intake: Intake{Discarding: 2}, Faults: []Fault{
 		{What: "sending failed"}, {What: "a setting is invalid", Err: "'soon' is not a duration", Attrs: map[string]string{"setting": "DELAY"}},
 	}, Services: []Service{{State: ServiceIdle}, {State: ServiceUnauthenticated, Remedy: "set credentials"}, {State: ServiceUnreachable}}}
 	ok, reasons := r.Ready()
 	want := []string{
 		"the plugin is stopping; enable it again",
 		"the plugin is still opening the spools of its last run; wait, or check the disk",
+		"the output in 2 FIFOs is discarded, because their containers' spools cannot be opened; see the faults and the plugin's log",
 		"DELAY is invalid: 'soon' is not a duration; correct it with docker plugin set",
 		"no AWS region is known; set AWS_REGION",
 		"no AWS credentials are known to be valid; set credentials",

@@ -47,7 +47,7 @@ func anyReport(*status.Report) bool { return true }
 func hasFault(what, err string) func(*status.Report) bool {
 	return func(r *status.Report) bool {
 		return slices.ContainsFunc(r.Faults, func(f status.Fault) bool {
-			return strings.HasPrefix(f.What, what) && strings.Contains(f.Err, err) && !f.Since.IsZero() && f.Times > 0
+			return strings.HasPrefix(f.What, what) && strings.Contains(f.Err, err) && f.Attrs["err"] == "" && !f.Since.IsZero() && f.Times > 0
 		})
 	}
 }

@@ -67,7 +67,7 @@ func TestMultilineEventWaitsForTheFlushInterval(t *testing.T) {
 		if problems != nil {
 			t.Fatal(problems)
 		}
-		conf, err := settings.Container(c.opts, nil)
+		conf, err := settings.Container(c.opts, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/naming"
 )
 
@@ -22,7 +23,9 @@ func (s *session) eventOptions(c *naming.Container, conf *config.Container) even
 		return o
 	}
 	o.JSON = &events.JSON{
-		ContainerID:   c.ID,
+		Host:          c.LoggerHost,
+		InstanceID:    c.InstanceID,
+		ContainerID:   container.ShortID(c.ID),
 		ContainerName: strings.TrimPrefix(c.Name, "/"),
 		ImageName:     c.ImageName,
 		Attrs:         c.Attrs,

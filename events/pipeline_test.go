@@ -46,7 +46,7 @@ func TestFiltersDropEvents(t *testing.T) {
 			name:  "the text, not the JSON object of it",
 			o:     Options{Exclude: regexp.MustCompile("container_id|log"), Include: regexp.MustCompile(`^{"a":"<ERROR`), JSON: &JSON{}},
 			lines: []string{`{"a":"<ERROR>"}`, "ERROR"},
-			want:  []string{event(`{"log":{"a":"<ERROR>"},"source":"stdout","container_id":"","container_name":"","image_name":""}`, "stdout 0", "[0-1]"), `stdout 1 "" [1-2]`},
+			want:  []string{event(`{"log":{"a":"<ERROR>"},"source":"stdout","host":"","container_id":"","container_name":"","image_name":""}`, "stdout 0", "[0-1]"), `stdout 1 "" [1-2]`},
 		}, {
 			name:  "the first part decides",
 			o:     Options{Include: error, MaxBytes: 128},

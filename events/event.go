@@ -9,9 +9,9 @@
 //  5. Format each event as plain text, or as a JSON object (Options.JSON). An event whose
 //     message would be empty is not sent.
 //
-// Multi-line events of Options.Pattern are like those of awslogs. Each line is followed by a newline, also
-// the last one. Lines before the first match are an event. An empty line is a line, so
-// that an event may be "\n". If only that newline at the end does not fit into the
+// Multi-line events of Options.Pattern are like those of awslogs. Each line is followed by a
+// newline, also the last one. Lines before the first match are an event. An empty line is a
+// line, so that an event may be "\n". If only that newline at the end does not fit into the
 // message, it is left out. An event of Options.Traces has newlines between its lines only.
 //
 // A JSON object has the text in its member "log". If the text is itself a JSON object, it

@@ -70,11 +70,29 @@ type traceFormat struct {
 type traceRule struct {
 	from traceState // from is the only state in which the rule applies, if set is 0.
 	set  in         // set has the states in which the rule applies.
-	line *regexp.Regexp
+	line lineMatcher
 	to   traceState // to is the state after the line.
 	// begins says that the line begins a trace. It belongs to the event of the line before
 	// it, unless that is part of another trace.
 	begins bool
+}
+
+// lineMatcher matches a line. first and words are cheap tests that the regexp implies, because
+// most lines are not part of a trace, and a regexp takes tens of times as long.
+type lineMatcher struct {
+	first string   // first has the bytes with which a line may begin; empty means any.
+	words []string // words has texts of which the line contains one; nil means any.
+	re    *regexp.Regexp
+}
+
+func (m *lineMatcher) match(text []byte) bool {
+	if m.first != "" && (len(text) == 0 || strings.IndexByte(m.first, text[0]) < 0) {
+		return false
+	}
+	if m.words != nil && !slices.ContainsFunc(m.words, func(w string) bool { return bytes.Contains(text, []byte(w)) }) {
+		return false
+	}
+	return m.re.Match(text)
 }
 
 func (r *traceRule) applies(s traceState) bool {
@@ -146,7 +164,7 @@ func (t *traces) reset() {
 // find returns the first rule that applies to a line, or nil.
 func (f *traceFormat) find(s traceState, text []byte) *traceRule {
 	for i := range f.rules {
-		if r := &f.rules[i]; r.applies(s) && r.line.Match(text) {
+		if r := &f.rules[i]; r.applies(s) && r.line.match(text) {
 			return r
 		}
 	}

@@ -142,6 +142,24 @@ func TestTraceEndsWhenItHasWaited(t *testing.T) {
 	s.check(t, event("ERROR\n\tat a.b(C.java:1)", "stdout 1", "[0-2]"), event("\tat a.b(C.java:2)", "stdout 60000000002", "[2-3]"))
 }
 
+// The cheap tests of a lineMatcher never refuse a line that its regexp matches.
+func TestCheapTestsAreImpliedByTheRegexp(t *testing.T) {
+	files, _ := filepath.Glob("testdata/traces/*.txt")
+	for _, file := range files {
+		lines, _ := traceCases(t, file)
+		for _, f := range traceFormats {
+			for i := range f.rules {
+				m := &f.rules[i].line
+				for _, line := range append(lines, "Exception in thread \"main\" x") {
+					if m.re.MatchString(line) && !m.match([]byte(line)) {
+						t.Errorf("%s, rule %d: %q", f.runtime, i, line)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestRuntimesAreParsed(t *testing.T) {
 	got, err := ParseRuntimes(" Java,go, java")
 	if diff := cmp.Diff([]Runtime{"java", "go"}, got); diff != "" || err != nil {

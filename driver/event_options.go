@@ -15,6 +15,7 @@ func (s *session) eventOptions(c *naming.Container, conf *config.Container) even
 	o := events.Options{
 		Wait:      eventWait(conf),
 		Pattern:   conf.Pattern,
+		Traces:    conf.Traces,
 		StripANSI: conf.StripANSI,
 		Include:   conf.Include,
 		Exclude:   conf.Exclude,
@@ -55,7 +56,7 @@ func (s *session) tag(c *naming.Container, conf *config.Container) (tag string) 
 // events.DefaultWait. A longer flush interval applies instead, as with awslogs (moby,
 // daemon/logger/awslogs, collectBatch), so that events that are written slowly stay whole.
 func eventWait(conf *config.Container) time.Duration {
-	if conf.Pattern != nil && conf.Delay > events.DefaultWait {
+	if (conf.Pattern != nil || conf.Traces != nil) && conf.Delay > events.DefaultWait {
 		return conf.Delay
 	}
 	return 0

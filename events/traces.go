@@ -2,7 +2,7 @@ package events
 
 import (
 	"bytes"
-	"fmt"
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,28 +20,21 @@ func Runtimes() []Runtime {
 	return all
 }
 
-// ParseRuntimes reads a list of runtimes, separated by commas.
-func ParseRuntimes(text string) ([]Runtime, error) {
+// ParseRuntimes reads a list of runtimes, separated by commas. It returns the name that is not
+// a runtime, or "" if all are. A list without any name has the bad name ",".
+func ParseRuntimes(text string) (all []Runtime, bad string) {
 	known := Runtimes()
-	var all []Runtime
 	for name := range strings.SplitSeq(text, ",") {
-		r := Runtime(strings.ToLower(strings.TrimSpace(name)))
+		name = strings.TrimSpace(name)
+		r := Runtime(strings.ToLower(name))
 		if !slices.Contains(known, r) {
-			return nil, fmt.Errorf("%q is not a runtime whose stack traces are known: use %s, or several of them separated by commas", name, strings.Join(names(known), ", "))
+			return nil, cmp.Or(name, ",")
 		}
 		if !slices.Contains(all, r) {
 			all = append(all, r)
 		}
 	}
-	return all, nil
-}
-
-func names(all []Runtime) []string {
-	var text []string
-	for _, r := range all {
-		text = append(text, string(r))
-	}
-	return text
+	return all, ""
 }
 
 // traceState is where in a stack trace of its format a line is. Zero is outside.

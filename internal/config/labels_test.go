@@ -15,7 +15,7 @@ import (
 // A label sets only what events look like and are named: an image that nobody on the host wrote
 // must not say where lines go, as whom, or how much space they take.
 func TestLabelsSetOnlyNamesAndEvents(t *testing.T) {
-	allowed := strings.Fields("group stream tag multiline-pattern datetime-format format labels labels-regex env env-regex include-pattern exclude-pattern strip-ansi")
+	allowed := strings.Fields("group stream tag multiline-pattern multiline datetime-format format labels labels-regex env env-regex include-pattern exclude-pattern strip-ansi")
 	want, err := mustLoad(t).Container(nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestInvalidLabelIsIgnored(t *testing.T) {
 		{opts{"logspool.group": "{{"}, []string{`label "logspool.group": template "{{": unclosed action; the label is ignored`}},
 		{opts{"logspool.format": "xml"}, []string{`label "logspool.format": "xml" is not a format: use text, json or json/emf; the label is ignored`}},
 		{opts{"logspool.grup": "g"}, []string{`label "logspool.grup": there is no such option (did you mean "group"?); the label is ignored`}},
-		{opts{"logspool.regions": "g"}, []string{`label "logspool.regions": there is no such option: labels can set group stream tag multiline-pattern ` +
+		{opts{"logspool.regions": "g"}, []string{`label "logspool.regions": there is no such option: labels can set group stream tag multiline-pattern multiline ` +
 			`datetime-format format labels labels-regex env env-regex include-pattern exclude-pattern strip-ansi; the label is ignored`}},
 		{opts{"logspool.group": "a", "logspool.awslogs-group": "b"}, []string{`labels "logspool.group" and "logspool.awslogs-group" are two spellings of one option ` +
 			`and have different values ("a" and "b"): give one of them; both labels are ignored`}},

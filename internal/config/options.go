@@ -112,8 +112,13 @@ var options = []option{
 		set: func(c *Container, _ *Settings, v value) error { return set(&c.Pattern, v, parsePattern) },
 	},
 	{
+		name: "multiline", label: true, multiline: true,
+		doc: "java, python, go, ruby, node, dotnet, or several of them separated by commas; a stack trace of one of these becomes one event with the line before it; cannot be combined with multiline-pattern or datetime-format",
+		set: func(c *Container, _ *Settings, v value) error { return set(&c.Traces, v, parseRuntimes) },
+	},
+	{
 		name: "datetime-format", alias: "awslogs-datetime-format", regexp: true, label: true, multiline: true,
-		doc: "strftime format that marks the first line of an event; cannot be combined with multiline-pattern",
+		doc: "strftime format that marks the first line of an event; cannot be combined with multiline-pattern or multiline",
 		set: func(c *Container, _ *Settings, v value) error {
 			pattern, unknown, err := parseDatetime(v.text)
 			if err != nil {

@@ -206,6 +206,7 @@ var samples = map[string][4]string{
 	"create-stream":        {"true", "false", "true", "false"},
 	"delay":                {"1s", "2s", "3s", "5s"},
 	"multiline-pattern":    {"^a ", " ^b", "^c", "^d"},
+	"multiline":            {"java", "python,go", "ruby", "dotnet"},
 	"datetime-format":      {"%Y", "%d", "%m", "%H"},
 	"format":               {"json", "text", "json/emf", "json"},
 	"tag":                  {"a", "b", "{{.ID}}", "{{.Name}}"},

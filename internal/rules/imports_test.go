@@ -105,7 +105,7 @@ var packageRules = map[string]rule{
 	"internal/faultlog":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/hosttest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/installed":           {ours: []string{}, never: []string{aws, docker}},
-	"internal/status":              {ours: []string{}, never: []string{aws, docker, "github.com/prometheus/"}},
+	"internal/status":              {ours: []string{"internal/durable"}, never: []string{aws, docker, "github.com/prometheus/"}},
 	"internal/oneline":             {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/longtest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},

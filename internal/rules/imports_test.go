@@ -106,6 +106,7 @@ var packageRules = map[string]rule{
 	"internal/hosttest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/installed":           {ours: []string{}, never: []string{aws, docker}},
 	"internal/status":              {ours: []string{"internal/durable"}, never: []string{aws, docker, "github.com/prometheus/"}},
+	"internal/statuspage":          {ours: []string{"internal/oneline", "internal/status"}, never: []string{aws, "github.com/docker/docker", "github.com/prometheus/"}, direct: []string{"os"}, pure: true},
 	"internal/oneline":             {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/longtest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},

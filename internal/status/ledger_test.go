@@ -83,6 +83,9 @@ func TestLedgerCountsContainerThatRunsAgain(t *testing.T) {
 		if got := l.Usage().Total().Bytes; got != 100+again {
 			t.Errorf("the container sent %d bytes and then %d, but %d were counted", 100, again, got)
 		}
+		if again < 100 {
+			wantToday(t, l, Ingested{Container: "web", Group: "a", Bytes: 100 + again})
+		}
 	}
 }
 

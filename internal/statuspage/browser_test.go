@@ -217,11 +217,17 @@ func TestBrowserSortsWithoutReload(t *testing.T) {
 	if got, want := eval[string](b, names), "worker api-1 api-2 audit cart nginx postgres"; got != want {
 		t.Errorf("the containers are %s, want those with errors first: %s", got, want)
 	}
-	b.js(`window.same = true; window.scrollTo(0, 120)`)
+	b.js(`
+		window.same = true;
+		window.scrollTo(0, 120);
+		[...document.querySelectorAll('td a')].find(a => a.textContent === 'nginx-error').focus({preventScroll: true})`)
 	b.js(`document.getElementById('sort-lines').click()`)
 	b.waitFor(`document.querySelector('[aria-sort] a').id === 'sort-lines'`)
 	if got, want := eval[string](b, names), "nginx api-1 api-2 cart postgres worker audit"; got != want {
 		t.Errorf("by lines per second, the containers are %s, want %s", got, want)
+	}
+	if got := eval[string](b, `document.activeElement.textContent`); got != "nginx-error" {
+		t.Errorf("a row has moved, and the focus is now on %q", got)
 	}
 	b.js(`document.getElementById('sort-name').click()`)
 	b.waitFor(`document.querySelector('[aria-sort] a').id === 'sort-name'`)
@@ -312,6 +318,14 @@ func TestBrowserDoesNotUpdateHiddenTab(t *testing.T) {
 	b.waitFor(`timers.size === 1`)
 	if n := s.served.Load() - before; n != 1 {
 		t.Errorf("a page that is visible again was fetched %d times", n)
+	}
+	r := healthyReport()
+	r.Time = r.Time.Add(time.Second)
+	s.sample.set(r)
+	b.js(`see('visible'); see('hidden')`)
+	b.waitFor(`document.getElementById('updated').textContent === '14:32:09'`)
+	if n := eval[int](b, `timers.size`); n != 0 {
+		t.Errorf("a page that was hidden during an update has %d timers", n)
 	}
 }
 

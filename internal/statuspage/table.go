@@ -77,7 +77,7 @@ var columns = []column{
 	{"ubytes", "Undelivered bytes", descending, true, by(func(r *row) int64 { return r.c.Undelivered.Bytes })},
 	{"age", "Oldest", descending, true, by(func(r *row) time.Duration { return r.age })},
 	{"dropped", "Dropped", descending, true, by(func(r *row) int64 { return r.dropped })},
-	{"error", "Last error", descending, false, by(func(r *row) int { return len(r.Problems) })},
+	{"error", "Last error", descending, false, by(func(r *row) int { return problemCount(r.c) })},
 }
 
 // defaultSort is the column that orders the table if the address names none: containers with
@@ -178,30 +178,47 @@ func (q query) rows(r *status.Report, history func(id string) []status.Point) (s
 		shown = all[:min(len(all), maxRows)]
 	}
 	for _, row := range shown {
+		row.describe(r.Time)
 		row.Spark = sparkline(coarse(history(row.c.ID)), historyPoints/2, lines, "Lines per second", lineRate)
 	}
 	return shown, len(all)
 }
 
+// newRow returns a row with what decides its place.
 func newRow(c *status.Container, now time.Time) *row {
-	r := &row{
-		c: c, Key: "c-" + c.ID, Name: cmp.Or(c.Name, shortID(c.ID)),
-		LineRate: lineRate(c.Rate.Lines), ByteRate: byteRate(c.Rate.Bytes),
-		UndeliveredLines: unknown, UndeliveredBytes: size(c.Undelivered.Bytes), Age: unknown,
-		Problems: problems(c, now),
-	}
-	if c.State != status.ContainerRunning {
-		r.Badge = c.State
-	}
+	r := &row{c: c, Name: cmp.Or(c.Name, shortID(c.ID))}
 	if n := c.Undelivered.Lines; n != nil {
-		r.lines, r.UndeliveredLines = *n, count(*n)
+		r.lines = *n
 	}
 	if t := c.Undelivered.Oldest; !t.IsZero() {
 		r.age = now.Sub(t)
+	}
+	for _, n := range c.Dropped {
+		r.dropped += n.Lines
+	}
+	if len(c.Streams) > 0 {
+		r.firstGroup, r.firstStream = c.Streams[0].Group, c.Streams[0].Stream
+	}
+	return r
+}
+
+// describe adds what the page shows.
+func (r *row) describe(now time.Time) {
+	c := r.c
+	r.Key, r.Problems = "c-"+c.ID, problems(c, now)
+	r.LineRate, r.ByteRate = lineRate(c.Rate.Lines), byteRate(c.Rate.Bytes)
+	r.UndeliveredLines, r.UndeliveredBytes, r.Age = unknown, size(c.Undelivered.Bytes), unknown
+	if c.State != status.ContainerRunning {
+		r.Badge = c.State
+	}
+	if c.Undelivered.Lines != nil {
+		r.UndeliveredLines = count(r.lines)
+	}
+	if !c.Undelivered.Oldest.IsZero() {
 		r.Age, r.Late = age(r.age), isLate(c, now)
 	}
-	if lines, why := dropped(c.Dropped); lines > 0 {
-		r.dropped, r.Dropped, r.DroppedWhy = lines, count(lines), why
+	if r.dropped > 0 {
+		r.Dropped, r.DroppedWhy = count(r.dropped), reasons(c.Dropped)
 	}
 	for _, s := range c.Streams {
 		group := newLink(s.Group, consoleURL(s.Region, s.Endpoint, s.Group, ""))
@@ -210,10 +227,19 @@ func newRow(c *status.Container, now time.Time) *row {
 		}
 		r.Streams = append(r.Streams, streamCell{newLink(s.Stream, consoleURL(s.Region, s.Endpoint, s.Group, s.Stream)), s.Output})
 	}
-	if len(r.Streams) > 0 {
-		r.firstGroup, r.firstStream = c.Streams[0].Group, c.Streams[0].Stream
+}
+
+// problemCount returns how many things stop the delivery of a container's lines.
+func problemCount(c *status.Container) (n int) {
+	if c.Held != "" {
+		n++
 	}
-	return r
+	for _, s := range c.Streams {
+		if s.Error != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // problems returns what stops the delivery of a container's lines.

@@ -134,18 +134,16 @@ type costTable struct {
 	Container bool
 }
 
-// dropped returns what was lost, and for which reasons.
-func dropped(by map[string]status.Counter) (lines int64, reasons string) {
+// reasons returns why lines were lost, and how many for each reason if there are several.
+func reasons(by map[string]status.Counter) string {
 	var parts []string
 	for _, reason := range sortedKeys(by) {
-		n := by[reason].Lines
-		lines += n
-		if len(by) > 1 {
+		if n := by[reason].Lines; len(by) > 1 {
 			reason = count(n) + " " + reason
 		}
 		parts = append(parts, reason)
 	}
-	return lines, strings.Join(parts, ", ")
+	return strings.Join(parts, ", ")
 }
 
 // sentence returns s as one line with a capital letter and a full stop.

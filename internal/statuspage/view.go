@@ -156,8 +156,11 @@ func (h *handler) figures(r *status.Report) figures {
 	if oldest > 0 {
 		f.Oldest = age(oldest)
 	}
-	n, why := dropped(lost.Dropped)
-	f.Dropped, f.DroppedWhy = count(n), why
+	var n int64
+	for _, c := range lost.Dropped {
+		n += c.Lines
+	}
+	f.Dropped, f.DroppedWhy = count(n), reasons(lost.Dropped)
 	return f
 }
 

@@ -196,7 +196,6 @@ func serve(t tab, r *status.Report, o Options) *server {
 		if r.URL.Path == "/" {
 			s.served.Add(1)
 		}
-		w.Header().Set("Content-Security-Policy", ContentSecurityPolicy)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		handler.ServeHTTP(w, r)
 	}))

@@ -9,9 +9,6 @@ import (
 	"github.com/logspool/logspool/internal/status"
 )
 
-// lateAfter is how old an undelivered line may be before the page calls it late.
-const lateAfter = 5 * time.Minute
-
 // The levels of a headline, and the classes of their colours.
 const (
 	good = "good"
@@ -46,7 +43,7 @@ type affected struct {
 }
 
 func isLate(c *status.Container, now time.Time) bool {
-	return c.State != status.ContainerIgnored && !c.Undelivered.Oldest.IsZero() && now.Sub(c.Undelivered.Oldest) > lateAfter
+	return c.State != status.ContainerIgnored && !c.Undelivered.Oldest.IsZero() && now.Sub(c.Undelivered.Oldest) > status.DefaultMaxAge
 }
 
 // newHeadline judges a report. What stops the delivery of a container counts at once. A
@@ -68,16 +65,18 @@ func newHeadline(r *status.Report) headline {
 	switch {
 	case len(stopped) > 0:
 		return notDelivering(r, stopped, of)
-	case oldest > lateAfter && !throttled.IsZero():
+	case oldest > status.DefaultMaxAge && !throttled.IsZero():
 		return headline{warn, "Slow", fmt.Sprintf("Delivering slowly. CloudWatch throttles requests%s, and the oldest line is %s old.",
 			since(throttled, r.Time), age(oldest)), "", "Ask AWS for a higher quota of PutLogEvents, or log less."}
-	case oldest > lateAfter:
+	case oldest > status.DefaultMaxAge:
 		return headline{warn, "Late", fmt.Sprintf("Delivering, but the oldest line is %s old.", age(oldest)), "",
 			"If the age falls, a backlog is being sent. If it grows, lines are written faster than they are sent."}
 	case len(r.Faults) > 0:
 		f := r.Faults[0]
 		text := fmt.Sprintf("Delivering, with %s%s:", plural(len(r.Faults), "fault"), since(f.Since, r.Time))
 		return headline{warn, "Fault", text, sentence(f.What), sentence(f.Remedy)}
+	case !r.Reattached:
+		return headline{warn, "Starting", "Starting. The plugin still opens the spools of its last run.", "", ""}
 	case of == 0:
 		return headline{good, "Ready", "Ready. No container uses the plugin now.", "", ""}
 	case oldest == 0:

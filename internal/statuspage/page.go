@@ -2,8 +2,8 @@
 //
 // The page is rendered on the server, and works without scripts. With scripts it fetches
 // itself every few seconds and replaces what has changed. Names, options and errors come from
-// whoever starts a container, so html/template escapes all of them, and the policy that a
-// server must send with the page forbids everything but the page's own files.
+// the owners of containers, so html/template escapes all of them, and a Content-Security-Policy
+// forbids everything but the page's own files.
 //
 // The package must not know how the plugin works: it shows a status.Report. It neither checks
 // who asks nor protects against slow clients, because its server does.
@@ -21,9 +21,9 @@ import (
 	"github.com/logspool/logspool/internal/status"
 )
 
-// ContentSecurityPolicy is what a server must send with the page. The page has no inline
-// script and no inline style.
-const ContentSecurityPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; " +
+// policy is the page's Content-Security-Policy. The page has no inline script and no inline
+// style.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 const (
@@ -84,6 +84,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Security-Policy", policy)
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Length", fmt.Sprint(b.Len()))
 	w.Write(b.Bytes()) // An error means that the client is gone.

@@ -60,7 +60,7 @@ func TestPageShowsReport(t *testing.T) {
 }
 
 func TestPageShowsEmptyReport(t *testing.T) {
-	r, body := get(t, New(&sample{report: &status.Report{Time: sampleTime}}, Options{}), "GET", "/?all")
+	r, body := get(t, New(&sample{report: &status.Report{Time: sampleTime, Reattached: true}}, Options{}), "GET", "/?all")
 	if r.StatusCode != 200 || !strings.Contains(body, "Ready. No container uses the plugin now.") {
 		t.Errorf("%s: %s", r.Status, body)
 	}
@@ -71,7 +71,7 @@ func TestPageShowsEmptyReport(t *testing.T) {
 
 // A policy that forbids inline scripts and styles must not break the page.
 func TestPageHasNoInlineScriptsAndStyles(t *testing.T) {
-	_, body := get(t, newPage(troubledReport()), "GET", "/?all")
+	r, body := get(t, newPage(troubledReport()), "GET", "/?all")
 	for _, forbidden := range []string{"<style", " style=", "<script>", "javascript:", "<form", "<iframe"} {
 		if strings.Contains(body, forbidden) {
 			t.Errorf("the page has %s", forbidden)
@@ -79,6 +79,9 @@ func TestPageHasNoInlineScriptsAndStyles(t *testing.T) {
 	}
 	if m := regexp.MustCompile(`\son[a-z]+=`).FindString(body); m != "" {
 		t.Errorf("the page has %s", m)
+	}
+	if !strings.HasPrefix(r.Header.Get("Content-Security-Policy"), "default-src 'none'; style-src 'self'; script-src 'self';") {
+		t.Errorf("the policy is %q", r.Header.Get("Content-Security-Policy"))
 	}
 	for _, m := range regexp.MustCompile(`(?:src|<link[^>]*href)="([^"]*)"`).FindAllStringSubmatch(body, -1) {
 		if !strings.HasPrefix(m[1], "assets/") {

@@ -92,7 +92,8 @@ func TestHeadlineSaysWhetherThePluginDelivers(t *testing.T) {
 		want   string
 	}{
 		{"healthy", healthyReport(), good, "Delivering. Nothing is older than 4 s."},
-		{"empty", &status.Report{Time: sampleTime}, good, "Ready. No container uses the plugin now."},
+		{"empty", &status.Report{Time: sampleTime, Reattached: true}, good, "Ready. No container uses the plugin now."},
+		{"starting", &status.Report{Time: sampleTime}, warn, "Starting. The plugin still opens the spools of its last run."},
 		{"nothing undelivered", change(func(r *status.Report) {
 			for i := range r.Containers {
 				r.Containers[i].Undelivered = status.Backlog{Lines: number(0)}

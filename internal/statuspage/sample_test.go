@@ -71,7 +71,7 @@ func sampleContainer(id, name, group string, rate float64) status.Container {
 // healthyReport returns a report of a host on which everything is delivered.
 func healthyReport() *status.Report {
 	r := &status.Report{
-		Time: sampleTime, Started: sampleTime.Add(-75*time.Hour - 20*time.Minute), Version: "v0.9.0", Host: "web-3",
+		Time: sampleTime, Started: sampleTime.Add(-75*time.Hour - 20*time.Minute), Version: "v0.9.0", Reattached: true, Host: "web-3",
 		Region: "eu-central-1", RegionFrom: "EC2 metadata", Identity: "arn:aws:sts::123456789012:assumed-role/web/i-0d2f4a6b8c0e1f357",
 		Services: []status.Service{{
 			Region: "eu-central-1", State: status.ServiceOK, Since: sampleTime.Add(-26 * time.Hour),

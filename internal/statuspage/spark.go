@@ -8,12 +8,8 @@ import (
 	"github.com/logspool/logspool/internal/status"
 )
 
-const (
-	// historyPoints is how many points a full history has.
-	historyPoints = 120
-	// sparkHeight is the height of a sparkline.
-	sparkHeight = 30
-)
+// sparkHeight is the height of a sparkline.
+const sparkHeight = 30
 
 // spark is a sparkline.
 type spark struct {

@@ -179,7 +179,7 @@ func (q query) rows(r *status.Report, history func(id string) []status.Point) (s
 	}
 	for _, row := range shown {
 		row.describe(r.Time)
-		row.Spark = sparkline(coarse(history(row.c.ID)), historyPoints/2, lines, "Lines per second", lineRate)
+		row.Spark = sparkline(coarse(history(row.c.ID)), status.HistoryPoints/2, lines, "Lines per second", lineRate)
 	}
 	return shown, len(all)
 }

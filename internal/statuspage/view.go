@@ -146,8 +146,8 @@ func (h *handler) figures(r *status.Report) figures {
 		f.Late = f.Late || isLate(c, r.Time)
 	}
 	points := h.source.History("")
-	f.LineRate, f.Lines = lineRate(rate.Lines), sparkline(points, historyPoints, lines, "Lines per second", lineRate).filled()
-	f.ByteRate, f.Bytes = byteRate(rate.Bytes), sparkline(points, historyPoints, volume, "Bytes per second", byteRate).filled()
+	f.LineRate, f.Lines = lineRate(rate.Lines), sparkline(points, status.HistoryPoints, lines, "Lines per second", lineRate).filled()
+	f.ByteRate, f.Bytes = byteRate(rate.Bytes), sparkline(points, status.HistoryPoints, volume, "Bytes per second", byteRate).filled()
 	f.UndeliveredBytes, f.Undelivers = size(bytes), plural(int(unsent), "line")
 	if !known {
 		f.Undelivers = "at least " + f.Undelivers

@@ -86,10 +86,7 @@ func (s *sender) reportLoss(d *Delivery, l loss) {
 	if l.events == 0 {
 		return
 	}
-	s.u.count(func(m *Metrics) {
-		m.DroppedEvents[l.reason] += int64(l.events)
-		m.DroppedBytes[l.reason] += l.bytes
-	})
+	s.svc.stats.lost(l)
 	d.lossLog(s.log, l).Lost(l.events, l.bytes)
 }
 

@@ -58,6 +58,8 @@ type Options struct {
 	Events events.Options
 	// Name is the name of the feed in logs.
 	Name string
+	// Stats counts what is delivered; it may be nil.
+	Stats *Stats
 
 	// OnLost is called for each loss that the feed finds itself, but not for losses reported
 	// with Lost, after the loss is recorded in the spool.

@@ -60,7 +60,7 @@ type Fault struct {
 
 // The states of a Service.
 const (
-	ServiceIdle            = "idle"            // no request was answered yet
+	ServiceIdle            = "idle"            // no request was answered yet, or nothing uses the access
 	ServiceOK              = "ok"              // CloudWatch accepts requests
 	ServiceThrottled       = "throttled"       // CloudWatch throttles requests
 	ServiceDenied          = "denied"          // a permission is missing
@@ -114,6 +114,8 @@ type Service struct {
 	InFlight int64 `json:"in_flight"`
 	// Limit is how many requests may be in flight now.
 	Limit int64 `json:"limit"`
+	// ClockAhead is how far the host's clock is ahead of CloudWatch's, in seconds.
+	ClockAhead float64 `json:"clock_ahead_seconds"`
 }
 
 // Counter counts lines or events, and their bytes.

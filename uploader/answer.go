@@ -203,7 +203,7 @@ func (s *sender) ack(b *batch) {
 			s.reportLoss(part.delivery, o)
 		}
 		if err := part.delivery.feed.Ack(part.ranges); err != nil {
-			s.ackFault.Failed(err.Error(), "err", logText(err))
+			s.ackFault.Failed(err.Error(), "err", ErrorText(err))
 		} else {
 			s.ackFault.Succeeded()
 		}

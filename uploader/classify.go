@@ -266,14 +266,13 @@ func isInvalidEndpoint(err error) bool {
 // then. It is the error's code, its HTTP status, or what failed before there was an answer.
 func kind(err error) string {
 	var (
-		ae   apiError
 		conf *configurationError
 		pe   *proxyError
 		dns  *net.DNSError
 	)
 	switch {
-	case errors.As(err, &ae):
-		return ae.ErrorCode()
+	case codeOf(err) != "":
+		return codeOf(err)
 	case errors.As(err, &conf):
 		return "configuration"
 	case isCredentials(err):
@@ -314,6 +313,16 @@ func (e *configurationError) Unwrap() error { return e.error }
 type apiError interface {
 	ErrorCode() string
 	ErrorMessage() string
+}
+
+// codeOf returns the error's code, or "" if it has none. The SDK calls an answer without a
+// code an UnknownError.
+func codeOf(err error) string {
+	var ae apiError
+	if errors.As(err, &ae) && ae.ErrorCode() != "UnknownError" {
+		return ae.ErrorCode()
+	}
+	return ""
 }
 
 // errorMessage returns CloudWatch's message, or "" if the error has none.

@@ -20,10 +20,10 @@ var (
 	quotes = regexp.MustCompile(`\\*"`)
 )
 
-// logText returns the error as one short line without secrets, because dockerd stops reading
-// the plugin's output at a line of 64 KiB. Of a long error it keeps the beginning, which
-// says what was tried, and the end, which has the cause.
-func logText(err error) string {
+// ErrorText returns an error of AWS as one short line without secrets, because dockerd stops
+// reading the plugin's output at a line of 64 KiB. Of a long error it keeps the beginning,
+// which says what was tried, and the end, which has the cause.
+func ErrorText(err error) string {
 	const head, tail = 200, 400
 	s := userInfo.ReplaceAllString(secret.ReplaceAllString(err.Error(), "…"), "://…@")
 	s = quotes.ReplaceAllString(strings.ToValidUTF8(strings.Join(strings.Fields(s), " "), "\ufffd"), "'")

@@ -65,8 +65,10 @@ func proxyHint(err error) string {
 	switch {
 	case errors.As(err, &pe) && pe.answer == "":
 		return fmt.Sprintf("the proxy %s does not accept connections: check that it runs, and check %s; if the host needs no proxy for AWS, change NO_PROXY", pe.proxy, pe.setting)
-	case errors.As(err, &pe) && strings.HasPrefix(pe.answer, "407"), statusOf(err) == http.StatusProxyAuthRequired:
+	case errors.As(err, &pe) && strings.HasPrefix(pe.answer, "407"):
 		return "the proxy wants a user and a password: put them into HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT)"
+	case statusOf(err) == http.StatusProxyAuthRequired:
+		return "the proxy wants a user and a password: put them into HTTP_PROXY (http://USER:PASSWORD@HOST:PORT)"
 	case errors.As(err, &pe):
 		return fmt.Sprintf("the proxy %s refuses to connect to AWS: allow that on the proxy, or check %s and NO_PROXY", pe.proxy, pe.setting)
 	case isProxy(err): // of a request for credentials, which the SDK sends itself
@@ -158,9 +160,8 @@ func aheadText(d time.Duration) string {
 }
 
 func unavailableHint(err error) string {
-	var ae apiError
 	switch status := statusOf(err); {
-	case status >= 500, errors.As(err, &ae):
+	case status >= 500, codeOf(err) != "":
 		return "the service fails; the plugin keeps trying, and sends the backlog later; if it lasts, look at the AWS Health Dashboard"
 	case status != 0:
 		return "something between the host and CloudWatch answers in its place: check HTTPS_PROXY, the endpoint, and whether the network wants a login"

@@ -118,7 +118,7 @@ func (d *Delivery) lossLog(log *slog.Logger, l loss) *faultlog.Loss {
 	}
 	attrs = append(attrs, "reason", l.reason.String())
 	if l.err != nil {
-		attrs = append(attrs, "err", logText(l.err))
+		attrs = append(attrs, "err", ErrorText(l.err))
 	}
 	if hint := lossHint(l.reason); hint != "" {
 		attrs = append(attrs, "hint", hint)

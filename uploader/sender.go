@@ -365,7 +365,7 @@ func (s *sender) nextAction(now time.Time) (wanted bool, next time.Time) {
 
 // describeFailure describes a failure that begins now for the operator.
 func describeFailure(v verdict, err error, a target.Access) *status.Failure {
-	return &status.Failure{Kind: kind(err), Err: logText(err), Remedy: hintFor(v, err, a), Since: time.Now()}
+	return &status.Failure{Kind: kind(err), Err: ErrorText(err), Remedy: hintFor(v, err, a), Since: time.Now()}
 }
 
 // reportFailure logs a failure that the sender may share with others, and what the operator

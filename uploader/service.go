@@ -244,7 +244,7 @@ func (svc *service) put(s *sender, t target.Target, b *batch) (verdict, error) {
 	if plain {
 		attrs := []any{"for", plainPeriod}
 		if err != nil {
-			attrs = append(attrs, "err", logText(err))
+			attrs = append(attrs, "err", ErrorText(err))
 		}
 		svc.log.Warn("the endpoint does not accept compressed requests; requests are sent uncompressed for a while", attrs...)
 	}

@@ -124,18 +124,18 @@ func TestLoadReadsSettings(t *testing.T) {
 			s.Group, s.Stream = template("/app/x=y", "LOGSPOUT_GROUP"), template("{{.ID}}", "LOGSPOUT_STREAM")
 		})},
 		// White space around a region is ignored.
-		{[]string{"AWS_REGION= eu-west-1\r\n"}, with(func(s *Settings) { s.Region = "eu-west-1" })},
-		{[]string{"AWS_DEFAULT_REGION=\teu-west-1 "}, with(func(s *Settings) { s.Region = "eu-west-1" })},
-		{[]string{"ROUTE=cloudwatch:// eu-west-1 \n"}, with(func(s *Settings) { s.Region = "eu-west-1" })},
+		{[]string{"AWS_REGION= eu-west-1\r\n"}, with(func(s *Settings) { s.Region, s.RegionFrom = "eu-west-1", "AWS_REGION" })},
+		{[]string{"AWS_DEFAULT_REGION=\teu-west-1 "}, with(func(s *Settings) { s.Region, s.RegionFrom = "eu-west-1", "AWS_DEFAULT_REGION" })},
+		{[]string{"ROUTE=cloudwatch:// eu-west-1 \n"}, with(func(s *Settings) { s.Region, s.RegionFrom = "eu-west-1", "ROUTE" })},
 		{[]string{"ROUTE= cloudwatch://eu-west-1/\t?DELAY=8\n& NOEC2 "}, with(func(s *Settings) {
-			s.Region, s.Delay, s.NoEC2 = "eu-west-1", 8*time.Second, true
+			s.Region, s.RegionFrom, s.Delay, s.NoEC2 = "eu-west-1", "ROUTE", 8*time.Second, true
 		})},
-		{[]string{"AWS_DEFAULT_REGION=eu-west-1", "AWS_REGION=eu-west-2"}, with(func(s *Settings) { s.Region = "eu-west-2" })},
-		{[]string{"AWS_DEFAULT_REGION=eu-west-1", "AWS_REGION=auto"}, with(func(s *Settings) { s.Region = "eu-west-1" })},
+		{[]string{"AWS_DEFAULT_REGION=eu-west-1", "AWS_REGION=eu-west-2"}, with(func(s *Settings) { s.Region, s.RegionFrom = "eu-west-2", "AWS_REGION" })},
+		{[]string{"AWS_DEFAULT_REGION=eu-west-1", "AWS_REGION=auto"}, with(func(s *Settings) { s.Region, s.RegionFrom = "eu-west-1", "AWS_DEFAULT_REGION" })},
 		{[]string{"AWS_DEFAULT_REGION=auto"}, defaults()},
-		{[]string{"AWS_REGION=us-gov-west-1"}, with(func(s *Settings) { s.Region = "us-gov-west-1" })},
-		{[]string{"AWS_REGION=eu-west-1", "ROUTE=cloudwatch://auto"}, with(func(s *Settings) { s.Region = "eu-west-1" })},
-		{[]string{"AWS_REGION=eu-west-1", "ROUTE=cloudwatch://us-east-1"}, with(func(s *Settings) { s.Region = "us-east-1" })},
+		{[]string{"AWS_REGION=us-gov-west-1"}, with(func(s *Settings) { s.Region, s.RegionFrom = "us-gov-west-1", "AWS_REGION" })},
+		{[]string{"AWS_REGION=eu-west-1", "ROUTE=cloudwatch://auto"}, with(func(s *Settings) { s.Region, s.RegionFrom = "eu-west-1", "AWS_REGION" })},
+		{[]string{"AWS_REGION=eu-west-1", "ROUTE=cloudwatch://us-east-1"}, with(func(s *Settings) { s.Region, s.RegionFrom = "us-east-1", "ROUTE" })},
 		{[]string{"GZIP=off", "CONTAINER_ENV=Off", "SPOOL_FULL=drop-newest", "SPOOL_SYNC=1s"}, with(func(s *Settings) {
 			s.Gzip, s.ContainerEnv, s.SpoolFull, s.SpoolSync = false, false, DropNewest, time.Second
 		})},
@@ -162,7 +162,7 @@ func TestLoadReadsSettings(t *testing.T) {
 
 		// ROUTE takes precedence over the variables of the same names.
 		{[]string{"DELAY=2", "ROUTE=cloudwatch://us-east-1?DELAY=8&NOEC2&DEBUG=1"}, with(func(s *Settings) {
-			s.Region, s.Delay, s.NoEC2, s.Debug = "us-east-1", 8*time.Second, true, true
+			s.Region, s.RegionFrom, s.Delay, s.NoEC2, s.Debug = "us-east-1", "ROUTE", 8*time.Second, true, true
 		})},
 		{[]string{"LOGSPOUT_GROUP=env", "ROUTE=cloudwatch://auto?LOGSPOUT_GROUP=route&LOGSPOUT_STREAM="}, with(func(s *Settings) {
 			s.Group = template("route", "ROUTE option LOGSPOUT_GROUP")

@@ -12,6 +12,8 @@ type RegionSettings struct {
 	// Region is the region of ROUTE, or else of AWS_REGION; empty means that the region
 	// has to be looked up in the SDK's configuration, then on EC2.
 	Region string
+	// RegionFrom is the setting that Region comes from, or empty.
+	RegionFrom string
 	// NoEC2 says that the plugin never queries the EC2 metadata service.
 	NoEC2 bool
 
@@ -38,7 +40,7 @@ func parseRegion(text string) (string, error) {
 // chooseRegion decides what auto means, and which region applies if no log option sets one.
 // AWS_DEFAULT_REGION counts only if AWS_REGION is not set, as in the SDKs.
 func (l *loader) chooseRegion() {
-	s := l.s
+	s, from := l.s, ""
 	for _, r := range []struct{ name, region string }{
 		{"AWS_REGION", s.awsRegion},
 		{"AWS_DEFAULT_REGION", s.awsDefaultRegion},
@@ -48,10 +50,14 @@ func (l *loader) chooseRegion() {
 			break
 		}
 		if s.awsRegion = r.region; s.awsRegion != "" {
+			from = r.name
 			break
 		}
 	}
-	if s.Region == "" && s.hold.route == "" {
-		s.Region = s.awsRegion
+	switch {
+	case s.Region != "":
+		s.RegionFrom = "ROUTE"
+	case s.hold.route == "":
+		s.Region, s.RegionFrom = s.awsRegion, from
 	}
 }

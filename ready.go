@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/logspool/logspool/internal/awsenv"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/uploader"
 )
 
@@ -30,7 +30,17 @@ const (
 // access is what the plugin knows about its access to AWS: the access of containers without
 // options about it. One goroutine runs watch. Any goroutine may call facts.
 type access struct {
+	// target is that access. Its region is empty if it has to be looked up.
+	target target.Access
+	// hold says why the settings let no such container send, or is empty.
+	hold string
+
 	known atomic.Pointer[accessFacts]
+}
+
+func newAccess(settings *config.Settings) *access {
+	c, _ := settings.Container(nil, nil, nil) // without options, none is invalid
+	return &access{target: c.Access, hold: c.Hold}
 }
 
 // accessFacts are empty while they are not known.
@@ -53,14 +63,14 @@ func (a *access) facts() accessFacts {
 type awsFacts interface {
 	Region(ctx context.Context) (string, error)
 	RegionFrom() string
-	Identity(ctx context.Context) (arn, provider string, err error)
+	Identity(ctx context.Context, a target.Access) (arn, provider string, err error)
 }
 
 // startWatch runs watch in a goroutine. stop ends and joins it.
-func startWatch(a *access, log *slog.Logger, env awsFacts, invalidRegion error) (stop func()) {
+func (a *access) startWatch(log *slog.Logger, env awsFacts) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var watch sync.WaitGroup
-	watch.Go(func() { a.watch(ctx, log, env, invalidRegion) })
+	watch.Go(func() { a.watch(ctx, log, env) })
 	return func() { cancel(); watch.Wait() }
 }
 
@@ -69,11 +79,11 @@ func startWatch(a *access, log *slog.Logger, env awsFacts, invalidRegion error) 
 // missing any more. Delivery depends on none of this, and STS may be unreachable, so an
 // unknown identity is not something that is missing. watch returns when everything is known,
 // or when ctx is done.
-func (a *access) watch(ctx context.Context, log *slog.Logger, env awsFacts, invalidRegion error) {
+func (a *access) watch(ctx context.Context, log *slog.Logger, env awsFacts) {
 	deadline := time.Now().Add(readyTime)
 	ready, warned := false, false
 	for {
-		l := a.look(ctx, env, invalidRegion, time.Until(deadline))
+		l := a.look(ctx, env, time.Until(deadline))
 		if ctx.Err() != nil {
 			return
 		}
@@ -82,7 +92,7 @@ func (a *access) watch(ctx context.Context, log *slog.Logger, env awsFacts, inva
 		case len(l.missing) == 0 && !ready && (l.Identity != "" || late):
 			ready = true
 			l.logReady(log)
-		case len(l.missing) > 0 && !warned && !ready && (late || invalidRegion != nil):
+		case len(l.missing) > 0 && !warned && !ready && (late || a.hold != ""):
 			warned = true
 			log.Warn("logspool is not ready; logs are spooled meanwhile", "missing", strings.Join(l.missing, ", "),
 				"err", uploader.ErrorText(l.err), "hint", l.hint())
@@ -102,6 +112,9 @@ func (a *access) watch(ctx context.Context, log *slog.Logger, env awsFacts, inva
 	}
 }
 
+// validSettings is what is missing if a setting that decides where logs go is invalid.
+const validSettings = "a valid setting"
+
 // look is the result of one look.
 type look struct {
 	accessFacts
@@ -111,23 +124,24 @@ type look struct {
 }
 
 // look asks once. left is the time that is left until readyTime.
-func (a *access) look(ctx context.Context, env awsFacts, invalidRegion error, left time.Duration) (l look) {
+func (a *access) look(ctx context.Context, env awsFacts, left time.Duration) (l look) {
 	limit := readyTry
 	if left > 0 {
 		limit = min(limit, left)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	if l.err = invalidRegion; l.err == nil {
-		l.Region, l.err = env.Region(ctx)
+	if a.hold != "" {
+		l.missing, l.err = append(l.missing, validSettings), errors.New(a.hold)
 	}
-	if l.err != nil {
-		l.missing = append(l.missing, "region")
-	} else {
-		l.RegionFrom = env.RegionFrom()
+	switch region, err := env.Region(ctx); {
+	case err == nil && (a.hold == "" || a.target.Region != ""):
+		l.Region, l.RegionFrom = region, env.RegionFrom()
+	case a.hold == "": // otherwise the region may be what is invalid
+		l.missing, l.err = append(l.missing, "region"), err
 	}
 	var err error
-	l.Identity, l.Provider, err = env.Identity(ctx)
+	l.Identity, l.Provider, err = env.Identity(ctx, a.target)
 	if l.refused = errors.Is(err, awsenv.ErrRefused); l.refused || errors.Is(err, awsenv.ErrNoCredentials) {
 		l.missing = append(l.missing, "credentials")
 	}
@@ -149,6 +163,8 @@ func (l *look) logReady(log *slog.Logger) {
 // hint says what to do about the first thing that is missing.
 func (l *look) hint() string {
 	switch {
+	case l.missing[0] == validSettings:
+		return "correct the setting: docker plugin disable -f, docker plugin set, docker plugin enable"
 	case l.missing[0] == "region":
 		return "set AWS_REGION"
 	case l.refused:
@@ -156,18 +172,4 @@ func (l *look) hint() string {
 	default:
 		return "give the instance a role, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or mount AWS files (aws.source)"
 	}
-}
-
-// invalidRegion returns an error if the region of containers that name none is undecided
-// because a setting is invalid.
-func invalidRegion(settings *config.Settings, problems []config.Problem) error {
-	if settings.Region != "" {
-		return nil
-	}
-	for _, p := range problems {
-		if p.Holds && slices.Contains([]string{"ROUTE", "AWS_REGION", "AWS_DEFAULT_REGION"}, p.Setting) {
-			return errors.New(p.Setting + ": " + p.Text)
-		}
-	}
-	return nil
 }

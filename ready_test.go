@@ -16,6 +16,7 @@ import (
 	"github.com/logspool/logspool/internal/awsenv"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/cwlocal"
+	"github.com/logspool/logspool/internal/target"
 )
 
 // place is where the plugin runs, as awsenv sees it.
@@ -39,7 +40,7 @@ func (p *place) Region(context.Context) (string, error) {
 
 func (p *place) RegionFrom() string { return "EC2 metadata" }
 
-func (p *place) Identity(ctx context.Context) (arn, provider string, err error) {
+func (p *place) Identity(ctx context.Context, _ target.Access) (arn, provider string, err error) {
 	p.mu.Lock()
 	p.asked++
 	hangs, arn, err := p.hangs, p.arn, p.identity
@@ -61,7 +62,7 @@ func (p *place) set(change func()) {
 }
 
 // watched starts a watch. logged returns what it has logged.
-func watched(env awsFacts, invalid error) (a *access, logged func() string, stop func()) {
+func watched(env awsFacts, hold string) (a *access, logged func() string, stop func()) {
 	var mu sync.Mutex
 	var out strings.Builder
 	log := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) {
@@ -74,8 +75,8 @@ func watched(env awsFacts, invalid error) (a *access, logged func() string, stop
 		}
 		return a
 	}}))
-	a = &access{}
-	stop = startWatch(a, log, env, invalid)
+	a = &access{hold: hold}
+	stop = a.startWatch(log, env)
 	return a, func() string {
 		synctest.Wait()
 		mu.Lock()
@@ -88,7 +89,7 @@ const readyLine = `level=INFO msg="logspool is ready" region=eu-central-1 region
 
 func TestReadyIsLoggedOnceWhenEverythingIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, logged, stop := watched(&place{region: "eu-central-1", arn: "arn:x"}, nil)
+		a, logged, stop := watched(&place{region: "eu-central-1", arn: "arn:x"}, "")
 		if got := logged(); got != readyLine+"arn:x\n" {
 			t.Errorf("logged %s", got)
 		}
@@ -121,7 +122,7 @@ func TestMissingAccessIsLoggedOnce(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := c.place
-				a, logged, stop := watched(p, nil)
+				a, logged, stop := watched(p, "")
 				time.Sleep(readyTime - time.Second)
 				if got := logged(); got != "" {
 					t.Errorf("logged early: %s", got)
@@ -151,7 +152,7 @@ func TestUnknownIdentityIsNotMissing(t *testing.T) {
 	for _, hangs := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			p := &place{region: "eu-central-1", identity: errors.New("no such host"), hangs: hangs}
-			a, logged, stop := watched(p, nil)
+			a, logged, stop := watched(p, "")
 			time.Sleep(readyTime + 2*time.Second)
 			got := logged()
 			if !strings.HasPrefix(got, readyLine+"unknown err=") || strings.Count(got, "\n") != 1 {
@@ -171,7 +172,7 @@ func TestUnknownIdentityIsNotMissing(t *testing.T) {
 func TestWatchEndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &place{region: "eu-central-1", hangs: true}
-		_, logged, stop := watched(p, nil)
+		_, logged, stop := watched(p, "")
 		time.Sleep(time.Second)
 		begun := time.Now()
 		stop()
@@ -181,27 +182,32 @@ func TestWatchEndsAtOnce(t *testing.T) {
 	})
 }
 
-func TestInvalidRegionSettingIsMissing(t *testing.T) {
+// TestInvalidSettingIsMissing: while a setting leaves undecided where logs go, the plugin is not
+// ready.
+func TestInvalidSettingIsMissing(t *testing.T) {
 	for _, c := range []struct {
 		env  []string
-		want string
+		hold string
 	}{
-		{[]string{"AWS_REGION=Frankfurt"}, `AWS_REGION: "Frankfurt" is not a region`},
-		{[]string{"ROUTE=cloudwatch://nowhere", "AWS_REGION=eu-west-1"}, "ROUTE: "},
+		{[]string{"AWS_REGION=Frankfurt"}, "AWS_REGION is invalid"},
+		{[]string{"ROUTE=cloudwatch://nowhere", "AWS_REGION=eu-west-1"}, "ROUTE is invalid"},
 		{[]string{"ROUTE=cloudwatch://eu-west-1", "AWS_REGION=Frankfurt"}, ""},
-		{[]string{"AWS_REGION=eu-west-1", "KMS_KEY_ID=x"}, ""},
-		{nil, ""},
+		{[]string{"AWS_REGION=eu-west-1"}, ""},
 	} {
-		settings, problems := config.Load(c.env)
-		err := invalidRegion(settings, problems)
-		if (err != nil) != (c.want != "") || err != nil && !strings.HasPrefix(err.Error(), c.want) {
-			t.Errorf("%q: %v, want %q", c.env, err, c.want)
+		settings, _ := config.Load(c.env)
+		if got := newAccess(settings).hold; got != c.hold {
+			t.Errorf("%q: %q, want %q", c.env, got, c.hold)
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		a, logged, stop := watched(&place{region: "eu-west-1", arn: "arn:x"}, errors.New("AWS_REGION: no region"))
-		if got := logged(); !strings.Contains(got, `missing=region err="AWS_REGION: no region"`) || a.facts().Region != "" {
-			t.Errorf("logged %s, %+v", got, a.facts())
+		a, logged, stop := watched(&place{region: "eu-west-1", arn: "arn:x"}, "AWS_REGION is invalid")
+		got := logged()
+		if !strings.Contains(got, `msg="logspool is not ready; logs are spooled meanwhile" missing="a valid setting" err="AWS_REGION is invalid" hint="correct the setting`) {
+			t.Errorf("logged %s", got)
+		}
+		time.Sleep(time.Hour)
+		if logged() != got || a.facts().Region != "" {
+			t.Errorf("logged %s, %+v", logged(), a.facts())
 		}
 		stop()
 	})

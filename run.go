@@ -88,8 +88,7 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	served := make(chan error, 1)
 	go func() { served <- d.Handler().Serve(listener) }()
 	log.Info("logspool is listening", "version", version, "socket", settings.PluginSocket)
-	var access access
-	defer startWatch(&access, log, env, invalidRegion(settings, problems))()
+	defer newAccess(settings).startWatch(log, env)()
 	d.Start()
 
 	select {

@@ -28,15 +28,21 @@ var (
 // maxARN is how much of an ARN is used, in bytes. IAM's are shorter than 300.
 const maxARN = 512
 
-// Identity asks STS to whom the credentials belong that sign the requests of containers
-// without options about credentials. provider says in words where the credentials come from,
-// such as "EC2 instance role". It is known once there are credentials, even if STS then
-// fails. STS may be unreachable although CloudWatch Logs is not, so an error other than
-// ErrNoCredentials and ErrRefused says only that the ARN is unknown.
+// Identity asks STS to whom the credentials of an access belong. If the access has no region,
+// STS is asked in the region that Region returns.
+//
+// provider says in words where the credentials come from, such as "EC2 instance role". It is
+// known once there are credentials, even if STS then fails. STS may be unreachable although
+// CloudWatch Logs is not, so an error other than ErrNoCredentials and ErrRefused says only
+// that the ARN is unknown.
 //
 // Identity waits for the network, but not longer than ctx allows.
-func (e *Env) Identity(ctx context.Context) (arn, provider string, err error) {
-	cfg, err := e.Config(ctx, target.Access{})
+func (e *Env) Identity(ctx context.Context, a target.Access) (arn, provider string, err error) {
+	var noRegion error
+	if isAuto(a.Region) {
+		a.Region, noRegion = e.regionQuietly(ctx)
+	}
+	cfg, err := e.Config(ctx, a)
 	if err != nil {
 		return "", "", fmt.Errorf("%w: %w", ErrNoCredentials, err)
 	}
@@ -45,8 +51,8 @@ func (e *Env) Identity(ctx context.Context) (arn, provider string, err error) {
 		return "", "", fmt.Errorf("%w: %w", ErrNoCredentials, err)
 	}
 	provider = providerName(creds.Source)
-	if cfg.Region, err = e.regionQuietly(ctx); err != nil {
-		return "", provider, fmt.Errorf("no region for STS: %w", err)
+	if noRegion != nil {
+		return "", provider, fmt.Errorf("no region for STS: %w", noRegion)
 	}
 	// A private network may have no name for STS. That must not count as an outage of DNS.
 	cfg.APIOptions = nil

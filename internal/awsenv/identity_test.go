@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/logspool/logspool/internal/target"
 )
 
 const testARN = "arn:aws:iam::123456789012:user/logs"
@@ -53,7 +55,7 @@ func TestIdentitySaysWhoAndFromWhere(t *testing.T) {
 			for k, v := range c.env {
 				t.Setenv(k, v)
 			}
-			arn, provider, err := New(Options{Region: "eu-central-1"}).Identity(t.Context())
+			arn, provider, err := New(Options{Region: "eu-central-1"}).Identity(t.Context(), target.Access{})
 			if arn != testARN || provider != c.provider || err != nil {
 				t.Errorf("%q from %q, %v; want %q from %q", arn, provider, err, testARN, c.provider)
 			}
@@ -80,11 +82,11 @@ func TestIdentityErrorsDiffer(t *testing.T) {
 	forbidMetadata(t)
 	files(t, nil)
 	s := startSTS(t)
-	if arn, provider, err := New(Options{Region: "eu-central-1", NoEC2: true}).Identity(t.Context()); arn != "" || provider != "" || !errors.Is(err, ErrNoCredentials) {
+	if arn, provider, err := New(Options{Region: "eu-central-1", NoEC2: true}).Identity(t.Context(), target.Access{}); arn != "" || provider != "" || !errors.Is(err, ErrNoCredentials) {
 		t.Errorf("without credentials: %q, %q, %v", arn, provider, err)
 	}
 	useKeys(t)
-	if _, provider, err := New(Options{NoEC2: true}).Identity(t.Context()); provider != "environment variables" || err == nil || errors.Is(err, ErrNoCredentials) || errors.Is(err, ErrRefused) {
+	if _, provider, err := New(Options{NoEC2: true}).Identity(t.Context(), target.Access{}); provider != "environment variables" || err == nil || errors.Is(err, ErrNoCredentials) || errors.Is(err, ErrRefused) {
 		t.Errorf("without a region: %q, %v", provider, err)
 	}
 	for code, refused := range map[string]bool{
@@ -94,7 +96,7 @@ func TestIdentityErrorsDiffer(t *testing.T) {
 			stsError(w, http.StatusForbidden, code, "no")
 			return true
 		})
-		_, provider, err := New(Options{Region: "eu-central-1"}).Identity(t.Context())
+		_, provider, err := New(Options{Region: "eu-central-1"}).Identity(t.Context(), target.Access{})
 		if provider != "environment variables" || errors.Is(err, ErrRefused) != refused || errors.Is(err, ErrNoCredentials) || err == nil {
 			t.Errorf("%s: %q, %v", code, provider, err)
 		}
@@ -102,7 +104,7 @@ func TestIdentityErrorsDiffer(t *testing.T) {
 	s.setFault(nil)
 	for _, arn := range []string{"", "nonsense"} {
 		s.caller = arn
-		if got, _, err := New(Options{Region: "eu-central-1"}).Identity(t.Context()); got != "" || err == nil {
+		if got, _, err := New(Options{Region: "eu-central-1"}).Identity(t.Context(), target.Access{}); got != "" || err == nil {
 			t.Errorf("STS answered %q: %q, %v", arn, got, err)
 		}
 	}
@@ -122,7 +124,7 @@ func TestIdentityWaitsNoLongerThanItsContext(t *testing.T) {
 	defer hanging.Close()
 	defer close(release)
 	t.Setenv("AWS_ENDPOINT_URL_STS", hanging.URL)
-	arn, provider, err := New(Options{Region: "eu-central-1"}).Identity(ctx)
+	arn, provider, err := New(Options{Region: "eu-central-1"}).Identity(ctx, target.Access{})
 	if arn != "" || provider != "environment variables" || !errors.Is(err, context.Canceled) {
 		t.Errorf("%q, %q, %v", arn, provider, err)
 	}
@@ -136,8 +138,25 @@ func TestUnknownNameOfSTSIsNoOutageOfDNS(t *testing.T) {
 	t.Setenv("AWS_ENDPOINT_URL_STS", "http://sts.invalid")
 	var n atomic.Int32
 	e := New(Options{Region: "eu-central-1", Resolved: func(error) { n.Add(1) }})
-	if arn, _, err := e.Identity(t.Context()); arn != "" || err == nil || n.Load() > 0 {
+	if arn, _, err := e.Identity(t.Context(), target.Access{}); arn != "" || err == nil || n.Load() > 0 {
 		t.Errorf("%q, %v, %d results of look-ups", arn, err, n.Load())
+	}
+}
+
+// TestIdentityOfARoleIsAskedWithItsKeys: LOG_OPTS may name a role for all containers.
+func TestIdentityOfARoleIsAskedWithItsKeys(t *testing.T) {
+	forbidMetadata(t)
+	files(t, nil)
+	useKeys(t)
+	s := startSTS(t)
+	s.caller = testARN
+	a := target.Access{Region: "eu-west-1", RoleARN: "arn:aws:iam::123456789012:role/logs"}
+	arn, provider, err := New(Options{NoEC2: true}).Identity(t.Context(), a)
+	if arn != testARN || provider != "assumed role" || err != nil {
+		t.Errorf("%q from %q, %v", arn, provider, err)
+	}
+	if got := s.summary(); len(got) != 2 || got[0] != "AssumeRole logs eu-west-1 ENVKEY" || !strings.HasSuffix(got[1], " eu-west-1 STS-logs-1") {
+		t.Errorf("STS was asked %q", got)
 	}
 }
 

@@ -9,15 +9,17 @@ import (
 // RegionSettings says where the region comes from. Before anything is looked up, auto
 // means awsRegion, or else awsDefaultRegion.
 type RegionSettings struct {
-	// Region is the region of ROUTE, or else of AWS_REGION; empty means that the region
-	// has to be looked up in the SDK's configuration, then on EC2.
+	// Region is the region of ROUTE, or else of LOG_OPTS, or else of AWS_REGION; empty means
+	// that the region has to be looked up in the SDK's configuration, then on EC2.
 	Region string
-	// RegionFrom is the setting that Region comes from, or empty.
+	// RegionFrom says where Region was given, such as "ROUTE" or "AWS_REGION", and is empty if
+	// Region is.
 	RegionFrom string
 	// NoEC2 says that the plugin never queries the EC2 metadata service.
 	NoEC2 bool
 
 	awsRegion        string
+	awsRegionFrom    string
 	awsDefaultRegion string
 }
 
@@ -40,7 +42,7 @@ func parseRegion(text string) (string, error) {
 // chooseRegion decides what auto means, and which region applies if no log option sets one.
 // AWS_DEFAULT_REGION counts only if AWS_REGION is not set, as in the SDKs.
 func (l *loader) chooseRegion() {
-	s, from := l.s, ""
+	s := l.s
 	for _, r := range []struct{ name, region string }{
 		{"AWS_REGION", s.awsRegion},
 		{"AWS_DEFAULT_REGION", s.awsDefaultRegion},
@@ -50,14 +52,22 @@ func (l *loader) chooseRegion() {
 			break
 		}
 		if s.awsRegion = r.region; s.awsRegion != "" {
-			from = r.name
+			s.awsRegionFrom = r.name
 			break
 		}
 	}
+	o, given := l.host["region"]
+	region, _ := parseRegion(o.text)
 	switch {
-	case s.Region != "":
-		s.RegionFrom = "ROUTE"
-	case s.hold.route == "":
-		s.Region, s.RegionFrom = s.awsRegion, from
+	case l.route.badAddress:
+		s.hold.region = reason("ROUTE")
+	case l.route.region != "":
+		s.Region, s.RegionFrom = l.route.region, "ROUTE"
+	case l.hostFailed["region"] != nil:
+		s.hold.region = reason(l.hostFailed["region"].Setting)
+	case given && region != "":
+		s.Region, s.RegionFrom = region, o.from
+	default:
+		s.Region, s.RegionFrom, s.hold.region = s.awsRegion, s.awsRegionFrom, s.hold.awsRegion
 	}
 }

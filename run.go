@@ -89,7 +89,9 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	served := make(chan error, 1)
 	go func() { served <- d.Handler().Serve(listener) }()
 	log.Info("logspool is listening", "version", version, "socket", settings.PluginSocket)
-	st := startStatus(newReporter(host, environ, &faults, statusParts(d, up)), settings, log)
+	access := newAccess(settings)
+	st := startStatus(newReporter(host, environ, &faults, statusParts(d, up, access)), settings, log)
+	defer access.startWatch(log, env)()
 	d.Start()
 	st.reattached.Store(true)
 
@@ -109,7 +111,8 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 // privileges to keep depend on the AWS files.
 func newEnv(settings *config.Settings, log *slog.Logger) (*awsenv.Env, <-chan struct{}) {
 	o := awsenv.Options{
-		Region: settings.Region, NoEC2: settings.NoEC2, CacheDir: filepath.Join(settings.StateDir, ssoDir), Log: log,
+		Region: settings.Region, RegionFrom: settings.RegionFrom, NoEC2: settings.NoEC2,
+		CacheDir: filepath.Join(settings.StateDir, ssoDir), Log: log,
 	}
 	var noDNS <-chan struct{}
 	inDocker := os.Getpid() == 1 // in Docker, dockerd restarts the plugin

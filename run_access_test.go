@@ -31,7 +31,7 @@ func TestLogsAreWrittenWithTheKeysOfTheOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer service.Close()
-	r := newRig(t, "LOGSPOUT_GROUP=g", "AWS_ENDPOINT_URL="+service.URL(), "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=",
+	r := newRig(t, "LOGSPOUT_GROUP=g", "AWS_ENDPOINT_URL="+service.URL(), "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=", "AWS_ENDPOINT_URL_STS=",
 		"AWS_CONTAINER_CREDENTIALS_FULL_URI="+agent.URL+"/own")
 	r.service.Close()
 	r.service = service

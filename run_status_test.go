@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/logspool/logspool/driver"
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/status"
@@ -167,9 +166,6 @@ func TestPortInUseIsAFaultInTheStatus(t *testing.T) {
 
 // A name is data for programs. JSON escapes it, so that it is harmless in a page too.
 func TestStatusEscapesTheNamesOfContainers(t *testing.T) {
-	if _, ok := any(&driver.Driver{}).(interface{ Report(*status.Report) }); !ok {
-		t.Skip("the driver reports no containers")
-	}
 	const name = "<script>alert(1)</script>\x1b[31m\n"
 	r := newRig(t, "LOGSPOUT_GROUP=g")
 	r.start()

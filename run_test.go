@@ -68,7 +68,7 @@ func newRigAt(t *testing.T, now func() time.Time, env ...string) *rig {
 		"LOGSPOOL_TEST_RUN=1", "GORACE=atexit_sleep_ms=0",
 		"PLUGIN_SOCKET=" + filepath.Join(dir, "s"), "STATE_DIR=" + filepath.Join(dir, "state"),
 		"AWS_REGION=" + testRegion, "AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret",
-		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + service.URL(), "NOEC2=1", "DELAY=100ms", "HOME=" + dir,
+		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + service.URL(), "AWS_ENDPOINT_URL_STS=" + service.URL(), "NOEC2=1", "DELAY=100ms", "HOME=" + dir,
 		"PATH=" + os.Getenv("PATH"),
 	}, env...)
 	return r

@@ -44,16 +44,16 @@ func newReporter(host string, environ []string, faults *faultlog.Set, parts []fu
 	return r
 }
 
-// statusParts returns what the driver and the uploader report.
-func statusParts(d *driver.Driver, up *uploader.Uploader) []func(*status.Report) {
-	var parts []func(*status.Report)
-	if d, ok := any(d).(interface{ Report(*status.Report) }); ok {
-		parts = append(parts, d.Report)
+// statusParts returns what the driver, the uploader and the access report.
+func statusParts(d *driver.Driver, up *uploader.Uploader, a *access) []func(*status.Report) {
+	return []func(*status.Report){
+		d.Report,
+		func(r *status.Report) { r.Services = up.Status() },
+		func(r *status.Report) {
+			f := a.facts()
+			r.Region, r.RegionFrom, r.Identity, r.CredentialsFrom = f.Region, f.RegionFrom, f.Identity, f.Provider
+		},
 	}
-	if up, ok := any(up).(interface{ Status() []status.Service }); ok {
-		parts = append(parts, func(r *status.Report) { r.Services = up.Status() })
-	}
-	return parts
 }
 
 // collect makes a report. It takes no lock of the data path, and does not wait.

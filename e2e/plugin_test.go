@@ -79,7 +79,7 @@ func standOptions() cwlocal.Options {
 // settings returns the settings of the plugin under test.
 func settings(endpoint string) []string {
 	return []string{
-		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + endpoint,
+		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + endpoint, "AWS_ENDPOINT_URL_STS=" + endpoint,
 		"AWS_ACCESS_KEY_ID=" + accessKey,
 		"AWS_SECRET_ACCESS_KEY=" + secretKey,
 		"AWS_REGION=" + region,

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/internal/target"
 )
 
@@ -62,10 +63,10 @@ func (s *sender) launch() {
 	b, t := s.flight.held, s.target
 	s.flight.held = nil
 	s.flight.batches = append(s.flight.batches, b)
-	s.u.count(func(m *Metrics) { m.InFlight++ })
+	s.svc.stats.inFlight.Add(1)
 	s.u.wg.Go(func() {
 		v, err := s.svc.put(s, t, b)
-		s.u.count(func(m *Metrics) { m.InFlight-- })
+		s.svc.stats.inFlight.Add(-1)
 		s.u.pool.unreserve(b) // the sender may be waiting for memory, and would not read the answer
 		b.permit.release(v)
 		s.answers <- answer{batch: b, verdict: v, err: err}
@@ -92,12 +93,10 @@ func (s *sender) answered(a answer) {
 	case a.verdict == invalid && !adapted && len(b.records) == 1:
 		s.dropPoison(a)
 	default:
-		s.u.count(func(m *Metrics) {
-			m.Retries++
-			if a.verdict == throttled {
-				m.Throttles++
-			}
-		})
+		s.svc.stats.retried(a.verdict)
+		if a.verdict.shared() || a.verdict == denied || a.verdict == badTarget {
+			s.noteFailure(a)
+		}
 		if !s.recovery.failed() {
 			s.recovery.first = answer{verdict: a.verdict, err: a.err}
 		}
@@ -140,15 +139,7 @@ func (s *sender) delivered(b *batch) {
 	if b.cutBytes > 0 && expired < future { // otherwise the whole event is lost already
 		s.recordCutEnd(b)
 	}
-	s.u.count(func(m *Metrics) {
-		for _, r := range b.records[expired:future] {
-			m.Bytes += int64(r.bytes)
-		}
-		m.Events += int64(future - expired)
-		m.Batches++
-		m.BodyBytes += int64(b.plainSize)
-		m.SentBytes += int64(len(b.out))
-	})
+	s.countAccepted(b, b.records[expired:future])
 	s.ack(b)
 	if s.recovery.first.verdict != invalid { // otherwise the poison event comes before this batch
 		s.noteCompleted(b)
@@ -158,6 +149,27 @@ func (s *sender) delivered(b *batch) {
 	r.failures, r.creations, r.poisonDropped, r.retryAt = 0, 0, 0, time.Time{}
 	s.lastAccepted.Store(time.Now().UnixNano())
 	s.group.health.Succeeded(s)
+	if !r.failed() { // otherwise another batch in flight has failed, and nothing is sent until it is tried again
+		s.failure.Store(nil)
+	}
+}
+
+// countAccepted counts an accepted batch. kept are the events of it that CloudWatch did not
+// drop.
+func (s *sender) countAccepted(b *batch, kept []record) {
+	var total int64
+	for _, r := range kept {
+		size := int64(r.bytes) + eventOverhead
+		total += size
+		b.parts[r.part].keptEvents++
+		b.parts[r.part].keptBytes += size
+	}
+	s.svc.stats.delivered(b, int64(len(kept)), total)
+	for _, p := range b.parts {
+		if p.keptEvents > 0 {
+			p.delivery.feed.Accepted(p.keptEvents, p.keptBytes)
+		}
+	}
 }
 
 // noteCompleted tells the sizer that a batch's events are not sent again. While the sizer
@@ -191,7 +203,7 @@ func (s *sender) ack(b *batch) {
 			s.reportLoss(part.delivery, o)
 		}
 		if err := part.delivery.feed.Ack(part.ranges); err != nil {
-			s.ackFault.Failed(err.Error(), "err", logText(err))
+			s.ackFault.Failed(err.Error(), "err", ErrorText(err))
 		} else {
 			s.ackFault.Succeeded()
 		}
@@ -247,9 +259,22 @@ func (s *sender) creationTarget() (t target.Target, ok bool) {
 	return t, t.Create.Stream
 }
 
-// reportGroupFailure logs a failure of this target only.
+// noteFailure records what stops the sender, for Delivery.Failure. Only the sender's goroutine
+// calls it.
+func (s *sender) noteFailure(a answer) *status.Failure {
+	f := describeFailure(a.verdict, a.err, s.svc.access)
+	if old := s.failure.Load(); old != nil {
+		f.Since = old.Since
+	}
+	s.failure.Store(f)
+	return f
+}
+
+// reportGroupFailure logs a failure of this target only, and notes it for the status.
 func (s *sender) reportGroupFailure(a answer) {
-	s.reportFailure(s.group.health, a.verdict, a.err, "stream", s.target.Stream)
+	f := s.noteFailure(a)
+	s.svc.condition.targetFailed(s, stateOf(a.verdict, a.err), f)
+	reportFailure(s.group.health, s, f, "stream", s.target.Stream)
 }
 
 // create creates the stream from another goroutine, because the quotas may make it wait.
@@ -266,7 +291,7 @@ func (s *sender) created(a answer) {
 	now, r := time.Now(), &s.recovery
 	switch {
 	case a.verdict == accepted:
-		s.u.count(func(m *Metrics) { m.Created++ })
+		s.svc.stats.created.Add(1)
 		r.retryAt = now
 		// The stream was created just before, and CloudWatch still does not know it.
 		if r.creations++; r.creations > 1 {
@@ -275,7 +300,7 @@ func (s *sender) created(a answer) {
 	case a.verdict == cancelled:
 		r.retryAt = now.Add(retryDelay(r.failures, maxBackoff))
 	case a.verdict.shared():
-		s.reportFailure(s.svc.health, a.verdict, a.err)
+		s.svc.reportFailure(s, a.verdict, s.noteFailure(a), a.err)
 		r.retryAt = now.Add(retryDelay(r.failures, maxBackoff))
 	default:
 		r.creations = 0

@@ -80,6 +80,11 @@ type part struct {
 	// rangedEnd is one more than the offset of the last event that has ranges, and 0 if
 	// none has.
 	rangedEnd uint32
+
+	// keptEvents counts the events that CloudWatch accepted and did not drop.
+	keptEvents int
+	// keptBytes is their size as CloudWatch counts it.
+	keptBytes int64
 }
 
 // fit says whether an event went into a batch.

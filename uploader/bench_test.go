@@ -33,6 +33,7 @@ func (e *endless) Due() time.Time                      { return time.Time{} }
 func (e *endless) Ack([]stream.Range) error            { return nil }
 func (e *endless) Rewind()                             { panic("nothing fails here") }
 func (e *endless) SetMaxMessage(int)                   {}
+func (e *endless) Accepted(int, int64)                 {}
 func (e *endless) Release()                            {}
 func (e *endless) Backlog() (string, int64, time.Time) { return "", 0, time.Time{} }
 func (e *endless) Lost(_ events.LossReason, _ []stream.Range, n int, bytes int64, _, _ time.Time) (int, int64) {

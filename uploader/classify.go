@@ -26,7 +26,17 @@ const (
 	badTarget               // a bad target or an unknown answer: this sender waits longer
 	badEncoding             // CloudWatch cannot read the body's encoding: do not compress
 	cancelled               // the uploader stopped trying
+
+	verdicts // verdicts is the number of verdicts.
 )
+
+// verdictNames are the names of the verdicts in the status and the metrics.
+var verdictNames = [verdicts]string{
+	accepted: "accepted", unavailable: "unavailable", throttled: "throttled", unauthenticated: "unauthenticated", denied: "denied",
+	notFound: "not_found", invalid: "invalid", badTarget: "bad_target", badEncoding: "bad_encoding", cancelled: "cancelled",
+}
+
+func (v verdict) String() string { return verdictNames[v] }
 
 // shared reports whether the verdict is about CloudWatch or the access, and not about one
 // target.
@@ -115,8 +125,7 @@ func classify(err error, gzip bool) verdict {
 	if err == nil {
 		return accepted
 	}
-	var ce *credentialsError
-	if errors.As(err, &ce) {
+	if isCredentials(err) {
 		return unauthenticated
 	}
 	var ae apiError
@@ -229,13 +238,19 @@ func optionsIn(err error, group string) (tags, class, key bool) {
 // unreachable reports whether the request cannot have reached CloudWatch.
 func unreachable(err error) bool {
 	var oe *net.OpError
-	return errors.As(err, &oe) && oe.Op == "dial"
+	return errors.As(err, &oe) && (oe.Op == "dial" || oe.Op == proxyConnect)
 }
 
-// isUnknownHost reports whether DNS does not know the host.
-func isUnknownHost(err error) bool {
-	var dns *net.DNSError
-	return errors.As(err, &dns) && dns.IsNotFound
+// hasAnswer reports whether the error is an answer of CloudWatch, or of something in between.
+func hasAnswer(err error) bool {
+	var ae apiError
+	return statusOf(err) != 0 || errors.As(err, &ae)
+}
+
+// isCredentials reports whether the request was not sent, because there are no credentials.
+func isCredentials(err error) bool {
+	var ce *credentialsError
+	return errors.As(err, &ce)
 }
 
 // isInvalidEndpoint reports whether the configured endpoint is not the URL of a host.
@@ -251,23 +266,29 @@ func isInvalidEndpoint(err error) bool {
 // then. It is the error's code, its HTTP status, or what failed before there was an answer.
 func kind(err error) string {
 	var (
-		ae   apiError
-		ce   *credentialsError
 		conf *configurationError
+		pe   *proxyError
+		dns  *net.DNSError
 	)
 	switch {
-	case errors.As(err, &ae):
-		return ae.ErrorCode()
+	case codeOf(err) != "":
+		return codeOf(err)
 	case errors.As(err, &conf):
 		return "configuration"
-	case errors.As(err, &ce):
+	case isCredentials(err):
 		return "credentials"
 	case statusOf(err) != 0:
 		return fmt.Sprintf("HTTP status %d", statusOf(err))
+	case errors.As(err, &pe), isProxy(err):
+		return "proxy"
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "unknown host"
+	case errors.As(err, &dns):
+		return "DNS"
+	case isTLS(err):
+		return "TLS"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
-	case isUnknownHost(err):
-		return "unknown host"
 	default:
 		return "connection"
 	}
@@ -292,6 +313,16 @@ func (e *configurationError) Unwrap() error { return e.error }
 type apiError interface {
 	ErrorCode() string
 	ErrorMessage() string
+}
+
+// codeOf returns the error's code, or "" if it has none. The SDK calls an answer without a
+// code an UnknownError.
+func codeOf(err error) string {
+	var ae apiError
+	if errors.As(err, &ae) && ae.ErrorCode() != "UnknownError" {
+		return ae.ErrorCode()
+	}
+	return ""
 }
 
 // errorMessage returns CloudWatch's message, or "" if the error has none.

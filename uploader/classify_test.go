@@ -52,7 +52,7 @@ func TestClassifyErrors(t *testing.T) {
 		{api("BrandNewException", "", 400), false, badTarget},
 	} {
 		if got := classify(c.err, c.gzip); got != c.want {
-			t.Errorf("classify(%v, %v) is verdict %d, want %d: the verdicts and the error codes are in uploader/classify.go", c.err, c.gzip, got, c.want)
+			t.Errorf("classify(%v, %v) is verdict %v, want %v: the verdicts and the error codes are in uploader/classify.go", c.err, c.gzip, got, c.want)
 		}
 	}
 }

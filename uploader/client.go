@@ -40,13 +40,13 @@ type sdk struct {
 	headerTimeout time.Duration
 
 	mu   sync.Mutex
-	http map[httpKey]*http.Client
+	http map[httpKey]limitedClient
 }
 
 type httpKey struct{ region, endpoint string }
 
 func newSDK(config ConfigFunc, version string) *sdk {
-	return &sdk{config: config, version: version, headerTimeout: headerTimeout, http: map[httpKey]*http.Client{}}
+	return &sdk{config: config, version: version, headerTimeout: headerTimeout, http: map[httpKey]limitedClient{}}
 }
 
 // connect makes a client.
@@ -58,16 +58,16 @@ func (s *sdk) connect(ctx context.Context, a target.Access) (client, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := httpKey{a.Region, a.Endpoint}
-	hc := s.http[key]
-	if hc == nil { // all configurations of the process have the same proxies and certificates
-		hc = newHTTPClient(cfg.HTTPClient, s.headerTimeout)
+	hc, ok := s.http[key]
+	if !ok { // all configurations of the process have the same proxies and certificates
+		hc = limitedClient{newHTTPClient(cfg.HTTPClient, s.headerTimeout), &clock{}}
 		s.http[key] = hc
 	}
 	provider := cfg.Credentials
 	cfg = cfg.Copy()
 	cfg.Region = a.Region
 	c := cloudwatchlogs.NewFromConfig(cfg, func(o *cloudwatchlogs.Options) {
-		o.HTTPClient = limitedClient{hc}
+		o.HTTPClient = hc
 		// The senders try again themselves. The standard retryer's bucket of tokens would
 		// be empty after an outage.
 		o.Retryer = aws.NopRetryer{}
@@ -114,6 +114,7 @@ func newHTTPClient(configured aws.HTTPClient, headerTimeout time.Duration) *http
 	tr.MaxIdleConnsPerHost = maxRequests
 	// With HTTP/1, a connection that hangs delays one request only.
 	tr.ForceAttemptHTTP2 = false
+	tr.OnProxyConnectResponse = checkConnect
 	tr.Protocols = new(http.Protocols)
 	tr.Protocols.SetHTTP1(true)
 	return &http.Client{
@@ -127,15 +128,21 @@ func newHTTPClient(configured aws.HTTPClient, headerTimeout time.Duration) *http
 // KiB, and the SDK has no limit.
 const maxResponse = 256 << 10
 
-// limitedClient is an HTTP client that returns at most maxResponse bytes of each answer.
-type limitedClient struct{ *http.Client }
+// limitedClient is an HTTP client that returns at most maxResponse bytes of each answer. Its
+// errors name the proxy that failed.
+type limitedClient struct {
+	*http.Client
+	clock *clock
+}
 
 func (c limitedClient) Do(r *http.Request) (*http.Response, error) {
 	resp, err := c.Client.Do(r)
-	if err == nil {
-		resp.Body = limitedBody{io.LimitReader(resp.Body, maxResponse), resp.Body}
+	if err != nil {
+		return resp, nameProxy(c.Client, r, err)
 	}
-	return resp, err
+	c.clock.observe(resp.Header)
+	resp.Body = limitedBody{io.LimitReader(resp.Body, maxResponse), resp.Body}
+	return resp, nil
 }
 
 type limitedBody struct {
@@ -167,7 +174,7 @@ func (c markedCredentials) ProviderSources() []aws.CredentialSource {
 // cwl is a client for one access that uses the AWS SDK.
 type cwl struct {
 	api      *cloudwatchlogs.Client
-	http     *http.Client
+	http     limitedClient
 	provider aws.CredentialsProvider
 }
 
@@ -221,6 +228,19 @@ func (c *cwl) CreateLogStream(ctx context.Context, group, stream string) error {
 		LogGroupName: aws.String(group), LogStreamName: aws.String(stream),
 	})
 	return c.checkConnection(err)
+}
+
+// ClockAhead implements client.
+func (c *cwl) ClockAhead() time.Duration { return time.Duration(c.http.clock.ahead.Load()) }
+
+// serverTime returns the time at which the server answered with the error.
+func serverTime(err error) (time.Time, bool) {
+	var re *smithyhttp.ResponseError
+	if !errors.As(err, &re) || re.Response == nil {
+		return time.Time{}, false
+	}
+	at, err := http.ParseTime(re.Response.Header.Get("Date"))
+	return at, err == nil
 }
 
 // checkConnection returns err. If there was no answer, it closes the idle connections to

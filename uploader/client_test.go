@@ -280,7 +280,7 @@ func TestHTTPErrorsAreClassified(t *testing.T) {
 		if got := classify(err, true); got != k.want {
 			t.Errorf("%d %s: %d, want %d: %v", k.status, k.answer, got, k.want, err)
 		}
-		if b := logText(err); strings.Contains(b, "TOKEN") || strings.Contains(b, "\n") || len(b) > 310 {
+		if b := ErrorText(err); strings.Contains(b, "TOKEN") || strings.Contains(b, "\n") || len(b) > 310 {
 			t.Errorf("logged: %s", b)
 		}
 	}

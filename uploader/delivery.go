@@ -6,6 +6,7 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/internal/target"
 )
@@ -35,6 +36,11 @@ type Feed interface {
 	// an event without ranges (one made from the middle of a very large frame). The feed
 	// must not keep the slice.
 	Lost(why events.LossReason, ranges []stream.Range, events int, bytes int64, from, to time.Time) (int, int64)
+	// Accepted reports that CloudWatch accepted a batch with this many events of the feed, and
+	// their size as CloudWatch counts it: the messages, and 26 bytes for each event. Events
+	// that CloudWatch dropped from the batch are not counted; markers are. It is called once
+	// for each batch, before the Ack.
+	Accepted(events int, bytes int64)
 	// Ack says that the events of these ranges are delivered, or are lost and accounted
 	// for. When it returns nil, this survives a crash of the process. Ranges may come in
 	// any order.
@@ -143,6 +149,27 @@ func (d *Delivery) Detach() <-chan struct{} {
 	d.detached.Store(true)
 	d.sender.wake()
 	return d.released
+}
+
+// Failure returns what stops the delivery now: the failure of the last request of its log
+// stream, of the creation of the stream or its group, or of the access if events wait for
+// their first try. It is nil if the last request was accepted, or if nothing was tried. Any
+// goroutine may call it. It takes no lock, and the caller must not change the result.
+func (d *Delivery) Failure() *status.Failure {
+	s := d.sender
+	if f := s.failure.Load(); f != nil {
+		return f
+	}
+	why, since := s.svc.condition.accessFailure()
+	if why == nil || s.lastAccepted.Load() >= since.UnixNano() {
+		return nil
+	}
+	if _, waiting, _ := d.feed.Backlog(); waiting == 0 {
+		return nil
+	}
+	f := *why
+	f.Since = since
+	return &f
 }
 
 // mayHaveEvent reports whether the feed may have an event.

@@ -93,7 +93,7 @@ func (s *sender) learnMessageLimit(a answer) bool {
 		s.limit.guess = n
 	} else if s.svc.endpoint.lowerMaxMessage(n) {
 		s.svc.log.Warn("the endpoint's limit for a log event is smaller than CloudWatch's; longer events are divided",
-			"bytes", n+eventOverhead, "err", logText(a.err))
+			"bytes", n+eventOverhead, "err", ErrorText(a.err))
 	}
 	return true
 }
@@ -104,7 +104,7 @@ func (s *sender) dropEntity(err error) bool {
 	if s.target.Entity == (target.Entity{}) || !isAboutEntity(err) {
 		return false
 	}
-	s.log.Warn("CloudWatch refuses the entity; the events are sent without it", "err", logText(err), "entity", s.target.Entity)
+	s.log.Warn("CloudWatch refuses the entity; the events are sent without it", "err", ErrorText(err), "entity", s.target.Entity)
 	s.target.Entity = target.Entity{}
 	return true
 }

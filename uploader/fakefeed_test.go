@@ -25,28 +25,30 @@ type dropped struct {
 type fakeFeed struct {
 	t *testing.T
 
-	mu         sync.Mutex
-	events     []events.Event
-	next       int
-	acked      map[uint64]bool
-	at         uint64
-	unreadOK   bool
-	lent       []byte
-	calls      int
-	due        time.Time
-	hold       int      // events at the end that are unfinished until due
-	ended      bool     // no call may follow
-	lost       []string // the losses that Lost was called with
-	pending    []string // the losses since the last Ack or Rewind
-	accounted  []string // the losses with the ranges of the Ack that covered them
-	lostRanges []stream.Range
-	dropped    []dropped // the losses without markers
-	onLost     func()    // called with the lock held when Lost counts an event
-	name       string
-	markers    int // events that Lost does not count
-	max        int
-	open       bool   // Next was called since the last Release
-	onEmpty    func() // called with the lock held when Next has nothing
+	mu            sync.Mutex
+	events        []events.Event
+	next          int
+	acked         map[uint64]bool
+	at            uint64
+	unreadOK      bool
+	lent          []byte
+	calls         int
+	due           time.Time
+	hold          int      // events at the end that are unfinished until due
+	ended         bool     // no call may follow
+	lost          []string // the losses that Lost was called with
+	pending       []string // the losses since the last Ack or Rewind
+	accounted     []string // the losses with the ranges of the Ack that covered them
+	lostRanges    []stream.Range
+	dropped       []dropped // the losses without markers
+	onLost        func()    // called with the lock held when Lost counts an event
+	name          string
+	accepted      []int // how many events each accepted batch had
+	acceptedBytes int64
+	markers       int // events that Lost does not count
+	max           int
+	open          bool   // Next was called since the last Release
+	onEmpty       func() // called with the lock held when Next has nothing
 }
 
 func newFeed(t *testing.T) *fakeFeed { return &fakeFeed{t: t, acked: map[uint64]bool{}} }
@@ -175,6 +177,12 @@ func (f *fakeFeed) Ack(ranges []stream.Range) error {
 	}
 	f.pending = nil
 	return nil
+}
+
+func (f *fakeFeed) Accepted(events int, bytes int64) {
+	defer f.use()()
+	f.accepted = append(f.accepted, events)
+	f.acceptedBytes += bytes
 }
 
 func (f *fakeFeed) Rewind() {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -55,6 +56,8 @@ type stored struct {
 type fake struct {
 	t *testing.T
 
+	ahead atomic.Int64 // how far the host's clock is ahead
+
 	mu       sync.Mutex
 	groups   map[string]bool
 	asked    map[string]target.NewGroup // what each group was created with
@@ -94,8 +97,9 @@ func (f *fake) connect(ctx context.Context, a target.Access) (client, error) {
 	f.accesses = append(f.accesses, a)
 	return f, f.connErr
 }
-func (f *fake) invalidate(client) {}
-func (f *fake) close()            {}
+func (f *fake) invalidate(client)         {}
+func (f *fake) ClockAhead() time.Duration { return time.Duration(f.ahead.Load()) }
+func (f *fake) close()                    {}
 
 func (f *fake) begin(ctx context.Context, op, group, stream string) (*fault, error) {
 	f.mu.Lock()

@@ -113,7 +113,7 @@ func (c *creator) createGroup(ctx context.Context, g *group, t target.Target) (v
 		v, ours, err = c.tryCreateGroup(ctx, g, t.Group, less)
 		if v == accepted && ours {
 			c.log.Warn("a log group was created without some of its options; logs are delivered", "group", t.Group,
-				"without", omittedOptions(want, less), "err", logText(why), "hint", omittedHint(want, less))
+				"without", omittedOptions(want, less), "err", ErrorText(why), "hint", omittedHint(want, less))
 		}
 		if !aboutOptions(v, err) {
 			break
@@ -218,7 +218,7 @@ func (c *creator) setRetention(group string, days int32) {
 			return
 		}
 		if v.shared() || v == notFound && n < maxUnknownRetentions || kind(err) == codeConflict {
-			c.retention.Failed(kind(err), "group", group, "err", logText(err))
+			c.retention.Failed(kind(err), "group", group, "err", ErrorText(err))
 			wait := time.NewTimer(retryDelay(n, maxSlowBackoff))
 			select {
 			case <-wait.C:
@@ -232,7 +232,7 @@ func (c *creator) setRetention(group string, days int32) {
 			hint = "allow logs:PutRetentionPolicy for the next groups, and " + hint
 		}
 		c.log.Warn("the log group's retention was not set, so its events never expire; logs are delivered",
-			"group", group, "days", days, "err", logText(err), "hint", hint)
+			"group", group, "days", days, "err", ErrorText(err), "hint", hint)
 		return
 	}
 }

@@ -3,6 +3,7 @@ package uploader
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"log/slog"
 	"slices"
@@ -82,3 +83,5 @@ func (log *logged) with(parts ...string) (found []string) {
 }
 
 func (log *logged) log() *slog.Logger { return slog.New(slog.NewJSONHandler(log, nil)) }
+
+var noAnswer = errors.New("no answer")

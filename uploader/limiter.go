@@ -2,6 +2,7 @@ package uploader
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +13,8 @@ import (
 // come back at once.
 type limiter struct {
 	max int // max is the most that window can be.
+
+	limit atomic.Int64 // limit is the whole part of window, for the status.
 
 	mu        sync.Mutex // mu guards the fields below.
 	window    float64    // window is how many requests may be in flight.
@@ -53,7 +56,9 @@ const (
 const firstWindow = 4
 
 func newLimiter(most int) *limiter {
-	return &limiter{max: most, window: float64(min(firstWindow, most)), threshold: float64(most)}
+	l := &limiter{max: most, window: float64(min(firstWindow, most)), threshold: float64(most)}
+	l.limit.Store(int64(l.window))
+	return l
 }
 
 // enqueue returns a place in the queue. The caller must give the permit back with release
@@ -116,6 +121,7 @@ func (p *permit) release(v verdict) {
 			l.threshold = l.window
 		}
 	}
+	l.limit.Store(int64(l.window))
 	l.refuseWaitingLocked()
 	l.grantLocked()
 }

@@ -95,7 +95,9 @@ func testLostPartOfLine(t *testing.T, long bool) {
 func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, s *sender, d *Delivery, hand func(n int) *batch, old func(*batch)) {
 	u = New(Options{Log: discard, connector: newFake(t)})
 	t.Cleanup(func() { stop(t, u) })
-	s = newSender(u, newService(u, target.Access{Region: "r"}, newEndpoint()), target.Target{}, testTarget)
+	svc := newService(u, target.Access{Region: "r"}, newEndpoint())
+	u.services[svc.access] = svc
+	s = newSender(u, svc, target.Target{}, testTarget)
 	d = newDelivery(s, testTarget, feed, 0)
 	s.deliveries = []*Delivery{d}
 	hand = func(n int) *batch {
@@ -128,7 +130,7 @@ func TestLossOfUnfinishedLineIsFoundAgain(t *testing.T) {
 	u, s, d, hand, old := byHand(t, feed)
 	x := hand(1)
 	old(hand(2))
-	s.answered(answer{batch: x, verdict: unavailable})
+	s.answered(answer{batch: x, verdict: unavailable, err: noAnswer})
 	s.advance(time.Now())
 	s.answered(answer{batch: hand(1), verdict: accepted})
 	old(hand(2))
@@ -161,7 +163,7 @@ func TestLossIsDeferredUntilTheLineIsAcknowledged(t *testing.T) {
 					t.Error("reported too early")
 				}
 				end, behind := hand(1), hand(1)
-				answers := []answer{{batch: end, verdict: k.end}, {batch: behind, verdict: k.behind}}
+				answers := []answer{{batch: end, verdict: k.end, err: noAnswer}, {batch: behind, verdict: k.behind, err: noAnswer}}
 				if !endFirst {
 					slices.Reverse(answers)
 				}

@@ -86,10 +86,7 @@ func (s *sender) reportLoss(d *Delivery, l loss) {
 	if l.events == 0 {
 		return
 	}
-	s.u.count(func(m *Metrics) {
-		m.DroppedEvents[l.reason] += int64(l.events)
-		m.DroppedBytes[l.reason] += l.bytes
-	})
+	s.svc.stats.lost(l)
 	d.lossLog(s.log, l).Lost(l.events, l.bytes)
 }
 
@@ -121,7 +118,7 @@ func (d *Delivery) lossLog(log *slog.Logger, l loss) *faultlog.Loss {
 	}
 	attrs = append(attrs, "reason", l.reason.String())
 	if l.err != nil {
-		attrs = append(attrs, "err", logText(l.err))
+		attrs = append(attrs, "err", ErrorText(l.err))
 	}
 	if hint := lossHint(l.reason); hint != "" {
 		attrs = append(attrs, "hint", hint)

@@ -98,6 +98,8 @@ func (f *lineFeed) Rewind() {
 	f.pipeline.Reset()
 }
 
+func (f *lineFeed) Accepted(int, int64) {}
+
 func (f *lineFeed) SetMaxMessage(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

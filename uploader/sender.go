@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/internal/target"
 )
 
@@ -35,6 +36,9 @@ type sender struct {
 	members members
 	// lastAccepted is when CloudWatch last accepted a batch, in nanoseconds since 1970.
 	lastAccepted atomic.Int64
+	// failure is what stops the sender, and nil if nothing does. It is immutable, and only the
+	// sender's goroutine replaces it.
+	failure atomic.Pointer[status.Failure]
 	// loop belongs to the sender's goroutine.
 	loop
 }
@@ -173,6 +177,7 @@ func (s *sender) run() {
 	s.updatePermit(false)
 	s.svc.health.Forget(s)
 	s.group.health.Forget(s)
+	s.svc.condition.forget(s)
 	for _, d := range s.deliveries {
 		s.removeDelivery(d, false)
 	}
@@ -358,14 +363,19 @@ func (s *sender) nextAction(now time.Time) (wanted bool, next time.Time) {
 	return false, next
 }
 
+// describeFailure describes a failure that begins now for the operator.
+func describeFailure(v verdict, err error, a target.Access) *status.Failure {
+	return &status.Failure{Kind: kind(err), Err: ErrorText(err), Remedy: hintFor(v, err, a), Since: time.Now()}
+}
+
 // reportFailure logs a failure that the sender may share with others, and what the operator
 // can do.
-func (s *sender) reportFailure(f *faultlog.Shared[*sender], v verdict, err error, attrs ...any) {
-	attrs = append(attrs, "err", logText(err))
-	if hint := hintFor(v, err, s.svc.access); hint != "" {
-		attrs = append(attrs, "hint", hint)
+func reportFailure(log *faultlog.Shared[*sender], s *sender, f *status.Failure, attrs ...any) {
+	attrs = append(attrs, "err", f.Err)
+	if f.Remedy != "" {
+		attrs = append(attrs, "hint", f.Remedy)
 	}
-	f.Failed(s, kind(err), attrs...)
+	log.Failed(s, f.Kind, attrs...)
 }
 
 // describeBacklog returns attributes for a log line about what waits in the feeds of the

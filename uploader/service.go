@@ -2,12 +2,13 @@ package uploader
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/internal/target"
 )
 
@@ -22,6 +23,9 @@ type client interface {
 	CreateLogGroup(ctx context.Context, group string, n target.NewGroup) error
 	PutRetentionPolicy(ctx context.Context, group string, days int32) error
 	CreateLogStream(ctx context.Context, group, stream string) error
+	// ClockAhead returns how far the host's clock was ahead of CloudWatch's at the last
+	// answer, to the second. It is 0 before the first answer.
+	ClockAhead() time.Duration
 }
 
 // putRequest is one PutLogEvents call. The body contains the group and the stream too.
@@ -77,6 +81,11 @@ type service struct {
 	health   *faultlog.Shared[*sender]
 	senders  int // senders counts the senders of the service, and is guarded by Uploader.mu.
 
+	stats      *stats
+	condition  condition
+	ahead      atomic.Int64 // ahead is how far the host's clock is ahead, in nanoseconds.
+	wrongClock atomic.Bool  // wrongClock says that the last noteClock reported a failure.
+
 	connecting chan struct{} // connecting holds one token while a client is made.
 
 	mu      sync.Mutex // mu guards client and refused.
@@ -100,7 +109,9 @@ func newService(u *Uploader, a target.Access, e *endpoint) *service {
 		u: u, access: a, log: log, endpoint: e,
 		limiter:    newLimiter(maxRequests),
 		connecting: make(chan struct{}, 1),
+		stats:      newStats(),
 	}
+	svc.condition.init()
 	svc.health = faultlog.NewShared(log, "sending to CloudWatch Logs failed; the plugin keeps trying",
 		"CloudWatch Logs accepts requests again", func([]*sender) []any { return describeBacklog(svc.affected()) })
 	svc.creator = newCreator(svc, log, e)
@@ -142,6 +153,9 @@ func (svc *service) call(f func(context.Context, client) error) error {
 	if err == nil {
 		err = f(ctx, c)
 		svc.checkCredentials(c, err)
+		if err == nil || hasAnswer(err) {
+			svc.noteClock(c.ClockAhead())
+		}
 	}
 	if err != nil && svc.u.trying.Err() != nil {
 		return errStopped // whatever the error looks like
@@ -183,7 +197,7 @@ func (svc *service) checkCredentials(c client, err error) {
 		svc.noteRefused(nil)
 		return
 	}
-	if ce := (*credentialsError)(nil); !errors.As(err, &ce) && svc.noteRefused(c) != c {
+	if !isCredentials(err) && svc.noteRefused(c) != c {
 		return
 	}
 	svc.forget(c) // also if no credentials were found: the files may exist the next time
@@ -210,6 +224,12 @@ func (svc *service) forget(c client) {
 	}
 }
 
+// reportFailure logs a failure of the access, and notes it for the status.
+func (svc *service) reportFailure(s *sender, v verdict, f *status.Failure, err error) {
+	svc.condition.failed(stateOf(v, err), f)
+	reportFailure(svc.health, s, f)
+}
+
 // put sends a sender's batch to the target, logs what changes, and returns what the answer
 // means.
 func (svc *service) put(s *sender, t target.Target, b *batch) (verdict, error) {
@@ -224,15 +244,19 @@ func (svc *service) put(s *sender, t target.Target, b *batch) (verdict, error) {
 	if plain {
 		attrs := []any{"for", plainPeriod}
 		if err != nil {
-			attrs = append(attrs, "err", logText(err))
+			attrs = append(attrs, "err", ErrorText(err))
 		}
 		svc.log.Warn("the endpoint does not accept compressed requests; requests are sent uncompressed for a while", attrs...)
 	}
+	svc.stats.answered(v, time.Since(start), !isCredentials(err))
 	switch {
 	case v.shared():
-		s.reportFailure(svc.health, v, err)
+		svc.reportFailure(s, v, describeFailure(v, err, svc.access), err)
 	case v != cancelled && v != badEncoding:
 		svc.health.Succeeded(s)
+		if v == accepted || v == invalid { // otherwise the sender reports its target, or creates it first
+			svc.condition.answered(v == accepted)
+		}
 	}
 	if v == accepted {
 		svc.u.log.LogAttrs(context.Background(), slog.LevelDebug, "submitted batch",

@@ -16,12 +16,16 @@
 package uploader
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/internal/target"
 )
 
@@ -51,20 +55,14 @@ type Uploader struct {
 	plain     bool
 	connector connector
 	pool      *pool
+	clock     *faultlog.Shared[*service]
 
 	stopping   chan struct{}   // stopping is closed when Stop begins; nothing new may begin then.
 	trying     context.Context // trying is done when nothing may be waited for any more.
 	stopTrying context.CancelFunc
 	wg         sync.WaitGroup // wg counts every goroutine of the uploader.
 
-	metrics metrics
 	registry
-}
-
-// metrics counts for Uploader.Metrics.
-type metrics struct {
-	mu  sync.Mutex
-	now Metrics // now has no Senders, which are counted when they are asked for.
 }
 
 // registry holds the services and senders of an Uploader.
@@ -73,6 +71,7 @@ type registry struct {
 	stopped  bool
 	services map[target.Access]*service
 	senders  map[target.Target]*sender // senders has each sender by its target without Create.
+	retired  Metrics                   // retired has the sums of the services that were forgotten.
 }
 
 // New makes an uploader. It starts no goroutine and sends no request until a feed is
@@ -93,6 +92,8 @@ func New(o Options) *Uploader {
 	if u.connector == nil {
 		u.connector = newSDK(o.Config, o.Version)
 	}
+	u.clock = faultlog.NewShared[*service](u.log, "the host's clock is wrong; events get wrong times, and CloudWatch drops events that are hours ahead",
+		"the host's clock is right again", func([]*service) []any { return nil })
 	u.trying, u.stopTrying = context.WithCancel(context.Background())
 	return u
 }
@@ -151,6 +152,8 @@ func (u *Uploader) retire(s *sender) bool {
 	// Over the years, many containers with accesses of their own may come and go.
 	if s.svc.senders--; s.svc.senders == 0 && len(u.services) > maxIdleServices {
 		delete(u.services, s.svc.access)
+		s.svc.stats.addTo(&u.retired)
+		u.clock.Forget(s.svc)
 		s.svc.stop()
 	}
 	return true
@@ -199,7 +202,7 @@ func (u *Uploader) Stop(ctx context.Context) error {
 type Metrics struct {
 	Batches   int64 // Batches counts accepted batches.
 	Events    int64 // Events counts accepted events, without those that CloudWatch dropped.
-	Bytes     int64 // Bytes is the size of the messages in Events, as CloudWatch counts it.
+	Bytes     int64 // Bytes is the size of Events, as CloudWatch counts it.
 	BodyBytes int64 // BodyBytes is the size of accepted batches' bodies before compression.
 	SentBytes int64 // SentBytes is the size of accepted batches' bodies as they were sent.
 	Retries   int64 // Retries counts requests that failed and are sent again.
@@ -212,21 +215,44 @@ type Metrics struct {
 	DroppedBytes  [events.LossReasons]int64
 }
 
-// count changes the metrics. It is called a few times for each batch, and never for an event.
-func (u *Uploader) count(change func(*Metrics)) {
-	u.metrics.mu.Lock()
-	defer u.metrics.mu.Unlock()
-	change(&u.metrics.now)
-}
-
-// Metrics returns what was counted so far.
+// Metrics returns what was counted so far, as a sum over all services.
 func (u *Uploader) Metrics() Metrics {
 	u.mu.Lock()
-	senders := len(u.senders)
-	u.mu.Unlock()
-	u.metrics.mu.Lock()
-	defer u.metrics.mu.Unlock()
-	m := u.metrics.now
-	m.Senders = int64(senders)
+	defer u.mu.Unlock()
+	m := u.retired
+	for _, svc := range u.services {
+		svc.stats.addTo(&m)
+	}
+	m.Senders = int64(len(u.senders))
 	return m
+}
+
+// Status describes each service: CloudWatch Logs with one access. The services are in the
+// order of their regions. A service that no log stream uses any more is idle, and is
+// forgotten some time later.
+//
+// Status takes no lock that a sender takes for a batch.
+func (u *Uploader) Status() []status.Service {
+	type user struct {
+		svc     *service
+		senders int
+	}
+	u.mu.Lock()
+	users := make([]user, 0, len(u.services))
+	for _, svc := range u.services {
+		users = append(users, user{svc, svc.senders})
+	}
+	u.mu.Unlock()
+	slices.SortFunc(users, func(x, y user) int { return compareAccess(x.svc.access, y.svc.access) })
+	now := time.Now()
+	all := make([]status.Service, 0, len(users))
+	for _, user := range users {
+		all = append(all, user.svc.status(now, user.senders))
+	}
+	return all
+}
+
+func compareAccess(x, y target.Access) int {
+	return cmp.Or(cmp.Compare(x.Region, y.Region), cmp.Compare(x.Endpoint, y.Endpoint), cmp.Compare(x.RoleARN, y.RoleARN),
+		cmp.Compare(x.ExternalID, y.ExternalID), cmp.Compare(x.CredentialsEndpoint, y.CredentialsEndpoint))
 }

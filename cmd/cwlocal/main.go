@@ -30,7 +30,7 @@ Use it from another shell:
     aws --endpoint-url http://127.0.0.1:4586 logs create-log-group --log-group-name demo
     aws --endpoint-url http://127.0.0.1:4586 logs tail demo --follow
 
-It also serves AssumeRole of STS. The stats show which requests used the keys of a role:
+It also serves AssumeRole and GetCallerIdentity of STS. The stats show which requests used the keys of a role:
 
     aws --endpoint-url http://127.0.0.1:4586 sts assume-role --role-arn arn:aws:iam::123456789012:role/logs --role-session-name me
 

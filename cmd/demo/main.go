@@ -117,7 +117,7 @@ func (d demonstration) run(ctx context.Context) (err error) {
 	defer func() { err = d.cleanUp(ctx, installed, err) }()
 	if err := d.host.install(ctx, []string{
 		"AWS_REGION=" + region, "AWS_ACCESS_KEY_ID=" + pluginKey, "AWS_SECRET_ACCESS_KEY=" + keySecret,
-		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + service.URL(), "NOEC2=1", "DELAY=500ms",
+		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + service.URL(), "AWS_ENDPOINT_URL_STS=" + service.URL(), "NOEC2=1", "DELAY=500ms",
 	}); err != nil {
 		return err
 	}

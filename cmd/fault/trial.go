@@ -78,7 +78,7 @@ func serviceOptions(a *account) cwlocal.Options {
 
 func pluginSettings(endpoint string) []string {
 	return []string{
-		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + endpoint, "AWS_REGION=" + region,
+		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + endpoint, "AWS_ENDPOINT_URL_STS=" + endpoint, "AWS_REGION=" + region,
 		"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey,
 		"NOEC2=1", "LOGSPOUT_GROUP=" + group, "DELAY=500ms",
 	}

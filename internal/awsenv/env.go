@@ -39,6 +39,8 @@ const auto = "auto"
 type Options struct {
 	// Region is the region of ROUTE; empty or "auto" means that the region is looked up.
 	Region string
+	// RegionFrom is the setting that Region comes from, for RegionFrom.
+	RegionFrom string
 	// NoEC2 is the setting NOEC2: the EC2 metadata service is never asked.
 	NoEC2 bool
 	// CacheDir is the directory for the IAM Identity Center tokens that the SDK has
@@ -58,12 +60,15 @@ type Env struct {
 	log      *slog.Logger
 	resolved func(error)
 	route    string // route is the region of ROUTE; empty means that the region is looked up.
-	noEC2    bool
+	// routeFrom is the setting that route comes from.
+	routeFrom string
+	noEC2     bool
 
 	metadata   metadataService
 	containers containerClient
 	config     atomic.Pointer[aws.Config] // config is set by the first Config that succeeds.
 	region     *lookup
+	regionFrom atomic.Pointer[string] // regionFrom is set before region is known.
 	instance   *instance
 
 	defaultKeys aws.CredentialsProvider // defaultKeys has the keys of the SDK's default chain.
@@ -85,7 +90,7 @@ func New(o Options) *Env {
 		metadata: newMetadataService(), containers: newContainerClient(), tokens: newSSOTokens(o.CacheDir, log),
 	}
 	if !isAuto(o.Region) {
-		e.route = o.Region
+		e.route, e.routeFrom = o.Region, o.RegionFrom
 	}
 	e.region = newLookup(e.findRegion)
 	e.instance = newInstance(e.findInstanceID, log)
@@ -172,6 +177,7 @@ func (e *Env) findRegion(ctx context.Context) (string, error) {
 		if !isRegion(cfg.Region) {
 			return "", fmt.Errorf("%q is not a region's name", cfg.Region)
 		}
+		e.regionFrom.Store(configuredBy())
 		return cfg.Region, nil
 	}
 	if err := e.mayAskEC2(); err != nil {
@@ -185,7 +191,33 @@ func (e *Env) findRegion(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("the EC2 metadata service (set NOEC2 if this is not EC2) answered %s, which is not a region's name",
 			oneline.Quote(region, maxAnswer))
 	}
+	from := "EC2 metadata"
+	e.regionFrom.Store(&from)
 	return region, nil
+}
+
+// configuredBy returns where the SDK's configuration has its region from (config,
+// resolve.go, resolveRegion).
+func configuredBy() *string {
+	from := "shared configuration file"
+	for _, name := range []string{"AWS_DEFAULT_REGION", "AWS_REGION"} {
+		if os.Getenv(name) != "" {
+			from = name
+		}
+	}
+	return &from
+}
+
+// RegionFrom returns where the region that Region returned comes from: a setting, "shared
+// configuration file" or "EC2 metadata". It is empty while the region is not known.
+func (e *Env) RegionFrom() string {
+	if e.route != "" {
+		return e.routeFrom
+	}
+	if from := e.regionFrom.Load(); from != nil {
+		return *from
+	}
+	return ""
 }
 
 var (

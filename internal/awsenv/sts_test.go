@@ -22,6 +22,7 @@ type fakeSTS struct {
 	given     map[string]int                                // keys handed out, by role
 	externals map[string]string                             // external IDs that roles' trust policies ask for
 	fault     func(w http.ResponseWriter, role string) bool // true: it has answered
+	caller    string                                        // the ARN of every caller
 }
 
 type stsRequest struct {
@@ -56,6 +57,10 @@ func (s *fakeSTS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		scope := strings.Split(after, "/")
 		got.key, got.region = scope[0], scope[2]
 	}
+	if got.action == "GetCallerIdentity" {
+		s.callerIdentity(w, got)
+		return
+	}
 	if !roleForm.MatchString(arn) || !sessionNameForm.MatchString(got.session) || r.Form.Get("Version") != "2011-06-15" {
 		s.t.Errorf("STS would refuse this: %+v", got)
 	}
@@ -77,6 +82,17 @@ func (s *fakeSTS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<AccessKeyId>STS-%[2]s-%[3]d</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>
 		<Expiration>%[4]s</Expiration></Credentials></%[1]sResult></%[1]sResponse>`,
 		got.action, got.role, s.given[got.role], time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+}
+
+func (s *fakeSTS) callerIdentity(w http.ResponseWriter, got stsRequest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, got)
+	if s.fault != nil && s.fault(w, "") {
+		return
+	}
+	fmt.Fprintf(w, `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
+		<Arn>%s</Arn><UserId>AIDA</UserId><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`, s.caller)
 }
 
 func stsError(w http.ResponseWriter, status int, code, message string) {

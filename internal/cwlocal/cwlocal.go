@@ -3,8 +3,9 @@
 // and messages, and fails on demand. A client that works with it therefore works with the
 // service, also while the service has problems.
 //
-// On the same port it serves AssumeRole of STS. Stats and StreamStats count requests by the
-// key that signed them, so a test can tell whether a client assumed a role.
+// On the same port it serves AssumeRole and GetCallerIdentity of STS. Stats and StreamStats
+// count requests by the key that signed them, so a test can tell whether a client assumed a
+// role.
 //
 // This package is what users import. It joins four parts, which import each other in one
 // direction only:

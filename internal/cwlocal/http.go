@@ -61,9 +61,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // run carries out a request that has been checked. failed is nil if it succeeded.
 func (s *Server) run(c *call) (resp protocol.Response, outcome string, failed *protocol.Error) {
 	var result any
-	if c.req.STS {
+	switch c.req.Operation {
+	case protocol.AssumeRole:
 		result, failed = s.keys.AssumeRole(c.req)
-	} else {
+	case protocol.GetCallerIdentity:
+		result = s.keys.CallerIdentity(c.req)
+	default:
 		result, failed = s.store.Do(c.req)
 	}
 	if failed != nil {

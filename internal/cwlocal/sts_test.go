@@ -144,7 +144,7 @@ func TestAssumeRoleChecksItsMembers(t *testing.T) {
 		{"too short", assumeQuery("DurationSeconds", "899"), 400, "between 900 and 43200"},
 		{"too long for the role", assumeQuery("DurationSeconds", "3601"), 400, "exceeds the MaxSessionDuration"},
 		{"no number", assumeQuery("DurationSeconds", "1h"), 400, "ValidationError"},
-		{"another action", assumeQuery("Action", "GetCallerIdentity"), 400, "InvalidAction"},
+		{"another action", assumeQuery("Action", "GetSessionToken"), 400, "InvalidAction"},
 		{"another version", assumeQuery("Version", "2010-01-01"), 400, "InvalidAction"},
 		{"unknown parameter", assumeQuery("Sing", "la"), 400, "InvalidParameterCombination"},
 		{"twice", assumeQuery() + "&RoleArn=" + url.QueryEscape(testRole), 400, "InvalidParameterCombination"},
@@ -206,6 +206,55 @@ func TestKeysOfARoleAreVerifiedAndExpire(t *testing.T) {
 	}
 	if by := c.s.Stats().By[testRole]; by["DescribeLogGroups"] != 2 {
 		t.Errorf("by the role: %v", by)
+	}
+}
+
+// TestCallerIsTheUserOrTheSession asks with fixed keys and with the keys of a role.
+func TestCallerIsTheUserOrTheSession(t *testing.T) {
+	s, err := Start("127.0.0.1:0", Options{Keys: map[string]string{testKey: testSecret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	client := func(by aws.CredentialsProvider) *sts.Client {
+		return sts.New(sts.Options{Region: testRegion, BaseEndpoint: aws.String(s.URL()), Credentials: by, Retryer: aws.NopRetryer{}, HTTPClient: newHTTPClient(t)})
+	}
+	base := credentials.NewStaticCredentialsProvider(testKey, testSecret, "")
+	role := stscreds.NewAssumeRoleProvider(client(base), testRole, func(o *stscreds.AssumeRoleOptions) { o.RoleSessionName = "me" })
+	for _, tc := range []struct {
+		by      aws.CredentialsProvider
+		arn, id string
+	}{
+		{base, "arn:aws:iam::123456789012:user/" + testKey, "AIDAEXAMPLEEXAMPLE"},
+		{aws.NewCredentialsCache(role), "arn:aws:sts::123456789012:assumed-role/logs/me", "AROAEXAMPLEEXAMPLE:me"},
+	} {
+		out, err := client(tc.by).GetCallerIdentity(t.Context(), nil)
+		if err != nil || aws.ToString(out.Arn) != tc.arn || aws.ToString(out.UserId) != tc.id || aws.ToString(out.Account) != AccountID {
+			t.Errorf("%+v, %v; want %s", out, err, tc.arn)
+		}
+	}
+	if _, err := client(credentials.NewStaticCredentialsProvider(testKey, "wrong", "")).GetCallerIdentity(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "SignatureDoesNotMatch") {
+		t.Errorf("with a wrong secret: %v", err)
+	}
+
+	c := newClient(t, Options{})
+	const query = "Action=GetCallerIdentity&Version=2011-06-15"
+	for q, want := range map[string]string{
+		query: "<Account>" + AccountID + "</Account>", query + "&RoleArn=x": "InvalidParameterCombination",
+		query + "&Version=2011-06-15": "InvalidParameterCombination", "Action=GetCallerIdentity&Version=1": "InvalidAction",
+	} {
+		if _, body := c.assume(q); !strings.Contains(body, want) {
+			t.Errorf("%s: %s", q, body)
+		}
+	}
+	// Only a fault that names the operation applies to it.
+	c.s.AddFault(Fault{Kind: Throttle})
+	if status, body := c.assume(query); status != 200 {
+		t.Errorf("a fault of everything else: %d %s", status, body)
+	}
+	c.s.AddFault(Fault{Kind: Throttle, Operation: "GetCallerIdentity"})
+	if status, body := c.assume(query); status != 400 || !strings.Contains(body, "Throttling") {
+		t.Errorf("a fault of its own: %d %s", status, body)
 	}
 }
 

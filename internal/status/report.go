@@ -17,6 +17,8 @@ type Report struct {
 	RegionFrom string `json:"region_from,omitempty"`
 	// Identity is the ARN as which the plugin signs requests, or empty while it is not known.
 	Identity string `json:"identity,omitempty"`
+	// CredentialsFrom says where the credentials come from, such as "EC2 instance role".
+	CredentialsFrom string `json:"credentials_from,omitempty"`
 	// Reattached says that the plugin has opened the spools of its last run, where it could.
 	Reattached bool `json:"reattached"`
 	// Stopping is when the plugin began to stop, if it did.
@@ -64,7 +66,7 @@ type Fault struct {
 
 // The states of a Service.
 const (
-	ServiceIdle            = "idle"            // no request was answered yet
+	ServiceIdle            = "idle"            // no request was answered yet, or nothing uses the access
 	ServiceOK              = "ok"              // CloudWatch accepts requests
 	ServiceThrottled       = "throttled"       // CloudWatch throttles requests
 	ServiceDenied          = "denied"          // a permission is missing
@@ -118,6 +120,8 @@ type Service struct {
 	InFlight int64 `json:"in_flight"`
 	// Limit is how many requests may be in flight now.
 	Limit int64 `json:"limit"`
+	// ClockAhead is how far the host's clock is ahead of CloudWatch's, in seconds.
+	ClockAhead float64 `json:"clock_ahead_seconds"`
 }
 
 // Counter counts lines or events, and their bytes.

@@ -63,7 +63,8 @@ var Kinds = []Kind{Throttle, InternalError, Unavailable, Denied, ExpiredToken, U
 type Fault struct {
 	Kind Kind `json:"kind"`
 
-	// Operation is the name of an operation, such as PutLogEvents.
+	// Operation is the name of an operation, such as PutLogEvents. If it is empty, the fault
+	// applies to all of them except GetCallerIdentity, which does nothing for a log.
 	Operation string `json:"operation,omitempty"`
 	Region    string `json:"region,omitempty"`
 	Group     string `json:"group,omitempty"`
@@ -152,7 +153,7 @@ func (f *Fault) Check() error {
 		return fmt.Errorf("code needs a code")
 	case f.Kind == SmallEvents && f.Limit <= protocol.EventOverhead:
 		return fmt.Errorf("limit is %d; small-events needs a limit of more than %d bytes", f.Limit, protocol.EventOverhead)
-	case f.Operation != "" && f.Operation != protocol.AssumeRole && !slices.Contains(protocol.Operations(), f.Operation):
+	case f.Operation != "" && !protocol.IsSTSOperation(f.Operation) && !slices.Contains(protocol.Operations(), f.Operation):
 		return fmt.Errorf("unknown operation %q", f.Operation)
 	}
 	return nil

@@ -126,6 +126,7 @@ func (a *Active) applies(r *protocol.Request, now time.Time) bool {
 	case a.Count > 0 && a.taken >= a.Count,
 		!a.until.IsZero() && !now.Before(a.until),
 		!matches(a.Operation, r.Operation),
+		a.Operation == "" && r.Operation == protocol.GetCallerIdentity,
 		!matches(a.Region, r.Auth.Region),
 		!matches(a.AccessKey, r.Auth.KeyID),
 		!matches(a.Group, r.Input.Strings["logGroupName"]),

@@ -74,7 +74,7 @@ func denied(r *protocol.Request) *protocol.Error {
 	if r.STS {
 		action, resource = "sts:"+r.Operation, r.Input.Strings["RoleArn"]
 	}
-	return protocol.Refuse("AccessDeniedException", "User: arn:aws:iam::%s:user/%s is not authorized to perform: %s "+
+	return protocol.Refuse("AccessDeniedException", "User: %s is not authorized to perform: %s "+
 		"on resource: %s because no identity-based policy allows the %s action",
-		protocol.AccountID, r.Auth.KeyID, action, resource, action)
+		protocol.UserARN(r.Auth.KeyID), action, resource, action)
 }

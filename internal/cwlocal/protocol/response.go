@@ -35,12 +35,14 @@ func (r *Request) ErrorResponse(e *Error) Response {
 }
 
 // ResultResponse encodes the result of an operation that succeeded. The body is empty if
-// the result is nil. The result of AssumeRole is an *AssumedRole.
+// the result is nil. The results of STS are an *AssumedRole and a *CallerIdentity.
 func (r *Request) ResultResponse(result any) Response {
-	if role, ok := result.(*AssumedRole); ok {
-		return role.response(r.ID)
-	}
-	if result == nil {
+	switch result := result.(type) {
+	case *AssumedRole:
+		return result.response(r.ID)
+	case *CallerIdentity:
+		return result.response(r.ID)
+	case nil:
 		return Response{http.StatusOK, contentType, nil}
 	}
 	return Response{http.StatusOK, contentType, EncodeJSON(result)}

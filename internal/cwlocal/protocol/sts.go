@@ -10,13 +10,24 @@ import (
 	"time"
 )
 
-// AssumeRole is the only operation of STS that the stand-in knows.
+// The operations of STS that the stand-in knows.
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
-const AssumeRole = "AssumeRole"
+// https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+const (
+	AssumeRole        = "AssumeRole"
+	GetCallerIdentity = "GetCallerIdentity"
+)
 
 const stsVersion = "2011-06-15"
 
-var assumeRoleMembers = []string{"Action", "Version", "RoleArn", "RoleSessionName", "DurationSeconds", "ExternalId"}
+// stsMembers has the members of each operation.
+var stsMembers = map[string][]string{
+	AssumeRole:        {"Action", "Version", "RoleArn", "RoleSessionName", "DurationSeconds", "ExternalId"},
+	GetCallerIdentity: {"Action", "Version"},
+}
+
+// IsSTSOperation reports whether the stand-in knows an operation of STS.
+func IsSTSOperation(name string) bool { return stsMembers[name] != nil }
 
 // isSTS reports whether a request uses STS's query protocol.
 func isSTS(req *http.Request) bool {
@@ -30,16 +41,18 @@ func (r *Request) readQuery(raw []byte) *Error {
 	if err != nil {
 		return Refuse("MalformedQueryString", "The query string is malformed: %v", err)
 	}
-	if form.Get("Action") != AssumeRole || form.Get("Version") != stsVersion {
-		return Refuse("InvalidAction", "Could not find operation %s for version %s; cwlocal knows AssumeRole of %s",
-			form.Get("Action"), form.Get("Version"), stsVersion)
+	action := form.Get("Action")
+	members := stsMembers[action]
+	if members == nil || form.Get("Version") != stsVersion {
+		return Refuse("InvalidAction", "Could not find operation %s for version %s; cwlocal knows AssumeRole and GetCallerIdentity of %s",
+			action, form.Get("Version"), stsVersion)
 	}
-	r.Operation = AssumeRole
+	r.Operation = action
 	r.Input.Strings = map[string]string{}
 	for name, values := range form {
-		if !slices.Contains(assumeRoleMembers, name) || len(values) != 1 {
+		if !slices.Contains(members, name) || len(values) != 1 {
 			return Refuse("InvalidParameterCombination",
-				"The parameter %s of AssumeRole is unknown to cwlocal or occurs twice", name)
+				"The parameter %s of %s is unknown to cwlocal or occurs twice", name, action)
 		}
 		r.Input.Strings[name] = values[0]
 	}
@@ -64,8 +77,6 @@ func (a *AssumedRole) response(requestID string) Response {
 		Arn           string
 		AssumedRoleID string `xml:"AssumedRoleId"`
 	}
-	account := strings.Split(a.RoleARN, ":")[4]
-	role := a.RoleARN[strings.LastIndex(a.RoleARN, "/")+1:]
 	return xmlResponse(http.StatusOK, struct {
 		XMLName     xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ AssumeRoleResponse"`
 		Credentials keys     `xml:"AssumeRoleResult>Credentials"`
@@ -74,11 +85,39 @@ func (a *AssumedRole) response(requestID string) Response {
 	}{
 		Credentials: keys{a.KeyID, a.Secret, a.SessionToken, a.Expires.Format(time.RFC3339)},
 		User: user{
-			Arn:           "arn:aws:sts::" + account + ":assumed-role/" + role + "/" + a.SessionName,
-			AssumedRoleID: "AROAEXAMPLEEXAMPLE:" + a.SessionName,
+			Arn:           SessionARN(a.RoleARN, a.SessionName),
+			AssumedRoleID: assumedRoleID + a.SessionName,
 		},
 		RequestID: requestID,
 	})
+}
+
+const assumedRoleID = "AROAEXAMPLEEXAMPLE:"
+
+// SessionARN returns the ARN of a session of a role.
+func SessionARN(role, session string) string {
+	account, name := strings.Split(role, ":")[4], role[strings.LastIndex(role, "/")+1:]
+	return "arn:aws:sts::" + account + ":assumed-role/" + name + "/" + session
+}
+
+// UserARN returns the ARN of the user to whom a fixed key belongs.
+func UserARN(keyID string) string { return "arn:aws:iam::" + AccountID + ":user/" + keyID }
+
+// CallerIdentity is the result of GetCallerIdentity: the ARN of a user or of a session.
+type CallerIdentity struct{ ARN string }
+
+func (c *CallerIdentity) response(requestID string) Response {
+	id := "AIDAEXAMPLEEXAMPLE"
+	if _, session, ok := strings.Cut(c.ARN, ":assumed-role/"); ok {
+		id = assumedRoleID + session[strings.Index(session, "/")+1:]
+	}
+	return xmlResponse(http.StatusOK, struct {
+		XMLName   xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ GetCallerIdentityResponse"`
+		ARN       string   `xml:"GetCallerIdentityResult>Arn"`
+		UserID    string   `xml:"GetCallerIdentityResult>UserId"`
+		Account   string   `xml:"GetCallerIdentityResult>Account"`
+		RequestID string   `xml:"ResponseMetadata>RequestId"`
+	}{ARN: c.ARN, UserID: id, Account: strings.Split(c.ARN, ":")[4], RequestID: requestID})
 }
 
 // stsCodes are STS's names for errors that CloudWatch Logs names differently. STS sends

@@ -127,6 +127,16 @@ func (c *Credentials) AssumeRole(r *protocol.Request) (*protocol.AssumedRole, *p
 		KeyID: s.AccessKeyID, Secret: s.secret, SessionToken: s.token, Expires: s.Expires}, nil
 }
 
+// CallerIdentity returns whose keys signed the request.
+func (c *Credentials) CallerIdentity(r *protocol.Request) *protocol.CallerIdentity {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.sessions[r.Auth.KeyID]; s != nil {
+		return &protocol.CallerIdentity{ARN: protocol.SessionARN(s.Role, s.Name)}
+	}
+	return &protocol.CallerIdentity{ARN: protocol.UserARN(r.Auth.KeyID)}
+}
+
 // parseAssumeRole checks the members of a request, and makes a session of them that has no
 // keys yet.
 func parseAssumeRole(r *protocol.Request) (s *session, duration time.Duration, err *protocol.Error) {

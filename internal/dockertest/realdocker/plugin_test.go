@@ -36,7 +36,7 @@ func startPlugin(t *testing.T) (*Driver, *cwlocal.Server) {
 	cmd.Env = []string{
 		"PLUGIN_SOCKET=" + filepath.Join(dir, "plugin"), "STATE_DIR=" + filepath.Join(dir, "state"), "HOME=" + dir,
 		"AWS_REGION=eu-central-1", "AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret", "NOEC2=1",
-		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + service.URL(), "DELAY=100ms", "LOGSPOUT_GROUP=g",
+		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + service.URL(), "AWS_ENDPOINT_URL_STS=" + service.URL(), "DELAY=100ms", "LOGSPOUT_GROUP=g",
 	}
 	plugin, err := hosttest.StartProgram("the plugin", cmd, nil)
 	if err != nil {

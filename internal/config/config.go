@@ -36,6 +36,7 @@ type Settings struct {
 	NewGroup target.NewGroup
 	// EntityTemplates applies if no log option sets the same.
 	EntityTemplates
+	MetricsSettings
 	Paths
 
 	// allowGroups must match the whole name of a log group; nil allows every name.

@@ -80,3 +80,24 @@ func TestContainerIsHeldIfItsDestinationIsUndecided(t *testing.T) {
 func (p Problem) Error() string {
 	return p.Setting + ": " + p.Text + "; until it is fixed: " + p.Applies
 }
+
+// The plugin's own figures are sent only if it is decided where, as whom and with which key.
+func TestSelfMetricsAreHeldIfTheirDestinationIsUndecided(t *testing.T) {
+	for _, test := range []struct {
+		plugin []string
+		want   string
+	}{
+		{nil, ""},
+		{[]string{"DELAY=x", "RETENTION_DAYS=x", "CONTAINER_ENV=x"}, ""},
+		{[]string{"AWS_REGION=x"}, "AWS_REGION is invalid"},
+		{[]string{"AWS_REGION=x", "ROUTE=cloudwatch://eu-west-1"}, ""},
+		{[]string{"ROUTE=cloudwatch://x", "AWS_REGION=eu-west-1"}, "ROUTE is invalid"},
+		{[]string{"ROUTE=cloudwatch://eu-west-1?filter.name=*_db"}, "ROUTE is invalid"},
+		{[]string{"KMS_KEY_ID=a key"}, "KMS_KEY_ID is invalid"},
+	} {
+		s, _ := Load(test.plugin)
+		if got := s.SelfMetricsHold(); got != test.want {
+			t.Errorf("%q: %q, want %q", test.plugin, got, test.want)
+		}
+	}
+}

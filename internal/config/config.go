@@ -36,6 +36,7 @@ type Settings struct {
 	NewGroup target.NewGroup
 	// EntityTemplates applies if no log option sets the same.
 	EntityTemplates
+	StatusSettings
 	MetricsSettings
 	Paths
 

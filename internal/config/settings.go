@@ -199,6 +199,16 @@ var settings = []setting{
 		set:  func(s *Settings, v value) error { return set(&s.EntityAttributes, v, parseEntityAttributes) },
 	},
 	{
+		name: "STATUS_ADDR",
+		doc:  "HOST:PORT, or a port of 127.0.0.1, where the plugin serves the status page, /metrics, /healthz and /readyz, without authentication; unless set, it serves them nowhere",
+		set:  func(s *Settings, v value) error { return set(&s.StatusAddr, v, parseStatusAddr) },
+	},
+	{
+		name: "PRICE_PER_GB", def: "0.50",
+		doc: "the price of a GB of ingested logs, for the status page",
+		set: func(s *Settings, v value) error { return set(&s.PricePerGB, v, parsePrice) },
+	},
+	{
 		name: "SELF_METRICS",
 		doc:  "a log group: the plugin sends its key figures there once a minute, in CloudWatch's embedded metric format",
 		set:  func(s *Settings, v value) error { return set(&s.SelfMetrics, v, parseGroupName) },

@@ -81,7 +81,7 @@ var badSettings = []string{
 	"LOGSPOUT_GROUP={{.Name", "LOGSPOUT_STREAM={{.Nmae}}", "DELAY=soon", "AWS_REGION=eu_west_1", "AWS_DEFAULT_REGION=eu west 1", "GZIP=yes", "SPOOL_MAX_SIZE=8g",
 	"SPOOL_TOTAL_SIZE=big", "SPOOL_FULL=block", "SPOOL_SYNC=often", "HISTORY_SIZE=1k", "HISTORY_AGE=7d", "CONTAINER_ENV=2", "RETENTION_DAYS=10",
 	"GROUP_TAGS=team", "GROUP_CLASS=cheap", "KMS_KEY_ID=my key", "ALLOW_GROUPS=/shop/(", "ENTITY_SERVICE_NAME={{.Nmae}}",
-	"ENTITY_ENVIRONMENT={{.Source}}", "ENTITY_ATTRIBUTES=team", "SELF_METRICS=aws/logs", "SELF_METRICS=my metrics",
+	"ENTITY_ENVIRONMENT={{.Source}}", "ENTITY_ATTRIBUTES=team", "STATUS_ADDR=localhost", "PRICE_PER_GB=$0.50", "SELF_METRICS=aws/logs", "SELF_METRICS=my metrics",
 	"METRICS_MAX_CONTAINERS=many", "PLUGIN_SOCKET=x.sock", "STATE_DIR=state",
 }
 

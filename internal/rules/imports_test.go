@@ -109,6 +109,7 @@ var packageRules = map[string]rule{
 	"internal/promtest":            {ours: []string{"internal/hosttest"}, never: []string{aws, docker}},
 	"internal/selfmetrics":         {ours: []string{"events", "internal/status", "internal/stream", "internal/target", "uploader"}, never: []string{module + "/driver", module + "/spool"}, direct: []string{"os", "net/http", docker}},
 	"internal/status":              {ours: []string{}, never: []string{aws, docker, "github.com/prometheus/"}},
+	"internal/statusserver":        {ours: []string{"internal/faultlog", "internal/oneline", "internal/status"}, never: []string{aws, docker}},
 	"internal/oneline":             {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/longtest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},

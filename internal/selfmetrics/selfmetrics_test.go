@@ -199,14 +199,32 @@ func TestFeedKeepsTheNewestEvents(t *testing.T) {
 
 // log collects what the uploader logs.
 type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+	mu      sync.Mutex
+	text    bytes.Buffer
+	written chan struct{} // written has a token after a Write.
 }
 
 func (l *log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	select {
+	case l.written <- struct{}{}:
+	default:
+	}
 	return l.text.Write(p)
+}
+
+// await waits until the log has the text.
+func (l *log) await(t *testing.T, text string) {
+	t.Helper()
+	timeout := time.After(20 * time.Second)
+	for !strings.Contains(l.String(), text) {
+		select {
+		case <-l.written:
+		case <-timeout:
+			t.Fatalf("not logged: %s", text)
+		}
+	}
 }
 
 func (l *log) String() string {
@@ -224,7 +242,7 @@ func standIn(t *testing.T) (*cwlocal.Server, *uploader.Uploader, *log) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &log{}
+	l := &log{written: make(chan struct{}, 1)}
 	u := uploader.New(uploader.Options{
 		Config: func(context.Context, target.Access) (aws.Config, error) {
 			return aws.Config{
@@ -290,6 +308,33 @@ func TestEventsArriveAsEmbeddedMetrics(t *testing.T) {
 	st, ok := s.Stream(region, "/logspool/metrics", "node_1")
 	if !ok || st.EMFBatches != st.Batches || st.Batches == 0 {
 		t.Errorf("%d batches, of which %d have the header", st.Batches, st.EMFBatches)
+	}
+	if g := s.Groups(); len(g) != 1 || g[0].Class != "STANDARD" {
+		t.Errorf("groups %+v", g)
+	}
+}
+
+// A container's lines are delivered, although the group of the figures is denied or hangs.
+func TestFailingFiguresDoNotDelayContainers(t *testing.T) {
+	s, u, l := standIn(t)
+	for _, kind := range []cwlocal.FaultKind{cwlocal.Denied, cwlocal.Hang} {
+		fault := s.AddFault(cwlocal.Fault{Kind: kind, Group: "/logspool/metrics"})
+		sender := New(options(u))
+		sender.send(t.Context(), time.Now())
+		container := &feed{}
+		container.add(time.Now(), []byte("a line"))
+		d := u.Attach(target.Target{Access: target.Access{Region: region}, Group: "shop", Stream: string(kind), Create: target.Create{Group: true, Stream: true}}, container, 0)
+		d.Finish()
+		select {
+		case <-d.Done():
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s: the container's line is not delivered", kind)
+		}
+		if kind == cwlocal.Denied { // the operator learns about it all the same
+			l.await(t, `msg="sending to the log group failed; the plugin keeps trying" region=eu-central-1 group=/logspool/metrics`)
+		}
+		s.ClearFault(fault)
+		<-sender.delivery.Detach()
 	}
 }
 

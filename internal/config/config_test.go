@@ -20,7 +20,7 @@ import (
 )
 
 // compare compares the exported fields of settings and containers. Templates and regexps count as
-// their text.
+// their text. TestRegionFollowsPrecedence checks where a region comes from.
 var compare = cmp.Options{
 	cmp.Transformer("text", func(t *naming.Template) string {
 		if t == nil {
@@ -34,7 +34,9 @@ var compare = cmp.Options{
 		}
 		return r.String()
 	}),
-	cmpopts.IgnoreUnexported(Settings{}, RegionSettings{}),
+	cmpopts.IgnoreUnexported(Settings{}, RegionSettings{}, Container{}),
+	cmpopts.IgnoreFields(RegionSettings{}, "RegionFrom"),
+	cmpopts.IgnoreFields(Container{}, "RegionFrom"),
 	cmpopts.EquateEmpty(),
 }
 
@@ -47,7 +49,7 @@ func defaults() *Settings {
 		Names:        Names{Group: template("{{.LoggerHost}}", "default"), Stream: template("{{.Name}}", "default")},
 		Delay:        4 * time.Second,
 		Gzip:         true,
-		ContainerEnv: true,
+		ContainerEnv: true, ContainerLabels: true,
 		SpoolSettings: SpoolSettings{
 			SpoolLimits:    SpoolLimits{SpoolMaxSize: 256 << 20, SpoolFull: DropOldest, HistorySize: 20 << 20},
 			SpoolTotalSize: 4 << 30,
@@ -362,7 +364,7 @@ func TestSizesAreKeptIfTheTotalIsInvalid(t *testing.T) {
 		"max-size=8000000000": {SpoolMaxSize: 10 << 30, HistorySize: 8e9},
 	} {
 		name, value, _ := strings.Cut(opts, "=")
-		c, err := s.Container(map[string]string{name: value}, nil)
+		c, err := s.Container(map[string]string{name: value}, nil, nil)
 		if err != nil || c.SpoolMaxSize != want.SpoolMaxSize || c.HistorySize != want.HistorySize {
 			t.Errorf("%s: got %d, %d, %v", opts, c.SpoolMaxSize, c.HistorySize, err)
 		}
@@ -384,7 +386,7 @@ func TestContradictingSizesAreKept(t *testing.T) {
 // If SPOOL_TOTAL_SIZE was lowered, an attached container gets the whole total, not the default.
 func TestContainerSizesAreCutToTheTotal(t *testing.T) {
 	s := mustLoad(t, "SPOOL_TOTAL_SIZE=1g")
-	c, err := s.Container(map[string]string{"history-size": "6g", "spool-max-size": "6g"}, nil)
+	c, err := s.Container(map[string]string{"history-size": "6g", "spool-max-size": "6g"}, nil, nil)
 	if got := lines(t, err); len(got) != 2 || c.HistorySize != 1<<30 || c.SpoolMaxSize != 1<<30 {
 		t.Errorf("got %d, %d and %q", c.HistorySize, c.SpoolMaxSize, got)
 	}
@@ -422,7 +424,7 @@ func TestRowsAreUniqueAndDefaultsAreValid(t *testing.T) {
 	s := &Settings{}
 	seen := map[string]bool{"": true}
 	for i, row := range settings {
-		if seen[row.name] || row.doc == "" || row.set == nil && row.name != "ROUTE" {
+		if seen[row.name] || row.doc == "" || row.set == nil && row.name != "ROUTE" && row.name != "LOG_OPTS" {
 			t.Errorf("row %d: %+v", i, row)
 		}
 		seen[row.name] = true
@@ -448,7 +450,7 @@ func TestRowsAreUniqueAndDefaultsAreValid(t *testing.T) {
 			}
 			seen[name] = true
 		}
-		if doc := OptionDocs()[i]; doc != (Doc{Name: row.name, Alias: row.alias, Default: row.def, Doc: row.doc}) {
+		if doc := OptionDocs()[i]; doc != (Doc{Name: row.name, Alias: row.alias, Default: row.def, Doc: row.doc, Label: row.label}) {
 			t.Errorf("%+v", doc)
 		}
 	}
@@ -508,7 +510,7 @@ func checkSettings(t *testing.T, s *Settings, problems []Problem) {
 
 func ExampleErrors() {
 	s, _ := Load(nil)
-	_, err := s.Container(map[string]string{"delay": "abc"}, nil)
+	_, err := s.Container(map[string]string{"delay": "abc"}, nil, nil)
 	fmt.Println(err)
 	// Output:
 	// logspool: log option "delay": "abc" is not a duration: use seconds (8) or a Go duration (500ms), from 1ms to 24h

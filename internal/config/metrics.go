@@ -15,20 +15,6 @@ type MetricsSettings struct {
 	MetricsMaxContainers int
 }
 
-// SelfMetricsHold returns why the plugin's own key figures must not be sent, or "". They are
-// held for the same reasons as the lines of a container without log options.
-func (s *Settings) SelfMetricsHold() string {
-	for _, why := range []string{s.hold.route, s.hold.all, s.hold.kmsKey} {
-		if why != "" {
-			return why
-		}
-	}
-	if s.Region == "" {
-		return s.hold.awsRegion
-	}
-	return ""
-}
-
 // groupName is CloudWatch's pattern for the names of log groups (API reference,
 // CreateLogGroup).
 var groupName = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`)

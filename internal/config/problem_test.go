@@ -63,7 +63,7 @@ func TestContainerIsHeldIfItsDestinationIsUndecided(t *testing.T) {
 		for _, p := range problems {
 			holds = holds || p.Holds
 		}
-		c, _ := s.Container(test.opts, test.env)
+		c, _ := s.Container(test.opts, test.env, nil)
 		if c.Hold != test.want {
 			t.Errorf("%q, %v, %q: hold %q, want %q", test.plugin, test.opts, test.env, c.Hold, test.want)
 		}
@@ -79,25 +79,4 @@ func TestContainerIsHeldIfItsDestinationIsUndecided(t *testing.T) {
 // Error returns the whole problem in one line.
 func (p Problem) Error() string {
 	return p.Setting + ": " + p.Text + "; until it is fixed: " + p.Applies
-}
-
-// The plugin's own figures are sent only if it is decided where, as whom and with which key.
-func TestSelfMetricsAreHeldIfTheirDestinationIsUndecided(t *testing.T) {
-	for _, test := range []struct {
-		plugin []string
-		want   string
-	}{
-		{nil, ""},
-		{[]string{"DELAY=x", "RETENTION_DAYS=x", "CONTAINER_ENV=x"}, ""},
-		{[]string{"AWS_REGION=x"}, "AWS_REGION is invalid"},
-		{[]string{"AWS_REGION=x", "ROUTE=cloudwatch://eu-west-1"}, ""},
-		{[]string{"ROUTE=cloudwatch://x", "AWS_REGION=eu-west-1"}, "ROUTE is invalid"},
-		{[]string{"ROUTE=cloudwatch://eu-west-1?filter.name=*_db"}, "ROUTE is invalid"},
-		{[]string{"KMS_KEY_ID=a key"}, "KMS_KEY_ID is invalid"},
-	} {
-		s, _ := Load(test.plugin)
-		if got := s.SelfMetricsHold(); got != test.want {
-			t.Errorf("%q: %q, want %q", test.plugin, got, test.want)
-		}
-	}
 }

@@ -1,16 +1,12 @@
 package config
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 )
 
 // Variable is a variable of the plugin's environment.
 type Variable struct{ Name, Value string }
-
-// hidden replaces a secret.
-const hidden = "(hidden)"
 
 // Shown returns the variables of an environment that the plugin reads and that are set. Secrets
 // are hidden: keys, tokens, credentials endpoints, and the user and query of a URL. The plugin's
@@ -44,25 +40,10 @@ func Shown(environ []string) []Variable {
 // shownSetting returns the value of one of the plugin's own settings. Only LOG_OPTS may have
 // secrets.
 func shownSetting(name, value string) string {
-	if name != "LOG_OPTS" {
-		return value
+	if name == "LOG_OPTS" {
+		return ShownLogOpts(value)
 	}
-	var options map[string]json.RawMessage
-	if json.Unmarshal([]byte(value), &options) != nil {
-		return "(not shown, because it is not a JSON object)"
-	}
-	for name := range options {
-		if strings.Contains(strings.ToLower(name), "credentials") {
-			options[name] = json.RawMessage(`"` + hidden + `"`)
-		}
-	}
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if e.Encode(options) != nil {
-		return hidden
-	}
-	return strings.TrimSpace(b.String())
+	return value
 }
 
 // shownOther returns the value of a variable of the AWS SDK or of a proxy. The path of a file

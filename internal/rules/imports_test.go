@@ -90,7 +90,7 @@ var packageRules = map[string]rule{
 	"internal/awsenv":              {ours: []string{"internal/backoff", "internal/faultlog", "internal/oneline", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
 	"internal/backoff":             {ours: []string{}, never: []string{aws, docker}},
 	"internal/cli":                 {never: []string{module + "/uploader"}},
-	"internal/config":              {ours: []string{"naming", "internal/container", "internal/oneline", "internal/target"}, never: []string{aws}, direct: impure, pure: true},
+	"internal/config":              {ours: []string{"events", "naming", "internal/container", "internal/oneline", "internal/target"}, never: []string{aws}, direct: impure, pure: true},
 	"internal/container":           {ours: []string{"internal/oneline"}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/cwlocal":             {ours: []string{"internal/cwlocal/fault", "internal/cwlocal/protocol", "internal/cwlocal/stats", "internal/cwlocal/store"}, never: []string{aws, docker}},
 	"internal/cwlocal/fault":       {ours: []string{"internal/cwlocal/protocol"}, never: []string{aws, docker}, direct: []string{"os"}},

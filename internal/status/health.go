@@ -116,10 +116,15 @@ func (r *Report) cause(c *Container) cause {
 	return cause{"they are sent more slowly than they are written", "see the state of the service and the faults"}
 }
 
-// remedyFor returns the remedy of the fault that an error comes from.
-func (r *Report) remedyFor(err string) string {
+// remedyFor returns the remedy of the fault that a hold comes from. The error of an invalid
+// setting says what is allowed.
+func (r *Report) remedyFor(held string) string {
 	for _, f := range r.Faults {
-		if f.Remedy != "" && (f.Err == err || f.Attrs["setting"] != "" && strings.HasPrefix(err, f.Attrs["setting"]+" ")) {
+		setting := f.Attrs["setting"]
+		if setting != "" && strings.HasPrefix(held, setting+" ") {
+			return cmp.Or(f.Remedy, f.Err)
+		}
+		if f.Remedy != "" && f.Err == held {
 			return f.Remedy
 		}
 	}

@@ -40,7 +40,7 @@ func TestHealthNamesEachCauseOnce(t *testing.T) {
 		Services: []Service{{Region: "r1", Error: "too many requests", Remedy: "raise the quota"}, {Region: "r2"}},
 		Faults: []Fault{
 			{What: "other", Remedy: "no"},
-			{What: "a setting is invalid", Err: "x", Remedy: "correct the setting", Attrs: map[string]string{"setting": "KMS_KEY_ID"}},
+			{What: "a setting is invalid", Err: "'my key' is not a KMS key: use its ARN", Attrs: map[string]string{"setting": "KMS_KEY_ID"}},
 		},
 		Containers: []Container{
 			waiting("ignored", ContainerIgnored, ago(time.Hour)), denied, young, delivered, alike, unknown, held, throttled, slow,
@@ -54,7 +54,7 @@ func TestHealthNamesEachCauseOnce(t *testing.T) {
 		"slow: 10 bytes are undelivered, the oldest for 9m0s: they are sent more slowly than they are written; see the state of the service and the faults",
 		"throttled: 10 bytes are undelivered, the oldest for 8m0s: too many requests; raise the quota",
 		"unknown: 10 bytes are undelivered, the oldest for 7m0s: Throttling",
-		"held: 10 bytes are undelivered, the oldest for 6m0s: KMS_KEY_ID is invalid; correct the setting",
+		"held: 10 bytes are undelivered, the oldest for 6m0s: KMS_KEY_ID is invalid; 'my key' is not a KMS key: use its ARN",
 	}
 	if diff := cmp.Diff(want, reasons); ok || diff != "" {
 		t.Errorf("ok is %v (-want +got):\n%s", ok, diff)

@@ -89,6 +89,7 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	go func() { served <- d.Handler().Serve(listener) }()
 	log.Info("logspool is listening", "version", version, "socket", settings.PluginSocket)
 	st := startStatus(newReporter(host, environ, &faults, statusParts(d, up)), settings, log)
+	defer startSelfMetrics(settings, up, env, st.source, host, log)()
 	d.Start()
 	st.reattached.Store(true)
 

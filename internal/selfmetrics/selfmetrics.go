@@ -28,20 +28,23 @@ const (
 	lookUpTime = 10 * time.Second
 )
 
-// Options configure a Sender. All fields are needed, except Create.
+// Options configure a Sender.
 type Options struct {
 	// Source has the figures.
 	Source status.Source
 	// Uploader delivers the events.
 	Uploader *uploader.Uploader
-	// Region returns the plugin's own region. It may wait until ctx is done.
+	// Access is that of a container without log options, so that they share a client. If its
+	// region is empty, Region finds it.
+	Access target.Access
+	// Region finds the region. It may wait until ctx is done.
 	Region func(ctx context.Context) (string, error)
 	// Group is the log group. It is a valid name.
 	Group string
+	// Create says what the plugin may create, and what a new group gets.
+	Create target.Create
 	// Host is the Docker host's name.
 	Host string
-	// NewGroup is what the group gets if the plugin creates it.
-	NewGroup target.NewGroup
 }
 
 // Sender sends the figures.
@@ -89,21 +92,21 @@ func (s *Sender) send(ctx context.Context, now time.Time) {
 // attach attaches the feed, if the region is known. Nothing is logged if it is not: the
 // containers need it too, and the log says so for them.
 func (s *Sender) attach(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, lookUpTime)
-	defer cancel()
-	region, err := s.o.Region(ctx)
-	if err != nil {
-		return false
+	to := target.Target{Access: s.o.Access, Group: s.o.Group, Stream: streamName(s.o.Host), EMF: true, Create: s.o.Create}
+	if to.Region == "" {
+		ctx, cancel := context.WithTimeout(ctx, lookUpTime)
+		defer cancel()
+		var err error
+		if to.Region, err = s.o.Region(ctx); err != nil {
+			return false
+		}
 	}
-	n := s.o.NewGroup
-	n.Class = "" // CloudWatch makes no metrics of events in another class than STANDARD
-	s.delivery = s.o.Uploader.Attach(target.Target{
-		Access: target.Access{Region: region}, // as for a container without options, so that they share a client
-		Group:  s.o.Group,
-		Stream: streamName(s.o.Host),
-		EMF:    true,
-		Create: target.Create{Group: true, Stream: true, NewGroup: &n},
-	}, &s.feed, 0)
+	if to.Create.NewGroup != nil {
+		n := *to.Create.NewGroup
+		n.Class = "" // CloudWatch makes no metrics of events in another class than STANDARD
+		to.Create.NewGroup = &n
+	}
+	s.delivery = s.o.Uploader.Attach(to, &s.feed, 0)
 	return true
 }
 

@@ -273,8 +273,8 @@ func standIn(t *testing.T) (*cwlocal.Server, *uploader.Uploader, *log) {
 func options(u *uploader.Uploader) Options {
 	return Options{
 		Source: &source{}, Uploader: u, Group: "/logspool/metrics", Host: "node:1",
-		Region:   func(context.Context) (string, error) { return region, nil },
-		NewGroup: target.NewGroup{RetentionDays: 7, Class: "INFREQUENT_ACCESS"},
+		Region: func(context.Context) (string, error) { return region, nil },
+		Create: target.Create{Group: true, Stream: true, NewGroup: &target.NewGroup{RetentionDays: 7, Class: "INFREQUENT_ACCESS"}},
 	}
 }
 
@@ -293,7 +293,9 @@ func await(t *testing.T, s *cwlocal.Server, n int) []cwlocal.Event {
 // group gets the settings, except the class, in which CloudWatch would make no metrics.
 func TestEventsArriveAsEmbeddedMetrics(t *testing.T) {
 	s, u, _ := standIn(t)
-	sender := New(options(u))
+	o := options(u)
+	o.Access.Region, o.Region = region, nil // nothing is looked up
+	sender := New(o)
 	now := time.Now()
 	sender.send(t.Context(), now)
 	sender.send(t.Context(), now.Add(time.Second))

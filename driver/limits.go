@@ -54,9 +54,14 @@ func shareDescriptors(open int) limits {
 	}
 }
 
+// limitError says that there are too few descriptors to start a container.
+type limitError string
+
+func (e limitError) Error() string { return string(e) }
+
 func (l limits) tooManyFIFOs() error {
-	return fmt.Errorf("logspool: %d containers are attached, the most that the limit of %d open files (RLIMIT_NOFILE) allows; "+
-		"raise dockerd's limit (LimitNOFILE in its systemd unit) and restart dockerd", l.fifos, l.open)
+	return limitError(fmt.Sprintf("logspool: %d containers are attached, the most that the limit of %d open files (RLIMIT_NOFILE) allows; "+
+		"raise dockerd's limit (LimitNOFILE in its systemd unit) and restart dockerd", l.fifos, l.open))
 }
 
 func (l limits) tooManyReaders() error {

@@ -60,7 +60,7 @@ func Undelivered(fsys durable.FS, dir string) (b Backlog, err error) {
 		case !ok && r.Err() != nil:
 			return b, fmt.Errorf("couldn't read the spool: %w", r.Err())
 		case !ok:
-			b.Gaps += s.pendingGaps()
+			b.Gaps += s.unwrittenGaps()
 			return b, nil
 		case item.Gap != nil:
 			b.Gaps++
@@ -74,16 +74,9 @@ func Undelivered(fsys durable.FS, dir string) (b Backlog, err error) {
 	}
 }
 
-// pendingGaps returns the number of gaps that are not in the stream yet.
-func (s *Spool) pendingGaps() int {
+// unwrittenGaps returns the number of gaps that are not in the stream yet.
+func (s *Spool) unwrittenGaps() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.gaps.added)
-	if s.gaps.unkept.Bytes > 0 {
-		n++
-	}
-	if s.gaps.held != (Gap{}) {
-		n++
-	}
-	return n
+	return s.unwrittenGapsLocked()
 }

@@ -337,10 +337,13 @@ type Intake struct {
 // Point is a container's traffic in one interval of the history, per second.
 type Point = Rate
 
-// Ingested is what CloudWatch accepted today (UTC) of one container in one group.
+// Ingested is what CloudWatch accepted of one container in one group. Container is empty for
+// containers that are counted together, and so is Group if they have several.
 type Ingested struct {
 	Container string `json:"container"`
 	Group     string `json:"group"`
-	// Bytes is the size as CloudWatch counts and bills it.
+	// Bytes is the size of today (UTC), as CloudWatch counts and bills it.
 	Bytes int64 `json:"bytes"`
+	// Yesterday is the same of the day before.
+	Yesterday int64 `json:"yesterday"`
 }

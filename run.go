@@ -92,6 +92,7 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	access := newAccess(settings)
 	st := startStatus(newReporter(host, environ, &faults, statusParts(d, up, access)), settings, log)
 	defer access.startWatch(log, env)()
+	defer startSelfMetrics(settings, up, env, st.source, host, log)()
 	d.Start()
 	st.reattached.Store(true)
 

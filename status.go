@@ -18,6 +18,7 @@ import (
 	"github.com/logspool/logspool/driver"
 	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/metrics"
 	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/internal/statusserver"
 	"github.com/logspool/logspool/uploader"
@@ -125,6 +126,7 @@ func countOpenFiles() int64 {
 // statusService is the monitor and the servers of the status.
 type statusService struct {
 	*reporter
+	source  status.Source
 	servers *statusserver.Servers
 	cancel  context.CancelFunc
 	monitor sync.WaitGroup // monitor has the goroutine of the monitor.
@@ -136,8 +138,8 @@ func startStatus(r *reporter, settings *config.Settings, log *slog.Logger) *stat
 	m := status.NewMonitor(r.collect)
 	m.OnSample(func(*status.Report) { r.openFiles.Store(countOpenFiles()) })
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &statusService{reporter: r, cancel: cancel}
-	s.monitor.Go(func() { sample(ctx, m, log) })
+	s := &statusService{reporter: r, source: m, cancel: cancel}
+	s.monitor.Go(func() { keepRunning(ctx, m.Run, log) })
 	s.servers = statusserver.Start(statusserver.Options{
 		Source:    m,
 		Log:       log,
@@ -146,12 +148,14 @@ func startStatus(r *reporter, settings *config.Settings, log *slog.Logger) *stat
 		Host:      r.host,
 		OpenFiles: cmp.Or(openFileLimit(), 1024),
 		MaxAge:    status.DefaultMaxAge + settings.Delay,
+		Metrics:   metrics.Handler(m, metrics.Options{MaxContainers: settings.MetricsMaxContainers}),
 	})
 	return s
 }
 
-// sample runs the monitor until ctx is done. A panic costs a few samples, and no line.
-func sample(ctx context.Context, m *status.Monitor, log *slog.Logger) {
+// keepRunning calls run until ctx is done. A panic costs a few samples of the status, and no
+// line.
+func keepRunning(ctx context.Context, run func(context.Context), log *slog.Logger) {
 	fault := faultlog.NewFault(log, "the plugin panicked while making its status; lines are delivered, but the status is incomplete", "", nil)
 	for ctx.Err() == nil {
 		func() {
@@ -160,7 +164,7 @@ func sample(ctx context.Context, m *status.Monitor, log *slog.Logger) {
 					fault.Failed(fmt.Sprint(p), "err", p, "hint", "report it, with stack", "stack", string(debug.Stack()))
 				}
 			}()
-			m.Run(ctx)
+			run(ctx)
 		}()
 		select {
 		case <-ctx.Done():

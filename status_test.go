@@ -49,7 +49,7 @@ func TestPanicInTheStatusIsAFault(t *testing.T) {
 		}})
 		ctx, cancel := context.WithCancel(t.Context())
 		m := status.NewMonitor(r.collect)
-		go sample(ctx, m, log)
+		go keepRunning(ctx, m.Run, log)
 		time.Sleep(6 * status.SampleInterval)
 		cancel()
 		synctest.Wait()

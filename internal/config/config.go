@@ -39,6 +39,7 @@ type Settings struct {
 	// EntityTemplates applies if no log option sets the same.
 	EntityTemplates
 	StatusSettings
+	MetricsSettings
 	Paths
 
 	// allowGroups must match the whole name of a log group; nil allows every name.

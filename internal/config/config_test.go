@@ -55,7 +55,8 @@ func defaults() *Settings {
 			SpoolTotalSize: 4 << 30,
 			HistoryAge:     7 * 24 * time.Hour,
 		},
-		StatusSettings: StatusSettings{PricePerGB: 0.5},
+		StatusSettings:  StatusSettings{PricePerGB: 0.5},
+		MetricsSettings: MetricsSettings{MetricsMaxContainers: 500},
 		Paths: Paths{
 			PluginSocket: "/run/docker/plugins/logspool.sock",
 			StateDir:     "/run/docker/logging/.state",
@@ -159,6 +160,9 @@ func TestLoadReadsSettings(t *testing.T) {
 				s.NewGroup = target.NewGroup{RetentionDays: 30, Tags: map[string]string{"team": "shop", "stage": ""}, Class: "INFREQUENT_ACCESS",
 					KMSKeyID: "arn:aws:kms:eu-west-1:123456789012:key/1"}
 			})},
+		{[]string{"SELF_METRICS= /logspool/metrics_1#a.b ", "METRICS_MAX_CONTAINERS= 0 "}, with(func(s *Settings) {
+			s.SelfMetrics, s.MetricsMaxContainers = "/logspool/metrics_1#a.b", 0
+		})},
 		{[]string{"PLUGIN_SOCKET=/tmp//x.sock", "STATE_DIR=/tmp/a/../b"}, with(func(s *Settings) {
 			s.PluginSocket, s.StateDir = "/tmp/x.sock", "/tmp/b"
 		})},
@@ -234,6 +238,11 @@ func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 		{"PRICE_PER_GB=-1", `PRICE_PER_GB: "-1" is not a price: ` + price},
 		{"PRICE_PER_GB=NaN", `PRICE_PER_GB: "NaN" is not a price: ` + price},
 		{"PRICE_PER_GB=$0.50", `PRICE_PER_GB: "$0.50" is not a price: ` + price},
+		{"SELF_METRICS=my logs", `SELF_METRICS: "my logs" is not a log group: use 1 to 512 characters of [.-_/#A-Za-z0-9]`},
+		{"SELF_METRICS={{.LoggerHost}}", `SELF_METRICS: "{{.LoggerHost}}" is not a log group: use 1 to 512 characters of [.-_/#A-Za-z0-9]`},
+		{"SELF_METRICS=aws/logs", `SELF_METRICS: "aws/logs" begins with aws/, which is reserved for AWS: use another name`},
+		{"METRICS_MAX_CONTAINERS=all", `METRICS_MAX_CONTAINERS: "all" is not a number: use 0 to 1000000`},
+		{"METRICS_MAX_CONTAINERS=-1", `METRICS_MAX_CONTAINERS: "-1" is not a number: use 0 to 1000000`},
 		{"PLUGIN_SOCKET=x.sock", `PLUGIN_SOCKET: "x.sock" is not an absolute path: use one that begins with /`},
 		{"PLUGIN_SOCKET=/" + strings.Repeat("x", 107), `PLUGIN_SOCKET: "/` + strings.Repeat("x", 79) + `"… is too long for a socket: use a path of at most 107 bytes`},
 		{"STATE_DIR=state", `STATE_DIR: "state" is not an absolute path: use one that begins with /`},
@@ -323,6 +332,7 @@ func TestProblemSaysWhatApplies(t *testing.T) {
 		{[]string{"SPOOL_MAX_SIZE=8g"}, "the larger size for both, on top of what is on disk"},
 		{[]string{"SPOOL_FULL=x"}, "drop-newest, which deletes no lines that are in the spool"},
 		{[]string{"HISTORY_AGE=x"}, "no limit: nothing expires"},
+		{[]string{"SELF_METRICS=x y"}, "none: the plugin sends no figures"},
 	} {
 		_, problems := Load(test.env)
 		if len(problems) != 1 || problems[0].Applies != test.want {

@@ -234,6 +234,18 @@ var settings = []setting{
 		set: func(s *Settings, v value) error { return set(&s.PricePerGB, v, parsePrice) },
 	},
 	{
+		name: "SELF_METRICS",
+		doc:  "a log group: the plugin sends its key figures there once a minute, in CloudWatch's embedded metric format",
+		set:  func(s *Settings, v value) error { return set(&s.SelfMetrics, v, parseGroupName) },
+
+		applies: "none: the plugin sends no figures",
+	},
+	{
+		name: "METRICS_MAX_CONTAINERS", def: "500",
+		doc: "how many containers have Prometheus metrics of their own; with more, the metrics are sums by log group",
+		set: func(s *Settings, v value) error { return set(&s.MetricsMaxContainers, v, parseCount) },
+	},
+	{
 		name: "PLUGIN_SOCKET", def: "/run/docker/plugins/logspool.sock",
 		doc: "where the plugin listens",
 		set: func(s *Settings, v value) error { return set(&s.PluginSocket, v, parseSocket) },

@@ -137,8 +137,6 @@ func (v *verifier) segment(base uint64) (s segment, ok bool) {
 	if !ok {
 		return s, false
 	}
-	v.Segments++
-	v.Bytes += int64(len(data))
 	switch _, err := decodeSegmentHeader(data, base); {
 	case errors.Is(err, ErrVersion):
 		v.mention(path, "a newer version of the plugin wrote this segment; it is not checked")
@@ -150,6 +148,8 @@ func (v *verifier) segment(base uint64) (s segment, ok bool) {
 	case err != nil:
 		v.damage(path, 0, "segment header: %v", err)
 	}
+	v.Segments++
+	v.Bytes += int64(len(data))
 	return segment{base: base, end: v.blocks(path, data, base)}, true
 }
 

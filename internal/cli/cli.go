@@ -36,7 +36,6 @@ func New(version string) *cobra.Command {
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.AddCommand(newStatus(), newSpool())
-	addCompletion(root)
 	return root
 }
 
@@ -50,6 +49,7 @@ func Run(version string, args []string, stdout, stderr io.Writer) int {
 	c.SetArgs(args)
 	c.SetOut(stdout)
 	c.SetErr(stderr)
+	addCompletion(c)
 	switch err := c.Execute(); {
 	case err == nil:
 		return 0

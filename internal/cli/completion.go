@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,7 +13,8 @@ import (
 // completionTimeout limits how long a shell waits for a completion.
 const completionTimeout = 2 * time.Second
 
-// addCompletion adds the command completion for the shells of Linux.
+// addCompletion adds the command completion for the shells of Linux. It writes to the output
+// that root has now.
 func addCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -22,6 +24,7 @@ func addCompletion(root *cobra.Command) {
 		c.Short = "Print the completion script for a shell"
 		c.Example = "  logspool completion bash >/etc/bash_completion.d/logspool\n" +
 			"  source <(logspool completion zsh)"
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 		for _, shell := range c.Commands() {
 			if shell.Name() == "powershell" {
 				c.RemoveCommand(shell)
@@ -81,5 +84,5 @@ func spoolNames(stateDir string) []string {
 	for _, l := range all {
 		names = append(names, displayName(l.name, l.id))
 	}
-	return names
+	return slices.Compact(names)
 }

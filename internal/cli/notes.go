@@ -25,12 +25,29 @@ type notes struct{ all []note }
 // requestID is the part of an error of the SDK that differs for each request.
 var requestID = regexp.MustCompile(`(?i)\brequest ?ID: [^,\s]*,? ?`)
 
-func withoutRequestID(err string) string { return requestID.ReplaceAllString(err, "") }
+// removeRequestIDs removes the request IDs from the errors in a report, so that equal errors
+// are equal. The log and the report in JSON have them.
+func removeRequestIDs(r *status.Report) {
+	remove := func(err *string) { *err = requestID.ReplaceAllString(*err, "") }
+	for i := range r.Faults {
+		remove(&r.Faults[i].Err)
+	}
+	for i := range r.Services {
+		remove(&r.Services[i].Error)
+	}
+	for i := range r.Containers {
+		for j := range r.Containers[i].Streams {
+			if e := r.Containers[i].Streams[j].Error; e != nil {
+				remove(&e.Err)
+			}
+		}
+	}
+}
 
 // add adds the error of a container, and returns the number of its note.
 func (n *notes) add(container string, f status.Failure) int {
 	i := slices.IndexFunc(n.all, func(o note) bool {
-		return o.kind == f.Kind && o.remedy == f.Remedy && withoutRequestID(o.err) == withoutRequestID(f.Err)
+		return o.kind == f.Kind && o.remedy == f.Remedy && o.err == f.Err
 	})
 	if i < 0 {
 		i, n.all = len(n.all), append(n.all, note{kind: f.Kind, err: f.Err, remedy: f.Remedy, since: f.Since})
@@ -50,7 +67,7 @@ func (n *notes) find(err string) int {
 	if err == "" {
 		return 0
 	}
-	return 1 + slices.IndexFunc(n.all, func(o note) bool { return withoutRequestID(o.err) == withoutRequestID(err) })
+	return 1 + slices.IndexFunc(n.all, func(o note) bool { return o.err == err })
 }
 
 // maxNamed is how many containers a note names.

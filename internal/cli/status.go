@@ -91,6 +91,7 @@ func (s *statusCommand) once(ctx context.Context, w io.Writer, width int) (healt
 	if err != nil {
 		return false, err
 	}
+	removeRequestIDs(r)
 	c, err := s.choose(r)
 	if err != nil {
 		return false, err

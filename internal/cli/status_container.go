@@ -170,10 +170,11 @@ func streamFacts(r *status.Report, s *status.Stream) (f facts) {
 		f.add("dropped", "%s", text)
 	}
 	if e := s.Error; e != nil {
-		f.add("error", "%s, since %s", cmp.Or(printable(e.Kind), "failing"), ago(e.Since, r.Time))
-		if e.Err != "" {
-			f.add("", "%s", oneline.Text(e.Err, maxError))
+		text := cmp.Or(printable(e.Kind), "failing")
+		if !e.Since.IsZero() {
+			text += ", since " + ago(e.Since, r.Time)
 		}
+		f.add("error", "%s: %s", text, oneline.Text(e.Err, maxError))
 		if e.Remedy != "" {
 			f.add("remedy", "%s", oneline.Text(e.Remedy, maxError))
 		}

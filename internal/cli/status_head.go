@@ -25,13 +25,13 @@ func head(r *status.Report, maxAge time.Duration, notes *notes) []string {
 			line += ": " + explain(s.Error, s.Remedy)
 		}
 		if s.Error != "" {
-			shown[withoutRequestID(s.Error)] = true
+			shown[s.Error] = true
 		}
 		lines = append(lines, line)
 	}
 	lines = append(lines, disk(&r.Disk))
 	for i, f := range r.Faults {
-		if f.Err == "" || !shown[withoutRequestID(f.Err)] && notes.find(f.Err) == 0 {
+		if f.Err == "" || !shown[f.Err] && notes.find(f.Err) == 0 {
 			lines = append(lines, fault(&r.Faults[i], r.Time))
 		}
 	}
@@ -58,6 +58,9 @@ func verdict(r *status.Report, maxAge time.Duration) []string {
 		}
 		if text := explain(f.Err, f.Remedy); text != "" {
 			line += ": " + text
+		}
+		if more := len(r.Faults) - 1; more > 0 {
+			line += fmt.Sprintf(" (and %d more)", more)
 		}
 		return []string{line}
 	case len(r.Containers) == 0:

@@ -100,5 +100,5 @@ func screen(page string, height int) string {
 		more := len(lines) - height + 1
 		lines = append(lines[:height-1], fmt.Sprintf("… %d more lines", more))
 	}
-	return home + strings.Join(lines, clearLine+"\r\n") + clearLine + clearBelow
+	return home + strings.Join(lines, clearLine+"\n") + clearLine + clearBelow
 }

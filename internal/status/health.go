@@ -116,12 +116,65 @@ func (r *Report) cause(c *Container) cause {
 	return cause{"they are sent more slowly than they are written", "see the state of the service and the faults"}
 }
 
-// remedyFor returns the remedy of the fault that an error comes from.
-func (r *Report) remedyFor(err string) string {
+// remedyFor returns the remedy of the fault that a hold comes from. The error of an invalid
+// setting says what is allowed.
+func (r *Report) remedyFor(held string) string {
 	for _, f := range r.Faults {
-		if f.Remedy != "" && (f.Err == err || f.Attrs["setting"] != "" && strings.HasPrefix(err, f.Attrs["setting"]+" ")) {
+		setting := f.Attrs["setting"]
+		if setting != "" && strings.HasPrefix(held, setting+" ") {
+			return cmp.Or(f.Remedy, f.Err)
+		}
+		if f.Remedy != "" && f.Err == held {
 			return f.Remedy
 		}
 	}
 	return "correct what it names"
+}
+
+// Ready reports whether the plugin can deliver lines: it reads the FIFOs of all containers, its
+// settings are valid, it knows a region, and it has credentials. If not, there is one
+// reason for each cause, in one line.
+//
+// Credentials count as known if the identity is known, or if CloudWatch knew them. A policy
+// may forbid the plugin to ask for its identity.
+func (r *Report) Ready() (ok bool, reasons []string) {
+	no := func(cause, remedy string) { reasons = append(reasons, cause+"; "+remedy) }
+	if !r.Stopping.IsZero() {
+		no("the plugin is stopping", "enable it again")
+	}
+	if !r.Reattached {
+		no("the plugin is still opening the spools of its last run", "wait, or check the disk")
+	}
+	if n := r.Intake.Discarding; n > 0 {
+		no(fmt.Sprintf("the output in %d FIFOs is discarded, because their containers' spools cannot be opened", n), "see the faults and the plugin's log")
+	}
+	for _, f := range r.Faults {
+		if setting := f.Attrs["setting"]; setting != "" {
+			no(setting+" is invalid: "+f.Err, "correct it with docker plugin set")
+		}
+	}
+	if r.Region == "" {
+		no("no AWS region is known", "set AWS_REGION")
+	}
+	known := r.Identity != ""
+	for _, s := range r.Services {
+		switch s.State {
+		case ServiceOK, ServiceThrottled, ServiceDenied:
+			known = true
+		}
+	}
+	if !known {
+		no("no AWS credentials are known to be valid", r.credentialsRemedy())
+	}
+	return len(reasons) == 0, reasons
+}
+
+// credentialsRemedy returns what the operator can do about missing credentials.
+func (r *Report) credentialsRemedy() string {
+	for _, s := range r.Services {
+		if s.State == ServiceUnauthenticated && s.Remedy != "" {
+			return s.Remedy
+		}
+	}
+	return "run logspool check"
 }

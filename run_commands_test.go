@@ -144,8 +144,18 @@ func TestDroppedBacklogIsNotSent(t *testing.T) {
 		}
 		r.stopContainer(c)
 	}
-	r.stop()
 	state := filepath.Join(r.dir, "state")
+	r.status("a report", anyReport)
+	if status, out, errs := runCommand(t, "spool", "drop", "--yes", "--state-dir", state, "dropped"); status != 2 || out != "" || !strings.Contains(errs, "the plugin runs with ") {
+		t.Errorf("while the plugin runs: %d, %q, %q", status, out, errs)
+	}
+	if status, out, errs := runCommand(t, "status", "--state-dir", state); status == 2 || !strings.Contains(out, "\nlogspool ") {
+		t.Errorf("%d, %q, %q", status, out, errs)
+	}
+	r.stop()
+	if status, out, errs := runCommand(t, "status", "--state-dir", state); status != 2 || out != "" || strings.Count(errs, "\n") != 1 {
+		t.Errorf("after the plugin has stopped: %d, %q, %q", status, out, errs)
+	}
 	if status, out, errs := runCommand(t, "spool", "drop", "--yes", "--state-dir", state, "dropped"); status != 0 || !strings.Contains(out, "dropped 1 line ") {
 		t.Fatalf("%d, %q, %q", status, out, errs)
 	}

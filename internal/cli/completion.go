@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/logspool/logspool/internal/status"
+	"github.com/logspool/logspool/internal/statusserver"
 )
 
 // completionTimeout limits how long a shell waits for a completion.
@@ -45,8 +45,8 @@ func completeContainers(ctx context.Context, w *where, args []string) ([]string,
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	var r *status.Report
-	if _, r, err = getReport(ctx, dir); err != nil {
+	r, err := statusserver.Get(ctx, dir)
+	if err != nil {
 		return spoolNames(dir), cobra.ShellCompDirectiveNoFileComp
 	}
 	var names []string

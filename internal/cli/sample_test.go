@@ -33,7 +33,7 @@ func sampleReport() *status.Report {
 		return status.Stream{Region: "eu-central-1", RegionFrom: "AWS_REGION", Group: group, GroupFrom: "log option", Stream: name, StreamFrom: "default", Error: e}
 	}
 	return &status.Report{
-		Time: sampleTime, Started: before(76 * time.Hour), Version: "1.2.0", Host: "ip-10-0-0-1",
+		Time: sampleTime, Reattached: true, Started: before(76 * time.Hour), Version: "1.2.0", Host: "ip-10-0-0-1",
 		Region: "eu-central-1", RegionFrom: "AWS_REGION", Identity: "arn:aws:sts::123456789012:assumed-role/logs/i-0abc",
 		Services: []status.Service{{Region: "eu-central-1", State: status.ServiceOK, Since: before(2 * time.Hour)}},
 		Faults: []status.Fault{

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/logspool/logspool/internal/installed"
+	"github.com/logspool/logspool/internal/statusserver"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -65,11 +66,11 @@ var notFound = regexp.MustCompile(`(?i)not found|no such plugin`)
 // checkStopped returns an error if a plugin runs with the state directory, or if that cannot be
 // ruled out. p is the plugin, or nil if it is not known.
 func checkStopped(ctx context.Context, stateDir string, p *installed.Plugin) error {
-	_, _, err := getReport(ctx, stateDir)
+	_, err := statusserver.Get(ctx, stateDir)
 	switch {
 	case err == nil:
 		return fmt.Errorf("the plugin runs with %s: disable it first (docker plugin disable -f %s)", printable(stateDir), pluginName(p))
-	case !errors.Is(err, errNotRunning):
+	case !errors.Is(err, statusserver.ErrNotRunning):
 		return fmt.Errorf("couldn't check that the plugin is disabled: %w", err)
 	}
 	dir, err := filepath.EvalSymlinks(stateDir)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/logspool/logspool/internal/status"
+	"github.com/logspool/logspool/internal/statusserver"
 )
 
 // statusCommand is the command status.
@@ -142,9 +143,9 @@ func (s *statusCommand) get(ctx context.Context) (raw []byte, r *status.Report, 
 	if p != nil && !p.Enabled {
 		return nil, nil, fmt.Errorf("the plugin %s is disabled: enable it (docker plugin enable --timeout 0 %[1]s); logspool spool ls shows the lines that wait", printable(p.Name))
 	}
-	raw, r, err = getReport(ctx, dir)
+	raw, r, err = statusserver.GetRaw(ctx, dir)
 	switch {
-	case !errors.Is(err, errNotRunning):
+	case !errors.Is(err, statusserver.ErrNotRunning):
 	case p != nil:
 		err = fmt.Errorf("the plugin %s is enabled, but nothing answers at its %s: it is starting, or it has no status; see its log", printable(p.Name), status.SocketName)
 	default:

@@ -71,6 +71,12 @@ func verdict(r *status.Report, maxAge time.Duration) []string {
 
 func plugin(r *status.Report) string {
 	line := fmt.Sprintf("logspool %s, up %s", printable(r.Version), age(r.Time.Sub(r.Started)))
+	switch {
+	case !r.Stopping.IsZero():
+		line += ", stopping"
+	case !r.Reattached:
+		line += ", starting (not all spools of its last run are open yet)"
+	}
 	if r.Host != "" {
 		line += ", host " + printable(r.Host)
 	}

@@ -136,6 +136,20 @@ func TestStatesOfServicesAndContainers(t *testing.T) {
 	}
 }
 
+func TestStartAndStopAreShown(t *testing.T) {
+	r := sampleReport()
+	for _, want := range []string{"up 3d4h, host", "up 3d4h, starting (", "up 3d4h, stopping, host"} {
+		if got := plugin(r); !strings.Contains(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if r.Reattached {
+			r.Reattached = false
+		} else {
+			r.Stopping = sampleTime
+		}
+	}
+}
+
 func TestOldestUndeliveredIsFirst(t *testing.T) {
 	table := containerTable(sampleReport(), new(notes))
 	var names []string
@@ -273,7 +287,7 @@ func TestWithoutAReportThereIsOneLine(t *testing.T) {
 			}
 			return path
 		}, "it is not a directory"},
-		{"no socket", func(t *testing.T) string { return t.TempDir() }, "no plugin runs with it: nothing answers"},
+		{"no socket", func(t *testing.T) string { return t.TempDir() }, "the plugin is not running"},
 		{"stale socket", file(func(path string) error {
 			l, err := net.Listen("unix", path)
 			if err != nil {
@@ -281,20 +295,20 @@ func TestWithoutAReportThereIsOneLine(t *testing.T) {
 			}
 			l.(*net.UnixListener).SetUnlinkOnClose(false)
 			return l.Close()
-		}), "no plugin runs with it: nothing answers"},
-		{"a file instead of a socket", file(func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) }), "nothing answers"},
-		{"a directory instead of a socket", file(func(path string) error { return os.Mkdir(path, 0o700) }), "nothing answers"},
+		}), "nobody answers at "},
+		{"a file instead of a socket", file(func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) }), "is not a socket"},
+		{"a directory instead of a socket", file(func(path string) error { return os.Mkdir(path, 0o700) }), "is not a socket"},
 		{"a socket that closes", func(t *testing.T) string {
 			return serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
-		}, "is not a logspool plugin"},
-		{"not found", answer(404, "{}"), "is not a logspool plugin"},
-		{"no JSON", answer(200, "<html>"), "is not a logspool plugin"},
-		{"empty", answer(200, ""), "is not a logspool plugin"},
-		{"other JSON", answer(200, `{"hello":"world"}`), "is not a logspool plugin"},
-		{"null", answer(200, `null`), "is not a logspool plugin"},
-		{"cut JSON", answer(200, `{"time":"2026-11-30T03:12:00Z","started"`), "is not a logspool plugin"},
-		{"another type", answer(200, `{"time":"2026-11-30T03:12:00Z","containers":{}}`), "another containers than this command knows"},
-		{"nulls", answer(200, `{"time":"2026-11-30T03:12:00Z","started":"2026-11-30T03:12:00Z","containers":null,"faults":null,"services":null,"disk":null}`), ""},
+		}, "was closed before the answer"},
+		{"not found", answer(404, "{}"), "is not the status of logspool"},
+		{"no JSON", answer(200, "<html>"), "is not the status of logspool"},
+		{"empty", answer(200, ""), "is not the status of logspool"},
+		{"other JSON", answer(200, `{"hello":"world"}`), "is not the status of logspool"},
+		{"null", answer(200, `null`), "is not the status of logspool"},
+		{"cut JSON", answer(200, `{"time":"2026-11-30T03:12:00Z","started"`), "is not the status of logspool"},
+		{"another type", answer(200, `{"time":"2026-11-30T03:12:00Z","containers":{}}`), "not a report that this version knows"},
+		{"nulls", answer(200, `{"time":"2026-11-30T03:12:00Z","version":"1","started":"2026-11-30T03:12:00Z","containers":null,"faults":null,"services":null,"disk":null}`), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			exit, out, errs := run(t, "status", "--state-dir", test.dir(t))

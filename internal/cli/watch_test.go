@@ -66,8 +66,10 @@ func TestWatchWithoutTerminal(t *testing.T) {
 			return strings.Count(out, "\n\nunhealthy: ") == 2 && strings.Count(out, "CONTAINER") == 3 && !strings.Contains(out, "\x1b") && errs == ""
 		}},
 		{good, true, func(out, errs string) bool { return strings.Count(out, "\n") == 3 && errs == "" }},
-		{bad, false, func(out, errs string) bool { return strings.Count(out, "is not a logspool plugin") == 3 }},
-		{bad, true, func(out, errs string) bool { return out == "" && strings.Count(errs, "is not a logspool plugin") == 3 }},
+		{bad, false, func(out, errs string) bool { return strings.Count(out, "is not the status of logspool") == 3 }},
+		{bad, true, func(out, errs string) bool {
+			return out == "" && strings.Count(errs, "is not the status of logspool") == 3
+		}},
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		w := &watched{most: 3, stop: cancel}

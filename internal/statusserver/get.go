@@ -29,40 +29,56 @@ const (
 	maxHeader = 64 << 10
 )
 
+// ErrNotRunning is in the error of Get if no plugin serves its status in the state directory.
+var ErrNotRunning = errors.New("the plugin is not running")
+
+// notRunning is an ErrNotRunning with another text.
+type notRunning string
+
+func (e notRunning) Error() string      { return string(e) }
+func (notRunning) Is(target error) bool { return target == ErrNotRunning }
+
 // Get returns the status of the plugin whose state directory is stateDir. It blocks until the
 // plugin answers, but no longer than ctx or ten seconds. Its error is one line that says what
 // to do.
 func Get(ctx context.Context, stateDir string) (*status.Report, error) {
+	_, r, err := GetRaw(ctx, stateDir)
+	return r, err
+}
+
+// GetRaw is Get, and also returns the report as the plugin sent it. It may have fields of a
+// newer version.
+func GetRaw(ctx context.Context, stateDir string) (raw []byte, r *status.Report, err error) {
 	s, err := openSocket(stateDir)
 	if err != nil {
-		return nil, dirError(stateDir, err)
+		return nil, nil, dirError(stateDir, err)
 	}
 	defer s.close()
 	where := oneline.Text(stateDir, maxPath) + "/" + status.SocketName
 	switch st, err := s.stat(); {
 	case errors.Is(err, unix.ENOENT):
-		return nil, fmt.Errorf("there is no %s: the plugin is not running, or is older than this command (docker plugin ls)", where)
+		return nil, nil, notRunning(fmt.Sprintf("there is no %s: the plugin is not running, or is older than this command (docker plugin ls)", where))
 	case err != nil:
-		return nil, dirError(stateDir, err)
+		return nil, nil, dirError(stateDir, err)
 	case !isSocket(st):
-		return nil, fmt.Errorf("%s is not a socket: this is not the state directory of logspool", where)
+		return nil, nil, fmt.Errorf("%s is not a socket: this is not the state directory of logspool", where)
 	}
 	ctx, cancel := context.WithTimeout(ctx, getTime)
 	defer cancel()
-	answer, err := s.get(ctx, maxAnswer)
+	raw, r, err = s.get(ctx, maxAnswer)
 	switch {
 	case errors.Is(err, unix.ECONNREFUSED):
-		return nil, fmt.Errorf("nobody answers at %s: the plugin was killed or is disabled (docker plugin ls)", where)
+		return nil, nil, notRunning(fmt.Sprintf("nobody answers at %s: the plugin was killed or is disabled (docker plugin ls)", where))
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return nil, fmt.Errorf("no permission to use %s: run as root", where)
+		return nil, nil, fmt.Errorf("no permission to use %s: run as root", where)
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("the plugin did not answer at %s in time: %w", where, ctx.Err())
+		return nil, nil, fmt.Errorf("the plugin did not answer at %s in time: %w", where, ctx.Err())
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
-		return nil, fmt.Errorf("the connection to %s was closed before the answer: the plugin stopped, or another program listens there; try again", where)
+		return nil, nil, fmt.Errorf("the connection to %s was closed before the answer: the plugin stopped, or another program listens there; try again", where)
 	case err != nil:
-		return nil, fmt.Errorf("%s is not the status of logspool: %s", where, oneline.Text(err.Error(), maxError))
+		return nil, nil, fmt.Errorf("%s is not the status of logspool: %s", where, oneline.Text(err.Error(), maxError))
 	}
-	return answer, nil
+	return raw, r, nil
 }
 
 const (
@@ -88,43 +104,43 @@ func dirError(stateDir string, err error) error {
 
 // get asks for the report, and reads at most limit bytes of it. Another program may listen, so
 // the answer can be anything. http.Client would log what such a program sends unasked.
-func (s *socket) get(ctx context.Context, limit int) (*status.Report, error) {
+func (s *socket) get(ctx context.Context, limit int) (raw []byte, r *status.Report, err error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", s.path())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	req, err := http.NewRequest(http.MethodGet, "http://logspool"+status.ReportPath, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	req.Close = true
 	if err := req.Write(conn); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	all := io.LimitReader(conn, int64(limit)+maxHeader)
 	resp, err := http.ReadResponse(bufio.NewReader(all), req)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the answer has status %s", resp.Status)
+		return nil, nil, fmt.Errorf("the answer has status %s", resp.Status)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(body) > limit {
-		return nil, fmt.Errorf("the answer is longer than %d bytes", limit)
+		return nil, nil, fmt.Errorf("the answer is longer than %d bytes", limit)
 	}
-	r := &status.Report{}
+	r = &status.Report{}
 	if err := json.Unmarshal(body, r); err != nil {
-		return nil, fmt.Errorf("the answer is not a report that this version knows (%w)", err)
+		return nil, nil, fmt.Errorf("the answer is not a report that this version knows (%w)", err)
 	}
 	if r.Version == "" || r.Time.IsZero() {
-		return nil, errors.New("the answer has no version and no time")
+		return nil, nil, errors.New("the answer has no version and no time")
 	}
-	return r, nil
+	return body, r, nil
 }

@@ -152,7 +152,7 @@ func TestGetReadsABoundedAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.close()
-	_, err = s.get(t.Context(), 1<<20)
+	_, _, err = s.get(t.Context(), 1<<20)
 	oneLine(t, err, "longer than 1048576 bytes")
 }
 

@@ -76,24 +76,16 @@ func lossHint(r events.LossReason) string {
 	}
 }
 
-var (
-	// secret matches what must not be logged. CloudWatch answers a wrong signature with the
-	// whole canonical request, which contains the session token.
-	secret = regexp.MustCompile(`(?is)(x-amz-security-token|authorization\s*[:=]|canonical string|string-to-sign|credential=|signature=|aws4-hmac-sha256).*`)
-	// userInfo matches the user and password in a URL. net/http repeats the URL of a proxy
-	// that it cannot parse.
-	userInfo = regexp.MustCompile(`://[^\s"]*@`)
-	// quotes matches quotation marks that were escaped any number of times. The log escapes
-	// them, and dockerd escapes them again.
-	quotes = regexp.MustCompile(`\\*"`)
-)
+// quotes matches quotation marks that were escaped any number of times. The log escapes
+// them, and dockerd escapes them again.
+var quotes = regexp.MustCompile(`\\*"`)
 
 // logText returns the error as one short line without secrets, because dockerd stops reading
 // the plugin's output at a line of 64 KiB. Of a long error it keeps the beginning, which
 // says what was tried, and the end, which has the cause.
 func logText(err error) string {
 	const head, tail = 200, 400
-	s := userInfo.ReplaceAllString(secret.ReplaceAllString(err.Error(), "…"), "://…@")
+	s := oneline.Redact(err.Error())
 	s = quotes.ReplaceAllString(strings.ToValidUTF8(strings.Join(strings.Fields(s), " "), "\ufffd"), "'")
 	if len(s) <= head+tail {
 		return s

@@ -52,6 +52,9 @@ func shareDescriptors(open int) limits {
 	}
 }
 
+// MaxContainers returns how many containers can run with a limit of that many open files.
+func MaxContainers(openFiles int) int { return shareDescriptors(openFiles).fifos }
+
 func (l limits) tooManyFIFOs() error {
 	return fmt.Errorf("logspool: %d containers are attached, the most that the limit of %d open files (RLIMIT_NOFILE) allows; "+
 		"raise dockerd's limit (LimitNOFILE in its systemd unit) and restart dockerd", l.fifos, l.open)

@@ -19,7 +19,7 @@ import (
 // The time limits of the checks that use AWS.
 const (
 	regionLimit      = 3 * time.Second
-	metadataLimit    = 2 * time.Second
+	metadataLimit    = 1500 * time.Millisecond
 	credentialsLimit = 16 * time.Second // awsenv needs 15 s at most
 	identityLimit    = 6 * time.Second
 )
@@ -205,7 +205,7 @@ func (r *remote) checkCredentials(ctx context.Context) []Result {
 	creds, err := r.retrieve(ctx, base)
 	if err != nil {
 		return []Result{bad(name, "mount the AWS files ("+r.set("aws.source=/root/.aws")+"), set keys, or give the instance a role",
-			"%s", text(err)), unknown("identity", "not checked: there are no credentials")}
+			"no credentials: %s", text(err)), unknown("identity", "not checked: there are no credentials")}
 	}
 	results := []Result{good(name, "from %s", providerText(creds.Source))}
 	if r.access.RoleARN != "" {

@@ -12,6 +12,7 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -74,6 +75,9 @@ func AnyBad(results []Result) bool {
 	return false
 }
 
+// ErrNotRunning says that the plugin's process does not run.
+var ErrNotRunning = errors.New("no process answers")
+
 // Options say what to check.
 type Options struct {
 	// Plugin is the installed plugin. If it is nil, the process's environment has the
@@ -90,7 +94,8 @@ type Options struct {
 	DryRun bool
 	// Version is the version in the user agent.
 	Version string
-	// Status asks the running plugin for its status. If it is nil, nothing is checked there.
+	// Status asks the running plugin for its status. Its error is ErrNotRunning if nothing
+	// answers. If Status is nil, the delivery is not checked.
 	Status func(context.Context) (*status.Report, error)
 
 	// host replaces what the checks read of this host; its zero value is this host.

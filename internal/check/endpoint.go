@@ -11,6 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -54,8 +56,8 @@ func (r *remote) checkEndpoint(ctx context.Context) []Result {
 	}
 	c := &connector{remote: r, transport: client.GetTransport(), url: u}
 	c.transport.DisableKeepAlives = true
-	if c.proxy, err = c.transport.Proxy(&http.Request{URL: u}); err != nil {
-		return []Result{bad(name, "correct HTTPS_PROXY or HTTP_PROXY", "the proxy's URL is invalid: %v", err), noClock}
+	if c.proxy, err = c.findProxy(); err != nil {
+		return []Result{bad(name, r.set("HTTPS_PROXY=http://HOST:PORT"), "%v", err), noClock}
 	}
 	details, f := c.connect(ctx)
 	if f != nil {
@@ -66,6 +68,18 @@ func (r *remote) checkEndpoint(ctx context.Context) []Result {
 		return []Result{bad(name, "check that the endpoint is CloudWatch Logs, and the proxy if there is one", "%s: no answer: %s", u.Redacted(), text(err)), noClock}
 	}
 	return []Result{good(name, "%s%s", u.Redacted(), details), clock}
+}
+
+// findProxy returns the proxy for the endpoint, or nil. It also refuses what net/http takes
+// for the name of a host (golang.org/x/net/http/httpproxy, parseProxy).
+func (c *connector) findProxy() (*url.URL, error) {
+	for _, name := range []string{"HTTPS_PROXY", "HTTP_PROXY"} {
+		v := os.Getenv(name)
+		if _, err := url.Parse(v); err != nil && strings.Contains(v, "://") {
+			return nil, fmt.Errorf("%s is not a URL", name) // the error would repeat the password
+		}
+	}
+	return c.transport.Proxy(&http.Request{URL: c.url})
 }
 
 // connect makes a connection and closes it. details says how it was made.

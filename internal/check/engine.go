@@ -7,9 +7,13 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/logspool/logspool/internal/status"
 )
+
+// pluginName returns the plugin's name as an operator writes it.
+func (c *checker) pluginName() string { return strings.TrimSuffix(c.Plugin.Name, ":latest") }
 
 func (c *checker) checkPlugin(context.Context) []Result {
 	const name = "plugin"
@@ -17,10 +21,10 @@ func (c *checker) checkPlugin(context.Context) []Result {
 	case c.Plugin == nil:
 		return nil
 	case !c.Plugin.Enabled:
-		return []Result{bad(name, "docker plugin enable --timeout 0 "+c.Plugin.Name,
-			"%s is disabled: containers that use it cannot be started, and those that run block when they print much", c.Plugin.Name)}
+		return []Result{bad(name, "docker plugin enable --timeout 0 "+c.pluginName(),
+			"%s is disabled: containers that use it cannot be started, and those that run block when they print much", c.pluginName())}
 	}
-	return []Result{good(name, "%s is enabled", c.Plugin.Name)}
+	return []Result{good(name, "%s is enabled", c.pluginName())}
 }
 
 // checkTimeout cannot know the timeout: dockerd keeps it only in memory and shows it nowhere.
@@ -28,7 +32,7 @@ func (c *checker) checkTimeout(context.Context) []Result {
 	if c.Plugin == nil || !c.Plugin.Enabled {
 		return nil // the remedies of the other checks enable the plugin with --timeout 0
 	}
-	n := c.Plugin.Name
+	n := c.pluginName()
 	return []Result{unknown("timeout", "dockerd does not show it; if docker logs -f ends after 30 seconds, run "+
 		"docker plugin disable -f %s; docker plugin enable --timeout 0 %s", n, n)}
 }
@@ -84,6 +88,11 @@ func (c *checker) checkDelivery(ctx context.Context) []Result {
 		return nil
 	}
 	r, err := c.Status(ctx)
+	if errors.Is(err, ErrNotRunning) {
+		n := c.pluginName()
+		return []Result{bad(name, fmt.Sprintf("look for the reason in dockerd's log; then docker plugin disable -f %s; docker plugin enable --timeout 0 %s", n, n),
+			"the plugin is enabled, and it does not answer: %v", err)}
+	}
 	if err != nil {
 		return []Result{unknown(name, "the plugin's status is not known: %v", err)}
 	}

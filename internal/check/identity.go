@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
@@ -26,7 +27,10 @@ func (i identity) account() string   { return i.part(4, "*") }
 func (r *remote) checkIdentity(ctx context.Context) Result {
 	const name = "identity"
 	arn, err := within(ctx, identityLimit, func(ctx context.Context) (string, error) {
-		out, err := sts.NewFromConfig(r.config).GetCallerIdentity(ctx, nil)
+		client := sts.NewFromConfig(r.config, func(o *sts.Options) {
+			o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 2, r.host.pause })
+		})
+		out, err := client.GetCallerIdentity(ctx, nil)
 		if err != nil {
 			return "", err
 		}

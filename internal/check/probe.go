@@ -49,8 +49,10 @@ func (r *remote) probe(ctx context.Context) (results, refused []Result) {
 	}
 	p.putErr = p.put(ctx, "nothing-"+rand.Text(), target.Entity{})
 	switch {
-	case statusOf(p.putErr) == 0:
+	case p.putErr != nil && statusOf(p.putErr) == 0:
 		return r.noAnswer(ctx, p.putErr), nil
+	case statusOf(p.putErr) >= 500:
+		return r.skip("logs:CreateLogGroup", "CloudWatch fails: "+text(p.putErr)), nil
 	case isAny(p.putErr, authCodes) && r.clockIsBad:
 		return r.skip("logs:CreateLogGroup", "CloudWatch refuses requests with the time of this host's clock"), nil
 	case isAny(p.putErr, authCodes):
@@ -253,5 +255,5 @@ func (p *probe) cleanUp(ctx context.Context) Result {
 	case isAny(err, deniedCodes):
 		return good(name, "%s was created and is left, because these credentials may not delete it; the plugin does not need that permission", what)
 	}
-	return unknown(name, "%s was created and could not be deleted; delete it by hand: %s", what, text(err))
+	return unknown(name, "%s may be left; delete it by hand: %s", what, text(err))
 }

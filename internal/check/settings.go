@@ -30,7 +30,7 @@ func (c *checker) set(assignment string) string {
 	if c.Plugin == nil {
 		return "set " + assignment
 	}
-	name := c.Plugin.Name
+	name := c.pluginName()
 	return fmt.Sprintf("docker plugin disable -f %s; docker plugin set %s %s; docker plugin enable --timeout 0 %s", name, name, assignment, name)
 }
 

@@ -169,8 +169,11 @@ inspect*) echo logspool logspool:latest logspool logspool ;;`)
 	},
 	{
 		name: "very fast clock that the SDK may not correct", clock: -time.Hour,
-		spoil: func(w *world) { w.env("AWS_DISABLE_CLOCK_SKEW_CORRECTION", "true") },
-		bad:   "clock", detail: `clock is (1h0m1s|1h0m0s) ahead`, remedy: `NTP`, unknown: permissions,
+		spoil: func(w *world) {
+			w.env("AWS_DISABLE_CLOCK_SKEW_CORRECTION", "true")
+			w.stsError.Store(new("SignatureDoesNotMatch"))
+		},
+		bad: "clock", detail: `clock is (1h0m1s|1h0m0s) ahead`, remedy: `NTP`, unknown: withKeys,
 	},
 	{
 		name: "no credentials", spoil: func(w *world) { w.env("AWS_ACCESS_KEY_ID", "") },
@@ -452,6 +455,30 @@ func TestEnvironmentHasTheSettingsBeforeInstalling(t *testing.T) {
 	results := w.run()
 	if r := find(t, results, "region"); r.State != Bad || r.Remedy != "set AWS_REGION=REGION" {
 		t.Errorf("got %+v", r)
+	}
+}
+
+// The plugin has no programs, and net/http's other variables cannot be set for it.
+func TestEnvironmentHasOnlyWhatThePluginHas(t *testing.T) {
+	names := []string{"PATH", "https_proxy", "http_proxy", "no_proxy"}
+	for _, name := range names {
+		t.Setenv(name, "x")
+	}
+	c := newChecker(Options{})
+	restore, err := c.useEnvironment()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if v, ok := os.LookupEnv(name); ok {
+			t.Errorf("%s is %q", name, v)
+		}
+	}
+	restore()
+	for _, name := range names {
+		if v := os.Getenv(name); v != "x" {
+			t.Errorf("%s is %q after restore", name, v)
+		}
 	}
 }
 

@@ -41,29 +41,17 @@ func (p *probe) checkGroup(ctx context.Context) {
 	const name = "logs:CreateLogGroup"
 	want := *p.container.Create.NewGroup
 	options := p.groupOptions(want)
-	why := ""
 	switch {
 	case !p.container.Create.Group:
 		p.add(good(name, "not needed: create-group is false"))
-		return
 	case p.DryRun:
-		why = "not checked: --dry-run"
-		p.add(unknown(name, "%s", why))
-	case p.exists == existing:
-		why = "not checked: the log group " + p.group + " exists already"
-		err := p.createLogGroup(ctx, p.group, target.NewGroup{})
-		if isAny(err, existsCodes) {
-			err = nil
-		} else {
-			p.ownGroup = err == nil // it was deleted meanwhile
+		const why = "not checked: --dry-run"
+		p.add(unknown(name, why))
+		for _, o := range options {
+			p.add(unknown(o.name, why))
 		}
-		p.outcome(name, err, "allowed; the log group "+p.group+" exists already")
 	default:
 		p.createGroup(ctx, want, options)
-		return
-	}
-	for _, o := range options {
-		p.add(unknown(o.name, "%s", why))
 	}
 }
 
@@ -85,7 +73,7 @@ func (p *probe) createGroup(ctx context.Context, want target.NewGroup, options [
 		err = p.createLogGroup(ctx, p.group, n)
 		errs[accepted] = err
 		// A request whose answer was lost may have created the group, if there was none.
-		ours := p.lost && p.exists == missing
+		ours := p.lost && p.missing
 		made = err == nil || ours && isAny(err, existsCodes)
 		p.ownGroup = made || ours && statusOf(err) == 0
 		if made || isAny(err, existsCodes) || !aboutRequest(err) {

@@ -19,22 +19,14 @@ type probe struct {
 	*remote
 	*api
 	group, stream string
-	// exists says whether the group existed before, as far as that is known.
-	exists existence
+	// missing says that the group did not exist before.
+	missing bool
 	// putErr is the answer to PutLogEvents for a stream that does not exist.
 	putErr error
 	// ownGroup and ownStream say what the probe has created.
 	ownGroup, ownStream bool
 	results             []Result
 }
-
-type existence int
-
-const (
-	existenceUnknown existence = iota
-	missing
-	existing
-)
 
 // cleanUpLimit bounds the removal of what the probe has created. It also happens after ctx is
 // done.
@@ -58,9 +50,7 @@ func (r *remote) probe(ctx context.Context) (results, refused []Result) {
 	case isAny(p.putErr, authCodes):
 		return r.skip("logs:CreateLogGroup", "the credentials are refused"), r.refusedKeys(p.putErr)
 	case isAny(p.putErr, notFoundCodes) && strings.Contains(p.putErr.Error(), "log group"):
-		p.exists = missing
-	case isAny(p.putErr, notFoundCodes):
-		p.exists = existing
+		p.missing = true
 	}
 	defer func() { results = append(results, p.cleanUp(context.WithoutCancel(ctx))) }()
 	p.checkGroup(ctx)
@@ -121,7 +111,7 @@ func (p *probe) checkStream(ctx context.Context) {
 	case !p.container.Create.Stream:
 		p.add(good(name, "not needed: create-stream is false"))
 		return
-	case p.DryRun && p.exists != missing:
+	case p.DryRun && !p.missing:
 		p.add(unknown(name, "not checked: --dry-run"))
 		return
 	}
@@ -203,7 +193,7 @@ func (p *probe) checkRetention(ctx context.Context) {
 	switch {
 	case days == 0 || !p.container.Create.Group:
 		return
-	case !p.ownGroup && (!p.DryRun || p.exists != missing):
+	case !p.ownGroup && (!p.DryRun || !p.missing):
 		p.add(unknown(name, "not checked: only on a log group that this command has created"))
 		return
 	}

@@ -88,7 +88,9 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	served := make(chan error, 1)
 	go func() { served <- d.Handler().Serve(listener) }()
 	log.Info("logspool is listening", "version", version, "socket", settings.PluginSocket)
+	st := startStatus(newReporter(host, environ, &faults, statusParts(d, up)), settings, log)
 	d.Start()
+	st.reattached.Store(true)
 
 	select {
 	case <-ctx.Done():
@@ -98,7 +100,7 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	case err = <-served:
 		err = fmt.Errorf("couldn't serve %s: %w", settings.PluginSocket, err)
 	}
-	return errors.Join(err, shutDown(log, listener, d, up))
+	return errors.Join(err, shutDown(log, listener, d, up, st))
 }
 
 // newEnv returns the AWS environment, and a channel that is closed when the plugin should stop
@@ -135,8 +137,11 @@ func newUploader(settings *config.Settings, env *awsenv.Env, log *slog.Logger) *
 // can still store what the previous one has read. It refuses new containers, stops the intake,
 // syncs the spools, tries a last time to deliver their lines, and closes the spools.
 // Undelivered lines are delivered after the next start.
-func shutDown(log *slog.Logger, listener net.Listener, d *driver.Driver, up *uploader.Uploader) error {
+//
+// The status is served until the end, so that an operator sees what a stop waits for.
+func shutDown(log *slog.Logger, listener net.Listener, d *driver.Driver, up *uploader.Uploader, st *statusService) error {
 	begun := time.Now()
+	st.beginStop()
 	listener.Close()
 	d.StopIntake()
 	err := d.Sync()
@@ -144,6 +149,7 @@ func shutDown(log *slog.Logger, listener net.Listener, d *driver.Driver, up *upl
 	defer cancel()
 	_ = up.Stop(ctx) // Close reports the lines that it did not deliver in time
 	err = errors.Join(err, d.Close())
+	st.stop()
 	m := up.Metrics()
 	log.Info("logspool stopped", "after", time.Since(begun).Round(time.Millisecond), "batches", m.Batches, "events", m.Events, "retries", m.Retries)
 	return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -37,7 +38,11 @@ func TestOptionsReachCloudWatch(t *testing.T) {
 	if diff := cmp.Diff([]string{"panic: no\n\tat a\n\tat b\n", "end\n"}, r.wait("settings", "trace", 2)); diff != "" {
 		t.Errorf("events of several lines (-want +got):\n%s", diff)
 	}
-	rest := `,"source":"stdout","container_id":"` + id + `","container_name":"json","image_name":"image:1","tag":"json"}`
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest := `,"source":"stdout","host":"` + host + `","container_id":"` + id[:12] + `","container_name":"json","image_name":"image:1","tag":"json"}`
 	want := []string{`{"log":"text"` + rest, `{"log":{"level":"info"}` + rest}
 	if diff := cmp.Diff(want, r.wait("settings", "json", 2)); diff != "" {
 		t.Errorf("JSON (-want +got):\n%s", diff)

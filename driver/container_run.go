@@ -47,7 +47,7 @@ func newContainerRun(info container.Info, conf *config.Container) *containerRun 
 // recordedRun makes a container run from a record. Its log options were valid when it began.
 // Where they no longer are, the settings apply.
 func (s *session) recordedRun(info container.Info, host string, to uint64) *containerRun {
-	conf, err := parseOptions(s.env.settings, info.Config, info.Env)
+	conf, err := parseOptions(s.env.settings, info.Config, info.Env, info.Labels)
 	if err != nil {
 		s.env.log.Warn("a running container has invalid log options; the plugin's settings apply instead", "container", s.name(), "err", err)
 	}

@@ -20,8 +20,8 @@ type destination struct {
 	events  events.Options
 }
 
-// entityWait is how long the delivery waits for the EC2 instance's ID if only the entity
-// needs it.
+// entityWait is how long the delivery waits for the EC2 instance's ID if only the entity or
+// the objects of format=json have it.
 const entityWait = 3 * time.Second
 
 // destinations computes where the events of a container run go. It waits until a region is
@@ -42,7 +42,7 @@ func (s *session) destinations(ctx context.Context, run *containerRun) ([]destin
 		if c.InstanceID, err = s.env.host.locator.InstanceID(ctx); err != nil {
 			return nil, err
 		}
-	case conf.HasEntity(): // It is one attribute of several.
+	case conf.HasEntity() || conf.Format == config.FormatJSON: // It is one attribute of several.
 		brief, cancel := context.WithTimeout(ctx, entityWait)
 		c.InstanceID, _ = s.env.host.locator.InstanceID(brief)
 		cancel()

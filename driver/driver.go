@@ -186,7 +186,7 @@ func (d *Driver) attach(file string, info *container.Info) error {
 	if !archive.ValidID(info.ID) {
 		return fmt.Errorf("logspool: StartLogging: %s is not a container's ID", shorten(info.ID))
 	}
-	conf, err := parseOptions(d.settings, info.Config, info.Env)
+	conf, err := parseOptions(d.settings, info.Config, info.Env, info.Labels)
 	if err != nil {
 		return err
 	}

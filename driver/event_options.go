@@ -6,6 +6,7 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/naming"
 )
 
@@ -14,6 +15,7 @@ func (s *session) eventOptions(c *naming.Container, conf *config.Container) even
 	o := events.Options{
 		Wait:      eventWait(conf),
 		Pattern:   conf.Pattern,
+		Traces:    conf.Traces,
 		StripANSI: conf.StripANSI,
 		Include:   conf.Include,
 		Exclude:   conf.Exclude,
@@ -22,7 +24,9 @@ func (s *session) eventOptions(c *naming.Container, conf *config.Container) even
 		return o
 	}
 	o.JSON = &events.JSON{
-		ContainerID:   c.ID,
+		Host:          c.LoggerHost,
+		InstanceID:    c.InstanceID,
+		ContainerID:   container.ShortID(c.ID),
 		ContainerName: strings.TrimPrefix(c.Name, "/"),
 		ImageName:     c.ImageName,
 		Attrs:         c.Attrs,
@@ -52,7 +56,7 @@ func (s *session) tag(c *naming.Container, conf *config.Container) (tag string) 
 // events.DefaultWait. A longer flush interval applies instead, as with awslogs (moby,
 // daemon/logger/awslogs, collectBatch), so that events that are written slowly stay whole.
 func eventWait(conf *config.Container) time.Duration {
-	if conf.Pattern != nil && conf.Delay > events.DefaultWait {
+	if (conf.Pattern != nil || conf.Traces != nil) && conf.Delay > events.DefaultWait {
 		return conf.Delay
 	}
 	return 0

@@ -41,7 +41,7 @@ func TestEventsFollowOptions(t *testing.T) {
 	}
 	event := func(source, log string) map[string]any {
 		return map[string]any{
-			"log": log, "source": source, "container_id": "0123456789abcdef", "container_name": "web", "image_name": "shop:1",
+			"log": log, "source": source, "host": "host", "instance_id": "i-1", "container_id": "0123456789ab", "container_name": "web", "image_name": "shop:1",
 			"tag": "web/0123456789ab", "attrs": map[string]any{"team": "shop", "STAGE": "prod"},
 		}
 	}
@@ -67,7 +67,7 @@ func TestMultilineEventWaitsForTheFlushInterval(t *testing.T) {
 		if problems != nil {
 			t.Fatal(problems)
 		}
-		conf, err := settings.Container(c.opts, nil)
+		conf, err := settings.Container(c.opts, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

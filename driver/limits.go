@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/logspool/logspool/internal/status"
 )
 
 // limits share the process's descriptors, so that containers cannot take those that delivery
@@ -39,11 +41,11 @@ func openFileLimit() int {
 	return int(min(r.Cur, math.MaxInt32))
 }
 
-// shareDescriptors gives half of the descriptors to FIFOs. Of the rest, half is for the
-// spools' files, a quarter for docker logs, and a quarter for connections to CloudWatch Logs
-// and dockerd.
+// shareDescriptors gives half of the descriptors to FIFOs. Of what the process itself and the
+// clients of its status leave, half is for the spools' files, a quarter for docker logs, and a
+// quarter for connections to CloudWatch Logs and dockerd.
 func shareDescriptors(open int) limits {
-	rest := max(open-ownFiles-open/2, 0)
+	rest := max(open-ownFiles-status.Descriptors(open)-open/2, 0)
 	return limits{
 		open:    open,
 		fifos:   max(open/2, 1),

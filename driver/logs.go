@@ -93,7 +93,7 @@ func (d *Driver) keepsNoHistory(s *session, info *container.Info) bool {
 	if s != nil {
 		return s.currentRun().conf.HistorySize == 0
 	}
-	conf, _ := parseOptions(d.settings, info.Config, info.Env)
+	conf, _ := parseOptions(d.settings, info.Config, info.Env, info.Labels)
 	return conf.HistorySize == 0
 }
 

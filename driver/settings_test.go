@@ -129,27 +129,60 @@ func TestForeignEnvSetsNoHost(t *testing.T) {
 	}
 }
 
-// TestLabelsSetNoOption: labels set no option, because they may come from images that nobody
-// on the host wrote.
-func TestLabelsSetNoOption(t *testing.T) {
+// TestLabelsSetNamesButNotAccess: labels name the group and the stream. They say nothing about
+// where lines go or as whom, because they may come from images that nobody on the host wrote.
+func TestLabelsSetNamesButNotAccess(t *testing.T) {
 	h := newHost(t, "ROUTE=cloudwatch://eu-west-1")
 	h.start()
-	labels := map[string]string{}
+	labels := map[string]string{"logspool.group": "/shop/{{.Labels.team}}", "logspool.awslogs-stream": "{{.Env.STAGE}}/{{.Name}}", "team": "web"}
 	for _, o := range config.OptionDocs() {
 		for _, name := range []string{o.Name, o.Alias} {
-			labels["logspool."+name], labels[name] = "other", "other"
+			labels[name] = "other" // without the prefix
 		}
 	}
+	for _, name := range []string{"region", "awslogs-endpoint", "role-arn", "kms-key-id", "create-group", "delay"} {
+		labels["logspool."+name] = "true"
+	}
 	f := h.fifo("f")
-	must(t, h.startLogging(f.path, &container.Info{ID: "web", Name: "/web", Labels: labels}))
+	must(t, h.startLogging(f.path, &container.Info{ID: "web", Name: "/web", Labels: labels, Env: []string{"STAGE=prod", "LOGSPOUT_GROUP=g"}}))
 	f.write("stdout", "a line")
-	h.shipper.wait(t, "g/web", 1)
+	h.shipper.wait(t, "/shop/web/prod/web", 1)
 	h.stopContainer(f)
 	h.shipper.mu.Lock()
 	defer h.shipper.mu.Unlock()
-	want := []target.Target{{Access: target.Access{Region: "eu-west-1"}, Group: "g", Stream: "web", Create: target.Create{Group: true, Stream: true, NewGroup: &target.NewGroup{}}}}
+	want := []target.Target{{Access: target.Access{Region: "eu-west-1"}, Group: "/shop/web", Stream: "prod/web", Create: target.Create{Group: true, Stream: true, NewGroup: &target.NewGroup{}}}}
 	if diff := cmp.Diff(want, h.shipper.shipped); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+	if n := strings.Count(h.logged(), "a label cannot set this option"); n != 5 {
+		t.Errorf("%d warnings, want 5", n)
+	}
+	h.wantLogged("level=WARN", "ignored labels logspool.* that are not listed here: 1", "container=")
+}
+
+// TestInvalidLogOptsHoldsLines: with an invalid LOG_OPTS a container starts, and its lines wait
+// until it is corrected. Then they go where it says.
+func TestInvalidLogOptsHoldsLines(t *testing.T) {
+	h := newHost(t, "ROUTE=cloudwatch://eu-west-1")
+	h.env, h.badEnv = append(h.env, `LOG_OPTS={"endpoint":"http://logs.example","stream":"{{.ID}}"`), true
+	h.start()
+	f := h.fifo("f")
+	h.startContainerAs("web", "/shop", f, nil)
+	f.write("stdout", lines(1, 10)...)
+	f.waitUntilEmpty()
+	until(t, "the hold is logged", func() bool { return strings.Contains(h.logged(), "LOG_OPTS is invalid") })
+	h.stop()
+	h.env[len(h.env)-1] += "}"
+	h.badEnv = false
+	h.start()
+	h.shipper.wait(t, "g/web", 10)
+	h.stopContainer(f)
+	h.shipper.mu.Lock()
+	defer h.shipper.mu.Unlock()
+	for _, to := range h.shipper.shipped {
+		if to.Endpoint != "http://logs.example" {
+			t.Errorf("lines went to %+v", to)
+		}
 	}
 }
 
@@ -158,9 +191,9 @@ func TestLabelsSetNoOption(t *testing.T) {
 func TestOptionsAreParsedOnce(t *testing.T) {
 	var parsed atomic.Int64
 	parse := parseOptions
-	parseOptions = func(s *config.Settings, opts map[string]string, env []string) (*config.Container, error) {
+	parseOptions = func(s *config.Settings, opts map[string]string, env []string, labels map[string]string) (*config.Container, error) {
 		parsed.Add(1)
-		return parse(s, opts, env)
+		return parse(s, opts, env, labels)
 	}
 	t.Cleanup(func() { parseOptions = parse })
 	want := func(what string, n int64) {

@@ -21,8 +21,8 @@ func TestEndlessLineGoesOutInParts(t *testing.T) {
 			`stdout 1 "[logspool: part 2] ` + xs(4) + `y" [20-25]`,
 		}},
 		{"json", Options{JSON: &JSON{}}, []string{
-			`stdout 1 "{\"log\":\"` + xs(20) + `\",\"part\":1,\"continued\":true,\"source\":\"stdout\",\"container_id\":\"\",\"container_name\":\"\",\"image_name\":\"\"}" [0-20]`,
-			`stdout 1 "{\"log\":\"` + xs(4) + `y\",\"part\":2,\"source\":\"stdout\",\"container_id\":\"\",\"container_name\":\"\",\"image_name\":\"\"}" [20-25]`,
+			`stdout 1 "{\"log\":\"` + xs(20) + `\",\"part\":1,\"continued\":true,\"source\":\"stdout\",\"host\":\"\",\"container_id\":\"\",\"container_name\":\"\",\"image_name\":\"\"}" [0-20]`,
+			`stdout 1 "{\"log\":\"` + xs(4) + `y\",\"part\":2,\"source\":\"stdout\",\"host\":\"\",\"container_id\":\"\",\"container_name\":\"\",\"image_name\":\"\"}" [20-25]`,
 		}},
 		{"multi-line", Options{Pattern: regexp.MustCompile("^BEGIN")}, []string{
 			`stdout 1 "` + xs(20) + ` [logspool: continued in part 2]" [0-20]`,

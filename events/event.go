@@ -4,15 +4,15 @@
 //  1. Join the 16 KiB pieces of long lines, per source. If the log ends or the next piece does
 //     not come in time, the unfinished line goes out.
 //  2. Remove the terminal's control sequences (Options.StripANSI).
-//  3. Join lines to multi-line events, per source (Options.Pattern).
+//  3. Join lines to multi-line events, per source (Options.Pattern, Options.Traces).
 //  4. Drop events that the filters reject (Options.Include, Options.Exclude).
 //  5. Format each event as plain text, or as a JSON object (Options.JSON). An event whose
 //     message would be empty is not sent.
 //
-// Multi-line events are like those of awslogs. Each line is followed by a newline, also
-// the last one. Lines before the first match are an event. An empty line is a line, so
-// that an event may be "\n". If only that newline at the end does not fit into the
-// message, it is left out.
+// Multi-line events of Options.Pattern are like those of awslogs. Each line is followed by a
+// newline, also the last one. Lines before the first match are an event. An empty line is a
+// line, so that an event may be "\n". If only that newline at the end does not fit into the
+// message, it is left out. An event of Options.Traces has newlines between its lines only.
 //
 // A JSON object has the text in its member "log". If the text is itself a JSON object, it
 // becomes the member's value byte for byte, without the white space around it. Any other

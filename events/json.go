@@ -8,13 +8,16 @@ import (
 	"strconv"
 )
 
-// JSON holds the fields of an event's object beside its text (log) and its source.
-// ContainerID, ContainerName and ImageName are always in the object. Tag is in it if it
-// is not empty, and Attrs if there are any.
+// JSON holds the fields of an event's object beside its text (log) and its source. Host,
+// ContainerID, ContainerName and ImageName are always in the object. InstanceID and Tag are
+// in it if they are not empty, and Attrs if there are any.
 //
 // No field is cut. If the fields together take more than a quarter of Options.MaxBytes,
 // the longest ones are left out.
 type JSON struct {
+	// Host is the Docker host's name, and InstanceID its EC2 instance.
+	Host, InstanceID string
+	// ContainerID is the short ID.
 	ContainerID, ContainerName, ImageName string
 	Tag                                   string
 	Attrs                                 map[string]string
@@ -33,11 +36,15 @@ type jsonObject struct {
 }
 
 func newJSONObject(j *JSON, limit int) *jsonObject {
-	fields := [][]byte{
+	fields := [][]byte{appendMember(nil, "host", j.Host)}
+	if j.InstanceID != "" {
+		fields = append(fields, appendMember(nil, "instance_id", j.InstanceID))
+	}
+	fields = append(fields,
 		appendMember(nil, "container_id", j.ContainerID),
 		appendMember(nil, "container_name", j.ContainerName),
 		appendMember(nil, "image_name", j.ImageName),
-	}
+	)
 	if j.Tag != "" {
 		fields = append(fields, appendMember(nil, "tag", j.Tag))
 	}

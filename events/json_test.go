@@ -10,7 +10,7 @@ import (
 )
 
 // rest is the end of the objects of these tests, after log.
-const rest = `,"source":"stdout","container_id":"c0ffee","container_name":"web","image_name":"nginx:1"}`
+const rest = `,"source":"stdout","host":"","container_id":"c0ffee","container_name":"web","image_name":"nginx:1"}`
 
 func jsonOptions() Options {
 	return Options{JSON: &JSON{ContainerID: "c0ffee", ContainerName: "web", ImageName: "nginx:1"}}
@@ -55,12 +55,12 @@ func TestJSONObjects(t *testing.T) {
 
 func TestJSONHasFields(t *testing.T) {
 	s := newScript(Options{JSON: &JSON{
-		ContainerID: "id", ContainerName: `a"b`, ImageName: "é\xff", Tag: "t", Attrs: map[string]string{"z": "1", "a\n": "<&>"},
+		Host: "myhost", InstanceID: "i-1", ContainerID: "id", ContainerName: `a"b`, ImageName: "é\xff", Tag: "t", Attrs: map[string]string{"z": "1", "a\n": "<&>"},
 	}})
 	s.push(whole(Stderr, 1, "x"))
 	s.push(whole(Unknown, 2, ""))
 	s.push(whole(Unknown, 3, "y"))
-	fields := `"container_id":"id","container_name":"a\"b","image_name":"é` + "\uFFFD" + `","tag":"t","attrs":{"a\n":"<&>","z":"1"}}`
+	fields := `"host":"myhost","instance_id":"i-1","container_id":"id","container_name":"a\"b","image_name":"é` + "\uFFFD" + `","tag":"t","attrs":{"a\n":"<&>","z":"1"}}`
 	s.check(t, event(`{"log":"x","source":"stderr",`+fields, "stderr 1", "[0-1]"), `unknown 2 "" [1-2]`,
 		event(`{"log":"y","source":"unknown",`+fields, "unknown 3", "[2-3]"))
 }
@@ -71,7 +71,7 @@ func TestLongestJSONFieldsAreLeftOut(t *testing.T) {
 	huge := strings.Repeat("x", MaxBytes/4)
 	s := newScript(Options{JSON: &JSON{ContainerID: "id", ContainerName: "web", ImageName: huge, Tag: "t", Attrs: map[string]string{"a": huge + huge}}})
 	s.push(whole(Stdout, 1, "x"))
-	s.check(t, event(`{"log":"x","source":"stdout","container_id":"id","container_name":"web","tag":"t"}`, "stdout 1", "[0-1]"))
+	s.check(t, event(`{"log":"x","source":"stdout","host":"","container_id":"id","container_name":"web","tag":"t"}`, "stdout 1", "[0-1]"))
 }
 
 func TestJSONGoesOutInParts(t *testing.T) {
@@ -79,7 +79,7 @@ func TestJSONGoesOutInParts(t *testing.T) {
 	o.MaxBytes = 1024
 	o.JSON.ContainerID = strings.Repeat("c", 64)
 	o.JSON.ImageName = ""
-	tail := `,"source":"stdout","container_id":"` + o.JSON.ContainerID + `","container_name":"web","image_name":""}`
+	tail := `,"source":"stdout","host":"","container_id":"` + o.JSON.ContainerID + `","container_name":"web","image_name":""}`
 	room := 1024 - len(`{"log":""`) - len(tail)
 	part := func(log, more string) string { return `{"log":"` + log + `"` + more + tail }
 	first := room - len(`,"part":1,"continued":true`)

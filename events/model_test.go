@@ -17,6 +17,7 @@ import (
 // lines and whole events of any length. It does not know parts: reader joins them.
 type model struct {
 	o      Options
+	traces *traces // traces recognises traces as the pipeline does; traces_test.go tests it.
 	open   map[Source]*modelLine
 	joined map[Source]*modelEvent
 	want   map[Source][]said
@@ -36,7 +37,7 @@ type modelLine struct {
 
 // decided reports whether the model knows the events, and not only their text.
 func (m *model) decided() bool {
-	return !m.tore || m.o.Pattern == nil && m.o.Include == nil && m.o.Exclude == nil
+	return !m.tore || !m.o.joinsLines() && m.o.Include == nil && m.o.Exclude == nil
 }
 
 type modelEvent struct {
@@ -52,7 +53,7 @@ type said struct {
 }
 
 func newModel(o Options) *model {
-	return &model{o: o, open: map[Source]*modelLine{}, joined: map[Source]*modelEvent{}, want: map[Source][]said{}}
+	return &model{o: o, traces: newTraces(o.Traces), open: map[Source]*modelLine{}, joined: map[Source]*modelEvent{}, want: map[Source][]said{}}
 }
 
 func (m *model) push(f Frame, at stream.Range, now time.Time) {
@@ -95,14 +96,18 @@ func (m *model) endLine(src Source) {
 	if m.o.StripANSI {
 		l.text = sequences.ReplaceAll(l.text, nil)
 	}
-	if m.o.Pattern == nil {
+	if !m.o.joinsLines() {
 		m.out(src, said{l.time, string(l.text)})
 		return
 	}
+	head := l.text[:plainFit(l.text, m.o.MaxBytes)]
+	begins := m.o.Pattern != nil && m.o.Pattern.Match(head)
+	if m.traces != nil {
+		begins = !m.traces.continues(src, head)
+	}
 	ev := m.joined[src]
 	if ev != nil {
-		head := l.text[:plainFit(l.text, m.o.MaxBytes)]
-		if m.o.Pattern.Match(head) || m.waitOver(ev, l.time) {
+		if begins || m.waitOver(ev, l.time) {
 			m.endEvent(src)
 			ev = nil
 		}

@@ -11,16 +11,18 @@ import (
 const maxWaits = 12
 
 // multiline joins lines to events, per source. It is the stage of a Pipeline with
-// Options.Pattern. It keeps at most one unfinished event per source.
+// Options.Pattern or Options.Traces. It keeps at most one unfinished event per source.
 type multiline struct {
 	lines   *assembler
 	out     output
 	pattern matcher
+	traces  *traces // traces takes the place of pattern if it is not nil.
 	wait    time.Duration
 	budget  *Budget
 
 	events [Stderr + 1]line // events has the event of each source that has not gone out.
 	line   *line            // line is the assembler's line whose part is not joined yet.
+	begins bool             // begins says that line begins an event, whatever its time is.
 	last   *line            // last is the event that was handed out last.
 
 	request request
@@ -35,13 +37,13 @@ type request struct {
 // newMultiline returns a multiline without any frame. o has its defaults.
 func newMultiline(o Options) *multiline {
 	m := &multiline{
-		lines: newAssembler(o), out: newOutput(o), pattern: newMatcher(o.Pattern), wait: o.Wait, budget: o.Budget,
+		lines: newAssembler(o), out: newOutput(o), pattern: newMatcher(o.Pattern), traces: newTraces(o.Traces), wait: o.Wait, budget: o.Budget,
 	}
 	for i := range m.events {
 		m.events[i].budget = o.Budget
 	}
 	m.lines.out = output{max: m.out.max, raw: true}
-	m.out.lines = true
+	m.out.lines, m.out.noNewline = true, m.traces != nil
 	return m
 }
 
@@ -68,6 +70,7 @@ func (m *multiline) next() (Event, bool) {
 		if m.line == nil {
 			if m.line = m.lines.nextLine(); m.line != nil {
 				m.lines.out.take(m.line)
+				m.look(m.line)
 			}
 		}
 		switch {
@@ -115,12 +118,21 @@ func (m *multiline) join(l *line) bool {
 	return true
 }
 
-// startsEvent reports whether l begins another event than ev: it matches the pattern,
-// or ev would not have waited for it. So a backlog that is read late becomes the same
-// events.
-func (m *multiline) startsEvent(l, ev *line) bool {
-	return m.waitOver(ev, l.time) || m.pattern.match(l.part())
+// look decides whether a line that was not seen before begins an event.
+func (m *multiline) look(l *line) {
+	if l.count != 1 {
+		return // a later part of a long line
+	}
+	if m.traces != nil {
+		m.begins = !m.traces.continues(l.source, l.part())
+	} else {
+		m.begins = m.events[l.source].open && m.pattern.match(l.part())
+	}
 }
+
+// startsEvent reports whether the line l begins another event than ev: its text says so, or
+// ev would not have waited for it. So a backlog that is read late becomes the same events.
+func (m *multiline) startsEvent(l, ev *line) bool { return m.begins || m.waitOver(ev, l.time) }
 
 // waitOver reports whether ev would not have waited until this time, which is that of a
 // frame of either source. Nobody flushes while the other source has a long backlog.
@@ -234,6 +246,9 @@ func (m *multiline) unfinished() []stream.Range {
 func (m *multiline) reset() {
 	m.lines.reset()
 	m.line, m.last, m.request.flush, m.request.close = nil, nil, false, false
+	if m.traces != nil {
+		m.traces.reset()
+	}
 	for i := range m.events {
 		m.events[i].reset()
 	}

@@ -22,6 +22,7 @@ type output struct {
 	raw              bool // raw leaves all of that to another stage.
 	plain            bool // plain says that a line that fits is sent as it is.
 	lines            bool // lines says that an event may have several lines.
+	noNewline        bool // noNewline says that an event does not end in a newline.
 	include, exclude matcher
 	json             *jsonObject // json is nil for plain text.
 }
@@ -67,7 +68,7 @@ func (o *output) take(l *line) Event {
 	e := Event{Time: l.time, Source: l.source}
 	switch {
 	case o.raw:
-	case o.plain && !l.full && l.count == 0 && !l.newlineDue:
+	case o.plain && !l.full && l.count == 0 && (o.noNewline || !l.newlineDue):
 		e.Message = l.part()
 	default:
 		if l.count == 0 {
@@ -78,7 +79,9 @@ func (o *output) take(l *line) Event {
 		case o.json != nil:
 			e.Message = o.object(l)
 		default:
-			l.addNewline(o.limit(l))
+			if !o.noNewline {
+				l.addNewline(o.limit(l))
+			}
 			e.Message = o.text(l)
 		}
 	}

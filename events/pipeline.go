@@ -44,6 +44,9 @@ type Options struct {
 	// Pattern matches the first line of an event, without its newline, and the lines after
 	// it belong to the event; nil means that each line is an event.
 	Pattern *regexp.Regexp
+	// Traces makes a stack trace of one of these runtimes one event with the line before it.
+	// Every other line is an event of its own. Pattern must then be nil.
+	Traces []Runtime
 	// StripANSI removes the terminal's control sequences.
 	StripANSI bool
 	// Include and Exclude filter events; nil means no filter.
@@ -55,6 +58,9 @@ type Options struct {
 	// all such Pipelines of the process share.
 	Budget *Budget
 }
+
+// joinsLines reports whether an event may have several lines.
+func (o Options) joinsLines() bool { return o.Pattern != nil || len(o.Traces) > 0 }
 
 func (o Options) withDefaults() Options {
 	if o.MaxBytes == 0 {
@@ -74,8 +80,8 @@ func (o Options) withDefaults() Options {
 // describes. Without Options, a complete line costs neither a copy nor an allocation.
 //
 // A Pipeline keeps at most one unfinished line and one unfinished event per source, within
-// Options.Budget. With Pattern, an event ends
-//   - before a line of its source that matches;
+// Options.Budget. With Pattern or Traces, an event ends
+//   - before a line of its source that matches Pattern, or that is not part of a stack trace;
 //   - before a frame, of any source, with a time that is Wait after its last line's, or
 //     12 times Wait after its first line's: the event had gone out when that frame was
 //     written, or should have;
@@ -109,7 +115,7 @@ type stage interface {
 // NewPipeline returns a Pipeline without any frame.
 func NewPipeline(o Options) *Pipeline {
 	o = o.withDefaults()
-	if o.Pattern == nil {
+	if !o.joinsLines() {
 		return &Pipeline{newAssembler(o)}
 	}
 	return &Pipeline{newMultiline(o)}
@@ -118,7 +124,7 @@ func NewPipeline(o Options) *Pipeline {
 // Push takes the frame at [from, to) of the stream, at the time now. The caller pushes
 // frames in the order of the stream. The frame's text must not change until Next returns
 // false. Push panics if Next has not returned false since the last Push, or, with
-// Pattern, since the last Flush or Close.
+// Pattern or Traces, since the last Flush or Close.
 func (p *Pipeline) Push(f Frame, from, to uint64, now time.Time) {
 	p.stage.push(f, stream.Range{From: from, To: to}, now)
 }

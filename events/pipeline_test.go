@@ -46,7 +46,7 @@ func TestFiltersDropEvents(t *testing.T) {
 			name:  "the text, not the JSON object of it",
 			o:     Options{Exclude: regexp.MustCompile("container_id|log"), Include: regexp.MustCompile(`^{"a":"<ERROR`), JSON: &JSON{}},
 			lines: []string{`{"a":"<ERROR>"}`, "ERROR"},
-			want:  []string{event(`{"log":{"a":"<ERROR>"},"source":"stdout","container_id":"","container_name":"","image_name":""}`, "stdout 0", "[0-1]"), `stdout 1 "" [1-2]`},
+			want:  []string{event(`{"log":{"a":"<ERROR>"},"source":"stdout","host":"","container_id":"","container_name":"","image_name":""}`, "stdout 0", "[0-1]"), `stdout 1 "" [1-2]`},
 		}, {
 			name:  "the first part decides",
 			o:     Options{Include: error, MaxBytes: 128},
@@ -95,6 +95,7 @@ func (k kind) frames() (all []Frame) {
 var pipelines = map[string]kind{
 	"nothing":   {Options{}, []string{xs(100)}},
 	"include":   {Options{Include: regexp.MustCompile("ERROR")}, []string{xs(90) + "ERROR yes"}},
+	"traces":    {Options{Traces: Runtimes()}, []string{"2026-11-23 12:00:00 INFO " + xs(75)}},
 	"strip":     {Options{StripANSI: true}, []string{"\x1b[32m2026-11-23\x1b[0m " + xs(80)}},
 	"json":      {Options{JSON: &JSON{ContainerID: strings.Repeat("c", 64), ContainerName: "web", ImageName: "nginx:1"}}, []string{xs(100)}},
 	"object":    {Options{JSON: &JSON{ContainerID: strings.Repeat("c", 64)}}, []string{`{"level":"info","n":1,"message":"` + xs(67) + `"}`}},

@@ -17,7 +17,7 @@ import (
 )
 
 var texts = []string{
-	"BEGIN", "BEGIN a", "  at x.y(Z.java:1)", "", "", "no", "drop", "keep", "é日本", "😀", "\xff", "\xf0\x9f", "\xe6\x97", "\"", "\\\t\x01", "\u0085",
+	"BEGIN", "BEGIN a", "  at x.y(Z.java:1)", "a.BError: c", "goroutine 1 [running]:", "Traceback (most recent call last):", "", "", "no", "drop", "keep", "é日本", "😀", "\xff", "\xf0\x9f", "\xe6\x97", "\"", "\\\t\x01", "\u0085",
 	"\x1b[31m", "\x1b[", "\x1b", "31m", "\x1b]0;title\x07", "\x1b]8;;u\x1b\\", "\x1b]", "\u009b1m", "\u009d0\u009c", "\xc2", "\x9b1", "\x1b(B", "\x1b7", "\x1bPq",
 	"\x1b\\", "\x1b[1;2 q", "°",
 	`{"a":1.10,"a":2}`, ` {"b":{"c":["é"]}} `, `{"a":`, "}", "{}",
@@ -63,7 +63,10 @@ func drawOptions(t *rapid.T) Options {
 		return o
 	}
 	is := rapid.Bool()
-	if is.Draw(t, "multiline") {
+	switch rapid.IntRange(0, 3).Draw(t, "multiline") {
+	case 0:
+		o.Traces = Runtimes()
+	case 1, 2:
 		o.Pattern = regexp.MustCompile(`^BEGIN|^\s*{`)
 	}
 	o.StripANSI = is.Draw(t, "strip")
@@ -290,8 +293,11 @@ func FuzzPipeline(f *testing.F) {
 	f.Add(append([]byte("\x01\xc8"), bytes.Repeat([]byte("\"\n\x1b["), 50)...), uint8(15), uint8(255))
 	f.Fuzz(func(t *testing.T, data []byte, flags, limit uint8) {
 		o := Options{Wait: time.Minute, MaxBytes: max(int(limit), 128)}
-		if flags&1 != 0 {
+		switch {
+		case flags&1 != 0:
 			o.Pattern = regexp.MustCompile(`^B`)
+		case flags&32 != 0:
+			o.Traces = Runtimes()
 		}
 		o.StripANSI = flags&2 != 0
 		if flags&4 != 0 {

@@ -12,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/logspool/logspool/internal/awsenv"
-	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/target"
 )
 
@@ -112,7 +111,7 @@ func (r *remote) checkServices(ctx context.Context) (results []Result) {
 func (r *remote) checkRegion(ctx context.Context) []Result {
 	const name = "region"
 	if r.access.Region != "" {
-		return []Result{good(name, "%s, from %s", r.access.Region, r.regionSetting())}
+		return []Result{good(name, "%s, from %s", r.access.Region, r.container.RegionFrom)}
 	}
 	lookUp := r.env.Region
 	if r.container.RegionAuto {
@@ -128,35 +127,6 @@ func (r *remote) checkRegion(ctx context.Context) []Result {
 		from = "the shared configuration file"
 	}
 	return []Result{good(name, "%s, from %s", region, from)}
-}
-
-// regionSetting says which option or setting names the region.
-func (r *remote) regionSetting() string {
-	for _, name := range []string{"region", "awslogs-region"} {
-		if v := strings.TrimSpace(r.LogOpts[name]); v != "" && !strings.EqualFold(v, "auto") {
-			return "the log option " + name
-		}
-	}
-	without := append(slices.Clone(r.environ), "AWS_REGION=", "AWS_DEFAULT_REGION=")
-	if s, _ := config.Load(without); s.Region != "" {
-		return "ROUTE"
-	}
-	if r.sets("AWS_REGION") {
-		return "AWS_REGION"
-	}
-	return "AWS_DEFAULT_REGION"
-}
-
-// sets reports whether the environment has a region in the variable of that name.
-func (r *remote) sets(name string) bool {
-	set := false
-	for _, kv := range r.environ {
-		if value, ok := strings.CutPrefix(kv, name+"="); ok {
-			value = strings.TrimSpace(value)
-			set = value != "" && !strings.EqualFold(value, "auto")
-		}
-	}
-	return set
 }
 
 // checkMetadata asks the EC2 metadata service for the instance.

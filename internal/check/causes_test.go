@@ -492,7 +492,8 @@ func TestRegionsSourceIsNamed(t *testing.T) {
 		{map[string]string{"AWS_REGION": "auto", "AWS_DEFAULT_REGION": "eu-west-1"}, nil, "eu-west-1, from AWS_DEFAULT_REGION"},
 		{map[string]string{"ROUTE": "cloudwatch://eu-west-2"}, nil, "eu-west-2, from ROUTE"},
 		{map[string]string{"ROUTE": "cloudwatch://eu-central-1"}, nil, "eu-central-1, from ROUTE"},
-		{nil, map[string]string{"awslogs-region": "eu-west-3"}, "eu-west-3, from the log option awslogs-region"},
+		{map[string]string{"LOG_OPTS": `{"region":"eu-west-3"}`, "AWS_REGION": ""}, nil, "eu-west-3, from LOG_OPTS option region"},
+		{nil, map[string]string{"awslogs-region": "eu-west-3"}, "eu-west-3, from log option awslogs-region"},
 	} {
 		w := newWorld(t, cwlocal.Options{})
 		for name, value := range test.env {

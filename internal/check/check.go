@@ -162,7 +162,7 @@ func newChecker(o Options) *checker {
 	c.hostName, _ = os.Hostname() // without it, only names are less helpful
 	c.settings, c.problems = config.Load(c.environ)
 	c.problems = append(c.problems, c.settings.CheckDefaultGroup(c.hostName)...)
-	c.container, c.containerErr = c.settings.Container(o.LogOpts, nil)
+	c.container, c.containerErr = c.settings.Container(o.LogOpts, nil, nil)
 	return c
 }
 

@@ -48,7 +48,7 @@ func TestLogGroupIsAlwaysAnAllowedOne(t *testing.T) {
 			`no log group is allowed: ALLOW_GROUPS "/shop/.*" does not match "x" (the container's LOGSPOUT_GROUP) or "/other/web" (LOGSPOUT_GROUP) or "host" (default)`},
 	} {
 		s := mustLoad(t, test.plugin...)
-		c, err := s.Container(test.opts, test.env)
+		c, err := s.Container(test.opts, test.env, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,7 +92,7 @@ func TestDisallowedGroupOptionIsRefusedAtStart(t *testing.T) {
 		{opts{"group": "/{{.Region}}", "region": "eu-west-1"}, strings.Replace(refused, "/x", "/eu-west-1", 1)},
 		{opts{"group": `{{.Lbl "none"}}`}, ""},
 	} {
-		c, err := s.Container(test.opts, nil)
+		c, err := s.Container(test.opts, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,7 +116,7 @@ func TestInvalidAllowGroupsAllowsNoGroup(t *testing.T) {
 			t.Errorf("%.20q: %+v", text, problems)
 		}
 		for _, o := range []opts{nil, {"group": "g", "region": "eu-west-1", "create-group": "false"}} {
-			if c, _ := s.Container(o, nil); c.Hold != "ALLOW_GROUPS is invalid" {
+			if c, _ := s.Container(o, nil, nil); c.Hold != "ALLOW_GROUPS is invalid" {
 				t.Errorf("%.20q, %v: hold %q", text, o, c.Hold)
 			}
 		}
@@ -153,7 +153,7 @@ func TestRenderedGroupIsAllowedOrNone(t *testing.T) {
 			name := rapid.OneOf(rapid.StringMatching(`(/a|/b|/shop/|/x|host|b|\n| ){0,3}`), rapid.String())
 			env := []string{"LOGSPOUT_GROUP=" + name.Draw(t, "variable"), "G=" + name.Draw(t, "G")}
 			labels := map[string]string{"g": name.Draw(t, "label")}
-			c, _ := s.Container(nil, env)
+			c, _ := s.Container(nil, env, nil)
 			n, err := s.LogGroup(c, &naming.Container{LoggerHost: "host", Info: container.Info{Env: env, Labels: labels}})
 			if err == nil && whole.FindString(n.Name) != n.Name {
 				t.Errorf("%s let %q through", text, n.Name)

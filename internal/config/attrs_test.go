@@ -26,7 +26,7 @@ func TestAttrsAreDockers(t *testing.T) {
 		{opts{"labels": "both", "env": "both"}, opts{"both": "env"}},
 		{opts{"labels": "A", "env": "a", "labels-regex": "^A$", "env-regex": "^a$"}, nil},
 	} {
-		c, err := mustLoad(t, "CONTAINER_ENV=off").Container(test.opts, nil)
+		c, err := mustLoad(t, "CONTAINER_ENV=off").Container(test.opts, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +34,7 @@ func TestAttrsAreDockers(t *testing.T) {
 			t.Errorf("%v: want -, got +\n%s", test.opts, diff)
 		}
 	}
-	c, _ := mustLoad(t).Container(opts{"labels": "a", "env": "A"}, nil)
+	c, _ := mustLoad(t).Container(opts{"labels": "a", "env": "A"}, nil, nil)
 	if got := c.Attrs(nil, nil); got == nil || len(got) != 0 {
 		t.Errorf("got %v", got)
 	}

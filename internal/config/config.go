@@ -1,7 +1,7 @@
 // Package config turns what users write into typed settings: the plugin's environment, the
-// ROUTE URL, and a container's log options. Each setting has one row in a table (settings.go,
-// options.go) with its name, default, meaning and check. Each invalid value gets one line
-// that names the setting, the value and what is allowed.
+// ROUTE URL, LOG_OPTS, and a container's log options and labels. Each setting has one row in a
+// table (settings.go, options.go) with its name, default, meaning and check. Each invalid value
+// gets one line that names the setting, the value and what is allowed.
 //
 // An invalid setting stops neither the plugin nor a container (problem.go).
 //
@@ -31,16 +31,26 @@ type Settings struct {
 	// ContainerEnv says that a container's environment may set its group and stream, and may
 	// request that the container be ignored.
 	ContainerEnv bool
+	// ContainerLabels says that a container's labels may set some of its options.
+	ContainerLabels bool
 	SpoolSettings
 	// NewGroup applies to the groups that the plugin creates, if no log option sets the same.
 	NewGroup target.NewGroup
 	// EntityTemplates applies if no log option sets the same.
 	EntityTemplates
+	StatusSettings
 	Paths
 
 	// allowGroups must match the whole name of a log group; nil allows every name.
 	allowGroups *regexp.Regexp
-	hold        holds
+	// sources says where the values of settings were given, by the names of the settings.
+	sources map[string]string
+	// logOpts are the options in LOG_OPTS that have no setting with the same meaning. The
+	// others have set their settings.
+	logOpts givenOptions
+	// logOptsGroup is the option group in LOG_OPTS if it set Group.
+	logOptsGroup givenOption
+	hold         holds
 }
 
 // Paths says where the plugin keeps its files. Both paths are absolute.
@@ -75,4 +85,6 @@ type Doc struct {
 	// Default is the default as text, and empty if there is none.
 	Default string
 	Doc     string
+	// Label says that a container's label can set a log option.
+	Label bool
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // compare compares the exported fields of settings and containers. Templates and regexps count as
-// their text.
+// their text. TestRegionFollowsPrecedence checks where a region comes from.
 var compare = cmp.Options{
 	cmp.Transformer("text", func(t *naming.Template) string {
 		if t == nil {
@@ -34,7 +34,9 @@ var compare = cmp.Options{
 		}
 		return r.String()
 	}),
-	cmpopts.IgnoreUnexported(Settings{}, RegionSettings{}),
+	cmpopts.IgnoreUnexported(Settings{}, RegionSettings{}, Container{}),
+	cmpopts.IgnoreFields(RegionSettings{}, "RegionFrom"),
+	cmpopts.IgnoreFields(Container{}, "RegionFrom"),
 	cmpopts.EquateEmpty(),
 }
 
@@ -47,12 +49,13 @@ func defaults() *Settings {
 		Names:        Names{Group: template("{{.LoggerHost}}", "default"), Stream: template("{{.Name}}", "default")},
 		Delay:        4 * time.Second,
 		Gzip:         true,
-		ContainerEnv: true,
+		ContainerEnv: true, ContainerLabels: true,
 		SpoolSettings: SpoolSettings{
 			SpoolLimits:    SpoolLimits{SpoolMaxSize: 256 << 20, SpoolFull: DropOldest, HistorySize: 20 << 20},
 			SpoolTotalSize: 4 << 30,
 			HistoryAge:     7 * 24 * time.Hour,
 		},
+		StatusSettings: StatusSettings{PricePerGB: 0.5},
 		Paths: Paths{
 			PluginSocket: "/run/docker/plugins/logspool.sock",
 			StateDir:     "/run/docker/logging/.state",
@@ -159,6 +162,11 @@ func TestLoadReadsSettings(t *testing.T) {
 		{[]string{"PLUGIN_SOCKET=/tmp//x.sock", "STATE_DIR=/tmp/a/../b"}, with(func(s *Settings) {
 			s.PluginSocket, s.StateDir = "/tmp/x.sock", "/tmp/b"
 		})},
+		{[]string{"STATUS_ADDR= 9465 ", "PRICE_PER_GB=0"}, with(func(s *Settings) { s.StatusAddr, s.PricePerGB = "127.0.0.1:9465", 0 })},
+		{[]string{"STATUS_ADDR=:65535", "PRICE_PER_GB= .76"}, with(func(s *Settings) { s.StatusAddr, s.PricePerGB = "127.0.0.1:65535", 0.76 })},
+		{[]string{"STATUS_ADDR=0.0.0.0:9465"}, with(func(s *Settings) { s.StatusAddr = "0.0.0.0:9465" })},
+		{[]string{"STATUS_ADDR=[::]:9465"}, with(func(s *Settings) { s.StatusAddr = "[::]:9465" })},
+		{[]string{"STATUS_ADDR=node-1.example.com:1"}, with(func(s *Settings) { s.StatusAddr = "node-1.example.com:1" })},
 
 		// ROUTE takes precedence over the variables of the same names.
 		{[]string{"DELAY=2", "ROUTE=cloudwatch://us-east-1?DELAY=8&NOEC2&DEBUG=1"}, with(func(s *Settings) {
@@ -181,6 +189,8 @@ func TestLoadReadsSettings(t *testing.T) {
 func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 	const duration = "use seconds (8) or a Go duration (500ms), from 1ms to 24h"
 	const size = "use bytes or Docker's units (256m, 4g), from 64k to 1024t"
+	const addr = "use HOST:PORT such as 127.0.0.1:9465, or a port from 1 to 65535"
+	const price = "use a number from 0 to 1000000, such as 0.50, without a currency"
 	for _, test := range []struct {
 		env  string
 		want string
@@ -216,6 +226,14 @@ func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 		{"GROUP_TAGS=team", `GROUP_TAGS: "team" is not a KEY=VALUE pair: use KEY=VALUE,KEY=VALUE`},
 		{"GROUP_CLASS=cheap", `GROUP_CLASS: "cheap" is not a class of log groups: use one of STANDARD INFREQUENT_ACCESS DELIVERY ESSENTIALS`},
 		{"KMS_KEY_ID=a key", `KMS_KEY_ID: "a key" is not a KMS key: use its ARN, at most 256 characters without white space`},
+		{"STATUS_ADDR=localhost", `STATUS_ADDR: "localhost" is not an address to listen on: ` + addr},
+		{"STATUS_ADDR=0", `STATUS_ADDR: "0" is not an address to listen on: ` + addr},
+		{"STATUS_ADDR=127.0.0.1:65536", `STATUS_ADDR: "127.0.0.1:65536" is not an address to listen on: ` + addr},
+		{"STATUS_ADDR=http://127.0.0.1:1", `STATUS_ADDR: "http://127.0.0.1:1" is not an address to listen on: ` + addr},
+		{"STATUS_ADDR=::1:9465", `STATUS_ADDR: "::1:9465" is not an address to listen on: ` + addr},
+		{"PRICE_PER_GB=-1", `PRICE_PER_GB: "-1" is not a price: ` + price},
+		{"PRICE_PER_GB=NaN", `PRICE_PER_GB: "NaN" is not a price: ` + price},
+		{"PRICE_PER_GB=$0.50", `PRICE_PER_GB: "$0.50" is not a price: ` + price},
 		{"PLUGIN_SOCKET=x.sock", `PLUGIN_SOCKET: "x.sock" is not an absolute path: use one that begins with /`},
 		{"PLUGIN_SOCKET=/" + strings.Repeat("x", 107), `PLUGIN_SOCKET: "/` + strings.Repeat("x", 79) + `"… is too long for a socket: use a path of at most 107 bytes`},
 		{"STATE_DIR=state", `STATE_DIR: "state" is not an absolute path: use one that begins with /`},
@@ -336,7 +354,7 @@ func TestSizesAreKeptIfTheTotalIsInvalid(t *testing.T) {
 		"max-size=8000000000": {SpoolMaxSize: 10 << 30, HistorySize: 8e9},
 	} {
 		name, value, _ := strings.Cut(opts, "=")
-		c, err := s.Container(map[string]string{name: value}, nil)
+		c, err := s.Container(map[string]string{name: value}, nil, nil)
 		if err != nil || c.SpoolMaxSize != want.SpoolMaxSize || c.HistorySize != want.HistorySize {
 			t.Errorf("%s: got %d, %d, %v", opts, c.SpoolMaxSize, c.HistorySize, err)
 		}
@@ -358,7 +376,7 @@ func TestContradictingSizesAreKept(t *testing.T) {
 // If SPOOL_TOTAL_SIZE was lowered, an attached container gets the whole total, not the default.
 func TestContainerSizesAreCutToTheTotal(t *testing.T) {
 	s := mustLoad(t, "SPOOL_TOTAL_SIZE=1g")
-	c, err := s.Container(map[string]string{"history-size": "6g", "spool-max-size": "6g"}, nil)
+	c, err := s.Container(map[string]string{"history-size": "6g", "spool-max-size": "6g"}, nil, nil)
 	if got := lines(t, err); len(got) != 2 || c.HistorySize != 1<<30 || c.SpoolMaxSize != 1<<30 {
 		t.Errorf("got %d, %d and %q", c.HistorySize, c.SpoolMaxSize, got)
 	}
@@ -396,7 +414,7 @@ func TestRowsAreUniqueAndDefaultsAreValid(t *testing.T) {
 	s := &Settings{}
 	seen := map[string]bool{"": true}
 	for i, row := range settings {
-		if seen[row.name] || row.doc == "" || row.set == nil && row.name != "ROUTE" {
+		if seen[row.name] || row.doc == "" || row.set == nil && row.name != "ROUTE" && row.name != "LOG_OPTS" {
 			t.Errorf("row %d: %+v", i, row)
 		}
 		seen[row.name] = true
@@ -422,7 +440,7 @@ func TestRowsAreUniqueAndDefaultsAreValid(t *testing.T) {
 			}
 			seen[name] = true
 		}
-		if doc := OptionDocs()[i]; doc != (Doc{Name: row.name, Alias: row.alias, Default: row.def, Doc: row.doc}) {
+		if doc := OptionDocs()[i]; doc != (Doc{Name: row.name, Alias: row.alias, Default: row.def, Doc: row.doc, Label: row.label}) {
 			t.Errorf("%+v", doc)
 		}
 	}
@@ -444,6 +462,7 @@ func FuzzEnvironment(f *testing.F) {
 	f.Add("SPOOL_MAX_SIZE", "nan b")
 	f.Add("DELAY", "1e9")
 	f.Add("STATE_DIR", "/\x00")
+	f.Add("STATUS_ADDR", "[::%eth0]:1")
 	f.Fuzz(func(t *testing.T, name, text string) {
 		s, problems := Load([]string{name + "=" + text})
 		problemLines(t, problems)
@@ -481,7 +500,7 @@ func checkSettings(t *testing.T, s *Settings, problems []Problem) {
 
 func ExampleErrors() {
 	s, _ := Load(nil)
-	_, err := s.Container(map[string]string{"delay": "abc"}, nil)
+	_, err := s.Container(map[string]string{"delay": "abc"}, nil, nil)
 	fmt.Println(err)
 	// Output:
 	// logspool: log option "delay": "abc" is not a duration: use seconds (8) or a Go duration (500ms), from 1ms to 24h

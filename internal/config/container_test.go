@@ -209,7 +209,7 @@ func TestContainerReadsOptions(t *testing.T) {
 		}},
 		{"broken, but not asked for", nil, opts{"group": "g"}, []string{"LOGSPOUT_GROUP={{"}, func(c *Container) { c.Group = template("g", "log option group") }},
 	} {
-		got, err := mustLoad(t, test.plugin...).Container(test.opts, test.env)
+		got, err := mustLoad(t, test.plugin...).Container(test.opts, test.env, nil)
 		if err != nil {
 			t.Errorf("%s: %v", test.name, err)
 			continue
@@ -380,7 +380,7 @@ func TestInvalidOptionsAreRefused(t *testing.T) {
 		{opts{"label": "x"}, `unknown log option "label" (did you mean "labels"?)`},
 		{opts{"a\nb": "x"}, `unknown log option "a\nb"` + known},
 	} {
-		c, err := mustLoad(t).Container(test.opts, nil)
+		c, err := mustLoad(t).Container(test.opts, nil, nil)
 		if got := lines(t, err); test.want == "" && got != nil || test.want != "" && (len(got) != 1 || got[0] != test.want) {
 			t.Errorf("%v:\n got %q\nwant %q", test.opts, got, test.want)
 		}
@@ -388,7 +388,7 @@ func TestInvalidOptionsAreRefused(t *testing.T) {
 	}
 
 	// All errors are listed in the order of the table, then unknown options in the order of names.
-	c, err := mustLoad(t).Container(opts{"zzz": "", "yyy": "", "delay": "x", "region": "x", "endpoint": "http://127.0.0.1"}, nil)
+	c, err := mustLoad(t).Container(opts{"zzz": "", "yyy": "", "delay": "x", "region": "x", "endpoint": "http://127.0.0.1"}, nil, nil)
 	got := lines(t, err)
 	for i, want := range []string{`"region"`, `"delay"`, `"yyy"`, `"zzz"`} {
 		if len(got) != 4 || !strings.Contains(got[i], want) {
@@ -415,14 +415,14 @@ func TestErrorsAreOnePrintableLine(t *testing.T) {
 		all := opts{text: text, "awslogs-" + text: "x"}
 		for _, row := range options {
 			all[row.name], all[row.alias] = text, "{{"+text
-			c, err := mustLoad(t).Container(opts{row.name: text}, []string{"LOGSPOUT_GROUP={{" + text, "LOGSPOUT_STREAM={{.Env." + text + "}}"})
+			c, err := mustLoad(t).Container(opts{row.name: text}, []string{"LOGSPOUT_GROUP={{" + text, "LOGSPOUT_STREAM={{.Env." + text + "}}"}, nil)
 			checkLines(t, append(lines(t, err), c.Warnings...))
 		}
-		_, err := mustLoad(t).Container(all, nil)
+		_, err := mustLoad(t).Container(all, nil, nil)
 		lines(t, err)
 	}
 	// The text is cut between characters.
-	_, err := mustLoad(t).Container(opts{"delay": "x" + strings.Repeat("é", 80)}, nil)
+	_, err := mustLoad(t).Container(opts{"delay": "x" + strings.Repeat("é", 80)}, nil, nil)
 	if want := `log option "delay": "x` + strings.Repeat("é", 39) + `"… is not a duration`; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -470,7 +470,7 @@ func FuzzLogOptions(f *testing.F) {
 	f.Add("\xff", "\x00\n", "spool-max-size", "1e9", "=")
 	s := mustLoad(f, "ROUTE=cloudwatch://eu-west-1")
 	f.Fuzz(func(t *testing.T, name1, text1, name2, text2, env string) {
-		c, err := s.Container(opts{name1: text1, name2: text2}, []string{env})
+		c, err := s.Container(opts{name1: text1, name2: text2}, []string{env}, nil)
 		checkLines(t, append(lines(t, err), c.Warnings...))
 		checkContainer(t, c)
 		c.Attrs(map[string]string{text1: text2}, []string{env})

@@ -35,19 +35,14 @@ func parseEntityTemplate(text string, parse func(string) (*naming.Template, erro
 	return t, err
 }
 
-// setEntityOption reads a log option. In awslogs's spelling, the template has the fields of
-// Docker's tag template.
-func setEntityOption(field **naming.Template, v value) error {
+// setEntityTemplate reads a log option or a setting. In awslogs's spelling, the template has
+// the fields of Docker's tag template. An invalid template leaves the field as it was.
+func setEntityTemplate(field **naming.Template, v value) error {
 	parse := naming.Parse
 	if v.alias {
 		parse = naming.ParseTag
 	}
 	return set(field, v, func(text string) (*naming.Template, error) { return parseEntityTemplate(text, parse) })
-}
-
-// setEntitySetting reads a setting. An invalid template leaves the field nil.
-func setEntitySetting(field **naming.Template, v value) error {
-	return set(field, v, func(text string) (*naming.Template, error) { return parseEntityTemplate(text, naming.Parse) })
 }
 
 func parseEntityAttributes(text string) (map[string]string, error) {

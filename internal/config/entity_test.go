@@ -54,7 +54,7 @@ func TestEntityIsRendered(t *testing.T) {
 			Attributes: `{"PlatformType":"AWS::EC2","k0":"v","k1":"v","k2":"v","k3":"v","k4":"v","k5":"v","k6":"v","k7":"v","k8":"v"}`}},
 	} {
 		s := mustLoad(t, test.plugin...)
-		c, err := s.Container(test.opts, nil)
+		c, err := s.Container(test.opts, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestEntityIsRendered(t *testing.T) {
 		}
 	}
 
-	c, err := mustLoad(t).Container(opts{"entity-service-name": `{{.Lbl "none"}}`, "entity-environment": "e"}, nil)
+	c, err := mustLoad(t).Container(opts{"entity-service-name": `{{.Lbl "none"}}`, "entity-environment": "e"}, nil, nil)
 	if err != nil || !c.EntityUses("Lbl") || c.EntityUses("Host") {
 		t.Errorf("got %+v, %v", c, err)
 	}
@@ -76,7 +76,7 @@ func TestEntityIsRendered(t *testing.T) {
 		t.Errorf("got %+v, %v", e, err)
 	}
 	lines(t, err)
-	c, _ = mustLoad(t).Container(opts{"awslogs-entity-attributes": "a=b"}, nil)
+	c, _ = mustLoad(t).Container(opts{"awslogs-entity-attributes": "a=b"}, nil, nil)
 	if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], "log option awslogs-entity-attributes: no effect") {
 		t.Errorf("got %q", c.Warnings)
 	}
@@ -98,7 +98,7 @@ func TestInvalidEntityOptionsAreRefused(t *testing.T) {
 		{"entity-attributes", strings.Repeat("é", 256) + "=" + strings.Repeat("é", 512), ""},
 		{"entity-attributes", manyAttributes(10), ""},
 	} {
-		_, err := mustLoad(t).Container(opts{test.name: test.value}, nil)
+		_, err := mustLoad(t).Container(opts{test.name: test.value}, nil, nil)
 		got := strings.Join(lines(t, err), "\n")
 		if (got == "") != (test.want == "") || !strings.Contains(got, test.want) || got != "" && !strings.HasPrefix(got, `log option "`+test.name+`": `) {
 			t.Errorf("%s=%.40s: got %s, want %s", test.name, test.value, got, test.want)

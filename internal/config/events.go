@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/naming"
 )
 
@@ -16,6 +17,8 @@ type EventOptions struct {
 	Tag *naming.Template
 	// Pattern matches the first line of an event; nil means that each line is an event.
 	Pattern *regexp.Regexp
+	// Traces are the runtimes whose stack traces become one event with the line before them.
+	Traces []events.Runtime
 	// Include must match an event that is sent; nil matches every event.
 	Include *regexp.Regexp
 	// Exclude matches the events that are not sent; nil matches nothing.
@@ -43,6 +46,20 @@ func parseFormat(text string) (Format, error) {
 		return f, nil
 	}
 	return "", fmt.Errorf("%s is not a format: use %s, %s or %s", shown(text), FormatText, FormatJSON, FormatEMF)
+}
+
+// parseRuntimes reads the option multiline.
+func parseRuntimes(text string) ([]events.Runtime, error) {
+	all, bad := events.ParseRuntimes(text)
+	if bad == "" {
+		return all, nil
+	}
+	var known []string
+	for _, r := range events.Runtimes() {
+		known = append(known, string(r))
+	}
+	return nil, fmt.Errorf("%s is not a runtime whose stack traces the plugin knows: use %s, or several of them separated by commas",
+		shown(bad), strings.Join(known, ", "))
 }
 
 // parseAwslogsFormat reads awslogs's option, which has only one valid value.

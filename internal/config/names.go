@@ -13,9 +13,9 @@ type Names struct{ Group, Stream Template }
 // of Load and Settings.Container, its naming.Template is never nil.
 type Template struct {
 	*naming.Template
-	// From says where the template was given, for the log: "log option group", "the
-	// container's LOGSPOUT_GROUP", "ROUTE option LOGSPOUT_GROUP", "LOGSPOUT_GROUP" or
-	// "default".
+	// From says where the template was given, for the log: "log option group", "label
+	// logspool.group", "the container's LOGSPOUT_GROUP", "ROUTE option LOGSPOUT_GROUP",
+	// "LOG_OPTS option group", "LOGSPOUT_GROUP" or "default".
 	From string
 }
 
@@ -37,7 +37,11 @@ func mustParse(text string) *naming.Template {
 // def and returns the error. It does not keep an earlier value, because the user meant a
 // different name.
 func setTemplate(field *Template, v value, def *naming.Template) error {
-	t, err := naming.Parse(v.text)
+	parse := naming.Parse
+	if v.tag {
+		parse = naming.ParseTag
+	}
+	t, err := parse(v.text)
 	if err != nil {
 		t = def
 	}

@@ -63,7 +63,7 @@ func TestContainerIsHeldIfItsDestinationIsUndecided(t *testing.T) {
 		for _, p := range problems {
 			holds = holds || p.Holds
 		}
-		c, _ := s.Container(test.opts, test.env)
+		c, _ := s.Container(test.opts, test.env, nil)
 		if c.Hold != test.want {
 			t.Errorf("%q, %v, %q: hold %q, want %q", test.plugin, test.opts, test.env, c.Hold, test.want)
 		}

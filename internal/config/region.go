@@ -9,13 +9,17 @@ import (
 // RegionSettings says where the region comes from. Before anything is looked up, auto
 // means awsRegion, or else awsDefaultRegion.
 type RegionSettings struct {
-	// Region is the region of ROUTE, or else of AWS_REGION; empty means that the region
-	// has to be looked up in the SDK's configuration, then on EC2.
+	// Region is the region of ROUTE, or else of LOG_OPTS, or else of AWS_REGION; empty means
+	// that the region has to be looked up in the SDK's configuration, then on EC2.
 	Region string
+	// RegionFrom says where Region was given, such as "ROUTE" or "AWS_REGION", and is empty if
+	// Region is.
+	RegionFrom string
 	// NoEC2 says that the plugin never queries the EC2 metadata service.
 	NoEC2 bool
 
 	awsRegion        string
+	awsRegionFrom    string
 	awsDefaultRegion string
 }
 
@@ -48,10 +52,22 @@ func (l *loader) chooseRegion() {
 			break
 		}
 		if s.awsRegion = r.region; s.awsRegion != "" {
+			s.awsRegionFrom = r.name
 			break
 		}
 	}
-	if s.Region == "" && s.hold.route == "" {
-		s.Region = s.awsRegion
+	o, given := l.host["region"]
+	region, _ := parseRegion(o.text)
+	switch {
+	case l.route.badAddress:
+		s.hold.region = reason("ROUTE")
+	case l.route.region != "":
+		s.Region, s.RegionFrom = l.route.region, "ROUTE"
+	case l.hostFailed["region"] != nil:
+		s.hold.region = reason(l.hostFailed["region"].Setting)
+	case given && region != "":
+		s.Region, s.RegionFrom = region, o.from
+	default:
+		s.Region, s.RegionFrom, s.hold.region = s.awsRegion, s.awsRegionFrom, s.hold.awsRegion
 	}
 }

@@ -91,11 +91,10 @@ func (r *route) option(key, text string) {
 }
 
 func routeRow(name string) *setting {
-	i := slices.IndexFunc(settings, func(row setting) bool { return row.route && row.name == name })
-	if i < 0 {
-		return nil
+	if row := settingRow(name); row != nil && row.route {
+		return row
 	}
-	return &settings[i]
+	return nil
 }
 
 // splitQuery splits a query at each & that is not between {{ and }}.

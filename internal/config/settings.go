@@ -1,21 +1,27 @@
 package config
 
-import "github.com/logspool/logspool/naming"
+import (
+	"slices"
+
+	"github.com/logspool/logspool/naming"
+)
 
 // A value is what a user wrote, and where.
 type value struct {
 	text, from string
-	alias      bool // alias says that a log option was given in awslogs's spelling.
+	alias      bool // alias says that an option was given in awslogs's spelling.
+	tag        bool // tag says that the text is the value of the option tag.
 }
 
 const (
 	fromDefault = "default"
 	fromOption  = "log option "
+	fromLogOpts = "LOG_OPTS option "
 )
 
 // A setting is a variable of the plugin's environment. If set returns an error, it leaves
-// the setting as it was, but an invalid template sets the default name. Only ROUTE has no
-// set, because Load parses it.
+// the setting as it was, but an invalid template sets the default name. Only ROUTE and
+// LOG_OPTS have no set, because Load parses them.
 type setting struct {
 	name string
 	// def is the default, which set reads like any other value; empty means that nothing
@@ -26,14 +32,20 @@ type setting struct {
 	route bool
 	// flag says that the name alone sets the option in ROUTE.
 	flag bool
+	// template says that an invalid value sets the default name, and that no other source then
+	// counts, because the user meant a different name.
+	template bool
 	// set reads the value, and its error gives the value and what is allowed.
 	set func(*Settings, value) error
-	// bad sets what applies instead of an invalid value; nil leaves the earlier value or
-	// the default.
-	bad func(*Settings)
+	// bad sets what applies instead of an invalid value that was given at from; nil leaves
+	// the value of the next source.
+	bad func(s *Settings, from string)
 	// applies says in the log what applies instead of an invalid value; Load fills it in
 	// if it is empty.
 	applies string
+	// onTop says that a size which applies instead counts on top of what is on disk. applies
+	// is then only about the case that no other source has a size.
+	onTop bool
 	// holds says that lines are spooled but not sent while the value is invalid.
 	holds bool
 }
@@ -52,12 +64,12 @@ var settings = []setting{
 		doc: "logspout's route URL: cloudwatch://REGION-or-auto?OPTIONS",
 	},
 	{
-		name: "LOGSPOUT_GROUP", def: naming.DefaultGroup(), route: true,
+		name: "LOGSPOUT_GROUP", def: naming.DefaultGroup(), route: true, template: true,
 		doc: "template of the log group",
 		set: func(s *Settings, v value) error { return setTemplate(&s.Group, v, defaultGroup) },
 	},
 	{
-		name: "LOGSPOUT_STREAM", def: naming.DefaultStream(), route: true,
+		name: "LOGSPOUT_STREAM", def: naming.DefaultStream(), route: true, template: true,
 		doc: "template of the log stream",
 		set: func(s *Settings, v value) error { return setTemplate(&s.Stream, v, defaultStream) },
 	},
@@ -100,23 +112,23 @@ var settings = []setting{
 		doc: "the most undelivered bytes that the plugin keeps for one container",
 		set: func(s *Settings, v value) error { return set(&s.SpoolMaxSize, v, parseSize) },
 
-		bad:     func(s *Settings) { s.Unknown.SpoolMaxSize = true },
-		applies: "256m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
+		bad:     func(s *Settings, _ string) { s.Unknown.SpoolMaxSize = true },
+		applies: "256m, or SPOOL_TOTAL_SIZE if that is less", onTop: true,
 	},
 	{
 		name: "SPOOL_TOTAL_SIZE", def: "4g",
 		doc: "the most bytes that all spools may take together, including delivered history",
 		set: func(s *Settings, v value) error { return set(&s.SpoolTotalSize, v, parseSize) },
 
-		bad:     func(s *Settings) { s.Unknown.SpoolTotalSize = true },
-		applies: "4g, on top of what is on disk",
+		bad:     func(s *Settings, _ string) { s.Unknown.SpoolTotalSize = true },
+		applies: "4g", onTop: true,
 	},
 	{
 		name: "SPOOL_FULL", def: string(DropOldest),
 		doc: "drop-oldest or drop-newest: which lines the plugin drops when a spool is full",
 		set: func(s *Settings, v value) error { return set(&s.SpoolFull, v, parseFullPolicy) },
 
-		bad:     func(s *Settings) { s.SpoolFull = DropNewest },
+		bad:     func(s *Settings, _ string) { s.SpoolFull = DropNewest },
 		applies: "drop-newest, which deletes no lines that are in the spool",
 	},
 	{
@@ -129,15 +141,15 @@ var settings = []setting{
 		doc: "the most delivered bytes that the plugin keeps for docker logs, for one container; 0: none, and dockerd's own cache serves docker logs",
 		set: func(s *Settings, v value) error { return set(&s.HistorySize, v, parseHistorySize) },
 
-		bad:     func(s *Settings) { s.Unknown.HistorySize = true },
-		applies: "20m, or SPOOL_TOTAL_SIZE if that is less, on top of what is on disk",
+		bad:     func(s *Settings, _ string) { s.Unknown.HistorySize = true },
+		applies: "20m, or SPOOL_TOTAL_SIZE if that is less", onTop: true,
 	},
 	{
 		name: "HISTORY_AGE", def: "168h",
 		doc: "how long the plugin keeps the history of a stopped container",
 		set: func(s *Settings, v value) error { return set(&s.HistoryAge, v, parseAge) },
 
-		bad:     func(s *Settings) { s.HistoryAge = unlimited },
+		bad:     func(s *Settings, _ string) { s.HistoryAge = unlimited },
 		applies: "no limit: nothing expires",
 	},
 	{
@@ -146,8 +158,17 @@ var settings = []setting{
 		set: func(s *Settings, v value) error { return set(&s.ContainerEnv, v, parseSwitch) },
 
 		// Off, so that LOGSPOUT=ignore drops nothing that should be kept.
-		bad:     func(s *Settings) { s.ContainerEnv, s.hold.containerEnv = false, reason("CONTAINER_ENV") },
+		bad:     func(s *Settings, from string) { s.ContainerEnv, s.hold.containerEnv = false, reason(from) },
 		applies: "off; lines of containers whose environment has LOGSPOUT=ignore, LOGSPOUT_GROUP or LOGSPOUT_STREAM are spooled but not sent, unless an option sets the name",
+		holds:   true,
+	},
+	{
+		name: "CONTAINER_LABELS", def: "on",
+		doc: "off: a container's labels logspool.OPTION set none of its options",
+		set: func(s *Settings, v value) error { return set(&s.ContainerLabels, v, parseSwitch) },
+
+		bad:     func(s *Settings, from string) { s.ContainerLabels, s.hold.containerLabels = false, reason(from) },
+		applies: "off; lines of containers with a label that would set an option are spooled but not sent, unless a log option takes its place",
 		holds:   true,
 	},
 	{
@@ -156,8 +177,12 @@ var settings = []setting{
 		set:  func(s *Settings, v value) error { return set(&s.allowGroups, v, parseAllowGroups) },
 
 		// It is unknown which groups are allowed, so none is.
-		bad:     func(s *Settings) { s.hold.all = reason("ALLOW_GROUPS") },
+		bad:     func(s *Settings, from string) { s.hold.all = reason(from) },
 		applies: heldAll, holds: true,
+	},
+	{
+		name: "LOG_OPTS",
+		doc:  "JSON object of log options, the defaults for every container: {\"format\":\"json\",\"delay\":8}",
 	},
 	{
 		name: "RETENTION_DAYS",
@@ -179,24 +204,34 @@ var settings = []setting{
 		doc:  "ARN of the KMS key that encrypts groups that the plugin creates",
 		set:  func(s *Settings, v value) error { return set(&s.NewGroup.KMSKeyID, v, parseKMSKey) },
 
-		bad:     func(s *Settings) { s.hold.kmsKey = reason("KMS_KEY_ID") },
+		bad:     func(s *Settings, from string) { s.hold.kmsKey = reason(from) },
 		applies: "lines of containers without the log option kms-key-id or create-group=false are spooled but not sent",
 		holds:   true,
 	},
 	{
 		name: "ENTITY_SERVICE_NAME",
 		doc:  "template of the service name of the entity that events belong to (CloudWatch's \"Explore related\"); the plugin sends no entity unless this setting or ENTITY_ENVIRONMENT is set",
-		set:  func(s *Settings, v value) error { return setEntitySetting(&s.EntityService, v) },
+		set:  func(s *Settings, v value) error { return setEntityTemplate(&s.EntityService, v) },
 	},
 	{
 		name: "ENTITY_ENVIRONMENT",
 		doc:  "template of the entity's environment",
-		set:  func(s *Settings, v value) error { return setEntitySetting(&s.EntityEnvironment, v) },
+		set:  func(s *Settings, v value) error { return setEntityTemplate(&s.EntityEnvironment, v) },
 	},
 	{
 		name: "ENTITY_ATTRIBUTES",
 		doc:  "further attributes of the entity, at most ten: KEY=VALUE,KEY=VALUE",
 		set:  func(s *Settings, v value) error { return set(&s.EntityAttributes, v, parseEntityAttributes) },
+	},
+	{
+		name: "STATUS_ADDR",
+		doc:  "HOST:PORT, or a port of 127.0.0.1, where the plugin serves the status page, /metrics, /healthz and /readyz, without authentication; unless set, it serves them nowhere",
+		set:  func(s *Settings, v value) error { return set(&s.StatusAddr, v, parseStatusAddr) },
+	},
+	{
+		name: "PRICE_PER_GB", def: "0.50",
+		doc: "the price of a GB of ingested logs, for the status page",
+		set: func(s *Settings, v value) error { return set(&s.PricePerGB, v, parsePrice) },
 	},
 	{
 		name: "PLUGIN_SOCKET", def: "/run/docker/plugins/logspool.sock",
@@ -237,4 +272,13 @@ func set[T any](field *T, v value, parse func(string) (T, error)) error {
 		*field = parsed
 	}
 	return err
+}
+
+// settingRow returns the row of a setting, or nil.
+func settingRow(name string) *setting {
+	i := slices.IndexFunc(settings, func(row setting) bool { return row.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &settings[i]
 }

@@ -157,8 +157,9 @@ func (l *loader) fitSizes() {
 		{"SPOOL_MAX_SIZE", s.SpoolMaxSize, &s.Unknown.SpoolMaxSize},
 		{"HISTORY_SIZE", s.HistorySize, &s.Unknown.HistorySize},
 	} {
-		if err := s.checkTotal(c.size); err != nil && strings.TrimSpace(l.env[c.name]) != "" && !*c.unknown {
-			l.problems = append(l.problems, rowProblem{Problem: Problem{Setting: c.name, Text: err.Error(),
+		from := l.s.sources[c.name]
+		if err := s.checkTotal(c.size); err != nil && from != fromDefault && !*c.unknown {
+			l.problems = append(l.problems, rowProblem{Problem: Problem{Setting: from, Text: err.Error(),
 				Applies: "the larger size for both, on top of what is on disk"}})
 			*c.unknown, contradicted = true, true
 		}

@@ -32,12 +32,17 @@ type Info struct {
 	DaemonName string
 }
 
+// ShortID returns the first 12 characters of an ID, as docker ps shows it.
+func ShortID(id string) string { return oneline.Cut(id, shortID) }
+
+const shortID = 12 // bytes
+
 // Label returns what logs and commands call a container: its name and its short ID, as docker ps
 // shows them. It is one short line, whatever the name holds. Either part may be empty.
 func Label(name, id string) string {
-	const maxName, shortID = 64, 12 // bytes
+	const maxName = 64 // bytes
 	name = oneline.Text(strings.TrimPrefix(name, "/"), maxName)
-	id = oneline.Text(oneline.Cut(id, shortID), shortID)
+	id = oneline.Text(ShortID(id), shortID)
 	switch {
 	case name == "":
 		return id

@@ -137,7 +137,7 @@ func TestDatetimeFormatGivesTheRegexpOfAwslogs(t *testing.T) {
 			n++
 			pair := e.(*ast.KeyValueExpr)
 			format, want := unquoted(pair.Key), unquoted(pair.Value)
-			c, err := settings.Container(map[string]string{"datetime-format": format}, nil)
+			c, err := settings.Container(map[string]string{"datetime-format": format}, nil, nil)
 			if err != nil || c.Pattern == nil || c.Pattern.String() != want || c.Warnings != nil {
 				t.Errorf("%s: got %v, %v, %q, want %s", format, c.Pattern, err, c.Warnings, want)
 			}
@@ -146,7 +146,7 @@ func TestDatetimeFormatGivesTheRegexpOfAwslogs(t *testing.T) {
 	// Each sequence that awslogs does not know gets a warning.
 	unknown := 0
 	for c := byte('!'); c <= '~'; c++ {
-		container, err := settings.Container(map[string]string{"datetime-format": "x%" + string(c)}, nil)
+		container, err := settings.Container(map[string]string{"datetime-format": "x%" + string(c)}, nil, nil)
 		if err != nil {
 			t.Errorf("%%%c: %v", c, err)
 		} else if container.Warnings != nil {
@@ -192,7 +192,7 @@ func TestGroupClassesAreTheSDKs(t *testing.T) {
 	var sdk []string
 	for _, class := range types.LogGroupClass("").Values() {
 		sdk = append(sdk, string(class))
-		c, err := settings.Container(map[string]string{"group-class": strings.ToLower(string(class))}, nil)
+		c, err := settings.Container(map[string]string{"group-class": strings.ToLower(string(class))}, nil, nil)
 		if err != nil || c.Create.NewGroup.Class != string(class) {
 			t.Errorf("%s: got %q, %v", class, c.Create.NewGroup.Class, err)
 		}
@@ -233,7 +233,7 @@ func TestLogspoutPageHasEverySetting(t *testing.T) {
 		t.Fatal(problems)
 	}
 	heeded := func(name string) bool {
-		with, _ := s.Container(nil, []string{name + "=ignore"})
+		with, _ := s.Container(nil, []string{name + "=ignore"}, nil)
 		return with.Ignore || with.Group.From != s.Group.From || with.Stream.From != s.Stream.From
 	}
 	for _, name := range firstCells(t, fromLogspout, "container") {

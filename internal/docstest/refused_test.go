@@ -21,6 +21,7 @@ var badOptions = []struct{ name, value string }{
 	{"delay", "soon"},
 	{"delay", "0"},
 	{"multiline-pattern", "(?<!x)y"},
+	{"multiline", "java,perl"},
 	{"datetime-format", "[%Y"},
 	{"format", "xml"},
 	{"awslogs-format", "json"},
@@ -69,6 +70,7 @@ var badTogether = []map[string]string{
 	{"group": "shop", "awslogs-group": "web"},
 	{"credentials-endpoint": "/v2/a", "awslogs-credentials-endpoint": "/v2/b"},
 	{"multiline-pattern": "^{", "datetime-format": "%Y"},
+	{"multiline": "go", "datetime-format": "%Y"},
 	{"format": "json/emf", "multiline-pattern": "^{"},
 	{"awslogs-format": "json/emf", "awslogs-datetime-format": "%Y"},
 	{"role-arn": "arn:aws:iam::123456789012:role/logs", "external-id": "s"},
@@ -79,9 +81,13 @@ var badSettings = []string{
 	"ROUTE=syslog://logs", "ROUTE=cloudwatch://eu-west1", "ROUTE=cloudwatch://auto?GZIP=off", "ROUTE=cloudwatch://auto?DELAY=soon",
 	"ROUTE=cloudwatch://auto?DELYA=8", "ROUTE=cloudwatch://auto?DELAY=4&DELAY=8",
 	"LOGSPOUT_GROUP={{.Name", "LOGSPOUT_STREAM={{.Nmae}}", "DELAY=soon", "AWS_REGION=eu_west_1", "AWS_DEFAULT_REGION=eu west 1", "GZIP=yes", "SPOOL_MAX_SIZE=8g",
-	"SPOOL_TOTAL_SIZE=big", "SPOOL_FULL=block", "SPOOL_SYNC=often", "HISTORY_SIZE=1k", "HISTORY_AGE=7d", "CONTAINER_ENV=2", "RETENTION_DAYS=10",
+	"SPOOL_TOTAL_SIZE=big", "SPOOL_FULL=block", "SPOOL_SYNC=often", "HISTORY_SIZE=1k", "HISTORY_AGE=7d", "CONTAINER_ENV=2", "CONTAINER_LABELS=none", "RETENTION_DAYS=10",
 	"GROUP_TAGS=team", "GROUP_CLASS=cheap", "KMS_KEY_ID=my key", "ALLOW_GROUPS=/shop/(", "ENTITY_SERVICE_NAME={{.Nmae}}",
-	"ENTITY_ENVIRONMENT={{.Source}}", "ENTITY_ATTRIBUTES=team", "PLUGIN_SOCKET=x.sock", "STATE_DIR=state",
+	"ENTITY_ENVIRONMENT={{.Source}}", "ENTITY_ATTRIBUTES=team", "STATUS_ADDR=localhost", "PRICE_PER_GB=$0.50", "PLUGIN_SOCKET=x.sock", "STATE_DIR=state",
+	`LOG_OPTS={delay:8}`, `LOG_OPTS={"delay":"soon"}`, `LOG_OPTS={"delay":8,"delay":9}`, `LOG_OPTS={"labels":["a"]}`, `LOG_OPTS={"dealy":8}`,
+	`LOG_OPTS={"filter":"x"}`, `LOG_OPTS={"mode":"non-blocking"}`, `LOG_OPTS={"datetime-format":"%Y","multiline-pattern":"^x"}`,
+	`LOG_OPTS={"spool-full":"block"}`, `LOG_OPTS={"history-size":"big"}`, `LOG_OPTS={"region":"eu-west1"}`, `LOG_OPTS={"endpoint":"ftp://logs.example.com"}`,
+	`LOG_OPTS={"external-id":"s"}`, `LOG_OPTS={"kms-key-id":"my key"}`,
 }
 
 // refused returns the error for log options, without the driver's name before it.
@@ -91,7 +97,7 @@ func refused(t *testing.T, opts map[string]string) string {
 	if problems != nil {
 		t.Fatal(problems)
 	}
-	_, err := settings.Container(opts, nil)
+	_, err := settings.Container(opts, nil, nil)
 	if err == nil {
 		t.Errorf("%v is not refused", opts)
 		return ""
@@ -115,7 +121,7 @@ func TestTableOfInvalidOptionsIsGenerated(t *testing.T) {
 	}
 	for _, d := range config.OptionDocs() {
 		if unchecked(d) {
-			if _, err := settings.Container(map[string]string{d.Name: "(\x00"}, nil); err != nil {
+			if _, err := settings.Container(map[string]string{d.Name: "(\x00"}, nil, nil); err != nil {
 				t.Errorf("%s: a value is refused: %v", d.Name, err)
 			}
 			if shown[d.Name] || !strings.Contains(read(t, "docs/configuration.md"), "`"+d.Name+"`") {
@@ -154,6 +160,46 @@ func TestTableOfExclusiveOptionsIsGenerated(t *testing.T) {
 		fmt.Fprintf(&b, "| %s | %s |\n", strings.Join(all, " "), code(refused(t, opts)))
 	}
 	generated(t, "docs/configuration.md", "bad together", b.String())
+}
+
+// badLabels has a label of each kind that has no effect, with its value.
+var badLabels = []struct{ name, value string }{
+	{"logspool.region", "eu-west-1"},
+	{"logspool.grup", "shop"},
+	{"logspool.format", "xml"},
+	{"logspool.group", "{{.Nmae}}"},
+}
+
+func TestTableOfInvalidLabelsIsGenerated(t *testing.T) {
+	settings, problems := config.Load(nil)
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	var b strings.Builder
+	b.WriteString("| label | warning |\n|---|---|\n")
+	for _, l := range badLabels {
+		c, err := settings.Container(nil, nil, map[string]string{l.name: l.value})
+		if err != nil || len(c.Warnings) != 1 {
+			t.Errorf("%s=%s: %v, %q, want one warning", l.name, l.value, err, c.Warnings)
+			continue
+		}
+		fmt.Fprintf(&b, "| %s | %s |\n", code(l.name+"="+l.value), code(c.Warnings[0]))
+	}
+	generated(t, "docs/configuration.md", "bad labels", b.String())
+}
+
+func TestOptionsThatLabelsCanSetAreListed(t *testing.T) {
+	var names []string
+	for _, d := range config.OptionDocs() {
+		if d.Label {
+			names = append(names, "`"+d.Name+"`")
+		}
+	}
+	last := len(names) - 1
+	want := ": " + strings.Join(names[:last], ", ") + " and " + names[last] + ".\n"
+	if !strings.Contains(read(t, "docs/configuration.md"), want) {
+		t.Errorf("docs/configuration.md does not list what labels can set: %s", want)
+	}
 }
 
 func TestTableOfInvalidSettingsIsGenerated(t *testing.T) {

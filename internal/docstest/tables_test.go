@@ -255,7 +255,7 @@ func TestOptionsInCommandsAreValid(t *testing.T) {
 				continue // the option itself is the topic
 			}
 			n++
-			if _, err := settings.Container(map[string]string{key: value}, nil); err != nil {
+			if _, err := settings.Container(map[string]string{key: value}, nil, nil); err != nil {
 				t.Errorf("%s: %s: %v", name, m[0], err)
 			}
 		}

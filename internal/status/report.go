@@ -17,6 +17,10 @@ type Report struct {
 	RegionFrom string `json:"region_from,omitempty"`
 	// Identity is the ARN as which the plugin signs requests, or empty while it is not known.
 	Identity string `json:"identity,omitempty"`
+	// Reattached says that the plugin has opened the spools of its last run, where it could.
+	Reattached bool `json:"reattached"`
+	// Stopping is when the plugin began to stop, if it did.
+	Stopping time.Time `json:"stopping,omitzero"`
 
 	// Settings has the settings that are set. Secret values are not in it.
 	Settings []Setting `json:"settings"`

@@ -58,6 +58,8 @@ func shareDescriptors(open int) limits {
 type limitError string
 
 func (e limitError) Error() string { return string(e) }
+// MaxContainers returns how many containers can run with a limit of that many open files.
+func MaxContainers(openFiles int) int { return shareDescriptors(openFiles).fifos }
 
 func (l limits) tooManyFIFOs() error {
 	return limitError(fmt.Sprintf("logspool: %d containers are attached, the most that the limit of %d open files (RLIMIT_NOFILE) allows; "+

@@ -87,8 +87,12 @@ var packageRules = map[string]rule{
 		never:  []string{module + "/driver", module + "/internal/config"},
 		direct: []string{docker, gogo, "os", "io/fs", "path/filepath", "golang.org/x/sys"},
 	},
-	"internal/awsenv":              {ours: []string{"internal/backoff", "internal/faultlog", "internal/oneline", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
-	"internal/backoff":             {ours: []string{}, never: []string{aws, docker}},
+	"internal/awsenv":  {ours: []string{"internal/backoff", "internal/faultlog", "internal/oneline", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
+	"internal/backoff": {ours: []string{}, never: []string{aws, docker}},
+	"internal/check": {
+		ours:  []string{"driver", "internal/awsenv", "internal/config", "internal/container", "internal/installed", "internal/oneline", "internal/status", "internal/statusserver", "internal/target", "naming"},
+		never: []string{module + "/uploader"},
+	},
 	"internal/cli":                 {never: []string{module + "/uploader"}},
 	"internal/config":              {ours: []string{"events", "naming", "internal/container", "internal/oneline", "internal/target"}, never: []string{aws}, direct: impure, pure: true},
 	"internal/container":           {ours: []string{"internal/oneline"}, never: []string{aws, docker}, direct: impure, pure: true},
@@ -246,8 +250,8 @@ func TestPurePackagesUseNoGoroutinesAndClocks(t *testing.T) {
 	}
 }
 
-// In the plugin, one file imports the SDK's package for CloudWatch Logs, and two packages
-// import the SDK.
+// One file of the plugin and one of the command check import the SDK's package for CloudWatch
+// Logs, and three packages import the SDK.
 func TestSDKIsImportedInOnePlace(t *testing.T) {
 	for name, p := range packages(t) {
 		if packageRules[name].client {
@@ -261,11 +265,11 @@ func TestSDKIsImportedInOnePlace(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if under(i, awsService+"cloudwatchlogs") && file != "uploader/client.go" {
-					t.Errorf("%s imports %s: only uploader/client.go may", file, i)
+				if under(i, awsService+"cloudwatchlogs") && file != "uploader/client.go" && file != "internal/check/client.go" {
+					t.Errorf("%s imports %s: only uploader/client.go and internal/check/client.go may", file, i)
 				}
-				if under(i, aws) && name != "uploader" && name != "internal/awsenv" {
-					t.Errorf("%s imports %s: only uploader and internal/awsenv may", file, i)
+				if under(i, aws) && name != "uploader" && name != "internal/awsenv" && name != "internal/check" {
+					t.Errorf("%s imports %s: only uploader, internal/awsenv and internal/check may", file, i)
 				}
 			}
 		}

@@ -33,7 +33,7 @@ func New(version string) *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.AddCommand(newSpool())
+	root.AddCommand(newSpool(), newServePlugin(version))
 	return root
 }
 

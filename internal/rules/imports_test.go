@@ -108,6 +108,7 @@ var packageRules = map[string]rule{
 	"internal/status":              {ours: []string{}, never: []string{aws, docker, "github.com/prometheus/"}},
 	"internal/oneline":             {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/longtest":            {ours: []string{}, never: []string{aws, docker}},
+	"internal/pluginregistry":      {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},
 	"internal/rules":               {tests: true},
 	"internal/stream":              {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},

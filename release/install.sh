@@ -13,7 +13,8 @@ die() { echo "logspool: $*" >&2; exit 1; }
 
 [ "$(id -u)" = 0 ] || die "run this as root"
 command -v docker >/dev/null || die "there is no docker command: install Docker Engine first"
-root=$(docker info --format '{{.DockerRootDir}}') && [ -n "$root" ] || die "the Docker engine does not answer: start it (systemctl start docker)"
+root=$(docker info --format '{{.DockerRootDir}}') || root=''
+[ -n "$root" ] || die "the Docker engine does not answer: start it (systemctl start docker)"
 [ -d "$root" ] || die "the Docker engine is on another host: run this there"
 "$here/logspool" --version >/dev/null 2>&1 || die "this release is for another architecture than $(uname -m)"
 inspect() { docker plugin inspect --format "$1" "$plugin" 2>/dev/null; }
@@ -28,8 +29,8 @@ undelivered() {
 await_delivery() {
 	until [ "$wait" -le 0 ] || ! undelivered >/dev/null; do sleep 1; wait=$((wait - 1)); done
 }
-# enable sets no timeout: with one, dockerd ends every docker logs -f after that time.
-enable() { docker plugin enable --timeout 0 "$plugin" >/dev/null; }
+# start_plugin sets no timeout: with one, dockerd ends every docker logs -f after that time.
+start_plugin() { docker plugin enable --timeout 0 "$plugin" >/dev/null; }
 
 case ${1:-} in
 uninstall)
@@ -40,7 +41,7 @@ uninstall)
 		fi
 		if [ "$(inspect '{{.Enabled}}')" = true ]; then
 			docker plugin disable "$plugin" >/dev/null || die "$plugin is in use: stop the containers with this driver first"
-			if [ "${2:-}" != --drop ] && undelivered; then enable; die "more lines came in: try again"; fi
+			if [ "${2:-}" != --drop ] && undelivered; then start_plugin; die "more lines came in: try again"; fi
 		fi
 		docker plugin rm "$id" >/dev/null
 		say "removed $plugin"
@@ -63,7 +64,7 @@ serve() {
 if ! id=$(inspect '{{.Id}}'); then
 	serve
 	docker plugin install --grant-all-permissions --disable --alias "$plugin" "$ref" "$@" >/dev/null
-	enable
+	start_plugin
 	say "installed $plugin: docker run --log-driver $plugin ..."
 else
 	old=$root/plugins/$id/rootfs/logspool changed=''
@@ -79,13 +80,13 @@ else
 		[ "$(inspect '{{.Enabled}}')" = false ] || docker plugin disable --force "$plugin" >/dev/null
 		if [ "$changed" = yes ]; then
 			serve
-			docker plugin upgrade --grant-all-permissions --skip-remote-check "$plugin" "$ref" >/dev/null || { enable; die "the upgrade failed; the old version runs again"; }
+			docker plugin upgrade --grant-all-permissions --skip-remote-check "$plugin" "$ref" >/dev/null || { start_plugin; die "the upgrade failed; the old version runs again"; }
 			printf '%s\n' "$mounts" | while read -r kv; do # dockerd resets them
 				[ -z "$kv" ] || docker plugin set "$plugin" "$kv"
 			done
 		fi
 		[ $# = 0 ] || docker plugin set "$plugin" "$@"
-		enable
+		start_plugin
 		say "upgraded $plugin; containers kept running, and no line was lost"
 	fi
 fi

@@ -13,7 +13,7 @@ GO     := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go
 # nothing else.
 TOOL    = $(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/$@ ./cmd/$@
 
-.PHONY: help demo test test-long e2e fault benchlogs fuzz lint build rootfs plugin enable disable push clean
+.PHONY: release push-release help demo test test-long e2e fault benchlogs fuzz lint build rootfs plugin enable disable push clean
 .DEFAULT_GOAL := help
 
 help:
@@ -73,6 +73,14 @@ disable: ## disable the plugin
 
 push: ## push the plugin to your own registry: PLUGIN_NAME=registry.example.com/logspool
 	@scripts/plugin push $(PLUGIN)
+
+release: ## make the tarballs, checksums and SBOMs of VERSION in dist/
+	@scripts/release '$(VERSION)'
+
+push-release: rootfs ## push this build to a registry without keeping it: PLUGIN_NAME=… PLUGIN_TAG=… ARCH=…
+	@scripts/plugin create $(PLUGIN)
+	@scripts/plugin push $(PLUGIN)
+	@docker plugin rm $(PLUGIN) >/dev/null
 
 ##@ Maintain
 

@@ -164,6 +164,35 @@ func TestPortInUseIsAFaultInTheStatus(t *testing.T) {
 	r.stop()
 }
 
+// The status says for a while that the last process did not stop in order. A process that stops
+// in order leaves nothing that says so.
+func TestKilledProcessIsReported(t *testing.T) {
+	r := newRig(t)
+	mark := filepath.Join(r.stateDir(), runningMark)
+	if err := os.MkdirAll(r.stateDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	r.status("the killed process", hasFault("the plugin's last process was killed or crashed", ""))
+	r.stop()
+	if _, err := os.Stat(mark); !os.IsNotExist(err) {
+		t.Errorf("after a stop: %v", err)
+	}
+	r.start()
+	for start := time.Now(); ; {
+		if _, err := os.Stat(mark); err == nil {
+			break
+		} else if time.Since(start) > time.Minute {
+			t.Fatal(err)
+		}
+	}
+	r.status("no killed process", func(report *status.Report) bool { return !hasFault("the plugin's last process", "")(report) })
+	r.stop()
+}
+
 // A name is data for programs. JSON escapes it, so that it is harmless in a page too.
 func TestStatusEscapesTheNamesOfContainers(t *testing.T) {
 	const name = "<script>alert(1)</script>\x1b[31m\n"

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -20,6 +21,7 @@ import (
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/metrics"
 	"github.com/logspool/logspool/internal/status"
+	"github.com/logspool/logspool/internal/statuspage"
 	"github.com/logspool/logspool/internal/statusserver"
 	"github.com/logspool/logspool/uploader"
 )
@@ -128,6 +130,8 @@ type statusService struct {
 	*reporter
 	source  status.Source
 	servers *statusserver.Servers
+	costs   *ledger // costs is nil without STATUS_ADDR.
+	crash   *crashWatch
 	cancel  context.CancelFunc
 	monitor sync.WaitGroup // monitor has the goroutine of the monitor.
 }
@@ -137,8 +141,14 @@ type statusService struct {
 func startStatus(r *reporter, settings *config.Settings, log *slog.Logger) *statusService {
 	m := status.NewMonitor(r.collect)
 	m.OnSample(func(*status.Report) { r.openFiles.Store(countOpenFiles()) })
+	var page http.Handler
+	var costs *ledger
+	if settings.StatusAddr != "" {
+		costs = newLedger(m, settings.StateDir, log)
+		page = statuspage.New(m, statuspage.Options{Usage: costs.usage, PricePerGB: settings.PricePerGB})
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &statusService{reporter: r, source: m, cancel: cancel}
+	s := &statusService{reporter: r, source: m, costs: costs, crash: startCrashWatch(settings.StateDir, log), cancel: cancel}
 	s.monitor.Go(func() { keepRunning(ctx, m.Run, log) })
 	s.servers = statusserver.Start(statusserver.Options{
 		Source:    m,
@@ -148,6 +158,7 @@ func startStatus(r *reporter, settings *config.Settings, log *slog.Logger) *stat
 		Host:      r.host,
 		OpenFiles: cmp.Or(openFileLimit(), 1024),
 		MaxAge:    status.DefaultMaxAge + settings.Delay,
+		Page:      page,
 		Metrics:   metrics.Handler(m, metrics.Options{MaxContainers: settings.MetricsMaxContainers}),
 	})
 	return s
@@ -179,9 +190,14 @@ func (s *statusService) beginStop() {
 	s.stopping.Store(&now)
 }
 
-// stop ends the servers and the monitor.
+// stop ends the servers and the monitor, saves the costs, and records that the process stopped
+// in order.
 func (s *statusService) stop() {
 	s.cancel()
 	s.servers.Stop()
 	s.monitor.Wait()
+	if s.costs != nil {
+		s.costs.stop(s.collect())
+	}
+	s.crash.stop()
 }

@@ -3,9 +3,6 @@
 package e2e
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -71,20 +68,7 @@ func TestExitWhileDisabledLosesNothing(t *testing.T) {
 // docker plugin upgrade, which gets another build of the plugin from a registry.
 func TestUpgradeLosesNothing(t *testing.T) {
 	upgraded := newRegistry(t) + "/" + ours + ":" + runID
-	version := newName(t)
-	dir := filepath.Join(runDir, version)
-	if err := copyTree(filepath.Join(runDir, "plugin"), dir); err != nil {
-		t.Fatal(err)
-	}
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+version, "-o", filepath.Join(dir, "rootfs", "logspool"), "..")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	t.Cleanup(func() { _, _ = local.run("plugin", "rm", "-f", upgraded) })
-	local.must(t, "plugin", "create", upgraded, dir)
-	local.must(t, "plugin", "push", upgraded)
-	local.must(t, "plugin", "rm", upgraded)
+	pushBuild(t, upgraded, newName(t))
 
 	onDemand, r := running(t)
 	steady, s := running(t, "-to", "stdout,stderr")

@@ -3,117 +3,59 @@
 package e2e
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"io"
+	"net"
 	"net/http"
-	"net/http/httptest"
-	"strings"
-	"sync"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
+	"time"
+
+	"github.com/logspool/logspool/internal/hosttest"
 )
 
-// registry implements the part of the distribution API (OCI Distribution Specification)
-// that is needed to push a plugin and to upgrade to it. It keeps everything in memory, and
-// checks the digests.
-type registry struct {
-	mu        sync.Mutex
-	blobs     map[string][]byte   // by digest
-	manifests map[string]manifest // by repository and tag or digest
-	uploads   map[string][]byte   // by path
-}
-
-type manifest struct {
-	mediaType, digest string
-	data              []byte
-}
-
-// newRegistry starts a registry on a loopback address, for which dockerd uses HTTP, and
-// returns the address.
+// newRegistry starts Debian's docker-registry on a loopback address, for which dockerd uses
+// HTTP, and returns the address.
 func newRegistry(t *testing.T) (address string) {
-	r := &registry{blobs: map[string][]byte{}, manifests: map[string]manifest{}, uploads: map[string][]byte{}}
-	server := httptest.NewServer(r)
-	t.Cleanup(server.Close)
-	return strings.TrimPrefix(server.URL, "http://")
-}
-
-func digestOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-func (r *registry) ServeHTTP(w http.ResponseWriter, q *http.Request) {
-	body, err := io.ReadAll(q.Body)
+	t.Helper()
+	program, err := exec.LookPath("docker-registry")
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
+		if os.Getenv("LOGSPOOL_E2E") == "required" {
+			t.Fatalf("%v: install Debian's package docker-registry", err)
+		}
+		t.Skipf("no registry: %v", err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
-	path := q.URL.Path
-	name, reference, isManifest := strings.Cut(path, "/manifests/")
-	_, digest, isBlob := strings.Cut(path, "/blobs/")
-	switch {
-	case path == "/v2/":
-		w.WriteHeader(http.StatusOK)
-	case strings.Contains(path, "/blobs/uploads/"):
-		r.upload(w, q, body)
-	case isBlob:
-		data, ok := r.blobs[digest]
-		answer(w, q, ok, manifest{"application/octet-stream", digest, data})
-	case isManifest && q.Method == http.MethodPut:
-		m := manifest{q.Header.Get("Content-Type"), digestOf(body), body}
-		r.manifests[name+"@"+reference], r.manifests[name+"@"+m.digest] = m, m
-		w.Header().Set("Docker-Content-Digest", m.digest)
-		w.WriteHeader(http.StatusCreated)
-	case isManifest:
-		m, ok := r.manifests[name+"@"+reference]
-		answer(w, q, ok, m)
-	default:
-		http.NotFound(w, q)
+	dir := t.TempDir()
+	l, err := net.Listen("tcp", "127.0.0.1:0") // the registry must be told its port
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func answer(w http.ResponseWriter, q *http.Request, ok bool, m manifest) {
-	if !ok {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusNotFound)
-		_ = json.NewEncoder(w).Encode(map[string]any{"errors": []any{map[string]string{"code": "NOT_FOUND", "message": q.URL.Path}}})
-		return
+	address = l.Addr().String()
+	l.Close()
+	config := filepath.Join(dir, "config.yml")
+	text := fmt.Sprintf("version: 0.1\nlog: {level: warn}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %s}\n", dir, address)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	w.Header().Set("Content-Type", m.mediaType)
-	w.Header().Set("Docker-Content-Digest", m.digest)
-	w.Header().Set("Content-Length", fmt.Sprint(len(m.data)))
-	if q.Method != http.MethodHead {
-		_, _ = w.Write(m.data)
+	p, err := hosttest.StartProgram("docker-registry", exec.Command(program, "serve", config), nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-// upload receives a blob: POST begins it, PATCH appends to it, and PUT ends it.
-func (r *registry) upload(w http.ResponseWriter, q *http.Request, body []byte) {
-	path := q.URL.Path
-	if q.Method == http.MethodPost {
-		path += fmt.Sprint(len(r.uploads))
-		r.uploads[path] = nil
+	t.Cleanup(p.Kill)
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		answer, err := http.Get("http://" + address + "/v2/")
+		if err == nil {
+			answer.Body.Close()
+			return address
+		}
+		select {
+		case <-p.Exited():
+			t.Fatalf("docker-registry ended: %v\n%s", p.Err(), p.Log.Tail(10))
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
-	data := append(r.uploads[path], body...)
-	r.uploads[path] = data
-	w.Header().Set("Location", path)
-	w.Header().Set("Docker-Upload-UUID", path[strings.LastIndexByte(path, '/')+1:])
-	w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, len(data)-1)))
-	if q.Method != http.MethodPut {
-		w.WriteHeader(http.StatusAccepted)
-		return
-	}
-	digest := q.URL.Query().Get("digest")
-	if digest != digestOf(data) {
-		http.Error(w, "the blob is not what its digest says", http.StatusBadRequest)
-		return
-	}
-	r.blobs[digest] = data
-	w.Header().Set("Docker-Content-Digest", digest)
-	w.WriteHeader(http.StatusCreated)
 }

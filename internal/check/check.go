@@ -90,8 +90,8 @@ type Options struct {
 	DryRun bool
 	// Version is the version in the user agent.
 	Version string
-	// Status asks the running plugin for its status. Its error is statusserver.ErrNotRunning if nothing
-	// answers. If Status is nil, the delivery is not checked.
+	// Status asks the running plugin for its status. Its error is statusserver.ErrNotRunning if
+	// nothing answers. If Status is nil, the delivery is not checked.
 	Status func(context.Context) (*status.Report, error)
 
 	// host replaces what the checks read of this host; its zero value is this host.

@@ -35,7 +35,7 @@ func New(version string) *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.AddCommand(newStatus(), newCheck(), newSpool())
+	root.AddCommand(newStatus(), newCheck(), newSpool(), newServePlugin(version))
 	return root
 }
 

@@ -19,6 +19,9 @@ func runnable(c *cobra.Command) []*cobra.Command {
 		all = append(all, c)
 	}
 	for _, sub := range c.Commands() {
+		if sub.Hidden {
+			continue
+		}
 		all = append(all, runnable(sub)...)
 	}
 	return all

@@ -67,7 +67,7 @@ func TestSnippetsDefineTheirVariables(t *testing.T) {
 		for _, text := range shellBlocks(t, name) {
 			for _, m := range used.FindAllStringSubmatchIndex(text, -1) {
 				variable := text[m[2]:m[3]]
-				set := regexp.MustCompile(`(?m)(^|\s)` + variable + `=`)
+				set := regexp.MustCompile(`(?m)(^|\s)` + variable + `=|\b(for|read|read -r) ` + variable + `\b`)
 				if variable != "HOME" && !set.MatchString(text[:m[0]]) {
 					t.Errorf("%s: $%s is not set before it is used:\n%s", name, variable, text)
 				}

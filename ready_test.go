@@ -168,18 +168,19 @@ func TestUnknownIdentityIsNotMissing(t *testing.T) {
 	}
 }
 
-// TestWatchEndsAtOnce: a look that hangs does not delay the stop.
+// TestWatchEndsAtOnce: neither a look that hangs nor the pause before the next one delays the stop.
 func TestWatchEndsAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &place{region: "eu-central-1", hangs: true}
-		_, logged, stop := watched(p, "")
-		time.Sleep(time.Second)
-		begun := time.Now()
-		stop()
-		if took := time.Since(begun); took > 0 || logged() != "" {
-			t.Errorf("took %v, logged %s", took, logged())
-		}
-	})
+	for _, p := range []*place{{region: "eu-central-1", hangs: true}, {arn: "arn:x"}} {
+		synctest.Test(t, func(t *testing.T) {
+			_, logged, stop := watched(p, "")
+			time.Sleep(readyPoll * 3 / 2)
+			begun := time.Now()
+			stop()
+			if took := time.Since(begun); took > 0 || logged() != "" {
+				t.Errorf("took %v, logged %s", took, logged())
+			}
+		})
+	}
 }
 
 // TestInvalidSettingIsMissing: while a setting leaves undecided where logs go, the plugin is not

@@ -1,3 +1,9 @@
+// The plugin's root file system has no CA certificates, so the plugin trusts those in the
+// binary. With this setting, the same binary trusts the same ones on the host, and logspool
+// check sees what the plugin sees.
+//
+//go:debug x509usefallbackroots=1
+
 // Command logspool is a Docker logging driver plugin for Amazon CloudWatch Logs.
 package main
 

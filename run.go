@@ -21,6 +21,7 @@ import (
 	"github.com/logspool/logspool/internal/dnswatch"
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/privileges"
+	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/uploader"
 )
@@ -88,8 +89,12 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	served := make(chan error, 1)
 	go func() { served <- d.Handler().Serve(listener) }()
 	log.Info("logspool is listening", "version", version, "socket", settings.PluginSocket)
-	defer newAccess(settings).startWatch(log, env)()
+	access := newAccess(settings)
+	st := startStatus(newReporter(host, environ, &faults, statusParts(d, up, access)), settings, log)
+	defer access.startWatch(log, env)()
+	defer startSelfMetrics(settings, up, env, st.source, host, log)()
 	d.Start()
+	st.reattached.Store(true)
 
 	select {
 	case <-ctx.Done():
@@ -99,7 +104,7 @@ func run(ctx context.Context, environ []string, stdout, stderr io.Writer) error 
 	case err = <-served:
 		err = fmt.Errorf("couldn't serve %s: %w", settings.PluginSocket, err)
 	}
-	return errors.Join(err, shutDown(log, listener, d, up))
+	return errors.Join(err, shutDown(log, listener, d, up, st))
 }
 
 // newEnv returns the AWS environment, and a channel that is closed when the plugin should stop
@@ -137,8 +142,11 @@ func newUploader(settings *config.Settings, env *awsenv.Env, log *slog.Logger) *
 // can still store what the previous one has read. It refuses new containers, stops the intake,
 // syncs the spools, tries a last time to deliver their lines, and closes the spools.
 // Undelivered lines are delivered after the next start.
-func shutDown(log *slog.Logger, listener net.Listener, d *driver.Driver, up *uploader.Uploader) error {
+//
+// The status is served until the end, so that an operator sees what a stop waits for.
+func shutDown(log *slog.Logger, listener net.Listener, d *driver.Driver, up *uploader.Uploader, st *statusService) error {
 	begun := time.Now()
+	st.beginStop()
 	listener.Close()
 	d.StopIntake()
 	err := d.Sync()
@@ -146,6 +154,7 @@ func shutDown(log *slog.Logger, listener net.Listener, d *driver.Driver, up *upl
 	defer cancel()
 	_ = up.Stop(ctx) // Close reports the lines that it did not deliver in time
 	err = errors.Join(err, d.Close())
+	st.stop()
 	m := up.Metrics()
 	log.Info("logspool stopped", "after", time.Since(begun).Round(time.Millisecond), "batches", m.Batches, "events", m.Events, "retries", m.Retries)
 	return err
@@ -248,5 +257,17 @@ func reportProblems(log *slog.Logger, problems []config.Problem) (stop func()) {
 type deliverer struct{ up *uploader.Uploader }
 
 func (s deliverer) Deliver(to target.Target, f *feed.Feed, delay time.Duration) driver.Delivery {
-	return s.up.Attach(to, f, delay)
+	return delivery{s.up.Attach(to, f, delay)}
+}
+
+// delivery makes a driver.Delivery of an uploader.Delivery.
+//
+// TODO(merge): remove it when *uploader.Delivery has Failure, and return the result of Attach.
+type delivery struct{ *uploader.Delivery }
+
+func (d delivery) Failure() *status.Failure {
+	if f, ok := any(d.Delivery).(interface{ Failure() *status.Failure }); ok {
+		return f.Failure()
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func TestUndeliveredLinesAreListedAndExported(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.start()
-	if status, out, errs := runCommand(t, "spool", "ls", state); status != 0 || out != "" || errs != "" {
+	if status, out, errs := runCommand(t, "spool", "ls", "-u", state); status != 0 || strings.Count(out, "\n") != 1 || errs != "" {
 		t.Errorf("without containers: %d, %q, %q", status, out, errs)
 	}
 	at := time.Now().UTC().Add(-time.Minute).Truncate(time.Second).Add(6)
@@ -69,18 +70,32 @@ func TestUndeliveredLinesAreListedAndExported(t *testing.T) {
 
 	check := func(when string) {
 		t.Helper()
-		status, out, errs := runCommand(t, "spool", "ls", state)
-		want := "web (" + i.ContainerID[:12] + "): 5 entries, "
-		if status != 1 || errs != "" || !strings.HasPrefix(out, want) || !strings.HasSuffix(out, ", the oldest from "+at.Format(time.RFC3339)+"\n") {
-			t.Errorf("%s: %d, %q, %q; want %s…", when, status, out, errs, want)
+		status, out, errs := runCommand(t, "spool", "ls", "--undelivered", "--json", state)
+		var listed struct {
+			Name, State string
+			Undelivered struct {
+				Lines  int
+				Oldest time.Time
+			}
 		}
-		dir := filepath.Join(state, "containers", i.ContainerID)
-		status, out, errs = runCommand(t, "spool", "export", dir)
+		if err := json.Unmarshal([]byte(out), &listed); err != nil || status != 1 || errs != "" || listed.Name != "web" || listed.Undelivered.Lines != 5 || !listed.Undelivered.Oldest.Equal(at) {
+			t.Errorf("%s: %d, %q, %q, %v", when, status, out, errs, err)
+		}
+		status, out, errs = runCommand(t, "spool", "ls", state)
+		if status != 0 || errs != "" || !strings.Contains(out, "web ("+i.ContainerID[:12]+")") || !strings.Contains(out, "5 lines, ") {
+			t.Errorf("%s: %d, %q, %q", when, status, out, errs)
+		}
+		for _, args := range [][]string{{"cat", "web"}, {"verify", "web"}, {"verify"}} {
+			if status, out, errs := runCommand(t, slices.Concat([]string{"spool", "--state-dir", state}, args)...); status != 0 || out == "" {
+				t.Errorf("%s: %s: %d, %q, %q", when, args, status, out, errs)
+			}
+		}
+		status, out, errs = runCommand(t, "spool", "export", "--state-dir", state, "web")
 		stamp := at.Format(time.RFC3339Nano) + " "
 		if diff := cmp.Diff(stamp+"stdout one\n"+stamp+"stderr two <&>\n"+stamp+"stdout "+long+"\n", out); diff != "" || status != 0 || errs != "" {
 			t.Errorf("%s: %d, %q: %s", when, status, errs, diff)
 		}
-		status, out, errs = runCommand(t, "spool", "export", "--json", dir)
+		status, out, errs = runCommand(t, "spool", "export", "--json", "--state-dir", state, i.ContainerID[:12])
 		type exported struct {
 			Time          time.Time `json:"time"`
 			Source        string    `json:"source"`
@@ -111,46 +126,14 @@ func TestUndeliveredLinesAreListedAndExported(t *testing.T) {
 	}
 	r.wait(host, "web", 3)
 	r.stop()
-	if status, out, errs := runCommand(t, "spool", "ls", state); status != 0 || out != "" || errs != "" {
+	if status, out, errs := runCommand(t, "spool", "ls", "-u", "-q", state); status != 0 || out != "" || errs != "" {
 		t.Errorf("after all is delivered: %d, %q, %q", status, out, errs)
 	}
 }
 
-func TestBadCommandsExitWithStatus2(t *testing.T) {
-	missing := filepath.Join(t.TempDir(), "missing")
-	for _, c := range []struct {
-		args []string
-		want string
-	}{
-		{[]string{"undelivered"}, `unknown command "undelivered"`},
-		{[]string{"spool", "ls"}, "accepts 1 arg(s), received 0"},
-		{[]string{"spool", "ls", missing}, "couldn't read the state directory: open " + missing},
-		{[]string{"spool", "export", missing}, missing + " is not the directory of a container (STATE_DIR/containers/ID): "},
-	} {
-		if status, out, errs := runCommand(t, c.args...); status != 2 || out != "" || !strings.Contains(errs, c.want) {
-			t.Errorf("%q: %d, %q, %q; want %q", c.args, status, out, errs, c.want)
-		}
-	}
-}
-
-// A spool that cannot be read may hold undelivered lines.
-func TestUnreadableSpoolCountsAsUndelivered(t *testing.T) {
-	state := t.TempDir()
-	dir := filepath.Join(state, "containers", "0123456789abcdef", "spool")
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(dir, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if status, out, _ := runCommand(t, "spool", "ls", state); status != 1 || !strings.HasPrefix(out, "0123456789ab: unknown: ") {
-		t.Errorf("%d, %q", status, out)
-	}
-}
-
-// The operator drops a backlog that can never be delivered by removing its directory while the
-// plugin does not run. Other lines are sent with the settings of the next start.
-func TestBacklogIsDroppedWithItsDirectory(t *testing.T) {
+// The operator drops a backlog that can never be delivered while the plugin does not run. Other
+// lines are sent with the settings of the next start.
+func TestDroppedBacklogIsNotSent(t *testing.T) {
 	r := newRig(t, "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=http://127.0.0.1:1")
 	r.start()
 	dropped, redirected := info("dropped"), info("redirected")
@@ -161,10 +144,20 @@ func TestBacklogIsDroppedWithItsDirectory(t *testing.T) {
 		}
 		r.stopContainer(c)
 	}
-	r.stop()
 	state := filepath.Join(r.dir, "state")
-	if err := os.RemoveAll(filepath.Join(state, "containers", dropped.ContainerID)); err != nil {
-		t.Fatal(err)
+	r.status("a report", anyReport)
+	if status, out, errs := runCommand(t, "spool", "drop", "--yes", "--state-dir", state, "dropped"); status != 2 || out != "" || !strings.Contains(errs, "the plugin runs with ") {
+		t.Errorf("while the plugin runs: %d, %q, %q", status, out, errs)
+	}
+	if status, out, errs := runCommand(t, "status", "--state-dir", state); status == 2 || !strings.Contains(out, "\nlogspool ") {
+		t.Errorf("%d, %q, %q", status, out, errs)
+	}
+	r.stop()
+	if status, out, errs := runCommand(t, "status", "--state-dir", state); status != 2 || out != "" || strings.Count(errs, "\n") != 1 {
+		t.Errorf("after the plugin has stopped: %d, %q, %q", status, out, errs)
+	}
+	if status, out, errs := runCommand(t, "spool", "drop", "--yes", "--state-dir", state, "dropped"); status != 0 || !strings.Contains(out, "dropped 1 line ") {
+		t.Fatalf("%d, %q, %q", status, out, errs)
 	}
 	r.env = append(r.env, "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS="+r.service.URL())
 	r.start()
@@ -179,7 +172,7 @@ func TestBacklogIsDroppedWithItsDirectory(t *testing.T) {
 	if got := r.messages(host, "dropped"); len(got) != 0 {
 		t.Errorf("got %q", got)
 	}
-	if status, out, errs := runCommand(t, "spool", "ls", state); status != 0 || out != "" || errs != "" {
+	if status, out, errs := runCommand(t, "spool", "ls", "-uq", state); status != 0 || out != "" || errs != "" {
 		t.Errorf("%d, %q, %q", status, out, errs)
 	}
 }

@@ -25,6 +25,7 @@ type attachment struct {
 	drop       bool            // drop says that the container is ignored, and has no history.
 	readFault  *faultlog.Fault // readFault logs failures to read the FIFO.
 	spoolFault *faultlog.Fault // spoolFault logs failures to write the spool.
+	unspooled  bool            // unspooled says that spoolFault lasts. It is the intake's.
 
 	ending
 	opening
@@ -47,13 +48,12 @@ type opening struct {
 }
 
 func (s *session) newAttachment(f archive.FIFORecord, ignore bool) *attachment {
-	detail := func() []any { return []any{"container", s.name(), "file", f.File} }
 	return &attachment{
 		s: s, file: f.File, epoch: f.Epoch, drop: ignore && s.history == 0,
 		readFault: faultlog.NewFault(s.env.log, "cannot read a container's FIFO; trying again",
-			"a container's FIFO can be read again", detail),
+			"a container's FIFO can be read again", nil),
 		spoolFault: faultlog.NewFault(s.env.log, "cannot spool a container's output; its lines are lost and counted",
-			"a container's output can be spooled again", detail),
+			"a container's output can be spooled again", nil),
 	}
 }
 
@@ -265,6 +265,8 @@ func (a *attachment) finish() {
 	stopped := a.stopped
 	s.mu.Unlock()
 	s.env.fifos.unclaim(a)
+	a.readFault.Forget()
+	a.spoolFault.Forget()
 	if !stopped { // After a StopLogging, dockerd removes it.
 		s.env.fifos.remove(a.file)
 	}
@@ -274,15 +276,18 @@ func (a *attachment) finish() {
 // Take appends a block to the spool. It implements fifo.Sink.
 func (a *attachment) Take(block []byte, info spool.BlockInfo) {
 	s := a.s
+	bytes := len(block) - spool.BlockHeaderSize
 	if a.drop {
+		s.traffic.took(info, bytes)
 		return
 	}
 	err := s.spool.Append(block, a.epoch, info)
-	// OnLoss gets these losses.
-	if !errors.Is(err, spool.ErrFull) && !errors.Is(err, os.ErrClosed) {
-		report(a.spoolFault, err)
+	// OnLoss gets the other losses.
+	if failed := err != nil && !errors.Is(err, spool.ErrFull) && !errors.Is(err, os.ErrClosed); failed || a.unspooled && err == nil {
+		a.unspooled = failed
+		a.report(a.spoolFault, err, diskHint)
 	}
-	bytes := len(block) - spool.BlockHeaderSize
+	s.traffic.took(info, bytes)
 	s.checkFullness(bytes)
 	s.notify(info.Frames, bytes)
 }
@@ -296,7 +301,7 @@ func (a *attachment) End() { a.finish() }
 
 // Fault logs that the FIFO cannot be read, or with nil that it can be read again. It
 // implements fifo.Sink.
-func (a *attachment) Fault(err error) { report(a.readFault, err) }
+func (a *attachment) Fault(err error) { a.report(a.readFault, err, fifoHint) }
 
 // Panicked logs a panic of the intake, and records lost bytes as a gap. It implements
 // fifo.Sink.
@@ -307,20 +312,30 @@ func (a *attachment) Panicked(err error, lost int) {
 		return
 	}
 	defer func() { _ = recover() }() // The spool may be what panics.
+	a.s.traffic.drops.add(spool.Unwritable.String(), 0, int64(lost))
 	a.s.losses.lost(spool.Unwritable.String(), 0, int64(lost))
 	a.s.spool.AddGap(spool.Gap{Reason: spool.Unwritable, Bytes: uint64(lost)})
 }
 
+// report reports err to f, or a success if err is nil. hint says what to do about the error.
+func (a *attachment) report(f *faultlog.Fault, err error, hint func(error) string) {
+	attrs := []any{"container", a.s.name(), "file", a.file}
+	if err != nil {
+		attrs = append(attrs, "hint", hint(err))
+	}
+	report(f, err, attrs...)
+}
+
 // report reports err to f, or a success if err is nil. The text of the innermost error is the
-// kind of the failure.
-func report(f *faultlog.Fault, err error) {
+// kind of the failure. attrs describe what failed, or works again.
+func report(f *faultlog.Fault, err error, attrs ...any) {
 	if err == nil {
-		f.Succeeded()
+		f.Succeeded(attrs...)
 		return
 	}
 	kind := err
 	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
 		kind = inner
 	}
-	f.Failed(kind.Error(), "err", err)
+	f.Failed(kind.Error(), append([]any{"err", err}, attrs...)...)
 }

@@ -16,13 +16,15 @@ import (
 
 // containerRun is a part of a container's stream whose lines go to the same names with the
 // same options. A start of the container with the same facts continues it. session.mu guards
-// its fields except ended.
+// its fields except ended and announced.
 type containerRun struct {
 	info  container.Info
 	host  string // host is the container's host name as the engine reported it, or empty.
 	conf  *config.Container
 	to    uint64      // to is the position where the run ends, or 0 for the current run.
 	ended atomic.Bool // ended says that nothing more is expected for now.
+
+	announced string // announced has the names that were logged. It belongs to the owner.
 }
 
 // activeRun is a container run that is being delivered.

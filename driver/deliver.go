@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/logspool/logspool/driver/feed"
@@ -31,6 +32,7 @@ func (s *session) deliver(ctx context.Context) {
 		if err != nil {
 			return
 		}
+		s.announce(run, to)
 		before := s.spool.Acked()
 		if !s.deliverRun(ctx, run, to) {
 			return
@@ -102,9 +104,9 @@ func (s *session) awaitWork(ctx context.Context, ready func() bool) bool {
 // holdBack logs, until ctx is done, that ALLOW_GROUPS allows no group for the container's
 // lines.
 func (s *session) holdBack(ctx context.Context, err error) {
-	defer s.env.holds.remove(s, noGroup, false)
+	defer s.removeHold(noGroup, false)
 	for {
-		s.env.holds.add(s, noGroup, err)
+		s.addHold(noGroup, err.Error(), err)
 		if !pause(ctx, faultlog.Repeat+time.Second) {
 			return
 		}
@@ -121,9 +123,7 @@ func (s *session) deliverRun(ctx context.Context, run *containerRun, to []destin
 			<-deliveries[i].Detach()
 			f.Close()
 		}
-		s.mu.Lock()
-		s.active = nil
-		s.mu.Unlock()
+		s.endActive()
 	}()
 	if !s.waitFor(ctx, run.ended.Load) {
 		return false
@@ -147,19 +147,60 @@ func (s *session) deliverRun(ctx context.Context, run *containerRun, to []destin
 
 // startDeliveries makes the feeds of a container run and starts their delivery.
 func (s *session) startDeliveries(run *containerRun, to []destination) (deliveries []Delivery, feeds []*feed.Feed) {
+	streams := s.setStreams(to)
 	s.mu.Lock()
-	delay := run.conf.Delay
-	for _, t := range to {
+	delay, limit := run.conf.Delay, run.to
+	s.mu.Unlock()
+	for _, t := range streams { // without mu, because a feed takes the spool's lock
 		feeds = append(feeds, feed.New(s.spool, feed.Options{
-			Outputs: t.outputs, Ended: &run.ended, Limit: run.to, Events: t.events, Name: s.name(),
+			Outputs: t.outputs, Ended: &run.ended, Limit: limit, Events: t.events, Name: s.name(), Stats: &t.stats,
 			OnLost: s.losses.lost, OnPanic: s.logPoison, OnPoison: s.savePoison,
+			OnDropped: func(reason string, events int, bytes int64) {
+				t.drops.add(reason, events, bytes)
+				s.traffic.drops.add(reason, events, bytes)
+			},
 		}))
+	}
+	s.mu.Lock()
+	if limit == 0 && run.to > 0 { // Another run has begun since.
+		for _, f := range feeds {
+			f.EndAt(run.to)
+		}
 	}
 	s.active = &activeRun{run, feeds} // From now on, the start of another run ends the feeds.
 	s.mu.Unlock()
 	for i, t := range to {
 		deliveries = append(deliveries, s.env.deliverer.Deliver(t.Target, feeds[i], delay))
 	}
+	s.mu.Lock()
+	for i, t := range streams {
+		t.delivery, t.feed = deliveries[i], feeds[i]
+	}
+	s.mu.Unlock()
 	s.deliveries.Store(&deliveries)
 	return deliveries, feeds
+}
+
+// endActive records that nothing is delivered any more.
+func (s *session) endActive() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active = nil
+	for _, t := range s.streams {
+		t.delivery, t.feed = nil, nil
+	}
+}
+
+// announce logs where the lines of a container run go, before its first line is delivered and
+// when that changes.
+func (s *session) announce(run *containerRun, to []destination) {
+	attrs := []any{"container", s.name(), "region", to[0].Region, "group", to[0].Group, "stream", to[0].Stream}
+	if len(to) > 1 {
+		attrs = append(attrs, "stderr_group", to[1].Group, "stderr_stream", to[1].Stream)
+	}
+	attrs = append(attrs, "group_from", to[0].from.group, "stream_from", to[0].from.stream)
+	if text := fmt.Sprint(attrs[2:]...); text != run.announced {
+		run.announced = text
+		s.env.log.Info("delivering a container's lines", attrs...)
+	}
 }

@@ -1,8 +1,10 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/logspool/logspool/driver/feed"
@@ -16,9 +18,13 @@ import (
 // destination is where the events of some outputs go, and what makes events of their lines.
 type destination struct {
 	target.Target
+	from    origin
 	outputs feed.Outputs
 	events  events.Options
 }
+
+// origin says for an operator where the names of a destination come from.
+type origin struct{ region, group, stream string }
 
 // entityWait is how long the delivery waits for the EC2 instance's ID if only the entity or
 // the objects of format=json have it.
@@ -55,21 +61,23 @@ func (s *session) destinations(ctx context.Context, run *containerRun) ([]destin
 	}
 	options := s.eventOptions(&c, conf)
 	c.Source = "stdout"
-	stdout, err := s.target(&c, conf)
+	stdout, from, err := s.target(&c, conf)
 	if err != nil {
 		return nil, err
 	}
-	stderr := stdout
-	if uses("Source") {
-		c.Source = "stderr"
-		if stderr, err = s.target(&c, conf); err != nil {
-			return nil, err
-		}
+	both := []destination{{stdout, from, feed.BothOutputs, options}}
+	if !uses("Source") {
+		return both, nil
+	}
+	c.Source = "stderr"
+	stderr, fromErr, err := s.target(&c, conf)
+	if err != nil {
+		return nil, err
 	}
 	if stderr == stdout {
-		return []destination{{stdout, feed.BothOutputs, options}}, nil
+		return both, nil
 	}
-	return []destination{{stdout, feed.Outputs{Stdout: true}, options}, {stderr, feed.Outputs{Stderr: true}, options}}, nil
+	return []destination{{stdout, from, feed.Outputs{Stdout: true}, options}, {stderr, fromErr, feed.Outputs{Stderr: true}, options}}, nil
 }
 
 // container returns what names can say about a container, without what has to be looked up.
@@ -96,14 +104,14 @@ func (s *session) region(ctx context.Context, conf *config.Container) (string, e
 	for {
 		region, err := lookUp(ctx)
 		if err == nil {
-			s.env.holds.remove(s, noRegion, true)
+			s.removeHold(noRegion, true)
 			return region, nil
 		}
 		if ctx.Err() == nil {
-			s.env.holds.add(s, noRegion, err)
+			s.addHold(noRegion, "no AWS region found: "+err.Error(), err)
 		}
 		if !pause(ctx, retryDelay) {
-			s.env.holds.remove(s, noRegion, false)
+			s.removeHold(noRegion, false)
 			return "", ctx.Err()
 		}
 	}
@@ -127,10 +135,10 @@ func (s *session) askHost(ctx context.Context, run *containerRun) string {
 
 // target renders the names, and logs where they differ from what the templates say. The error
 // is a config.ErrNoGroup.
-func (s *session) target(c *naming.Container, conf *config.Container) (target.Target, error) {
+func (s *session) target(c *naming.Container, conf *config.Container) (target.Target, origin, error) {
 	group, err := s.logGroup(c, conf)
 	if err != nil {
-		return target.Target{}, err
+		return target.Target{}, origin{}, err
 	}
 	stream := s.render("log stream", naming.Stream, conf.Stream.Template, c)
 	for _, n := range []struct {
@@ -153,8 +161,25 @@ func (s *session) target(c *naming.Container, conf *config.Container) (target.Ta
 		EMF: conf.Format == config.FormatEMF, Entity: entity, Create: conf.Create,
 	}
 	to.Region = c.Region
-	return to, nil
+	return to, origin{cmp.Or(conf.RegionFrom, lookedUp), nameFrom(conf, group, conf.Group.From), nameFrom(conf, stream, conf.Stream.From)}, nil
 }
+
+// nameFrom says where a name comes from, given where its template does.
+func nameFrom(conf *config.Container, n naming.Name, from string) string {
+	const instead = "default, instead of "
+	if n.Fallback != nil {
+		return instead + from + ": " + n.Fallback.Error()
+	}
+	for _, w := range conf.Warnings { // an invalid template in the container's environment
+		if text, ok := strings.CutSuffix(w, "; the default name is used"); ok && strings.HasPrefix(text, from+": ") {
+			return instead + text
+		}
+	}
+	return from
+}
+
+// lookedUp says that a region comes from a look-up.
+const lookedUp = "a look-up: the AWS configuration, or else EC2 metadata"
 
 // logGroup renders the name of a group that ALLOW_GROUPS allows. If that panics, it renders
 // the name of the default group.

@@ -10,6 +10,7 @@
 // fifos.go maps FIFOs to their readers. open.go opens a session, session.go has its life,
 // attachment.go its FIFOs, container_run.go its runs and its record, and deliver.go and
 // destination.go its delivery. environment.go has what a session needs from the plugin.
+// report.go has the driver's part of the status.
 //
 // # The states of a session
 //
@@ -59,12 +60,20 @@
 //	registry.mu,
 //	fifos.mu             the maps'; held for a few instructions, and never both at once
 //	session.mu           one container's; held for a few instructions
-//	the spool's lock     one container's; held while a block is written
-//	losses.mu            one container's; held for a few instructions
+//	the spool's lock     one container's; held while a block is written, and never taken
+//	                     while session.mu is held
+//	losses.mu, drops.mu  one container's; held for a few instructions, and never both at once
 //
 // The intake's goroutine calls an attachment without a lock. The attachment takes fifos.mu,
 // session.mu and the spool's lock, one after the other. The spool calls OnGap and OnLoss with
-// its lock held, and they take only losses.mu.
+// its lock held, and they take only losses.mu and drops.mu.
+//
+// # Status
+//
+// Report (report.go) takes registry.mu, fifos.mu, session.mu and drops.mu, and no lock that
+// is held over disk I/O or a wait. The spool and the intake publish their numbers in atomic
+// variables: traffic.go, and backlog.go of package spool. space.go and watch.go look at
+// the rest in the background.
 //
 // # Stopping
 //

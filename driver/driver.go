@@ -19,6 +19,7 @@ import (
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/spool"
 )
@@ -42,6 +43,8 @@ type Delivery interface {
 	// Detach stops the delivery. The returned channel is closed when the feed is no
 	// longer used.
 	Detach() <-chan struct{}
+	// Failure returns what stops the delivery now, or nil.
+	Failure() *status.Failure
 }
 
 // Locator finds out where the plugin runs. Its methods may wait for a look-up, but no longer
@@ -85,6 +88,7 @@ type Driver struct {
 	limits limits
 	ready  chan struct{} // ready is closed when the recorded sessions are open.
 	intake *workers      // intake has one goroutine, which reads the FIFOs.
+	*watch
 
 	// These fields are for the answers to docker logs. answers.wg.Add is called within a call
 	// of the registry.
@@ -119,7 +123,7 @@ func New(o Options) (*Driver, error) {
 	env.archive = archive.New(o.Settings.StateDir, env.containersDir(), o.FS, o.Settings.HistoryAge, budget, o.Log)
 	d := &Driver{
 		environment: env, registry: newRegistry(), limits: limits,
-		ready: make(chan struct{}), intake: newWorkers(),
+		ready: make(chan struct{}), intake: newWorkers(), watch: newWatch(o.Settings.StateDir, o.Log),
 		answers: newWorkers(), answerSlots: make(chan struct{}, limits.readers), throttle: readlogs.NewThrottle(),
 	}
 	return d, nil
@@ -130,13 +134,15 @@ func New(o Options) (*Driver, error) {
 func (d *Driver) Start() {
 	d.intake.start(func(ctx context.Context) {
 		if err := d.fifos.intake.Run(ctx); err != nil {
-			d.log.Error("reading FIFOs failed, and containers will block; disable and enable the plugin", "err", err)
+			faultlog.NewFault(d.log, "reading FIFOs failed, and containers will block; disable and enable the plugin", "", nil).
+				Failed("", "err", err, "hint", "disable and enable the plugin")
 		}
 	})
 	if d.settings.Unknown.SpoolTotalSize {
 		d.budget.Raise(d.onDisk() + d.settings.SpoolTotalSize)
 	}
 	d.workers.start(d.budget.Run)
+	d.startWatching()
 	d.reviewQuarantine()
 	d.reattach()
 	if d.fifos.dir != "" {
@@ -167,7 +173,12 @@ func (d *Driver) onDisk() (sum int64) {
 
 // startLogging attaches the FIFO file of the container that info describes. It blocks only
 // for the local disk. After an error nothing is left behind.
-func (d *Driver) startLogging(file string, info *container.Info) error {
+func (d *Driver) startLogging(file string, info *container.Info) (err error) {
+	defer func() {
+		if err != nil {
+			d.refused.add(container.Label(info.Name, info.ID), err)
+		}
+	}()
 	if err := d.fifos.checkFile(file); err != nil {
 		return err
 	}
@@ -175,7 +186,7 @@ func (d *Driver) startLogging(file string, info *container.Info) error {
 		return err
 	}
 	defer d.endCall()
-	err := d.attach(file, info)
+	err = d.attach(file, info)
 	if err != nil && !errors.Is(err, errClaimed) {
 		d.fifos.remove(file) // dockerd leaves it behind.
 	}
@@ -233,7 +244,11 @@ func (d *Driver) syncEvery(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			report(fault, d.Sync())
+			if err := d.Sync(); err != nil {
+				report(fault, err, "hint", diskHint(err))
+			} else {
+				fault.Succeeded()
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/driver/feed"
+	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/internal/target"
 )
@@ -93,6 +94,15 @@ func (m *fakeDelivery) Detach() <-chan struct{} {
 	return m.left
 }
 
+func (m *fakeDelivery) Failure() *status.Failure {
+	m.s.mu.Lock()
+	defer m.s.mu.Unlock()
+	if !m.s.down {
+		return nil
+	}
+	return &status.Failure{Kind: "down", Err: "CloudWatch is down"}
+}
+
 func (m *fakeDelivery) run() {
 	defer close(m.left)
 	for done := false; ; {
@@ -131,6 +141,7 @@ func (m *fakeDelivery) deliverAll() {
 			m.f.Release()
 			return
 		}
+		m.f.Accepted(1, int64(len(e.Message))+26)
 		message, ranges := string(e.Message), append([]stream.Range(nil), e.Ranges...)
 		if err := m.f.Ack(ranges); err != nil {
 			message += " " + err.Error()

@@ -83,6 +83,13 @@ func (f *fifos) checkLimit(file string) error {
 
 func (f *fifos) fullLocked() bool { return len(f.attached)+len(f.discards) >= f.limits.fifos }
 
+// count returns how many FIFOs sessions read, and how many are discarded.
+func (f *fifos) count() (attached, discards int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.attached), len(f.discards)
+}
+
 // attachment returns the attachment that reads file, or nil.
 func (f *fifos) attachment(file string) *attachment {
 	f.mu.Lock()

@@ -50,7 +50,31 @@ func (l *holdLog) add(c held, reason string, err any) {
 		l.reasons[reason] = r
 	}
 	l.mu.Unlock()
-	r.Failed(c, "", "err", err)
+	r.Failed(c, "", "err", err, "hint", holdHint(reason))
+}
+
+// holdHint says what the operator can do about a reason.
+func holdHint(reason string) string {
+	switch reason {
+	case noRegion:
+		return "set AWS_REGION: docker plugin set logspool AWS_REGION=REGION, while the plugin is disabled; or give the container the log option region"
+	case noGroup:
+		return "set LOGSPOUT_GROUP to a group that ALLOW_GROUPS matches, or change ALLOW_GROUPS"
+	}
+	return "correct the setting or the option that the error names"
+}
+
+// addHold reports that the container's lines are held, or still held. text has the reason for
+// the status. err has the details for the log.
+func (s *session) addHold(reason, text string, err any) {
+	s.held.Store(&text)
+	s.env.holds.add(s, reason, err)
+}
+
+// removeHold is holdLog.remove.
+func (s *session) removeHold(reason string, resolved bool) {
+	s.held.Store(nil)
+	s.env.holds.remove(s, reason, resolved)
 }
 
 // remove reports that c's lines are no longer held for a reason. resolved says that the
@@ -87,7 +111,7 @@ func (s *session) backlog() (bytes int64, oldest time.Time) {
 	if item, ok := r.Next(); ok && item.Gap == nil && events.Decode(item.Frame, &frame) == nil {
 		oldest = time.Unix(0, frame.Time)
 	}
-	return s.spool.Undelivered(), oldest
+	return s.spool.Backlog().Bytes, oldest
 }
 
 // waitWhileHeld waits until the lines of a container run may be sent, which may take a restart
@@ -95,13 +119,13 @@ func (s *session) backlog() (bytes int64, oldest time.Time) {
 func (s *session) waitWhileHeld(ctx context.Context, run *containerRun) bool {
 	reason := s.holdReason(run)
 	for reason != "" {
-		s.env.holds.add(s, reason, reason)
+		s.addHold(reason, reason, reason)
 		if !s.waitForChange(ctx, faultlog.Repeat+time.Second) {
-			s.env.holds.remove(s, reason, false)
+			s.removeHold(reason, false)
 			return false
 		}
 		if now := s.holdReason(run); now != reason {
-			s.env.holds.remove(s, reason, true)
+			s.removeHold(reason, true)
 			reason = now
 		}
 	}
@@ -132,7 +156,7 @@ func (s *session) holdReason(run *containerRun) string {
 func (d *Driver) logBacklog() {
 	var all []faultlog.Backlog
 	for _, s := range d.all() {
-		if n := s.spool.Undelivered(); n > 0 && !s.currentRun().conf.Ignore {
+		if n := s.spool.Backlog().Bytes; n > 0 && !s.currentRun().conf.Ignore {
 			all = append(all, faultlog.Backlog{Name: s.name(), Bytes: n})
 		}
 	}

@@ -19,6 +19,8 @@ import (
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/status"
 )
 
 func TestMain(m *testing.M) {
@@ -35,6 +37,7 @@ type host struct {
 	shipper   *fakeDeliverer
 	log       *strings.Builder
 	logMu     sync.Mutex
+	faults    faultlog.Set
 	disk      durable.FS // nil: the real one
 	badEnv    bool       // env may have bad values
 	openFiles int        // OpenFiles
@@ -89,7 +92,7 @@ func (h *host) start() {
 	var err error
 	h.Driver, err = New(Options{
 		Settings: settings, Deliverer: h.shipper, Locator: h.locator, LoggerHost: "host",
-		Log: slog.New(slog.NewTextHandler(h, nil)), FS: h.disk, OpenFiles: h.openFiles, FIFODir: h.fifoDir,
+		Log: slog.New(faultlog.NewHandler(slog.NewTextHandler(h, nil), &h.faults)), FS: h.disk, OpenFiles: h.openFiles, FIFODir: h.fifoDir,
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -109,6 +112,23 @@ func (h *host) stop() {
 	}
 	h.shipper.wg.Wait()
 	h.Driver = nil
+}
+
+// ongoing returns the failure with this message that lasts now, or nil.
+func (h *host) ongoing(message string) *faultlog.Ongoing {
+	for _, o := range h.faults.Ongoing() {
+		if strings.HasPrefix(o.Message, message) {
+			return &o
+		}
+	}
+	return nil
+}
+
+// report returns the driver's part of the status.
+func (h *host) report() *status.Report {
+	var r status.Report
+	h.Report(&r)
+	return &r
 }
 
 // containers returns the directories of containers with a session.

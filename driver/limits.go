@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/logspool/logspool/internal/status"
 )
 
 // limits share the process's descriptors, so that containers cannot take those that delivery
@@ -39,11 +41,11 @@ func openFileLimit() int {
 	return int(min(r.Cur, math.MaxInt32))
 }
 
-// shareDescriptors gives half of the descriptors to FIFOs. Of the rest, half is for the
-// spools' files, a quarter for docker logs, and a quarter for connections to CloudWatch Logs
-// and dockerd.
+// shareDescriptors gives half of the descriptors to FIFOs. Of what the process itself and the
+// clients of its status leave, half is for the spools' files, a quarter for docker logs, and a
+// quarter for connections to CloudWatch Logs and dockerd.
 func shareDescriptors(open int) limits {
-	rest := max(open-ownFiles-open/2, 0)
+	rest := max(open-ownFiles-status.Descriptors(open)-open/2, 0)
 	return limits{
 		open:    open,
 		fifos:   max(open/2, 1),
@@ -52,9 +54,16 @@ func shareDescriptors(open int) limits {
 	}
 }
 
+// limitError says that there are too few descriptors to start a container.
+type limitError string
+
+func (e limitError) Error() string { return string(e) }
+// MaxContainers returns how many containers can run with a limit of that many open files.
+func MaxContainers(openFiles int) int { return shareDescriptors(openFiles).fifos }
+
 func (l limits) tooManyFIFOs() error {
-	return fmt.Errorf("logspool: %d containers are attached, the most that the limit of %d open files (RLIMIT_NOFILE) allows; "+
-		"raise dockerd's limit (LimitNOFILE in its systemd unit) and restart dockerd", l.fifos, l.open)
+	return limitError(fmt.Sprintf("logspool: %d containers are attached, the most that the limit of %d open files (RLIMIT_NOFILE) allows; "+
+		"raise dockerd's limit (LimitNOFILE in its systemd unit) and restart dockerd", l.fifos, l.open))
 }
 
 func (l limits) tooManyReaders() error {

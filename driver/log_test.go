@@ -31,7 +31,7 @@ func TestLossesAreLogged(t *testing.T) {
 }
 
 // TestNearlyFullSpoolIsLoggedOnce: a spool that becomes four fifths full is logged once as a
-// warning.
+// warning, and is a failure that lasts until the lines are delivered.
 func TestNearlyFullSpoolIsLoggedOnce(t *testing.T) {
 	h := newHost(t)
 	h.shipper.setDown(true)
@@ -46,17 +46,33 @@ func TestNearlyFullSpoolIsLoggedOnce(t *testing.T) {
 		f.waitUntilEmpty()
 	}
 	write(70)
-	if strings.Contains(h.logged(), message) {
+	if strings.Contains(h.logged(), message) || h.ongoing(message) != nil {
 		t.Error("warned with 700 kB of 1 MiB")
 	}
 	write(25)
 	h.wantLogged("level=WARN", message, `container="web (web)"`, "limit=1048576")
+	if o := h.ongoing(message); o == nil || o.Attrs["container"] != "web (web)" || o.Attrs["hint"] == "" {
+		t.Errorf("it does not last: %+v", o)
+	}
 	h.shipper.setDown(false)
 	h.shipper.wait(t, "g/web", 95)
+	s := h.all()[0]
+	until(t, "the lines are acknowledged", func() bool { return s.spool.Undelivered() == 0 })
+	s.updateFullness() // as every few seconds
+	h.wantLogged("level=INFO", "a container's spool is no longer nearly full", `container="web (web)"`)
+	if o := h.ongoing(message); o != nil {
+		t.Errorf("it lasts after the delivery: %+v", o)
+	}
 	h.shipper.setDown(true)
 	write(95)
-	if n := strings.Count(h.logged(), message); n != 2 {
-		t.Errorf("warned %d times", n)
+	if n := strings.Count(h.logged(), message); n != 1 || h.ongoing(message) == nil {
+		t.Errorf("warned %d times in a minute, and it lasts now: %v", n, h.ongoing(message) != nil)
+	}
+	h.shipper.setDown(false)
+	h.stopContainer(f)
+	h.gone()
+	if o := h.ongoing(message); o != nil {
+		t.Errorf("it lasts after the session has ended: %+v", o)
 	}
 }
 

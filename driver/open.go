@@ -58,6 +58,7 @@ func (d *Driver) beginSession(sl *slot, s *session, live bool) (fifos int) {
 	s.hold()
 	if live {
 		fifos = s.reopenFIFOs()
+		d.countBacklog()
 	}
 	s.start(func() bool { return d.endSession(sl) })
 	return fifos
@@ -71,7 +72,7 @@ func (d *Driver) endSession(sl *slot) bool {
 	if !sl.s.end() {
 		return false
 	}
-	d.setSession(sl, nil)
+	d.removeSession(sl)
 	return true
 }
 
@@ -88,6 +89,7 @@ func openSession(env *environment, id string, start *containerRun, archived bool
 	s.running = newRun()
 	s.running.stop(0)
 	s.losses = &losses{log: env.log, container: s.name}
+	s.fullness.warning = newFullnessWarning(env)
 	if err := s.readRecord(start); err != nil {
 		return nil, err
 	}
@@ -134,7 +136,11 @@ func (s *session) openSpool(quarantine, archived bool) error {
 		Durable:    s.env.durable(),
 		Budget:     s.env.budget,
 		OnGap:      func(bytes int) { s.notify(1, bytes) },
-		OnLoss:     func(g spool.Gap) { s.losses.lost(g.Reason.String(), int(g.Frames), int64(g.Bytes)) },
+		OnLoss: func(g spool.Gap) {
+			reason := g.Reason.String()
+			s.traffic.drops.add(reason, int(g.Frames), int64(g.Bytes))
+			s.losses.lost(reason, int(g.Frames), int64(g.Bytes))
+		},
 	}
 	if stopped := s.record.Stopped; stopped != nil {
 		o.Delivered = stopped.End
@@ -162,6 +168,7 @@ func (s *session) openSpool(quarantine, archived bool) error {
 			"cursor_cut_bytes", repair.CursorCutBytes)
 	}
 	s.dropForeignRuns()
+	s.traffic.lastEvent.Store(s.spool.LastTime())
 	return nil
 }
 

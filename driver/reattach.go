@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/faultlog"
 )
 
 // reattach opens the containers in the state directory. What cannot be opened now is tried
@@ -20,7 +22,6 @@ import (
 func (d *Driver) reattach() {
 	failed, err := d.reattachAll()
 	if err != nil {
-		d.log.Error("cannot read the state directory; trying again", "dir", d.containersDir(), "err", err)
 		d.unread.Store(1)
 	}
 	if err != nil || len(failed) > 0 {
@@ -31,6 +32,13 @@ func (d *Driver) reattach() {
 // reattachAll opens all containers in the state directory that have no session, and returns
 // those that could not be opened. The error says that the directory could not be listed.
 func (d *Driver) reattachAll() (failed []string, err error) {
+	defer func() {
+		if err != nil {
+			report(d.unlisted, err, "dir", d.containersDir(), "hint", diskHint(err))
+		} else {
+			d.unlisted.Succeeded()
+		}
+	}()
 	if err := d.fs.MkdirAll(d.containersDir(), durable.DirPerm); err != nil {
 		return nil, err
 	}
@@ -69,6 +77,11 @@ func (d *Driver) reattachAll() (failed []string, err error) {
 // how many there are. ok says that it need not be tried again. retry says that an earlier try
 // failed.
 func (d *Driver) reattachOne(id string, retry bool) (fifos int, ok bool) {
+	defer func() {
+		if ok {
+			d.unopenedFaults.succeeded(id)
+		}
+	}()
 	sl, _ := d.lockSlot(context.Background(), id) // It only fails with its context.
 	defer d.unlockSlot(sl)
 	if sl.s != nil || retry && !d.isUnopened(id) {
@@ -88,16 +101,50 @@ func (d *Driver) reattachOne(id string, retry bool) (fifos int, ok bool) {
 	if !unread {
 		d.discardFIFOs(id)
 	}
-	switch {
-	case retry:
-	case unread:
-		d.log.Error("cannot read a container's record; trying again, and not reading its FIFOs until they fill up",
-			"container", container.Label("", id), "err", err)
-	default:
-		d.log.Error("cannot open a container's spool; trying again, and the container's output is lost until then",
-			"container", container.Label("", id), "err", err)
-	}
+	d.unopenedFaults.failed(id, unread, err)
 	return 0, false
+}
+
+// unopenedFaults reports the containers that could not be opened at the start.
+type unopenedFaults struct {
+	log *slog.Logger
+
+	mu   sync.Mutex
+	byID map[string]*unopenedFault
+}
+
+type unopenedFault struct {
+	*faultlog.Fault
+	unread bool // unread says that the container's record cannot be read.
+}
+
+// failed reports one more try that failed. unread says that the record cannot be read.
+func (u *unopenedFaults) failed(id string, unread bool, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	f := u.byID[id]
+	if f == nil || f.unread != unread {
+		message := "cannot open a container's spool; trying again, and the container's output is lost until then"
+		if unread {
+			message = "cannot read a container's record; trying again, and not reading its FIFOs until they fill up"
+		}
+		if f != nil {
+			f.Forget()
+		}
+		f = &unopenedFault{faultlog.NewFault(u.log, message, "a container's spool is open", nil), unread}
+		u.byID[id] = f
+	}
+	report(f.Fault, err, "container", container.Label("", id), "hint", diskHint(err))
+}
+
+// succeeded reports that the container is open, or gone.
+func (u *unopenedFaults) succeeded(id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if f := u.byID[id]; f != nil {
+		f.Succeeded("container", container.Label("", id))
+		delete(u.byID, id)
+	}
 }
 
 // discardFIFOs discards the FIFOs of a container whose spool cannot be opened.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/logspool/logspool/internal/container"
+	"github.com/logspool/logspool/internal/status"
 )
 
 // registry knows the sessions. Its methods may be called from any goroutine. They wait for
@@ -27,6 +28,7 @@ type registry struct {
 	sessions map[string]*session
 	unopened map[string]bool // unopened has the containers whose opening failed at the start.
 	closed   bool            // closed says that no new call may begin.
+	ended    status.Traffic  // ended sums up the sessions that have ended.
 }
 
 // slot serialises the opening and the end of one container's session. It exists while it is
@@ -104,19 +106,34 @@ func (r *registry) leaveSlotLocked(sl *slot) {
 	}
 }
 
-// setSession puts a session into a locked slot. Nil takes the session out.
+// setSession puts a session into a locked slot.
 func (r *registry) setSession(sl *slot, s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	sl.s = s
-	if s != nil {
-		sl.users++
-		r.sessions[sl.id] = s
-		delete(r.unopened, sl.id)
-		return
-	}
+	sl.users++
+	r.sessions[sl.id] = s
+	delete(r.unopened, sl.id)
+}
+
+// removeSession takes a session that has ended out of its locked slot.
+func (r *registry) removeSession(sl *slot) {
+	traffic := sl.s.trafficNow()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended.Add(traffic)
+	sl.s = nil
 	delete(r.sessions, sl.id)
 	r.leaveSlotLocked(sl)
+}
+
+// snapshot returns the sessions, and the sum of those that have ended: each session counts
+// once.
+func (r *registry) snapshot() (sessions []*session, ended status.Traffic) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ended.Add(r.ended)
+	return slices.Collect(maps.Values(r.sessions)), ended
 }
 
 // all returns the sessions.

@@ -15,6 +15,7 @@ import (
 	"github.com/logspool/logspool/internal/backoff"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/oneline"
+	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -35,8 +36,10 @@ type session struct {
 	retire     func() bool                // retire ends the session, or returns false.
 	deliveries atomic.Pointer[[]Delivery] // deliveries is nil while nothing is delivered.
 
-	// The intake's goroutine owns this field.
-	fullness fullness
+	fullness  fullness
+	traffic   traffic
+	held      atomic.Pointer[string]    // held says why the lines are not sent, or is nil.
+	described atomic.Pointer[described] // described is what the last report said of the options.
 
 	sessionState
 }
@@ -57,6 +60,10 @@ type sessionState struct {
 	active *activeRun
 	// attached has the attachments by the paths of their FIFOs.
 	attached map[string]*attachment
+	// streams has the streams of the container run that is delivered, or was delivered last.
+	streams []*logStream
+	// delivered counts what was delivered to streams that are not in streams any more.
+	delivered status.Counter
 	// running is the present or last time between a start and a stop of the container.
 	running *run
 	readers readers
@@ -208,6 +215,7 @@ func (s *session) end() bool {
 		s.removeFiles()
 	}
 	s.losses.close()
+	s.fullness.warning.Forget()
 	return true
 }
 

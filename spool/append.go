@@ -49,6 +49,7 @@ func (s *Spool) append(block []byte, epoch uint32, info BlockInfo, need int64, i
 	if s.closed {
 		return fs.ErrClosed
 	}
+	defer s.publishLocked()
 	err := ErrFull
 	if inBudget {
 		err = s.appendLocked(block, epoch, info)
@@ -72,6 +73,7 @@ func (s *Spool) countUnkept(block []byte, epoch uint32, info BlockInfo, err erro
 	}
 	g := info.gap(reason, len(block)-BlockHeaderSize)
 	s.addUnkeptLocked(g, epoch)
+	s.publishLocked()
 	s.reportLossLocked(g)
 }
 
@@ -139,6 +141,7 @@ func (s *Spool) writeBlockLocked(block []byte, h blockHeader) error {
 		// before it wrote the frame, so it is not later than now.
 		s.active.maxTime = max(s.active.maxTime, time.Now().UnixNano())
 	}
+	s.backlog.add(&h)
 	s.end.Store(seg.end)
 	return nil
 }

@@ -36,6 +36,9 @@ type Budget struct {
 	limit int64 // limit is set before use.
 	used  atomic.Int64
 
+	// archivedBytes is the part of used that is archived logs.
+	archivedBytes atomic.Int64
+
 	reclaiming sync.Mutex // reclaiming is held while something is removed.
 
 	// mu guards the logs under the budget.
@@ -74,8 +77,14 @@ func NewBudget(limit int64) *Budget { return &Budget{limit: limit} }
 // counted.
 func (b *Budget) Raise(limit int64) { b.limit = max(b.limit, limit) }
 
-// Used returns the bytes on disk of all logs under the budget.
+// Limit returns the limit in bytes.
+func (b *Budget) Limit() int64 { return b.limit }
+
+// Used returns the bytes on disk of all logs under the budget. It takes no lock.
 func (b *Budget) Used() int64 { return b.used.Load() }
+
+// Archived returns the part of Used that is archived logs. It takes no lock.
+func (b *Budget) Archived() int64 { return b.archivedBytes.Load() }
 
 // AddArchived counts the log of a spool that is not open. bytes is its size on disk, and
 // written is when it was last written to. The budget calls remove at most once, from within a
@@ -86,6 +95,7 @@ func (b *Budget) Used() int64 { return b.used.Load() }
 func (b *Budget) AddArchived(bytes int64, written time.Time, remove func() error) *ArchivedLog {
 	r := &ArchivedLog{b: b, bytes: bytes, written: written, remove: remove}
 	b.used.Add(bytes)
+	b.archivedBytes.Add(bytes)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.archived = append(b.archived, r)
@@ -103,6 +113,7 @@ func (r *ArchivedLog) Release() {
 func (r *ArchivedLog) forget() {
 	if r.gone.CompareAndSwap(false, true) {
 		r.b.used.Add(-r.bytes)
+		r.b.archivedBytes.Add(-r.bytes)
 	}
 }
 
@@ -158,6 +169,7 @@ func (s *Spool) leaveBudgetLocked() {
 	if !s.usage.left {
 		s.usage.left = true
 		s.opts.Budget.used.Add(-s.usage.charged)
+		s.backlog.published.disk.Store(0)
 		s.unlistFilesLocked()
 	}
 }
@@ -290,6 +302,7 @@ func (b *Budget) oldestArchived() *ArchivedLog {
 // what an Append has reserved.
 func (s *Spool) charge(n int64) {
 	s.usage.charged += n
+	s.backlog.published.disk.Store(s.usage.charged)
 	covered := max(0, min(n, s.usage.reserved))
 	s.usage.reserved -= covered
 	s.opts.Budget.used.Add(n - covered)

@@ -92,7 +92,7 @@ func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, err error
 	case err != nil:
 		return nil, fmt.Errorf("couldn't read %q: %w", c.path, err)
 	}
-	if len(data) >= len(cursorMagic) && string(data[:len(cursorFamily)]) == cursorFamily && data[len(cursorFamily)] != cursorMagic[len(cursorFamily)] {
+	if newerCursor(data) {
 		c.repaired.NewerCursor = filepath.Join(dir, newerName)
 		if err := fsys.Rename(c.path, c.repaired.NewerCursor); err != nil {
 			return nil, fmt.Errorf("couldn't keep %q of a newer version: %w", c.path, err)
@@ -109,6 +109,12 @@ func openCursor(fsys durable.FS, dir string, durable bool) (c *cursor, err error
 		_ = c.rewrite()
 	}
 	return c, nil
+}
+
+// newerCursor reports whether data is a cursor of an unknown version.
+func newerCursor(data []byte) bool {
+	const family = len(cursorFamily)
+	return len(data) >= len(cursorMagic) && string(data[:family]) == cursorFamily && data[family] != cursorMagic[family]
 }
 
 // readPendingGapFile takes over the pending gap of an earlier version, and removes its file.

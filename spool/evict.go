@@ -112,6 +112,7 @@ func (s *Spool) evictFor(other *Spool) bool {
 	if !s.evictUndeliveredLocked() {
 		return false
 	}
+	defer s.publishLocked()
 	if s != other {
 		s.reportGapsLocked(int(s.end.Load() - end))
 	}

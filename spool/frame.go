@@ -135,6 +135,10 @@ type BlockInfo struct {
 	MinTime int64 // MinTime is the least time of these frames, in Unix nanoseconds.
 	MaxTime int64 // MaxTime is the greatest time of these frames, in Unix nanoseconds.
 
+	// Skipped is how many bytes Tracker passed over because they are damaged. It is not on
+	// disk.
+	Skipped int
+
 	tail tail
 }
 
@@ -180,15 +184,20 @@ func (t *Tracker) scan(p []byte, whole bool) (int, BlockInfo) {
 			// Damage. It goes into the spool as it is; only the start of the next frame
 			// matters. A signature may be cut by the end of p, so that much is left for
 			// the next call.
-			if skip := findFrame(rest[1:]); skip >= 0 {
+			from, skip := off, findFrame(rest[1:])
+			switch {
+			case skip >= 0:
 				off += 1 + skip
-			} else if off = max(off+1, len(p)-signatureSize+1); !whole {
+			case whole:
+				off = max(off+1, len(p)-signatureSize+1)
+			default:
 				off = len(p)
-			} else if off < len(p) {
-				end, atEnd = off, info
+			}
+			info.Skipped += off - from
+			end, atEnd = off, info
+			if skip < 0 {
 				break
 			}
-			end, atEnd = off, info
 			continue
 		}
 		info.First = min(info.First, off)

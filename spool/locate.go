@@ -191,7 +191,7 @@ func (r *Reader) skipMissingLocked(to uint64) (item Item, ok, more bool) {
 	}
 	item = r.gap(to, gap.Reason, 0)
 	if gap.Reason != Damaged {
-		item.Gap = &gap
+		item.Gap, item.Found = &gap, false
 	}
 	r.pinned, r.current.lost = max(r.pinned, to), true
 	return item, true, true
@@ -220,7 +220,7 @@ func (r *Reader) useBlock(h blockHeader) (item Item, ok, more bool) {
 		g, _ := decodeGap(payload)
 		item = r.gap(h.end(), g.Reason, g.Frames)
 		// Foreign gaps are between frames.
-		item.Gap, r.current.lost = &g, g.Reason < FirstForeign
+		item.Gap, item.Found, r.current.lost = &g, false, g.Reason < FirstForeign
 		return item, true, true
 	case carried:
 		return r.continueFrame(payload)

@@ -138,6 +138,7 @@ func (s *Spool) AddGap(g Gap) {
 	defer s.mu.Unlock()
 	if !s.closed {
 		s.putGapLocked(g)
+		s.publishLocked()
 	}
 }
 
@@ -175,6 +176,7 @@ func (s *Spool) HoldGap(g Gap) {
 	if !s.closed {
 		s.gaps.held.join(g)
 		s.storeAddedGapsLocked()
+		s.publishLocked()
 	}
 }
 
@@ -195,6 +197,7 @@ func (s *Spool) ReleaseGap() bool {
 	}
 	s.gaps.held = Gap{}
 	s.putGapLocked(g)
+	s.publishLocked()
 	return true
 }
 

@@ -12,6 +12,7 @@ type Item struct {
 	stream.Range
 	Frame []byte // Frame is the protobuf of one frame, or nil for a gap.
 	Gap   *Gap   // Gap is nil for a frame.
+	Found bool   // Found says that reading found the gap, so OnLoss has not reported it.
 }
 
 // Reader returns the frames of a spool that have not been acknowledged, in the order of the
@@ -172,9 +173,9 @@ func (r *Reader) acknowledged(g stream.Range) bool {
 	return r.s.cursor.acked.through(g.From) >= g.To
 }
 
-// gap returns a gap from pos to to, and moves the reader there.
+// gap returns a gap from pos to to that reading has found, and moves the reader there.
 func (r *Reader) gap(to uint64, reason Reason, frames uint64) Item {
-	item := Item{Range: stream.Range{From: r.pos, To: to}, Gap: &Gap{Reason: reason, Frames: frames, Bytes: to - r.pos}}
+	item := Item{Range: stream.Range{From: r.pos, To: to}, Gap: &Gap{Reason: reason, Frames: frames, Bytes: to - r.pos}, Found: true}
 	r.pos = to
 	return item
 }

@@ -158,6 +158,7 @@ func (s *Spool) RecoverTorn() {
 	s.recovered.torn, s.recovered.tornGap = nil, Gap{}
 	s.gaps.unkept = s.recovered.unkeptBefore
 	s.storeUnkeptLocked()
+	s.publishLocked()
 }
 
 // foundBlocks describes the good blocks of a segment.

@@ -92,6 +92,7 @@ type Spool struct {
 	active    activeSegment
 	recovered recovered
 	gaps      pendingGaps
+	backlog   backlog
 	cursor    *cursor
 	usage     usage
 	files     fileUse
@@ -103,7 +104,7 @@ type Spool struct {
 
 	// These fields are read without mu. They are written with mu held, except by Dropped.
 	end         atomic.Uint64 // end is the position after the last block.
-	ackedPrefix atomic.Uint64 // ackedPrefix is the cursor's acknowledged prefix.
+	ackedPrefix atomic.Uint64 // ackedPrefix is the cursor's acknowledged prefix, as last published.
 	lastInFIFO  atomic.Bool   // lastInFIFO says that the last block may be in its FIFO.
 
 	// appended wakes the readers that wait for the next Append or for Close.
@@ -192,8 +193,10 @@ func Open(o Options) (*Spool, Repair, error) {
 	}
 	s.opts.Budget.join(s)
 	s.mu.Lock()
+	s.backlog.since = s.end.Load()
 	s.trimLocked()
 	s.closeFilesLocked()
+	s.publishLocked()
 	s.mu.Unlock()
 	s.opts.Budget.Trim()
 	return s, r, nil
@@ -210,6 +213,7 @@ func (s *Spool) Ack(ranges []stream.Range) error {
 	if s.closed {
 		return fs.ErrClosed
 	}
+	defer s.publishLocked()
 	s.markUsedLocked()
 	err := s.cursor.ack(ranges)
 	s.ackedPrefix.Store(s.cursor.acked.prefix)
@@ -227,18 +231,16 @@ func (s *Spool) Ack(ranges []stream.Range) error {
 	return err
 }
 
-// End returns the position after the last block.
+// End returns the position after the last block. It takes no lock.
 func (s *Spool) End() uint64 { return s.end.Load() }
 
-// Acked returns the first position that has not been acknowledged; End if there is none.
-func (s *Spool) Acked() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cursor.acked.prefix
-}
+// Acked returns the first position that has not been acknowledged; End if there is none. It
+// takes no lock.
+func (s *Spool) Acked() uint64 { return s.ackedPrefix.Load() }
 
 // Undelivered returns the number of bytes from the first position that has not been
-// acknowledged to the end of the stream. It takes no lock.
+// acknowledged to the end of the stream. What was evicted counts until its marker is
+// acknowledged; see Backlog. It takes no lock.
 func (s *Spool) Undelivered() int64 {
 	acked := s.ackedPrefix.Load() // before the end, which it never passes
 	return int64(s.end.Load() - acked)
@@ -310,6 +312,7 @@ func (s *Spool) Pending() bool {
 	if s.gaps.unkept.Bytes == 0 && len(s.gaps.added) == 0 {
 		return s.gaps.held != (Gap{})
 	}
+	defer s.publishLocked()
 	s.reportTornLocked()
 	if s.gaps.unkept.Bytes > 0 && s.appendUnkeptLocked() != nil {
 		return true

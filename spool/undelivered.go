@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"path/filepath"
 	"time"
 
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/stream"
 )
 
 // OpenReadOnly opens the spool in dir for reading, and changes no file. It sees what Open
@@ -21,9 +23,53 @@ func OpenReadOnly(fsys durable.FS, dir string) (*Spool, error) {
 	if _, err := fsys.ReadDir(dir); err != nil {
 		return nil, fmt.Errorf("couldn't read the spool: %w", err)
 	}
+	if err := checkCursorVersion(fsys, dir); err != nil {
+		return nil, err
+	}
 	// With an unlimited history, nothing is removed because it is delivered.
 	s, _, err := Open(Options{Dir: dir, FS: durable.ReadOnly(fsys), History: math.MaxInt64})
 	return s, err
+}
+
+// checkCursorVersion returns ErrVersion if the cursor in dir is of an unknown version.
+func checkCursorVersion(fsys durable.FS, dir string) error {
+	path := filepath.Join(dir, cursorName)
+	data, err := fsys.ReadFile(path)
+	if err == nil && newerCursor(data) {
+		return fmt.Errorf("%q: %w", path, ErrVersion)
+	}
+	return nil // Open reports other errors
+}
+
+// Drop acknowledges everything in the spool in dir, its gaps included. Nothing of it is
+// delivered any more, and it is kept as history. No process may have the spool open. If fsys is
+// nil, durable.OS is used.
+func Drop(fsys durable.FS, dir string) error {
+	if fsys == nil {
+		fsys = durable.OS
+	}
+	if _, err := fsys.ReadDir(dir); err != nil {
+		return fmt.Errorf("couldn't read the spool: %w", err)
+	}
+	if err := checkCursorVersion(fsys, dir); err != nil {
+		return err
+	}
+	s, _, err := Open(Options{Dir: dir, FS: fsys, History: math.MaxInt64})
+	if err != nil {
+		return err
+	}
+	const rounds = 4 // the stream, and then each kind of pending gap as blocks of the stream
+	for range rounds {
+		if !s.Pending() || err != nil {
+			break
+		}
+		s.ReleaseGap()
+		err = s.Ack([]stream.Range{{From: 0, To: s.End()}})
+	}
+	if err == nil && s.Pending() {
+		err = errors.New("the disk does not accept the change")
+	}
+	return errors.Join(err, s.Close())
 }
 
 // Backlog is the part of a spool that has not been acknowledged.
@@ -32,6 +78,8 @@ type Backlog struct {
 	Bytes  int64     // Bytes is the size of the frames, in bytes.
 	Oldest time.Time // Oldest is the time of the first frame that has one, or zero.
 	Gaps   int       // Gaps is the number of losses that no marker has reported yet.
+	// Delivered is the size of what is kept although it is acknowledged, in bytes.
+	Delivered int64
 }
 
 // Empty reports whether the backlog is empty.
@@ -49,6 +97,9 @@ func Undelivered(fsys durable.FS, dir string) (b Backlog, err error) {
 		return b, err
 	}
 	defer s.Close()
+	if len(s.segments) > 0 {
+		b.Delivered = max(0, int64(s.Acked())-int64(s.segments[0].base))
+	}
 	r := s.NewReader()
 	defer r.Close()
 	for {
@@ -60,7 +111,7 @@ func Undelivered(fsys durable.FS, dir string) (b Backlog, err error) {
 		case !ok && r.Err() != nil:
 			return b, fmt.Errorf("couldn't read the spool: %w", r.Err())
 		case !ok:
-			b.Gaps += s.pendingGaps()
+			b.Gaps += s.unwrittenGaps()
 			return b, nil
 		case item.Gap != nil:
 			b.Gaps++
@@ -74,16 +125,9 @@ func Undelivered(fsys durable.FS, dir string) (b Backlog, err error) {
 	}
 }
 
-// pendingGaps returns the number of gaps that are not in the stream yet.
-func (s *Spool) pendingGaps() int {
+// unwrittenGaps returns the number of gaps that are not in the stream yet.
+func (s *Spool) unwrittenGaps() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := len(s.gaps.added)
-	if s.gaps.unkept.Bytes > 0 {
-		n++
-	}
-	if s.gaps.held != (Gap{}) {
-		n++
-	}
-	return n
+	return s.unwrittenGapsLocked()
 }

@@ -40,6 +40,7 @@ func TestUndeliveredChangesNothing(t *testing.T) {
 	line := func(i int) []byte {
 		return testFrame("stdout", int64(i)*int64(time.Second), fmt.Appendf(nil, "line %d", i))
 	}
+	size := int64(len(line(1)))
 	for _, c := range []struct {
 		name   string
 		acked  int // the number of acknowledged frames, of 10
@@ -47,15 +48,15 @@ func TestUndeliveredChangesNothing(t *testing.T) {
 		want   Backlog // without Bytes
 	}{
 		{"nothing is delivered", 0, nil, Backlog{Frames: 10, Oldest: time.Unix(1, 0)}},
-		{"some is", 4, nil, Backlog{Frames: 6, Oldest: time.Unix(5, 0)}},
-		{"all is", 10, nil, Backlog{}},
-		{"a torn end", 4, func(t *testing.T, dir string) { appendTo(t, dir, "*.seg", "torn") }, Backlog{Frames: 6, Oldest: time.Unix(5, 0)}},
-		{"a torn cursor", 4, func(t *testing.T, dir string) { appendTo(t, dir, "cursor", "torn") }, Backlog{Frames: 6, Oldest: time.Unix(5, 0)}},
+		{"some is", 4, nil, Backlog{Frames: 6, Oldest: time.Unix(5, 0), Delivered: 4 * size}},
+		{"all is", 10, nil, Backlog{Delivered: 10*size + 1}}, // "line 10" has a byte more
+		{"a torn end", 4, func(t *testing.T, dir string) { appendTo(t, dir, "*.seg", "torn") }, Backlog{Frames: 6, Oldest: time.Unix(5, 0), Delivered: 4 * size}},
+		{"a torn cursor", 4, func(t *testing.T, dir string) { appendTo(t, dir, "cursor", "torn") }, Backlog{Frames: 6, Oldest: time.Unix(5, 0), Delivered: 4 * size}},
 		{"a temporary file", 4, func(t *testing.T, dir string) {
 			if err := os.WriteFile(filepath.Join(dir, "cursor.tmp"), []byte("half"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, Backlog{Frames: 6, Oldest: time.Unix(5, 0)}},
+		}, Backlog{Frames: 6, Oldest: time.Unix(5, 0), Delivered: 4 * size}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -9,12 +9,6 @@ import (
 )
 
 var (
-	// secret matches what must not be logged. CloudWatch answers a wrong signature with the
-	// whole canonical request, which contains the session token.
-	secret = regexp.MustCompile(`(?is)(x-amz-security-token|authorization\s*[:=]|canonical string|string-to-sign|credential=|signature=|aws4-hmac-sha256).*`)
-	// userInfo matches the user and password in a URL. net/http repeats the URL of a proxy
-	// that it cannot parse.
-	userInfo = regexp.MustCompile(`://[^\s"]*@`)
 	// quotes matches quotation marks that were escaped any number of times. The log escapes
 	// them, and dockerd escapes them again.
 	quotes = regexp.MustCompile(`\\*"`)
@@ -25,7 +19,7 @@ var (
 // which says what was tried, and the end, which has the cause.
 func ErrorText(err error) string {
 	const head, tail = 200, 400
-	s := userInfo.ReplaceAllString(secret.ReplaceAllString(err.Error(), "…"), "://…@")
+	s := oneline.Redact(err.Error())
 	s = quotes.ReplaceAllString(strings.ToValidUTF8(strings.Join(strings.Fields(s), " "), "\ufffd"), "'")
 	if len(s) <= head+tail {
 		return s

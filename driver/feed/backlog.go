@@ -85,11 +85,11 @@ func (a *age) acked(bytes int64, prefix func() uint64) {
 func (a *age) rewind() { a.points, a.stride, a.skipped, a.out = a.points[:0], 1, 0, 0 }
 
 // Backlog describes the feed for the log: its name, the number of bytes of the stream
-// that are not acknowledged, and the time of the oldest event among them. The time is
-// zero if it is unknown or if there are no such bytes. Backlog may be called from any
-// goroutine.
+// that are neither acknowledged nor evicted, and the time of the oldest event among them.
+// The time is zero if it is unknown or if there are no such bytes. Backlog may be called
+// from any goroutine, and takes no lock.
 func (f *Feed) Backlog() (name string, bytes int64, oldest time.Time) {
-	if bytes = f.spool.Undelivered(); bytes > 0 {
+	if bytes = f.spool.Backlog().Bytes; bytes > 0 {
 		if at := f.age.oldest.Load(); at != 0 {
 			oldest = time.Unix(0, at)
 		}

@@ -61,8 +61,11 @@ type Options struct {
 	// Stats counts what is delivered; it may be nil.
 	Stats *Stats
 
+	// OnDropped is called for each loss that nothing has counted yet, once: those reported with
+	// Lost, when an Ack covers them, and those of OnLost.
+	OnDropped func(reason string, events int, bytes int64)
 	// OnLost is called for each loss that the feed finds itself, but not for losses reported
-	// with Lost, after the loss is recorded in the spool.
+	// with Lost.
 	OnLost func(reason string, events int, bytes int64)
 	// OnPanic is called once per feed, when the plugin has panicked on data of this feed.
 	OnPanic func(cause any, stack []byte)
@@ -78,6 +81,17 @@ type Outputs struct {
 
 // BothOutputs is for a container whose outputs go to one stream.
 var BothOutputs = Outputs{Stdout: true, Stderr: true}
+
+// String returns the output's name, or both.
+func (o Outputs) String() string {
+	switch {
+	case o == BothOutputs:
+		return "both"
+	case o.Stderr:
+		return "stderr"
+	}
+	return "stdout"
+}
 
 // has reports whether events of the source belong to the feed. Gaps, and events of an
 // unknown source, go with stdout.

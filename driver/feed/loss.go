@@ -56,9 +56,13 @@ func (f *Feed) account(acked []stream.Range) {
 	ordinary := size(acked) - size(l.ranges)
 	lost, accepted := false, false
 	m.sent = slices.DeleteFunc(m.sent, func(sent marker) bool {
-		switch {
-		case !within(sent.Range, acked):
+		if !within(sent.Range, acked) {
 			return false
+		}
+		if sent.found {
+			f.foundLoss(sent.gap)
+		}
+		switch {
 		case within(sent.Range, l.ranges):
 			f.spool.HoldGap(sent.gap)
 			lost = true
@@ -71,7 +75,8 @@ func (f *Feed) account(acked []stream.Range) {
 	// The gaps come after the markers: if a marker was lost, the markers of these would
 	// be, too.
 	for _, g := range l.gaps {
-		f.addLoss(g)
+		f.countLoss(g)
+		f.putGap(g)
 	}
 	l.gaps, l.ranges = l.gaps[:0], l.ranges[:0]
 	switch {
@@ -87,8 +92,22 @@ func (f *Feed) account(acked []stream.Range) {
 	}
 }
 
-// addLoss puts a loss into the stream, or adds it to the gap that the spool holds.
-func (f *Feed) addLoss(g spool.Gap) {
+// foundLoss reports a loss that reading has found.
+func (f *Feed) foundLoss(g spool.Gap) {
+	f.countLoss(g)
+	if f.o.OnLost != nil {
+		f.o.OnLost(reasonOf(g).String(), int(g.Frames), int64(g.Bytes))
+	}
+}
+
+func (f *Feed) countLoss(g spool.Gap) {
+	if f.o.OnDropped != nil {
+		f.o.OnDropped(reasonOf(g).String(), int(g.Frames), int64(g.Bytes))
+	}
+}
+
+// putGap puts a loss into the stream, or adds it to the gap that the spool holds.
+func (f *Feed) putGap(g spool.Gap) {
 	if f.spool.HoldsGap() {
 		f.spool.HoldGap(g)
 	} else {

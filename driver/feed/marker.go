@@ -70,6 +70,7 @@ type markers struct {
 type marker struct {
 	stream.Range
 	gap   spool.Gap
+	found bool  // found says that nothing has counted the gap yet.
 	bytes int64 // bytes is the length of the marker's text.
 }
 
@@ -86,6 +87,9 @@ func (f *Feed) marker(item spool.Item, now time.Time) (events.Event, bool) {
 	}
 	f.age.read(item.Range, f.progress.latest)
 	if m.held { // CloudWatch rejects markers, so it would reject this one too.
+		if item.Found {
+			f.foundLoss(g)
+		}
 		f.spool.HoldGap(g)
 		f.acks.pending = append(f.acks.pending, item.Range)
 		return events.Event{}, false
@@ -102,7 +106,7 @@ func (f *Feed) marker(item spool.Item, now time.Time) (events.Event, bool) {
 		at = now.UnixNano()
 	}
 	text := []byte(gapText(g))
-	m.sent = append(m.sent, marker{item.Range, g, int64(len(text))})
+	m.sent = append(m.sent, marker{item.Range, g, item.Found, int64(len(text))})
 	return events.Event{
 		Time:    at,
 		Source:  events.Stdout,

@@ -117,10 +117,8 @@ func (f *Feed) setAside(lost []stream.Range, err *panicked) {
 		}
 	}
 	r.Close()
-	f.addLoss(g)
-	if f.o.OnLost != nil {
-		f.o.OnLost(reasonOf(g).String(), int(g.Frames), int64(g.Bytes))
-	}
+	f.foundLoss(g)
+	f.putGap(g)
 	f.acks.pending = append(f.acks.pending, lost...)
 	f.flushAcks()
 }

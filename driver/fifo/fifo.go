@@ -249,6 +249,7 @@ func (in *Intake) takeFrom(f *FIFO) (n int, more bool) {
 		return 0, false
 	}
 	f.recovered()
+	in.counts.reads.Add(1)
 	f.empty = 0
 	more = in.private.size/2 < n && unread(f.fd) > n
 	p := in.buf[spool.BlockHeaderSize : spool.BlockHeaderSize+n]
@@ -292,7 +293,7 @@ func (f *FIFO) scan(p []byte, more bool) (n int, info spool.BlockInfo, err error
 }
 
 // opaque describes n bytes whose contents are unknown.
-func opaque(n int) spool.BlockInfo { return spool.BlockInfo{First: n} }
+func opaque(n int) spool.BlockInfo { return spool.BlockInfo{First: n, Skipped: n} }
 
 // give passes n bytes of the buffer to the sink. If the sink panics on them, give passes
 // them once more, without a description. If it panics again, the bytes are lost: they
@@ -310,6 +311,7 @@ func (in *Intake) give(f *FIFO, n int, info spool.BlockInfo, scanErr error) {
 	if err = cmp.Or(err, scanErr); err != nil {
 		f.sink.Panicked(err, lost)
 	}
+	in.counts.skipped(info.Skipped)
 	step("between append and drop")
 	f.tracker.Advance(info)
 	f.undropped = n

@@ -20,6 +20,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -80,8 +81,31 @@ type Intake struct {
 	wake  int // wake is an eventfd that makes Run execute the commands.
 	null  int // null is /dev/null, which receives the dropped bytes.
 
+	counts counts
 	queue
 	served
+}
+
+// Counts is what an Intake has counted since New.
+type Counts struct {
+	Reads   int64 // Reads counts how often something was found in a FIFO.
+	Resyncs int64 // Resyncs counts the reads in which damaged bytes were passed over.
+	Skipped int64 // Skipped counts these bytes.
+}
+
+// counts counts for Intake.Counts.
+type counts struct{ reads, resyncs, bytes atomic.Int64 }
+
+// Counts returns what was counted so far. It takes no lock.
+func (in *Intake) Counts() Counts {
+	return Counts{in.counts.reads.Load(), in.counts.resyncs.Load(), in.counts.bytes.Load()}
+}
+
+func (c *counts) skipped(bytes int) {
+	if bytes > 0 {
+		c.resyncs.Add(1)
+		c.bytes.Add(int64(bytes))
+	}
 }
 
 // queue holds the commands for Run.

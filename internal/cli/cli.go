@@ -27,13 +27,15 @@ func New(version string) *cobra.Command {
 		Short: "See into the logspool plugin of this Docker host",
 		Long: "logspool is a Docker logging driver for Amazon CloudWatch Logs.\n" +
 			"These commands see into the plugin of this host, and into its files.",
+		Example: "  logspool status\n" +
+			"  logspool spool ls --undelivered",
 		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.AddCommand(newSpool())
+	root.AddCommand(newStatus(), newCheck(), newSpool())
 	return root
 }
 
@@ -41,9 +43,13 @@ func New(version string) *cobra.Command {
 // error.
 func Run(version string, args []string, stdout, stderr io.Writer) int {
 	c := New(version)
+	if args == nil {
+		args = []string{} // cobra would take those of the process
+	}
 	c.SetArgs(args)
 	c.SetOut(stdout)
 	c.SetErr(stderr)
+	addCompletion(c)
 	switch err := c.Execute(); {
 	case err == nil:
 		return 0

@@ -38,6 +38,8 @@ type Settings struct {
 	NewGroup target.NewGroup
 	// EntityTemplates applies if no log option sets the same.
 	EntityTemplates
+	StatusSettings
+	MetricsSettings
 	Paths
 
 	// allowGroups must match the whole name of a log group; nil allows every name.

@@ -55,6 +55,8 @@ func defaults() *Settings {
 			SpoolTotalSize: 4 << 30,
 			HistoryAge:     7 * 24 * time.Hour,
 		},
+		StatusSettings:  StatusSettings{PricePerGB: 0.5},
+		MetricsSettings: MetricsSettings{MetricsMaxContainers: 500},
 		Paths: Paths{
 			PluginSocket: "/run/docker/plugins/logspool.sock",
 			StateDir:     "/run/docker/logging/.state",
@@ -158,9 +160,17 @@ func TestLoadReadsSettings(t *testing.T) {
 				s.NewGroup = target.NewGroup{RetentionDays: 30, Tags: map[string]string{"team": "shop", "stage": ""}, Class: "INFREQUENT_ACCESS",
 					KMSKeyID: "arn:aws:kms:eu-west-1:123456789012:key/1"}
 			})},
+		{[]string{"SELF_METRICS= /logspool/metrics_1#a.b ", "METRICS_MAX_CONTAINERS= 0 "}, with(func(s *Settings) {
+			s.SelfMetrics, s.MetricsMaxContainers = "/logspool/metrics_1#a.b", 0
+		})},
 		{[]string{"PLUGIN_SOCKET=/tmp//x.sock", "STATE_DIR=/tmp/a/../b"}, with(func(s *Settings) {
 			s.PluginSocket, s.StateDir = "/tmp/x.sock", "/tmp/b"
 		})},
+		{[]string{"STATUS_ADDR= 9465 ", "PRICE_PER_GB=0"}, with(func(s *Settings) { s.StatusAddr, s.PricePerGB = "127.0.0.1:9465", 0 })},
+		{[]string{"STATUS_ADDR=:65535", "PRICE_PER_GB= .76"}, with(func(s *Settings) { s.StatusAddr, s.PricePerGB = "127.0.0.1:65535", 0.76 })},
+		{[]string{"STATUS_ADDR=0.0.0.0:9465"}, with(func(s *Settings) { s.StatusAddr = "0.0.0.0:9465" })},
+		{[]string{"STATUS_ADDR=[::]:9465"}, with(func(s *Settings) { s.StatusAddr = "[::]:9465" })},
+		{[]string{"STATUS_ADDR=node-1.example.com:1"}, with(func(s *Settings) { s.StatusAddr = "node-1.example.com:1" })},
 
 		// ROUTE takes precedence over the variables of the same names.
 		{[]string{"DELAY=2", "ROUTE=cloudwatch://us-east-1?DELAY=8&NOEC2&DEBUG=1"}, with(func(s *Settings) {
@@ -183,6 +193,8 @@ func TestLoadReadsSettings(t *testing.T) {
 func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 	const duration = "use seconds (8) or a Go duration (500ms), from 1ms to 24h"
 	const size = "use bytes or Docker's units (256m, 4g), from 64k to 1024t"
+	const addr = "use HOST:PORT such as 127.0.0.1:9465, or a port from 1 to 65535"
+	const price = "use a number from 0 to 1000000, such as 0.50, without a currency"
 	for _, test := range []struct {
 		env  string
 		want string
@@ -218,6 +230,19 @@ func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 		{"GROUP_TAGS=team", `GROUP_TAGS: "team" is not a KEY=VALUE pair: use KEY=VALUE,KEY=VALUE`},
 		{"GROUP_CLASS=cheap", `GROUP_CLASS: "cheap" is not a class of log groups: use one of STANDARD INFREQUENT_ACCESS DELIVERY ESSENTIALS`},
 		{"KMS_KEY_ID=a key", `KMS_KEY_ID: "a key" is not a KMS key: use its ARN, at most 256 characters without white space`},
+		{"STATUS_ADDR=localhost", `STATUS_ADDR: "localhost" is not an address to listen on: ` + addr},
+		{"STATUS_ADDR=0", `STATUS_ADDR: "0" is not an address to listen on: ` + addr},
+		{"STATUS_ADDR=127.0.0.1:65536", `STATUS_ADDR: "127.0.0.1:65536" is not an address to listen on: ` + addr},
+		{"STATUS_ADDR=http://127.0.0.1:1", `STATUS_ADDR: "http://127.0.0.1:1" is not an address to listen on: ` + addr},
+		{"STATUS_ADDR=::1:9465", `STATUS_ADDR: "::1:9465" is not an address to listen on: ` + addr},
+		{"PRICE_PER_GB=-1", `PRICE_PER_GB: "-1" is not a price: ` + price},
+		{"PRICE_PER_GB=NaN", `PRICE_PER_GB: "NaN" is not a price: ` + price},
+		{"PRICE_PER_GB=$0.50", `PRICE_PER_GB: "$0.50" is not a price: ` + price},
+		{"SELF_METRICS=my logs", `SELF_METRICS: "my logs" is not a log group: use 1 to 512 characters of [.-_/#A-Za-z0-9]`},
+		{"SELF_METRICS={{.LoggerHost}}", `SELF_METRICS: "{{.LoggerHost}}" is not a log group: use 1 to 512 characters of [.-_/#A-Za-z0-9]`},
+		{"SELF_METRICS=aws/logs", `SELF_METRICS: "aws/logs" begins with aws/, which is reserved for AWS: use another name`},
+		{"METRICS_MAX_CONTAINERS=all", `METRICS_MAX_CONTAINERS: "all" is not a number: use 0 to 1000000`},
+		{"METRICS_MAX_CONTAINERS=-1", `METRICS_MAX_CONTAINERS: "-1" is not a number: use 0 to 1000000`},
 		{"PLUGIN_SOCKET=x.sock", `PLUGIN_SOCKET: "x.sock" is not an absolute path: use one that begins with /`},
 		{"PLUGIN_SOCKET=/" + strings.Repeat("x", 107), `PLUGIN_SOCKET: "/` + strings.Repeat("x", 79) + `"… is too long for a socket: use a path of at most 107 bytes`},
 		{"STATE_DIR=state", `STATE_DIR: "state" is not an absolute path: use one that begins with /`},
@@ -307,6 +332,7 @@ func TestProblemSaysWhatApplies(t *testing.T) {
 		{[]string{"SPOOL_MAX_SIZE=8g"}, "the larger size for both, on top of what is on disk"},
 		{[]string{"SPOOL_FULL=x"}, "drop-newest, which deletes no lines that are in the spool"},
 		{[]string{"HISTORY_AGE=x"}, "no limit: nothing expires"},
+		{[]string{"SELF_METRICS=x y"}, "none: the plugin sends no figures"},
 	} {
 		_, problems := Load(test.env)
 		if len(problems) != 1 || problems[0].Applies != test.want {
@@ -446,6 +472,7 @@ func FuzzEnvironment(f *testing.F) {
 	f.Add("SPOOL_MAX_SIZE", "nan b")
 	f.Add("DELAY", "1e9")
 	f.Add("STATE_DIR", "/\x00")
+	f.Add("STATUS_ADDR", "[::%eth0]:1")
 	f.Fuzz(func(t *testing.T, name, text string) {
 		s, problems := Load([]string{name + "=" + text})
 		problemLines(t, problems)

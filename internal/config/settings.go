@@ -224,6 +224,28 @@ var settings = []setting{
 		set:  func(s *Settings, v value) error { return set(&s.EntityAttributes, v, parseEntityAttributes) },
 	},
 	{
+		name: "STATUS_ADDR",
+		doc:  "HOST:PORT, or a port of 127.0.0.1, where the plugin serves the status page, /metrics, /healthz and /readyz, without authentication; unless set, it serves them nowhere",
+		set:  func(s *Settings, v value) error { return set(&s.StatusAddr, v, parseStatusAddr) },
+	},
+	{
+		name: "PRICE_PER_GB", def: "0.50",
+		doc: "the price of a GB of ingested logs, for the status page",
+		set: func(s *Settings, v value) error { return set(&s.PricePerGB, v, parsePrice) },
+	},
+	{
+		name: "SELF_METRICS",
+		doc:  "a log group: the plugin sends its key figures there once a minute, in CloudWatch's embedded metric format",
+		set:  func(s *Settings, v value) error { return set(&s.SelfMetrics, v, parseGroupName) },
+
+		applies: "none: the plugin sends no figures",
+	},
+	{
+		name: "METRICS_MAX_CONTAINERS", def: "500",
+		doc: "how many containers have Prometheus metrics of their own; with more, the metrics are sums by log group",
+		set: func(s *Settings, v value) error { return set(&s.MetricsMaxContainers, v, parseCount) },
+	},
+	{
 		name: "PLUGIN_SOCKET", def: "/run/docker/plugins/logspool.sock",
 		doc: "where the plugin listens",
 		set: func(s *Settings, v value) error { return set(&s.PluginSocket, v, parseSocket) },

@@ -9,13 +9,15 @@
 //     goes on.
 //   - Describe and Largest say what waits for delivery, and whose it is.
 //
-// Everything is logged at level ERROR, except for the end of a failure, which is INFO. All
-// methods may be called from any goroutine, and do not block.
+// Everything is logged at level ERROR, except for a Fault of NewWarning, which is logged at
+// level WARN, and for the end of a failure, which is INFO. All methods may be called from any
+// goroutine, and do not block.
 //
 // The package must not know what failed or what was lost.
 package faultlog
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"sync"
@@ -41,6 +43,7 @@ const (
 // with NewFault.
 type Fault struct {
 	log    *slog.Logger
+	level  slog.Level   // level is the level of the lines while it fails.
 	failed string       // failed is the message while it fails.
 	ended  string       // ended is the message when it works again.
 	detail func() []any // detail returns more attributes for the lines while it fails.
@@ -69,7 +72,15 @@ func NewFault(log *slog.Logger, failed, ended string, detail func() []any) *Faul
 		detail = func() []any { return nil }
 	}
 	set, fixed := setOf(log)
-	return &Fault{log: log, failed: failed, ended: ended, detail: detail, set: set, fixed: fixed, kinds: map[string]time.Time{}}
+	return &Fault{log: log, level: slog.LevelError, failed: failed, ended: ended, detail: detail, set: set, fixed: fixed, kinds: map[string]time.Time{}}
+}
+
+// NewWarning returns a Fault of something that works and is about to fail, such as a spool
+// that is nearly full. The arguments are those of NewFault.
+func NewWarning(log *slog.Logger, failed, ended string, detail func() []any) *Fault {
+	f := NewFault(log, failed, ended, detail)
+	f.level = slog.LevelWarn
+	return f
 }
 
 // Failed reports one more failure. kind is the sort of failure, as an operator sees it:
@@ -94,7 +105,7 @@ func (f *Fault) Failed(kind string, attrs ...any) {
 	if repeated || times > 1 {
 		attrs = append(slices.Clip(attrs), "since", since.UTC().Format(time.RFC3339), "times", times)
 	}
-	f.log.Error(f.failed, append(slices.Clip(attrs), f.detail()...)...)
+	f.log.Log(context.Background(), f.level, f.failed, append(slices.Clip(attrs), f.detail()...)...)
 }
 
 // dueLocked decides whether a failure is logged now, and remembers its kind if it is.
@@ -117,11 +128,15 @@ func (f *Fault) dueLocked(kind string, now time.Time) bool {
 // Succeeded reports a success. It logs the end of a failure that was logged.
 func (f *Fault) Succeeded(attrs ...any) {
 	f.mu.Lock()
+	if f.since.IsZero() { // This is the usual case, and must be cheap.
+		f.mu.Unlock()
+		return
+	}
 	since, times, shown := f.since, f.times, f.shown
 	f.since, f.shown = time.Time{}, false
 	f.set.remove(f)
 	f.mu.Unlock()
-	if since.IsZero() || !shown {
+	if !shown {
 		return
 	}
 	f.log.Info(f.ended, append(attrs, "after", time.Since(since).Round(time.Millisecond), "times", times)...)

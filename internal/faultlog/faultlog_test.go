@@ -111,3 +111,25 @@ func TestLossIsSummedUp(t *testing.T) {
 		check(t, "the end", lines(), `level=ERROR msg="lines are lost" container=web lines=1 bytes=5 total_lines=94`)
 	})
 }
+
+// TestWarningIsLoggedAsOne: what is about to fail is logged like a failure, as a warning, and is in the set.
+func TestWarningIsLoggedAsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, lines := newLog()
+		var set Set
+		f := NewWarning(slog.New(NewHandler(log.Handler(), &set)), "nearly full", "not full", nil)
+		for range 11 * 60 {
+			f.Failed("", "n", 1)
+			time.Sleep(time.Second)
+		}
+		if n := len(set.Ongoing()); n != 1 {
+			t.Errorf("%d are in the set", n)
+		}
+		f.Succeeded()
+		check(t, "a warning", lines(), `level=WARN msg="nearly full" n=1`, `level=WARN msg="nearly full" n=1 times=601`,
+			`level=INFO msg="not full" after=11m0s times=660`)
+		if n := len(set.Ongoing()); n != 0 {
+			t.Errorf("%d are in the set after the end", n)
+		}
+	})
+}

@@ -87,8 +87,12 @@ var packageRules = map[string]rule{
 		never:  []string{module + "/driver", module + "/internal/config"},
 		direct: []string{docker, gogo, "os", "io/fs", "path/filepath", "golang.org/x/sys"},
 	},
-	"internal/awsenv":              {ours: []string{"internal/backoff", "internal/faultlog", "internal/oneline", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
-	"internal/backoff":             {ours: []string{}, never: []string{aws, docker}},
+	"internal/awsenv":  {ours: []string{"internal/backoff", "internal/faultlog", "internal/oneline", "internal/target"}, never: []string{docker, awsService + "cloudwatchlogs"}},
+	"internal/backoff": {ours: []string{}, never: []string{aws, docker}},
+	"internal/check": {
+		ours:  []string{"driver", "internal/awsenv", "internal/config", "internal/container", "internal/installed", "internal/oneline", "internal/status", "internal/statusserver", "internal/target", "naming"},
+		never: []string{module + "/uploader"},
+	},
 	"internal/cli":                 {never: []string{module + "/uploader"}},
 	"internal/config":              {ours: []string{"events", "naming", "internal/container", "internal/oneline", "internal/target"}, never: []string{aws}, direct: impure, pure: true},
 	"internal/container":           {ours: []string{"internal/oneline"}, never: []string{aws, docker}, direct: impure, pure: true},
@@ -105,7 +109,12 @@ var packageRules = map[string]rule{
 	"internal/faultlog":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/hosttest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/installed":           {ours: []string{}, never: []string{aws, docker}},
-	"internal/status":              {ours: []string{}, never: []string{aws, docker, "github.com/prometheus/"}},
+	"internal/metrics":             {ours: []string{"events", "spool", "internal/status"}, never: []string{aws, module + "/uploader", module + "/driver"}},
+	"internal/promtest":            {ours: []string{"internal/hosttest"}, never: []string{aws, docker}},
+	"internal/selfmetrics":         {ours: []string{"events", "internal/status", "internal/stream", "internal/target", "uploader"}, never: []string{module + "/driver", module + "/spool"}, direct: []string{"os", "net/http", docker}},
+	"internal/status":              {ours: []string{"internal/durable"}, never: []string{aws, docker, "github.com/prometheus/"}},
+	"internal/statuspage":          {ours: []string{"internal/oneline", "internal/status"}, never: []string{aws, "github.com/docker/docker", "github.com/prometheus/"}, direct: []string{"os"}, pure: true},
+	"internal/statusserver":        {ours: []string{"internal/faultlog", "internal/oneline", "internal/status"}, never: []string{aws, docker}},
 	"internal/oneline":             {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/longtest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},
@@ -241,8 +250,8 @@ func TestPurePackagesUseNoGoroutinesAndClocks(t *testing.T) {
 	}
 }
 
-// In the plugin, one file imports the SDK's package for CloudWatch Logs, and two packages
-// import the SDK.
+// One file of the plugin and one of the command check import the SDK's package for CloudWatch
+// Logs, and three packages import the SDK.
 func TestSDKIsImportedInOnePlace(t *testing.T) {
 	for name, p := range packages(t) {
 		if packageRules[name].client {
@@ -256,11 +265,11 @@ func TestSDKIsImportedInOnePlace(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if under(i, awsService+"cloudwatchlogs") && file != "uploader/client.go" {
-					t.Errorf("%s imports %s: only uploader/client.go may", file, i)
+				if under(i, awsService+"cloudwatchlogs") && file != "uploader/client.go" && file != "internal/check/client.go" {
+					t.Errorf("%s imports %s: only uploader/client.go and internal/check/client.go may", file, i)
 				}
-				if under(i, aws) && name != "uploader" && name != "internal/awsenv" {
-					t.Errorf("%s imports %s: only uploader and internal/awsenv may", file, i)
+				if under(i, aws) && name != "uploader" && name != "internal/awsenv" && name != "internal/check" {
+					t.Errorf("%s imports %s: only uploader, internal/awsenv and internal/check may", file, i)
 				}
 			}
 		}

@@ -17,6 +17,12 @@ type Report struct {
 	RegionFrom string `json:"region_from,omitempty"`
 	// Identity is the ARN as which the plugin signs requests, or empty while it is not known.
 	Identity string `json:"identity,omitempty"`
+	// CredentialsFrom says where the credentials come from, such as "EC2 instance role".
+	CredentialsFrom string `json:"credentials_from,omitempty"`
+	// Reattached says that the plugin has opened the spools of its last run, where it could.
+	Reattached bool `json:"reattached"`
+	// Stopping is when the plugin began to stop, if it did.
+	Stopping time.Time `json:"stopping,omitzero"`
 
 	// Settings has the settings that are set. Secret values are not in it.
 	Settings []Setting `json:"settings"`
@@ -335,10 +341,13 @@ type Intake struct {
 // Point is a container's traffic in one interval of the history, per second.
 type Point = Rate
 
-// Ingested is what CloudWatch accepted today (UTC) of one container in one group.
+// Ingested is what CloudWatch accepted of one container in one group. Container is empty for
+// containers that are counted together, and so is Group if they have several.
 type Ingested struct {
 	Container string `json:"container"`
 	Group     string `json:"group"`
-	// Bytes is the size as CloudWatch counts and bills it.
+	// Bytes is the size of today (UTC), as CloudWatch counts and bills it.
 	Bytes int64 `json:"bytes"`
+	// Yesterday is the same of the day before.
+	Yesterday int64 `json:"yesterday"`
 }

@@ -1,0 +1,153 @@
+package metrics
+
+import (
+	"github.com/logspool/logspool/internal/status"
+)
+
+// shortID is how many characters of a container's ID a label has, as in docker ps.
+const shortID = 12
+
+var containerStates = []string{
+	status.ContainerRunning, status.ContainerStopped, status.ContainerIgnored,
+	status.ContainerHeld, status.ContainerDraining,
+}
+
+// row is the gauges of one container, or of the containers of one group.
+type row struct {
+	bytes, lines, spool int64
+	age, used           float64
+	// noLines and noAge say that the lines or the age are not known.
+	noLines, noAge bool
+}
+
+// add adds a container. It makes sums, except for the age and the fullest spool.
+func (r *row) add(c *status.Container, report *status.Report) {
+	r.bytes += c.Undelivered.Bytes
+	r.spool += c.Spool.Bytes
+	r.used = max(r.used, c.SpoolUsed())
+	if c.Undelivered.Lines != nil {
+		r.lines += *c.Undelivered.Lines
+	} else {
+		r.noLines = true
+	}
+	age, known := age(c.Undelivered, report.Time)
+	r.age = max(r.age, age)
+	r.noAge = r.noAge || !known
+}
+
+// sendContainers sends the series of containers and streams. Two containers cannot have the
+// same series: what has the same labels is added up.
+func (c *collector) sendContainers(s sink, r *status.Report) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// The series do not change back at once, so that a number of containers that goes up and
+	// down does not change them at each scrape.
+	n := len(r.Containers)
+	c.aggregated = n > c.maxContainers || c.aggregated && n > c.maxContainers-c.maxContainers/10
+	s.send(aggregation, oneIf(c.aggregated))
+
+	states := map[string]int64{}
+	for _, state := range containerStates {
+		states[state] = 0
+	}
+	rows, failing := map[labels]row{}, map[labels]int64{}
+	c.containers.begin(c.aggregated)
+	c.streams.begin(c.aggregated)
+	for i := range r.Containers {
+		con := &r.Containers[i]
+		states[label(con.State)]++
+		to := containerSeries(con, c.aggregated)
+		sum := rows[to]
+		sum.add(con, r)
+		rows[to] = sum
+		c.containers.add(member{id: con.ID}, to, con.Traffic)
+		for j := range con.Streams {
+			st := &con.Streams[j]
+			to := streamSeries(con, st, c.aggregated)
+			from := member{con.ID, st.Region, st.Endpoint, st.Role, st.Group, st.Stream, st.Output}
+			c.streams.add(from, to, status.Traffic{Delivered: st.Delivered, Dropped: st.Dropped})
+			if failing[to] += 0; st.Error != nil {
+				failing[to]++
+			}
+		}
+	}
+	for state, n := range states {
+		s.count(containers, n, state)
+	}
+	sendRows(s, rows)
+	for to, t := range c.containers.end() {
+		s.sendContainerTraffic(to, t)
+	}
+	for to, t := range c.streams.end() {
+		s.sendStreamTraffic(to, t, failing[to])
+	}
+}
+
+// labels are the values of streamLabels. A container has only the first three.
+type labels [6]string
+
+// containerSeries returns the labels of the series that has a container. The group is that of
+// its first stream, and empty until it is known.
+func containerSeries(c *status.Container, aggregated bool) (l labels) {
+	if !aggregated {
+		l[0], l[1] = label(c.Name), label(c.ID[:min(len(c.ID), shortID)])
+	}
+	if len(c.Streams) > 0 {
+		l[2] = label(c.Streams[0].Group)
+	}
+	return l
+}
+
+// streamSeries returns the labels of the series that has a container's stream.
+func streamSeries(c *status.Container, st *status.Stream, aggregated bool) labels {
+	l := containerSeries(c, aggregated)
+	l[2], l[3] = label(st.Group), label(st.Region)
+	if !aggregated {
+		l[4], l[5] = label(st.Stream), label(st.Output)
+	}
+	return l
+}
+
+func sendRows(s sink, rows map[labels]row) {
+	for to, r := range rows {
+		l := to[:len(containerLabels)]
+		if !r.noLines {
+			s.count(containerLines, r.lines, l...)
+		}
+		s.count(containerBytes, r.bytes, l...)
+		// Of several containers, the oldest line that is known is worth an alert too.
+		if !r.noAge || r.age > 0 {
+			s.send(containerAge, r.age, l...)
+		}
+		s.count(containerSpool, r.spool, l...)
+		s.send(containerUsed, r.used, l...)
+	}
+}
+
+func (s sink) sendContainerTraffic(to labels, t status.Traffic) {
+	l := to[:len(containerLabels):len(containerLabels)]
+	s.count(containerReadLines, t.Read.Lines, l...)
+	s.count(containerReadBytes, t.Read.Bytes, l...)
+	for reason, n := range t.Dropped {
+		s.count(containerDroppedLines, n.Lines, append(l, reason)...)
+		s.count(containerDroppedBytes, n.Bytes, append(l, reason)...)
+	}
+}
+
+func (s sink) sendStreamTraffic(to labels, t status.Traffic, failing int64) {
+	l := to[:]
+	s.count(streamDeliveredEvents, t.Delivered.Lines, l...)
+	s.count(streamDeliveredBytes, t.Delivered.Bytes, l...)
+	for reason, n := range t.Dropped {
+		s.count(streamDroppedEvents, n.Lines, append(l, reason)...)
+		s.count(streamDroppedBytes, n.Bytes, append(l, reason)...)
+	}
+	s.count(streamFailing, failing, l...)
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

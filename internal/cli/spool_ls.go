@@ -57,12 +57,12 @@ func newSpoolLs(w *where) *cobra.Command {
 			} else if len(args) > 0 {
 				w.stateDir = args[0]
 			}
+			var all []listed
 			dir, _, err := w.find(c.Context())
-			if err != nil {
-				return err
+			if err == nil {
+				all, err = list(dir, onlyUndelivered)
 			}
-			all, err := list(dir, onlyUndelivered)
-			if err != nil {
+			if err != nil && !errors.Is(err, errNeverEnabled) { // such a plugin has no lines
 				return err
 			}
 			switch out := c.OutOrStdout(); {

@@ -214,6 +214,11 @@ func (e *Env) RegionFrom() string {
 	if e.route != "" {
 		return e.routeFrom
 	}
+	return e.AutoRegionFrom()
+}
+
+// AutoRegionFrom is RegionFrom for the region that AutoRegion returned.
+func (e *Env) AutoRegionFrom() string {
 	if from := e.regionFrom.Load(); from != nil {
 		return *from
 	}

@@ -50,7 +50,7 @@ func (e *Env) Identity(ctx context.Context, a target.Access) (arn, provider stri
 	if err != nil {
 		return "", "", fmt.Errorf("%w: %w", ErrNoCredentials, err)
 	}
-	provider = providerName(creds.Source)
+	provider = ProviderName(creds.Source)
 	if noRegion != nil {
 		return "", provider, fmt.Errorf("no region for STS: %w", noRegion)
 	}
@@ -72,8 +72,8 @@ func (e *Env) Identity(ctx context.Context, a target.Access) (arn, provider stri
 	return oneline.Text(*out.Arn, maxARN), provider, nil
 }
 
-// providerName says in words what the Source of credentials means.
-func providerName(source string) string {
+// ProviderName says in words what the Source of credentials (aws.Credentials) means.
+func ProviderName(source string) string {
 	names := map[string]string{
 		config.CredentialsSourceName:     "environment variables",
 		ec2rolecreds.ProviderName:        "EC2 instance role",

@@ -71,7 +71,7 @@ func TestIdentityOfIdentityCenterAndWebIdentityHasAName(t *testing.T) {
 	for source, want := range map[string]string{
 		"SSOProvider": "IAM Identity Center", "WebIdentityCredentials": "web identity", "NewProvider": "NewProvider",
 	} {
-		if got := providerName(source); got != want {
+		if got := ProviderName(source); got != want {
 			t.Errorf("%s is %q, want %q", source, got, want)
 		}
 	}

@@ -263,6 +263,14 @@ inspect*) echo logspool logspool:latest logspool logspool ;;`)
 		name: "failing CloudWatch", spoil: func(w *world) { w.fault(cwlocal.Fault{Kind: cwlocal.Unavailable}) }, unknown: permissions,
 	},
 	{
+		name: "login page", spoil: func(w *world) { w.fault(cwlocal.Fault{Kind: cwlocal.HTMLOK}) },
+		bad: "logs:PutLogEvents", detail: `not CloudWatch's`, remedy: `HTTPS_PROXY.*login`, unknown: permissions[:2],
+	},
+	{
+		name: "error page", spoil: func(w *world) { w.fault(cwlocal.Fault{Kind: cwlocal.HTMLBad}) },
+		bad: "logs:PutLogEvents", detail: `not CloudWatch's`, remedy: `HTTPS_PROXY.*login`, unknown: permissions[:2],
+	},
+	{
 		name: "answer that is lost", spoil: func(w *world) {
 			w.fault(cwlocal.Fault{Kind: cwlocal.ResetAfter, Operation: "CreateLogGroup", Count: 1})
 		},

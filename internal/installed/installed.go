@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Plugin is a logspool plugin as the engine describes it (Docker Engine API, PluginInspect).
@@ -177,11 +178,15 @@ func engineInfo(ctx context.Context) (*Engine, error) {
 	return &Engine{Version: info.ServerVersion, Root: info.DockerRootDir}, nil
 }
 
+// waitDelay is how long docker waits for the output after it has killed the command. The
+// command's own children, such as ssh for DOCKER_HOST=ssh://, may keep the output open.
+const waitDelay = time.Second
+
 // docker runs the docker command and returns its output.
 func docker(ctx context.Context, args ...string) ([]byte, error) {
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, "docker", args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errs, waitDelay
 	err := cmd.Run()
 	switch {
 	case ctx.Err() != nil:

@@ -224,6 +224,28 @@ func TestSpoolCommandsOnBadDirectories(t *testing.T) {
 	}
 }
 
+// The lines of an ignored container never become delivered, so nothing must wait for them. A
+// setting can forbid containers to ask for that.
+func TestIgnoredContainerHasNoUndeliveredLines(t *testing.T) {
+	for env, want := range map[string]int{"": 0, `"CONTAINER_ENV=off"`: 1} {
+		state := fakeDocker(t, t.TempDir(), fakePlugin{name: "p", env: env})
+		dir := makeLog(t, state, archive.LiveDir, webID, "web", 1)
+		r := archive.Record{Info: container.Info{ID: webID, Name: "/web", Env: []string{"LOGSPOUT=ignore"}}}
+		if err := r.Write(durable.OS, dir, false); err != nil {
+			t.Fatal(err)
+		}
+		if exit, out, errs := run(t, "spool", "ls", "-u"); exit != want || errs != "" {
+			t.Errorf("with %s: %d, %q, %q", env, exit, out, errs)
+		}
+		if exit, out, _ := run(t, "spool", "ls"); exit != 0 || strings.Contains(out, "ignored") != (want == 0) {
+			t.Errorf("with %s: %d, %q", env, exit, out)
+		}
+		if exit, out, _ := run(t, "spool", "ls", "-u", "--state-dir", state); exit != 1 {
+			t.Errorf("without the settings: %d, %q", exit, out)
+		}
+	}
+}
+
 func write(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {

@@ -12,9 +12,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -31,6 +33,15 @@ type Plugin struct {
 	// Dir is the plugin's directory on the host, which only root can read. It is empty if
 	// the engine is on another host.
 	Dir string
+}
+
+// Environ returns the settings as an environment.
+func (p *Plugin) Environ() []string {
+	var environ []string
+	for _, name := range slices.Sorted(maps.Keys(p.Env)) {
+		environ = append(environ, name+"="+p.Env[name])
+	}
+	return environ
 }
 
 // Engine is what the Docker engine says about itself.

@@ -19,7 +19,8 @@ const (
 )
 
 // crashWatch notices at the start that the last process did not stop in order. The spools lose
-// nothing by that, but an operator must know, because it may happen again.
+// nothing by that, unless the host lost its power, but an operator must know, because it may
+// happen again.
 type crashWatch struct {
 	mark   string
 	fault  *faultlog.Fault
@@ -33,7 +34,7 @@ func startCrashWatch(stateDir string, log *slog.Logger) *crashWatch {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &crashWatch{
 		mark:   filepath.Join(stateDir, runningMark),
-		fault:  faultlog.NewWarning(log, "the plugin's last process was killed or crashed; no line is lost", "", nil),
+		fault:  faultlog.NewWarning(log, "the plugin's last process was killed or crashed; the lines in its spools are kept", "", nil),
 		cancel: cancel, ended: make(chan struct{}),
 	}
 	go func() {

@@ -42,7 +42,7 @@ func writeContainer(w io.Writer, r *status.Report, c *status.Container, maxAge t
 		lines = append(lines, "", "stream "+printable(c.Streams[i].Stream))
 		lines = append(lines, streamFacts(r, &c.Streams[i]).lines("  ")...)
 	}
-	if len(c.Streams) == 0 {
+	if len(c.Streams) == 0 && c.State != status.ContainerIgnored {
 		lines = append(lines, "", "no stream is known yet")
 	}
 	for i, line := range lines {

@@ -63,6 +63,10 @@ func verdict(r *status.Report, maxAge time.Duration) []string {
 			line += fmt.Sprintf(" (and %d more)", more)
 		}
 		return []string{line}
+	case !r.Stopping.IsZero():
+		return []string{"stopping: undelivered lines are kept, and sent when the plugin is enabled again"}
+	case !r.Reattached:
+		return []string{"starting: the plugin still opens the spools of its last run"}
 	case len(r.Containers) == 0:
 		return []string{"healthy: no container uses the plugin"}
 	}
@@ -75,7 +79,7 @@ func plugin(r *status.Report) string {
 	case !r.Stopping.IsZero():
 		line += ", stopping"
 	case !r.Reattached:
-		line += ", starting (not all spools of its last run are open yet)"
+		line += ", starting"
 	}
 	if r.Host != "" {
 		line += ", host " + printable(r.Host)

@@ -88,7 +88,7 @@ func containerFacts(r *status.Report, c *status.Container) (f facts) {
 	f.add("ID", "%s", printable(c.ID))
 	f.add("state", "%s", printable(c.State))
 	if c.Held != "" {
-		f.add("held", "%s", explain(c.Held, heldRemedy(r, c.Held)))
+		f.add("held", "%s", explain(c.Held, r.HeldRemedy(c.Held)))
 	}
 	for _, o := range c.Options {
 		if o.Value != "" && (o.Name == "include-pattern" || o.Name == "exclude-pattern") {

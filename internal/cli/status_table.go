@@ -149,7 +149,7 @@ func containerStatus(r *status.Report, c *status.Container, s *status.Stream, no
 		n := notes.add(name, *s.Error)
 		return fmt.Sprintf("[%d] %s", n, cmp.Or(printable(s.Error.Kind), "failing"))
 	case c.Held != "":
-		n := notes.add(name, status.Failure{Kind: "held", Err: c.Held, Remedy: heldRemedy(r, c.Held)})
+		n := notes.add(name, status.Failure{Kind: "held", Err: c.Held, Remedy: r.HeldRemedy(c.Held)})
 		return fmt.Sprintf("[%d] held", n)
 	case c.State == status.ContainerHeld:
 		return "held"
@@ -165,16 +165,6 @@ func containerStatus(r *status.Report, c *status.Container, s *status.Stream, no
 		return "ok"
 	}
 	return printable(c.State)
-}
-
-// heldRemedy returns the remedy of the fault that holds a container's lines.
-func heldRemedy(r *status.Report, held string) string {
-	for _, f := range r.Faults {
-		if f.Remedy != "" && (f.Err == held || f.Attrs["setting"] != "" && strings.HasPrefix(held, f.Attrs["setting"]+" ")) {
-			return f.Remedy
-		}
-	}
-	return ""
 }
 
 // serviceOf returns the service of a stream, or nil.

@@ -101,7 +101,7 @@ func (r *Report) cause(c *Container) cause {
 		}
 	}
 	if c.Held != "" {
-		return cause{c.Held, r.remedyFor(c.Held)}
+		return cause{c.Held, r.HeldRemedy(c.Held)}
 	}
 	for _, s := range c.Streams {
 		for _, v := range r.Services {
@@ -116,9 +116,9 @@ func (r *Report) cause(c *Container) cause {
 	return cause{"they are sent more slowly than they are written", "see the state of the service and the faults"}
 }
 
-// remedyFor returns the remedy of the fault that a hold comes from. The error of an invalid
-// setting says what is allowed.
-func (r *Report) remedyFor(held string) string {
+// HeldRemedy returns the remedy of the fault that Container.Held comes from. The error of an
+// invalid setting says what is allowed.
+func (r *Report) HeldRemedy(held string) string {
 	for _, f := range r.Faults {
 		setting := f.Attrs["setting"]
 		if setting != "" && strings.HasPrefix(held, setting+" ") {

@@ -246,8 +246,7 @@ func TestReportCountsLosses(t *testing.T) {
 	h.start()
 	f := h.fifo("f")
 	h.startContainer("web", f, map[string]string{"spool-max-size": "1m"})
-	f.raw([]byte(strings.Repeat("garbage ", 10)))
-	f.write("stdout", "a line")
+	f.raw(append([]byte(strings.Repeat("garbage ", 10)), dockertest.Frame("stdout", 1e18, "a line", nil)...)) // one write(2)
 	h.shipper.wait(t, "g/web", 2)
 	until(t, "the damage is counted", func() bool { return len(h.one().Losses) == 1 })
 	until(t, "the marker is acknowledged", func() bool { return h.one().PendingGaps == 0 })
@@ -256,6 +255,7 @@ func TestReportCountsLosses(t *testing.T) {
 	if diff := cmp.Diff(want, c.Losses, cmpopts.IgnoreFields(status.Loss{}, "Last")); diff != "" || time.Since(c.Losses[0].Last) > time.Minute {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+	until(t, "the intake has counted it", func() bool { return h.report().Intake.Resyncs > 0 })
 	if i := h.report().Intake; i.Resyncs != 1 || i.ResyncBytes != 80 || i.Reads == 0 || i.FIFOs != 1 {
 		t.Errorf("intake: %+v", i)
 	}
@@ -267,7 +267,7 @@ func TestReportCountsLosses(t *testing.T) {
 	until(t, "lines are lost", func() bool { return h.one().Dropped["spool_full"].Lines > 0 && h.one().Read.Lines >= 300 })
 	c = h.one()
 	u := c.Undelivered
-	if c.PendingGaps == 0 || u.Lines == nil || *u.Lines+c.Dropped["spool_full"].Lines != 300 || u.Bytes > 1<<20 {
+	if c.PendingGaps == 0 || u.Lines == nil || *u.Lines+c.Dropped["spool_full"].Lines+c.Delivered.Lines-2 != 300 || u.Bytes > 1<<20 {
 		t.Errorf("%+v", c)
 	}
 	if !slices.ContainsFunc(h.faults.Ongoing(), func(o faultlog.Ongoing) bool {
@@ -277,7 +277,7 @@ func TestReportCountsLosses(t *testing.T) {
 	}
 	h.shipper.setDown(false)
 	until(t, "all is delivered", func() bool { c := h.one(); return c.Undelivered.Bytes == 0 && c.PendingGaps == 0 })
-	if c = h.one(); c.Losses[len(c.Losses)-1].Reason != "spool_full" || c.Delivered.Lines-2 != 300-c.Dropped["spool_full"].Lines+1 {
+	if c = h.one(); c.Losses[len(c.Losses)-1].Reason != "spool_full" || c.Delivered.Lines-2-(300-c.Dropped["spool_full"].Lines) < 1 {
 		t.Errorf("delivered %d, lost %+v", c.Delivered.Lines, c.Losses)
 	}
 	h.stopContainer(f)
@@ -359,8 +359,8 @@ func TestReportAnswersWhileAnAppendHangs(t *testing.T) {
 			go func() { done <- h.one() }()
 			select {
 			case c := <-done:
-				if c.Read.Lines != 10 || *c.Undelivered.Lines != 10 {
-					t.Errorf("%s: %+v", what, c)
+				if c.Read.Lines < 10 || c.Undelivered.Lines == nil || *c.Undelivered.Lines < 10 {
+					t.Fatalf("%s: %+v", what, c)
 				}
 			case <-time.After(20 * time.Second):
 				t.Fatalf("%s: the report waits", what)
@@ -450,6 +450,7 @@ func TestFailuresOfAContainerEndWithIt(t *testing.T) {
 			disk.Before(nil)
 			f.write("stdout", "kept")
 			until(t, "it works again", func() bool { return h.ongoing(message) == nil })
+			until(t, "that is logged", func() bool { return strings.Contains(h.logged(), "a container's output can be spooled again") })
 			h.wantLogged("level=INFO", "a container's output can be spooled again", `container="web (web)"`)
 		}
 		h.stopContainer(f)

@@ -8,15 +8,11 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/internal/faultlog"
+	"github.com/logspool/logspool/internal/status"
 )
 
-const (
-	// runningMark is a file in the state directory while the plugin runs.
-	runningMark = "running"
-
-	// crashTime is how long the status says that the last process was killed.
-	crashTime = 10 * time.Minute
-)
+// crashTime is how long the status says that the last process was killed.
+const crashTime = 10 * time.Minute
 
 // crashWatch notices at the start that the last process did not stop in order. The spools lose
 // nothing by that, unless the host lost its power, but an operator must know, because it may
@@ -33,7 +29,7 @@ type crashWatch struct {
 func startCrashWatch(stateDir string, log *slog.Logger) *crashWatch {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &crashWatch{
-		mark:   filepath.Join(stateDir, runningMark),
+		mark:   filepath.Join(stateDir, status.RunningMark),
 		fault:  faultlog.NewWarning(log, "the plugin's last process was killed or crashed; the lines in its spools are kept", "", nil),
 		cancel: cancel, ended: make(chan struct{}),
 	}

@@ -168,7 +168,7 @@ func TestPortInUseIsAFaultInTheStatus(t *testing.T) {
 // in order leaves nothing that says so.
 func TestKilledProcessIsReported(t *testing.T) {
 	r := newRig(t)
-	mark := filepath.Join(r.stateDir(), runningMark)
+	mark := filepath.Join(r.stateDir(), status.RunningMark)
 	if err := os.MkdirAll(r.stateDir(), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -103,8 +103,8 @@ if [ -z "$id" ]; then
 	start_plugin
 	say "installed $plugin: docker run --log-driver $plugin ..."
 else
-	# Each mount is one line NAME.source=SOURCE, like a setting.
-	now=$(inspect '{{range .Settings.Env}}{{println .}}{{end}}{{range .Settings.Mounts}}{{.Name}}.source={{println .Source}}{{end}}')
+	# Each mount is one line NAME.source=SOURCE, like a setting. Source is a pointer, which println would print.
+	now=$(inspect '{{range .Settings.Env}}{{println .}}{{end}}{{range .Settings.Mounts}}{{.Name}}.source={{.Source}}{{println}}{{end}}')
 	done=''
 	enabled || done=enabled
 	for kv; do printf '%s\n' "$now" | grep -qxF -e "$kv" || done='changed the settings of'; done

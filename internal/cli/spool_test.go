@@ -19,6 +19,7 @@ import (
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
@@ -221,6 +222,17 @@ func TestSpoolCommandsOnBadDirectories(t *testing.T) {
 				t.Errorf("files have changed: %s", diff)
 			}
 		})
+	}
+}
+
+// A plugin that has just started has made only some of its files.
+func TestStateDirectoryOfAPluginThatStarts(t *testing.T) {
+	for _, name := range []string{status.RunningMark, status.SocketName} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, name), "")
+		if exit, out, errs := run(t, "spool", "ls", "-u", "--state-dir", dir); exit != 0 {
+			t.Errorf("%s: %d, %q, %q", name, exit, out, errs)
+		}
 	}
 }
 

@@ -101,7 +101,7 @@ func checkStateDir(stateDir string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case archive.LiveDir, archiveDir, status.SocketName:
+		case archive.LiveDir, archiveDir, status.SocketName, status.RunningMark:
 			return nil
 		}
 	}

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"cmp"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +12,7 @@ import (
 )
 
 // Report fills in what the driver knows: containers, what has ended, the intake, the disk, and
-// the process's descriptors. It may be called from any goroutine, also before Start has
+// how many containers the descriptors suffice for. It may be called from any goroutine, also before Start has
 // returned. It takes no lock that is held over disk I/O or a wait, so it answers while the
 // disk hangs.
 func (d *Driver) Report(r *status.Report) {
@@ -32,8 +31,7 @@ func (d *Driver) Report(r *status.Report) {
 	r.Ended = ended
 	r.Intake = d.reportIntake()
 	r.Disk = d.reportDisk()
-	r.Process.OpenFiles = openFiles(d.limits.open)
-	r.Process.MaxFiles, r.Process.MaxContainers = d.limits.open, d.limits.fifos
+	r.Process.MaxContainers = d.limits.fifos
 }
 
 func (d *Driver) reportIntake() status.Intake {
@@ -52,18 +50,6 @@ func (d *Driver) reportDisk() status.Disk {
 	default:
 	}
 	return disk
-}
-
-// openFiles returns the number of descriptors in use. If there is none left to count them, it
-// returns most.
-func openFiles(most int) int {
-	dir, err := os.Open("/proc/self/fd")
-	if err != nil {
-		return most
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	return max(len(names)-1, 0) // without dir's own
 }
 
 // report describes the container. ok is false if it does not run and everything is delivered.

@@ -465,7 +465,7 @@ func TestRefusedContainersAreAFailure(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	r := h.report()
-	if r.Intake.Refused != 1 || r.Process.MaxContainers != 2 || r.Process.MaxFiles != 4 || r.Process.OpenFiles < 5 {
+	if r.Intake.Refused != 1 || r.Process.MaxContainers != 2 {
 		t.Errorf("%+v, %+v", r.Intake, r.Process)
 	}
 	h.refused.check(time.Now().Add(refusedTime - time.Second))

@@ -14,7 +14,12 @@ import (
 )
 
 // pluginName returns the plugin's name as an operator writes it.
-func (c *checker) pluginName() string { return strings.TrimSuffix(c.Plugin.Name, ":latest") }
+func (c *checker) pluginName() string {
+	if c.Plugin == nil {
+		return "logspool"
+	}
+	return strings.TrimSuffix(c.Plugin.Name, ":latest")
+}
 
 func (c *checker) checkPlugin(context.Context) []Result {
 	const name = "plugin"
@@ -85,7 +90,7 @@ func (c *checker) whyNoFiles() string {
 // checkDelivery shows what the running plugin says about itself.
 func (c *checker) checkDelivery(ctx context.Context) []Result {
 	const name = "delivery"
-	if c.Status == nil || c.Plugin == nil || !c.Plugin.Enabled {
+	if c.Status == nil || c.Plugin != nil && !c.Plugin.Enabled {
 		return nil
 	}
 	r, err := c.Status(ctx)

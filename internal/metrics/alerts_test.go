@@ -284,8 +284,12 @@ var sicknesses = []struct {
 	{"LogspoolDescriptorsNearlyExhausted", 4, set(`logspool_open_descriptors`, "801")},
 	{"LogspoolDescriptorsNearlyExhausted", 4, set(`logspool_containers|state="running"`, "91")},
 	{"", 0, both(set(`logspool_max_descriptors`, "0"), set(`logspool_max_containers`, "0"))}, // not known
+	{"LogspoolDescriptorsNearlyExhausted", 4, faulty(`what="containers_are_refused_because_too_many_files_are_open"`)},
+	{"LogspoolSpoolUnwritable", 1, faulty(`what="the_disk_of_the_state_directory_is_full"`)},
 	{"LogspoolSettingInvalid", 2, faulty(`what="a_setting_is_invalid",setting="DELAY",kind="DELAY"`)},
 	{"LogspoolDiscarding", 4, set(`logspool_fifos_discarding`, "1")},
+	{"LogspoolClockWrong", 2, faulty(`what="the_hosts_clock_is_wrong",kind="ahead"`)},
+	{"LogspoolKilled", 0, faulty(`what="the_plugins_last_process_was_killed_or_crashed",kind=""`)},
 	{"LogspoolFault", 10, faulty(`what="cannot_sync_spools",kind=""`)},
 }
 

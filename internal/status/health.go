@@ -29,7 +29,7 @@ func (r *Report) Health(maxAge time.Duration) (ok bool, reasons []string) {
 			continue
 		}
 		cause := r.cause(c)
-		at := slices.IndexFunc(late, func(l lateContainers) bool { return l.cause == cause })
+		at := slices.IndexFunc(late, func(l lateContainers) bool { return l.cause.like(cause) })
 		if at < 0 {
 			at, late = len(late), append(late, lateContainers{cause: cause, oldest: since})
 		}
@@ -82,8 +82,14 @@ func (c *Container) undeliveredSince() time.Time {
 	return since
 }
 
-// cause is why lines are undelivered.
-type cause struct{ err, remedy string }
+// cause is why lines are undelivered. kind is empty if err is the same whenever the cause is.
+type cause struct{ err, remedy, kind string }
+
+// like reports whether two causes are one for the operator. The errors of two requests differ
+// at least in their IDs.
+func (c cause) like(o cause) bool {
+	return c.kind == o.kind && c.remedy == o.remedy && (c.err == o.err || c.kind != "" && c.remedy != "")
+}
 
 func (c cause) String() string {
 	if c.remedy == "" {
@@ -97,34 +103,51 @@ func (c cause) String() string {
 func (r *Report) cause(c *Container) cause {
 	for _, s := range c.Streams {
 		if s.Error != nil {
-			return cause{cmp.Or(s.Error.Err, s.Error.Kind), s.Error.Remedy}
+			return cause{cmp.Or(s.Error.Err, s.Error.Kind), s.Error.Remedy, s.Error.Kind}
 		}
 	}
 	if c.Held != "" {
-		return cause{c.Held, r.remedyFor(c.Held)}
+		return cause{err: c.Held, remedy: r.HoldRemedy(c)}
 	}
-	for _, s := range c.Streams {
-		for _, v := range r.Services {
-			if v.Error != "" && v.Region == s.Region && v.Endpoint == s.Endpoint && v.Role == s.Role {
-				return cause{v.Error, v.Remedy}
-			}
+	for i := range c.Streams {
+		if v := r.ServiceOf(&c.Streams[i]); v != nil && v.Error != "" {
+			return cause{err: v.Error, remedy: v.Remedy}
 		}
 	}
 	if len(c.Streams) == 0 && r.Region == "" {
-		return cause{"no AWS region is known", "set AWS_REGION"}
+		return cause{err: "no AWS region is known", remedy: "set AWS_REGION"}
 	}
-	return cause{"they are sent more slowly than they are written", "see the state of the service and the faults"}
+	return cause{err: "they are sent more slowly than they are written", remedy: "see the state of the service and the faults"}
 }
 
-// remedyFor returns the remedy of the fault that a hold comes from. The error of an invalid
-// setting says what is allowed.
-func (r *Report) remedyFor(held string) string {
+// ServiceOf returns the service that a stream uses. It returns nil if there is none, or if
+// several may be it, because external IDs and the paths of credentials are in no report.
+func (r *Report) ServiceOf(s *Stream) (found *Service) {
+	for i := range r.Services {
+		v := &r.Services[i]
+		if v.Region != s.Region || v.Endpoint != s.Endpoint || v.Role != s.Role || v.Credentials != s.Credentials {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = v
+	}
+	return found
+}
+
+// HoldRemedy returns what the operator can do about a container's hold. The error of an
+// invalid setting says what is allowed.
+func (r *Report) HoldRemedy(c *Container) string {
+	if c.HeldRemedy != "" {
+		return c.HeldRemedy
+	}
 	for _, f := range r.Faults {
 		setting := f.Attrs["setting"]
-		if setting != "" && strings.HasPrefix(held, setting+" ") {
+		if setting != "" && strings.HasPrefix(c.Held, setting+" ") {
 			return cmp.Or(f.Remedy, f.Err)
 		}
-		if f.Remedy != "" && f.Err == held {
+		if f.Remedy != "" && f.Err == c.Held {
 			return f.Remedy
 		}
 	}
@@ -135,8 +158,9 @@ func (r *Report) remedyFor(held string) string {
 // settings are valid, it knows a region, and it has credentials. If not, there is one
 // reason for each cause, in one line.
 //
-// Credentials count as known if the identity is known, or if CloudWatch knew them. A policy
-// may forbid the plugin to ask for its identity.
+// Credentials count as known if CloudWatch knew them. While CloudWatch has not said, they count
+// as known if the plugin has some that STS has not refused: STS may be unreachable although
+// CloudWatch is not.
 func (r *Report) Ready() (ok bool, reasons []string) {
 	no := func(cause, remedy string) { reasons = append(reasons, cause+"; "+remedy) }
 	if !r.Stopping.IsZero() {
@@ -156,25 +180,23 @@ func (r *Report) Ready() (ok bool, reasons []string) {
 	if r.Region == "" {
 		no("no AWS region is known", "set AWS_REGION")
 	}
-	known := r.Identity != ""
-	for _, s := range r.Services {
-		switch s.State {
-		case ServiceOK, ServiceThrottled, ServiceDenied:
-			known = true
-		}
-	}
-	if !known {
-		no("no AWS credentials are known to be valid", r.credentialsRemedy())
+	if known, remedy := r.credentials(); !known {
+		no("no AWS credentials are known to be valid", remedy)
 	}
 	return len(reasons) == 0, reasons
 }
 
-// credentialsRemedy returns what the operator can do about missing credentials.
-func (r *Report) credentialsRemedy() string {
+// credentials reports whether the plugin has credentials, and what to do if it has none.
+func (r *Report) credentials() (known bool, remedy string) {
+	refused := r.CredentialsError != ""
+	remedy = r.CredentialsRemedy
 	for _, s := range r.Services {
-		if s.State == ServiceUnauthenticated && s.Remedy != "" {
-			return s.Remedy
+		switch s.State {
+		case ServiceOK, ServiceThrottled, ServiceDenied:
+			return true, ""
+		case ServiceUnauthenticated:
+			refused, remedy = true, cmp.Or(s.Remedy, remedy)
 		}
 	}
-	return "run logspool check"
+	return !refused && (r.Identity != "" || r.CredentialsFrom != ""), cmp.Or(remedy, "run logspool check")
 }

@@ -82,7 +82,7 @@ func (r *reporter) collect() *status.Report {
 func faultsOf(set *faultlog.Set) []status.Fault {
 	faults := []status.Fault{}
 	for _, o := range set.Ongoing() {
-		f := status.Fault{What: o.Message, Kind: o.Kind, Since: o.Since.UTC(), Times: o.Times, Err: o.Attrs["err"], Remedy: o.Attrs["hint"], Attrs: o.Attrs}
+		f := status.Fault{What: o.Message, Kind: o.Kind, Since: o.Since.UTC(), Times: o.Times, Loss: o.Loss, Err: o.Attrs["err"], Remedy: o.Attrs["hint"], Attrs: o.Attrs}
 		delete(f.Attrs, "err")
 		delete(f.Attrs, "hint")
 		faults = append(faults, f)

@@ -70,7 +70,7 @@ else
 	old=$root/plugins/$id/rootfs/logspool changed=''
 	cmp -s "$new/rootfs/logspool" "$old" || changed=yes
 	# Each mount is one line NAME.source=SOURCE, like a setting.
-	now=$(inspect '{{range .Settings.Env}}{{println .}}{{end}}{{range .Settings.Mounts}}{{.Name}}.source={{println .Source}}{{end}}')
+	now=$(inspect '{{range .Settings.Env}}{{println .}}{{end}}{{range .Settings.Mounts}}{{.Name}}.source={{.Source}}{{println}}{{end}}')
 	for kv; do printf '%s\n' "$now" | grep -qxF -e "$kv" || changed=${changed:-settings}; done
 	if [ -z "$changed" ] && [ "$(inspect '{{.Enabled}}')" = true ]; then
 		say "$plugin is up to date"

@@ -94,3 +94,30 @@ func BenchmarkHistory(b *testing.B) {
 		h.Close()
 	}
 }
+
+// BenchmarkAppend appends blocks of some lines of 100 bytes, and acknowledges all of them
+// every sixteenth time.
+func BenchmarkAppend(b *testing.B) {
+	for _, lines := range []int{1, 320} {
+		b.Run(fmt.Sprint(lines), func(b *testing.B) {
+			s := mustOpen(b, Options{Dir: b.TempDir(), MaxSize: 256 << 20, History: 1 << 20})
+			defer s.Close()
+			p := numbered(1, lines, 100)
+			block := append(make([]byte, BlockHeaderSize), p...)
+			var tr Tracker
+			info := tr.All(p)
+			b.SetBytes(int64(len(p)))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if err := s.Append(block, 0, info); err != nil {
+					b.Fatal(err)
+				}
+				if i%16 == 15 {
+					if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}

@@ -14,10 +14,10 @@ const DefaultMaxAge = 5 * time.Minute
 // maxNamed is how many containers a reason names.
 const maxNamed = 5
 
-// Health reports whether no line has been undelivered for longer than maxAge. If some have,
-// there is one reason for each cause: the containers, the age of the oldest line, the error
-// and its remedy. The lines of ignored containers do not count, because they are never sent.
-// Those of held containers count.
+// Health reports whether no line is lost, and none has been undelivered for longer than maxAge.
+// Otherwise there is one reason for each cause: the containers, the age of the oldest line, the
+// error and its remedy. Losses come first. The lines of ignored containers do not count,
+// because they are never sent. Those of held containers count.
 //
 // A reason is one line, but has names and errors as they are.
 func (r *Report) Health(maxAge time.Duration) (ok bool, reasons []string) {
@@ -35,11 +35,31 @@ func (r *Report) Health(maxAge time.Duration) (ok bool, reasons []string) {
 		}
 		late[at].add(c, since)
 	}
+	for i := range r.Faults {
+		if f := &r.Faults[i]; f.Loss {
+			reasons = append(reasons, f.lossText())
+		}
+	}
 	slices.SortStableFunc(late, func(a, b lateContainers) int { return a.oldest.Compare(b.oldest) })
 	for _, l := range late {
 		reasons = append(reasons, l.text(r.Time))
 	}
-	return len(late) == 0, reasons
+	return len(reasons) == 0, reasons
+}
+
+// lossText describes lines that are lost.
+func (f *Fault) lossText() string {
+	text := f.What
+	if c := f.Attrs["container"]; c != "" {
+		text = c + ": " + text
+	}
+	if reason := f.Attrs["reason"]; reason != "" {
+		text += " (" + reason + ")"
+	}
+	if f.Remedy != "" {
+		text += "; " + f.Remedy
+	}
+	return text
 }
 
 // lateContainers have lines that are undelivered for too long, for one cause.

@@ -40,6 +40,7 @@ func TestHealthNamesEachCauseOnce(t *testing.T) {
 		Services: []Service{{Region: "r1", Error: "too many requests", Remedy: "raise the quota"}, {Region: "r2"}},
 		Faults: []Fault{
 			{What: "other", Remedy: "no"},
+			{What: "a container's lines are lost", Loss: true, Remedy: "make space", Attrs: map[string]string{"container": "web (1f2e)", "reason": "spool_full"}},
 			{What: "a setting is invalid", Err: "'my key' is not a KMS key: use its ARN", Attrs: map[string]string{"setting": "KMS_KEY_ID"}},
 		},
 		Containers: []Container{
@@ -49,6 +50,7 @@ func TestHealthNamesEachCauseOnce(t *testing.T) {
 	}
 	ok, reasons := r.Health(5 * time.Minute)
 	want := []string{
+		"web (1f2e): a container's lines are lost (spool_full); make space",
 		"denied, alike: 20 bytes are undelivered, the oldest for 1h0m0s: not allowed; grant logs:PutLogEvents",
 		"early: 10 bytes are undelivered, the oldest for 10m0s: no AWS region is known; set AWS_REGION",
 		"slow: 10 bytes are undelivered, the oldest for 9m0s: they are sent more slowly than they are written; see the state of the service and the faults",
@@ -59,6 +61,7 @@ func TestHealthNamesEachCauseOnce(t *testing.T) {
 	if diff := cmp.Diff(want, reasons); ok || diff != "" {
 		t.Errorf("ok is %v (-want +got):\n%s", ok, diff)
 	}
+	r.Faults = r.Faults[:1]
 	if ok, reasons := r.Health(time.Hour); !ok || reasons != nil {
 		t.Errorf("with the greatest age: %v %q", ok, reasons)
 	}

@@ -58,8 +58,10 @@ type Fault struct {
 	Kind string `json:"kind,omitempty"`
 	// Since is when the failure began.
 	Since time.Time `json:"since"`
-	// Times counts the failures since then.
+	// Times counts the failures since then, or the lost events.
 	Times int `json:"times"`
+	// Loss says that lines are lost.
+	Loss bool `json:"loss,omitempty"`
 	// Err is the last error.
 	Err string `json:"error,omitempty"`
 	// Remedy says what the operator can do.

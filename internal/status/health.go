@@ -35,11 +35,7 @@ func (r *Report) Health(maxAge time.Duration) (ok bool, reasons []string) {
 		}
 		late[at].add(c, since)
 	}
-	for i := range r.Faults {
-		if f := &r.Faults[i]; f.Loss {
-			reasons = append(reasons, f.lossText())
-		}
-	}
+	reasons = append(reasons, r.losses()...)
 	slices.SortStableFunc(late, func(a, b lateContainers) int { return a.oldest.Compare(b.oldest) })
 	for _, l := range late {
 		reasons = append(reasons, l.text(r.Time))
@@ -47,12 +43,44 @@ func (r *Report) Health(maxAge time.Duration) (ok bool, reasons []string) {
 	return len(reasons) == 0, reasons
 }
 
-// lossText describes lines that are lost.
+// losses describes what is lost, once for all containers that lose lines for one reason.
+func (r *Report) losses() (all []string) {
+	var texts []string
+	names := map[string][]string{}
+	for i := range r.Faults {
+		f := &r.Faults[i]
+		if !f.Loss {
+			continue
+		}
+		text := f.lossText()
+		if !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+		if c := f.Attrs["container"]; c != "" {
+			names[text] = append(names[text], c)
+		}
+	}
+	for _, text := range texts {
+		if len(names[text]) > 0 {
+			text = nameList(names[text]) + ": " + text
+		}
+		all = append(all, text)
+	}
+	return all
+}
+
+// nameList names the first few of many containers.
+func nameList(all []string) string {
+	text := strings.Join(all[:min(len(all), maxNamed)], ", ")
+	if more := len(all) - maxNamed; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// lossText describes lines that are lost, without the container.
 func (f *Fault) lossText() string {
 	text := f.What
-	if c := f.Attrs["container"]; c != "" {
-		text = c + ": " + text
-	}
 	if reason := f.Attrs["reason"]; reason != "" {
 		text += " (" + reason + ")"
 	}
@@ -79,12 +107,8 @@ func (l *lateContainers) add(c *Container, since time.Time) {
 }
 
 func (l *lateContainers) text(now time.Time) string {
-	names := strings.Join(l.names[:min(len(l.names), maxNamed)], ", ")
-	if more := len(l.names) - maxNamed; more > 0 {
-		names += fmt.Sprintf(" and %d more", more)
-	}
 	return fmt.Sprintf("%s: %d bytes are undelivered, the oldest for %v: %s",
-		names, l.bytes, now.Sub(l.oldest).Round(time.Second), l.cause)
+		nameList(l.names), l.bytes, now.Sub(l.oldest).Round(time.Second), l.cause)
 }
 
 // undeliveredSince returns the time of the oldest undelivered line. If that is not known, it

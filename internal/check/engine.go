@@ -115,7 +115,7 @@ func (c *checker) checkDelivery(ctx context.Context) []Result {
 		}
 		remedy := f.Remedy
 		if remedy == "" {
-			remedy = "see this message in docs/operating.md"
+			remedy = "see this message in docs/troubleshooting.md"
 		}
 		results = append(results, bad(name, remedy, "%s, since %s", detail, f.Since.UTC().Format("2006-01-02 15:04:05 UTC")))
 	}

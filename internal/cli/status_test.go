@@ -28,21 +28,30 @@ func run(t *testing.T, args ...string) (exit int, stdout, stderr string) {
 	return exit, out.String(), errs.String()
 }
 
-// docs/commands.md shows what the command prints.
-func TestSampleInDocumentIsTheOutput(t *testing.T) {
-	dir := serveReport(t, sampleReport())
-	exit, out, errs := run(t, "status", "--state-dir", dir)
-	if exit != 1 || errs != "" {
-		t.Errorf("exit status %d, %q", exit, errs)
-	}
-	page, err := os.ReadFile("../../docs/commands.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, sample, _ := strings.Cut(string(page), "```text\n$ logspool status\n")
-	sample, _, _ = strings.Cut(sample, "```\n")
-	if diff := cmp.Diff(out, sample); diff != "" {
-		t.Errorf("the sample of logspool status in docs/commands.md differs (-output +sample):\n%s\n%s", diff, out)
+// The README and docs/commands.md show what the command prints.
+func TestSamplesInDocumentsAreTheOutput(t *testing.T) {
+	for _, test := range []struct {
+		page   string
+		report *status.Report
+		exit   int
+	}{
+		{"README.md", firstReport(), 0},
+		{"docs/commands.md", sampleReport(), 1},
+	} {
+		dir := serveReport(t, test.report)
+		exit, out, errs := run(t, "status", "--state-dir", dir)
+		if exit != test.exit || errs != "" {
+			t.Errorf("%s: exit status %d, %q", test.page, exit, errs)
+		}
+		page, err := os.ReadFile(filepath.Join("../..", test.page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, sample, _ := strings.Cut(string(page), "```text\n$ logspool status\n")
+		sample, _, _ = strings.Cut(sample, "```\n")
+		if diff := cmp.Diff(out, sample); diff != "" {
+			t.Errorf("the sample of logspool status in %s differs (-output +sample):\n%s\n%s", test.page, diff, out)
+		}
 	}
 }
 

@@ -88,7 +88,7 @@ func isMetric(name string) bool {
 // A rule about a metric or a fault that does not exist would never fire.
 func TestRulesAndDashboardNameOnlyWhatExists(t *testing.T) {
 	messages := map[string]bool{}
-	for _, m := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(readFile(t, "../../docs/operating.md"), -1) {
+	for _, m := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(readFile(t, "../../docs/troubleshooting.md"), -1) {
 		messages[Slug(m[1])] = true
 	}
 	for _, file := range []string{rulesFile, dashboardFile} {
@@ -105,7 +105,7 @@ func TestRulesAndDashboardNameOnlyWhatExists(t *testing.T) {
 		for _, m := range whatLabel.FindAllStringSubmatch(text, -1) {
 			for what := range strings.SplitSeq(m[1], "|") {
 				if !messages[what] {
-					t.Errorf("%s: no message of docs/operating.md has the label %s", file, what)
+					t.Errorf("%s: no message of docs/troubleshooting.md has the label %s", file, what)
 				}
 			}
 		}

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"cmp"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -13,9 +12,9 @@ import (
 )
 
 // Report fills in what the driver knows: containers, what has ended, the intake, the disk, and
-// the process's descriptors. It may be called from any goroutine, also before Start has
-// returned. It takes no lock that is held over disk I/O or a wait, so it answers while the
-// disk hangs.
+// how many containers the descriptors suffice for. It may be called from any goroutine, also
+// before Start has returned. It takes no lock that is held over disk I/O or a wait, so it
+// answers while the disk hangs.
 func (d *Driver) Report(r *status.Report) {
 	sessions, ended := d.snapshot()
 	r.Containers = make([]status.Container, 0, len(sessions))
@@ -32,8 +31,7 @@ func (d *Driver) Report(r *status.Report) {
 	r.Ended = ended
 	r.Intake = d.reportIntake()
 	r.Disk = d.reportDisk()
-	r.Process.OpenFiles = openFiles(d.limits.open)
-	r.Process.MaxFiles, r.Process.MaxContainers = d.limits.open, d.limits.fifos
+	r.Process.MaxContainers = d.limits.fifos
 }
 
 func (d *Driver) reportIntake() status.Intake {
@@ -52,18 +50,6 @@ func (d *Driver) reportDisk() status.Disk {
 	default:
 	}
 	return disk
-}
-
-// openFiles returns the number of descriptors in use. If there is none left to count them, it
-// returns most.
-func openFiles(most int) int {
-	dir, err := os.Open("/proc/self/fd")
-	if err != nil {
-		return most
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	return max(len(names)-1, 0) // without dir's own
 }
 
 // report describes the container. ok is false if it does not run and everything is delivered.
@@ -98,7 +84,9 @@ func (s *session) report() (c status.Container, ok bool) {
 	c.Spool = status.Spool{
 		Bytes: s.spool.DiskUsage(), Limit: s.fullness.limit, HistoryLimit: s.history, Full: string(conf.SpoolFull),
 	}
-	c.State, c.Held = s.state(conf, attached, stopped)
+	var h hold
+	c.State, h = s.state(conf, attached, stopped)
+	c.Held, c.HeldRemedy = h.why, h.remedy
 	if c.State == status.ContainerIgnored {
 		c.Undelivered.Lines = new(int64)
 		return c, attached > 0
@@ -108,22 +96,22 @@ func (s *session) report() (c status.Container, ok bool) {
 }
 
 // state returns the container's state, and why it is held.
-func (s *session) state(conf *config.Container, attached, stopped int) (state, held string) {
-	held = conf.Hold
-	if why := s.held.Load(); why != nil {
-		held = *why
+func (s *session) state(conf *config.Container, attached, stopped int) (state string, h hold) {
+	h.why = conf.Hold
+	if now := s.held.Load(); now != nil {
+		h = *now
 	}
 	switch {
 	case conf.Ignore:
-		return status.ContainerIgnored, ""
-	case held != "":
-		return status.ContainerHeld, held
+		return status.ContainerIgnored, hold{}
+	case h.why != "":
+		return status.ContainerHeld, h
 	case attached == 0:
-		return status.ContainerStopped, ""
+		return status.ContainerStopped, hold{}
 	case stopped == attached:
-		return status.ContainerDraining, ""
+		return status.ContainerDraining, hold{}
 	}
-	return status.ContainerRunning, ""
+	return status.ContainerRunning, hold{}
 }
 
 // currentStream is what delivers a stream now, or nothing.
@@ -160,6 +148,9 @@ func (t *logStream) report(one bool) status.Stream {
 	}
 	if one {
 		r.Output = t.outputs.String()
+	}
+	if t.CredentialsEndpoint != "" {
+		r.Credentials = status.EndpointCredentials
 	}
 	if at, events, bytes := t.stats.LastBatch(); !at.IsZero() {
 		r.LastBatch = &status.Batch{Time: at.UTC(), Events: events, Bytes: bytes}

@@ -56,6 +56,7 @@ func statusParts(d *driver.Driver, up *uploader.Uploader, a *access) []func(*sta
 		func(r *status.Report) {
 			f := a.facts()
 			r.Region, r.RegionFrom, r.Identity, r.CredentialsFrom = f.Region, f.RegionFrom, f.Identity, f.Provider
+			r.CredentialsError, r.CredentialsRemedy = f.CredentialsError, f.CredentialsRemedy
 		},
 	}
 }

@@ -108,7 +108,7 @@ func (s *session) region(ctx context.Context, conf *config.Container) (string, e
 			return region, nil
 		}
 		if ctx.Err() == nil {
-			s.addHold(noRegion, err.Error(), err)
+			s.addHold(noRegion, "no AWS region found: "+err.Error(), err)
 		}
 		if !pause(ctx, retryDelay) {
 			s.removeHold(noRegion, false)

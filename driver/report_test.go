@@ -66,7 +66,7 @@ func TestReportDescribesAContainer(t *testing.T) {
 	want := status.Container{
 		ID: "web", Name: "web", State: status.ContainerRunning,
 		Streams: []status.Stream{{
-			Region: "r", RegionFrom: lookedUp, Role: "arn:aws:iam::123456789012:role/logs",
+			Region: "r", RegionFrom: lookedUp, Role: "arn:aws:iam::123456789012:role/logs", Credentials: status.EndpointCredentials,
 			Group: "g", GroupFrom: "LOGSPOUT_GROUP", Stream: "s-web", StreamFrom: "log option stream", Delivered: delivered,
 		}},
 		Traffic:     status.Traffic{Read: read, Delivered: delivered},
@@ -146,10 +146,11 @@ func TestReportSaysWhyLinesAreHeld(t *testing.T) {
 		env     string
 		locator Locator
 		text    string
+		remedy  string
 	}{
-		"region": {"DELAY=1", &noRegionLocator{}, "no route to host"},
-		"held":   {"KMS_KEY_ID=a key", fakeLocator{}, "KMS_KEY_ID is invalid"},
-		"group":  {"ALLOW_GROUPS=x", fakeLocator{}, "no log group is allowed: ALLOW_GROUPS"},
+		"region": {"DELAY=1", &noRegionLocator{}, "no AWS region found: no route to host", "set AWS_REGION"},
+		"held":   {"KMS_KEY_ID=a key", fakeLocator{}, "KMS_KEY_ID is invalid", ""}, // the fault of the setting has it
+		"group":  {"ALLOW_GROUPS=x", fakeLocator{}, "no log group is allowed: ALLOW_GROUPS", "set LOGSPOUT_GROUP"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, k.env)
@@ -164,13 +165,12 @@ func TestReportSaysWhyLinesAreHeld(t *testing.T) {
 			check := func(what string) {
 				c := h.one()
 				u := c.Undelivered
-				if !strings.HasPrefix(c.Held, k.text) || u.Lines == nil || *u.Lines != 100 || u.Oldest.UnixNano() != 1e18+1 {
-					t.Errorf("%s: held because of %q, undelivered: %+v", what, c.Held, u)
+				if !strings.HasPrefix(c.Held, k.text) || !strings.HasPrefix(c.HeldRemedy, k.remedy) || u.Lines == nil || *u.Lines != 100 || u.Oldest.UnixNano() != 1e18+1 {
+					t.Errorf("%s: held because of %q, remedy %q, undelivered: %+v", what, c.Held, c.HeldRemedy, u)
 				}
 			}
 			check("held")
-			// The same text leads from the container to the remedy.
-			if o := h.faults.Ongoing()[0]; o.Attrs["hint"] == "" || o.Attrs["err"] != h.one().Held {
+			if o := h.faults.Ongoing()[0]; o.Attrs["hint"] == "" || !strings.Contains(o.Attrs["err"], strings.TrimPrefix(k.text, "no AWS region found: ")) {
 				t.Errorf("the failure is %+v", o)
 			}
 			h.stop()

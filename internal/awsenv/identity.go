@@ -56,7 +56,13 @@ func (e *Env) Identity(ctx context.Context, a target.Access) (arn, provider stri
 	}
 	// A private network may have no name for STS. That must not count as an outage of DNS.
 	cfg.APIOptions = nil
-	client := sts.NewFromConfig(cfg, func(o *sts.Options) { o.Retryer = newRetryer() })
+	client := sts.NewFromConfig(cfg, func(o *sts.Options) {
+		o.Retryer = newRetryer()
+		// Otherwise each client has an HTTP client of its own, which keeps its connection for 90 s.
+		if o.HTTPClient = cfg.HTTPClient; o.HTTPClient == nil {
+			o.HTTPClient = e.http
+		}
+	})
 	out, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	switch {
 	case err != nil && keysAreBad(err):

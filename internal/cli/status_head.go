@@ -68,6 +68,9 @@ func verdict(r *status.Report, maxAge time.Duration) []string {
 	case !r.Reattached:
 		return []string{"starting: the plugin still opens the spools of its last run"}
 	case len(r.Containers) == 0:
+		if ready, reasons := r.Ready(); !ready {
+			return []string{"attention: " + oneline.Text(reasons[0], maxError)}
+		}
 		return []string{"healthy: no container uses the plugin"}
 	}
 	return []string{"healthy: no line has been undelivered for longer than " + age(maxAge)}

@@ -268,7 +268,8 @@ func TestReportCountsLosses(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	until(t, "the intake has counted it", func() bool { return h.report().Intake.Resyncs > 0 })
-	if i := h.report().Intake; i.Resyncs != 1 || i.ResyncBytes != 80 || i.Reads == 0 || i.FIFOs != 1 {
+	// The intake may see the damage in two reads.
+	if i := h.report().Intake; i.Resyncs > 2 || i.ResyncBytes == 0 || i.ResyncBytes > 80 || i.Reads == 0 || i.FIFOs != 1 {
 		t.Errorf("intake: %+v", i)
 	}
 	h.shipper.setDown(true)

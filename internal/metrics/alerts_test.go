@@ -289,6 +289,7 @@ var sicknesses = []struct {
 	{"LogspoolSettingInvalid", 2, faulty(`what="a_setting_is_invalid",setting="DELAY",kind="DELAY"`)},
 	{"LogspoolDiscarding", 4, set(`logspool_fifos_discarding`, "1")},
 	{"LogspoolClockWrong", 2, faulty(`what="the_hosts_clock_is_wrong",kind="ahead"`)},
+	{"LogspoolKilled", 0, faulty(`what="the_host_went_down_without_stopping_the_plugin",kind=""`)},
 	{"LogspoolKilled", 0, faulty(`what="the_plugins_last_process_was_killed_or_crashed",kind=""`)},
 	{"LogspoolFault", 10, faulty(`what="cannot_sync_spools",kind=""`)},
 }

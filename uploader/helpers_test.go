@@ -84,4 +84,4 @@ func (log *logged) with(parts ...string) (found []string) {
 
 func (log *logged) log() *slog.Logger { return slog.New(slog.NewJSONHandler(log, nil)) }
 
-var noAnswer = errors.New("no answer")
+var errNoAnswer = errors.New("no answer")

@@ -126,8 +126,8 @@ func TestHintSaysWhatToDo(t *testing.T) {
 	}
 }
 
-// try sends a request to an endpoint through the SDK, and returns its error and the hint.
-func try(t *testing.T, endpoint string, proxy string) (err error, hint string) {
+// try sends a request to an endpoint through the SDK, and returns the hint and its error.
+func try(t *testing.T, endpoint string, proxy string) (hint string, err error) {
 	t.Helper()
 	s := newSDK(func(ctx context.Context, a target.Access) (aws.Config, error) {
 		cfg, err := staticConfig(ctx, a)
@@ -153,7 +153,7 @@ func try(t *testing.T, endpoint string, proxy string) (err error, hint string) {
 	if v := classify(err, false); v != unavailable {
 		t.Errorf("%v: verdict %v", err, v)
 	}
-	return err, hintFor(classify(err, false), err, a)
+	return hintFor(classify(err, false), err, a), err
 }
 
 // TestErrorNamesTheProxy: without the user and password, which are in its URL.
@@ -180,7 +180,7 @@ func TestErrorNamesTheProxy(t *testing.T) {
 		{"http://logs.example", up, 407, "HTTP status 407", "407", "the proxy wants a user and a password"},
 	} {
 		status = k.status
-		err, hint := try(t, k.endpoint, "http://user:pa55@"+k.proxy)
+		hint, err := try(t, k.endpoint, "http://user:pa55@"+k.proxy)
 		if text := ErrorText(err); !strings.Contains(text, k.err) || !strings.Contains(hint, k.hint) || kind(err) != k.kind || strings.Contains(text+hint, "pa55") {
 			t.Errorf("%s through %s: kind %q, error %q, hint %q", k.endpoint, k.proxy, kind(err), text, hint)
 		}
@@ -202,7 +202,7 @@ func TestErrorsOfTLSHaveTheirHint(t *testing.T) {
 		secure.URL: "set AWS_CA_BUNDLE to that file",
 		strings.Replace(plain.URL, "http:", "https:", 1): "check whether the endpoint is http:// or https://",
 	} {
-		if err, hint := try(t, endpoint, ""); !strings.Contains(hint, want) || kind(err) != "TLS" {
+		if hint, err := try(t, endpoint, ""); !strings.Contains(hint, want) || kind(err) != "TLS" {
 			t.Errorf("%s: kind %q, %v, hint %q", endpoint, kind(err), err, hint)
 		}
 	}

@@ -130,7 +130,7 @@ func TestLossOfUnfinishedLineIsFoundAgain(t *testing.T) {
 	u, s, d, hand, old := byHand(t, feed)
 	x := hand(1)
 	old(hand(2))
-	s.answered(answer{batch: x, verdict: unavailable, err: noAnswer})
+	s.answered(answer{batch: x, verdict: unavailable, err: errNoAnswer})
 	s.advance(time.Now())
 	s.answered(answer{batch: hand(1), verdict: accepted})
 	old(hand(2))
@@ -163,7 +163,7 @@ func TestLossIsDeferredUntilTheLineIsAcknowledged(t *testing.T) {
 					t.Error("reported too early")
 				}
 				end, behind := hand(1), hand(1)
-				answers := []answer{{batch: end, verdict: k.end, err: noAnswer}, {batch: behind, verdict: k.behind, err: noAnswer}}
+				answers := []answer{{batch: end, verdict: k.end, err: errNoAnswer}, {batch: behind, verdict: k.behind, err: errNoAnswer}}
 				if !endFirst {
 					slices.Reverse(answers)
 				}

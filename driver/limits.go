@@ -58,6 +58,7 @@ func shareDescriptors(open int) limits {
 type limitError string
 
 func (e limitError) Error() string { return string(e) }
+
 // MaxContainers returns how many containers can run with a limit of that many open files.
 func MaxContainers(openFiles int) int { return shareDescriptors(openFiles).fifos }
 

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"cmp"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -13,11 +12,12 @@ import (
 )
 
 // Report fills in what the driver knows: containers, what has ended, the intake, the disk, and
-// the process's descriptors. It may be called from any goroutine, also before Start has
+// how many containers the process's descriptors suffice for. It may be called from any goroutine, also before Start has
 // returned. It takes no lock that is held over disk I/O or a wait, so it answers while the
 // disk hangs.
 func (d *Driver) Report(r *status.Report) {
 	sessions, ended := d.snapshot()
+	sortByName(sessions)
 	r.Containers = make([]status.Container, 0, len(sessions))
 	for _, s := range sessions {
 		if c, ok := s.report(); ok {
@@ -26,14 +26,29 @@ func (d *Driver) Report(r *status.Report) {
 			ended.Add(c.Traffic)
 		}
 	}
-	slices.SortFunc(r.Containers, func(a, b status.Container) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
-	})
 	r.Ended = ended
 	r.Intake = d.reportIntake()
 	r.Disk = d.reportDisk()
-	r.Process.OpenFiles = openFiles(d.limits.open)
-	r.Process.MaxFiles, r.Process.MaxContainers = d.limits.open, d.limits.fifos
+	r.Process.MaxContainers = d.limits.fifos
+}
+
+// sortByName sorts sessions by the name of their container, and then by its ID. It sorts them
+// and not their reports, because a report is large.
+func sortByName(sessions []*session) {
+	type named struct {
+		name string
+		*session
+	}
+	all := make([]named, len(sessions))
+	for i, s := range sessions {
+		s.mu.Lock()
+		all[i] = named{s.currentRunLocked().info.Name, s}
+		s.mu.Unlock()
+	}
+	slices.SortFunc(all, func(a, b named) int { return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.id, b.id)) })
+	for i := range all {
+		sessions[i] = all[i].session
+	}
 }
 
 func (d *Driver) reportIntake() status.Intake {
@@ -52,18 +67,6 @@ func (d *Driver) reportDisk() status.Disk {
 	default:
 	}
 	return disk
-}
-
-// openFiles returns the number of descriptors in use. If there is none left to count them, it
-// returns most.
-func openFiles(most int) int {
-	dir, err := os.Open("/proc/self/fd")
-	if err != nil {
-		return most
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	return max(len(names)-1, 0) // without dir's own
 }
 
 // report describes the container. ok is false if it does not run and everything is delivered.

@@ -49,6 +49,9 @@ type accessFacts struct {
 	RegionFrom string // RegionFrom says where Region comes from, such as "EC2 metadata".
 	Identity   string // Identity is the ARN of the user or role.
 	Provider   string // Provider says where the credentials come from.
+
+	CredentialsError  string // CredentialsError says that there are none, or that AWS refuses them.
+	CredentialsRemedy string // CredentialsRemedy says what to do about that.
 }
 
 // facts returns what is known now.
@@ -120,7 +123,6 @@ type look struct {
 	accessFacts
 	missing []string // missing names what the plugin needs and does not have.
 	err     error    // err says why the first of them is missing, or why the identity is unknown.
-	refused bool     // refused says that AWS does not accept the credentials.
 }
 
 // look asks once. left is the time that is left until readyTime.
@@ -142,8 +144,9 @@ func (a *access) look(ctx context.Context, env awsFacts, left time.Duration) (l 
 	}
 	var err error
 	l.Identity, l.Provider, err = env.Identity(ctx, a.target)
-	if l.refused = errors.Is(err, awsenv.ErrRefused); l.refused || errors.Is(err, awsenv.ErrNoCredentials) {
+	if remedy := credentialsHint(err); remedy != "" {
 		l.missing = append(l.missing, "credentials")
+		l.CredentialsError, l.CredentialsRemedy = uploader.ErrorText(err), remedy
 	}
 	if l.err == nil {
 		l.err = err
@@ -167,9 +170,19 @@ func (l *look) hint() string {
 		return "correct the setting: docker plugin disable -f, docker plugin set, docker plugin enable"
 	case l.missing[0] == "region":
 		return "set AWS_REGION"
-	case l.refused:
-		return "check the AWS credentials and the host's clock"
 	default:
+		return l.CredentialsRemedy
+	}
+}
+
+// credentialsHint says what to do about an error of Identity. It is empty if the error does
+// not say that the credentials are missing or wrong.
+func credentialsHint(err error) string {
+	switch {
+	case errors.Is(err, awsenv.ErrRefused):
+		return "check the AWS credentials and the host's clock"
+	case errors.Is(err, awsenv.ErrNoCredentials):
 		return "give the instance a role, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or mount AWS files (aws.source)"
 	}
+	return ""
 }

@@ -93,7 +93,7 @@ func TestReadyIsLoggedOnceWhenEverythingIsKnown(t *testing.T) {
 		if got := logged(); got != readyLine+"arn:x\n" {
 			t.Errorf("logged %s", got)
 		}
-		if got, want := a.facts(), (accessFacts{"eu-central-1", "EC2 metadata", "arn:x", "EC2 instance role"}); got != want {
+		if got, want := a.facts(), (accessFacts{Region: "eu-central-1", RegionFrom: "EC2 metadata", Identity: "arn:x", Provider: "EC2 instance role"}); got != want {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 		time.Sleep(time.Hour)
@@ -132,13 +132,18 @@ func TestMissingAccessIsLoggedOnce(t *testing.T) {
 				if !strings.HasPrefix(warned, `level=WARN msg="logspool is not ready; logs are spooled meanwhile" `+c.want) {
 					t.Errorf("logged %s", warned)
 				}
+				facts := a.facts()
+				if wrong := strings.Contains(warned, "credentials"); wrong != (facts.CredentialsError != "") || wrong != (facts.CredentialsRemedy != "") ||
+					strings.Contains(facts.CredentialsError, "SECRET") {
+					t.Errorf("%+v", facts)
+				}
 				time.Sleep(time.Hour)
 				if got := logged(); got != warned || p.asked > 90 {
 					t.Errorf("asked %d times, and logged %s", p.asked, got)
 				}
 				p.set(func() { p.region, p.arn, p.identity = "eu-central-1", "arn:y", nil })
 				time.Sleep(lateReadyPoll)
-				if got := logged(); got != warned+readyLine+"arn:y\n" || a.facts().Identity != "arn:y" {
+				if got := logged(); got != warned+readyLine+"arn:y\n" || a.facts().Identity != "arn:y" || a.facts().CredentialsError != "" {
 					t.Errorf("logged %s, %+v", got, a.facts())
 				}
 				stop()
@@ -155,7 +160,7 @@ func TestUnknownIdentityIsNotMissing(t *testing.T) {
 			a, logged, stop := watched(p, "")
 			time.Sleep(readyTime + 2*time.Second)
 			got := logged()
-			if !strings.HasPrefix(got, readyLine+"unknown err=") || strings.Count(got, "\n") != 1 {
+			if !strings.HasPrefix(got, readyLine+"unknown err=") || strings.Count(got, "\n") != 1 || a.facts().CredentialsError != "" {
 				t.Errorf("logged %s", got)
 			}
 			p.set(func() { p.arn, p.identity, p.hangs = "arn:late", nil, false })

@@ -21,7 +21,6 @@ import (
 	"github.com/logspool/logspool/internal/dnswatch"
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/privileges"
-	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/uploader"
 )
@@ -257,17 +256,5 @@ func reportProblems(log *slog.Logger, problems []config.Problem) (stop func()) {
 type deliverer struct{ up *uploader.Uploader }
 
 func (s deliverer) Deliver(to target.Target, f *feed.Feed, delay time.Duration) driver.Delivery {
-	return delivery{s.up.Attach(to, f, delay)}
-}
-
-// delivery makes a driver.Delivery of an uploader.Delivery.
-//
-// TODO(merge): remove it when *uploader.Delivery has Failure, and return the result of Attach.
-type delivery struct{ *uploader.Delivery }
-
-func (d delivery) Failure() *status.Failure {
-	if f, ok := any(d.Delivery).(interface{ Failure() *status.Failure }); ok {
-		return f.Failure()
-	}
-	return nil
+	return s.up.Attach(to, f, delay)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -164,15 +165,49 @@ func TestPortInUseIsAFaultInTheStatus(t *testing.T) {
 	r.stop()
 }
 
+// A plugin whose host lost power may have lost lines, and must not say otherwise.
+func TestHostThatWentDownIsReported(t *testing.T) {
+	r := newRig(t)
+	if err := os.MkdirAll(r.stateDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mark := filepath.Join(r.stateDir(), status.RunningMark)
+	if err := os.WriteFile(mark, []byte("8a1f3a2e-0000-4000-8000-000000000000"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	got := r.status("the host that went down", hasFault("the host went down without stopping the plugin", ""))
+	if hasFault("the plugin's last process", "")(got) {
+		t.Errorf("%+v", got.Faults)
+	}
+	for start := time.Now(); ; {
+		boot, _ := os.ReadFile(bootIDFile)
+		now, _ := os.ReadFile(mark)
+		if len(now) > 0 && bytes.Equal(now, bytes.TrimSpace(boot)) {
+			break
+		} else if time.Since(start) > time.Minute {
+			t.Fatal("the mark is not renewed")
+		}
+	}
+	r.plugin.Kill()
+	r.start()
+	r.status("the killed process", hasFault("the plugin's last process was killed or crashed", ""))
+	r.stop()
+}
+
 // The status says for a while that the last process did not stop in order. A process that stops
 // in order leaves nothing that says so.
 func TestKilledProcessIsReported(t *testing.T) {
 	r := newRig(t)
-	mark := filepath.Join(r.stateDir(), runningMark)
+	mark := filepath.Join(r.stateDir(), status.RunningMark)
 	if err := os.MkdirAll(r.stateDir(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+	boot, err := os.ReadFile(bootIDFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(mark, bytes.TrimSpace(boot), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r.start()

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -55,6 +56,7 @@ func statusParts(d *driver.Driver, up *uploader.Uploader, a *access) []func(*sta
 		func(r *status.Report) {
 			f := a.facts()
 			r.Region, r.RegionFrom, r.Identity, r.CredentialsFrom = f.Region, f.RegionFrom, f.Identity, f.Provider
+			r.CredentialsError, r.CredentialsRemedy = f.CredentialsError, f.CredentialsRemedy
 		},
 	}
 }
@@ -80,7 +82,7 @@ func (r *reporter) collect() *status.Report {
 func faultsOf(set *faultlog.Set) []status.Fault {
 	faults := []status.Fault{}
 	for _, o := range set.Ongoing() {
-		f := status.Fault{What: o.Message, Kind: o.Kind, Since: o.Since.UTC(), Times: o.Times, Err: o.Attrs["err"], Remedy: o.Attrs["hint"], Attrs: o.Attrs}
+		f := status.Fault{What: o.Message, Kind: o.Kind, Since: o.Since.UTC(), Times: o.Times, Loss: o.Loss, Err: o.Attrs["err"], Remedy: o.Attrs["hint"], Attrs: o.Attrs}
 		delete(f.Attrs, "err")
 		delete(f.Attrs, "hint")
 		faults = append(faults, f)
@@ -110,11 +112,14 @@ func openFileLimit() int {
 	return int(min(l.Cur, 1<<31-1))
 }
 
-// countOpenFiles returns the number of the process's descriptors. Since Linux 6.2 it is the
-// size of the directory (proc(5)).
+// countOpenFiles returns the number of the process's descriptors, and the limit if there is
+// none left to count them. Since Linux 6.2 it is the size of the directory (proc(5)).
 func countOpenFiles() int64 {
 	dir, err := os.Open("/proc/self/fd")
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EMFILE):
+		return int64(openFileLimit())
+	case err != nil:
 		return 0
 	}
 	defer dir.Close()

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/logspool/logspool/internal/faultlog"
 	"github.com/logspool/logspool/internal/status"
 )
@@ -75,5 +77,25 @@ func TestOpenFilesAreCounted(t *testing.T) {
 	}
 	if got := countOpenFiles() - before; got != more {
 		t.Errorf("%d files were opened, and %d more are counted", more, got)
+	}
+}
+
+// A plugin that has no descriptor left to count them uses all of them. At 0, no alert would
+// fire.
+func TestOpenFilesAreCountedWithoutADescriptor(t *testing.T) {
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	few := unix.Rlimit{Cur: 1, Max: old.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	got := countOpenFiles()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if got != 1 {
+		t.Errorf("%d files are open, want the limit", got)
 	}
 }

@@ -277,8 +277,8 @@ func (a *attachment) finish() {
 func (a *attachment) Take(block []byte, info spool.BlockInfo) {
 	s := a.s
 	bytes := len(block) - spool.BlockHeaderSize
+	s.traffic.took(info, bytes)
 	if a.drop {
-		s.traffic.took(info, bytes)
 		return
 	}
 	err := s.spool.Append(block, a.epoch, info)
@@ -287,7 +287,6 @@ func (a *attachment) Take(block []byte, info spool.BlockInfo) {
 		a.unspooled = failed
 		a.report(a.spoolFault, err, diskHint)
 	}
-	s.traffic.took(info, bytes)
 	s.checkFullness(bytes)
 	s.notify(info.Frames, bytes)
 }

@@ -64,10 +64,17 @@ func holdHint(reason string) string {
 	return "correct the setting or the option that the error names"
 }
 
+// hold is why a container's lines are held, for the status.
+type hold struct{ why, remedy string }
+
 // addHold reports that the container's lines are held, or still held. text has the reason for
 // the status. err has the details for the log.
 func (s *session) addHold(reason, text string, err any) {
-	s.held.Store(&text)
+	h := hold{why: text}
+	if reason == noRegion || reason == noGroup { // otherwise it is a setting, whose fault says what to do
+		h.remedy = holdHint(reason)
+	}
+	s.held.Store(&h)
 	s.env.holds.add(s, reason, err)
 }
 

@@ -12,9 +12,9 @@ import (
 )
 
 // Report fills in what the driver knows: containers, what has ended, the intake, the disk, and
-// how many containers the process's descriptors suffice for. It may be called from any goroutine, also before Start has
-// returned. It takes no lock that is held over disk I/O or a wait, so it answers while the
-// disk hangs.
+// how many containers the descriptors suffice for. It may be called from any goroutine, also
+// before Start has returned. It takes no lock that is held over disk I/O or a wait, so it
+// answers while the disk hangs.
 func (d *Driver) Report(r *status.Report) {
 	sessions, ended := d.snapshot()
 	sortByName(sessions)
@@ -101,7 +101,9 @@ func (s *session) report() (c status.Container, ok bool) {
 	c.Spool = status.Spool{
 		Bytes: s.spool.DiskUsage(), Limit: s.fullness.limit, HistoryLimit: s.history, Full: string(conf.SpoolFull),
 	}
-	c.State, c.Held = s.state(conf, attached, stopped)
+	var h hold
+	c.State, h = s.state(conf, attached, stopped)
+	c.Held, c.HeldRemedy = h.why, h.remedy
 	if c.State == status.ContainerIgnored {
 		c.Undelivered.Lines = new(int64)
 		return c, attached > 0
@@ -111,22 +113,22 @@ func (s *session) report() (c status.Container, ok bool) {
 }
 
 // state returns the container's state, and why it is held.
-func (s *session) state(conf *config.Container, attached, stopped int) (state, held string) {
-	held = conf.Hold
-	if why := s.held.Load(); why != nil {
-		held = *why
+func (s *session) state(conf *config.Container, attached, stopped int) (state string, h hold) {
+	h.why = conf.Hold
+	if now := s.held.Load(); now != nil {
+		h = *now
 	}
 	switch {
 	case conf.Ignore:
-		return status.ContainerIgnored, ""
-	case held != "":
-		return status.ContainerHeld, held
+		return status.ContainerIgnored, hold{}
+	case h.why != "":
+		return status.ContainerHeld, h
 	case attached == 0:
-		return status.ContainerStopped, ""
+		return status.ContainerStopped, hold{}
 	case stopped == attached:
-		return status.ContainerDraining, ""
+		return status.ContainerDraining, hold{}
 	}
-	return status.ContainerRunning, ""
+	return status.ContainerRunning, hold{}
 }
 
 // currentStream is what delivers a stream now, or nothing.
@@ -163,6 +165,9 @@ func (t *logStream) report(one bool) status.Stream {
 	}
 	if one {
 		r.Output = t.outputs.String()
+	}
+	if t.CredentialsEndpoint != "" {
+		r.Credentials = status.EndpointCredentials
 	}
 	if at, events, bytes := t.stats.LastBatch(); !at.IsZero() {
 		r.LastBatch = &status.Batch{Time: at.UTC(), Events: events, Bytes: bytes}

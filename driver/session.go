@@ -38,7 +38,7 @@ type session struct {
 
 	fullness  fullness
 	traffic   traffic
-	held      atomic.Pointer[string]    // held says why the lines are not sent, or is nil.
+	held      atomic.Pointer[hold]      // held says why the lines are not sent, or is nil.
 	described atomic.Pointer[described] // described is what the last report said of the options.
 
 	sessionState

@@ -60,9 +60,10 @@ func (s *space) sample(ctx context.Context) bool {
 		err  error
 	}
 	answered := make(chan answer, 1)
+	call := statfs
 	go func() {
 		var a answer
-		a.err = statfs(s.dir, &a.stat)
+		a.err = call(s.dir, &a.stat)
 		answered <- a
 	}()
 	for {

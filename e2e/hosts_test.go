@@ -252,7 +252,7 @@ func TestPluginWithUndeliveredLinesIsNotReplaced(t *testing.T) {
 
 // TestPluginInUseWithoutContainers: when a container stops while the plugin is disabled,
 // dockerd cannot call StopLogging, and counts the container as a user of the plugin from
-// then on (moby, daemon/logger/adapter.go, Close). docs/operating.md says what to do.
+// then on (moby, daemon/logger/adapter.go, Close). docs/troubleshooting.md says what to do.
 func TestPluginInUseWithoutContainers(t *testing.T) {
 	s := newSecondEngine(t)
 	s.start(t, storage(t))
@@ -271,7 +271,7 @@ func TestPluginInUseWithoutContainers(t *testing.T) {
 	stream{s.stand, region, "inuse", c.name}.has(t, printed(c.name, "stdout", n))
 	s.must(t, "rm", c.name)
 	if _, err := s.run("plugin", "disable", p.name); err == nil {
-		t.Log("this dockerd does not have the leak: say so in docs/operating.md")
+		t.Log("this dockerd does not have the leak: say so in docs/troubleshooting.md")
 	} else if !strings.Contains(err.Error(), "is in use") {
 		t.Error(err)
 	}

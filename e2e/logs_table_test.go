@@ -16,7 +16,7 @@ const (
 	tableEnd     = "<!-- end of TestDockerLogsIsJSONFiles -->"
 )
 
-var write = flag.Bool("write", false, "write the tables of docs/docker-logs.md")
+var write = flag.Bool("write", false, "write the tables of docs/docker-logs.md and docs/troubleshooting.md")
 
 // table returns the document's table of queries and printings.
 func table(pairs []*pair, r *results) string {
@@ -51,28 +51,25 @@ func table(pairs []*pair, r *results) string {
 	return b.String()
 }
 
-// checkTable compares the document's table with the results of the test. With -write, it
-// writes the table.
-func checkTable(t *testing.T, pairs []*pair, r *results) {
+// updateTable compares the part of a document between two marks with what a test found. With
+// -write, it writes that part.
+func updateTable(t *testing.T, document, begin, end, table string) {
 	t.Helper()
-	data, err := os.ReadFile(logsDocument)
+	data, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, ok := strings.Cut(string(data), tableBegin+"\n")
-	old, after, ok2 := strings.Cut(rest, tableEnd)
-	if !ok || !ok2 {
-		t.Fatal(errNoTable)
-	}
-	now := "\n" + table(pairs, r) + "\n"
-	if old == now {
-		return
-	}
-	if !*write {
-		t.Errorf("the table in %s is not up to date; write it with -write:\n%s", logsDocument, now)
-		return
-	}
-	if err := os.WriteFile(logsDocument, []byte(before+tableBegin+"\n"+now+tableEnd+after), 0o644); err != nil {
-		t.Fatal(err)
+	before, rest, ok := strings.Cut(string(data), begin+"\n")
+	old, after, ok2 := strings.Cut(rest, end)
+	switch {
+	case !ok || !ok2:
+		t.Fatalf("%s has no %s … %s", document, begin, end)
+	case old == table:
+	case !*write:
+		t.Errorf("the table in %s is not up to date; write it with -write:\n%s", document, table)
+	default:
+		if err := os.WriteFile(document, []byte(before+begin+"\n"+table+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

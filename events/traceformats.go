@@ -57,11 +57,11 @@ var pythonRules = []traceRule{
 	{to: pythonFrames, begins: true, line: startsWith(indent+"ET", `^(Exception Group )?Traceback \(most recent call last\):$|^\s+\+ Exception Group Traceback \(most recent call last\):$`)},
 	{to: pythonFrames, begins: true, line: startsWith(indent, `^  File ".*", line \d+`)},
 	{set: states(pythonFrames, pythonRaised), to: pythonFrames, line: re(`^\s+\S`)},
-	{from: pythonFrames, to: pythonRaised, line: re(`^[A-Za-z_][\w.]*(: |:?$)`)},
+	{from: pythonFrames, to: pythonRaised, line: re(`^[A-Za-z_][\w.<>]*(: |:?$)`)},
 	{from: pythonRaised, to: pythonFrames, line: re(`^Call stack:$`)},
 	{set: states(pythonFrames, pythonRaised), to: pythonRaised, line: re(`^(Message|Arguments): `)},
 	{from: pythonRaised, to: pythonBetween, line: re(`^$`)},
-	{from: pythonBetween, to: pythonChained, line: re(`^(During handling of the above exception, another exception occurred|The above exception was the direct cause of the following exception):$`)},
+	{set: states(0, pythonBetween), to: pythonChained, line: startsWith("DT", `^(During handling of the above exception, another exception occurred|The above exception was the direct cause of the following exception):$`)},
 	{from: pythonChained, to: pythonChained, line: re(`^$`)},
 }
 
@@ -76,7 +76,7 @@ const (
 var goRules = []traceRule{
 	{set: states(0, goPanic, goFrames, goBetween), to: goFrames, line: startsWith("gr", `^goroutine \d+ .*\[.*\]:$|^runtime stack:$`)},
 	{to: goPanic, begins: true, line: startsWith("pfuSr", `^(panic|fatal error|unexpected fault address|SIG[A-Z]+|runtime)(:| 0x)`)},
-	{from: goPanic, to: goPanic, line: re(`^$|^\s|^\[|^PC=|^(panic|fatal error|runtime|signal arrived)`)},
+	{from: goPanic, to: goPanic, line: re(`^$|^\s|^\[signal |^PC=|^(panic|fatal error|runtime|signal arrived)`)},
 	{set: states(0, goFrames), to: goFrames, line: startsWith("\t", `^\t\S.*:\d+( \+0x[0-9a-f]+)?`)},
 	{from: goFrames, to: goFrames, line: re(`^created by |^\S+\(.*\)$|^\.\.\.(additional|\d+) frames elided|^\t`)},
 	{set: states(goFrames, goBetween), to: goBetween, line: re(`^$`)},
@@ -112,7 +112,9 @@ var rubyRules = []traceRule{
 }
 
 const (
-	nodeThrown  traceState = iota + 1 // after the place of an uncaught error, and in its code
+	nodePlace   traceState = iota + 1 // after the place of an uncaught error
+	nodeCode                          // after its line of code
+	nodeThrown                        // after the mark below the code, and in the error's message
 	nodeMessage                       // after the error's first line
 	nodeFrames                        // in the stack
 	nodeBlock                         // in the error's properties and its cause
@@ -120,19 +122,22 @@ const (
 )
 
 // nodeRules are for Error.stack, console.error of an error (util.inspect), and uncaught errors.
+// The message of an uncaught error may be anything. Node.js ends with it, so its version or the
+// stack follows.
 var nodeRules = []traceRule{
-	{to: nodeThrown, begins: true, line: startsWith("nf/ABCDEFGHIJKLMNOPQRSTUVWXYZ", `^(node:|file://|/|[A-Z]:\\)\S*:\d+$`)},
-	{from: nodeThrown, to: nodeThrown, line: re(`^\s*$|^\s*\^+\s*$`)},
-	{set: states(0, nodeMessage, nodeFrames), to: nodeBlock, line: startsWith(indent, `^\s+at .*\{$`)},
-	{set: states(0, nodeMessage, nodeFrames), to: nodeFrames, line: startsWith(indent+"T", `^\s+at \S|^\s+\.\.\. \d+ lines matching cause stack trace \.\.\.$|^Thrown at:$`)},
-	{set: states(nodeThrown), to: nodeMessage, line: re(`^(Uncaught )?([A-Za-z_$][\w$.]*)?(Error|Exception)\b|^Uncaught |^\[`)},
+	{to: nodePlace, begins: true, line: startsWith("nf/ABCDEFGHIJKLMNOPQRSTUVWXYZ", `^(node:\S+|(file://|/|[A-Z]:\\)\S*\.[cm]?[jt]sx?):\d+$`)},
+	{from: nodePlace, to: nodeCode, line: re(``)},
+	{from: nodeCode, to: nodeThrown, line: re(`^\s*\^*\s*$`)},
+	{set: states(0, nodeThrown, nodeMessage, nodeFrames), to: nodeBlock, line: startsWith(indent, `^\s+at .*\{$`)},
+	{set: states(0, nodeThrown, nodeMessage, nodeFrames), to: nodeFrames, line: startsWith(indent+"T", `^\s+at \S|^\s+\.\.\. \d+ lines matching cause stack trace \.\.\.$|^Thrown at:$`)},
+	{set: states(nodeThrown, nodeFrames, nodeEnd), to: 0, line: re(`^Node\.js v\d`)},
+	{from: nodeThrown, to: nodeEnd, line: re("^\\(Use `node --trace-")},
+	{from: nodeThrown, to: nodeThrown, line: re(``)},
 	{to: nodeMessage, begins: true, line: contains(raised, `^(Uncaught )?(Unhandled\w+: )?([A-Za-z_$][\w$.]*)?(Error|Exception)( \[\w+\])?(: .*)?$`)},
-	{from: nodeThrown, to: nodeThrown, line: re(`^\s*\S`)},
 	{from: nodeMessage, to: nodeMessage, line: re(`^$|^Require stack:$|^[-+] |^\s|^\+ actual|^\.\.\.|^\S+ (!==|!=|===|==) \S+$`)},
 	{from: nodeBlock, to: nodeBlock, line: re(`^\s|^$`)},
 	{from: nodeBlock, to: nodeEnd, line: re(`^\}$`)},
 	{set: states(nodeFrames, nodeEnd), to: nodeEnd, line: re(`^$`)},
-	{set: states(nodeFrames, nodeEnd), to: 0, line: re(`^Node\.js v\d`)},
 }
 
 // dotnetRules are for Exception.ToString, unhandled exceptions, and the messages of the console

@@ -98,9 +98,30 @@ func TestOrdinaryLinesAreEventsOfTheirOwn(t *testing.T) {
 		"Traceback of a parcel", "panic is not an option", "goroutine 7 is busy", "no error (NoError)", "x.rb:3:in haste",
 		"Error handling works", "    indented text", "{", "}", "Node.js is up", "a: b", "exit status 1", "rax 0x0", "Message: hello",
 		`{"level":"error","msg":"Error: x"}`, "127.0.0.1 - - \"GET / HTTP/1.1\" 200", "--- a", "+ b", "...", "fail: no",
+		"/srv/data:9090", "next",
 	}
 	if diff := cmp.Diff(lines, messagesOf(Options{Traces: Runtimes()}, Stdout, lines)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A line that looks like the first one of a trace takes no ordinary lines after it into its
+// event.
+func TestOrdinaryLinesAfterAFirstLine(t *testing.T) {
+	for _, c := range []struct {
+		first string
+		next  []string
+	}{
+		{"panic: not this time", []string{"[GIN] 2026/11/30 - 12:00:00 | 200 |", "[GIN] 2026/11/30 - 12:00:01 | 200 |"}},
+		{"java.lang.Exception: x", []string{"[main] INFO next", "at noon"}},
+		{"Error: x", []string{"[info] next", "next"}},
+		{"Traceback (most recent call last):", []string{"at noon", "[info] next"}},
+	} {
+		lines := append([]string{"before", c.first}, c.next...)
+		want := append([]string{"before\n" + c.first}, c.next...)
+		if diff := cmp.Diff(want, messagesOf(Options{Traces: Runtimes()}, Stdout, lines)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
 	}
 }
 

@@ -49,7 +49,7 @@ func (s *Spool) append(block []byte, epoch uint32, info BlockInfo, need int64, i
 	if s.closed {
 		return fs.ErrClosed
 	}
-	defer s.publishLocked()
+	defer s.publishAppendLocked()
 	err := ErrFull
 	if inBudget {
 		err = s.appendLocked(block, epoch, info)

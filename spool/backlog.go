@@ -35,6 +35,7 @@ type backlog struct {
 	census
 	since     uint64 // since is the position from which on the blocks are counted.
 	firstTime int64  // firstTime is the time of the first block before since, or 0.
+	gone      int64  // gone is how many of the frames are not waiting any more.
 	published published
 }
 
@@ -191,10 +192,22 @@ func (s *Spool) publishLocked() {
 	case lines <= 0:
 		lines, oldest = 0, 0
 	}
+	b.gone = b.frames - lines
 	p.lines.Store(lines)
 	p.oldest.Store(oldest)
 	p.evicted.Store(int64(evicted))
 	p.gaps.Store(int64(gaps))
+}
+
+// publishAppendLocked is publishLocked after an append. It is cheap in the usual case, in which
+// there is no loss and other frames are waiting already.
+func (s *Spool) publishAppendLocked() {
+	b := &s.backlog
+	if len(s.cursor.evicted) == 0 && len(b.gapsAt) == 0 && s.unwrittenGapsLocked() == 0 && b.published.lines.Load() > 0 {
+		b.published.lines.Store(b.frames - b.gone)
+		return
+	}
+	s.publishLocked()
 }
 
 // gapIsGoneLocked reports whether a gap block is acknowledged, or is a part of an evicted

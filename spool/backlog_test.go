@@ -57,8 +57,10 @@ func TestBacklogIsWhatIsNotDelivered(t *testing.T) {
 				s.sealLocked()
 				s.mu.Unlock()
 			}
-			if err := s.Ack([]stream.Range{{From: 0, To: uint64(delivered) * size}}); err != nil {
-				t.Fatal(err)
+			if to := uint64(delivered) * size; to > s.Acked() {
+				if err := s.Ack([]stream.Range{{From: 0, To: to}}); err != nil {
+					t.Fatal(err)
+				}
 			}
 			counted = counted || delivered == written
 			got := s.Backlog()

@@ -95,33 +95,29 @@ func BenchmarkHistory(b *testing.B) {
 	}
 }
 
-// BenchmarkAppend appends blocks of lines of 100 bytes, in a quiet and in a busy container.
-// The blocks are acknowledged in runs of 1, or in runs of 64 as while the delivery is behind.
+// BenchmarkAppend appends blocks of some lines of 100 bytes, and acknowledges all of them
+// every sixteenth time.
 func BenchmarkAppend(b *testing.B) {
 	for _, lines := range []int{1, 320} {
-		for _, behind := range []int{1, 64} {
-			b.Run(fmt.Sprintf("lines=%d/behind=%d", lines, behind), func(b *testing.B) {
-				s := mustOpen(b, Options{Dir: b.TempDir(), MaxSize: 256 << 20, History: 20 << 20})
-				defer s.Close()
-				p := numbered(1, lines, 100)
-				block := append(make([]byte, BlockHeaderSize), p...)
-				var tr Tracker
-				info := tr.All(p)
-				all := []stream.Range{{}}
-				b.SetBytes(int64(len(p)))
-				b.ReportAllocs()
-				for n := 1; b.Loop(); n++ {
-					if err := s.Append(block, 0, info); err != nil {
+		b.Run(fmt.Sprint(lines), func(b *testing.B) {
+			s := mustOpen(b, Options{Dir: b.TempDir(), MaxSize: 256 << 20, History: 1 << 20})
+			defer s.Close()
+			p := numbered(1, lines, 100)
+			block := append(make([]byte, BlockHeaderSize), p...)
+			var tr Tracker
+			info := tr.All(p)
+			b.SetBytes(int64(len(p)))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if err := s.Append(block, 0, info); err != nil {
+					b.Fatal(err)
+				}
+				if i%16 == 15 {
+					if err := s.Ack([]stream.Range{{From: 0, To: s.End()}}); err != nil {
 						b.Fatal(err)
 					}
-					if n%behind == 0 {
-						all[0].To = s.End()
-						if err := s.Ack(all); err != nil {
-							b.Fatal(err)
-						}
-					}
 				}
-			})
-		}
+			}
+		})
 	}
 }

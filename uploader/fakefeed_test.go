@@ -49,6 +49,7 @@ type fakeFeed struct {
 	max           int
 	open          bool   // Next was called since the last Release
 	onEmpty       func() // called with the lock held when Next has nothing
+	ackErr        error  // ackErr is what Ack returns
 }
 
 func newFeed(t *testing.T) *fakeFeed { return &fakeFeed{t: t, acked: map[uint64]bool{}} }
@@ -176,7 +177,7 @@ func (f *fakeFeed) Ack(ranges []stream.Range) error {
 		f.accounted = append(f.accounted, fmt.Sprintf("%s by %v", l, ranges))
 	}
 	f.pending = nil
-	return nil
+	return f.ackErr
 }
 
 func (f *fakeFeed) Accepted(events int, bytes int64) {

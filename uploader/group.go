@@ -227,6 +227,7 @@ func (c *creator) setRetention(group string, days int32) {
 				wait.Stop()
 			}
 		}
+		c.retention.Forget() // it is not tried again
 		hint := "set it by hand: the plugin sets it only on groups that it has just created"
 		if v == denied {
 			hint = "allow logs:PutRetentionPolicy for the next groups, and " + hint

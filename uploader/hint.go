@@ -86,10 +86,10 @@ func nameHint(err error, a target.Access) string {
 		return ""
 	case !dns.IsNotFound:
 		return "the host's DNS servers do not answer: check the servers in the host's /etc/resolv.conf, and the network between"
-	case a.Endpoint == "":
+	case a.Endpoint == "" && strings.Contains(dns.Name, "."+a.Region+"."):
 		return "the host name of the region cannot be resolved: check the spelling of the region '" + a.Region + "', and the host's DNS"
 	default:
-		return "the host name of the endpoint cannot be resolved: check the endpoint '" + a.Endpoint + "', the region '" + a.Region + "' and the host's DNS"
+		return "the host name '" + dns.Name + "' cannot be resolved: check the endpoint, and the host's DNS"
 	}
 }
 

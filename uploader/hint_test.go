@@ -67,7 +67,7 @@ func TestHintSaysWhatToDo(t *testing.T) {
 		hint   string
 	}{
 		{noHost, target.Access{Region: "eu-centrall-1"}, "check the spelling of the region 'eu-centrall-1'"},
-		{noHost, target.Access{Region: "eu-central-1", Endpoint: "https://logs.example"}, "check the endpoint 'https://logs.example'"},
+		{noHost, target.Access{Region: "eu-central-1", Endpoint: "https://logs.example"}, "the host name 'logs.eu-centrall-1.amazonaws.com' cannot be resolved: check the endpoint"},
 		{dns(net.DNSError{Err: "server misbehaving", IsTemporary: true}), target.Access{}, "the host's DNS servers do not answer"},
 		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, target.Access{}, "there is no connection to CloudWatch: check firewall, route and VPC endpoint"},
 		{context.DeadlineExceeded, target.Access{}, "CloudWatch does not answer"},

@@ -177,6 +177,7 @@ func (s *sender) run() {
 	s.updatePermit(false)
 	s.svc.health.Forget(s)
 	s.group.health.Forget(s)
+	s.ackFault.Forget()
 	s.svc.condition.forget(s)
 	for _, d := range s.deliveries {
 		s.removeDelivery(d, false)

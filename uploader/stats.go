@@ -143,7 +143,7 @@ func (svc *service) status(now time.Time, senders int) status.Service {
 		Senders: int64(senders), Limit: svc.limiter.limit.Load(),
 	}
 	if a.CredentialsEndpoint != "" {
-		out.Credentials = "credentials-endpoint"
+		out.Credentials = status.EndpointCredentials
 	}
 	c := svc.condition.get(now)
 	if senders == 0 && c.state != status.ServiceOK {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -430,6 +431,52 @@ func TestWrongClockIsAFailureWhileItLasts(t *testing.T) {
 			t.Errorf("logged %q", lines.lines)
 		}
 		w.end(t, u)
+	})
+}
+
+// TestNoFailureOutlivesItsOwner: nothing would ever end it in the status.
+func TestNoFailureOutlivesItsOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		var final atomic.Bool
+		f.faults = func(op, _, _ string) *fault {
+			switch {
+			case op != "retention":
+				return nil
+			case final.Load():
+				return &fault{err: errDenied}
+			}
+			return &fault{err: apiErr("ThrottlingException")}
+		}
+		f.ahead.Store(int64(time.Hour))
+		var set faultlog.Set
+		u := start(t, f, Options{Log: slog.New(faultlog.NewHandler(discard.Handler(), &set))})
+		w := attach(t, u, withNewGroup(&wanted))
+		w.feed.ackErr = errors.New("no space left on device")
+		w.write()
+		time.Sleep(10 * time.Second)
+		messages := func() (all []string) {
+			for _, o := range set.Ongoing() {
+				all = append(all, strings.Split(o.Message, ";")[0])
+			}
+			slices.Sort(all)
+			return all
+		}
+		want := []string{"cannot save delivery progress", "cannot set a log group's retention", "the host's clock is wrong"}
+		if got := messages(); !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+		final.Store(true)
+		time.Sleep(10 * time.Minute)
+		if got := messages(); slices.Contains(got, want[1]) {
+			t.Errorf("nobody tries to set the retention any more: %q", got)
+		}
+		<-w.d.Detach()
+		synctest.Wait()
+		if got := messages(); len(got) > 0 {
+			t.Errorf("after the container: %q", got)
+		}
+		stop(t, u)
 	})
 }
 

@@ -150,10 +150,13 @@ func (u *Uploader) retire(s *sender) bool {
 	}
 	delete(u.senders, s.key)
 	// Over the years, many containers with accesses of their own may come and go.
-	if s.svc.senders--; s.svc.senders == 0 && len(u.services) > maxIdleServices {
+	if s.svc.senders--; s.svc.senders > 0 {
+		return true
+	}
+	u.clock.Forget(s.svc) // no answer will say that the clock is right again
+	if len(u.services) > maxIdleServices {
 		delete(u.services, s.svc.access)
 		s.svc.stats.addTo(&u.retired)
-		u.clock.Forget(s.svc)
 		s.svc.stop()
 	}
 	return true

@@ -72,7 +72,8 @@ func TestDemoFailsOnAnyDifference(t *testing.T) {
 			}
 			host := newSimulatedHost(binary)
 			var out bytes.Buffer
-			err := demonstration{spoiledHost{host, test.spoil}, test.scenes, patience, &out}.run(context.Background())
+			d := demonstration{host: spoiledHost{host, test.spoil}, command: binary, scenes: test.scenes, patience: patience, out: &out}
+			err := d.run(context.Background())
 			if test.want == "" {
 				if err != nil {
 					t.Fatalf("%v\n%s", err, &out)
@@ -144,6 +145,7 @@ func fixed(text string) string {
 	for _, r := range []struct{ pattern, by string }{
 		{`\d\d:\d\d:\d\d\.\d{3}`, "TIME"},
 		{`127\.0\.0\.1:\d+`, "ADDRESS"},
+		{`(?s)\$ logspool status\n.*?\n +the status page`, "$ logspool status, and the status page"},
 		{`for the next \S+,`, "for a while,"},
 		{`arrived \S+ s after`, "arrived some time after"},
 		{` +`, " "},
@@ -188,7 +190,8 @@ func TestInterruptedDemoLeavesNothingBehind(t *testing.T) {
 		}
 	}}
 	var out bytes.Buffer
-	if err := (demonstration{h, scenes, patience, &out}).run(ctx); !errors.Is(err, why) {
+	d := demonstration{host: h, command: host.binary, scenes: scenes, patience: patience, out: &out}
+	if err := d.run(ctx); !errors.Is(err, why) {
 		t.Fatalf("error %v, want %v", err, why)
 	}
 	if _, err := os.Stat(host.dir); !errors.Is(err, os.ErrNotExist) {

@@ -183,6 +183,8 @@ func (h *dockerHost) remove() error {
 	return nil
 }
 
+func (h *dockerHost) find() []string { return []string{"--plugin", pluginName} }
+
 func (h *dockerHost) help() string {
 	if !h.plugin {
 		return ""

@@ -29,6 +29,9 @@ type scene struct {
 	options map[string]string
 	// outage is how long the service is down, from the container's start.
 	outage time.Duration
+	// live says that the scene shows logspool status while the container runs, and not the
+	// events.
+	live bool
 
 	lines []line
 	// group is the expected group, in which HOST means the host's name.
@@ -109,6 +112,24 @@ var scenes = []scene{
 		group:   "demo/outage",
 		stream:  map[string]string{stdout: "demo-outage"},
 	},
+	{
+		title:   "logspool status shows what is delivered, what waits, and what fails",
+		name:    "demo-live",
+		options: map[string]string{"group": "demo/live", "multiline": "java", "retention-days": "7"},
+		live:    true,
+		lines:   printed(ticks(50)...),
+		group:   "demo/live",
+		stream:  map[string]string{stdout: "demo-live"},
+	},
+}
+
+// ticks returns n lines.
+func ticks(n int) []string {
+	lines := make([]string, n)
+	for i := range lines {
+		lines[i] = fmt.Sprintf("tick %d of %d", i+1, n)
+	}
+	return lines
 }
 
 const (

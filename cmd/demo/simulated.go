@@ -122,6 +122,10 @@ func (h *simulatedHost) remove() error {
 	return os.RemoveAll(h.dir)
 }
 
+func (h *simulatedHost) find() []string {
+	return []string{"--state-dir", filepath.Join(h.dir, "state")}
+}
+
 func (h *simulatedHost) help() string {
 	if h.plugin == nil {
 		return ""

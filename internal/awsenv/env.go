@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 
 	"github.com/logspool/logspool/internal/oneline"
@@ -70,6 +71,7 @@ type Env struct {
 	region     *lookup
 	regionFrom atomic.Pointer[string] // regionFrom is set before region is known.
 	instance   *instance
+	http       aws.HTTPClient // http is for Identity, if the configuration has no client.
 
 	defaultKeys aws.CredentialsProvider // defaultKeys has the keys of the SDK's default chain.
 	providers   providers               // providers has all other keys.
@@ -92,6 +94,7 @@ func New(o Options) *Env {
 	if !isAuto(o.Region) {
 		e.route, e.routeFrom = o.Region, o.RegionFrom
 	}
+	e.http = awshttp.NewBuildableClient()
 	e.region = newLookup(e.findRegion)
 	e.instance = newInstance(e.findInstanceID, log)
 	e.defaultKeys = newChainCache(e)
@@ -214,6 +217,11 @@ func (e *Env) RegionFrom() string {
 	if e.route != "" {
 		return e.routeFrom
 	}
+	return e.AutoRegionFrom()
+}
+
+// AutoRegionFrom is RegionFrom for the region that AutoRegion returned.
+func (e *Env) AutoRegionFrom() string {
 	if from := e.regionFrom.Load(); from != nil {
 		return *from
 	}

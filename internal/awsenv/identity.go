@@ -50,13 +50,19 @@ func (e *Env) Identity(ctx context.Context, a target.Access) (arn, provider stri
 	if err != nil {
 		return "", "", fmt.Errorf("%w: %w", ErrNoCredentials, err)
 	}
-	provider = providerName(creds.Source)
+	provider = ProviderName(creds.Source)
 	if noRegion != nil {
 		return "", provider, fmt.Errorf("no region for STS: %w", noRegion)
 	}
 	// A private network may have no name for STS. That must not count as an outage of DNS.
 	cfg.APIOptions = nil
-	client := sts.NewFromConfig(cfg, func(o *sts.Options) { o.Retryer = newRetryer() })
+	client := sts.NewFromConfig(cfg, func(o *sts.Options) {
+		o.Retryer = newRetryer()
+		// Otherwise each client has an HTTP client of its own, which keeps its connection for 90 s.
+		if o.HTTPClient = cfg.HTTPClient; o.HTTPClient == nil {
+			o.HTTPClient = e.http
+		}
+	})
 	out, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	switch {
 	case err != nil && keysAreBad(err):
@@ -72,8 +78,8 @@ func (e *Env) Identity(ctx context.Context, a target.Access) (arn, provider stri
 	return oneline.Text(*out.Arn, maxARN), provider, nil
 }
 
-// providerName says in words what the Source of credentials means.
-func providerName(source string) string {
+// ProviderName says in words what the Source of credentials (aws.Credentials) means.
+func ProviderName(source string) string {
 	names := map[string]string{
 		config.CredentialsSourceName:     "environment variables",
 		ec2rolecreds.ProviderName:        "EC2 instance role",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -71,7 +72,7 @@ func TestIdentityOfIdentityCenterAndWebIdentityHasAName(t *testing.T) {
 	for source, want := range map[string]string{
 		"SSOProvider": "IAM Identity Center", "WebIdentityCredentials": "web identity", "NewProvider": "NewProvider",
 	} {
-		if got := providerName(source); got != want {
+		if got := ProviderName(source); got != want {
 			t.Errorf("%s is %q, want %q", source, got, want)
 		}
 	}
@@ -140,6 +141,35 @@ func TestUnknownNameOfSTSIsNoOutageOfDNS(t *testing.T) {
 	e := New(Options{Region: "eu-central-1", Resolved: func(error) { n.Add(1) }})
 	if arn, _, err := e.Identity(t.Context(), target.Access{}); arn != "" || err == nil || n.Load() > 0 {
 		t.Errorf("%q, %v, %d results of look-ups", arn, err, n.Load())
+	}
+}
+
+// TestIdentityReusesItsConnection: the plugin asks once a second at first, and descriptors are
+// shared with the containers. net/http may return a connection after the next request begins.
+func TestIdentityReusesItsConnection(t *testing.T) {
+	forbidMetadata(t)
+	useKeys(t)
+	files(t, nil)
+	s := &fakeSTS{t: t, given: map[string]int{}, caller: testARN}
+	var connections atomic.Int32
+	server := httptest.NewUnstartedServer(s)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	t.Setenv("AWS_ENDPOINT_URL_STS", server.URL)
+	e := New(Options{Region: "eu-central-1"})
+	const calls = 20
+	for range calls {
+		if _, _, err := e.Identity(t.Context(), target.Access{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := connections.Load(); n > calls/2 {
+		t.Errorf("%d connections for %d calls", n, calls)
 	}
 }
 

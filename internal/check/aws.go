@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -113,20 +112,16 @@ func (r *remote) checkRegion(ctx context.Context) []Result {
 	if r.access.Region != "" {
 		return []Result{good(name, "%s, from %s", r.access.Region, r.container.RegionFrom)}
 	}
-	lookUp := r.env.Region
+	lookUp, from := r.env.Region, r.env.RegionFrom
 	if r.container.RegionAuto {
-		lookUp = r.env.AutoRegion
+		lookUp, from = r.env.AutoRegion, r.env.AutoRegionFrom
 	}
 	region, err := within(ctx, regionLimit, lookUp)
 	if err != nil {
 		return []Result{bad(name, r.set("AWS_REGION=REGION"), "%s", text(err))}
 	}
 	r.access.Region = region
-	from := "EC2 metadata"
-	if cfg, err := r.env.Config(ctx, target.Access{}); err == nil && cfg.Region != "" {
-		from = "the shared configuration file"
-	}
-	return []Result{good(name, "%s, from %s", region, from)}
+	return []Result{good(name, "%s, from %s", region, from())}
 }
 
 // checkMetadata asks the EC2 metadata service for the instance.
@@ -146,26 +141,6 @@ func (r *remote) checkMetadata(ctx context.Context) []Result {
 	return []Result{good(name, "instance %s", id)}
 }
 
-// providers are what the SDK calls the sources of credentials.
-var providers = []struct{ name, text string }{
-	{"EnvConfigCredentials", "the plugin's settings"},
-	{"SharedConfigCredentials", "the shared files"},
-	{"EC2RoleProvider", "the role of the EC2 instance"},
-	{"CredentialsEndpointProvider", "the container credentials endpoint"},
-	{"AssumeRoleProvider", "an assumed role"},
-	{"WebIdentityCredentials", "a web identity"},
-	{"SSOProvider", "IAM Identity Center"},
-}
-
-func providerText(source string) string {
-	for _, p := range providers {
-		if strings.HasPrefix(source, p.name) {
-			return p.text
-		}
-	}
-	return source
-}
-
 // checkCredentials fetches the credentials and asks STS whose they are. The first result is
 // about the credentials.
 func (r *remote) checkCredentials(ctx context.Context) []Result {
@@ -177,7 +152,7 @@ func (r *remote) checkCredentials(ctx context.Context) []Result {
 		return []Result{bad(name, "mount the AWS files ("+r.set("aws.source=/root/.aws")+"), set keys, or give the instance a role",
 			"no credentials: %s", text(err)), unknown("identity", "not checked: there are no credentials")}
 	}
-	results := []Result{good(name, "from %s", providerText(creds.Source))}
+	results := []Result{good(name, "%s", awsenv.ProviderName(creds.Source))}
 	if r.access.RoleARN != "" {
 		if _, err := r.retrieve(ctx, r.access); err != nil {
 			remedy := "allow sts:AssumeRole on " + r.access.RoleARN + " to the plugin's credentials, and let the role's trust policy trust them"

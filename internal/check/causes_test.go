@@ -263,6 +263,14 @@ inspect*) echo logspool logspool:latest logspool logspool ;;`)
 		name: "failing CloudWatch", spoil: func(w *world) { w.fault(cwlocal.Fault{Kind: cwlocal.Unavailable}) }, unknown: permissions,
 	},
 	{
+		name: "login page", spoil: func(w *world) { w.fault(cwlocal.Fault{Kind: cwlocal.HTMLOK}) },
+		bad: "logs:PutLogEvents", detail: `not CloudWatch's`, remedy: `HTTPS_PROXY.*login`, unknown: permissions[:2],
+	},
+	{
+		name: "error page", spoil: func(w *world) { w.fault(cwlocal.Fault{Kind: cwlocal.HTMLBad}) },
+		bad: "logs:PutLogEvents", detail: `not CloudWatch's`, remedy: `HTTPS_PROXY.*login`, unknown: permissions[:2],
+	},
+	{
 		name: "answer that is lost", spoil: func(w *world) {
 			w.fault(cwlocal.Fault{Kind: cwlocal.ResetAfter, Operation: "CreateLogGroup", Count: 1})
 		},
@@ -429,10 +437,10 @@ func TestPathsOfThePluginAreFoundOnTheHost(t *testing.T) {
 			t.Fatal(err)
 		}
 		results := w.run()
-		if r := find(t, results, "region"); r.State != OK || r.Detail != "eu-west-1, from the shared configuration file" {
+		if r := find(t, results, "region"); r.State != OK || r.Detail != "eu-west-1, from shared configuration file" {
 			t.Errorf("got %+v", r)
 		}
-		if r := find(t, results, "credentials"); r.State != OK || r.Detail != "from the shared files" {
+		if r := find(t, results, "credentials"); r.State != OK || r.Detail != "shared credentials file" {
 			t.Errorf("got %+v", r)
 		}
 		if AnyBad(results) {
@@ -491,6 +499,7 @@ func TestRegionsSourceIsNamed(t *testing.T) {
 		{map[string]string{"AWS_DEFAULT_REGION": "eu-west-1"}, nil, "eu-central-1, from AWS_REGION"},
 		{map[string]string{"AWS_REGION": "auto", "AWS_DEFAULT_REGION": "eu-west-1"}, nil, "eu-west-1, from AWS_DEFAULT_REGION"},
 		{map[string]string{"ROUTE": "cloudwatch://eu-west-2"}, nil, "eu-west-2, from ROUTE"},
+		{map[string]string{"ROUTE": "cloudwatch://eu-west-2"}, map[string]string{"region": "auto"}, "eu-central-1, from AWS_REGION"},
 		{map[string]string{"ROUTE": "cloudwatch://eu-central-1"}, nil, "eu-central-1, from ROUTE"},
 		{map[string]string{"LOG_OPTS": `{"region":"eu-west-3"}`, "AWS_REGION": ""}, nil, "eu-west-3, from LOG_OPTS option region"},
 		{nil, map[string]string{"awslogs-region": "eu-west-3"}, "eu-west-3, from log option awslogs-region"},

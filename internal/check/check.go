@@ -153,7 +153,7 @@ type checker struct {
 func newChecker(o Options) *checker {
 	c := &checker{Options: o, environ: os.Environ()}
 	if o.Plugin != nil {
-		c.environ = environOf(o.Plugin)
+		c.environ = o.Plugin.Environ()
 	}
 	c.hostName, _ = os.Hostname() // without it, only names are less helpful
 	c.settings, c.problems = config.Load(c.environ)

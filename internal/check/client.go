@@ -189,6 +189,12 @@ func isAny(err error, codes []string) bool {
 	return errors.As(err, &refused) && slices.Contains(codes, refused.ErrorCode())
 }
 
+// isAnswer reports whether err is an error of AWS, and not that of an answer in another form.
+func isAnswer(err error) bool {
+	var refused smithy.APIError
+	return errors.As(err, &refused)
+}
+
 // statusOf returns the HTTP status of the answer, or 0 if there was none.
 func statusOf(err error) int {
 	var answered interface{ HTTPStatusCode() int }

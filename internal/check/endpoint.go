@@ -79,7 +79,11 @@ func (c *connector) findProxy() (*url.URL, error) {
 			return nil, fmt.Errorf("%s is not a URL", name) // the error would repeat the password
 		}
 	}
-	return c.transport.Proxy(&http.Request{URL: c.url})
+	proxy, err := c.transport.Proxy(&http.Request{URL: c.url})
+	if err == nil && proxy != nil && proxy.Host == "" { // such as "user:password%@host": the user is taken for the scheme
+		return nil, errors.New("the proxy's address is not a URL")
+	}
+	return proxy, err
 }
 
 // connect makes a connection and closes it. details says how it was made.

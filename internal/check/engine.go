@@ -14,7 +14,12 @@ import (
 )
 
 // pluginName returns the plugin's name as an operator writes it.
-func (c *checker) pluginName() string { return strings.TrimSuffix(c.Plugin.Name, ":latest") }
+func (c *checker) pluginName() string {
+	if c.Plugin == nil {
+		return "logspool"
+	}
+	return strings.TrimSuffix(c.Plugin.Name, ":latest")
+}
 
 func (c *checker) checkPlugin(context.Context) []Result {
 	const name = "plugin"
@@ -85,7 +90,7 @@ func (c *checker) whyNoFiles() string {
 // checkDelivery shows what the running plugin says about itself.
 func (c *checker) checkDelivery(ctx context.Context) []Result {
 	const name = "delivery"
-	if c.Status == nil || c.Plugin == nil || !c.Plugin.Enabled {
+	if c.Status == nil || c.Plugin != nil && !c.Plugin.Enabled {
 		return nil
 	}
 	r, err := c.Status(ctx)
@@ -110,7 +115,7 @@ func (c *checker) checkDelivery(ctx context.Context) []Result {
 		}
 		remedy := f.Remedy
 		if remedy == "" {
-			remedy = "see this message in docs/operating.md"
+			remedy = "see this message in docs/troubleshooting.md"
 		}
 		results = append(results, bad(name, remedy, "%s, since %s", detail, f.Since.UTC().Format("2006-01-02 15:04:05 UTC")))
 	}

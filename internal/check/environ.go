@@ -4,20 +4,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/logspool/logspool/internal/installed"
 )
-
-// environOf returns the environment of an installed plugin.
-func environOf(p *installed.Plugin) []string {
-	var environ []string
-	for _, name := range slices.Sorted(maps.Keys(p.Env)) {
-		environ = append(environ, name+"="+p.Env[name])
-	}
-	return environ
-}
 
 // pathSettings are the settings that name a file.
 var pathSettings = []string{

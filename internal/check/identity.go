@@ -3,10 +3,6 @@ package check
 import (
 	"context"
 	"strings"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
 // identity is the ARN of a user or role as STS names it, and empty if it is not known.
@@ -23,18 +19,13 @@ func (i identity) part(n int, otherwise string) string {
 func (i identity) partition() string { return i.part(1, "aws") }
 func (i identity) account() string   { return i.part(4, "*") }
 
-// checkIdentity asks STS whose the credentials are. The plugin does not need to know.
+// checkIdentity asks STS whose the credentials are, as the plugin does. The plugin does not
+// need to know.
 func (r *remote) checkIdentity(ctx context.Context) Result {
 	const name = "identity"
 	arn, err := within(ctx, identityLimit, func(ctx context.Context) (string, error) {
-		client := sts.NewFromConfig(r.config, func(o *sts.Options) {
-			o.Retryer = retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = 2, r.host.pause })
-		})
-		out, err := client.GetCallerIdentity(ctx, nil)
-		if err != nil {
-			return "", err
-		}
-		return aws.ToString(out.Arn), nil
+		arn, _, err := r.env.Identity(ctx, r.access)
+		return arn, err
 	})
 	switch {
 	case err != nil && isAny(err, authCodes) && !r.clockIsBad:

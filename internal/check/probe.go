@@ -45,6 +45,8 @@ func (r *remote) probe(ctx context.Context) (results, refused []Result) {
 		return r.noAnswer(ctx, p.putErr), nil
 	case statusOf(p.putErr) >= 500:
 		return r.skip("logs:CreateLogGroup", "CloudWatch fails: "+text(p.putErr)), nil
+	case p.putErr != nil && !isAnswer(p.putErr):
+		return r.foreignAnswer(p.putErr), nil
 	case isAny(p.putErr, authCodes) && r.clockIsBad:
 		return r.skip("logs:CreateLogGroup", "CloudWatch refuses requests with the time of this host's clock"), nil
 	case isAny(p.putErr, authCodes):
@@ -68,6 +70,15 @@ func (r *remote) noAnswer(ctx context.Context, err error) []Result {
 	}
 	results := r.skip("logs:CreateLogGroup", "CloudWatch did not answer another request")
 	results[len(results)-1] = bad("logs:PutLogEvents", "check whether a proxy or a firewall stops requests with a body", "no answer: %s", text(err))
+	return results
+}
+
+// foreignAnswer returns the results of a probe whose first request got an answer that is not
+// CloudWatch's.
+func (r *remote) foreignAnswer(err error) []Result {
+	results := r.skip("logs:CreateLogGroup", "something else answers in CloudWatch's place")
+	results[len(results)-1] = bad("logs:PutLogEvents", "check HTTPS_PROXY, the endpoint, and whether the network wants a login",
+		"the answer is not CloudWatch's: %s", text(err))
 	return results
 }
 

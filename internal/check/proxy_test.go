@@ -74,7 +74,7 @@ func (w *world) tunnel(to string, refuse int) (address string) {
 	return proxy.Listener.Addr().String()
 }
 
-var regexpPassword = regexp.MustCompile(`:password@`)
+var regexpPassword = regexp.MustCompile(`:password`)
 
 var awsNames = []string{"logs.eu-central-1.amazonaws.com", "sts.eu-central-1.amazonaws.com"}
 
@@ -110,6 +110,10 @@ func TestProxyAndCertificatesAreNamed(t *testing.T) {
 		{
 			name: "proxy that is no URL", spoil: func(w *world) { w.env("HTTPS_PROXY", "http://me:password@pro xy") },
 			bad: "endpoint", detail: `HTTPS_PROXY is not a URL`, remedy: `HTTPS_PROXY=http://HOST:PORT`, unknown: noAnswer,
+		},
+		{
+			name: "proxy whose user looks like a scheme", spoil: func(w *world) { w.env("HTTPS_PROXY", "me:password%zz@proxy:3128") },
+			bad: "endpoint", detail: `the proxy's address is not a URL`, remedy: `HTTPS_PROXY=http://HOST:PORT`, unknown: noAnswer,
 		},
 		{
 			name: "proxy that refuses", spoil: func(w *world) { w.env("HTTPS_PROXY", "http://"+w.tunnel("", http.StatusForbidden)) },

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"regexp"
 	"strings"
@@ -112,6 +113,10 @@ func findForCheck(ctx context.Context, f checkFlags, o *check.Options) error {
 	p, engine, err := installed.Find(ctx, f.plugin)
 	o.Engine, o.EngineErr = engine, err
 	if f.env {
+		// A plugin outside of Docker, as in tests.
+		if dir := os.Getenv("STATE_DIR"); dir != "" {
+			o.Status = statusOf(dir)
+		}
 		return nil
 	}
 	if errors.Is(err, installed.ErrNone) {
@@ -119,9 +124,13 @@ func findForCheck(ctx context.Context, f checkFlags, o *check.Options) error {
 	}
 	o.Plugin = p
 	if p != nil {
-		o.Status = func(ctx context.Context) (*status.Report, error) { return statusserver.Get(ctx, p.StateDir()) }
+		o.Status = statusOf(p.StateDir())
 	}
 	return err
+}
+
+func statusOf(stateDir string) func(context.Context) (*status.Report, error) {
+	return func(ctx context.Context) (*status.Report, error) { return statusserver.Get(ctx, stateDir) }
 }
 
 // printCheck prints the results, one per line.

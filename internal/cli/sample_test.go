@@ -63,6 +63,21 @@ func sampleReport() *status.Report {
 	}
 }
 
+// firstReport is that of the README: the first container of a new plugin.
+func firstReport() *status.Report {
+	return &status.Report{
+		Time: sampleTime, Reattached: true, Started: before(15 * time.Second), Version: "1.0.0", Host: "myhost",
+		Region: "eu-central-1", RegionFrom: "AWS_REGION", Identity: "arn:aws:iam::123456789012:user/logger",
+		Services: []status.Service{{Region: "eu-central-1", State: status.ServiceOK, Since: before(6 * time.Second)}},
+		Disk:     status.Disk{Used: 24 << 10, Limit: 4 << 30, Free: 20 << 30, Size: 50 << 30},
+		Containers: []status.Container{{
+			ID: "eeee5e2a7d1c0000", Name: "hello", State: status.ContainerRunning, Rate: status.Rate{Lines: 1, Bytes: 29},
+			Streams:     []status.Stream{{Region: "eu-central-1", RegionFrom: "AWS_REGION", Group: "myhost", GroupFrom: "default", Stream: "hello", StreamFrom: "default"}},
+			Undelivered: status.Backlog{Lines: pointer(2), Bytes: 108, Oldest: before(2 * time.Second)},
+		}},
+	}
+}
+
 // serve answers on a status socket with h, and returns the state directory, whose path is
 // longer than that of a socket may be.
 func serve(t *testing.T, h http.Handler) string {

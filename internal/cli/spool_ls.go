@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/logspool/logspool/driver/archive"
+	"github.com/logspool/logspool/internal/config"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/installed"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -44,7 +46,8 @@ func newSpoolLs(w *where) *cobra.Command {
 		Aliases: []string{"list"},
 		Short:   "List the containers with a spool",
 		Long: "ls lists the containers that run, that have undelivered lines, or whose history is kept.\n" +
-			"GAPS is the number of losses that no marker has reported yet.\n\n" +
+			"GAPS is the number of losses that no marker has reported yet. Lines that a container asks not to\n" +
+			"deliver (LOGSPOUT=ignore) are history, if the plugin's settings are known.\n\n" +
 			"With --undelivered, the exit status is 0 if everything is delivered and 1 if not. A spool\n" +
 			"that cannot be read counts as undelivered.",
 		Example: "  logspool spool ls\n" +
@@ -57,12 +60,12 @@ func newSpoolLs(w *where) *cobra.Command {
 			} else if len(args) > 0 {
 				w.stateDir = args[0]
 			}
-			dir, _, err := w.find(c.Context())
-			if err != nil {
-				return err
+			var all []listed
+			dir, p, err := w.find(c.Context())
+			if err == nil {
+				all, err = list(dir, settingsOf(p), onlyUndelivered)
 			}
-			all, err := list(dir, onlyUndelivered)
-			if err != nil {
+			if err != nil && !errors.Is(err, errNeverEnabled) { // such a plugin has no lines
 				return err
 			}
 			switch out := c.OutOrStdout(); {
@@ -90,8 +93,17 @@ func newSpoolLs(w *where) *cobra.Command {
 	return c
 }
 
-// list describes the containers in the state directory.
-func list(stateDir string, onlyUndelivered bool) ([]listed, error) {
+// settingsOf returns the settings of a plugin, or nil without a plugin.
+func settingsOf(p *installed.Plugin) *config.Settings {
+	if p == nil {
+		return nil
+	}
+	s, _ := config.Load(p.Environ()) // without invalid settings
+	return s
+}
+
+// list describes the containers in the state directory. settings may be nil.
+func list(stateDir string, settings *config.Settings, onlyUndelivered bool) ([]listed, error) {
 	logs, err := listLogs(stateDir)
 	if err != nil {
 		return nil, err
@@ -101,7 +113,13 @@ func list(stateDir string, onlyUndelivered bool) ([]listed, error) {
 		if l.archived && onlyUndelivered {
 			continue
 		}
-		if d, ok := describe(l); ok && (!onlyUndelivered || !d.delivered()) {
+		d, ok := describe(l)
+		if d.Undelivered != nil && d.State != "archived" && l.ignored(settings) {
+			d.State = "ignored"
+			d.History += d.Undelivered.Bytes
+			d.Undelivered, d.Gaps = &waiting{}, new(int)
+		}
+		if ok && (!onlyUndelivered || !d.delivered()) {
 			all = append(all, d)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/logspool/logspool/driver/archive"
 	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
+	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
@@ -221,6 +222,39 @@ func TestSpoolCommandsOnBadDirectories(t *testing.T) {
 				t.Errorf("files have changed: %s", diff)
 			}
 		})
+	}
+}
+
+// A plugin that has just started has made only some of its files.
+func TestStateDirectoryOfAPluginThatStarts(t *testing.T) {
+	for _, name := range []string{status.RunningMark, status.SocketName} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, name), "")
+		if exit, out, errs := run(t, "spool", "ls", "-u", "--state-dir", dir); exit != 0 {
+			t.Errorf("%s: %d, %q, %q", name, exit, out, errs)
+		}
+	}
+}
+
+// The lines of an ignored container never become delivered, so nothing must wait for them. A
+// setting can forbid containers to ask for that.
+func TestIgnoredContainerHasNoUndeliveredLines(t *testing.T) {
+	for env, want := range map[string]int{"": 0, `"CONTAINER_ENV=off"`: 1} {
+		state := fakeDocker(t, t.TempDir(), fakePlugin{name: "p", env: env})
+		dir := makeLog(t, state, archive.LiveDir, webID, "web", 1)
+		r := archive.Record{Info: container.Info{ID: webID, Name: "/web", Env: []string{"LOGSPOUT=ignore"}}}
+		if err := r.Write(durable.OS, dir, false); err != nil {
+			t.Fatal(err)
+		}
+		if exit, out, errs := run(t, "spool", "ls", "-u"); exit != want || errs != "" {
+			t.Errorf("with %s: %d, %q, %q", env, exit, out, errs)
+		}
+		if exit, out, _ := run(t, "spool", "ls"); exit != 0 || strings.Contains(out, "ignored") != (want == 0) {
+			t.Errorf("with %s: %d, %q", env, exit, out)
+		}
+		if exit, out, _ := run(t, "spool", "ls", "-u", "--state-dir", state); exit != 1 {
+			t.Errorf("without the settings: %d, %q", exit, out)
+		}
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/logspool/logspool/driver/archive"
+	"github.com/logspool/logspool/internal/config"
+	"github.com/logspool/logspool/internal/container"
 	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/status"
 )
@@ -24,6 +26,17 @@ type containerLog struct {
 	archived bool
 	// running says that the container ran when the plugin last wrote its record.
 	running bool
+	info    container.Info // info is empty without a readable record.
+}
+
+// ignored reports whether the plugin with these settings never sends the container's lines. It
+// is false if the settings are not known.
+func (l *containerLog) ignored(settings *config.Settings) bool {
+	if settings == nil {
+		return false
+	}
+	c, _ := settings.Container(l.info.Config, l.info.Env, l.info.Labels) // without invalid options
+	return c.Ignore
 }
 
 func (l *containerLog) spoolDir() string { return filepath.Join(l.dir, archive.SpoolName) }
@@ -67,7 +80,7 @@ func listLogs(stateDir string) ([]containerLog, error) {
 	for _, l := range byID {
 		// Without a record, the ID is enough.
 		if r, err := archive.ReadRecord(durable.OS, l.dir); err == nil {
-			l.name, l.running = strings.TrimPrefix(r.Info.Name, "/"), len(r.FIFOs) > 0 && !l.archived
+			l.info, l.name, l.running = r.Info, strings.TrimPrefix(r.Info.Name, "/"), len(r.FIFOs) > 0 && !l.archived
 		}
 		all = append(all, l)
 	}
@@ -88,7 +101,7 @@ func checkStateDir(stateDir string) error {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case archive.LiveDir, archiveDir, status.SocketName:
+		case archive.LiveDir, archiveDir, status.SocketName, status.RunningMark:
 			return nil
 		}
 	}

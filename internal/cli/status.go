@@ -35,7 +35,7 @@ func newStatus() *cobra.Command {
 		Long: "status shows what the plugin delivers, what waits and what fails. The first line says\n" +
 			"whether something is wrong. With a container's name or ID, it shows all about that container.\n\n" +
 			"The exit status is 0 if the plugin is healthy, 1 if a line has been undelivered for longer\n" +
-			"than --max-age, and 2 if there is no status.",
+			"than --max-age or lines are being lost, and 2 if there is no status.",
 		Example: "  logspool status\n" +
 			"  logspool status web\n" +
 			"  logspool status --watch\n" +

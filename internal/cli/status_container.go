@@ -42,7 +42,7 @@ func writeContainer(w io.Writer, r *status.Report, c *status.Container, maxAge t
 		lines = append(lines, "", "stream "+printable(c.Streams[i].Stream))
 		lines = append(lines, streamFacts(r, &c.Streams[i]).lines("  ")...)
 	}
-	if len(c.Streams) == 0 {
+	if len(c.Streams) == 0 && c.State != status.ContainerIgnored {
 		lines = append(lines, "", "no stream is known yet")
 	}
 	for i, line := range lines {
@@ -88,7 +88,7 @@ func containerFacts(r *status.Report, c *status.Container) (f facts) {
 	f.add("ID", "%s", printable(c.ID))
 	f.add("state", "%s", printable(c.State))
 	if c.Held != "" {
-		f.add("held", "%s", explain(c.Held, heldRemedy(r, c.Held)))
+		f.add("held", "%s", explain(c.Held, r.HoldRemedy(c)))
 	}
 	for _, o := range c.Options {
 		if o.Value != "" && (o.Name == "include-pattern" || o.Name == "exclude-pattern") {
@@ -157,7 +157,7 @@ func streamFacts(r *status.Report, s *status.Stream) (f facts) {
 			f.add(part[0], "%s", printable(part[1]))
 		}
 	}
-	if v := serviceOf(r, s); v != nil {
+	if v := r.ServiceOf(s); v != nil {
 		f.add("service", "%s", strings.TrimPrefix(service(v, r.Time), "service "))
 	}
 	f.add("delivered", "%s, %s", plural(s.Delivered.Lines, "event"), size(s.Delivered.Bytes))

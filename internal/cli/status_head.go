@@ -63,7 +63,14 @@ func verdict(r *status.Report, maxAge time.Duration) []string {
 			line += fmt.Sprintf(" (and %d more)", more)
 		}
 		return []string{line}
+	case !r.Stopping.IsZero():
+		return []string{"stopping: undelivered lines are kept, and sent when the plugin is enabled again"}
+	case !r.Reattached:
+		return []string{"starting: the plugin still opens the spools of its last run"}
 	case len(r.Containers) == 0:
+		if ready, reasons := r.Ready(); !ready {
+			return []string{"attention: " + oneline.Text(reasons[0], maxError)}
+		}
 		return []string{"healthy: no container uses the plugin"}
 	}
 	return []string{"healthy: no line has been undelivered for longer than " + age(maxAge)}
@@ -75,7 +82,7 @@ func plugin(r *status.Report) string {
 	case !r.Stopping.IsZero():
 		line += ", stopping"
 	case !r.Reattached:
-		line += ", starting (not all spools of its last run are open yet)"
+		line += ", starting"
 	}
 	if r.Host != "" {
 		line += ", host " + printable(r.Host)

@@ -149,12 +149,12 @@ func containerStatus(r *status.Report, c *status.Container, s *status.Stream, no
 		n := notes.add(name, *s.Error)
 		return fmt.Sprintf("[%d] %s", n, cmp.Or(printable(s.Error.Kind), "failing"))
 	case c.Held != "":
-		n := notes.add(name, status.Failure{Kind: "held", Err: c.Held, Remedy: heldRemedy(r, c.Held)})
+		n := notes.add(name, status.Failure{Kind: "held", Err: c.Held, Remedy: r.HoldRemedy(c)})
 		return fmt.Sprintf("[%d] held", n)
 	case c.State == status.ContainerHeld:
 		return "held"
 	}
-	if v := serviceOf(r, s); v != nil && v.State != status.ServiceOK && v.State != status.ServiceIdle && c.Undelivered.Bytes > 0 {
+	if v := r.ServiceOf(s); v != nil && v.State != status.ServiceOK && v.State != status.ServiceIdle && c.Undelivered.Bytes > 0 {
 		if v.Error != "" {
 			n := notes.add(name, status.Failure{Kind: v.State, Err: v.Error, Remedy: v.Remedy, Since: v.Since})
 			return fmt.Sprintf("[%d] %s", n, printable(v.State))
@@ -165,24 +165,4 @@ func containerStatus(r *status.Report, c *status.Container, s *status.Stream, no
 		return "ok"
 	}
 	return printable(c.State)
-}
-
-// heldRemedy returns the remedy of the fault that holds a container's lines.
-func heldRemedy(r *status.Report, held string) string {
-	for _, f := range r.Faults {
-		if f.Remedy != "" && (f.Err == held || f.Attrs["setting"] != "" && strings.HasPrefix(held, f.Attrs["setting"]+" ")) {
-			return f.Remedy
-		}
-	}
-	return ""
-}
-
-// serviceOf returns the service of a stream, or nil.
-func serviceOf(r *status.Report, s *status.Stream) *status.Service {
-	for i := range r.Services {
-		if v := &r.Services[i]; v.Region == s.Region && v.Endpoint == s.Endpoint && v.Role == s.Role {
-			return v
-		}
-	}
-	return nil
 }

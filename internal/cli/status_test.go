@@ -28,21 +28,30 @@ func run(t *testing.T, args ...string) (exit int, stdout, stderr string) {
 	return exit, out.String(), errs.String()
 }
 
-// docs/commands.md shows what the command prints.
-func TestSampleInDocumentIsTheOutput(t *testing.T) {
-	dir := serveReport(t, sampleReport())
-	exit, out, errs := run(t, "status", "--state-dir", dir)
-	if exit != 1 || errs != "" {
-		t.Errorf("exit status %d, %q", exit, errs)
-	}
-	page, err := os.ReadFile("../../docs/commands.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, sample, _ := strings.Cut(string(page), "```text\n$ logspool status\n")
-	sample, _, _ = strings.Cut(sample, "```\n")
-	if diff := cmp.Diff(out, sample); diff != "" {
-		t.Errorf("the sample of logspool status in docs/commands.md differs (-output +sample):\n%s\n%s", diff, out)
+// The README and docs/commands.md show what the command prints.
+func TestSamplesInDocumentsAreTheOutput(t *testing.T) {
+	for _, test := range []struct {
+		page   string
+		report *status.Report
+		exit   int
+	}{
+		{"README.md", firstReport(), 0},
+		{"docs/commands.md", sampleReport(), 1},
+	} {
+		dir := serveReport(t, test.report)
+		exit, out, errs := run(t, "status", "--state-dir", dir)
+		if exit != test.exit || errs != "" {
+			t.Errorf("%s: exit status %d, %q", test.page, exit, errs)
+		}
+		page, err := os.ReadFile(filepath.Join("../..", test.page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, sample, _ := strings.Cut(string(page), "```text\n$ logspool status\n")
+		sample, _, _ = strings.Cut(sample, "```\n")
+		if diff := cmp.Diff(out, sample); diff != "" {
+			t.Errorf("the sample of logspool status in %s differs (-output +sample):\n%s\n%s", test.page, diff, out)
+		}
 	}
 }
 
@@ -83,6 +92,8 @@ func TestFirstLineIsTheVerdict(t *testing.T) {
 		{"only a fault", func(r *status.Report) { r.Faults = r.Faults[1:] }, time.Hour, "attention: a setting is invalid: DELAY: 'soon' is not a duration"},
 		{"a fault with a remedy", func(*status.Report) {}, time.Hour, "attention: sending to the log group failed; the plugin keeps trying: operation error"},
 		{"nothing", func(r *status.Report) { r.Faults = nil }, time.Hour, "healthy: no line has been undelivered for longer than 1h\n"},
+		{"starting", func(r *status.Report) { r.Faults, r.Containers, r.Reattached = nil, nil, false }, time.Hour, "starting: the plugin still opens"},
+		{"stopping", func(r *status.Report) { r.Faults, r.Stopping = nil, r.Time }, time.Hour, "stopping: undelivered lines are kept"},
 		{"no container", func(r *status.Report) { r.Faults, r.Containers = nil, nil }, time.Hour, "healthy: no container uses the plugin\n"},
 	} {
 		r := sampleReport()
@@ -138,7 +149,7 @@ func TestStatesOfServicesAndContainers(t *testing.T) {
 
 func TestStartAndStopAreShown(t *testing.T) {
 	r := sampleReport()
-	for _, want := range []string{"up 3d4h, host", "up 3d4h, starting (", "up 3d4h, stopping, host"} {
+	for _, want := range []string{"up 3d4h, host", "up 3d4h, starting, host", "up 3d4h, stopping, host"} {
 		if got := plugin(r); !strings.Contains(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
@@ -248,7 +259,7 @@ func TestAmbiguousContainerIsAnError(t *testing.T) {
 // A newer plugin's report has other fields. JSON shows them, and the table ignores them.
 func TestReportOfNewerPlugin(t *testing.T) {
 	dir := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, `{"time":"2026-11-30T03:12:00Z","started":"2026-11-30T03:00:00Z","version":"9","future":{"a":1},"containers":[{"id":"x","name":"n","later":[1]}]}`)
+		fmt.Fprint(w, `{"time":"2026-11-30T03:12:00Z","started":"2026-11-30T03:00:00Z","version":"9","reattached":true,"future":{"a":1},"containers":[{"id":"x","name":"n","later":[1]}]}`)
 	}))
 	if exit, out, errs := run(t, "status", "--state-dir", dir); exit != 0 || !strings.HasPrefix(out, "healthy") || errs != "" {
 		t.Errorf("%d, %q, %q", exit, out, errs)

@@ -33,6 +33,9 @@ func (w *where) addFlags(c *cobra.Command) {
 // geteuid is os.Geteuid. Tests replace it.
 var geteuid = os.Geteuid
 
+// errNeverEnabled is in the error of find if the plugin was never enabled.
+var errNeverEnabled = errors.New("was never enabled: it has no state directory")
+
 // find returns the state directory. p is nil if the directory was named. find blocks for the
 // Docker engine.
 func (w *where) find(ctx context.Context) (dir string, p *installed.Plugin, err error) {
@@ -50,7 +53,7 @@ func (w *where) find(ctx context.Context) (dir string, p *installed.Plugin, err 
 	}
 	if dir = p.StateDir(); dir != "" {
 		if err := checkDir(dir); errors.Is(err, fs.ErrNotExist) {
-			return "", p, fmt.Errorf("the plugin %s was never enabled: it has no state directory", printable(p.Name))
+			return "", p, fmt.Errorf("the plugin %s %w", printable(p.Name), errNeverEnabled)
 		} else if err != nil {
 			return "", p, err
 		}

@@ -64,18 +64,21 @@ func shownOther(name, value string) string {
 }
 
 // shownURL hides the user, the query and the fragment of a URL. The address of a proxy may
-// lack the scheme.
+// lack the scheme, and a password may have characters that it must not have.
 func shownURL(value string) string {
-	if i := strings.IndexAny(value, "?#"); i >= 0 {
-		value = value[:i+1] + hidden
+	query, at := strings.IndexAny(value, "?#"), strings.LastIndex(value, "@")
+	scheme := ""
+	if before, _, ok := strings.Cut(value[:max(at, 0)], "://"); ok {
+		scheme = before + "://"
 	}
-	at := strings.LastIndex(value, "@")
+	switch {
+	case query >= 0 && at > query: // the @ may belong to either
+		return scheme + hidden
+	case query >= 0:
+		value = value[:query+1] + hidden
+	}
 	if at < 0 {
 		return value
-	}
-	scheme := ""
-	if before, _, ok := strings.Cut(value[:at], "://"); ok {
-		scheme = before + "://"
 	}
 	return scheme + hidden + value[at:]
 }

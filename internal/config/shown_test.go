@@ -18,6 +18,7 @@ func TestShownVariablesHaveNoSecrets(t *testing.T) {
 		"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1/secret", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/secret",
 		"AWS_ENDPOINT_URL=https://user:secret@vpce.example.com/x?token=secret#secret", "HTTPS_PROXY=user:secret@secret@proxy:3128",
 		"http_proxy=http://secret@proxy", "NO_PROXY=10.0.0.0/8,.local",
+		"HTTP_PROXY=http://user:sec?ret@proxy", "https_proxy=user:sec#ret@proxy",
 	})
 	want := []Variable{
 		{"ROUTE", "cloudwatch://eu-west-1?DELAY=8"}, {"LOGSPOUT_STREAM", "{{.Name}}@{{.Host}}?"}, {"DELAY", "8"}, {"AWS_REGION", "eu-west-1"}, {"LOG_OPTS", `{"credentials-endpoint":"(not shown)","delay":"8"}`},
@@ -27,7 +28,8 @@ func TestShownVariablesHaveNoSecrets(t *testing.T) {
 		{"AWS_ENDPOINT_URL", "https://(not shown)@vpce.example.com/x?(not shown)"},
 		{"AWS_SECRET_ACCESS_KEY", "(not shown)"}, {"AWS_SECRET_KEY", "(not shown)"}, {"AWS_SESSION_TOKEN", "(not shown)"},
 		{"AWS_WEB_IDENTITY_TOKEN_FILE", "/.aws/web"},
-		{"HTTPS_PROXY", "(not shown)@proxy:3128"}, {"NO_PROXY", "10.0.0.0/8,.local"}, {"http_proxy", "http://(not shown)@proxy"},
+		{"HTTPS_PROXY", "(not shown)@proxy:3128"}, {"HTTP_PROXY", "http://(not shown)"}, {"NO_PROXY", "10.0.0.0/8,.local"}, {"http_proxy", "http://(not shown)@proxy"},
+		{"https_proxy", "(not shown)"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -41,12 +41,22 @@ func TestTableOfCommandsIsGenerated(t *testing.T) {
 	generated(t, "docs/commands.md", "commands", b.String())
 }
 
-// TestCommandsInDocumentsExist checks each logspool command in the snippets.
+// TestCommandsInDocumentsExist checks each logspool command in the snippets and in the text.
 func TestCommandsInDocumentsExist(t *testing.T) {
 	invocation := regexp.MustCompile(`(?m)(?:^ *|[|;&(] *|sudo )logspool ([a-z][^\n|;&#>)]*)`)
+	isMessage := map[string]bool{}
+	for _, m := range messages(t) {
+		isMessage[m] = true
+	}
 	n := 0
 	for _, name := range documents(t) {
-		for _, text := range shellBlocks(t, name) {
+		parts := shellBlocks(t, name)
+		for _, m := range codeMarkup.FindAllStringSubmatch(prose(read(t, name)), -1) {
+			if strings.HasPrefix(m[1], "logspool ") && !isMessage[m[1]] {
+				parts = append(parts, m[1])
+			}
+		}
+		for _, text := range parts {
 			for _, m := range invocation.FindAllStringSubmatch(text, -1) {
 				n++
 				root := cli.New("")
@@ -59,13 +69,13 @@ func TestCommandsInDocumentsExist(t *testing.T) {
 				if err == nil {
 					err = c.ValidateArgs(c.Flags().Args())
 				}
-				if err != nil || !c.Runnable() {
+				if err != nil || !c.Runnable() || c.HasSubCommands() && len(args) > 1 {
 					t.Errorf("%s: logspool %s: %v", name, m[1], err)
 				}
 			}
 		}
 	}
-	if n < 5 {
+	if n < 40 {
 		t.Errorf("%d commands were found", n)
 	}
 }

@@ -39,7 +39,7 @@ func documents(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/operating.md", "docs/configuration.md",
+	for _, name := range []string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/operating.md", "docs/troubleshooting.md", "docs/configuration.md",
 		"docs/index.md", "docs/demo.md", "docs/decisions/README.md", "spool/DESIGN.md", fromAwslogs, fromLogspout} {
 		if !slices.Contains(all, name) {
 			t.Fatalf("there is no %s", name)

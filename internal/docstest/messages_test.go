@@ -87,13 +87,13 @@ func made(message string, literals []string) bool {
 	return reached[len(message)]
 }
 
-// messages returns the log messages that docs/operating.md explains: the code in the first cells of its
+// messages returns the log messages that docs/troubleshooting.md explains: the code in the first cells of its
 // message tables.
 func messages(t *testing.T) []string {
 	t.Helper()
 	var all []string
 	inTable := false
-	for line := range strings.Lines(read(t, "docs/operating.md")) {
+	for line := range strings.Lines(read(t, "docs/troubleshooting.md")) {
 		switch {
 		case line == "| message | what it means | what to do |\n":
 			inTable = true
@@ -109,7 +109,7 @@ func messages(t *testing.T) []string {
 		}
 	}
 	if len(all) < 20 {
-		t.Fatalf("docs/operating.md explains only %d messages", len(all))
+		t.Fatalf("docs/troubleshooting.md explains only %d messages", len(all))
 	}
 	return all
 }
@@ -118,7 +118,7 @@ func TestExplainedMessagesExist(t *testing.T) {
 	in := literals(t)
 	for _, m := range messages(t) {
 		if !made(m, in) {
-			t.Errorf("docs/operating.md explains %q, but the plugin does not log it", m)
+			t.Errorf("docs/troubleshooting.md explains %q, but the plugin does not log it", m)
 		}
 	}
 }
@@ -163,7 +163,7 @@ func TestMessagesAreExplained(t *testing.T) {
 				}
 				n++
 				if !strings.Contains(explained, s) {
-					t.Errorf("the plugin logs %q, but docs/operating.md does not explain it", s)
+					t.Errorf("the plugin logs %q, but docs/troubleshooting.md does not explain it", s)
 				}
 				return true
 			})
@@ -175,28 +175,41 @@ func TestMessagesAreExplained(t *testing.T) {
 	}
 }
 
-// TestMessagesToLookFor checks the messages that the README and the symptoms send a reader to.
+// TestMessagesToLookFor checks the messages that the symptoms send a reader to.
 func TestMessagesToLookFor(t *testing.T) {
+	const page = "docs/troubleshooting.md"
 	all := strings.Join(messages(t), "\n")
-	for _, section := range []struct{ page, heading string }{
-		{"README.md", "Is it working?"},
-		{"docs/operating.md", "Symptoms"},
-	} {
-		_, text, _ := strings.Cut(read(t, section.page), "\n## "+section.heading+"\n")
-		text, _, _ = strings.Cut(text, "\n## ")
-		n := 0
-		for line := range strings.Lines(text) {
-			if _, hint, ok := strings.Cut(line, "ook for "); ok {
-				for _, m := range codeMarkup.FindAllStringSubmatch(hint, -1) {
-					n++
-					if !strings.Contains(all, m[1]) {
-						t.Errorf("%s says to look for %q, but docs/operating.md does not explain it", section.page, m[1])
-					}
+	_, text, _ := strings.Cut(read(t, page), "\n## Symptoms\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	n := 0
+	for line := range strings.Lines(text) {
+		if _, hint, ok := strings.Cut(line, "ook for "); ok {
+			for _, m := range codeMarkup.FindAllStringSubmatch(hint, -1) {
+				n++
+				if !strings.Contains(all, m[1]) {
+					t.Errorf("%s says to look for %q, but does not explain it", page, m[1])
 				}
 			}
 		}
-		if n < 4 {
-			t.Errorf("%s, section %s, names only %d messages", section.page, section.heading, n)
+	}
+	if n < 10 {
+		t.Errorf("the symptoms in %s name only %d messages", page, n)
+	}
+}
+
+// TestSymptomsBeginWithACommand: a reader at night first needs one command to run.
+func TestSymptomsBeginWithACommand(t *testing.T) {
+	_, text, _ := strings.Cut(read(t, "docs/troubleshooting.md"), "\n## Symptoms\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	symptoms := strings.Split(text, "\n### ")[1:]
+	for _, s := range symptoms {
+		heading, body, _ := strings.Cut(s, "\n")
+		command, _, _ := strings.Cut(strings.TrimPrefix(body, "\n```sh\n"), "\n```\n")
+		if !strings.HasPrefix(body, "\n```sh\n") || strings.Contains(command, "\n") {
+			t.Errorf("%q does not begin with one command", heading)
 		}
+	}
+	if len(symptoms) < 10 {
+		t.Errorf("%d symptoms were found", len(symptoms))
 	}
 }

@@ -85,10 +85,10 @@ func TestDockerdErrorsAreExplained(t *testing.T) {
 		"found but disabled",
 		"no such file or directory",
 	} {
-		_, section, ok := strings.Cut(read(t, "docs/operating.md"), "\n### "+text)
+		_, section, ok := strings.Cut(read(t, "docs/troubleshooting.md"), "\n### "+text)
 		section, _, _ = strings.Cut(section, "\n### ")
 		if !ok || !strings.Contains(section, "\nCause: ") || !strings.Contains(section, "\nRemedy: ") {
-			t.Errorf("docs/operating.md has no section with cause and remedy of %q", text)
+			t.Errorf("docs/troubleshooting.md has no section with cause and remedy of %q", text)
 		}
 	}
 }

@@ -207,7 +207,7 @@ func (l *Loss) Lost(events int, bytes int64) {
 // ongoing implements member.
 func (l *Loss) ongoing() Ongoing {
 	l.mu.Lock()
-	o := Ongoing{Message: l.message, Since: l.since, Times: int(l.total)}
+	o := Ongoing{Message: l.message, Since: l.since, Times: int(l.total), Loss: true}
 	l.mu.Unlock()
 	o.Attrs = attrMap(l.fixed, l.attrs)
 	return o

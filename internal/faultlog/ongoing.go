@@ -28,6 +28,7 @@ type Ongoing struct {
 	Kind    string    // Kind is the sort of failure. It is empty for a loss.
 	Since   time.Time // Since is when it began.
 	Times   int       // Times counts the failures, or the lost events.
+	Loss    bool      // Loss says that data is lost.
 	// Attrs has the attributes of the last failure and of the logger.
 	Attrs map[string]string
 }

@@ -35,9 +35,9 @@ func TestSetHasWhatLasts(t *testing.T) {
 		shared.Failed("b", "y", "n", 3)
 		time.Sleep(time.Second)
 		loss.Lost(2, 10)
-		f := Ongoing{"sending failed", "denied", begun, 2, map[string]string{"region": "r1", "err": "no", "hint": "ask"}}
-		s := Ongoing{"group failed", "y", begun.Add(time.Second), 2, map[string]string{"region": "r1", "group": "g", "n": "3"}}
-		l := Ongoing{"lines are lost", "", begun.Add(2 * time.Second), 2, map[string]string{"region": "r1", "container": "web"}}
+		f := Ongoing{"sending failed", "denied", begun, 2, false, map[string]string{"region": "r1", "err": "no", "hint": "ask"}}
+		s := Ongoing{"group failed", "y", begun.Add(time.Second), 2, false, map[string]string{"region": "r1", "group": "g", "n": "3"}}
+		l := Ongoing{"lines are lost", "", begun.Add(2 * time.Second), 2, true, map[string]string{"region": "r1", "container": "web"}}
 		check("while all fail", f, s, l)
 		fault.Succeeded()
 		shared.Succeeded("a")

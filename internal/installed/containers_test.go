@@ -1,12 +1,15 @@
 package installed
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // dockerCommand puts a docker command into the PATH, which runs a shell script.
@@ -64,6 +67,34 @@ func TestEnabled(t *testing.T) {
 		if _, err := Enabled(t.Context(), name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", name, err)
 		}
+	}
+}
+
+// A child of the docker command that keeps the output open does not hold up the answer.
+func TestDockerIsNotWaitedForAfterTheDeadline(t *testing.T) {
+	dir := t.TempDir()
+	dockerCommand(t, "sleep 60 & echo $! >"+dir+"/child; wait")
+	t.Cleanup(func() {
+		pid, _ := os.ReadFile(filepath.Join(dir, "child"))
+		_ = exec.Command("kill", strings.TrimSpace(string(pid))).Run()
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { _, err := Running(ctx); done <- err }()
+	for { // the child has the output
+		if pid, _ := os.ReadFile(filepath.Join(dir, "child")); len(pid) > 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("there is no error")
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("docker is still waited for")
 	}
 }
 

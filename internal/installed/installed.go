@@ -12,10 +12,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 )
 
 // Plugin is a logspool plugin as the engine describes it (Docker Engine API, PluginInspect).
@@ -30,6 +33,15 @@ type Plugin struct {
 	// Dir is the plugin's directory on the host, which only root can read. It is empty if
 	// the engine is on another host.
 	Dir string
+}
+
+// Environ returns the settings as an environment.
+func (p *Plugin) Environ() []string {
+	var environ []string
+	for _, name := range slices.Sorted(maps.Keys(p.Env)) {
+		environ = append(environ, name+"="+p.Env[name])
+	}
+	return environ
 }
 
 // Engine is what the Docker engine says about itself.
@@ -177,11 +189,15 @@ func engineInfo(ctx context.Context) (*Engine, error) {
 	return &Engine{Version: info.ServerVersion, Root: info.DockerRootDir}, nil
 }
 
+// waitDelay is how long docker waits for the output after it has killed the command. The
+// command's own children, such as ssh for DOCKER_HOST=ssh://, may keep the output open.
+const waitDelay = time.Second
+
 // docker runs the docker command and returns its output.
 func docker(ctx context.Context, args ...string) ([]byte, error) {
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, "docker", args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &errs, waitDelay
 	err := cmd.Run()
 	switch {
 	case ctx.Err() != nil:

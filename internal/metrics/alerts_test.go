@@ -88,7 +88,7 @@ func isMetric(name string) bool {
 // A rule about a metric or a fault that does not exist would never fire.
 func TestRulesAndDashboardNameOnlyWhatExists(t *testing.T) {
 	messages := map[string]bool{}
-	for _, m := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(readFile(t, "../../docs/operating.md"), -1) {
+	for _, m := range regexp.MustCompile("`([^`\n]+)`").FindAllStringSubmatch(readFile(t, "../../docs/troubleshooting.md"), -1) {
 		messages[Slug(m[1])] = true
 	}
 	for _, file := range []string{rulesFile, dashboardFile} {
@@ -105,7 +105,7 @@ func TestRulesAndDashboardNameOnlyWhatExists(t *testing.T) {
 		for _, m := range whatLabel.FindAllStringSubmatch(text, -1) {
 			for what := range strings.SplitSeq(m[1], "|") {
 				if !messages[what] {
-					t.Errorf("%s: no message of docs/operating.md has the label %s", file, what)
+					t.Errorf("%s: no message of docs/troubleshooting.md has the label %s", file, what)
 				}
 			}
 		}
@@ -284,8 +284,13 @@ var sicknesses = []struct {
 	{"LogspoolDescriptorsNearlyExhausted", 4, set(`logspool_open_descriptors`, "801")},
 	{"LogspoolDescriptorsNearlyExhausted", 4, set(`logspool_containers|state="running"`, "91")},
 	{"", 0, both(set(`logspool_max_descriptors`, "0"), set(`logspool_max_containers`, "0"))}, // not known
+	{"LogspoolDescriptorsNearlyExhausted", 4, faulty(`what="containers_are_refused_because_too_many_files_are_open"`)},
+	{"LogspoolSpoolUnwritable", 1, faulty(`what="the_disk_of_the_state_directory_is_full"`)},
 	{"LogspoolSettingInvalid", 2, faulty(`what="a_setting_is_invalid",setting="DELAY",kind="DELAY"`)},
 	{"LogspoolDiscarding", 4, set(`logspool_fifos_discarding`, "1")},
+	{"LogspoolClockWrong", 2, faulty(`what="the_hosts_clock_is_wrong",kind="ahead"`)},
+	{"LogspoolKilled", 0, faulty(`what="the_host_went_down_without_stopping_the_plugin",kind=""`)},
+	{"LogspoolKilled", 0, faulty(`what="the_plugins_last_process_was_killed_or_crashed",kind=""`)},
 	{"LogspoolFault", 10, faulty(`what="cannot_sync_spools",kind=""`)},
 }
 

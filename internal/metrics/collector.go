@@ -17,12 +17,13 @@ type collector struct {
 	src           status.Source
 	maxContainers int
 
-	// mu guards the fields below.
+	// mu guards the fields below. It is held from the report on, so that the counters see the
+	// reports in order.
 	mu sync.Mutex
 	// containers and streams have the counters of containers and of their streams.
 	containers, streams counters
-	// aggregated says that the last scrape had sums by group.
-	aggregated bool
+	// sums says what the series of the last scrape were sums of.
+	sums sums
 }
 
 func newCollector(src status.Source, o Options) *collector {
@@ -38,6 +39,8 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector. Several goroutines may call it.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	r, s := c.src.Report(), sink(ch)
 	if r == nil {
 		return
@@ -46,7 +49,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	sendFaults(s, r.Faults)
 	sendServices(s, r.Services)
 	sendHost(s, r)
-	c.sendContainers(s, r)
+	c.sendContainersLocked(s, r)
 }
 
 // reasons are all reasons for a loss. Their counters exist from the start, because Prometheus

@@ -4,6 +4,43 @@ import (
 	"github.com/logspool/logspool/internal/status"
 )
 
+// maxGroups is how many log groups have series of their own when containers have none. Each
+// container may have a group of its own.
+const maxGroups = 500
+
+// sums says what the series of containers are sums of.
+type sums int
+
+const (
+	sumsNone    sums = iota // each container has series of its own
+	sumsByGroup             // each log group has series
+	sumsOfAll               // there are too many groups, too
+)
+
+// next returns what the next scrape has. The series do not change back at once, so that a
+// number of containers that goes up and down does not change them at each scrape.
+func (was sums) next(containers, maxContainers, groups int) sums {
+	within := func(n, most int, already bool) bool { return n <= most && !(already && n > most-most/10) }
+	switch {
+	case within(containers, maxContainers, was != sumsNone):
+		return sumsNone
+	case within(groups, maxGroups, was == sumsOfAll):
+		return sumsByGroup
+	}
+	return sumsOfAll
+}
+
+// groupsOf counts the log groups of a report's containers.
+func groupsOf(r *status.Report) int {
+	all := map[string]bool{}
+	for i := range r.Containers {
+		for _, s := range r.Containers[i].Streams {
+			all[s.Group] = true
+		}
+	}
+	return len(all)
+}
+
 // shortID is how many characters of a container's ID a label has, as in docker ps.
 const shortID = 12
 
@@ -12,7 +49,7 @@ var containerStates = []string{
 	status.ContainerHeld, status.ContainerDraining,
 }
 
-// row is the gauges of one container, or of the containers of one group.
+// row is the gauges of one container, of the containers of one group, or of all.
 type row struct {
 	bytes, lines, spool int64
 	age, used           float64
@@ -35,35 +72,30 @@ func (r *row) add(c *status.Container, report *status.Report) {
 	r.noAge = r.noAge || !known
 }
 
-// sendContainers sends the series of containers and streams. Two containers cannot have the
-// same series: what has the same labels is added up.
-func (c *collector) sendContainers(s sink, r *status.Report) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	// The series do not change back at once, so that a number of containers that goes up and
-	// down does not change them at each scrape.
-	n := len(r.Containers)
-	c.aggregated = n > c.maxContainers || c.aggregated && n > c.maxContainers-c.maxContainers/10
-	s.send(aggregation, oneIf(c.aggregated))
+// sendContainersLocked sends the series of containers and streams. Two containers cannot have
+// the same series: what has the same labels is added up.
+func (c *collector) sendContainersLocked(s sink, r *status.Report) {
+	c.sums = c.sums.next(len(r.Containers), c.maxContainers, groupsOf(r))
+	s.send(aggregation, oneIf(c.sums != sumsNone))
 
 	states := map[string]int64{}
 	for _, state := range containerStates {
 		states[state] = 0
 	}
 	rows, failing := map[labels]row{}, map[labels]int64{}
-	c.containers.begin(c.aggregated)
-	c.streams.begin(c.aggregated)
+	c.containers.begin(c.sums)
+	c.streams.begin(c.sums)
 	for i := range r.Containers {
 		con := &r.Containers[i]
 		states[label(con.State)]++
-		to := containerSeries(con, c.aggregated)
+		to := containerSeries(con, c.sums)
 		sum := rows[to]
 		sum.add(con, r)
 		rows[to] = sum
 		c.containers.add(member{id: con.ID}, to, con.Traffic)
 		for j := range con.Streams {
 			st := &con.Streams[j]
-			to := streamSeries(con, st, c.aggregated)
+			to := streamSeries(con, st, c.sums)
 			from := member{con.ID, st.Region, st.Endpoint, st.Role, st.Group, st.Stream, st.Output}
 			c.streams.add(from, to, status.Traffic{Delivered: st.Delivered, Dropped: st.Dropped})
 			if failing[to] += 0; st.Error != nil {
@@ -88,21 +120,24 @@ type labels [6]string
 
 // containerSeries returns the labels of the series that has a container. The group is that of
 // its first stream, and empty until it is known.
-func containerSeries(c *status.Container, aggregated bool) (l labels) {
-	if !aggregated {
+func containerSeries(c *status.Container, to sums) (l labels) {
+	if to == sumsNone {
 		l[0], l[1] = label(c.Name), label(c.ID[:min(len(c.ID), shortID)])
 	}
-	if len(c.Streams) > 0 {
+	if len(c.Streams) > 0 && to != sumsOfAll {
 		l[2] = label(c.Streams[0].Group)
 	}
 	return l
 }
 
 // streamSeries returns the labels of the series that has a container's stream.
-func streamSeries(c *status.Container, st *status.Stream, aggregated bool) labels {
-	l := containerSeries(c, aggregated)
-	l[2], l[3] = label(st.Group), label(st.Region)
-	if !aggregated {
+func streamSeries(c *status.Container, st *status.Stream, to sums) labels {
+	l := containerSeries(c, to)
+	l[3] = label(st.Region)
+	if to != sumsOfAll {
+		l[2] = label(st.Group)
+	}
+	if to == sumsNone {
 		l[4], l[5] = label(st.Stream), label(st.Output)
 	}
 	return l

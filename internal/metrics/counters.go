@@ -8,33 +8,33 @@ type member struct{ id, region, endpoint, role, group, stream, output string }
 // counters has the counters of series. The zero value is ready for use. For each scrape, call
 // begin, then add for each member, and then end.
 //
-// A series of one container has the numbers of the report. A sum by group must not decrease
-// when a container of the group is gone: Prometheus would take that for a restart, and count
+// A series of one container has the numbers of the report. A sum must not decrease when one of
+// its containers is gone: Prometheus would take that for a restart, and count
 // the rest of the sum again. So a sum has what its members have gained since the last scrape,
 // added to what it was.
 type counters struct {
 	sums map[labels]status.Traffic
 	last map[member]status.Traffic
 
-	// summing says that series are sums by group.
-	summing bool
+	// of says what the series are sums of.
+	of sums
 	// used has the series that have a member, and seen the members, in this scrape.
 	used map[labels]bool
 	seen map[member]status.Traffic
 }
 
-func (c *counters) begin(summing bool) {
-	if !summing || !c.summing {
+func (c *counters) begin(of sums) {
+	if of == sumsNone || of != c.of {
 		c.sums, c.last = map[labels]status.Traffic{}, nil
 	}
-	c.summing, c.used, c.seen = summing, map[labels]bool{}, map[member]status.Traffic{}
+	c.of, c.used, c.seen = of, map[labels]bool{}, map[member]status.Traffic{}
 }
 
 // add adds the counters of a member to a series.
 func (c *counters) add(from member, to labels, t status.Traffic) {
 	c.used[to] = true
 	gained := clean(t)
-	if c.summing {
+	if c.of != sumsNone {
 		c.seen[from] = gained
 		gained = since(c.last[from], gained)
 	}

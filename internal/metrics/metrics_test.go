@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -419,6 +420,86 @@ func TestManyContainersAreAddedUpByGroup(t *testing.T) {
 		`logspool_stream_failing{container="",group="other",id="",output="",region="eu-west-1",stream=""}`:                11,
 		`logspool_containers{state="running"}`:                                                                            22,
 	})
+}
+
+// If each container has a log group of its own, sums by group are no fewer than the containers.
+func TestManyGroupsAreAddedUpToo(t *testing.T) {
+	report := func(n int) *status.Report {
+		r := full()
+		r.Containers = nil
+		for i := range n {
+			c := web()
+			c.ID, c.Name = id(i), fmt.Sprint("c", i)
+			for j := range c.Streams {
+				c.Streams[j].Group = c.Name
+			}
+			r.Containers = append(r.Containers, c)
+		}
+		return r
+	}
+	src := &source{}
+	h := Handler(src, Options{MaxContainers: 20})
+	for _, step := range []struct {
+		n      int
+		groups bool
+	}{{maxGroups, true}, {maxGroups + 1, false}, {maxGroups, false}, {maxGroups - maxGroups/10, true}} {
+		src.set(report(step.n))
+		text := scrape(t, h)
+		if got := strings.Contains(text, `group="c0"`); got != step.groups {
+			t.Errorf("%d groups have series of their own: %v", step.n, got)
+		}
+		if step.groups {
+			continue
+		}
+		if lines := strings.Count(text, "\n"); lines > 1000 {
+			t.Errorf("%d groups: %d lines", step.n, lines)
+		}
+		check(t, series(t, text), map[string]float64{
+			`logspool_container_undelivered_bytes{container="",group="",id=""}`:                           64 * float64(step.n),
+			`logspool_stream_failing{container="",group="",id="",output="",region="eu-west-1",stream=""}`: float64(step.n),
+			`logspool_containers_aggregated`:                                                              1,
+		})
+	}
+}
+
+// gate is a source whose second report is late: the third may overtake it.
+type gate struct {
+	source
+	calls atomic.Int32
+	third chan struct{} // third is closed at the third report.
+}
+
+// Report implements status.Source.
+func (g *gate) Report() *status.Report {
+	n := g.calls.Add(1)
+	r := *g.source.Report()
+	r.Containers = slices.Clone(r.Containers)
+	r.Containers[0].Read = status.Counter{Lines: 100 * int64(n), Bytes: 100 * int64(n)}
+	switch n {
+	case 2:
+		select {
+		case <-g.third:
+		case <-time.After(100 * time.Millisecond): // the other scrape waits, as it should
+		}
+	case 3:
+		close(g.third)
+	}
+	return &r
+}
+
+// Two Prometheus servers may scrape at once. A sum must not take the older of two reports for
+// a container that began again at 0.
+func TestSumsSeeReportsInOrder(t *testing.T) {
+	g := &gate{source: source{report: full()}, third: make(chan struct{})}
+	g.source.report.Containers = []status.Container{web()}
+	h := Handler(g, Options{})
+	scrape(t, h)
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() { scrape(t, h) })
+	}
+	both.Wait()
+	check(t, series(t, scrape(t, h)), map[string]float64{`logspool_container_read_lines_total{container="",group="shop",id=""}`: 400})
 }
 
 // A counter never decreases while its series exists, whatever containers come and go.

@@ -90,15 +90,19 @@ func hosts() map[string]*host {
 			r.Faults = append(r.Faults, status.Fault{What: "lines are spooled but not sent", Kind: "ALLOW_GROUPS is invalid"},
 				status.Fault{What: "a setting is invalid", Kind: "ALLOW_GROUPS", Attrs: map[string]string{"setting": "ALLOW_GROUPS"}})
 		}},
-		"no credentials":   {want: []string{"LogspoolUnauthenticated"}, change: service(status.ServiceUnauthenticated, serviceFailed("credentials"))},
-		"denied":           {want: []string{"LogspoolDenied"}, change: service(status.ServiceDenied, groupFailed("AccessDeniedException"))},
-		"unusable key":     {want: []string{"LogspoolLogGroupFailing"}, change: service(status.ServiceFailing, groupFailed("KMSAccessDeniedException"))},
-		"no group":         {want: []string{"LogspoolLogGroupFailing"}, change: broken(groupFailed("ResourceNotFoundException"))},
-		"no DNS":           {want: []string{"LogspoolUnreachable"}, change: service(status.ServiceUnreachable, serviceFailed("unknown host"))},
-		"errors":           {want: []string{"LogspoolServiceFailing"}, change: service(status.ServiceFailing, serviceFailed("InternalFailure"))},
-		"throttled":        {want: []string{"LogspoolThrottled"}, change: service(status.ServiceThrottled, serviceFailed("ThrottlingException"))},
-		"full spool":       {want: []string{"LogspoolDropping"}, change: drop("spool_full")},
-		"wrong clock":      {want: []string{"LogspoolDropping"}, change: drop("too_new")},
+		"no credentials": {want: []string{"LogspoolUnauthenticated"}, change: service(status.ServiceUnauthenticated, serviceFailed("credentials"))},
+		"denied":         {want: []string{"LogspoolDenied"}, change: service(status.ServiceDenied, groupFailed("AccessDeniedException"))},
+		"unusable key":   {want: []string{"LogspoolLogGroupFailing"}, change: service(status.ServiceFailing, groupFailed("KMSAccessDeniedException"))},
+		"no group":       {want: []string{"LogspoolLogGroupFailing"}, change: broken(groupFailed("ResourceNotFoundException"))},
+		"no DNS":         {want: []string{"LogspoolUnreachable"}, change: service(status.ServiceUnreachable, serviceFailed("unknown host"))},
+		"errors":         {want: []string{"LogspoolServiceFailing"}, change: service(status.ServiceFailing, serviceFailed("InternalFailure"))},
+		"throttled":      {want: []string{"LogspoolThrottled"}, change: service(status.ServiceThrottled, serviceFailed("ThrottlingException"))},
+		"full spool":     {want: []string{"LogspoolDropping"}, change: drop("spool_full")},
+		"wrong clock": {want: []string{"LogspoolClockWrong", "LogspoolDropping"}, change: func(r *status.Report, sick time.Duration) {
+			drop("too_new")(r, sick)
+			broken(status.Fault{What: "the host's clock is wrong; events get wrong times, and CloudWatch drops events that are hours ahead", Kind: "ahead"})(r, sick)
+		}},
+		"killed":           {want: []string{"LogspoolKilled"}, change: broken(status.Fault{What: "the plugin's last process was killed or crashed; no line is lost"})},
 		"filling spool":    {want: []string{"LogspoolSpoolNearlyFull"}, change: func(r *status.Report, _ time.Duration) { r.Containers[0].Spool.Limit = 70 }},
 		"unwritable spool": {want: []string{"LogspoolSpoolUnwritable"}, change: broken(status.Fault{What: "cannot spool a container's output; its lines are lost and counted"})},
 		"full disk":        {want: []string{"LogspoolDiskNearlyFull"}, change: func(r *status.Report, _ time.Duration) { r.Disk.Free = 1 << 30 }},

@@ -57,6 +57,7 @@ func histogram(name, help string, labels ...string) *metric {
 
 var (
 	// containerLabels identify a container. In sums by group, only group has a value.
+	// In the sums of all containers, none has.
 	containerLabels = []string{"container", "id", "group"}
 	// streamLabels identify a container's log stream. In sums by group, only region and group
 	// have a value.
@@ -91,7 +92,7 @@ var (
 	faultCount  = gauge("faults", "The number of faults: what fails now, as in the log.")
 	faultInfo   = gauge("fault", "The number of faults with these labels. what is the message in the log, up to the first ; or :, in lower case and with _ between the words. kind is an error code.", faultLabels...)
 	containers  = gauge("containers", "Containers that run or have undelivered lines, by state.", "state")
-	aggregation = gauge("containers_aggregated", "1 if there are more than METRICS_MAX_CONTAINERS containers, so that their series are sums by group; otherwise 0.")
+	aggregation = gauge("containers_aggregated", "1 if there are more than METRICS_MAX_CONTAINERS containers, so that their series are sums by group, or of all containers if there are more than 500 groups; otherwise 0.")
 )
 
 // Containers and their streams.

@@ -125,7 +125,7 @@ var packageRules = map[string]rule{
 	"cmd/cwlocal":                  {ours: []string{"internal/cwlocal"}, never: []string{aws, docker}},
 	"cmd/demo":                     {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true},
 	"cmd/fault":                    {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true},
-	"e2e":                          {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true, tests: true},
+	"e2e":                          {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest", "internal/promtest"}, client: true, tests: true},
 }
 
 // pkg is a package as `go list -json` describes it.

@@ -14,10 +14,10 @@ const DefaultMaxAge = 5 * time.Minute
 // maxNamed is how many containers a reason names.
 const maxNamed = 5
 
-// Health reports whether no line has been undelivered for longer than maxAge. If some have,
-// there is one reason for each cause: the containers, the age of the oldest line, the error
-// and its remedy. The lines of ignored containers do not count, because they are never sent.
-// Those of held containers count.
+// Health reports whether no line is lost, and none has been undelivered for longer than maxAge.
+// Otherwise there is one reason for each cause: the containers, the age of the oldest line, the
+// error and its remedy. Losses come first. The lines of ignored containers do not count,
+// because they are never sent. Those of held containers count.
 //
 // A reason is one line, but has names and errors as they are.
 func (r *Report) Health(maxAge time.Duration) (ok bool, reasons []string) {
@@ -29,17 +29,65 @@ func (r *Report) Health(maxAge time.Duration) (ok bool, reasons []string) {
 			continue
 		}
 		cause := r.cause(c)
-		at := slices.IndexFunc(late, func(l lateContainers) bool { return l.cause == cause })
+		at := slices.IndexFunc(late, func(l lateContainers) bool { return l.cause.like(cause) })
 		if at < 0 {
 			at, late = len(late), append(late, lateContainers{cause: cause, oldest: since})
 		}
 		late[at].add(c, since)
 	}
+	reasons = append(reasons, r.losses()...)
 	slices.SortStableFunc(late, func(a, b lateContainers) int { return a.oldest.Compare(b.oldest) })
 	for _, l := range late {
 		reasons = append(reasons, l.text(r.Time))
 	}
-	return len(late) == 0, reasons
+	return len(reasons) == 0, reasons
+}
+
+// losses describes what is lost, once for all containers that lose lines for one reason.
+func (r *Report) losses() (all []string) {
+	var texts []string
+	names := map[string][]string{}
+	for i := range r.Faults {
+		f := &r.Faults[i]
+		if !f.Loss {
+			continue
+		}
+		text := f.lossText()
+		if !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+		if c := f.Attrs["container"]; c != "" {
+			names[text] = append(names[text], c)
+		}
+	}
+	for _, text := range texts {
+		if len(names[text]) > 0 {
+			text = nameList(names[text]) + ": " + text
+		}
+		all = append(all, text)
+	}
+	return all
+}
+
+// nameList names the first few of many containers.
+func nameList(all []string) string {
+	text := strings.Join(all[:min(len(all), maxNamed)], ", ")
+	if more := len(all) - maxNamed; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// lossText describes lines that are lost, without the container.
+func (f *Fault) lossText() string {
+	text := f.What
+	if reason := f.Attrs["reason"]; reason != "" {
+		text += " (" + reason + ")"
+	}
+	if f.Remedy != "" {
+		text += "; " + f.Remedy
+	}
+	return text
 }
 
 // lateContainers have lines that are undelivered for too long, for one cause.
@@ -59,12 +107,8 @@ func (l *lateContainers) add(c *Container, since time.Time) {
 }
 
 func (l *lateContainers) text(now time.Time) string {
-	names := strings.Join(l.names[:min(len(l.names), maxNamed)], ", ")
-	if more := len(l.names) - maxNamed; more > 0 {
-		names += fmt.Sprintf(" and %d more", more)
-	}
 	return fmt.Sprintf("%s: %d bytes are undelivered, the oldest for %v: %s",
-		names, l.bytes, now.Sub(l.oldest).Round(time.Second), l.cause)
+		nameList(l.names), l.bytes, now.Sub(l.oldest).Round(time.Second), l.cause)
 }
 
 // undeliveredSince returns the time of the oldest undelivered line. If that is not known, it
@@ -82,8 +126,14 @@ func (c *Container) undeliveredSince() time.Time {
 	return since
 }
 
-// cause is why lines are undelivered.
-type cause struct{ err, remedy string }
+// cause is why lines are undelivered. kind is empty if err is the same whenever the cause is.
+type cause struct{ err, remedy, kind string }
+
+// like reports whether two causes are one for the operator. The errors of two requests differ
+// at least in their IDs.
+func (c cause) like(o cause) bool {
+	return c.kind == o.kind && c.remedy == o.remedy && (c.err == o.err || c.kind != "" && c.remedy != "")
+}
 
 func (c cause) String() string {
 	if c.remedy == "" {
@@ -97,34 +147,51 @@ func (c cause) String() string {
 func (r *Report) cause(c *Container) cause {
 	for _, s := range c.Streams {
 		if s.Error != nil {
-			return cause{cmp.Or(s.Error.Err, s.Error.Kind), s.Error.Remedy}
+			return cause{cmp.Or(s.Error.Err, s.Error.Kind), s.Error.Remedy, s.Error.Kind}
 		}
 	}
 	if c.Held != "" {
-		return cause{c.Held, r.remedyFor(c.Held)}
+		return cause{err: c.Held, remedy: r.HoldRemedy(c)}
 	}
-	for _, s := range c.Streams {
-		for _, v := range r.Services {
-			if v.Error != "" && v.Region == s.Region && v.Endpoint == s.Endpoint && v.Role == s.Role {
-				return cause{v.Error, v.Remedy}
-			}
+	for i := range c.Streams {
+		if v := r.ServiceOf(&c.Streams[i]); v != nil && v.Error != "" {
+			return cause{err: v.Error, remedy: v.Remedy}
 		}
 	}
 	if len(c.Streams) == 0 && r.Region == "" {
-		return cause{"no AWS region is known", "set AWS_REGION"}
+		return cause{err: "no AWS region is known", remedy: "set AWS_REGION"}
 	}
-	return cause{"they are sent more slowly than they are written", "see the state of the service and the faults"}
+	return cause{err: "they are sent more slowly than they are written", remedy: "see the state of the service and the faults"}
 }
 
-// remedyFor returns the remedy of the fault that a hold comes from. The error of an invalid
-// setting says what is allowed.
-func (r *Report) remedyFor(held string) string {
+// ServiceOf returns the service that a stream uses. It returns nil if there is none, or if
+// several may be it, because external IDs and the paths of credentials are in no report.
+func (r *Report) ServiceOf(s *Stream) (found *Service) {
+	for i := range r.Services {
+		v := &r.Services[i]
+		if v.Region != s.Region || v.Endpoint != s.Endpoint || v.Role != s.Role || v.Credentials != s.Credentials {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = v
+	}
+	return found
+}
+
+// HoldRemedy returns what the operator can do about a container's hold. The error of an
+// invalid setting says what is allowed.
+func (r *Report) HoldRemedy(c *Container) string {
+	if c.HeldRemedy != "" {
+		return c.HeldRemedy
+	}
 	for _, f := range r.Faults {
 		setting := f.Attrs["setting"]
-		if setting != "" && strings.HasPrefix(held, setting+" ") {
+		if setting != "" && strings.HasPrefix(c.Held, setting+" ") {
 			return cmp.Or(f.Remedy, f.Err)
 		}
-		if f.Remedy != "" && f.Err == held {
+		if f.Remedy != "" && f.Err == c.Held {
 			return f.Remedy
 		}
 	}
@@ -135,8 +202,9 @@ func (r *Report) remedyFor(held string) string {
 // settings are valid, it knows a region, and it has credentials. If not, there is one
 // reason for each cause, in one line.
 //
-// Credentials count as known if the identity is known, or if CloudWatch knew them. A policy
-// may forbid the plugin to ask for its identity.
+// Credentials count as known if CloudWatch knew them. While CloudWatch has not said, they count
+// as known if the plugin has some that STS has not refused: STS may be unreachable although
+// CloudWatch is not.
 func (r *Report) Ready() (ok bool, reasons []string) {
 	no := func(cause, remedy string) { reasons = append(reasons, cause+"; "+remedy) }
 	if !r.Stopping.IsZero() {
@@ -156,25 +224,23 @@ func (r *Report) Ready() (ok bool, reasons []string) {
 	if r.Region == "" {
 		no("no AWS region is known", "set AWS_REGION")
 	}
-	known := r.Identity != ""
-	for _, s := range r.Services {
-		switch s.State {
-		case ServiceOK, ServiceThrottled, ServiceDenied:
-			known = true
-		}
-	}
-	if !known {
-		no("no AWS credentials are known to be valid", r.credentialsRemedy())
+	if known, remedy := r.credentials(); !known {
+		no("no AWS credentials are known to be valid", remedy)
 	}
 	return len(reasons) == 0, reasons
 }
 
-// credentialsRemedy returns what the operator can do about missing credentials.
-func (r *Report) credentialsRemedy() string {
+// credentials reports whether the plugin has credentials, and what to do if it has none.
+func (r *Report) credentials() (known bool, remedy string) {
+	refused := r.CredentialsError != ""
+	remedy = r.CredentialsRemedy
 	for _, s := range r.Services {
-		if s.State == ServiceUnauthenticated && s.Remedy != "" {
-			return s.Remedy
+		switch s.State {
+		case ServiceOK, ServiceThrottled, ServiceDenied:
+			return true, ""
+		case ServiceUnauthenticated:
+			refused, remedy = true, cmp.Or(s.Remedy, remedy)
 		}
 	}
-	return "run logspool check"
+	return !refused && (r.Identity != "" || r.CredentialsFrom != ""), cmp.Or(remedy, "run logspool check")
 }

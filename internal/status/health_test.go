@@ -40,6 +40,7 @@ func TestHealthNamesEachCauseOnce(t *testing.T) {
 		Services: []Service{{Region: "r1", Error: "too many requests", Remedy: "raise the quota"}, {Region: "r2"}},
 		Faults: []Fault{
 			{What: "other", Remedy: "no"},
+			{What: "a container's lines are lost", Loss: true, Remedy: "make space", Attrs: map[string]string{"container": "web (1f2e)", "reason": "spool_full"}},
 			{What: "a setting is invalid", Err: "'my key' is not a KMS key: use its ARN", Attrs: map[string]string{"setting": "KMS_KEY_ID"}},
 		},
 		Containers: []Container{
@@ -49,6 +50,7 @@ func TestHealthNamesEachCauseOnce(t *testing.T) {
 	}
 	ok, reasons := r.Health(5 * time.Minute)
 	want := []string{
+		"web (1f2e): a container's lines are lost (spool_full); make space",
 		"denied, alike: 20 bytes are undelivered, the oldest for 1h0m0s: not allowed; grant logs:PutLogEvents",
 		"early: 10 bytes are undelivered, the oldest for 10m0s: no AWS region is known; set AWS_REGION",
 		"slow: 10 bytes are undelivered, the oldest for 9m0s: they are sent more slowly than they are written; see the state of the service and the faults",
@@ -59,6 +61,7 @@ func TestHealthNamesEachCauseOnce(t *testing.T) {
 	if diff := cmp.Diff(want, reasons); ok || diff != "" {
 		t.Errorf("ok is %v (-want +got):\n%s", ok, diff)
 	}
+	r.Faults = r.Faults[:1]
 	if ok, reasons := r.Health(time.Hour); !ok || reasons != nil {
 		t.Errorf("with the greatest age: %v %q", ok, reasons)
 	}
@@ -105,5 +108,103 @@ func TestReadyNamesWhatIsMissing(t *testing.T) {
 	r.Identity, r.Services = "arn:aws:iam::123456789012:user/u", nil
 	if ok, reasons := r.Ready(); !ok {
 		t.Errorf("with an identity: %q", reasons)
+	}
+}
+
+// The log says that the plugin is ready if there are credentials and STS does not answer. What
+// CloudWatch says about them counts more than what STS said when the plugin started.
+func TestReadyAgreesWithWhoeverKnowsTheCredentials(t *testing.T) {
+	const none = "no AWS credentials are known to be valid; "
+	for _, c := range []struct {
+		name   string
+		change func(*Report)
+		want   string
+	}{
+		{"nobody answered yet", func(*Report) {}, none + "run logspool check"},
+		{"STS does not answer", func(r *Report) { r.CredentialsFrom = "environment variables" }, ""},
+		{"STS refuses", func(r *Report) {
+			r.CredentialsFrom, r.CredentialsError, r.CredentialsRemedy = "environment variables", "refused", "check the keys"
+		}, none + "check the keys"},
+		{"CloudWatch refuses", func(r *Report) {
+			r.Identity, r.Services = "arn:x", []Service{{State: ServiceUnauthenticated, Remedy: "renew the keys"}}
+		}, none + "renew the keys"},
+		{"CloudWatch refuses one access", func(r *Report) {
+			r.Services = []Service{{State: ServiceUnauthenticated, Remedy: "renew the keys"}, {State: ServiceOK}}
+		}, ""},
+	} {
+		r := Report{Reattached: true, Region: "r1"}
+		c.change(&r)
+		var want []string
+		if c.want != "" {
+			want = []string{c.want}
+		}
+		if ok, reasons := r.Ready(); ok != (want == nil) || !slices.Equal(reasons, want) {
+			t.Errorf("%s: %v %q, want %q", c.name, ok, reasons, want)
+		}
+	}
+}
+
+// Each container has the error of its own request. A probe must not answer with a line for each.
+func TestHealthNamesACauseOfManyContainersOnce(t *testing.T) {
+	r := Report{Time: healthTime, Region: "r1"}
+	for _, name := range []string{"a", "b", "c"} {
+		c := waiting(name, ContainerRunning, ago(time.Hour))
+		c.Streams = []Stream{{Error: &Failure{Kind: "AccessDeniedException", Err: "RequestID: " + name, Remedy: "allow it"}}}
+		r.Containers = append(r.Containers, c)
+	}
+	r.Containers[2].Streams[0].Error.Remedy = "allow something else"
+	_, reasons := r.Health(time.Minute)
+	want := []string{
+		"a, b: 20 bytes are undelivered, the oldest for 1h0m0s: RequestID: a; allow it",
+		"c: 10 bytes are undelivered, the oldest for 1h0m0s: RequestID: c; allow something else",
+	}
+	if !slices.Equal(reasons, want) {
+		t.Errorf("%q, want %q", reasons, want)
+	}
+}
+
+func TestHealthNamesALossOfManyContainersOnce(t *testing.T) {
+	r := Report{Time: healthTime}
+	for _, c := range []struct{ name, reason string }{{"a", "spool_full"}, {"b", "too_old"}, {"c", "spool_full"}, {"", "unread"}} {
+		r.Faults = append(r.Faults, Fault{What: "lines are lost", Loss: true, Remedy: "do", Attrs: map[string]string{"container": c.name, "reason": c.reason}})
+	}
+	ok, reasons := r.Health(time.Minute)
+	want := []string{"a, c: lines are lost (spool_full); do", "b: lines are lost (too_old); do", "lines are lost (unread); do"}
+	if ok || !slices.Equal(reasons, want) {
+		t.Errorf("%v %q, want %q", ok, reasons, want)
+	}
+}
+
+func TestServiceOfAStreamHasItsCredentials(t *testing.T) {
+	r := Report{Services: []Service{
+		{Region: "r1", Credentials: EndpointCredentials, State: ServiceUnauthenticated}, {Region: "r1", State: ServiceOK},
+		{Region: "r2", Role: "x", State: ServiceOK}, {Region: "r2", Role: "x", State: ServiceDenied}, // with two external IDs
+	}}
+	for _, c := range []struct {
+		stream Stream
+		want   string
+	}{
+		{Stream{Region: "r1"}, ServiceOK}, {Stream{Region: "r1", Credentials: EndpointCredentials}, ServiceUnauthenticated},
+		{Stream{Region: "r2", Role: "x"}, ""}, {Stream{Region: "r3"}, ""},
+	} {
+		got := ""
+		if s := r.ServiceOf(&c.stream); s != nil {
+			got = s.State
+		}
+		if got != c.want {
+			t.Errorf("%+v: %q, want %q", c.stream, got, c.want)
+		}
+	}
+}
+
+func TestHoldHasTheRemedyOfItsReason(t *testing.T) {
+	r := Report{Faults: []Fault{{Err: "no region: no answer", Remedy: "other"}}}
+	for _, c := range []struct{ held, own, want string }{
+		{"no AWS region found: no answer", "set AWS_REGION", "set AWS_REGION"},
+		{"no region: no answer", "", "other"}, {"unknown", "", "correct what it names"},
+	} {
+		if got := r.HoldRemedy(&Container{Held: c.held, HeldRemedy: c.own}); got != c.want {
+			t.Errorf("%s: %q, want %q", c.held, got, c.want)
+		}
 	}
 }

@@ -19,6 +19,10 @@ type Report struct {
 	Identity string `json:"identity,omitempty"`
 	// CredentialsFrom says where the credentials come from, such as "EC2 instance role".
 	CredentialsFrom string `json:"credentials_from,omitempty"`
+	// CredentialsError says that there are no credentials, or that AWS does not accept them.
+	CredentialsError string `json:"credentials_error,omitempty"`
+	// CredentialsRemedy says what the operator can do about CredentialsError.
+	CredentialsRemedy string `json:"credentials_remedy,omitempty"`
 	// Reattached says that the plugin has opened the spools of its last run, where it could.
 	Reattached bool `json:"reattached"`
 	// Stopping is when the plugin began to stop, if it did.
@@ -54,8 +58,10 @@ type Fault struct {
 	Kind string `json:"kind,omitempty"`
 	// Since is when the failure began.
 	Since time.Time `json:"since"`
-	// Times counts the failures since then.
+	// Times counts the failures since then, or the lost events.
 	Times int `json:"times"`
+	// Loss says that lines are lost.
+	Loss bool `json:"loss,omitempty"`
 	// Err is the last error.
 	Err string `json:"error,omitempty"`
 	// Remedy says what the operator can do.
@@ -75,13 +81,16 @@ const (
 	ServiceFailing         = "failing"         // CloudWatch answers with another error
 )
 
+// EndpointCredentials is the Credentials of a Service and a Stream if a container's option names
+// a credentials endpoint. Its path is a secret.
+const EndpointCredentials = "credentials-endpoint"
+
 // Service is CloudWatch Logs with one access: a region, an endpoint and credentials.
 type Service struct {
 	Region   string `json:"region"`
 	Endpoint string `json:"endpoint,omitempty"`
 	Role     string `json:"role,omitempty"`
-	// Credentials is "credentials-endpoint" if a container's option names one. Its path is a
-	// secret.
+	// Credentials is EndpointCredentials or empty.
 	Credentials string `json:"credentials,omitempty"`
 
 	// State is one of the constants above.
@@ -182,6 +191,8 @@ type Container struct {
 	State string `json:"state"`
 	// Held says why the container's lines are spooled but not sent.
 	Held string `json:"held,omitempty"`
+	// HeldRemedy says what the operator can do about Held, unless the fault of a setting does.
+	HeldRemedy string `json:"held_remedy,omitempty"`
 
 	// Options has the options as the plugin understands them, in the order of the manual.
 	// Secret values are not in it.
@@ -218,8 +229,10 @@ type Stream struct {
 	Region   string `json:"region"`
 	Endpoint string `json:"endpoint,omitempty"`
 	Role     string `json:"role,omitempty"`
-	Group    string `json:"group"`
-	Stream   string `json:"stream"`
+	// Credentials is that of the Service.
+	Credentials string `json:"credentials,omitempty"`
+	Group       string `json:"group"`
+	Stream      string `json:"stream"`
 	// RegionFrom, GroupFrom and StreamFrom say where the names come from, as Option.From does.
 	RegionFrom string `json:"region_from,omitempty"`
 	GroupFrom  string `json:"group_from"`

@@ -5,6 +5,10 @@ const (
 	// it, because only root can enter the directory.
 	SocketName = "status.sock"
 
+	// RunningMark is the name of a file in the state directory while the plugin runs. It has
+	// the ID of the host's boot, if that is known.
+	RunningMark = "running"
+
 	// ReportPath is the path at which the socket serves the Report as JSON.
 	ReportPath = "/status"
 )

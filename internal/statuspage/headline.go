@@ -26,14 +26,24 @@ type headline struct {
 	Cause, Remedy string
 }
 
-// failing is a state of a service in which nothing is delivered.
+// broken is a state of a service in which nothing can be delivered. In the states denied and
+// failing, it may be one log group that fails. Its streams have the error.
+var broken = map[string]bool{status.ServiceUnauthenticated: true, status.ServiceUnreachable: true}
+
+// failing is a state of a service that is shown as bad.
 var failing = map[string]bool{
 	status.ServiceDenied: true, status.ServiceUnauthenticated: true,
 	status.ServiceUnreachable: true, status.ServiceFailing: true,
 }
 
-// cause is why lines are not delivered.
-type cause struct{ text, remedy string }
+// cause is why lines are not delivered. kind is empty if text is the same whenever the cause is.
+type cause struct{ text, remedy, kind string }
+
+// like reports whether two causes are one for the operator. The errors of two requests differ
+// at least in their IDs.
+func (c cause) like(o cause) bool {
+	return c.kind == o.kind && c.remedy == o.remedy && (c.text == o.text || c.kind != "" && c.remedy != "")
+}
 
 // affected are the containers whose lines one cause stops.
 type affected struct {
@@ -51,23 +61,23 @@ func isLate(c *status.Container, now time.Time) bool {
 func newHeadline(r *status.Report) headline {
 	stopped, of := stops(r)
 	var oldest time.Duration
-	var throttled time.Time
+	var throttled *status.Service
 	for i := range r.Containers {
 		if c := &r.Containers[i]; c.State != status.ContainerIgnored && !c.Undelivered.Oldest.IsZero() {
 			oldest = max(oldest, r.Time.Sub(c.Undelivered.Oldest))
 		}
 	}
-	for _, s := range r.Services {
-		if s.State == status.ServiceThrottled && (throttled.IsZero() || s.Since.Before(throttled)) {
-			throttled = s.Since
+	for i := range r.Services {
+		if s := &r.Services[i]; s.State == status.ServiceThrottled && (throttled == nil || s.Since.Before(throttled.Since)) {
+			throttled = s
 		}
 	}
 	switch {
 	case len(stopped) > 0:
 		return notDelivering(r, stopped, of)
-	case oldest > status.DefaultMaxAge && !throttled.IsZero():
-		return headline{warn, "Slow", fmt.Sprintf("Delivering slowly. CloudWatch throttles requests%s, and the oldest line is %s old.",
-			since(throttled, r.Time), age(oldest)), "", "Ask AWS for a higher quota of PutLogEvents, or log less."}
+	case throttled != nil && (oldest > status.DefaultMaxAge || len(r.Faults) > 0):
+		return headline{warn, "Throttled", fmt.Sprintf("CloudWatch throttles requests%s. The oldest line is %s old.",
+			since(throttled.Since, r.Time), age(oldest)), "", sentence(throttled.Remedy)}
 	case oldest > status.DefaultMaxAge:
 		return headline{warn, "Late", fmt.Sprintf("Delivering, but the oldest line is %s old.", age(oldest)), "",
 			"If the age falls, a backlog is being sent. If it grows, lines are written faster than they are sent."}
@@ -78,6 +88,9 @@ func newHeadline(r *status.Report) headline {
 	case !r.Reattached:
 		return headline{warn, "Starting", "Starting. The plugin still opens the spools of its last run.", "", ""}
 	case of == 0:
+		if ready, reasons := r.Ready(); !ready {
+			return headline{warn, "Not ready", "Not ready:", sentence(reasons[0]), ""}
+		}
 		return headline{good, "Ready", "Ready. No container uses the plugin now.", "", ""}
 	case oldest == 0:
 		return headline{good, "Delivering", "Delivering. Everything is delivered.", "", ""}
@@ -118,7 +131,7 @@ func notDelivering(r *status.Report, stopped []affected, of int) headline {
 // and how many containers should be delivered.
 func stops(r *status.Report) (all []affected, of int) {
 	add := func(c cause, since time.Time) {
-		at := slices.IndexFunc(all, func(a affected) bool { return a.cause == c })
+		at := slices.IndexFunc(all, func(a affected) bool { return a.cause.like(c) })
 		if at < 0 {
 			at, all = len(all), append(all, affected{cause: c, since: since})
 		}
@@ -146,33 +159,20 @@ func stops(r *status.Report) (all []affected, of int) {
 // stop returns what stops the delivery of a container, and since when, if anything does.
 func stop(r *status.Report, c *status.Container) (cause, time.Time, bool) {
 	if c.Held != "" {
-		for _, f := range r.Faults {
-			if f.Err == c.Held {
-				return cause{c.Held, f.Remedy}, f.Since, true
-			}
-		}
-		return cause{c.Held, ""}, c.Undelivered.Oldest, true
+		return cause{text: c.Held, remedy: r.HoldRemedy(c)}, c.Undelivered.Oldest, true
 	}
-	for _, s := range c.Streams {
-		service := serviceOf(r, s)
-		if service != nil && failing[service.State] {
-			return cause{cmp.Or(service.Error, service.State), service.Remedy}, service.Since, true
-		}
-		if s.Error != nil && (service == nil || service.State != status.ServiceThrottled) {
-			return cause{cmp.Or(s.Error.Err, s.Error.Kind), s.Error.Remedy}, s.Error.Since, true
+	for i := range c.Streams {
+		s := &c.Streams[i]
+		service := r.ServiceOf(s)
+		switch {
+		case service != nil && broken[service.State]:
+			return cause{text: cmp.Or(service.Error, service.State), remedy: service.Remedy}, service.Since, true
+		case s.Error != nil && (service == nil || service.State != status.ServiceThrottled):
+			return cause{cmp.Or(s.Error.Err, s.Error.Kind), s.Error.Remedy, s.Error.Kind}, s.Error.Since, true
 		}
 	}
 	if len(c.Streams) == 0 && r.Region == "" && c.Undelivered.Bytes > 0 {
-		return cause{"no AWS region is known", "Set AWS_REGION."}, c.Undelivered.Oldest, true
+		return cause{text: "no AWS region is known", remedy: "Set AWS_REGION."}, c.Undelivered.Oldest, true
 	}
 	return cause{}, time.Time{}, false
-}
-
-func serviceOf(r *status.Report, s status.Stream) *status.Service {
-	for i := range r.Services {
-		if v := &r.Services[i]; v.Region == s.Region && v.Endpoint == s.Endpoint && v.Role == s.Role {
-			return v
-		}
-	}
-	return nil
 }

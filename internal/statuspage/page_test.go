@@ -60,7 +60,7 @@ func TestPageShowsReport(t *testing.T) {
 }
 
 func TestPageShowsEmptyReport(t *testing.T) {
-	r, body := get(t, New(&sample{report: &status.Report{Time: sampleTime, Reattached: true}}, Options{}), "GET", "/?all")
+	r, body := get(t, New(&sample{report: &status.Report{Time: sampleTime, Reattached: true, Region: "r1", Identity: "arn:x"}}, Options{}), "GET", "/?all")
 	if r.StatusCode != 200 || !strings.Contains(body, "Ready. No container uses the plugin now.") {
 		t.Errorf("%s: %s", r.Status, body)
 	}

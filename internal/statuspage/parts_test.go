@@ -92,7 +92,9 @@ func TestHeadlineSaysWhetherThePluginDelivers(t *testing.T) {
 		want   string
 	}{
 		{"healthy", healthyReport(), good, "Delivering. Nothing is older than 4 s."},
-		{"empty", &status.Report{Time: sampleTime, Reattached: true}, good, "Ready. No container uses the plugin now."},
+		{"empty", &status.Report{Time: sampleTime, Reattached: true, Region: "r1", Identity: "arn:x"}, good, "Ready. No container uses the plugin now."},
+		{"empty, without credentials", &status.Report{Time: sampleTime, Reattached: true, Region: "r1", CredentialsError: "none", CredentialsRemedy: "set some"}, warn,
+			"Not ready: No AWS credentials are known to be valid; set some."},
 		{"starting", &status.Report{Time: sampleTime}, warn, "Starting. The plugin still opens the spools of its last run."},
 		{"nothing undelivered", change(func(r *status.Report) {
 			for i := range r.Containers {
@@ -105,10 +107,17 @@ func TestHeadlineSaysWhetherThePluginDelivers(t *testing.T) {
 			r.Services[0].Error, r.Services[0].Remedy = "dial tcp: no such host", "check DNS"
 		}), bad, "Not delivering since 14:24 UTC: Dial tcp: no such host. Check DNS."},
 		{"yesterday", change(func(r *status.Report) {
-			r.Services[0].State, r.Services[0].Error, r.Services[0].Since = status.ServiceDenied, "denied", sampleTime.Add(-20*time.Hour)
-		}), bad, "Not delivering since 16 Mar 18:32 UTC: Denied."},
+			r.Services[0].State, r.Services[0].Error, r.Services[0].Since = status.ServiceUnauthenticated, "expired", sampleTime.Add(-20*time.Hour)
+		}), bad, "Not delivering since 16 Mar 18:32 UTC: Expired."},
+		{"one group is denied, and nothing else was sent", change(func(r *status.Report) {
+			r.Services[0].State, r.Services[0].Error, r.Services[0].Since = status.ServiceDenied, "denied: request 2", old
+			for i, err := range []string{"denied: request 1", "denied: request 2"} {
+				r.Containers[i].Streams[0].Error = &status.Failure{Kind: "AccessDenied", Err: err, Remedy: "allow it", Since: old}
+			}
+		}), bad, "Not delivering 2 of 6 containers since 14:24 UTC: Denied: request 1. Allow it."},
 		{"held", change(func(r *status.Report) {
-			r.Containers[0].Held, r.Faults = "AWS_REGION is invalid", []status.Fault{{What: "a setting is invalid", Err: "AWS_REGION is invalid", Remedy: "correct it", Since: old}}
+			r.Containers[0].Held, r.Faults = "AWS_REGION is invalid", []status.Fault{{What: "a setting is invalid", Err: "AWS_REGION is invalid", Remedy: "correct it"}}
+			r.Containers[0].Undelivered.Oldest = old
 		}), bad, "Not delivering 1 of 6 containers since 14:24 UTC: AWS_REGION is invalid. Correct it."},
 		{"no region", change(func(r *status.Report) {
 			r.Region, r.Services = "", nil
@@ -123,9 +132,14 @@ func TestHeadlineSaysWhetherThePluginDelivers(t *testing.T) {
 		}), bad, "Not delivering 3 of 6 containers since 14:24 UTC: B. Another cause stops 1 container."},
 		{"a retry while throttled is no failure", change(func(r *status.Report) {
 			r.Services[0].State, r.Services[0].Since = status.ServiceThrottled, old
+			r.Services[0].Remedy = "raise the quota"
 			r.Containers[0].Streams[0].Error = &status.Failure{Err: "ThrottlingException"}
 			r.Containers[0].Undelivered.Oldest = old
-		}), warn, "Delivering slowly. CloudWatch throttles requests since 14:24 UTC, and the oldest line is 8 min old. Ask AWS for a higher quota of PutLogEvents, or log less."},
+		}), warn, "CloudWatch throttles requests since 14:24 UTC. The oldest line is 8 min old. Raise the quota."},
+		{"nothing but throttling", change(func(r *status.Report) {
+			r.Services[0].State, r.Services[0].Since, r.Services[0].Remedy = status.ServiceThrottled, old, "raise the quota"
+			r.Faults = []status.Fault{{What: "sending to CloudWatch Logs failed", Since: old}}
+		}), warn, "CloudWatch throttles requests since 14:24 UTC. The oldest line is 4 s old. Raise the quota."},
 		{"late", change(func(r *status.Report) { r.Containers[0].Undelivered.Oldest = old }), warn,
 			"Delivering, but the oldest line is 8 min old. If the age falls, a backlog is being sent. If it grows, lines are written faster than they are sent."},
 		{"fault", change(func(r *status.Report) {

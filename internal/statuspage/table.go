@@ -178,7 +178,7 @@ func (q query) rows(r *status.Report, history func(id string) []status.Point) (s
 		shown = all[:min(len(all), maxRows)]
 	}
 	for _, row := range shown {
-		row.describe(r.Time)
+		row.describe(r)
 		row.Spark = sparkline(coarse(history(row.c.ID)), status.HistoryPoints/2, lines, "Lines per second", lineRate)
 	}
 	return shown, len(all)
@@ -203,9 +203,9 @@ func newRow(c *status.Container, now time.Time) *row {
 }
 
 // describe adds what the page shows.
-func (r *row) describe(now time.Time) {
-	c := r.c
-	r.Key, r.Problems = "c-"+c.ID, problems(c, now)
+func (r *row) describe(report *status.Report) {
+	c, now := r.c, report.Time
+	r.Key, r.Problems = "c-"+c.ID, problems(report, c)
 	r.LineRate, r.ByteRate = lineRate(c.Rate.Lines), byteRate(c.Rate.Bytes)
 	r.UndeliveredLines, r.UndeliveredBytes, r.Age = unknown, size(c.Undelivered.Bytes), unknown
 	if c.State != status.ContainerRunning {
@@ -243,14 +243,14 @@ func problemCount(c *status.Container) (n int) {
 }
 
 // problems returns what stops the delivery of a container's lines.
-func problems(c *status.Container, now time.Time) []problem {
+func problems(r *status.Report, c *status.Container) []problem {
 	var all []problem
 	if c.Held != "" {
-		all = append(all, problem{Text: sentence(c.Held)})
+		all = append(all, problem{Text: sentence(c.Held), Remedy: sentence(r.HoldRemedy(c))})
 	}
 	for _, s := range c.Streams {
 		if e := s.Error; e != nil {
-			p := problem{Text: sentence(cmp.Or(e.Err, e.Kind)), Remedy: sentence(e.Remedy), Since: clock(e.Since, now)}
+			p := problem{Text: sentence(cmp.Or(e.Err, e.Kind)), Remedy: sentence(e.Remedy), Since: clock(e.Since, r.Time)}
 			if !slices.Contains(all, p) {
 				all = append(all, p)
 			}

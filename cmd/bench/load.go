@@ -25,6 +25,7 @@ type load struct {
 	rate   int
 	length time.Duration
 	env    []string // env has settings of the plugin.
+	turns  int      // turns is how often to measure each of the things that are compared.
 }
 
 // scaled returns the load with its size multiplied by a factor.

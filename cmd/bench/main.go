@@ -28,7 +28,7 @@ import (
 type bench struct {
 	binary, base string
 	only         *regexp.Regexp
-	pairs        int
+	turns        int
 	scale        float64
 	document     string
 	profile      string
@@ -64,7 +64,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.StringVar(&b.binary, "binary", "", "the plugin's `binary`")
 	flags.StringVar(&b.base, "base", "", "another `binary` of the plugin, to compare with")
 	flags.StringVar(&only, "run", "", "run only the loads whose name matches this `regexp`")
-	flags.IntVar(&b.pairs, "pairs", 11, "how often to measure each of the things that are compared")
+	flags.IntVar(&b.turns, "turns", 0, "measure each of the things that are compared this `number` of times; 0 means as often as the load needs")
 	flags.Float64Var(&b.scale, "scale", 1, "multiply the size of each load by this `factor`")
 	flags.StringVar(&b.profile, "profile", "", "write a processor profile of the plugin with each variant to a file whose name begins with this `prefix`")
 	flags.StringVar(&b.document, "write", "", "also write the table into this `document`")
@@ -76,15 +76,15 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	measure := measurements[flags.Arg(0)]
-	if measure == nil || flags.NArg() != 1 || b.binary == "" || b.pairs < 1 || b.scale <= 0 {
+	if measure == nil || flags.NArg() != 1 || b.binary == "" || b.turns < 0 || b.scale <= 0 {
 		flags.Usage()
 		return errors.New("the flag -binary or the name of a measurement is missing or wrong")
 	}
 	if b.only, err = regexp.Compile(only); err != nil {
 		return err
 	}
-	if b.document != "" && (only != "" || b.scale != 1) {
-		return errors.New("-write needs the whole measurement: it cannot be used with -run or -scale")
+	if b.document != "" && (only != "" || b.scale != 1 || b.turns != 0) {
+		return errors.New("-write needs the whole measurement: it cannot be used with -run, -scale or -turns")
 	}
 	if b.dir, err = os.MkdirTemp("/var/tmp", "logspool-bench-"); err != nil { // a real file system, as users' spools are on
 		return err

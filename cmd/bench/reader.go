@@ -16,56 +16,62 @@ import (
 // readInterval is how often a statusReader reads the status.
 const readInterval = time.Second
 
-// statusReader reads the status of a plugin every second until stop is called: the metrics, as
-// Prometheus does, and the report, as `logspool status --watch` does.
+// statusReader reads the status of a plugin: the metrics, as Prometheus does, and the report, as
+// `logspool status --watch` does.
 type statusReader struct {
+	scraper, watcher *http.Client
+	metrics          string // metrics is the URL of the metrics.
+
 	cancel context.CancelFunc
 	ended  chan struct{}
 	reads  int   // reads and err are set before ended is closed.
 	err    error // err is the first failure.
 }
 
-func startReader(ctx context.Context, h *host) *statusReader {
-	ctx, cancel := context.WithCancel(ctx)
-	r := &statusReader{cancel: cancel, ended: make(chan struct{})}
+func (h *host) newReader() *statusReader {
+	// Prometheus keeps its connection open. logspool status --watch makes a new one each time.
+	return &statusReader{
+		scraper: &http.Client{Transport: &http.Transport{}}, watcher: h.socketClient(),
+		metrics: "http://" + h.statusAddr + "/metrics", ended: make(chan struct{}),
+	}
+}
+
+func (r *statusReader) read(ctx context.Context) error {
+	return errors.Join(get(ctx, r.scraper, r.metrics, io.Discard), get(ctx, r.watcher, "http://status/status", io.Discard))
+}
+
+// start reads the status every second until stop is called.
+func (r *statusReader) start(ctx context.Context) {
+	ctx, r.cancel = context.WithCancel(ctx)
 	go func() {
 		defer close(r.ended)
-		r.reads, r.err = readUntil(ctx, h)
+		tick := time.NewTicker(readInterval)
+		defer tick.Stop()
+		for {
+			err := r.read(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				r.err = err
+				return
+			}
+			r.reads++
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
 	}()
-	return r
 }
 
 // stop returns how often the status was read. It fails if one of the reads has failed.
 func (r *statusReader) stop() (reads int, err error) {
 	r.cancel()
 	<-r.ended
+	r.scraper.CloseIdleConnections()
 	return r.reads, r.err
-}
-
-func readUntil(ctx context.Context, h *host) (reads int, err error) {
-	// Prometheus keeps its connection open. Each logspool status --watch makes a new one.
-	scraper := &http.Client{Transport: &http.Transport{}}
-	defer scraper.CloseIdleConnections()
-	watcher := h.socketClient()
-	tick := time.NewTicker(readInterval)
-	defer tick.Stop()
-	for {
-		err := errors.Join(
-			get(ctx, scraper, "http://"+h.statusAddr+"/metrics", io.Discard),
-			get(ctx, watcher, "http://status/status", io.Discard))
-		if ctx.Err() != nil {
-			return reads, nil
-		}
-		if err != nil {
-			return reads, err
-		}
-		reads++
-		select {
-		case <-ctx.Done():
-			return reads, nil
-		case <-tick.C:
-		}
-	}
 }
 
 // socketClient returns a client of the plugin's status socket.

@@ -17,6 +17,7 @@ import (
 // answers while the disk hangs.
 func (d *Driver) Report(r *status.Report) {
 	sessions, ended := d.snapshot()
+	sortByName(sessions)
 	r.Containers = make([]status.Container, 0, len(sessions))
 	for _, s := range sessions {
 		if c, ok := s.report(); ok {
@@ -25,13 +26,29 @@ func (d *Driver) Report(r *status.Report) {
 			ended.Add(c.Traffic)
 		}
 	}
-	slices.SortFunc(r.Containers, func(a, b status.Container) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
-	})
 	r.Ended = ended
 	r.Intake = d.reportIntake()
 	r.Disk = d.reportDisk()
 	r.Process.MaxContainers = d.limits.fifos
+}
+
+// sortByName sorts sessions by the name of their container, and then by its ID. It sorts them
+// and not their reports, because a report is large.
+func sortByName(sessions []*session) {
+	type named struct {
+		name string
+		*session
+	}
+	all := make([]named, len(sessions))
+	for i, s := range sessions {
+		s.mu.Lock()
+		all[i] = named{s.currentRunLocked().info.Name, s}
+		s.mu.Unlock()
+	}
+	slices.SortFunc(all, func(a, b named) int { return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.id, b.id)) })
+	for i := range all {
+		sessions[i] = all[i].session
+	}
 }
 
 func (d *Driver) reportIntake() status.Intake {

@@ -97,6 +97,26 @@ func TestReportDescribesAContainer(t *testing.T) {
 	}
 }
 
+// TestReportIsInTheOrderOfNames: the containers are in the order of their names, and those of
+// one name in the order of their IDs.
+func TestReportIsInTheOrderOfNames(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	for i, name := range []string{"c", "a", "c", "b"} {
+		f := h.fifo(fmt.Sprint("f", i))
+		if err := h.startLogging(f.path, &container.Info{ID: fmt.Sprint(9 - i), Name: "/" + name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, c := range h.report().Containers {
+		got = append(got, c.Name+c.ID)
+	}
+	if want := []string{"a8", "b6", "c7", "c9"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 // TestReportShowsTheBacklog: while CloudWatch is down, the report has the number, the size and
 // the time of the undelivered lines, and what stops the delivery. It has them again after a
 // restart of the plugin, and nothing waits after the delivery.

@@ -145,39 +145,40 @@ func streamSeries(c *status.Container, st *status.Stream, to sums) labels {
 
 func sendRows(s sink, rows map[labels]row) {
 	for to, r := range rows {
-		l := to[:len(containerLabels)]
+		l := pairsOf(containerBytes, to[:len(containerLabels)])
 		if !r.noLines {
-			s.count(containerLines, r.lines, l...)
+			s.countWith(l, containerLines, r.lines)
 		}
-		s.count(containerBytes, r.bytes, l...)
+		s.countWith(l, containerBytes, r.bytes)
 		// Of several containers, the oldest line that is known is worth an alert too.
 		if !r.noAge || r.age > 0 {
-			s.send(containerAge, r.age, l...)
+			s.sendWith(l, containerAge, r.age)
 		}
-		s.count(containerSpool, r.spool, l...)
-		s.send(containerUsed, r.used, l...)
+		s.countWith(l, containerSpool, r.spool)
+		s.sendWith(l, containerUsed, r.used)
 	}
 }
 
 func (s sink) sendContainerTraffic(to labels, t status.Traffic) {
-	l := to[:len(containerLabels):len(containerLabels)]
-	s.count(containerReadLines, t.Read.Lines, l...)
-	s.count(containerReadBytes, t.Read.Bytes, l...)
+	values := to[:len(containerLabels):len(containerLabels)]
+	l := pairsOf(containerReadLines, values)
+	s.countWith(l, containerReadLines, t.Read.Lines)
+	s.countWith(l, containerReadBytes, t.Read.Bytes)
 	for reason, n := range t.Dropped {
-		s.count(containerDroppedLines, n.Lines, append(l, reason)...)
-		s.count(containerDroppedBytes, n.Bytes, append(l, reason)...)
+		s.count(containerDroppedLines, n.Lines, append(values, reason)...)
+		s.count(containerDroppedBytes, n.Bytes, append(values, reason)...)
 	}
 }
 
 func (s sink) sendStreamTraffic(to labels, t status.Traffic, failing int64) {
-	l := to[:]
-	s.count(streamDeliveredEvents, t.Delivered.Lines, l...)
-	s.count(streamDeliveredBytes, t.Delivered.Bytes, l...)
+	l := pairsOf(streamDeliveredEvents, to[:])
+	s.countWith(l, streamDeliveredEvents, t.Delivered.Lines)
+	s.countWith(l, streamDeliveredBytes, t.Delivered.Bytes)
 	for reason, n := range t.Dropped {
-		s.count(streamDroppedEvents, n.Lines, append(l, reason)...)
-		s.count(streamDroppedBytes, n.Bytes, append(l, reason)...)
+		s.count(streamDroppedEvents, n.Lines, append(to[:], reason)...)
+		s.count(streamDroppedBytes, n.Bytes, append(to[:], reason)...)
 	}
-	s.count(streamFailing, failing, l...)
+	s.countWith(l, streamFailing, failing)
 }
 
 func oneIf(b bool) float64 {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // Doc describes one metric. Tests compare docs/metrics.md with it.
@@ -170,6 +171,40 @@ func (s sink) send(m *metric, value float64, labels ...string) {
 }
 
 func (s sink) count(m *metric, value int64, labels ...string) { s.send(m, float64(value), labels...) }
+
+// pairs are the labels of a series, sorted by name. Nobody may change them.
+type pairs []*dto.LabelPair
+
+// pairsOf returns labels with these values, which must be valid UTF-8, for the metrics that
+// have the same labels as m. To make the labels is most of the cost of a series, so the series
+// of one container share them.
+func pairsOf(m *metric, values []string) pairs { return prometheus.MakeLabelPairs(m.desc, values) }
+
+// sharing is a metric whose labels other metrics share.
+type sharing struct {
+	*metric
+	value  float64
+	labels pairs
+}
+
+// Desc implements prometheus.Metric.
+func (m *sharing) Desc() *prometheus.Desc { return m.desc }
+
+// Write implements prometheus.Metric.
+func (m *sharing) Write(out *dto.Metric) error {
+	out.Label = m.labels
+	if m.Type == "counter" {
+		out.Counter = &dto.Counter{Value: &m.value}
+	} else {
+		out.Gauge = &dto.Gauge{Value: &m.value}
+	}
+	return nil
+}
+
+// sendWith is send with shared labels.
+func (s sink) sendWith(l pairs, m *metric, value float64) { s <- &sharing{m, value, l} }
+
+func (s sink) countWith(l pairs, m *metric, value int64) { s.sendWith(l, m, float64(value)) }
 
 // distribution sends a histogram. The buckets of Prometheus are cumulative.
 func (s sink) distribution(m *metric, h histogramData, labels ...string) {

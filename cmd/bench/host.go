@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"github.com/logspool/logspool/internal/cwlocal"
+	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/hosttest"
+)
+
+const (
+	accessKey = "AKIDEXAMPLE"
+	secretKey = "secret"
+
+	// patience bounds every wait. It is long enough that only a failure reaches it.
+	patience = 90 * time.Second
+)
+
+// host is a simulated host for one run: a dockerd with containers, the plugin, and a stand-in
+// for CloudWatch Logs.
+type host struct {
+	service    *cwlocal.Server
+	docker     *dockertest.Daemon
+	plugin     *hosttest.Program
+	containers []*dockertest.Container
+	state      string // state is the plugin's STATE_DIR.
+	statusAddr string // statusAddr is the plugin's STATUS_ADDR, and empty for none.
+	delivered  delivered
+}
+
+// newHost starts the plugin and n containers. The caller must close it.
+func (b *bench) newHost(ctx context.Context, binary string, status bool, n int, env []string) (h *host, err error) {
+	dir, err := os.MkdirTemp(b.dir, "")
+	if err != nil {
+		return nil, err
+	}
+	h = &host{state: filepath.Join(dir, "state")}
+	defer func() {
+		if err != nil {
+			h.close()
+		}
+	}()
+	h.service, err = cwlocal.Start("127.0.0.1:0", cwlocal.Options{
+		Keys: map[string]string{accessKey: secretKey}, Keep: cwlocal.KeepNone,
+		OnAccepted: func(_, _, _ string, events []cwlocal.Event) { h.delivered.add(len(events)) },
+	})
+	if err != nil {
+		return h, err
+	}
+	socket := filepath.Join(dir, "s")
+	h.docker, err = dockertest.NewDaemon(dockertest.Options{Socket: socket, Dir: filepath.Join(dir, "fifos")})
+	if err != nil {
+		return h, err
+	}
+	env = append(env, "PLUGIN_SOCKET="+socket, "STATE_DIR="+h.state, "HOME="+dir,
+		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS="+h.service.URL(), "AWS_ENDPOINT_URL_STS="+h.service.URL(), "AWS_REGION=eu-central-1",
+		"AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey, "NOEC2=1", "LOGSPOUT_GROUP=bench")
+	if status {
+		if h.statusAddr, err = freeAddr(); err != nil {
+			return h, err
+		}
+		env = append(env, "STATUS_ADDR="+h.statusAddr)
+	}
+	if err := h.startPlugin(binary, env, b.thread); err != nil {
+		return h, err
+	}
+	return h, h.startContainers(ctx, n)
+}
+
+func (h *host) startPlugin(binary string, env []string, thread *hosttest.Thread) (err error) {
+	cmd := exec.Command(binary)
+	cmd.Env = env
+	// This program answers Ctrl-C, and ends the plugin.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if h.plugin, err = hosttest.StartProgram("the plugin", cmd, thread); err != nil {
+		return err
+	}
+	if err := h.plugin.WaitLogged("logspool is listening", patience); err != nil || h.statusAddr == "" {
+		return err
+	}
+	return h.plugin.WaitLogged("the status page and the metrics are served", patience)
+}
+
+func (h *host) startContainers(ctx context.Context, n int) error {
+	h.containers = make([]*dockertest.Container, n)
+	var g errgroup.Group
+	g.SetLimit(8)
+	for i := range n {
+		g.Go(func() (err error) {
+			h.containers[i], err = h.docker.Start(ctx, dockertest.Info{
+				ContainerID: dockertest.NewID(), ContainerName: fmt.Sprintf("/container-%04d", i), ContainerImageName: "image:1",
+				ContainerCreated: time.Now(),
+			})
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// warmUp writes a line to each container and waits for it, so that all log streams exist.
+// CloudWatch allows only 50 new ones a second.
+func (h *host) warmUp(ctx context.Context) error {
+	for _, c := range h.containers {
+		if err := c.Write(dockertest.Stdout, line); err != nil {
+			return err
+		}
+	}
+	return h.delivered.wait(ctx, len(h.containers), h.plugin)
+}
+
+// close ends what runs, and removes the files.
+func (h *host) close() {
+	if h.docker != nil {
+		h.docker.Kill()
+	}
+	if h.plugin != nil {
+		h.plugin.Kill()
+	}
+	if h.service != nil {
+		_ = h.service.Close()
+	}
+	_ = os.RemoveAll(filepath.Dir(h.state)) // the whole directory is removed at the end
+}
+
+// cpu returns the processor time that the plugin has used. /proc/PID/stat has it only in
+// units of 10 ms.
+func (h *host) cpu() (time.Duration, error) {
+	// The clock of another process has the number that clock_getcpuclockid(3) computes: the
+	// complement of the process ID, shifted by 3 bits, and CPUCLOCK_SCHED.
+	const cpuClockSched = 2
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^h.plugin.PID())<<3|cpuClockSched, &t); err != nil {
+		return 0, fmt.Errorf("couldn't read the plugin's processor time: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
+}
+
+// memory returns the plugin's resident memory in bytes (proc_pid_status(5), VmRSS).
+func (h *host) memory() (bytes int64) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.plugin.PID()))
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	_, _ = fmt.Sscan(rest, &bytes)
+	return bytes << 10
+}
+
+// freeAddr returns an address of loopback whose port nothing uses.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// delivered counts the events that CloudWatch has accepted.
+type delivered struct {
+	mu      sync.Mutex
+	events  int
+	changed chan struct{} // changed is closed by the next add, and nil if nobody waits.
+}
+
+func (d *delivered) add(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.events += n
+	if d.changed != nil {
+		close(d.changed)
+		d.changed = nil
+	}
+}
+
+// wait waits until there are n events. Lines that were dropped never arrive, so it fails if
+// none arrives for a while.
+func (d *delivered) wait(ctx context.Context, n int, plugin *hosttest.Program) error {
+	for {
+		d.mu.Lock()
+		if d.events >= n {
+			d.mu.Unlock()
+			return nil
+		}
+		if d.changed == nil {
+			d.changed = make(chan struct{})
+		}
+		events, changed := d.events, d.changed
+		d.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-plugin.Exited():
+			return fmt.Errorf("the plugin ended: %w", plugin.Err())
+		case <-time.After(patience):
+			return fmt.Errorf("%d of %d lines have arrived, and none in %v; the plugin's log ends with\n%s", events, n, patience, plugin.Log.Tail(20))
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,7 +91,7 @@ func faultsOf(set *faultlog.Set) []status.Fault {
 
 func (r *reporter) addProcess(p *status.Process) {
 	p.PID = os.Getpid()
-	p.OpenFiles, p.MaxFiles = int(r.openFiles.Load()), openFileLimit()
+	p.OpenFiles, p.MaxFiles = int(r.openFiles.Load()), driver.OpenFileLimit()
 	// /proc/self/statm has the resident pages in its second field (proc(5)).
 	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
 		if fields := strings.Fields(string(text)); len(fields) > 1 {
@@ -106,19 +105,13 @@ func (r *reporter) addProcess(p *status.Process) {
 	}
 }
 
-func openFileLimit() int {
-	var l unix.Rlimit
-	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &l) // 0 means unknown
-	return int(min(l.Cur, 1<<31-1))
-}
-
 // countOpenFiles returns the number of the process's descriptors, and the limit if there is
 // none left to count them. Since Linux 6.2 it is the size of the directory (proc(5)).
 func countOpenFiles() int64 {
 	dir, err := os.Open("/proc/self/fd")
 	switch {
 	case errors.Is(err, unix.EMFILE):
-		return int64(openFileLimit())
+		return int64(driver.OpenFileLimit())
 	case err != nil:
 		return 0
 	}
@@ -161,7 +154,7 @@ func startStatus(r *reporter, settings *config.Settings, log *slog.Logger) *stat
 		StateDir:  settings.StateDir,
 		Addr:      settings.StatusAddr,
 		Host:      r.host,
-		OpenFiles: cmp.Or(openFileLimit(), 1024),
+		OpenFiles: driver.OpenFileLimit(),
 		MaxAge:    status.DefaultMaxAge + settings.Delay,
 		Page:      page,
 		Metrics:   metrics.Handler(m, metrics.Options{MaxContainers: settings.MetricsMaxContainers}),

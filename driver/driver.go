@@ -106,7 +106,7 @@ func New(o Options) (*Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	limits := shareDescriptors(cmp.Or(o.OpenFiles, openFileLimit()))
+	limits := shareDescriptors(cmp.Or(o.OpenFiles, OpenFileLimit()))
 	budget := spool.NewBudget(o.Settings.SpoolTotalSize)
 	budget.LimitFiles(limits.spools)
 	env := &environment{

@@ -94,6 +94,20 @@ func (p *noRegionLocator) Region(context.Context) (string, error) {
 	return "r", nil
 }
 
+// startHeld starts a container whose lines are held because of a setting or a locator. It has
+// printed a hundred lines.
+func startHeld(t *testing.T, env string, locator Locator) (*host, *fakeFIFO) {
+	t.Helper()
+	h := newHost(t, env)
+	h.badEnv, h.locator = true, locator
+	h.start()
+	f := h.fifo("f")
+	h.startContainer("web", f, nil)
+	f.write("stdout", lines(1, 100)...)
+	f.waitUntilEmpty()
+	return h, f
+}
+
 // TestHeldContainersAreNamed: the log names the containers whose lines wait for a region, a
 // setting or an allowed group.
 func TestHeldContainersAreNamed(t *testing.T) {
@@ -107,13 +121,7 @@ func TestHeldContainersAreNamed(t *testing.T) {
 		"group":  {"ALLOW_GROUPS=x", fakeLocator{}, "no log group is allowed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHost(t, k.env)
-			h.badEnv, h.locator = true, k.locator
-			h.start()
-			f := h.fifo("f")
-			h.startContainer("web", f, nil)
-			f.write("stdout", lines(1, 100)...)
-			f.waitUntilEmpty()
+			h, f := startHeld(t, k.env, k.locator)
 			until(t, "it is logged", func() bool { return strings.Contains(h.logged(), k.err) })
 			line := h.logged()[strings.Index(h.logged(), "level=ERROR"):]
 			for _, part := range []string{"level=ERROR", k.err, `containers="web (web)" waiting_bytes=`, "oldest="} {

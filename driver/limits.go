@@ -32,8 +32,9 @@ const (
 	mostReaders = 1024
 )
 
-// openFileLimit returns RLIMIT_NOFILE. Go has raised the soft limit to the hard one.
-func openFileLimit() int {
+// OpenFileLimit returns RLIMIT_NOFILE, and 1024 if it cannot be read. Go has raised the soft
+// limit to the hard one.
+func OpenFileLimit() int {
 	var r unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
 		return 1024

@@ -49,7 +49,7 @@ func TestDescriptorSharesFit(t *testing.T) {
 	}
 	var r syscall.Rlimit
 	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r))
-	if got := openFileLimit(); uint64(got) != min(r.Cur, 1<<31-1) {
+	if got := OpenFileLimit(); uint64(got) != min(r.Cur, 1<<31-1) {
 		t.Errorf("RLIMIT_NOFILE is %d, read as %d", r.Cur, got)
 	}
 }

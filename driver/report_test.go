@@ -173,13 +173,7 @@ func TestReportSaysWhyLinesAreHeld(t *testing.T) {
 		"group":  {"ALLOW_GROUPS=x", fakeLocator{}, "no log group is allowed: ALLOW_GROUPS", "set LOGSPOUT_GROUP"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHost(t, k.env)
-			h.badEnv, h.locator = true, k.locator
-			h.start()
-			f := h.fifo("f")
-			h.startContainer("web", f, nil)
-			f.write("stdout", lines(1, 100)...)
-			f.waitUntilEmpty()
+			h, f := startHeld(t, k.env, k.locator)
 			until(t, "it is held", func() bool { return h.one().State == status.ContainerHeld })
 			until(t, "it is a failure", func() bool { return len(h.faults.Ongoing()) > 0 })
 			check := func(what string) {

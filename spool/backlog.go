@@ -58,7 +58,7 @@ type census struct {
 	gapsAt   []uint64     // gapsAt has the positions of the gap blocks that are not acknowledged.
 }
 
-// checkpoint stands for a block, and for those that follow it up to the next checkpoint.
+// checkpoint describes a block and the blocks after it, up to the next checkpoint.
 type checkpoint struct {
 	at     uint64 // at is where the first block begins.
 	end    uint64 // end is where the last block ends.

@@ -36,28 +36,25 @@ func addCompletion(root *cobra.Command) {
 // completeContainers returns the names and IDs of the containers that the plugin reports, or if
 // it does not run, of those in its state directory.
 func completeContainers(ctx context.Context, w *where, args []string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	ctx, cancel := context.WithTimeout(orBackground(ctx), completionTimeout)
-	defer cancel()
-	dir, _, err := w.find(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	r, err := statusserver.Get(ctx, dir)
-	if err != nil {
-		return spoolNames(dir), cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, c := range r.Containers {
-		names = append(names, displayName(c.Name, c.ID))
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return complete(ctx, w, args, func(ctx context.Context, dir string) (names []string) {
+		r, err := statusserver.Get(ctx, dir)
+		if err != nil {
+			return spoolNames(dir)
+		}
+		for _, c := range r.Containers {
+			names = append(names, displayName(c.Name, c.ID))
+		}
+		return names
+	})
 }
 
 // completeSpools returns the names of the containers in the state directory.
 func completeSpools(ctx context.Context, w *where, args []string) ([]string, cobra.ShellCompDirective) {
+	return complete(ctx, w, args, func(_ context.Context, dir string) []string { return spoolNames(dir) })
+}
+
+// complete returns what list finds in the state directory, for a command's only argument.
+func complete(ctx context.Context, w *where, args []string, list func(ctx context.Context, dir string) []string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -67,7 +64,7 @@ func completeSpools(ctx context.Context, w *where, args []string) ([]string, cob
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return spoolNames(dir), cobra.ShellCompDirectiveNoFileComp
+	return list(ctx, dir), cobra.ShellCompDirectiveNoFileComp
 }
 
 func orBackground(ctx context.Context) context.Context {

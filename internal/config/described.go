@@ -23,7 +23,7 @@ type Described struct {
 	From string
 }
 
-// hidden stands for a value that may give access to something.
+// hidden is shown in place of a value that may give access to something.
 const hidden = "(not shown)"
 
 // Described returns the options that have a value, in the order of the documentation.

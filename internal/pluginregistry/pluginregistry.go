@@ -133,7 +133,7 @@ func addFile(archive *tar.Writer, root, path string, d fs.DirEntry) error {
 	if d.IsDir() {
 		h.Name += "/"
 	}
-	h.Uid, h.Gid, h.Uname, h.Gname = 0, 0, "root", "root" // whoever unpacked the files
+	h.Uid, h.Gid, h.Uname, h.Gname = 0, 0, "root", "root" // the files belong to the user who unpacked them
 	if err := archive.WriteHeader(h); err != nil || !info.Mode().IsRegular() {
 		return err
 	}

@@ -113,7 +113,7 @@ func TestReadyNamesWhatIsMissing(t *testing.T) {
 
 // The log says that the plugin is ready if there are credentials and STS does not answer. What
 // CloudWatch says about them counts more than what STS said when the plugin started.
-func TestReadyAgreesWithWhoeverKnowsTheCredentials(t *testing.T) {
+func TestReadyFollowsWhatIsKnownOfTheCredentials(t *testing.T) {
 	const none = "no AWS credentials are known to be valid; "
 	for _, c := range []struct {
 		name   string

@@ -10,8 +10,9 @@ PLUGIN := $(PLUGIN_NAME):$(PLUGIN_TAG)
 BINARY := bin/linux-$(ARCH)/logspool
 GO     := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go
 # A program that is also the process of its containers is static, because their image has
-# nothing else. $(TOOL) builds the command of the target, and $(call TOOL,NAME) another one.
-TOOL    = $(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/$(or $(1),$@) ./cmd/$(or $(1),$@)
+# nothing else. $(TOOL) builds the command of the target.
+TOOL    = $(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/$@ ./cmd/$@
+BENCH_TOOL = $(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/bench ./bench
 
 .PHONY: release push-release help demo test test-long e2e fault benchlogs benchstatus fuzz lint build rootfs plugin enable disable push clean
 .DEFAULT_GOAL := help
@@ -52,7 +53,7 @@ benchlogs: ## measure docker logs with a real Docker engine (as root); WRITE=1 u
 	@go test -v -tags e2e -count 1 -timeout 60m ./e2e -run TestMeasureDockerLogs -args -measure all $(if $(WRITE),-write)
 
 benchstatus: build ## measure what reading the status costs; BASE=commit compares; BENCH=flags; WRITE=1 updates docs/metrics.md
-	@$(call TOOL,bench)
+	@$(BENCH_TOOL)
 	@$(if $(BASE),scripts/build-commit $(BASE) bin/linux-$(ARCH)/logspool-base)
 	@bin/linux-$(ARCH)/bench -binary $(BINARY) $(if $(BASE),-base bin/linux-$(ARCH)/logspool-base) $(if $(WRITE),-write docs/metrics.md) $(BENCH) status
 

@@ -122,7 +122,7 @@ var packageRules = map[string]rule{
 	"internal/rules":               {tests: true},
 	"internal/stream":              {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/target":              {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
-	"cmd/bench":                    {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, never: []string{aws}},
+	"bench":                        {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, never: []string{aws}},
 	"cmd/cwlocal":                  {ours: []string{"internal/cwlocal"}, never: []string{aws, docker}},
 	"cmd/demo":                     {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true},
 	"cmd/fault":                    {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true},

@@ -37,8 +37,8 @@ func ratios(a, b []result) spread {
 	return spreadOf(all)
 }
 
-// row returns a row of a Markdown table.
-func row(cells []string) string { return "| " + strings.Join(cells, " | ") + " |\n" }
+// tableRow returns a row of a Markdown table.
+func tableRow(cells []string) string { return "| " + strings.Join(cells, " | ") + " |\n" }
 
 // rewrite replaces a measurement's table in a document.
 func rewrite(document, measurement, table string) error {

@@ -14,7 +14,7 @@ import (
 // TestStatusIsMeasured runs the measurement with little load. Its figures say nothing then.
 func TestStatusIsMeasured(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "logspool")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "../..").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "..").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	var out bytes.Buffer
@@ -66,5 +66,22 @@ func TestRewriteReplacesOnlyTheTable(t *testing.T) {
 	}
 	if err := rewrite(os.DevNull, "status", ""); err == nil {
 		t.Error("no error for a document without a place for the table")
+	}
+}
+
+func TestRowsAreJudgedByTheirMedian(t *testing.T) {
+	for _, c := range []struct {
+		row  row
+		want string
+	}{
+		{row{got: spread{0.4, 0.1, 0.9}, limit: 0.45}, "pass"},
+		{row{got: spread{0.4, 0.1, 0.9}, limit: 0.45, beyond: 0.41}, "pass, and beyond"},
+		{row{got: spread{0.46, 0.1, 0.9}, limit: 0.45, beyond: 0.41}, "**FAIL**"},
+		{row{got: spread{0.96, 0.1, 2}, limit: 0.95, atLeast: true}, "pass"},
+		{row{got: spread{0.94, 0.1, 2}, limit: 0.95, atLeast: true}, "**FAIL**"},
+	} {
+		if got := c.row.verdict(); got != c.want {
+			t.Errorf("%+v: got %s, want %s", c.row, got, c.want)
+		}
 	}
 }

@@ -54,7 +54,7 @@ func (b *bench) status(ctx context.Context) (table string, err error) {
 	if b.base != "" {
 		head = append(head, "baseline", "not read, to baseline")
 	}
-	table = row(head) + row(slices.Repeat([]string{"---"}, len(head)))
+	table = tableRow(head) + tableRow(slices.Repeat([]string{"---"}, len(head)))
 	for _, l := range statusLoads() {
 		if !b.only.MatchString(l.name) {
 			continue
@@ -68,7 +68,7 @@ func (b *bench) status(ctx context.Context) (table string, err error) {
 		if b.base != "" {
 			cells = append(cells, figure(runs[baseline]), ratios(runs[notRead], runs[baseline]).String())
 		}
-		table += row(cells)
+		table += tableRow(cells)
 		// Without full load, reading the status is much of the load.
 		if l.lines > 0 && ratio.median >= maxStatusCost {
 			err = fmt.Errorf("%w: with %s, the ratio must be less than %v", errLimit, l.name, maxStatusCost)

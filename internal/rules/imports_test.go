@@ -116,6 +116,7 @@ var packageRules = map[string]rule{
 	"internal/statuspage":          {ours: []string{"internal/oneline", "internal/status"}, never: []string{aws, "github.com/docker/docker", "github.com/prometheus/"}, direct: []string{"os"}, pure: true},
 	"internal/statusserver":        {ours: []string{"internal/faultlog", "internal/oneline", "internal/status"}, never: []string{aws, docker}},
 	"internal/oneline":             {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
+	"internal/costtest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/longtest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/pluginregistry":      {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},

@@ -1,5 +1,5 @@
-// Command bench measures what the plugin costs. `make benchstatus` runs the measurement
-// "status", which compares a plugin whose status is read every second with one whose status
+// Command bench measures what the plugin costs. `make bench` runs the measurement "rows": the
+// table of results. `make benchstatus` runs the measurement "status", which compares a plugin whose status is read every second with one whose status
 // nobody reads.
 //
 // The plugin is the real binary. Package dockertest stands in for dockerd, and cwlocal for
@@ -36,12 +36,19 @@ type bench struct {
 	out    io.Writer
 	dir    string
 	thread *hosttest.Thread // thread starts the plugin's processes, which end with it.
+	tables []string         // tables has what measurements show besides their rows.
 }
 
-// measurements has the measurements by name. A measurement prints its table, and returns it
-// for the document. An error that is errLimit says that a figure is worse than it may be.
-var measurements = map[string]func(*bench, context.Context) (table string, err error){
-	"status": (*bench).status,
+// measurements has the measurements by name. A measurement returns its table. An error that is
+// errLimit says that a figure is worse than it may be.
+var measurements = map[string]measurement{
+	"rows":   {"bench", (*bench).table},
+	"status": {"benchstatus", (*bench).status},
+}
+
+type measurement struct {
+	target  string // target is the target of the Makefile, which the document names.
+	measure func(*bench, context.Context) (table string, err error)
 }
 
 // errLimit is the error of a measurement whose figures are complete, but not good enough.
@@ -75,8 +82,8 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	measure := measurements[flags.Arg(0)]
-	if measure == nil || flags.NArg() != 1 || b.binary == "" || b.turns < 0 || b.scale <= 0 {
+	m, ok := measurements[flags.Arg(0)]
+	if !ok || flags.NArg() != 1 || b.binary == "" || b.turns < 0 || b.scale <= 0 {
 		flags.Usage()
 		return errors.New("the flag -binary or the name of a measurement is missing or wrong")
 	}
@@ -94,13 +101,13 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	defer b.thread.End()
-	table, err := measure(b, ctx)
+	table, err := m.measure(b, ctx)
 	if table == "" || err != nil && !errors.Is(err, errLimit) {
 		return err
 	}
 	fmt.Fprint(out, "\n", table)
 	if b.document != "" {
-		err = errors.Join(err, rewrite(b.document, flags.Arg(0), table))
+		err = errors.Join(err, rewrite(b.document, m.target, table))
 	}
 	return err
 }

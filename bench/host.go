@@ -37,6 +37,8 @@ type host struct {
 	containers []*dockertest.Container
 	state      string // state is the plugin's STATE_DIR.
 	statusAddr string // statusAddr is the plugin's STATUS_ADDR, and empty for none.
+	binary     string // binary and env are the plugin's binary and its environment.
+	env        []string
 	delivered  delivered
 }
 
@@ -73,15 +75,17 @@ func (b *bench) newHost(ctx context.Context, binary string, status bool, n int, 
 		}
 		env = append(env, "STATUS_ADDR="+h.statusAddr)
 	}
-	if err := h.startPlugin(binary, env, b.thread); err != nil {
+	h.binary, h.env = binary, env
+	if err := h.startPlugin(b.thread); err != nil {
 		return h, err
 	}
 	return h, h.startContainers(ctx, n)
 }
 
-func (h *host) startPlugin(binary string, env []string, thread *hosttest.Thread) (err error) {
-	cmd := exec.Command(binary)
-	cmd.Env = env
+// startPlugin starts the plugin. It may start it again after its end.
+func (h *host) startPlugin(thread *hosttest.Thread) (err error) {
+	cmd := exec.Command(h.binary)
+	cmd.Env = h.env
 	// This program answers Ctrl-C, and ends the plugin.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if h.plugin, err = hosttest.StartProgram("the plugin", cmd, thread); err != nil {

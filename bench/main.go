@@ -1,6 +1,6 @@
 // Command bench measures what the plugin costs. `make bench` runs the measurement "rows": the
-// table of results. `make benchstatus` runs the measurement "status", which compares a plugin whose status is read every second with one whose status
-// nobody reads.
+// table of results. `make benchstatus` runs the measurement "status", which compares a plugin
+// whose status is read every second with one whose status nobody reads.
 //
 // The plugin is the real binary. Package dockertest stands in for dockerd, and cwlocal for
 // CloudWatch Logs. The command must not know the plugin's packages: it sees what a user sees,
@@ -27,10 +27,13 @@ import (
 // bench is a run of the command.
 type bench struct {
 	binary, base string
+	plugin       string // plugin is the directory for docker plugin create.
+	yardstick    string // yardstick is the yardstick's binary.
 	only         *regexp.Regexp
 	turns        int
 	scale        float64
 	document     string
+	images       string // images is the directory for the charts.
 	profile      string
 
 	out    io.Writer
@@ -43,6 +46,7 @@ type bench struct {
 // errLimit says that a figure is worse than it may be.
 var measurements = map[string]measurement{
 	"rows":   {"bench", (*bench).table},
+	"plots":  {"bench-plots", (*bench).plots},
 	"status": {"benchstatus", (*bench).status},
 }
 
@@ -64,16 +68,22 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
+	if len(args) > 0 && args[0] == writeCommand {
+		return runWriter(ctx, args[1:], out)
+	}
 	b := &bench{out: out}
 	names := slices.Sorted(maps.Keys(measurements))
 	var only string
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	flags.StringVar(&b.binary, "binary", "", "the plugin's `binary`")
 	flags.StringVar(&b.base, "base", "", "another `binary` of the plugin, to compare with")
+	flags.StringVar(&b.plugin, "plugin", "", "the plugin's `directory`, as for docker plugin create")
+	flags.StringVar(&b.yardstick, "yardstick", "", "the `binary` of the yardstick")
 	flags.StringVar(&only, "run", "", "run only the loads whose name matches this `regexp`")
 	flags.IntVar(&b.turns, "turns", 0, "measure each of the things that are compared this `number` of times; 0 means as often as the load needs")
 	flags.Float64Var(&b.scale, "scale", 1, "multiply the size of each load by this `factor`")
 	flags.StringVar(&b.profile, "profile", "", "write a processor profile of the plugin with each variant to a file whose name begins with this `prefix`")
+	flags.StringVar(&b.images, "images", "", "write the charts into this `directory`")
 	flags.StringVar(&b.document, "write", "", "also write the table into this `document`")
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "usage: bench [flags] %s\n", strings.Join(names, "|"))

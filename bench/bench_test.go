@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -57,14 +60,14 @@ func TestRewriteReplacesOnlyTheTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time it changes nothing
-		if err := rewrite(path, "status", "| new |\n"); err != nil {
+		if err := rewrite(path, "benchstatus", "| new |\n"); err != nil {
 			t.Fatal(err)
 		}
 		if got, _ := os.ReadFile(path); string(got) != begin+"\n| new |\n\n"+end {
 			t.Errorf("got %q", got)
 		}
 	}
-	if err := rewrite(os.DevNull, "status", ""); err == nil {
+	if err := rewrite(os.DevNull, "benchstatus", ""); err == nil {
 		t.Error("no error for a document without a place for the table")
 	}
 }
@@ -79,9 +82,36 @@ func TestRowsAreJudgedByTheirMedian(t *testing.T) {
 		{row{got: spread{0.46, 0.1, 0.9}, limit: 0.45, beyond: 0.41}, "**FAIL**"},
 		{row{got: spread{0.96, 0.1, 2}, limit: 0.95, atLeast: true}, "pass"},
 		{row{got: spread{0.94, 0.1, 2}, limit: 0.95, atLeast: true}, "**FAIL**"},
+		{row{got: spread{0.94, 0.1, 2}}, ""},
+		{row{limit: 0.95, missing: "no a|b\n"}, `not measured: no a\|b`},
 	} {
 		if got := c.row.verdict(); got != c.want {
 			t.Errorf("%+v: got %s, want %s", c.row, got, c.want)
 		}
+	}
+}
+
+// TestAFailedRowStopsNoOther: each row is listed, and the error names one that fails.
+func TestAFailedRowStopsNoOther(t *testing.T) {
+	defer func(was []rowGroup) { rowsOf = was }(rowsOf)
+	good := row{what: "good", got: spread{1, 1, 1}, unit: "s", limit: 2, note: "a note"}
+	measure := func(rows []row, err error) func(*bench, context.Context) ([]row, error) {
+		return func(*bench, context.Context) ([]row, error) { return rows, err }
+	}
+	rowsOf = []rowGroup{{"none", measure(nil, errors.New("no engine"))}, {"half", measure([]row{good}, errors.New("broken"))}, {"good", measure([]row{good}, nil)}}
+	b := &bench{out: io.Discard, only: regexp.MustCompile("")}
+	text, err := b.table(t.Context())
+	if !errors.Is(err, errLimit) || !strings.Contains(err.Error(), "none") {
+		t.Error(err)
+	}
+	want := "| none |  |  | not measured: no engine |\n" +
+		"| good [1] | ≤ 2 s | **1.00** (1.00 to 1.00) s | pass |\n| half |  |  | not measured: broken |\n" +
+		"| good [2] | ≤ 2 s | **1.00** (1.00 to 1.00) s | pass |\n\n[1] a note\n\n[2] a note\n"
+	if !strings.HasSuffix(text, want) {
+		t.Errorf("got\n%s", text)
+	}
+	b.only = regexp.MustCompile("good")
+	if _, err := b.table(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

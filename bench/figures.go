@@ -27,6 +27,18 @@ func (s spread) String() string {
 	return fmt.Sprintf("**%.3f** (%.3f to %.3f)", s.median, s.lower, s.upper)
 }
 
+// in is String with a unit, and with as many digits as the value needs.
+func (s spread) in(unit string) string {
+	digits := 2
+	switch {
+	case s.median >= 100:
+		digits = 0
+	case s.median >= 10:
+		digits = 1
+	}
+	return fmt.Sprintf("**%.*f** (%.*f to %.*f) %s", digits, s.median, digits, s.lower, digits, s.upper, unit)
+}
+
 // ratios compares the runs of each turn. Other load on the machine changes slowly, so it
 // changes both runs of a turn by nearly the same factor.
 func ratios(a, b []result) spread {
@@ -40,14 +52,19 @@ func ratios(a, b []result) spread {
 // tableRow returns a row of a Markdown table.
 func tableRow(cells []string) string { return "| " + strings.Join(cells, " | ") + " |\n" }
 
-// rewrite replaces a measurement's table in a document.
-func rewrite(document, measurement, table string) error {
+// oneCell makes text fit for a cell of a table.
+func oneCell(text string) string {
+	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "|", "\\|")
+}
+
+// rewrite replaces the table of a target of the Makefile in a document.
+func rewrite(document, target, table string) error {
 	old, err := os.ReadFile(document)
 	if err != nil {
 		return err
 	}
-	begin := "<!-- make bench" + measurement + " WRITE=1 writes -->\n"
-	end := "<!-- end of bench" + measurement + " -->\n"
+	begin := "<!-- make " + target + " WRITE=1 writes -->\n"
+	end := "<!-- end of " + target + " -->\n"
 	before, rest, ok := strings.Cut(string(old), begin)
 	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {

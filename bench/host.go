@@ -37,6 +37,8 @@ type host struct {
 	containers []*dockertest.Container
 	state      string // state is the plugin's STATE_DIR.
 	statusAddr string // statusAddr is the plugin's STATUS_ADDR, and empty for none.
+	binary     string // binary and env are the plugin's binary and its environment.
+	env        []string
 	delivered  delivered
 }
 
@@ -73,21 +75,23 @@ func (b *bench) newHost(ctx context.Context, binary string, status bool, n int, 
 		}
 		env = append(env, "STATUS_ADDR="+h.statusAddr)
 	}
-	if err := h.startPlugin(binary, env, b.thread); err != nil {
+	h.binary, h.env = binary, env
+	if err := h.startPlugin(b.thread); err != nil {
 		return h, err
 	}
 	return h, h.startContainers(ctx, n)
 }
 
-func (h *host) startPlugin(binary string, env []string, thread *hosttest.Thread) (err error) {
-	cmd := exec.Command(binary)
-	cmd.Env = env
+// startPlugin starts the plugin. It may start it again after its end.
+func (h *host) startPlugin(thread *hosttest.Thread) (err error) {
+	cmd := exec.Command(h.binary)
+	cmd.Env = h.env
 	// This program answers Ctrl-C, and ends the plugin.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if h.plugin, err = hosttest.StartProgram("the plugin", cmd, thread); err != nil {
 		return err
 	}
-	if err := h.plugin.WaitLogged("logspool is listening", patience); err != nil || h.statusAddr == "" {
+	if err := h.plugin.WaitLogged(" is listening", patience); err != nil || h.statusAddr == "" {
 		return err
 	}
 	return h.plugin.WaitLogged("the status page and the metrics are served", patience)
@@ -134,15 +138,18 @@ func (h *host) close() {
 	_ = os.RemoveAll(filepath.Dir(h.state)) // the whole directory is removed at the end
 }
 
-// cpu returns the processor time that the plugin has used. /proc/PID/stat has it only in
-// units of 10 ms.
-func (h *host) cpu() (time.Duration, error) {
+// cpu returns the processor time that the plugin has used.
+func (h *host) cpu() (time.Duration, error) { return processorTime(h.plugin.PID()) }
+
+// processorTime returns the processor time that a process has used. /proc/PID/stat has it only
+// in units of 10 ms.
+func processorTime(pid int) (time.Duration, error) {
 	// The clock of another process has the number that clock_getcpuclockid(3) computes: the
 	// complement of the process ID, shifted by 3 bits, and CPUCLOCK_SCHED.
 	const cpuClockSched = 2
 	var t unix.Timespec
-	if err := unix.ClockGettime(int32(^h.plugin.PID())<<3|cpuClockSched, &t); err != nil {
-		return 0, fmt.Errorf("couldn't read the plugin's processor time: %w", err)
+	if err := unix.ClockGettime(int32(^pid)<<3|cpuClockSched, &t); err != nil {
+		return 0, fmt.Errorf("couldn't read the processor time of process %d: %w", pid, err)
 	}
 	return time.Duration(t.Nano()), nil
 }
@@ -182,9 +189,20 @@ func (d *delivered) add(n int) {
 	}
 }
 
+func (d *delivered) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.events
+}
+
 // wait waits until there are n events. Lines that were dropped never arrive, so it fails if
-// none arrives for a while.
+// none arrives for a while. A plugin that is not nil must not end.
 func (d *delivered) wait(ctx context.Context, n int, plugin *hosttest.Program) error {
+	var exited <-chan struct{}
+	log := ""
+	if plugin != nil {
+		exited = plugin.Exited()
+	}
 	for {
 		d.mu.Lock()
 		if d.events >= n {
@@ -200,10 +218,13 @@ func (d *delivered) wait(ctx context.Context, n int, plugin *hosttest.Program) e
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-plugin.Exited():
+		case <-exited:
 			return fmt.Errorf("the plugin ended: %w", plugin.Err())
 		case <-time.After(patience):
-			return fmt.Errorf("%d of %d lines have arrived, and none in %v; the plugin's log ends with\n%s", events, n, patience, plugin.Log.Tail(20))
+			if plugin != nil {
+				log = "; the plugin's log ends with\n" + plugin.Log.Tail(20)
+			}
+			return fmt.Errorf("%d of %d have arrived, and none in %v%s", events, n, patience, log)
 		}
 	}
 }

@@ -1,6 +1,6 @@
-// Command bench measures what the plugin costs. `make benchstatus` runs the measurement
-// "status", which compares a plugin whose status is read every second with one whose status
-// nobody reads.
+// Command bench measures what the plugin costs. `make bench` runs the measurement "rows": the
+// table of results. `make benchstatus` runs the measurement "status", which compares a plugin
+// whose status is read every second with one whose status nobody reads.
 //
 // The plugin is the real binary. Package dockertest stands in for dockerd, and cwlocal for
 // CloudWatch Logs. The command must not know the plugin's packages: it sees what a user sees,
@@ -27,21 +27,32 @@ import (
 // bench is a run of the command.
 type bench struct {
 	binary, base string
+	plugin       string // plugin is the directory for docker plugin create.
+	yardstick    string // yardstick is the yardstick's binary.
 	only         *regexp.Regexp
 	turns        int
 	scale        float64
 	document     string
+	images       string // images is the directory for the charts.
 	profile      string
 
 	out    io.Writer
 	dir    string
 	thread *hosttest.Thread // thread starts the plugin's processes, which end with it.
+	tables []string         // tables has what measurements show besides their rows.
 }
 
-// measurements has the measurements by name. A measurement prints its table, and returns it
-// for the document. An error that is errLimit says that a figure is worse than it may be.
-var measurements = map[string]func(*bench, context.Context) (table string, err error){
-	"status": (*bench).status,
+// measurements has the measurements by name. A measurement returns its table. An error that is
+// errLimit says that a figure is worse than it may be.
+var measurements = map[string]measurement{
+	"rows":   {"bench", (*bench).table},
+	"plots":  {"bench-plots", (*bench).plots},
+	"status": {"benchstatus", (*bench).status},
+}
+
+type measurement struct {
+	target  string // target is the target of the Makefile, which the document names.
+	measure func(*bench, context.Context) (table string, err error)
 }
 
 // errLimit is the error of a measurement whose figures are complete, but not good enough.
@@ -57,16 +68,22 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
+	if len(args) > 0 && args[0] == writeCommand {
+		return runWriter(ctx, args[1:], out)
+	}
 	b := &bench{out: out}
 	names := slices.Sorted(maps.Keys(measurements))
 	var only string
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	flags.StringVar(&b.binary, "binary", "", "the plugin's `binary`")
 	flags.StringVar(&b.base, "base", "", "another `binary` of the plugin, to compare with")
+	flags.StringVar(&b.plugin, "plugin", "", "the plugin's `directory`, as for docker plugin create")
+	flags.StringVar(&b.yardstick, "yardstick", "", "the `binary` of the yardstick")
 	flags.StringVar(&only, "run", "", "run only the loads whose name matches this `regexp`")
 	flags.IntVar(&b.turns, "turns", 0, "measure each of the things that are compared this `number` of times; 0 means as often as the load needs")
 	flags.Float64Var(&b.scale, "scale", 1, "multiply the size of each load by this `factor`")
 	flags.StringVar(&b.profile, "profile", "", "write a processor profile of the plugin with each variant to a file whose name begins with this `prefix`")
+	flags.StringVar(&b.images, "images", "", "write the charts into this `directory`")
 	flags.StringVar(&b.document, "write", "", "also write the table into this `document`")
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "usage: bench [flags] %s\n", strings.Join(names, "|"))
@@ -75,8 +92,8 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	measure := measurements[flags.Arg(0)]
-	if measure == nil || flags.NArg() != 1 || b.binary == "" || b.turns < 0 || b.scale <= 0 {
+	m, ok := measurements[flags.Arg(0)]
+	if !ok || flags.NArg() != 1 || b.binary == "" || b.turns < 0 || b.scale <= 0 {
 		flags.Usage()
 		return errors.New("the flag -binary or the name of a measurement is missing or wrong")
 	}
@@ -94,13 +111,13 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	defer b.thread.End()
-	table, err := measure(b, ctx)
+	table, err := m.measure(b, ctx)
 	if table == "" || err != nil && !errors.Is(err, errLimit) {
 		return err
 	}
 	fmt.Fprint(out, "\n", table)
 	if b.document != "" {
-		err = errors.Join(err, rewrite(b.document, flags.Arg(0), table))
+		err = errors.Join(err, rewrite(b.document, m.target, table))
 	}
 	return err
 }

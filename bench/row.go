@@ -8,11 +8,15 @@ type row struct {
 	got  spread // got has the values of the turns: usually ratios within one turn.
 	unit string // unit is "×" for a ratio, or "MiB", "s", "% of a core", "requests/s".
 
-	limit   float64 // limit is the target: the most that the median may be.
+	limit   float64 // limit is the target: the most that the median may be; 0 means that there is no target.
 	beyond  float64 // beyond is a better value to aim at; 0 means none.
 	atLeast bool    // atLeast says that limit and beyond are the least, not the most.
 	note    string  // note says what the reader must know beside the figure.
+	missing string  // missing says why the row was not measured; empty means that it was.
 }
+
+// judged reports whether the row has a target.
+func (r row) judged() bool { return r.limit > 0 }
 
 // pass reports whether the median meets the target.
 func (r row) pass() bool { return r.meets(r.limit) }
@@ -30,6 +34,10 @@ func (r row) meets(limit float64) bool {
 // verdict returns how the median compares with the target, for the table.
 func (r row) verdict() string {
 	switch {
+	case r.missing != "":
+		return "not measured: " + oneCell(r.missing)
+	case !r.judged():
+		return ""
 	case r.best():
 		return "pass, and beyond"
 	case r.pass():
@@ -38,8 +46,19 @@ func (r row) verdict() string {
 	return "**FAIL**"
 }
 
+// value returns what was measured, for the table.
+func (r row) value() string {
+	if r.missing != "" {
+		return ""
+	}
+	return r.got.in(r.unit)
+}
+
 // target returns the target in words.
 func (r row) target() string {
+	if !r.judged() {
+		return ""
+	}
 	sign := "≤"
 	if r.atLeast {
 		sign = "≥"

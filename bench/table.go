@@ -11,7 +11,9 @@ import (
 // its rows. If it fails, it also returns the rows that it has, and the others are listed as
 // not measured. It multiplies its sizes by b.scale, and takes b.turns, unless that is 0, as
 // the number of its turns.
-var rowsOf = []rowGroup{}
+var rowsOf = []rowGroup{
+	{"quiet", (*bench).quiet},
+}
 
 type rowGroup = struct {
 	name    string

@@ -87,7 +87,7 @@ func (h *host) startPlugin(binary string, env []string, thread *hosttest.Thread)
 	if h.plugin, err = hosttest.StartProgram("the plugin", cmd, thread); err != nil {
 		return err
 	}
-	if err := h.plugin.WaitLogged("logspool is listening", patience); err != nil || h.statusAddr == "" {
+	if err := h.plugin.WaitLogged(" is listening", patience); err != nil || h.statusAddr == "" {
 		return err
 	}
 	return h.plugin.WaitLogged("the status page and the metrics are served", patience)

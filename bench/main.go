@@ -1,6 +1,6 @@
 // Command bench measures what the plugin costs. `make bench` runs the measurement "rows": the
-// table of results. `make benchstatus` runs the measurement "status", which compares a plugin whose status is read every second with one whose status
-// nobody reads.
+// table of results. `make benchstatus` runs the measurement "status", which compares a plugin
+// whose status is read every second with one whose status nobody reads.
 //
 // The plugin is the real binary. Package dockertest stands in for dockerd, and cwlocal for
 // CloudWatch Logs. The command must not know the plugin's packages: it sees what a user sees,

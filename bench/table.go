@@ -13,6 +13,8 @@ import (
 // the number of its turns.
 var rowsOf = []rowGroup{
 	{"quiet", (*bench).quiet},
+	{"memory", (*bench).memory},
+	{"start", (*bench).start},
 }
 
 type rowGroup = struct {

@@ -25,7 +25,7 @@ func (h *host) startSharing(ctx context.Context, n, streams int) error {
 		}
 		g.Go(func() (err error) {
 			h.containers[i], err = h.docker.Start(ctx, dockertest.Info{
-				Config: config, ContainerID: dockertest.NewID(), ContainerName: fmt.Sprintf("/container-%04d", i),
+				Config: config, ContainerID: dockertest.NewID(), ContainerName: "/" + containerName(i),
 				ContainerImageName: "image:1", ContainerCreated: time.Now(),
 			})
 			return err
@@ -33,6 +33,9 @@ func (h *host) startSharing(ctx context.Context, n, streams int) error {
 	}
 	return g.Wait()
 }
+
+// containerName is also the name of the container's stream, unless it shares one.
+func containerName(i int) string { return fmt.Sprintf("container-%04d", i) }
 
 // pace is how fast containers write.
 type pace struct {

@@ -75,17 +75,31 @@ func (s *standIn) control(ctx context.Context, method, path string, body, result
 		return err
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
 	if resp.StatusCode != http.StatusOK {
+		answer, _ := io.ReadAll(resp.Body)
 		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, answer)
 	}
 	if result == nil {
 		return nil
 	}
-	return json.Unmarshal(answer, result)
+	return json.NewDecoder(resp.Body).Decode(result)
+}
+
+// events returns the events that a stream has kept, in order of arrival.
+func (s *standIn) events(ctx context.Context, stream string) (events []cwlocal.Event, err error) {
+	q := url.Values{"region": {region}, "group": {logGroup}, "stream": {stream}, "order": {"arrival"}}
+	var text bytes.Buffer
+	if err := get(ctx, http.DefaultClient, s.url+"/_cwlocal/events?"+q.Encode(), &text); err != nil {
+		return nil, err
+	}
+	for d := json.NewDecoder(&text); d.More(); {
+		var e cwlocal.Event
+		if err := d.Decode(&e); err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	return events, nil
 }
 
 // fail makes requests fail until recover is called.

@@ -14,6 +14,8 @@ import (
 var rowsOf = []rowGroup{
 	{"drain", (*bench).drain},
 	{"quiet", (*bench).quiet},
+	{"requests", (*bench).requests},
+	{"neighbours", (*bench).neighbours},
 	{"memory", (*bench).memory},
 	{"start", (*bench).start},
 }

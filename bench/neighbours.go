@@ -14,12 +14,11 @@ import (
 
 // The sizes of the measurement neighbours.
 const (
-	floods       = 10
-	quietLines   = 30
-	quietDelay   = time.Second
-	floodLead    = 5 * time.Second // floodLead is how long the neighbours flood before the first quiet line.
-	quietBetween = time.Second
-	floodTurns   = 2
+	neighbourCount quietLines = 30
+	quietDelay                = time.Second
+	floodLead                 = 5 * time.Second // floodLead is how long the neighbours flood before the first quiet line.
+	quietBetween              = time.Second
+	floodTurns                = 2
 	// bottleneck is how many bytes of bodies, before compression, the service takes in a second
 	// when it is the bottleneck.
 	bottleneck = 5_000_000
@@ -60,7 +59,7 @@ func (b *bench) neighbours(ctx context.Context) (rows []row, err error) {
 			fmt.Fprintf(b.out, "neighbours, %s, turn %d: median %.2f s, worst %.2f s of %d lines\n",
 				s.name, turn+1, spreadOf(took).median, slices.Max(took), len(took))
 		}
-		what := fmt.Sprintf("a quiet container's line while %d neighbours flood, DELAY %g, ", floods, quietDelay.Seconds()) + s.name
+		what := fmt.Sprintf("a quiet container's line while %d neighbours flood, DELAY %g, ", neighbourCount, quietDelay.Seconds()) + s.name
 		rows = append(rows,
 			row{what: what + ": median", got: spreadOf(all), unit: "s", limit: quietDelay.Seconds() + 0.5, note: s.note},
 			row{what: what + ": worst", got: spreadOf(worst), unit: "s", limit: quietDelay.Seconds() + 2})
@@ -80,7 +79,7 @@ func (b *bench) besideFloods(ctx context.Context, fault *cwlocal.Fault) (took []
 	if err := b.startHost(h, service.url, b.binary, []string{"DELAY=" + quietDelay.String()}); err != nil {
 		return nil, err
 	}
-	if err := h.startSharing(ctx, 1+floods, 0); err != nil {
+	if err := h.startSharing(ctx, 1+neighbourCount, 0); err != nil {
 		return nil, err
 	}
 	for _, c := range h.containers { // so that all streams exist
@@ -96,7 +95,7 @@ func (b *bench) besideFloods(ctx context.Context, fault *cwlocal.Fault) (took []
 			return nil, err
 		}
 	}
-	flood := startFlood(ctx, h.containers[1:])
+	flood := startFlooding(ctx, h.containers[1:])
 	lines, err := b.writeQuietly(ctx, h.containers[0])
 	if err == nil {
 		err = service.waitEvents(ctx, containerName(0), 1+int64(lines))
@@ -139,15 +138,15 @@ func (b *bench) writeQuietly(ctx context.Context, c *dockertest.Container) (line
 	}
 }
 
-// flood is containers that write as fast as they can.
-type flood struct {
+// flooding is containers that write as fast as they can.
+type flooding struct {
 	cancel context.CancelFunc
 	done   chan error
 }
 
-func startFlood(ctx context.Context, containers []*dockertest.Container) *flood {
+func startFlooding(ctx context.Context, containers []*dockertest.Container) *flooding {
 	ctx, cancel := context.WithCancel(ctx)
-	f := &flood{cancel, make(chan error, 1)}
+	f := &flooding{cancel, make(chan error, 1)}
 	go func() {
 		const endless = 1 << 40
 		_, err := load{lines: endless}.write(ctx, containers)
@@ -158,7 +157,7 @@ func startFlood(ctx context.Context, containers []*dockertest.Container) *flood 
 
 // stop ends the flood, and the logs of its containers, whose writes may be blocked. It fails if
 // the flood has ended before.
-func (f *flood) stop() error {
+func (f *flooding) stop() error {
 	select {
 	case err := <-f.done:
 		return fmt.Errorf("the neighbours flood no longer: %w", err)

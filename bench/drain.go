@@ -50,9 +50,9 @@ func (b *bench) drain(ctx context.Context) (rows []row, err error) {
 
 // drained is one turn: how long the same lines took with each client.
 type drained struct {
-	plugin, trivial, prepared drainRun
-	// wait is how long the plugin waited after the end of the outage, before a request was
-	// accepted. It is a part of plugin.took.
+	plugin, prepared, fromFile drainRun
+	// wait is how long the plugin waited after the end of the outage, until a request was
+	// accepted. It is no part of plugin.took.
 	wait time.Duration
 }
 
@@ -60,33 +60,49 @@ type drained struct {
 type drainRun struct{ took, client, standIn time.Duration }
 
 func (d drained) String() string {
-	return fmt.Sprintf("plugin %v, of which it waited %.2f s; trivial client %v; prepared requests %v", d.plugin, d.wait.Seconds(), d.trivial, d.prepared)
+	return fmt.Sprintf("plugin %v after a wait of %.2f s; prepared requests %v; lines from a file %v", d.plugin, d.wait.Seconds(), d.prepared, d.fromFile)
 }
 
 func (r drainRun) String() string {
 	return fmt.Sprintf("%.2f s (processor %.2f s, stand-in %.2f s)", r.took.Seconds(), r.client.Seconds(), r.standIn.Seconds())
 }
 
-func drainRows(name string, size int64, runs []drained) []row {
-	var ratio, prepared, rate, cpu []float64
-	for _, r := range runs {
-		ratio = append(ratio, r.trivial.took.Seconds()/r.plugin.took.Seconds())
-		prepared = append(prepared, r.prepared.took.Seconds()/r.plugin.took.Seconds())
-		rate = append(rate, float64(size)/1e6/r.plugin.took.Seconds())
-		cpu = append(cpu, r.plugin.client.Seconds()/r.trivial.client.Seconds())
+// drainRows returns the rows of the turns with one encoding. The first is the one with the
+// target.
+func drainRows(encoding string, size int64, runs []drained) []row {
+	what := fmt.Sprintf("draining a backlog of %.2g GB after an outage, %s", float64(size)/1e9, encoding)
+	r := []row{
+		{what: what + ": rate relative to a trivial client", unit: "×", limit: 0.8, atLeast: true, note: drainNote},
+		{what: what + ": relative to a client that reads the lines from a file", unit: "×", note: fromFileNote},
+		{what: what + ": relative to the trivial client, by processor time", unit: "×", note: byCPUNote},
+		{what: what + ": MB/s", unit: "MB/s"},
+		{what: what + ": the wait before the first request is accepted", unit: "s"},
 	}
-	what := fmt.Sprintf("draining a backlog of %.2g GB after an outage, %s", float64(size)/1e9, name)
-	return []row{
-		{what: what + ", bytes/s relative to a trivial client", got: spreadOf(ratio), unit: "×", limit: 0.8, atLeast: true, note: drainNote},
-		{what: what + ", relative to requests that were prepared before", got: spreadOf(prepared), unit: "×"},
-		{what: what, got: spreadOf(rate), unit: "MB/s"},
-		{what: what + ", the plugin's CPU relative to the trivial client's", got: spreadOf(cpu), unit: "×"},
+	values := make([][]float64, len(r))
+	for _, d := range runs {
+		for i, v := range []float64{
+			d.prepared.took.Seconds() / d.plugin.took.Seconds(),
+			d.fromFile.took.Seconds() / d.plugin.took.Seconds(),
+			(d.prepared.client + d.prepared.standIn).Seconds() / (d.plugin.client + d.plugin.standIn).Seconds(),
+			float64(size) / 1e6 / d.plugin.took.Seconds(),
+			d.wait.Seconds(),
+		} {
+			values[i] = append(values[i], v)
+		}
 	}
+	for i := range r {
+		r[i].got = spreadOf(values[i])
+	}
+	return r
 }
 
-const drainNote = "One container, lines of 100 bytes. The time is that from the end of the outage, during which each request was answered with 503, to the last line; " +
-	"it has the wait of the plugin before it tries again. The trivial client reads the same lines from a file, escapes, compresses (with gzip), signs and posts them, " +
-	"over 4 connections, as many as the plugin has for one stream. The stand-in is a process of its own, a new one for each run."
+const (
+	drainNote = "One container, lines of 100 bytes, from the first accepted batch after the outage to the last line. During the outage, each request is answered with 503. " +
+		"The trivial client sends requests that it has built before: each of its 4 connections, as many as the plugin has for one stream, posts one signed batch again and again. " +
+		"That is all that the stand-in accepts on this machine. The stand-in is a process of its own, on the same cores, and a new one for each run."
+	fromFileNote = "This client reads the same lines from a file, escapes, compresses (with gzip), signs and posts them over 4 connections. It does nothing for order or against loss."
+	byCPUNote    = "The processor time of client and stand-in for the trivial client, divided by that of plugin and stand-in. It is the same ratio if all cores are busy, and other load on the machine changes it little."
+)
 
 // drainTurn sends the lines with each client.
 func (b *bench) drainTurn(ctx context.Context, file string, size int64, zipped bool) (d drained, err error) {
@@ -94,7 +110,7 @@ func (b *bench) drainTurn(ctx context.Context, file string, size int64, zipped b
 		return d, err
 	}
 	settings := trivialSettings{File: file, Size: size, Connections: drainConnections, Gzip: zipped}
-	if d.trivial, err = b.drainTrivial(ctx, settings); err != nil {
+	if d.fromFile, err = b.drainTrivial(ctx, settings); err != nil {
 		return d, err
 	}
 	settings.Prepared = true
@@ -114,7 +130,7 @@ func (b *bench) drainTrivial(ctx context.Context, settings trivialSettings) (r d
 		return r, err
 	}
 	r.took, r.client = result.Took, result.CPU
-	r.standIn, err = cpuOf(service.program)
+	r.standIn, err = processorTime(service.program.PID())
 	return r, err
 }
 
@@ -154,30 +170,30 @@ func (h *host) deliver(ctx context.Context, service *standIn, lines int) (r drai
 	if err != nil {
 		return r, 0, err
 	}
-	standIn, err := cpuOf(service.program)
+	standIn, err := processorTime(service.program.PID())
 	if err != nil {
 		return r, 0, err
 	}
-	begun := time.Now()
+	ended := time.Now()
 	if err := service.recover(ctx); err != nil {
 		return r, 0, err
 	}
 	if err := service.waitEvents(ctx, "", 1); err != nil {
-		return r, 0, err
+		return r, 0, fmt.Errorf("%w; the plugin's log ends with\n%s", err, h.plugin.Log.Tail(20))
 	}
-	waited = time.Since(begun)
+	first := time.Now()
 	if err := service.waitEvents(ctx, "", int64(lines)); err != nil {
 		return r, 0, fmt.Errorf("%w; the plugin's log ends with\n%s", err, h.plugin.Log.Tail(20))
 	}
-	r.took = time.Since(begun)
+	r.took = time.Since(first)
 	after, err := h.cpu()
 	if err != nil {
 		return r, 0, err
 	}
 	r.client = after - client
-	after, err = cpuOf(service.program)
+	after, err = processorTime(service.program.PID())
 	r.standIn = after - standIn
-	return r, waited, err
+	return r, first.Sub(ended), err
 }
 
 // writeLines writes a file of lines.

@@ -149,18 +149,18 @@ func (h *host) close() {
 	}
 }
 
-// cpu returns the processor time that the plugin has used. /proc/PID/stat has it only in
-// units of 10 ms.
-func (h *host) cpu() (time.Duration, error) { return cpuOf(h.plugin) }
+// cpu returns the processor time that the plugin has used.
+func (h *host) cpu() (time.Duration, error) { return processorTime(h.plugin.PID()) }
 
-// cpuOf returns the processor time that a program has used.
-func cpuOf(p *hosttest.Program) (time.Duration, error) {
+// processorTime returns the processor time that a process has used. /proc/PID/stat has it only
+// in units of 10 ms.
+func processorTime(pid int) (time.Duration, error) {
 	// The clock of another process has the number that clock_getcpuclockid(3) computes: the
 	// complement of the process ID, shifted by 3 bits, and CPUCLOCK_SCHED.
 	const cpuClockSched = 2
 	var t unix.Timespec
-	if err := unix.ClockGettime(int32(^p.PID())<<3|cpuClockSched, &t); err != nil {
-		return 0, fmt.Errorf("couldn't read a program's processor time: %w", err)
+	if err := unix.ClockGettime(int32(^pid)<<3|cpuClockSched, &t); err != nil {
+		return 0, fmt.Errorf("couldn't read the processor time of process %d: %w", pid, err)
 	}
 	return time.Duration(t.Nano()), nil
 }
@@ -200,9 +200,20 @@ func (d *delivered) add(n int) {
 	}
 }
 
+func (d *delivered) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.events
+}
+
 // wait waits until there are n events. Lines that were dropped never arrive, so it fails if
-// none arrives for a while.
+// none arrives for a while. A plugin that is not nil must not end.
 func (d *delivered) wait(ctx context.Context, n int, plugin *hosttest.Program) error {
+	var exited <-chan struct{}
+	log := ""
+	if plugin != nil {
+		exited = plugin.Exited()
+	}
 	for {
 		d.mu.Lock()
 		if d.events >= n {
@@ -218,10 +229,13 @@ func (d *delivered) wait(ctx context.Context, n int, plugin *hosttest.Program) e
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-plugin.Exited():
+		case <-exited:
 			return fmt.Errorf("the plugin ended: %w", plugin.Err())
 		case <-time.After(patience):
-			return fmt.Errorf("%d of %d lines have arrived, and none in %v; the plugin's log ends with\n%s", events, n, patience, plugin.Log.Tail(20))
+			if plugin != nil {
+				log = "; the plugin's log ends with\n" + plugin.Log.Tail(20)
+			}
+			return fmt.Errorf("%d of %d have arrived, and none in %v%s", events, n, patience, log)
 		}
 	}
 }

@@ -27,6 +27,8 @@ import (
 // bench is a run of the command.
 type bench struct {
 	binary, base string
+	plugin       string // plugin is the directory for docker plugin create.
+	yardstick    string // yardstick is the yardstick's binary.
 	only         *regexp.Regexp
 	turns        int
 	scale        float64
@@ -71,12 +73,17 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
+	if len(args) > 0 && args[0] == writeCommand {
+		return runWriter(ctx, args[1:], out)
+	}
 	b := &bench{out: out}
 	names := slices.Sorted(maps.Keys(measurements))
 	var only string
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	flags.StringVar(&b.binary, "binary", "", "the plugin's `binary`")
 	flags.StringVar(&b.base, "base", "", "another `binary` of the plugin, to compare with")
+	flags.StringVar(&b.plugin, "plugin", "", "the plugin's `directory`, as for docker plugin create")
+	flags.StringVar(&b.yardstick, "yardstick", "", "the `binary` of the yardstick")
 	flags.StringVar(&only, "run", "", "run only the loads whose name matches this `regexp`")
 	flags.IntVar(&b.turns, "turns", 0, "measure each of the things that are compared this `number` of times; 0 means as often as the load needs")
 	flags.Float64Var(&b.scale, "scale", 1, "multiply the size of each load by this `factor`")

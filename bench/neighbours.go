@@ -14,11 +14,12 @@ import (
 
 // The sizes of the measurement neighbours.
 const (
-	neighbourCount quietLines = 30
-	quietDelay                = time.Second
-	floodLead                 = 5 * time.Second // floodLead is how long the neighbours flood before the first quiet line.
-	quietBetween              = time.Second
-	floodTurns                = 2
+	neighbourCount = 10
+	quietLines     = 30
+	quietDelay     = time.Second
+	neighbourLead  = 5 * time.Second // neighbourLead is how long the neighbours flood before the first quiet line.
+	quietBetween   = time.Second
+	neighbourTurns = 2
 	// bottleneck is how many bytes of bodies, before compression, the service takes in a second
 	// when it is the bottleneck.
 	bottleneck = 5_000_000
@@ -50,7 +51,7 @@ func situations() []situation {
 func (b *bench) neighbours(ctx context.Context) (rows []row, err error) {
 	for _, s := range situations() {
 		var all, worst []float64
-		for turn := range cmp.Or(b.turns, floodTurns) {
+		for turn := range cmp.Or(b.turns, neighbourTurns) {
 			took, err := b.besideFloods(ctx, s.fault)
 			if err != nil {
 				return rows, fmt.Errorf("%s: %w", s.name, err)
@@ -118,7 +119,7 @@ func (b *bench) besideFloods(ctx context.Context, fault *cwlocal.Fault) (took []
 
 // writeQuietly writes a line a second, when the flood has begun.
 func (b *bench) writeQuietly(ctx context.Context, c *dockertest.Container) (lines int, err error) {
-	if err := sleep(ctx, b.time(floodLead)); err != nil {
+	if err := sleep(ctx, b.time(neighbourLead)); err != nil {
 		return 0, err
 	}
 	tick := time.NewTicker(quietBetween)

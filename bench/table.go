@@ -12,6 +12,7 @@ import (
 // not measured. It multiplies its sizes by b.scale, and takes b.turns, unless that is 0, as
 // the number of its turns.
 var rowsOf = []rowGroup{
+	{"one flooding container", (*bench).floods},
 	{"drain", (*bench).drain},
 	{"quiet", (*bench).quiet},
 	{"requests", (*bench).requests},

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,13 +20,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// The trivial client sends a file of lines to CloudWatch Logs. It reads the lines, escapes
-// them, compresses them if it should, signs the request and posts it, over some connections
-// of which each sends a part of the file. It has no frames to decode, no checksums, no cursor,
-// no order between the connections, and it tries nothing again.
+// The trivial client is what the drain of a backlog is compared with. It sends requests that it
+// has built before: each connection posts one signed batch again and again. Nothing can send
+// faster, so it shows what the stand-in accepts on the machine.
 //
-// That is the least that a client of lines can do. A client that only posts the same prepared
-// request again and again measures the stand-in, so it is shown, but is not the yardstick.
+// It can also do the least that a client of lines must do: read them from a file, escape them,
+// compress them if it should, sign the request and post it. It has no frames to decode, no
+// checksums, no cursor, no order between the connections, and it tries nothing again.
 
 // trivialSettings are the settings of the trivial client's process.
 type trivialSettings struct {
@@ -36,8 +35,8 @@ type trivialSettings struct {
 	Size        int64 // Size is the size of the file, which has lines of lineSize.
 	Connections int
 	Gzip        bool
-	// Prepared says that the client makes one request and sends it as often as it takes to
-	// send as many lines as the file has.
+	// Prepared says that each connection builds one request, and sends it until it has sent as
+	// many lines as its part of the file has.
 	Prepared bool
 }
 
@@ -54,14 +53,8 @@ func runTrivialClient(text []byte) error {
 		return err
 	}
 	client := &trivialClient{trivialSettings: s, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: s.Connections, DisableCompression: true}}}
-	for _, op := range []string{"CreateLogGroup", "CreateLogStream"} {
-		body := fmt.Sprintf(`{"logGroupName":%q,"logStreamName":"trivial"}`, logGroup)
-		if op == "CreateLogGroup" {
-			body = fmt.Sprintf(`{"logGroupName":%q}`, logGroup)
-		}
-		if err := client.post(op, []byte(body), false); err != nil {
-			return err
-		}
+	if err := client.create(); err != nil {
+		return err
 	}
 	result, err := client.send()
 	if err != nil {
@@ -98,23 +91,24 @@ func (c *trivialClient) sendPart(from, to int64) error {
 	size := int64(len(line))
 	r := bufio.NewReaderSize(io.NewSectionReader(file, from*size, (to-from)*size), 256<<10)
 	b := newTrivialBatch()
-	for sent := from; sent < to; {
-		if !c.Prepared || b.lines == 0 {
+	var req *http.Request
+	var body []byte
+	for sent := from; sent < to; sent += int64(b.lines) {
+		if req == nil || !c.Prepared {
 			if err := b.fill(r); err != nil {
 				return err
 			}
+			body = b.body
+			if c.Gzip {
+				body = b.compress()
+			}
+			if req, err = c.request("PutLogEvents", body, c.Gzip); err != nil {
+				return err
+			}
 		}
-		body := b.body
-		if c.Gzip && (!c.Prepared || sent == from) {
-			b.compress()
-		}
-		if c.Gzip {
-			body = b.zipped.Bytes()
-		}
-		if err := c.post("PutLogEvents", body, c.Gzip); err != nil {
+		if err := c.post(req, body); err != nil {
 			return err
 		}
-		sent += int64(b.lines)
 	}
 	return nil
 }
@@ -158,11 +152,13 @@ func (b *trivialBatch) fill(r *bufio.Reader) error {
 	return nil
 }
 
-func (b *trivialBatch) compress() {
+// compress returns the compressed body. It is valid until the next call.
+func (b *trivialBatch) compress() []byte {
 	b.zipped.Reset()
 	b.gzip.Reset(&b.zipped)
 	_, _ = b.gzip.Write(b.body) // a buffer in memory takes everything
 	_ = b.gzip.Close()
+	return b.zipped.Bytes()
 }
 
 // appendEscaped appends text as it is inside a JSON string.
@@ -180,10 +176,11 @@ func appendEscaped(to, text []byte) []byte {
 	return to
 }
 
-func (c *trivialClient) post(operation string, body []byte, zipped bool) error {
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, c.URL+"/", bytes.NewReader(body))
+// request returns a signed request.
+func (c *trivialClient) request(operation string, body []byte, zipped bool) (*http.Request, error) {
+	req, err := http.NewRequest(http.MethodPost, c.URL+"/", http.NoBody)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	req.Header.Set("X-Amz-Target", "Logs_20140328."+operation)
@@ -191,6 +188,12 @@ func (c *trivialClient) post(operation string, body []byte, zipped bool) error {
 		req.Header.Set("Content-Encoding", "gzip")
 	}
 	sign(req, body, time.Now())
+	return req, nil
+}
+
+// post sends a request. It may send it again.
+func (c *trivialClient) post(req *http.Request, body []byte) error {
+	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return err
@@ -198,9 +201,26 @@ func (c *trivialClient) post(operation string, body []byte, zipped bool) error {
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s: %s", operation, resp.Status, answer)
+		err = fmt.Errorf("%s: %s", resp.Status, answer)
 	}
 	return err
+}
+
+// create makes the log group and the stream.
+func (c *trivialClient) create() error {
+	for _, op := range [][2]string{
+		{"CreateLogGroup", fmt.Sprintf(`{"logGroupName":%q}`, logGroup)},
+		{"CreateLogStream", fmt.Sprintf(`{"logGroupName":%q,"logStreamName":"trivial"}`, logGroup)},
+	} {
+		req, err := c.request(op[0], []byte(op[1]), false)
+		if err != nil {
+			return err
+		}
+		if err := c.post(req, []byte(op[1])); err != nil {
+			return fmt.Errorf("%s: %w", op[0], err)
+		}
+	}
+	return nil
 }
 
 // sign signs a request with AWS Signature Version 4.

@@ -26,7 +26,8 @@ type Engine struct {
 	Host    string  // Host is the engine's DOCKER_HOST.
 	Network *Thread // Network is in the engine's network namespace.
 
-	dockerd *Program // dockerd is nil while it is not running.
+	dockerd    *Program // dockerd is nil while it is not running.
+	containerd *Program // containerd is nil if dockerd starts or finds one.
 }
 
 // NewEngine makes the network namespace of an engine whose directory, which exists, is
@@ -39,6 +40,30 @@ func NewEngine(dir string) (*Engine, error) {
 	return &Engine{Dir: dir, Host: "unix://" + filepath.Join(dir, "docker.sock"), Network: network}, nil
 }
 
+// StartContainerd starts a containerd for the engine, before Start. Otherwise dockerd uses the
+// machine's, if there is one, which would run the plugins outside the namespace.
+func (e *Engine) StartContainerd() error {
+	config := filepath.Join(e.Dir, "containerd.toml")
+	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = %q\n",
+		filepath.Join(e.Dir, "containerd"), filepath.Join(e.Dir, "tasks"), e.containerdSocket())
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return err
+	}
+	cmd := exec.Command("containerd", "--config", config)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
+	var err error
+	e.containerd, err = StartProgram("containerd", cmd, e.Network)
+	return err
+}
+
+func (e *Engine) containerdSocket() string { return filepath.Join(e.Dir, "containerd.sock") }
+
+// PID returns the ID of dockerd's process, which must be running.
+func (e *Engine) PID() int { return e.dockerd.PID() }
+
+// LogTail returns the last n lines of the log of dockerd, which must be running.
+func (e *Engine) LogTail(n int) string { return e.dockerd.Log.Tail(n) }
+
 // Start starts dockerd and waits until it listens. Conf is its daemon.json, env is added
 // to the caller's environment, and args to the command line.
 func (e *Engine) Start(conf map[string]any, env []string, args ...string) error {
@@ -49,6 +74,9 @@ func (e *Engine) Start(conf map[string]any, env []string, args ...string) error 
 	config := filepath.Join(e.Dir, "daemon.json")
 	if err := os.WriteFile(config, data, 0o600); err != nil {
 		return err
+	}
+	if e.containerd != nil {
+		args = append(args, "--containerd", e.containerdSocket())
 	}
 	cmd := exec.Command("dockerd", append([]string{"--config-file", config,
 		"--data-root", filepath.Join(e.Dir, "data"), "--exec-root", filepath.Join(e.Dir, "exec"),
@@ -82,9 +110,12 @@ func (e *Engine) Kill() {
 	e.dockerd = nil
 }
 
-// Close stops dockerd and gives up the namespace.
+// Close stops dockerd and containerd, and gives up the namespace.
 func (e *Engine) Close() error {
 	err := e.Stop()
+	if e.containerd != nil {
+		e.containerd.terminate(engineTime)
+	}
 	e.Network.End()
 	return err
 }

@@ -115,6 +115,7 @@ var packageRules = map[string]rule{
 	"internal/status":              {ours: []string{"internal/durable"}, never: []string{aws, docker, "github.com/prometheus/"}},
 	"internal/statuspage":          {ours: []string{"internal/oneline", "internal/status"}, never: []string{aws, "github.com/docker/docker", "github.com/prometheus/"}, direct: []string{"os"}, pure: true},
 	"internal/statusserver":        {ours: []string{"internal/faultlog", "internal/oneline", "internal/status"}, never: []string{aws, docker}},
+	"internal/plot":                {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/oneline":             {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/longtest":            {ours: []string{}, never: []string{aws, docker}},
 	"internal/pluginregistry":      {ours: []string{}, never: []string{aws, docker}},
@@ -274,6 +275,25 @@ func TestSDKIsImportedInOnePlace(t *testing.T) {
 				if under(i, aws) && name != "uploader" && name != "internal/awsenv" && name != "internal/check" {
 					t.Errorf("%s imports %s: only uploader, internal/awsenv and internal/check may", file, i)
 				}
+			}
+		}
+	}
+}
+
+// The libraries that draw charts are for programs and tests.
+func TestPluginDrawsNoCharts(t *testing.T) {
+	for name, p := range packages(t) {
+		for _, i := range p.Imports {
+			if under(i, "gonum.org/v1") && name != "internal/plot" {
+				t.Errorf("%s imports %s: only internal/plot may", p.ImportPath, i)
+			}
+		}
+		if program := under(name, "bench") || under(name, "cmd") || name == "internal/plot"; program {
+			continue
+		}
+		for _, d := range p.Deps {
+			if d == module+"/internal/plot" {
+				t.Errorf("%s depends on %s: only programs and tests may", p.ImportPath, d)
 			}
 		}
 	}

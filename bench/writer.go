@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// writeCommand is the name under which this program is the process of a container.
+const writeCommand = "write"
+
+// The files by which a container's process and the measurement talk. The directory is
+// mounted into the container.
+const (
+	reportDir = "/report"
+	goFile    = reportDir + "/go" // goFile tells all the processes to begin.
+)
+
+// runWriter writes lines to w, which is the container's standard output, as fast as it can: each
+// with one write(2), as most programs do that log to it. It reports how long that took.
+func runWriter(ctx context.Context, args []string, w io.Writer) error {
+	flags := flag.NewFlagSet(writeCommand, flag.ExitOnError)
+	lines := flags.Int("lines", 0, "how many `lines` to write")
+	size := flags.Int("size", lineSize, "how many `bytes` each line has")
+	name := flags.String("name", "", "the `name` of the files in "+reportDir)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	all := logLines(*size)
+	report := func(name, text string) error {
+		path := reportDir + "/" + name
+		return errors.Join(os.WriteFile(path+".new", []byte(text), 0o644), os.Rename(path+".new", path))
+	}
+	if err := report(*name+".ready", ""); err != nil {
+		return err
+	}
+	for {
+		if _, err := os.Stat(goFile); err == nil {
+			break
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := pause(ctx, 5*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	begun := time.Now()
+	for i := range *lines {
+		if _, err := io.WriteString(w, all[i%len(all)]); err != nil {
+			return err
+		}
+	}
+	return report(*name, fmt.Sprint(time.Since(begun).Nanoseconds()))
+}
+
+// pause waits, unless the context ends.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}

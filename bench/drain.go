@@ -43,7 +43,13 @@ func (b *bench) drain(ctx context.Context) (rows []row, err error) {
 			fmt.Fprintf(b.out, "drain, %s, turn %d: %v\n", c.name, turn+1, r)
 			runs = append(runs, r)
 		}
-		rows = append(rows, drainRows(c.name, size, runs)...)
+		more := drainRows(c.name, size, runs)
+		for i := range more {
+			if len(rows) > 0 {
+				more[i].note = "" // it is the same as before
+			}
+		}
+		rows = append(rows, more...)
 	}
 	return rows, nil
 }
@@ -67,7 +73,7 @@ func (r drainRun) String() string {
 	return fmt.Sprintf("%.2f s (processor %.2f s, stand-in %.2f s)", r.took.Seconds(), r.client.Seconds(), r.standIn.Seconds())
 }
 
-// drainRows returns the rows of the turns with one encoding. The first is the one with the
+// drainRows returns the rows of the turns with one encoding. Only the first of them has a
 // target.
 func drainRows(encoding string, size int64, runs []drained) []row {
 	what := fmt.Sprintf("draining a backlog of %.2g GB after an outage, %s", float64(size)/1e9, encoding)

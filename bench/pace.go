@@ -42,22 +42,22 @@ type pace struct {
 	rate int // rate is how many lines each container writes in a second.
 }
 
-// write writes until ctx is done, and returns how many lines that were. Each container writes
-// its lines evenly, and no two of them at the same time: while one waits for its next line,
-// every other one writes a line, as many containers that know nothing of each other do. If
-// the writer comes late, it writes what is due at once.
-func (p pace) write(ctx context.Context, containers []*dockertest.Container) (lines int, err error) {
+// run calls write for one of n containers after the other until ctx is done, and returns how
+// often. Each container writes its lines evenly, and no two of them at the same time: while one
+// waits for its next line, every other one writes a line, as many containers that know nothing
+// of each other do. If the writer comes late, it writes at once what is due.
+func (p pace) run(ctx context.Context, n int, write func(container int) error) (lines int, err error) {
 	// Go's timers are too coarse. The kernel's are exact to some 50 µs.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	gap := time.Second / time.Duration(p.rate*len(containers))
+	gap := time.Second / time.Duration(p.rate*n)
 	for begun := time.Now(); ctx.Err() == nil; {
 		if early := time.Duration(lines)*gap - time.Since(begun); early > 0 {
 			wait := unix.NsecToTimespec(int64(early))
 			_ = unix.Nanosleep(&wait, nil) // after a signal, it is early again
 			continue
 		}
-		if err := containers[lines%len(containers)].Write(dockertest.Stdout, line); err != nil {
+		if err := write(lines % n); err != nil {
 			return lines, err
 		}
 		lines++
@@ -80,7 +80,9 @@ func (h *host) steadily(ctx context.Context, p pace) *steady {
 	s := &steady{host: h, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		s.lines, s.err = p.write(ctx, h.containers)
+		s.lines, s.err = p.run(ctx, len(h.containers), func(i int) error {
+			return h.containers[i].Write(dockertest.Stdout, line)
+		})
 	}()
 	return s
 }

@@ -14,8 +14,8 @@ const (
 	quietContainers = 1000
 	quietRate       = 10               // quietRate is in lines per second and container.
 	quietWindow     = 20 * time.Second // quietWindow is how long the processor time is measured at a time.
-	quietTurns      = 3
-	quietWarmUp     = 6 * time.Second // quietWarmUp is longer than DELAY.
+	quietWindows    = 3                // quietWindows is how many windows are measured.
+	quietWarmUp     = 6 * time.Second  // quietWarmUp is longer than DELAY.
 )
 
 // quietNote is about the rows of the measurement quiet.
@@ -36,11 +36,12 @@ func (b *bench) quiet(ctx context.Context) (rows []row, err error) {
 		if err != nil {
 			return rows, fmt.Errorf("%s: %w", c.name, err)
 		}
-		rows = append(rows, row{what: what + ", " + c.name, got: spreadOf(busy), unit: "% of a core", limit: c.limit, note: quietNote})
+		rows = append(rows, row{what: what + ", " + c.name, got: spreadOf(busy), unit: "% of a core", limit: c.limit})
 		if len(idle) > 0 {
 			rows = append(rows, row{what: fmt.Sprintf("CPU with %d idle containers", quietContainers), got: spreadOf(idle), unit: "% of a core", limit: 0.3})
 		}
 	}
+	rows[0].note = quietNote
 	return rows, nil
 }
 
@@ -77,7 +78,7 @@ func (b *bench) windows(ctx context.Context, h *host, name string, wait func(con
 	if b.profile != "" {
 		profiled = h.startProfile(ctx, b.profile+"-"+strings.ReplaceAll(name, " ", "-"), max(window, time.Second))
 	}
-	for range cmp.Or(b.turns, quietTurns) {
+	for range cmp.Or(b.turns, quietWindows) {
 		used, took, err := h.cpuDuring(func() error { return wait(ctx, window) })
 		if err != nil {
 			return nil, err

@@ -38,7 +38,7 @@ func situations() []situation {
 	return []situation{
 		{"a fast service", nil, "One container writes a line a second, with DELAY=1, and ten others write as fast as they can, each to its own stream. " +
 			"The time is that from the write of the line to its acceptance, by the clock of the machine, for 30 lines a turn after 5 s of flood. " +
-			"The worst line is the worst of a turn. The stand-in is a process of its own on the same cores."},
+			"The worst line is the worst of a turn. Lines of the neighbours that do not fit into their spools are dropped. The stand-in is a process of its own on the same cores."},
 		{"the service is the bottleneck", &cwlocal.Fault{Kind: cwlocal.Bottleneck, Operation: "PutLogEvents", Limit: bottleneck},
 			"The stand-in serves one request after the other, in the order of their arrival, 5 MB of bodies a second before compression. " +
 				"Each full batch takes a quarter of a second, and each request that is in flight delays the next one."},

@@ -43,26 +43,30 @@ type pace struct {
 }
 
 // run calls write for one of n containers after the other until ctx is done, and returns how
-// often. Each container writes its lines evenly, and no two of them at the same time: while one
+// often, and how often it was late by more than a millisecond. Each container writes its lines evenly, and no two of them at the same time: while one
 // waits for its next line, every other one writes a line, as many containers that know nothing
 // of each other do. If the writer comes late, it writes at once what is due.
-func (p pace) run(ctx context.Context, n int, write func(container int) error) (lines int, err error) {
+func (p pace) run(ctx context.Context, n int, write func(container int) error) (lines, late int, err error) {
 	// Go's timers are too coarse. The kernel's are exact to some 50 µs.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	gap := time.Second / time.Duration(p.rate*n)
 	for begun := time.Now(); ctx.Err() == nil; {
-		if early := time.Duration(lines)*gap - time.Since(begun); early > 0 {
+		early := time.Duration(lines)*gap - time.Since(begun)
+		if early > 0 {
 			wait := unix.NsecToTimespec(int64(early))
 			_ = unix.Nanosleep(&wait, nil) // after a signal, it is early again
 			continue
 		}
+		if early < -time.Millisecond {
+			late++
+		}
 		if err := write(lines % n); err != nil {
-			return lines, err
+			return lines, late, err
 		}
 		lines++
 	}
-	return lines, nil
+	return lines, late, nil
 }
 
 // steady is a host whose containers write at a pace.
@@ -70,8 +74,9 @@ type steady struct {
 	*host
 	cancel context.CancelFunc
 	lines  int
+	late   int // late counts the lines that were late by more than a millisecond.
 	err    error
-	done   chan struct{} // done is closed when lines and err are set.
+	done   chan struct{} // done is closed when lines, late and err are set.
 }
 
 // steadily lets the containers write at a pace until stop is called.
@@ -80,7 +85,7 @@ func (h *host) steadily(ctx context.Context, p pace) *steady {
 	s := &steady{host: h, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		s.lines, s.err = p.run(ctx, len(h.containers), func(i int) error {
+		s.lines, s.late, s.err = p.run(ctx, len(h.containers), func(i int) error {
 			return h.containers[i].Write(dockertest.Stdout, line)
 		})
 	}()

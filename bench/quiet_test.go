@@ -99,7 +99,7 @@ func TestContainersWriteInTurn(t *testing.T) {
 	const containers, lines = 3, 10
 	ctx, cancel := context.WithCancel(t.Context())
 	var wrote []int
-	got, err := pace{rate: 1000}.run(ctx, containers, func(i int) error {
+	got, _, err := pace{rate: 1000}.run(ctx, containers, func(i int) error {
 		if wrote = append(wrote, i); len(wrote) == lines {
 			cancel()
 		}

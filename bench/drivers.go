@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -41,7 +42,7 @@ const (
 const latency = 30 * time.Millisecond
 
 // drivers returns the drivers with some of the names.
-func (b *bench) drivers(names ...string) ([]*driver, error) {
+func (b *bench) drivers(names []string) ([]*driver, error) {
 	dir, err := b.yardstickPlugin()
 	if err != nil {
 		return nil, err
@@ -55,10 +56,10 @@ func (b *bench) drivers(names ...string) ([]*driver, error) {
 	roomy := []string{"SPOOL_MAX_SIZE=2g"} // nothing is dropped
 	all := []*driver{
 		{name: awslogsDefault, options: awslogs},
-		{name: awslogsDefault + atLatency, options: awslogs, latency: latency},
+		{name: awslogsDefault + atLatency, options: awslogs, latency: latency, seldom: true},
 		{name: awslogsNoCache, options: noCache},
-		{name: jsonFile, local: true},
-		{name: localDriver, local: true},
+		{name: jsonFile, local: true, seldom: true},
+		{name: localDriver, local: true, seldom: true},
 		{name: logspool, plugin: b.plugin, settings: roomy},
 		{name: logspool + atLatency, plugin: b.plugin, settings: roomy, latency: latency},
 		{name: logspoolPlain, plugin: b.plugin, settings: append([]string{"GZIP=off"}, roomy...)},
@@ -66,13 +67,5 @@ func (b *bench) drivers(names ...string) ([]*driver, error) {
 		{name: yardstickGzip, plugin: dir, settings: []string{"GZIP=on"}},
 		{name: discarding, plugin: dir, settings: []string{"DISCARD=1"}, local: true},
 	}
-	var some []*driver
-	for _, d := range all {
-		for _, name := range names {
-			if d.name == name {
-				some = append(some, d)
-			}
-		}
-	}
-	return some, nil
+	return slices.DeleteFunc(all, func(d *driver) bool { return !slices.Contains(names, d.name) }), nil
 }

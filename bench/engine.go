@@ -27,6 +27,7 @@ type lab struct {
 	delivered delivered // delivered counts the bytes of the events that were accepted.
 	version   string    // version is dockerd's.
 	runs      int       // runs counts the runs, for the names of the containers.
+	profile   string    // profile is the prefix of the names of profiles, and empty for none.
 }
 
 // driver is a log driver, with its options and settings, in a lab.
@@ -38,7 +39,10 @@ type driver struct {
 	local    bool              // local says that the driver delivers nothing.
 	latency  time.Duration     // latency is how long the stand-in waits before each answer.
 
-	pid int // pid is the plugin's process, and 0 without a plugin.
+	seldom bool // seldom says that no row needs the driver, so that every second turn is enough.
+
+	pid   int    // pid is the plugin's process, and 0 without a plugin.
+	state string // state is the plugin's state directory, as this program sees it.
 }
 
 // noEngine returns why there can be no engine, and nothing if there can be one.
@@ -57,20 +61,23 @@ func (b *bench) noEngine() string {
 	return ""
 }
 
-// newLab starts an engine with the drivers. The caller must close it.
-func (b *bench) newLab(ctx context.Context, drivers []*driver) (l *lab, err error) {
+// newLab starts an engine with the drivers that have the names. The caller must close it.
+func (b *bench) newLab(ctx context.Context, names []string) (l *lab, drivers []*driver, err error) {
 	if why := b.noEngine(); why != "" {
-		return nil, errors.New(why)
+		return nil, nil, errors.New(why)
+	}
+	if drivers, err = b.drivers(names); err != nil {
+		return nil, nil, err
 	}
 	dir, err := os.MkdirTemp(b.dir, "engine-")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	own, err := hosttest.NewEngine(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	l = &lab{Engine: own}
+	l = &lab{Engine: own, profile: b.profile}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.close())
@@ -90,14 +97,14 @@ func (b *bench) newLab(ctx context.Context, drivers []*driver) (l *lab, err erro
 		err = own.StartContainerd()
 	}
 	if err != nil {
-		return l, err
+		return l, nil, err
 	}
 	// awslogs takes its credentials from dockerd's environment. Every kernel has vfs.
 	if err = own.Start(map[string]any{}, []string{"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey,
 		"AWS_REGION=" + engineRegion, "AWS_EC2_METADATA_DISABLED=true"}, "--storage-driver", "vfs"); err != nil {
-		return l, err
+		return l, nil, err
 	}
-	return l, l.install(ctx, drivers)
+	return l, drivers, l.install(ctx, drivers)
 }
 
 const engineRegion = "eu-central-1"
@@ -160,6 +167,8 @@ func (l *lab) installPlugin(ctx context.Context, d *driver, number int) error {
 	if d.pid, found = hosttest.PluginProcess(id); !found {
 		return errors.New("the plugin does not run")
 	}
+	// The path on the host would be too long for a socket's address.
+	d.state = fmt.Sprintf("/proc/%d/root/run/docker/logging/.state", d.pid)
 	return os.RemoveAll(dir)
 }
 
@@ -194,6 +203,7 @@ type use struct {
 	flood
 	dockerd, plugin time.Duration // dockerd and plugin are processor times, until the last line was delivered.
 	took            time.Duration // took is how long the containers were writing.
+	switches        int           // switches is how often threads of the plugin have gone to sleep.
 }
 
 // gb returns how many GB of lines the containers wrote.
@@ -205,7 +215,8 @@ func (u use) rate() float64 { return float64(u.containers*u.lines) / u.took.Seco
 func (u use) cost() float64 { return (u.dockerd + u.plugin).Seconds() / u.gb() }
 
 func (u use) String() string {
-	return fmt.Sprintf("dockerd %.1f s/GB, plugin %.1f s/GB, %.0f lines/s", u.dockerd.Seconds()/u.gb(), u.plugin.Seconds()/u.gb(), u.rate())
+	return fmt.Sprintf("dockerd %.1f s/GB, plugin %.1f s/GB, %.0f lines/s, %.0f voluntary switches/s of the plugin",
+		u.dockerd.Seconds()/u.gb(), u.plugin.Seconds()/u.gb(), u.rate(), float64(u.switches)/u.took.Seconds())
 }
 
 // run runs containers with a driver.
@@ -266,6 +277,11 @@ func (l *lab) measure(ctx context.Context, d *driver, f flood, names []string, r
 	if err != nil {
 		return u, err
 	}
+	profiled := func() error { return nil }
+	if l.profile != "" && strings.HasPrefix(d.name, logspool) {
+		profiled = startProfile(ctx, statusClient(d.state), l.profile+"-"+d.ref(), time.Duration(max(5, f.lines/100_000))*time.Second)
+	}
+	switches := voluntarySwitches(d.pid)
 	want := l.delivered.count() + f.containers*f.lines*f.size
 	if err := os.WriteFile(filepath.Join(reports, "go"), nil, 0o644); err != nil {
 		return u, err
@@ -284,6 +300,7 @@ func (l *lab) measure(ctx context.Context, d *driver, f flood, names []string, r
 		}
 	}
 	after, err := l.cpu(d)
+	u.switches = voluntarySwitches(d.pid) - switches
 	u.dockerd, u.plugin = after[0]-before[0], after[1]-before[1]
 	for _, text := range written {
 		var took time.Duration
@@ -292,7 +309,21 @@ func (l *lab) measure(ctx context.Context, d *driver, f flood, names []string, r
 		}
 		u.took = max(u.took, took)
 	}
-	return u, err
+	return u, errors.Join(err, profiled())
+}
+
+// voluntarySwitches returns how often the threads of a process have gone to sleep
+// (proc_pid_status(5)). Go ends few threads, and those that have ended are not counted.
+func voluntarySwitches(pid int) (sum int) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, path := range tasks {
+		status, _ := os.ReadFile(path)
+		_, rest, _ := strings.Cut(string(status), "\nvoluntary_ctxt_switches:")
+		var n int
+		_, _ = fmt.Sscan(rest, &n)
+		sum += n
+	}
+	return sum
 }
 
 // cpu returns the processor times of dockerd, without its children, and of the plugin.

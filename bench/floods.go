@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -12,46 +14,83 @@ const floodTurns = 5
 
 // floods measures one container that writes as fast as it can, with a real Docker engine and
 // one driver after the other.
-func (b *bench) floods(ctx context.Context) ([]row, error) {
+func (b *bench) floods(ctx context.Context) (rows []row, err error) {
 	names := []string{awslogsDefault, logspool, awslogsNoCache, discarding, jsonFile, logspool + atLatency, localDriver,
 		logspoolPlain, yardstick, awslogsDefault + atLatency, yardstickGzip}
-	drivers, err := b.drivers(names...)
+	l, drivers, err := b.newLab(ctx, names)
 	if err != nil {
 		return nil, err
 	}
-	l, err := b.newLab(ctx, drivers)
+	defer func() { err = errors.Join(err, l.close()) }()
+	short, err := b.engineTurns(ctx, l, drivers, flood{containers: 1, lines: int(1_000_000 * b.scale), size: lineSize})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = b.keep(err, l.close()) }()
+	rows = floodRows(l.version, short)
+	b.tables = append(b.tables, costTable(names, short))
+	alone := slices.DeleteFunc(slices.Clone(drivers), func(d *driver) bool { return d.latency > 0 || d.local || d.plugin == "" })
+	long, err := b.engineTurns(ctx, l, alone, flood{containers: 1, lines: int(300_000 * b.scale), size: longLine})
+	if err != nil {
+		return rows, err
+	}
+	return append(rows, aloneRows(short, long)...), nil
+}
+
+// longLine is the length of the lines of a service whose lines are long.
+const longLine = 1000
+
+// engineTurns measures drivers in turns, and returns the results by the name of the driver. Each
+// turn begins with another driver.
+func (b *bench) engineTurns(ctx context.Context, l *lab, drivers []*driver, f flood) (map[string][]use, error) {
 	uses := map[string][]use{}
-	f := flood{containers: 1, lines: int(1_000_000 * b.scale), size: lineSize}
 	for turn := range cmp.Or(b.turns, floodTurns) {
 		for i := range drivers {
 			d := drivers[(turn+i)%len(drivers)]
+			if d.seldom && turn%2 == 1 {
+				continue
+			}
 			u, err := l.run(ctx, d, f)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", d.name, err)
 			}
-			fmt.Fprintf(b.out, "%s, turn %d: %v\n", d.name, turn+1, u)
+			fmt.Fprintf(b.out, "%s, turn %d, %d-byte lines: %v\n", d.name, turn+1, f.size, u)
 			uses[d.name] = append(uses[d.name], u)
 		}
 	}
-	b.tables = append(b.tables, costTable(names, uses))
-	return floodRows(l.version, uses), nil
+	return uses, nil
 }
 
-// keep returns the error of a measurement; the one of its end only if there is no other.
-func (b *bench) keep(err, ending error) error { return cmp.Or(err, ending) }
+// useRatio compares two drivers, turn by turn.
+func useRatio(of func(use) float64, a, to []use) spread {
+	all := make([]float64, len(a))
+	for i := range all {
+		all[i] = of(a[i]) / of(to[i])
+	}
+	return spreadOf(all)
+}
+
+// aloneRows compares the plugin's own processor time with the yardstick's.
+func aloneRows(short, long map[string][]use) (rows []row) {
+	own := func(u use) float64 { return u.plugin.Seconds() / u.gb() }
+	for _, r := range []struct {
+		what          string
+		uses          map[string][]use
+		ours, theirs  string
+		limit, beyond float64
+	}{
+		{"100-byte lines, plain", short, logspoolPlain, yardstick, 0.75, 0.6},
+		{"100-byte lines, gzip", short, logspool, yardstickGzip, 0.9, 0.75},
+		{"1,000-byte lines, plain", long, logspoolPlain, yardstick, 0.5, 0.4},
+		{"1,000-byte lines, gzip", long, logspool, yardstickGzip, 0.5, 0.4},
+	} {
+		rows = append(rows, row{what: "CPU of the plugin alone, " + r.what + ", relative to the yardstick", unit: "×", limit: r.limit, beyond: r.beyond,
+			got: useRatio(own, r.uses[r.ours], r.uses[r.theirs])})
+	}
+	return rows
+}
 
 func floodRows(version string, uses map[string][]use) []row {
-	ratio := func(of func(use) float64, a, to string) spread {
-		all := make([]float64, len(uses[a]))
-		for i := range all {
-			all[i] = of(uses[a][i]) / of(uses[to][i])
-		}
-		return spreadOf(all)
-	}
+	ratio := func(of func(use) float64, a, to string) spread { return useRatio(of, uses[a], uses[to]) }
 	// dockerd's own share of the work, and therefore what can be reached, depends on its
 	// version.
 	limit, beyond := 0.55, 0.5

@@ -33,6 +33,7 @@ type bench struct {
 	turns        int
 	scale        float64
 	document     string
+	images       string // images is the directory for the charts.
 	profile      string
 
 	out    io.Writer
@@ -45,6 +46,7 @@ type bench struct {
 // errLimit says that a figure is worse than it may be.
 var measurements = map[string]measurement{
 	"rows":   {"bench", (*bench).table},
+	"plots":  {"bench-plots", (*bench).plots},
 	"status": {"benchstatus", (*bench).status},
 }
 
@@ -88,6 +90,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.IntVar(&b.turns, "turns", 0, "measure each of the things that are compared this `number` of times; 0 means as often as the load needs")
 	flags.Float64Var(&b.scale, "scale", 1, "multiply the size of each load by this `factor`")
 	flags.StringVar(&b.profile, "profile", "", "write a processor profile of the plugin with each variant to a file whose name begins with this `prefix`")
+	flags.StringVar(&b.images, "images", "", "write the charts into this `directory`")
 	flags.StringVar(&b.document, "write", "", "also write the table into this `document`")
 	flags.Usage = func() {
 		fmt.Fprintf(flags.Output(), "usage: bench [flags] %s\n", strings.Join(names, "|"))

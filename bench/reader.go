@@ -75,22 +75,29 @@ func (r *statusReader) stop() (reads int, err error) {
 }
 
 // socketClient returns a client of the plugin's status socket.
-func (h *host) socketClient() *http.Client {
+func (h *host) socketClient() *http.Client { return statusClient(h.state) }
+
+// statusClient returns a client of the status socket in a state directory.
+func statusClient(state string) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(h.state, "status.sock"))
+			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(state, "status.sock"))
 		},
 	}}
 }
 
-// startProfile writes a profile of the plugin's processor time to a file. It returns at once,
-// and wait returns when the profile is complete.
+// startProfile writes a profile of the plugin's processor time to a file.
 func (h *host) startProfile(ctx context.Context, name string, length time.Duration) (wait func() error) {
+	return startProfile(ctx, h.socketClient(), name, length)
+}
+
+// startProfile returns at once, and wait returns when the profile is complete.
+func startProfile(ctx context.Context, status *http.Client, name string, length time.Duration) (wait func() error) {
 	done := make(chan error, 1)
 	go func() {
 		var profile bytes.Buffer
-		err := get(ctx, h.socketClient(), fmt.Sprintf("http://status/debug/pprof/profile?seconds=%d", int(length.Seconds())), &profile)
+		err := get(ctx, status, fmt.Sprintf("http://status/debug/pprof/profile?seconds=%d", int(length.Seconds())), &profile)
 		done <- errors.Join(err, os.WriteFile(name, profile.Bytes(), 0o644))
 	}()
 	return func() error { return <-done }

@@ -13,6 +13,7 @@ import (
 // the number of its turns.
 var rowsOf = []rowGroup{
 	{"one flooding container", (*bench).floods},
+	{"the plugin alone", (*bench).alone},
 	{"drain", (*bench).drain},
 	{"quiet", (*bench).quiet},
 	{"requests", (*bench).requests},
@@ -28,6 +29,7 @@ type rowGroup = struct {
 
 // table measures all rows. One that fails does not stop the others.
 func (b *bench) table(ctx context.Context) (string, error) {
+	machine := b.machine(ctx)
 	var rows []row
 	for _, m := range rowsOf {
 		if !b.only.MatchString(m.name) {
@@ -44,7 +46,7 @@ func (b *bench) table(ctx context.Context) (string, error) {
 		rows = append(rows, measured...)
 		fmt.Fprintf(b.out, "%s: measured in %v\n", m.name, time.Since(begun).Round(time.Second))
 	}
-	text := rowTable(rows)
+	text := machine + "\n" + rowTable(rows)
 	for _, t := range b.tables {
 		text += "\n" + t
 	}

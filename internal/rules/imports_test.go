@@ -123,7 +123,7 @@ var packageRules = map[string]rule{
 	"internal/rules":               {tests: true},
 	"internal/stream":              {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/target":              {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
-	"bench":                        {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, never: []string{aws}},
+	"bench":                        {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest", "internal/plot"}, never: []string{aws}},
 	"bench/yardstick":              {ours: []string{}, client: true},
 	"cmd/cwlocal":                  {ours: []string{"internal/cwlocal"}, never: []string{aws, docker}},
 	"cmd/demo":                     {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest"}, client: true},

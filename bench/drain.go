@@ -15,6 +15,7 @@ import (
 const (
 	// drainSize is how many bytes of lines, with their newlines, wait at the end of the outage.
 	drainSize  = 1_000_000_000
+	lineBytes  = lineSize + 1
 	drainTurns = 3
 	// drainConnections is how many connections the trivial client has. The plugin has as many
 	// requests of one stream in flight.
@@ -25,8 +26,8 @@ const (
 // trivial client.
 func (b *bench) drain(ctx context.Context) (rows []row, err error) {
 	file := filepath.Join(b.dir, "lines")
-	size := int64(drainSize*b.scale) / int64(len(line)) * int64(len(line))
-	if err := writeLines(file, size); err != nil {
+	lines := int(drainSize * b.scale / lineBytes)
+	if err := writeLines(file, lines); err != nil {
 		return nil, err
 	}
 	defer os.Remove(file)
@@ -36,14 +37,14 @@ func (b *bench) drain(ctx context.Context) (rows []row, err error) {
 	}{{"gzip", true}, {"plain", false}} {
 		var runs []drained
 		for turn := range cmp.Or(b.turns, drainTurns) {
-			r, err := b.drainTurn(ctx, file, size, c.gzip)
+			r, err := b.drainTurn(ctx, file, lines, c.gzip)
 			if err != nil {
 				return rows, fmt.Errorf("%s: %w", c.name, err)
 			}
 			fmt.Fprintf(b.out, "drain, %s, turn %d: %v\n", c.name, turn+1, r)
 			runs = append(runs, r)
 		}
-		more := drainRows(c.name, size, runs)
+		more := drainRows(c.name, lines*lineBytes, runs)
 		for i := range more {
 			if len(rows) > 0 {
 				more[i].note = "" // it is the same as before
@@ -75,7 +76,7 @@ func (r drainRun) String() string {
 
 // drainRows returns the rows of the turns with one encoding. Only the first of them has a
 // target.
-func drainRows(encoding string, size int64, runs []drained) []row {
+func drainRows(encoding string, size int, runs []drained) []row {
 	what := fmt.Sprintf("draining a backlog of %.2g GB after an outage, %s", float64(size)/1e9, encoding)
 	r := []row{
 		{what: what + ": rate relative to a trivial client", unit: "×", limit: 0.8, atLeast: true, note: drainNote},
@@ -111,11 +112,11 @@ const (
 )
 
 // drainTurn sends the lines with each client.
-func (b *bench) drainTurn(ctx context.Context, file string, size int64, zipped bool) (d drained, err error) {
-	if d.plugin, d.wait, err = b.drainPlugin(ctx, size, zipped); err != nil {
+func (b *bench) drainTurn(ctx context.Context, file string, lines int, zipped bool) (d drained, err error) {
+	if d.plugin, d.wait, err = b.drainPlugin(ctx, lines, zipped); err != nil {
 		return d, err
 	}
-	settings := trivialSettings{File: file, Size: size, Connections: drainConnections, Gzip: zipped}
+	settings := trivialSettings{File: file, Lines: lines, Connections: drainConnections, Gzip: zipped}
 	if d.fromFile, err = b.drainTrivial(ctx, settings); err != nil {
 		return d, err
 	}
@@ -142,7 +143,7 @@ func (b *bench) drainTrivial(ctx context.Context, settings trivialSettings) (r d
 
 // drainPlugin writes the lines to a container during an outage, and measures their delivery
 // afterwards.
-func (b *bench) drainPlugin(ctx context.Context, size int64, zipped bool) (r drainRun, waited time.Duration, err error) {
+func (b *bench) drainPlugin(ctx context.Context, lines int, zipped bool) (r drainRun, waited time.Duration, err error) {
 	service, err := b.startStandIn(ctx, standInSettings{Keep: cwlocal.KeepNone})
 	if err != nil {
 		return r, 0, err
@@ -163,8 +164,7 @@ func (b *bench) drainPlugin(ctx context.Context, size int64, zipped bool) (r dra
 	if err := service.fail(ctx, cwlocal.Fault{Kind: cwlocal.Unavailable}); err != nil {
 		return r, 0, err
 	}
-	lines, err := load{lines: int(size) / len(line)}.write(ctx, h.containers)
-	if err != nil {
+	if err := writeText(ctx, h.containers[0], lineSize, lines); err != nil {
 		return r, 0, err
 	}
 	return h.deliver(ctx, service, lines)
@@ -203,15 +203,16 @@ func (h *host) deliver(ctx context.Context, service *standIn, lines int) (r drai
 }
 
 // writeLines writes a file of lines.
-func writeLines(name string, size int64) error {
+func writeLines(name string, lines int) error {
 	file, err := os.Create(name)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	w := bufio.NewWriterSize(file, 1<<20)
-	for range size / int64(len(line)) {
-		if _, err := w.WriteString(line); err != nil {
+	text := logLines(lineSize)
+	for i := range lines {
+		if _, err := w.WriteString(text[i%len(text)]); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/dockertest"
 )
@@ -148,11 +150,12 @@ type flooding struct {
 func startFlooding(ctx context.Context, containers []*dockertest.Container) *flooding {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &flooding{cancel, make(chan error, 1)}
-	go func() {
-		const endless = 1 << 40
-		_, err := load{lines: endless}.write(ctx, containers)
-		f.done <- err
-	}()
+	const endless = 1 << 40
+	var g errgroup.Group
+	for _, c := range containers {
+		g.Go(func() error { return writeText(ctx, c, lineSize, endless) })
+	}
+	go func() { f.done <- g.Wait() }()
 	return f
 }
 

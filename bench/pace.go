@@ -85,8 +85,10 @@ func (h *host) steadily(ctx context.Context, p pace) *steady {
 	s := &steady{host: h, cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
+		text, n := logLines(lineSize), 0
 		s.lines, s.late, s.err = p.run(ctx, len(h.containers), func(i int) error {
-			return h.containers[i].Write(dockertest.Stdout, line)
+			n++
+			return h.containers[i].Write(dockertest.Stdout, text[n%len(text)])
 		})
 	}()
 	return s

@@ -32,7 +32,7 @@ import (
 type trivialSettings struct {
 	URL         string
 	File        string
-	Size        int64 // Size is the size of the file, which has lines of lineSize.
+	Lines       int // Lines is how many lines of lineSize the file has.
 	Connections int
 	Gzip        bool
 	// Prepared says that each connection builds one request, and sends it until it has sent as
@@ -42,7 +42,6 @@ type trivialSettings struct {
 
 // trivialResult is what the trivial client prints.
 type trivialResult struct {
-	Lines     int
 	Took, CPU time.Duration
 }
 
@@ -70,30 +69,29 @@ type trivialClient struct {
 
 // send sends all lines.
 func (c *trivialClient) send() (r trivialResult, err error) {
-	lines := c.Size / int64(len(line))
 	before, begun := ownCPU(), time.Now()
 	var g errgroup.Group
-	for i := range int64(c.Connections) {
-		from, to := lines*i/int64(c.Connections), lines*(i+1)/int64(c.Connections)
+	for i := range c.Connections {
+		from, to := c.Lines*i/c.Connections, c.Lines*(i+1)/c.Connections
 		g.Go(func() error { return c.sendPart(from, to) })
 	}
 	err = g.Wait()
-	return trivialResult{Lines: int(lines), Took: time.Since(begun), CPU: ownCPU() - before}, err
+	return trivialResult{Took: time.Since(begun), CPU: ownCPU() - before}, err
 }
 
 // sendPart sends some lines of the file.
-func (c *trivialClient) sendPart(from, to int64) error {
+func (c *trivialClient) sendPart(from, to int) error {
 	file, err := os.Open(c.File)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	size := int64(len(line))
-	r := bufio.NewReaderSize(io.NewSectionReader(file, from*size, (to-from)*size), 256<<10)
+	part := io.NewSectionReader(file, int64(from)*lineBytes, int64(to-from)*lineBytes)
+	r := bufio.NewReaderSize(part, 256<<10)
 	b := newTrivialBatch()
 	var req *http.Request
 	var body []byte
-	for sent := from; sent < to; sent += int64(b.lines) {
+	for sent := from; sent < to; sent += b.lines {
 		if req == nil || !c.Prepared {
 			if err := b.fill(r); err != nil {
 				return err

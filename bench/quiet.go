@@ -53,7 +53,7 @@ func (b *bench) quietRun(ctx context.Context, name string, streams int) (busy, i
 		return nil, nil, err
 	}
 	defer h.close()
-	if err := h.startSharing(ctx, b.size(quietContainers), streams); err != nil {
+	if err := h.startSharing(ctx, b.count(quietContainers), streams); err != nil {
 		return nil, nil, err
 	}
 	if err := h.warmUp(ctx); err != nil {
@@ -108,10 +108,6 @@ func (h *host) cpuDuring(f func() error) (used, took time.Duration, err error) {
 	after, err := h.cpu()
 	return after - before, took, err
 }
-
-// size returns a number of things, multiplied by the factor of the flag -scale: five at least,
-// so that there is one for each shared stream.
-func (b *bench) size(n int) int { return max(5, min(n, int(float64(n)*b.scale))) }
 
 // time returns a time, multiplied by the factor of the flag -scale.
 func (b *bench) time(d time.Duration) time.Duration {

@@ -1,6 +1,9 @@
 package events
 
-import "regexp"
+import (
+	"regexp"
+	"sync"
+)
 
 // A format's states are numbered from 1. A rule without from and set applies outside of a
 // trace. A frame's rule applies there too, so that frames also follow a first line that no
@@ -18,16 +21,21 @@ var traceFormats = []traceFormat{
 }
 
 // re matches a line with a regexp alone.
-func re(expr string) lineMatcher { return lineMatcher{re: regexp.MustCompile(expr)} }
+func re(expr string) lineMatcher { return lineMatcher{re: lazily(expr)} }
 
 // startsWith matches a line with a regexp if the line begins with one of these bytes.
 func startsWith(first, expr string) lineMatcher {
-	return lineMatcher{first: first, re: regexp.MustCompile(expr)}
+	return lineMatcher{first: first, re: lazily(expr)}
 }
 
 // contains matches a line with a regexp if the line contains one of these words.
 func contains(words []string, expr string) lineMatcher {
-	return lineMatcher{words: words, re: regexp.MustCompile(expr)}
+	return lineMatcher{words: words, re: lazily(expr)}
+}
+
+// lazily compiles a regexp for its first line, because most plugins look for no traces.
+func lazily(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
 }
 
 // indent has the bytes with which indented lines begin.

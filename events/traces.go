@@ -75,7 +75,7 @@ type traceRule struct {
 type lineMatcher struct {
 	first string   // first has the bytes with which a line may begin; empty means any.
 	words []string // words has texts of which the line contains one; nil means any.
-	re    *regexp.Regexp
+	re    func() *regexp.Regexp
 }
 
 func (m *lineMatcher) match(text []byte) bool {
@@ -85,7 +85,7 @@ func (m *lineMatcher) match(text []byte) bool {
 	if m.words != nil && !slices.ContainsFunc(m.words, func(w string) bool { return bytes.Contains(text, []byte(w)) }) {
 		return false
 	}
-	return m.re.Match(text)
+	return m.re().Match(text)
 }
 
 func (r *traceRule) applies(s traceState) bool {

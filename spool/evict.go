@@ -359,14 +359,23 @@ func (s *Spool) countHeadersLocked(seg segment) (g Gap, ok bool) {
 func (s *Spool) walkHeaders(seg segment, f func(off int64, h blockHeader) bool) bool {
 	w := window{s: s, headers: true}
 	w.openSegment(seg.base)
+	defer w.releaseBuffer()
 	defer w.closeSegment()
+	reached, whole := w.walk(seg, f)
+	return whole && reached == seg.end
+}
+
+// walk calls f with the header of each block of seg, the window's segment, until f returns
+// false or the headers end or contradict each other. It returns the position that it has
+// reached, and whether no header is left.
+func (w *window) walk(seg segment, f func(off int64, h blockHeader) bool) (pos uint64, whole bool) {
 	pos, p := seg.base, extent{size: seg.size, end: seg.end}
 	for off := int64(segmentHeaderSize); off < seg.size; {
 		h, err := w.header(off, p)
 		if err != nil || h.position != pos || !f(off, h) {
-			return false
+			return pos, false
 		}
 		pos, off = h.end(), off+h.diskSize()
 	}
-	return pos == seg.end
+	return pos, true
 }

@@ -18,8 +18,8 @@ import (
 const maxSegmentFile = maxSegmentSize + 3*MaxPayload
 
 // repairLast finds the last good block of the last segment, cuts off what follows it, and
-// keeps that block for LastBlock. It does not read earlier segments: a reader finds damage
-// there, and loses the damaged block.
+// keeps that block for LastBlock. It does not read earlier segments, and of the last one only
+// the headers and the end: a reader finds damage in the rest, and loses the damaged block.
 //
 // The last segment may be in one of these states:
 //   - It ends with a good block, after a clean stop or a crash between two writes.
@@ -41,18 +41,17 @@ func (s *Spool) repairLast(r *Repair) {
 	if err != nil {
 		return
 	}
-	data := make([]byte, min(seg.size, maxSegmentFile))
-	if _, err := f.ReadAt(data, 0); err != nil && len(data) > 0 {
+	found, err := s.lastBlocks(f, *seg)
+	if err != nil {
 		f.Close()
 		return
 	}
-	found := goodBlocks(data, seg.base)
-	h, err := decodeSegmentHeader(data, seg.base)
-	if found.blocks == 0 && err != nil && len(data) <= segmentHeaderSize {
+	h, err := decodeSegmentHeader(found.start, seg.base)
+	if found.blocks == 0 && err != nil && seg.size <= segmentHeaderSize {
 		// Blocks carry their own positions, so a bad header is discarded only if no block
 		// follows.
 		f.Close()
-		s.setAside(r, seg.base, data, seg.size)
+		s.setAside(r, seg.base, found.start, seg.size)
 		s.removeSegmentsLocked(n-1, n)
 		return
 	}
@@ -65,14 +64,14 @@ func (s *Spool) repairLast(r *Repair) {
 		s.cursor.acked.add(stream.Range{From: 0, To: h.progress})
 		s.cursor.forgetReported()
 	}
-	if cut := seg.size - int64(found.size); cut > 0 {
-		s.countCut(r, data[found.size:], found.end)
-		s.setAside(r, seg.end, data[found.size:], cut)
-		if f.Truncate(int64(found.size)) != nil {
+	if cut := seg.size - found.size; cut > 0 {
+		s.countCut(r, found.rest, found.end)
+		s.setAside(r, seg.end, found.rest, cut)
+		if f.Truncate(found.size) != nil {
 			f.Close()
 			return
 		}
-		s.resizeLocked(seg, int64(found.size))
+		s.resizeLocked(seg, found.size)
 	}
 	s.active.file, s.active.appendable = f, true
 }
@@ -159,53 +158,6 @@ func (s *Spool) RecoverTorn() {
 	s.gaps.unkept = s.recovered.unkeptBefore
 	s.storeUnkeptLocked()
 	s.publishLocked()
-}
-
-// foundBlocks describes the good blocks of a segment.
-type foundBlocks struct {
-	blocks    int
-	size      int       // size is the offset in the file at which the last good block ends.
-	end       uint64    // end is the position in the stream at which the last good block ends.
-	last      lastBlock // last is the last data block, if only gaps from elsewhere follow it.
-	midFrame  bool      // midFrame says that the last block ends within a frame.
-	lastSize  int64     // lastSize is the size on disk of the last block, data or gap.
-	maxTime   int64     // maxTime is the greatest time in the headers.
-	cutFrames bool      // cutFrames says that a block cuts a frame, so maxTime may be too low.
-}
-
-// goodBlocks finds the good blocks in data, a whole segment, and skips damaged ones
-// between them.
-func goodBlocks(data []byte, base uint64) foundBlocks {
-	f := foundBlocks{size: min(segmentHeaderSize, len(data)), end: base}
-	for off := f.size; off < len(data); {
-		h, err := decodeHeader(data[off:])
-		if err == nil {
-			err = h.verify(data[off:])
-		}
-		// The skipped bytes held at most as many positions as there are bytes.
-		if err != nil || h.position < f.end || h.position-f.end > uint64(off-f.size) {
-			next := nextBlock(data[off+1:])
-			if next < 0 {
-				break
-			}
-			off += 1 + next
-			continue
-		}
-		off += int(h.diskSize())
-		payload := data[off-h.length : off]
-		f.blocks, f.size, f.end, f.lastSize = f.blocks+1, off, h.end(), h.diskSize()
-		f.maxTime, f.cutFrames = max(f.maxTime, h.info.MaxTime), f.cutFrames || !h.info.tail.boundary()
-		if h.kind == kindGap {
-			if len(payload) != gapPayloadSize || payload[1] == gapHere {
-				f.last = lastBlock{}
-			}
-			f.midFrame = false
-			continue
-		}
-		f.last, f.midFrame = lastBlock{header: h, payload: payload}, !h.info.tail.boundary()
-	}
-	f.last.payload = bytes.Clone(f.last.payload)
-	return f
 }
 
 var blockMagicBytes = binary.LittleEndian.AppendUint32(nil, blockMagic)

@@ -151,8 +151,8 @@ type pendingGaps struct {
 }
 
 // Open opens the spool in o.Dir and makes the directory if there is none. It reads the
-// cursor and the last segment, and repairs what a crash left: it cuts off blocks that
-// were not written whole and sets them aside. It evicts undelivered data beyond
+// cursor and the end of the last segment, and repairs what a crash left: it cuts off blocks
+// that were not written whole and sets them aside. It evicts undelivered data beyond
 // o.MaxSize. If the error is ErrVersion, Open changed nothing.
 func Open(o Options) (*Spool, Repair, error) {
 	if o.FS == nil {

@@ -14,6 +14,9 @@ import (
 // blocks, and little of a long one.
 const headerChunk = 16 << 10
 
+// loneHeader is how many bytes are read for one header.
+const loneHeader = 4 * BlockHeaderSize
+
 // chunks are how many bytes a reader reads at a time: few at first, and more each time. So a
 // thousand readers that each need a few lines hold little memory, and a reader of a backlog
 // reads several blocks of a busy container at a time.
@@ -107,8 +110,7 @@ func (w *window) fill(off, n, size int64) error {
 	}
 	from := off
 	if w.headers && w.buffer == nil {
-		b := make([]byte, headerChunk)
-		w.buffer = &b
+		w.buffer = getBuffer(headerChunk, 0)
 	} else if !w.headers && (w.buffer == nil || int64(len(*w.buffer)) < max(n, int64(chunks[w.chunk]))) {
 		if w.buffer != nil {
 			putBuffer(w.buffer)
@@ -118,7 +120,7 @@ func (w *window) fill(off, n, size int64) error {
 	if w.back {
 		from = max(0, off+n-headerChunk)
 	}
-	raw := (*w.buffer)[:min(int64(len(*w.buffer)), size-from)]
+	raw := (*w.buffer)[:min(w.readSize(from, n), size-from)]
 	got, err := w.file.ReadAt(raw, from)
 	w.raw, w.rawAt = raw[:got], from
 	if int64(got) < off+n-from {
@@ -134,6 +136,16 @@ func (w *window) fill(off, n, size int64) error {
 		w.chunk = min(w.chunk+1, len(chunks)-1)
 	}
 	return nil
+}
+
+// readSize returns how many bytes to read at from, of which n are needed now. If this header is
+// more than a chunk after the last one that was read, the next one is probably not in the
+// same chunk either.
+func (w *window) readSize(from, n int64) int64 {
+	if w.headers && !w.back && w.raw != nil && from-w.rawAt >= headerChunk {
+		return max(n, loneHeader)
+	}
+	return int64(len(*w.buffer))
 }
 
 // at returns the bytes in memory from off on.

@@ -79,12 +79,14 @@ const (
 	maxRecord = 32 << 20
 )
 
-// idPattern matches IDs that may become the name of a directory. dockerd's have 64
-// hexadecimal digits. Other clients may use other IDs.
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$`)
+// idPattern matches IDs that may become the name of a directory, if they are not longer than
+// maxID. dockerd's have 64 hexadecimal digits. Other clients may use other IDs.
+var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+
+const maxID = 128
 
 // ValidID reports whether a container's ID may become the name of a directory.
-func ValidID(id string) bool { return idPattern.MatchString(id) }
+func ValidID(id string) bool { return len(id) <= maxID && idPattern.MatchString(id) }
 
 // ErrUnread says that a record cannot be read now. It must not be replaced, because it may be
 // readable later.

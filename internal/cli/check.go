@@ -67,8 +67,11 @@ func newCheck() *cobra.Command {
 	return c
 }
 
-// groupName is the syntax of log groups (CloudWatch Logs API reference, CreateLogGroup).
-var groupName = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`)
+// groupName is the syntax of log groups, which have at most maxGroupName characters
+// (CloudWatch Logs API reference, CreateLogGroup).
+var groupName = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]+$`)
+
+const maxGroupName = 512
 
 func runCheck(ctx context.Context, version string, f checkFlags, w io.Writer) error {
 	o := check.Options{Group: f.group, DryRun: f.dryRun, Version: version, LogOpts: map[string]string{}}
@@ -79,7 +82,7 @@ func runCheck(ctx context.Context, version string, f checkFlags, w io.Writer) er
 		}
 		o.LogOpts[name] = value
 	}
-	if f.group != "" && !groupName.MatchString(f.group) {
+	if f.group != "" && (len(f.group) > maxGroupName || !groupName.MatchString(f.group)) {
 		return fmt.Errorf("--group %q is not the name of a log group: use letters, digits and . - _ / #", f.group)
 	}
 	if f.wait <= 0 {

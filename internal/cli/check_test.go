@@ -59,6 +59,7 @@ func TestCheckWithoutAnAnswer(t *testing.T) {
 		{"unknown plugin", `"plugin inspect"*) echo "Error: No such plugin: x" >&2; exit 1 ;;`, []string{"--plugin", "x"}, "No such plugin"},
 		{"bad option", "", []string{"--log-opt", "group"}, `--log-opt "group" is not KEY=VALUE`},
 		{"bad group", "", []string{"--group", "a b"}, `--group "a b" is not the name of a log group`},
+		{"long group", "", []string{"--group", strings.Repeat("a", 513)}, `is not the name of a log group`},
 		{"bad wait", "", []string{"--wait", "-1s"}, "--wait -1s is not a time"},
 		{"env and plugin", "", []string{"--env", "--plugin", "x"}, "none of the others can be"},
 		{"argument", "", []string{"now"}, "unknown command"},

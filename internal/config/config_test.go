@@ -169,6 +169,7 @@ func TestLoadReadsSettings(t *testing.T) {
 		{[]string{"STATUS_ADDR= 9465 ", "PRICE_PER_GB=0"}, with(func(s *Settings) { s.StatusAddr, s.PricePerGB = "127.0.0.1:9465", 0 })},
 		{[]string{"STATUS_ADDR=:65535", "PRICE_PER_GB= .76"}, with(func(s *Settings) { s.StatusAddr, s.PricePerGB = "127.0.0.1:65535", 0.76 })},
 		{[]string{"STATUS_ADDR=0.0.0.0:9465"}, with(func(s *Settings) { s.StatusAddr = "0.0.0.0:9465" })},
+		{[]string{"STATUS_ADDR=" + strings.Repeat("x", 253) + ":1"}, with(func(s *Settings) { s.StatusAddr = strings.Repeat("x", 253) + ":1" })},
 		{[]string{"STATUS_ADDR=[::]:9465"}, with(func(s *Settings) { s.StatusAddr = "[::]:9465" })},
 		{[]string{"STATUS_ADDR=node-1.example.com:1"}, with(func(s *Settings) { s.StatusAddr = "node-1.example.com:1" })},
 
@@ -231,6 +232,7 @@ func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 		{"GROUP_CLASS=cheap", `GROUP_CLASS: "cheap" is not a class of log groups: use one of STANDARD INFREQUENT_ACCESS DELIVERY ESSENTIALS`},
 		{"KMS_KEY_ID=a key", `KMS_KEY_ID: "a key" is not a KMS key: use its ARN, at most 256 characters without white space`},
 		{"STATUS_ADDR=localhost", `STATUS_ADDR: "localhost" is not an address to listen on: ` + addr},
+		{"STATUS_ADDR=" + strings.Repeat("x", 254) + ":1", `STATUS_ADDR: "` + strings.Repeat("x", 80) + `"… is not an address to listen on: ` + addr},
 		{"STATUS_ADDR=0", `STATUS_ADDR: "0" is not an address to listen on: ` + addr},
 		{"STATUS_ADDR=127.0.0.1:65536", `STATUS_ADDR: "127.0.0.1:65536" is not an address to listen on: ` + addr},
 		{"STATUS_ADDR=http://127.0.0.1:1", `STATUS_ADDR: "http://127.0.0.1:1" is not an address to listen on: ` + addr},
@@ -240,6 +242,7 @@ func TestInvalidSettingLeavesTheDefault(t *testing.T) {
 		{"PRICE_PER_GB=$0.50", `PRICE_PER_GB: "$0.50" is not a price: ` + price},
 		{"SELF_METRICS=my logs", `SELF_METRICS: "my logs" is not a log group: use 1 to 512 characters of [.-_/#A-Za-z0-9]`},
 		{"SELF_METRICS={{.LoggerHost}}", `SELF_METRICS: "{{.LoggerHost}}" is not a log group: use 1 to 512 characters of [.-_/#A-Za-z0-9]`},
+		{"SELF_METRICS=" + strings.Repeat("x", 513), `SELF_METRICS: "` + strings.Repeat("x", 80) + `"… is not a log group: use 1 to 512 characters of [.-_/#A-Za-z0-9]`},
 		{"SELF_METRICS=aws/logs", `SELF_METRICS: "aws/logs" begins with aws/, which is reserved for AWS: use another name`},
 		{"METRICS_MAX_CONTAINERS=all", `METRICS_MAX_CONTAINERS: "all" is not a number: use 0 to 1000000`},
 		{"METRICS_MAX_CONTAINERS=-1", `METRICS_MAX_CONTAINERS: "-1" is not a number: use 0 to 1000000`},

@@ -16,15 +16,16 @@ type MetricsSettings struct {
 }
 
 // groupName is CloudWatch's pattern for the names of log groups (API reference,
-// CreateLogGroup).
-var groupName = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`)
+// CreateLogGroup). The length is checked separately, because a regexp that counts is large.
+var groupName = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]+$`)
 
 // parseGroupName reads the name of a log group. It is not changed to a valid one, because
 // nobody would look for the figures under another name.
 func parseGroupName(text string) (string, error) {
+	const longest = 512
 	name := strings.TrimSpace(text)
-	if !groupName.MatchString(name) {
-		return "", fmt.Errorf("%s is not a log group: use 1 to 512 characters of [.-_/#A-Za-z0-9]", shown(text))
+	if len(name) > longest || !groupName.MatchString(name) {
+		return "", fmt.Errorf("%s is not a log group: use 1 to %d characters of [.-_/#A-Za-z0-9]", shown(text), longest)
 	}
 	if strings.HasPrefix(name, "aws/") {
 		return "", fmt.Errorf("%s begins with aws/, which is reserved for AWS: use another name", shown(text))

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/logspool/logspool/internal/status"
@@ -54,7 +55,10 @@ type Options struct {
 //go:embed page.html assets
 var files embed.FS
 
-var pageTemplate = template.Must(template.New("page.html").Funcs(functions).ParseFS(files, "page.html"))
+// pageTemplate is parsed for the first page, because most plugins serve none.
+var pageTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page.html").Funcs(functions).ParseFS(files, "page.html"))
+})
 
 // handler serves the page.
 type handler struct {
@@ -78,7 +82,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	query := parseQuery(r.URL.Query())
 	// The page is rendered as a whole before it is sent, so that an error is not half a page.
 	var b bytes.Buffer
-	if err := pageTemplate.Execute(&b, h.view(query)); err != nil {
+	if err := pageTemplate().Execute(&b, h.view(query)); err != nil {
 		http.Error(w, "cannot render the page: "+err.Error(), http.StatusInternalServerError)
 		return
 	}

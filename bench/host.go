@@ -23,6 +23,8 @@ import (
 const (
 	accessKey = "AKIDEXAMPLE"
 	secretKey = "secret"
+	region    = "eu-central-1"
+	logGroup  = "bench"
 
 	// patience bounds every wait. It is long enough that only a failure reaches it.
 	patience = 90 * time.Second
@@ -31,7 +33,7 @@ const (
 // host is a simulated host for one run: a dockerd with containers, the plugin, and a stand-in
 // for CloudWatch Logs.
 type host struct {
-	service    *cwlocal.Server
+	service    *cwlocal.Server // service is nil if the stand-in is a process of its own.
 	docker     *dockertest.Daemon
 	plugin     *hosttest.Program
 	containers []*dockertest.Container
@@ -44,11 +46,7 @@ type host struct {
 
 // newHost starts the plugin and n containers. The caller must close it.
 func (b *bench) newHost(ctx context.Context, binary string, status bool, n int, env []string) (h *host, err error) {
-	dir, err := os.MkdirTemp(b.dir, "")
-	if err != nil {
-		return nil, err
-	}
-	h = &host{state: filepath.Join(dir, "state")}
+	h = &host{}
 	defer func() {
 		if err != nil {
 			h.close()
@@ -61,25 +59,36 @@ func (b *bench) newHost(ctx context.Context, binary string, status bool, n int, 
 	if err != nil {
 		return h, err
 	}
-	socket := filepath.Join(dir, "s")
-	h.docker, err = dockertest.NewDaemon(dockertest.Options{Socket: socket, Dir: filepath.Join(dir, "fifos")})
-	if err != nil {
-		return h, err
-	}
-	env = append(env, "PLUGIN_SOCKET="+socket, "STATE_DIR="+h.state, "HOME="+dir,
-		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS="+h.service.URL(), "AWS_ENDPOINT_URL_STS="+h.service.URL(), "AWS_REGION=eu-central-1",
-		"AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey, "NOEC2=1", "LOGSPOUT_GROUP=bench")
 	if status {
 		if h.statusAddr, err = freeAddr(); err != nil {
 			return h, err
 		}
 		env = append(env, "STATUS_ADDR="+h.statusAddr)
 	}
-	h.binary, h.env = binary, env
-	if err := h.startPlugin(b.thread); err != nil {
+	if err := b.startHost(h, h.service.URL(), binary, env); err != nil {
 		return h, err
 	}
 	return h, h.startContainers(ctx, n)
+}
+
+// startHost starts what a host consists of besides the stand-in for CloudWatch Logs, which is
+// at a URL.
+func (b *bench) startHost(h *host, url, binary string, env []string) error {
+	dir, err := os.MkdirTemp(b.dir, "")
+	if err != nil {
+		return err
+	}
+	h.state = filepath.Join(dir, "state")
+	socket := filepath.Join(dir, "s")
+	h.docker, err = dockertest.NewDaemon(dockertest.Options{Socket: socket, Dir: filepath.Join(dir, "fifos")})
+	if err != nil {
+		return err
+	}
+	h.binary = binary
+	h.env = append(env, "PLUGIN_SOCKET="+socket, "STATE_DIR="+h.state, "HOME="+dir,
+		"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS="+url, "AWS_ENDPOINT_URL_STS="+url, "AWS_REGION="+region,
+		"AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey, "NOEC2=1", "LOGSPOUT_GROUP="+logGroup)
+	return h.startPlugin(b.thread)
 }
 
 // startPlugin starts the plugin. It may start it again after its end.
@@ -135,7 +144,9 @@ func (h *host) close() {
 	if h.service != nil {
 		_ = h.service.Close()
 	}
-	_ = os.RemoveAll(filepath.Dir(h.state)) // the whole directory is removed at the end
+	if h.state != "" {
+		_ = os.RemoveAll(filepath.Dir(h.state)) // the whole directory is removed at the end
+	}
 }
 
 // cpu returns the processor time that the plugin has used.

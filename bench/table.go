@@ -14,6 +14,10 @@ import (
 var rowsOf = []rowGroup{
 	{"one flooding container", (*bench).floods},
 	{"the plugin alone", (*bench).alone},
+	{"drain", (*bench).drain},
+	{"quiet", (*bench).quiet},
+	{"requests", (*bench).requests},
+	{"neighbours", (*bench).neighbours},
 	{"memory", (*bench).memory},
 	{"start", (*bench).start},
 }

@@ -75,7 +75,7 @@ func arrived(s *cwlocal.Server, t target.Target) (shown []stored) {
 func TestSDKDeliversUnderEachFault(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		for _, kind := range append([]cwlocal.FaultKind{""}, cwlocal.FaultKinds...) {
-			if kind == cwlocal.Slow || kind == cwlocal.Poison || kind == cwlocal.SmallEvents || kind == cwlocal.ErrorCode || strings.HasPrefix(string(kind), "hang") {
+			if kind == cwlocal.Slow || kind == cwlocal.Poison || kind == cwlocal.SmallEvents || kind == cwlocal.ErrorCode || kind == cwlocal.Bottleneck || strings.HasPrefix(string(kind), "hang") {
 				continue // these have tests of their own, or take real time
 			}
 			if plain && kind != "" && kind != cwlocal.HTMLBad && kind != cwlocal.ResetAfter {

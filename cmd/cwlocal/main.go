@@ -43,7 +43,7 @@ See what it received:
     curl 'http://127.0.0.1:4586/_cwlocal/events?region=us-east-1&group=demo&stream=a&order=arrival'
     curl 'http://127.0.0.1:4586/_cwlocal/wait?region=us-east-1&group=demo&stream=a&events=10&timeout=30s'
 
-Make it fail. A fault needs a kind; slow also needs delay, poison text, small-events limit, and code an error code:
+Make it fail. A fault needs a kind; slow also needs delay, poison text, small-events and bottleneck limit, and code an error code:
 
     curl -d '{"kind":"503","operation":"PutLogEvents","for":"12s"}' http://127.0.0.1:4586/_cwlocal/faults
     curl -d '{"kind":"reset-after","probability":0.1,"seed":7}' http://127.0.0.1:4586/_cwlocal/faults

@@ -46,6 +46,7 @@ const (
 	Poison             = fault.Poison
 	SmallEvents        = fault.SmallEvents
 	ErrorCode          = fault.ErrorCode
+	Bottleneck         = fault.Bottleneck
 )
 
 // FaultKinds are all kinds of faults.

@@ -80,7 +80,7 @@ func TestControlEndpointAddsListsAndClearsFaults(t *testing.T) {
 		{"DELETE", "faults/1", "", 200, `{"cleared":0}`},
 		{"DELETE", "faults/x", "", 400, `{"error":"\"x\" is not the number of a fault"}`},
 		{"DELETE", "faults", "", 200, `{"cleared":1}`},
-		{"POST", "faults", `{"kind":"rain"}`, 400, `{"error":"kind is \"rain\"; it must be one of [throttle 500 503 denied expired-token unrecognized-client reset-before reset-after hang hang-after html-200 html-400 truncated data-accepted gzip-415 gzip-serialization gzip-500 slow poison small-events code]"}`},
+		{"POST", "faults", `{"kind":"rain"}`, 400, `{"error":"kind is \"rain\"; it must be one of [throttle 500 503 denied expired-token unrecognized-client reset-before reset-after hang hang-after html-200 html-400 truncated data-accepted gzip-415 gzip-serialization gzip-500 slow poison small-events code bottleneck]"}`},
 		{"POST", "faults", `{"kind":"503","colour":"red"}`, 400, `{"error":"json: unknown field \"colour\""}`},
 		{"POST", "faults", `{"kind":"503","for":"soon"}`, 400, `{"error":"time: invalid duration \"soon\""}`},
 		{"POST", "faults", `{"kind":"503","probability":2}`, 400, `{"error":"probability is 2; it must be from 0 to 1"}`},
@@ -90,6 +90,7 @@ func TestControlEndpointAddsListsAndClearsFaults(t *testing.T) {
 		{"POST", "faults", `{"kind":"code"}`, 400, `{"error":"code needs a code"}`},
 		{"POST", "faults", `{"kind":"poison"}`, 400, `{"error":"poison needs a text"}`},
 		{"POST", "faults", `{"kind":"small-events","limit":26}`, 400, `{"error":"limit is 26; small-events needs a limit of more than 26 bytes"}`},
+		{"POST", "faults", `{"kind":"bottleneck"}`, 400, `{"error":"bottleneck needs a limit"}`},
 		{"PUT", "faults", ``, 405, "Method Not Allowed"},
 		{"GET", "nothing", ``, 404, "404 page not found"},
 	} {

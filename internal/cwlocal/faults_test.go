@@ -88,6 +88,7 @@ func TestEveryKindOfFaultFailsAsDocumented(t *testing.T) {
 		GzipCrash:          {500, `"__type":"InternalFailure"`, false},
 		SmallEvents:        {400, `"__type":"InvalidParameterException","message":"Log event too large: 34 bytes exceeds limit of 33"`, false},
 		Slow:               {200, `"nextSequenceToken"`, true},
+		Bottleneck:         {200, `"nextSequenceToken"`, true},
 		Poison:             {400, `"__type":"InvalidParameterException"`, false},
 		ErrorCode:          {400, `"__type":"LogGroupFrozenException","message":"frozen"`, false},
 	} {
@@ -98,6 +99,8 @@ func TestEveryKindOfFaultFailsAsDocumented(t *testing.T) {
 			switch kind {
 			case Slow:
 				f.Delay = time.Millisecond
+			case Bottleneck:
+				f.Limit = 1 << 20
 			case Poison:
 				f.Text = "poison"
 			case ErrorCode:
@@ -129,7 +132,7 @@ func TestEveryKindOfFaultFailsAsDocumented(t *testing.T) {
 			if stored := c.s.Stats().Events > before; stored != w.stored {
 				t.Errorf("stored: %v, want %v", stored, w.stored)
 			}
-			if kind != Slow {
+			if kind != Slow && kind != Bottleneck {
 				if n := c.s.Stats().Requests["PutLogEvents"]["fault:"+string(kind)]; n != 1 {
 					t.Errorf("outcomes: %v", c.s.Stats().Requests)
 				}

@@ -43,16 +43,17 @@ const (
 	Poison             Kind = "poison"              // rejects batches with Text in a message
 	SmallEvents        Kind = "small-events"        // rejects batches with an event over Limit
 	ErrorCode          Kind = "code"                // HTTP 400 with Code, and Text as its message
+	Bottleneck         Kind = "bottleneck"          // served one after another, Limit bytes of bodies a second
 )
 
 // Kinds are all kinds.
 var Kinds = []Kind{Throttle, InternalError, Unavailable, Denied, ExpiredToken, UnrecognizedClient,
 	ResetBefore, ResetAfter, Hang, HangAfter, HTMLOK, HTMLBad, Truncated, DataAccepted,
-	GzipUnsupported, GzipMisread, GzipCrash, Slow, Poison, SmallEvents, ErrorCode}
+	GzipUnsupported, GzipMisread, GzipCrash, Slow, Poison, SmallEvents, ErrorCode, Bottleneck}
 
 // A Fault makes requests fail that break no rule. The first matching fault applies, in
-// the order in which they were added. A Slow fault only adds its delay, and the faults
-// after it are tried too.
+// the order in which they were added. A Slow or Bottleneck fault only adds a delay, and the
+// faults after it are tried too.
 //
 // A fault applies to requests that match Operation, Region, Group, Stream and AccessKey.
 // An empty field matches every request. Probability, Count and For limit how often and
@@ -90,7 +91,8 @@ type Fault struct {
 	// ErrorCode.
 	Text string `json:"text,omitempty"`
 	// Limit is the largest size of an event for SmallEvents, in bytes (see
-	// protocol.InputEvent.Size).
+	// protocol.InputEvent.Size). For Bottleneck, it is how many bytes of bodies are served in
+	// a second, counted after decompression.
 	Limit int `json:"limit,omitempty"`
 }
 
@@ -153,6 +155,8 @@ func (f *Fault) Check() error {
 		return fmt.Errorf("code needs a code")
 	case f.Kind == SmallEvents && f.Limit <= protocol.EventOverhead:
 		return fmt.Errorf("limit is %d; small-events needs a limit of more than %d bytes", f.Limit, protocol.EventOverhead)
+	case f.Kind == Bottleneck && f.Limit <= 0:
+		return fmt.Errorf("bottleneck needs a limit")
 	case f.Operation != "" && !protocol.IsSTSOperation(f.Operation) && !slices.Contains(protocol.Operations(), f.Operation):
 		return fmt.Errorf("unknown operation %q", f.Operation)
 	}

@@ -28,6 +28,10 @@ type Active struct {
 	taken   int           // taken counts the requests that the fault applied to.
 	random  *rand.Rand    // random makes the random numbers for Probability.
 	cleared chan struct{} // cleared is closed when the fault is cleared.
+
+	// free is when a Bottleneck has served the requests that it has taken, and before now if
+	// there is none.
+	free time.Time
 }
 
 // Cleared returns a channel that is closed when the fault is cleared.
@@ -84,7 +88,7 @@ func (l *List) Clear(id int64) int {
 }
 
 // Pick returns the fault that applies to a request, or nil. It blocks for the delays of
-// Slow faults, until ctx is done or closing is closed.
+// Slow and Bottleneck faults, until ctx is done or closing is closed.
 func (l *List) Pick(ctx context.Context, r *protocol.Request, now time.Time, closing <-chan struct{}) *Active {
 	f, delay := l.take(r, now)
 	if delay > 0 {
@@ -100,7 +104,7 @@ func (l *List) Pick(ctx context.Context, r *protocol.Request, now time.Time, clo
 }
 
 // take counts the request in the faults that apply to it. It returns the sum of the delays
-// of Slow faults, and the fault of another kind.
+// of Slow and Bottleneck faults, and the fault of another kind.
 func (l *List) take(r *protocol.Request, now time.Time) (f *Active, delay time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,12 +113,26 @@ func (l *List) take(r *protocol.Request, now time.Time) (f *Active, delay time.D
 			continue
 		}
 		a.taken++
-		if a.Kind != Slow {
+		switch a.Kind {
+		case Slow:
+			delay += a.Delay
+		case Bottleneck:
+			delay += a.serveNext(r, now)
+		default:
 			return a, delay
 		}
-		delay += a.Delay
 	}
 	return nil, delay
+}
+
+// serveNext returns how long a request takes in a Bottleneck, with the wait for those before
+// it.
+func (a *Active) serveNext(r *protocol.Request, now time.Time) time.Duration {
+	if a.free.Before(now) {
+		a.free = now
+	}
+	a.free = a.free.Add(time.Duration(float64(r.BodyBytes) / float64(a.Limit) * float64(time.Second)))
+	return a.free.Sub(now)
 }
 
 // applies reports whether the fault applies to a request. It draws a random number only if

@@ -25,6 +25,7 @@ type Feed struct {
 	limit    atomic.Uint64 // limit is where the feed ends; 0 means no limit.
 
 	out      handedOut
+	run      *run // run is nil after a Release.
 	progress progress
 	acks     acks
 	losses   losses
@@ -38,6 +39,7 @@ type handedOut struct {
 	events.Event
 	joined bool // joined says that the pipeline made the event.
 	unread bool // unread says that Next returns the event again.
+	inRun  bool // inRun says that the event is the last one taken from the run instead.
 }
 
 // acks are acknowledgements on their way to the spool.
@@ -144,6 +146,9 @@ func (f *Feed) complete() bool {
 // returns false if there is none now, or if it has not found one yet: then Due is now.
 // The event is valid until the next call of any method except Backlog.
 func (f *Feed) Next(now time.Time) (events.Event, bool) {
+	if e, ok := f.nextOfRun(); ok {
+		return e, true
+	}
 	f.progress.now, f.progress.retry = now, time.Time{}
 	f.retryMarker(now)
 	if f.out.unread {
@@ -155,6 +160,9 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 		if e, ok := f.nextJoined(); ok {
 			return e, true
 		}
+		if f.startRun() {
+			return f.nextOfRun()
+		}
 		switch {
 		case frames == 1:
 			begun = time.Now()
@@ -164,7 +172,7 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 			return events.Event{}, false
 		}
 		if e, ok := f.read(now); ok {
-			f.out.Event, f.out.joined = e, false
+			f.out = handedOut{Event: e}
 			return e, true
 		} else if !f.progress.pushed {
 			break
@@ -186,7 +194,13 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 }
 
 // Unread makes the next Next return the same event again.
-func (f *Feed) Unread() { f.out.unread = true }
+func (f *Feed) Unread() {
+	if f.out.inRun {
+		f.unreadOfRun()
+	} else {
+		f.out.unread = true
+	}
+}
 
 // Due returns when the caller should call Next even if nothing has been written. It is
 // the zero time if that is not necessary.
@@ -242,6 +256,7 @@ func size(ranges []stream.Range) (n int64) {
 // Rewind makes Next return all events again that are not acknowledged.
 func (f *Feed) Rewind() {
 	f.flushAcks()
+	f.dropRun()
 	f.out = handedOut{}
 	f.progress.rewind()
 	f.losses, f.markers.sent, f.poison.at = losses{}, nil, stream.Range{}
@@ -267,6 +282,8 @@ func (f *Feed) renewPipeline() {
 // taken back with Unread, and what the pipeline still needs of the last frame, because
 // they are in those buffers.
 func (f *Feed) Release() {
+	f.endRun()
+	f.releaseRun()
 	if f.out.unread && f.out.joined {
 		f.out.Event = f.pipeline.Keep()
 	} else {
@@ -282,6 +299,8 @@ func (f *Feed) Release() {
 // Close ends the feed.
 func (f *Feed) Close() {
 	f.flushAcks()
+	f.dropRun()
+	f.releaseRun()
 	f.pipeline.Reset()
 	f.reader.Close()
 }

@@ -162,7 +162,7 @@ func (f *Feed) tryNextJoined() (e events.Event, ok bool) {
 			if f.poison.hook != nil {
 				f.poison.hook(e.Message)
 			}
-			f.out.Event, f.out.joined = e, true
+			f.out = handedOut{Event: e, joined: true}
 			return e, true
 		}
 		f.acks.pending, e = append(f.acks.pending, e.Ranges...), events.Event{}

@@ -183,8 +183,11 @@ func (d *Delivery) exhausted() bool { return d.drained && d.finishSeen && !d.not
 
 // next returns the feed's next event.
 func (d *Delivery) next(now time.Time) (events.Event, bool) {
-	// Both come before Next, so that what happens during Next is not missed.
-	d.notified.Store(false)
+	// Both come before Next, so that what happens during Next is not missed. A load is much
+	// cheaper than a store.
+	if d.notified.Load() {
+		d.notified.Store(false)
+	}
 	finished := d.finished.Load()
 	d.open = true
 	ev, ok := d.feed.Next(now)

@@ -165,9 +165,7 @@ func (bl *builder) add(p int, ev *events.Event) fit {
 		return noRoom
 	}
 	bl.sorted = bl.sorted && inOrder
-	b.append(p, ev.Ranges, record{
-		time: ev.Time, offset: uint32(offset), size: uint32(len(bl.body) - offset), bytes: uint32(counted),
-	})
+	b.append(p, ev, offset, len(bl.body)-offset, counted)
 	b.minMS, b.maxMS = lo, hi
 	b.counted += int64(counted + eventOverhead)
 	return taken
@@ -182,13 +180,17 @@ func (bl *builder) setPrefix(ms int64) {
 	bl.prefix = append(bl.prefix, `,"message":"`...)
 }
 
-// append adds the record of an event of parts[p] that has these ranges.
-func (b *batch) append(p int, ranges []stream.Range, r record) {
-	r.part, r.rangesFrom = uint32(p), uint32(len(b.ranges))
-	b.ranges = append(b.ranges, ranges...)
+// append adds the record of an event of parts[p], whose JSON has this offset and size in the
+// body, and whose message counts as bytes.
+func (b *batch) append(p int, ev *events.Event, offset, size, bytes int) {
+	n := len(b.records)
+	b.records = append(b.records, record{})
+	r := &b.records[n] // filled in place: a record copied from elsewhere takes much longer
+	r.time, r.offset, r.size, r.bytes, r.part = ev.Time, uint32(offset), uint32(size), uint32(bytes), uint32(p)
+	r.rangesFrom = uint32(len(b.ranges))
+	b.ranges = append(b.ranges, ev.Ranges...)
 	r.rangesTo = uint32(len(b.ranges))
-	b.records = append(b.records, r)
-	b.parts[p].addRanges(ranges)
+	b.parts[p].addRanges(ev.Ranges)
 	if r.hasRanges() {
 		b.parts[p].rangedEnd = r.offset + 1
 	}

@@ -46,7 +46,7 @@ func (s *sender) full() bool {
 // head is the next event of one delivery. It was taken from the feed and is not in the
 // batch yet.
 type head struct {
-	event    events.Event
+	event    *events.Event
 	delivery *Delivery
 	part     int
 }
@@ -170,7 +170,7 @@ func (s *sender) fillBatch(bl *builder, now time.Time) {
 		d := first.delivery
 		fits := noRoom
 		if len(bl.b.records) == 0 || !watch.over() {
-			fits = bl.add(first.part, &first.event)
+			fits = bl.add(first.part, first.event)
 		}
 		switch fits {
 		case taken, skipped:

@@ -145,7 +145,7 @@ func (f *Feed) complete() bool {
 // Next returns the next event that has not been handed out since the last Rewind. It
 // returns false if there is none now, or if it has not found one yet: then Due is now.
 // The event is valid until the next call of any method except Backlog.
-func (f *Feed) Next(now time.Time) (events.Event, bool) {
+func (f *Feed) Next(now time.Time) (*events.Event, bool) {
 	if e, ok := f.nextOfRun(); ok {
 		return e, true
 	}
@@ -153,12 +153,12 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 	f.retryMarker(now)
 	if f.out.unread {
 		f.out.unread = false
-		return f.out.Event, true
+		return &f.out.Event, true
 	}
 	var begun time.Time
 	for frames := 0; ; frames++ {
-		if e, ok := f.nextJoined(); ok {
-			return e, true
+		if f.nextJoined() {
+			return &f.out.Event, true
 		}
 		if f.startRun() {
 			return f.nextOfRun()
@@ -169,11 +169,11 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 		case frames > 0 && frames%searchFrames == 0 && time.Since(begun) >= f.progress.search:
 			f.progress.retry = now
 			f.flushAcks()
-			return events.Event{}, false
+			return nil, false
 		}
 		if e, ok := f.read(now); ok {
 			f.out = handedOut{Event: e}
-			return e, true
+			return &f.out.Event, true
 		} else if !f.progress.pushed {
 			break
 		}
@@ -181,16 +181,15 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 	// There is nothing to read now, so unfinished events may have waited long enough.
 	at := f.reader.Position()
 	f.flush(now, at)
-	e, ok := f.nextJoined()
 	switch {
-	case ok:
+	case f.nextJoined():
 		f.progress.flushed = at
-		return e, true
+		return &f.out.Event, true
 	case f.progress.flushed == at && f.pipeline.Due().IsZero():
 		f.progress.waited = at
 	}
 	f.flushAcks()
-	return e, false
+	return nil, false
 }
 
 // Unread makes the next Next return the same event again.

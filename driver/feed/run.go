@@ -40,20 +40,20 @@ var runs = sync.Pool{New: func() any {
 }}
 
 // nextOfRun returns the next event of the run. If there is none, the run ends.
-func (f *Feed) nextOfRun() (e events.Event, ok bool) {
+func (f *Feed) nextOfRun() (e *events.Event, ok bool) {
 	r := f.run
 	if r == nil {
-		return e, false
+		return nil, false
 	}
 	if r.next == r.n {
 		f.endRun()
-		return e, false
+		return nil, false
 	}
 	i := r.next
 	r.next++
 	f.age.read(r.ranges[i], r.events[i].Time)
 	f.out.inRun = true
-	return r.events[i], true
+	return &r.events[i], true
 }
 
 // unreadOfRun takes back the last event of the run.

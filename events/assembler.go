@@ -178,6 +178,18 @@ func (a *assembler) advance() {
 	}
 }
 
+func (a *assembler) passes() int {
+	if !a.out.plain || a.strip || a.pushed || a.last != nil || a.whole.ended {
+		return 0
+	}
+	for i := range a.lines {
+		if l := &a.lines[i]; l.open || l.ended {
+			return 0
+		}
+	}
+	return a.out.max / len(replacement)
+}
+
 func (a *assembler) flush(now time.Time) {
 	for i := range a.lines {
 		l := &a.lines[i]

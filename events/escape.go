@@ -1,10 +1,6 @@
 package events
 
-import (
-	"encoding/binary"
-	"math/bits"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // replacement is U+FFFD. CloudWatch and json-file put it in the place of each byte that
 // is not part of valid UTF-8. So no byte of text counts as more than three.
@@ -22,12 +18,9 @@ var escapes = func() (all [utf8.RuneSelf]byte) {
 	return all
 }()
 
-// longestEscape is the most bytes that AppendEscaped appends for one byte of text.
-const longestEscape = len(`\u0000`)
-
 const (
-	ones  = 0x0101010101010101
-	highs = 0x8080808080808080
+	// longestEscape is the most bytes that AppendEscaped appends for one byte of text.
+	longestEscape = len(`\u0000`)
 
 	hexDigits = "0123456789abcdef"
 )
@@ -37,51 +30,32 @@ const (
 // number of bytes that CloudWatch counts for the text: its length in UTF-8 with these
 // U+FFFD, before it is escaped.
 func AppendEscaped(dst, text []byte) (out []byte, counted int) {
-	counted = len(text)
-	start := 0 // text[:start] is in dst.
-	for i := 0; i < len(text); {
-		// Skip eight plain ASCII bytes at a time: none above 0x7f, below 0x20, a quote or
-		// a backslash. A byte b is below n if b-n borrows; a byte equals c if (b^c) is
-		// below 1. A borrow changes only the bytes above it, so the lowest hit is
-		// exact.
-		for len(text)-i >= 8 {
-			w := binary.LittleEndian.Uint64(text[i:])
-			quote := w ^ ones*'"'
-			slash := w ^ ones*'\\'
-			if hit := (w | (w - ones*0x20) | (quote - ones) | (slash - ones)) & highs; hit != 0 {
-				i += bits.TrailingZeros64(hit) / 8
-				break
-			}
-			i += 8
+	out, ascii := appendValid(dst, text)
+	if ascii || utf8.Valid(text) {
+		return out, len(text)
+	}
+	out, counted = out[:len(dst)], len(text)
+	for {
+		n := validLen(text)
+		out, _ = appendValid(out, text[:n])
+		if n == len(text) {
+			return out, counted
 		}
-		if i == len(text) {
+		out, text = append(out, replacement...), text[n+1:]
+		counted += len(replacement) - 1
+	}
+}
+
+// validLen returns the length of the longest beginning of text that is valid UTF-8.
+func validLen(text []byte) (n int) {
+	for n < len(text) {
+		r, size := utf8.DecodeRune(text[n:])
+		if r == utf8.RuneError && size == 1 {
 			break
 		}
-		if c := text[i]; c < utf8.RuneSelf {
-			if e := escapes[c]; e != 0 {
-				dst = append(dst, text[start:i]...)
-				if e == 'u' {
-					dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
-				} else {
-					dst = append(dst, '\\', e)
-				}
-				start = i + 1
-			}
-			i++
-			continue
-		}
-		for i < len(text) && text[i] >= utf8.RuneSelf {
-			r, size := utf8.DecodeRune(text[i:])
-			if r == utf8.RuneError && size == 1 {
-				dst = append(dst, text[start:i]...)
-				dst = append(dst, replacement...)
-				counted += len(replacement) - 1
-				start = i + 1
-			}
-			i += size
-		}
+		n += size
 	}
-	return append(dst, text[start:]...), counted
+	return n
 }
 
 // escapedFit returns how many bytes of text, up to the end of a character, AppendEscaped

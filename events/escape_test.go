@@ -3,6 +3,7 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,9 @@ func checkEscape(t *testing.T, msg []byte) {
 	out, counted := AppendEscaped([]byte(`x"`), msg)
 	if !strings.HasPrefix(string(out), `x"`) {
 		t.Fatalf("the earlier contents of the buffer are gone: %q", out)
+	}
+	if !bytes.Equal(out[2:], simplyEscaped(msg)) {
+		t.Fatalf("escape of %q is %q, want %q", msg, out[2:], simplyEscaped(msg))
 	}
 	var got string
 	if err := json.Unmarshal(append(append([]byte(nil), out[1:]...), '"'), &got); err != nil {
@@ -59,6 +63,59 @@ func TestEscapeOfEveryByteAtEveryOffset(t *testing.T) {
 		"\xf4\x90\x80\x80", "\ufffd", "1234567\xe6\x97\xa5", "12345678\"", "\x7f",
 	} {
 		checkEscape(t, []byte(s))
+	}
+}
+
+// simplyEscaped is the reference for AppendEscaped: one character after the other.
+func simplyEscaped(text []byte) (out []byte) {
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		switch i := strings.IndexByte("\"\\\b\f\n\r\t", text[0]); {
+		case i >= 0:
+			out = append(out, '\\', `"\bfnrt`[i])
+		case r < ' ':
+			out = fmt.Appendf(out, `\u%04x`, r)
+		default:
+			out = utf8.AppendRune(out, r)
+		}
+		text = text[size:]
+	}
+	return out
+}
+
+// TestEscapeOfEverySetOfQuotesInAWord checks text with an escape, or several, at every place
+// of a word, at every distance from the end of the text.
+func TestEscapeOfEverySetOfQuotesInAWord(t *testing.T) {
+	for _, c := range "\"\\\t\x01ü" {
+		for set := range 1 << 8 {
+			for before := range 3 {
+				for after := range 17 {
+					word := []rune("abcdefgh")
+					for i := range word {
+						if set>>i&1 != 0 {
+							word[i] = c
+						}
+					}
+					text := []byte(strings.Repeat("<12345678", before) + string(word) + strings.Repeat(">", after))
+					if got, n := AppendEscaped(nil, text); !bytes.Equal(got, simplyEscaped(text)) || n != len(text) {
+						t.Fatalf("escape of %q is %q, counted %d", text, got, n)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestEscapeOfLongText checks text that AppendEscaped makes room for more than once.
+func TestEscapeOfLongText(t *testing.T) {
+	for _, unit := range []string{"x", `"`, "\x00", "ü", "\xff", "plain text, and a \"quote\"", "é\"\xff\n日本"} {
+		for n := range 24 {
+			text := []byte(strings.Repeat(unit, 2*reservedBytes/len(unit)+n))
+			room := make([]byte, 1, 1+n*10)
+			if got, _ := AppendEscaped(room, text); !bytes.Equal(got[1:], simplyEscaped(text)) {
+				t.Fatalf("escape of %d times %q is %q", n, unit, got)
+			}
+		}
 	}
 }
 

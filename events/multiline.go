@@ -186,6 +186,8 @@ func (m *multiline) advance() {
 	}
 }
 
+func (m *multiline) passes() int { return 0 }
+
 func (m *multiline) flush(now time.Time) {
 	m.lines.flush(now)
 	m.request.flush, m.request.now = true, now

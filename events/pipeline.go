@@ -110,6 +110,7 @@ type stage interface {
 	keep() Event
 	unfinished() []stream.Range
 	reset()
+	passes() int
 }
 
 // NewPipeline returns a Pipeline without any frame.
@@ -132,6 +133,12 @@ func (p *Pipeline) Push(f Frame, from, to uint64, now time.Time) {
 // Next returns the next event. It returns false if there is none before the next frame,
 // Flush or Close. The event is valid until the next call of any method.
 func (p *Pipeline) Next() (Event, bool) { return p.stage.next() }
+
+// Passes returns how long a complete line may be, in bytes, to be an event as it is: if it were
+// pushed now, Next would return its text, its time and its place, and then false. So the
+// caller need not push it. Passes returns 0 if no line passes now, because something is
+// unfinished or the Options change lines.
+func (p *Pipeline) Passes() int { return p.stage.passes() }
 
 // Flush ends the unfinished lines and events that have waited long enough (Options.Wait),
 // so that Next returns them. The caller flushes when it has no frame to push. If it

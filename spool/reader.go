@@ -158,6 +158,23 @@ func (r *Reader) Next() (Item, bool) {
 	}
 }
 
+// Ahead returns what follows in the block of the last item, and its position, if that begins
+// with a frame and none of it is acknowledged. It is valid until the next call of any method
+// except Skip. The caller may decode frames from it and skip them, instead of calling Next for
+// each. Next returns those that are not skipped.
+func (r *Reader) Ahead() (from uint64, p []byte) {
+	if r.pos < r.acked.end() {
+		return r.pos, nil
+	}
+	return r.pos, r.current.rest
+}
+
+// Skip moves past n bytes of what Ahead has returned, which are whole frames.
+func (r *Reader) Skip(n int) {
+	r.pos += uint64(n)
+	r.current.rest = r.current.rest[n:]
+}
+
 // Err returns the failure that stopped the last Next, or nil. Try again later.
 func (r *Reader) Err() error { return r.failure.err }
 

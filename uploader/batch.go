@@ -106,11 +106,15 @@ type builder struct {
 	b      *batch
 	size   size
 	sorted bool // sorted says that the events were added in their order in time.
+
+	last   int64  // last is the millisecond of the event added last.
+	prefix []byte // prefix is the JSON of an event of that millisecond before its message.
 }
 
 // begin starts a batch for the target that is not larger than s.
 func (bl *builder) begin(t target.Target, s size, b *batch) {
 	bl.b, bl.size, bl.sorted = b, s, true
+	bl.setPrefix(0)
 	body := appendString(append(bl.body[:0], `{"logGroupName":`...), t.Group)
 	body = appendString(append(body, `,"logStreamName":`...), t.Stream)
 	body = appendEntity(append(body, ','), t.Entity)
@@ -125,7 +129,7 @@ func (bl *builder) begin(t target.Target, s size, b *batch) {
 
 // add adds one event of parts[p] to the batch, or says why it does not fit. It does not
 // keep ev.
-func (bl *builder) add(p int, ev events.Event) fit {
+func (bl *builder) add(p int, ev *events.Event) fit {
 	b, n, msg := bl.b, len(bl.b.records), ev.Message
 	if len(msg) == 0 { // CloudWatch refuses a batch that has an empty message
 		b.parts[p].addRanges(ev.Ranges)
@@ -141,7 +145,7 @@ func (bl *builder) add(p int, ev events.Event) fit {
 			return noRoom
 		case hi-lo >= maxBatchSpan.Milliseconds():
 			return tooFar
-		case bl.nearlyFull() && ms != milliseconds(b.records[n-1].time):
+		case ms != bl.last && bl.nearlyFull():
 			return noRoom
 		}
 	} else {
@@ -149,32 +153,44 @@ func (bl *builder) add(p int, ev events.Event) fit {
 		b.cutBytes = len(ev.Message) - len(msg)
 	}
 
+	inOrder := n == 0 || bl.last <= ms
+	if ms != bl.last {
+		bl.setPrefix(ms)
+	}
 	offset := len(bl.body)
-	body := append(bl.body, `{"timestamp":`...)
-	body = strconv.AppendInt(body, ms, 10)
-	body = append(body, `,"message":"`...)
-	body, counted := events.AppendEscaped(body, msg)
+	body, counted := events.AppendEscaped(append(bl.body, bl.prefix...), msg)
 	bl.body = append(body, `"},`...)
 	if n > 0 && int(b.counted)+counted+eventOverhead > bl.size.bytes {
 		bl.body = bl.body[:offset] // the message grew when invalid UTF-8 was replaced
 		return noRoom
 	}
-	bl.sorted = bl.sorted && (n == 0 || milliseconds(b.records[n-1].time) <= ms)
-	b.append(p, ev.Ranges, record{
-		time: ev.Time, offset: uint32(offset), size: uint32(len(bl.body) - offset), bytes: uint32(counted),
-	})
+	bl.sorted = bl.sorted && inOrder
+	b.append(p, ev, offset, len(bl.body)-offset, counted)
 	b.minMS, b.maxMS = lo, hi
 	b.counted += int64(counted + eventOverhead)
 	return taken
 }
 
-// append adds the record of an event of parts[p] that has these ranges.
-func (b *batch) append(p int, ranges []stream.Range, r record) {
-	r.part, r.rangesFrom = uint32(p), uint32(len(b.ranges))
-	b.ranges = append(b.ranges, ranges...)
+// setPrefix sets the prefix for a millisecond, which is that of many events of a busy
+// container.
+func (bl *builder) setPrefix(ms int64) {
+	bl.last = ms
+	bl.prefix = append(bl.prefix[:0], `{"timestamp":`...)
+	bl.prefix = strconv.AppendInt(bl.prefix, ms, 10)
+	bl.prefix = append(bl.prefix, `,"message":"`...)
+}
+
+// append adds the record of an event of parts[p], whose JSON has this offset and size in the
+// body, and whose message counts as bytes.
+func (b *batch) append(p int, ev *events.Event, offset, size, bytes int) {
+	n := len(b.records)
+	b.records = append(b.records, record{})
+	r := &b.records[n] // filled in place: a record copied from elsewhere takes much longer
+	r.time, r.offset, r.size, r.bytes, r.part = ev.Time, uint32(offset), uint32(size), uint32(bytes), uint32(p)
+	r.rangesFrom = uint32(len(b.ranges))
+	b.ranges = append(b.ranges, ev.Ranges...)
 	r.rangesTo = uint32(len(b.ranges))
-	b.records = append(b.records, r)
-	b.parts[p].addRanges(ranges)
+	b.parts[p].addRanges(ev.Ranges)
 	if r.hasRanges() {
 		b.parts[p].rangedEnd = r.offset + 1
 	}

@@ -27,7 +27,7 @@ func fillWith(bl *builder, b *batch, s size, evs []events.Event, z *compressor) 
 	bl.begin(target.Target{Group: `g"1`, Stream: "s/ü"}, s, b)
 	p := b.addPart(nil)
 	for i, ev := range evs {
-		if f := bl.add(p, ev); f == noRoom || f == tooFar {
+		if f := bl.add(p, &ev); f == noRoom || f == tooFar {
 			bl.finish(z)
 			return b, i, f
 		}

@@ -18,15 +18,18 @@ type endless struct {
 	at   int64
 	n, i int
 	r    [1]stream.Range
+
+	event events.Event
 }
 
-func (e *endless) Next(time.Time) (events.Event, bool) {
+func (e *endless) Next(time.Time) (*events.Event, bool) {
 	if e.i == e.n {
-		return events.Event{}, false
+		return nil, false
 	}
 	e.i++
 	e.r[0] = stream.Range{From: uint64(e.i), To: uint64(e.i + 1)}
-	return events.Event{Time: e.at + int64(e.i)*20_000, Message: e.line, Ranges: e.r[:]}, true
+	e.event = events.Event{Time: e.at + int64(e.i)*20_000, Message: e.line, Ranges: e.r[:]}
+	return &e.event, true
 }
 func (e *endless) Unread()                             { e.i-- }
 func (e *endless) Due() time.Time                      { return time.Time{} }

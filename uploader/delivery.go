@@ -16,10 +16,9 @@ import (
 // time, except Backlog. The methods wait for nothing but the local disk.
 type Feed interface {
 	// Next returns the next event that was not returned since the last Rewind, and false if
-	// there is none now. The event's Message and Ranges are valid until the next call of
-	// any method of the feed. An unfinished event that is older than its deadline at now is
+	// there is none now. The event is valid until the next call of any method of the feed. An unfinished event that is older than its deadline at now is
 	// returned as it is.
-	Next(now time.Time) (events.Event, bool)
+	Next(now time.Time) (*events.Event, bool)
 	// Unread takes back the event that the last Next returned: the next Next returns it
 	// again. It may be called once after each Next.
 	Unread()
@@ -182,9 +181,12 @@ func (d *Delivery) mayHaveEvent(now time.Time) bool {
 func (d *Delivery) exhausted() bool { return d.drained && d.finishSeen && !d.notified.Load() }
 
 // next returns the feed's next event.
-func (d *Delivery) next(now time.Time) (events.Event, bool) {
-	// Both come before Next, so that what happens during Next is not missed.
-	d.notified.Store(false)
+func (d *Delivery) next(now time.Time) (*events.Event, bool) {
+	// Both come before Next, so that what happens during Next is not missed. A load is much
+	// cheaper than a store.
+	if d.notified.Load() {
+		d.notified.Store(false)
+	}
 	finished := d.finished.Load()
 	d.open = true
 	ev, ok := d.feed.Next(now)
@@ -195,7 +197,7 @@ func (d *Delivery) next(now time.Time) (events.Event, bool) {
 	if d.due = d.feed.Due(); !d.due.IsZero() && !d.due.After(now) {
 		d.due = now.Add(unfinishedPause)
 	}
-	return events.Event{}, false
+	return nil, false
 }
 
 // unread gives back the event that next returned, because this batch has no place for it.

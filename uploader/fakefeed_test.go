@@ -112,7 +112,7 @@ func (f *fakeFeed) use() func() {
 	return f.mu.Unlock
 }
 
-func (f *fakeFeed) Next(now time.Time) (events.Event, bool) {
+func (f *fakeFeed) Next(now time.Time) (*events.Event, bool) {
 	defer f.use()()
 	f.open = true
 	f.unreadOK = false
@@ -127,7 +127,7 @@ func (f *fakeFeed) Next(now time.Time) (events.Event, bool) {
 		if f.onEmpty != nil {
 			f.onEmpty()
 		}
-		return events.Event{}, false
+		return nil, false
 	}
 	ev := f.events[f.next]
 	ev.Message = slices.Clone(ev.Message)
@@ -135,7 +135,7 @@ func (f *fakeFeed) Next(now time.Time) (events.Event, bool) {
 	f.lent = ev.Message
 	f.next++
 	f.unreadOK = true
-	return ev, true
+	return &ev, true
 }
 
 func (f *fakeFeed) Unread() {

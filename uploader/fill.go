@@ -46,7 +46,7 @@ func (s *sender) full() bool {
 // head is the next event of one delivery. It was taken from the feed and is not in the
 // batch yet.
 type head struct {
-	event    events.Event
+	event    *events.Event
 	delivery *Delivery
 	part     int
 }
@@ -161,7 +161,7 @@ func (s *sender) build(now time.Time) *batch {
 // earlier events, gets a batch of its own.
 func (s *sender) fillBatch(bl *builder, now time.Time) {
 	frames, bytes := s.pending.frames.Load(), s.pending.bytes.Load()
-	begun := time.Now() // later than now if the sender waited for a builder
+	watch := newStopwatch()
 	s.takeHeads(bl, now)
 	h := s.next.heads
 	var takenFrames, takenBytes int64
@@ -169,7 +169,7 @@ func (s *sender) fillBatch(bl *builder, now time.Time) {
 		first := &h[0]
 		d := first.delivery
 		fits := noRoom
-		if len(bl.b.records) == 0 || time.Since(begun) < maxFillTime {
+		if len(bl.b.records) == 0 || !watch.over() {
 			fits = bl.add(first.part, first.event)
 		}
 		switch fits {
@@ -208,6 +208,42 @@ func (s *sender) fillBatch(bl *builder, now time.Time) {
 		p.takenBytes.Store(bytes)
 		s.next.due = time.Time{}
 	}
+}
+
+// stopwatch says when filling a batch has taken too long. To read the clock costs about as much
+// as to add an event that its feed has ready. So while events come quickly, the clock is read
+// once in maxUnwatched events.
+type stopwatch struct {
+	begun  time.Time // begun is later than the sender's now if the sender waited for a builder.
+	looked time.Time // looked is when the clock was read last.
+	step   int       // step is how many events are added between two looks.
+	left   int       // left is how many calls of over are left until the next look.
+}
+
+const (
+	maxUnwatched = 16
+	// quickEvents is how long the events between two looks take at most if they come quickly.
+	quickEvents = time.Millisecond
+)
+
+func newStopwatch() stopwatch {
+	now := time.Now()
+	return stopwatch{begun: now, looked: now, step: 1, left: 1}
+}
+
+// over reports whether filling the batch has taken too long. It is called for each event.
+func (w *stopwatch) over() bool {
+	if w.left--; w.left > 0 {
+		return false
+	}
+	now := time.Now()
+	if now.Sub(w.looked) < quickEvents {
+		w.step = min(2*w.step, maxUnwatched)
+	} else {
+		w.step = 1
+	}
+	w.looked, w.left = now, w.step
+	return now.Sub(w.begun) >= maxFillTime
 }
 
 // takeHeads takes the first event of each delivery that may go into the batch.

@@ -14,7 +14,7 @@ type slowFeed struct {
 	each time.Duration
 }
 
-func (f slowFeed) Next(now time.Time) (events.Event, bool) {
+func (f slowFeed) Next(now time.Time) (*events.Event, bool) {
 	time.Sleep(f.each)
 	return f.fakeFeed.Next(now)
 }

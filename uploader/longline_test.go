@@ -108,7 +108,7 @@ func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, s *sender, d *Delivery, 
 			if !ok {
 				t.Fatal("no event")
 			}
-			b.append(0, e.Ranges, record{time: e.Time, bytes: uint32(len(e.Message)), offset: uint32(len(b.records))})
+			b.append(0, e, len(b.records), 0, len(e.Message))
 		}
 		d.inFlight++
 		s.flight.batches = append(s.flight.batches, b)

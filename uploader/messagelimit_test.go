@@ -41,23 +41,23 @@ func newLineFeed(t *testing.T, lines ...string) *lineFeed {
 	return f
 }
 
-func (f *lineFeed) Next(now time.Time) (events.Event, bool) {
+func (f *lineFeed) Next(now time.Time) (*events.Event, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.unread {
 		f.unread = false
-		return f.last, true
+		return &f.last, true
 	}
 	for {
 		if e, ok := f.pipeline.Next(); ok {
 			f.last = e
-			return e, true
+			return &f.last, true
 		}
 		for f.next < len(f.lines) && f.acked[f.next] {
 			f.next++
 		}
 		if f.next == len(f.lines) {
-			return events.Event{}, false
+			return nil, false
 		}
 		f.pipeline.Push(f.lines[f.next], uint64(f.next), uint64(f.next+1), now)
 		f.next++

@@ -59,6 +59,9 @@ func (a *age) read(at stream.Range, time int64) {
 	a.points = append(a.points, checkpoint{at.From, time})
 }
 
+// unread takes the last read back.
+func (a *age) unread(at stream.Range) { a.out -= int64(at.To - at.From) }
+
 // acked records that this many bytes are acknowledged. prefix returns the first
 // position of the stream that is not acknowledged.
 func (a *age) acked(bytes int64, prefix func() uint64) {

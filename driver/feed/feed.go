@@ -25,6 +25,7 @@ type Feed struct {
 	limit    atomic.Uint64 // limit is where the feed ends; 0 means no limit.
 
 	out      handedOut
+	run      *run // run is nil after a Release.
 	progress progress
 	acks     acks
 	losses   losses
@@ -38,6 +39,7 @@ type handedOut struct {
 	events.Event
 	joined bool // joined says that the pipeline made the event.
 	unread bool // unread says that Next returns the event again.
+	inRun  bool // inRun says that the event is the last one taken from the run instead.
 }
 
 // acks are acknowledgements on their way to the spool.
@@ -143,17 +145,23 @@ func (f *Feed) complete() bool {
 // Next returns the next event that has not been handed out since the last Rewind. It
 // returns false if there is none now, or if it has not found one yet: then Due is now.
 // The event is valid until the next call of any method except Backlog.
-func (f *Feed) Next(now time.Time) (events.Event, bool) {
+func (f *Feed) Next(now time.Time) (*events.Event, bool) {
+	if e, ok := f.nextOfRun(); ok {
+		return e, true
+	}
 	f.progress.now, f.progress.retry = now, time.Time{}
 	f.retryMarker(now)
 	if f.out.unread {
 		f.out.unread = false
-		return f.out.Event, true
+		return &f.out.Event, true
 	}
 	var begun time.Time
 	for frames := 0; ; frames++ {
-		if e, ok := f.nextJoined(); ok {
-			return e, true
+		if f.nextJoined() {
+			return &f.out.Event, true
+		}
+		if f.startRun() {
+			return f.nextOfRun()
 		}
 		switch {
 		case frames == 1:
@@ -161,11 +169,11 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 		case frames > 0 && frames%searchFrames == 0 && time.Since(begun) >= f.progress.search:
 			f.progress.retry = now
 			f.flushAcks()
-			return events.Event{}, false
+			return nil, false
 		}
 		if e, ok := f.read(now); ok {
-			f.out.Event, f.out.joined = e, false
-			return e, true
+			f.out = handedOut{Event: e}
+			return &f.out.Event, true
 		} else if !f.progress.pushed {
 			break
 		}
@@ -173,20 +181,25 @@ func (f *Feed) Next(now time.Time) (events.Event, bool) {
 	// There is nothing to read now, so unfinished events may have waited long enough.
 	at := f.reader.Position()
 	f.flush(now, at)
-	e, ok := f.nextJoined()
 	switch {
-	case ok:
+	case f.nextJoined():
 		f.progress.flushed = at
-		return e, true
+		return &f.out.Event, true
 	case f.progress.flushed == at && f.pipeline.Due().IsZero():
 		f.progress.waited = at
 	}
 	f.flushAcks()
-	return e, false
+	return nil, false
 }
 
 // Unread makes the next Next return the same event again.
-func (f *Feed) Unread() { f.out.unread = true }
+func (f *Feed) Unread() {
+	if f.out.inRun {
+		f.unreadOfRun()
+	} else {
+		f.out.unread = true
+	}
+}
 
 // Due returns when the caller should call Next even if nothing has been written. It is
 // the zero time if that is not necessary.
@@ -242,6 +255,7 @@ func size(ranges []stream.Range) (n int64) {
 // Rewind makes Next return all events again that are not acknowledged.
 func (f *Feed) Rewind() {
 	f.flushAcks()
+	f.dropRun()
 	f.out = handedOut{}
 	f.progress.rewind()
 	f.losses, f.markers.sent, f.poison.at = losses{}, nil, stream.Range{}
@@ -267,6 +281,8 @@ func (f *Feed) renewPipeline() {
 // taken back with Unread, and what the pipeline still needs of the last frame, because
 // they are in those buffers.
 func (f *Feed) Release() {
+	f.endRun()
+	f.releaseRun()
 	if f.out.unread && f.out.joined {
 		f.out.Event = f.pipeline.Keep()
 	} else {
@@ -282,6 +298,8 @@ func (f *Feed) Release() {
 // Close ends the feed.
 func (f *Feed) Close() {
 	f.flushAcks()
+	f.dropRun()
+	f.releaseRun()
 	f.pipeline.Reset()
 	f.reader.Close()
 }

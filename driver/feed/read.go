@@ -137,33 +137,34 @@ func (f *Feed) flush(now time.Time, at uint64) {
 	}
 }
 
-// nextJoined takes the next event with a message from the pipeline. Events without one
+// nextJoined takes the next event with a message from the pipeline into f.out. Events without one
 // cannot be sent (PutLogEvents takes no empty message), so they are acknowledged as
 // they are found.
-func (f *Feed) nextJoined() (e events.Event, ok bool) {
+func (f *Feed) nextJoined() bool {
 	for {
 		f.poison.retried = false
-		if e, ok = f.tryNextJoined(); ok || !f.poison.retried {
-			return e, ok
+		if ok := f.tryNextJoined(); ok || !f.poison.retried {
+			return ok
 		}
 	}
 }
 
 // tryNextJoined is nextJoined until the pipeline panics.
-func (f *Feed) tryNextJoined() (e events.Event, ok bool) {
+func (f *Feed) tryNextJoined() (ok bool) {
+	var e events.Event
 	defer f.recoverPanic(&e, &ok)
 	for {
 		e, ok = f.pipeline.Next()
 		if !ok {
 			f.progress.pushed = false
-			return e, false
+			return false
 		}
 		if len(e.Message) > 0 {
 			if f.poison.hook != nil {
 				f.poison.hook(e.Message)
 			}
-			f.out.Event, f.out.joined = e, true
-			return e, true
+			f.out = handedOut{Event: e, joined: true}
+			return true
 		}
 		f.acks.pending, e = append(f.acks.pending, e.Ranges...), events.Event{}
 		if len(f.acks.pending) >= maxPending {

@@ -41,19 +41,19 @@ func (f *feed) add(at time.Time, text []byte) {
 }
 
 // Next implements uploader.Feed.
-func (f *feed) Next(time.Time) (events.Event, bool) {
+func (f *feed) Next(time.Time) (*events.Event, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, e := range f.events {
 		if e.number >= f.next {
 			f.last, f.next = e.number, e.number+1
-			return events.Event{
+			return &events.Event{
 				Time: e.at.UnixNano(), Message: e.text,
 				Ranges: []stream.Range{{From: e.number, To: e.number + 1}},
 			}, true
 		}
 	}
-	return events.Event{}, false
+	return nil, false
 }
 
 // Unread implements uploader.Feed.

@@ -60,7 +60,7 @@ const (
 type Intake struct {
 	epoll int
 	wake  int           // wake is an eventfd that ends the wait for an event of the epoll set.
-	woken chan struct{} // woken holds a token that ends the wait for the next gathering.
+	woken chan struct{} // woken holds a token that ends the wait for the next round.
 	null  int           // null is /dev/null, which receives the dropped bytes.
 
 	counts counts
@@ -215,13 +215,9 @@ func (in *Intake) Run(ctx context.Context) error {
 		switch more := in.round(ready); {
 		case more:
 		case len(in.busy) > 0:
-			nap(in.interval)
+			nap(timer, in.woken, in.interval)
 		default:
-			timer.Reset(in.untilDue(time.Now()))
-			select {
-			case <-timer.C:
-			case <-in.woken:
-			}
+			waitFor(timer, in.woken, in.untilDue())
 		}
 	}
 	return nil
@@ -229,14 +225,14 @@ func (in *Intake) Run(ctx context.Context) error {
 
 // untilDue returns how long Run has to wait for the next gathering, or for the next try of a
 // FIFO that is failing.
-func (in *Intake) untilDue(now time.Time) time.Duration {
+func (in *Intake) untilDue() time.Duration {
 	due := in.gatherAt
 	for _, f := range in.failing {
 		if f.retry.at.Before(due) {
 			due = f.retry.at
 		}
 	}
-	return due.Sub(now)
+	return time.Until(due)
 }
 
 // timeout returns how long epoll_wait may wait for events, in milliseconds. -1 means no limit.

@@ -35,13 +35,19 @@ const (
 	pageSize = 4096
 )
 
-// nap sleeps between two rounds. It uses nanosleep because a Go timer goes through the
-// runtime's poller, which costs more than the copying at this rate. Tests replace it to
-// count the calls.
-var nap = func(d time.Duration) {
-	t := unix.NsecToTimespec(int64(d))
-	_ = unix.Nanosleep(&t, nil)
+// waitFor waits until the timer fires or a command comes. The wait must not be a blocking
+// system call: the Go runtime's monitor would take the processor from the goroutine each
+// time, and not sleep for longer than 20 µs itself.
+func waitFor(t *time.Timer, woken <-chan struct{}, d time.Duration) {
+	t.Reset(d)
+	select {
+	case <-t.C:
+	case <-woken:
+	}
 }
+
+// nap waits between two rounds of busy FIFOs. Tests replace it to count the calls.
+var nap = waitFor
 
 // rhythm says when the intake looks at FIFOs.
 type rhythm struct {

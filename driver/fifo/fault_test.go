@@ -71,7 +71,7 @@ func TestSmallPrivatePipeNeedsNoMoreSleeps(t *testing.T) {
 		defer func(size int) { privateSize = size }(privateSize)
 		privateSize = size
 		var count atomic.Int32
-		nap = func(time.Duration) { count.Add(1) }
+		nap = func(*time.Timer, <-chan struct{}, time.Duration) { count.Add(1) }
 		path, w := makeFIFO(t, t.TempDir())
 		if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, grownSize); err != nil {
 			t.Fatal(err)

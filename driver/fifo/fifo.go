@@ -17,15 +17,21 @@ import (
 )
 
 const (
-	// idleRounds is the number of empty rounds after which a FIFO waits in the epoll set.
-	idleRounds = 4
+	// idleRounds is the number of rounds with little after which a FIFO waits in the epoll
+	// set. If the FIFO was nearly full, it is longIdleRounds, which is half a second: the
+	// writer may write a lot again, and must not find the pipe full.
+	idleRounds     = 2
+	longIdleRounds = 128
+
+	// growRounds is the number of rounds that find a quarter of a pipe full before it grows.
+	growRounds = 8
 
 	// stuckRounds is the number of rounds with the same unfinished frame after which the
 	// frame is taken as it is. Its end does not fit into the pipe, or will never come.
 	stuckRounds = 3
 
-	// grownSize is the size of the pipe of a busy FIFO. A FIFO that is found nearly full
-	// grows from the 64 KiB of Linux, and shrinks when it is idle.
+	// grownSize is the size of the pipe of a FIFO in which there is always much. It grows
+	// from the 64 KiB of Linux, and shrinks when it is idle.
 	grownSize = 256 << 10
 
 	// growBudget bounds the growth of all FIFOs together. Pipes of root without
@@ -33,7 +39,7 @@ const (
 	// Past it every new pipe on the host is small. The budget stays well below.
 	growBudget = 8 << 20
 
-	// maxTake is the most that one round takes out of a FIFO.
+	// maxTake is the most that is copied from FIFOs before it is taken.
 	maxTake = grownSize
 )
 
@@ -57,16 +63,18 @@ type FIFO struct {
 type state int
 
 const (
-	idle    state = iota // when the epoll set reports data
+	ended   state = iota // never: the FIFO is closed, or not in Intake.fifos yet
+	idle                 // when the epoll set has reported data, once each gatherInterval
 	busy                 // in the next round
 	failing              // in a round after retry.at
-	ended                // never: the FIFO is closed
 )
 
 // rounds counts consecutive rounds in which a FIFO was in the same state.
 type rounds struct {
 	empty     int // empty counts the rounds that found nothing.
-	full      int // full counts the rounds that found the FIFO nearly full.
+	calm      int // calm counts the rounds that found little.
+	idleAfter int // idleAfter is the number of calm rounds after which the FIFO is idle.
+	full      int // full counts the rounds that found much.
 	stuck     int // stuck counts the rounds that found the same unfinished frame.
 	stuckSize int // stuckSize is the length of the unfinished frame so far.
 }
@@ -175,29 +183,40 @@ func (f *FIFO) Release() {
 
 func (in *Intake) add(f *FIFO) {
 	in.fifos[f.fd] = f
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(f.fd)}
-	// It fails only if the kernel is out of memory. The FIFO then stays busy, so it is
-	// read anyway.
-	_ = unix.EpollCtl(in.epoll, unix.EPOLL_CTL_ADD, f.fd, &event)
 	in.makeBusy(f)
 }
 
+// makeBusy makes the next rounds look into a FIFO, also if it is idle or failing.
 func (in *Intake) makeBusy(f *FIFO) {
-	f.empty = 0
-	if f.state == failing {
-		in.failing = slices.DeleteFunc(in.failing, func(o *FIFO) bool { return o == f })
+	f.empty, f.calm = 0, 0
+	f.idleAfter = max(f.idleAfter, idleRounds)
+	if f.state == busy {
+		return
 	}
-	if f.state == idle || f.state == failing {
-		f.state = busy
-		in.busy = append(in.busy, f)
+	in.leave(f)
+	f.state = busy
+	in.busy = append(in.busy, f)
+	in.interval = busyInterval
+}
+
+// makeIdle makes a busy FIFO wait in the epoll set. The set reports a FIFO as long as it has
+// something, so nothing is missed that was written before.
+func (in *Intake) makeIdle(f *FIFO) {
+	f.shrink()
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(f.fd)}
+	// It fails only if the kernel is out of memory. The FIFO then stays busy.
+	if sysEpollCtl(in.epoll, unix.EPOLL_CTL_ADD, f.fd, &event) == nil {
+		f.state, f.idleAfter = idle, 0
 	}
 }
 
-func (in *Intake) makeIdle(f *FIFO) {
-	f.shrink()
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(f.fd)}
-	if unix.EpollCtl(in.epoll, unix.EPOLL_CTL_MOD, f.fd, &event) == nil {
-		f.state = idle
+// leave removes an idle or failing FIFO from where it waits.
+func (in *Intake) leave(f *FIFO) {
+	switch f.state {
+	case idle:
+		_ = sysEpollCtl(in.epoll, unix.EPOLL_CTL_DEL, f.fd, nil)
+	case failing:
+		in.failing = slices.DeleteFunc(in.failing, func(o *FIFO) bool { return o == f })
 	}
 }
 
@@ -206,6 +225,7 @@ func (in *Intake) fail(f *FIFO, err error) {
 	f.retry.wait = backoff.Next(f.retry.wait, firstRetry, lastRetry)
 	f.retry.at = time.Now().Add(f.retry.wait)
 	if f.state != failing {
+		in.leave(f)
 		f.state = failing
 		in.failing = append(in.failing, f)
 	}
@@ -220,52 +240,56 @@ func (f *FIFO) recovered() {
 	}
 }
 
-// takeFrom takes the contents of a busy FIFO and returns how many bytes it found. more says
-// that there are more, because the private pipe is too small to show them all.
-func (in *Intake) takeFrom(f *FIFO) (n int, more bool) {
-	if f.undropped > 0 { // since an earlier round
-		if err := in.drop(f); err != nil {
-			in.fail(f, err)
-			return 0, false
-		}
-		f.sink.Dropped()
+// foundEmpty notes that a round found nothing.
+func (f *FIFO) foundEmpty() {
+	f.recovered()
+	f.notifyDrained()
+	f.empty++
+	f.found(0, false)
+}
+
+// found notes how much a round found. left says that some of it must be looked at again soon.
+func (f *FIFO) found(n int, left bool) {
+	in := f.in
+	much := n >= f.capacity()/4
+	if much {
+		f.idleAfter = longIdleRounds
 	}
-	n, err := in.peek(f)
-	switch {
-	case errors.Is(err, unix.EAGAIN):
-		f.recovered()
-		f.notifyDrained()
-		f.full = 0
-		if f.empty++; f.empty >= idleRounds {
-			in.makeIdle(f)
-		}
-		return 0, false
-	case err != nil:
-		in.fail(f, err)
-		return 0, false
-	case n == 0:
-		in.close(f)
-		f.sink.End()
-		return 0, false
+	if f.state == idle && (much || left) {
+		in.makeBusy(f)
 	}
+	if f.state != busy {
+		return
+	}
+	in.fill = max(in.fill, n*wholePipe/f.capacity())
+	f.grow(much)
+	if n >= f.size/64 || left {
+		f.calm = 0
+	} else if f.calm++; f.calm >= f.idleAfter {
+		in.makeIdle(f)
+	}
+}
+
+// takeFrom takes a copy of the contents of a FIFO, and drops what it takes from the FIFO.
+func (in *Intake) takeFrom(f *FIFO, block []byte) {
 	f.recovered()
 	in.counts.reads.Add(1)
 	f.empty = 0
-	more = in.private.size/2 < n && unread(f.fd) > n
-	p := in.buf[spool.BlockHeaderSize : spool.BlockHeaderSize+n]
+	p := block[spool.BlockHeaderSize:]
+	more := in.private.size/2 < len(p) && unread(f.fd) > len(p)
 	whole, info, err := f.scan(p, more)
+	f.found(len(p), more || whole < len(p))
 	if whole == 0 {
-		return n, false
+		return
 	}
-	in.give(f, whole, info, err)
+	in.give(f, block[:spool.BlockHeaderSize+whole], info, err)
 	if err := in.drop(f); err != nil {
 		in.fail(f, err)
-		return 0, false
+		return
 	}
+	in.more = in.more || more
 	step("after drop")
 	f.sink.Dropped()
-	f.grow(n)
-	return n, more
 }
 
 // scan returns how much of p to take: whole frames, or all of p if no frame in it is
@@ -295,16 +319,17 @@ func (f *FIFO) scan(p []byte, more bool) (n int, info spool.BlockInfo, err error
 // opaque describes n bytes whose contents are unknown.
 func opaque(n int) spool.BlockInfo { return spool.BlockInfo{First: n, Skipped: n} }
 
-// give passes n bytes of the buffer to the sink. If the sink panics on them, give passes
+// give passes a block to the sink. If the sink panics on them, give passes
 // them once more, without a description. If it panics again, the bytes are lost: they
 // must neither end the process nor block the FIFO. scanErr is the panic of the tracker,
 // or nil.
-func (in *Intake) give(f *FIFO, n int, info spool.BlockInfo, scanErr error) {
+func (in *Intake) give(f *FIFO, block []byte, info spool.BlockInfo, scanErr error) {
 	step("before append")
-	lost, err := 0, f.take(in.buf[:spool.BlockHeaderSize+n], info)
+	n := len(block) - spool.BlockHeaderSize
+	lost, err := 0, f.take(block, info)
 	if err != nil {
 		info = opaque(n)
-		if f.take(in.buf[:spool.BlockHeaderSize+n], info) != nil {
+		if f.take(block, info) != nil {
 			lost = n
 		}
 	}
@@ -341,12 +366,10 @@ func (in *Intake) close(f *FIFO) {
 	if f.state == ended {
 		return
 	}
-	if f.state == failing {
-		in.failing = slices.DeleteFunc(in.failing, func(o *FIFO) bool { return o == f })
-	}
+	in.leave(f)
 	f.state = ended
 	delete(in.fifos, f.fd)
-	unix.Close(f.fd) // also removes it from the epoll set
+	unix.Close(f.fd)
 	if f.grown {
 		in.grown -= grownSize
 	}
@@ -361,13 +384,21 @@ func (f *FIFO) notifyDrained() {
 	f.drainers = nil
 }
 
-// grow makes the pipe larger when it was found nearly full in two rounds.
-func (f *FIFO) grow(found int) {
-	if found < f.size/4*3 || f.grown {
+// capacity is how many bytes the FIFO can hold.
+func (f *FIFO) capacity() int {
+	if f.grown {
+		return grownSize
+	}
+	return f.size
+}
+
+// grow makes the pipe larger when some rounds have found much.
+func (f *FIFO) grow(much bool) {
+	if !much || f.grown {
 		f.full = 0
 		return
 	}
-	if f.full++; f.full < 2 || f.in.grown+grownSize > growBudget || f.size >= grownSize {
+	if f.full++; f.full < growRounds || f.in.grown+grownSize > growBudget || f.size >= grownSize {
 		return
 	}
 	if _, err := unix.FcntlInt(uintptr(f.fd), unix.F_SETPIPE_SZ, grownSize); err == nil {

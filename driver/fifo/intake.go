@@ -15,7 +15,6 @@ package fifo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -52,34 +51,17 @@ type Sink interface {
 }
 
 const (
-	// busyInterval is the pause between two rounds in which there was much to take, and
-	// quietInterval otherwise. A writer that never finds the pipe full is never woken,
-	// and a reader that lets the pipe fill does not wake for each line, so both sides
-	// work less. dockerd writes at most 38 MB/s, which fills a pipe of 64 KiB in 1.7 ms.
-	busyInterval  = time.Millisecond
-	quietInterval = 4 * time.Millisecond
-
 	// firstRetry is the pause after the first error of a FIFO. It doubles up to lastRetry.
 	firstRetry = 10 * time.Millisecond
 	lastRetry  = 5 * time.Second
-
-	// maxReady is how many events one epoll_wait returns.
-	maxReady = 64
 )
-
-// nap sleeps between two rounds. It uses nanosleep because a Go timer goes through the
-// runtime's poller, which costs more than the copying at this rate. Tests replace it to
-// count the calls.
-var nap = func(d time.Duration) {
-	t := unix.NsecToTimespec(int64(d))
-	_ = unix.Nanosleep(&t, nil)
-}
 
 // Intake serves the FIFOs of all containers from one goroutine, Run.
 type Intake struct {
 	epoll int
-	wake  int // wake is an eventfd that makes Run execute the commands.
-	null  int // null is /dev/null, which receives the dropped bytes.
+	wake  int           // wake is an eventfd that ends the wait for an event of the epoll set.
+	woken chan struct{} // woken holds a token that ends the wait for the next round.
+	null  int           // null is /dev/null, which receives the dropped bytes.
 
 	counts counts
 	queue
@@ -118,21 +100,24 @@ type queue struct {
 // served is the state of the FIFOs. Its owner is Run, and once Run has ended, a call of
 // Drain, Release or Close. Lock owner before queue.mu.
 type served struct {
-	owner   sync.Mutex // owner guards the other fields.
-	private privatePipe
+	owner   sync.Mutex    // owner guards the other fields.
 	fifos   map[int]*FIFO // fifos has the FIFOs by their descriptors.
 	busy    []*FIFO
 	failing []*FIFO
-	buf     []byte // buf has room for one block: the header and the payload.
-	grown   int    // grown is the number of bytes by which all FIFOs have grown.
+	grown   int // grown is the number of bytes by which all FIFOs have grown.
 	closed  bool
+	rhythm
+	copies
 }
 
 // New returns an intake. Run serves its FIFOs, and Close closes it.
 func New() (in *Intake, err error) {
 	in = &Intake{
-		epoll: -1, wake: -1, null: -1,
-		served: served{private: noPipe, fifos: map[int]*FIFO{}, buf: make([]byte, spool.BlockHeaderSize+maxTake)},
+		epoll: -1, wake: -1, null: -1, woken: make(chan struct{}, 1),
+		served: served{
+			fifos:  map[int]*FIFO{},
+			copies: copies{private: noPipe, buf: make([]byte, spool.BlockHeaderSize+maxTake)},
+		},
 	}
 	defer func() {
 		if err != nil {
@@ -191,6 +176,10 @@ func (in *Intake) do(fn func()) bool {
 	in.commands = append(in.commands, fn)
 	one := [8]byte{0: 1}
 	_, _ = unix.Write(in.wake, one[:]) // EAGAIN means that Run is awake already.
+	select {
+	case in.woken <- struct{}{}:
+	default:
+	}
 	return true
 }
 
@@ -213,55 +202,44 @@ func (in *Intake) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { in.do(func() {}) })
 	defer stop()
 	defer in.shutDown()
-	var ready [maxReady]unix.EpollEvent
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	for ctx.Err() == nil {
-		n, err := unix.EpollWait(in.epoll, ready[:], in.timeout())
-		if err != nil && !errors.Is(err, unix.EINTR) {
+		in.runCommands()
+		now := time.Now()
+		in.retryFailing(now)
+		ready, err := in.gather(now)
+		if err != nil {
 			return fmt.Errorf("couldn't wait for FIFOs: %w", err)
 		}
-		for _, e := range ready[:max(n, 0)] {
-			if int(e.Fd) == in.wake {
-				in.runCommands()
-			} else if f := in.fifos[int(e.Fd)]; f != nil {
-				in.makeBusy(f)
-			}
+		switch more := in.round(ready); {
+		case more:
+		case len(in.busy) > 0:
+			nap(timer, in.woken, in.interval)
+		default:
+			waitFor(timer, in.woken, in.untilDue())
 		}
-		in.retryFailing(time.Now())
-		in.round()
 	}
 	return nil
 }
 
-// round looks into each busy FIFO once. It then sleeps, unless the private pipe was too
-// small.
-func (in *Intake) round() {
-	most, more := 0, false
-	for _, f := range in.busy {
-		if f.state != busy {
-			continue // It was released, and another FIFO may have its descriptor now.
+// untilDue returns how long Run has to wait for the next gathering, or for the next try of a
+// FIFO that is failing.
+func (in *Intake) untilDue() time.Duration {
+	due := in.gatherAt
+	for _, f := range in.failing {
+		if f.retry.at.Before(due) {
+			due = f.retry.at
 		}
-		n, left := in.takeFrom(f)
-		most, more = max(most, n), more || left
 	}
-	in.busy = slices.DeleteFunc(in.busy, func(f *FIFO) bool { return f.state != busy })
-	if len(in.busy) == 0 || more {
-		return
-	}
-	if most > grownSize/32 {
-		nap(busyInterval)
-	} else {
-		nap(quietInterval)
-	}
+	return time.Until(due)
 }
 
-// timeout returns how long Run may wait for events, in milliseconds. -1 means no limit.
-func (in *Intake) timeout() int {
-	if len(in.busy) > 0 {
-		return 0
-	}
+// timeout returns how long epoll_wait may wait for events, in milliseconds. -1 means no limit.
+func (in *Intake) timeout(now time.Time) int {
 	wait := time.Duration(-1)
 	for _, f := range in.failing {
-		if left := max(time.Until(f.retry.at), 0); wait < 0 || left < wait {
+		if left := max(f.retry.at.Sub(now), 0); wait < 0 || left < wait {
 			wait = left
 		}
 	}
@@ -273,6 +251,9 @@ func (in *Intake) timeout() int {
 
 // retryFailing makes failing FIFOs busy once their pause is over.
 func (in *Intake) retryFailing(now time.Time) {
+	if len(in.failing) == 0 {
+		return
+	}
 	for _, f := range slices.Clone(in.failing) {
 		if !now.Before(f.retry.at) {
 			in.makeBusy(f)
@@ -282,11 +263,13 @@ func (in *Intake) retryFailing(now time.Time) {
 
 // runCommands executes the commands in the queue.
 func (in *Intake) runCommands() {
-	var drain [8]byte
-	_, _ = unix.Read(in.wake, drain[:])
 	in.mu.Lock()
 	commands := in.commands
 	in.commands = nil
+	if len(commands) > 0 {
+		var drain [8]byte
+		_, _ = unix.Read(in.wake, drain[:])
+	}
 	in.mu.Unlock()
 	for _, fn := range commands {
 		fn()
@@ -314,7 +297,8 @@ func (in *Intake) takeRest(f *FIFO) {
 		if f.state == ended || f.empty > 0 {
 			break
 		}
-		in.takeFrom(f)
+		in.look(f)
+		in.takeCopies()
 	}
 	f.notifyDrained()
 }

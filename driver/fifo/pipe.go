@@ -5,18 +5,19 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/logspool/logspool/spool"
 )
 
 // privateSize is the wanted size of the private pipe. Past pipe-user-pages-soft (pipe(7))
 // the kernel makes it only 8 KiB, so tests use small sizes.
 var privateSize = grownSize
 
-// sysTee and sysSplice are the system calls. Tests make them fail.
+// sysTee, sysSplice and the others are the system calls. Tests count them or make them fail.
 var (
-	sysTee    = unix.Tee
-	sysSplice = unix.Splice
+	sysTee       = unix.Tee
+	sysRead      = unix.Read
+	sysSplice    = unix.Splice
+	sysEpollWait = unix.EpollWait
+	sysEpollCtl  = unix.EpollCtl
 )
 
 // privatePipe is the pipe into which tee copies the contents of a FIFO.
@@ -47,32 +48,10 @@ func (p *privatePipe) close() {
 	*p = noPipe
 }
 
-// peek copies the contents of the FIFO into buf, and leaves them in the FIFO. It returns
-// 0 if there is no writer, and unix.EAGAIN if the FIFO is empty now.
-func (in *Intake) peek(f *FIFO) (int, error) {
-	if in.private.ends[0] < 0 {
-		var err error
-		if in.private, err = makePipe(); err != nil {
-			return 0, err
-		}
-	}
-	n, err := tee(f.fd, in.private.ends[1])
-	if errors.Is(err, unix.EAGAIN) {
-		return 0, unix.EAGAIN
-	}
-	if err != nil {
-		return 0, fmt.Errorf("tee: %w", err)
-	}
-	if err := readFull(in.private.ends[0], in.buf[spool.BlockHeaderSize:spool.BlockHeaderSize+int(n)]); err != nil {
-		in.private.close() // Its contents would be mistaken for those of the next FIFO.
-		return 0, err
-	}
-	return int(n), nil
-}
-
-func tee(from, to int) (int64, error) {
+// tee copies at most max bytes of a FIFO to a pipe, and leaves them in the FIFO.
+func tee(from, to, max int) (int64, error) {
 	for {
-		n, err := sysTee(from, to, maxTake, unix.SPLICE_F_NONBLOCK)
+		n, err := sysTee(from, to, max, unix.SPLICE_F_NONBLOCK)
 		if !errors.Is(err, unix.EINTR) {
 			return n, err
 		}
@@ -82,7 +61,7 @@ func tee(from, to int) (int64, error) {
 // readFull fills p from a pipe that has that many bytes.
 func readFull(fd int, p []byte) error {
 	for len(p) > 0 {
-		n, err := unix.Read(fd, p)
+		n, err := sysRead(fd, p)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:

@@ -31,7 +31,7 @@ func (f *FIFO) resume(last *Last) error {
 		return err
 	}
 	defer private.close()
-	n, err := tee(f.fd, private.ends[1])
+	n, err := tee(f.fd, private.ends[1], maxTake)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		return nil

@@ -1,0 +1,228 @@
+package fifo
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/logspool/logspool/spool"
+)
+
+const (
+	// gatherInterval is how often the intake looks at the idle FIFOs that have something. A
+	// wake-up for each line would cost more than the line does. In that time a writer of a
+	// few thousand lines a second does not fill a pipe of 64 KiB.
+	gatherInterval = 50 * time.Millisecond
+
+	// busyInterval is the shortest pause between two rounds, and quietInterval the longest.
+	// A writer that never finds the pipe full is never woken, and a reader that lets the
+	// pipe fill wakes less often, so both sides work less. dockerd writes at most 38 MB/s,
+	// which fills a pipe of 64 KiB in 1.7 ms.
+	busyInterval  = time.Millisecond
+	quietInterval = 4 * time.Millisecond
+
+	// A round should find a third of the pipe of the fullest FIFO full. Lines of a few
+	// thousand bytes waste up to half of a pipe, because a page holds only one.
+	wantedFill = wholePipe / 3
+	wholePipe  = 1 << 10
+
+	// maxReady is how many events one epoll_wait returns.
+	maxReady = 512
+
+	pageSize = 4096
+)
+
+// waitFor waits until the timer fires or a command comes. The wait must not be a blocking
+// system call: the Go runtime's monitor would take the processor from the goroutine each
+// time, and not sleep for longer than 20 µs itself.
+func waitFor(t *time.Timer, woken <-chan struct{}, d time.Duration) {
+	t.Reset(d)
+	select {
+	case <-t.C:
+	case <-woken:
+	}
+}
+
+// nap waits between two rounds of busy FIFOs. Tests replace it to count the calls.
+var nap = waitFor
+
+// rhythm says when the intake looks at FIFOs.
+type rhythm struct {
+	gatherAt time.Time     // gatherAt is when the idle FIFOs may be looked at.
+	interval time.Duration // interval is the pause between two rounds.
+	fill     int           // fill says how full the fullest busy FIFO of this round was, of wholePipe.
+	more     bool          // more says that a FIFO of this round has more than could be seen.
+	events   [maxReady]unix.EpollEvent
+	ready    []*FIFO // ready is kept for its memory.
+}
+
+// copies are the contents of FIFOs that are copied and not taken yet.
+type copies struct {
+	private privatePipe // private has them, one after the other.
+	list    []copied
+	bytes   int    // bytes is how long they are.
+	pages   int    // pages is how many pages of the private pipe they use at most.
+	buf     []byte // buf has room for the header of a block, and all that the pipe holds.
+}
+
+// copied is the copy of the contents of one FIFO.
+type copied struct {
+	fifo  *FIFO
+	bytes int
+}
+
+// gather returns the idle FIFOs that have something, if it is time to look at them. If no
+// FIFO is busy, and none has anything, it waits for the first one. That FIFO becomes busy,
+// because its writer may go on and must not find the pipe full.
+func (in *Intake) gather(now time.Time) ([]*FIFO, error) {
+	if now.Before(in.gatherAt) {
+		return nil, nil
+	}
+	ready, err := in.epollWait(0)
+	if err != nil {
+		return nil, err
+	}
+	if len(ready) == 0 && len(in.busy) == 0 {
+		first, err := in.epollWait(in.timeout(now))
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range first {
+			in.makeBusy(f)
+		}
+		now = time.Now()
+	}
+	if (len(ready) > 0 || len(in.busy) > 0) && len(ready) < maxReady-1 { // otherwise there may be more
+		in.gatherAt = now.Add(gatherInterval)
+	}
+	return ready, nil
+}
+
+// epollWait returns the idle FIFOs that have something or have ended.
+func (in *Intake) epollWait(timeout int) ([]*FIFO, error) {
+	n, err := sysEpollWait(in.epoll, in.events[:], timeout)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return nil, err
+	}
+	in.ready = in.ready[:0]
+	for _, e := range in.events[:max(n, 0)] {
+		if f := in.fifos[int(e.Fd)]; f != nil {
+			in.ready = append(in.ready, f)
+		}
+	}
+	return in.ready, nil
+}
+
+// round looks into each busy FIFO, and into those that are ready. It returns true if it
+// could not see everything, so that the next round follows at once.
+func (in *Intake) round(ready []*FIFO) (more bool) {
+	in.fill, in.more = 0, false
+	for _, f := range in.busy {
+		if f.state == busy { // otherwise it was released, and another FIFO may have its descriptor
+			in.look(f)
+		}
+	}
+	for _, f := range ready {
+		if f.state == idle {
+			in.look(f)
+		}
+	}
+	in.takeCopies()
+	in.busy = slices.DeleteFunc(in.busy, func(f *FIFO) bool { return f.state != busy })
+	in.adjust()
+	return in.more
+}
+
+// adjust sets the pause before the next round.
+func (in *Intake) adjust() {
+	next := 2 * in.interval
+	if in.fill > 0 {
+		next = min(next, in.interval*wantedFill/time.Duration(in.fill))
+	}
+	in.interval = min(max(next, in.interval/2, busyInterval), quietInterval)
+}
+
+// look copies the contents of a FIFO, which the next takeCopies takes.
+func (in *Intake) look(f *FIFO) {
+	if f.undropped > 0 { // since an earlier round
+		if err := in.drop(f); err != nil {
+			in.fail(f, err)
+			return
+		}
+		f.sink.Dropped()
+	}
+	// The result of tee does not say which of the two pipes is to blame for EAGAIN.
+	if len(in.list) > 0 && (!in.fits(f) || len(f.drainers) > 0) {
+		in.takeCopies()
+	}
+	n, err := in.copy(f)
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		f.foundEmpty()
+	case err != nil:
+		in.fail(f, err)
+	case n == 0:
+		in.close(f)
+		f.sink.End()
+	}
+}
+
+// fits reports whether the private pipe surely has room for all that is in a FIFO.
+func (c *copies) fits(f *FIFO) bool {
+	return c.pages+f.capacity()/pageSize <= c.private.size/pageSize && c.bytes+f.capacity() <= maxTake
+}
+
+// copy copies the contents of the FIFO to the private pipe, and leaves them in the FIFO. It
+// returns 0 if there is no writer, and unix.EAGAIN if the FIFO is empty now.
+func (in *Intake) copy(f *FIFO) (int, error) {
+	c := &in.copies
+	if c.private.ends[0] < 0 {
+		var err error
+		if c.private, err = makePipe(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := tee(f.fd, c.private.ends[1], maxTake-c.bytes)
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return 0, unix.EAGAIN
+	case err != nil:
+		return 0, fmt.Errorf("tee: %w", err)
+	case n == 0:
+		return 0, nil
+	}
+	c.list = append(c.list, copied{f, int(n)})
+	c.bytes += int(n)
+	// A write goes into the last page if it fits there. So two pages in a row have more than
+	// one page of bytes, except at the ends.
+	c.pages += 2 + int(n)/(pageSize/2)
+	return int(n), nil
+}
+
+// takeCopies takes all that is copied. The header of a block overwrites the end of the block
+// before it, which has been taken by then.
+func (in *Intake) takeCopies() {
+	c := &in.copies
+	if len(c.list) == 0 {
+		return
+	}
+	list, at := c.list, spool.BlockHeaderSize
+	err := readFull(c.private.ends[0], c.buf[at:at+c.bytes])
+	c.list, c.bytes, c.pages = list[:0], 0, 0
+	if err != nil {
+		c.private.close() // Its contents would be mistaken for those of the next FIFO.
+	}
+	for _, p := range list {
+		if err != nil {
+			in.fail(p.fifo, err)
+			continue
+		}
+		end := at + p.bytes
+		in.takeFrom(p.fifo, c.buf[at-spool.BlockHeaderSize:end:end])
+		at = end
+	}
+	clear(list)
+}

@@ -100,7 +100,7 @@ const sinkVariable = "UPLOADER_TEST_SINK"
 
 // newSink starts a server that discards what it gets, in a process of its own, so that the CPU
 // time of this process is the client's. It returns the server's URL.
-func newSink(b *testing.B) string {
+func newSink(b testing.TB) string {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), sinkVariable+"=1")
 	stdin, err := cmd.StdinPipe()

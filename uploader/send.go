@@ -43,7 +43,7 @@ func (s *sender) launch(b *batch) {
 	full := b.counted >= int64(fullSize.bytes/2)
 	s.flight.batches = append(s.flight.batches, b)
 	s.svc.stats.inFlight.Add(1)
-	s.u.wg.Go(func() {
+	s.u.runRequest(func() {
 		if b.builder != nil {
 			s.u.pool.finish(b)
 		}
@@ -58,4 +58,37 @@ func (s *sender) launch(b *batch) {
 		b.permit.release(v, took)
 		s.answers <- answer{batch: b, verdict: v, err: err}
 	})
+}
+
+// idleWorker is how long a goroutine waits for another request.
+const idleWorker = 10 * time.Second
+
+// runRequest calls f from another goroutine. The goroutine then waits for the next request: the
+// SDK needs a deep stack, and growing it for each request costs more than a small batch.
+func (u *Uploader) runRequest(f func()) {
+	select {
+	case u.requests <- f:
+	default:
+		u.wg.Go(func() {
+			f()
+			u.runRequests()
+		})
+	}
+}
+
+// runRequests runs requests until there has been none for a while, or the uploader stops.
+func (u *Uploader) runRequests() {
+	idle := time.NewTimer(idleWorker)
+	defer idle.Stop()
+	for {
+		select {
+		case f := <-u.requests:
+			f()
+			idle.Reset(idleWorker)
+		case <-idle.C:
+			return
+		case <-u.stopping:
+			return
+		}
+	}
 }

@@ -41,7 +41,8 @@ func (s *sender) advance(now time.Time) {
 			s.flight.held = nil
 			s.discard(b)
 		case !slices.ContainsFunc(s.flight.batches, b.overlaps):
-			s.launch()
+			s.flight.held = nil
+			s.launch(b)
 		}
 	}
 	if !s.recovery.failed() || len(s.flight.batches) > 0 {
@@ -56,21 +57,6 @@ func (s *sender) advance(now time.Time) {
 	}
 	s.next.due = now
 	s.planRetry(a, now)
-}
-
-// launch sends the held batch from another goroutine.
-func (s *sender) launch() {
-	b, t := s.flight.held, s.target
-	s.flight.held = nil
-	s.flight.batches = append(s.flight.batches, b)
-	s.svc.stats.inFlight.Add(1)
-	s.u.wg.Go(func() {
-		v, err := s.svc.put(s, t, b)
-		s.svc.stats.inFlight.Add(-1)
-		s.u.pool.unreserve(b) // the sender may be waiting for memory, and would not read the answer
-		b.permit.release(v)
-		s.answers <- answer{batch: b, verdict: v, err: err}
-	})
 }
 
 // answered handles the result of a request.

@@ -13,13 +13,13 @@ import (
 
 // batch is one PutLogEvents call: a finished body, and what must be known about its events
 // when the answer arrives. The sender that built the batch owns it. While the request is in
-// flight, out belongs to the request.
+// flight, the payload and the records belong to the request.
 type batch struct {
 	seq uint64 // seq is the batch's number among the sender's batches, in build order.
 	payload
 	contents
 	permit *permit
-	weight int64 // weight is the batch's share of the pool's memory budget.
+	memory
 
 	rejected rejected // rejected is set by the request.
 }
@@ -123,7 +123,7 @@ func (bl *builder) begin(t target.Target, s size, b *batch) {
 	*b = batch{
 		payload:  payload{out: b.out[:0]},
 		contents: contents{records: b.records[:0], ranges: b.ranges[:0], parts: b.parts[:0]},
-		weight:   b.weight,
+		memory:   b.memory,
 	}
 }
 
@@ -306,7 +306,14 @@ var (
 	fullSize = size{maxBatchEvents, maxBatchBytes}
 	// probeSize is the size of the first try after a failure, which may fail too.
 	probeSize = size{500, 64 << 10}
+	// littleSize is the size of a batch of a sender with little to send.
+	littleSize = size{2 * littleEvents, 2 * littleBytes}
 )
+
+// atMost returns the smaller of two sizes.
+func (s size) atMost(most size) size {
+	return size{min(s.events, most.events), min(s.bytes, most.bytes)}
+}
 
 // sizer decides how large the next batch may be. A batch is full size normally, and small
 // while it is unknown whether CloudWatch accepts any. While a poison event must be found,

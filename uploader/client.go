@@ -2,19 +2,26 @@ package uploader
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
 	"github.com/aws/smithy-go"
+	smithyendpoints "github.com/aws/smithy-go/endpoints"
+	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/logspool/logspool/internal/target"
@@ -71,6 +78,7 @@ func (s *sdk) connect(ctx context.Context, a target.Access) (client, error) {
 		// The senders try again themselves. The standard retryer's bucket of tokens would
 		// be empty after an outage.
 		o.Retryer = aws.NopRetryer{}
+		o.EndpointResolverV2 = &rememberedEndpoint{EndpointResolverV2: o.EndpointResolverV2}
 		if a.Endpoint != "" {
 			o.BaseEndpoint = aws.String(a.Endpoint)
 		}
@@ -150,6 +158,25 @@ type limitedBody struct {
 	io.Closer
 }
 
+// rememberedEndpoint resolves a client's endpoint once. All requests of a client go to the same
+// endpoint, and the rules that find it cost as much as the signature of a small request.
+type rememberedEndpoint struct {
+	cloudwatchlogs.EndpointResolverV2
+	found atomic.Pointer[smithyendpoints.Endpoint]
+}
+
+// ResolveEndpoint implements cloudwatchlogs.EndpointResolverV2.
+func (r *rememberedEndpoint) ResolveEndpoint(ctx context.Context, p cloudwatchlogs.EndpointParameters) (smithyendpoints.Endpoint, error) {
+	if e := r.found.Load(); e != nil {
+		return *e, nil
+	}
+	e, err := r.EndpointResolverV2.ResolveEndpoint(ctx, p)
+	if err == nil {
+		r.found.Store(&e)
+	}
+	return e, err
+}
+
 // markedCredentials marks the errors of a provider, so that they are not classified as
 // CloudWatch's.
 type markedCredentials struct{ aws.CredentialsProvider }
@@ -188,6 +215,7 @@ func (c *cwl) PutLogEvents(ctx context.Context, r putRequest) (rejected, error) 
 		LogEvents:     []types.InputLogEvent{}, // required; the events are in the body
 	}, func(o *cloudwatchlogs.Options) {
 		o.Protocol = readyBody{ClientProtocol: o.Protocol, body: body, gzip: r.gzip, emf: r.emf}
+		o.APIOptions = append(slices.Clip(o.APIOptions), hashed(r.body))
 	})
 	if err != nil {
 		return rejected{}, c.checkConnection(err)
@@ -280,6 +308,19 @@ func (p readyBody) SerializeRequest(ctx context.Context, op *smithy.OperationSch
 	}
 	*req = *with
 	return nil
+}
+
+// hashed gives the SDK the hash of the body for the signature. To compute it, the SDK would copy
+// the body through a new buffer of 32 KiB.
+func hashed(body []byte) func(*middleware.Stack) error {
+	return func(stack *middleware.Stack) error {
+		return stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("BodyHash", func(
+			ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler,
+		) (middleware.FinalizeOutput, middleware.Metadata, error) {
+			sum := sha256.Sum256(body)
+			return next.HandleFinalize(v4.SetPayloadHash(ctx, hex.EncodeToString(sum[:])), in)
+		}), middleware.Before)
+	}
 }
 
 // requestBody reads a body until close. The buffer is reused after that.

@@ -137,7 +137,7 @@ func (c *creator) call(ctx context.Context, rate *rate.Limiter, f func(context.C
 	if err := rate.Wait(ctx); err != nil {
 		return cancelled, err
 	}
-	p := c.limiter.enqueue()
+	p := c.limiter.enqueue(false)
 	select {
 	case <-p.ready:
 		if p.refused {
@@ -149,6 +149,6 @@ func (c *creator) call(ctx context.Context, rate *rate.Limiter, f func(context.C
 	}
 	err := c.svc.call(f)
 	v := classify(err, false)
-	p.release(v)
+	p.release(v, 0)
 	return v, err
 }

@@ -101,7 +101,7 @@ func (h *heads) pop() {
 // buildAndSend builds a batch and sends it with the permit. It gives the permit back if
 // there is nothing to send.
 func (s *sender) buildAndSend(p *permit, now time.Time) {
-	b := s.build(now)
+	b := s.build(now, p.backlog)
 	if s.stop.requested {
 		s.stop.flushed = true
 	}
@@ -110,6 +110,7 @@ func (s *sender) buildAndSend(p *permit, now time.Time) {
 		return
 	}
 	if len(b.records) == 0 {
+		s.u.pool.finish(b)
 		p.cancel()
 		s.ack(b)
 		s.u.pool.free(b)
@@ -119,34 +120,23 @@ func (s *sender) buildAndSend(p *permit, now time.Time) {
 	for _, part := range b.parts {
 		part.delivery.inFlight++
 	}
-	s.flight.held = b
-	s.advance(now)
+	s.sendOrHold(b)
 }
 
-// build builds a batch of what is pending. It blocks until there is memory and a builder.
-// It returns nil when the uploader stops trying.
-func (s *sender) build(now time.Time) *batch {
+// build fills a batch with what is pending. backlog says that it may be as large as any. build
+// blocks until there is memory and a builder. It returns nil when the uploader stops trying. The
+// caller must call finish.
+func (s *sender) build(now time.Time, backlog bool) *batch {
 	plain := s.u.plain || s.next.plain || s.svc.endpoint.gzip.plain(now)
-	b := s.u.pool.reserve(s.u.trying, plain)
+	b := s.u.pool.reserve(s.u.trying, backlog, plain)
 	if b == nil {
 		return nil
 	}
-	bl := s.u.pool.builders.Get().(*builder)
-	bl.begin(s.target, s.next.sizer.now, b)
+	b.builder.begin(s.target, s.next.sizer.now.atMost(b.budget.most), b)
+	b.gzip = !plain
 	s.flight.built++
 	b.seq = s.flight.built
-	s.fillBatch(bl, now)
-	switch {
-	case len(b.records) == 0:
-	case plain:
-		bl.finish(nil)
-	default:
-		z := s.u.pool.compressors.Get().(*compressor)
-		bl.finish(z)
-		s.u.pool.compressors.Put(z)
-	}
-	s.u.pool.builders.Put(bl)
-	s.u.pool.built(b)
+	s.fillBatch(b.builder, now)
 	if !s.full() || len(s.deliveries) > maxOpenFeeds {
 		for _, d := range s.deliveries {
 			d.release()

@@ -6,11 +6,18 @@ import (
 	"time"
 )
 
-// limiter limits how many requests of one access are in flight, first come, first served.
-// The limit grows with each answer. When CloudWatch fails or throttles, the limit is
-// halved, down to one request, and all senders wait a random time. During an outage there
-// is therefore one request at a time, whatever the number of senders, and they do not all
-// come back at once.
+// limiter limits how many requests of one access are in flight. A sender with little to send
+// goes before those with a backlog. Among equals, the first to come is the first served.
+//
+// The window bounds all requests. It grows with each answer. When CloudWatch fails or
+// throttles, the window is halved, down to one request, and the senders wait a random time.
+// During an outage there is therefore one request at a time, whatever the number of senders,
+// and they do not all come back at once. CloudWatch does not say whether it throttles a stream
+// or the account. So if a backlog's request fails, only backlogs wait, and small requests go on
+// as long as CloudWatch answers them. If a small request fails, all senders wait.
+//
+// Backlogs leave a quarter of the window free, and their own limit (backlogWindow) keeps them
+// from filling a queue in front of CloudWatch in which every other request waits.
 type limiter struct {
 	max int // max is the most that window can be.
 
@@ -19,13 +26,21 @@ type limiter struct {
 	mu        sync.Mutex // mu guards the fields below.
 	window    float64    // window is how many requests may be in flight.
 	threshold float64    // threshold is the window above which growth is slow.
-	inFlight  int
-	queue     []*permit
-	failures  int       // failures counts the failures in a row.
-	epoch     int       // epoch counts failures, so that answers to earlier requests are ignored.
-	until     time.Time // until is the time before which no request begins.
+	little    waiters    // little are the requests of senders with little to send.
+	backlog   waiters    // backlog are the requests of senders with a backlog.
+	passed    int        // passed counts in a row the requests that were granted while a backlog waited.
+	share     backlogWindow
+	epoch     int // epoch counts failures, so that answers to earlier requests are ignored.
 	timer     *time.Timer
 	closing   bool
+}
+
+// waiters are the requests of one kind.
+type waiters struct {
+	queue    []*permit
+	inFlight int
+	failures int       // failures counts the failures in a row.
+	until    time.Time // until is the time before which no request of the kind begins.
 }
 
 // permit is a place in the limiter's queue, and then the right to send one request.
@@ -34,9 +49,14 @@ type permit struct {
 	ready chan struct{}
 
 	limiter *limiter
+	// backlog says that the request is one of a sender with a backlog.
+	backlog bool
 	// epoch is the limiter's epoch when the request was granted, and guarded by the
 	// limiter's lock.
 	epoch int
+	// round is backlogWindow's round when the request was granted, and guarded by the
+	// limiter's lock.
+	round int
 	// state is guarded by the limiter's lock.
 	state permitState
 	// refused says that the request is not worth waiting for, and is guarded by the
@@ -55,25 +75,37 @@ const (
 // firstWindow is how many requests may be in flight before the first answer.
 const firstWindow = 4
 
+// maxPassed is how many requests in a row may be granted before one of a backlog that waits.
+const maxPassed = 3
+
 func newLimiter(most int) *limiter {
 	l := &limiter{max: most, window: float64(min(firstWindow, most)), threshold: float64(most)}
+	l.share.limit = firstWindow
 	l.limit.Store(int64(l.window))
 	return l
 }
 
-// enqueue returns a place in the queue. The caller must give the permit back with release
-// or cancel.
-func (l *limiter) enqueue() *permit {
+// enqueue returns a place in the queue. backlog says that the sender has a backlog. The caller
+// must give the permit back with release or cancel.
+func (l *limiter) enqueue(backlog bool) *permit {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p := &permit{ready: make(chan struct{}), limiter: l}
-	if l.closing && l.failures > 0 {
+	p := &permit{ready: make(chan struct{}), limiter: l, backlog: backlog}
+	w := l.waitersOf(p)
+	if l.closing && w.failures > 0 {
 		l.refuseLocked(p)
 		return p
 	}
-	l.queue = append(l.queue, p)
+	w.queue = append(w.queue, p)
 	l.grantLocked()
 	return p
+}
+
+func (l *limiter) waitersOf(p *permit) *waiters {
+	if p.backlog {
+		return &l.backlog
+	}
+	return &l.little
 }
 
 // cancel gives the permit back unused, or leaves the queue.
@@ -88,16 +120,19 @@ func (p *permit) cancel() {
 // endLocked takes back the permit, or its place in the queue.
 func (l *limiter) endLocked(p *permit) {
 	if p.state == granted {
-		l.inFlight--
+		l.waitersOf(p).inFlight--
 	}
 	p.state = ended
 }
 
-// release returns the permit after its request, with the verdict on the answer.
-func (p *permit) release(v verdict) {
+// release returns the permit after its request, with the verdict on the answer. took is the
+// response time if the batch was full, and zero otherwise: only the times of batches of about
+// the same size can be compared.
+func (p *permit) release(v verdict, took time.Duration) {
 	l := p.limiter
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	inFlight := l.backlog.inFlight
 	l.endLocked(p)
 	switch {
 	case v == cancelled, v == badEncoding, p.epoch != l.epoch:
@@ -105,25 +140,43 @@ func (p *permit) release(v verdict) {
 		// sent again in another encoding, or it began before the last failure.
 	case v.shared():
 		l.epoch++
-		l.failures++
 		l.threshold = max(1, l.window/2)
 		l.window = l.threshold
-		l.until = time.Now().Add(retryDelay(l.failures, maxBackoff))
-	default: // CloudWatch has answered, even if it refused the request
-		l.failures, l.until = 0, time.Time{}
-		if l.window < l.threshold {
-			l.window++
-		} else {
-			l.window += 1 / l.window
+		l.backlog.failed()
+		if !p.backlog {
+			l.little.failed()
 		}
-		l.window = min(l.window, float64(l.max))
-		if l.window >= float64(l.max) {
-			l.threshold = l.window
+	default: // CloudWatch has answered, even if it refused the request
+		l.backlog.answered()
+		l.little.answered()
+		l.growLocked()
+		if p.backlog && took > 0 {
+			l.share.answered(p.round, took, inFlight, time.Now())
 		}
 	}
 	l.limit.Store(int64(l.window))
 	l.refuseWaitingLocked()
 	l.grantLocked()
+}
+
+func (w *waiters) failed() {
+	w.failures++
+	w.until = time.Now().Add(retryDelay(w.failures, maxBackoff))
+}
+
+func (w *waiters) answered() { w.failures, w.until = 0, time.Time{} }
+
+// growLocked grows the window after an answer.
+func (l *limiter) growLocked() {
+	if l.window < l.threshold {
+		l.window++
+	} else {
+		l.window += 1 / l.window
+	}
+	l.window = min(l.window, float64(l.max))
+	if l.window >= float64(l.max) {
+		l.threshold = l.window
+	}
 }
 
 // close says that the uploader stops, so that nobody waits for CloudWatch while it fails.
@@ -134,18 +187,20 @@ func (l *limiter) close() {
 	l.refuseWaitingLocked()
 }
 
-// refuseWaitingLocked refuses all waiting permits if the uploader stops while CloudWatch
-// fails.
+// refuseWaitingLocked refuses all permits that wait because CloudWatch fails, if the uploader
+// stops.
 func (l *limiter) refuseWaitingLocked() {
-	if !l.closing || l.failures == 0 {
-		return
-	}
-	for _, p := range l.queue {
-		if p.state == waiting {
-			l.refuseLocked(p)
+	for _, w := range []*waiters{&l.little, &l.backlog} {
+		if !l.closing || w.failures == 0 {
+			continue
 		}
+		for _, p := range w.queue {
+			if p.state == waiting {
+				l.refuseLocked(p)
+			}
+		}
+		w.queue = nil
 	}
-	l.queue = nil
 }
 
 // stop ends the timer.
@@ -164,27 +219,71 @@ func (l *limiter) refuseLocked(p *permit) {
 
 // grantLocked grants as many waiting permits as the window allows.
 func (l *limiter) grantLocked() {
-	for ; len(l.queue) > 0; l.queue = l.queue[1:] {
-		p := l.queue[0]
-		if p.state == waiting {
-			if wait := time.Until(l.until); wait > 0 {
-				if l.timer == nil {
-					l.timer = time.AfterFunc(wait, l.grant)
-				} else {
-					l.timer.Reset(wait)
-				}
-				return
-			}
-			if l.inFlight >= int(l.window) {
-				return
-			}
-			p.state, p.epoch = granted, l.epoch
-			l.inFlight++
-			close(p.ready)
-		}
-		l.queue[0] = nil
+	l.little.skipEnded()
+	l.backlog.skipEnded()
+	if len(l.little.queue)+len(l.backlog.queue) == 0 {
+		return
 	}
-	l.queue = nil
+	now := time.Now()
+	for l.little.inFlight+l.backlog.inFlight < int(l.window) {
+		little := len(l.little.queue) > 0 && !now.Before(l.little.until)
+		backlog := len(l.backlog.queue) > 0 && !now.Before(l.backlog.until) && l.backlog.inFlight < l.backlogLimitLocked()
+		switch {
+		case backlog && (!little || l.passed >= maxPassed):
+			l.passed = 0
+			l.backlog.queue[0].round = l.share.round
+			l.grantFirstLocked(&l.backlog)
+		case little:
+			l.passed++
+			l.grantFirstLocked(&l.little)
+		default:
+			l.setTimerLocked(now)
+			return
+		}
+	}
+}
+
+// backlogLimitLocked returns how many requests of backlogs may be in flight.
+func (l *limiter) backlogLimitLocked() int {
+	w := int(l.window)
+	return max(1, min(w-(w+3)/4, l.share.most()))
+}
+
+// grantFirstLocked grants the first permit of the queue.
+func (l *limiter) grantFirstLocked(w *waiters) {
+	p := w.queue[0]
+	p.state, p.epoch = granted, l.epoch
+	w.inFlight++
+	close(p.ready)
+	w.skipEnded()
+}
+
+// skipEnded removes the permits at the head of the queue that do not wait any more.
+func (w *waiters) skipEnded() {
+	for len(w.queue) > 0 && w.queue[0].state != waiting {
+		w.queue[0] = nil
+		w.queue = w.queue[1:]
+	}
+	if len(w.queue) == 0 {
+		w.queue = nil
+	}
+}
+
+// setTimerLocked sets the timer to the end of the first wait after a failure.
+func (l *limiter) setTimerLocked(now time.Time) {
+	var wait time.Duration
+	for _, w := range []*waiters{&l.little, &l.backlog} {
+		if d := w.until.Sub(now); len(w.queue) > 0 && d > 0 && (wait == 0 || d < wait) {
+			wait = d
+		}
+	}
+	switch {
+	case wait == 0:
+	case l.timer == nil:
+		l.timer = time.AfterFunc(wait, l.grant)
+	default:
+		l.timer.Reset(wait)
+	}
 }
 
 func (l *limiter) grant() {

@@ -22,14 +22,14 @@ func TestLimiterHalvesAndGrows(t *testing.T) {
 		// limit.
 		var running []*permit
 		for range 200 {
-			for p := l.enqueue(); ; p = l.enqueue() {
+			for p := l.enqueue(false); ; p = l.enqueue(false) {
 				if !isReady(p) {
 					p.cancel()
 					break
 				}
 				running = append(running, p)
 			}
-			running[0].release(accepted)
+			running[0].release(accepted, 0)
 			running = running[1:]
 		}
 		if n := len(running); n != 23 {
@@ -37,16 +37,16 @@ func TestLimiterHalvesAndGrows(t *testing.T) {
 		}
 		// If all requests in flight fail together, the window is halved once.
 		for _, p := range running {
-			p.release(unavailable)
+			p.release(unavailable, 0)
 		}
-		if l.failures != 1 || l.window < 11 || l.window > 12 {
-			t.Errorf("%d failures, window %v", l.failures, l.window)
+		if l.little.failures != 1 || l.window < 11 || l.window > 12 {
+			t.Errorf("%d failures, window %v", l.little.failures, l.window)
 		}
 		// No request starts before the wait is over. Then as many start as the window
 		// allows, in order.
 		var queue []*permit
 		for range 100 {
-			queue = append(queue, l.enqueue())
+			queue = append(queue, l.enqueue(false))
 		}
 		if isReady(queue[0]) {
 			t.Error("no wait after a failure")
@@ -68,7 +68,7 @@ func TestLimiterHalvesAndGrows(t *testing.T) {
 			if at == len(queue) {
 				break
 			}
-			queue[at].release(throttled)
+			queue[at].release(throttled, 0)
 			at++
 		}
 		if l.window != 1 {
@@ -80,26 +80,122 @@ func TestLimiterHalvesAndGrows(t *testing.T) {
 		}
 		time.Sleep(maxBackoff)
 		synctest.Wait()
-		p, q := l.enqueue(), l.enqueue()
+		p, q := l.enqueue(false), l.enqueue(false)
 		if !isReady(p) || isReady(q) {
 			t.Error("not one at a time")
 		}
-		p.release(denied) // CloudWatch answered
-		if !isReady(q) || l.failures != 0 {
+		p.release(denied, 0) // CloudWatch answered
+		if !isReady(q) || l.little.failures != 0 {
 			t.Error("an answer does not open the limiter")
 		}
 		// While the uploader stops, nobody waits for CloudWatch while it fails.
-		q.release(unavailable)
-		w := l.enqueue()
+		q.release(unavailable, 0)
+		w := l.enqueue(false)
 		l.close()
 		if !isReady(w) || !w.refused {
 			t.Error("a waiting permit is not refused")
 		}
-		if w = l.enqueue(); !w.refused {
+		if w = l.enqueue(false); !w.refused {
 			t.Error("a new permit is not refused")
 		}
 		l.stop()
 	})
+}
+
+// TestRequestsWithLittleGoFirst: requests of senders with little to send go before those of
+// backlogs, which get one place in four.
+func TestRequestsWithLittleGoFirst(t *testing.T) {
+	l := newLimiter(24)
+	running := []*permit{l.enqueue(true), l.enqueue(true), l.enqueue(true)}
+	if !isReady(running[2]) {
+		t.Fatal("backlogs do not get three of four places")
+	}
+	blocked := l.enqueue(true)
+	running = append(running, l.enqueue(false))
+	if isReady(blocked) || !isReady(running[3]) {
+		t.Error("the last place is not kept free")
+	}
+	var little, backlog []*permit
+	for range 6 {
+		backlog = append(backlog, l.enqueue(true))
+		little = append(little, l.enqueue(false))
+	}
+	for range 4 { // the answers say nothing, so the window stays
+		running[0].release(cancelled, 0)
+		running = running[1:]
+	}
+	if !isReady(blocked) || !isReady(little[2]) || isReady(little[3]) || isReady(backlog[0]) {
+		t.Error("of four places, one is not the backlog's")
+	}
+}
+
+// TestFailureOfBacklogDelaysBacklogsOnly: a failure of a backlog's request delays backlogs, and a
+// failure of a small request delays all. Every failure halves the window.
+func TestFailureOfBacklogDelaysBacklogsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(24)
+		defer l.stop()
+		l.enqueue(true).release(throttled, 0)
+		backlog, little := l.enqueue(true), l.enqueue(false)
+		if isReady(backlog) || !isReady(little) || l.window != 2 {
+			t.Errorf("backlog goes on %v, little goes on %v, window %v", isReady(backlog), isReady(little), l.window)
+		}
+		little.release(throttled, 0)
+		if next := l.enqueue(false); isReady(next) || l.window != 1 {
+			t.Errorf("a small request goes on %v, window %v", isReady(next), l.window)
+		}
+		time.Sleep(maxBackoff)
+		synctest.Wait()
+		if isReady(backlog) {
+			t.Error("two requests at a time")
+		}
+	})
+}
+
+// TestBacklogsKeepTheQueueShort: the limit of backlogs grows while CloudWatch answers all soon,
+// and stops growing when requests only wait for each other.
+func TestBacklogsKeepTheQueueShort(t *testing.T) {
+	for name, c := range map[string]struct {
+		latency, service time.Duration // service is how long CloudWatch works on each batch.
+		least, most      int
+	}{
+		"far, and never busy": {latency: 300 * time.Millisecond, least: 18, most: 18},
+		"near, and busy":      {latency: time.Millisecond, service: 100 * time.Millisecond, least: 2, most: 4},
+		"far, and busy":       {latency: 300 * time.Millisecond, service: 100 * time.Millisecond, least: 5, most: 7},
+		"slow":                {latency: time.Millisecond, service: time.Second, least: 1, most: 2},
+		"at 30 ms":            {latency: 30 * time.Millisecond, service: 25 * time.Millisecond, least: 5, most: 18},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimiter(maxRequests)
+				var free time.Time
+				least, most, begun := maxRequests, 0, time.Now()
+				for range 40 { // more senders than there are places
+					go func() {
+						for time.Since(begun) < 2*time.Minute {
+							p := l.enqueue(true)
+							<-p.ready
+							if now := time.Now(); now.Sub(begun) > time.Minute && !l.share.measuring {
+								least, most = min(least, l.backlog.inFlight), max(most, l.backlog.inFlight)
+							}
+							start := time.Now()
+							if free.Before(start) {
+								free = start
+							}
+							free = free.Add(c.service)
+							time.Sleep(free.Sub(start) + c.latency)
+							p.release(accepted, time.Since(start))
+						}
+					}()
+				}
+				time.Sleep(3 * time.Minute)
+				if least < c.least || most > c.most {
+					t.Errorf("%d to %d in flight", least, most)
+				}
+				t.Logf("%d to %d in flight", least, most)
+			})
+		})
+	}
 }
 
 func TestRetryDelayStaysWithinItsBounds(t *testing.T) {

@@ -52,15 +52,25 @@ const (
 	maxInFlight = 4
 	// maxRequests is how many requests of one access may be in flight at once.
 	maxRequests = 24
-	// retainedBudget bounds the bytes of all bodies in flight. The builders of batches need
-	// about 3 MiB each in addition (see maxBuilders). Together they stay below 24 MiB.
-	retainedBudget = 12 << 20
+	// littleBytes and littleEvents are more than a sender with little to send has. Its requests
+	// go before those of senders with a backlog.
+	littleBytes  = 128 << 10
+	littleEvents = 1250
+	// retainedBudget bounds the bytes of all bodies in flight, except small ones. The builders
+	// of batches need about 3 MiB each in addition (see maxBuilders). Together with littleBudget
+	// they stay below 24 MiB.
+	retainedBudget = 11 << 20
 	// retainedZipped is what a compressed batch takes from retainedBudget until its size is
 	// known, and retainedPlain what a plain one takes.
 	retainedZipped = 3 << 19
 	retainedPlain  = 5 << 19
-	// maxBuilders is how many batches may be built (read, escaped, compressed) at once.
-	maxBuilders = 4
+	// littleBudget, littleZipped and littlePlain are the same for small batches.
+	littleBudget = 2 << 20
+	littleZipped = 384 << 10
+	littlePlain  = 640 << 10
+	// maxBuilders is how many batches may be built (read, escaped, compressed) at once, except
+	// small ones, which are built one at a time.
+	maxBuilders = 3
 	// maxFillTime is how long the uploader fills one batch. A feed may need time for each
 	// event, and other senders wait for the builder.
 	maxFillTime = 2 * time.Second

@@ -102,7 +102,10 @@ func byHand(t *testing.T, feed *fakeFeed) (u *Uploader, s *sender, d *Delivery, 
 	s.deliveries = []*Delivery{d}
 	hand = func(n int) *batch {
 		s.flight.built++
-		b := &batch{seq: s.flight.built, contents: contents{parts: []part{{delivery: d}}}, permit: &permit{limiter: s.svc.limiter}}
+		b := &batch{
+			seq: s.flight.built, contents: contents{parts: []part{{delivery: d}}},
+			permit: &permit{limiter: s.svc.limiter}, memory: memory{budget: &u.pool.backlog},
+		}
 		for range n {
 			e, ok := feed.Next(time.Now())
 			if !ok {

@@ -72,7 +72,7 @@ func TestManyFeedsOfOneStreamAreReleased(t *testing.T) {
 			feeds = append(feeds, feed)
 			s.deliveries = append(s.deliveries, d)
 		}
-		s.build(time.Now())
+		s.u.pool.finish(s.build(time.Now(), true))
 		for _, feed := range feeds {
 			if feed.open != keep {
 				t.Errorf("%d feeds: open is %v", n, feed.open)

@@ -203,7 +203,8 @@ func TestNewLimitAppliesWhenNothingIsInFlight(t *testing.T) {
 	feed := newLineFeed(t, "x")
 	d := newDelivery(s, testTarget, feed, 0)
 	s.deliveries = []*Delivery{d}
-	b := &batch{permit: &permit{limiter: s.svc.limiter}, contents: contents{parts: []part{{delivery: d}}, records: []record{{bytes: 1}}}}
+	b := &batch{permit: &permit{limiter: s.svc.limiter}, memory: memory{budget: &u.pool.backlog},
+		contents: contents{parts: []part{{delivery: d}}, records: []record{{bytes: 1}}}}
 	d.inFlight++
 	s.flight.batches = append(s.flight.batches, b)
 	s.pending.bytes.Store(2 * maxBatchBytes) // a backlog, of which several batches may be in flight

@@ -211,7 +211,7 @@ func (s *sender) await(timer <-chan time.Time, ready <-chan struct{}) {
 func (s *sender) updatePermit(wanted bool) <-chan struct{} {
 	switch p := s.flight.permit; {
 	case wanted && p == nil:
-		s.flight.permit = s.svc.limiter.enqueue()
+		s.flight.permit = s.svc.limiter.enqueue(!s.hasLittle())
 	case !wanted && p != nil:
 		p.cancel()
 		s.flight.permit = nil

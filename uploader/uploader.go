@@ -55,6 +55,7 @@ type Uploader struct {
 	plain     bool
 	connector connector
 	pool      *pool
+	requests  chan func() // requests hands a request to a goroutine that waits for one.
 	clock     *faultlog.Shared[*service]
 
 	stopping   chan struct{}   // stopping is closed when Stop begins; nothing new may begin then.
@@ -80,6 +81,7 @@ func New(o Options) *Uploader {
 	u := &Uploader{
 		log: o.Log, plain: o.Plain, connector: o.connector,
 		pool:     newPool(),
+		requests: make(chan func()),
 		stopping: make(chan struct{}),
 		registry: registry{
 			services: make(map[target.Access]*service),

@@ -11,11 +11,11 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/costtest"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/internal/target"
 )
@@ -83,14 +83,15 @@ type quietFeed struct {
 	accepted chan struct{}
 }
 
-func (f *quietFeed) Next(now time.Time) (events.Event, bool) {
+func (f *quietFeed) Next(now time.Time) (*events.Event, bool) {
 	if f.left.Load() == 0 {
-		return events.Event{}, false
+		return nil, false
 	}
 	f.left.Add(-1)
 	f.i++
 	f.r[0] = stream.Range{From: uint64(f.i), To: uint64(f.i + 1)}
-	return events.Event{Time: now.UnixNano(), Message: f.line, Ranges: f.r[:]}, true
+	f.event = events.Event{Time: now.UnixNano(), Message: f.line, Ranges: f.r[:]}
+	return &f.event, true
 }
 
 func (f *quietFeed) Ack([]stream.Range) error {
@@ -138,15 +139,6 @@ func runSink() {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// cpuTime returns the CPU time that this process has used.
-func cpuTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // BenchmarkSmallRequests sends batches of nine lines, each of its own stream, through the real
 // SDK.
 func BenchmarkSmallRequests(b *testing.B) {
@@ -169,13 +161,13 @@ func BenchmarkSmallRequests(b *testing.B) {
 				<-feeds[i].accepted
 			}
 			send(0)
-			before := cpuTime(b)
+			before := costtest.ProcessTime()
 			b.ResetTimer()
 			for i := range b.N {
 				send(i % streams)
 			}
 			b.StopTimer()
-			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/request")
+			b.ReportMetric(float64((costtest.ProcessTime()-before).Microseconds())/float64(b.N), "cpu-µs/request")
 			if err := u.Stop(b.Context()); err != nil {
 				b.Fatal(err)
 			}

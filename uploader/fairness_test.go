@@ -66,10 +66,11 @@ type flood struct {
 	message [8 << 10]byte
 }
 
-func (f *flood) Next(now time.Time) (events.Event, bool) {
+func (f *flood) Next(now time.Time) (*events.Event, bool) {
 	f.i++
 	f.r[0] = stream.Range{From: uint64(f.i), To: uint64(f.i + 1)}
-	return events.Event{Time: f.at + int64(f.i)*1e6, Message: f.message[:], Ranges: f.r[:]}, true
+	f.event = events.Event{Time: f.at + int64(f.i)*1e6, Message: f.message[:], Ranges: f.r[:]}
+	return &f.event, true
 }
 
 func (f *flood) Rewind()                             {}
@@ -100,13 +101,14 @@ type timed struct {
 	taken   int
 }
 
-func (f *timed) Next(now time.Time) (events.Event, bool) {
+func (f *timed) Next(now time.Time) (*events.Event, bool) {
 	if f.taken == int(f.written.Load()) {
-		return events.Event{}, false
+		return nil, false
 	}
 	f.taken++
 	f.r[0] = stream.Range{From: uint64(f.taken), To: uint64(f.taken + 1)}
-	return events.Event{Time: now.UnixNano(), Message: []byte("quiet"), Ranges: f.r[:]}, true
+	f.event = events.Event{Time: now.UnixNano(), Message: []byte("quiet"), Ranges: f.r[:]}
+	return &f.event, true
 }
 func (f *timed) Unread() { f.taken-- }
 func (f *timed) Rewind() { f.taken = len(f.delays) }

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/logspool/logspool/driver/feed"
+	"github.com/logspool/logspool/internal/costtest"
 	"github.com/logspool/logspool/internal/dockertest"
 	"github.com/logspool/logspool/internal/target"
 	"github.com/logspool/logspool/spool"
@@ -49,9 +49,10 @@ func BenchmarkPath(b *testing.B) {
 				lines, in, out := 0, 0, 0
 				b.ReportAllocs()
 				b.ResetTimer()
-				begun := cpuTime()
+				begun := costtest.ProcessTime()
 				for lines < b.N {
-					ba := s.build(time.Now())
+					ba := s.build(time.Now(), true)
+					s.u.pool.finish(ba)
 					if len(ba.records) == 0 {
 						s.deliveries[0].rewind()
 					}
@@ -59,20 +60,11 @@ func BenchmarkPath(b *testing.B) {
 					in, out = in+ba.plainSize, out+len(ba.out)
 					s.u.pool.free(ba)
 				}
-				b.ReportMetric(float64(cpuTime()-begun)/float64(lines), "cpu-ns/line")
+				b.ReportMetric(float64(costtest.ProcessTime()-begun)/float64(lines), "cpu-ns/line")
 				b.ReportMetric(float64(in)/float64(out), "ratio")
 			})
 		}
 	}
-}
-
-// cpuTime returns how long the processors have worked for this process, in nanoseconds.
-func cpuTime() int64 {
-	var use syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
-		panic(err) // the arguments are constants
-	}
-	return use.Utime.Nano() + use.Stime.Nano()
 }
 
 // pathSpool returns a spool with lines that a busy container wrote.

@@ -5,8 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/logspool/logspool/internal/costtest"
 	"github.com/logspool/logspool/spool"
 )
 
@@ -42,20 +41,12 @@ func BenchmarkIntake(b *testing.B) {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	before := cpuTime(b)
+	before := costtest.ProcessTime()
 	for range blocks {
 		if _, err := w.Write(block); err != nil {
 			b.Fatal(err)
 		}
 	}
 	<-sink.done
-	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
-}
-
-func cpuTime(b *testing.B) int64 {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return u.Utime.Nano() + u.Stime.Nano()
+	b.ReportMetric(float64(costtest.ProcessTime()-before)/float64(b.N), "cpu-ns/op")
 }

@@ -38,6 +38,9 @@ func (s *Spool) lastBlocks(f durable.File, seg segment) (foundBlocks, error) {
 	w := window{s: s, segment: seg.base, headers: true, file: f}
 	defer w.releaseBuffer()
 	w.walk(seg, func(off int64, h blockHeader) bool {
+		if off+h.diskSize() > seg.size {
+			return false // it was not written whole
+		}
 		if h.kind == kindData {
 			before = passed
 			before.size, before.end = off, h.position

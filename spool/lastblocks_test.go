@@ -13,7 +13,8 @@ import (
 	"github.com/logspool/logspool/internal/durable/durabletest"
 )
 
-// TestOpenReadsLittle: Open reads the headers of a long segment and its last block.
+// TestOpenReadsLittle: Open reads the headers of a long segment and its last block, also if a
+// torn one follows.
 func TestOpenReadsLittle(t *testing.T) {
 	for _, tc := range []struct{ frames, part int }{
 		{400, 64}, // long blocks: little more than the headers
@@ -34,15 +35,24 @@ func TestOpenReadsLittle(t *testing.T) {
 			if len(s.segments) != 1 {
 				t.Fatalf("there are %d segments", len(s.segments))
 			}
+			// A crash has left a part of the last block.
+			path := s.segmentPath(s.segments[0].base)
+			f, err := disk.OpenFile(path, os.O_RDWR, durable.FilePerm)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Truncate(s.Size() - 10); err != nil {
+				t.Fatal(err)
+			}
 			disk.bytes.Store(0)
 			s = mustOpen(t, o)
 			defer s.Close()
 			read := disk.bytes.Load()
-			if most := s.Size()/int64(tc.part) + int64(len(block)) + headerChunk; read > most {
+			if most := s.Size()/int64(tc.part) + int64(2*len(block)) + headerChunk; read > most {
 				t.Errorf("Open reads %d bytes of %d, more than %d", read, s.Size(), most)
 			}
-			if last, _, _, ok := s.LastBlock(); !ok || !bytes.Equal(last, block) {
-				t.Errorf("the last block has %d bytes, want %d", len(last), len(block))
+			if last, _, _, ok := s.LastBlock(); !ok || !bytes.Equal(last, block) || s.Torn() == nil {
+				t.Errorf("the last block has %d bytes, want %d; the torn one is %v", len(last), len(block), s.Torn())
 			}
 		})
 	}

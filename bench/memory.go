@@ -24,7 +24,7 @@ func (b *bench) memory(ctx context.Context) ([]row, error) {
 		{what: fmt.Sprintf("memory with %d idle containers", small), limit: 30},
 		{what: fmt.Sprintf("memory with %d containers, 10 lines/s each", many), limit: 96},
 		{what: fmt.Sprintf("memory with one container that floods into an outage, until %.2g GB wait", outageSpool*b.scale/1e9), limit: 96,
-			note: "requests hang"},
+			note: "All requests hang during the outage."},
 		{what: "memory while this backlog is sent", limit: 96},
 	}
 	values := make([][]float64, len(rows))

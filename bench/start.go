@@ -66,21 +66,17 @@ func (b *bench) start(ctx context.Context) ([]row, error) {
 		{"kill -9", func() error { h.plugin.Kill(); return nil }},
 		{"a clean stop", func() error { return h.plugin.Stop(patience) }},
 	} {
-		var listening, reattached []float64
+		var turns []started
 		for turn := range cmp.Or(b.turns, startTurns) {
 			t, err := h.restart(ctx, b, pipes, end.stop)
 			if err != nil {
-				return nil, fmt.Errorf("start after %s: %w", end.name, err)
+				return rows, fmt.Errorf("start after %s: %w", end.name, err)
 			}
-			fmt.Fprintf(b.out, "start after %s, turn %d: listening after %v, reattached after %v, processor %v, memory %d MiB\n",
-				end.name, turn+1, t.listening, t.reattached, t.cpu, t.memory>>20)
-			listening, reattached = append(listening, t.listening.Seconds()), append(reattached, t.reattached.Seconds())
+			fmt.Fprintf(b.out, "start after %s, turn %d: %v\n", end.name, turn+1, t)
+			turns = append(turns, t)
 		}
 		what := fmt.Sprintf("start after %s with %d containers and %.1f GB of spool: ", end.name, len(h.containers), float64(size)/1e9)
-		note := "the worst turn took %.2f s; the spools are in the page cache"
-		rows = append(rows,
-			row{what: what + "listening", got: spreadOf(listening), unit: "s", limit: 0.1, note: fmt.Sprintf(note, slices.Max(listening))},
-			row{what: what + "all FIFOs read again", got: spreadOf(reattached), unit: "s", limit: 2, note: fmt.Sprintf(note, slices.Max(reattached))})
+		rows = append(rows, startRows(what, turns)...)
 	}
 	return rows, nil
 }
@@ -90,6 +86,32 @@ type started struct {
 	listening, reattached time.Duration
 	cpu                   time.Duration // cpu is the processor time until reattached.
 	memory                int64         // memory is the peak until reattached, in bytes.
+}
+
+func (t started) String() string {
+	return fmt.Sprintf("listening after %.3f s, all FIFOs read after %.3f s, processor %.3f s, memory %d MiB",
+		t.listening.Seconds(), t.reattached.Seconds(), t.cpu.Seconds(), t.memory>>20)
+}
+
+// startRows returns the rows of the turns of one kind of start.
+func startRows(what string, turns []started) []row {
+	figures := func(of func(started) float64) (all []float64) {
+		for _, t := range turns {
+			all = append(all, of(t))
+		}
+		return all
+	}
+	listening := figures(func(t started) float64 { return t.listening.Seconds() })
+	reattached := figures(func(t started) float64 { return t.reattached.Seconds() })
+	cpu := figures(func(t started) float64 { return t.cpu.Seconds() })
+	memory := figures(func(t started) float64 { return float64(t.memory >> 20) })
+	return []row{
+		{what: what + "listening", got: spreadOf(listening), unit: "s", limit: 0.1,
+			note: fmt.Sprintf("The worst of %d turns took %.2f s.", len(turns), slices.Max(listening))},
+		{what: what + "all FIFOs read again", got: spreadOf(reattached), unit: "s", limit: 2,
+			note: fmt.Sprintf("The worst of %d turns took %.2f s. The plugin used %.2f s of processor time and at most %.0f MiB of memory. The spools are in the page cache.",
+				len(turns), slices.Max(reattached), spreadOf(cpu).median, slices.Max(memory))},
+	}
 }
 
 // restart ends the plugin with stop, writes a line to each container, and starts the plugin

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/logspool/logspool/internal/durable"
 	"github.com/logspool/logspool/internal/stream"
 )
 
@@ -118,6 +119,35 @@ func BenchmarkAppend(b *testing.B) {
 					}
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkOpen opens a spool of 4 MB of undelivered lines, as the plugin does for each container
+// when it starts. read-B is how many bytes it reads.
+func BenchmarkOpen(b *testing.B) {
+	for _, frames := range []int{1, 400} {
+		b.Run(fmt.Sprintf("frames=%d", frames), func(b *testing.B) {
+			disk := &countingFS{FS: durable.OS}
+			o := Options{Dir: b.TempDir(), FS: disk, MaxSize: 256 << 20, History: 20 << 20}
+			s := mustOpen(b, o)
+			a := &appender{s: s}
+			for block := numbered(1, frames, 100); s.Size() < 4<<20; {
+				a.append(b, block)
+			}
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+			disk.bytes.Store(0)
+			b.ReportAllocs()
+			for b.Loop() {
+				s = mustOpen(b, o)
+				s.CountBacklog(b.Context())
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(disk.bytes.Load())/float64(b.N), "read-B/op")
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -108,7 +109,7 @@ const (
 		"The trivial client sends requests that it has built before: each of its 4 connections, as many as the plugin has for one stream, posts one signed batch again and again. " +
 		"That is all that the stand-in accepts on this machine. The stand-in is a process of its own, on the same cores, and a new one for each run."
 	fromFileNote = "This client reads the same lines from a file, escapes, compresses (with gzip), signs and posts them over 4 connections. It does nothing for order or against loss."
-	byCPUNote    = "The processor time of client and stand-in for the trivial client, divided by that of plugin and stand-in. It is the same ratio if all cores are busy, and other load on the machine changes it little."
+	byCPUNote    = "The processor time of client and stand-in for the trivial client, divided by that of plugin and stand-in. If all cores are busy, the rates have this ratio. Other load on the machine changes it little."
 )
 
 // drainTurn sends the lines with each client.
@@ -167,7 +168,12 @@ func (b *bench) drainPlugin(ctx context.Context, lines int, zipped bool) (r drai
 	if err := writeText(ctx, h.containers[0], lineSize, lines); err != nil {
 		return r, 0, err
 	}
-	return h.deliver(ctx, service, lines)
+	profiled := func() error { return nil }
+	if b.profile != "" {
+		profiled = h.startProfile(ctx, b.profile+"-drain-"+env[1], max(b.time(10*time.Second), time.Second))
+	}
+	r, waited, err = h.deliver(ctx, service, lines)
+	return r, waited, errors.Join(err, profiled())
 }
 
 // deliver ends the outage, and measures the delivery.

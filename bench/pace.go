@@ -42,10 +42,12 @@ type pace struct {
 	rate int // rate is how many lines each container writes in a second.
 }
 
-// run calls write for one of n containers after the other until ctx is done, and returns how
-// often, and how often it was late by more than a millisecond. Each container writes its lines evenly, and no two of them at the same time: while one
-// waits for its next line, every other one writes a line, as many containers that know nothing
-// of each other do. If the writer comes late, it writes at once what is due.
+// run calls write for one of n containers after the other until ctx is done. It returns how
+// often, and how often it was late by more than a millisecond.
+//
+// Each container writes its lines evenly, and no two of them at the same time: while one waits
+// for its next line, every other one writes a line, as many containers that know nothing of
+// each other do. If run comes late, it writes at once what is due.
 func (p pace) run(ctx context.Context, n int, write func(container int) error) (lines, late int, err error) {
 	// Go's timers are too coarse. The kernel's are exact to some 50 µs.
 	runtime.LockOSThread()

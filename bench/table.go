@@ -16,7 +16,8 @@ var rowsOf = []rowGroup{
 	{"the plugin alone", (*bench).alone},
 }
 
-type rowGroup = struct {
+// rowGroup is a measurement that results in rows. The flag -run selects by the name.
+type rowGroup struct {
 	name    string
 	measure func(*bench, context.Context) ([]row, error)
 }

@@ -13,13 +13,15 @@ GO     := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go
 # nothing else. $(TOOL) builds the command of the target.
 TOOL    = $(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/$@ ./cmd/$@
 BENCH_TOOL = $(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/bench ./bench
+YARDSTICK  = $(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/yardstick ./bench/yardstick
+BENCH_RUN  = bin/linux-$(ARCH)/bench -binary $(BINARY) -plugin plugin -yardstick bin/linux-$(ARCH)/yardstick
 
-.PHONY: release push-release help demo test test-long e2e fault benchlogs benchstatus fuzz lint build rootfs plugin enable disable push clean
+.PHONY: release push-release help demo test test-long e2e fault bench bench-quick bench-plots benchlogs benchstatus fuzz lint build rootfs plugin enable disable push clean
 .DEFAULT_GOAL := help
 
 help:
 	@awk -F ':.*## ' '/^##@ / { printf "%s%s:\n", sep, substr($$0, 5); sep = "\n" } \
-		/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'Settings: PLUGIN_NAME=$(PLUGIN_NAME) PLUGIN_TAG=$(PLUGIN_TAG) ARCH=$(ARCH) (amd64, arm64) FUZZTIME=$(FUZZTIME)'
 
@@ -48,6 +50,21 @@ fuzz: ## run each fuzz target for FUZZTIME
 fault: rootfs ## run the fault matrix, which counts every line; FAULT=flags; WRITE=1 updates docs/reliability.md
 	@$(TOOL)
 	@bin/linux-$(ARCH)/fault -binary $(BINARY) -plugin plugin $(if $(WRITE),-write docs/reliability.md) $(FAULT)
+
+bench: rootfs ## compare the plugin's costs with its targets and with other drivers, in 25 minutes (as root, with dockerd); updates docs/performance.md; BENCH=flags
+	@$(BENCH_TOOL)
+	@$(YARDSTICK)
+	@$(BENCH_RUN) -write docs/performance.md $(BENCH) rows
+
+bench-quick: rootfs ## the same in two minutes, with less certain figures; updates nothing; BENCH=flags
+	@$(BENCH_TOOL)
+	@$(YARDSTICK)
+	@$(BENCH_RUN) -scale 0.1 -turns 1 $(BENCH) rows
+
+bench-plots: rootfs ## draw the charts of docs/performance.md, in 30 minutes; BENCH=flags
+	@$(BENCH_TOOL)
+	@$(YARDSTICK)
+	@$(BENCH_RUN) -images docs/images $(BENCH) plots
 
 benchlogs: ## measure docker logs with a real Docker engine (as root); WRITE=1 updates docs/docker-logs.md
 	@go test -v -tags e2e -count 1 -timeout 60m ./e2e -run TestMeasureDockerLogs -args -measure all $(if $(WRITE),-write)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/hosttest"
@@ -193,165 +190,4 @@ func (l *lab) close() error {
 		err = errors.Join(err, l.service.Close())
 	}
 	return errors.Join(err, hosttest.RemoveDir(l.Dir))
-}
-
-// flood is what containers write: each as fast as it can.
-type flood struct{ containers, lines, size int }
-
-// use is what a run cost.
-type use struct {
-	flood
-	dockerd, plugin time.Duration // dockerd and plugin are processor times, until the last line was delivered.
-	took            time.Duration // took is how long the containers were writing.
-	switches        int           // switches is how often threads of the plugin have gone to sleep.
-}
-
-// gb returns how many GB of lines the containers wrote.
-func (u use) gb() float64 { return float64(u.containers) * float64(u.lines) * float64(u.size) / 1e9 }
-
-func (u use) rate() float64 { return float64(u.containers*u.lines) / u.took.Seconds() }
-
-// cost returns seconds of processor time for a GB.
-func (u use) cost() float64 { return (u.dockerd + u.plugin).Seconds() / u.gb() }
-
-func (u use) String() string {
-	return fmt.Sprintf("dockerd %.1f s/GB, plugin %.1f s/GB, %.0f lines/s, %.0f voluntary switches/s of the plugin",
-		u.dockerd.Seconds()/u.gb(), u.plugin.Seconds()/u.gb(), u.rate(), float64(u.switches)/u.took.Seconds())
-}
-
-// run runs containers with a driver.
-func (l *lab) run(ctx context.Context, d *driver, f flood) (u use, err error) {
-	l.runs++
-	reports := filepath.Join(l.Dir, fmt.Sprint("report", l.runs))
-	if err := os.Mkdir(reports, 0o755); err != nil {
-		return u, err
-	}
-	names := make([]string, f.containers)
-	for i := range names {
-		names[i] = fmt.Sprintf("r%d-%d", l.runs, i)
-	}
-	defer func() {
-		_, failed := l.Docker(context.WithoutCancel(ctx), nil, append([]string{"rm", "-f", "-v"}, names...)...)
-		err = errors.Join(err, failed, os.RemoveAll(reports))
-	}()
-	var starts errgroup.Group
-	starts.SetLimit(4)
-	for _, name := range names {
-		starts.Go(func() error { return l.start(ctx, d, f, name, reports) })
-	}
-	if err := starts.Wait(); err != nil {
-		return u, err
-	}
-	if _, err := awaitFiles(ctx, reports, names, ".ready"); err != nil {
-		return u, err
-	}
-	if d.latency > 0 {
-		fault := l.service.AddFault(cwlocal.Fault{Kind: cwlocal.Slow, Delay: d.latency})
-		defer l.service.ClearFault(fault)
-	}
-	return l.measure(ctx, d, f, names, reports)
-}
-
-// start starts a container. It waits for the file that tells it to write.
-func (l *lab) start(ctx context.Context, d *driver, f flood, name, reports string) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	args := []string{"run", "-d", "--name", name, "--network", "none", "-v", reports + ":" + reportDir, "-v", self + ":/bench:ro", "--log-driver", d.ref()}
-	for k, v := range d.options {
-		if k == "awslogs-endpoint" {
-			v = l.service.URL()
-		}
-		args = append(args, "--log-opt", k+"="+v)
-	}
-	args = append(args, engineImage, "/bench", writeCommand, "-lines", fmt.Sprint(f.lines), "-size", fmt.Sprint(f.size), "-name", name)
-	_, err = l.Docker(ctx, nil, args...)
-	return err
-}
-
-// measure lets the containers write, and waits until all has arrived.
-func (l *lab) measure(ctx context.Context, d *driver, f flood, names []string, reports string) (u use, err error) {
-	u.flood = f
-	before, err := l.cpu(d)
-	if err != nil {
-		return u, err
-	}
-	profiled := func() error { return nil }
-	if l.profile != "" && strings.HasPrefix(d.name, logspool) {
-		profiled = startProfile(ctx, statusClient(d.state), l.profile+"-"+d.ref(), time.Duration(max(5, f.lines/100_000))*time.Second)
-	}
-	switches := voluntarySwitches(d.pid)
-	want := l.delivered.count() + f.containers*f.lines*f.size
-	if err := os.WriteFile(filepath.Join(reports, "go"), nil, 0o644); err != nil {
-		return u, err
-	}
-	written, err := awaitFiles(ctx, reports, names, "")
-	if err != nil {
-		return u, err
-	}
-	// A container has ended when dockerd has given all its lines to the driver.
-	if _, err := l.Docker(ctx, nil, append([]string{"wait"}, names...)...); err != nil {
-		return u, err
-	}
-	if !d.local {
-		if err := l.delivered.wait(ctx, want, nil); err != nil {
-			return u, fmt.Errorf("%w; dockerd's log ends with\n%s", err, l.LogTail(10))
-		}
-	}
-	after, err := l.cpu(d)
-	u.switches = voluntarySwitches(d.pid) - switches
-	u.dockerd, u.plugin = after[0]-before[0], after[1]-before[1]
-	for _, text := range written {
-		var took time.Duration
-		if _, err := fmt.Fscan(bytes.NewReader(text), &took); err != nil {
-			return u, err
-		}
-		u.took = max(u.took, took)
-	}
-	return u, errors.Join(err, profiled())
-}
-
-// voluntarySwitches returns how often the threads of a process have gone to sleep
-// (proc_pid_status(5)). Go ends few threads, and those that have ended are not counted.
-func voluntarySwitches(pid int) (sum int) {
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
-	for _, path := range tasks {
-		status, _ := os.ReadFile(path)
-		_, rest, _ := strings.Cut(string(status), "\nvoluntary_ctxt_switches:")
-		var n int
-		_, _ = fmt.Sscan(rest, &n)
-		sum += n
-	}
-	return sum
-}
-
-// cpu returns the processor times of dockerd, without its children, and of the plugin.
-func (l *lab) cpu(d *driver) (times [2]time.Duration, err error) {
-	if times[0], err = processorTime(l.PID()); err != nil || d.pid == 0 {
-		return times, err
-	}
-	times[1], err = processorTime(d.pid)
-	return times, err
-}
-
-// awaitFiles waits for a file of each container, and returns their contents.
-func awaitFiles(ctx context.Context, dir string, names []string, suffix string) (all [][]byte, err error) {
-	deadline := time.Now().Add(2 * patience)
-	for _, name := range names {
-		for {
-			text, err := os.ReadFile(filepath.Join(dir, name+suffix))
-			if err == nil {
-				all = append(all, text)
-				break
-			}
-			if time.Now().After(deadline) {
-				return nil, fmt.Errorf("container %s is not ready, or does not finish", name)
-			}
-			if err := pause(ctx, 10*time.Millisecond); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return all, nil
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -36,7 +38,22 @@ func (s spread) in(unit string) string {
 	case s.median >= 10:
 		digits = 1
 	}
-	return fmt.Sprintf("**%.*f** (%.*f to %.*f) %s", digits, s.median, digits, s.lower, digits, s.upper, unit)
+	part := func(v float64) string {
+		if digits == 0 {
+			return thousands(int(math.Round(v)))
+		}
+		return strconv.FormatFloat(v, 'f', digits, 64)
+	}
+	return strings.TrimSpace(fmt.Sprintf("**%s** (%s to %s) %s", part(s.median), part(s.lower), part(s.upper), unit))
+}
+
+// thousands returns a number with commas.
+func thousands(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
 
 // ratios compares the runs of each turn. Other load on the machine changes slowly, so it
@@ -57,13 +74,15 @@ func oneCell(text string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(text), " "), "|", "\\|")
 }
 
-// rewrite replaces the table of a target of the Makefile in a document.
-func rewrite(document, target, table string) error {
+// rewrite replaces the table that a command writes in a document. The command is a target of
+// make, perhaps with a setting.
+func rewrite(document, command, table string) error {
 	old, err := os.ReadFile(document)
 	if err != nil {
 		return err
 	}
-	begin := "<!-- make " + target + " WRITE=1 writes -->\n"
+	target, _, _ := strings.Cut(command, " ")
+	begin := "<!-- make " + command + " writes -->\n"
 	end := "<!-- end of " + target + " -->\n"
 	before, rest, ok := strings.Cut(string(old), begin)
 	_, after, ok2 := strings.Cut(rest, end)

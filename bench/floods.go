@@ -22,17 +22,18 @@ func (b *bench) floods(ctx context.Context) (rows []row, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	short, err := b.engineTurns(ctx, l, drivers, flood{containers: 1, lines: int(1_000_000 * b.scale), size: lineSize})
+	short, err := b.engineTurns(ctx, l, drivers, flood{containers: 1, lines: int(1_000_000 * b.scale), size: lineSize}, floodTurns)
 	if err != nil {
 		return nil, err
 	}
 	rows = floodRows(l.version, short)
-	b.tables = append(b.tables, costTable(names, short))
+	b.tables = append(b.tables, costTable(short))
 	alone := slices.DeleteFunc(slices.Clone(drivers), func(d *driver) bool { return d.latency > 0 || d.local || d.plugin == "" })
-	long, err := b.engineTurns(ctx, l, alone, flood{containers: 1, lines: int(300_000 * b.scale), size: longLine})
+	long, err := b.engineTurns(ctx, l, alone, flood{containers: 1, lines: int(300_000 * b.scale), size: longLine}, floodTurns)
 	if err != nil {
 		return rows, err
 	}
+	b.tables = append(b.tables, costTable(long))
 	return append(rows, aloneRows(short, long)...), nil
 }
 
@@ -41,9 +42,9 @@ const longLine = 1000
 
 // engineTurns measures drivers in turns, and returns the results by the name of the driver. Each
 // turn begins with another driver.
-func (b *bench) engineTurns(ctx context.Context, l *lab, drivers []*driver, f flood) (map[string][]use, error) {
+func (b *bench) engineTurns(ctx context.Context, l *lab, drivers []*driver, f flood, turns int) (map[string][]use, error) {
 	uses := map[string][]use{}
-	for turn := range cmp.Or(b.turns, floodTurns) {
+	for turn := range cmp.Or(b.turns, turns) {
 		for i := range drivers {
 			d := drivers[(turn+i)%len(drivers)]
 			if d.seldom && turn%2 == 1 {
@@ -53,11 +54,20 @@ func (b *bench) engineTurns(ctx context.Context, l *lab, drivers []*driver, f fl
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", d.name, err)
 			}
-			fmt.Fprintf(b.out, "%s, turn %d, %d-byte lines: %v\n", d.name, turn+1, f.size, u)
+			fmt.Fprintf(b.out, "%s, turn %d: %v\n", d.name, turn+1, u)
 			uses[d.name] = append(uses[d.name], u)
 		}
 	}
 	return uses, nil
+}
+
+// useSpread returns the distribution of a figure of a driver.
+func useSpread(of func(use) float64, uses []use) spread {
+	all := make([]float64, len(uses))
+	for i, u := range uses {
+		all[i] = of(u)
+	}
+	return spreadOf(all)
 }
 
 // useRatio compares two drivers, turn by turn.
@@ -107,17 +117,24 @@ func floodRows(version string, uses map[string][]use) []row {
 	}
 }
 
+// costOrder is the order of the drivers in the tables of their costs.
+var costOrder = []string{logspool, logspoolPlain, logspool + atLatency, awslogsDefault, awslogsNoCache, awslogsDefault + atLatency,
+	jsonFile, localDriver, yardstick, yardstickGzip, discarding}
+
 // costTable returns what each driver costs.
-func costTable(names []string, uses map[string][]use) string {
+func costTable(uses map[string][]use) string {
 	var b strings.Builder
-	b.WriteString("| driver | dockerd, CPU s/GB | plugin, CPU s/GB | lines/s accepted |\n|---|---|---|---|\n")
-	for _, name := range names {
+	for _, name := range costOrder {
+		if uses[name] == nil {
+			continue
+		}
+		if b.Len() == 0 {
+			f := uses[name][0].flood
+			fmt.Fprintf(&b, "One container, %s lines of %s bytes, as fast as it can:\n\n", thousands(f.lines), thousands(f.size))
+			b.WriteString("| driver | dockerd, CPU s/GB | plugin, CPU s/GB | lines/s accepted |\n|---|---|---|---|\n")
+		}
 		figure := func(of func(use) float64) string {
-			var all []float64
-			for _, u := range uses[name] {
-				all = append(all, of(u))
-			}
-			s := spreadOf(all)
+			s := useSpread(of, uses[name])
 			if s.upper == 0 {
 				return "–"
 			}

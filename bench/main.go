@@ -47,11 +47,11 @@ type bench struct {
 var measurements = map[string]measurement{
 	"rows":   {"bench", (*bench).table},
 	"plots":  {"bench-plots", (*bench).plots},
-	"status": {"benchstatus", (*bench).status},
+	"status": {"benchstatus WRITE=1", (*bench).status},
 }
 
 type measurement struct {
-	target  string // target is the target of the Makefile, which the document names.
+	command string // command is what makes the document, without "make".
 	measure func(*bench, context.Context) (table string, err error)
 }
 
@@ -124,7 +124,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	fmt.Fprint(out, "\n", table)
 	if b.document != "" {
-		err = errors.Join(err, rewrite(b.document, m.target, table))
+		err = errors.Join(err, rewrite(b.document, m.command, table))
 	}
 	return err
 }

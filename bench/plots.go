@@ -6,75 +6,101 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/logspool/logspool/internal/plot"
 )
 
-// plotted are the drivers in the charts.
-var plotted = []string{awslogsDefault, awslogsNoCache, logspool, yardstickGzip}
+// charts are the two charts of what the drivers cost and accept: by line size, or by number of
+// containers.
+type charts struct {
+	name, title, xLabel string
+	floods              []flood
+	x                   func(flood) float64
+	drivers             []string
+	turns               int
+}
 
-// The points of the charts. With each line size, a container writes about as many bytes; all
-// containers together write as many lines.
-var (
-	plotSizes      = []int{20, 50, 100, 300, 1000, 4096, 16384, 65536}
-	plotContainers = []int{1, 3, 10, 30, 100, 300, 1000}
-)
-
+// plotBytes is how many bytes a container writes in the charts by line size, unless that were
+// more than plotMaxLines.
 const (
 	plotBytes    = 64e6
 	plotMaxLines = 400_000
-	plotLines    = 1_000_000 // plotLines is how many lines all containers write.
 )
 
-// plots draws the processor time and the throughput by line size and by number of containers.
+// plotLines is how many lines all containers write in the charts by number of containers. Each
+// of them writes at least plotMinLines, which is more than pipes hold.
+const (
+	plotLines    = 1_000_000
+	plotMinLines = 2000
+)
+
+func (b *bench) allCharts() []charts {
+	size := charts{name: "size", title: "one container, as fast as it can", xLabel: "bytes per line", turns: 3,
+		x:       func(f flood) float64 { return float64(f.size) },
+		drivers: []string{awslogsDefault, awslogsNoCache, logspool, yardstickGzip}}
+	for _, n := range []int{20, 50, 100, 300, 1000, 4096, 16384, 65536} {
+		size.floods = append(size.floods, flood{containers: 1, size: n, lines: int(b.scale * min(plotMaxLines, plotBytes/float64(n)))})
+	}
+	// Containers take long to start, so there is one turn, without the yardstick.
+	number := charts{name: "containers", title: "lines of 100 bytes, as fast as possible", xLabel: "containers", turns: 1,
+		x:       func(f flood) float64 { return float64(f.containers) },
+		drivers: []string{awslogsDefault, awslogsNoCache, logspool}}
+	for _, n := range []int{1, 3, 10, 30, 100, 300, 1000} {
+		if float64(n) <= 1000*b.scale {
+			number.floods = append(number.floods, flood{containers: n, size: lineSize, lines: max(int(b.scale*plotLines)/n, plotMinLines)})
+		}
+	}
+	return []charts{size, number}
+}
+
+// plots draws the charts. It has no table.
 func (b *bench) plots(ctx context.Context) (table string, err error) {
-	l, drivers, err := b.newLab(ctx, plotted)
+	l, drivers, err := b.newLab(ctx, []string{awslogsDefault, awslogsNoCache, logspool, yardstickGzip})
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	var sizes, containers []flood
-	for _, size := range plotSizes {
-		sizes = append(sizes, flood{containers: 1, size: size, lines: int(b.scale * min(plotMaxLines, plotBytes/float64(size)))})
-	}
-	for _, n := range plotContainers {
-		if float64(n) <= 1000*b.scale || n == 1 {
-			containers = append(containers, flood{containers: n, size: lineSize, lines: int(b.scale*plotLines) / n})
-		}
-	}
-	for _, c := range []struct {
-		name, title, label string
-		floods             []flood
-		x                  func(flood) float64
-	}{
-		{"size", "one container, as fast as it can", "bytes per line", sizes, func(f flood) float64 { return float64(f.size) }},
-		{"containers", "lines of 100 bytes, as fast as possible", "containers", containers, func(f flood) float64 { return float64(f.containers) }},
-	} {
+	for _, c := range b.allCharts() {
 		if !b.only.MatchString(c.name) {
 			continue
 		}
-		cpu := plot.Chart{Title: "CPU of dockerd and the plugin: " + c.title, XLabel: c.label, YLabel: "CPU seconds per GB", LogX: true, LogY: true}
-		rate := plot.Chart{Title: "Throughput: " + c.title, XLabel: c.label, YLabel: "MB/s accepted", LogX: true, LogY: true}
-		for _, d := range drivers {
-			line := plot.Line{Name: d.name}
-			costs := line
-			for _, f := range c.floods {
-				u, err := l.run(ctx, d, f)
-				if err != nil {
-					return "", fmt.Errorf("%s, %d containers, %d-byte lines: %w", d.name, f.containers, f.size, err)
-				}
-				fmt.Fprintf(b.out, "%s, %d containers, %d-byte lines: %v\n", d.name, f.containers, f.size, u)
-				line.X, line.Y = append(line.X, c.x(f)), append(line.Y, u.rate()*float64(f.size)/1e6)
-				costs.X, costs.Y = append(costs.X, c.x(f)), append(costs.Y, u.cost())
-			}
-			cpu.Lines, rate.Lines = append(cpu.Lines, costs), append(rate.Lines, line)
-		}
-		err := errors.Join(b.draw("cpu-by-"+c.name, cpu), b.draw("throughput-by-"+c.name, rate))
-		if err != nil {
+		if err := b.plot(ctx, l, drivers, c); err != nil {
 			return "", err
 		}
 	}
 	return "", nil
+}
+
+func (b *bench) plot(ctx context.Context, l *lab, drivers []*driver, c charts) error {
+	cpu := plot.Chart{Title: "CPU of dockerd and the plugin: " + c.title, XLabel: c.xLabel, YLabel: "CPU seconds per GB", LogX: true, LogY: true}
+	rate := plot.Chart{Title: "Throughput: " + c.title, XLabel: c.xLabel, YLabel: "MB/s accepted", LogX: true, LogY: true}
+	drivers = slices.DeleteFunc(slices.Clone(drivers), func(d *driver) bool { return !slices.Contains(c.drivers, d.name) })
+	for _, f := range c.floods {
+		uses, err := b.engineTurns(ctx, l, drivers, f, c.turns)
+		if err != nil {
+			return fmt.Errorf("%d containers, %d-byte lines: %w", f.containers, f.size, err)
+		}
+		for _, d := range drivers {
+			addPoint(&cpu, d.name, c.x(f), useSpread(use.cost, uses[d.name]).median)
+			addPoint(&rate, d.name, c.x(f), useSpread(use.rate, uses[d.name]).median*float64(f.size)/1e6)
+		}
+		// An interrupted measurement leaves the charts of its points.
+		if err := errors.Join(b.draw("cpu-by-"+c.name, cpu), b.draw("throughput-by-"+c.name, rate)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addPoint adds a point to the line with a name.
+func addPoint(c *plot.Chart, name string, x, y float64) {
+	i := slices.IndexFunc(c.Lines, func(l plot.Line) bool { return l.Name == name })
+	if i < 0 {
+		i, c.Lines = len(c.Lines), append(c.Lines, plot.Line{Name: name})
+	}
+	l := &c.Lines[i]
+	l.X, l.Y = append(l.X, x), append(l.Y, y)
 }
 
 // draw writes a chart into the directory for it.

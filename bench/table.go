@@ -22,7 +22,8 @@ var rowsOf = []rowGroup{
 	{"start", (*bench).start},
 }
 
-type rowGroup = struct {
+// rowGroup is a measurement that results in rows. The flag -run selects by the name.
+type rowGroup struct {
 	name    string
 	measure func(*bench, context.Context) ([]row, error)
 }

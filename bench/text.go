@@ -24,7 +24,11 @@ func logLines(size int) []string {
 			}
 			record(&b, r, i)
 		}
-		lines[i] = b.String()[:size] + "\n"
+		text := b.String()
+		if size < 40 { // the time would be all
+			text = text[len(text)-size:]
+		}
+		lines[i] = text[:size] + "\n"
 	}
 	return lines
 }

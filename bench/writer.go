@@ -22,7 +22,8 @@ const (
 )
 
 // runWriter writes lines to w, which is the container's standard output, as fast as it can: each
-// with one write(2), as most programs do that log to it. It reports how long that took.
+// with one write(2), as most programs do that log to it. It reports when it began and ended, in
+// nanoseconds.
 func runWriter(ctx context.Context, args []string, w io.Writer) error {
 	flags := flag.NewFlagSet(writeCommand, flag.ExitOnError)
 	lines := flags.Int("lines", 0, "how many `lines` to write")
@@ -55,7 +56,7 @@ func runWriter(ctx context.Context, args []string, w io.Writer) error {
 			return err
 		}
 	}
-	return report(*name, fmt.Sprint(time.Since(begun).Nanoseconds()))
+	return report(*name, fmt.Sprint(begun.UnixNano(), time.Now().UnixNano()))
 }
 
 // pause waits, unless the context ends.

@@ -3,14 +3,12 @@
 package e2e
 
 import (
-	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/logspool/logspool/internal/cwlocal"
@@ -81,34 +79,19 @@ func (s *secondEngine) serve(t *testing.T, address string, h http.Handler) strin
 // start starts the engine with a daemon.json, and waits until it listens.
 func (s *secondEngine) start(t *testing.T, conf map[string]any) {
 	t.Helper()
-	if err := s.own.Start(conf, nil, "--containerd", s.containerd()); err != nil {
+	if err := s.own.Start(conf, nil); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// startContainerd starts a containerd for the engine. Otherwise, dockerd would use the
-// machine's, if there is one, which would run the plugin outside the namespace.
+// startContainerd starts a containerd for the engine.
 func (s *secondEngine) startContainerd(t *testing.T) {
 	t.Helper()
-	config := filepath.Join(s.own.Dir, "containerd.toml")
-	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = %q\n",
-		filepath.Join(s.own.Dir, "containerd"), filepath.Join(s.own.Dir, "tasks"), s.containerd())
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	if err := s.own.StartContainerd(); err != nil {
 		t.Fatal(err)
 	}
-	containerd := exec.Command("containerd", "--config", config)
-	var err error
-	s.own.Network.Do(func() { err = containerd.Start() })
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = containerd.Process.Signal(syscall.SIGTERM)
-		_ = containerd.Wait()
-	})
+	t.Cleanup(s.own.StopContainerd)
 }
-
-func (s *secondEngine) containerd() string { return filepath.Join(s.own.Dir, "containerd.sock") }
 
 // end stops the engine, and with it its containers and plugins.
 func (s *secondEngine) end(t *testing.T) {

@@ -56,6 +56,15 @@ func (e *Engine) StartContainerd() error {
 	return err
 }
 
+// StopContainerd stops the containerd of StartContainerd, after Stop. It does nothing if there is
+// none.
+func (e *Engine) StopContainerd() {
+	if e.containerd != nil {
+		e.containerd.terminate(engineTime)
+		e.containerd = nil
+	}
+}
+
 func (e *Engine) containerdSocket() string { return filepath.Join(e.Dir, "containerd.sock") }
 
 // PID returns the ID of dockerd's process, which must be running.
@@ -113,9 +122,7 @@ func (e *Engine) Kill() {
 // Close stops dockerd and containerd, and gives up the namespace.
 func (e *Engine) Close() error {
 	err := e.Stop()
-	if e.containerd != nil {
-		e.containerd.terminate(engineTime)
-	}
+	e.StopContainerd()
 	e.Network.End()
 	return err
 }

@@ -14,7 +14,7 @@ GO     := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) go
 TOOL    = $(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/$@ ./cmd/$@
 BENCH_TOOL = $(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/bench ./bench
 
-.PHONY: release push-release help demo test test-long e2e fault benchlogs benchstatus fuzz lint build rootfs plugin enable disable push clean
+.PHONY: release push-release help demo test test-long e2e fault benchlogs benchstatus scale fuzz lint build rootfs plugin enable disable push clean
 .DEFAULT_GOAL := help
 
 help:
@@ -56,6 +56,9 @@ benchstatus: build ## measure what reading the status costs; BASE=commit compare
 	@$(BENCH_TOOL)
 	@$(if $(BASE),scripts/build-commit $(BASE) bin/linux-$(ARCH)/logspool-base)
 	@bin/linux-$(ARCH)/bench -binary $(BINARY) $(if $(BASE),-base bin/linux-$(ARCH)/logspool-base) $(if $(WRITE),-write docs/metrics.md) $(BENCH) status
+
+scale: ## simulate a fleet of 10,000 hosts against the quotas of an account, in minutes; WRITE=1 updates docs/scale.md
+	@go test -v -count 1 -timeout 60m ./internal/scaletest -run 'TestScale|TestSettings' -args -full $(if $(WRITE),-write)
 
 ##@ Build and install
 

@@ -77,7 +77,7 @@ func (c *container) Ack(ranges []stream.Range) error {
 				continue
 			}
 			c.acked[i] = true
-			c.on.delivered(c.written[i])
+			c.on.delivered(c.written[i], i+c.base == 0)
 		}
 	}
 	n := 0
@@ -130,6 +130,7 @@ type measurement struct {
 	waiting int
 	delays  []int32 // delays counts the lines by their delay in units of precision.
 	n       int
+	firsts  []time.Duration // firsts has the delay of each container's first line, if it counts.
 	// emptied is when the last line that was written before `to` was delivered.
 	emptied time.Time
 }
@@ -142,10 +143,13 @@ func (m *measurement) wrote() {
 	m.waiting++
 }
 
-func (m *measurement) delivered(written time.Time) {
+func (m *measurement) delivered(written time.Time, first bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.waiting--
+	if first && !written.Before(m.from) {
+		m.firsts = append(m.firsts, time.Since(written))
+	}
 	if written.Before(m.from) || !written.Before(m.to) {
 		return
 	}

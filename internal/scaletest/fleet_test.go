@@ -18,14 +18,26 @@ type sharing int
 
 const (
 	perContainer sharing = iota
-	perService           // ten containers of a host, and all hosts, share a stream
+	perService           // a service's containers share a stream: ten on each of ten hosts
 	perHost
 )
 
 func (s sharing) String() string { return [...]string{"container", "service", "host"}[s] }
 
-// perServiceContainers is how many containers of a host belong to one service.
-const perServiceContainers = 10
+// perHost returns how many senders a host needs for so many containers.
+func (s sharing) perHost(containers int) int {
+	switch s {
+	case perHost:
+		return 1
+	case perService:
+		return (containers + serviceContainers - 1) / serviceContainers
+	default:
+		return containers
+	}
+}
+
+// A service has serviceContainers containers on each of serviceHosts hosts.
+const serviceContainers, serviceHosts = 10, 10
 
 // scenario is a fleet and what happens to it. Times count from its begin.
 type scenario struct {
@@ -39,6 +51,8 @@ type scenario struct {
 
 	interval time.Duration // interval is the time between two lines of a container.
 	aligned  bool          // aligned says that all containers write at the same time.
+
+	groupPerHost bool // groupPerHost says that each host has a log group, as by default.
 
 	exist              bool          // exist says that the streams exist at the beginning.
 	boot               time.Duration // boot is the time over which the containers start.
@@ -94,7 +108,7 @@ func (o *outcome) simulate(t *testing.T) {
 				go func() { lasts <- r.run(u) }()
 			}
 			if o.exist {
-				o.groups["g"] = true
+				o.groups[l.group()] = true
 				o.events[l.stream()] = 0
 			}
 		}
@@ -189,12 +203,19 @@ func (l *life) lifetime() (from, to time.Duration) {
 	return from, to
 }
 
+func (l *life) group() string {
+	if l.o.groupPerHost {
+		return fmt.Sprintf("host-%d", l.host)
+	}
+	return "fleet"
+}
+
 func (l *life) stream() string {
 	switch l.o.streams {
 	case perHost:
 		return fmt.Sprintf("host-%d", l.host)
 	case perService:
-		return fmt.Sprintf("service-%d", l.index/perServiceContainers)
+		return fmt.Sprintf("service-%d-%d", l.host/serviceHosts, l.index/serviceContainers)
 	default:
 		return fmt.Sprintf("container-%d-%d-%d", l.host, l.index, l.generation)
 	}
@@ -205,7 +226,7 @@ func (l *life) run(u *uploader.Uploader) error {
 	o := l.o
 	time.Sleep(l.from)
 	d := u.Attach(target.Target{
-		Access: target.Access{Region: "eu-central-1"}, Group: "g", Stream: l.stream(), Create: target.Create{Group: true, Stream: true},
+		Access: target.Access{Region: "eu-central-1"}, Group: l.group(), Stream: l.stream(), Create: target.Create{Group: true, Stream: true},
 	}, l, l.delay)
 	first := rand.N(o.interval)
 	if o.aligned {

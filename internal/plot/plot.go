@@ -111,11 +111,12 @@ func newLegend() gonum.Legend {
 	return l
 }
 
-// legendColumns returns 2, or 1 if a name is too long for half of the width.
+// legendColumns returns 2, or 1 if a name is too long for half of the width. Readers without
+// Liberation may see a wider font.
 func (c Chart) legendColumns() int {
 	style := newLegend().TextStyle
 	for _, l := range c.Lines {
-		if legendThumb+style.Width(" "+l.Name) > legendColumn-margin {
+		if legendThumb+style.Width(" "+l.Name)*5/4 > legendColumn-margin {
 			return 1
 		}
 	}

@@ -16,7 +16,7 @@ BENCH_TOOL = $(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/bench ./
 YARDSTICK  = $(GO) build -trimpath -buildvcs=false -o bin/linux-$(ARCH)/yardstick ./bench/yardstick
 BENCH_RUN  = bin/linux-$(ARCH)/bench -binary $(BINARY) -plugin plugin -yardstick bin/linux-$(ARCH)/yardstick
 
-.PHONY: release push-release help demo test test-long e2e fault bench bench-quick bench-plots benchlogs benchstatus fuzz lint build rootfs plugin enable disable push clean
+.PHONY: release push-release help demo test test-long e2e fault bench bench-quick bench-plots benchlogs benchstatus scale fuzz lint build rootfs plugin enable disable push clean
 .DEFAULT_GOAL := help
 
 help:
@@ -73,6 +73,9 @@ benchstatus: build ## measure what reading the status costs; BASE=commit compare
 	@$(BENCH_TOOL)
 	@$(if $(BASE),scripts/build-commit $(BASE) bin/linux-$(ARCH)/logspool-base)
 	@bin/linux-$(ARCH)/bench -binary $(BINARY) $(if $(BASE),-base bin/linux-$(ARCH)/logspool-base) $(if $(WRITE),-write docs/metrics.md) $(BENCH) status
+
+scale: ## simulate a fleet of 10,000 hosts against the quotas of an account, in minutes; WRITE=1 updates docs/scale.md
+	@go test -v -count 1 -timeout 60m ./internal/scaletest -run 'TestScale|TestSettings' -args -full $(if $(WRITE),-write)
 
 ##@ Build and install
 

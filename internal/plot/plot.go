@@ -33,14 +33,16 @@ type Chart struct {
 	Lines                 []Line
 }
 
-// An SVG point is 4/3 pixels, so a chart is 700 pixels wide. The legend is below the axes, in two
-// columns, so that it hides no data.
+// An SVG point is 4/3 pixels, so a chart is 700 pixels wide. The legend is below the axes, so that
+// it hides no data.
 const (
-	width      = 525 * vg.Inch / 72
-	height     = 320 * vg.Inch / 72
-	margin     = 9
-	legendRow  = 16
-	maxMarkers = 24 // maxMarkers is the most points of a line that get a marker each.
+	width        = 525
+	height       = 320
+	margin       = 9
+	legendRow    = 16
+	legendColumn = (width - 4*margin) / 2
+	legendThumb  = 34
+	maxMarkers   = 24 // maxMarkers is the most points of a line that get a marker each.
 )
 
 // colours are the colours of Okabe and Ito that are dark enough for a white background. Readers
@@ -65,11 +67,9 @@ func (c Chart) SVG() ([]byte, error) {
 		return nil, err
 	}
 	p := c.axes()
-	legends := [2]gonum.Legend{gonum.NewLegend(), gonum.NewLegend()}
+	legends := make([]gonum.Legend, c.legendColumns())
 	for i := range legends {
-		legends[i].Top, legends[i].Left = true, true
-		legends[i].ThumbnailWidth, legends[i].Padding = 34, 3
-		legends[i].TextStyle.Font = sans(9)
+		legends[i] = newLegend()
 	}
 	for i, l := range c.Lines {
 		parts, err := l.draw(i)
@@ -81,19 +81,19 @@ func (c Chart) SVG() ([]byte, error) {
 			p.Add(part)
 			thumbs = append(thumbs, part.(gonum.Thumbnailer))
 		}
-		legends[i%2].Add(l.Name, thumbs...)
+		legends[i%len(legends)].Add(l.Name, thumbs...)
 	}
 	c.padRange(p)
 
-	rows := vg.Length((len(c.Lines)+1)/2*legendRow + margin)
-	w, h := width, height+rows
+	rows := vg.Length((len(c.Lines)+len(legends)-1)/len(legends)*legendRow + margin)
+	w, h := vg.Length(width), height+rows
 	canvas := vgsvg.New(w, h)
 	whole := draw.New(canvas)
 	whole.SetColor(color.White)
 	whole.Fill(whole.Rectangle.Path())
 	p.Draw(draw.Crop(whole, margin, -2*margin, rows+margin/2, -margin))
 	for i := range legends {
-		left := 4*margin + vg.Length(i)*(w-4*margin)/2
+		left := 4*margin + vg.Length(i)*legendColumn
 		legends[i].Draw(draw.Crop(whole, left, 0, 0, rows-h))
 	}
 	var b bytes.Buffer
@@ -101,6 +101,26 @@ func (c Chart) SVG() ([]byte, error) {
 		return nil, fmt.Errorf("couldn't write the chart: %w", err)
 	}
 	return portable(b.Bytes()), nil
+}
+
+func newLegend() gonum.Legend {
+	l := gonum.NewLegend()
+	l.Top, l.Left = true, true
+	l.ThumbnailWidth, l.Padding = legendThumb, 3
+	l.TextStyle.Font = sans(9)
+	return l
+}
+
+// legendColumns returns 2, or 1 if a name is too long for half of the width. Readers without
+// Liberation may see a wider font.
+func (c Chart) legendColumns() int {
+	style := newLegend().TextStyle
+	for _, l := range c.Lines {
+		if legendThumb+style.Width(" "+l.Name)*5/4 > legendColumn-margin {
+			return 1
+		}
+	}
+	return 2
 }
 
 // portable names fonts for readers who do not have Liberation, which has Arial's widths.

@@ -83,6 +83,18 @@ func TestSameChartGivesSameBytes(t *testing.T) {
 	}
 }
 
+func TestLongNamesGetTheWholeWidth(t *testing.T) {
+	c := example(2)
+	if n := c.legendColumns(); n != 2 {
+		t.Errorf("%d columns of short names", n)
+	}
+	c.Lines[1].Name = strings.Repeat("a long name ", 6)
+	if n := c.legendColumns(); n != 1 {
+		t.Errorf("%d columns of long names", n)
+	}
+	mustDraw(t, c)
+}
+
 func TestManyLinesLookDifferent(t *testing.T) {
 	seen := map[string]bool{}
 	for i := range len(colours) * len(dashes) {

@@ -122,6 +122,7 @@ var packageRules = map[string]rule{
 	"internal/pluginregistry":      {ours: []string{}, never: []string{aws, docker}},
 	"internal/privileges":          {ours: []string{}, never: []string{aws, docker}},
 	"internal/rules":               {tests: true},
+	"internal/scaletest":           {ours: []string{"events", "internal/plot", "internal/stream", "internal/target", "uploader"}, tests: true},
 	"internal/stream":              {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"internal/target":              {ours: []string{}, never: []string{aws, docker}, direct: impure, pure: true},
 	"bench":                        {ours: []string{"internal/cwlocal", "internal/dockertest", "internal/hosttest", "internal/plot"}, never: []string{aws}},

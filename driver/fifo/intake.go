@@ -23,7 +23,7 @@
 // full at most and no writer waits. A FIFO with always much gets a larger pipe. A FIFO that was
 // nearly full stays busy for half a second, because many programs write in bursts.
 //
-// A command, such as Drain, never waits for a round.
+// A command, such as Drain, ends the wait for the next round.
 //
 // # Errors
 //

@@ -7,6 +7,26 @@
 // survive the plugin. A crash at any moment leaves one of two states: the last block of
 // the spool is still at the head of the FIFO, or it is not. Open finds out which.
 //
+// # Rhythm
+//
+// dockerd makes one write(2) for each line. Reading each line when it comes would cost both
+// sides more than the line does, so the intake lets the pipes fill.
+//
+// A FIFO is idle if its container writes little. The intake looks at the idle FIFOs that have
+// something every 50 ms, all in one round: it copies many of them into its private pipe, reads
+// the copies at once, and then appends and drops those of one FIFO after the other. The epoll
+// set reports a FIFO for as long as it has something, so a line costs no call for the set.
+// If there was nothing to do for 50 ms, the intake looks at the next FIFO at once.
+//
+// A FIFO is busy if a look finds a quarter of its pipe full, or a frame that is unfinished.
+// The intake looks at all busy FIFOs every one to four milliseconds, so that they are half
+// full at most and no writer waits. A FIFO with always much gets a larger pipe. A FIFO that was
+// nearly full stays busy for half a second, because many programs write in bursts.
+//
+// A command, such as Drain, ends the wait for the next round.
+//
+// # Errors
+//
 // An error of the kernel never ends a FIFO: the intake reports the error, keeps the FIFO
 // and tries again. A FIFO ends only when it has no writer and no bytes.
 //

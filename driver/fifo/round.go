@@ -24,9 +24,13 @@ const (
 	busyInterval  = time.Millisecond
 	quietInterval = 4 * time.Millisecond
 
-	// A round should find a third of the pipe of the fullest FIFO full. Lines of a few
-	// thousand bytes waste up to half of a pipe, because a page holds only one.
-	wantedFill = wholePipe / 3
+	// timerSlack is added to each wait. The Go runtime waits for whole milliseconds, and
+	// would otherwise wake a millisecond before the timer too.
+	timerSlack = 50 * time.Microsecond
+
+	// A round should find the fullest pipe not more than half full. With lines of more than
+	// half a page, a pipe that has half of its bytes is full, because a page holds one line.
+	wantedFill = wholePipe / 2
 	wholePipe  = 1 << 10
 
 	// maxReady is how many events one epoll_wait returns.
@@ -39,7 +43,7 @@ const (
 // system call: the Go runtime's monitor would take the processor from the goroutine each
 // time, and not sleep for longer than 20 µs itself.
 func waitFor(t *time.Timer, woken <-chan struct{}, d time.Duration) {
-	t.Reset(d)
+	t.Reset(d + timerSlack)
 	select {
 	case <-t.C:
 	case <-woken:
@@ -142,7 +146,7 @@ func (in *Intake) adjust() {
 	if in.fill > 0 {
 		next = min(next, in.interval*wantedFill/time.Duration(in.fill))
 	}
-	in.interval = min(max(next, in.interval/2, busyInterval), quietInterval)
+	in.interval = min(max(next.Truncate(busyInterval), busyInterval), quietInterval)
 }
 
 // look copies the contents of a FIFO, which the next takeCopies takes.

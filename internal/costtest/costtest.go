@@ -59,15 +59,15 @@ func calls(f func()) int {
 
 // measure returns the processor time of one of n calls of f, in nanoseconds.
 func measure(f func(), n int) float64 {
-	begun := threadTime()
+	begun := ThreadTime()
 	for range n {
 		f()
 	}
-	return float64(threadTime()-begun) / float64(n)
+	return float64(ThreadTime()-begun) / float64(n)
 }
 
-// threadTime returns the processor time that the thread has used.
-func threadTime() time.Duration {
+// ThreadTime returns the processor time that the thread has used.
+func ThreadTime() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
 		panic(err) // each Linux has this clock

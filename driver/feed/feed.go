@@ -255,7 +255,7 @@ func size(ranges []stream.Range) (n int64) {
 // Rewind makes Next return all events again that are not acknowledged.
 func (f *Feed) Rewind() {
 	f.flushAcks()
-	f.dropRun()
+	f.endRun()
 	f.out = handedOut{}
 	f.progress.rewind()
 	f.losses, f.markers.sent, f.poison.at = losses{}, nil, stream.Range{}
@@ -281,7 +281,6 @@ func (f *Feed) renewPipeline() {
 // taken back with Unread, and what the pipeline still needs of the last frame, because
 // they are in those buffers.
 func (f *Feed) Release() {
-	f.endRun()
 	f.releaseRun()
 	if f.out.unread && f.out.joined {
 		f.out.Event = f.pipeline.Keep()
@@ -298,7 +297,6 @@ func (f *Feed) Release() {
 // Close ends the feed.
 func (f *Feed) Close() {
 	f.flushAcks()
-	f.dropRun()
 	f.releaseRun()
 	f.pipeline.Reset()
 	f.reader.Close()

@@ -16,12 +16,9 @@ import (
 // The reader stays at the run's first frame until the run ends. So the lines that were not
 // handed out are read again after a Release.
 type run struct {
-	next int // next is the index of the next event.
-	n    int // n is the number of events, or 0 if there is no run.
-
-	from   uint64 // from is the position of the first frame.
-	to     uint64 // to is the position after the last frame.
-	latest int64  // latest is the time of the last frame, which may be of the other output.
+	next int    // next is the index of the next event.
+	n    int    // n is the number of events, or 0 if there is no run.
+	from uint64 // from is the position of the first frame.
 
 	events [maxRun]events.Event
 	ranges [maxRun]stream.Range // ranges has the range of each event.
@@ -49,17 +46,16 @@ func (f *Feed) nextOfRun() (e *events.Event, ok bool) {
 		f.endRun()
 		return nil, false
 	}
-	i := r.next
+	e = &r.events[r.next]
+	f.age.read(r.ranges[r.next], e.Time)
 	r.next++
-	f.age.read(r.ranges[i], r.events[i].Time)
-	f.out.inRun = true
-	return &r.events[i], true
+	f.progress.latest, f.out.inRun = e.Time, true
+	return e, true
 }
 
 // unreadOfRun takes back the last event of the run.
 func (f *Feed) unreadOfRun() {
 	f.run.next--
-	f.age.unread(f.run.ranges[f.run.next])
 	f.out.inRun = false
 }
 
@@ -80,65 +76,52 @@ func (f *Feed) startRun() bool {
 	if f.run == nil {
 		f.run = runs.Get().(*run)
 	}
-	f.run.from, f.run.to = from, from
+	f.run.from = from
 	f.decodeRun(p, longest)
-	if f.run.n == 0 {
-		f.endRun()
-		return false
-	}
-	return true
+	return f.run.n > 0
 }
 
-// decodeRun decodes lines from p. A panic ends the run before the frame that caused it, so that
-// the general path accounts for it.
+// decodeRun decodes lines from p. It skips those of the other output. A panic ends the run
+// before the frame that caused it, so that the general path accounts for it.
 func (f *Feed) decodeRun(p []byte, longest int) {
 	defer func() { _ = recover() }()
 	r := f.run
 	var w events.Whole
-	for r.n < maxRun && events.DecodeWhole(p, &w) && len(w.Line) > 0 && len(w.Line) <= longest {
+	for at := r.from; r.n < maxRun && events.DecodeWhole(p, &w) && len(w.Line) > 0 && len(w.Line) <= longest; {
 		if decodeHook != nil {
 			decodeHook(p[:w.Size])
 		}
-		at := stream.Range{From: r.to, To: r.to + uint64(w.Size)}
-		if f.o.Outputs.has(w.Source) {
+		from := at
+		at, p = at+uint64(w.Size), p[w.Size:]
+		switch {
+		case f.o.Outputs.has(w.Source):
 			e := &r.events[r.n]
 			e.Time, e.Source, e.Message = w.Time, w.Source, w.Line
-			r.ranges[r.n] = at
+			r.ranges[r.n] = stream.Range{From: from, To: at}
 			r.n++
+		case r.n == 0:
+			f.reader.Skip(w.Size)
+			r.from, f.progress.latest = at, w.Time
 		}
-		r.to, r.latest, p = at.To, w.Time, p[w.Size:]
 	}
 }
 
-// endRun moves the reader past the lines that were handed out, and ends the run.
+// endRun ends the run, if there is one, and moves the reader past the lines that were handed
+// out.
 func (f *Feed) endRun() {
 	r := f.run
 	if r == nil {
 		return
 	}
-	to := r.to
-	if r.next < r.n {
-		to = r.ranges[r.next].From
-		if r.next > 0 {
-			f.progress.latest = r.events[r.next-1].Time
-		}
-	} else if to > r.from {
-		f.progress.latest = r.latest
+	if r.next > 0 {
+		f.reader.Skip(int(r.ranges[r.next-1].To - r.from))
 	}
-	f.reader.Skip(int(to - r.from))
-	f.dropRun()
+	r.next, r.n, f.out.inRun = 0, 0, false
 }
 
-// dropRun ends the run without moving the reader.
-func (f *Feed) dropRun() {
-	if r := f.run; r != nil {
-		r.next, r.n, r.to = 0, 0, r.from
-	}
-	f.out.inRun = false
-}
-
-// releaseRun gives back the memory of a run that has ended.
+// releaseRun ends the run and gives its memory back.
 func (f *Feed) releaseRun() {
+	f.endRun()
 	if r := f.run; r != nil {
 		for i := range r.events {
 			r.events[i].Message = nil

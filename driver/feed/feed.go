@@ -160,9 +160,6 @@ func (f *Feed) Next(now time.Time) (*events.Event, bool) {
 		if f.nextJoined() {
 			return &f.out.Event, true
 		}
-		if f.startRun() {
-			return f.nextOfRun()
-		}
 		switch {
 		case frames == 1:
 			begun = time.Now()
@@ -174,7 +171,11 @@ func (f *Feed) Next(now time.Time) (*events.Event, bool) {
 		if e, ok := f.read(now); ok {
 			f.out = handedOut{Event: e}
 			return &f.out.Event, true
-		} else if !f.progress.pushed {
+		}
+		if e, ok := f.nextOfRun(); ok {
+			return e, true
+		}
+		if !f.progress.pushed {
 			break
 		}
 	}

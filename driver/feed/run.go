@@ -16,9 +16,8 @@ import (
 // The reader stays at the run's first frame until the run ends. So the lines that were not
 // handed out are read again after a Release.
 type run struct {
-	next int    // next is the index of the next event.
-	n    int    // n is the number of events, or 0 if there is no run.
-	from uint64 // from is the position of the first frame.
+	next int // next is the index of the next event.
+	n    int // n is the number of events, or 0 if there is no run.
 
 	events [maxRun]events.Event
 	ranges [maxRun]stream.Range // ranges has the range of each event.
@@ -59,51 +58,55 @@ func (f *Feed) unreadOfRun() {
 	f.out.inRun = false
 }
 
-// startRun begins a run with what the reader has in memory. It returns false if that does not
-// begin with a line that is an event as it is.
-func (f *Feed) startRun() bool {
-	longest := f.pipeline.Passes()
-	if longest == 0 || f.poison.hook != nil {
-		return false
+// startRun begins a run with the frame that the reader has just returned. It returns false if
+// that is not a line that is an event as it is. Then done is the position after the frames
+// before it, which are of the other output, and the reader is there if there are any.
+func (f *Feed) startRun(at stream.Range) (done uint64, ok bool) {
+	longest, p := f.pipeline.Passes(), f.reader.Ahead()
+	if longest == 0 || len(p) == 0 || f.poison.hook != nil {
+		return at.From, false
 	}
-	from, p := f.reader.Ahead()
 	if limit := f.limit.Load(); limit > 0 {
-		p = p[:min(uint64(len(p)), max(limit, from)-from)]
-	}
-	if len(p) == 0 || f.tooFarAhead() {
-		return false
+		p = p[:min(uint64(len(p)), max(limit, at.From)-at.From)]
 	}
 	if f.run == nil {
 		f.run = runs.Get().(*run)
 	}
-	f.run.from = from
-	f.decodeRun(p, longest)
-	return f.run.n > 0
+	if done = f.decodeRun(p, at.From, longest); f.run.n > 0 {
+		f.reader.Seek(at.From)
+		return done, true
+	}
+	if done > at.From {
+		f.reader.Seek(done)
+	}
+	return done, false
 }
 
-// decodeRun decodes lines from p. It skips those of the other output. A panic ends the run
-// before the frame that caused it, so that the general path accounts for it.
-func (f *Feed) decodeRun(p []byte, longest int) {
+// decodeRun decodes lines from p, which is at a position. It skips those of the other output.
+// It returns the position after the last one. A panic ends the run before the frame that caused
+// it, so that the general path accounts for it.
+func (f *Feed) decodeRun(p []byte, at uint64, longest int) (end uint64) {
+	end = at
 	defer func() { _ = recover() }()
 	r := f.run
 	var w events.Whole
-	for at := r.from; r.n < maxRun && events.DecodeWhole(p, &w) && len(w.Line) > 0 && len(w.Line) <= longest; {
+	for r.n < maxRun && events.DecodeWhole(p, &w) && len(w.Line) > 0 && len(w.Line) <= longest {
 		if decodeHook != nil {
 			decodeHook(p[:w.Size])
 		}
-		from := at
-		at, p = at+uint64(w.Size), p[w.Size:]
+		from := end
+		end, p = end+uint64(w.Size), p[w.Size:]
 		switch {
 		case f.o.Outputs.has(w.Source):
 			e := &r.events[r.n]
 			e.Time, e.Source, e.Message = w.Time, w.Source, w.Line
-			r.ranges[r.n] = stream.Range{From: from, To: at}
+			r.ranges[r.n] = stream.Range{From: from, To: end}
 			r.n++
 		case r.n == 0:
-			f.reader.Skip(w.Size)
-			r.from, f.progress.latest = at, w.Time
+			f.progress.latest = w.Time
 		}
 	}
+	return end
 }
 
 // endRun ends the run, if there is one, and moves the reader past the lines that were handed
@@ -114,7 +117,7 @@ func (f *Feed) endRun() {
 		return
 	}
 	if r.next > 0 {
-		f.reader.Skip(int(r.ranges[r.next-1].To - r.from))
+		f.reader.Seek(r.ranges[r.next-1].To)
 	}
 	r.next, r.n, f.out.inRun = 0, 0, false
 }

@@ -81,6 +81,7 @@ func checkSame(t *testing.T, payload []byte) {
 		string(got.PartialID) != meta.Id || got.Ordinal != meta.Ordinal || got.Last != meta.Last {
 		t.Fatalf("Decode(%x):\n got %+v\nwant %+v", payload, got, want)
 	}
+	checkWhole(t, payload, got, err)
 }
 
 func TestDecodeAgreesWithTheOfficialCodec(t *testing.T) {

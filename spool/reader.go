@@ -158,21 +158,21 @@ func (r *Reader) Next() (Item, bool) {
 	}
 }
 
-// Ahead returns what follows in the block of the last item, and its position, if that begins
-// with a frame and none of it is acknowledged. It is valid until the next call of any method
-// except Skip. The caller may decode frames from it and skip them, instead of calling Next for
-// each. Next returns those that are not skipped.
-func (r *Reader) Ahead() (from uint64, p []byte) {
-	if r.pos < r.acked.end() {
-		return r.pos, nil
+// Ahead returns the frame that Next has just returned, with its header, and what follows it in
+// its block. So the caller may decode several frames at once, and then go past them with Seek.
+// It returns nil if the frame was put together from several blocks, or if something from there
+// on has been acknowledged.
+func (r *Reader) Ahead() []byte {
+	if r.last.carried || r.last.from < r.acked.end() {
+		return nil
 	}
-	return r.pos, r.current.rest
+	return r.last.bytes
 }
 
-// Skip moves past n bytes of what Ahead has returned, which are whole frames.
-func (r *Reader) Skip(n int) {
-	r.pos += uint64(n)
-	r.current.rest = r.current.rest[n:]
+// Seek moves to a position in what Ahead has returned, where a frame begins or the block ends.
+// Next continues there. What Ahead has returned stays valid, and Seek may be called again.
+func (r *Reader) Seek(position uint64) {
+	r.pos, r.current.rest = position, r.last.bytes[position-r.last.from:]
 }
 
 // Err returns the failure that stopped the last Next, or nil. Try again later.

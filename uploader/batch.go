@@ -191,7 +191,7 @@ func (b *batch) append(p int, ev *events.Event, offset, size, bytes int) {
 	b.ranges = append(b.ranges, ev.Ranges...)
 	r.rangesTo = uint32(len(b.ranges))
 	b.parts[p].addRanges(ev.Ranges)
-	if r.hasRanges() {
+	if len(ev.Ranges) > 0 {
 		b.parts[p].rangedEnd = r.offset + 1
 	}
 }

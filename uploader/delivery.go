@@ -16,8 +16,9 @@ import (
 // time, except Backlog. The methods wait for nothing but the local disk.
 type Feed interface {
 	// Next returns the next event that was not returned since the last Rewind, and false if
-	// there is none now. The event is valid until the next call of any method of the feed. An unfinished event that is older than its deadline at now is
-	// returned as it is.
+	// there is none now. The event is valid until the next call of any method of the feed, and
+	// the caller must not change it. An unfinished event that is older than its deadline at now
+	// is returned as it is.
 	Next(now time.Time) (*events.Event, bool)
 	// Unread takes back the event that the last Next returned: the next Next returns it
 	// again. It may be called once after each Next.

@@ -53,3 +53,38 @@ func TestSlowFeedEndsItsBatchEarly(t *testing.T) {
 		}
 	})
 }
+
+// TestClockIsReadOftenOnlyWhileEventsAreSlow: a batch whose events have come quickly ends soon
+// after it has taken too long, and while events are slow, it ends with the next one.
+func TestClockIsReadOftenOnlyWhileEventsAreSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newStopwatch()
+		for range 1000 {
+			if w.over() {
+				t.Fatal("no time has passed")
+			}
+		}
+		if w.step != maxUnwatched {
+			t.Errorf("the clock is read for each %d quick events, want %d", w.step, maxUnwatched)
+		}
+		for range maxUnwatched {
+			time.Sleep(2 * quickEvents)
+			w.over()
+		}
+		time.Sleep(maxFillTime)
+		if !w.over() {
+			t.Error("a slow event was added after the batch had taken too long")
+		}
+
+		w = newStopwatch()
+		for range 1000 {
+			w.over()
+		}
+		time.Sleep(maxFillTime)
+		for n := 1; !w.over(); n++ {
+			if n == maxUnwatched {
+				t.Fatal("the batch does not end")
+			}
+		}
+	})
+}

@@ -1,10 +1,13 @@
 package uploader
 
 import (
+	"bytes"
 	"context"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/logspool/logspool/internal/target"
 )
@@ -151,4 +154,36 @@ func TestRefusedGzipIsSentPlain(t *testing.T) {
 		}
 		checkShown(t, f.shown("g", "s"), feed, false, nil)
 	})
+}
+
+// BenchmarkGzipLevel compresses full bodies of log lines with each level that may be fit: MB/s
+// are of the body before it is compressed.
+func BenchmarkGzipLevel(b *testing.B) {
+	levels := []struct {
+		name  string
+		level int
+	}{
+		{"stateless", gzip.StatelessCompression}, {"huffman", gzip.HuffmanOnly}, {"1", 1}, {"2", 2}, {"3", 3}, {"6", 6},
+	}
+	for _, k := range pathKinds {
+		s := pathSender(b, pathSpool(b, 12_000, k.line), true)
+		body := s.build(time.Now()).out
+		for _, l := range levels {
+			b.Run(k.name+"/"+l.name, func(b *testing.B) {
+				var out bytes.Buffer
+				w, err := gzip.NewWriterLevel(&out, l.level)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.SetBytes(int64(len(body)))
+				for b.Loop() {
+					out.Reset()
+					w.Reset(&out)
+					_, _ = w.Write(body)
+					_ = w.Close()
+				}
+				b.ReportMetric(float64(len(body))/float64(out.Len()), "ratio")
+			})
+		}
+	}
 }

@@ -34,10 +34,15 @@ type age struct {
 	stride  int          // stride is how many checkpoints there are for each one that is kept.
 	skipped int          // skipped counts the checkpoints since the last one that was kept.
 	out     int64        // out is how many bytes are read and not acknowledged.
+	end     uint64       // end is the position after what is read.
 }
 
-// read records that a frame of the feed was read.
+// read records that a frame of the feed was read. It may be read again after a Release.
 func (a *age) read(at stream.Range, time int64) {
+	if at.From < a.end {
+		return
+	}
+	a.end = at.To
 	a.out += int64(at.To - at.From)
 	n := len(a.points)
 	if n > 0 && at.From-a.points[n-1].at < checkpointBytes && time-a.points[n-1].time < int64(checkpointTime) {
@@ -58,9 +63,6 @@ func (a *age) read(at stream.Range, time int64) {
 	}
 	a.points = append(a.points, checkpoint{at.From, time})
 }
-
-// unread takes the last read back.
-func (a *age) unread(at stream.Range) { a.out -= int64(at.To - at.From) }
 
 // acked records that this many bytes are acknowledged. prefix returns the first
 // position of the stream that is not acknowledged.
@@ -85,7 +87,7 @@ func (a *age) acked(bytes int64, prefix func() uint64) {
 
 // rewind forgets what was read. The time remains the best known one until the first
 // frame is read again.
-func (a *age) rewind() { a.points, a.stride, a.skipped, a.out = a.points[:0], 1, 0, 0 }
+func (a *age) rewind() { a.points, a.stride, a.skipped, a.out, a.end = a.points[:0], 1, 0, 0, 0 }
 
 // Backlog describes the feed for the log: its name, the number of bytes of the stream
 // that are neither acknowledged nor evicted, and the time of the oldest event among them.

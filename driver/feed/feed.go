@@ -160,9 +160,6 @@ func (f *Feed) Next(now time.Time) (*events.Event, bool) {
 		if f.nextJoined() {
 			return &f.out.Event, true
 		}
-		if f.startRun() {
-			return f.nextOfRun()
-		}
 		switch {
 		case frames == 1:
 			begun = time.Now()
@@ -174,7 +171,11 @@ func (f *Feed) Next(now time.Time) (*events.Event, bool) {
 		if e, ok := f.read(now); ok {
 			f.out = handedOut{Event: e}
 			return &f.out.Event, true
-		} else if !f.progress.pushed {
+		}
+		if e, ok := f.nextOfRun(); ok {
+			return e, true
+		}
+		if !f.progress.pushed {
 			break
 		}
 	}
@@ -255,7 +256,7 @@ func size(ranges []stream.Range) (n int64) {
 // Rewind makes Next return all events again that are not acknowledged.
 func (f *Feed) Rewind() {
 	f.flushAcks()
-	f.dropRun()
+	f.endRun()
 	f.out = handedOut{}
 	f.progress.rewind()
 	f.losses, f.markers.sent, f.poison.at = losses{}, nil, stream.Range{}
@@ -281,7 +282,6 @@ func (f *Feed) renewPipeline() {
 // taken back with Unread, and what the pipeline still needs of the last frame, because
 // they are in those buffers.
 func (f *Feed) Release() {
-	f.endRun()
 	f.releaseRun()
 	if f.out.unread && f.out.joined {
 		f.out.Event = f.pipeline.Keep()
@@ -298,7 +298,6 @@ func (f *Feed) Release() {
 // Close ends the feed.
 func (f *Feed) Close() {
 	f.flushAcks()
-	f.dropRun()
 	f.releaseRun()
 	f.pipeline.Reset()
 	f.reader.Close()

@@ -48,8 +48,8 @@ type progress struct {
 // rewind is for a reader that begins again.
 func (p *progress) rewind() { p.pushed, p.check, p.waitedOnce = false, 0, p.waited }
 
-// read pushes the next frame of this feed to the pipeline, or returns the marker of a
-// gap. If it does neither, there is nothing to read now.
+// read starts a run, or pushes the next frame of this feed to the pipeline, or returns the
+// marker of a gap. If it does none of this, there is nothing to read now.
 func (f *Feed) read(now time.Time) (events.Event, bool) {
 	f.progress.ended = false
 	if f.tooFarAhead() {
@@ -73,6 +73,13 @@ func (f *Feed) read(now time.Time) (events.Event, bool) {
 		if limit := f.limit.Load(); !ok || limit > 0 && item.From >= limit {
 			// What is after a limit that was just set belongs to another feed.
 			return events.Event{}, false
+		}
+		if item.Gap == nil {
+			if done, ok := f.startRun(item.Range); ok {
+				return events.Event{}, false
+			} else if done > item.From {
+				continue
+			}
 		}
 		var frame events.Frame
 		if item.Gap == nil {

@@ -36,7 +36,7 @@ func newBoundedFeedRig(t fataler, maxSize int64) *feedRig {
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}
-	return &feedRig{t: t, disk: disk, spool: s}
+	return &feedRig{t: t, disk: disk, spool: s, n: 1_790_000_000_000_000_000}
 }
 
 func (r *feedRig) append(p []byte) {

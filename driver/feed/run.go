@@ -19,10 +19,6 @@ type run struct {
 	next int // next is the index of the next event.
 	n    int // n is the number of events, or 0 if there is no run.
 
-	from   uint64 // from is the position of the first frame.
-	to     uint64 // to is the position after the last frame.
-	latest int64  // latest is the time of the last frame, which may be of the other output.
-
 	events [maxRun]events.Event
 	ranges [maxRun]stream.Range // ranges has the range of each event.
 }
@@ -49,49 +45,48 @@ func (f *Feed) nextOfRun() (e *events.Event, ok bool) {
 		f.endRun()
 		return nil, false
 	}
-	i := r.next
+	e = &r.events[r.next]
+	f.age.read(r.ranges[r.next], e.Time)
 	r.next++
-	f.age.read(r.ranges[i], r.events[i].Time)
-	f.out.inRun = true
-	return &r.events[i], true
+	f.progress.latest, f.out.inRun = e.Time, true
+	return e, true
 }
 
 // unreadOfRun takes back the last event of the run.
 func (f *Feed) unreadOfRun() {
 	f.run.next--
-	f.age.unread(f.run.ranges[f.run.next])
 	f.out.inRun = false
 }
 
-// startRun begins a run with what the reader has in memory. It returns false if that does not
-// begin with a line that is an event as it is.
-func (f *Feed) startRun() bool {
-	longest := f.pipeline.Passes()
-	if longest == 0 || f.poison.hook != nil {
-		return false
+// startRun begins a run with the frame that the reader has just returned. It returns false if
+// that is not a line that is an event as it is. Then done is the position after the frames
+// before it, which are of the other output, and the reader is there if there are any.
+func (f *Feed) startRun(at stream.Range) (done uint64, ok bool) {
+	longest, p := f.pipeline.Passes(), f.reader.Ahead()
+	if longest == 0 || len(p) == 0 || f.poison.hook != nil {
+		return at.From, false
 	}
-	from, p := f.reader.Ahead()
 	if limit := f.limit.Load(); limit > 0 {
-		p = p[:min(uint64(len(p)), max(limit, from)-from)]
-	}
-	if len(p) == 0 || f.tooFarAhead() {
-		return false
+		p = p[:min(uint64(len(p)), max(limit, at.From)-at.From)]
 	}
 	if f.run == nil {
 		f.run = runs.Get().(*run)
 	}
-	f.run.from, f.run.to = from, from
-	f.decodeRun(p, longest)
-	if f.run.n == 0 {
-		f.endRun()
-		return false
+	if done = f.decodeRun(p, at.From, longest); f.run.n > 0 {
+		f.reader.Seek(at.From)
+		return done, true
 	}
-	return true
+	if done > at.From {
+		f.reader.Seek(done)
+	}
+	return done, false
 }
 
-// decodeRun decodes lines from p. A panic ends the run before the frame that caused it, so that
-// the general path accounts for it.
-func (f *Feed) decodeRun(p []byte, longest int) {
+// decodeRun decodes lines from p, which is at a position. It skips those of the other output.
+// It returns the position after the last one. A panic ends the run before the frame that caused
+// it, so that the general path accounts for it.
+func (f *Feed) decodeRun(p []byte, at uint64, longest int) (end uint64) {
+	end = at
 	defer func() { _ = recover() }()
 	r := f.run
 	var w events.Whole
@@ -99,46 +94,37 @@ func (f *Feed) decodeRun(p []byte, longest int) {
 		if decodeHook != nil {
 			decodeHook(p[:w.Size])
 		}
-		at := stream.Range{From: r.to, To: r.to + uint64(w.Size)}
-		if f.o.Outputs.has(w.Source) {
+		from := end
+		end, p = end+uint64(w.Size), p[w.Size:]
+		switch {
+		case f.o.Outputs.has(w.Source):
 			e := &r.events[r.n]
 			e.Time, e.Source, e.Message = w.Time, w.Source, w.Line
-			r.ranges[r.n] = at
+			r.ranges[r.n] = stream.Range{From: from, To: end}
 			r.n++
+		case r.n == 0:
+			f.progress.latest = w.Time
 		}
-		r.to, r.latest, p = at.To, w.Time, p[w.Size:]
 	}
+	return end
 }
 
-// endRun moves the reader past the lines that were handed out, and ends the run.
+// endRun ends the run, if there is one, and moves the reader past the lines that were handed
+// out.
 func (f *Feed) endRun() {
 	r := f.run
 	if r == nil {
 		return
 	}
-	to := r.to
-	if r.next < r.n {
-		to = r.ranges[r.next].From
-		if r.next > 0 {
-			f.progress.latest = r.events[r.next-1].Time
-		}
-	} else if to > r.from {
-		f.progress.latest = r.latest
+	if r.next > 0 {
+		f.reader.Seek(r.ranges[r.next-1].To)
 	}
-	f.reader.Skip(int(to - r.from))
-	f.dropRun()
+	r.next, r.n, f.out.inRun = 0, 0, false
 }
 
-// dropRun ends the run without moving the reader.
-func (f *Feed) dropRun() {
-	if r := f.run; r != nil {
-		r.next, r.n, r.to = 0, 0, r.from
-	}
-	f.out.inRun = false
-}
-
-// releaseRun gives back the memory of a run that has ended.
+// releaseRun ends the run and gives its memory back.
 func (f *Feed) releaseRun() {
+	f.endRun()
 	if r := f.run; r != nil {
 		for i := range r.events {
 			r.events[i].Message = nil

@@ -1,0 +1,37 @@
+//go:build !race
+
+package uploader
+
+import (
+	"testing"
+	"time"
+)
+
+// TestLineCostsNoAllocations checks that a line costs no allocation on its way from the spool to
+// the body of a request. A batch costs a few. With the race detector, a sync.Pool drops some of
+// its contents, so the test does not run then.
+func TestLineCostsNoAllocations(t *testing.T) {
+	for _, k := range pathKinds {
+		for _, plain := range []bool{true, false} {
+			s := pathSender(t, pathSpool(t, 20_000, k.line), plain)
+			lines := 0
+			build := func() {
+				b := s.build(time.Now())
+				if len(b.records) == 0 {
+					s.deliveries[0].rewind()
+				}
+				lines += len(b.records)
+				s.u.pool.free(b)
+			}
+			for range 10 {
+				build() // The buffers grow.
+			}
+			lines = 0
+			const batches = 20
+			n := testing.AllocsPerRun(batches, build)
+			if perLine := n * (batches + 1) / float64(lines); perLine > 0.01 {
+				t.Errorf("%s, plain %v: %v allocations for a batch, %.3f for a line", k.name, plain, n, perLine)
+			}
+		}
+	}
+}

@@ -223,3 +223,69 @@ func TestQuietContainerWaitsForNoFlood(t *testing.T) {
 		})
 	}
 }
+
+// TestOneFloodIsNotLimitedByLatency: one stream gets all that CloudWatch accepts, if each request
+// takes 30 ms on top.
+func TestOneFloodIsNotLimitedByLatency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &narrow{bytesPerSecond: 40 << 20, delay: 30 * time.Millisecond, refuses: func(string, int) error { return nil }}
+		u := New(Options{connector: n, Log: discard, Plain: true})
+		d := attachFlood(u, "flood")
+		const from, to = time.Second, 4 * time.Second
+		time.Sleep(from)
+		n.mu.Lock()
+		before := n.bytes
+		n.mu.Unlock()
+		time.Sleep(to - from)
+		n.mu.Lock()
+		used := float64(n.bytes-before) / ((to - from).Seconds() * float64(n.bytesPerSecond))
+		n.mu.Unlock()
+		if used < 0.95 {
+			t.Errorf("%v of what CloudWatch accepts", used)
+		}
+		if n.busiest > maxInFlight {
+			t.Errorf("%d requests in flight", n.busiest)
+		}
+		<-d.Detach()
+		stop(t, u)
+	})
+}
+
+// TestOutageSeesOneRequestAtATime: during an outage, one request is in flight, whatever the number
+// of senders and whatever they have to send.
+func TestOutageSeesOneRequestAtATime(t *testing.T) {
+	for name, err := range map[string]error{"throttled": apiErr("ThrottlingException"), "failing": errNoAnswer} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := &narrow{delay: 100 * time.Millisecond, refuses: func(string, int) error { return err }}
+				u := New(Options{connector: n, Log: discard, Plain: true})
+				var deliveries []*Delivery
+				for i := range 10 {
+					deliveries = append(deliveries, attachFlood(u, fmt.Sprint(i)))
+				}
+				for i := range 50 {
+					feed := &timed{times: make([]time.Time, 1)}
+					feed.written.Store(1)
+					d := u.Attach(streamTarget(fmt.Sprint("quiet", i)), feed, time.Second)
+					d.Notify(1, 30)
+					deliveries = append(deliveries, d)
+				}
+				time.Sleep(time.Minute)
+				n.mu.Lock()
+				n.busiest, n.tries = 0, 0
+				n.mu.Unlock()
+				time.Sleep(10 * time.Minute)
+				n.mu.Lock()
+				if n.busiest > 1 || n.tries > 240 {
+					t.Errorf("%d requests at once, %d in ten minutes", n.busiest, n.tries)
+				}
+				t.Log(n.tries, "requests in ten minutes")
+				n.mu.Unlock()
+				for _, d := range deliveries {
+					<-d.Detach()
+				}
+				stop(t, u)
+			})
+		})
+	}
+}

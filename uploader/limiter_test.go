@@ -170,11 +170,12 @@ func TestBacklogsKeepTheQueueShort(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLimiter(maxRequests)
+				var senders sync.WaitGroup
 				var mu sync.Mutex
 				var free time.Time // free is when CloudWatch has done all its work, and guarded by mu.
 				least, most, begun := maxRequests, 0, time.Now()
 				for range 40 { // more senders than there are places
-					go func() {
+					senders.Go(func() {
 						for time.Since(begun) < 2*time.Minute {
 							p := l.enqueue(true)
 							<-p.ready
@@ -194,9 +195,9 @@ func TestBacklogsKeepTheQueueShort(t *testing.T) {
 							time.Sleep(wait)
 							p.release(accepted, time.Since(start))
 						}
-					}()
+					})
 				}
-				time.Sleep(3 * time.Minute)
+				senders.Wait()
 				if least < c.least || most > c.most {
 					t.Errorf("%d to %d in flight", least, most)
 				}

@@ -126,7 +126,7 @@ func (f *timed) Backlog() (string, int64, time.Time) {
 
 // quietAmongFloods has one container write a line a second, with a delay of one second, while ten
 // others flood. It returns the median and the longest time until a line is accepted, without the
-// first ten seconds, and what share of the service's bytes a second the floods got.
+// first eight lines, and what share of the service's bytes a second the floods got.
 func quietAmongFloods(t *testing.T, n *narrow) (median, worst time.Duration, used float64) {
 	t.Helper()
 	u := New(Options{connector: n, Log: discard, Plain: true})
@@ -134,7 +134,7 @@ func quietAmongFloods(t *testing.T, n *narrow) (median, worst time.Duration, use
 	for i := range 10 {
 		deliveries = append(deliveries, attachFlood(u, fmt.Sprint(i)))
 	}
-	const lines, before = 50, 10
+	const lines, before = 30, 8
 	feed := &timed{times: make([]time.Time, lines)}
 	quiet := u.Attach(streamTarget("quiet"), feed, time.Second)
 	begun := time.Now()
@@ -183,14 +183,14 @@ func TestQuietContainerWaitsForNoFlood(t *testing.T) {
 	for name, n := range map[string]*narrow{
 		"8 MiB a second": {bytesPerSecond: 8 << 20, delay: 5 * time.Millisecond},
 		"4 MiB a second": {bytesPerSecond: 4 << 20, delay: 5 * time.Millisecond},
-		"an account that accepts ten requests a second": {bytesPerSecond: 10 << 20, delay: 5 * time.Millisecond, refuses: perSecond(10)},
-		"a throttled stream": {bytesPerSecond: 10 << 20, delay: 5 * time.Millisecond, refuses: func(stream string, _ int) error {
+		"an account that accepts ten requests a second": {bytesPerSecond: 5 << 20, delay: 5 * time.Millisecond, refuses: perSecond(10)},
+		"a throttled stream": {bytesPerSecond: 5 << 20, delay: 5 * time.Millisecond, refuses: func(stream string, _ int) error {
 			if stream == "0" {
 				return apiErr("ThrottlingException")
 			}
 			return nil
 		}},
-		"five throttled streams": {bytesPerSecond: 8 << 20, delay: 5 * time.Millisecond, refuses: func(stream string, _ int) error {
+		"five throttled streams": {bytesPerSecond: 4 << 20, delay: 5 * time.Millisecond, refuses: func(stream string, _ int) error {
 			if stream < "5" {
 				return apiErr("ThrottlingException")
 			}
@@ -214,10 +214,79 @@ func TestQuietContainerWaitsForNoFlood(t *testing.T) {
 				n.refuses = accept
 			}
 			synctest.Test(t, func(t *testing.T) {
-				median, worst, _ := quietAmongFloods(t, n)
+				median, worst, used := quietAmongFloods(t, n)
 				if median > 1500*time.Millisecond || worst > 3*time.Second {
 					t.Errorf("median %v, worst %v", median, worst)
 				}
+				if name == "8 MiB a second" && used < 0.95 {
+					t.Errorf("the floods get %v of what CloudWatch accepts", used)
+				}
+			})
+		})
+	}
+}
+
+// TestOneFloodIsNotLimitedByLatency: one stream gets all that CloudWatch accepts, if each request
+// takes 30 ms on top.
+func TestOneFloodIsNotLimitedByLatency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &narrow{bytesPerSecond: 40 << 20, delay: 30 * time.Millisecond, refuses: func(string, int) error { return nil }}
+		u := New(Options{connector: n, Log: discard, Plain: true})
+		d := attachFlood(u, "flood")
+		const from, to = time.Second, 4 * time.Second
+		time.Sleep(from)
+		n.mu.Lock()
+		before := n.bytes
+		n.mu.Unlock()
+		time.Sleep(to - from)
+		n.mu.Lock()
+		used := float64(n.bytes-before) / ((to - from).Seconds() * float64(n.bytesPerSecond))
+		n.mu.Unlock()
+		if used < 0.95 {
+			t.Errorf("%v of what CloudWatch accepts", used)
+		}
+		if n.busiest > maxInFlight {
+			t.Errorf("%d requests in flight", n.busiest)
+		}
+		<-d.Detach()
+		stop(t, u)
+	})
+}
+
+// TestOutageSeesOneRequestAtATime: during an outage, one request is in flight, whatever the number
+// of senders and whatever they have to send.
+func TestOutageSeesOneRequestAtATime(t *testing.T) {
+	for name, err := range map[string]error{"throttled": apiErr("ThrottlingException"), "failing": errNoAnswer} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := &narrow{delay: 100 * time.Millisecond, refuses: func(string, int) error { return err }}
+				u := New(Options{connector: n, Log: discard, Plain: true})
+				var deliveries []*Delivery
+				for i := range 10 {
+					deliveries = append(deliveries, attachFlood(u, fmt.Sprint(i)))
+				}
+				for i := range 50 {
+					feed := &timed{times: make([]time.Time, 1)}
+					feed.written.Store(1)
+					d := u.Attach(streamTarget(fmt.Sprint("quiet", i)), feed, time.Second)
+					d.Notify(1, 30)
+					deliveries = append(deliveries, d)
+				}
+				time.Sleep(time.Minute)
+				n.mu.Lock()
+				n.busiest, n.tries = 0, 0
+				n.mu.Unlock()
+				time.Sleep(10 * time.Minute)
+				n.mu.Lock()
+				if n.busiest > 1 || n.tries > 240 {
+					t.Errorf("%d requests at once, %d in ten minutes", n.busiest, n.tries)
+				}
+				t.Log(n.tries, "requests in ten minutes")
+				n.mu.Unlock()
+				for _, d := range deliveries {
+					<-d.Detach()
+				}
+				stop(t, u)
 			})
 		})
 	}

@@ -142,9 +142,11 @@ func (p *permit) release(v verdict, took time.Duration) {
 		l.epoch++
 		l.threshold = max(1, l.window/2)
 		l.window = l.threshold
-		l.backlog.failed()
-		if !p.backlog {
-			l.little.failed()
+		if p.backlog {
+			l.backlog.failed(time.Time{})
+		} else {
+			l.little.failed(time.Time{})
+			l.backlog.failed(l.little.until) // a small request tries first, and backlogs if it succeeds
 		}
 	default: // CloudWatch has answered, even if it refused the request
 		l.backlog.answered()
@@ -159,9 +161,12 @@ func (p *permit) release(v verdict, took time.Duration) {
 	l.grantLocked()
 }
 
-func (w *waiters) failed() {
+// failed makes the requests wait after a failure, at least until atLeast.
+func (w *waiters) failed(atLeast time.Time) {
 	w.failures++
-	w.until = time.Now().Add(retryDelay(w.failures, maxBackoff))
+	if w.until = time.Now().Add(retryDelay(w.failures, maxBackoff)); w.until.Before(atLeast) {
+		w.until = atLeast
+	}
 }
 
 func (w *waiters) answered() { w.failures, w.until = 0, time.Time{} }

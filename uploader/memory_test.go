@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -122,4 +123,28 @@ func TestOutageCostsNoMemory(t *testing.T) {
 		}
 		stop(t, u)
 	})
+}
+
+// TestSmallBatchWaitsForNoBacklog: a small batch is built while batches of backlogs hold all the
+// memory that they may have, and while as many of them are being built as may be.
+func TestSmallBatchWaitsForNoBacklog(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		p := newPool()
+		ctx, cancel := context.WithCancel(t.Context())
+		for range cap(p.backlog.building) {
+			p.reserve(ctx, true, plain)
+		}
+		for p.backlog.retained.TryAcquire(1 << 10) { // the rest
+		}
+		b := p.reserve(ctx, false, plain)
+		if b.budget.most != littleSize {
+			t.Errorf("the batch may have %v", b.budget.most)
+		}
+		p.finish(b)
+		p.free(b)
+		cancel()
+		if p.reserve(ctx, true, plain) != nil {
+			t.Error("a batch of a backlog has memory that there is not")
+		}
+	}
 }

@@ -14,9 +14,9 @@ import (
 
 // sender sends to one log stream. Only its goroutine calls the feeds of the stream's
 // deliveries. It waits until something is due, fills a batch from the feeds (fill.go),
-// sends the batch from another goroutine, and acknowledges or rewinds when the answer
-// arrives (answer.go). After a failure it waits for all requests in flight, rewinds the
-// feeds, waits, and fills a new batch.
+// compresses and sends the batch from another goroutine (send.go), and acknowledges or rewinds
+// when the answer arrives (answer.go). After a failure it waits for all requests in flight,
+// rewinds the feeds, waits, and fills a new batch.
 type sender struct {
 	u     *Uploader
 	svc   *service

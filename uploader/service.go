@@ -258,8 +258,8 @@ func (svc *service) put(s *sender, t target.Target, b *batch) (verdict, error) {
 			svc.condition.answered(v == accepted)
 		}
 	}
-	if v == accepted {
-		svc.u.log.LogAttrs(context.Background(), slog.LevelDebug, "submitted batch",
+	if ctx := context.Background(); v == accepted && svc.u.log.Enabled(ctx, slog.LevelDebug) {
+		svc.u.log.LogAttrs(ctx, slog.LevelDebug, "submitted batch",
 			slog.String("group", t.Group), slog.String("stream", t.Stream), slog.Int("events", len(b.records)),
 			slog.Int64("bytes", b.counted), slog.Int("body", b.plainSize), slog.Int("sent", len(b.out)),
 			slog.Duration("took", time.Since(start)))

@@ -9,7 +9,8 @@
 //
 // Each log stream has a sender (sender.go), whose goroutine is the only one that calls the
 // feeds of that stream. Senders of one access (region, endpoint and credentials) share a
-// client, a limiter and the creation of groups and streams (service.go).
+// client, a limiter and the creation of groups and streams (service.go). A sender with little to
+// send goes before those with a backlog (limiter.go, docs/decisions/0010-small-requests-first.md).
 //
 // The package must not know FIFOs, containers, log options or the spool. Only client.go
 // knows the AWS SDK.

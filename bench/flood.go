@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/logspool/logspool/internal/cwlocal"
 )
@@ -44,6 +45,9 @@ func (l *lab) run(ctx context.Context, d *driver, f flood) (u use, err error) {
 	l.runs++
 	reports := filepath.Join(l.Dir, fmt.Sprint("report", l.runs))
 	if err := os.Mkdir(reports, 0o755); err != nil {
+		return u, err
+	}
+	if err := unix.Mkfifo(filepath.Join(reports, filepath.Base(goFile)), 0o644); err != nil {
 		return u, err
 	}
 	names := make([]string, f.containers)
@@ -85,7 +89,7 @@ func (l *lab) remove(ctx context.Context, names []string) error {
 	return g.Wait()
 }
 
-// start starts a container. It waits for the file that tells it to write.
+// start starts a container. It waits for the FIFO that tells it to write.
 func (l *lab) start(ctx context.Context, d *driver, f flood, name, reports string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -116,9 +120,11 @@ func (l *lab) measure(ctx context.Context, d *driver, f flood, names []string, r
 	}
 	switches := voluntarySwitches(d.pid)
 	want := l.delivered.count() + f.containers*f.lines*f.size
-	if err := os.WriteFile(filepath.Join(reports, "go"), nil, 0o644); err != nil {
+	begin, err := os.OpenFile(filepath.Join(reports, filepath.Base(goFile)), os.O_RDWR, 0)
+	if err != nil {
 		return u, err
 	}
+	defer begin.Close()
 	written, err := awaitFiles(ctx, reports, names, "")
 	if err != nil {
 		return u, err

@@ -76,7 +76,7 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if len(args) > 0 && args[0] == writeCommand {
-		return runWriter(ctx, args[1:], out)
+		return runWriter(args[1:], out)
 	}
 	b := &bench{out: out}
 	names := slices.Sorted(maps.Keys(measurements))

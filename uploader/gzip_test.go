@@ -167,7 +167,7 @@ func BenchmarkGzipLevel(b *testing.B) {
 	}
 	for _, k := range pathKinds {
 		s := pathSender(b, pathSpool(b, 12_000, k.line), true)
-		body := s.build(time.Now()).out
+		body := finishedBatch(s).out
 		for _, l := range levels {
 			b.Run(k.name+"/"+l.name, func(b *testing.B) {
 				var out bytes.Buffer

@@ -4,7 +4,6 @@ package uploader
 
 import (
 	"testing"
-	"time"
 )
 
 // TestLineCostsNoAllocations checks that a line costs no allocation on its way from the spool to
@@ -16,7 +15,7 @@ func TestLineCostsNoAllocations(t *testing.T) {
 			s := pathSender(t, pathSpool(t, 20_000, k.line), plain)
 			lines := 0
 			build := func() {
-				b := s.build(time.Now())
+				b := finishedBatch(s)
 				if len(b.records) == 0 {
 					s.deliveries[0].rewind()
 				}

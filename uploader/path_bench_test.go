@@ -51,8 +51,7 @@ func BenchmarkPath(b *testing.B) {
 				b.ResetTimer()
 				begun := costtest.ProcessTime()
 				for lines < b.N {
-					ba := s.build(time.Now(), true)
-					s.u.pool.finish(ba)
+					ba := finishedBatch(s)
 					if len(ba.records) == 0 {
 						s.deliveries[0].rewind()
 					}
@@ -65,6 +64,13 @@ func BenchmarkPath(b *testing.B) {
 			})
 		}
 	}
+}
+
+// finishedBatch builds a batch of a backlog up to the body of its request.
+func finishedBatch(s *sender) *batch {
+	b := s.build(time.Now(), true)
+	s.u.pool.finish(b)
+	return b
 }
 
 // pathSpool returns a spool with lines that a busy container wrote.

@@ -23,10 +23,11 @@ type container struct {
 	on *measurement
 
 	mu      sync.Mutex
-	base    int         // base is the first line that is not acknowledged.
-	written []time.Time // written has the times of the lines from base on.
-	acked   []bool      // acked has which of them are acknowledged.
-	next    int         // next is the line that Next returns next.
+	base    int          // base is the first line that is not acknowledged.
+	written []time.Time  // written has the times of the lines from base on.
+	acked   []bool       // acked has which of them are acknowledged.
+	next    int          // next is the line that Next returns next.
+	event   events.Event // event is what Next returned last.
 	lent    [1]stream.Range
 	err     error
 }
@@ -39,20 +40,20 @@ func (c *container) write() {
 	c.on.wrote()
 }
 
-func (c *container) Next(time.Time) (events.Event, bool) {
+func (c *container) Next(time.Time) (*events.Event, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.next-c.base < len(c.acked) && c.acked[c.next-c.base] {
 		c.next++
 	}
 	if c.next-c.base >= len(c.written) {
-		return events.Event{}, false
+		return nil, false
 	}
 	at := uint64(c.next) * frameBytes
 	c.lent[0] = stream.Range{From: at, To: at + frameBytes}
-	e := events.Event{Time: c.written[c.next-c.base].UnixNano(), Message: message, Ranges: c.lent[:]}
+	c.event = events.Event{Time: c.written[c.next-c.base].UnixNano(), Message: message, Ranges: c.lent[:]}
 	c.next++
-	return e, true
+	return &c.event, true
 }
 
 func (c *container) Unread() {

@@ -15,32 +15,6 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
-// TestSmallRequestNeedsLittleMemory: a small request allocates what the SDK allocates for it, and
-// no buffer to copy the body through.
-func TestSmallRequestNeedsLittleMemory(t *testing.T) {
-	s := newSDK(staticConfig, "1")
-	defer s.close()
-	c, err := s.connect(t.Context(), target.Access{Region: "r", Endpoint: newSink(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	send := func(n int) uint64 {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		for range n {
-			if _, err := c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: []byte(`{"logEvents":[]}`)}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		runtime.ReadMemStats(&after)
-		return (after.TotalAlloc - before.TotalAlloc) / uint64(n)
-	}
-	send(1) // makes the connection
-	if n := send(100); n > 40<<10 {
-		t.Errorf("%d bytes for each request", n)
-	}
-}
-
 // TestEndpointIsResolvedOnce: a client asks for its endpoint once, and again after a failure.
 func TestEndpointIsResolvedOnce(t *testing.T) {
 	calls := 0

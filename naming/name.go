@@ -23,6 +23,13 @@ func groupAllows(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(".-_/#", r)
 }
 
+// IsGroup reports whether CloudWatch accepts a name as that of a log group, apart from the names
+// that are reserved for AWS.
+func IsGroup(name string) bool {
+	forbidden := func(r rune) bool { return !groupAllows(r) }
+	return name != "" && len(name) <= maxName && !strings.ContainsFunc(name, forbidden)
+}
+
 // streamAllows also refuses deceptive characters, which CloudWatch accepts.
 func streamAllows(r rune) bool { return r != ':' && r != '*' && !deceptive(r) }
 

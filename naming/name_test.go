@@ -190,3 +190,14 @@ func TestAnyTextBecomesAValidName(t *testing.T) {
 		}
 	})
 }
+
+func TestIsGroup(t *testing.T) {
+	for name, want := range map[string]bool{
+		"": false, "a": true, "/app/web-1_2.x#y": true, "Ü": false, "a b": false, "a\n": false, "\xff": false, "a:b": false,
+		strings.Repeat("x", 512): true, strings.Repeat("x", 513): false,
+	} {
+		if got := IsGroup(name); got != want {
+			t.Errorf("%.20q, %d bytes: got %v", name, len(name), got)
+		}
+	}
+}

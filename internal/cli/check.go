@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"regexp"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -20,6 +19,7 @@ import (
 	"github.com/logspool/logspool/internal/installed"
 	"github.com/logspool/logspool/internal/status"
 	"github.com/logspool/logspool/internal/statusserver"
+	"github.com/logspool/logspool/naming"
 )
 
 // engineLimit bounds the questions to the Docker engine before the checks.
@@ -67,12 +67,6 @@ func newCheck() *cobra.Command {
 	return c
 }
 
-// groupName is the syntax of log groups, which have at most maxGroupName characters
-// (CloudWatch Logs API reference, CreateLogGroup).
-var groupName = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]+$`)
-
-const maxGroupName = 512
-
 func runCheck(ctx context.Context, version string, f checkFlags, w io.Writer) error {
 	o := check.Options{Group: f.group, DryRun: f.dryRun, Version: version, LogOpts: map[string]string{}}
 	for _, opt := range f.logOpts {
@@ -82,7 +76,7 @@ func runCheck(ctx context.Context, version string, f checkFlags, w io.Writer) er
 		}
 		o.LogOpts[name] = value
 	}
-	if f.group != "" && (len(f.group) > maxGroupName || !groupName.MatchString(f.group)) {
+	if f.group != "" && !naming.IsGroup(f.group) {
 		return fmt.Errorf("--group %q is not the name of a log group: use letters, digits and . - _ / #", f.group)
 	}
 	if f.wait <= 0 {

@@ -2,9 +2,10 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/logspool/logspool/naming"
 )
 
 // MetricsSettings says how the plugin reports about itself.
@@ -15,17 +16,12 @@ type MetricsSettings struct {
 	MetricsMaxContainers int
 }
 
-// groupName is CloudWatch's pattern for the names of log groups (API reference,
-// CreateLogGroup). The length is checked separately, because a regexp that counts is large.
-var groupName = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]+$`)
-
 // parseGroupName reads the name of a log group. It is not changed to a valid one, because
 // nobody would look for the figures under another name.
 func parseGroupName(text string) (string, error) {
-	const longest = 512
 	name := strings.TrimSpace(text)
-	if len(name) > longest || !groupName.MatchString(name) {
-		return "", fmt.Errorf("%s is not a log group: use 1 to %d characters of [.-_/#A-Za-z0-9]", shown(text), longest)
+	if !naming.IsGroup(name) {
+		return "", fmt.Errorf("%s is not a log group: use 1 to 512 characters of [.-_/#A-Za-z0-9]", shown(text))
 	}
 	if strings.HasPrefix(name, "aws/") {
 		return "", fmt.Errorf("%s begins with aws/, which is reserved for AWS: use another name", shown(text))

@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/logspool/logspool/internal/digits"
+	"github.com/logspool/logspool/internal/docpart"
 )
 
 // spread is the distribution of a figure.
@@ -49,11 +51,7 @@ func (s spread) in(unit string) string {
 
 // thousands returns a number with commas.
 func thousands(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
+	return digits.Separate(strconv.Itoa(n))
 }
 
 // ratios compares the runs of each turn. Other load on the machine changes slowly, so it
@@ -77,17 +75,8 @@ func oneCell(text string) string {
 // rewrite replaces the table that a command writes in a document. The command is a target of
 // make, perhaps with a setting.
 func rewrite(document, command, table string) error {
-	old, err := os.ReadFile(document)
-	if err != nil {
-		return err
-	}
 	target, _, _ := strings.Cut(command, " ")
 	begin := "<!-- make " + command + " writes -->\n"
 	end := "<!-- end of " + target + " -->\n"
-	before, rest, ok := strings.Cut(string(old), begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s has no place for the table: the lines %q and %q", document, begin, end)
-	}
-	return os.WriteFile(document, []byte(before+begin+"\n"+table+"\n"+end+after), 0o644)
+	return docpart.Replace(document, begin, end, "\n"+table+"\n")
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/logspool/logspool/internal/cwlocal"
 	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/docpart"
 )
 
 var (
@@ -73,17 +74,7 @@ func TestMeasureDockerLogs(t *testing.T) {
 
 // writeFigures replaces the table between two marks in the document.
 func writeFigures(name, table string) error {
-	data, err := os.ReadFile(logsDocument)
-	if err != nil {
-		return err
-	}
-	begin, end := "<!-- make benchlogs WRITE=1 writes: "+name+" -->\n", "<!-- end of "+name+" -->"
-	before, rest, ok := strings.Cut(string(data), begin)
-	_, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		return errNoTable
-	}
-	return os.WriteFile(logsDocument, []byte(before+begin+"\n"+table+"\n"+end+after), 0o644)
+	return docpart.Replace(logsDocument, "<!-- make benchlogs WRITE=1 writes: "+name+" -->\n", "<!-- end of "+name+" -->", "\n"+table+"\n")
 }
 
 type meter struct {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/logspool/logspool/internal/docpart"
 )
 
 const (
@@ -59,16 +61,15 @@ func updateTable(t *testing.T, document, begin, end, table string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, ok := strings.Cut(string(data), begin+"\n")
-	old, after, ok2 := strings.Cut(rest, end)
+	before, old, after, ok := docpart.Cut(string(data), begin+"\n", end)
 	switch {
-	case !ok || !ok2:
+	case !ok:
 		t.Fatalf("%s has no %s … %s", document, begin, end)
 	case old == table:
 	case !*write:
 		t.Errorf("the table in %s is not up to date; write it with -write:\n%s", document, table)
 	default:
-		if err := os.WriteFile(document, []byte(before+begin+"\n"+table+end+after), 0o644); err != nil {
+		if err := os.WriteFile(document, []byte(before+table+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -478,5 +477,3 @@ func waitForPlugin(t *testing.T, l *logged) {
 		}
 	}
 }
-
-var errNoTable = errors.New("the document has no place for the table")

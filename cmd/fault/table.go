@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"time"
+
+	"github.com/logspool/logspool/internal/digits"
+	"github.com/logspool/logspool/internal/docpart"
 )
 
 var heads = []string{"row", "written", "delivered", "duplicated", "marked", "lost silently",
@@ -111,13 +113,7 @@ func summary(results []*result, took time.Duration) string {
 		passed, failed, notRun, compared, took.Round(time.Second))
 }
 
-func thousands(n int) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+func thousands(n int) string { return digits.Separate(fmt.Sprint(n)) }
 
 func short(d time.Duration) string {
 	switch {
@@ -139,15 +135,5 @@ const (
 
 // rewrite replaces the table in the document.
 func rewrite(path, text string, now time.Time) error {
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(old), tableBegin+"\n")
-	_, after, ok2 := strings.Cut(rest, tableEnd+"\n")
-	if !ok || !ok2 {
-		return fmt.Errorf("%s has no place for the table: the lines %q and %q", path, tableBegin, tableEnd)
-	}
-	text = fmt.Sprintf("%s%s\n\n%s\nMeasured on %s.\n\n%s\n%s", before, tableBegin, text, now.UTC().Format(time.DateOnly), tableEnd, after)
-	return os.WriteFile(path, []byte(text), 0o644)
+	return docpart.Replace(path, tableBegin+"\n", tableEnd+"\n", fmt.Sprintf("\n%s\nMeasured on %s.\n\n", text, now.UTC().Format(time.DateOnly)))
 }

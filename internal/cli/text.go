@@ -9,6 +9,7 @@ import (
 	"github.com/docker/go-units"
 
 	"github.com/logspool/logspool/internal/container"
+	"github.com/logspool/logspool/internal/digits"
 	"github.com/logspool/logspool/internal/oneline"
 )
 
@@ -67,13 +68,7 @@ func byteRate(perSecond float64) string {
 }
 
 // count returns n with a comma between thousands.
-func count(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+func count(n int64) string { return digits.Separate(fmt.Sprint(n)) }
 
 // plural returns n and the noun, with an s if n is not 1.
 func plural(n int64, noun string) string {

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	gonum "gonum.org/v1/plot"
+
+	"github.com/logspool/logspool/internal/digits"
 )
 
 // linearTicks places ticks at round values.
@@ -50,19 +52,8 @@ func (logTicks) Ticks(low, high float64) []gonum.Tick {
 
 // plain writes a number without an exponent, with a comma after each thousand.
 func plain(v float64) string {
-	digits := strconv.FormatFloat(roundTo(v, 6), 'f', -1, 64)
-	sign := ""
-	if strings.HasPrefix(digits, "-") {
-		sign, digits = "−", digits[1:]
-	}
-	whole, fraction, _ := strings.Cut(digits, ".")
-	for i := len(whole) - 3; i > 0; i -= 3 {
-		whole = whole[:i] + "," + whole[i:]
-	}
-	if fraction != "" {
-		fraction = "." + fraction
-	}
-	return sign + whole + fraction
+	number := digits.Separate(strconv.FormatFloat(roundTo(v, 6), 'f', -1, 64))
+	return strings.Replace(number, "-", "−", 1)
 }
 
 // roundTo rounds v to so many significant digits.

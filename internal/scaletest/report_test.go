@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/logspool/logspool/internal/digits"
+	"github.com/logspool/logspool/internal/docpart"
 	"github.com/logspool/logspool/internal/plot"
 )
 
@@ -33,20 +35,9 @@ func (rows table) String() string {
 	return b.String()
 }
 
-// part returns where the part of the document is that the tests write.
-func part(t *testing.T, text, name string) (begin, end int) {
-	t.Helper()
-	mark := "<!-- make scale writes: " + name + " -->\n\n"
-	begin = strings.Index(text, mark)
-	if begin < 0 {
-		t.Fatalf("%s has no part %q", document, name)
-	}
-	begin += len(mark)
-	length := strings.Index(text[begin:], "\n<!-- end of "+name+" -->")
-	if length < 0 {
-		t.Fatalf("%s: the part %q does not end", document, name)
-	}
-	return begin, begin + length
+// marks are around a part of the document that the tests write.
+func marks(name string) (begin, end string) {
+	return "<!-- make scale writes: " + name + " -->\n\n", "\n<!-- end of " + name + " -->"
 }
 
 // report prints a part of the document, and writes it with -write.
@@ -56,13 +47,8 @@ func report(t *testing.T, name string, content fmt.Stringer) {
 	if !*write || t.Failed() {
 		return
 	}
-	file := filepath.Join(root, document)
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin, end := part(t, string(text), name)
-	if err := os.WriteFile(file, []byte(string(text[:begin])+content.String()+string(text[end:])), 0o644); err != nil {
+	begin, end := marks(name)
+	if err := docpart.Replace(filepath.Join(root, document), begin, end, content.String()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -91,15 +77,7 @@ func number(f float64) string {
 	} else {
 		f = math.Round(f*10) / 10
 	}
-	s := strconv.FormatFloat(f, 'f', -1, 64)
-	whole, fraction, found := strings.Cut(s, ".")
-	for i := len(whole) - 3; i > 0; i -= 3 {
-		whole = whole[:i] + "," + whole[i:]
-	}
-	if found {
-		whole += "." + fraction
-	}
-	return whole
+	return digits.Separate(strconv.FormatFloat(f, 'f', -1, 64))
 }
 
 // duration writes a duration with two or three significant digits.
@@ -188,8 +166,12 @@ func TestSettingsTableIsWhatTheFormulasSay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	begin, end := part(t, string(text), "settings")
-	if got, want := string(text[begin:end]), settings().String(); got != want {
+	begin, end := marks("settings")
+	_, got, _, ok := docpart.Cut(string(text), begin, end)
+	if !ok {
+		t.Fatalf("%s has no part for the settings", document)
+	}
+	if want := settings().String(); got != want {
 		t.Errorf("the table of settings in %s is not up to date; make scale writes it:\n%s", document, want)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker/go-units"
 
+	"github.com/logspool/logspool/internal/digits"
 	"github.com/logspool/logspool/internal/oneline"
 	"github.com/logspool/logspool/internal/status"
 )
@@ -43,13 +44,7 @@ func floatSize(n float64) string {
 }
 
 // count returns n with a comma between thousands.
-func count(n int64) string {
-	s := fmt.Sprint(max(0, n))
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+func count(n int64) string { return digits.Separate(fmt.Sprint(max(0, n))) }
 
 // plural returns n and the noun, with an s if n is not 1.
 func plural(n int, noun string) string {

@@ -62,7 +62,7 @@ func (g *budget) init(builders int, most size, retained, zipped, plain int64) {
 // reserve returns an empty batch with a builder. backlog says that the batch may become as
 // large as any; otherwise it may become as large as littleSize. reserve blocks until there is
 // memory for the batch and few enough others are being built. It returns nil if ctx is done
-// before that. The caller must call built, and later unreserve or free.
+// before that. The caller must call finish, and later unreserve or free.
 func (p *pool) reserve(ctx context.Context, backlog, plain bool) *batch {
 	g := &p.little
 	if backlog {

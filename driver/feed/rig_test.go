@@ -2,7 +2,9 @@ package feed
 
 import (
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -40,11 +42,42 @@ func newBoundedFeedRig(t fataler, maxSize int64) *feedRig {
 }
 
 func (r *feedRig) append(p []byte) {
-	info := r.tracker.All(p)
-	r.tracker.Advance(info)
-	if err := r.spool.Append(append(make([]byte, spool.BlockHeaderSize), p...), 1, info); err != nil {
+	if err := r.tryAppend(p); err != nil {
 		r.t.Fatalf("Append: %v", err)
 	}
+}
+
+func (r *feedRig) tryAppend(p []byte) error {
+	info := r.tracker.All(p)
+	r.tracker.Advance(info)
+	return r.spool.Append(append(make([]byte, spool.BlockHeaderSize), p...), 1, info)
+}
+
+// damage changes a byte of the second segment, if there are two. at, which is less than 1, says
+// which byte. It returns false if there is none.
+func (r *feedRig) damage(at float64) bool {
+	entries, err := r.disk.ReadDir("/spool")
+	if err != nil {
+		r.t.Fatalf("%v", err)
+	}
+	segments := slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !strings.HasSuffix(e.Name(), ".seg") })
+	if len(segments) < 2 {
+		return false
+	}
+	f, err := r.disk.OpenFile("/spool/"+segments[1].Name(), os.O_RDWR, 0)
+	if err != nil {
+		r.t.Fatalf("%v", err)
+	}
+	defer f.Close()
+	off, b := int64(at*(64<<10)), make([]byte, 1)
+	if _, err := f.ReadAt(b, off); err != nil {
+		return false
+	}
+	b[0] ^= 0x10
+	if _, err := f.WriteAt(b, off); err != nil {
+		r.t.Fatalf("%v", err)
+	}
+	return true
 }
 
 func (r *feedRig) line(source, line string) []byte {

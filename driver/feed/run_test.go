@@ -3,6 +3,7 @@ package feed
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/logspool/logspool/events"
 	"github.com/logspool/logspool/internal/dockertest"
+	"github.com/logspool/logspool/internal/longtest"
 	"github.com/logspool/logspool/internal/stream"
 	"github.com/logspool/logspool/spool"
 )
@@ -20,24 +22,44 @@ import (
 // the pipeline, and uses both in the same random way. They must hand out the same events with
 // the same ranges, and acknowledge and report the same.
 func TestRunsChangeNothing(t *testing.T) {
+	all := compareFeeds(t, 150, false)
+	if all.inRuns < all.handedOut/4 {
+		t.Errorf("only %d of %d events were in runs", all.inRuns, all.handedOut)
+	}
+}
+
+// TestLong_RunsChangeNothingInBadSpools does the same with spools that become full and are damaged.
+func TestLong_RunsChangeNothingInBadSpools(t *testing.T) {
+	longtest.Skip(t)
+	if all := compareFeeds(t, 10, true); all.damaged == 0 || all.refused == 0 {
+		t.Errorf("spools were damaged %d times, and full %d times", all.damaged, all.refused)
+	}
+}
+
+// compareFeeds compares two feeds for each of some seeds.
+func compareFeeds(t *testing.T, seeds uint64, bad bool) (all tally) {
 	decodeHook = func(p []byte) {
 		if bytes.Contains(p, []byte("boom")) {
 			panic("test")
 		}
 	}
 	defer func() { decodeHook = nil }()
-	inRuns, handedOut := 0, 0
-	for seed := range uint64(150) {
-		c := newComparison(t, seed)
+	for seed := range seeds {
+		c := newComparison(t, seed, bad)
 		for range 30 {
 			c.step()
 		}
 		c.finish()
-		inRuns, handedOut = inRuns+c.inRuns, handedOut+c.handedOut
+		all.inRuns, all.handedOut = all.inRuns+c.inRuns, all.handedOut+c.handedOut
+		all.damaged, all.refused = all.damaged+c.damaged, all.refused+c.refused
 	}
-	if inRuns < handedOut/4 {
-		t.Errorf("only %d of %d events were in runs", inRuns, handedOut)
-	}
+	return all
+}
+
+// tally counts what has happened in comparisons.
+type tally struct {
+	inRuns, handedOut int // of these events, how many were in runs
+	damaged, refused  int // how often a spool was damaged, and refused a block because it was full
 }
 
 // comparison is two feeds of equal spools. The first one has runs.
@@ -48,21 +70,25 @@ type comparison struct {
 	rigs  [2]*feedRig
 	logs  [2][]string // logs has what the feeds reported.
 
-	odd               int // one of odd/8 frames is unusual
-	at                int64
-	rest              []byte // rest is the output that is not appended yet.
-	out               []stream.Range
-	unread            bool // unread says that the last event can be taken back.
-	inRuns, handedOut int
+	bad    bool // bad says that much is written to small spools, and that they are damaged.
+	odd    int  // one of odd/8 frames is unusual
+	at     int64
+	rest   []byte // rest is the output that is not appended yet.
+	out    []stream.Range
+	unread bool // unread says that the last event can be taken back.
+	tally
 }
 
-func newComparison(t *testing.T, seed uint64) *comparison {
-	c := &comparison{t: t, r: rand.New(rand.NewPCG(seed, 1)), odd: []int{30, 300, 3000}[seed%3], at: 1_790_000_000_000_000_000}
+func newComparison(t *testing.T, seed uint64, bad bool) *comparison {
+	c := &comparison{t: t, bad: bad, r: rand.New(rand.NewPCG(seed, 1)), odd: []int{30, 300, 3000}[seed%3], at: 1_790_000_000_000_000_000}
 	outputs := []Outputs{BothOutputs, BothOutputs, {Stdout: true}, {Stderr: true}}[c.r.IntN(4)]
 	most := []int{0, 0, 500}[c.r.IntN(3)]
 	for i := range c.feeds {
 		note := func(what string, args ...any) { c.logs[i] = append(c.logs[i], fmt.Sprint(what, args)) }
 		c.rigs[i] = newFeedRig(t)
+		if bad {
+			c.rigs[i] = newBoundedFeedRig(t, 1)
+		}
 		c.feeds[i] = New(c.rigs[i].spool, Options{
 			Outputs: outputs, Ended: &c.rigs[i].ended, Events: events.Options{MaxBytes: most},
 			OnDropped: func(why string, n int, bytes int64) { note("dropped", why, n, bytes) },
@@ -133,17 +159,7 @@ func (c *comparison) step() {
 	c.t.Helper()
 	switch c.r.IntN(13) {
 	case 0, 1, 2:
-		for range c.r.IntN(100) {
-			c.rest = append(c.rest, c.frames()...)
-		}
-		n := c.r.IntN(len(c.rest) + 1) // blocks end anywhere
-		c.both("append", func(_ *Feed, rig *feedRig) any {
-			if n > 0 {
-				rig.append(c.rest[:n])
-			}
-			return nil
-		})
-		c.rest = c.rest[n:]
+		c.append()
 	case 3:
 		c.both("unread", func(f *Feed, _ *feedRig) any {
 			if c.unread {
@@ -156,7 +172,13 @@ func (c *comparison) step() {
 		c.both("release", func(f *Feed, _ *feedRig) any { f.Release(); return nil })
 		c.unread = false
 	case 5:
-		c.both("rewind", func(f *Feed, _ *feedRig) any { f.Rewind(); return f.Due() })
+		at := c.r.Float64()
+		c.both("rewind", func(f *Feed, rig *feedRig) any {
+			if f.Rewind(); c.bad && rig.damage(at) {
+				c.damaged++
+			}
+			return f.Due()
+		})
 		c.unread, c.out = false, nil
 	case 6:
 		if c.r.IntN(c.odd) < 30 {
@@ -185,12 +207,43 @@ func (c *comparison) step() {
 			c.unread, c.out = false, nil
 		}
 	default:
-		c.next(c.r.IntN(150))
+		most := 150
+		if c.bad {
+			most = 10_000
+		}
+		c.next(c.r.IntN(most))
 	}
 	c.both("state", func(f *Feed, rig *feedRig) any {
 		_, bytes, oldest := f.Backlog()
 		return fmt.Sprint(rig.spool.Acked(), rig.spool.End(), bytes, oldest)
 	})
+}
+
+// append appends frames, and a part of one.
+func (c *comparison) append() {
+	c.t.Helper()
+	most := 100
+	if c.bad {
+		most = 8000
+	}
+	for range c.r.IntN(most) {
+		c.rest = append(c.rest, c.frames()...)
+	}
+	blocks := c.rest[:c.r.IntN(len(c.rest)+1)] // blocks end anywhere
+	c.rest = c.rest[len(blocks):]
+	for len(blocks) > 0 {
+		n := min(len(blocks), 1+c.r.IntN(50_000))
+		c.both("append", func(_ *Feed, rig *feedRig) any {
+			err := rig.tryAppend(blocks[:n])
+			if c.bad && errors.Is(err, spool.ErrFull) {
+				c.refused++
+			} else if err != nil {
+				c.t.Fatal(err)
+			}
+			return err
+		})
+		blocks = blocks[n:]
+	}
 }
 
 // next takes events.

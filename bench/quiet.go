@@ -27,7 +27,8 @@ const quietNote = "Only the plugin's own processor time. Each container writes l
 // quiet measures the plugin's processor time with many containers that write little, and while
 // they write nothing.
 func (b *bench) quiet(ctx context.Context) (rows []row, err error) {
-	what := fmt.Sprintf("CPU with %d containers at %d lines/s", quietContainers, quietRate)
+	containers := b.count(quietContainers)
+	what := fmt.Sprintf("CPU with %d containers at %d lines/s", containers, quietRate)
 	for _, c := range []struct {
 		name    string
 		streams int
@@ -40,7 +41,7 @@ func (b *bench) quiet(ctx context.Context) (rows []row, err error) {
 		rows = append(rows, row{what: what + ", " + c.name, got: spreadOf(busy), unit: "% of a core", limit: c.limit,
 			note: fmt.Sprintf("%.1f %% of the lines were written late by more than 1 ms, because of other load on the machine.", 100*late)})
 		if len(idle) > 0 {
-			rows = append(rows, row{what: fmt.Sprintf("CPU with %d idle containers", quietContainers), got: spreadOf(idle), unit: "% of a core", limit: 0.3})
+			rows = append(rows, row{what: fmt.Sprintf("CPU with %d idle containers", containers), got: spreadOf(idle), unit: "% of a core", limit: 0.3})
 		}
 	}
 	rows[0].note = quietNote + " " + rows[0].note

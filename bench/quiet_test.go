@@ -47,6 +47,9 @@ func TestRowsWithoutEngineAreMeasured(t *testing.T) {
 			if strings.Contains(table, "not measured") || strings.Count(table, "\n| ") != rows {
 				t.Errorf("want %d rows, got\n%s", rows, &out)
 			}
+			if strings.Contains(table, fmt.Sprint(quietContainers)) {
+				t.Errorf("there were fewer containers than the rows say:\n%s", table)
+			}
 		})
 	}
 }

@@ -63,7 +63,7 @@ func TestOpenReadsLittle(t *testing.T) {
 func TestLastBlocksAreThoseOfAFullScan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		disk := durabletest.NewDisk()
-		s := mustOpen(t, Options{Dir: "/spool", FS: disk, MaxSize: 256 << 20})
+		s := mustOpen(t, Options{Dir: "/spool", FS: disk, MaxSize: rapid.SampledFrom([]int64{4, 256}).Draw(t, "MiB") << 20})
 		a := &appender{s: s}
 		for n := range rapid.IntRange(0, 12).Draw(t, "blocks") {
 			frame := numbered(n+1, n+1, rapid.SampledFrom([]int{1, 100, 20_000}).Draw(t, "size"))
@@ -84,11 +84,12 @@ func TestLastBlocksAreThoseOfAFullScan(t *testing.T) {
 		if len(s.segments) == 0 {
 			return
 		}
-		data, err := disk.ReadFile(s.segmentPath(s.segments[0].base))
+		base := s.segments[len(s.segments)-1].base
+		data, err := disk.ReadFile(s.segmentPath(base))
 		if err != nil {
 			t.Fatal(err)
 		}
-		compareWithScan(t, s, damage(t, data))
+		compareWithScan(t, s, base, damage(t, data))
 	})
 }
 
@@ -113,7 +114,7 @@ func damage(t *rapid.T, data []byte) []byte {
 	return data
 }
 
-func compareWithScan(t *rapid.T, s *Spool, data []byte) {
+func compareWithScan(t *rapid.T, s *Spool, base uint64, data []byte) {
 	f, err := durabletest.NewDisk().OpenFile("/segment", os.O_CREATE|os.O_RDWR, durable.FilePerm)
 	if err != nil {
 		t.Fatal(err)
@@ -121,14 +122,14 @@ func compareWithScan(t *rapid.T, s *Spool, data []byte) {
 	if _, err := f.WriteAt(data, 0); err != nil {
 		t.Fatal(err)
 	}
-	seg := segment{base: 0, size: int64(len(data))}
-	seg.end = uint64(max(0, seg.size-segmentHeaderSize))
+	seg := segment{base: base, size: int64(len(data))}
+	seg.end = base + uint64(max(0, seg.size-segmentHeaderSize))
 	got, err := s.lastBlocks(f, seg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	head := min(segmentHeaderSize, len(data))
-	want := goodBlocks(data[head:], foundBlocks{size: int64(head)})
+	want := goodBlocks(data[head:], foundBlocks{size: int64(head), end: base})
 	// A damaged block that is passed over may count.
 	if got.maxTime < want.maxTime || want.cutFrames && !got.cutFrames || got.blocks < want.blocks {
 		t.Errorf("got %d blocks to %d, cut %v; want %d to %d, cut %v", got.blocks, got.maxTime, got.cutFrames, want.blocks, want.maxTime, want.cutFrames)

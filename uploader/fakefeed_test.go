@@ -31,7 +31,7 @@ type fakeFeed struct {
 	acked         map[uint64]bool
 	at            uint64
 	unreadOK      bool
-	lent          []byte
+	lent          *events.Event
 	calls         int
 	due           time.Time
 	hold          int      // events at the end that are unfinished until due
@@ -96,7 +96,7 @@ func (f *fakeFeed) append(at time.Time, message string) (frames, size int) {
 }
 
 // use checks that the feed is not called concurrently or after its end, and overwrites the
-// message that Next returned last.
+// event that Next returned last.
 func (f *fakeFeed) use() func() {
 	if !f.mu.TryLock() {
 		f.mu.Lock() // the test's own add, or a second caller, which the race detector finds by calls
@@ -105,10 +105,14 @@ func (f *fakeFeed) use() func() {
 	if f.ended {
 		f.t.Error("feed called after it was released")
 	}
-	for i := range f.lent {
-		f.lent[i] = '!'
+	if e := f.lent; e != nil {
+		for i := range e.Message {
+			e.Message[i] = '!'
+		}
+		clear(e.Ranges)
+		*e = events.Event{Time: -1}
+		f.lent = nil
 	}
-	f.lent = nil
 	return f.mu.Unlock
 }
 
@@ -132,7 +136,7 @@ func (f *fakeFeed) Next(now time.Time) (*events.Event, bool) {
 	ev := f.events[f.next]
 	ev.Message = slices.Clone(ev.Message)
 	ev.Ranges = slices.Clone(ev.Ranges)
-	f.lent = ev.Message
+	f.lent = &ev
 	f.next++
 	f.unreadOK = true
 	return &ev, true

@@ -192,7 +192,11 @@ func (s *sender) fillBatch(bl *builder, now time.Time) {
 	if s.anyUndrained() {
 		p.takenFrames.Store(min(p.takenFrames.Load()+takenFrames, frames))
 		p.takenBytes.Store(min(p.takenBytes.Load()+takenBytes, bytes))
-		s.dueBy(now.Add(s.delay()))
+		delay := s.delay()
+		if bl.size != s.next.sizer.now {
+			delay = 0 // what did not fit into a small batch may have waited already
+		}
+		s.dueBy(now.Add(delay))
 	} else {
 		p.takenFrames.Store(frames)
 		p.takenBytes.Store(bytes)

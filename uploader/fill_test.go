@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/logspool/logspool/events"
+	"github.com/logspool/logspool/internal/target"
 )
 
 // slowFeed takes long for each event.
@@ -52,6 +53,34 @@ func TestSlowFeedEndsItsBatchEarly(t *testing.T) {
 			t.Errorf("%d requests", n)
 		}
 	})
+}
+
+// TestRestOfSmallBatchIsDueAtOnce: if more comes while a sender with little to send waits for its
+// turn, what does not fit into its batch does not wait for the delay again.
+func TestRestOfSmallBatchIsDueAtOnce(t *testing.T) {
+	for _, backlog := range []bool{false, true} {
+		u := New(Options{Log: discard, connector: newFake(t)})
+		s := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
+		feed, now := newFeed(t), time.Now()
+		d := newDelivery(s, testTarget, feed, time.Hour)
+		s.deliveries = []*Delivery{d}
+		size := littleSize
+		if backlog {
+			size = fullSize
+		}
+		for counted := 0; counted <= size.bytes; counted += 10_000 {
+			d.Notify(feed.add(now, string(make([]byte, 10_000))))
+		}
+		s.u.pool.finish(s.build(now, backlog))
+		want := now
+		if backlog {
+			want = now.Add(time.Hour)
+		}
+		if d.drained || !s.next.due.Equal(want) {
+			t.Errorf("backlog %v: the rest is due after %v", backlog, s.next.due.Sub(now))
+		}
+		stop(t, u)
+	}
 }
 
 // TestClockIsReadOftenOnlyWhileEventsAreSlow: a batch whose events have come quickly ends soon

@@ -40,7 +40,7 @@ func (s *sender) sendOrHold(b *batch) {
 // sender can fill the next one.
 func (s *sender) launch(b *batch) {
 	t := s.target
-	full := b.counted >= int64(fullSize.bytes/2)
+	large := b.counted >= int64(fullSize.bytes/2)
 	s.flight.batches = append(s.flight.batches, b)
 	s.svc.stats.inFlight.Add(1)
 	s.u.runRequest(func() {
@@ -50,7 +50,7 @@ func (s *sender) launch(b *batch) {
 		begun := time.Now()
 		v, err := s.svc.put(s, t, b)
 		var took time.Duration
-		if full {
+		if large {
 			took = time.Since(begun)
 		}
 		s.svc.stats.inFlight.Add(-1)

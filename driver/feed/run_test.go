@@ -178,9 +178,11 @@ func (c *comparison) step() {
 		if c.r.IntN(20) == 0 {
 			at := c.r.Float64()
 			c.both("end", func(f *Feed, rig *feedRig) any {
+				f.Rewind() // a feed must not have read what is after its new end
 				f.EndAt(rig.spool.Acked() + 1 + uint64(at*float64(rig.spool.End()-rig.spool.Acked())))
 				return nil
 			})
+			c.unread, c.out = false, nil
 		}
 	default:
 		c.next(c.r.IntN(150))

@@ -16,8 +16,8 @@ import (
 
 const (
 	// idleRounds is the number of rounds with little after which a FIFO waits in the epoll
-	// set. If the FIFO was nearly full, it is longIdleRounds, which is half a second: the
-	// writer may write a lot again, and must not find the pipe full.
+	// set. If the FIFO was a quarter full, it is longIdleRounds, which is half a second at
+	// most: the writer may write a lot again, and must not find the pipe full.
 	idleRounds     = 2
 	longIdleRounds = 128
 

@@ -24,7 +24,7 @@
 // A FIFO is busy if a look finds a quarter of its pipe full, or a frame that is unfinished.
 // The intake looks at all busy FIFOs every one to four milliseconds, so that they are half
 // full at most and no writer waits. A FIFO with always much gets a larger pipe. A FIFO that was
-// nearly full stays busy for half a second, because many programs write in bursts.
+// a quarter full stays busy for up to half a second, because many programs write in bursts.
 //
 // A command, such as Drain, ends the wait for the next round.
 //

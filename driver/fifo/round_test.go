@@ -191,9 +191,9 @@ func TestFIFOWithoutWriterDoesNotWait(t *testing.T) {
 	}
 }
 
-// TestNearlyFullFIFOStaysBusy checks which idle FIFOs become busy, and for how many rounds with
+// TestQuarterFullFIFOStaysBusy checks which idle FIFOs become busy, and for how many rounds with
 // nothing.
-func TestNearlyFullFIFOStaysBusy(t *testing.T) {
+func TestQuarterFullFIFOStaysBusy(t *testing.T) {
 	for _, tc := range []struct {
 		size, written int
 		unfinished    bool

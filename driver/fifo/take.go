@@ -57,10 +57,9 @@ func (f *FIFO) scan(p []byte, more bool) (n int, info spool.BlockInfo, err error
 // opaque describes n bytes whose contents are unknown.
 func opaque(n int) spool.BlockInfo { return spool.BlockInfo{First: n, Skipped: n} }
 
-// give passes a block to the sink. If the sink panics on them, give passes
-// them once more, without a description. If it panics again, the bytes are lost: they
-// must neither end the process nor block the FIFO. scanErr is the panic of the tracker,
-// or nil.
+// give passes a block to the sink. If the sink panics on it, give passes it once more, without a
+// description. If it panics again, the bytes are lost: they must neither end the process nor
+// block the FIFO. scanErr is the panic of the tracker, or nil.
 func (in *Intake) give(f *FIFO, block []byte, info spool.BlockInfo, scanErr error) {
 	step("before append")
 	n := len(block) - spool.BlockHeaderSize

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/logspool/logspool/internal/dockertest"
 )
@@ -79,6 +80,10 @@ func (b *bench) aloneRun(ctx context.Context, binary string, c aloneCase) (r res
 	if err != nil {
 		return r, err
 	}
+	profiled := func() error { return nil }
+	if b.profile != "" && binary != b.yardstick {
+		profiled = h.startProfile(ctx, fmt.Sprintf("%s-alone-%d-%s", b.profile, c.size, c.gzip), max(b.time(2*time.Second), time.Second))
+	}
 	r.lines = int(float64(c.lines) * b.scale)
 	if err := writeText(ctx, h.containers[0], c.size, r.lines); err != nil {
 		return r, err
@@ -92,7 +97,7 @@ func (b *bench) aloneRun(ctx context.Context, binary string, c aloneCase) (r res
 	}
 	after, err := h.cpu()
 	r.cpu = after - before
-	return r, err
+	return r, errors.Join(err, profiled())
 }
 
 // writeText writes lines like those of services, as fast as the plugin takes them.

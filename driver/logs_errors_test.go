@@ -129,7 +129,7 @@ func TestBrokenAnswerDoesNotLookComplete(t *testing.T) {
 	if err == io.EOF {
 		t.Error("an answer that broke off ends well")
 	}
-	for _, config := range []dockertest.ReadConfig{{Tail: 5}, all, {Tail: -1, Follow: true}, {Tail: -1, Since: time.Unix(1, 0)}} {
+	for _, config := range []dockertest.ReadConfig{all, {Tail: -1, Follow: true}, {Tail: -1, Since: time.Unix(1, 0)}} {
 		_, err = d.ReadLogs(t.Context(), dockertest.Info{ContainerID: "web"}, config)
 		if refused, ok := errors.AsType[*dockertest.Error](err); !ok || refused.Status != 500 || !strings.Contains(refused.Msg, "too many open files") {
 			t.Errorf("of a history that cannot be opened, %+v: %v", config, err)

@@ -317,7 +317,7 @@ func TestReportCountsLosses(t *testing.T) {
 // TestReportAnswersWhileTheDiskHangs: whatever operation of the disk hangs, the report has the
 // containers as they were.
 func TestReportAnswersWhileTheDiskHangs(t *testing.T) {
-	for _, op := range []string{"WriteAt", "OpenFile", durabletest.OpenToRead, "Rename", "Remove", "ReadDir", "MkdirAll", "ReadFile"} {
+	for _, op := range []string{"WriteAt", "OpenFile", "ReadAt", "Rename", "Remove", "ReadDir", "MkdirAll", "ReadFile"} {
 		t.Run(op, func(t *testing.T) {
 			h := newHost(t, "HISTORY_SIZE=0")
 			disk := h.onHangingDisk()

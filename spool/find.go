@@ -119,7 +119,7 @@ func (f *finder) since(t int64) spot {
 	// The header of a segment holds the greatest time of the frames that begin before it.
 	i := sort.Search(len(f.segments)-1, func(i int) bool {
 		p := f.enterSegment(i + 1)
-		if f.fill(0, segmentHeaderSize, p.size) != nil {
+		if f.fill(0, segmentHeaderSize, p) != nil {
 			return true
 		}
 		h, err := decodeSegmentHeader(f.at(0), f.segment)
@@ -237,7 +237,7 @@ func (f *finder) blockBefore(at spot, p extent, size int64) (blockHeader, bool) 
 func (f *finder) lastSize(p extent) int64 {
 	for to := p.size; to >= segmentHeaderSize+BlockHeaderSize && p.size-to <= MaxPayload; {
 		from := max(segmentHeaderSize, to-headerChunk)
-		if f.fill(from, to-from, p.size) != nil {
+		if f.fill(from, to-from, p) != nil {
 			return 0
 		}
 		for piece := f.at(from)[:to-from]; ; {

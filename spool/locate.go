@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"github.com/logspool/logspool/internal/durable"
 )
 
 // load makes the next block the current one. On the way it may return a gap for a part that it
@@ -79,6 +81,9 @@ type extent struct {
 	end   uint64 // end is the position after what the segment holds, or should hold.
 	last  bool   // last says that no other segment follows.
 	next  uint64 // next is where the next segment begins, or where the stream ends.
+	// file is the segment's file if the spool writes to it, or nil. The spool may close it at
+	// any time.
+	file durable.File
 }
 
 // currentSegment returns the extent of the segment that the reader is in.
@@ -93,6 +98,8 @@ func (r *Reader) currentSegment() (p extent) {
 	p = extent{found: true, size: seg.size, end: seg.end, last: i+1 == len(r.s.segments), next: r.s.end.Load()}
 	if !p.last {
 		p.next = r.s.segments[i+1].base
+	} else if r.s.active.appendable {
+		p.file = r.s.active.file
 	}
 	return p
 }
@@ -237,7 +244,7 @@ func (r *Reader) useBlock(h blockHeader) (item Item, ok, more bool) {
 // segmentIsNewer reports whether a newer version wrote the current segment, so that it is not
 // damaged.
 func (r *Reader) segmentIsNewer(p extent) bool {
-	return r.fill(0, segmentHeaderSize, p.size) == nil && newerSegment(r.at(0))
+	return r.fill(0, segmentHeaderSize, p) == nil && newerSegment(r.at(0))
 }
 
 // skipDamage moves the reader to the next good block of the segment; useBlock then
@@ -245,7 +252,7 @@ func (r *Reader) segmentIsNewer(p extent) bool {
 func (r *Reader) skipDamage(p extent) (item Item, ok, more bool) {
 	off := &r.current.off
 	for *off++; *off+BlockHeaderSize <= p.size; {
-		if err := r.fill(*off, BlockHeaderSize, p.size); err != nil {
+		if err := r.fill(*off, BlockHeaderSize, p); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
 				break
 			}

@@ -58,6 +58,9 @@ func TestUnopenableSegmentLosesNothing(t *testing.T) {
 	disk := &faultyReads{FS: durabletest.NewDisk()}
 	s, a := smallSpool(t, disk)
 	a.append(t, numbered(1, 10, 100))
+	s.mu.Lock()
+	s.sealLocked() // so that the reader must open the file
+	s.mu.Unlock()
 	r := s.NewReader()
 	defer r.Close()
 	disk.set(syscall.EMFILE, 0)
@@ -96,5 +99,40 @@ func TestUnreadableSectorLosesOnlyItsBlocks(t *testing.T) {
 	got = strings.Join(strings.Fields(got), " ")
 	if got != "1-30 spool_damaged:0 51-120" {
 		t.Errorf("read %s", got)
+	}
+}
+
+// TestReaderSharesTheOpenFile checks that a reader opens no file while the spool has the segment
+// open, and that it opens the file itself when the spool closes it during a read.
+func TestReaderSharesTheOpenFile(t *testing.T) {
+	disk := durabletest.NewHooked(durabletest.NewDisk())
+	s, a := smallSpool(t, disk)
+	a.append(t, numbered(1, 10, 100))
+	r := s.NewReader()
+	defer r.Close()
+	opened := 0
+	disk.Before(func(op, _ string) error {
+		if op == durabletest.OpenToRead {
+			opened++
+		}
+		return nil
+	})
+	if got := read(r); got != "1-10" || opened != 0 {
+		t.Errorf("read %q, opened %d files", got, opened)
+	}
+	a.append(t, numbered(11, 20, 100))
+	disk.Before(func(op, _ string) error {
+		switch {
+		case op == durabletest.OpenToRead:
+			opened++
+		case op == "ReadAt" && opened == 0:
+			s.mu.Lock()
+			s.closeActiveLocked()
+			s.mu.Unlock()
+		}
+		return nil
+	})
+	if got := read(r); got != "11-20" || opened != 1 || r.Err() != nil {
+		t.Errorf("read %q, opened %d files, Err %v", got, opened, r.Err())
 	}
 }

@@ -92,21 +92,13 @@ func (w *window) releaseBuffer() {
 	w.chunk = 0
 }
 
-// fill makes raw hold n bytes from off on. size is the size of the segment's file.
-func (w *window) fill(off, n, size int64) error {
+// fill makes raw hold n bytes from off on of a segment of extent p.
+func (w *window) fill(off, n int64, p extent) error {
 	if w.raw != nil && off >= w.rawAt && off+n <= w.rawAt+int64(len(w.raw)) {
 		return nil
 	}
-	if off < 0 || off+n > size {
+	if off < 0 || off+n > p.size {
 		return errShort
-	}
-	if w.file == nil {
-		path := w.s.segmentPath(w.segment)
-		f, err := w.s.opts.FS.OpenFile(path, os.O_RDONLY, 0)
-		if err != nil {
-			return fmt.Errorf("couldn't open %q: %w", path, err)
-		}
-		w.file = f
 	}
 	from := off
 	if w.headers && w.buffer == nil {
@@ -120,8 +112,8 @@ func (w *window) fill(off, n, size int64) error {
 	if w.back {
 		from = max(0, off+n-headerChunk)
 	}
-	raw := (*w.buffer)[:min(w.readSize(from, n), size-from)]
-	got, err := w.file.ReadAt(raw, from)
+	raw := (*w.buffer)[:min(w.readSize(from, n), p.size-from)]
+	got, err := w.read(raw, from, p.file)
 	w.raw, w.rawAt = raw[:got], from
 	if int64(got) < off+n-from {
 		if err == nil || errors.Is(err, io.EOF) {
@@ -136,6 +128,26 @@ func (w *window) fill(off, n, size int64) error {
 		w.chunk = min(w.chunk+1, len(chunks)-1)
 	}
 	return nil
+}
+
+// read reads from the segment's file. shared is the file if the spool has it open, or nil. For a
+// reader that needs a few lines, opening the file would cost more than the rest.
+func (w *window) read(raw []byte, from int64, shared durable.File) (int, error) {
+	if w.file == nil && shared != nil {
+		if n, err := shared.ReadAt(raw, from); err == nil || errors.Is(err, io.EOF) {
+			return n, err
+		}
+		// The spool may have closed it meanwhile. Any other error comes again.
+	}
+	if w.file == nil {
+		path := w.s.segmentPath(w.segment)
+		f, err := w.s.opts.FS.OpenFile(path, os.O_RDONLY, 0)
+		if err != nil {
+			return 0, fmt.Errorf("couldn't open %q: %w", path, err)
+		}
+		w.file = f
+	}
+	return w.file.ReadAt(raw, from)
 }
 
 // readSize returns how many bytes to read at from, of which n are needed now. If this header is
@@ -154,7 +166,7 @@ func (w *window) at(off int64) []byte { return w.raw[off-w.rawAt:] }
 // header reads the header of the block at off in a segment of extent p. The header is within
 // limits, but not verified: see decodeHeader.
 func (w *window) header(off int64, p extent) (h blockHeader, err error) {
-	if err := w.fill(off, BlockHeaderSize, p.size); err != nil {
+	if err := w.fill(off, BlockHeaderSize, p); err != nil {
 		return h, err
 	}
 	if h, err = decodeHeader(w.at(off)); err != nil {
@@ -171,7 +183,7 @@ func (w *window) block(off int64, p extent) (h blockHeader, err error) {
 	if h, err = w.header(off, p); err != nil {
 		return h, err
 	}
-	if err := w.fill(off, h.diskSize(), p.size); err != nil {
+	if err := w.fill(off, h.diskSize(), p); err != nil {
 		return h, err
 	}
 	return h, h.verify(w.at(off))

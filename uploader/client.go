@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -144,6 +145,9 @@ type limitedClient struct {
 }
 
 func (c limitedClient) Do(r *http.Request) (*http.Response, error) {
+	if err := keepTogether(r); err != nil {
+		return nil, err
+	}
 	resp, err := c.Client.Do(r)
 	if err != nil {
 		return resp, nameProxy(c.Client, r, err)
@@ -151,6 +155,28 @@ func (c limitedClient) Do(r *http.Request) (*http.Response, error) {
 	c.clock.observe(resp.Header)
 	resp.Body = limitedBody{io.LimitReader(resp.Body, maxResponse), resp.Body}
 	return resp, nil
+}
+
+// smallBody is the length of a body that still fits into the transport's buffer (4 KiB) with the
+// headers of its request.
+const smallBody = 3 << 10
+
+// keepTogether lets a small request leave in one write. net/http writes the headers on their own
+// unless it knows that the body is in memory (net/http/transfer.go, isKnownInMemoryReader), and
+// on a connection with little to do, a write costs more than a copy of the body.
+func keepTogether(r *http.Request) error {
+	if r.ContentLength <= 0 || r.ContentLength > smallBody {
+		return nil
+	}
+	body := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, body); err != nil {
+		return err
+	}
+	if err := r.Body.Close(); err != nil {
+		return err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return nil
 }
 
 type limitedBody struct {

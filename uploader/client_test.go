@@ -436,3 +436,51 @@ func TestClosedRequestBodyReadsNothing(t *testing.T) {
 		t.Errorf("%d, %v", n, err)
 	}
 }
+
+// countedConn counts what is written to a connection.
+type countedConn struct {
+	net.Conn
+	writes *atomic.Int64
+}
+
+func (c countedConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
+// TestSmallRequestIsOneWrite checks that a small body leaves with the headers, and that a body of
+// any length arrives whole.
+func TestSmallRequestIsOneWrite(t *testing.T) {
+	bodies := make(chan []byte, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		bodies <- body
+		_, _ = io.WriteString(w, "{}")
+	}))
+	defer srv.Close()
+	s := newSDK(staticConfig, "1")
+	defer s.close()
+	c, err := s.connect(t.Context(), target.Access{Region: "r", Endpoint: srv.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var writes atomic.Int64
+	tr := c.(*cwl).http.Transport.(*http.Transport)
+	tr.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return countedConn{conn, &writes}, err
+	}
+	for _, size := range []int{1, smallBody, smallBody + 1, 1 << 20} {
+		writes.Store(0)
+		body := bytes.Repeat([]byte("x"), size)
+		if _, err := c.PutLogEvents(t.Context(), putRequest{group: "g", stream: "s", body: body}); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-bodies; !bytes.Equal(got, body) {
+			t.Errorf("of %d bytes, %d arrived", size, len(got))
+		}
+		if n := writes.Load(); size <= smallBody && n != 1 {
+			t.Errorf("a request of %d bytes took %d writes", size, n)
+		}
+	}
+}

@@ -169,7 +169,7 @@ func TestFeedRetriesAfterDiskError(t *testing.T) {
 	f.Release()
 	r.append(pieces[1])
 	r.ended.Store(true)
-	r.disk.Before(durabletest.Fail("OpenFile", "", syscall.EMFILE))
+	r.disk.Before(durabletest.Fail("ReadAt", "", syscall.EIO))
 	if got := take(f, 1); len(got) > 0 || !f.Due().After(someTime) {
 		t.Fatalf("got %d events, due %v", len(got), f.Due())
 	}

@@ -34,27 +34,32 @@ var decodeHook func(frame []byte)
 
 // decode decodes a frame. A panic becomes an error.
 func decode(p []byte, f *events.Frame) (err error) {
+	panics := true
 	defer func() {
-		if cause := recover(); cause != nil {
-			err = &panicked{cause, debug.Stack()}
+		if panics {
+			err = &panicked{recover(), debug.Stack()}
 		}
 	}()
 	if decodeHook != nil {
 		decodeHook(p)
 	}
-	return events.Decode(p, f)
+	err, panics = events.Decode(p, f), false
+	return err
 }
 
 // recoverPanic recovers from a panic of the pipeline. The data that was being
 // processed, which is everything unfinished and the event e, is lost and accounted for,
 // so that the feed continues after it. The frame pushed last gets a second chance,
 // because it may only have ended the poison line or event.
-func (f *Feed) recoverPanic(e *events.Event, ok *bool) {
-	cause := recover()
-	if cause == nil {
+//
+// The caller sets panics to false once there is no panic. A call of recover needs so much stack
+// that the stacks of a thousand senders would grow, and shrink again with each collection of
+// garbage.
+func (f *Feed) recoverPanic(panics *bool, e *events.Event, ok *bool) {
+	if !*panics {
 		return
 	}
-	err := &panicked{cause, debug.Stack()}
+	err := &panicked{recover(), debug.Stack()}
 	lost := merge(slices.Concat(f.pipeline.Unfinished(), e.Ranges))
 	*e, *ok = events.Event{}, false
 	f.renewPipeline()

@@ -125,23 +125,24 @@ func (f *Feed) tooFarAhead() bool {
 
 // push gives a frame to the pipeline.
 func (f *Feed) push(frame events.Frame, at stream.Range, now time.Time) {
-	e, ok := events.Event{}, false
-	defer f.recoverPanic(&e, &ok)
+	e, ok, panics := events.Event{}, false, true
+	defer f.recoverPanic(&panics, &e, &ok)
 	f.poison.last, f.poison.at = frame, at
 	f.pipeline.Push(frame, at.From, at.To, now)
+	panics = false
 }
 
 // flush ends unfinished events that have waited long enough. at is the position of the
 // reader.
 func (f *Feed) flush(now time.Time, at uint64) {
-	var e events.Event
-	var ok bool
-	defer f.recoverPanic(&e, &ok)
+	e, ok, panics := events.Event{}, false, true
+	defer f.recoverPanic(&panics, &e, &ok)
 	if f.progress.ended || at == f.progress.waitedOnce {
 		f.pipeline.Close()
 	} else {
 		f.pipeline.Flush(now)
 	}
+	panics = false
 }
 
 // nextJoined takes the next event with a message from the pipeline into f.out. Events without one
@@ -158,19 +159,19 @@ func (f *Feed) nextJoined() bool {
 
 // tryNextJoined is nextJoined until the pipeline panics.
 func (f *Feed) tryNextJoined() (ok bool) {
-	var e events.Event
-	defer f.recoverPanic(&e, &ok)
+	e, panics := events.Event{}, true
+	defer f.recoverPanic(&panics, &e, &ok)
 	for {
 		e, ok = f.pipeline.Next()
 		if !ok {
-			f.progress.pushed = false
+			f.progress.pushed, panics = false, false
 			return false
 		}
 		if len(e.Message) > 0 {
 			if f.poison.hook != nil {
 				f.poison.hook(e.Message)
 			}
-			f.out = handedOut{Event: e, joined: true}
+			f.out, panics = handedOut{Event: e, joined: true}, false
 			return true
 		}
 		f.acks.pending, e = append(f.acks.pending, e.Ranges...), events.Event{}

@@ -87,7 +87,12 @@ func (f *Feed) startRun(at stream.Range) (done uint64, ok bool) {
 // it, so that the general path accounts for it.
 func (f *Feed) decodeRun(p []byte, at uint64, longest int) (end uint64) {
 	end = at
-	defer func() { _ = recover() }()
+	panics := true
+	defer func() {
+		if panics { // see recoverPanic
+			_ = recover()
+		}
+	}()
 	r := f.run
 	var w events.Whole
 	for r.n < maxRun && events.DecodeWhole(p, &w) && len(w.Line) > 0 && len(w.Line) <= longest {
@@ -106,6 +111,7 @@ func (f *Feed) decodeRun(p []byte, at uint64, longest int) (end uint64) {
 			f.progress.latest = w.Time
 		}
 	}
+	panics = false
 	return end
 }
 

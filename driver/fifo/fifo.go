@@ -69,12 +69,14 @@ const (
 
 // rounds counts consecutive rounds in which a FIFO was in the same state.
 type rounds struct {
-	empty     int // empty counts the rounds that found nothing.
-	calm      int // calm counts the rounds that found little.
-	idleAfter int // idleAfter is the number of calm rounds after which the FIFO is idle.
-	full      int // full counts the rounds that found much.
-	stuck     int // stuck counts the rounds that found the same unfinished frame.
-	stuckSize int // stuckSize is the length of the unfinished frame so far.
+	empty         int // empty counts the rounds that found nothing.
+	calm          int // calm counts the rounds that found little.
+	idleAfter     int // idleAfter is the number of calm rounds after which the FIFO is idle.
+	full          int // full counts the rounds that found much.
+	stuck         int // stuck counts the rounds that found the same unfinished frame.
+	stuckSize     int // stuckSize is the length of the unfinished frame so far.
+	passed        int // passed counts the gatherings that have passed over the FIFO.
+	lastGathering int // lastGathering is the number of the last gathering in which it had something.
 }
 
 // pipe is the size of the FIFO's pipe.

@@ -17,6 +17,19 @@ const (
 	// few thousand lines a second does not fill a pipe of 64 KiB.
 	gatherInterval = 50 * time.Millisecond
 
+	// manyReady is the number of idle FIFOs with something past which those with little wait
+	// for a later gathering. Each FIFO costs a tee, an append and a splice, however little it
+	// has. Few FIFOs cost so little that their lines need not be late for that.
+	manyReady = 128
+
+	// maxPassed is how many gatherings in a row may pass over a FIFO. A line is then in the
+	// FIFO for 200 ms at most.
+	maxPassed = 3
+
+	// littlePart is the part of a pipe that has little. A writer that is faster than that in
+	// 50 ms is not passed over, so it finds the pipe full no sooner than on an idle host.
+	littlePart = 16
+
 	// busyInterval is the shortest pause between two rounds, and quietInterval the longest.
 	// A writer that never finds the pipe full is never woken, and a reader that lets the
 	// pipe fill wakes less often, so both sides work less. dockerd writes at most 38 MB/s,
@@ -55,12 +68,21 @@ var nap = waitFor
 
 // rhythm says when the intake looks at FIFOs.
 type rhythm struct {
-	gatherAt time.Time     // gatherAt is when the idle FIFOs may be looked at.
+	gatherAt time.Time // gatherAt is when the idle FIFOs may be looked at.
+	gathering
 	interval time.Duration // interval is the pause between two rounds.
 	fill     int           // fill says how full the fullest busy FIFO of this round was, of wholePipe.
 	more     bool          // more says that a FIFO of this round has more than could be seen.
 	events   [maxReady]unix.EpollEvent
 	ready    []*FIFO // ready is kept for its memory.
+}
+
+// gathering is one look at all idle FIFOs that have something. It may take some calls of
+// epoll_wait.
+type gathering struct {
+	number int  // number is that of the gathering.
+	found  int  // found counts the FIFOs that had something so far.
+	many   bool // many says that the last gathering found so many that some may wait.
 }
 
 // copies are the contents of FIFOs that are copied and not taken yet.
@@ -78,9 +100,9 @@ type copied struct {
 	bytes int
 }
 
-// gather returns the idle FIFOs that have something, if it is time to look at them. If no
-// FIFO is busy, and none has anything, it waits for the first one. That FIFO becomes busy,
-// because its writer may go on and must not find the pipe full.
+// gather returns the idle FIFOs to look at, if it is time. If no FIFO is busy, and none has
+// anything, it waits for the first one. That FIFO becomes busy, because its writer may go on
+// and must not find the pipe full.
 func (in *Intake) gather(now time.Time) ([]*FIFO, error) {
 	if now.Before(in.gatherAt) {
 		return nil, nil
@@ -99,10 +121,48 @@ func (in *Intake) gather(now time.Time) ([]*FIFO, error) {
 		}
 		now = time.Now()
 	}
-	if (len(ready) > 0 || len(in.busy) > 0) && len(ready) < maxReady-1 { // otherwise there may be more
+	if len(ready) == 0 && len(in.busy) == 0 {
+		return nil, nil
+	}
+	complete := len(ready) < maxReady-1
+	ready, again := in.choose(ready)
+	if complete || again {
 		in.gatherAt = now.Add(gatherInterval)
+		in.gathering = gathering{number: in.number + 1, many: in.found >= manyReady}
 	}
 	return ready, nil
+}
+
+// choose returns those of the ready FIFOs that do not wait for a later gathering. again says
+// that the epoll set has reported one that was reported in this gathering before: it reports
+// all others first.
+func (in *Intake) choose(ready []*FIFO) (chosen []*FIFO, again bool) {
+	chosen = ready[:0]
+	for _, f := range ready {
+		if f.lastGathering == in.number {
+			again = true
+			continue
+		}
+		f.lastGathering = in.number
+		in.found++
+		if !in.many || !f.passOver() {
+			chosen = append(chosen, f)
+		}
+	}
+	return chosen, again
+}
+
+// passOver makes a FIFO with little wait for a later gathering. It returns false if the FIFO
+// must not wait.
+func (f *FIFO) passOver() bool {
+	if f.passed >= maxPassed {
+		return false
+	}
+	if n := unread(f.fd); n == 0 || n > f.size/littlePart { // 0: the writer is gone
+		return false
+	}
+	f.passed++
+	return true
 }
 
 // epollWait returns the idle FIFOs that have something or have ended.
@@ -151,6 +211,7 @@ func (in *Intake) adjust() {
 
 // look copies the contents of a FIFO, which the next takeCopies takes.
 func (in *Intake) look(f *FIFO) {
+	f.passed = 0
 	if f.undropped > 0 { // since an earlier round
 		if err := in.drop(f); err != nil {
 			in.fail(f, err)

@@ -89,6 +89,13 @@ func gatherNow(t testing.TB, in *Intake) (ready int) {
 	return len(list)
 }
 
+// gatherAll gathers until the next gathering is due, and takes what is there.
+func gatherAll(t testing.TB, in *Intake) {
+	for number := in.number; in.number == number; {
+		gatherNow(t, in)
+	}
+}
+
 // TestQuietLineNeedsThreeCalls checks that a line of a quiet container costs a tee, an append
 // and a splice, and a small part of the other system calls. It also checks that FIFOs for
 // which there is no event in the first epoll_wait do not wait for the next gathering.
@@ -122,6 +129,65 @@ func TestQuietLineNeedsThreeCalls(t *testing.T) {
 	}
 	if c.tees != fifos || c.splices != fifos || c.waits != 2 || c.ctls != 0 || c.reads > fifos/20 || len(in.busy) > 0 {
 		t.Errorf("for %d lines: %+v, and %d FIFOs are busy", fifos, *c, len(in.busy))
+	}
+}
+
+// TestFIFOsWithLittleWaitOnBusyHosts checks that lines of many quiet FIFOs are taken together,
+// how late they are at most, and that a FIFO with more is not passed over.
+func TestFIFOsWithLittleWaitOnBusyHosts(t *testing.T) {
+	for _, tc := range []struct{ fifos, passed int }{{manyReady - 1, 0}, {manyReady, maxPassed}, {maxReady + 88, maxPassed}} {
+		in := steppedIntake(t)
+		var sinks []*memorySink
+		var writers []*os.File
+		for range tc.fifos {
+			sink := newMemorySink()
+			_, w := openIdle(t, in, sink)
+			sinks, writers = append(sinks, sink), append(writers, w)
+		}
+		line := frame(1e18, strings.Repeat("x", 100))
+		writeAll := func() {
+			for _, w := range writers {
+				w.Write(line)
+			}
+		}
+		writeAll()
+		gatherAll(t, in) // None waits yet, because the one before found none.
+		writeAll()
+		much := frame(1e18, strings.Repeat("y", (64<<10)/littlePart))
+		writers[0].Write(much)
+		for range tc.passed {
+			gatherAll(t, in)
+			writeAll()
+		}
+		if tc.passed > 0 && (sinks[0].takes < 2 || sinks[1].takes != 1) {
+			t.Errorf("%d FIFOs: took %d times from one with much, %d times from one with little", tc.fifos, sinks[0].takes, sinks[1].takes)
+		}
+		c := countCalls(t)
+		gatherAll(t, in)
+		want := bytes.Repeat(line, 2+tc.passed)
+		for i, s := range sinks[1:] {
+			if !bytes.Equal(s.stream, want) || s.takes != 2 {
+				t.Fatalf("%d FIFOs: took %d bytes in %d pieces from FIFO %d", tc.fifos, len(s.stream), s.takes, i+1)
+			}
+		}
+		if c.waits > 3 {
+			t.Errorf("%d FIFOs: %d calls of epoll_wait", tc.fifos, c.waits)
+		}
+	}
+}
+
+// TestFIFOWithoutWriterDoesNotWait checks that the end of a FIFO is noticed at once.
+func TestFIFOWithoutWriterDoesNotWait(t *testing.T) {
+	in := steppedIntake(t)
+	sink := newMemorySink()
+	_, w := openIdle(t, in, sink)
+	in.many = true
+	w.Close()
+	gatherNow(t, in)
+	select {
+	case <-sink.ended:
+	default:
+		t.Error("the FIFO has not ended")
 	}
 }
 

@@ -125,6 +125,13 @@ type hookedFile struct {
 	name string
 }
 
+func (f hookedFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.h.call("ReadAt", f.name); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, off)
+}
+
 func (f hookedFile) WriteAt(p []byte, off int64) (int, error) {
 	if err := f.h.call("WriteAt", f.name); err != nil {
 		return 0, err

@@ -166,6 +166,7 @@ func (c *chance) round() {
 		c.makeOneBusy()
 	}
 	c.in.gatherAt = time.Time{}
+	c.in.many = c.r.IntN(2) == 0 // FIFOs with little may wait
 	ready, err := c.in.gather(now)
 	if err != nil {
 		c.t.Fatal(err)

@@ -86,6 +86,8 @@ type recovery struct {
 	creations int
 	// poisonDropped counts poison events dropped since a batch was accepted.
 	poisonDropped int
+	// goesFirst says that the next request goes before others, because the last was throttled.
+	goesFirst bool
 	// retryAt is the time before which no batch is built.
 	retryAt time.Time
 }
@@ -212,7 +214,8 @@ func (s *sender) await(timer <-chan time.Time, ready <-chan struct{}) {
 func (s *sender) updatePermit(wanted bool) <-chan struct{} {
 	switch p := s.flight.permit; {
 	case wanted && p == nil:
-		s.flight.permit = s.svc.limiter.enqueue(!s.hasLittle())
+		s.flight.permit = s.svc.limiter.enqueue(!s.hasLittle(), s.recovery.goesFirst)
+		s.recovery.goesFirst = false
 	case !wanted && p != nil:
 		p.cancel()
 		s.flight.permit = nil

@@ -30,6 +30,11 @@ const maxPoisonAtFullSpeed = 8
 // a new stream.
 const maxUnseenCreations = 3
 
+// maxFirstTries is how many times in a row a request that CloudWatch has throttled goes before
+// the others of its kind. Otherwise an unlucky sender would wait for all others of the host each
+// time. After that, CloudWatch may throttle only this stream, and the others go on.
+const maxFirstTries = 3
+
 // advance continues after answers have arrived. It sends the held batch when no batch in
 // flight shares a millisecond with it. After a failure, once nothing is in
 // flight, it rewinds the feeds and plans the next try.
@@ -222,6 +227,11 @@ func (s *sender) planRetry(a answer, now time.Time) {
 		s.next.sizer.probe()
 		maxDelay = maxSlowBackoff
 	case throttled: // smaller batches would only be more requests
+		if r.failures < maxFirstTries { // the limiter waits already
+			r.failures++
+			r.retryAt, r.goesFirst = now, true
+			return
+		}
 	default:
 		s.next.sizer.probe()
 	}

@@ -137,7 +137,7 @@ func (c *creator) call(ctx context.Context, rate *rate.Limiter, f func(context.C
 	if err := rate.Wait(ctx); err != nil {
 		return cancelled, err
 	}
-	p := c.limiter.enqueue(false)
+	p := c.limiter.enqueue(false, false)
 	select {
 	case <-p.ready:
 		if p.refused {

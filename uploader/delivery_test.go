@@ -27,12 +27,12 @@ func TestEventsWaitForTheDelay(t *testing.T) {
 		time.Sleep(time.Second)
 		d.Notify(feed.add(time.Now(), line(1)))
 		synctest.Wait()
-		time.Sleep(2900 * time.Millisecond)
+		time.Sleep(900 * time.Millisecond) // a sender that had nothing waits for half of the delay or longer
 		synctest.Wait()
 		if n := f.count("put"); n != 0 {
 			t.Fatalf("a request after %v", time.Since(begin))
 		}
-		time.Sleep(time.Second)
+		time.Sleep(2100 * time.Millisecond)
 		synctest.Wait()
 		if got := len(f.shown("g", "s")); got != 2 {
 			t.Fatalf("%d events after %v", got, time.Since(begin))

@@ -187,6 +187,9 @@ func (s *sender) fillBatch(bl *builder, now time.Time) {
 		}
 	}
 	s.next.heads = h
+	if takenFrames > 0 {
+		s.next.flushed = now
+	}
 
 	p := &s.pending
 	if s.anyUndrained() {

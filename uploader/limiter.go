@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -9,12 +10,15 @@ import (
 // limiter limits how many requests of one access are in flight. A sender with little to send
 // goes before those with a backlog. Among equals, the first to come is the first served.
 //
-// The window bounds all requests. It grows with each answer. When CloudWatch fails or
-// throttles, the window is halved, down to one request, and the senders wait a random time.
-// During an outage there is therefore one request at a time, whatever the number of senders,
-// and they do not all come back at once. CloudWatch does not say whether it throttles a stream
-// or the account. So if a backlog's request fails, only backlogs wait, and small requests go on
-// as long as CloudWatch answers them. If a small request fails, all senders wait.
+// The window bounds all requests. It grows with each answer. When CloudWatch fails, the window
+// is halved, down to one request, and the senders wait a random time. During an outage there is
+// therefore one request at a time, whatever the number of senders, and they do not all come
+// back at once. When CloudWatch throttles a request, the window is one request, and grows
+// quickly to half of what was in flight. If that was one, the next requests make a pause (pace).
+//
+// CloudWatch does not say whether it throttles a stream or the account. So if a backlog's
+// request fails, only backlogs wait, and small requests go on as long as CloudWatch answers
+// them. If a small request fails, all senders wait.
 //
 // Backlogs leave a quarter of the window free, and their own limit (backlogWindow) keeps them
 // from filling a queue in front of CloudWatch in which every other request waits.
@@ -39,8 +43,7 @@ type limiter struct {
 type waiters struct {
 	queue    []*permit
 	inFlight int
-	failures int       // failures counts the failures in a row.
-	until    time.Time // until is the time before which no request of the kind begins.
+	pace
 }
 
 // permit is a place in the limiter's queue, and then the right to send one request.
@@ -85,9 +88,10 @@ func newLimiter(most int) *limiter {
 	return l
 }
 
-// enqueue returns a place in the queue. backlog says that the sender has a backlog. The caller
-// must give the permit back with release or cancel.
-func (l *limiter) enqueue(backlog bool) *permit {
+// enqueue returns a place in the queue. backlog says that the sender has a backlog, and first
+// that it goes before the others of its kind. The caller must give the permit back with release
+// or cancel.
+func (l *limiter) enqueue(backlog, first bool) *permit {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &permit{ready: make(chan struct{}), limiter: l, backlog: backlog}
@@ -96,7 +100,11 @@ func (l *limiter) enqueue(backlog bool) *permit {
 		l.refuseLocked(p)
 		return p
 	}
-	w.queue = append(w.queue, p)
+	if first {
+		w.queue = slices.Insert(w.queue, 0, p)
+	} else {
+		w.queue = append(w.queue, p)
+	}
 	l.grantLocked()
 	return p
 }
@@ -132,44 +140,42 @@ func (p *permit) release(v verdict, took time.Duration) {
 	l := p.limiter
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	inFlight := l.backlog.inFlight
+	w, backlogs, all := l.waitersOf(p), l.backlog.inFlight, l.little.inFlight+l.backlog.inFlight
 	l.endLocked(p)
 	switch {
 	case v == cancelled, v == badEncoding, p.epoch != l.epoch:
 		// These answers say nothing about CloudWatch now: the uploader stops, the request is
 		// sent again in another encoding, or it began before the last failure.
+	case v == throttled:
+		l.epoch++
+		l.threshold = max(1, min(l.window, float64(all))/2)
+		l.window = 1
+		w.throttled(all == 1)
+		if !p.backlog {
+			l.backlog.notBefore(l.little.until) // a small request tries first
+		}
 	case v.shared():
 		l.epoch++
 		l.threshold = max(1, l.window/2)
 		l.window = l.threshold
-		if p.backlog {
-			l.backlog.failed(time.Time{})
-		} else {
-			l.little.failed(time.Time{})
-			l.backlog.failed(l.little.until) // a small request tries first, and backlogs if it succeeds
+		w.failed()
+		if !p.backlog {
+			l.backlog.failed()
+			l.backlog.notBefore(l.little.until)
 		}
 	default: // CloudWatch has answered, even if it refused the request
+		w.faster()
 		l.backlog.answered()
 		l.little.answered()
 		l.growLocked()
 		if p.backlog && took > 0 {
-			l.share.answered(p.round, took, inFlight, time.Now())
+			l.share.answered(p.round, took, backlogs, time.Now())
 		}
 	}
 	l.limit.Store(int64(l.window))
 	l.refuseWaitingLocked()
 	l.grantLocked()
 }
-
-// failed makes the requests wait after a failure, at least until atLeast.
-func (w *waiters) failed(atLeast time.Time) {
-	w.failures++
-	if w.until = time.Now().Add(retryDelay(w.failures, maxBackoff)); w.until.Before(atLeast) {
-		w.until = atLeast
-	}
-}
-
-func (w *waiters) answered() { w.failures, w.until = 0, time.Time{} }
 
 // growLocked grows the window after an answer.
 func (l *limiter) growLocked() {
@@ -259,6 +265,7 @@ func (l *limiter) grantFirstLocked(w *waiters) {
 	p := w.queue[0]
 	p.state, p.epoch = granted, l.epoch
 	w.inFlight++
+	w.begun()
 	close(p.ready)
 	w.skipEnded()
 }

@@ -23,7 +23,7 @@ func TestLimiterHalvesAndGrows(t *testing.T) {
 		// limit.
 		var running []*permit
 		for range 200 {
-			for p := l.enqueue(false); ; p = l.enqueue(false) {
+			for p := l.enqueue(false, false); ; p = l.enqueue(false, false) {
 				if !isReady(p) {
 					p.cancel()
 					break
@@ -47,7 +47,7 @@ func TestLimiterHalvesAndGrows(t *testing.T) {
 		// allows, in order.
 		var queue []*permit
 		for range 100 {
-			queue = append(queue, l.enqueue(false))
+			queue = append(queue, l.enqueue(false, false))
 		}
 		if isReady(queue[0]) {
 			t.Error("no wait after a failure")
@@ -69,7 +69,7 @@ func TestLimiterHalvesAndGrows(t *testing.T) {
 			if at == len(queue) {
 				break
 			}
-			queue[at].release(throttled, 0)
+			queue[at].release(unavailable, 0)
 			at++
 		}
 		if l.window != 1 {
@@ -81,22 +81,24 @@ func TestLimiterHalvesAndGrows(t *testing.T) {
 		}
 		time.Sleep(maxBackoff)
 		synctest.Wait()
-		p, q := l.enqueue(false), l.enqueue(false)
+		p, q := l.enqueue(false, false), l.enqueue(false, false)
 		if !isReady(p) || isReady(q) {
 			t.Error("not one at a time")
 		}
 		p.release(denied, 0) // CloudWatch answered
+		time.Sleep(firstBackoff)
+		synctest.Wait()
 		if !isReady(q) || l.little.failures != 0 {
 			t.Error("an answer does not open the limiter")
 		}
 		// While the uploader stops, nobody waits for CloudWatch while it fails.
 		q.release(unavailable, 0)
-		w := l.enqueue(false)
+		w := l.enqueue(false, false)
 		l.close()
 		if !isReady(w) || !w.refused {
 			t.Error("a waiting permit is not refused")
 		}
-		if w = l.enqueue(false); !w.refused {
+		if w = l.enqueue(false, false); !w.refused {
 			t.Error("a new permit is not refused")
 		}
 		l.stop()
@@ -107,19 +109,19 @@ func TestLimiterHalvesAndGrows(t *testing.T) {
 // backlogs, which get one place in four.
 func TestRequestsWithLittleGoFirst(t *testing.T) {
 	l := newLimiter(24)
-	running := []*permit{l.enqueue(true), l.enqueue(true), l.enqueue(true)}
+	running := []*permit{l.enqueue(true, false), l.enqueue(true, false), l.enqueue(true, false)}
 	if !isReady(running[2]) {
 		t.Fatal("backlogs do not get three of four places")
 	}
-	blocked := l.enqueue(true)
-	running = append(running, l.enqueue(false))
+	blocked := l.enqueue(true, false)
+	running = append(running, l.enqueue(false, false))
 	if isReady(blocked) || !isReady(running[3]) {
 		t.Error("the last place is not kept free")
 	}
 	var little, backlog []*permit
 	for range 6 {
-		backlog = append(backlog, l.enqueue(true))
-		little = append(little, l.enqueue(false))
+		backlog = append(backlog, l.enqueue(true, false))
+		little = append(little, l.enqueue(false, false))
 	}
 	for range 4 { // the answers say nothing, so the window stays
 		running[0].release(cancelled, 0)
@@ -131,27 +133,32 @@ func TestRequestsWithLittleGoFirst(t *testing.T) {
 }
 
 // TestFailureOfBacklogDelaysBacklogsOnly: a failure of a backlog's request delays backlogs, and a
-// failure of a small request delays all. Every failure halves the window.
+// failure of a small request delays all. A failure halves the window, and throttling leaves one
+// request in flight.
 func TestFailureOfBacklogDelaysBacklogsOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(24)
-		defer l.stop()
-		l.enqueue(true).release(throttled, 0)
-		backlog, little := l.enqueue(true), l.enqueue(false)
-		if isReady(backlog) || !isReady(little) || l.window != 2 {
-			t.Errorf("backlog goes on %v, little goes on %v, window %v", isReady(backlog), isReady(little), l.window)
+	for v, window := range map[verdict]float64{unavailable: 2, throttled: 1} {
+		for range 20 { // the waits are random
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimiter(24)
+				defer l.stop()
+				l.enqueue(true, false).release(v, 0)
+				backlog, little := l.enqueue(true, false), l.enqueue(false, false)
+				if isReady(backlog) || !isReady(little) || l.window != window {
+					t.Errorf("%v: backlog goes on %v, little goes on %v, window %v", v, isReady(backlog), isReady(little), l.window)
+				}
+				little.release(v, 0)
+				next := l.enqueue(false, false)
+				if isReady(next) || l.window != 1 {
+					t.Errorf("%v: a small request goes on %v, window %v", v, isReady(next), l.window)
+				}
+				time.Sleep(maxBackoff)
+				synctest.Wait()
+				if isReady(backlog) || !isReady(next) {
+					t.Errorf("%v: a small request does not try first", v)
+				}
+			})
 		}
-		little.release(throttled, 0)
-		next := l.enqueue(false)
-		if isReady(next) || l.window != 1 {
-			t.Errorf("a small request goes on %v, window %v", isReady(next), l.window)
-		}
-		time.Sleep(maxBackoff)
-		synctest.Wait()
-		if isReady(backlog) == isReady(next) {
-			t.Error("not one request at a time")
-		}
-	})
+	}
 }
 
 // TestBacklogsKeepTheQueueShort: the limit of backlogs grows while CloudWatch answers all soon,
@@ -177,7 +184,7 @@ func TestBacklogsKeepTheQueueShort(t *testing.T) {
 				for range 40 { // more senders than there are places
 					senders.Go(func() {
 						for time.Since(begun) < 2*time.Minute {
-							p := l.enqueue(true)
+							p := l.enqueue(true, false)
 							<-p.ready
 							start := time.Now()
 							l.mu.Lock()

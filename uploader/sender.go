@@ -59,10 +59,11 @@ type loop struct {
 
 // nextBatch is what the sender knows about the batch that it builds next.
 type nextBatch struct {
-	due   time.Time // due is when pending events must be sent, and zero if nothing is pending.
-	sizer sizer
-	plain bool  // plain says not to compress, because the last answer may be about the encoding.
-	heads heads // heads is empty between batches, and kept for its memory.
+	due     time.Time // due is when pending events must be sent, and zero if nothing is pending.
+	flushed time.Time // flushed is when the last batch was filled.
+	sizer   sizer
+	plain   bool  // plain says not to compress, because the last answer may be about the encoding.
+	heads   heads // heads is empty between batches, and kept for its memory.
 }
 
 // flight is what is being sent.
@@ -85,6 +86,8 @@ type recovery struct {
 	creations int
 	// poisonDropped counts poison events dropped since a batch was accepted.
 	poisonDropped int
+	// goesFirst says that the next request goes before others, because the last was throttled.
+	goesFirst bool
 	// retryAt is the time before which no batch is built.
 	retryAt time.Time
 }
@@ -211,7 +214,8 @@ func (s *sender) await(timer <-chan time.Time, ready <-chan struct{}) {
 func (s *sender) updatePermit(wanted bool) <-chan struct{} {
 	switch p := s.flight.permit; {
 	case wanted && p == nil:
-		s.flight.permit = s.svc.limiter.enqueue(!s.hasLittle())
+		s.flight.permit = s.svc.limiter.enqueue(!s.hasLittle(), s.recovery.goesFirst)
+		s.recovery.goesFirst = false
 	case !wanted && p != nil:
 		p.cancel()
 		s.flight.permit = nil
@@ -238,7 +242,7 @@ func (s *sender) admitDeliveries(now time.Time) {
 		}
 	}
 	s.deliveries = append(s.deliveries, joined...)
-	s.dueBy(now.Add(s.delay()))
+	s.dueBy(s.flushAt(now))
 }
 
 // removeFinished removes the deliveries that are done or detached and have nothing in
@@ -303,34 +307,6 @@ func (s *sender) hasPending() bool {
 	return slices.ContainsFunc(s.deliveries, func(d *Delivery) bool {
 		return !d.detached.Load() && (!d.drained || d.notified.Load())
 	})
-}
-
-// notePending sets when to send if something new is pending.
-func (s *sender) notePending(now time.Time) {
-	if !s.next.due.IsZero() || len(s.deliveries) == 0 {
-		return
-	}
-	s.pending.idle.Store(true)
-	if slices.ContainsFunc(s.deliveries, func(d *Delivery) bool { return d.notified.Load() }) {
-		s.pending.idle.Store(false)
-		s.next.due = now.Add(s.delay())
-	}
-}
-
-// dueBy makes pending events due at t or earlier.
-func (s *sender) dueBy(t time.Time) {
-	if s.next.due.IsZero() || t.Before(s.next.due) {
-		s.next.due = t
-	}
-}
-
-// delay returns the shortest delay of the deliveries.
-func (s *sender) delay() time.Duration {
-	delay := s.deliveries[0].delay
-	for _, d := range s.deliveries[1:] {
-		delay = min(delay, d.delay)
-	}
-	return delay
 }
 
 // nextAction reports whether a batch should be built now. If not, it returns when to look

@@ -155,7 +155,7 @@ func TestThrottlingLastsWhileSomeRequestsSucceed(t *testing.T) {
 		began := time.Now()
 		for range 20 {
 			w.write()
-			time.Sleep(5 * time.Second) // the event is throttled once, and then accepted
+			time.Sleep(2 * maxBackoff) // the event is throttled once, and then accepted
 			if s := wantState(t, u, "under throttling", status.ServiceThrottled); s.Since.Sub(began) > time.Second {
 				t.Fatalf("throttled since %v after the beginning", s.Since.Sub(began))
 			}

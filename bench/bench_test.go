@@ -100,7 +100,7 @@ func TestAFailedRowStopsNoOther(t *testing.T) {
 	measure := func(rows []row, err error) func(*bench, context.Context) ([]row, error) {
 		return func(*bench, context.Context) ([]row, error) { return rows, err }
 	}
-	rowsOf = []rowGroup{{"none", measure(nil, errors.New("no engine"))}, {"half", measure([]row{good}, errors.New("broken"))}, {"good", measure([]row{good}, nil)}}
+	rowsOf = []rowGroup{{"none", measure(nil, errors.New("no engine")), false}, {"half", measure([]row{good}, errors.New("broken")), false}, {"good", measure([]row{good}, nil), false}}
 	b := &bench{out: io.Discard, only: regexp.MustCompile("")}
 	text, err := b.table(t.Context())
 	if !errors.Is(err, errLimit) || !strings.Contains(err.Error(), "none") {

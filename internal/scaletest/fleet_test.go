@@ -46,8 +46,6 @@ type scenario struct {
 	quotas            quotas
 	streams           sharing
 	delay             time.Duration
-	// spread makes the delay of each host a random one, from delay×(1−spread) to delay.
-	spread float64
 
 	interval time.Duration // interval is the time between two lines of a container.
 	aligned  bool          // aligned says that all containers write at the same time.
@@ -95,15 +93,14 @@ func (o *outcome) simulate(t *testing.T) {
 	ended := make(chan error)
 	for h := range int(float64(o.hosts)*o.share + 0.5) {
 		u := uploader.New(uploader.Options{Config: o.config, Plain: true, Log: slog.New(slog.DiscardHandler)})
-		delay := o.delay - time.Duration(rand.Float64()*o.spread*float64(o.delay))
 		lasts := make(chan error)
 		for c := range o.containers {
-			l := &life{o: o, host: h, index: c, delay: delay, container: container{on: o.measurement}}
+			l := &life{o: o, host: h, index: c, delay: o.delay, container: container{on: o.measurement}}
 			l.from, l.to = l.lifetime()
 			lives = append(lives, l)
 			go func() { lasts <- l.run(u) }()
 			if o.replaced > 0 {
-				r := &life{o: o, host: h, index: c, delay: delay, container: container{on: o.measurement}, generation: 1, from: l.to, to: o.length}
+				r := &life{o: o, host: h, index: c, delay: o.delay, container: container{on: o.measurement}, generation: 1, from: l.to, to: o.length}
 				lives = append(lives, r)
 				go func() { lasts <- r.run(u) }()
 			}

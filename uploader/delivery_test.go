@@ -32,7 +32,7 @@ func TestEventsWaitForTheDelay(t *testing.T) {
 		if n := f.count("put"); n != 0 {
 			t.Fatalf("a request after %v", time.Since(begin))
 		}
-		time.Sleep(2100 * time.Millisecond)
+		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		if got := len(f.shown("g", "s")); got != 2 {
 			t.Fatalf("%d events after %v", got, time.Since(begin))

@@ -24,10 +24,30 @@ func (s *sender) notePending(now time.Time) {
 // hosts may write at the same second. Both are within the delay.
 func (s *sender) flushAt(now time.Time) time.Time {
 	delay := s.delay()
-	if next := s.next.flushed.Add(delay); now.Before(next) {
-		return next
+	due := s.next.flushed.Add(delay)
+	if !now.Before(due) {
+		due = now.Add(backoff.Jitter(delay/2, delay))
 	}
-	return now.Add(backoff.Jitter(delay/2, delay))
+	if common := s.u.commonTime(due, delay); !common.Before(now) {
+		return common
+	}
+	return due
+}
+
+const (
+	// maxCommon is the most by which a flush may be early so that it comes together with others.
+	maxCommon = 100 * time.Millisecond
+	// commonPart is the part of the delay by which a flush may be early, so that a sender with a
+	// short delay does not make many more requests.
+	commonPart = 40
+)
+
+// commonTime returns the last time, up to t, at which senders with this delay flush. If the
+// senders of a host wake up together, a request costs half as much as one for which an idle
+// processor must be woken up several times. The times differ from host to host.
+func (u *Uploader) commonTime(t time.Time, delay time.Duration) time.Time {
+	since := t.Sub(u.created) // by the monotonic clock, which Time.Truncate would give up
+	return u.created.Add(since.Truncate(min(maxCommon, delay/commonPart)))
 }
 
 // dueBy makes pending events due at t or earlier.

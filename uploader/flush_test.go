@@ -89,3 +89,60 @@ func TestBusySenderSendsOncePerDelay(t *testing.T) {
 		stop(t, u)
 	})
 }
+
+// TestSendersOfAHostFlushTogether: busy senders whose lines come at different times send at
+// common times, and none sends late or much too early.
+func TestSendersOfAHostFlushTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const senders, delay = 50, 4 * time.Second
+		f := newFake(t)
+		u := start(t, f, Options{Log: discard})
+		defer stop(t, u)
+		var feeds []*fakeFeed
+		var deliveries []*Delivery
+		for i := range senders {
+			name := fmt.Sprint(i)
+			f.has("g", name)
+			feeds = append(feeds, newFeed(t))
+			deliveries = append(deliveries, u.Attach(streamTarget(name), feeds[i], delay))
+		}
+		for n := range 100 {
+			for i, d := range deliveries {
+				d.Notify(feeds[i].add(time.Now(), line(n)))
+				time.Sleep(2900 * time.Microsecond)
+			}
+		}
+		f.mu.Lock()
+		times := map[time.Time]int{}
+		for _, at := range f.times {
+			times[at]++
+		}
+		requests := len(f.times)
+		f.mu.Unlock()
+		if most := int(time.Second * 145 / 10 / maxCommon); len(times) > most || requests < 3*senders {
+			t.Errorf("%d requests at %d times, want at most %d", requests, len(times), most)
+		}
+		time.Sleep(delay)
+		synctest.Wait()
+		for i, feed := range feeds {
+			if !feed.ackedAll() {
+				t.Errorf("sender %d is late", i)
+			}
+		}
+	})
+}
+
+// TestCommonTimesAreLittleEarlier: a common time is not after the time that it takes the place
+// of, and not much before it, for any delay.
+func TestCommonTimesAreLittleEarlier(t *testing.T) {
+	u := New(Options{Log: discard})
+	defer stop(t, u)
+	for _, delay := range []time.Duration{0, 1, 500 * time.Millisecond, time.Second, 4 * time.Second, time.Hour} {
+		for i := range time.Duration(100) {
+			at := u.created.Add(i * 12_345_678)
+			if early := at.Sub(u.commonTime(at, delay)); early < 0 || early > min(maxCommon, delay/commonPart) {
+				t.Errorf("delay %v: %v early", delay, early)
+			}
+		}
+	}
+}

@@ -58,6 +58,7 @@ type Uploader struct {
 	pool      *pool
 	requests  chan func() // requests hands a request to a goroutine that waits for one.
 	clock     *faultlog.Shared[*service]
+	created   time.Time // created is when the uploader was made, from which common times count.
 
 	stopping   chan struct{}   // stopping is closed when Stop begins; nothing new may begin then.
 	trying     context.Context // trying is done when nothing may be waited for any more.
@@ -83,6 +84,7 @@ func New(o Options) *Uploader {
 		log: o.Log, plain: o.Plain, connector: o.connector,
 		pool:     newPool(),
 		requests: make(chan func()),
+		created:  time.Now(),
 		stopping: make(chan struct{}),
 		registry: registry{
 			services: make(map[target.Access]*service),

@@ -80,10 +80,11 @@ func (b *bench) aloneRun(ctx context.Context, binary string, c aloneCase) (r res
 	if err != nil {
 		return r, err
 	}
-	profiled := func() error { return nil }
-	if b.profile != "" && binary != b.yardstick {
-		profiled = h.startProfile(ctx, fmt.Sprintf("%s-alone-%d-%s", b.profile, c.size, c.gzip), max(b.time(2*time.Second), time.Second))
+	prefix := b.profile
+	if binary == b.yardstick { // it has no status socket
+		prefix = ""
 	}
+	profiled := h.startProfile(ctx, prefix, fmt.Sprintf("alone-%d-%s", c.size, c.gzip), b.time(2*time.Second))
 	r.lines = int(float64(c.lines) * b.scale)
 	if err := writeText(ctx, h.containers[0], c.size, r.lines); err != nil {
 		return r, err

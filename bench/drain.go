@@ -168,10 +168,7 @@ func (b *bench) drainPlugin(ctx context.Context, lines int, zipped bool) (r drai
 	if err := writeText(ctx, h.containers[0], lineSize, lines); err != nil {
 		return r, 0, err
 	}
-	profiled := func() error { return nil }
-	if b.profile != "" {
-		profiled = h.startProfile(ctx, b.profile+"-drain-"+env[1], max(b.time(10*time.Second), time.Second))
-	}
+	profiled := h.startProfile(ctx, b.profile, "drain-"+env[1], b.time(10*time.Second))
 	r, waited, err = h.deliver(ctx, service, lines)
 	return r, waited, errors.Join(err, profiled())
 }

@@ -114,10 +114,11 @@ func (l *lab) measure(ctx context.Context, d *driver, f flood, names []string, r
 	if err != nil {
 		return u, err
 	}
-	profiled := func() error { return nil }
-	if l.profile != "" && strings.HasPrefix(d.name, logspool) {
-		profiled = startProfile(ctx, statusClient(d.state), l.profile+"-"+d.ref(), time.Duration(max(5, f.lines/100_000))*time.Second)
+	prefix := l.profile
+	if !strings.HasPrefix(d.name, logspool) { // only our plugin has a status socket
+		prefix = ""
 	}
+	profiled := startProfile(ctx, statusClient(d.state), prefix, d.ref(), time.Duration(max(5, f.lines/100_000))*time.Second)
 	switches := voluntarySwitches(d.pid)
 	want := l.delivered.count() + f.containers*f.lines*f.size
 	begin, err := os.OpenFile(filepath.Join(reports, filepath.Base(goFile)), os.O_RDWR, 0)

@@ -80,10 +80,7 @@ func (b *bench) windows(ctx context.Context, h *host, name string, wait func(con
 		return nil, err
 	}
 	window := b.time(quietWindow)
-	profiled := func() error { return nil }
-	if b.profile != "" {
-		profiled = h.startProfile(ctx, b.profile+"-"+strings.ReplaceAll(name, " ", "-"), max(window, time.Second))
-	}
+	profiled := h.startProfile(ctx, b.profile, strings.ReplaceAll(name, " ", "-"), window)
 	for range cmp.Or(b.turns, quietWindows) {
 		used, took, err := h.cpuDuring(func() error { return wait(ctx, window) })
 		if err != nil {

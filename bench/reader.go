@@ -87,18 +87,22 @@ func statusClient(state string) *http.Client {
 	}}
 }
 
-// startProfile writes a profile of the plugin's processor time to a file.
-func (h *host) startProfile(ctx context.Context, name string, length time.Duration) (wait func() error) {
-	return startProfile(ctx, h.socketClient(), name, length)
+// startProfile writes a profile of the plugin's processor time to the file prefix-name.
+func (h *host) startProfile(ctx context.Context, prefix, name string, length time.Duration) (wait func() error) {
+	return startProfile(ctx, h.socketClient(), prefix, name, length)
 }
 
-// startProfile returns at once, and wait returns when the profile is complete.
-func startProfile(ctx context.Context, status *http.Client, name string, length time.Duration) (wait func() error) {
+// startProfile returns at once, and wait returns when the profile is complete. Without a prefix,
+// there is no profile. It covers at least a second.
+func startProfile(ctx context.Context, status *http.Client, prefix, name string, length time.Duration) (wait func() error) {
+	if prefix == "" {
+		return func() error { return nil }
+	}
 	done := make(chan error, 1)
 	go func() {
 		var profile bytes.Buffer
-		err := get(ctx, status, fmt.Sprintf("http://status/debug/pprof/profile?seconds=%d", int(length.Seconds())), &profile)
-		done <- errors.Join(err, os.WriteFile(name, profile.Bytes(), 0o644))
+		err := get(ctx, status, fmt.Sprintf("http://status/debug/pprof/profile?seconds=%d", int(max(length, time.Second).Seconds())), &profile)
+		done <- errors.Join(err, os.WriteFile(prefix+"-"+name, profile.Bytes(), 0o644))
 	}()
 	return func() error { return <-done }
 }

@@ -124,10 +124,11 @@ func (b *bench) measure(ctx context.Context, l load, v variant) (r result, err e
 		reader.start(ctx)
 		stop = reader.stop
 	}
-	profiled := func() error { return nil }
-	if b.profile != "" && v.binary == b.binary {
-		profiled = h.startProfile(ctx, b.profile+"-"+strings.ReplaceAll(v.name, " ", "-"), max(l.length, 5*time.Second))
+	prefix := b.profile
+	if v.binary != b.binary {
+		prefix = ""
 	}
+	profiled := h.startProfile(ctx, prefix, strings.ReplaceAll(v.name, " ", "-"), max(l.length, 5*time.Second))
 	r, err = h.run(ctx, l)
 	reads, failed := stop()
 	r.reads = reads

@@ -263,7 +263,7 @@ func (f *FIFO) found(n int, left bool) {
 	}
 	in.fill = max(in.fill, n*wholePipe/f.capacity())
 	f.grow(much)
-	if n >= f.size/64 || left {
+	if n >= f.size/64 || left || len(f.drainers) > 0 { // an idle FIFO is not looked at when it is empty
 		f.calm = 0
 	} else if f.calm++; f.calm >= f.idleAfter {
 		in.makeIdle(f)

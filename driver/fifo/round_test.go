@@ -340,6 +340,27 @@ func TestCommandsDoNotWaitForTheGathering(t *testing.T) {
 	}
 }
 
+// TestDrainedFIFOStaysBusy checks that Drain ends when the FIFO is empty, also if little was found
+// in many rounds before: the intake does not look at an idle FIFO that is empty.
+func TestDrainedFIFOStaysBusy(t *testing.T) {
+	in := steppedIntake(t)
+	f, w := openIdle(t, in, newMemorySink())
+	drained := make(chan struct{})
+	f.drainers = append(f.drainers, drained)
+	in.makeBusy(f)
+	for range 2 * longIdleRounds {
+		w.Write(frame(1e18, "a line"))
+		in.round(nil)
+	}
+	in.round(nil)
+	select {
+	case <-drained:
+	default:
+		t.Error("the FIFO is empty, and Drain does not end")
+	}
+	untilIdle(t, in, f)
+}
+
 // TestPausesFollowTheWriter lets a FIFO be written at a constant rate. The writer never finds
 // the pipe full, and the intake does not look into it more often than it has to.
 func TestPausesFollowTheWriter(t *testing.T) {

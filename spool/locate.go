@@ -256,7 +256,7 @@ func (r *Reader) skipDamage(p extent) (item Item, ok, more bool) {
 			if errors.Is(err, fs.ErrNotExist) {
 				break
 			}
-			if r.file == nil {
+			if r.file == nil && !errors.Is(err, errShort) {
 				r.failure.err = err
 				return item, false, false
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -384,6 +385,29 @@ func TestDamageToAcknowledgedBlockLosesNothing(t *testing.T) {
 			t.Errorf("byte %d: read %s", at, got)
 		}
 		r.Close()
+	}
+}
+
+// TestShortActiveFileIsDamaged: if something has cut the file that the spool writes to, the reader
+// reports a gap at once. It does not wait for the rest of the file.
+func TestShortActiveFileIsDamaged(t *testing.T) {
+	disk := durabletest.NewDisk()
+	s, a := smallSpool(t, disk)
+	for i := range 3 {
+		a.append(t, numbered(i*10+1, i*10+10, 1000))
+	}
+	f, err := disk.OpenFile("/spool/0000000000000000.seg", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(segmentHeaderSize + int64(s.End())/2); err != nil {
+		t.Fatal(err)
+	}
+	r := s.NewReader()
+	defer r.Close()
+	if got := read(r); !strings.HasPrefix(got, "1-1") || !strings.Contains(got, Damaged.String()) || r.failure.err != nil {
+		t.Errorf("read %s, error %v", got, r.failure.err)
 	}
 }
 

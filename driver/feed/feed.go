@@ -149,13 +149,21 @@ func (f *Feed) Next(now time.Time) (*events.Event, bool) {
 	if e, ok := f.nextOfRun(); ok {
 		return e, true
 	}
-	f.progress.now, f.progress.retry = now, time.Time{}
+	if !f.progress.now.Equal(now) {
+		f.progress.now, f.progress.searched = now, 0
+	}
+	f.progress.retry = time.Time{}
 	f.retryMarker(now)
 	if f.out.unread {
 		f.out.unread = false
 		return &f.out.Event, true
 	}
 	var begun time.Time
+	defer func() {
+		if !begun.IsZero() {
+			f.progress.searched += time.Since(begun)
+		}
+	}()
 	for frames := 0; ; frames++ {
 		if f.nextJoined() {
 			return &f.out.Event, true
@@ -163,7 +171,7 @@ func (f *Feed) Next(now time.Time) (*events.Event, bool) {
 		switch {
 		case frames == 1:
 			begun = time.Now()
-		case frames > 0 && frames%searchFrames == 0 && time.Since(begun) >= f.progress.search:
+		case frames > 0 && frames%searchFrames == 0 && f.progress.searched+time.Since(begun) >= f.progress.search:
 			f.progress.retry = now
 			f.flushAcks()
 			return nil, false

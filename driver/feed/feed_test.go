@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -400,6 +401,38 @@ func TestSearchIsBounded(t *testing.T) {
 		if r.spool.Acked() == 0 {
 			t.Error("nothing is acknowledged")
 		}
+	}
+}
+
+// TestSearchesOfOneBatchShareTheirTime: a feed whose filters drop most events looks for no longer
+// with all calls of a batch, which have the same time, than with one.
+func TestSearchesOfOneBatchShareTheirTime(t *testing.T) {
+	r := newFeedRig(t)
+	defer r.spool.Close()
+	for range 2 {
+		r.append(r.line("stdout", "event"))
+		for i := range 10 * searchFrames {
+			r.append(r.line("stdout", fmt.Sprintf("debug %d", i)))
+		}
+	}
+	r.append(r.line("stdout", "event"))
+	f := New(r.spool, Options{Outputs: BothOutputs, Ended: &r.ended, Events: events.Options{Exclude: regexp.MustCompile(`^debug`)}})
+	defer f.Close()
+	f.progress.search = time.Minute
+	for range 2 {
+		if _, ok := f.Next(someTime); !ok {
+			t.Fatal("no event")
+		}
+	}
+	if f.progress.searched <= 0 || f.progress.searched > time.Minute {
+		t.Errorf("has searched for %v", f.progress.searched)
+	}
+	f.progress.searched = time.Minute // that has taken long
+	if _, ok := f.Next(someTime); ok {
+		t.Error("the feed still searches")
+	}
+	if _, ok := f.Next(someTime.Add(time.Second)); !ok {
+		t.Error("the feed does not search for the next batch")
 	}
 }
 

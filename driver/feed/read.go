@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// maxSearch is how long Next looks for an event among events that the container's
-	// filters drop: its caller has other feeds to serve.
+	// maxSearch is how long all calls of Next with the same time look for events among those
+	// that the container's filters drop: the caller has other feeds to serve.
 	maxSearch = time.Second
 	// searchFrames is the number of frames after which Next looks at the clock.
 	searchFrames = 16
@@ -30,13 +30,14 @@ const (
 
 // progress is how far a feed has read.
 type progress struct {
-	search time.Duration // search is how long Next may look for an event.
-	now    time.Time     // now is the time of the last Next.
-	retry  time.Time     // retry is when to read again after an error, or the zero time.
-	latest int64         // latest is the time of the last frame.
-	pushed bool          // pushed says that the pipeline may point into a pushed frame.
-	ended  bool          // ended says that the feed was complete and everything was read.
-	check  uint64        // check is the position at which tooFarAhead asks the spool again.
+	search   time.Duration // search is how long Next may look for events at the same time now.
+	searched time.Duration // searched is how long it has looked at the time now.
+	now      time.Time     // now is the time of the last Next.
+	retry    time.Time     // retry is when to read again after an error, or the zero time.
+	latest   int64         // latest is the time of the last frame.
+	pushed   bool          // pushed says that the pipeline may point into a pushed frame.
+	ended    bool          // ended says that the feed was complete and everything was read.
+	check    uint64        // check is the position at which tooFarAhead asks the spool again.
 
 	// These are positions of the reader. 0 means that there is none. What is unfinished at
 	// waitedOnce has waited long enough.

@@ -19,7 +19,7 @@ import (
 //
 // The first requests after an outage make a short pause, because all hosts come back then.
 type pace struct {
-	failures int       // failures counts the failures in a row.
+	failures int       // failures counts the failures in a row. A throttled request counts as the first one.
 	until    time.Time // until is the time before which no request of the kind begins.
 	// pause is the longest time from the beginning of a request to that of the next one.
 	pause time.Duration
@@ -54,8 +54,7 @@ func (p *pace) failed() {
 // throttled makes the requests wait after CloudWatch has throttled one. alone says that no
 // other was in flight, so that only a pause makes the rate lower.
 func (p *pace) throttled(alone bool) {
-	p.failures++
-	p.streak = 0
+	p.failures, p.streak = 1, 0
 	if alone || p.pause > 0 {
 		p.pause = min(p.pause+min(max(p.pause, firstBackoff), maxPauseStep), maxBackoff)
 	}

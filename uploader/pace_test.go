@@ -199,6 +199,23 @@ func TestHostComesBackGentlyAfterOutage(t *testing.T) {
 	}
 }
 
+// TestFailureOfThrottledHostIsNoOutage: a host that is throttled keeps its share of the quota after
+// a single failure.
+func TestFailureOfThrottledHostIsNoOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(maxRequests)
+		defer l.stop()
+		for _, v := range []verdict{throttled, throttled, throttled, throttled, throttled, throttled, unavailable} {
+			p := l.enqueue(false, false)
+			<-p.ready
+			p.release(v, 0)
+		}
+		if l.little.pause < 2*time.Second {
+			t.Errorf("a pause of %v", l.little.pause)
+		}
+	})
+}
+
 // TestThrottledRequestGoesFirst: a request that CloudWatch has throttled does not go behind all
 // others of the host again. But a stream that is always throttled does not stop the others.
 func TestThrottledRequestGoesFirst(t *testing.T) {

@@ -50,6 +50,11 @@ type contents struct {
 	cutBytes int
 }
 
+// large reports whether the finished batch is at least half as large as any can be.
+func (b *batch) large() bool {
+	return b.counted >= maxBatchBytes/2 || len(b.records) >= maxBatchEvents/2 || b.plainSize >= maxBodyBytes/2
+}
+
 // record is one event of a batch. It has no ranges if the event was made from the middle
 // of a very large frame, which a later event acknowledges.
 type record struct {
@@ -141,7 +146,7 @@ func (bl *builder) add(p int, ev *events.Event) fit {
 		lo, hi = min(b.minMS, ms), max(b.maxMS, ms)
 		room := bl.size.bytes - int(b.counted) - eventOverhead
 		switch {
-		case n >= bl.size.events, len(msg) > room, len(bl.body) >= maxBodyBytes:
+		case n >= bl.size.events, len(msg) > room, len(bl.body) >= maxBodyGrowth*bl.size.bytes:
 			return noRoom
 		case hi-lo >= maxBatchSpan.Milliseconds():
 			return tooFar

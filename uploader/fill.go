@@ -152,7 +152,7 @@ func (s *sender) build(now time.Time, backlog bool) *batch {
 func (s *sender) fillBatch(bl *builder, now time.Time) {
 	frames, bytes := s.pending.frames.Load(), s.pending.bytes.Load()
 	watch := newStopwatch()
-	s.takeHeads(bl, now)
+	s.takeHeads(bl, now, &watch)
 	h := s.next.heads
 	var takenFrames, takenBytes int64
 	for len(h) > 0 {
@@ -174,6 +174,7 @@ func (s *sender) fillBatch(bl *builder, now time.Time) {
 				h.siftDown()
 			} else {
 				h.pop()
+				watch.left = 1 // the feed may have searched for long
 			}
 		case tooFar:
 			d.unread()
@@ -243,12 +244,18 @@ func (w *stopwatch) over() bool {
 	return now.Sub(w.begun) >= maxFillTime
 }
 
-// takeHeads takes the first event of each delivery that may go into the batch.
-func (s *sender) takeHeads(bl *builder, now time.Time) {
+// takeHeads takes the first event of each delivery that may go into the batch. If that takes too
+// long, the other deliveries are passed over.
+func (s *sender) takeHeads(bl *builder, now time.Time, watch *stopwatch) {
 	starved := s.starved()
 	s.next.heads = s.next.heads[:0]
 	for _, d := range s.deliveries {
 		if d.detached.Load() || starved != nil && d != starved || !d.mayHaveEvent(now) {
+			continue
+		}
+		if time.Since(watch.begun) >= maxFillTime {
+			d.drained = false
+			d.passedOver++
 			continue
 		}
 		if ev, ok := d.next(now); ok {

@@ -55,6 +55,37 @@ func TestSlowFeedEndsItsBatchEarly(t *testing.T) {
 	})
 }
 
+// TestSlowFeedsAreFilledInTurns: if the feeds of one stream need long for their first events, a
+// batch does not wait for all of them, and the others come later.
+func TestSlowFeedsAreFilledInTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		f.has("g", "s")
+		u := start(t, f, Options{})
+		begun := time.Now()
+		var all []*Delivery
+		for range 20 {
+			feed := newFeed(t)
+			d := u.Attach(testTarget, slowFeed{feed, maxFillTime / 2}, 0)
+			d.Notify(feed.add(time.Now(), "slow"))
+			all = append(all, d)
+		}
+		for _, d := range all {
+			d.Finish()
+			<-d.Done()
+		}
+		stop(t, u)
+		if n := len(f.shown("g", "s")); n != len(all) {
+			t.Errorf("%d of %d events", n, len(all))
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if first := f.first[0].Sub(begun); first > 3*maxFillTime || f.calls["put"] < 5 {
+			t.Errorf("the first of %d requests came after %v", f.calls["put"], first)
+		}
+	})
+}
+
 // TestRestOfSmallBatchIsDueAtOnce: if more comes while a sender with little to send waits for its
 // turn, what does not fit into its batch does not wait for the delay again.
 func TestRestOfSmallBatchIsDueAtOnce(t *testing.T) {
@@ -80,6 +111,55 @@ func TestRestOfSmallBatchIsDueAtOnce(t *testing.T) {
 			t.Errorf("backlog %v: the rest is due after %v", backlog, s.next.due.Sub(now))
 		}
 		stop(t, u)
+	}
+}
+
+// TestBatchEndsWhenItsBodyGrows: control characters take six bytes each in the body. A batch that
+// may be half as large has half as long a body, because less memory is reserved for it.
+func TestBatchEndsWhenItsBodyGrows(t *testing.T) {
+	u := New(Options{Log: discard, connector: newFake(t), Plain: true})
+	defer stop(t, u)
+	s := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
+	feed, now := newFeed(t), time.Now()
+	d := newDelivery(s, testTarget, feed, 0)
+	s.deliveries = []*Delivery{d}
+	for range 3000 {
+		d.Notify(feed.add(now, string(make([]byte, 1000))))
+	}
+	for backlog, most := range map[bool]int{false: littlePlain, true: retainedPlain} {
+		b := s.build(now, backlog)
+		s.u.pool.finish(b)
+		if b.plainSize > most || b.plainSize < most*3/4 {
+			t.Errorf("backlog %v: a body of %d bytes, for which %d are reserved", backlog, b.plainSize, most)
+		}
+		if b.large() != backlog {
+			t.Errorf("backlog %v: large is %v", backlog, b.large())
+		}
+		u.pool.unreserve(b)
+		u.pool.free(b)
+	}
+}
+
+// TestBatchOfShortLinesIsLarge: the response times of full batches of short lines count as those
+// of others do.
+func TestBatchOfShortLinesIsLarge(t *testing.T) {
+	u := New(Options{Log: discard, connector: newFake(t)})
+	defer stop(t, u)
+	s := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
+	feed, now := newFeed(t), time.Now()
+	d := newDelivery(s, testTarget, feed, 0)
+	s.deliveries = []*Delivery{d}
+	for range maxBatchEvents + 100 {
+		d.Notify(feed.add(now, "x"))
+	}
+	for _, want := range []bool{true, false} {
+		b := s.build(now, true)
+		s.u.pool.finish(b)
+		if b.large() != want {
+			t.Errorf("a batch of %d events and %d bytes: large is %v", len(b.records), b.counted, b.large())
+		}
+		u.pool.unreserve(b)
+		u.pool.free(b)
 	}
 }
 

@@ -44,10 +44,13 @@ const (
 
 // The uploader's own limits.
 const (
-	// maxBodyBytes ends a batch whose JSON grows out of proportion, so that memory stays
-	// bounded. Quotation marks and control characters take two to six bytes where
-	// CloudWatch counts one. Only a single event may be larger.
-	maxBodyBytes = 2 << 20
+	// maxBodyGrowth ends a batch whose JSON grows out of proportion, so that memory stays
+	// bounded: there is that much JSON at most for each byte that the batch may count.
+	// Quotation marks and control characters take two to six bytes where CloudWatch counts
+	// one. Only a single event may be larger.
+	maxBodyGrowth = 2
+	// maxBodyBytes is the length of the JSON at which a batch of any size ends.
+	maxBodyBytes = maxBodyGrowth * maxBatchBytes
 	// maxInFlight is how many batches of one stream may be in flight at once.
 	maxInFlight = 4
 	// maxRequests is how many requests of one access may be in flight at once.

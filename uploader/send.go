@@ -40,14 +40,13 @@ func (s *sender) sendOrHold(b *batch) {
 // sender can fill the next one.
 func (s *sender) launch(b *batch) {
 	t := s.target
-	large := b.counted >= int64(fullSize.bytes/2)
 	s.flight.batches = append(s.flight.batches, b)
 	s.svc.stats.inFlight.Add(1)
 	s.u.runRequest(func() {
 		if b.builder != nil {
 			s.u.pool.finish(b)
 		}
-		begun := time.Now()
+		large, begun := b.large(), time.Now()
 		v, err := s.svc.put(s, t, b)
 		var took time.Duration
 		if large {

@@ -76,3 +76,29 @@ func TestREADMEComparisonIsMeasured(t *testing.T) {
 	}
 	generated(t, "README.md", "comparison", b.String())
 }
+
+// TestREADMECostsAreMeasured compares the README with the tables that make bench writes.
+func TestREADMECostsAreMeasured(t *testing.T) {
+	_, measured, _ := strings.Cut(read(t, "docs/performance.md"), "\nOne container, ")
+	what, measured, _ := strings.Cut(measured, ", as fast as it can:")
+	costs := map[string][]string{}
+	for line := range strings.Lines(measured) {
+		if strings.HasPrefix(line, "One container, ") {
+			break
+		}
+		if cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|"); len(cells) == 4 {
+			median := func(cell string) string {
+				text, _, _ := strings.Cut(strings.TrimSpace(cell), " ")
+				return strings.Trim(text, "*")
+			}
+			costs[strings.TrimSpace(cells[0])] = []string{median(cells[1]), median(cells[2]), median(cells[3])}
+		}
+	}
+	ours, theirs := costs["logspool"], costs["awslogs"]
+	if ours == nil || theirs == nil {
+		t.Fatal("docs/performance.md has no costs of both drivers")
+	}
+	generated(t, "README.md", "costs", fmt.Sprintf("| one container that writes %s | awslogs | logspool |\n|---|---|---|\n"+
+		"| CPU of dockerd and the driver, seconds per GB | %s | %s + %s |\n| lines/s that the container can write | %s | %s |\n",
+		what, theirs[0], ours[0], ours[1], theirs[2], ours[2]))
+}

@@ -61,7 +61,7 @@ bench-quick: rootfs ## the same in two minutes, with less certain figures; updat
 	@$(YARDSTICK)
 	@$(BENCH_RUN) -scale 0.1 -turns 1 $(BENCH) rows
 
-bench-plots: rootfs ## draw the charts of docs/performance.md, in 30 minutes; BENCH=flags
+bench-plots: rootfs ## draw the charts of docs/performance.md, in 40 minutes; BENCH=flags
 	@$(BENCH_TOOL)
 	@$(YARDSTICK)
 	@$(BENCH_RUN) -images docs/images $(BENCH) plots

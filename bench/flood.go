@@ -17,7 +17,10 @@ import (
 )
 
 // flood is what containers write: each as fast as it can.
-type flood struct{ containers, lines, size int }
+type flood struct {
+	containers, lines, size int
+	stay                    bool // stay says that the containers end after the measurement: the end of many costs dockerd more than their lines.
+}
 
 // use is what a run cost.
 type use struct {
@@ -55,7 +58,7 @@ func (l *lab) run(ctx context.Context, d *driver, f flood) (u use, err error) {
 		names[i] = fmt.Sprintf("r%d-%d", l.runs, i)
 	}
 	defer func() {
-		err = errors.Join(err, l.remove(context.WithoutCancel(ctx), names), os.RemoveAll(reports))
+		err = errors.Join(err, l.remove(context.WithoutCancel(ctx)), os.RemoveAll(reports))
 	}()
 	var starts errgroup.Group
 	starts.SetLimit(4)
@@ -76,17 +79,32 @@ func (l *lab) run(ctx context.Context, d *driver, f flood) (u use, err error) {
 	return l.measure(ctx, d, f, names, reports)
 }
 
-// remove removes containers, a few with each command, because a command has limited time.
-func (l *lab) remove(ctx context.Context, names []string) error {
-	var g errgroup.Group
-	g.SetLimit(4)
-	for some := range slices.Chunk(names, 25) {
-		g.Go(func() error {
-			_, err := l.Docker(ctx, nil, append([]string{"rm", "-f", "-v"}, some...)...)
+// maxRemovals is how often remove tries. An engine that is busy with the ends of many containers
+// may not see one of them in time.
+const maxRemovals = 5
+
+// remove removes all containers, a few with each command, because a command has limited time.
+func (l *lab) remove(ctx context.Context) error {
+	var failed error
+	for range maxRemovals {
+		list, err := l.Docker(ctx, nil, "ps", "-aq")
+		names := strings.Fields(list)
+		if err != nil || len(names) == 0 {
 			return err
-		})
+		}
+		var g errgroup.Group
+		g.SetLimit(4)
+		for some := range slices.Chunk(names, 25) {
+			g.Go(func() error {
+				_, err := l.Docker(ctx, nil, append([]string{"rm", "-f", "-v"}, some...)...)
+				return err
+			})
+		}
+		if failed = g.Wait(); failed == nil {
+			return nil
+		}
 	}
-	return g.Wait()
+	return failed
 }
 
 // start starts a container. It waits for the FIFO that tells it to write.
@@ -102,7 +120,7 @@ func (l *lab) start(ctx context.Context, d *driver, f flood, name, reports strin
 		}
 		args = append(args, "--log-opt", k+"="+v)
 	}
-	args = append(args, engineImage, "/bench", writeCommand, "-lines", fmt.Sprint(f.lines), "-size", fmt.Sprint(f.size), "-name", name)
+	args = append(args, engineImage, "/bench", writeCommand, "-lines", fmt.Sprint(f.lines), "-size", fmt.Sprint(f.size), "-name", name, fmt.Sprintf("-stay=%t", f.stay))
 	_, err = l.Docker(ctx, nil, args...)
 	return err
 }
@@ -130,9 +148,10 @@ func (l *lab) measure(ctx context.Context, d *driver, f flood, names []string, r
 	if err != nil {
 		return u, err
 	}
-	// A container has ended when dockerd has given all its lines to the driver.
-	if _, err := l.Docker(ctx, nil, append([]string{"wait"}, names...)...); err != nil {
-		return u, err
+	if !f.stay { // A container has ended when dockerd has given all its lines to the driver.
+		if _, err := l.Docker(ctx, nil, append([]string{"wait"}, names...)...); err != nil {
+			return u, err
+		}
 	}
 	if !d.local {
 		if err := l.delivered.wait(ctx, want, nil); err != nil {

@@ -35,6 +35,10 @@ const (
 	plotMinLines = 2000
 )
 
+// fewContainers is the number of containers up to which a flood is measured in turns. More of
+// them take too long to start.
+const fewContainers = 30
+
 func (b *bench) allCharts() []charts {
 	size := charts{name: "size", title: "one container, as fast as it can", xLabel: "bytes per line", turns: 3,
 		x:       func(f flood) float64 { return float64(f.size) },
@@ -42,13 +46,12 @@ func (b *bench) allCharts() []charts {
 	for _, n := range []int{20, 50, 100, 300, 1000, 4096, 16384, 65536} {
 		size.floods = append(size.floods, flood{containers: 1, size: n, lines: int(b.scale * min(plotMaxLines, plotBytes/float64(n)))})
 	}
-	// Containers take long to start, so there is one turn, without the yardstick.
-	number := charts{name: "containers", title: "lines of 100 bytes, as fast as possible", xLabel: "containers", turns: 1,
+	number := charts{name: "containers", title: "lines of 100 bytes, as fast as possible", xLabel: "containers", turns: 3,
 		x:       func(f flood) float64 { return float64(f.containers) },
 		drivers: []string{awslogsDefault, awslogsNoCache, logspool}}
 	for _, n := range []int{1, 3, 10, 30, 100, 300, 1000} {
 		if float64(n) <= 1000*b.scale {
-			number.floods = append(number.floods, flood{containers: n, size: lineSize, lines: max(int(b.scale*plotLines)/n, plotMinLines)})
+			number.floods = append(number.floods, flood{containers: n, size: lineSize, lines: max(int(b.scale*plotLines)/n, plotMinLines), stay: true})
 		}
 	}
 	return []charts{size, number}
@@ -77,7 +80,11 @@ func (b *bench) plot(ctx context.Context, l *lab, drivers []*driver, c charts) e
 	rate := plot.Chart{Title: "Throughput: " + c.title, XLabel: c.xLabel, YLabel: "MB/s accepted", LogX: true, LogY: true}
 	drivers = slices.DeleteFunc(slices.Clone(drivers), func(d *driver) bool { return !slices.Contains(c.drivers, d.name) })
 	for _, f := range c.floods {
-		uses, err := b.engineTurns(ctx, l, drivers, f, c.turns)
+		turns := c.turns
+		if f.containers > fewContainers {
+			turns = 1
+		}
+		uses, err := b.engineTurns(ctx, l, drivers, f, turns)
 		if err != nil {
 			return fmt.Errorf("%d containers, %d-byte lines: %w", f.containers, f.size, err)
 		}

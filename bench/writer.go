@@ -22,12 +22,13 @@ const (
 
 // runWriter writes lines to w, which is the container's standard output, as fast as it can: each
 // with one write(2), as most programs do that log to it. It reports when it began and ended, in
-// nanoseconds.
+// nanoseconds. With -stay, it returns only after the measurement.
 func runWriter(args []string, w io.Writer) error {
 	flags := flag.NewFlagSet(writeCommand, flag.ExitOnError)
 	lines := flags.Int("lines", 0, "how many `lines` to write")
 	size := flags.Int("size", lineSize, "how many `bytes` each line has")
 	name := flags.String("name", "", "the `name` of the files in "+reportDir)
+	stay := flags.Bool("stay", false, "end only after the measurement")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -45,14 +46,18 @@ func runWriter(args []string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	begin.Close()
+	defer begin.Close()
 	begun := time.Now()
 	for i := range *lines {
 		if _, err := io.WriteString(w, all[i%len(all)]); err != nil {
 			return err
 		}
 	}
-	return report(*name, fmt.Sprint(begun.UnixNano(), time.Now().UnixNano()))
+	if err := report(*name, fmt.Sprint(begun.UnixNano(), time.Now().UnixNano())); err != nil || !*stay {
+		return err
+	}
+	_, err = io.Copy(io.Discard, begin) // The measurement closes its end when it is over.
+	return err
 }
 
 // pause waits, unless the context ends.

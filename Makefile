@@ -51,7 +51,7 @@ fault: rootfs ## run the fault matrix, which counts every line; FAULT=flags; WRI
 	@$(TOOL)
 	@bin/linux-$(ARCH)/fault -binary $(BINARY) -plugin plugin $(if $(WRITE),-write docs/reliability.md) $(FAULT)
 
-bench: rootfs ## compare the plugin's costs with its targets and with other drivers, in 25 minutes (as root, with dockerd); updates docs/performance.md; BENCH=flags
+bench: rootfs ## compare the plugin's costs with its targets and with other drivers, in 30 minutes (as root, with dockerd); updates docs/performance.md; BENCH=flags
 	@$(BENCH_TOOL)
 	@$(YARDSTICK)
 	@$(BENCH_RUN) -write docs/performance.md $(BENCH) rows
@@ -61,7 +61,7 @@ bench-quick: rootfs ## the same in two minutes, with less certain figures; updat
 	@$(YARDSTICK)
 	@$(BENCH_RUN) -scale 0.1 -turns 1 $(BENCH) rows
 
-bench-plots: rootfs ## draw the charts of docs/performance.md, in 40 minutes; BENCH=flags
+bench-plots: rootfs ## draw the charts of docs/performance.md, in 35 minutes; BENCH=flags
 	@$(BENCH_TOOL)
 	@$(YARDSTICK)
 	@$(BENCH_RUN) -images docs/images $(BENCH) plots

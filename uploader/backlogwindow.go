@@ -38,7 +38,7 @@ func (w *backlogWindow) most() int {
 	return int(w.limit)
 }
 
-// answered learns from the response time of a full batch that was granted in round. inFlight
+// answered learns from the response time of a large batch that was granted in round. inFlight
 // is how many requests of backlogs were in flight, with this one.
 func (w *backlogWindow) answered(round int, took time.Duration, inFlight int, now time.Time) {
 	switch {

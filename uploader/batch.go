@@ -50,9 +50,10 @@ type contents struct {
 	cutBytes int
 }
 
-// large reports whether the finished batch is at least half as large as any can be.
+// large reports whether the finished batch is about as large as any can be: its bytes are at least
+// half of the limit, or its events are nearly as many as the limit.
 func (b *batch) large() bool {
-	return b.counted >= maxBatchBytes/2 || len(b.records) >= maxBatchEvents/2 || b.plainSize >= maxBodyBytes/2
+	return b.counted >= maxBatchBytes/2 || len(b.records) >= maxBatchEvents*7/8 || b.plainSize >= maxBodyBytes/2
 }
 
 // record is one event of a batch. It has no ranges if the event was made from the middle

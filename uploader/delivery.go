@@ -93,7 +93,7 @@ type Delivery struct {
 type feedState struct {
 	open        bool      // open says that Next was called since the last Release.
 	drained     bool      // drained says that the last Next returned no event.
-	mayHaveMore bool      // mayHaveMore says that the feed may have more than Notify has counted.
+	mayHaveMore bool      // mayHaveMore says that the feed may have more than is pending.
 	finishSeen  bool      // finishSeen says that Finish was called before the feed was drained.
 	due         time.Time // due is the feed's Due when it was drained.
 }
@@ -196,10 +196,14 @@ func (d *Delivery) next(now time.Time) (*events.Event, bool) {
 	}
 	d.mayHaveMore, d.passedOver, d.finishSeen = false, 0, finished
 	if d.due = d.feed.Due(); !d.due.IsZero() && !d.due.After(now) {
+		d.mayHaveMore = true
 		d.due = now.Add(unfinishedPause)
 	}
 	return nil, false
 }
+
+// searches reports whether the feed has looked for an event for long, and has to go on.
+func (d *Delivery) searches() bool { return d.drained && d.mayHaveMore }
 
 // unread gives back the event that next returned, because this batch has no place for it.
 func (d *Delivery) unread() {

@@ -244,22 +244,24 @@ func (w *stopwatch) over() bool {
 	return now.Sub(w.begun) >= maxFillTime
 }
 
-// takeHeads takes the first event of each delivery that may go into the batch. If that takes too
-// long, the other deliveries are passed over.
+// takeHeads takes the first event of each delivery that may go into the batch. Those that have to
+// search for it come last. If that takes too long, the others are passed over.
 func (s *sender) takeHeads(bl *builder, now time.Time, watch *stopwatch) {
 	starved := s.starved()
 	s.next.heads = s.next.heads[:0]
-	for _, d := range s.deliveries {
-		if d.detached.Load() || starved != nil && d != starved || !d.mayHaveEvent(now) {
-			continue
-		}
-		if time.Since(watch.begun) >= maxFillTime {
-			d.drained = false
-			d.passedOver++
-			continue
-		}
-		if ev, ok := d.next(now); ok {
-			s.next.heads.push(head{ev, d, bl.b.addPart(d)})
+	for _, search := range []bool{false, true} {
+		for _, d := range s.deliveries {
+			if d.searches() != search || d.detached.Load() || starved != nil && d != starved || !d.mayHaveEvent(now) {
+				continue
+			}
+			if time.Since(watch.begun) >= maxFillTime {
+				d.drained = false
+				d.passedOver++
+				continue
+			}
+			if ev, ok := d.next(now); ok {
+				s.next.heads.push(head{ev, d, bl.b.addPart(d)})
+			}
 		}
 	}
 }

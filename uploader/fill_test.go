@@ -86,6 +86,64 @@ func TestSlowFeedsAreFilledInTurns(t *testing.T) {
 	})
 }
 
+// searchingFeed looks for an event for long, and finds none.
+type searchingFeed struct {
+	*fakeFeed
+	each time.Duration
+	now  time.Time
+}
+
+func (f *searchingFeed) Next(now time.Time) (*events.Event, bool) {
+	time.Sleep(f.each)
+	f.now = now
+	return nil, false
+}
+
+func (f *searchingFeed) Due() time.Time                      { return f.now }
+func (f *searchingFeed) Backlog() (string, int64, time.Time) { return "", 1 << 30, time.Time{} }
+
+// TestSearchesDelayNoOthers: if some feeds of a stream look for an event for long, again and again,
+// the events of the others come first. The sender is one with a backlog meanwhile.
+func TestSearchesDelayNoOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, feed := newFake(t), newFeed(t)
+		f.has("g", "s")
+		u := start(t, f, Options{})
+		var searching []*Delivery
+		for range 3 {
+			searching = append(searching, u.Attach(testTarget, &searchingFeed{fakeFeed: newFeed(t), each: maxFillTime / 2}, 0))
+		}
+		d := u.Attach(testTarget, feed, 0)
+		for i := range 5 {
+			begun := time.Now()
+			d.Notify(feed.add(begun, line(i)))
+			for len(f.shown("g", "s")) == i {
+				if time.Since(begun) > 3*maxFillTime {
+					t.Fatalf("line %d is not delivered after %v", i, time.Since(begun))
+				}
+				time.Sleep(maxFillTime / 20)
+			}
+		}
+		for _, d := range searching {
+			d.Detach()
+		}
+		d.Finish()
+		<-d.Done()
+		stop(t, u)
+	})
+
+	u := New(Options{Log: discard, connector: newFake(t)})
+	defer stop(t, u)
+	s := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
+	s.deliveries = []*Delivery{newDelivery(s, testTarget, &searchingFeed{fakeFeed: newFeed(t)}, 0)}
+	b := s.build(time.Now(), true)
+	if s.hasLittle() {
+		t.Error("a feed that has not searched its backlog yet has little")
+	}
+	u.pool.finish(b)
+	u.pool.free(b)
+}
+
 // TestRestOfSmallBatchIsDueAtOnce: if more comes while a sender with little to send waits for its
 // turn, what does not fit into its batch does not wait for the delay again.
 func TestRestOfSmallBatchIsDueAtOnce(t *testing.T) {

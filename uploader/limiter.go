@@ -134,7 +134,7 @@ func (l *limiter) endLocked(p *permit) {
 }
 
 // release returns the permit after its request, with the verdict on the answer. took is the
-// response time if the batch was full, and zero otherwise: only the times of batches of about
+// response time if the batch was large, and zero otherwise: only the times of batches of about
 // the same size can be compared.
 func (p *permit) release(v verdict, took time.Duration) {
 	l := p.limiter

@@ -45,11 +45,11 @@ const (
 // The uploader's own limits.
 const (
 	// maxBodyGrowth ends a batch whose JSON grows out of proportion, so that memory stays
-	// bounded: there is that much JSON at most for each byte that the batch may count.
-	// Quotation marks and control characters take two to six bytes where CloudWatch counts
-	// one. Only a single event may be larger.
+	// bounded: it takes no more events once it has so many bytes of JSON for each byte that it
+	// may count. Quotation marks and control characters take two to six bytes where CloudWatch
+	// counts one. The last event may go beyond it.
 	maxBodyGrowth = 2
-	// maxBodyBytes is the length of the JSON at which a batch of any size ends.
+	// maxBodyBytes is the length of the JSON at which the largest batch ends.
 	maxBodyBytes = maxBodyGrowth * maxBatchBytes
 	// maxInFlight is how many batches of one stream may be in flight at once.
 	maxInFlight = 4

@@ -103,6 +103,9 @@ func (l *lab) remove(ctx context.Context) error {
 		if failed = g.Wait(); failed == nil {
 			return nil
 		}
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
 	}
 	return failed
 }

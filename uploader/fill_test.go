@@ -9,6 +9,17 @@ import (
 	"github.com/logspool/logspool/internal/target"
 )
 
+// deliveryOf returns a delivery of a sender that does not run, so that a test can build batches
+// itself.
+func deliveryOf(t *testing.T, o Options, feed Feed, delay time.Duration) *Delivery {
+	u := start(t, newFake(t), o)
+	t.Cleanup(func() { stop(t, u) })
+	s := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
+	d := newDelivery(s, testTarget, feed, delay)
+	s.deliveries = []*Delivery{d}
+	return d
+}
+
 // slowFeed takes long for each event.
 type slowFeed struct {
 	*fakeFeed
@@ -132,27 +143,22 @@ func TestSearchesDelayNoOthers(t *testing.T) {
 		stop(t, u)
 	})
 
-	u := New(Options{Log: discard, connector: newFake(t)})
-	defer stop(t, u)
-	s := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
-	s.deliveries = []*Delivery{newDelivery(s, testTarget, &searchingFeed{fakeFeed: newFeed(t)}, 0)}
+	s := deliveryOf(t, Options{}, &searchingFeed{fakeFeed: newFeed(t)}, 0).sender
 	b := s.build(time.Now(), true)
 	if s.hasLittle() {
 		t.Error("a feed that has not searched its backlog yet has little")
 	}
-	u.pool.finish(b)
-	u.pool.free(b)
+	s.u.pool.finish(b)
+	s.u.pool.free(b)
 }
 
 // TestRestOfSmallBatchIsDueAtOnce: if more comes while a sender with little to send waits for its
 // turn, what does not fit into its batch does not wait for the delay again.
 func TestRestOfSmallBatchIsDueAtOnce(t *testing.T) {
 	for _, backlog := range []bool{false, true} {
-		u := New(Options{Log: discard, connector: newFake(t)})
-		s := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
 		feed, now := newFeed(t), time.Now()
-		d := newDelivery(s, testTarget, feed, time.Hour)
-		s.deliveries = []*Delivery{d}
+		d := deliveryOf(t, Options{}, feed, time.Hour)
+		s := d.sender
 		size := littleSize
 		if backlog {
 			size = fullSize
@@ -168,19 +174,15 @@ func TestRestOfSmallBatchIsDueAtOnce(t *testing.T) {
 		if d.drained || !s.next.due.Equal(want) {
 			t.Errorf("backlog %v: the rest is due after %v", backlog, s.next.due.Sub(now))
 		}
-		stop(t, u)
 	}
 }
 
 // TestBatchEndsWhenItsBodyGrows: control characters take six bytes each in the body. A batch that
 // may be half as large has half as long a body, because less memory is reserved for it.
 func TestBatchEndsWhenItsBodyGrows(t *testing.T) {
-	u := New(Options{Log: discard, connector: newFake(t), Plain: true})
-	defer stop(t, u)
-	s := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
 	feed, now := newFeed(t), time.Now()
-	d := newDelivery(s, testTarget, feed, 0)
-	s.deliveries = []*Delivery{d}
+	d := deliveryOf(t, Options{Plain: true}, feed, 0)
+	s := d.sender
 	for range 3000 {
 		d.Notify(feed.add(now, string(make([]byte, 1000))))
 	}
@@ -193,20 +195,17 @@ func TestBatchEndsWhenItsBodyGrows(t *testing.T) {
 		if b.large() != backlog {
 			t.Errorf("backlog %v: large is %v", backlog, b.large())
 		}
-		u.pool.unreserve(b)
-		u.pool.free(b)
+		s.u.pool.unreserve(b)
+		s.u.pool.free(b)
 	}
 }
 
 // TestBatchOfShortLinesIsLarge: the response times of full batches of short lines count as those
 // of others do.
 func TestBatchOfShortLinesIsLarge(t *testing.T) {
-	u := New(Options{Log: discard, connector: newFake(t)})
-	defer stop(t, u)
-	s := newSender(u, newService(u, target.Access{}, newEndpoint()), target.Target{}, testTarget)
 	feed, now := newFeed(t), time.Now()
-	d := newDelivery(s, testTarget, feed, 0)
-	s.deliveries = []*Delivery{d}
+	d := deliveryOf(t, Options{}, feed, 0)
+	s := d.sender
 	for range maxBatchEvents + 100 {
 		d.Notify(feed.add(now, "x"))
 	}
@@ -216,8 +215,8 @@ func TestBatchOfShortLinesIsLarge(t *testing.T) {
 		if b.large() != want {
 			t.Errorf("a batch of %d events and %d bytes: large is %v", len(b.records), b.counted, b.large())
 		}
-		u.pool.unreserve(b)
-		u.pool.free(b)
+		s.u.pool.unreserve(b)
+		s.u.pool.free(b)
 	}
 }
 
